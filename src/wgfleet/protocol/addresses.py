@@ -1,0 +1,94 @@
+"""Addresses, networks and endpoints: parsed at the edge, kept as the text that `wg` and the kernel print.
+
+The canonical text of an address is what inet_ntop(3) prints, since that is what observed state is compared with.
+"""
+
+import ipaddress
+import re
+import socket
+
+from wgfleet.protocol.errors import FieldError
+
+_MAX_PORT = 65535
+_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+
+
+def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004
+    return socket.inet_ntop(family, address.packed)
+
+
+def parse_address(text: str, field: str) -> str:
+    """Parse an IPv4 or IPv6 address without prefix or zone; return its canonical text."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise FieldError(field, f"{text!r} is not an IPv4 or IPv6 address") from None
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        raise FieldError(field, f"{text!r} has a zone; give the address without it")
+    return _text(address)
+
+
+def parse_network(text: str, field: str) -> str:
+    """Parse a network such as `10.8.0.0/24`; host bits are refused, since they are mostly a slip."""
+    try:
+        network = ipaddress.ip_network(text, strict=True)
+    except ValueError:
+        try:
+            right = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise FieldError(field, f"{text!r} is not a network such as 10.8.0.0/24 or fd00::/64") from None
+        raise FieldError(field, f"{text!r} has host bits set; the network is {right}") from None
+    return f"{_text(network.network_address)}/{network.prefixlen}"
+
+
+def parse_interface_address(text: str, field: str) -> str:
+    """Parse an address with its prefix length, such as `10.8.0.1/24`; return its canonical text."""
+    try:
+        interface = ipaddress.ip_interface(text)
+    except ValueError:
+        raise FieldError(field, f"{text!r} is not an address with a prefix such as 10.8.0.1/24") from None
+    if "/" not in text:
+        raise FieldError(field, f"{text!r} has no prefix length; write for example {text}/24")
+    return f"{_text(interface.ip)}/{interface.network.prefixlen}"
+
+
+def parse_port(value: int, field: str) -> int:
+    """Check a UDP or TCP port."""
+    if not 1 <= value <= _MAX_PORT:
+        raise FieldError(field, f"must be a port from 1 to {_MAX_PORT}, not {value}")
+    return value
+
+
+def parse_domain(text: str, field: str) -> str:
+    """Parse a DNS name (RFC 1123, underscores allowed); international names are turned into punycode."""
+    name = text.rstrip(".").lower()
+    try:
+        name = name.encode("idna").decode() if not name.isascii() else name
+    except UnicodeError:
+        raise FieldError(field, f"{text!r} is not a domain name") from None
+    if not _HOST_NAME.fullmatch(name):
+        raise FieldError(field, f"{text!r} is not a domain name such as vpn.example.com")
+    return name
+
+
+def split_endpoint(text: str, field: str = "endpoint") -> tuple[str, int]:
+    """Parse `192.0.2.1:51820` or `[2001:db8::1]:51820` into address and port; names are refused."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit():
+        raise FieldError(field, f"{text!r} is not ADDRESS:PORT or [IPV6]:PORT")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise FieldError(field, f"{text!r}: an IPv6 address goes in brackets, [ADDRESS]:PORT")
+    return parse_address(host, field), parse_port(int(port), field)
+
+
+def join_endpoint(address: str, port: int) -> str:
+    """Form `ADDRESS:PORT`, with brackets around IPv6, as `wg` prints and reads it."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def parse_endpoint(text: str, field: str = "endpoint") -> str:
+    """Parse an endpoint and return its canonical text."""
+    return join_endpoint(*split_endpoint(text, field))

@@ -1,0 +1,167 @@
+"""What the panel wants of one WireGuard interface on one node.
+
+A *generation* is the number of a config's desired state. It only grows; an agent that has applied generation g of
+an interface refuses anything older. Comparisons hold within one `config_id`: another config of the same name is
+another history.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from wgfleet.protocol.addresses import parse_interface_address, parse_network, parse_port
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, parse_interface_name
+from wgfleet.protocol.keys import (
+    PresharedKey,
+    PrivateKey,
+    PublicKey,
+    parse_preshared_key,
+    parse_private_key,
+    parse_public_key,
+)
+
+MIN_MTU = 1280  # RFC 8200, section 5: the least an IPv6 link must carry
+MAX_MTU = 65455  # 65535 less WireGuard's overhead of 80 over IPv6
+Keepalive = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):
+    """One peer of an interface; its public key is the key it is filed under. `persistent_keepalive` in s, 0 = off.
+
+    The endpoint is not here: it belongs to the live session, and whoever sets it breaks roaming.
+    """
+
+    allowed_ips: tuple[str, ...]
+    preshared_key: PresharedKey | None = None
+    persistent_keepalive: Keepalive = 0
+
+
+class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Everything about an interface but its peers.
+
+    `addresses` with prefix (`10.8.0.1/24`), `routes` are networks behind peers that no address covers, `mtu` in
+    bytes (None: the driver's own choice), `masquerade` turns forwarding on and rewrites the source address of what
+    leaves the node from the addresses' networks. `enabled=False` takes the link down and keeps the rest.
+    """
+
+    name: InterfaceName
+    config_id: ConfigId
+    private_key: PrivateKey
+    listen_port: int
+    addresses: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()
+    mtu: int | None = None
+    masquerade: bool = False
+    enabled: bool = True
+
+
+class DesiredInterface(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="whole"):
+    """The whole desired state of an interface at a generation."""
+
+    generation: Generation
+    settings: InterfaceSettings
+    peers: dict[PublicKey, DesiredPeer]
+
+
+class InterfaceDelta(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="delta", kw_only=True):
+    """What changes between two generations of an interface. `settings` is None where they stay as they are.
+
+    An agent whose applied generation is not `base` refuses it; the panel then sends the whole.
+    """
+
+    name: InterfaceName
+    config_id: ConfigId
+    base: Generation
+    generation: Generation
+    settings: InterfaceSettings | None = None
+    upsert: dict[PublicKey, DesiredPeer] = {}
+    remove: tuple[PublicKey, ...] = ()
+
+
+Push = DesiredInterface | InterfaceDelta
+
+
+def parse_push(body: bytes, name: str) -> Push:
+    """Decode and check the body of `PUT /v1/wg/{name}`; raise `FieldError` naming the first wrong field."""
+    try:
+        push: Push = msgspec.json.decode(body, type=Push)
+    except msgspec.MsgspecError as error:
+        raise _field_error(error) from None
+    if isinstance(push, DesiredInterface):
+        peers = {f"peers.{k}": (k, p) for k, p in push.peers.items()}
+        settings: InterfaceSettings | None = push.settings
+    else:
+        peers, settings = {f"upsert.{k}": (k, p) for k, p in push.upsert.items()}, push.settings
+        parse_interface_name(push.name)
+        if push.name != name:
+            raise FieldError("name", f"{push.name!r} does not match the interface in the path, {name!r}")
+        if push.generation <= push.base:
+            raise FieldError("generation", f"must be above base {push.base}, not {push.generation}")
+        for i, key in enumerate(push.remove):
+            parse_public_key(key, f"remove[{i}]")
+    if push.generation < 1:
+        raise FieldError("generation", "must be 1 or more")
+    if settings is not None:
+        if settings.name != name:
+            raise FieldError("settings.name", f"{settings.name!r} does not match the path, {name!r}")
+        check_settings(settings)
+    for field, (key, peer) in peers.items():
+        check_peer(key, peer, field)
+    return push
+
+
+def check_settings(settings: InterfaceSettings) -> None:
+    """Raise `FieldError` unless every value is in range and in canonical form."""
+    parse_interface_name(settings.name, "settings.name")
+    parse_private_key(settings.private_key, "settings.private_key")
+    parse_port(settings.listen_port, "settings.listen_port")
+    for i, address in enumerate(settings.addresses):
+        _same(parse_interface_address(address, f"settings.addresses[{i}]"), address, f"settings.addresses[{i}]")
+    for i, route in enumerate(settings.routes):
+        _same(parse_network(route, f"settings.routes[{i}]"), route, f"settings.routes[{i}]")
+    if settings.mtu is not None and not MIN_MTU <= settings.mtu <= MAX_MTU:
+        raise FieldError("settings.mtu", f"must be {MIN_MTU} to {MAX_MTU} bytes, not {settings.mtu}")
+
+
+def check_peer(key: PublicKey, peer: DesiredPeer, field: str) -> None:
+    """Raise `FieldError` unless the key, the networks and the preshared key are well formed and canonical."""
+    parse_public_key(key, field)
+    if peer.preshared_key is not None:
+        parse_preshared_key(peer.preshared_key, f"{field}.preshared_key")
+    for i, network in enumerate(peer.allowed_ips):
+        _same(parse_network(network, f"{field}.allowed_ips[{i}]"), network, f"{field}.allowed_ips[{i}]")
+
+
+def _same(canonical: str, text: str, field: str) -> None:
+    if canonical != text:
+        raise FieldError(field, f"{text!r} is not in canonical form; write {canonical}")
+
+
+def _field_error(error: msgspec.MsgspecError) -> FieldError:
+    """Turn msgspec's `... - at `$.peers[...].x`` into a field and a detail."""
+    detail, _, place = str(error).partition(" - at `")
+    return FieldError(place.rstrip("`").removeprefix("$.").removeprefix("$") or "body", detail)
+
+
+def apply_delta(whole: DesiredInterface, delta: InterfaceDelta) -> DesiredInterface:
+    """Return `whole` moved on by `delta`; the caller has checked `delta.base` against `whole.generation`."""
+    removed = set(delta.remove)
+    peers = {key: peer for key, peer in whole.peers.items() if key not in removed}
+    peers.update(delta.upsert)
+    settings = whole.settings if delta.settings is None else delta.settings
+    return DesiredInterface(generation=delta.generation, settings=settings, peers=peers)
+
+
+def delta_between(old: DesiredInterface, new: DesiredInterface) -> InterfaceDelta:
+    """Return the delta that turns `old` into `new`: `apply_delta(old, delta_between(old, new)) == new`."""
+    return InterfaceDelta(
+        name=new.settings.name,
+        config_id=new.settings.config_id,
+        base=old.generation,
+        generation=new.generation,
+        settings=None if new.settings == old.settings else new.settings,
+        upsert={key: peer for key, peer in new.peers.items() if old.peers.get(key) != peer},
+        remove=tuple(key for key in old.peers if key not in new.peers),
+    )

@@ -1,0 +1,162 @@
+"""Bodies of the agent's API other than desired state. JSON; unknown fields are refused in requests."""
+
+from msgspec import Struct
+
+from wgfleet.protocol.diff import Drift
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.observed import PeerStats
+
+AGENT_PORT = 51900  # TCP; beside WireGuard's customary 51820
+HEARTBEAT_S = 0.5
+
+
+class Applied(Struct, frozen=True):
+    """Answer to a push: `verified` means that a fresh read found no drift. `seconds` is the agent's own time."""
+
+    generation: Generation
+    changed: bool
+    verified: bool
+    seconds: float
+    drift: tuple[Drift, ...] = ()
+
+
+class Refusal(Struct, frozen=True, omit_defaults=True):
+    """RFC 9457 problem of the agent. `reason` is for programs, `detail` for people.
+
+    Reasons: `bad_field` (400/422, with `field`), `older_generation`, `base_mismatch`, `foreign_interface`,
+    `other_config` (409, with the `generation` and `config_id` that the agent holds), `not_found` (404),
+    `disk` (507), `kernel` (500).
+    """
+
+    title: str
+    status: int
+    detail: str
+    reason: str
+    type: str = "about:blank"
+    field: str | None = None
+    generation: Generation | None = None
+    config_id: ConfigId | None = None
+
+
+class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A peer to call, and the `ADDRESS:PORT` it was last seen at."""
+
+    public_key: PublicKey
+    endpoint: str
+
+
+class Takeover(Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/wg/{if}/takeover`. Handshakes to all start in one batch; `timeout_s` bounds the wait."""
+
+    peers: tuple[TakeoverPeer, ...]
+    timeout_s: float = 2.0
+
+
+class TakeoverResult(Struct, frozen=True):
+    """Which peers completed a handshake with this node within the time, and how long each took in s."""
+
+    answered: dict[PublicKey, float]
+    unanswered: tuple[PublicKey, ...]
+
+
+class InterfaceStatus(Struct, frozen=True):
+    """One interface in `GET /v1/status`. `summary` is one sentence on what the last cycle did, or why not."""
+
+    name: InterfaceName
+    config_id: ConfigId
+    generation: Generation
+    peers: int
+    up: bool
+    drift: tuple[Drift, ...]
+    summary: str
+
+
+class AgentStatus(Struct, frozen=True):
+    """`GET /v1/status`. `backend` is `kernel` or `userspace`, times in s since the epoch."""
+
+    node_id: NodeId
+    version: str
+    backend: str
+    started_at: float
+    now: float
+    certificate_expires_at: float
+    scan_interval_s: float
+    interfaces: tuple[InterfaceStatus, ...]
+
+
+class InterfaceReport(Struct, frozen=True, omit_defaults=True):
+    """One interface in the watch stream. In a delta, `peers` holds only those that changed since the last message.
+
+    Peers without endpoint, handshake and counters are left out of a snapshot: they are idle.
+    """
+
+    name: InterfaceName
+    config_id: ConfigId
+    generation: Generation
+    up: bool
+    summary: str
+    drift: tuple[Drift, ...] = ()
+    peers: dict[PublicKey, PeerStats] = {}
+    removed_peers: tuple[PublicKey, ...] = ()
+
+
+class Snapshot(Struct, frozen=True, tag_field="type", tag="snapshot"):
+    """First message of `GET /v1/watch`: the whole state."""
+
+    status: AgentStatus
+    interfaces: tuple[InterfaceReport, ...]
+
+
+class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
+    """What changed since the last message. `gone`: interfaces that this agent no longer keeps."""
+
+    now: float
+    interfaces: tuple[InterfaceReport, ...] = ()
+    gone: tuple[InterfaceName, ...] = ()
+
+
+class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
+    """Sent each `HEARTBEAT_S`, whatever else is sent."""
+
+    now: float
+
+
+class Refused(Struct, frozen=True, tag_field="type", tag="refused"):
+    """A caller that the agent turned away (wrong CA, wrong purpose, not the panel); for the panel's audit log."""
+
+    now: float
+    remote: str
+    reason: str
+
+
+WatchMessage = Snapshot | Change | Heartbeat | Refused
+
+
+class CertificateRequest(Struct, frozen=True):
+    """Answer to `POST /v1/certificate/request`: a PKCS#10 request (PEM) for a key that the agent just made."""
+
+    csr: str
+
+
+class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `PUT /v1/certificate`: the certificate (PEM) for the last request, and the CA's certificates."""
+
+    certificate: str
+    ca: str
+
+
+class EnrollRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of the panel's `POST /api/enroll`. `token` names the node; `port` is where the agent will listen."""
+
+    token: str
+    csr: str
+    port: int = AGENT_PORT
+
+
+class Enrolled(Struct, frozen=True):
+    """What a new agent gets: its id, its certificate (serverAuth), and the CA to check the panel against."""
+
+    node_id: NodeId
+    certificate: str
+    ca: str

@@ -1,0 +1,37 @@
+"""What an agent sees on its machine. Never the same object as what is desired."""
+
+from msgspec import Struct
+
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
+
+
+class PeerStats(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The live half of a peer. `latest_handshake` in s since the epoch (0: never), `rx` and `tx` in bytes."""
+
+    endpoint: str | None = None
+    latest_handshake: int = 0
+    rx: int = 0
+    tx: int = 0
+
+
+class ObservedPeer(Struct, frozen=True, gc=False):
+    """The configured half of a peer as the interface has it."""
+
+    allowed_ips: frozenset[str]
+    preshared_key: PresharedKey | None
+    persistent_keepalive: int
+
+
+class ObservedInterface(Struct, frozen=True):
+    """A WireGuard link as found. `private_key` is None on a fresh link; `addresses` exclude link-local ones."""
+
+    name: InterfaceName
+    private_key: PrivateKey | None
+    listen_port: int
+    addresses: frozenset[str]
+    routes: frozenset[str]
+    mtu: int
+    up: bool
+    masquerade: bool
+    peers: dict[PublicKey, ObservedPeer]
