@@ -1,0 +1,73 @@
+"""The `wgfleet` program. Thin: every command calls the layer below it and prints.
+
+Each group is a module of this package with a `typer.Typer` named `app`, imported only when it is asked for, so that
+an agent's machine needs none of the panel's libraries and completion stays quick.
+"""
+
+import importlib
+import importlib.util
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+import wgfleet
+
+# group -> (one line of help, library that it cannot do without)
+GROUPS: dict[str, tuple[str, str]] = {
+    "panel": ("Run the panel, or prepare its first start.", "fastapi"),
+    "agent": ("Run the agent on a node, or enrol it.", "starlette"),
+    "node": ("Servers that run the agent.", "httpx"),
+    "group": ("Node groups, for placement.", "httpx"),
+    "config": ("WireGuard networks, their nodes and endpoint; check or print the panel's settings.", "httpx"),
+    "peer": ("User devices and their files.", "httpx"),
+    "operation": ("Long work and its progress.", "httpx"),
+    "backup": ("What was saved before something was removed.", "httpx"),
+    "audit": ("Who did what, and when.", "httpx"),
+    "lab": ("A network of namespaces with real WireGuard on this machine.", "httpx"),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Knows the names of all groups, and imports one only to run it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name every group whose library is installed."""
+        own = super().list_commands(ctx)
+        return [*own, *(name for name, (_, library) in GROUPS.items() if importlib.util.find_spec(library))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the group's module and turn its typer application into a command."""
+        if cmd_name not in GROUPS:
+            return super().get_command(ctx, cmd_name)
+        text, library = GROUPS[cmd_name]
+        if importlib.util.find_spec(library) is None:
+            typer.echo(f"wgfleet {cmd_name} needs the panel's libraries: pip install 'wgfleet[panel]'", err=True)
+            raise typer.Exit(2)
+        command = typer.main.get_group(importlib.import_module(f"wgfleet.cli.{cmd_name}").app)
+        command.name, command.help, command.short_help = cmd_name, text, text
+        return command
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wgfleet {wgfleet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and end.", callback=_version, is_eager=True
+    ),
+) -> None:
+    """One panel, many WireGuard nodes, one stock file per user that survives the loss of a node."""
+
+
+def main() -> None:
+    """Entry point of the installed program."""
+    app()
