@@ -1,0 +1,44 @@
+# Every target installs what it needs first (script/bootstrap), from a bare Debian 12 with python3, git and make on.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format test-kernel bench lock clean bootstrap
+
+BIN := .venv/bin
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Three nodes, some clients, one node removed under traffic: the main job, on this machine (root)
+	@script/bootstrap demo
+	script/as-root $(BIN)/wgfleet lab demo
+
+test: check ## All checks, then all tests except those of the kernel (root)
+	script/as-root $(BIN)/pytest -m "not kernel"
+
+check: ## Format, lint, types and import rules
+	@script/bootstrap test
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: ## Format, and mend what the linter can
+	@script/bootstrap test
+	$(BIN)/ruff check --fix --exit-zero
+	$(BIN)/ruff format
+
+test-kernel: ## Tests with WireGuard in a real kernel, in a virtual machine
+	@script/bootstrap kernel
+	script/kernel-vm $(BIN)/python -m pytest -p no:cacheprovider -m kernel tests/kernel
+
+bench: ## Benchmarks; each prints its figures as JSON (root)
+	@script/bootstrap test
+	@for bench in bench/*.py; do script/as-root $(BIN)/python "$$bench" || exit 1; done
+
+lock: ## Write requirements.lock anew: the newest versions that pyproject.toml allows
+	@script/bootstrap test
+	$(BIN)/uv pip compile --quiet --upgrade --all-extras --group dev --generate-hashes --no-header --no-annotate \
+	  --python-version 3.11 --output-file requirements.lock pyproject.toml
+
+clean: ## Remove what the targets made: .venv, build, caches
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
