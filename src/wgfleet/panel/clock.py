@@ -1,0 +1,30 @@
+"""The panel's only source of time, ids and secrets, so that tests can see where they enter."""
+
+import secrets
+import time
+import uuid
+
+_TOKEN_BYTES = 32
+
+
+def now() -> float:
+    """Return the wall clock in s since the epoch (UTC)."""
+    return time.time()
+
+
+def monotonic() -> float:
+    """Return a clock in s that no administrator can set back."""
+    return time.monotonic()
+
+
+def new_id() -> str:
+    """Return an identifier that sorts by the time it was made: 12 hex digits of ms, then 20 random ones.
+
+    The layout is that of a version 7 UUID (RFC 9562, section 5.7) without the version bits and dashes.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[:20]}"
+
+
+def new_token() -> str:
+    """Return a secret of 256 random bits, safe in a URL and in a shell."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)

@@ -1,0 +1,73 @@
+"""What the panel says when it cannot do something.
+
+PanelError
+├── Invalid        a field is wrong (422); carries `field`
+├── Unauthorized   no credential, or one that is not known (401)
+├── Forbidden      the credential lacks a scope (403)
+├── NotFound       no such thing (404)
+├── Conflict       it clashes with what is there (409); may carry `field`
+├── Exhausted      a pool or the nodes' capacity is used up (409)
+└── Unavailable    the database or an agent cannot be had just now (503); carries `retry_after_s`
+
+Two more say whether a reconciler tries again: TransientError and PermanentError. Anything else is a bug.
+Texts are in lower case, carry identifiers and the way out, and never a secret.
+"""
+
+
+class PanelError(Exception):
+    """A refusal with a reason. `field` is the dotted path of the wrong value, where there is one."""
+
+    status = 500
+    title = "error"
+
+    def __init__(self, detail: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+
+class Invalid(PanelError):
+    status = 422
+    title = "a value is not valid"
+
+
+class Unauthorized(PanelError):
+    status = 401
+    title = "credential needed"
+
+
+class Forbidden(PanelError):
+    status = 403
+    title = "not allowed"
+
+
+class NotFound(PanelError):
+    status = 404
+    title = "not found"
+
+
+class Conflict(PanelError):
+    status = 409
+    title = "conflict"
+
+
+class Exhausted(Conflict):
+    title = "used up"
+
+
+class Unavailable(PanelError):
+    status = 503
+    title = "not available just now"
+
+
+class TransientError(Exception):
+    """Worth another try, after `retry_after_s` where it is given."""
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class PermanentError(Exception):
+    """Another try gives the same until somebody changes something."""

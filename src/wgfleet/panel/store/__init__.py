@@ -1,0 +1,8 @@
+"""The only place that speaks SQL: tables, engine, repositories (one module a subject), migrations.
+
+Repositories are functions that take an open `Tx` first. They decide nothing.
+"""
+
+from wgfleet.panel.store.engine import Store, Tx
+
+__all__ = ["Store", "Tx"]

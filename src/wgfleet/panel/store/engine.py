@@ -1,0 +1,118 @@
+"""Connections and transactions, for SQLite (WAL, one writer) and PostgreSQL alike.
+
+A `Tx` collects what others must hear of (`wake`); listeners are told after the commit, never before.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from wgfleet.panel.errors import Unavailable
+
+SQLITE_BUSY_S = 10  # another process (a backup, a shell) may hold the file; longer is an outage that we report
+POOL_SIZE = 20
+
+Wake = tuple[str, str]
+"""What changed, as (kind, id): ("config", id), ("node", id), ("operation", id). It carries no data."""
+
+
+class Tx:
+    """One open transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.wakes: dict[Wake, None] = {}
+
+    def wake(self, kind: str, identifier: str) -> None:
+        """Tell listeners of (kind, identifier) once this transaction is committed."""
+        self.wakes[kind, identifier] = None
+
+
+class Store:
+    """Owns the engine. `url` is an SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://...`."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
+        # SQLite polls for its lock, which starves a waiter under load; a lock of ours is fair and costs nothing.
+        self._writer = threading.Lock() if url.startswith("sqlite") else None
+        self._listeners: list[Callable[[list[Wake]], None]] = []
+
+    def listen(self, listener: Callable[[list[Wake]], None]) -> None:
+        """Call `listener` with the wakes of each transaction, in the thread that committed it."""
+        self._listeners.append(listener)
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """Open a transaction that sees one state of the database and changes nothing."""
+        with _translated(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+            yield Tx(session)
+
+    @contextmanager
+    def write(self) -> Iterator[Tx]:
+        """Open a transaction that commits at the end of the block, or leaves nothing behind on an error."""
+        with _translated():
+            if self._writer:
+                self._writer.acquire()
+            try:
+                options = {"wgfleet_write": True}
+                with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                    session.connection(execution_options=options)
+                    tx = Tx(session)
+                    yield tx
+            finally:
+                if self._writer:
+                    self._writer.release()
+        wakes = list(tx.wakes)
+        if wakes:
+            for listener in self._listeners:
+                listener(wakes)
+
+    def close(self) -> None:
+        """Close all connections; safe to call twice."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say in the panel's words that the database cannot be had; all else keeps its type."""
+    try:
+        yield
+    except OperationalError as error:
+        reason = str(error.orig).splitlines()[0] if error.orig else "no answer"
+        raise Unavailable(f"the database cannot be used just now ({reason}); try again", retry_after_s=1) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable("the connection to the database was lost; try again", retry_after_s=1) from error
+        raise
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, connect_args={"timeout": SQLITE_BUSY_S})
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        # The driver must not begin transactions by itself: we choose between BEGIN and BEGIN IMMEDIATE below.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # FULL: what was answered survives a power cut too.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA cache_size=-32768")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Any) -> None:
+        write = connection.get_execution_options().get("wgfleet_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: str) -> Engine:
+    return create_engine(url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True)
