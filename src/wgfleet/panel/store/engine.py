@@ -49,13 +49,13 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """Open a transaction that sees one state of the database and changes nothing."""
-        with _translated(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+        with translated(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
             yield Tx(session)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """Open a transaction that commits at the end of the block, or leaves nothing behind on an error."""
-        with _translated():
+        with translated():
             if self._writer:
                 self._writer.acquire()
             try:
@@ -78,7 +78,7 @@ class Store:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Say in the panel's words that the database cannot be had; all else keeps its type."""
     try:
         yield

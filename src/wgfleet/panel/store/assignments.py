@@ -1,0 +1,101 @@
+"""Rows of assignments and of the interfaces that nodes still have to delete."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Peer, Pool
+
+
+def get(tx: Tx, config_id: str, node_id: str) -> Assignment | None:
+    """Return the assignment of a config to a node, or None."""
+    return tx.session.scalar(select(Assignment).where(Assignment.config_id == config_id, Assignment.node_id == node_id))
+
+
+def add(tx: Tx, assignment: Assignment) -> None:
+    """Insert an assignment."""
+    tx.session.add(assignment)
+    tx.session.flush()
+
+
+def add_pool(tx: Tx, pool: Pool) -> None:
+    """Insert a slice of a pool."""
+    tx.session.add(pool)
+    tx.session.flush()
+
+
+def pools(tx: Tx, config_id: str, assignment_id: str | None = None) -> list[Pool]:
+    """Return the pools of a config itself, or the slices of one of its assignments; IPv4 first."""
+    query = select(Pool).where(Pool.config_id == config_id)
+    query = query.where(Pool.assignment_id == assignment_id if assignment_id else Pool.assignment_id.is_(None))
+    return sorted(tx.session.scalars(query), key=lambda pool: (":" in pool.network, pool.id))
+
+
+def slices(tx: Tx, config_id: str) -> list[Pool]:
+    """Return the slices of all assignments of an independent config."""
+    query = select(Pool).where(Pool.config_id == config_id, Pool.assignment_id.is_not(None)).order_by(Pool.id)
+    return list(tx.session.scalars(query))
+
+
+def of_config(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
+    """Return a config's assignments with their nodes, oldest first."""
+    query = select(Assignment, Node).join(Node, Node.id == Assignment.node_id).where(Assignment.config_id == config_id)
+    return [(assignment, node) for assignment, node in tx.session.execute(query.order_by(Assignment.id))]
+
+
+def of_node(tx: Tx, node_id: str) -> list[tuple[Assignment, Config]]:
+    """Return a node's assignments with their configs."""
+    query = select(Assignment, Config).join(Config, Config.id == Assignment.config_id)
+    return [
+        (assignment, config) for assignment, config in tx.session.execute(query.where(Assignment.node_id == node_id))
+    ]
+
+
+def nodes_of(tx: Tx, config_ids: Sequence[str]) -> dict[str, frozenset[str]]:
+    """Return the nodes of each config, those that still owe a cleanup among them."""
+    found: dict[str, set[str]] = {config_id: set() for config_id in config_ids}
+    for table in (Assignment, Cleanup):
+        for config_id, node_id in tx.session.execute(
+            select(table.config_id, table.node_id).where(table.config_id.in_(config_ids))
+        ):
+            found[config_id].add(node_id)
+    return {config_id: frozenset(nodes) for config_id, nodes in found.items()}
+
+
+def homes(tx: Tx, config_id: str) -> dict[str, int]:
+    """Return how many peers of a config have their home on each node."""
+    query = select(Peer.home_node_id, func.count()).where(Peer.config_id == config_id).group_by(Peer.home_node_id)
+    return {node_id: count for node_id, count in tx.session.execute(query) if node_id is not None}
+
+
+def applied(tx: Tx, assignment_id: str, **values: Any) -> None:
+    """Write down what the agent confirmed."""
+    tx.session.execute(update(Assignment).where(Assignment.id == assignment_id).values(**values))
+
+
+def remove(tx: Tx, assignment_id: str) -> None:
+    """Delete an assignment."""
+    tx.session.execute(delete(Assignment).where(Assignment.id == assignment_id))
+
+
+def cleanups(tx: Tx, node_id: str) -> list[Cleanup]:
+    """Return what a node still has to delete."""
+    return list(tx.session.scalars(select(Cleanup).where(Cleanup.node_id == node_id)))
+
+
+def cleanup(tx: Tx, node_id: str, config_id: str) -> Cleanup | None:
+    """Return what a node still has to delete of a config, or None."""
+    return tx.session.scalar(select(Cleanup).where(Cleanup.node_id == node_id, Cleanup.config_id == config_id))
+
+
+def owe(tx: Tx, row: Cleanup) -> None:
+    """Write down that a node has to delete an interface."""
+    tx.session.add(row)
+    tx.session.flush()
+
+
+def settle(tx: Tx, node_id: str, config_id: str) -> None:
+    """Strike out what a node had to delete of a config."""
+    tx.session.execute(delete(Cleanup).where(Cleanup.node_id == node_id, Cleanup.config_id == config_id))

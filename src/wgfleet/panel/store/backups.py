@@ -1,0 +1,34 @@
+"""Rows of backups."""
+
+from sqlalchemy import select
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Backup
+
+
+def add(tx: Tx, backup: Backup) -> None:
+    """Insert a backup."""
+    tx.session.add(backup)
+    tx.session.flush()
+
+
+def get(tx: Tx, backup_id: str) -> Backup | None:
+    """Return a backup, or None."""
+    return tx.session.get(Backup, backup_id)
+
+
+def of_operation(tx: Tx, operation_id: str) -> Backup | None:
+    """Return the backup that an operation made, or None."""
+    return tx.session.scalar(select(Backup).where(Backup.operation_id == operation_id))
+
+
+def page(tx: Tx, config_id: str | None, node_id: str | None, after: str | None, limit: int) -> list[Backup]:
+    """Return up to `limit` backups, newest first, behind the id `after`."""
+    query = select(Backup).order_by(Backup.id.desc()).limit(limit)
+    if config_id is not None:
+        query = query.where(Backup.config_id == config_id)
+    if node_id is not None:
+        query = query.where(Backup.node_id == node_id)
+    if after is not None:
+        query = query.where(Backup.id < after)
+    return list(tx.session.scalars(query))

@@ -1,0 +1,91 @@
+"""Rows of configs and of the pools that belong to a whole config."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import func, or_, select, text, update
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Assignment, Config, Node, Peer, Pool
+
+_CREATION_LOCK = 0x77676366  # any constant that no other advisory lock of ours uses
+
+
+def serialise_creation(tx: Tx) -> None:
+    """Let one transaction at a time compare a new config with all others (SQLite has one writer anyway)."""
+    if tx.session.get_bind().dialect.name == "postgresql":
+        tx.session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATION_LOCK})
+
+
+def add(tx: Tx, config: Config, pools: Sequence[Pool]) -> None:
+    """Add a config and its pools."""
+    tx.session.add(config)
+    tx.session.flush()
+    tx.session.add_all(pools)
+    tx.session.flush()
+
+
+def find(tx: Tx, reference: str) -> Config | None:
+    """Return the config of that id or name."""
+    return tx.session.scalar(select(Config).where(or_(Config.id == reference, Config.name == reference)))
+
+
+def by_port(tx: Tx, listen_port: int) -> Config | None:
+    """Return the config that listens on the port."""
+    return tx.session.scalar(select(Config).where(Config.listen_port == listen_port).limit(1))
+
+
+def page(tx: Tx, after: str | None, limit: int) -> Sequence[Config]:
+    """Return configs in the order they were made, from behind the id `after`."""
+    query = select(Config).order_by(Config.id).limit(limit)
+    return tx.session.scalars(query.where(Config.id > after) if after else query).all()
+
+
+def bump(tx: Tx, config_id: str, *, settings: bool) -> int | None:
+    """Lock the row, raise its generation by one and return it; None where there is no such config."""
+    values = {"generation": Config.generation + 1}
+    if settings:
+        values["settings_generation"] = Config.generation + 1
+    query = update(Config).where(Config.id == config_id).values(values).returning(Config.generation)
+    generation = tx.session.scalar(query.execution_options(synchronize_session=False))
+    if generation is not None:
+        # The object in the session may have been read before another writer committed.
+        tx.session.refresh(tx.session.get_one(Config, config_id))
+    return generation
+
+
+def pools(tx: Tx, config_ids: Collection[str]) -> Sequence[Pool]:
+    """Return the pools of whole configs (not the slices of nodes), oldest first."""
+    query = select(Pool).where(Pool.config_id.in_(config_ids), Pool.assignment_id.is_(None))
+    return tx.session.scalars(query.order_by(Pool.id)).all()
+
+
+def all_pools(tx: Tx) -> list[tuple[str, str]]:
+    """Return (network, config name) of the pools of all configs."""
+    query = select(Pool.network, Config.name).join(Config, Config.id == Pool.config_id)
+    return [(network, name) for network, name in tx.session.execute(query.where(Pool.assignment_id.is_(None)))]
+
+
+def assigned_node_names(tx: Tx, config_id: str) -> Sequence[str]:
+    """Return the names of the nodes that the config is assigned to, in whatever phase."""
+    query = select(Node.name).join(Assignment, Assignment.node_id == Node.id)
+    return tx.session.scalars(query.where(Assignment.config_id == config_id).order_by(Node.name)).all()
+
+
+def peer_counts(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
+    """Return how many peers each config has; configs without one are left out."""
+    query = select(Peer.config_id, func.count()).where(Peer.config_id.in_(config_ids)).group_by(Peer.config_id)
+    return {config_id: count for config_id, count in tx.session.execute(query)}
+
+
+def assignment_counts(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
+    """Return how many nodes each config is assigned to; configs without one are left out."""
+    column = Assignment.config_id
+    query = select(column, func.count()).where(column.in_(config_ids)).group_by(column)
+    return {config_id: count for config_id, count in tx.session.execute(query)}
+
+
+def delete(tx: Tx, config: Config) -> None:
+    """Delete a config with its peers and pools; the database deletes what hangs on them."""
+    tx.session.execute(delete_rows(Peer).where(Peer.config_id == config.id))
+    tx.session.execute(delete_rows(Config).where(Config.id == config.id))

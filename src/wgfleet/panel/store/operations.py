@@ -1,0 +1,91 @@
+"""Rows of operations and of the moves that they make."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Move, Operation, Peer
+
+_CHUNK = 500
+
+
+def get(tx: Tx, operation_id: str) -> Operation | None:
+    """Return an operation, or None."""
+    return tx.session.get(Operation, operation_id)
+
+
+def newest(tx: Tx, kind: str, subject: str) -> Operation | None:
+    """Return the latest operation of a kind on a subject, or None."""
+    query = select(Operation).where(Operation.kind == kind, Operation.subject == subject)
+    return tx.session.scalars(query.order_by(Operation.id.desc()).limit(1)).first()
+
+
+def add(tx: Tx, operation: Operation) -> None:
+    """Insert an operation."""
+    tx.session.add(operation)
+    tx.session.flush()
+
+
+def active(tx: Tx) -> list[str]:
+    """Return the ids of the operations that have not ended."""
+    return list(tx.session.scalars(select(Operation.id).where(Operation.finished_at.is_(None))))
+
+
+def page(tx: Tx, state: str | None, kind: str | None, after: str | None, limit: int) -> list[Operation]:
+    """Return up to `limit` operations, newest first, behind the id `after`."""
+    query = select(Operation).order_by(Operation.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(Operation.state == state)
+    if kind is not None:
+        query = query.where(Operation.kind == kind)
+    if after is not None:
+        query = query.where(Operation.id < after)
+    return list(tx.session.scalars(query))
+
+
+def change(tx: Tx, operation_id: str, **values: Any) -> None:
+    """Set columns of an operation."""
+    tx.session.execute(update(Operation).where(Operation.id == operation_id).values(**values))
+
+
+def pending(tx: Tx, operation_id: str) -> list[tuple[Move, Peer]]:
+    """Return the moves of an operation that are not settled, with their peers."""
+    query = select(Move, Peer).join(Peer, Peer.id == Move.peer_id).where(Move.operation_id == operation_id)
+    rows = tx.session.execute(query.where(Move.state == "pending").order_by(Move.attempts, Move.peer_id))
+    return [(move, peer) for move, peer in rows]
+
+
+def tally(tx: Tx, operation_id: str) -> dict[tuple[str, bool], int]:
+    """Return how many moves there are for each (state, live)."""
+    query = select(Move.state, Move.live, func.count()).where(Move.operation_id == operation_id)
+    return {(state, live): count for state, live, count in tx.session.execute(query.group_by(Move.state, Move.live))}
+
+
+def rehomed(tx: Tx, operation_id: str) -> int:
+    """Return how many peers got a new home from an operation."""
+    query = select(func.count()).where(Move.operation_id == operation_id, Move.rehomed)
+    return tx.session.scalar(query) or 0
+
+
+def settle_moves(tx: Tx, operation_id: str, peer_ids: Collection[str], state: str) -> None:
+    """Set the state of some of an operation's moves."""
+    wanted = list(peer_ids)
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        tx.session.execute(
+            update(Move).where(Move.operation_id == operation_id, Move.peer_id.in_(chunk)).values(state=state)
+        )
+
+
+def tried_again(tx: Tx, operation_id: str, peer_ids: Collection[str]) -> None:
+    """Count one more attempt for some of an operation's moves."""
+    wanted = list(peer_ids)
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        tx.session.execute(
+            update(Move)
+            .where(Move.operation_id == operation_id, Move.peer_id.in_(chunk))
+            .values(attempts=Move.attempts + 1)
+        )

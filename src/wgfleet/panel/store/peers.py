@@ -1,0 +1,158 @@
+"""Rows of peers and of the public keys that left."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Move, Peer, PeerTombstone
+
+_CHUNK = 500
+
+
+def add(tx: Tx, rows: Sequence[Peer]) -> None:
+    """Insert peers in bulk."""
+    tx.session.add_all(rows)
+    tx.session.flush()
+
+
+def get(tx: Tx, peer_id: str) -> Peer | None:
+    """Return a peer, or None."""
+    return tx.session.get(Peer, peer_id)
+
+
+def by_ids(tx: Tx, peer_ids: Collection[str]) -> list[Peer]:
+    """Return the peers that exist among the ids."""
+    wanted, found = list(peer_ids), []
+    for start in range(0, len(wanted), _CHUNK):
+        found += tx.session.scalars(select(Peer).where(Peer.id.in_(wanted[start : start + _CHUNK]))).all()
+    return found
+
+
+def page(tx: Tx, config_id: str | None, after: str | None, limit: int, search: str | None) -> list[Peer]:
+    """Return up to `limit` peers by ascending id, behind the id `after`; `search` is part of a name, or a key."""
+    query = select(Peer).order_by(Peer.id).limit(limit)
+    if config_id is not None:
+        query = query.where(Peer.config_id == config_id)
+    if after is not None:
+        query = query.where(Peer.id > after)
+    if search:
+        query = query.where(or_(Peer.name.icontains(search, autoescape=True), Peer.public_key == search))
+    return list(tx.session.scalars(query))
+
+
+def clashes(tx: Tx, config_id: str, names: Collection[str], keys: Collection[str]) -> tuple[set[str], set[str]]:
+    """Return which of the names and of the public keys the config has already."""
+    taken: list[set[str]] = []
+    for column, values in ((Peer.name, list(names)), (Peer.public_key, list(keys))):
+        found: set[str] = set()
+        for start in range(0, len(values), _CHUNK):
+            chunk = values[start : start + _CHUNK]
+            found |= set(tx.session.scalars(select(column).where(Peer.config_id == config_id, column.in_(chunk))))
+        taken.append(found)
+    return taken[0], taken[1]
+
+
+def changed_since(tx: Tx, config_id: str, generation: int) -> list[Peer]:
+    """Return the peers of a config that changed after a generation (0: all of them)."""
+    query = select(Peer).where(Peer.config_id == config_id).order_by(Peer.id)
+    return list(tx.session.scalars(query.where(Peer.generation > generation) if generation else query))
+
+
+def removed_since(tx: Tx, config_id: str, generation: int) -> list[str]:
+    """Return the public keys that left a config after a generation."""
+    query = select(PeerTombstone.public_key)
+    query = query.where(PeerTombstone.config_id == config_id, PeerTombstone.generation > generation)
+    return list(tx.session.scalars(query))
+
+
+def bury(tx: Tx, config_id: str, keys: Collection[str], generation: int) -> None:
+    """Leave a tombstone for each public key that leaves a config at `generation`."""
+    if not keys:
+        return
+    dialect = tx.session.get_bind().dialect.name
+    statement = (sqlite if dialect == "sqlite" else postgresql).insert(PeerTombstone)
+    statement = statement.on_conflict_do_update(
+        index_elements=["config_id", "public_key"], set_={"generation": statement.excluded.generation}
+    )
+    tx.session.execute(
+        statement, [{"config_id": config_id, "public_key": key, "generation": generation} for key in keys]
+    )
+
+
+def unbury(tx: Tx, config_id: str, keys: Collection[str]) -> None:
+    """Drop the tombstones of public keys that come back."""
+    values = list(keys)
+    for start in range(0, len(values), _CHUNK):
+        chunk = values[start : start + _CHUNK]
+        tx.session.execute(
+            delete(PeerTombstone).where(PeerTombstone.config_id == config_id, PeerTombstone.public_key.in_(chunk))
+        )
+
+
+def remove(tx: Tx, peer_ids: Collection[str]) -> None:
+    """Delete peers."""
+    values = list(peer_ids)
+    for start in range(0, len(values), _CHUNK):
+        tx.session.execute(delete(Peer).where(Peer.id.in_(values[start : start + _CHUNK])))
+
+
+def homed_on(tx: Tx, node_id: str | None, config_id: str) -> list[tuple[str, str | None]]:
+    """Return (peer id, wanted group) of a config's peers whose home is the node (None: that have none)."""
+    query = select(Peer.id, Peer.group_id).where(Peer.config_id == config_id).order_by(Peer.id)
+    query = query.where(Peer.home_node_id.is_(None) if node_id is None else Peer.home_node_id == node_id)
+    return [(peer_id, group_id) for peer_id, group_id in tx.session.execute(query)]
+
+
+def rehome(tx: Tx, homes: Mapping[str, str | None]) -> None:
+    """Give each peer its new home."""
+    if homes:
+        tx.session.execute(update(Peer), [{"id": peer, "home_node_id": home} for peer, home in homes.items()])
+
+
+def touch(tx: Tx, peer_ids: Collection[str], generation: int) -> None:
+    """Mark peers as changed at a generation."""
+    values = list(peer_ids)
+    for start in range(0, len(values), _CHUNK):
+        chunk = values[start : start + _CHUNK]
+        tx.session.execute(update(Peer).where(Peer.id.in_(chunk)).values(generation=generation))
+
+
+def homes_per_node(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
+    """Return how many peers, of all configs, have their home on each node."""
+    query = select(Peer.home_node_id, func.count()).where(Peer.home_node_id.in_(node_ids)).group_by(Peer.home_node_id)
+    counts: dict[str, int] = dict.fromkeys(node_ids, 0)
+    counts.update({node: count for node, count in tx.session.execute(query) if node is not None})
+    return counts
+
+
+def count(tx: Tx, config_id: str) -> int:
+    """Return how many peers a config has."""
+    return tx.session.scalar(select(func.count()).where(Peer.config_id == config_id)) or 0
+
+
+def networks(tx: Tx, config_id: str) -> list[str]:
+    """Return the networks behind the enabled peers of a config, sorted, each once."""
+    rows = tx.session.scalars(
+        select(Peer.networks).where(
+            Peer.config_id == config_id, Peer.enabled, func.json_array_length(Peer.networks) > 0
+        )
+    )
+    return sorted({network for row in rows for network in row})
+
+
+def given_up_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
+    """Return the public keys that a draining node must no longer serve, since another node took their session."""
+    query = (
+        select(Peer.public_key)
+        .join(Move, Move.peer_id == Peer.id)
+        .where(Peer.config_id == config_id, Move.from_node_id == node_id, Move.state == "moved", Move.live)
+    )
+    return set(tx.session.scalars(query))
+
+
+def add_moves(tx: Tx, rows: Sequence[dict[str, object]]) -> None:
+    """Insert moves in bulk."""
+    if rows:
+        tx.session.execute(insert(Move), list(rows))

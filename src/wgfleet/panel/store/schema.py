@@ -1,0 +1,90 @@
+"""Brings a database to the schema of this program: alembic's revisions in `migrations/versions`, in order.
+
+Owns the migration's transaction and its lock. Must not know what the tables mean. `script/migration` writes revisions.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, func, select
+
+from wgfleet.panel.errors import PermanentError
+from wgfleet.panel.store.engine import Store, translated
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_LOCK_KEY = 0x77676673636865  # "wgfsche"; advisory locks of one database share their numbers
+# alembic keeps its context in module globals: one migration at a time in a process.
+_alembic = threading.Lock()
+
+
+def migrate(store: Store) -> None:
+    """Bring the database to the newest revision, in one transaction.
+
+    Processes that start at once wait for each other, and the later ones find nothing to do. Raises `PermanentError`
+    where a newer program has been at the database, `Unavailable` where it cannot be had.
+    """
+    with translated(), _alembic, _exclusive(store) as connection:
+        config = configuration(connection)
+        _refuse_unknown(connection, config)
+        command.upgrade(config, "head")
+
+
+def configuration(connection: Connection | None = None) -> Config:
+    """Return alembic's configuration; there is no alembic.ini. Commands that reach the database need `connection`."""
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("file_template", "r%%(rev)s_%%(slug)s")
+    return config
+
+
+def _refuse_unknown(connection: Connection, config: Config) -> None:
+    scripts = ScriptDirectory.from_config(config)
+    for revision in MigrationContext.configure(connection).get_current_heads():
+        try:
+            scripts.get_revision(revision)
+        except CommandError:
+            raise PermanentError(
+                f"the database has revision {revision!r}, which this program does not know: a newer one has used it; "
+                "run that version, or restore a copy of the database from before the upgrade"
+            ) from None
+
+
+@contextmanager
+def _exclusive(store: Store) -> Iterator[Connection]:
+    """Open a transaction beside which no other migration runs."""
+    # SQLite begins with BEGIN IMMEDIATE: the file's one write lock is ours at once.
+    with store.engine.connect().execution_options(wgfleet_write=True) as connection:
+        if connection.dialect.name == "sqlite":
+            with _without_foreign_keys(connection), connection.begin():
+                yield connection
+                if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                    raise PermanentError(f"the migration would leave table {broken[0]} with a reference to nothing")
+        else:
+            with connection.begin():
+                # Released by the server at the end of the transaction, however it ends.
+                connection.execute(select(func.pg_advisory_xact_lock(_LOCK_KEY)))
+                yield connection
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Keep the copy of a table, which drops the old one, from deleting all that refers to it.
+
+    The setting changes outside of transactions only, hence on the driver's connection.
+    See https://www.sqlite.org/lang_altertable.html#otheralter.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")

@@ -1,0 +1,105 @@
+"""What nodes last reported of peers."""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Peer, PeerSession
+from wgfleet.protocol.observed import PeerStats
+
+_CHUNK = 500  # parameters of one statement; SQLite takes 32,766, PostgreSQL 65,535
+
+
+def record(tx: Tx, node_id: str, config_id: str, stats: Mapping[str, PeerStats], seen_at: float) -> int:
+    """Write the latest of each public key; keys that are no longer peers are passed over. Returns rows written."""
+    dialect = tx.session.get_bind().dialect.name
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert
+    keys, written = list(stats), 0
+    for start in range(0, len(keys), _CHUNK):
+        chunk = keys[start : start + _CHUNK]
+        found = tx.session.execute(
+            select(Peer.id, Peer.public_key).where(Peer.config_id == config_id, Peer.public_key.in_(chunk))
+        ).all()
+        if not found:
+            continue
+        rows = [
+            {
+                "peer_id": peer_id,
+                "node_id": node_id,
+                "endpoint": stats[key].endpoint,
+                "latest_handshake": stats[key].latest_handshake,
+                "rx": stats[key].rx,
+                "tx": stats[key].tx,
+                "seen_at": seen_at,
+            }
+            for peer_id, key in found
+        ]
+        statement = insert(PeerSession)
+        columns = ("endpoint", "latest_handshake", "rx", "tx", "seen_at")
+        statement = statement.on_conflict_do_update(
+            index_elements=["peer_id", "node_id"], set_={name: statement.excluded[name] for name in columns}
+        )
+        tx.session.execute(statement, rows)
+        written += len(rows)
+    return written
+
+
+def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[str, str]]:
+    """Return (peer id, endpoint) of peers whose newest session is this node's, with a handshake since `since`.
+
+    A peer that has shaken hands elsewhere later has moved on, and is not this node's any more.
+    """
+    newest = (
+        select(PeerSession.peer_id, func.max(PeerSession.latest_handshake).label("latest"))
+        .group_by(PeerSession.peer_id)
+        .subquery()
+    )
+    rows = tx.session.execute(
+        select(PeerSession.peer_id, PeerSession.endpoint)
+        .join(Peer, Peer.id == PeerSession.peer_id)
+        .join(newest, newest.c.peer_id == PeerSession.peer_id)
+        .where(
+            PeerSession.node_id == node_id,
+            Peer.config_id == config_id,
+            PeerSession.latest_handshake >= since,
+            PeerSession.latest_handshake == newest.c.latest,
+            PeerSession.endpoint.is_not(None),
+        )
+        .order_by(PeerSession.peer_id)
+    ).all()
+    return [(peer_id, endpoint) for peer_id, endpoint in rows if endpoint]
+
+
+def endpoints(tx: Tx, node_id: str, peer_ids: Collection[str]) -> dict[str, str]:
+    """Return the endpoint that a node last reported, for each of the peers that it did report."""
+    found: dict[str, str] = {}
+    wanted = list(peer_ids)
+    for start in range(0, len(wanted), _CHUNK):
+        rows = tx.session.execute(
+            select(PeerSession.peer_id, PeerSession.endpoint).where(
+                PeerSession.node_id == node_id, PeerSession.peer_id.in_(wanted[start : start + _CHUNK])
+            )
+        ).all()
+        found.update({peer_id: endpoint for peer_id, endpoint in rows if endpoint})
+    return found
+
+
+def latest(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
+    """Return, for each peer that was ever seen, the session with the newest handshake."""
+    found: dict[str, PeerSession] = {}
+    wanted = list(peer_ids)
+    for start in range(0, len(wanted), _CHUNK):
+        rows = tx.session.scalars(select(PeerSession).where(PeerSession.peer_id.in_(wanted[start : start + _CHUNK])))
+        for row in rows:
+            best = found.get(row.peer_id)
+            if best is None or row.latest_handshake > best.latest_handshake:
+                found[row.peer_id] = row
+    return found
+
+
+def forget(tx: Tx, node_id: str, config_id: str) -> None:
+    """Drop what a node reported of a config that it no longer carries."""
+    of_config = select(Peer.id).where(Peer.config_id == config_id)
+    tx.session.execute(delete(PeerSession).where(PeerSession.node_id == node_id, PeerSession.peer_id.in_(of_config)))

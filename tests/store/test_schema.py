@@ -1,0 +1,117 @@
+"""The schema that migrations make, on both databases."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from wgfleet.panel.errors import PermanentError, Unavailable
+from wgfleet.panel.store import Store
+from wgfleet.panel.store.schema import migrate
+from wgfleet.panel.store.tables import Base
+
+MIGRATE = """
+import sys
+from wgfleet.panel.store import Store, schema
+store = Store(sys.argv[1])
+schema.migrate(store)
+store.close()
+"""
+
+
+def differences(store: Store) -> list[object]:
+    with store.engine.connect() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
+
+
+def test_migrations_make_exactly_the_tables_of_the_program(database_url: str) -> None:
+    store = Store(database_url)
+    migrate(store)
+    assert differences(store) == []
+    store.close()
+
+
+def test_the_comparison_sees_a_lost_column(database_url: str) -> None:
+    store = Store(database_url)
+    migrate(store)
+    with store.write() as tx:
+        tx.session.execute(text("ALTER TABLE audit_log DROP COLUMN details"))
+    assert len(differences(store)) == 1
+    store.close()
+
+
+def test_one_operation_of_a_kind_and_subject_is_active_at_a_time(database_url: str) -> None:
+    store = Store(database_url)
+    migrate(store)
+    index = next(index for index in sqlalchemy.inspect(store.engine).get_indexes("operations") if index["unique"])
+    dialect = store.engine.dialect.name
+    assert index["column_names"] == ["kind", "subject"]
+    assert str(index["dialect_options"][f"{dialect}_where"]).strip("()") == "finished_at IS NULL"
+    store.close()
+
+
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    store = Store(database_url)
+    migrate(store)
+    with store.write() as tx:
+        tx.session.execute(text("INSERT INTO node_groups VALUES ('1', 'near', 'eu', 10)"))
+    migrate(store)
+    with store.read() as tx:
+        assert tx.session.execute(text("SELECT name FROM node_groups")).scalars().all() == ["near"]
+    store.close()
+
+
+def test_processes_that_start_at_once_all_find_the_schema(database_url: str) -> None:
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", MIGRATE, database_url], stderr=subprocess.PIPE, env=environment)
+        for _ in range(4)
+    ]
+    results = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    assert results == [(b"", 0)] * 4
+    store = Store(database_url)
+    assert differences(store) == []
+    store.close()
+
+
+def test_threads_that_migrate_at_once_all_find_the_schema(database_url: str) -> None:
+    stores = [Store(database_url) for _ in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(migrate, stores))
+    assert differences(stores[0]) == []
+    for store in stores:
+        store.close()
+
+
+def test_a_database_of_a_newer_program_is_refused_and_left_alone(database_url: str) -> None:
+    store = Store(database_url)
+    migrate(store)
+    with store.write() as tx:
+        tx.session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(PermanentError, match=r"revision '9999', which this program does not know"):
+        migrate(store)
+    with store.read() as tx:
+        assert tx.session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+    store.close()
+
+
+def test_foreign_keys_are_watched_again_after_a_migration(database_url: str) -> None:
+    store = Store(database_url)
+    migrate(store)
+    with pytest.raises(sqlalchemy.exc.IntegrityError), store.write() as tx:
+        tx.session.execute(text("INSERT INTO join_tokens VALUES ('d', 'no such node', 0, 0, NULL)"))
+    store.close()
+
+
+def test_a_database_that_is_not_there_is_unavailable() -> None:
+    store = Store("postgresql+psycopg://nobody@/none?host=/nonexistent")
+    with pytest.raises(Unavailable, match="cannot be used just now"):
+        migrate(store)
+    store.close()
