@@ -1,0 +1,141 @@
+"""Builds the network of topology.py: namespaces, cables, bridges, routes. Cuts and mends cables.
+
+Must not know what runs in the hosts.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from wgfleet.lab import processes
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.topology import (
+    PANEL_SEGMENT,
+    PREFIX,
+    RANGE,
+    ROOT_ADDRESS,
+    ROOT_LINK,
+    ROUTER,
+    SEGMENTS,
+    Place,
+    namespace,
+)
+
+
+def build(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
+    """Build everything; return the hosts by name. What a failure leaves, `sweep` removes."""
+    _refuse_taken_range()
+    processes.ip_batch([f"netns add {namespace(lab, place.name)}" for place in hosts])
+    built = _hold(lab, directory, hosts)
+    router = namespace(lab, ROUTER)
+    commands = ["link set lo up"]
+    for segment in SEGMENTS:
+        commands += [
+            f"link add {segment.bridge} type bridge",
+            f"addr add {segment.interface_address(segment.gateway)} dev {segment.bridge}",
+            f"link set {segment.bridge} up",
+        ]
+    for place in hosts:
+        if place.segment is not None:
+            peer = namespace(lab, place.name)
+            commands.append(f"link add {place.cable} type veth peer name eth0 netns {peer}")
+            commands.append(f"link set {place.cable} master {place.segment.bridge} up")
+    processes.ip_batch(commands, namespace=router)
+    for place in hosts:
+        if place.segment is not None:
+            processes.ip_batch(
+                [
+                    "link set lo up",
+                    f"addr add {place.segment.interface_address(place.address)} dev eth0",
+                    "link set eth0 up",
+                    f"route add default via {place.segment.gateway}",
+                ],
+                namespace=namespace(lab, place.name),
+            )
+    _join_machine(router)
+    return built
+
+
+def _hold(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
+    names = "".join(f"{place.address} {place.name}.lab.test {place.name}\n" for place in hosts if place.address)
+    specs = []
+    for place in hosts:
+        home = directory / "hosts" / place.name
+        for part in ("log", "run", "wireguard"):
+            (home / part).mkdir(mode=0o700, parents=True)
+        (home / "hosts").write_text(f"127.0.0.1 localhost\n{names}", encoding="ascii")
+        (home / "resolv.conf").write_text("", encoding="ascii")
+        spec = {"namespace": namespace(lab, place.name), "directory": str(home)}
+        specs.append(spec | ({"forwarding": "1"} if place.segment is None else {}))
+    pids = json.loads(processes.run([sys.executable, "-m", "wgfleet.lab.holder"], stdin=json.dumps(specs)))
+    return {
+        place.name: Host(
+            name=place.name,
+            namespace=spec["namespace"],
+            address=place.address,
+            pid=pids[spec["namespace"]],
+            directory=Path(spec["directory"]),
+        )
+        for place, spec in zip(hosts, specs, strict=True)
+    }
+
+
+def _join_machine(router: str) -> None:
+    """Give the machine itself a cable into the panel's segment, so that a person can reach everything."""
+    processes.ip_batch(
+        [
+            f"link add {ROOT_LINK} type veth peer name v-root netns {router}",
+            f"addr add {PANEL_SEGMENT.interface_address(ROOT_ADDRESS)} dev {ROOT_LINK}",
+            f"link set {ROOT_LINK} up",
+        ]
+    )
+    processes.ip_batch([f"link set v-root master {PANEL_SEGMENT.bridge} up"], namespace=router)
+    processes.ip_batch([f"route add {RANGE} via {PANEL_SEGMENT.gateway}"])
+
+
+def _refuse_taken_range() -> None:
+    if Path("/sys/class/net", ROOT_LINK).exists():
+        raise LabError(
+            f"link {ROOT_LINK} is there already: another lab is on this machine, under another root directory or "
+            f"mount namespace; end it there, or remove the link with: ip link del {ROOT_LINK}"
+        )
+    if routes := processes.run(["ip", "route", "show", "root", RANGE]).strip():
+        raise LabError(f"the lab needs {RANGE}, but this machine has a route in it: {routes.splitlines()[0].strip()}")
+
+
+def cut(lab: str, place: Place) -> None:
+    """Pull a host's cable."""
+    processes.ip_batch([f"link set {place.cable} down"], namespace=namespace(lab, ROUTER))
+
+
+def mend(lab: str, place: Place) -> None:
+    """Put a host's cable back."""
+    processes.ip_batch([f"link set {place.cable} up"], namespace=namespace(lab, ROUTER))
+
+
+def sweep(lab: str) -> None:
+    """Remove a lab from the machine, whatever state it is in: processes, namespaces, links, routes.
+
+    Works from what the kernel shows and not from notes, so it also removes a lab that was killed while it grew.
+    """
+    ours = processes.networks(lab)
+    processes.end(ours)
+    # A device outlives its namespace's name for a while, the machine's end of the cable with it: remove that by hand.
+    names = processes.named_namespaces(f"{PREFIX}{lab}-")
+    if ours or names:
+        with contextlib.suppress(LabError):  # it is gone when the lab did not get that far
+            processes.run(["ip", "link", "del", ROOT_LINK])
+    if names:
+        processes.ip_batch([f"netns del {name}" for name in names])
+
+
+def forget_netns() -> None:
+    """Remove the directory that `ip netns` made for itself, unless somebody else's namespaces are in it."""
+    if processes.NETNS_DIR.is_dir() and not any(processes.NETNS_DIR.iterdir()):
+        if processes.NETNS_DIR.is_mount():
+            processes.run(["umount", str(processes.NETNS_DIR)], check=False)
+        with contextlib.suppress(OSError):
+            processes.NETNS_DIR.rmdir()

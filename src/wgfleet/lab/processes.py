@@ -1,0 +1,110 @@
+"""Processes of the lab: run a program, and find and end what lives in a namespace.
+
+A process belongs to a host when it lives in the host's network namespace, whoever started it and however it has
+daemonised; nothing needs to be remembered for cleaning up.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.topology import PREFIX
+
+NETNS_DIR = Path("/run/netns")
+_END_S = 5.0
+
+
+def run(command: Sequence[str], *, stdin: str = "", check: bool = True, timeout_s: float = 60) -> str:
+    """Run a program to its end and return its standard output; raise `LabError` with its last words."""
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise LabError(f"`{' '.join(command)}` did not end within {timeout_s:.0f} s") from None
+    if check and done.returncode != 0:
+        words = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise LabError(f"`{' '.join(command)}` ended with {done.returncode}: {words}")
+    return done.stdout
+
+
+def ip_batch(commands: Sequence[str], *, namespace: str | None = None) -> None:
+    """Give many commands to one `ip`."""
+    where = [] if namespace is None else ["-n", namespace]
+    run(["ip", *where, "-batch", "-"], stdin="\n".join(commands) + "\n")
+
+
+def named_namespaces(prefix: str) -> list[str]:
+    """Return the named network namespaces that start with `prefix`."""
+    return sorted(path.name for path in NETNS_DIR.glob(f"{prefix}*")) if NETNS_DIR.is_dir() else []
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+
+
+def _network_of(pid: int) -> tuple[int, int] | None:
+    """Identify the network namespace of a process (device, inode); None when it has ended."""
+    try:
+        found = Path(f"/proc/{pid}/ns/net").stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def command_line(pid: int) -> list[str]:
+    """Return a process's arguments; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def holders(lab: str) -> dict[str, int]:
+    """Return namespace name -> pid of the living holders of a lab, found by their names."""
+    found = {}
+    for pid in _pids():
+        words = command_line(pid)
+        if len(words) == 2 and words[1] == "infinity" and words[0].startswith(f"{PREFIX}{lab}-"):  # noqa: PLR2004 - see holder.py
+            found[words[0]] = pid
+    return found
+
+
+def networks(lab: str) -> set[tuple[int, int]]:
+    """Identify every network namespace of a lab, by name and by the holders (another root may have the names)."""
+    found = {_network_of(pid) for pid in holders(lab).values()}
+    for name in named_namespaces(f"{PREFIX}{lab}-"):
+        status = (NETNS_DIR / name).stat()
+        found.add((status.st_dev, status.st_ino))
+    return {network for network in found if network is not None}
+
+
+def inhabitants(network: Collection[tuple[int, int]]) -> list[int]:
+    """Return the processes that live in any of the given network namespaces."""
+    mine = _network_of(os.getpid())
+    wanted = {entry for entry in network if entry != mine}
+    return [pid for pid in _pids() if _network_of(pid) in wanted]
+
+
+def of_pid(pid: int) -> set[tuple[int, int]]:
+    """Identify the network namespace of one process, as a set that may be empty."""
+    found = _network_of(pid)
+    return set() if found is None else {found}
+
+
+def end(find: Collection[tuple[int, int]], *, spare: Collection[int] = ()) -> int:
+    """Send SIGKILL to all processes of the given namespaces but `spare`, until none is left; return how many."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + _END_S
+    while living := [pid for pid in inhabitants(find) if pid not in spare]:
+        if time.monotonic() > deadline:
+            raise LabError(f"processes {living} did not end after SIGKILL; look at them with ps")
+        for pid in living:
+            killed.add(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return len(killed)

@@ -1,0 +1,177 @@
+"""What the machine remembers of a lab: /run/wgfleet-lab/NAME, with state.json in it, and who may change it.
+
+One lab at a time: two would share their addresses. A lab belongs to the command that runs it (which holds the lock)
+until `up` hands it over to the user by writing phase `up`. Whatever is found in another phase with nobody holding the
+lock is the rest of a crash, and is swept away by the next command.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wgfleet.lab import network, processes
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.topology import Place, check_name, places
+
+BASE = Path("/run/wgfleet-lab")
+
+
+@dataclass(slots=True)
+class Lab:
+    """A lab that stands. `result` is what `lab up --json` prints, once it is complete.
+
+    `netns_was_there`: whether the machine had `ip netns`' directory before, so that `remove` leaves it as it was.
+    """
+
+    name: str
+    nodes: int
+    clients: int
+    netns_was_there: bool = True
+    hosts: dict[str, Host] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        return BASE / self.name
+
+    def host(self, name: str) -> Host:
+        """Return a host by its name; raise with the names that there are."""
+        if name not in self.hosts:
+            raise LabError(f"lab {self.name} has no host {name!r}; it has {', '.join(self.hosts)}")
+        return self.hosts[name]
+
+    def place(self, name: str) -> Place:
+        """Return where a host hangs, for cutting and mending its cable."""
+        self.host(name)
+        return next(place for place in places(self.nodes, self.clients) if place.name == name)
+
+    def cut(self, host: str) -> None:
+        """Pull a host's cable."""
+        network.cut(self.name, self.place(host))
+
+    def mend(self, host: str) -> None:
+        """Put a host's cable back."""
+        network.mend(self.name, self.place(host))
+
+
+@contextlib.contextmanager
+def locked() -> Iterator[None]:
+    """Be the only command that builds or removes labs; refuse at once when another one is at it."""
+    BASE.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(BASE, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            current = os.fstat(descriptor).st_ino == BASE.stat().st_ino
+        except (BlockingIOError, FileNotFoundError):
+            current = False
+        if not current:  # held, or removed by its holder just now
+            raise LabError(
+                "another wgfleet lab command is at work on this machine, and one lab at a time is all there is; "
+                "wait for it to end"
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # a lab is left in it
+                BASE.rmdir()
+    finally:
+        os.close(descriptor)
+
+
+def found() -> list[str]:
+    """Return the names of the labs that this machine remembers."""
+    return sorted(path.name for path in BASE.iterdir() if path.is_dir()) if BASE.is_dir() else []
+
+
+def load(name: str) -> Lab:
+    """Return a lab that is up."""
+    document = _read(check_name(name))
+    if document is None or document["phase"] != "up":
+        raise LabError(f"lab {name} is not up; start it with: wgfleet lab up --name {name}")
+    hosts = {key: Host(**{**value, "directory": Path(value["directory"])}) for key, value in document["hosts"].items()}
+    return Lab(
+        name,
+        document["nodes"],
+        document["clients"],
+        document["netns_was_there"],
+        hosts=hosts,
+        result=document["result"],
+    )
+
+
+def _read(name: str) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads((BASE / name / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document
+
+
+def _write(lab: Lab, phase: str) -> None:
+    hosts = {name: {**asdict(host), "directory": str(host.directory)} for name, host in lab.hosts.items()}
+    document = {
+        "phase": phase,
+        "nodes": lab.nodes,
+        "clients": lab.clients,
+        "netns_was_there": lab.netns_was_there,
+        "hosts": hosts,
+        "result": lab.result,
+    }
+    path = lab.directory / "state.json"
+    temporary = path.with_suffix(".new")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(document), encoding="utf-8")
+    temporary.replace(path)
+
+
+def begin(name: str, nodes: int, clients: int) -> Lab:
+    """Sweep away what crashed, refuse while a lab is up, and build the network. The caller holds the lock."""
+    hosts = places(nodes, clients)
+    check_name(name)
+    for other in found():
+        document = _read(other)
+        if document is not None and document["phase"] == "up":
+            raise LabError(
+                f"lab {other} is up, and two labs would share their addresses; end it with: "
+                f"wgfleet lab down --name {other}"
+            )
+        remove(other)
+    network.sweep(name)  # a lab whose directory is gone with its /run
+    lab = Lab(name, nodes, clients, processes.NETNS_DIR.is_dir())
+    lab.directory.mkdir(mode=0o700)
+    _write(lab, "growing")
+    lab.hosts = network.build(name, lab.directory, hosts)
+    _write(lab, "growing")
+    return lab
+
+
+def hand_over(lab: Lab) -> None:
+    """Leave a lab running for the user, until `down`."""
+    _write(lab, "up")
+
+
+def remove(name: str) -> None:
+    """Remove a lab and everything that belongs to it; removing what is not there is no error."""
+    document = _read(check_name(name))
+    network.sweep(name)
+    if document is not None and not document["netns_was_there"]:
+        network.forget_netns()
+    shutil.rmtree(BASE / name, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary(name: str, nodes: int, clients: int) -> Iterator[Lab]:
+    """Give a lab that is removed at the end, whatever happens."""
+    with locked():
+        try:
+            yield begin(name, nodes, clients)
+        finally:
+            remove(name)

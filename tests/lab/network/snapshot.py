@@ -1,0 +1,22 @@
+"""What a lab could leave behind on the machine."""
+
+import subprocess
+from pathlib import Path
+
+from wgfleet.lab import processes, topology
+
+
+def machine() -> dict[str, list[str]]:
+    """Namespaces, links, routes, mounts, processes and files that are a lab's, or could be."""
+
+    def lines(*command: str) -> list[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    return {
+        "links": [line for line in lines("ip", "-br", "link") if topology.PREFIX in line],
+        "routes": [line for line in lines("ip", "route") if line.startswith("198.1")],
+        "namespaces": processes.named_namespaces(topology.PREFIX),
+        "mounts": [line for line in Path("/proc/self/mounts").read_text().splitlines() if topology.PREFIX in line],
+        "holders": sorted(processes.holders("")) + sorted(processes.holders("pytest")),
+        "files": sorted(str(path) for path in Path("/run/wgfleet-lab").rglob("*")),
+    }

@@ -1,0 +1,88 @@
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.lab.network.snapshot import machine
+from wgfleet.lab import network, processes, state
+from wgfleet.lab.errors import LabError
+
+pytestmark = pytest.mark.lab
+
+
+def test_down_leaves_nothing() -> None:
+    before = machine()
+    with state.temporary("pytesttwo", nodes=1, clients=1) as built:
+        assert machine() != before
+        built.host("node-1").run("wireguard-go", "wg0")
+        assert processes.holders("pytesttwo")
+    assert machine() == before
+    assert not processes.holders("pytesttwo")
+
+
+CRASH = """
+import os, sys
+from wgfleet.lab import network, processes, state
+count = 0
+original = processes.run
+def run(*args, **kwargs):
+    global count
+    count += 1
+    if count == int(sys.argv[1]):
+        os.kill(os.getpid(), 9)
+    return original(*args, **kwargs)
+processes.run = run
+with state.locked():
+    state.begin("pytesttwo", 2, 1)
+"""
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 8, 10])
+def test_what_a_crashed_lab_left_is_swept_by_the_next(step: int) -> None:
+    before = machine()
+    crashed = subprocess.run([sys.executable, "-c", CRASH, str(step)], check=False)
+    assert crashed.returncode == -signal.SIGKILL
+    with state.temporary("pytesttwo", nodes=1, clients=1) as built:
+        built.host("client-1").run("ping", "-n", "-c", "1", "-W", "1", built.host("node-1").address)
+    assert machine() == before
+
+
+def test_a_second_lab_is_refused_with_the_way_out() -> None:
+    with state.locked():
+        state.hand_over(state.begin("pytesttwo", 0, 0))
+    try:
+        with pytest.raises(LabError, match="wgfleet lab down --name pytesttwo"), state.temporary("other", 0, 0):
+            pass
+        assert state.load("pytesttwo").host("panel").succeeds("true")
+    finally:
+        with state.locked():
+            state.remove("pytesttwo")
+
+
+def test_two_commands_at_once_are_refused() -> None:
+    with state.locked(), pytest.raises(LabError, match="another wgfleet lab command"), state.locked():
+        pass
+
+
+def test_a_failing_build_says_which_command_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = machine()
+    monkeypatch.setattr(network, "ROOT_ADDRESS", "not-an-address")
+    with pytest.raises(LabError, match="not-an-address"), state.temporary("pytesttwo", 0, 0):
+        pass
+    assert machine() == before
+
+
+def test_state_survives_in_a_file_that_only_root_reads() -> None:
+    with state.locked():
+        lab = state.begin("pytesttwo", 1, 0)
+        lab.result = {"api_key": "secret"}
+        state.hand_over(lab)
+        try:
+            path = lab.directory / "state.json"
+            assert path.stat().st_mode & 0o077 == 0
+            assert json.loads(path.read_text())["phase"] == "up"
+            assert state.load("pytesttwo") == lab
+        finally:
+            state.remove("pytesttwo")
