@@ -5,10 +5,9 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
+from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Move, Operation, Peer
-
-_CHUNK = 500
 
 
 def get(tx: Tx, operation_id: str) -> Operation | None:
@@ -71,9 +70,7 @@ def rehomed(tx: Tx, operation_id: str) -> int:
 
 def settle_moves(tx: Tx, operation_id: str, peer_ids: Collection[str], state: str) -> None:
     """Set the state of some of an operation's moves."""
-    wanted = list(peer_ids)
-    for start in range(0, len(wanted), _CHUNK):
-        chunk = wanted[start : start + _CHUNK]
+    for chunk in chunked(peer_ids):
         tx.session.execute(
             update(Move).where(Move.operation_id == operation_id, Move.peer_id.in_(chunk)).values(state=state)
         )
@@ -81,9 +78,7 @@ def settle_moves(tx: Tx, operation_id: str, peer_ids: Collection[str], state: st
 
 def tried_again(tx: Tx, operation_id: str, peer_ids: Collection[str]) -> None:
     """Count one more attempt for some of an operation's moves."""
-    wanted = list(peer_ids)
-    for start in range(0, len(wanted), _CHUNK):
-        chunk = wanted[start : start + _CHUNK]
+    for chunk in chunked(peer_ids):
         tx.session.execute(
             update(Move)
             .where(Move.operation_id == operation_id, Move.peer_id.in_(chunk))

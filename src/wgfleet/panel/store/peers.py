@@ -5,10 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Move, Peer, PeerTombstone
-
-_CHUNK = 500
+from wgfleet.panel.store.tables import Move, Operation, Peer, PeerTombstone
 
 
 def add(tx: Tx, rows: Sequence[Peer]) -> None:
@@ -24,9 +23,9 @@ def get(tx: Tx, peer_id: str) -> Peer | None:
 
 def by_ids(tx: Tx, peer_ids: Collection[str]) -> list[Peer]:
     """Return the peers that exist among the ids."""
-    wanted, found = list(peer_ids), []
-    for start in range(0, len(wanted), _CHUNK):
-        found += tx.session.scalars(select(Peer).where(Peer.id.in_(wanted[start : start + _CHUNK]))).all()
+    found: list[Peer] = []
+    for chunk in chunked(peer_ids):
+        found += tx.session.scalars(select(Peer).where(Peer.id.in_(chunk))).all()
     return found
 
 
@@ -45,10 +44,9 @@ def page(tx: Tx, config_id: str | None, after: str | None, limit: int, search: s
 def clashes(tx: Tx, config_id: str, names: Collection[str], keys: Collection[str]) -> tuple[set[str], set[str]]:
     """Return which of the names and of the public keys the config has already."""
     taken: list[set[str]] = []
-    for column, values in ((Peer.name, list(names)), (Peer.public_key, list(keys))):
+    for column, values in ((Peer.name, names), (Peer.public_key, keys)):
         found: set[str] = set()
-        for start in range(0, len(values), _CHUNK):
-            chunk = values[start : start + _CHUNK]
+        for chunk in chunked(values):
             found |= set(tx.session.scalars(select(column).where(Peer.config_id == config_id, column.in_(chunk))))
         taken.append(found)
     return taken[0], taken[1]
@@ -83,9 +81,7 @@ def bury(tx: Tx, config_id: str, keys: Collection[str], generation: int) -> None
 
 def unbury(tx: Tx, config_id: str, keys: Collection[str]) -> None:
     """Drop the tombstones of public keys that come back."""
-    values = list(keys)
-    for start in range(0, len(values), _CHUNK):
-        chunk = values[start : start + _CHUNK]
+    for chunk in chunked(keys):
         tx.session.execute(
             delete(PeerTombstone).where(PeerTombstone.config_id == config_id, PeerTombstone.public_key.in_(chunk))
         )
@@ -93,9 +89,8 @@ def unbury(tx: Tx, config_id: str, keys: Collection[str]) -> None:
 
 def remove(tx: Tx, peer_ids: Collection[str]) -> None:
     """Delete peers."""
-    values = list(peer_ids)
-    for start in range(0, len(values), _CHUNK):
-        tx.session.execute(delete(Peer).where(Peer.id.in_(values[start : start + _CHUNK])))
+    for chunk in chunked(peer_ids):
+        tx.session.execute(delete(Peer).where(Peer.id.in_(chunk)))
 
 
 def homed_on(tx: Tx, node_id: str | None, config_id: str) -> list[tuple[str, str | None]]:
@@ -113,9 +108,7 @@ def rehome(tx: Tx, homes: Mapping[str, str | None]) -> None:
 
 def touch(tx: Tx, peer_ids: Collection[str], generation: int) -> None:
     """Mark peers as changed at a generation."""
-    values = list(peer_ids)
-    for start in range(0, len(values), _CHUNK):
-        chunk = values[start : start + _CHUNK]
+    for chunk in chunked(peer_ids):
         tx.session.execute(update(Peer).where(Peer.id.in_(chunk)).values(generation=generation))
 
 
@@ -147,7 +140,9 @@ def given_up_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
     query = (
         select(Peer.public_key)
         .join(Move, Move.peer_id == Peer.id)
+        .join(Operation, Operation.id == Move.operation_id)
         .where(Peer.config_id == config_id, Move.from_node_id == node_id, Move.state == "moved", Move.live)
+        .where(Operation.finished_at.is_(None))
     )
     return set(tx.session.scalars(query))
 

@@ -5,20 +5,18 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Peer, PeerSession
 from wgfleet.protocol.observed import PeerStats
-
-_CHUNK = 500  # parameters of one statement; SQLite takes 32,766, PostgreSQL 65,535
 
 
 def record(tx: Tx, node_id: str, config_id: str, stats: Mapping[str, PeerStats], seen_at: float) -> int:
     """Write the latest of each public key; keys that are no longer peers are passed over. Returns rows written."""
     dialect = tx.session.get_bind().dialect.name
     insert = (sqlite if dialect == "sqlite" else postgresql).insert
-    keys, written = list(stats), 0
-    for start in range(0, len(keys), _CHUNK):
-        chunk = keys[start : start + _CHUNK]
+    written = 0
+    for chunk in chunked(stats):
         found = tx.session.execute(
             select(Peer.id, Peer.public_key).where(Peer.config_id == config_id, Peer.public_key.in_(chunk))
         ).all()
@@ -75,11 +73,10 @@ def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[st
 def endpoints(tx: Tx, node_id: str, peer_ids: Collection[str]) -> dict[str, str]:
     """Return the endpoint that a node last reported, for each of the peers that it did report."""
     found: dict[str, str] = {}
-    wanted = list(peer_ids)
-    for start in range(0, len(wanted), _CHUNK):
+    for chunk in chunked(peer_ids):
         rows = tx.session.execute(
             select(PeerSession.peer_id, PeerSession.endpoint).where(
-                PeerSession.node_id == node_id, PeerSession.peer_id.in_(wanted[start : start + _CHUNK])
+                PeerSession.node_id == node_id, PeerSession.peer_id.in_(chunk)
             )
         ).all()
         found.update({peer_id: endpoint for peer_id, endpoint in rows if endpoint})
@@ -89,9 +86,8 @@ def endpoints(tx: Tx, node_id: str, peer_ids: Collection[str]) -> dict[str, str]
 def latest(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
     """Return, for each peer that was ever seen, the session with the newest handshake."""
     found: dict[str, PeerSession] = {}
-    wanted = list(peer_ids)
-    for start in range(0, len(wanted), _CHUNK):
-        rows = tx.session.scalars(select(PeerSession).where(PeerSession.peer_id.in_(wanted[start : start + _CHUNK])))
+    for chunk in chunked(peer_ids):
+        rows = tx.session.scalars(select(PeerSession).where(PeerSession.peer_id.in_(chunk)))
         for row in rows:
             best = found.get(row.peer_id)
             if best is None or row.latest_handshake > best.latest_handshake:

@@ -1,0 +1,1 @@
+"""Pure decisions of the panel: no IO, no clock, no randomness."""

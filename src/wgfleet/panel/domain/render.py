@@ -1,0 +1,117 @@
+"""Turn values of rows into what an agent gets and what a user downloads.
+
+Both texts are stock WireGuard: nothing in them needs wgfleet on the other side.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wgfleet.panel.domain.addressing import gateway
+from wgfleet.protocol.addresses import join_endpoint
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
+from wgfleet.protocol.ids import ConfigId, InterfaceName
+from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
+
+PLACEHOLDER = "REPLACE_THIS_WITH_THE_PRIVATE_KEY_OF_YOUR_DEVICE"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkValues:
+    """What an interface of a config is made of, on any one node. `pools` are the networks served there."""
+
+    name: str
+    config_id: str
+    private_key: str
+    listen_port: int
+    pools: tuple[str, ...]
+    routes: tuple[str, ...]
+    mtu: int | None
+    masquerade: bool
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClientValues:
+    """What a user's file is made of. `endpoint` is `HOST:PORT`; `private_key` None: the user has it."""
+
+    title: str
+    private_key: str | None
+    addresses: tuple[str, ...]
+    dns: tuple[str, ...]
+    mtu: int | None
+    server_public_key: str
+    preshared_key: str | None
+    allowed_ips: tuple[str, ...]
+    endpoint: str
+    keepalive: int
+
+
+def host_network(address: str) -> str:
+    """Return the network of one address: /32 or /128."""
+    return f"{address}/128" if ":" in address else f"{address}/32"
+
+
+def settings(values: NetworkValues) -> InterfaceSettings:
+    """Render an interface. It answers on the first host address of each of its pools."""
+    return InterfaceSettings(
+        name=InterfaceName(values.name),
+        config_id=ConfigId(values.config_id),
+        private_key=PrivateKey(values.private_key),
+        listen_port=values.listen_port,
+        addresses=tuple(f"{gateway(pool)}/{pool.rpartition('/')[2]}" for pool in values.pools),
+        routes=values.routes,
+        mtu=values.mtu,
+        masquerade=values.masquerade,
+        enabled=values.enabled,
+    )
+
+
+def peer(addresses: Iterable[str], networks: Iterable[str], preshared_key: str | None) -> DesiredPeer:
+    """Render a peer for a node. A node sends no keepalives: the client's own keep its NAT open."""
+    allowed = (*(host_network(address) for address in addresses), *networks)
+    return DesiredPeer(allowed_ips=allowed, preshared_key=PresharedKey(preshared_key) if preshared_key else None)
+
+
+def endpoint(host: str, port: int) -> str:
+    """Form `HOST:PORT` for a file; IPv6 addresses get brackets."""
+    return join_endpoint(host, port)
+
+
+def client_file(values: ClientValues) -> str:
+    """Render the file that `wg-quick` and every WireGuard app import."""
+    lines = [f"# {values.title}", "[Interface]"]
+    if values.private_key is None:
+        lines.append("# The panel never had this private key: put in the one that belongs to your public key.")
+    lines.append(f"PrivateKey = {values.private_key or PLACEHOLDER}")
+    lines.append(f"Address = {', '.join(host_network(address) for address in values.addresses)}")
+    if values.dns:
+        lines.append(f"DNS = {', '.join(values.dns)}")
+    if values.mtu is not None:
+        lines.append(f"MTU = {values.mtu}")
+    lines += ["", "[Peer]", f"PublicKey = {values.server_public_key}"]
+    if values.preshared_key:
+        lines.append(f"PresharedKey = {values.preshared_key}")
+    lines.append(f"AllowedIPs = {', '.join(values.allowed_ips)}")
+    lines.append(f"Endpoint = {values.endpoint}")
+    if values.keepalive:
+        lines.append(f"PersistentKeepalive = {values.keepalive}")
+    return "\n".join(lines) + "\n"
+
+
+def backup_file(interface: DesiredInterface, names: dict[PublicKey, str], notes: Sequence[str]) -> str:
+    """Render an interface with its peers in the form that `wg-quick` reads, names and notes as comments."""
+    wanted = interface.settings
+    lines = [*(f"# {note}" for note in notes), "[Interface]", f"PrivateKey = {wanted.private_key}"]
+    lines.append(f"ListenPort = {wanted.listen_port}")
+    if wanted.addresses:
+        lines.append(f"Address = {', '.join(wanted.addresses)}")
+    if wanted.mtu is not None:
+        lines.append(f"MTU = {wanted.mtu}")
+    for key, desired in interface.peers.items():
+        lines += ["", f"# {names.get(key, 'unnamed')}", "[Peer]", f"PublicKey = {key}"]
+        if desired.preshared_key:
+            lines.append(f"PresharedKey = {desired.preshared_key}")
+        lines.append(f"AllowedIPs = {', '.join(desired.allowed_ips)}")
+        if desired.persistent_keepalive:
+            lines.append(f"PersistentKeepalive = {desired.persistent_keepalive}")
+    return "\n".join(lines) + "\n"
