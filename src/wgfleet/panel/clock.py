@@ -28,3 +28,8 @@ def new_id() -> str:
 def new_token() -> str:
     """Return a secret of 256 random bits, safe in a URL and in a shell."""
     return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def new_bytes(size: int) -> bytes:
+    """Return `size` random bytes, fit for keys and nonces."""
+    return secrets.token_bytes(size)

@@ -1,0 +1,202 @@
+"""Client of one agent's API over mutual TLS.
+
+Owns the connections to one node and says in two words what went wrong: TransientError (no answer, 5xx, nonsense) or
+AgentRefused (4xx). It never retries: that is the reconciler's decision.
+"""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from wgfleet.panel.agents.authority import agent_server_name
+from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol.addresses import join_endpoint
+from wgfleet.protocol.desired import DesiredInterface, Push
+from wgfleet.protocol.messages import (
+    AgentStatus,
+    Applied,
+    Certificate,
+    CertificateRequest,
+    Refusal,
+    Takeover,
+    TakeoverResult,
+    WatchMessage,
+)
+
+CONNECT_S = 3.0
+ANSWER_S = 60.0  # a push of 10,000 peers takes the kernel layer a few seconds; a loaded node several times that
+SILENCE_S = 2.0  # four heartbeats
+UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so long: it is gone
+ANSWER_LIMIT = 64 * 2**20  # bytes
+LINE_LIMIT = 64 * 2**20  # bytes; a snapshot has some 200 a peer
+
+_SOCKET_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS),
+    # A machine that vanished while it owes an answer is noticed by keep-alive, in 3 + 3 * 1 s.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 3),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+
+T = TypeVar("T")
+_watch_decoder: msgspec.json.Decoder[WatchMessage] = msgspec.json.Decoder(WatchMessage)
+
+
+class AgentRefused(PermanentError):
+    """The agent understood and said no; `refusal.reason` is for programs."""
+
+    def __init__(self, detail: str, refusal: Refusal) -> None:
+        super().__init__(detail)
+        self.refusal = refusal
+
+
+class AgentClient:
+    """One node's agent, at `host`:`port`. `ssl_context` comes from `tls.client_context` and may be shared."""
+
+    def __init__(self, host: str, port: int, node_id: str, ssl_context: ssl.SSLContext) -> None:
+        self._label = f"agent of node {node_id} at {join_endpoint(host, port)}"
+        self._extensions = {"sni_hostname": agent_server_name(node_id)}
+        self._http = httpx.AsyncClient(
+            base_url=f"https://{join_endpoint(host, port)}",
+            transport=httpx.AsyncHTTPTransport(
+                verify=ssl_context,
+                trust_env=False,
+                # One connection is the watch, one carries calls; more only while calls overlap.
+                limits=httpx.Limits(max_keepalive_connections=4, keepalive_expiry=55),
+                socket_options=_SOCKET_OPTIONS,
+            ),
+            headers={"accept-encoding": "identity"},
+            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            trust_env=False,
+        )
+
+    async def push(self, push: Push) -> Applied:
+        """Send what is desired of an interface; the answer comes when it is applied and was read back."""
+        name = push.settings.name if isinstance(push, DesiredInterface) else push.name
+        return await self._call("PUT", f"/v1/wg/{name}", Applied, push)
+
+    async def delete(self, interface: str, config_id: str | None = None, generation: int | None = None) -> None:
+        """Remove an interface that the agent made; absent is fine. A generation guards against a late call."""
+        wanted = {"config_id": config_id, "generation": generation}
+        params = {name: str(value) for name, value in wanted.items() if value is not None}
+        async with self._request("DELETE", f"/v1/wg/{interface}", params=params) as response:
+            await self._body(response)
+
+    async def takeover(self, interface: str, takeover: Takeover) -> TakeoverResult:
+        """Have the node start handshakes to peers at their last endpoints; say which answered in time."""
+        timeout_s = takeover.timeout_s + ANSWER_S / 6
+        return await self._call("POST", f"/v1/wg/{interface}/takeover", TakeoverResult, takeover, timeout_s=timeout_s)
+
+    async def status(self) -> AgentStatus:
+        """Read what the agent says of itself and its interfaces."""
+        return await self._call("GET", "/v1/status", AgentStatus, timeout_s=ANSWER_S / 6)
+
+    async def request_certificate(self) -> str:
+        """Have the agent make a new key; return its certificate request (PEM)."""
+        return (await self._call("POST", "/v1/certificate/request", CertificateRequest)).csr
+
+    async def install_certificate(self, certificate: str, ca: str) -> None:
+        """Give the agent the certificate for its last request; its new connections show it."""
+        body = msgspec.json.encode(Certificate(certificate=certificate, ca=ca))
+        async with self._request("PUT", "/v1/certificate", content=body) as response:
+            await self._body(response)
+
+    async def watch(self) -> AsyncIterator[WatchMessage]:
+        """Yield the agent's messages as they come, without end: an end, or silence, is a TransientError.
+
+        Close the iterator (`contextlib.aclosing`): leaving it open keeps the stream open.
+        """
+        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
+        async with self._request("GET", "/v1/watch", timeout=timeout) as response:
+            parts: list[bytes] = []
+            size = 0
+            async for chunk in response.aiter_raw():
+                *lines, rest = chunk.split(b"\n")
+                for line in lines:
+                    parts.append(line)
+                    message = b"".join(parts)
+                    parts, size = [], 0
+                    if message:
+                        yield self._decode(_watch_decoder, message)
+                parts.append(rest)
+                size += len(rest)
+                if size > LINE_LIMIT:
+                    raise TransientError(f"{self._label}: a watch message has more than {LINE_LIMIT} bytes")
+            raise TransientError(f"{self._label}: ended the watch stream")
+
+    async def aclose(self) -> None:
+        """Close all connections; safe to call twice."""
+        await self._http.aclose()
+
+    async def _call(
+        self, method: str, path: str, answer: type[T], body: object = None, *, timeout_s: float = ANSWER_S
+    ) -> T:
+        content = None if body is None else msgspec.json.encode(body)
+        timeout = httpx.Timeout(timeout_s, connect=CONNECT_S)
+        async with self._request(method, path, content=content, timeout=timeout) as response:
+            return self._decode(msgspec.json.Decoder(answer), await self._body(response))
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        params: dict[str, str] | None = None,
+        timeout: httpx.Timeout | None = None,  # noqa: ASYNC109 - httpx bounds connect, read and write apart
+    ) -> AsyncIterator[httpx.Response]:
+        """Open a request; inside, every fault of the transport becomes a TransientError."""
+        try:
+            async with self._http.stream(
+                method,
+                path,
+                content=content,
+                params=params,
+                headers={"content-type": "application/json"} if content is not None else None,
+                timeout=timeout or self._http.timeout,
+                extensions=self._extensions,
+            ) as response:
+                if not response.is_success:
+                    raise self._failure(response.status_code, await self._body(response))
+                yield response
+        except httpx.TimeoutException as error:
+            raise TransientError(f"{self._label}: {_timeout_text(error)} ({method} {path})") from error
+        except httpx.TransportError as error:
+            raise TransientError(f"{self._label}: {error or type(error).__name__} ({method} {path})") from error
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > ANSWER_LIMIT:
+                raise TransientError(f"{self._label}: an answer has more than {ANSWER_LIMIT} bytes")
+        return bytes(body)
+
+    def _failure(self, status: int, body: bytes) -> Exception:
+        try:
+            refusal = msgspec.json.decode(body, type=Refusal)
+        except msgspec.MsgspecError:
+            text = body[:200].decode(errors="replace").strip() or "no reason given"
+            refusal = Refusal(title="unexpected answer", status=status, detail=text, reason="unknown")
+        detail = f"{self._label}: {refusal.detail} ({status} {refusal.reason})"
+        if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR:
+            return AgentRefused(detail, refusal)
+        return TransientError(detail)
+
+    def _decode(self, decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+        try:
+            return decoder.decode(body)
+        except msgspec.MsgspecError as error:
+            raise TransientError(f"{self._label}: its answer is not of this protocol ({error})") from error
+
+
+def _timeout_text(error: httpx.TimeoutException) -> str:
+    return "cannot be reached in time" if isinstance(error, httpx.ConnectTimeout) else "has gone silent"
