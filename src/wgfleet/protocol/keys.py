@@ -13,30 +13,50 @@ KEY_BYTES = 32
 _KEY_CHARACTERS = 44
 
 
-def _parse_key(text: str, field: str) -> str:
-    """Return the canonical form; `wg` refuses any other, so trailing bits must be zero."""
+def raw_to_text(raw: bytes) -> str:
+    """Return the text form of 32 bytes."""
+    return binascii.b2a_base64(raw, newline=False).decode()
+
+
+def _parse_key(text: str, field: str) -> tuple[str, bytes]:
+    """Return the canonical form and the bytes; `wg` refuses any other form, so trailing bits must be zero."""
     try:
         raw = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         raw = b""
     if len(text) != _KEY_CHARACTERS or len(raw) != KEY_BYTES:
         raise FieldError(field, "must be a key of 32 bytes in base64 (44 characters), as `wg genkey` prints it")
-    canonical = binascii.b2a_base64(raw, newline=False).decode()
+    canonical = raw_to_text(raw)
     if canonical != text:
         raise FieldError(field, "is not a canonical base64 key: its last character carries stray bits")
-    return canonical
+    return canonical, raw
 
 
 def parse_public_key(text: str, field: str = "public_key") -> PublicKey:
     """Parse a public key; raise `FieldError` naming `field`."""
-    return PublicKey(_parse_key(text, field))
+    key, _ = _parse_key(text, field)
+    return PublicKey(key)
 
 
 def parse_private_key(text: str, field: str = "private_key") -> PrivateKey:
-    """Parse a private key; the error never carries the value."""
-    return PrivateKey(_parse_key(text, field))
+    """Parse a private key; the error never carries the value.
+
+    WireGuard clamps a key that is not (RFC 7748, section 5) and would then show another than the one wanted.
+    """
+    key, raw = _parse_key(text, field)
+    if raw[0] & 0b111 or raw[-1] >> 6 != 1:
+        raise FieldError(field, "is not a clamped Curve25519 private key, as `wg genkey` prints it")
+    return PrivateKey(key)
 
 
 def parse_preshared_key(text: str, field: str = "preshared_key") -> PresharedKey:
     """Parse a preshared key; the error never carries the value."""
-    return PresharedKey(_parse_key(text, field))
+    key, raw = _parse_key(text, field)
+    if not any(raw):
+        raise FieldError(field, "is all zeros, which WireGuard takes for no preshared key; leave the field out")
+    return PresharedKey(key)
+
+
+def raw_to_text(raw: bytes) -> str:
+    """Return the base64 form of the 32 bytes of a key."""
+    return binascii.b2a_base64(raw, newline=False).decode()

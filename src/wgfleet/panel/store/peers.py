@@ -125,13 +125,17 @@ def count(tx: Tx, config_id: str) -> int:
     return tx.session.scalar(select(func.count()).where(Peer.config_id == config_id)) or 0
 
 
+def networks_by_peer(tx: Tx, config_id: str, without: str | None = None) -> list[tuple[str, str]]:
+    """Return (network, peer name) for the networks behind a config's peers, but for the peer `without`."""
+    query = select(Peer.id, Peer.name, Peer.networks).where(Peer.config_id == config_id)
+    rows = tx.session.execute(query.where(func.json_array_length(Peer.networks) > 0).order_by(Peer.id))
+    return [(network, name) for peer_id, name, networks in rows if peer_id != without for network in networks]
+
+
 def networks(tx: Tx, config_id: str) -> list[str]:
     """Return the networks behind the enabled peers of a config, sorted, each once."""
-    rows = tx.session.scalars(
-        select(Peer.networks).where(
-            Peer.config_id == config_id, Peer.enabled, func.json_array_length(Peer.networks) > 0
-        )
-    )
+    query = select(Peer.networks).where(Peer.config_id == config_id, Peer.enabled)
+    rows = tx.session.scalars(query.where(func.json_array_length(Peer.networks) > 0))
     return sorted({network for row in rows for network in row})
 
 

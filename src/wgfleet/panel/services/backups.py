@@ -1,0 +1,71 @@
+"""What was saved before something was removed: encrypted, listed, readable as a wg-quick file."""
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain import render
+from wgfleet.panel.errors import NotFound
+from wgfleet.panel.services import audit, desired
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import backups as rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.tables import Assignment, Backup, Config, Node
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.keys import PublicKey
+
+
+def create(
+    tx: Tx,
+    vault: Vault,
+    actor: str,
+    config: Config,
+    node: Node,
+    assignment: Assignment,
+    *,
+    reason: str,
+    operation_id: str | None = None,
+) -> Backup:
+    """Save the interface of a config on a node with all its peers; an operation that has saved already gets that."""
+    if operation_id is not None and (earlier := rows.of_operation(tx, operation_id)) is not None:
+        return earlier
+    wanted = desired.whole(tx, vault, config, assignment)
+    names = {PublicKey(peer.public_key): peer.name for peer in peer_rows.changed_since(tx, config.id, 0)}
+    notes = [f"config {config.name} on node {node.name}, generation {config.generation}: {reason}"]
+    backup_id = clock.new_id()
+    text = render.backup_file(wanted, names, notes)
+    backup = Backup(
+        id=backup_id,
+        config_id=config.id,
+        config_name=config.name,
+        node_id=node.id,
+        node_name=node.name,
+        operation_id=operation_id,
+        reason=reason,
+        peers=len(wanted.peers),
+        content_sealed=vault.seal(text, f"backups:{backup_id}"),
+        created_at=clock.now(),
+    )
+    rows.add(tx, backup)
+    audit.record(
+        tx, actor, "created", "backup", backup_id, config=config.name, node=node.name, peers=backup.peers, reason=reason
+    )
+    return backup
+
+
+def get(tx: Tx, backup_id: str) -> Backup:
+    """Return a backup without its content."""
+    backup = rows.get(tx, backup_id)
+    if backup is None:
+        raise NotFound(f"there is no backup {backup_id!r}; list them with GET /api/backups")
+    return backup
+
+
+def page(
+    tx: Tx, config_id: str | None = None, node_id: str | None = None, after: str | None = None, limit: int = 100
+) -> list[Backup]:
+    """Return backups, newest first, from behind the id `after`."""
+    return rows.page(tx, config_id, node_id, after, limit)
+
+
+def text(tx: Tx, vault: Vault, actor: str, backup: Backup) -> str:
+    """Return the content, a wg-quick file with its secrets; that it was read is audited."""
+    audit.record(tx, actor, "read", "backup", backup.id, config=backup.config_name, node=backup.node_name)
+    return vault.open(backup.content_sealed, f"backups:{backup.id}")

@@ -1,0 +1,92 @@
+"""What a node must have of a config, rendered from rows: the whole of it, or what changed since a generation."""
+
+from wgfleet.panel.domain import render
+from wgfleet.panel.services.configs import INDEPENDENT
+from wgfleet.panel.store import Tx, addresses
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.tables import Assignment, Config, Peer, Pool
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceDelta, InterfaceSettings
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.keys import PublicKey
+
+DRAINING, JOINING, REMOVED, SERVING = "draining", "joining", "removed", "serving"
+
+
+def whole(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> DesiredInterface:
+    """Render everything."""
+    upsert, _ = _peers(tx, vault, config, assignment, since=0)
+    return DesiredInterface(
+        generation=Generation(config.generation), settings=interface(tx, vault, config, assignment), peers=upsert
+    )
+
+
+def since(tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: int) -> InterfaceDelta:
+    """Render what changed after generation `base`, which the node has applied."""
+    upsert, remove = _peers(tx, vault, config, assignment, since=base)
+    changed = config.settings_generation > base
+    return InterfaceDelta(
+        name=InterfaceName(config.name),
+        config_id=ConfigId(config.id),
+        base=Generation(base),
+        generation=Generation(config.generation),
+        settings=interface(tx, vault, config, assignment) if changed else None,
+        upsert=upsert,
+        remove=remove,
+    )
+
+
+def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> InterfaceSettings:
+    """Render the interface alone."""
+    return render.settings(
+        render.NetworkValues(
+            name=config.name,
+            config_id=config.id,
+            private_key=private_key(vault, config, assignment),
+            listen_port=config.listen_port,
+            pools=tuple(pool.network for pool in served_pools(tx, config, assignment)),
+            routes=tuple(peer_rows.networks(tx, config.id)),
+            mtu=config.mtu,
+            masquerade=config.masquerade,
+            enabled=config.enabled,
+        )
+    )
+
+
+def private_key(vault: Vault, config: Config, assignment: Assignment) -> str:
+    """Return the interface's private key: the cluster's, or the node's own."""
+    if config.mode == INDEPENDENT:
+        return vault.open(assignment.private_key_sealed or b"", f"assignments.private_key:{assignment.id}")
+    return vault.open(config.private_key_sealed or b"", f"configs.private_key:{config.id}")
+
+
+def served_pools(tx: Tx, config: Config, assignment: Assignment) -> list[Pool]:
+    """Return the pools that a node serves: all of a cluster's, or the node's slices."""
+    return assignment_rows.pools(tx, config.id, assignment.id if config.mode == INDEPENDENT else None)
+
+
+def _peers(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int
+) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
+    changed = peer_rows.changed_since(tx, config.id, since)
+    pools = [pool.id for pool in served_pools(tx, config, assignment)]
+    of = addresses.of_peers_in_pools(tx, pools, [peer.id for peer in changed] if since else None)
+    # A draining node must stay silent towards peers whose session another node has taken over.
+    given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id) if assignment.phase == DRAINING else set()
+    upsert: dict[PublicKey, DesiredPeer] = {}
+    remove: list[str] = peer_rows.removed_since(tx, config.id, since) if since else []
+    for peer in changed:
+        if peer.enabled and peer.public_key not in given_up:
+            psk = preshared_key(vault, peer)
+            upsert[PublicKey(peer.public_key)] = render.peer(of.get(peer.id, ()), peer.networks, psk)
+        elif since:
+            remove.append(peer.public_key)
+    return upsert, tuple(PublicKey(key) for key in remove)
+
+
+def preshared_key(vault: Vault, peer: Peer) -> str | None:
+    """Return the peer's preshared key, or None where it has none."""
+    if peer.preshared_key_sealed is None:
+        return None
+    return vault.open(peer.preshared_key_sealed, f"peers.preshared_key:{peer.id}")

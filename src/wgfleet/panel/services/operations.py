@@ -1,0 +1,86 @@
+"""Durable work: asked for once, visible while it runs, ended by its reconciler."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import NotFound
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store.tables import Operation
+
+PENDING, RUNNING, SUCCEEDED, FAILED = "pending", "running", "succeeded", "failed"
+REMOVE_NODE = "remove_node"
+
+
+def get(tx: Tx, operation_id: str) -> Operation:
+    """Return an operation."""
+    operation = rows.get(tx, operation_id)
+    if operation is None:
+        raise NotFound(f"there is no operation {operation_id!r}; list them with GET /api/operations")
+    return operation
+
+
+def page(
+    tx: Tx, state: str | None = None, kind: str | None = None, after: str | None = None, limit: int = 100
+) -> list[Operation]:
+    """Return operations, newest first, from behind the id `after`."""
+    return rows.page(tx, state, kind, after, limit)
+
+
+def start(
+    tx: Tx, actor: str, kind: str, subject: str, *, config_id: str, node_id: str, options: Mapping[str, Any]
+) -> Operation:
+    """Write down a new operation. The caller has looked for one that is active."""
+    now = clock.now()
+    operation = Operation(
+        id=clock.new_id(),
+        kind=kind,
+        subject=subject,
+        config_id=config_id,
+        node_id=node_id,
+        state=PENDING,
+        step="",
+        options=dict(options),
+        progress={},
+        result={},
+        error=None,
+        attempts=0,
+        requested_by=actor,
+        created_at=now,
+        updated_at=now,
+        finished_at=None,
+    )
+    rows.add(tx, operation)
+    tx.wake("operation", operation.id)
+    return operation
+
+
+def advance(tx: Tx, operation_id: str, step: str, progress: Mapping[str, Any]) -> None:
+    """Say where an operation stands."""
+    rows.change(
+        tx,
+        operation_id,
+        state=RUNNING,
+        step=step,
+        progress=dict(progress),
+        error=None,
+        updated_at=clock.now(),
+    )
+    tx.wake("operation", operation_id)
+
+
+def stumbled(tx: Tx, operation_id: str, error: str) -> None:
+    """Say what keeps an operation from going on; it is tried again."""
+    attempts = get(tx, operation_id).attempts + 1
+    rows.change(tx, operation_id, error=error, attempts=attempts, updated_at=clock.now())
+    tx.wake("operation", operation_id)
+
+
+def finish(tx: Tx, operation_id: str, state: str, result: Mapping[str, Any]) -> None:
+    """End an operation."""
+    now = clock.now()
+    rows.change(
+        tx, operation_id, state=state, step="", result=dict(result), error=None, updated_at=now, finished_at=now
+    )
+    tx.wake("operation", operation_id)
