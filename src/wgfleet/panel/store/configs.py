@@ -75,14 +75,14 @@ def assigned_node_names(tx: Tx, config_id: str) -> Sequence[str]:
 def peer_counts(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
     """Return how many peers each config has; configs without one are left out."""
     query = select(Peer.config_id, func.count()).where(Peer.config_id.in_(config_ids)).group_by(Peer.config_id)
-    return {config_id: count for config_id, count in tx.session.execute(query)}
+    return dict(tx.session.execute(query).tuples().all())
 
 
 def assignment_counts(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
     """Return how many nodes each config is assigned to; configs without one are left out."""
     column = Assignment.config_id
     query = select(column, func.count()).where(column.in_(config_ids)).group_by(column)
-    return {config_id: count for config_id, count in tx.session.execute(query)}
+    return dict(tx.session.execute(query).tuples().all())
 
 
 def delete(tx: Tx, config: Config) -> None:

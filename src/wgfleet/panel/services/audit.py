@@ -1,0 +1,41 @@
+"""Who did what to what. Every change of desired state, every secret read and every refusal of a stranger is recorded.
+
+Details never hold a secret: no key, token or file, only names, numbers and what changed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from wgfleet.panel import clock
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import audit as rows
+from wgfleet.panel.store.tables import AuditEntry
+
+
+def record(tx: Tx, actor: str, action: str, entity_type: str, entity_id: str, **details: Any) -> None:
+    """Add an entry. `action` is a past participle (`created`), `entity_type` a word of the glossary (`config_node`)."""
+    rows.add(
+        tx,
+        AuditEntry(
+            at=clock.now(),
+            actor=actor,
+            action=action,
+            entity_type=entity_type,
+            entity_id=entity_id,
+            details=details,
+        ),
+    )
+
+
+def page(
+    tx: Tx,
+    *,
+    entity_type: str | None = None,
+    entity_id: str | None = None,
+    action: str | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> tuple[Sequence[AuditEntry], int]:
+    """Return the newest entries that match, and how many match in all."""
+    filters = {"entity_type": entity_type, "entity_id": entity_id, "action": action}
+    return rows.page(tx, {column: value for column, value in filters.items() if value is not None}, limit, offset)

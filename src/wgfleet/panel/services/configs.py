@@ -1,0 +1,244 @@
+"""WireGuard networks: made, changed, deleted, and their generation counted."""
+
+import ipaddress
+from collections.abc import Collection, Sequence
+from typing import Any, TypedDict
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain import addressing
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.keys import new_key_pair
+from wgfleet.panel.services.values import check_range, parse_dns, parse_networks
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import configs as rows
+from wgfleet.panel.store.tables import Config, Pool
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import parse_network, parse_port
+from wgfleet.protocol.desired import MAX_MTU, MIN_MTU
+from wgfleet.protocol.ids import parse_interface_name
+
+CLUSTER, INDEPENDENT = "cluster", "independent"
+MODES = (CLUSTER, INDEPENDENT)
+MAX_POOLS = 8
+# Smaller has no room for a node and a peer; larger holds what no allocator should be asked to count.
+POOL_PREFIXES = {4: (8, 30), 6: (32, 126)}
+MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
+# What an interface on a node is made of; the rest of a config only shows in the files of users.
+INTERFACE_SETTINGS = frozenset({"listen_port", "mtu", "masquerade", "enabled"})
+
+
+class ConfigChanges(TypedDict, total=False):
+    """What may change in a config; what is left out stays."""
+
+    listen_port: int
+    mtu: int | None
+    dns: Sequence[str]
+    client_allowed_ips: Sequence[str]
+    keepalive: int
+    masquerade: bool
+    enabled: bool
+
+
+def create(  # noqa: PLR0917 - tx, vault, actor as everywhere, then what a config cannot be without
+    tx: Tx,
+    vault: Vault,
+    actor: str,
+    name: str,
+    mode: str,
+    pools: Sequence[str],
+    *,
+    listen_port: int = 51820,
+    mtu: int | None = None,
+    dns: Sequence[str] = (),
+    client_allowed_ips: Sequence[str] = ("0.0.0.0/0", "::/0"),
+    keepalive: int = 25,
+    masquerade: bool = True,
+    enabled: bool = True,
+) -> Config:
+    """Make a config at generation 1. A cluster gets its key pair here, an independent config one for each node."""
+    parse_interface_name(name)
+    if mode not in MODES:
+        raise Invalid(f"mode must be {' or '.join(MODES)}, not {mode!r}", field="mode")
+    values = _checked(
+        ConfigChanges(
+            listen_port=listen_port,
+            mtu=mtu,
+            dns=dns,
+            client_allowed_ips=client_allowed_ips,
+            keepalive=keepalive,
+            masquerade=masquerade,
+            enabled=enabled,
+        )
+    )
+    networks = _parse_pools(pools)
+    rows.serialise_creation(tx)
+    if rows.find(tx, name) is not None:
+        raise Conflict(f"there is a config named {name!r} already; choose another name", field="name")
+    _check_port_is_free(tx, listen_port)
+    _check_pools_are_free(tx, networks)
+    config = Config(
+        id=clock.new_id(),
+        name=name,
+        mode=mode,
+        **values,
+        private_key_sealed=None,
+        public_key=None,
+        generation=1,
+        settings_generation=1,
+        created_at=clock.now(),
+    )
+    if mode == CLUSTER:
+        private_key, config.public_key = new_key_pair()
+        config.private_key_sealed = vault.seal(private_key, f"configs.private_key:{config.id}")
+    rows.add(
+        tx,
+        config,
+        [
+            Pool(
+                id=clock.new_id(),
+                config_id=config.id,
+                assignment_id=None,
+                parent_id=None,
+                network=network,
+                next_offset=addressing.first_offset(network),
+            )
+            for network in networks
+        ],
+    )
+    audit.record(tx, actor, "created", "config", config.id, name=name, mode=mode, pools=networks)
+    tx.wake("config", config.id)
+    return config
+
+
+def get(tx: Tx, reference: str) -> Config:
+    """Return a config by id or name."""
+    config = rows.find(tx, reference)
+    if config is None:
+        raise NotFound(f"there is no config {reference!r}; list them with GET /api/configs")
+    return config
+
+
+def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Config]:
+    """Return configs in the order they were made, from behind the id `after`."""
+    return rows.page(tx, after, limit)
+
+
+def networks(tx: Tx, config_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the networks of each config's pools."""
+    found: dict[str, list[str]] = {config_id: [] for config_id in config_ids}
+    for pool in rows.pools(tx, config_ids):
+        found[pool.config_id].append(pool.network)
+    return found
+
+
+def counts(tx: Tx, config_ids: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Return how many nodes and peers each config has."""
+    nodes, peers = rows.assignment_counts(tx, config_ids), rows.peer_counts(tx, config_ids)
+    return {config_id: (nodes.get(config_id, 0), peers.get(config_id, 0)) for config_id in config_ids}
+
+
+def bump(tx: Tx, config_id: str, *, settings: bool = False) -> int:
+    """Lock the config, raise its generation and return it. Call it first in whatever changes what a node must have.
+
+    `settings`: the interface itself changes too, not only its peers.
+    """
+    generation = rows.bump(tx, config_id, settings=settings)
+    if generation is None:
+        raise NotFound(f"there is no config {config_id!r}; it was deleted meanwhile")
+    tx.wake("config", config_id)
+    return generation
+
+
+def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config:
+    """Change a config; the generation grows only where its nodes must have something else."""
+    values = _checked(changes)
+    changed = {name: value for name, value in values.items() if getattr(config, name) != value}
+    if not changed:
+        return config
+    if "listen_port" in changed:
+        rows.serialise_creation(tx)
+        _check_port_is_free(tx, changed["listen_port"])
+    if INTERFACE_SETTINGS & changed.keys():
+        bump(tx, config.id, settings=True)
+    for name, value in changed.items():
+        setattr(config, name, value)
+    audit.record(tx, actor, "updated", "config", config.id, name=config.name, **changed)
+    tx.wake("config", config.id)
+    return config
+
+
+def delete(tx: Tx, actor: str, config: Config) -> None:
+    """Delete a config and its peers; refused while a node has it, or still has to give it up."""
+    bump(tx, config.id)
+    nodes = rows.assigned_node_names(tx, config.id)
+    if nodes:
+        raise Conflict(
+            f"config {config.name!r} is still assigned to {', '.join(nodes)}; remove its nodes first "
+            f"(DELETE /api/configs/{config.name}/nodes/NODE)"
+        )
+    _, peers = counts(tx, [config.id])[config.id]
+    rows.delete(tx, config)
+    audit.record(tx, actor, "deleted", "config", config.id, name=config.name, peers=peers)
+
+
+def _checked(changes: ConfigChanges) -> dict[str, Any]:
+    """Return the changes in canonical form, or name the first that is wrong."""
+    values: dict[str, Any] = dict(changes)
+    if "listen_port" in changes:
+        parse_port(changes["listen_port"], "listen_port")
+    if changes.get("mtu") is not None:
+        check_range(values["mtu"], MIN_MTU, MAX_MTU, "mtu", "bytes")
+    if "dns" in changes:
+        values["dns"] = parse_dns(changes["dns"])
+    if "client_allowed_ips" in changes:
+        values["client_allowed_ips"] = parse_networks(changes["client_allowed_ips"], "client_allowed_ips")
+        if not values["client_allowed_ips"]:
+            raise Invalid("name at least one network, 0.0.0.0/0 for everything", field="client_allowed_ips")
+    if "keepalive" in changes:
+        check_range(changes["keepalive"], 0, MAX_KEEPALIVE_S, "keepalive", "s")
+    return values
+
+
+def _parse_pools(texts: Sequence[str]) -> list[str]:
+    if not 1 <= len(texts) <= MAX_POOLS:
+        raise Invalid(f"a config needs 1 to {MAX_POOLS} pools such as 10.8.0.0/24, not {len(texts)}", field="pools")
+    found: list[str] = []
+    for i, text in enumerate(texts):
+        field = f"pools[{i}]"
+        pool = parse_network(text, field)
+        network = ipaddress.ip_network(pool)
+        low, high = POOL_PREFIXES[network.version]
+        if not low <= network.prefixlen <= high:
+            raise Invalid(f"{pool}: an IPv{network.version} pool is /{low} to /{high}", field=field)
+        if network.is_multicast or network.is_loopback or network.is_link_local or not int(network.network_address):
+            raise Invalid(f"{pool} is no range for hosts; take one such as 10.8.0.0/24 or fd00::/64", field=field)
+        for other in found:
+            if _overlap(pool, other):
+                raise Invalid(f"{pool} overlaps {other} in the same list", field=field)
+        found.append(pool)
+    return found
+
+
+def _check_pools_are_free(tx: Tx, networks: Sequence[str]) -> None:
+    taken = rows.all_pools(tx)
+    for i, network in enumerate(networks):
+        for other, owner in taken:
+            if _overlap(network, other):
+                raise Conflict(
+                    f"{network} overlaps {other} of config {owner!r}; choose another range", field=f"pools[{i}]"
+                )
+
+
+def _check_port_is_free(tx: Tx, listen_port: int) -> None:
+    owner = rows.by_port(tx, listen_port)
+    if owner is not None:
+        raise Conflict(
+            f"config {owner.name!r} listens on port {listen_port} already, and a node may carry both; choose another",
+            field="listen_port",
+        )
+
+
+def _overlap(one: str, other: str) -> bool:
+    a, b = ipaddress.ip_network(one), ipaddress.ip_network(other)
+    return a.version == b.version and a.overlaps(b)

@@ -1,0 +1,71 @@
+"""Rows of API keys and join tokens. Only digests are kept, never what they are digests of."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import or_, select, update
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import ApiKey, JoinToken
+
+
+def add_key(tx: Tx, key: ApiKey) -> None:
+    """Add a key."""
+    tx.session.add(key)
+    tx.session.flush()
+
+
+def key_by_digest(tx: Tx, digest: str) -> ApiKey | None:
+    """Return the key whose text has that digest."""
+    return tx.session.scalar(select(ApiKey).where(ApiKey.digest == digest))
+
+
+def find_key(tx: Tx, reference: str) -> ApiKey | None:
+    """Return the key of that id or name."""
+    return tx.session.scalar(select(ApiKey).where(or_(ApiKey.id == reference, ApiKey.name == reference)))
+
+
+def page_keys(tx: Tx, after: str | None, limit: int) -> Sequence[ApiKey]:
+    """Return keys in the order they were made, from behind the id `after`."""
+    query = select(ApiKey).order_by(ApiKey.id).limit(limit)
+    return tx.session.scalars(query.where(ApiKey.id > after) if after else query).all()
+
+
+def lock_keys(tx: Tx) -> Sequence[ApiKey]:
+    """Return all keys and keep others from changing them until this transaction ends."""
+    return tx.session.scalars(select(ApiKey).order_by(ApiKey.id).with_for_update()).all()
+
+
+def any_key(tx: Tx) -> bool:
+    """Say whether there is a key at all."""
+    return tx.session.scalar(select(ApiKey.id).limit(1)) is not None
+
+
+def delete_key(tx: Tx, key: ApiKey) -> None:
+    """Delete a key."""
+    tx.session.delete(key)
+    tx.session.flush()
+
+
+def touch_key(tx: Tx, key_id: str, now: float) -> None:
+    """Note that the key was used."""
+    tx.session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
+
+
+def replace_token(tx: Tx, token: JoinToken) -> None:
+    """Add a join token; the node's unused ones go."""
+    unused = JoinToken.used_at.is_(None)
+    tx.session.execute(delete_rows(JoinToken).where(JoinToken.node_id == token.node_id, unused))
+    tx.session.add(token)
+    tx.session.flush()
+
+
+def use_token(tx: Tx, digest: str, now: float) -> str | None:
+    """Mark an unused, unexpired token as used and return its node's id: of any number at once, one gets it."""
+    where = (JoinToken.digest == digest, JoinToken.used_at.is_(None), JoinToken.expires_at > now)
+    return tx.session.scalar(update(JoinToken).where(*where).values(used_at=now).returning(JoinToken.node_id))
+
+
+def token(tx: Tx, digest: str) -> JoinToken | None:
+    """Return the token of that digest, used or not."""
+    return tx.session.get(JoinToken, digest)

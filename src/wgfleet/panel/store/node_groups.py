@@ -1,0 +1,41 @@
+"""Rows of node groups."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Node, NodeGroup, Peer
+
+
+def add(tx: Tx, group: NodeGroup) -> None:
+    """Add a group."""
+    tx.session.add(group)
+    tx.session.flush()
+
+
+def find(tx: Tx, reference: str) -> NodeGroup | None:
+    """Return the group of that id or name."""
+    return tx.session.scalar(select(NodeGroup).where(or_(NodeGroup.id == reference, NodeGroup.name == reference)))
+
+
+def page(tx: Tx, after: str | None, limit: int) -> Sequence[NodeGroup]:
+    """Return groups in the order they were made, from behind the id `after`."""
+    query = select(NodeGroup).order_by(NodeGroup.id).limit(limit)
+    return tx.session.scalars(query.where(NodeGroup.id > after) if after else query).all()
+
+
+def node_names(tx: Tx, group_id: str) -> Sequence[str]:
+    """Return the names of the group's nodes."""
+    return tx.session.scalars(select(Node.name).where(Node.group_id == group_id).order_by(Node.name)).all()
+
+
+def has_peers(tx: Tx, group_id: str) -> bool:
+    """Say whether a peer prefers the group."""
+    return tx.session.scalar(select(Peer.id).where(Peer.group_id == group_id).limit(1)) is not None
+
+
+def delete(tx: Tx, group: NodeGroup) -> None:
+    """Delete a group."""
+    tx.session.delete(group)
+    tx.session.flush()

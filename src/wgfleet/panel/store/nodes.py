@@ -1,0 +1,57 @@
+"""Rows of nodes."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Peer
+
+
+def add(tx: Tx, node: Node) -> None:
+    """Add a node."""
+    tx.session.add(node)
+    tx.session.flush()
+
+
+def find(tx: Tx, reference: str) -> Node | None:
+    """Return the node of that id or name."""
+    return tx.session.scalar(select(Node).where(or_(Node.id == reference, Node.name == reference)))
+
+
+def page(tx: Tx, after: str | None, limit: int) -> Sequence[Node]:
+    """Return nodes in the order they were made, from behind the id `after`."""
+    query = select(Node).order_by(Node.id).limit(limit)
+    return tx.session.scalars(query.where(Node.id > after) if after else query).all()
+
+
+def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the names of the configs assigned to each node, in whatever phase."""
+    query = select(Assignment.node_id, Config.name).join(Config, Config.id == Assignment.config_id)
+    found: dict[str, list[str]] = {node_id: [] for node_id in node_ids}
+    for node_id, name in tx.session.execute(query.where(Assignment.node_id.in_(node_ids)).order_by(Config.name)):
+        found[node_id].append(name)
+    return found
+
+
+def home_counts(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
+    """Return how many peers have their home on each node; nodes without one are left out."""
+    query = select(Peer.home_node_id, func.count()).where(Peer.home_node_id.in_(node_ids)).group_by(Peer.home_node_id)
+    return {node_id: count for node_id, count in tx.session.execute(query) if node_id}
+
+
+def owed_interfaces(tx: Tx, node_id: str) -> Sequence[str]:
+    """Return the interfaces that the node still has to delete."""
+    return tx.session.scalars(select(Cleanup.interface).where(Cleanup.node_id == node_id)).all()
+
+
+def set_values(tx: Tx, node_id: str, values: dict[str, Any]) -> bool:
+    """Set columns of a node; False where there is no such node."""
+    return tx.session.scalar(update(Node).where(Node.id == node_id).values(values).returning(Node.id)) is not None
+
+
+def delete(tx: Tx, node: Node) -> None:
+    """Delete a node; the database deletes what hangs on it."""
+    tx.session.delete(node)
+    tx.session.flush()
