@@ -10,6 +10,7 @@ import socket
 from wgfleet.protocol.errors import FieldError
 
 _MAX_PORT = 65535
+_HOST_PREFIXES = {"32": socket.AF_INET, "128": socket.AF_INET6}
 _HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
@@ -20,17 +21,25 @@ def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 
 def parse_address(text: str, field: str) -> str:
     """Parse an IPv4 or IPv6 address without prefix or zone; return its canonical text."""
+    _refuse_zone(text, field)
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         raise FieldError(field, f"{text!r} is not an IPv4 or IPv6 address") from None
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
-        raise FieldError(field, f"{text!r} has a zone; give the address without it")
     return _text(address)
+
+
+def _refuse_zone(text: str, field: str) -> None:
+    """Refuse a zone (RFC 4007): it names an interface of one machine, and ipaddress drops it silently from a prefix."""
+    if "%" in text:
+        raise FieldError(field, f"{text!r} has a zone; give the address without it")
 
 
 def parse_network(text: str, field: str) -> str:
     """Parse a network such as `10.8.0.0/24`; host bits are refused, since they are mostly a slip."""
+    if _is_canonical_host(text):
+        return text
+    _refuse_zone(text, field)
     try:
         network = ipaddress.ip_network(text, strict=True)
     except ValueError:
@@ -42,14 +51,28 @@ def parse_network(text: str, field: str) -> str:
     return f"{_text(network.network_address)}/{network.prefixlen}"
 
 
+def _is_canonical_host(text: str) -> bool:
+    """Whether text is a whole address in canonical form: nearly every allowed IP is, so this path is the quick one."""
+    address, _, prefix = text.partition("/")
+    family = _HOST_PREFIXES.get(prefix)
+    if family is None:
+        return False
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, address)) == address
+    except (OSError, ValueError):
+        return False
+
+
 def parse_interface_address(text: str, field: str) -> str:
     """Parse an address with its prefix length, such as `10.8.0.1/24`; return its canonical text."""
+    _refuse_zone(text, field)
     try:
         interface = ipaddress.ip_interface(text)
     except ValueError:
         raise FieldError(field, f"{text!r} is not an address with a prefix such as 10.8.0.1/24") from None
     if "/" not in text:
-        raise FieldError(field, f"{text!r} has no prefix length; write for example {text}/24")
+        prefix = 64 if ":" in text else 24
+        raise FieldError(field, f"{text!r} has no prefix length; write for example {text}/{prefix}")
     return f"{_text(interface.ip)}/{interface.network.prefixlen}"
 
 
@@ -62,12 +85,13 @@ def parse_port(value: int, field: str) -> int:
 
 def parse_domain(text: str, field: str) -> str:
     """Parse a DNS name (RFC 1123, underscores allowed); international names are turned into punycode."""
-    name = text.rstrip(".").lower()
+    name = text.removesuffix(".").lower()
     try:
         name = name.encode("idna").decode() if not name.isascii() else name
     except UnicodeError:
         raise FieldError(field, f"{text!r} is not a domain name") from None
-    if not _HOST_NAME.fullmatch(name):
+    # RFC 1123, section 2.1: the last label is never all digits, which is what tells a name from an address.
+    if not _HOST_NAME.fullmatch(name) or name.rpartition(".")[2].isdigit():
         raise FieldError(field, f"{text!r} is not a domain name such as vpn.example.com")
     return name
 
@@ -75,7 +99,7 @@ def parse_domain(text: str, field: str) -> str:
 def split_endpoint(text: str, field: str = "endpoint") -> tuple[str, int]:
     """Parse `192.0.2.1:51820` or `[2001:db8::1]:51820` into address and port; names are refused."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit():
+    if not colon or not port.isascii() or not port.isdigit() or len(port) > len(str(_MAX_PORT)):
         raise FieldError(field, f"{text!r} is not ADDRESS:PORT or [IPV6]:PORT")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

@@ -5,6 +5,8 @@ an interface refuses anything older. Comparisons hold within one `config_id`: an
 another history.
 """
 
+import ipaddress
+import re
 from typing import Annotated
 
 import msgspec
@@ -82,18 +84,17 @@ class InterfaceDelta(Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 Push = DesiredInterface | InterfaceDelta
 
+_UNKNOWN_OR_MISSING = re.compile(r"Object (?P<kind>contains unknown|missing required) field `(?P<field>[^`]*)`")
+
 
 def parse_push(body: bytes, name: str) -> Push:
     """Decode and check the body of `PUT /v1/wg/{name}`; raise `FieldError` naming the first wrong field."""
-    try:
-        push: Push = msgspec.json.decode(body, type=Push)
-    except msgspec.MsgspecError as error:
-        raise _field_error(error) from None
+    push = _decode(body)
     if isinstance(push, DesiredInterface):
-        peers = {f"peers.{k}": (k, p) for k, p in push.peers.items()}
+        peers, where = push.peers, "peers"
         settings: InterfaceSettings | None = push.settings
     else:
-        peers, settings = {f"upsert.{k}": (k, p) for k, p in push.upsert.items()}, push.settings
+        peers, where, settings = push.upsert, "upsert", push.settings
         parse_interface_name(push.name)
         if push.name != name:
             raise FieldError("name", f"{push.name!r} does not match the interface in the path, {name!r}")
@@ -107,8 +108,19 @@ def parse_push(body: bytes, name: str) -> Push:
         if settings.name != name:
             raise FieldError("settings.name", f"{settings.name!r} does not match the path, {name!r}")
         check_settings(settings)
-    for field, (key, peer) in peers.items():
-        check_peer(key, peer, field)
+    for key, peer in peers.items():
+        check_peer(key, peer, f"{where}.{key}")
+    check_allowed_ips(peers, where)
+    return push
+
+
+def _decode(body: bytes) -> Push:
+    try:
+        push: Push = msgspec.json.decode(body, type=Push)
+    except msgspec.MsgspecError as error:
+        raise _field_error(error) from None
+    except UnicodeDecodeError:
+        raise FieldError("body", "is not UTF-8") from None
     return push
 
 
@@ -118,11 +130,24 @@ def check_settings(settings: InterfaceSettings) -> None:
     parse_private_key(settings.private_key, "settings.private_key")
     parse_port(settings.listen_port, "settings.listen_port")
     for i, address in enumerate(settings.addresses):
-        _same(parse_interface_address(address, f"settings.addresses[{i}]"), address, f"settings.addresses[{i}]")
+        field = f"settings.addresses[{i}]"
+        _same(parse_interface_address(address, field), address, field)
+        if ipaddress.ip_interface(address).is_link_local:
+            raise FieldError(field, f"{address!r} is link-local; the kernel looks after those itself")
     for i, route in enumerate(settings.routes):
         _same(parse_network(route, f"settings.routes[{i}]"), route, f"settings.routes[{i}]")
     if settings.mtu is not None and not MIN_MTU <= settings.mtu <= MAX_MTU:
         raise FieldError("settings.mtu", f"must be {MIN_MTU} to {MAX_MTU} bytes, not {settings.mtu}")
+
+
+def check_allowed_ips(peers: dict[PublicKey, DesiredPeer], where: str = "peers") -> None:
+    """Raise `FieldError` if two peers hold the same network: WireGuard would give it to the last one only."""
+    holders: dict[str, PublicKey] = {}
+    for key, peer in peers.items():
+        for network in peer.allowed_ips:
+            holder = holders.setdefault(network, key)
+            if holder != key:
+                raise FieldError(f"{where}.{key}.allowed_ips", f"{network} is already an allowed IP of peer {holder}")
 
 
 def check_peer(key: PublicKey, peer: DesiredPeer, field: str) -> None:
@@ -140,9 +165,13 @@ def _same(canonical: str, text: str, field: str) -> None:
 
 
 def _field_error(error: msgspec.MsgspecError) -> FieldError:
-    """Turn msgspec's `... - at `$.peers[...].x`` into a field and a detail."""
+    """Turn msgspec's `... - at `$.peers[...].x`` into a field and a detail in our words."""
     detail, _, place = str(error).partition(" - at `")
-    return FieldError(place.rstrip("`").removeprefix("$.").removeprefix("$") or "body", detail)
+    field = place.rstrip("`").removeprefix("$.").removeprefix("$")
+    if named := _UNKNOWN_OR_MISSING.fullmatch(detail):
+        field = f"{field}.{named['field']}" if field else named["field"]
+        detail = "is not a known field" if named["kind"] == "contains unknown" else "is required"
+    return FieldError(field or "body", detail[:1].lower() + detail[1:])
 
 
 def apply_delta(whole: DesiredInterface, delta: InterfaceDelta) -> DesiredInterface:

@@ -19,10 +19,10 @@ class Step(StrEnum):
     REMOVE_PEERS = "remove_peers"  # before upserts: an allowed IP may move from one peer to another
     UPSERT_PEERS = "upsert_peers"
     SET_MTU = "set_mtu"
+    REMOVE_ROUTES = "remove_routes"  # while they are there: the kernel drops them with the link
     REMOVE_ADDRESSES = "remove_addresses"
     ADD_ADDRESSES = "add_addresses"
     SET_LINK = "set_link"  # up or down
-    REMOVE_ROUTES = "remove_routes"
     ADD_ROUTES = "add_routes"  # after the link is up: the kernel refuses routes over a link that is down
     SET_MASQUERADE = "set_masquerade"
 
@@ -91,8 +91,11 @@ def diff(desired: DesiredInterface, observed: ObservedInterface | None) -> Plan:
         for key in upsert_peers:
             drift += peer_drift(key, desired.peers[key], have.peers.get(key))
 
-    want_addresses = frozenset(settings.addresses)
-    # The kernel drops routes with the link, so a disabled interface wants none.
+    # The kernel drops IPv6 addresses when a link goes down, so a disabled interface does not want them back.
+    want_addresses = frozenset(
+        address for address in settings.addresses if settings.enabled or ":" not in address or address in have.addresses
+    )
+    # It drops routes as well, so a disabled interface wants none.
     want_routes = frozenset(settings.routes) if settings.enabled else frozenset()
     remove_addresses, add_addresses = _both(have.addresses, want_addresses)
     remove_routes, add_routes = _both(have.routes, want_routes)
