@@ -61,7 +61,7 @@ class Vault:
             return cipher.decrypt(sealed[_ID_END:_NONCE_END], sealed[_NONCE_END:], header + context.encode()).decode()
         except InvalidTag:
             raise VaultError(
-                f"{context} does not open: it was damaged, or belongs to another row; restore the database from a backup"
+                f"{context} does not open: it was damaged or belongs to another row; restore the database from a backup"
             ) from None
 
 

@@ -1,0 +1,21 @@
+"""What an administrator decides about a panel: the model, how it is read, and the sample that documents it.
+
+Values come from the defaults, a TOML file, the environment (`WGFLEET_GROUP__KEY`) and the command line, the later
+winning over the earlier. Secrets other than the database's password are not settings.
+"""
+
+from wgfleet.panel.settings.listeners import Listener, SocketAddress
+from wgfleet.panel.settings.loading import DEFAULT_FILE, Problem, SettingsError, load_settings
+from wgfleet.panel.settings.model import Settings
+from wgfleet.panel.settings.sample import sample
+
+__all__ = [
+    "DEFAULT_FILE",
+    "Listener",
+    "Problem",
+    "Settings",
+    "SettingsError",
+    "SocketAddress",
+    "load_settings",
+    "sample",
+]

@@ -1,0 +1,146 @@
+"""Reading settings: file, environment, command line; every error at once, each with its place and the way out."""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from wgfleet.panel.settings.model import Settings
+
+DEFAULT_FILE = Path("/etc/wgfleet/panel.toml")
+PREFIX = "WGFLEET_"
+DELIMITER = "__"
+# Variables of ours that are no settings: the vault's key, and what the other commands of the program read.
+OTHER_VARIABLES = frozenset({"WGFLEET_MASTER_KEY", "WGFLEET_URL", "WGFLEET_API_KEY", "WGFLEET_CA_FILE"})
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: where it was said, which key, and why."""
+
+    place: str
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.key}: {self.reason}" if self.key else f"{self.place}: {self.reason}"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. `problems` holds every reason."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+def load_settings(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings. `path` None: `DEFAULT_FILE` where there is one. `overrides`: nested, from the command line."""
+    if path is None and DEFAULT_FILE.exists():
+        path = DEFAULT_FILE
+    values = _read_file(path) if path else {}
+    places = dict.fromkeys(_keys(values), str(path))
+    variables = {name: text for name, text in env.items() if name.upper().startswith(PREFIX)}
+    whole_groups = [
+        Problem("environment", name, f"is a group of settings; set {name}{DELIMITER}KEY instead")
+        for name in variables
+        if name.upper() in {PREFIX + group.upper() for group in _groups()}
+    ]
+    for problem in whole_groups:
+        del variables[problem.key]
+    for layer, place in ((_read_environment(variables), "environment"), (overrides or {}, "command line")):
+        places |= dict.fromkeys(_keys(layer), place)
+        values = _merged(values, layer)
+    problems = [*whole_groups, *_misspelt(variables)]
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        problems += [_problem(dict(detail), places) for detail in error.errors(include_url=False, include_input=False)]
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError([Problem(str(path), "", f"cannot be read ({error.strerror})")]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([Problem(str(path), "", f"is not TOML: {error}")]) from None
+
+
+def _read_environment(variables: Mapping[str, str]) -> dict[str, Any]:
+    source = EnvSettingsSource(Settings, case_sensitive=False)
+    source.env_vars = {name.lower(): text for name, text in variables.items()}
+    return source()
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _keys(values: Mapping[str, Any], parent: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{parent}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{parent}{key}.")
+
+
+def _problem(detail: dict[str, Any], places: Mapping[str, str]) -> Problem:
+    path = [str(part) for part in detail["loc"]]
+    place = "defaults"
+    for end in range(len(path), 0, -1):
+        if (known := places.get(".".join(path[:end]))) is not None:
+            place = known
+            break
+    names = [part for part in path if not part.isdigit()]
+    if place == "environment":
+        place, key = "environment", PREFIX + DELIMITER.join(names).upper()
+    else:
+        key = ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        return Problem(place, key, "there is no such setting" + _suggestion(path))
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return Problem(place, key, message[:1].lower() + message[1:])
+
+
+def _suggestion(path: list[str]) -> str:
+    known = list(_known_keys(Settings))
+    close = difflib.get_close_matches(".".join(path), known, n=1) or difflib.get_close_matches(
+        path[-1], [key.rpartition(".")[2] for key in known], n=1
+    )
+    return f"; did you mean {close[0]}?" if close else "; see: wgfleet config sample"
+
+
+def _groups() -> list[str]:
+    return [key.partition(".")[0] for key in _known_keys(Settings) if "." in key]
+
+
+def _known_keys(model: type[BaseModel], parent: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield parent + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _known_keys(field.annotation, f"{parent}{name}.")
+
+
+def _misspelt(variables: Mapping[str, str]) -> Iterator[Problem]:
+    """Name variables that look like a setting and are none; others may share our prefix for their own purposes."""
+    known = {PREFIX + key.replace(".", DELIMITER).upper() for key in _known_keys(Settings)}
+    for name in variables:
+        upper = name.upper()
+        if upper in known or upper in OTHER_VARIABLES:
+            continue
+        group, delimiter, _ = upper.partition(DELIMITER)
+        if delimiter and group in known:
+            continue  # an unknown key of a known group reaches the model, which refuses it
+        close = difflib.get_close_matches(upper, sorted(known | OTHER_VARIABLES), n=1, cutoff=0.85)
+        if close:
+            yield Problem("environment", name, f"there is no such setting; did you mean {close[0]}?")

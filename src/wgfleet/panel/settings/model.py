@@ -1,0 +1,220 @@
+"""The settings: one field each, with its unit and the reason for its default. Checks values and reads nothing."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    PlainSerializer,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from wgfleet.panel.settings.listeners import Listener, parse_listener
+from wgfleet.protocol.addresses import parse_address, parse_domain
+from wgfleet.protocol.messages import AGENT_PORT
+
+DAY_S = 86400
+
+
+def _words(value: object) -> object:
+    """Let the environment and the command line give a list as comma-separated text."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def _address(text: str) -> str:
+    return parse_address(text, "address")
+
+
+def _name_or_address(text: str) -> str:
+    try:
+        return parse_address(text, "name")
+    except ValueError:
+        return parse_domain(text, "name")
+
+
+ListOf = (NoDecode, BeforeValidator(_words))
+Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], *ListOf]
+Names = Annotated[tuple[Annotated[str, AfterValidator(_name_or_address)], ...], *ListOf]
+ListenerText = Annotated[Listener, BeforeValidator(parse_listener), PlainSerializer(str)]
+Listeners = Annotated[tuple[ListenerText, ...], *ListOf, Field(min_length=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Days = Annotated[int, Field(ge=1, le=825)]  # more is refused by Apple's and other TLS libraries
+
+
+class Group(BaseModel):
+    """A table of the settings file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
+
+
+class Tls(Group):
+    """TLS of the panel's own listeners. Without files, the panel's own CA issues the certificate."""
+
+    certificate_file: FilePath | None = Field(
+        default=None, description="PEM file with the certificate chain. It is read again when it changes."
+    )
+    key_file: FilePath | None = Field(default=None, description="PEM file with the private key of that certificate.")
+    names: Names = Field(
+        default=(),
+        description="Names and addresses under which others reach the panel, for the certificate of its own CA. "
+        "The listening addresses and the host name are added.",
+    )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together: give both, or none for the panel's own CA")
+        return self
+
+
+class PanelNode(Group):
+    """The node that the panel makes of its own machine, where that machine has WireGuard and it runs as root."""
+
+    enabled: bool = Field(default=True, description="false: do not make this machine a node.")
+    endpoint_addresses: Addresses = Field(
+        default=(), description="Public addresses that clients reach this machine at. Empty: that of the default route."
+    )
+    agent_port: Port = Field(default=AGENT_PORT, description="TCP port of its agent, on loopback.")
+
+
+class Drain(Group):
+    """How a node is taken out of a config."""
+
+    grace_s: float = Field(
+        default=30,
+        ge=0,
+        le=DAY_S,
+        description="Seconds to wait beyond the record's TTL for clients that cannot be called over. Resolvers and "
+        "clients are known to keep a name a little longer than its TTL.",
+    )
+    takeover_batch: int = Field(
+        default=500,
+        ge=1,
+        le=10_000,
+        description="Live peers called over at a time. One call must stay well under its time-out.",
+    )
+    takeover_timeout_s: float = Field(
+        default=2.0,
+        gt=0,
+        le=60,
+        description="Seconds to wait for the handshakes of a batch. A handshake takes one round trip; a lost packet is "
+        "sent again after 5 s, and the next round of the batch catches that.",
+    )
+    live_s: int = Field(
+        default=180,
+        ge=1,
+        le=DAY_S,
+        description="A peer counts as live when its last handshake is no older than this many seconds. WireGuard "
+        "rejects a session's keys after 180 s.",
+    )
+    unreachable_s: float = Field(
+        default=10,
+        ge=0,
+        le=DAY_S,
+        description="Seconds that an agent may stay silent before a removal goes on without it; its interface is then "
+        "deleted when it returns.",
+    )
+
+
+class Enrollment(Group):
+    """How new agents join."""
+
+    token_lifetime_s: int = Field(
+        default=3600, ge=60, le=30 * DAY_S, description="Seconds for which a join token can be used. It works once."
+    )
+
+
+class Certificates(Group):
+    """Lifetimes of what the panel's CA issues, in days. All are renewed after two thirds of their life."""
+
+    agent_days: Days = Field(
+        default=90, description="Certificates of agents. A node that is cut off for a third of this must enrol again."
+    )
+    panel_days: Days = Field(default=90, description="The certificate with which the panel calls agents.")
+    server_days: Days = Field(default=90, description="The certificate of the panel's listeners.")
+
+
+class Log(Group):
+    """What the panel writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is written: debug, info, warning or error."
+    )
+    format: Literal["json", "text"] = Field(
+        default="json", description="json: one object a line, for programs; text: for people."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of a panel. `Settings()` holds the defaults; `load_settings` reads file and environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WGFLEET_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    data_dir: Path = Field(
+        default=Path("/var/lib/wgfleet"),
+        description="Directory of the master key, the SQLite database and the panel node's agent. Only its owner may "
+        "enter.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="SQLAlchemy URL: sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME. Default: "
+        "panel.sqlite in data_dir, which serves one panel process; several need PostgreSQL.",
+    )
+    listen: Listeners = Field(
+        default=(Listener("http", "127.0.0.1", 8080),),
+        description="Where to listen: ADDRESS:PORT, or with http:// or https://. Loopback is plain http unless it says "
+        "https://; any other address is https, always.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+$",
+        description="URL under which nodes reach the panel; it goes into the join command. Default: the first https "
+        "listener, else the first one.",
+    )
+    tls: Tls = Tls()
+    panel_node: PanelNode = PanelNode()
+    drain: Drain = Drain()
+    enrollment: Enrollment = Enrollment()
+    certificates: Certificates = Certificates()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - signature of pydantic-settings
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from the constructor only, so that `load_settings` alone decides what is read."""
+        return (init_settings,)
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        return value
+
+    @property
+    def store_url(self) -> str:
+        """The database's URL with its password: never log it."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'panel.sqlite'}"
