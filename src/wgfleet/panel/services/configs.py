@@ -8,7 +8,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.keys import new_key_pair
+from wgfleet.panel.services.keypairs import new_key_pair
 from wgfleet.panel.services.values import check_range, parse_dns, parse_networks
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as rows
