@@ -14,7 +14,7 @@ _KEY_CHARACTERS = 44
 
 
 def raw_to_text(raw: bytes) -> str:
-    """Return the text form of 32 bytes."""
+    """Return the base64 form of the 32 bytes of a key."""
     return binascii.b2a_base64(raw, newline=False).decode()
 
 
@@ -55,8 +55,3 @@ def parse_preshared_key(text: str, field: str = "preshared_key") -> PresharedKey
     if not any(raw):
         raise FieldError(field, "is all zeros, which WireGuard takes for no preshared key; leave the field out")
     return PresharedKey(key)
-
-
-def raw_to_text(raw: bytes) -> str:
-    """Return the base64 form of the 32 bytes of a key."""
-    return binascii.b2a_base64(raw, newline=False).decode()
