@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.panel.settings import DEFAULT_FILE, Settings, SettingsError, load_settings, sample
+from wgfleet.panel import settings as panel_settings
+from wgfleet.panel.settings import DEFAULT_FILE, Settings, SettingsError, load_settings
 
 EXIT_SETTINGS = 2
 
@@ -34,7 +35,7 @@ def check(
     typer.echo(f"settings are fine: data in {settings.data_dir}, listening on {', '.join(map(str, settings.listen))}")
 
 
-@app.command(name="sample")
-def print_sample() -> None:
+@app.command()
+def sample() -> None:
     """Print a settings file with every key, its meaning and its default."""
-    typer.echo(sample(), nl=False)
+    typer.echo(panel_settings.sample(), nl=False)

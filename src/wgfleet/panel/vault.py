@@ -59,7 +59,7 @@ class Vault:
             )
         try:
             return cipher.decrypt(sealed[_ID_END:_NONCE_END], sealed[_NONCE_END:], header + context.encode()).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short for a nonce
             raise VaultError(
                 f"{context} does not open: it was damaged or belongs to another row; restore the database from a backup"
             ) from None

@@ -1,0 +1,132 @@
+"""Settings: where they come from, which wins, and how every error is told at once."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from wgfleet.cli.settings_commands import app
+from wgfleet.panel.settings import Listener, Settings, SettingsError, load_settings, sample
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "panel.toml"
+
+
+def problems(file: Path | None, env: dict[str, str]) -> list[tuple[str, str]]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, env)
+    return [(problem.key, problem.reason) for problem in caught.value.problems]
+
+
+def test_the_sample_parses_to_the_defaults_and_names_every_key(file: Path) -> None:
+    file.write_text(sample())
+    assert load_settings(file, {}) == Settings() == load_settings(None, {})
+    groups = [Settings, *(type(value) for _, value in Settings() if isinstance(value, BaseModel))]
+    for name, field in (item for group in groups for item in group.model_fields.items()):
+        assert name in sample()
+        assert field.description or isinstance(field.default, BaseModel)
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(file: Path) -> None:
+    file.write_text("[drain]\ngrace_s = 1\nlive_s = 1\ntakeover_batch = 1\n")
+    env = {"WGFLEET_DRAIN__LIVE_S": "2", "WGFLEET_DRAIN__TAKEOVER_BATCH": "2"}
+    drain = load_settings(file, env, {"drain": {"takeover_batch": 3}}).drain
+    assert (drain.grace_s, drain.live_s, drain.takeover_batch) == (1, 2, 3)
+
+
+def test_lists_in_the_environment_are_separated_by_commas() -> None:
+    env = {"WGFLEET_LISTEN": "127.0.0.1:1, 192.0.2.1:2,[::1]:3", "WGFLEET_TLS__NAMES": "vpn.example.com,192.0.2.1"}
+    settings = load_settings(None, env)
+    assert list(map(str, settings.listen)) == ["http://127.0.0.1:1", "https://192.0.2.1:2", "http://[::1]:3"]
+    assert settings.tls.names == ("vpn.example.com", "192.0.2.1")
+
+
+def test_loopback_speaks_tls_when_asked_to() -> None:
+    assert load_settings(None, {"WGFLEET_LISTEN": "https://localhost:1"}).listen == (Listener("https", "127.0.0.1", 1),)
+
+
+@pytest.mark.parametrize("address", ["http://0.0.0.0:80", "http://192.0.2.1:80", "http://[::]:80"])
+def test_plain_http_off_loopback_is_refused(address: str) -> None:
+    [(key, reason)] = problems(None, {"WGFLEET_LISTEN": address})
+    assert key == "WGFLEET_LISTEN"
+    assert "loopback only; write https://" in reason
+
+
+@pytest.mark.parametrize("address", ["", "x", "127.0.0.1", "127.0.0.1:65536", "::1:80", "ftp://127.0.0.1:1", "a.b:1"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    assert [key for key, _ in problems(None, {"WGFLEET_LISTEN": address})] == ["WGFLEET_LISTEN"]
+
+
+def test_every_error_is_told_at_once_with_its_place(file: Path) -> None:
+    file.write_text('databse_url = "x"\nlisten = ["http://192.0.2.1:80"]\n[drain]\ngrase_s = 1\nlive_s = 0\n')
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, {"WGFLEET_LOG__LEVEL": "loud", "WGFLEET_DRAIN__TAKEOVR_BATCH": "1", "WGFLEET_LISTN": "x"})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 7
+    for expected in (
+        f"{file}: databse_url: there is no such setting; did you mean database_url?",
+        f"{file}: listen.0: 'http://192.0.2.1:80': plain http is for loopback only",
+        f"{file}: drain.grase_s: there is no such setting; did you mean drain.grace_s?",
+        f"{file}: drain.live_s: ",
+        "environment: WGFLEET_LOG__LEVEL: ",
+        "environment: WGFLEET_DRAIN__TAKEOVR_BATCH: there is no such setting; did you mean drain.takeover_batch?",
+        "environment: WGFLEET_LISTN: there is no such setting; did you mean WGFLEET_LISTEN?",
+    ):
+        assert any(line.startswith(expected) for line in lines), expected
+
+
+def test_variables_of_other_programs_with_our_prefix_are_left_alone() -> None:
+    env = {"WGFLEET_MASTER_KEY": "x", "WGFLEET_API_KEY": "x", "WGFLEET_SOMETHING_ELSE": "x"}
+    assert load_settings(None, env) == Settings()
+
+
+def test_a_whole_group_in_one_variable_is_refused_with_the_way_out() -> None:
+    assert problems(None, {"WGFLEET_TLS": "{}"}) == [
+        ("WGFLEET_TLS", "is a group of settings; set WGFLEET_TLS__KEY instead")
+    ]
+
+
+def test_a_certificate_without_its_key_is_refused(file: Path, tmp_path: Path) -> None:
+    certificate = tmp_path / "tls.crt"
+    certificate.touch()
+    file.write_text(f'[tls]\ncertificate_file = "{certificate}"\n')
+    [(key, reason)] = problems(file, {})
+    assert key == "tls"
+    assert "belong together" in reason
+
+
+def test_a_file_that_is_missing_or_no_toml_is_named(file: Path) -> None:
+    assert "cannot be read" in problems(file, {})[0][1]
+    file.write_text("a = [")
+    assert "is not TOML" in problems(file, {})[0][1]
+
+
+def test_the_password_of_the_database_is_not_shown() -> None:
+    url = "postgresql+psycopg://u:hunter2@db/wgfleet"
+    settings = load_settings(None, {"WGFLEET_DATABASE_URL": url})
+    assert settings.store_url == url
+    assert "hunter2" not in repr(settings)
+    wrong = problems(None, {"WGFLEET_DATABASE_URL": "mysql://u:hunter2@db/wgfleet"})
+    assert "hunter2" not in repr(wrong)
+
+
+def test_the_database_is_a_file_in_the_data_directory_by_default() -> None:
+    assert load_settings(None, {"WGFLEET_DATA_DIR": "/srv/x"}).store_url == "sqlite:////srv/x/panel.sqlite"
+
+
+def test_check_prints_all_problems_and_ends_with_two(file: Path) -> None:
+    file.write_text("a = 1\nb = 2\n")
+    result = CliRunner().invoke(app, ["check", "--file", str(file)])
+    assert result.exit_code == 2
+    assert result.stderr.count("error: ") == 2
+
+
+def test_check_accepts_what_sample_prints(file: Path) -> None:
+    printed = CliRunner().invoke(app, ["sample"])
+    file.write_text(printed.stdout)
+    result = CliRunner().invoke(app, ["check", "--file", str(file)])
+    assert (printed.exit_code, result.exit_code) == (0, 0)
+    assert "settings are fine" in result.stdout
