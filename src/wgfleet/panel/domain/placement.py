@@ -1,0 +1,133 @@
+"""Where peers get their homes: group first, then weighted least-loaded.
+
+Pure, and the same answer for the same input. Must not ask whether a node is fit to serve: callers leave out those that
+are not.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
+from typing import TypeVar
+
+from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that may take peers. `priority` is its group's: lower is filled first, without a group comes last.
+
+    `load` counts the peers that it is home to, `capacity` how many it should have at most (None: no limit). A node of
+    twice the `weight` gets twice the peers. One with a weight or a capacity of 0 gets none.
+    """
+
+    node_id: NodeId
+    group_id: NodeGroupId | None
+    priority: int
+    weight: float
+    capacity: int | None
+    load: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A peer that needs a home, and the group that it would rather be in."""
+
+    peer_id: PeerId
+    group_id: NodeGroupId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The new homes, and the peers that no node has room for, in the order in which they came."""
+
+    homes: dict[PeerId, NodeId]
+    left: tuple[PeerId, ...]
+
+
+_Key = TypeVar("_Key")
+
+Burden = Callable[[Candidate, int], float]
+"""How hard one more peer would be on a node that has so many."""
+
+
+def place(peers: Sequence[Unplaced], candidates: Iterable[Candidate], *, overflow: bool = False) -> Placement:
+    """Find a home for each peer in O(P log N).
+
+    Peers go to their own group while it has room; all others, and those that found none there, go to the groups by
+    priority, where groups of equal priority count as one. Within either the node with the least
+    (load + 1) / weight is next. With `overflow`, peers that no node has room for are spread over all nodes in
+    proportion to their capacity, instead of being left.
+    """
+    usable = sorted((c for c in candidates if c.weight > 0 and c.capacity != 0), key=_tier)
+    loads = {candidate.node_id: candidate.load for candidate in usable}
+    homes: dict[PeerId, NodeId] = {}
+
+    wishes: defaultdict[NodeGroupId, list[PeerId]] = defaultdict(list)
+    for peer in peers:
+        if peer.group_id is not None:
+            wishes[peer.group_id].append(peer.peer_id)
+    members = _grouped(usable, lambda candidate: candidate.group_id)
+    for group_id, wishing in wishes.items():
+        _fill(homes, loads, wishing, _with_room(members.get(group_id, ()), loads), _by_weight)
+
+    left = [peer.peer_id for peer in peers if peer.peer_id not in homes]
+    for tier in _grouped(usable, _tier).values():
+        left = _fill(homes, loads, left, _with_room(tier, loads), _by_weight)
+    if overflow:
+        left = _fill(homes, loads, left, usable, _by_capacity, bounded=False)
+    return Placement(homes, tuple(left))
+
+
+def _fill(
+    homes: dict[PeerId, NodeId],
+    loads: dict[NodeId, int],
+    peers: Sequence[PeerId],
+    nodes: Sequence[Candidate],
+    burden: Burden,
+    *,
+    bounded: bool = True,
+) -> list[PeerId]:
+    """Give peers to nodes, the least burdened first, and return those that are left when all nodes are full."""
+    # Nodes of equal burden: by id, so that the answer is always the same.
+    heap = [(burden(node, loads[node.node_id]), node.node_id, node) for node in nodes]
+    heapify(heap)
+    for index, peer_id in enumerate(peers):
+        if not heap:
+            return list(peers[index:])
+        _, node_id, node = heap[0]
+        homes[peer_id] = node_id
+        loads[node_id] += 1
+        if bounded and not _has_room(node, loads[node_id]):
+            heappop(heap)
+        else:
+            heapreplace(heap, (burden(node, loads[node_id]), node_id, node))
+    return []
+
+
+def _by_weight(node: Candidate, load: int) -> float:
+    return (load + 1) / node.weight
+
+
+def _by_capacity(node: Candidate, load: int) -> float:
+    # Only nodes that are full overflow, and those have a capacity.
+    return (load + 1) / (node.capacity or 1)
+
+
+def _has_room(node: Candidate, load: int) -> bool:
+    return node.capacity is None or load < node.capacity
+
+
+def _with_room(nodes: Iterable[Candidate], loads: dict[NodeId, int]) -> list[Candidate]:
+    return [node for node in nodes if _has_room(node, loads[node.node_id])]
+
+
+def _tier(node: Candidate) -> tuple[bool, int]:
+    return (True, 0) if node.group_id is None else (False, node.priority)
+
+
+def _grouped(nodes: Iterable[Candidate], key: Callable[[Candidate], _Key]) -> dict[_Key, list[Candidate]]:
+    groups: defaultdict[_Key, list[Candidate]] = defaultdict(list)
+    for node in nodes:
+        groups[key(node)].append(node)
+    return groups
