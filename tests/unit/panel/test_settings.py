@@ -24,7 +24,10 @@ def problems(file: Path | None, env: dict[str, str]) -> list[tuple[str, str]]:
 def test_the_sample_parses_to_the_defaults_and_names_every_key(file: Path) -> None:
     file.write_text(sample())
     assert load_settings(file, {}) == Settings() == load_settings(None, {})
-    groups = [Settings, *(type(value) for _, value in Settings() if isinstance(value, BaseModel))]
+    groups: list[type[BaseModel]] = [
+        Settings,
+        *(type(value) for _, value in Settings() if isinstance(value, BaseModel)),
+    ]
     for name, field in (item for group in groups for item in group.model_fields.items()):
         assert name in sample()
         assert field.description or isinstance(field.default, BaseModel)

@@ -6,7 +6,7 @@ AgentRefused (4xx). It never retries: that is the reconciler's decision.
 
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -108,7 +108,7 @@ class AgentClient:
         async with self._request("PUT", "/v1/certificate", content=body) as response:
             await self._body(response)
 
-    async def watch(self) -> AsyncIterator[WatchMessage]:
+    async def watch(self) -> AsyncGenerator[WatchMessage, None]:
         """Yield the agent's messages as they come, without end: an end, or silence, is a TransientError.
 
         Close the iterator (`contextlib.aclosing`): leaving it open keeps the stream open.
