@@ -4,8 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgresql import PostgresqlServer, postgresql_server
+
+
+# No time limits: a slow machine must not turn an invariant red.
+settings.register_profile("wgfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wgfleet")
 
 
 @pytest.fixture(scope="session")

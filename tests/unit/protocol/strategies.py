@@ -52,7 +52,7 @@ _FEW_KEYS = [PublicKey(text(bytes([i]) * 32)) for i in range(1, 7)]
 _FEW_NETWORKS = ["10.8.0.2/32", "10.8.0.3/32", "10.9.0.0/24", "fd00::2/128", "fd00::3/128", "0.0.0.0/0", "::/0"]
 _FEW_ADDRESSES = ["10.8.0.1/24", "10.8.1.1/24", "fd00::1/64", "fd01::1/64"]
 _FEW_PRIVATE_KEYS = [PrivateKey(text(clamp(bytes([i]) * 32))) for i in (1, 2)]
-_FEW_PRESHARED_KEYS = [PresharedKey(text(bytes([i]) * 32)) for i in (3, 4)]
+_FEW_PRESHARED_KEYS = [PresharedKey(text(bytes([i]) * 32)) for i in (13, 14)]
 
 
 @st.composite
