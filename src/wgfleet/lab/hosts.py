@@ -1,5 +1,6 @@
 """A host of the lab: run programs in it, in front or in the background, and kill them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from wgfleet.lab import processes
 from wgfleet.lab.errors import LabError
+
+_FAVOUR = -10  # nice(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,10 @@ class Host:
             return False
         return True
 
+    def attach(self, command: Sequence[str]) -> int:
+        """Run a program in the host on this terminal; return its exit code."""
+        return subprocess.run([*self.enter, *command], check=False).returncode
+
     def start(self, command: Sequence[str], log: str, environment: Mapping[str, str] | None = None) -> Path:
         """Start a program in the background; its output is appended to the returned log file."""
         path = self.directory / "log" / f"{log}.log"
@@ -73,6 +80,17 @@ class Host:
             except ProcessLookupError:
                 continue
         return found
+
+    def favour(self, *words: str) -> None:
+        """Let the scheduler prefer every thread of the processes that `find` names.
+
+        The data plane of all hosts shares this machine with panel and agents, which real nodes and clients do not: a
+        measurement of lost time must not measure that.
+        """
+        for pid in self.find(*words):
+            for task in Path(f"/proc/{pid}/task").glob("*"):
+                with contextlib.suppress(PermissionError, ProcessLookupError):  # a container may not be allowed to
+                    os.setpriority(os.PRIO_PROCESS, int(task.name), _FAVOUR)
 
     def kill_all(self) -> int:
         """Kill everything that runs in the host, as a power cut would; the host itself stays. Return how many."""

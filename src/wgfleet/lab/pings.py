@@ -24,7 +24,7 @@ _SEQUENCES = 65536  # icmp_seq has 16 bits (RFC 792)
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What one client saw; `last_gap_at` is when the worst gap ended, in s since the epoch."""
+    """What one client saw; `worst_gap_at` is when the worst gap ended, in s since the epoch."""
 
     client: str
     sent: int
@@ -48,11 +48,13 @@ def start(hosts: Iterable[Host], target: str, *, rate: float) -> list[Ping]:
         name = f"ping-{time.monotonic_ns()}"
         log = host.start(["ping", "-D", "-n", "-i", f"{1 / rate:.4f}", target], name)
         pings.append(Ping(host, log))
+    for ping in pings:
+        ping.host.favour("ping", "-D")
     deadline = time.monotonic() + 15
     for ping in pings:
         while "bytes from" not in _text(ping):
             if time.monotonic() > deadline:
-                raise LabError(f"{ping.host.name} gets no reply from {target}; see {ping.log}")
+                raise LabError(f"{ping.host.name} gets no reply from {target} (--logs DIR keeps the logs)")
             time.sleep(0.02)
     return pings
 
@@ -69,7 +71,7 @@ def measure(pings: Sequence[Ping]) -> list[Count]:
     for ping in pings:
         while "packets transmitted" not in _text(ping):
             if time.monotonic() > deadline:
-                raise LabError(f"ping on {ping.host.name} did not end; see {ping.log}")
+                raise LabError(f"ping on {ping.host.name} did not end: {_text(ping)[-200:]}")
             time.sleep(0.02)
     return [count(ping.host.name, _text(ping), until) for ping in pings]
 

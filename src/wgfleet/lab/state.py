@@ -147,15 +147,13 @@ def begin(name: str, nodes: int, clients: int) -> Lab:
     network.sweep(name)  # a lab whose directory is gone with its /run
     lab = Lab(name, nodes, clients, processes.NETNS_DIR.is_dir())
     lab.directory.mkdir(mode=0o700)
-    _write(lab, "growing")
-    lab.hosts = network.build(name, lab.directory, hosts)
-    _write(lab, "growing")
+    try:
+        _write(lab, "growing")
+        lab.hosts = network.build(name, lab.directory, hosts)
+    except BaseException:
+        remove(name)
+        raise
     return lab
-
-
-def hand_over(lab: Lab) -> None:
-    """Leave a lab running for the user, until `down`."""
-    _write(lab, "up")
 
 
 def remove(name: str) -> None:
@@ -167,11 +165,39 @@ def remove(name: str) -> None:
     shutil.rmtree(BASE / name, ignore_errors=True)
 
 
+def copy_logs(lab: Lab, target: Path) -> None:
+    """Copy what the hosts' programs wrote to `target`/HOST/."""
+    for host in lab.hosts.values():
+        shutil.copytree(host.directory / "log", target / host.name, dirs_exist_ok=True)
+
+
 @contextlib.contextmanager
-def temporary(name: str, nodes: int, clients: int) -> Iterator[Lab]:
-    """Give a lab that is removed at the end, whatever happens."""
+def temporary(name: str, nodes: int, clients: int, *, logs: Path | None = None) -> Iterator[Lab]:
+    """Give a lab that is removed at the end, whatever happens. `logs`: where to copy the hosts' logs before that."""
     with locked():
+        lab = begin(name, nodes, clients)
         try:
-            yield begin(name, nodes, clients)
+            yield lab
         finally:
-            remove(name)
+            _end(lab, logs)
+
+
+@contextlib.contextmanager
+def lasting(name: str, nodes: int, clients: int, *, logs: Path | None = None) -> Iterator[Lab]:
+    """Give a lab that stays for the user, unless the body fails."""
+    with locked():
+        lab = begin(name, nodes, clients)
+        try:
+            yield lab
+            _write(lab, "up")
+        except BaseException:
+            _end(lab, logs)
+            raise
+
+
+def _end(lab: Lab, logs: Path | None) -> None:
+    try:
+        if logs is not None:
+            copy_logs(lab, logs)
+    finally:
+        remove(lab.name)

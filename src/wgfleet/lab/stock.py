@@ -1,7 +1,7 @@
 """A user's device: WireGuard as distributed, with a file. Nothing of ours runs in it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from wgfleet.lab.errors import LabError
@@ -31,14 +31,22 @@ def down(host: Host, interface: str = INTERFACE) -> None:
     host.run("wg-quick", "down", interface)
 
 
-def connect(files: Sequence[tuple[Host, str]], target: str, *, timeout_s: float = 10) -> None:
-    """Bring many clients up and see that each reaches `target` inside the tunnel."""
+def connect(
+    files: Sequence[tuple[Host, str]],
+    target: str,
+    connected: Callable[[], None] = lambda: None,
+    *,
+    timeout_s: float = 10,
+) -> None:
+    """Bring many clients up and see that each reaches `target` inside the tunnel; `connected` is called for each."""
 
     def one(entry: tuple[Host, str]) -> None:
         host, text = entry
         write_file(host, text)
         up(host)
+        host.favour("wireguard-go")
         wait_reply(host, target, timeout_s=timeout_s)
+        connected()
 
     with ThreadPoolExecutor(min(_AT_ONCE, (os.cpu_count() or 1) * 2)) as pool:
         list(pool.map(one, files))

@@ -2,6 +2,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -49,11 +51,12 @@ def test_what_a_crashed_lab_left_is_swept_by_the_next(step: int) -> None:
     assert machine() == before
 
 
-def test_a_second_lab_is_refused_with_the_way_out() -> None:
-    with state.locked():
-        state.hand_over(state.begin("pytesttwo", 0, 0))
+@pytest.mark.parametrize("name", ["other", "pytesttwo"])
+def test_a_second_lab_is_refused_with_the_way_out_and_the_first_stays(name: str) -> None:
+    with state.lasting("pytesttwo", 0, 0):
+        pass
     try:
-        with pytest.raises(LabError, match="wgfleet lab down --name pytesttwo"), state.temporary("other", 0, 0):
+        with pytest.raises(LabError, match="wgfleet lab down --name pytesttwo"), state.temporary(name, 0, 0):
             pass
         assert state.load("pytesttwo").host("panel").succeeds("true")
     finally:
@@ -75,14 +78,28 @@ def test_a_failing_build_says_which_command_failed(monkeypatch: pytest.MonkeyPat
 
 
 def test_state_survives_in_a_file_that_only_root_reads() -> None:
-    with state.locked():
-        lab = state.begin("pytesttwo", 1, 0)
+    with state.lasting("pytesttwo", 1, 0) as lab:
         lab.result = {"api_key": "secret"}
-        state.hand_over(lab)
-        try:
-            path = lab.directory / "state.json"
-            assert path.stat().st_mode & 0o077 == 0
-            assert json.loads(path.read_text())["phase"] == "up"
-            assert state.load("pytesttwo") == lab
-        finally:
+    try:
+        path = lab.directory / "state.json"
+        assert path.stat().st_mode & 0o077 == 0
+        assert json.loads(path.read_text())["phase"] == "up"
+        assert state.load("pytesttwo") == lab
+    finally:
+        with state.locked():
             state.remove("pytesttwo")
+
+
+def test_a_lab_that_fails_while_it_is_filled_is_removed_and_its_logs_are_kept(tmp_path: Path) -> None:
+    before = machine()
+
+    def fill(lab: state.Lab) -> None:
+        log = lab.host("panel").start(["echo", "hello"], "greeting")
+        while not log.read_text():
+            time.sleep(0.01)
+        raise LabError("oh")
+
+    with pytest.raises(LabError, match="oh"), state.lasting("pytesttwo", 0, 0, logs=tmp_path) as lab:
+        fill(lab)
+    assert machine() == before
+    assert (tmp_path / "panel" / "greeting.log").read_text() == "hello\n"

@@ -1,0 +1,187 @@
+"""`wgfleet lab`: a network of namespaces with real WireGuard on this machine. Thin over `wgfleet.lab`."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from wgfleet.lab import demo as demonstration
+from wgfleet.lab import fleet, state
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.requirements import check_machine
+from wgfleet.lab.scenarios import SCENARIOS
+from wgfleet.lab.scenarios.options import Options
+
+app = typer.Typer(no_args_is_help=True)
+DEFAULT_NAME = "lab"
+FAILED, NOT_AS_PROMISED = 1, 3
+
+Name = Annotated[str, typer.Option("--name", help="Name of the lab; one lab at a time.")]
+Nodes = Annotated[int, typer.Option(min=0, help="Servers with an agent.")]
+Clients = Annotated[int, typer.Option(min=0, help="Devices with a stock WireGuard.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+Logs = Annotated[Path | None, typer.Option(help="Copy the hosts' logs to this directory at the end.")]
+HostName = Annotated[str, typer.Argument(help="panel, node-1, client-1, ...")]
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Say an error in one line. A termination request ends things in order, as Ctrl-C does."""
+
+    def end(number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        check_machine()
+        yield
+    except LabError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing is left behind", err=True)
+        raise typer.Exit(130) from None
+
+
+def _print(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, indent=2))
+
+
+@app.command()
+def up(
+    name: Name = DEFAULT_NAME, nodes: Nodes = 3, clients: Clients = 3, *, logs: Logs = None, as_json: Json = False
+) -> None:
+    """Build a lab and leave it running: router, panel, nodes with agents, clients connected to config wg0."""
+    with _reported(), state.lasting(name, nodes, clients, logs=logs) as lab:
+        fleet.assemble(lab, Progress())
+    if as_json:
+        _print(lab.result)
+    else:
+        _show(lab)
+
+
+@app.command()
+def down(name: Name = DEFAULT_NAME) -> None:
+    """Remove a lab and everything that belongs to it."""
+    with _reported(), state.locked():
+        state.remove(name)
+
+
+@app.command()
+def show(name: Name = DEFAULT_NAME, *, as_json: Json = False) -> None:
+    """Show a lab that is up."""
+    with _reported():
+        lab = state.load(name)
+        if as_json:
+            _print(lab.result)
+        else:
+            _show(lab)
+
+
+def _show(lab: state.Lab) -> None:
+    table = Table("host", "address", "tunnel", "namespace", "id")
+    table.add_row("panel", lab.host("panel").address, "", lab.host("panel").namespace, "")
+    for entry in [*lab.result["nodes"], *lab.result["clients"]]:
+        table.add_row(entry["name"], entry["address"], entry.get("tunnel_address", ""), entry["namespace"], entry["id"])
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"panel:   {lab.result['panel_url']} (its CA: {lab.result['ca_file']})", soft_wrap=True)
+    console.print(f"API key: {lab.result['api_key']}", soft_wrap=True)
+    console.print(f"look in: wgfleet lab exec --name {lab.name} node-1 -- wg show", soft_wrap=True)
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True})
+def execute(host: HostName, command: list[str], name: Name = DEFAULT_NAME) -> None:
+    """Run a command in a host, for example: wgfleet lab exec node-1 -- wg show."""
+    with _reported():
+        code = state.load(name).host(host).attach(command)
+    raise typer.Exit(code)
+
+
+@app.command()
+def cut(host: HostName, name: Name = DEFAULT_NAME) -> None:
+    """Pull a host's cable."""
+    with _reported():
+        state.load(name).cut(host)
+
+
+@app.command()
+def mend(host: HostName, name: Name = DEFAULT_NAME) -> None:
+    """Put a host's cable back."""
+    with _reported():
+        state.load(name).mend(host)
+
+
+@app.command()
+def kill(
+    host: HostName,
+    only: Annotated[str, typer.Option(help="Only processes with this in their command line, e.g. `agent run`.")] = "",
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Kill everything that runs in a host with SIGKILL, as a power cut would: a node, or the panel."""
+    with _reported():
+        target = state.load(name).host(host)
+        killed = len(target.signal(signal.SIGKILL, only)) if only else target.kill_all()
+    typer.echo(f"killed {killed} processes of {host}", err=True)
+
+
+@app.command()
+def start(host: HostName, name: Name = DEFAULT_NAME) -> None:
+    """Start the panel or a node's agent again, after it was killed."""
+    with _reported():
+        lab = state.load(name)
+        fleet.restart(lab.host(host), lab)
+
+
+@app.command()
+def run(
+    scenario: Annotated[
+        str, typer.Argument(help="; ".join(f"{key}: {value.text}" for key, value in SCENARIOS.items()))
+    ],
+    nodes: Nodes = 3,
+    clients: Clients = 20,
+    rate: Annotated[float, typer.Option(min=0.1, max=500, help="Packets/s of each client.")] = 100.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Repeat in the same lab.")] = 1,
+    peers: Annotated[int, typer.Option(min=1, help="Peers to add (provision).")] = 1000,
+    name: Name = DEFAULT_NAME,
+    *,
+    logs: Logs = None,
+    as_json: Json = False,
+) -> None:
+    """Run a scenario in a lab of its own. Exit code 3: it ran, and something was not as promised."""
+    with _reported():
+        chosen = SCENARIOS.get(scenario)
+        if chosen is None:
+            raise LabError(f"there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}")
+        progress = Progress()
+        with state.temporary(name, nodes, clients if chosen.clients else 0, logs=logs) as lab:
+            fleet.assemble(lab, progress)
+            figures = chosen.run(lab, Options(rate=rate, rounds=rounds, peers=peers), progress)
+    if as_json:
+        _print(figures)
+    else:
+        for key, value in figures.items():
+            if not isinstance(value, list):
+                typer.echo(f"{key:>22} {value}")
+    if not figures["ok"]:
+        raise typer.Exit(NOT_AS_PROMISED)
+
+
+@app.command()
+def demo(
+    name: Name = "demo",
+    clients: Annotated[int, typer.Option(min=1, max=50, help="Devices with a stock WireGuard.")] = 6,
+    logs: Logs = None,
+) -> None:
+    """Show the main job: one stock file per user that survives the removal of its node."""
+    with _reported(), state.temporary(name, demonstration.NODES, clients, logs=logs) as lab:
+        kept = demonstration.run(lab, Progress(), Console(highlight=False, soft_wrap=True))
+    if not kept:
+        raise typer.Exit(NOT_AS_PROMISED)

@@ -1,0 +1,212 @@
+"""Fills a built network: a panel, nodes with agents, a config, peers, stock clients. Restarts what was killed.
+
+Everything goes through the `wgfleet` program and the HTTP API, as it would on real machines.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from wgfleet.lab import stock
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.panel_client import Document, PanelClient
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.state import Lab
+
+CONFIG = "wg0"
+POOL = "10.8.0.0/16"
+NODE_TUNNEL_ADDRESS = "10.8.0.1"
+LISTEN_PORT = 51820
+PANEL_PORT = 8443
+_PROGRAM = str(Path(sys.executable).parent / "wgfleet")
+_START_S = 60.0
+_AT_ONCE = 4
+_KEY_LINE = re.compile(r"admin API key: (\S+)")
+# What a node's processes inherit; wireguard-go has one thread, since all nodes share this machine's few cores.
+_ENVIRONMENT = {"GOMAXPROCS": "1"}
+
+
+def panel_url(lab: Lab) -> str:
+    """Return where the lab's panel listens."""
+    return f"https://{lab.host('panel').address}:{PANEL_PORT}"
+
+
+def _data_dir(lab: Lab) -> Path:
+    return lab.host("panel").directory / "data"
+
+
+def ca_file(lab: Lab) -> Path:
+    """Return the certificate of the panel's CA."""
+    return lab.directory / "ca.pem"
+
+
+def start_panel(lab: Lab) -> Path:
+    """Start the panel, for the first time or again; return its log."""
+    command = [_PROGRAM, "panel", "run", "--data-dir", str(_data_dir(lab))]
+    return lab.host("panel").start(
+        [*command, "--listen", f"{lab.host('panel').address}:{PANEL_PORT}", "--no-panel-node"], "panel"
+    )
+
+
+def first_start(lab: Lab) -> str:
+    """Start the panel on an empty directory, keep its CA's certificate; return the admin key, which it prints once."""
+    log, host = start_panel(lab), lab.host("panel")
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        key = _KEY_LINE.search(log.read_text(encoding="utf-8", errors="replace"))
+        if key is not None and (certificate := _fetch_ca(panel_url(lab))):
+            ca_file(lab).write_text(certificate, encoding="ascii")
+            return key[1]
+        time.sleep(0.1)
+        if not host.find("panel run") and deadline - time.monotonic() < _START_S - 2:
+            break
+    raise LabError(f"the panel did not come up (--logs DIR keeps what it wrote): {tail(log)}")
+
+
+def _fetch_ca(url: str) -> str | None:
+    # Nothing to check it against yet, and nobody but us on this network; from here on everything is checked.
+    try:
+        response = httpx.get(f"{url}/api/ca.pem", verify=False, timeout=5, trust_env=False)  # noqa: S501 - see above
+    except httpx.HTTPError:
+        return None
+    return response.text if response.is_success else None
+
+
+def tail(log: Path, lines: int = 5) -> str:
+    """Return the last lines of a log, for an error's text."""
+    return " / ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+@contextmanager
+def client(lab: Lab) -> Iterator[PanelClient]:
+    """Give an API client with the lab's admin key."""
+    with PanelClient(panel_url(lab), lab.result["api_key"], ca_file(lab)) as panel:
+        yield panel
+
+
+def _state_dir(host: Host) -> str:
+    return str(host.directory / "agent")
+
+
+def start_agent(host: Host) -> Path:
+    """Start a node's agent, for the first time or again; return its log."""
+    return host.start([_PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent", _ENVIRONMENT)
+
+
+def enrol(panel: PanelClient, url: str, host: Host) -> Document:
+    """Add a node, let its agent enrol with a join token as the panel's command says, start it; return the node."""
+    node: Document = panel.call("POST", "/api/nodes", {"name": host.name, "endpoint_addresses": [host.address]})
+    join = panel.call("POST", f"/api/nodes/{node['id']}/join-token")
+    fingerprint = re.search(r"--ca-fingerprint[ =](\S+)", join["command"])
+    trust = [] if fingerprint is None else ["--ca-fingerprint", fingerprint[1]]
+    host.run(
+        _PROGRAM, "agent", "enroll", "--panel", url, "--token", join["token"], *trust, "--state-dir", _state_dir(host)
+    )
+    start_agent(host)
+    return node
+
+
+def hosts(lab: Lab, kind: str) -> list[Host]:
+    """Return the hosts that are a `node` or a `client`, in order."""
+    return [host for name, host in lab.hosts.items() if name.startswith(f"{kind}-")]
+
+
+def restart(host: Host, lab: Lab) -> Path:
+    """Start what a host runs, after it was killed."""
+    if host.name == "panel":
+        return start_panel(lab)
+    if host.name.startswith("node-"):
+        return start_agent(host)
+    raise LabError(f"{host.name} runs nothing of wgfleet; a client is restarted with wg-quick in it")
+
+
+def assign(panel: PanelClient, node_id: str) -> None:
+    """Put the config on a node."""
+    panel.call("POST", f"/api/configs/{CONFIG}/nodes", {"node_id": node_id})
+
+
+def wait_serving(panel: PanelClient, count: int) -> None:
+    """Wait until so many nodes serve the config."""
+    deadline = time.monotonic() + _START_S
+    while True:
+        found = panel.all(f"/api/configs/{CONFIG}/nodes")
+        if sum(entry["phase"] == "serving" for entry in found) >= count:
+            return
+        if time.monotonic() > deadline:
+            states = [f"{entry['node_id']} {entry['phase']}: {entry.get('summary', '')}" for entry in found]
+            raise LabError(f"not all nodes serve {CONFIG} after {_START_S:.0f} s: {'; '.join(states)}")
+        time.sleep(0.05)
+
+
+def add_peers(panel: PanelClient, count: int) -> list[Document]:
+    """Add peers to the config in one call; return them."""
+    answer = panel.call("POST", f"/api/configs/{CONFIG}/peers/batch", {"count": count, "name_prefix": "user-"})
+    found: list[Document] = answer["items"]
+    return found
+
+
+def assemble(lab: Lab, progress: Progress) -> None:
+    """Bring a panel, all nodes, the config, a peer per client and all clients up; fill in `lab.result`."""
+    with progress.step("panel started"):
+        key = first_start(lab)
+    lab.result = {
+        "panel_url": panel_url(lab),
+        "api_key": key,
+        "ca_file": str(ca_file(lab)),
+        "nodes": [],
+        "clients": [],
+        "config": CONFIG,
+    }
+    with client(lab) as panel:
+        machines = hosts(lab, "node")
+        if machines:
+            with (
+                progress.step(f"{len(machines)} nodes enrolled", len(machines)) as step,
+                ThreadPoolExecutor(_AT_ONCE) as pool,
+            ):
+                for host, node in zip(
+                    machines, pool.map(lambda host: enrol(panel, panel_url(lab), host), machines), strict=True
+                ):
+                    lab.result["nodes"].append(_described(host, node["id"]))
+                    step.advance()
+        panel.call(
+            "POST",
+            "/api/configs",
+            {"name": CONFIG, "mode": "cluster", "pools": [POOL], "listen_port": LISTEN_PORT},
+        )
+        with progress.step(f"config {CONFIG} served by {len(machines)} nodes"):
+            for node in lab.result["nodes"]:
+                assign(panel, node["id"])
+            wait_serving(panel, len(machines))
+        if hosts(lab, "client"):
+            _connect_clients(lab, panel, progress)
+    for host in machines:
+        host.favour("wireguard-go")
+
+
+def _connect_clients(lab: Lab, panel: PanelClient, progress: Progress) -> None:
+    devices = hosts(lab, "client")
+    peers = add_peers(panel, len(devices))
+    files = [(host, panel.text(f"/api/peers/{peer['id']}/config")) for host, peer in zip(devices, peers, strict=True)]
+    with progress.step(f"{len(devices)} stock clients connected", len(devices)) as step:
+        stock.connect(files, NODE_TUNNEL_ADDRESS, step.advance)
+    for host, peer in zip(devices, peers, strict=True):
+        described = _described(host, peer["id"])
+        lab.result["clients"].append({**described, "tunnel_address": peer["addresses"][0]})
+
+
+def _described(host: Host, identifier: str) -> Document:
+    return {
+        "id": identifier,
+        "name": host.name,
+        "namespace": host.namespace,
+        "address": host.address,
+        "enter": host.enter,
+    }

@@ -1,0 +1,81 @@
+"""The lab's side of the panel's HTTP API: what a person with curl and the admin key would do."""
+
+import ssl
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from wgfleet.lab.errors import LabError
+
+Document = dict[str, Any]
+POLL_S = 0.02
+
+
+class PanelClient:
+    """A panel, an API key, and the CA that the panel's certificate must be of."""
+
+    def __init__(self, url: str, api_key: str, ca_file: Path) -> None:
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {api_key}"},
+            verify=ssl.create_default_context(cafile=str(ca_file)),
+            timeout=120,
+            trust_env=False,  # the lab's addresses are not behind anybody's proxy
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._http.close()
+
+    def call(self, method: str, path: str, body: Document | None = None) -> Any:
+        """Call the API and return the JSON it answers (None for no content); raise `LabError` with its problem."""
+        return self._call(method, path, body).json()
+
+    def text(self, path: str) -> str:
+        """GET something that is text."""
+        return self._call("GET", path, None).text
+
+    def _call(self, method: str, path: str, body: Document | None) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise LabError(f"{method} {path}: the panel does not answer: {error}") from error
+        if response.is_error:
+            raise LabError(f"{method} {path}: {response.status_code} {_detail(response)}")
+        return response
+
+    def all(self, path: str) -> list[Document]:
+        """Return a whole list, page by page."""
+        found: list[Document] = []
+        cursor: str | None = None
+        while True:
+            mark = "&" if "?" in path else "?"
+            page = self.call("GET", path if cursor is None else f"{path}{mark}cursor={cursor}")
+            found += page["items"]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return found
+
+    def wait_operation(self, operation_id: str, *, timeout_s: float) -> Document:
+        """Poll an operation until it has ended; raise unless it ended well."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            operation: Document = self.call("GET", f"/api/operations/{operation_id}")
+            if operation["state"] in {"done", "succeeded"}:
+                return operation
+            if operation["state"] in {"failed", "cancelled"} or time.monotonic() > deadline:
+                raise LabError(f"operation {operation_id} is {operation['state']} and not done: {operation}")
+            time.sleep(POLL_S)
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+        return str(problem.get("detail", problem))
+    except (ValueError, AttributeError):
+        return response.text[:300]

@@ -1,0 +1,37 @@
+"""What a person sees while the lab works, on standard error: rich's bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that runs; call `advance` for each piece that is done."""
+
+    advance: Callable[[], None]
+
+
+class Progress:
+    """Names each step while it runs and says how long it took."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+
+    @contextmanager
+    def step(self, text: str, total: int | None = None) -> Iterator[Step]:
+        """Show a step; `total` counts what `advance` will be called for."""
+        begun = time.monotonic()
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            with Bars(*columns, TimeElapsedColumn(), console=self._console, transient=True) as bars:
+                task = bars.add_task(text, total=total)
+                yield Step(lambda: bars.advance(task))
+        else:
+            yield Step(lambda: None)
+        self._console.print(f"{text}: {time.monotonic() - begun:.1f} s", soft_wrap=True)

@@ -1,0 +1,29 @@
+"""Scenarios that measure a promise on a lab of their own: `wgfleet lab run NAME`.
+
+Each module has `run(lab, options, progress)` which returns an object of figures with `ok` in it, and a docstring that
+says what is counted. A new scenario is a module and a line here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios import drain, provision
+from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.state import Lab
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A scenario; `clients` tells whether it needs stock clients."""
+
+    run: Callable[[Lab, Options, Progress], dict[str, Any]]
+    text: str
+    clients: bool
+
+
+SCENARIOS = {
+    "drain": Scenario(drain.run, "Remove a node under live clients and count what they lose.", clients=True),
+    "provision": Scenario(provision.run, "Add peers and time until all nodes have them.", clients=False),
+}

@@ -1,0 +1,142 @@
+"""`drain`: a node is removed from a config while every client pings through the tunnel without pause.
+
+What is counted, in each round: all clients start to ping; for `CALM_S` nothing happens; then
+`DELETE /api/configs/wg0/nodes/ID`; when the operation has ended, the clients go on for `AFTER_S`. `packets_*` and
+`worst_gap_ms` are those of pings.py, over the whole round and all clients. `live_on_removed_node` is read from
+WireGuard in the node's own namespace just before the call: peers with a handshake in the last `LIVE_S` that have sent
+something within `CALM_S`. `peers_migrated` and `sessions_taken_over` are the operation's own words, and
+`verified_elsewhere` checks them: those of the live peers that have, after the round, a handshake on another node that
+is newer than the call. `seconds` is from the call to the operation's end. Each round removes the node that has the most
+live sessions; before the next one it is assigned again and serves.
+"""
+
+import statistics
+import time
+from dataclasses import asdict
+from typing import Any
+
+from wgfleet.lab import fleet, pings, stock
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.panel_client import PanelClient
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.state import Lab
+
+CALM_S = 2.0
+AFTER_S = 3.0
+LIVE_S = 180.0  # REJECT_AFTER_TIME of WireGuard: an older session carries nothing
+_OPERATION_S = 120.0
+MAX_LOST = 1  # the round trip before the new keys are in use, at up to 100 packets/s
+Round = dict[str, Any]
+
+
+def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+    """Run the rounds and sum them up; `ok` means that every round was as promised."""
+    with fleet.client(lab) as panel:
+        rounds = []
+        for number in range(1, options.rounds + 1):
+            with progress.step(f"round {number} of {options.rounds}"):
+                rounds.append(remove_busiest(lab, panel, options.rate))
+                if number < options.rounds:
+                    _return(lab, panel, rounds[-1])
+    return summary(rounds)
+
+
+def summary(rounds: list[Round]) -> dict[str, Any]:
+    """Sum rounds up: totals, and the worst of what must be small."""
+    lost = [count["lost"] for entry in rounds for count in entry["clients"]]
+    total: dict[str, Any] = {
+        "ok": all(entry["ok"] for entry in rounds),
+        "packets_sent": sum(entry["packets_sent"] for entry in rounds),
+        "packets_lost": sum(lost),
+        "packets_lost_max": max(lost),
+        "packets_lost_median": statistics.median(lost),
+        "worst_gap_ms": max(entry["worst_gap_ms"] for entry in rounds),
+        "seconds": max(entry["seconds"] for entry in rounds),
+    }
+    for name in ("sessions_taken_over", "peers_migrated", "live_on_removed_node", "verified_elsewhere"):
+        total[name] = sum(entry[name] for entry in rounds)
+    if len(rounds) == 1:
+        return {**total, "removed_node": rounds[0]["removed_node"], "clients": rounds[0]["clients"]}
+    return {**total, "rounds": rounds}
+
+
+def remove_busiest(lab: Lab, panel: PanelClient, rate: float) -> Round:
+    """Remove the node with the most live sessions and count."""
+    devices = fleet.hosts(lab, "client")
+    running = pings.start(devices, fleet.NODE_TUNNEL_ADDRESS, rate=rate)
+    earlier = {host.name: received(host) for host in _serving(lab, panel)}
+    time.sleep(CALM_S)
+    live = {host.name: live_peers(host, earlier[host.name]) for host in _serving(lab, panel)}
+    node = lab.host(max(live, key=lambda name: len(live[name])))
+    called = time.time()
+    begun = time.monotonic()
+    path = f"/api/configs/{fleet.CONFIG}/nodes/{_node_id(lab, node)}"
+    operation = panel.call("DELETE", path)
+    result = panel.wait_operation(operation["id"], timeout_s=_OPERATION_S)["result"]
+    seconds = time.monotonic() - begun
+    time.sleep(AFTER_S)
+    counts = pings.measure(running)
+    elsewhere: set[str] = set()
+    for host in _serving(lab, panel):
+        elsewhere |= {key for key, at in handshakes(host).items() if at >= int(called)}
+    expected = live[node.name]
+    lost_max = max(count.lost for count in counts)
+    gone = not node.succeeds("wg", "show", stock.INTERFACE)
+    return {
+        "ok": lost_max <= MAX_LOST
+        and statistics.median(count.lost for count in counts) == 0
+        and result["sessions_taken_over"] == len(expected)
+        and expected <= elsewhere
+        and gone,
+        "removed_node": node.name,
+        "interface_gone": gone,
+        "packets_sent": sum(count.sent for count in counts),
+        "packets_lost": sum(count.lost for count in counts),
+        "packets_lost_max": lost_max,
+        "worst_gap_ms": max(count.worst_gap_ms for count in counts),
+        "sessions_taken_over": result["sessions_taken_over"],
+        "peers_migrated": result["peers_migrated"],
+        "seconds": round(seconds, 3),
+        "live_on_removed_node": len(expected),
+        "verified_elsewhere": len(expected & elsewhere),
+        "clients": [asdict(count) for count in counts],
+    }
+
+
+def _return(lab: Lab, panel: PanelClient, last: Round) -> None:
+    """Assign the removed node again and wait until all serve."""
+    fleet.assign(panel, _node_id(lab, lab.host(last["removed_node"])))
+    fleet.wait_serving(panel, lab.nodes)
+    lab.host(last["removed_node"]).favour("wireguard-go")
+
+
+def _node_id(lab: Lab, host: Host) -> str:
+    return next(str(node["id"]) for node in lab.result["nodes"] if node["name"] == host.name)
+
+
+def _serving(lab: Lab, panel: PanelClient) -> list[Host]:
+    names = {node["id"]: node["name"] for node in lab.result["nodes"]}
+    entries = panel.all(f"/api/configs/{fleet.CONFIG}/nodes")
+    return [lab.host(names[entry["node_id"]]) for entry in entries if entry["phase"] == "serving"]
+
+
+def _column(host: Host, what: str, column: int) -> dict[str, int]:
+    lines = host.run("wg", "show", stock.INTERFACE, what).splitlines()
+    return {fields[0]: int(fields[column]) for fields in (line.split("\t") for line in lines)}
+
+
+def handshakes(host: Host) -> dict[str, int]:
+    """Return each peer's latest handshake on a node, in s since the epoch."""
+    return _column(host, "latest-handshakes", 1)
+
+
+def received(host: Host) -> dict[str, int]:
+    """Return the bytes that a node received of each peer."""
+    return _column(host, "transfer", 1)
+
+
+def live_peers(host: Host, earlier: dict[str, int]) -> set[str]:
+    """Return the peers with a session on a node that sent something since `earlier`."""
+    now, sent = time.time(), received(host)
+    return {key for key, at in handshakes(host).items() if now - at < LIVE_S and sent[key] > earlier.get(key, 0)}

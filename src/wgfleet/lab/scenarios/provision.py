@@ -1,0 +1,86 @@
+"""`provision`: many peers are added in one call, and the time until every node has them.
+
+What is counted. `seconds`: from sending `POST /api/configs/wg0/peers/batch` until the panel says that every serving
+node has applied and verified the generation that the call made, seen by polling each 20 ms; it includes making all
+keys, preshared keys and addresses, writing the rows, rendering, pushing to all nodes at once on this one machine, and
+each agent's own verification. `checked` says that `wg show` in each node's namespace then really had all of them.
+`floor_seconds`: one `wg syncconf` of the very same peers (as the first node has them) on a fresh wireguard-go
+interface in the same run, alone on the machine. `node_seconds`: what each agent says its push took (parse, write to
+disk, apply, verify); `ratio`: their median over the floor. `total_ratio`: `seconds` over the floor.
+"""
+
+import statistics
+import time
+from typing import Any
+
+from wgfleet.lab import fleet, stock
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.panel_client import POLL_S, PanelClient
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.state import Lab
+
+MAX_RATIO = 2.0
+_LIMIT_S = 300.0
+_FLOOR_INTERFACE = "floor0"
+
+
+def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+    """Add `options.peers` peers and time it."""
+    machines = fleet.hosts(lab, "node")
+    with fleet.client(lab) as panel:
+        with progress.step(f"{options.peers} peers on {len(machines)} nodes"):
+            begun = time.monotonic()
+            fleet.add_peers(panel, options.peers)
+            answered = time.monotonic() - begun
+            entries = _wait_applied(panel, len(machines))
+            seconds = time.monotonic() - begun
+        checked = all(_peers(host) == options.peers for host in machines)
+    with progress.step("the floor: one wg syncconf of the same peers"):
+        floor = _floor(machines[0])
+    pushes = [entry["push_seconds"] for entry in entries]
+    ratio = statistics.median(pushes) / floor
+    return {
+        "ok": checked and ratio <= MAX_RATIO,
+        "peers": options.peers,
+        "nodes": len(machines),
+        "seconds": round(seconds, 3),
+        "answered_seconds": round(answered, 3),
+        "checked": checked,
+        "floor_seconds": round(floor, 3),
+        "node_seconds": pushes,
+        "ratio": round(ratio, 2),
+        "total_ratio": round(seconds / floor, 2),
+    }
+
+
+def _wait_applied(panel: PanelClient, count: int) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + _LIMIT_S
+    path = f"/api/configs/{fleet.CONFIG}"
+    generation = panel.call("GET", path)["generation"]
+    while True:
+        entries = panel.all(f"{path}/nodes")
+        done = [e for e in entries if e["applied_generation"] >= generation and not e["drift"]]
+        if len(done) == count:
+            return entries
+        if time.monotonic() > deadline:
+            raise LabError(f"only {len(done)} of {count} nodes have generation {generation} after {_LIMIT_S:.0f} s")
+        time.sleep(POLL_S)
+
+
+def _peers(host: Host) -> int:
+    return len(host.run("wg", "show", stock.INTERFACE, "peers").splitlines())
+
+
+def _floor(host: Host) -> float:
+    """Time one `wg syncconf` of a node's peers on a fresh interface beside it."""
+    text = host.run("wg", "showconf", stock.INTERFACE)
+    host.run("env", "GOMAXPROCS=1", "wireguard-go", _FLOOR_INTERFACE)
+    # Another port, and no endpoints: only what a push configures.
+    lines = [line for line in text.splitlines() if not line.startswith(("ListenPort", "Endpoint"))]
+    begun = time.monotonic()
+    host.run("wg", "syncconf", _FLOOR_INTERFACE, "/dev/stdin", stdin="\n".join(lines) + "\n")
+    seconds = time.monotonic() - begun
+    host.run("ip", "link", "del", _FLOOR_INTERFACE)
+    return seconds
