@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, settings
 
 from tests.postgresql import PostgresqlServer, postgresql_server
 
-
 # No time limits: a slow machine must not turn an invariant red.
 settings.register_profile("wgfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("wgfleet")
