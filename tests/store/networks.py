@@ -20,6 +20,7 @@ def add_config(tx: Tx, config_id: str) -> Config:
         enabled=True,
         generation=1,
         settings_generation=1,
+        oldest_base=0,
         created_at=0.0,
     )
     tx.session.add(config)
@@ -29,7 +30,7 @@ def add_config(tx: Tx, config_id: str) -> Config:
 
 def add_pool(tx: Tx, config_id: str, network: str) -> Pool:
     pool = Pool(
-        id=f"pool {network}", config_id=config_id, network=network, next_offset=addressing.first_offset(network)
+        id=f"{config_id} {network}", config_id=config_id, network=network, next_offset=addressing.first_offset(network)
     )
     tx.session.add(pool)
     return pool
