@@ -33,3 +33,8 @@ def new_token() -> str:
 def new_bytes(size: int) -> bytes:
     """Return `size` random bytes, fit for keys and nonces."""
     return secrets.token_bytes(size)
+
+
+def fraction() -> float:
+    """Return a random number in [0, 1), for jitter."""
+    return secrets.randbelow(1 << 53) / (1 << 53)

@@ -1,5 +1,6 @@
 """Which node carries which config: assigned, settled once its agent confirms, removed through an operation."""
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,13 @@ from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.services import audit, configs, operations, placing
 from wgfleet.panel.services.desired import DRAINING, JOINING, REMOVED, SERVING
 from wgfleet.panel.services.keypairs import new_key_pair
-from wgfleet.panel.store import Tx, addresses
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
-from wgfleet.panel.store.tables import Assignment, Config, Node, Operation, Pool
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Operation, Pool
 from wgfleet.panel.vault import Vault
 
 SLICE_BITS = 4  # an independent config's pool is cut for up to 16 nodes
@@ -90,12 +92,13 @@ def _cut_slices(tx: Tx, config: Config, assignment: Assignment) -> None:
     peers = [peer.id for peer in peer_rows.changed_since(tx, config.id, 0)]
     cut: list[Pool] = []
     for pool in rows.pools(tx, config.id):
-        bits = min(SLICE_BITS, max(0, addressing.host_bits(pool.network) - MIN_HOST_BITS))
-        free = next((piece for piece in addressing.slices(pool.network, bits) if piece not in taken), None)
+        whole = ipaddress.ip_network(pool.network)
+        length = max(whole.prefixlen, min(whole.prefixlen + SLICE_BITS, whole.max_prefixlen - MIN_HOST_BITS))
+        free = next((piece for piece in addressing.slices(pool.network, length) if piece not in taken), None)
         if free is None:
             raise Exhausted(
-                f"pool {pool.network} of config {config.name!r} is cut into {2**bits} slices, one for each node, "
-                f"and all are in use"
+                f"pool {pool.network} of config {config.name!r} is cut into {2 ** (length - whole.prefixlen)} slices, "
+                f"one for each node, and all are in use"
             )
         piece = Pool(
             id=clock.new_id(),
@@ -107,15 +110,12 @@ def _cut_slices(tx: Tx, config: Config, assignment: Assignment) -> None:
         )
         rows.add_pool(tx, piece)
         cut.append(piece)
-    addresses.allocate(tx, cut, peers)
+    address_rows.allocate(tx, cut, peers)
 
 
-def confirmed(tx: Tx, assignment_id: Mapping[str, str], generation: int, drift: Sequence[str], summary: str) -> None:
-    """Write down what a node's agent says that it has; a joining node that has everything begins to serve.
-
-    `assignment_id` holds `config_id` and `node_id`.
-    """
-    assignment = rows.get(tx, assignment_id["config_id"], assignment_id["node_id"])
+def confirmed(tx: Tx, config_id: str, node_id: str, generation: int, drift: Sequence[str], summary: str) -> None:
+    """Write down what a node's agent says that it has; a joining node that has everything begins to serve."""
+    assignment = rows.get(tx, config_id, node_id)
     if assignment is None:
         return
     rows.applied(
@@ -138,6 +138,18 @@ def serve(tx: Tx, assignment: Assignment) -> None:
     identifier = subject(assignment.config_id, assignment.node_id)
     audit.record(tx, "panel", "serving", "config_node", identifier, peers_placed=placed)
     tx.wake("assignment", assignment.id)
+
+
+def cleaned(tx: Tx, owed: Cleanup) -> None:
+    """Note that a node has deleted an interface that it owed."""
+    rows.settle(tx, owed.node_id, owed.config_id)
+    audit.record(
+        tx, "panel", "interface_deleted", "node", owed.node_id, interface=owed.interface, config_id=owed.config_id
+    )
+    # A removal may be waiting for just this.
+    removal = operation_rows.newest(tx, operations.REMOVE_NODE, subject(owed.config_id, owed.node_id))
+    if removal is not None and removal.finished_at is None:
+        tx.wake("operation", removal.id)
 
 
 def remove(

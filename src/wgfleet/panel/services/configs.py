@@ -40,7 +40,7 @@ class ConfigChanges(TypedDict, total=False):
     enabled: bool
 
 
-def create(  # noqa: PLR0917 - tx, vault, actor as everywhere, then what a config cannot be without
+def create(
     tx: Tx,
     vault: Vault,
     actor: str,
@@ -86,6 +86,7 @@ def create(  # noqa: PLR0917 - tx, vault, actor as everywhere, then what a confi
         public_key=None,
         generation=1,
         settings_generation=1,
+        oldest_base=0,
         created_at=clock.now(),
     )
     if mode == CLUSTER:
@@ -148,6 +149,16 @@ def bump(tx: Tx, config_id: str, *, settings: bool = False) -> int:
         raise NotFound(f"there is no config {config_id!r}; it was deleted meanwhile")
     tx.wake("config", config_id)
     return generation
+
+
+def overtake(tx: Tx, config_id: str, generation: int) -> None:
+    """Go beyond a generation that a node has and we do not know: this database was restored from an older copy.
+
+    Every node then gets the whole, for what it was told in that other history is not written here.
+    """
+    bump(tx, config_id, settings=True)
+    beyond = rows.overtake(tx, config_id, generation)
+    audit.record(tx, "panel", "generation_overtaken", "config", config_id, found=generation, now=beyond)
 
 
 def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config:

@@ -2,7 +2,8 @@
 
 from wgfleet.panel.domain import render
 from wgfleet.panel.services.configs import INDEPENDENT
-from wgfleet.panel.store import Tx, addresses
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Config, Peer, Pool
@@ -71,7 +72,7 @@ def _peers(
 ) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
     changed = peer_rows.changed_since(tx, config.id, since)
     pools = [pool.id for pool in served_pools(tx, config, assignment)]
-    of = addresses.of_peers_in_pools(tx, pools, [peer.id for peer in changed] if since else None)
+    of = address_rows.of_peers_in_pools(tx, pools, [peer.id for peer in changed] if since else None)
     # A draining node must stay silent towards peers whose session another node has taken over.
     given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id) if assignment.phase == DRAINING else set()
     upsert: dict[PublicKey, DesiredPeer] = {}

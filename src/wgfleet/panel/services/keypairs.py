@@ -1,18 +1,18 @@
-"""New WireGuard keys (RFC 7748, section 6.1), in base64."""
-
-import os
+"""New WireGuard keys (RFC 7748, section 6.1), in the text form that `wg` reads; whoever calls seals the secrets."""
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from wgfleet.protocol.keys import KEY_BYTES, raw_to_text
+from wgfleet.panel import clock
+from wgfleet.protocol.keys import KEY_BYTES, PresharedKey, PrivateKey, PublicKey, raw_to_text
 
 
-def new_key_pair() -> tuple[str, str]:
+def new_key_pair() -> tuple[PrivateKey, PublicKey]:
     """Return a private key and its public key."""
     key = X25519PrivateKey.generate()
-    return raw_to_text(key.private_bytes_raw()), raw_to_text(key.public_key().public_bytes_raw())
+    private, public = key.private_bytes_raw(), key.public_key().public_bytes_raw()
+    return PrivateKey(raw_to_text(private)), PublicKey(raw_to_text(public))
 
 
-def new_preshared_key() -> str:
+def new_preshared_key() -> PresharedKey:
     """Return a preshared key."""
-    return raw_to_text(os.urandom(KEY_BYTES))
+    return PresharedKey(raw_to_text(clock.new_bytes(KEY_BYTES)))

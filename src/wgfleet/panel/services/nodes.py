@@ -83,6 +83,14 @@ def get(tx: Tx, reference: str) -> Node:
     return node
 
 
+def named(tx: Tx, reference: str, field: str) -> Node:
+    """Return the node that a field of a body names."""
+    node = rows.find(tx, reference)
+    if node is None:
+        raise NotFound(f"there is no node {reference!r}; list them with GET /api/nodes", field=field)
+    return node
+
+
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Node]:
     """Return nodes in the order they were made, from behind the id `after`."""
     return rows.page(tx, after, limit)

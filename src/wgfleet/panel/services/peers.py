@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain.render import host_network
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.services import audit, configs, placing, site_networks
 from wgfleet.panel.services.keypairs import new_key_pair, new_preshared_key
@@ -228,7 +230,7 @@ def _homes(tx: Tx, config: Config, peers: Sequence[Peer]) -> dict[str, str]:
             f"the nodes of config {config.name!r} have no room for {len(placement.left)} of {len(peers)} new peers; "
             f"raise a node's capacity or assign another node"
         )
-    return {peer_id: node_id for peer_id, node_id in placement.homes.items()}
+    return dict(placement.homes.items())
 
 
 def _give_addresses(
@@ -250,7 +252,7 @@ def _claim(tx: Tx, pools: Sequence[Pool], peer: Peer, spec: PeerSpec, at: str) -
     for i, text in enumerate(spec.addresses):
         field = f"{at}addresses[{i}]"
         address = parse_address(text, field)
-        pool = next((pool for pool in left if address_rows.holds(pool, address)), None)
+        pool = next((pool for pool in left if addressing.contains(pool.network, host_network(address))), None)
         if pool is None:
             names = ", ".join(pool.network for pool in pools)
             raise Invalid(f"{address} is in no pool of the config ({names}), or a second one of a pool", field=field)

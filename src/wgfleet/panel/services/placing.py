@@ -7,6 +7,7 @@ from wgfleet.panel.services.desired import SERVING
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import node_groups as group_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
@@ -16,8 +17,8 @@ NO_GROUP_PRIORITY = 1_000_000  # nodes without a group come after all groups
 def candidates(tx: Tx, config_id: str, *, without: Collection[str] = ()) -> list[Candidate]:
     """Return the nodes that may get homes of a config: those that serve it, with the load they have of all configs."""
     serving = [n for a, n in assignment_rows.of_config(tx, config_id) if a.phase == SERVING and n.id not in without]
-    loads = peer_rows.homes_per_node(tx, [node.id for node in serving])
-    priorities = {group.id: group.priority for group in group_rows.everything(tx)} if serving else {}
+    loads = node_rows.home_counts(tx, [node.id for node in serving])
+    priorities = group_rows.priorities(tx, {node.group_id for node in serving if node.group_id})
     return [
         Candidate(
             node_id=NodeId(node.id),
@@ -25,7 +26,7 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = ()) -> list
             priority=priorities[node.group_id] if node.group_id else NO_GROUP_PRIORITY,
             weight=node.weight,
             capacity=node.capacity,
-            load=loads[node.id],
+            load=loads.get(node.id, 0),
         )
         for node in serving
     ]
@@ -44,5 +45,5 @@ def settle_homeless(tx: Tx, config_id: str) -> int:
     if not nodes:
         return 0
     placement = choose(homeless, nodes, overflow=True)
-    peer_rows.rehome(tx, dict(placement.homes))
+    peer_rows.rehome(tx, placement.homes)
     return len(placement.homes)

@@ -19,13 +19,13 @@ def check(tx: Tx, config: Config, wanted: Sequence[tuple[Sequence[str], str]], *
         ipaddress.ip_network(network): "a pool of the config"
         for network in configs.networks(tx, [config.id])[config.id]
     }
-    for network, owner in rows.networks_by_peer(tx, config.id, without):
-        taken[ipaddress.ip_network(network)] = f"the networks of peer {owner!r}"
+    for behind, owner in rows.networks_by_peer(tx, config.id, without):
+        taken[ipaddress.ip_network(behind)] = f"the networks of peer {owner!r}"
     for networks, field in wanted:
         for i, text in enumerate(networks):
             at = f"{field}[{i}]"
             network = ipaddress.ip_network(parse_network(text, at))
-            if str(network) != text:
+            if parse_network(text, at) != text:
                 raise Invalid(f"write {network} in its canonical form", field=at)
             if network.prefixlen == 0:
                 raise Invalid("a default route cannot lie behind a peer; name the networks that do", field=at)

@@ -54,6 +54,15 @@ def bump(tx: Tx, config_id: str, *, settings: bool) -> int | None:
     return generation
 
 
+def overtake(tx: Tx, config_id: str, generation: int) -> int:
+    """Raise a config's generation above `generation`, as one that no delta leads to; return it."""
+    config = tx.session.get_one(Config, config_id)
+    config.generation = max(config.generation, generation + 1)
+    config.settings_generation = config.oldest_base = config.generation
+    tx.session.flush()
+    return config.generation
+
+
 def pools(tx: Tx, config_ids: Collection[str]) -> Sequence[Pool]:
     """Return the pools of whole configs (not the slices of nodes), oldest first."""
     query = select(Pool).where(Pool.config_id.in_(config_ids), Pool.assignment_id.is_(None))

@@ -1,6 +1,6 @@
 """Rows of node groups."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import or_, select
 
@@ -23,6 +23,12 @@ def page(tx: Tx, after: str | None, limit: int) -> Sequence[NodeGroup]:
     """Return groups in the order they were made, from behind the id `after`."""
     query = select(NodeGroup).order_by(NodeGroup.id).limit(limit)
     return tx.session.scalars(query.where(NodeGroup.id > after) if after else query).all()
+
+
+def priorities(tx: Tx, group_ids: Collection[str]) -> dict[str, int]:
+    """Return the priority of each of the groups."""
+    query = select(NodeGroup.id, NodeGroup.priority).where(NodeGroup.id.in_(group_ids))
+    return dict(tx.session.execute(query).tuples())
 
 
 def node_names(tx: Tx, group_id: str) -> Sequence[str]:

@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Move, Operation, Peer, PeerTombstone
+from wgfleet.protocol.ids import NodeId, PeerId
 
 
 def add(tx: Tx, rows: Sequence[Peer]) -> None:
@@ -100,7 +101,7 @@ def homed_on(tx: Tx, node_id: str | None, config_id: str) -> list[tuple[str, str
     return [(peer_id, group_id) for peer_id, group_id in tx.session.execute(query)]
 
 
-def rehome(tx: Tx, homes: Mapping[str, str | None]) -> None:
+def rehome(tx: Tx, homes: Mapping[PeerId, NodeId] | Mapping[PeerId, None]) -> None:
     """Give each peer its new home."""
     if homes:
         tx.session.execute(update(Peer), [{"id": peer, "home_node_id": home} for peer, home in homes.items()])
@@ -110,14 +111,6 @@ def touch(tx: Tx, peer_ids: Collection[str], generation: int) -> None:
     """Mark peers as changed at a generation."""
     for chunk in chunked(peer_ids):
         tx.session.execute(update(Peer).where(Peer.id.in_(chunk)).values(generation=generation))
-
-
-def homes_per_node(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
-    """Return how many peers, of all configs, have their home on each node."""
-    query = select(Peer.home_node_id, func.count()).where(Peer.home_node_id.in_(node_ids)).group_by(Peer.home_node_id)
-    counts: dict[str, int] = dict.fromkeys(node_ids, 0)
-    counts.update({node: count for node, count in tx.session.execute(query) if node is not None})
-    return counts
 
 
 def count(tx: Tx, config_id: str) -> int:

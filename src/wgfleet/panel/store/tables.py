@@ -111,6 +111,9 @@ class JoinToken(Base):
 class Config(Base):
     """A WireGuard network. `settings_generation`: the generation at which the interface itself last changed.
 
+    `oldest_base`: a node that has an older generation gets the whole, since what left the config before is not known
+    any more.
+
     `private_key_sealed` and `public_key` are the cluster's; in mode `independent` each assignment has its own.
     """
 
@@ -129,6 +132,7 @@ class Config(Base):
     public_key: Mapped[str | None]
     generation: Mapped[int] = mapped_column(BigInteger)
     settings_generation: Mapped[int] = mapped_column(BigInteger)
+    oldest_base: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
 
 

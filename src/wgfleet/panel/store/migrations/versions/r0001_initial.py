@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("public_key", sa.String(), nullable=True),
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("settings_generation", sa.BigInteger(), nullable=False),
+        sa.Column("oldest_base", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_configs")),
         sa.UniqueConstraint("name", name=op.f("uq_configs_name")),

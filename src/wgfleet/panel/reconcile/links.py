@@ -1,0 +1,146 @@
+"""The panel's end of the line to one agent: a watch stream that is always being kept up, and what it told us.
+
+Owns no decision: it says that something changed, and the node's reconciler looks.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.reconcile.runner import backoff
+from wgfleet.panel.reconcile.seam import in_thread
+from wgfleet.panel.services import audit
+from wgfleet.panel.store import Store
+from wgfleet.panel.telemetry.sessions import FLUSH_S, SessionBuffer
+from wgfleet.protocol.messages import AgentStatus, Change, InterfaceReport, Refused, Snapshot, WatchMessage
+
+LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a packet
+
+log = structlog.get_logger()
+
+
+class Reported(NamedTuple):
+    """What an agent last said of an interface."""
+
+    config_id: str
+    generation: int
+    drift: tuple[str, ...]
+    summary: str
+
+
+class NodeLink:
+    """One node's line. `changed` is called in the event loop when the node's reconciler ought to look."""
+
+    def __init__(self, node_id: str, client: AgentClient, store: Store, changed: Callable[[], None]) -> None:
+        self.node_id = node_id
+        self.client = client
+        self.connected = False
+        self.trouble = "not connected yet"
+        self.status: AgentStatus | None = None
+        self.last_seen_at: float | None = None
+        self.reported: dict[str, Reported] = {}
+        self._store = store
+        self._changed = changed
+        self._skew_s = 0.0
+        self._buffer = SessionBuffer(node_id)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to keep the line up."""
+        self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._flush())]
+
+    async def close(self) -> None:
+        """Hang up; safe to call twice."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        self.connected = False
+        await self.client.aclose()
+
+    def applied(self, interface: str, reported: Reported) -> None:
+        """Note what a push was answered with; the stream says the same a little later."""
+        self.reported[interface] = reported
+
+    def forget(self, interface: str) -> None:
+        """Doubt what we know of an interface, and have the reconciler look again."""
+        self.reported.pop(interface, None)
+        self._changed()
+
+    async def _keep_up(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with contextlib.aclosing(self.client.watch()) as messages:
+                    async for message in messages:
+                        failures = 0
+                        self.last_seen_at = clock.now()
+                        await self._take(message)
+            except (TransientError, PermanentError) as error:
+                self._lost(str(error))
+            except Exception:
+                log.exception("watch.failed", node_id=self.node_id)
+                self._lost("an error of the panel's own; see its log")
+            failures += 1
+            await asyncio.sleep(min(LONGEST_PAUSE_S, backoff(failures, clock.fraction())))
+
+    def _lost(self, trouble: str) -> None:
+        news = self.connected or trouble != self.trouble
+        self.connected, self.trouble = False, trouble
+        if news:
+            self._changed()
+
+    async def _take(self, message: WatchMessage) -> None:
+        if isinstance(message, Snapshot):
+            self.status, self.connected = message.status, True
+            self._skew_s = clock.now() - message.status.now
+            self.reported = {}
+            for report in message.interfaces:
+                self._report(report)
+            self._changed()
+        elif isinstance(message, Change):
+            news = bool(message.gone)
+            for name in message.gone:
+                gone = self.reported.pop(name, None)
+                if gone is not None:
+                    self._buffer.forget(gone.config_id)
+            for report in message.interfaces:
+                news |= self._report(report)
+            if news:
+                self._changed()
+        elif isinstance(message, Refused):
+            await in_thread(self._audit_refusal, message)
+
+    def _report(self, report: InterfaceReport) -> bool:
+        """Take one interface's report; True where the reconciler may have something to do."""
+        drift = tuple(f"{d.field}: wanted {d.desired}, found {d.observed}" for d in report.drift)
+        fresh = Reported(report.config_id, report.generation, drift, report.summary)
+        before = self.reported.get(report.name)
+        self.reported[report.name] = fresh
+        if report.peers:
+            self._buffer.add(report.config_id, report.peers, self._skew_s)
+        return before is None or before[:3] != fresh[:3]
+
+    def _audit_refusal(self, message: Refused) -> None:
+        with self._store.write() as tx:
+            audit.record(
+                tx, f"stranger:{message.remote}", "refused", "node", self.node_id, by="agent", reason=message.reason
+            )
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            due = self._buffer.take()
+            if not due:
+                continue
+            try:
+                await in_thread(self._buffer.write, self._store, due)
+            except PanelError as error:
+                self._buffer.give_back(due)
+                log.warning("sessions.kept", node_id=self.node_id, error=str(error))

@@ -1,0 +1,84 @@
+"""A worker per key: wakes are merged, one key never runs twice at once, failures back off with jitter.
+
+Owns when something is reconciled, never what. Events carry no data, so a lost or doubled one does no harm.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+
+Key = tuple[str, str]
+Reconcile = Callable[[Key], Awaitable[float | None]]
+"""Does one cycle for a key; returns after how many s it wants another one, or None for when something changes."""
+
+FIRST_DELAY_S = 0.25
+LONGEST_DELAY_S = 30.0
+IDLE_S = 60.0  # a worker that had nothing to do for so long ends; the next wake starts another
+
+log = structlog.get_logger()
+
+
+def backoff(failures: int, random: float) -> float:
+    """Return the delay in s before another try: doubling, capped, spread over its upper half. `random` is in [0, 1)."""
+    longest: float = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 1, 16))
+    return longest * (0.5 + random / 2)
+
+
+class Runner:
+    """Runs `reconcile` for keys that were woken."""
+
+    def __init__(self, reconcile: Reconcile) -> None:
+        self._reconcile = reconcile
+        self._events: dict[Key, asyncio.Event] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+
+    def wake(self, key: Key) -> None:
+        """Have the key reconciled soon, once however often it is woken. Call it in the event loop."""
+        self._events.setdefault(key, asyncio.Event()).set()
+        if key not in self._tasks:
+            self._tasks[key] = asyncio.create_task(self._work(key), name=f"{key[0]} {key[1]}")
+
+    async def close(self) -> None:
+        """End all workers; what they were doing is taken up again from the rows at the next start."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, key: Key) -> None:
+        event = self._events[key]
+        failures, delay = 0, None
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(IDLE_S if delay is None else delay):
+                        await event.wait()
+                except TimeoutError:
+                    if delay is None:
+                        return
+                event.clear()
+                try:
+                    delay = await self._reconcile(key)
+                    failures = 0
+                except (TransientError, PanelError) as error:
+                    failures += 1
+                    delay = error.retry_after_s or backoff(failures, clock.fraction())
+                    log.warning("reconcile.retry", kind=key[0], id=key[1], error=str(error), delay_s=round(delay, 2))
+                except PermanentError as error:
+                    failures += 1
+                    delay = LONGEST_DELAY_S
+                    log.warning("reconcile.stuck", kind=key[0], id=key[1], error=str(error), delay_s=delay)
+                except Exception:
+                    # A bug of ours: say all we know, and keep the others going.
+                    failures += 1
+                    delay = backoff(failures, clock.fraction())
+                    log.exception("reconcile.failed", kind=key[0], id=key[1], delay_s=round(delay, 2))
+        finally:
+            self._tasks.pop(key, None)
+            # A wake may have come between the last look at the event and this line.
+            if not event.is_set():
+                self._events.pop(key, None)

@@ -1,0 +1,1 @@
+"""What nodes report, on its way to the rows."""
