@@ -1,0 +1,133 @@
+"""Whether the agent may do what it is asked. Pure: values in, a refusal or None out."""
+
+from dataclasses import dataclass
+
+from wgfleet.protocol.desired import InterfaceDelta, Push
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.messages import Refusal
+
+
+class RefusedError(Exception):
+    """A request was refused; carries the problem to answer with."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the agent keeps under an interface's name."""
+
+    config_id: ConfigId
+    generation: Generation
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a decision on one interface needs.
+
+    `held`: what the agent keeps there. `foreign`: a link of that name exists that the agent did not make.
+    `past`: newest generation of the asked config that was removed from here.
+    """
+
+    name: InterfaceName
+    held: Held | None
+    foreign: bool
+    past: Generation | None
+
+
+def config_of(push: Push) -> ConfigId:
+    """Return the config that a push belongs to."""
+    return push.config_id if isinstance(push, InterfaceDelta) else push.settings.config_id
+
+
+def check_push(push: Push, situation: Situation) -> Refusal | None:
+    """Decide on a push: whole or delta."""
+    name, held = situation.name, situation.held
+    if situation.foreign:
+        return foreign(name)
+    if held is not None and held.config_id != config_of(push):
+        return _other_config(name, held)
+    if held is not None and push.generation < held.generation:
+        return _older(name, push.generation, held)
+    if held is None and situation.past is not None and push.generation <= situation.past:
+        return _older(name, push.generation, Held(config_of(push), situation.past))
+    if isinstance(push, InterfaceDelta) and (held is None or held.generation != push.base):
+        have = Generation(0) if held is None else held.generation
+        return Refusal(
+            title="the delta does not start from what this agent has",
+            status=409,
+            detail=f"interface {name} is at generation {have}, the delta starts from {push.base}; push the whole",
+            reason="base_mismatch",
+            generation=have,
+            config_id=config_of(push),
+        )
+    return None
+
+
+def check_delete(situation: Situation, config_id: ConfigId | None, generation: Generation | None) -> Refusal | None:
+    """Decide on a removal."""
+    name, held = situation.name, situation.held
+    if situation.foreign:
+        return foreign(name)
+    if held is None:
+        return None
+    if config_id is not None and config_id != held.config_id:
+        return _other_config(name, held)
+    if generation is not None and generation < held.generation:
+        return _older(name, generation, held)
+    return None
+
+
+def past_after_delete(held: Held | None, generation: Generation | None) -> Generation | None:
+    """Return the newest generation that a removal makes past; None when it makes none.
+
+    A removal that names its generation is the panel's, and ends that generation too. One that names none is a
+    person's: the panel may bring the interface back as it is.
+    """
+    if generation is not None:
+        return generation
+    return Generation(held.generation - 1) if held is not None else None
+
+
+def foreign(name: InterfaceName) -> Refusal:
+    """Refuse to touch a link that is not ours."""
+    return Refusal(
+        title="the interface is not this agent's",
+        status=409,
+        detail=f"link {name} exists on this machine and was not made by wgfleet; rename or remove it by hand",
+        reason="foreign_interface",
+    )
+
+
+def not_found(name: InterfaceName) -> Refusal:
+    """Say that there is no such interface here."""
+    return Refusal(
+        title="no such interface",
+        status=404,
+        detail=f"this agent keeps no interface {name}; GET /v1/status lists those that it keeps",
+        reason="not_found",
+    )
+
+
+def _older(name: InterfaceName, generation: Generation, held: Held) -> Refusal:
+    return Refusal(
+        title="older than what this agent has",
+        status=409,
+        detail=f"interface {name} is at generation {held.generation}, newer than {generation}; read it and push again",
+        reason="older_generation",
+        generation=held.generation,
+        config_id=held.config_id,
+    )
+
+
+def _other_config(name: InterfaceName, held: Held) -> Refusal:
+    return Refusal(
+        title="the interface belongs to another config",
+        status=409,
+        detail=f"interface {name} serves config {held.config_id}; remove it from there first",
+        reason="other_config",
+        generation=held.generation,
+        config_id=held.config_id,
+    )

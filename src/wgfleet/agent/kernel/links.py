@@ -1,0 +1,164 @@
+"""Links, their addresses, MTU and routes, through rtnetlink (pyroute2). No WireGuard settings here."""
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyroute2.iproute.linux import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from wgfleet.agent.kernel.process import KernelError
+from wgfleet.protocol.ids import InterfaceName
+
+_MAIN_TABLE = 254  # rtnetlink(7), RT_TABLE_MAIN
+_BY_KERNEL = 2  # RTPROT_KERNEL: connected routes, which come and go with the addresses
+_STATIC = 4  # RTPROT_STATIC
+_UP = 1  # IFF_UP
+# Groups of rtnetlink events: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE
+_EVENTS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link as found; link-local addresses and routes made by the kernel are left out."""
+
+    index: int
+    mtu: int
+    up: bool
+    addresses: frozenset[str]
+    routes: frozenset[str]
+
+
+def exists(name: InterfaceName) -> bool:
+    """Whether there is any link of that name."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
+async def observe(name: InterfaceName) -> Link | None:
+    """Read a link; None when there is none."""
+    async with AsyncIPRoute() as ip:
+        try:
+            found = list(await ip.link("get", ifname=name))
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return None
+            raise KernelError(f"reading link {name} failed: {_why(error)}") from None
+        link = found[0]
+        index = link["index"]
+        addresses, routes = set(), set()
+        async for message in await ip.addr("dump", index=index):
+            text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            if not ipaddress.ip_address(text).is_link_local:
+                addresses.add(f"{text}/{message['prefixlen']}")
+        if link["flags"] & _UP:
+            async for message in await ip.route("dump", oif=index, table=_MAIN_TABLE):
+                if message["proto"] != _BY_KERNEL:
+                    anywhere = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
+                    routes.add(f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}")
+        return Link(
+            index, link.get_attr("IFLA_MTU"), bool(link["flags"] & _UP), frozenset(addresses), frozenset(routes)
+        )
+
+
+async def create_wireguard(name: InterfaceName) -> bool:
+    """Create a kernel WireGuard link; False when the kernel has no WireGuard."""
+    async with AsyncIPRoute() as ip:
+        try:
+            await ip.link("add", ifname=name, kind="wireguard")
+        except NetlinkError as error:
+            if error.code == errno.EOPNOTSUPP:
+                return False
+            raise KernelError(f"creating link {name} failed: {_why(error)}") from None
+        return True
+
+
+async def delete(name: InterfaceName) -> None:
+    """Delete a link; its absence is no error."""
+    async with AsyncIPRoute() as ip:
+        try:
+            await ip.link("del", ifname=name)
+        except NetlinkError as error:
+            if error.code != errno.ENODEV:
+                raise KernelError(f"deleting link {name} failed: {_why(error)}") from None
+
+
+async def change(
+    name: InterfaceName,
+    *,
+    mtu: int | None = None,
+    up: bool | None = None,
+    remove_addresses: Iterable[str] = (),
+    add_addresses: Iterable[str] = (),
+    remove_routes: Iterable[str] = (),
+    add_routes: Iterable[str] = (),
+) -> None:
+    """Make the changes in the order of the parameters; what is already so is no error."""
+    doing = "looking it up"
+    async with AsyncIPRoute() as ip:
+        try:
+            index = socket.if_nametoindex(name)
+            if mtu is not None:
+                doing = f"mtu {mtu}"
+                await ip.link("set", index=index, mtu=mtu)
+            for address in remove_addresses:
+                doing = f"removing address {address}"
+                await _unless(errno.EADDRNOTAVAIL, ip.addr("del", index=index, **_address(address)))
+            for address in add_addresses:
+                doing = f"adding address {address}"
+                await _unless(errno.EEXIST, ip.addr("add", index=index, **_address(address)))
+            if up is not None:
+                doing = "up" if up else "down"
+                await ip.link("set", index=index, state=doing)
+            for route in remove_routes:
+                doing = f"removing route {route}"
+                await _unless(errno.ESRCH, ip.route("del", dst=route, oif=index, table=_MAIN_TABLE))
+            for route in add_routes:
+                doing = f"adding route {route}"
+                await _unless(errno.EEXIST, ip.route("add", dst=route, oif=index, proto=_STATIC, table=_MAIN_TABLE))
+        except NetlinkError as error:
+            raise KernelError(f"link {name}, {doing}: {_why(error)}") from None
+        except OSError as error:
+            raise KernelError(f"link {name}, {doing}: {error.strerror}") from None
+
+
+def _address(text: str) -> dict[str, object]:
+    address, _, length = text.partition("/")
+    return {"address": address, "prefixlen": int(length)}
+
+
+async def _unless(code: int, request: object) -> None:
+    try:
+        await request  # type: ignore[misc]  # pyroute2 has no types
+    except NetlinkError as error:
+        if error.code != code:
+            raise
+
+
+def _why(error: NetlinkError) -> str:
+    return f"{errno.errorcode.get(error.code, error.code)} {error.args[1] if len(error.args) > 1 else ''}".strip()
+
+
+def open_events() -> socket.socket:
+    """Open a non-blocking socket that becomes readable when any link, address or route of the machine changes."""
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    events.setblocking(False)
+    events.bind((0, _EVENTS))
+    return events
+
+
+def drain(events: socket.socket) -> None:
+    """Empty the socket. Its content does not matter: whoever is woken reads afresh."""
+    while True:
+        try:
+            events.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:  # events were lost, which is all the same here
+                raise

@@ -1,0 +1,148 @@
+"""One door to the machine: which kind of WireGuard it has, and interfaces as whole things.
+
+Owns making and removing links of either kind. It must be called only for interfaces that the ledger names.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wgfleet.agent.kernel import links, nftables, userspace, wg
+from wgfleet.agent.kernel.links import Link
+from wgfleet.agent.kernel.process import KernelError
+from wgfleet.agent.readings import Reading
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
+from wgfleet.protocol.diff import Plan, Step
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.keys import PublicKey
+
+Backend = Literal["kernel", "userspace"]
+_PROBE = InterfaceName("wgfleet-probe")
+
+
+async def detect() -> Backend:
+    """Find out whether the kernel has WireGuard, by making a link and removing it."""
+    if not await links.create_wireguard(_PROBE):
+        return "userspace"
+    await links.delete(_PROBE)
+    return "kernel"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine that the agent runs on. `log_dir` takes what wireguard-go prints when it crashes."""
+
+    backend: Backend
+    log_dir: Path
+
+    async def read(self, name: InterfaceName) -> Reading:
+        """Read a device by the cheapest way."""
+        return await (userspace.read(name) if self.backend == "userspace" else wg.show(name))
+
+    async def link(self, name: InterfaceName) -> Link | None:
+        """Read the link; None when there is none."""
+        return await links.observe(name)
+
+    async def masquerades(self, settings: InterfaceSettings) -> bool:
+        """Whether masquerading is as wanted, told as the state that it is in: a wrong table counts as the opposite."""
+        found = await nftables.observe(settings.name, settings.addresses)
+        return found is True if settings.masquerade and settings.enabled else found is not False
+
+    async def create(self, name: InterfaceName) -> None:
+        """Make a fresh link and wait until it can be configured."""
+        if self.backend == "userspace":
+            await userspace.start(name, self.log_dir)
+        elif not await links.create_wireguard(name):
+            raise KernelError(f"link {name} cannot be made: the kernel has no WireGuard any more; restart the agent")
+
+    async def delete(self, name: InterfaceName) -> None:
+        """Remove the link with its process and its table; what is already gone is no error."""
+        await nftables.set_masquerade(name, (), on=False)
+        pid = userspace.process_of(name) if self.backend == "userspace" else None
+        await links.delete(name)
+        if pid is not None:
+            await userspace.kill(pid)
+        if self.backend == "userspace":
+            (self.log_dir / f"wireguard-go.{name}.log").unlink(missing_ok=True)
+
+    async def crash(self, name: InterfaceName) -> str | None:
+        """Wait until the interface's process ends and return its last words; None at once when it has none."""
+        pid = userspace.process_of(name) if self.backend == "userspace" else None
+        if pid is None:
+            return None
+        await userspace.stopped(pid)
+        return userspace.last_words(name, self.log_dir)
+
+    async def execute(self, plan: Plan, desired: DesiredInterface) -> None:
+        """Carry out a plan in its order, with as few processes as it takes."""
+        settings, steps = desired.settings, set(plan.steps)
+        if Step.CREATE_LINK in steps:
+            await self.create(settings.name)
+        if Step.REMOVE_PEERS in steps:
+            await wg.remove_peers(settings.name, plan.remove_peers)
+        if steps & {Step.SET_DEVICE, Step.UPSERT_PEERS}:
+            await wg.configure(
+                settings.name,
+                device=(settings.private_key, settings.listen_port) if Step.SET_DEVICE in steps else None,
+                peers={key: desired.peers[key] for key in plan.upsert_peers},
+            )
+        if steps & _LINK_STEPS:
+            await links.change(
+                settings.name,
+                mtu=settings.mtu if Step.SET_MTU in steps else None,
+                up=settings.enabled if Step.SET_LINK in steps else None,
+                remove_addresses=plan.remove_addresses,
+                add_addresses=plan.add_addresses,
+                remove_routes=plan.remove_routes,
+                add_routes=plan.add_routes,
+            )
+        if Step.SET_MASQUERADE in steps:
+            on = settings.masquerade and settings.enabled
+            await nftables.set_masquerade(settings.name, settings.addresses, on=on)
+
+    async def change_peers(
+        self, name: InterfaceName, *, upsert: Mapping[PublicKey, DesiredPeer], remove: tuple[PublicKey, ...]
+    ) -> None:
+        """Apply a delta of peers without reading the device first."""
+        if remove:
+            await wg.remove_peers(name, remove)
+        if upsert:
+            await wg.configure(name, device=None, peers=upsert)
+
+    async def call(
+        self, name: InterfaceName, peers: Mapping[PublicKey, DesiredPeer], endpoints: Mapping[PublicKey, str]
+    ) -> None:
+        """Start a handshake with each of `peers` at its endpoint.
+
+        A peer with an old session, or called less than 5 s ago, would not handshake again (REKEY_TIMEOUT), so each is
+        made anew. Its counters start at zero.
+        """
+        await wg.remove_peers(name, peers)
+        await wg.configure(name, device=None, peers=peers, call=endpoints)
+
+    async def end_call(self, name: InterfaceName, keepalives: Mapping[PublicKey, int]) -> None:
+        """Put back the peers' own persistent keepalives."""
+        await wg.set_keepalives(name, keepalives)
+
+
+_LINK_STEPS = {
+    Step.SET_MTU,
+    Step.SET_LINK,
+    Step.REMOVE_ADDRESSES,
+    Step.ADD_ADDRESSES,
+    Step.REMOVE_ROUTES,
+    Step.ADD_ROUTES,
+}
+
+
+def link_exists(name: InterfaceName) -> bool:
+    """Whether there is any link of that name, ours or not."""
+    return links.exists(name)
+
+
+def check_root() -> None:
+    """Raise `KernelError` unless the agent may change interfaces."""
+    if os.geteuid() != 0:
+        raise KernelError("the agent changes network interfaces; run it as root or with CAP_NET_ADMIN as its unit does")

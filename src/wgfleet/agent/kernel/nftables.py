@@ -1,0 +1,69 @@
+"""Masquerading and forwarding of one interface: an nftables table of its own, removed with the interface."""
+
+import ipaddress
+import shutil
+from pathlib import Path
+
+from wgfleet.agent.kernel.process import KernelError, run
+from wgfleet.protocol.ids import InterfaceName
+
+_FORWARDING = {4: Path("/proc/sys/net/ipv4/ip_forward"), 6: Path("/proc/sys/net/ipv6/conf/all/forwarding")}
+
+
+def table_of(name: InterfaceName) -> str:
+    """Name the table; characters that nftables refuses in a name are written as their number."""
+    return "wgfleet_" + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
+
+
+def rules(name: InterfaceName, addresses: tuple[str, ...]) -> str:
+    """Render the table: what comes from the addresses' networks and leaves by another link gets that link's address."""
+    networks = sorted({ipaddress.ip_interface(address).network for address in addresses}, key=str)
+    lines = [
+        f'\t\t{"ip" if network.version == 4 else "ip6"} saddr {network} oifname != "{name}" masquerade'  # noqa: PLR2004 - IPv4
+        for network in networks
+    ]
+    head = f"table inet {table_of(name)} {{\n\tchain postrouting {{\n"
+    return head + "\n".join(["\t\ttype nat hook postrouting priority srcnat; policy accept;", *lines]) + "\n\t}\n}\n"
+
+
+def _families(addresses: tuple[str, ...]) -> set[int]:
+    return {ipaddress.ip_interface(address).version for address in addresses}
+
+
+async def observe(name: InterfaceName, addresses: tuple[str, ...]) -> bool | None:
+    """Read back: True if the rules are exactly those wanted, False if there is no table, None if it is another one."""
+    if shutil.which("nft") is None:
+        return False
+    if not any(
+        line.endswith(f" {table_of(name)}") for line in (await run("nft", "list", "tables")).decode().splitlines()
+    ):
+        return False
+    have = (await run("nft", "list", "table", "inet", table_of(name))).decode()
+    if _words(have) != _words(rules(name, addresses)):
+        return None
+    on = all(_FORWARDING[family].read_text().strip() != "0" for family in _families(addresses))
+    return True if on else None
+
+
+def _words(text: str) -> list[str]:
+    # A host network is printed without its prefix length.
+    return [word.removesuffix("/32").removesuffix("/128") for word in text.split()]
+
+
+async def set_masquerade(name: InterfaceName, addresses: tuple[str, ...], *, on: bool) -> None:
+    """Replace the table in one transaction, or remove it. Forwarding is turned on, never off: others may need it."""
+    if not on and shutil.which("nft") is None:
+        return
+    table = table_of(name)
+    # Declaring the table first makes its deletion valid when there is none.
+    text = f"table inet {table}\ndelete table inet {table}\n"
+    if on:
+        text += rules(name, addresses)
+        for family in _families(addresses):
+            path = _FORWARDING[family]
+            if path.read_text().strip() == "0":
+                try:
+                    path.write_text("1\n")
+                except OSError as error:
+                    raise KernelError(f"forwarding cannot be turned on ({path}): {error.strerror}") from None
+    await run("nft", "-f", "-", stdin=text.encode())

@@ -1,0 +1,131 @@
+"""wireguard-go for machines whose kernel has no WireGuard: started so that it outlives the agent, watched by pidfd.
+
+A process is found again through its socket (SO_PEERCRED), so there is no pid file to go stale.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+from pathlib import Path
+
+from wgfleet.agent.kernel.process import KernelError
+from wgfleet.agent.readings import SocketReading
+from wgfleet.protocol.ids import InterfaceName
+
+_SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` agree to meet
+_START_TIMEOUT_S = 10.0
+_POLL_S = 0.005
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
+
+
+def _socket_path(name: InterfaceName) -> str:
+    return str(_SOCKETS / f"{name}.sock")
+
+
+def _make_socket_directory() -> None:
+    _SOCKETS.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def process_of(name: InterfaceName) -> int | None:
+    """Return the pid that serves the interface, or None."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(_socket_path(name))
+        except OSError:
+            return None
+        pid, _, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return pid if pid > 0 else None
+
+
+async def start(name: InterfaceName, log_dir: Path) -> None:
+    """Start wireguard-go for a new interface and wait until it answers.
+
+    Its output goes to a file of its own, since a pipe to the agent would kill it with the agent; only what a crash
+    prints is written there.
+    """
+    _make_socket_directory()
+    log = os.open(log_dir / f"wireguard-go.{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "wireguard-go",
+            "-f",
+            name,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", ""), "LOG_LEVEL": "silent"},
+        )
+    except FileNotFoundError:
+        raise KernelError("the kernel has no WireGuard and `wireguard-go` is not installed; install one") from None
+    finally:
+        os.close(log)
+    try:
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            while process_of(name) is None:
+                if process.returncode is not None:
+                    raise KernelError(
+                        f"wireguard-go {name} ended with {process.returncode}: {last_words(name, log_dir)}"
+                    )
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        process.kill()
+        raise KernelError(f"wireguard-go {name} did not answer within {_START_TIMEOUT_S:.0f} s") from None
+
+
+def last_words(name: InterfaceName, log_dir: Path) -> str:
+    """Return the first lines of what a crashed wireguard-go printed; a Go panic says its reason first."""
+    try:
+        with (log_dir / f"wireguard-go.{name}.log").open("rb") as file:
+            return " ".join(file.read(400).decode(errors="replace").split()) or "(it said nothing)"
+    except OSError:
+        return "(no log)"
+
+
+async def read(name: InterfaceName) -> SocketReading:
+    """Read the whole device through its socket."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(_socket_path(name), limit=1 << 20)
+    except OSError as error:
+        raise KernelError(f"wireguard-go {name} does not answer: {error.strerror}") from None
+    try:
+        writer.write(b"get=1\n\n")
+        raw = bytearray()
+        while not raw.endswith(b"\n\n"):  # it keeps the connection open after the answer
+            part = await reader.read(1 << 20)
+            if not part:
+                break
+            raw += part
+        return SocketReading(bytes(raw))
+    except (OSError, ValueError) as error:
+        raise KernelError(f"reading wireguard-go {name} failed: {error}") from None
+    finally:
+        writer.close()
+
+
+async def stopped(pid: int) -> None:
+    """Wait until a process, child or not, has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(handle, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
+async def kill(pid: int) -> None:
+    """End a wireguard-go whose link is gone and that did not follow it by itself."""
+    try:
+        async with asyncio.timeout(2):
+            await stopped(pid)
+    except TimeoutError:
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,65 @@
+"""The `wg` tool: always many peers in one process, configuration through stdin, never `setconf` on a live interface."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from wgfleet.agent.kernel.process import run
+from wgfleet.agent.readings import DumpReading
+from wgfleet.protocol.desired import DesiredPeer
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.keys import PrivateKey, PublicKey
+
+_NO_PSK = "A" * 43 + "="  # 32 zero bytes: what clears a preshared key (wg(8))
+_KEYS_PER_CALL = 10_000  # 57 bytes each in the argument list, which may hold 2 MB
+
+
+async def show(name: InterfaceName) -> DumpReading:
+    """Read the whole device."""
+    return DumpReading(await run("wg", "show", name, "dump"))
+
+
+async def configure(
+    name: InterfaceName,
+    *,
+    device: tuple[PrivateKey, int] | None,
+    peers: Mapping[PublicKey, DesiredPeer],
+    call: Mapping[PublicKey, str] | None = None,
+) -> None:
+    """Set the device's key and port if given, and create or overwrite `peers`; all others stay as they are.
+
+    `wg addconf` replaces a peer's allowed IPs and leaves its endpoint and session alone. `call`: endpoints to start a
+    handshake with at once, which a persistent keepalive that was off before does.
+    """
+    text = []
+    if device is not None:
+        text.append(f"[Interface]\nPrivateKey = {device[0]}\nListenPort = {device[1]}\n")
+    for key, peer in peers.items():
+        text.append(f"[Peer]\nPublicKey = {key}\nPresharedKey = {peer.preshared_key or _NO_PSK}\n")
+        if peer.allowed_ips:  # the section alone empties them; `wg` refuses an empty value
+            text.append(f"AllowedIPs = {', '.join(peer.allowed_ips)}\n")
+        if call is not None:
+            text.append(f"Endpoint = {call[key]}\nPersistentKeepalive = 1\n")
+        else:
+            text.append(f"PersistentKeepalive = {peer.persistent_keepalive or 'off'}\n")
+    await run("wg", "addconf", name, "/dev/stdin", stdin="".join(text).encode())
+
+
+async def set_keepalives(name: InterfaceName, keepalives: Mapping[PublicKey, int]) -> None:
+    """Set the persistent keepalive (s, 0: off) of existing peers."""
+    for batch in _batches(list(keepalives)):
+        command = ["wg", "set", name]
+        for key in batch:
+            command += ["peer", key, "persistent-keepalive", str(keepalives[key])]
+        await run(*command)
+
+
+async def remove_peers(name: InterfaceName, keys: Iterable[PublicKey]) -> None:
+    """Remove peers; absent ones are no error."""
+    for batch in _batches(list(keys)):
+        command = ["wg", "set", name]
+        for key in batch:
+            command += ["peer", key, "remove"]
+        await run(*command)
+
+
+def _batches(keys: Sequence[PublicKey]) -> Iterable[Sequence[PublicKey]]:
+    return (keys[start : start + _KEYS_PER_CALL] for start in range(0, len(keys), _KEYS_PER_CALL))

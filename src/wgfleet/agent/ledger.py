@@ -1,0 +1,88 @@
+"""Which interfaces of this machine are ours, and which generations of removed ones are past.
+
+Written before a link is made and after it is gone. A link that is not in here is never touched.
+"""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from wgfleet.agent.files import write_atomic
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+
+_MAX_TOMBSTONES = 1000
+
+
+class Owned(Struct, frozen=True):
+    """An interface of ours. `deleting`: its removal has begun and is finished at the next start."""
+
+    config_id: ConfigId
+    deleting: bool = False
+
+
+class Tombstone(Struct, frozen=True):
+    """A config that left an interface: its generations up to this one are past."""
+
+    name: InterfaceName
+    config_id: ConfigId
+    generation: Generation
+
+
+class Entries(Struct, frozen=True):
+    """Content of the file."""
+
+    owned: dict[InterfaceName, Owned] = {}
+    tombstones: tuple[Tombstone, ...] = ()
+
+
+class Ledger:
+    """The ledger on disk. Methods that change it return when the change is durable, or raise OSError unchanged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries = Entries()
+
+    def load(self) -> None:
+        """Read the file, if there is one; raise ValueError if it is damaged."""
+        try:
+            self._entries = msgspec.json.decode(self._path.read_bytes(), type=Entries)
+        except FileNotFoundError:
+            self._entries = Entries()
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"{self._path} is damaged ({error}); the agent cannot tell its own interfaces") from None
+
+    def owned(self) -> dict[InterfaceName, Owned]:
+        """Return every interface of ours."""
+        return dict(self._entries.owned)
+
+    def tombstone(self, name: InterfaceName, config_id: ConfigId) -> Generation | None:
+        """Return the newest generation of the config that is past on this interface."""
+        for stone in self._entries.tombstones:
+            if (stone.name, stone.config_id) == (name, config_id):
+                return stone.generation
+        return None
+
+    def add(self, name: InterfaceName, config_id: ConfigId) -> None:
+        """Claim an interface."""
+        if self._entries.owned.get(name) != (owned := Owned(config_id)):
+            self._write(Entries({**self._entries.owned, name: owned}, self._entries.tombstones))
+
+    def bury(self, name: InterfaceName, config_id: ConfigId, generation: Generation) -> None:
+        """Note that a removal begins (if the interface is ours) and that generations up to this one are past."""
+        owned = dict(self._entries.owned)
+        if name in owned:
+            owned[name] = Owned(owned[name].config_id, deleting=True)
+        kept = [s for s in self._entries.tombstones if (s.name, s.config_id) != (name, config_id)]
+        newest = max(generation, self.tombstone(name, config_id) or generation)
+        stones = (*kept, Tombstone(name, config_id, Generation(newest)))[-_MAX_TOMBSTONES:]
+        self._write(Entries(owned, stones))
+
+    def drop(self, name: InterfaceName) -> None:
+        """Give up an interface whose link is gone."""
+        owned = {n: o for n, o in self._entries.owned.items() if n != name}
+        self._write(Entries(owned, self._entries.tombstones))
+
+    def _write(self, entries: Entries) -> None:
+        write_atomic(self._path, msgspec.json.encode(entries))
+        self._entries = entries

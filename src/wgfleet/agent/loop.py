@@ -1,0 +1,230 @@
+"""The agent's work: every interface that it keeps, scanned again and again, and changed when the panel asks.
+
+Owns the order of the durable steps (journal, ledger, machine), so that a kill between any two of them is mended at
+the next start.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+
+import structlog
+
+from wgfleet.agent import guard
+from wgfleet.agent.guard import Held, RefusedError, Situation
+from wgfleet.agent.journal import Journal
+from wgfleet.agent.keeper import Keeper
+from wgfleet.agent.kernel import links
+from wgfleet.agent.kernel.machine import Machine, link_exists
+from wgfleet.agent.kernel.process import KernelError
+from wgfleet.agent.ledger import Ledger
+from wgfleet.agent.watch import Board
+from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push, apply_delta
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.messages import Applied
+
+_SHARE = 0.02  # of a core, that scans may use
+_LINK_CHECK_S = 0.25  # between two cheap looks whether a link is still there
+_CRASH_PAUSE_S = 1.0  # between two restarts of a wireguard-go that keeps dying
+_log = structlog.get_logger()
+
+
+class Loop:
+    """All interfaces of this agent."""
+
+    def __init__(
+        self, machine: Machine, journal: Journal, ledger: Ledger, *, interval_s: float = 1.0, repair: bool = True
+    ) -> None:
+        self.machine = machine
+        self.keepers: dict[InterfaceName, Keeper] = {}
+        self.board = Board(self.keepers.values, time.time)
+        self.repair = repair
+        self._journal = journal
+        self._ledger = ledger
+        self._interval_s = interval_s
+        self._locks: dict[InterfaceName, asyncio.Lock] = {}
+        self._tasks: dict[InterfaceName, list[asyncio.Task[None]]] = {}
+
+    @property
+    def scan_interval_s(self) -> float:
+        """Time between two scans of the dearest interface."""
+        return max((self._interval(keeper) for keeper in self.keepers.values()), default=self._interval_s)
+
+    def keeper(self, name: InterfaceName) -> Keeper:
+        """Return the keeper of an interface; `RefusedError` (404) when there is none."""
+        if name not in self.keepers:
+            raise RefusedError(guard.foreign(name) if self._is_foreign(name) else guard.not_found(name))
+        return self.keepers[name]
+
+    async def start(self) -> None:
+        """Finish removals, and apply what is on disk. A broken interface does not hold up the others."""
+        for name, owned in self._ledger.owned().items():
+            if owned.deleting:
+                try:
+                    await self._finish_delete(name)
+                except (KernelError, OSError) as error:
+                    _log.error("removal failed", interface=name, reason=str(error))
+        for name, desired in self._journal.load().items():
+            if self._is_foreign(name):
+                _log.error("interface left alone", interface=name, reason=guard.foreign(name).detail)
+                continue
+            self._ledger.add(name, desired.settings.config_id)
+            self._keep(desired)
+
+    async def run(self) -> None:
+        """Wake the scans when the machine's links change, until cancelled."""
+        events = links.open_events()
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+        loop.add_reader(events, changed.set)
+        try:
+            while True:
+                await changed.wait()
+                changed.clear()
+                links.drain(events)
+                for keeper in self.keepers.values():
+                    keeper.look_at_link()
+                # Our own changes come back as events too; what they ask for is one look at the next scan.
+                await asyncio.sleep(0.1)
+        finally:
+            loop.remove_reader(events)
+            events.close()
+            for tasks in self._tasks.values():
+                for task in tasks:
+                    task.cancel()
+
+    async def push(self, name: InterfaceName, push: Push) -> Applied:
+        """Check, store and apply a push. `RefusedError`, `OSError` (not stored, so not applied) or `KernelError`."""
+        async with self._exclusive(name):
+            refusal = guard.check_push(push, self._situation(name, guard.config_of(push)))
+            if refusal is not None:
+                raise RefusedError(refusal)
+            if isinstance(push, InterfaceDelta):
+                keeper = self.keepers[name]
+                desired = apply_delta(keeper.desired, push)
+                await asyncio.to_thread(self._journal.append, push, desired)
+                return await self._apply(keeper, keeper.apply_delta(push, desired))
+            return await self._apply_whole(push)
+
+    async def change(self, name: InterfaceName, desired: DesiredInterface) -> Applied:
+        """Store and apply a change that a person made by hand to the generation that is there."""
+        async with self._exclusive(name):
+            self.keeper(name)
+            return await self._apply_whole(desired)
+
+    async def _apply_whole(self, desired: DesiredInterface) -> Applied:
+        name = desired.settings.name
+        await asyncio.to_thread(self._journal.write, desired)
+        if name not in self.keepers:
+            try:
+                self._ledger.add(name, desired.settings.config_id)
+            except OSError:
+                self._journal.remove(name)
+                raise
+            self._keep(desired)
+        keeper = self.keepers[name]
+        return await self._apply(keeper, keeper.apply_whole(desired))
+
+    async def _apply(self, keeper: Keeper, work: Coroutine[None, None, Applied]) -> Applied:
+        async with keeper.lock:
+            try:
+                return await work
+            except KernelError as error:
+                keeper.failed(str(error))
+                raise
+
+    async def delete(self, name: InterfaceName, config_id: ConfigId | None, generation: Generation | None) -> None:
+        """Remove an interface; nothing there is no error. Errors as `push`."""
+        async with self._exclusive(name):
+            held = self.keepers.get(name)
+            config_id = config_id or (held.config_id if held else None)
+            situation = self._situation(name, config_id or ConfigId(""))
+            refusal = guard.check_delete(situation, config_id, generation)
+            if refusal is not None:
+                raise RefusedError(refusal)
+            past = guard.past_after_delete(situation.held, generation)
+            if past is not None and config_id is not None:
+                self._ledger.bury(name, config_id, past)
+            if held is None:
+                return
+            async with held.lock:
+                # Only now, when neither is in the middle of making a link.
+                for task in self._tasks.pop(name):
+                    task.cancel()
+                del self.keepers[name]
+                await self._finish_delete(name)
+            self.board.gone(name)
+            _log.info("interface removed", interface=name, config_id=config_id)
+
+    async def _finish_delete(self, name: InterfaceName) -> None:
+        self._journal.remove(name)
+        await self.machine.delete(name)
+        self._ledger.drop(name)
+
+    def _keep(self, desired: DesiredInterface) -> None:
+        name = desired.settings.name
+        keeper = self.keepers[name] = Keeper(self.machine, desired, self.board)
+        self._tasks[name] = [asyncio.create_task(self._scan(keeper)), asyncio.create_task(self._guard_process(keeper))]
+
+    async def _scan(self, keeper: Keeper) -> None:
+        while True:
+            async with keeper.lock:
+                try:
+                    if await keeper.scan(repair=self.repair):
+                        _log.warning("mended", interface=keeper.name, left=len(keeper.drift))
+                except KernelError as error:
+                    self._failed(keeper, error)
+            await self._pause(keeper)
+
+    async def _pause(self, keeper: Keeper) -> None:
+        """Sleep until the next scan is due, or the link vanishes."""
+        until = time.monotonic() + self._interval(keeper)
+        while (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, _LINK_CHECK_S))
+            if keeper.interface_index is not None and not link_exists(keeper.name):
+                keeper.look_at_link()
+                return
+
+    def _interval(self, keeper: Keeper) -> float:
+        return max(self._interval_s, keeper.scan_cost_s / _SHARE)
+
+    async def _guard_process(self, keeper: Keeper) -> None:
+        """Notice at once when the interface's wireguard-go dies; the scan then brings everything back."""
+        while self.machine.backend == "userspace":
+            said = await self.machine.crash(keeper.name)
+            if said is None:
+                await asyncio.sleep(_LINK_CHECK_S)
+                continue
+            _log.error("wireguard-go ended", interface=keeper.name, said=said)
+            async with keeper.lock:
+                try:
+                    keeper.look_at_link()
+                    await keeper.scan(repair=True)
+                except KernelError as error:
+                    self._failed(keeper, error)
+            await asyncio.sleep(_CRASH_PAUSE_S)
+
+    def _failed(self, keeper: Keeper, error: KernelError) -> None:
+        if keeper.summary != str(error):
+            _log.error("interface failed", interface=keeper.name, reason=str(error))
+        keeper.failed(str(error))
+
+    @asynccontextmanager
+    async def _exclusive(self, name: InterfaceName) -> AsyncIterator[None]:
+        """One push or removal of an interface at a time."""
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        async with lock:
+            yield
+
+    def _situation(self, name: InterfaceName, config_id: ConfigId) -> Situation:
+        keeper = self.keepers.get(name)
+        return Situation(
+            name=name,
+            held=None if keeper is None else Held(keeper.config_id, keeper.generation),
+            foreign=self._is_foreign(name),
+            past=self._ledger.tombstone(name, config_id),
+        )
+
+    def _is_foreign(self, name: InterfaceName) -> bool:
+        return name not in self._ledger.owned() and link_exists(name)

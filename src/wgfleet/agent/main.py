@@ -1,0 +1,122 @@
+"""Puts the agent together and runs it until it is told to end. Ending touches no interface."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import structlog
+import uvicorn
+from uvicorn.server import ServerState
+
+from wgfleet.agent.api import Api
+from wgfleet.agent.door import Door, make_context
+from wgfleet.agent.identity import DEFAULT_STATE_DIR, StateDirectory, expires_at
+from wgfleet.agent.journal import Journal
+from wgfleet.agent.kernel.machine import Machine, check_root, detect
+from wgfleet.agent.ledger import Ledger
+from wgfleet.agent.loop import Loop
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How to run. `port` None: the one of the enrolment. `interval_s`: least time between two scans of an interface."""
+
+    state_dir: Path = DEFAULT_STATE_DIR
+    listen: str = "0.0.0.0"
+    port: int | None = None
+    interval_s: float = 1.0
+    repair: bool = True
+    backend: Literal["auto", "kernel", "userspace"] = "auto"
+
+
+def run(settings: AgentSettings) -> None:
+    """Run the agent in this process. ValueError or KernelError when it cannot start, with the way out."""
+    _log_as_json()
+    if sys.version_info < (3, 12):  # newer ones do so by themselves; the default before is a thread per child
+        asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: AgentSettings) -> None:
+    check_root()
+    state = StateDirectory(settings.state_dir)
+    state.make()
+    me = state.read_agent()
+    state.finish_renewal()
+    context = make_context(state.certificate, state.key, state.ca)
+    backend = await detect() if settings.backend == "auto" else settings.backend
+    ledger = Ledger(state.ledger)
+    ledger.load()
+    machine = Machine(backend, state.root)
+    loop = Loop(machine, Journal(state.desired), ledger, interval_s=settings.interval_s, repair=settings.repair)
+    expires = expires_at(state.certificate)
+    app = Api(loop, me.node_id, lambda: expires).app()
+
+    config = uvicorn.Config(
+        app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
+        server_header=False, date_header=False, timeout_keep_alive=75,
+    )  # fmt: skip
+    config.load()
+    shared = ServerState()
+    pending: set[asyncio.Task[None]] = set()
+
+    def refused(remote: str, reason: str) -> None:
+        _log.warning("caller refused", remote=remote, reason=reason)
+        loop.board.refused(remote, reason)
+
+    def make_protocol() -> asyncio.Protocol:
+        return config.http_protocol_class(config=config, server_state=shared, app_state={})  # type: ignore[call-arg]
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await loop.start()
+    port = settings.port or me.port
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Door(context, make_protocol, refused, pending), settings.listen, port
+    )
+    _log.info("agent ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
+    _notify("READY=1")
+    work = asyncio.create_task(loop.run())
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+    _notify("STOPPING=1")
+    server.close()
+    if work in done:
+        work.result()  # it never ends by itself: this raises what broke it
+    _log.info("agent ended; its interfaces go on")
+
+
+def _log_as_json() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(
+        format='{"logger": "%(name)s", "level": "%(levelname)s", "event": "%(message)s"}', stream=sys.stderr
+    )
+
+
+def _notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)), if it started us."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.connect("\0" + address[1:] if address.startswith("@") else address)
+        notify.send(state.encode())

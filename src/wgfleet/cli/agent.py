@@ -1,0 +1,62 @@
+"""`wgfleet agent`: enrol a node, run its agent."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from wgfleet.agent.identity import DEFAULT_STATE_DIR, StateDirectory
+from wgfleet.agent.kernel.process import KernelError
+from wgfleet.agent.main import AgentSettings
+from wgfleet.agent.main import run as run_agent
+from wgfleet.protocol.messages import AGENT_PORT
+
+app = typer.Typer(no_args_is_help=True)
+StateDir = Annotated[Path, typer.Option("--state-dir", help="Where the agent keeps its state.")]
+Backend = Literal["auto", "kernel", "userspace"]
+_FAILED = 1
+
+
+@app.command()
+def enroll(
+    panel: Annotated[str, typer.Option(help="Address of the panel, https://HOST:PORT.")],
+    token: Annotated[str, typer.Option(help="One-time join token.", envvar="WGFLEET_JOIN_TOKEN")],
+    ca_fingerprint: Annotated[
+        str | None, typer.Option(help="sha256:HEX of the panel's CA, as the join command has it.")
+    ] = None,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    port: Annotated[int, typer.Option(help="TCP port that the agent will listen on.")] = AGENT_PORT,
+) -> None:
+    """Get this node's certificate from the panel."""
+    from wgfleet.agent.enroll import EnrollError  # noqa: PLC0415 - httpx and cryptography would cost `run` 20 MB
+    from wgfleet.agent.enroll import enroll as enroll_agent  # noqa: PLC0415
+
+    try:
+        node_id = enroll_agent(
+            panel=panel, token=token, ca_fingerprint=ca_fingerprint, state=StateDirectory(state_dir), port=port
+        )
+    except (EnrollError, OSError) as error:
+        typer.echo(f"enrolment failed: {error}", err=True)
+        raise typer.Exit(_FAILED) from None
+    typer.echo(f"enrolled as node {node_id}; start it with `wgfleet agent run --state-dir {state_dir}`")
+
+
+@app.command()
+def run(
+    *,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    listen: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",
+    port: Annotated[int | None, typer.Option(help="TCP port; the enrolled one if not given.")] = None,
+    interval: Annotated[float, typer.Option(help="Least time between two scans, in s.", min=0.1)] = 1.0,
+    repair: Annotated[bool, typer.Option("--repair/--report-only", help="Mend drift, or only report it.")] = True,
+    backend: Annotated[Backend, typer.Option(help="Kind of WireGuard to use.")] = "auto",
+) -> None:
+    """Run the agent until it is told to end; its interfaces go on without it."""
+    settings = AgentSettings(
+        state_dir=state_dir, listen=listen, port=port, interval_s=interval, repair=repair, backend=backend
+    )
+    try:
+        run_agent(settings)
+    except (ValueError, KernelError, OSError) as error:
+        typer.echo(f"the agent cannot run: {error}", err=True)
+        raise typer.Exit(_FAILED) from None
