@@ -47,7 +47,7 @@ def story(happened: dict[str, Any]) -> list[str]:
     """Put a round of `drain` into words."""
     node, live, moved = happened["removed_node"], happened["live_on_removed_node"], happened["verified_elsewhere"]
     return [
-        f"3. All devices pinged through the tunnel, {RATE:.0f} times a second each. Then {node} was removed from `wg0`.",
+        f"3. All devices pinged through the tunnel, {RATE:.0f} times a second each; then {node} was removed from wg0.",
         (
             f"4. {live} devices were connected to it. {moved} of them now have their session on another server, "
             f"{happened['seconds']:.1f} s later;\n   {happened['peers_migrated']} peers have a new home. "

@@ -33,8 +33,9 @@ def run(command: Sequence[str], *, stdin: str = "", check: bool = True, timeout_
 
 def ip_batch(commands: Sequence[str], *, namespace: str | None = None) -> None:
     """Give many commands to one `ip`."""
-    where = [] if namespace is None else ["-n", namespace]
-    run(["ip", *where, "-batch", "-"], stdin="\n".join(commands) + "\n")
+    # Not `ip -n`: that also wants to remount `/`, which in a chroot is no mount point.
+    enter = [] if namespace is None else ["nsenter", f"--net={NETNS_DIR / namespace}", "--"]
+    run([*enter, "ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
 
 
 def named_namespaces(prefix: str) -> list[str]:
