@@ -25,7 +25,7 @@ class RemovalView:
 
     `unsettled`: moves that are neither done nor given up. `drain_ends_at`: when waiting for them ends.
     `retired`: the assignment's phase is `removed`. `owed`: the node still has the interface.
-    `clean_ends_at`: when waiting for the node ends; None until retired.
+    `clean_ends_at`: when waiting for the node to delete it ends.
     """
 
     finished: bool
@@ -35,8 +35,7 @@ class RemovalView:
     drain_ends_at: float
     retired: bool
     owed: bool
-    reachable: bool
-    clean_ends_at: float | None
+    clean_ends_at: float
 
 
 def next_step(view: RemovalView, now: float) -> RemovalStep:
@@ -49,5 +48,4 @@ def next_step(view: RemovalView, now: float) -> RemovalStep:
         return RemovalStep.PLACE
     if not view.retired:
         return RemovalStep.TAKEOVER if view.unsettled and now < view.drain_ends_at else RemovalStep.RETIRE
-    waiting = view.owed and view.reachable and view.clean_ends_at is not None and now < view.clean_ends_at
-    return RemovalStep.CLEAN if waiting else RemovalStep.CLOSE
+    return RemovalStep.CLEAN if view.owed and now < view.clean_ends_at else RemovalStep.CLOSE

@@ -40,10 +40,11 @@ class NodeWork:
 class NodeReconciler:
     """Makes nodes equal to their rows."""
 
-    def __init__(self, store: Store, vault: Vault, authority: Authority) -> None:
+    def __init__(self, store: Store, vault: Vault, authority: Authority, certificate_days: int) -> None:
         self._store = store
         self._vault = vault
         self._authority = authority
+        self._certificate_days = certificate_days
 
     async def cycle(self, link: NodeLink) -> str:
         """Do one cycle; return the sentence that says what it did, or why not."""
@@ -117,7 +118,7 @@ class NodeReconciler:
                 )
                 wanted.append(Wanted(config.id, config.name, config.generation, push, unconfirmed))
             expires_at = nodes.get(tx, node_id).certificate_expires_at
-            due = expires_at is not None and renewal_due(expires_at, clock.now())
+            due = expires_at is not None and renewal_due(expires_at, clock.now(), self._certificate_days)
             return NodeWork(tuple(wanted), tuple(assignment_rows.cleanups(tx, node_id)), due)
 
     def _confirm(self, node_id: str, config_id: str, reported: Reported) -> None:
@@ -140,7 +141,7 @@ class NodeReconciler:
 
     async def _renew(self, link: NodeLink) -> None:
         csr = await link.client.request_certificate()
-        certificate = self._authority.issue_agent(csr, link.node_id, clock.now())
+        certificate = self._authority.issue_agent(csr, link.node_id, clock.now(), self._certificate_days)
         await link.client.install_certificate(certificate, self._authority.certificate_pem)
         await in_thread(self._renewed, link.node_id, certificate_expires_at(certificate))
 

@@ -120,6 +120,12 @@ def get(tx: Tx, reference: str) -> Config:
     return config
 
 
+def resolve(tx: Tx, reference: str) -> str:
+    """Return the id of a config by id or name; what is not there (any more) stands for itself."""
+    config = rows.find(tx, reference)
+    return reference if config is None else config.id
+
+
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Config]:
     """Return configs in the order they were made, from behind the id `after`."""
     return rows.page(tx, after, limit)

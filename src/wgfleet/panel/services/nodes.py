@@ -91,6 +91,12 @@ def named(tx: Tx, reference: str, field: str) -> Node:
     return node
 
 
+def resolve(tx: Tx, reference: str) -> str:
+    """Return the id of a node by id or name; what is not there (any more) stands for itself."""
+    node = rows.find(tx, reference)
+    return reference if node is None else node.id
+
+
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Node]:
     """Return nodes in the order they were made, from behind the id `after`."""
     return rows.page(tx, after, limit)

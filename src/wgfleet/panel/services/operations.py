@@ -1,4 +1,7 @@
-"""Durable work: asked for once, visible while it runs, ended by its reconciler."""
+"""Durable work: asked for once, visible while it runs, ended by its reconciler.
+
+Its own progress wakes listeners as `progress`, not as `operation`: the reconciler must not wake itself.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -67,14 +70,14 @@ def advance(tx: Tx, operation_id: str, step: str, progress: Mapping[str, Any]) -
         error=None,
         updated_at=clock.now(),
     )
-    tx.wake("operation", operation_id)
+    tx.wake("progress", operation_id)
 
 
 def stumbled(tx: Tx, operation_id: str, error: str) -> None:
     """Say what keeps an operation from going on; it is tried again."""
     attempts = get(tx, operation_id).attempts + 1
     rows.change(tx, operation_id, error=error, attempts=attempts, updated_at=clock.now())
-    tx.wake("operation", operation_id)
+    tx.wake("progress", operation_id)
 
 
 def finish(tx: Tx, operation_id: str, state: str, result: Mapping[str, Any]) -> None:
@@ -83,4 +86,4 @@ def finish(tx: Tx, operation_id: str, state: str, result: Mapping[str, Any]) -> 
     rows.change(
         tx, operation_id, state=state, step="", result=dict(result), error=None, updated_at=now, finished_at=now
     )
-    tx.wake("operation", operation_id)
+    tx.wake("progress", operation_id)

@@ -20,6 +20,11 @@ def find(tx: Tx, reference: str) -> Node | None:
     return tx.session.scalar(select(Node).where(or_(Node.id == reference, Node.name == reference)))
 
 
+def ids(tx: Tx) -> list[str]:
+    """Return the ids of all nodes."""
+    return list(tx.session.scalars(select(Node.id).order_by(Node.id)))
+
+
 def page(tx: Tx, after: str | None, limit: int) -> Sequence[Node]:
     """Return nodes in the order they were made, from behind the id `after`."""
     query = select(Node).order_by(Node.id).limit(limit)

@@ -1,0 +1,62 @@
+"""Puts a panel together: database, secrets, CA, first key, reconcilers, API."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from os import environ
+
+from fastapi import FastAPI
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.api import create_app
+from wgfleet.panel.api.state import Panel
+from wgfleet.panel.reconcile.events import Events
+from wgfleet.panel.reconcile.fleet import Fleet
+from wgfleet.panel.services import access, installation
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.store import Store
+from wgfleet.panel.store.schema import migrate
+from wgfleet.panel.vault import Vault, load_vault
+
+
+def build(settings: Settings) -> FastAPI:
+    """Open everything a panel needs and return its application.
+
+    `app.state` then has `panel`, `store`, `authority` and `first_key` (the text of the first admin key, or None where
+    there was one before; it is nowhere else). The reconcilers run while the application does.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    vault = load_vault(settings.data_dir, environ)
+    store = Store(settings.store_url)
+    migrate(store)
+    authority = _authority(store, vault)
+    with store.write() as tx:
+        first_key = access.ensure_first_key(tx)
+    events = Events()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        fleet = Fleet(store, vault, authority, settings, events)
+        fleet.start()
+        try:
+            yield
+        finally:
+            await fleet.close()
+            store.close()
+
+    panel = Panel(store=store, vault=vault, settings=settings, authority=authority, events=events)
+    app = create_app(panel, lifespan=lifespan)
+    app.state.store, app.state.authority, app.state.first_key = store, authority, first_key
+    return app
+
+
+def _authority(store: Store, vault: Vault) -> Authority:
+    """Return this installation's CA; the first panel to ask makes it."""
+    with store.write() as tx:
+        kept = installation.authority(tx, vault)
+        if kept is not None:
+            return Authority.load(*kept)
+        panel_id = clock.new_id()
+        authority = Authority.create(panel_id, clock.now())
+        installation.keep_authority(tx, vault, panel_id, authority.certificate_pem, authority.key_pem)
+        return authority

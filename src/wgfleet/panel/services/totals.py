@@ -1,0 +1,29 @@
+"""How much there is of everything, for metrics."""
+
+from dataclasses import dataclass
+
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import totals as rows
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts at one moment."""
+
+    nodes: int
+    connected: int
+    configs: int
+    peers: int
+    active_operations: int
+
+
+def check(tx: Tx) -> None:
+    """Raise `Unavailable` where the database does not answer."""
+    rows.check(tx)
+
+
+def read(tx: Tx) -> Totals:
+    """Count."""
+    return Totals(
+        rows.nodes(tx), rows.connected_nodes(tx), rows.configs(tx), rows.peers(tx), rows.active_operations(tx)
+    )

@@ -1,0 +1,42 @@
+"""How much there is of everything."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Config, Node, Operation, Peer
+
+
+def check(tx: Tx) -> None:
+    """Do the least that needs the database."""
+    tx.session.execute(select(1))
+
+
+def _count(tx: Tx, table: type[Any], *where: Any) -> int:
+    return tx.session.scalar(select(func.count()).select_from(table).where(*where)) or 0
+
+
+def nodes(tx: Tx) -> int:
+    """Return how many nodes there are."""
+    return _count(tx, Node)
+
+
+def connected_nodes(tx: Tx) -> int:
+    """Return how many nodes have a connected agent."""
+    return _count(tx, Node, Node.connected.is_(True))
+
+
+def configs(tx: Tx) -> int:
+    """Return how many configs there are."""
+    return _count(tx, Config)
+
+
+def peers(tx: Tx) -> int:
+    """Return how many peers there are."""
+    return _count(tx, Peer)
+
+
+def active_operations(tx: Tx) -> int:
+    """Return how many operations have not ended."""
+    return _count(tx, Operation, Operation.finished_at.is_(None))
