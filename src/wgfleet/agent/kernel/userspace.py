@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 from pathlib import Path
 
 from wgfleet.agent.kernel.process import KernelError
@@ -18,14 +19,11 @@ _SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` agree to meet
 _START_TIMEOUT_S = 10.0
 _POLL_S = 0.005
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
+_children: dict[int, subprocess.Popen[bytes]] = {}  # those that this process started, to be waited for when they end
 
 
 def _socket_path(name: InterfaceName) -> str:
     return str(_SOCKETS / f"{name}.sock")
-
-
-def _make_socket_directory() -> None:
-    _SOCKETS.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def process_of(name: InterfaceName) -> int | None:
@@ -39,20 +37,18 @@ def process_of(name: InterfaceName) -> int | None:
     return pid if pid > 0 else None
 
 
-async def start(name: InterfaceName, log_dir: Path) -> None:
-    """Start wireguard-go for a new interface and wait until it answers.
+def _spawn(name: InterfaceName, log_dir: Path) -> subprocess.Popen[bytes]:
+    """Start the process in a session of its own.
 
-    Its output goes to a file of its own, since a pipe to the agent would kill it with the agent; only what a crash
-    prints is written there.
+    Not through asyncio, which kills its children when the loop closes. The output goes to a file, since a pipe to
+    the agent would kill the process with the agent; only what a crash prints ends up there.
     """
-    _make_socket_directory()
+    _SOCKETS.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = os.open(log_dir / f"wireguard-go.{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
-        process = await asyncio.create_subprocess_exec(
-            "wireguard-go",
-            "-f",
-            name,
-            stdin=asyncio.subprocess.DEVNULL,
+        return subprocess.Popen(
+            ["wireguard-go", "-f", name],
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -63,17 +59,24 @@ async def start(name: InterfaceName, log_dir: Path) -> None:
         raise KernelError("the kernel has no WireGuard and `wireguard-go` is not installed; install one") from None
     finally:
         os.close(log)
+
+
+async def start(name: InterfaceName, log_dir: Path) -> None:
+    """Start wireguard-go for a new interface and wait until it answers."""
+    process = _spawn(name, log_dir)
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
             while process_of(name) is None:
-                if process.returncode is not None:
+                if process.poll() is not None:
                     raise KernelError(
                         f"wireguard-go {name} ended with {process.returncode}: {last_words(name, log_dir)}"
                     )
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         process.kill()
+        process.wait()
         raise KernelError(f"wireguard-go {name} did not answer within {_START_TIMEOUT_S:.0f} s") from None
+    _children[process.pid] = process
 
 
 def last_words(name: InterfaceName, log_dir: Path) -> str:
@@ -117,6 +120,8 @@ async def stopped(pid: int) -> None:
     loop.add_reader(handle, ended.set)
     try:
         await ended.wait()
+        if child := _children.pop(pid, None):
+            child.wait()
     finally:
         loop.remove_reader(handle)
         os.close(handle)
