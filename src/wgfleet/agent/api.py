@@ -147,8 +147,12 @@ class Api:
     async def push(self, request: Request) -> Response:
         """`PUT /v1/wg/{name}`."""
         name, body = interface_name(request), await read_body(request)
+        started = time.monotonic()
         push = await asyncio.to_thread(parse_push, body, name) if len(body) > _BIG else parse_push(body, name)
-        return answer(await asyncio.shield(self._loop.push(name, push)))
+        applied = await asyncio.shield(self._loop.push(name, push))
+        seconds = round(time.monotonic() - started, 4)
+        _log.info("push applied", interface=name, generation=applied.generation, bytes=len(body), seconds=seconds)
+        return answer(applied)
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/wg/{name}?config_id=&generation=`."""
