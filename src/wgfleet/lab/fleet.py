@@ -100,6 +100,11 @@ def start_agent(host: Host) -> Path:
     return host.start([_PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent", _ENVIRONMENT)
 
 
+def agent_log(host: Host) -> Path:
+    """Return where a node's agent writes its log, a JSON object a line."""
+    return host.directory / "log" / "agent.log"
+
+
 def enrol(panel: PanelClient, url: str, host: Host) -> Document:
     """Add a node, let its agent enrol with a join token as the panel's command says, start it; return the node."""
     node: Document = panel.call("POST", "/api/nodes", {"name": host.name, "endpoint_addresses": [host.address]})

@@ -50,15 +50,14 @@ class PanelClient:
         return response
 
     def all(self, path: str) -> list[Document]:
-        """Return a whole list, page by page."""
+        """Return a whole list, piece by piece."""
         found: list[Document] = []
-        cursor: str | None = None
+        after: str | None = None
         while True:
-            mark = "&" if "?" in path else "?"
-            page = self.call("GET", path if cursor is None else f"{path}{mark}cursor={cursor}")
+            page = self.call("GET", path if after is None else f"{path}?after={after}")
             found += page["items"]
-            cursor = page.get("next_cursor")
-            if not cursor:
+            after = page["next"]
+            if after is None:
                 return found
 
     def wait_operation(self, operation_id: str, *, timeout_s: float) -> Document:
@@ -66,10 +65,10 @@ class PanelClient:
         deadline = time.monotonic() + timeout_s
         while True:
             operation: Document = self.call("GET", f"/api/operations/{operation_id}")
-            if operation["state"] in {"done", "succeeded"}:
+            if operation["state"] == "succeeded":
                 return operation
-            if operation["state"] in {"failed", "cancelled"} or time.monotonic() > deadline:
-                raise LabError(f"operation {operation_id} is {operation['state']} and not done: {operation}")
+            if operation["state"] == "failed" or time.monotonic() > deadline:
+                raise LabError(f"operation {operation_id} is {operation['state']} and has not succeeded: {operation}")
             time.sleep(POLL_S)
 
 
