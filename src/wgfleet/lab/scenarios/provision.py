@@ -5,8 +5,9 @@ node has applied and verified the generation that the call made, seen by polling
 keys, preshared keys and addresses, writing the rows, rendering, pushing to all nodes at once on this one machine, and
 each agent's own verification. `checked` says that `wg show` in each node's namespace then really had all of them.
 `floor_seconds`: one `wg syncconf` of the very same peers (as the first node has them) on a fresh wireguard-go
-interface in the same run, alone on the machine. `node_seconds`: what each agent's log says of its push: from the
-body's arrival until the answer, so parse, write to disk, apply, verify; `ratio`: their median over the floor. `total_ratio`: `seconds` over the floor.
+interface in the same run, alone on the machine. `node_seconds`: what each agent's log says of its push, from the
+body's arrival until the answer, so parse, write to disk, apply, verify; `ratio`: their median over the floor.
+`total_ratio`: `seconds` over the floor.
 """
 
 import json
