@@ -1,7 +1,7 @@
 """What happens, for whoever listens: a bounded queue for each subscriber, the oldest dropped for a slow one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,7 @@ class Events:
                 queue.get_nowait()
             queue.put_nowait(event)
 
-    async def subscribe(self) -> AsyncIterator[Event]:
+    async def subscribe(self) -> AsyncGenerator[Event, None]:
         """Yield events from now on, without end. Close the iterator to stop."""
         queue: asyncio.Queue[Event] = asyncio.Queue(KEPT)
         self._queues.add(queue)
