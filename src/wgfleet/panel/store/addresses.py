@@ -6,8 +6,9 @@ no two transactions work on one pool at a time; the cost of an address does not 
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from typing import cast
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid
@@ -15,8 +16,39 @@ from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Address, FreeOffset, Pool
 
-# Statements here need no objects; sessions hold peers by the ten thousand, which must not be searched each time.
-_PLAIN = {"synchronize_session": False}
+# Statements on tables, made once: to build one, or to go through the mapper, costs more than to run it.
+_pools = cast("Table", Pool.__table__)
+_held = cast("Table", Address.__table__)
+_free = cast("Table", FreeOffset.__table__)
+
+_LOCK = (
+    select(_pools.c.id, _pools.c.next_offset)
+    .where(_pools.c.id.in_(bindparam("pool_ids", expanding=True)))
+    .order_by(_pools.c.id)  # the same order everywhere, or two transactions wait for each other
+    .with_for_update()
+)
+_COUNT_ON = update(_pools).where(_pools.c.id == bindparam("pool")).values(next_offset=bindparam("counter"))
+_HOLDER = select(_held.c.peer_id).where(_held.c.pool_id == bindparam("pool"), _held.c.offset == bindparam("at"))
+_CLAIMED_AHEAD = select(_held.c.offset).where(
+    _held.c.pool_id == bindparam("pool"), _held.c.offset >= bindparam("start"), _held.c.offset < bindparam("end")
+)
+_LOWEST_FREE = (
+    select(_free.c.offset)
+    .where(_free.c.pool_id == bindparam("pool"))
+    .order_by(_free.c.offset)
+    .limit(bindparam("count", type_=_free.c.offset.type))
+)
+_NO_LONGER_FREE = delete(_free).where(
+    _free.c.pool_id == bindparam("pool"), _free.c.offset >= bindparam("first"), _free.c.offset <= bindparam("last")
+)
+_POOLS_OF = select(_held.c.pool_id).where(_held.c.peer_id.in_(bindparam("peer_ids", expanding=True))).distinct()
+_TAKE_BACK = (
+    delete(_held)
+    .where(_held.c.peer_id.in_(bindparam("peer_ids", expanding=True)))
+    .returning(_held.c.pool_id, _held.c.offset)
+)
+_HOLD = insert(_held)
+_SET_FREE = insert(_free)
 
 
 def allocate(tx: Tx, pools: Sequence[Pool], peer_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -25,18 +57,15 @@ def allocate(tx: Tx, pools: Sequence[Pool], peer_ids: Sequence[str]) -> dict[str
     Raises `Exhausted` where a pool has too few left; the transaction is then to be given up.
     """
     given: dict[str, list[str]] = {peer_id: [] for peer_id in peer_ids}
-    if not peer_ids:
+    if not peer_ids or not pools:
         return given
+    rows = []
     counters = _locked(tx, [pool.id for pool in pools])
     for pool in pools:
-        offsets = _take(tx, pool, counters[pool.id], len(peer_ids))
-        rows = [
-            {"pool_id": pool.id, "offset": offset, "peer_id": peer_id}
-            for offset, peer_id in zip(offsets, peer_ids, strict=True)
-        ]
-        tx.session.execute(insert(Address.__table__), rows)  # type: ignore[arg-type]
-        for offset, peer_id in zip(offsets, peer_ids, strict=True):
+        for offset, peer_id in zip(_take(tx, pool, counters[pool.id], len(peer_ids)), peer_ids, strict=True):
+            rows.append({"pool_id": pool.id, "offset": offset, "peer_id": peer_id})
             given[peer_id].append(addressing.address_at(pool.network, offset))
+    tx.session.execute(_HOLD, rows)
     return given
 
 
@@ -50,60 +79,51 @@ def claim(tx: Tx, pool: Pool, address: str, peer_id: str, field: str) -> str:
     except ValueError as error:
         raise Invalid(str(error), field=field) from None
     _locked(tx, [pool.id])
-    holder = tx.session.scalar(select(Address.peer_id).where(Address.pool_id == pool.id, Address.offset == offset))
+    holder = tx.session.scalar(_HOLDER, {"pool": pool.id, "at": offset})
     text = addressing.address_at(pool.network, offset)
     if holder is not None:
         raise Conflict(f"{text} is the address of peer {holder}; use another, or none to get a free one", field=field)
-    free = delete(FreeOffset).where(FreeOffset.pool_id == pool.id, FreeOffset.offset == offset)
-    tx.session.execute(free, execution_options=_PLAIN)
-    row = {"pool_id": pool.id, "offset": offset, "peer_id": peer_id}
-    tx.session.execute(insert(Address.__table__), [row])  # type: ignore[arg-type]
+    tx.session.execute(_NO_LONGER_FREE, {"pool": pool.id, "first": offset, "last": offset})
+    tx.session.execute(_HOLD, [{"pool_id": pool.id, "offset": offset, "peer_id": peer_id}])
     return text
 
 
 def release(tx: Tx, peer_ids: Collection[str]) -> None:
     """Take back all addresses of the peers. To be called before the peers' rows are deleted."""
     for ids in chunked(peer_ids):
-        held = select(Address.pool_id).where(Address.peer_id.in_(ids)).distinct()
-        counters = _locked(tx, tx.session.scalars(held).all())
-        taken = delete(Address).where(Address.peer_id.in_(ids)).returning(Address.pool_id, Address.offset)
+        counters = _locked(tx, tx.session.scalars(_POOLS_OF, {"peer_ids": ids}).all())
         free = [
             {"pool_id": pool_id, "offset": offset}
-            for pool_id, offset in tx.session.execute(taken, execution_options=_PLAIN)
+            for pool_id, offset in tx.session.execute(_TAKE_BACK, {"peer_ids": ids})
             # One that was claimed ahead of the counter: the counter will come to it.
             if offset < counters[pool_id]
         ]
         if free:
-            tx.session.execute(insert(FreeOffset.__table__), free)  # type: ignore[arg-type]
+            tx.session.execute(_SET_FREE, free)
 
 
 def of_peers(tx: Tx, peer_ids: Collection[str] | None, config_id: str) -> dict[str, list[str]]:
     """Return the addresses of peers of a config (None: of all), v4 before v6; peers without one are left out."""
-    return _texts(tx, _held().where(Pool.config_id == config_id), peer_ids)
+    return _texts(tx, _addresses().where(Pool.config_id == config_id), peer_ids)
 
 
 def of_peers_in_pools(tx: Tx, pool_ids: Collection[str], peer_ids: Collection[str] | None) -> dict[str, list[str]]:
     """Return the addresses in these pools of peers (None: of all), v4 before v6; peers without one are left out."""
-    return _texts(tx, _held().where(Address.pool_id.in_(pool_ids)), peer_ids)
+    return _texts(tx, _addresses().where(Address.pool_id.in_(pool_ids)), peer_ids)
 
 
 def _locked(tx: Tx, pool_ids: Iterable[str]) -> dict[str, int]:
-    """Lock the pools, always in the same order, and return their counters as they are now."""
+    """Lock the pools and return their counters as they are now."""
     # The peers that get addresses may be in the session only as yet.
     tx.session.flush()
-    query = select(Pool.id, Pool.next_offset).where(Pool.id.in_(set(pool_ids))).order_by(Pool.id).with_for_update()
-    return dict(tx.session.execute(query).all())
+    return dict(tx.session.execute(_LOCK, {"pool_ids": list(pool_ids)}).all())
 
 
 def _take(tx: Tx, pool: Pool, counter: int, count: int) -> list[int]:
     """Take `count` unused offsets out of the pool: those given back, then new ones."""
-    lowest = select(FreeOffset.offset).where(FreeOffset.pool_id == pool.id).order_by(FreeOffset.offset).limit(count)
-    reused = (
-        delete(FreeOffset)
-        .where(FreeOffset.pool_id == pool.id, FreeOffset.offset.in_(lowest))
-        .returning(FreeOffset.offset)
-    )
-    offsets = sorted(tx.session.scalars(reused, execution_options=_PLAIN))
+    offsets = list(tx.session.scalars(_LOWEST_FREE, {"pool": pool.id, "count": count}))
+    if offsets:
+        tx.session.execute(_NO_LONGER_FREE, {"pool": pool.id, "first": offsets[0], "last": offsets[-1]})
     if len(offsets) == count:
         return offsets
     end = addressing.last_offset(pool.network) + 1
@@ -116,29 +136,26 @@ def _take(tx: Tx, pool: Pool, counter: int, count: int) -> list[int]:
                 "delete peers that are not needed, or use a larger pool"
             )
         upto = min(counter + window, end)
-        claimed = select(Address.offset).where(
-            Address.pool_id == pool.id, Address.offset >= counter, Address.offset < upto
-        )
-        ahead = set(tx.session.scalars(claimed))
+        ahead = set(tx.session.scalars(_CLAIMED_AHEAD, {"pool": pool.id, "start": counter, "end": upto}))
         unused = [offset for offset in range(counter, upto) if offset not in ahead][:missing]
         offsets += unused
         counter = upto if len(unused) < missing else unused[-1] + 1
         window *= 2  # a long run of claimed addresses costs few statements
-    tx.session.execute(update(Pool).where(Pool.id == pool.id).values(next_offset=counter), execution_options=_PLAIN)
+    tx.session.execute(_COUNT_ON, {"pool": pool.id, "counter": counter})
     return offsets
 
 
-def _held() -> Select[str, str, int]:
+def _addresses() -> Select[str, str, int]:
     return select(Address.peer_id, Pool.network, Address.offset).join(Pool, Pool.id == Address.pool_id)
 
 
 def _texts(tx: Tx, query: Select[str, str, int], peer_ids: Collection[str] | None) -> dict[str, list[str]]:
     pieces = [query] if peer_ids is None else [query.where(Address.peer_id.in_(ids)) for ids in chunked(peer_ids)]
-    held: defaultdict[str, list[tuple[tuple[int, int], int, str]]] = defaultdict(list)
+    found: defaultdict[str, list[tuple[tuple[int, int], int, str]]] = defaultdict(list)
     for piece in pieces:
         for peer_id, network, offset in tx.session.execute(piece):
-            held[peer_id].append((addressing.order(network), offset, network))
+            found[peer_id].append((addressing.order(network), offset, network))
     return {
         peer_id: [addressing.address_at(network, offset) for _, offset, network in sorted(items)]
-        for peer_id, items in held.items()
+        for peer_id, items in found.items()
     }
