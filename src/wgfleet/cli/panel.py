@@ -1,0 +1,133 @@
+"""`wgfleet panel`: prepare a panel's first start, and run it. Exit codes: 0 fine, 1 failed, 2 settings."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from fastapi import FastAPI
+
+from wgfleet.cli.settings_commands import EXIT_SETTINGS, load_or_exit
+from wgfleet.panel import logs
+from wgfleet.panel.errors import PanelError, PermanentError
+from wgfleet.panel.listening import ListenError, PanelServer, ServerCertificate, Sockets, open_sockets
+from wgfleet.panel.main import build
+from wgfleet.panel.settings import DEFAULT_FILE, Listener, Settings
+
+EXIT_FAILED = 1
+PRIVATE_UMASK = 0o077  # database, journals and keys are for the panel alone
+
+app = typer.Typer(no_args_is_help=True)
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config-file", help=f"Settings; else {DEFAULT_FILE} where there is one.")
+]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Directory of master key, database and agent state.")]
+
+
+@app.command()
+def init(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Make data directory, master key, database, CA and the first admin key, which is printed once."""
+    settings = load_or_exit(config_file, _overrides(data_dir))
+    application = _build_or_exit(settings)
+    application.state.store.close()
+    key = application.state.first_key
+    typer.echo(f"data directory: {settings.data_dir}")
+    typer.echo(f"CA fingerprint: {application.state.authority.fingerprint}")
+    typer.echo(f"admin API key: {key}" if key else "there are API keys already; none was made")
+
+
+@app.command()
+def run(
+    *,
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    listen: Annotated[
+        list[str] | None, typer.Option("--listen", help="ADDRESS:PORT; https but on loopback. May be given often.")
+    ] = None,
+    panel_node: Annotated[
+        bool, typer.Option("--panel-node/--no-panel-node", help="Make this machine a node, if it can be one.")
+    ] = True,
+    panel_node_address: Annotated[
+        list[str] | None, typer.Option("--panel-node-address", help="What clients reach this machine's node at.")
+    ] = None,
+) -> None:
+    """Run the panel until it is told to end."""
+    overrides = _overrides(data_dir, listen, panel_node_address, panel_node=panel_node)
+    settings = load_or_exit(config_file, overrides)
+    logs.configure(settings.log.level, settings.log.format)
+    try:
+        certificate = ServerCertificate(settings)
+        sockets = open_sockets(settings.listen)
+    except ListenError as error:
+        _end(error, EXIT_SETTINGS)
+    application = _build_or_exit(settings)
+    certificate.issue_from(application.state.authority)
+    try:
+        asyncio.run(_serve(settings, application, sockets, certificate))
+    except SystemExit:  # uvicorn's word for an application that did not start; the reason is in the log
+        _end("the panel did not start; see its log")
+
+
+async def _serve(settings: Settings, application: FastAPI, sockets: Sockets, certificate: ServerCertificate) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def opened() -> None:
+            announce(application, [listener for listener, _ in sockets], own_ca=certificate.own)
+            if settings.panel_node.enabled:
+                # The agent's libraries are for those that need them.
+                from wgfleet.cli.panel_node import PanelNode  # noqa: PLC0415
+
+                node = PanelNode(settings)
+                stack.push_async_callback(node.close)
+                await node.start(application.state.store, application.state.authority)
+
+        await PanelServer(application, sockets, certificate, opened).serve()
+
+
+def announce(application: FastAPI, listeners: Sequence[Listener], *, own_ca: bool) -> None:
+    """Print, for whoever started the panel, the first key (once), where it listens, and how to know that it is it."""
+    if application.state.first_key:
+        typer.echo(f"admin API key: {application.state.first_key}")
+    for listener in listeners:
+        typer.echo(f"listening on {listener}")
+    if own_ca:
+        typer.echo(f"CA fingerprint: {application.state.authority.fingerprint}")
+
+
+def _overrides(
+    data_dir: Path | None,
+    listen: Sequence[str] | None = None,
+    addresses: Sequence[str] | None = None,
+    *,
+    panel_node: bool = True,
+) -> dict[str, Any]:
+    """Return what the command line says, in the shape of the settings."""
+    values: dict[str, Any] = {}
+    if data_dir is not None:
+        values["data_dir"] = data_dir.absolute()
+    if listen:
+        values["listen"] = list(listen)
+    if addresses:
+        values.setdefault("panel_node", {})["endpoint_addresses"] = list(addresses)
+    if not panel_node:
+        values.setdefault("panel_node", {})["enabled"] = False
+    return values
+
+
+def _build_or_exit(settings: Settings) -> FastAPI:
+    os.umask(PRIVATE_UMASK)
+    try:
+        return build(settings)
+    except OSError as error:
+        _end(f"{error.filename or settings.data_dir}: {error.strerror}; choose another with --data-dir")
+    except (PanelError, PermanentError) as error:
+        _end(error)
+
+
+def _end(error: object, code: int = EXIT_FAILED) -> NoReturn:
+    typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(code) from None

@@ -1,0 +1,28 @@
+"""What the panel asks of the machine that it runs on: its name and the addresses it goes out with. Sends nothing."""
+
+import re
+import socket
+
+# RFC 5737 and RFC 3849: addresses for documentation. The default route leads there, nobody is there.
+_ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+_DISCARD_PORT = 9
+
+
+def host_name() -> str:
+    """Return the first label of the host name, in the alphabet of node names."""
+    label = socket.gethostname().partition(".")[0].lower()
+    return re.sub(r"[^a-z0-9-]+", "-", label).strip("-") or "panel"
+
+
+def outbound_addresses() -> tuple[str, ...]:
+    """Return the addresses that the default routes use as source, IPv4 first; empty on a machine without one."""
+    found = []
+    for family, elsewhere in _ELSEWHERE:
+        try:
+            # Connecting a datagram socket chooses the route and the source address, and sends no packet.
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((elsewhere, _DISCARD_PORT))
+                found.append(str(probe.getsockname()[0]))
+        except OSError:
+            continue
+    return tuple(found)
