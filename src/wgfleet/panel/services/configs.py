@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
-from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.keypairs import new_key_pair
 from wgfleet.panel.services.values import check_range, parse_dns, parse_networks
@@ -21,6 +21,8 @@ from wgfleet.protocol.ids import parse_interface_name
 CLUSTER, INDEPENDENT = "cluster", "independent"
 MODES = (CLUSTER, INDEPENDENT)
 MAX_POOLS = 8
+FIRST_PORT = 51820  # the customary one of WireGuard
+MAX_PORT = 65535
 # Smaller has no room for a node and a peer; larger holds what no allocator should be asked to count.
 POOL_PREFIXES = {4: (8, 30), 6: (32, 126)}
 MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
@@ -48,7 +50,7 @@ def create(
     mode: str,
     pools: Sequence[str],
     *,
-    listen_port: int = 51820,
+    listen_port: int | None = None,
     mtu: int | None = None,
     dns: Sequence[str] = (),
     client_allowed_ips: Sequence[str] = ("0.0.0.0/0", "::/0"),
@@ -56,13 +58,15 @@ def create(
     masquerade: bool = True,
     enabled: bool = True,
 ) -> Config:
-    """Make a config at generation 1. A cluster gets its key pair here, an independent config one for each node."""
+    """Make a config at generation 1. A cluster gets its key pair here, an independent config one for each node.
+
+    `listen_port` None: the first from 51820 on that no other config has.
+    """
     parse_interface_name(name)
     if mode not in MODES:
         raise Invalid(f"mode must be {' or '.join(MODES)}, not {mode!r}", field="mode")
     values = _checked(
         ConfigChanges(
-            listen_port=listen_port,
             mtu=mtu,
             dns=dns,
             client_allowed_ips=client_allowed_ips,
@@ -72,15 +76,21 @@ def create(
         )
     )
     networks = _parse_pools(pools)
+    if listen_port is not None:
+        parse_port(listen_port, "listen_port")
     rows.serialise_creation(tx)
     if rows.find(tx, name) is not None:
         raise Conflict(f"there is a config named {name!r} already; choose another name", field="name")
-    _check_port_is_free(tx, listen_port)
     _check_pools_are_free(tx, networks)
+    if listen_port is None:
+        listen_port = _free_port(tx)
+    else:
+        _check_port_is_free(tx, listen_port)
     config = Config(
         id=clock.new_id(),
         name=name,
         mode=mode,
+        listen_port=listen_port,
         **values,
         private_key_sealed=None,
         public_key=None,
@@ -254,6 +264,16 @@ def _check_port_is_free(tx: Tx, listen_port: int) -> None:
             f"config {owner.name!r} listens on port {listen_port} already, and a node may carry both; choose another",
             field="listen_port",
         )
+
+
+def _free_port(tx: Tx) -> int:
+    taken = rows.ports(tx)
+    for port in range(FIRST_PORT, MAX_PORT + 1):
+        if port not in taken:
+            return port
+    raise Exhausted(
+        f"every port from {FIRST_PORT} on belongs to a config; name a lower listen_port", field="listen_port"
+    )
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -35,6 +35,11 @@ def by_port(tx: Tx, listen_port: int) -> Config | None:
     return tx.session.scalar(select(Config).where(Config.listen_port == listen_port).limit(1))
 
 
+def ports(tx: Tx) -> frozenset[int]:
+    """Return the ports that configs listen on."""
+    return frozenset(tx.session.scalars(select(Config.listen_port)))
+
+
 def page(tx: Tx, after: str | None, limit: int) -> Sequence[Config]:
     """Return configs in the order they were made, from behind the id `after`."""
     query = select(Config).order_by(Config.id).limit(limit)
@@ -84,14 +89,14 @@ def assigned_node_names(tx: Tx, config_id: str) -> Sequence[str]:
 def peer_counts(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
     """Return how many peers each config has; configs without one are left out."""
     query = select(Peer.config_id, func.count()).where(Peer.config_id.in_(config_ids)).group_by(Peer.config_id)
-    return dict(tx.session.execute(query).tuples().all())
+    return dict(tx.session.execute(query).all())
 
 
 def assignment_counts(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
     """Return how many nodes each config is assigned to; configs without one are left out."""
     column = Assignment.config_id
     query = select(column, func.count()).where(column.in_(config_ids)).group_by(column)
-    return dict(tx.session.execute(query).tuples().all())
+    return dict(tx.session.execute(query).all())
 
 
 def delete(tx: Tx, config: Config) -> None:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.errors import Conflict, Unavailable
 
 SQLITE_BUSY_S = 10  # another process (a backup, a shell) may hold the file; longer is an outage that we report
 POOL_SIZE = 20
@@ -79,12 +79,15 @@ class Store:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Say in the panel's words that the database cannot be had; all else keeps its type."""
+    """Say in the panel's words that the database cannot be had, or that another was faster; all else keeps its type."""
     try:
         yield
     except OperationalError as error:
         reason = str(error.orig).splitlines()[0] if error.orig else "no answer"
         raise Unavailable(f"the database cannot be used just now ({reason}); try again", retry_after_s=1) from error
+    except IntegrityError as error:
+        # Services look before they write, so this is the loser of a race between two transactions.
+        raise Conflict("somebody else made a change just now that this one clashes with; look again") from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise Unavailable("the connection to the database was lost; try again", retry_after_s=1) from error

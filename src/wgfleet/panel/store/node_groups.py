@@ -28,7 +28,7 @@ def page(tx: Tx, after: str | None, limit: int) -> Sequence[NodeGroup]:
 def priorities(tx: Tx, group_ids: Collection[str]) -> dict[str, int]:
     """Return the priority of each of the groups."""
     query = select(NodeGroup.id, NodeGroup.priority).where(NodeGroup.id.in_(group_ids))
-    return dict(tx.session.execute(query).tuples().all())
+    return dict(tx.session.execute(query).all())
 
 
 def node_names(tx: Tx, group_id: str) -> Sequence[str]:

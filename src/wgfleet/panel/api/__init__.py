@@ -1,0 +1,76 @@
+"""The HTTP API: one module a subject. A handler opens one transaction, calls services, answers. No SQL, no rules.
+
+`create_app` puts it together; `Panel` is what it works with.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+import wgfleet
+from wgfleet.panel.api import (
+    assignments,
+    audit,
+    backups,
+    configs,
+    endpoint_groups,
+    enrollment,
+    events,
+    files,
+    health,
+    keys,
+    node_groups,
+    nodes,
+    openapi,
+    operations,
+    peers,
+    problems,
+)
+from wgfleet.panel.api.bodies import BodyLimit, JsonByDefault
+from wgfleet.panel.api.state import Event, Events, Panel
+
+__all__ = ["Event", "Events", "Panel", "create_app"]
+
+SUBJECTS = (
+    configs,
+    assignments,
+    endpoint_groups,
+    peers,
+    files,
+    nodes,
+    node_groups,
+    operations,
+    backups,
+    audit,
+    keys,
+    enrollment,
+    events,
+    health,
+)
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
+    """Return the application. `lifespan` starts and stops what works beside it."""
+    app = FastAPI(
+        title="wgfleet",
+        version=wgfleet.__version__,
+        description="One panel, many WireGuard nodes. Errors are RFC 9457 problems; lists are paged by `after`.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.panel = panel
+    registry: Any = CollectorRegistry()
+    registry.register(health.FleetCollector(panel.store))
+    app.state.metrics = registry
+    app.add_middleware(JsonByDefault)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(health.RequestMetrics, registry=registry)
+    for subject in SUBJECTS:
+        app.include_router(subject.router)
+    problems.install(app)
+    openapi.install(app)
+    return app

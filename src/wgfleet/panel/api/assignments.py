@@ -1,0 +1,157 @@
+"""`/api/configs/{config}/nodes`: which nodes serve a config, and the seed's removal."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response, status
+from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
+
+from wgfleet.panel import clock
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.models import Body, Page, Reference, View, utc
+from wgfleet.panel.api.operations import OperationView
+from wgfleet.panel.api.operations import view as operation_view
+from wgfleet.panel.api.state import Panel, ThePanel
+from wgfleet.panel.services import assignments, configs, drift, nodes, operations
+from wgfleet.panel.services.assignments import AssignmentView as Assigned
+from wgfleet.panel.store.tables import Config
+
+router = APIRouter(tags=["assignments"])
+MAX_WAIT_S = 600
+MAX_WINDOW_S = 86400
+POLL_S = 0.1  # a removal takes seconds; a read of one row costs less than a millisecond
+
+
+class NewAssignment(Body):
+    """The node that shall serve the config."""
+
+    node_id: str = Field(description="Id or name of the node.", min_length=1, max_length=64, examples=["fra1"])
+
+
+class AssignmentView(View):
+    """A config on a node."""
+
+    id: str
+    config_id: str
+    config_name: str
+    node_id: str
+    node_name: str
+    phase: str = Field(description="`joining`, `serving`, `draining` or `removed`.")
+    peers: int = Field(description="How many peers have their home there.")
+    generation: int = Field(description="What the node shall have.")
+    applied_generation: int = Field(description="What its agent last confirmed; 0: nothing yet.")
+    applied_at: datetime | None
+    connected: bool = Field(description="Whether the panel reaches the node's agent just now.")
+    summary: str = Field(description="What the last cycle did, or why not.")
+    drift: list[str] = Field(description="Fields in which the node differs from what it shall have.")
+    public_key: str | None = Field(description="The server's key that clients of this node have.")
+    created_at: datetime
+
+
+class DriftView(View):
+    """An assignment whose node is not as wanted."""
+
+    config_id: str
+    config_name: str
+    node_id: str
+    node_name: str
+    drift: list[str]
+
+
+def _view(config: Config, assigned: Assigned) -> AssignmentView:
+    row, node = assigned.assignment, assigned.node
+    return AssignmentView(
+        id=row.id,
+        config_id=config.id,
+        config_name=config.name,
+        node_id=node.id,
+        node_name=node.name,
+        phase=row.phase,
+        peers=assigned.homes,
+        generation=config.generation,
+        applied_generation=row.applied_generation,
+        applied_at=utc(row.applied_at),
+        connected=node.connected,
+        summary=row.summary,
+        drift=row.drift,
+        public_key=row.public_key or config.public_key,
+        created_at=utc(row.created_at),
+    )
+
+
+@router.get("/api/configs/{config}/nodes", summary="List the nodes of a config")
+def list_assignments(panel: ThePanel, _caller: Reader, config: Reference) -> Page[AssignmentView]:
+    with panel.store.read() as tx:
+        row = configs.get(tx, config)
+        return Page(items=[_view(row, assigned) for assigned in assignments.listing(tx, row.id)])
+
+
+@router.post("/api/configs/{config}/nodes", status_code=status.HTTP_201_CREATED, summary="Assign a node")
+def assign_node(panel: ThePanel, caller: Writer, config: Reference, body: NewAssignment) -> AssignmentView:
+    """Let the node join; it serves as soon as its agent has confirmed everything."""
+    with panel.store.write() as tx:
+        row = configs.get(tx, config)
+        node = nodes.named(tx, body.node_id, "node_id")
+        made = assignments.assign(tx, panel.vault, caller.actor, row, node)
+        return _view(row, Assigned(made, node, 0))
+
+
+@router.delete(
+    "/api/configs/{config}/nodes/{node_id}",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Remove a node",
+    responses={200: {"model": OperationView, "description": "The removal has ended (only with `wait`)."}},
+)
+async def remove_node(
+    panel: ThePanel,
+    caller: Writer,
+    config: Reference,
+    node_id: Reference,
+    response: Response,
+    *,
+    force: Annotated[bool, Query(description="Also where fewer than `min_nodes` are left, or room is short.")] = False,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Answer when it has ended, at most so many s.")] = 0,
+    drain_window_s: Annotated[
+        float | None,
+        Query(ge=0, le=MAX_WINDOW_S, description="Wait so many s for sessions that do not follow; default: TTL + 30."),
+    ] = None,
+) -> OperationView:
+    """Its peers move to the other nodes, live sessions with them; asked twice, it is the same operation."""
+
+    def begin() -> OperationView:
+        with panel.store.write() as tx:
+            row, node = configs.get(tx, config), nodes.get(tx, node_id)
+            return operation_view(
+                assignments.remove(tx, caller.actor, row, node, force=force, drain_window_s=drain_window_s)
+            )
+
+    shown = await run_in_threadpool(begin)
+    deadline = clock.monotonic() + wait
+    while wait and shown.finished_at is None and clock.monotonic() < deadline:
+        await asyncio.sleep(POLL_S)
+        shown = await run_in_threadpool(_show, panel, shown.id)
+    if wait and shown.finished_at is not None:
+        response.status_code = status.HTTP_200_OK
+    response.headers["Location"] = f"/api/operations/{shown.id}"
+    return shown
+
+
+def _show(panel: Panel, operation_id: str) -> OperationView:
+    with panel.store.read() as tx:
+        return operation_view(operations.get(tx, operation_id))
+
+
+@router.get("/api/drift", summary="List what is not as wanted")
+def list_drift(panel: ThePanel, _caller: Reader) -> Page[DriftView]:
+    """Every assignment whose node differs from what it shall have, as its agent last reported."""
+    with panel.store.read() as tx:
+        return Page(
+            items=[
+                DriftView(
+                    config_id=config.id, config_name=config.name, node_id=node.id, node_name=node.name, drift=row.drift
+                )
+                for row, config, node in drift.listing(tx)
+            ]
+        )

@@ -1,0 +1,53 @@
+"""`/api/audit-logs`: who did what, and when."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.models import MAX_PAGE, View, Word
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.services import audit
+
+router = APIRouter(tags=["audit"])
+MAX_OFFSET = 1_000_000_000
+
+
+class AuditEntryView(View):
+    """One thing that somebody did."""
+
+    id: int
+    at: datetime
+    actor: str = Field(description="`key:NAME`, `node:NAME`, `panel` or `agent`.")
+    action: str = Field(examples=["assigned"])
+    entity_type: str = Field(examples=["config_node"])
+    entity_id: str
+    details: dict[str, Any]
+
+
+class AuditPage(View):
+    """A piece of the audit log, newest first."""
+
+    items: list[AuditEntryView]
+    total: int = Field(description="How many entries match.")
+
+
+@router.get("/api/audit-logs", summary="Read the audit log, newest first")
+def list_audit_log(
+    panel: ThePanel,
+    _caller: Reader,
+    *,
+    entity_type: Word = None,
+    entity_id: Word = None,
+    action: Word = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Skip so many of the newest.")] = 0,
+) -> AuditPage:
+    with panel.store.read() as tx:
+        rows, total = audit.page(
+            tx, entity_type=entity_type, entity_id=entity_id, action=action, limit=limit, offset=offset
+        )
+    items = [AuditEntryView.model_validate(row, from_attributes=True) for row in rows]
+    return AuditPage(items=items, total=total)

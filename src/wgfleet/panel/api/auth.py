@@ -1,0 +1,48 @@
+"""Who is calling, and whether the route lets them. A route declares its scope by the type of its `caller`."""
+
+from typing import Annotated
+
+from fastapi import Depends, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.errors import Forbidden, Unauthorized
+from wgfleet.panel.services import access
+from wgfleet.panel.services.access import ADMIN, READ, SECRETS, WRITE, Caller
+
+# Paths that need no key, each with its reason. A test holds every other route to a scope.
+OPEN_PATHS = {
+    "/healthz": "a load balancer has no key, and learns nothing",
+    "/readyz": "as above",
+    "/api/enroll": "a new agent has a join token instead",
+    "/api/ca.pem": "a certificate is public; agents check it against the fingerprint",
+}
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="`Authorization: Bearer wgf_...`")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header", description="`X-API-Key: wgf_...`")
+
+
+def _caller(
+    panel: ThePanel,
+    scopes: SecurityScopes,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    header: Annotated[str | None, Depends(_header)],
+) -> Caller:
+    text = bearer.credentials if bearer else header
+    if not text:
+        raise Unauthorized("send an API key: Authorization: Bearer wgf_..., or X-API-Key: wgf_...")
+    with panel.store.read() as tx:
+        caller = access.authenticate(tx, text)
+    missing = [scope for scope in scopes.scopes if not caller.may(scope)]
+    if missing:
+        raise Forbidden(f"API key {caller.name!r} lacks the scope {missing[0]!r}; use one that has it")
+    if caller.stale_use:
+        with panel.store.write() as tx:
+            access.note_use(tx, caller)
+    return caller
+
+
+Reader = Annotated[Caller, Security(_caller, scopes=[READ])]
+Writer = Annotated[Caller, Security(_caller, scopes=[WRITE])]
+SecretReader = Annotated[Caller, Security(_caller, scopes=[SECRETS])]
+Admin = Annotated[Caller, Security(_caller, scopes=[ADMIN])]

@@ -1,0 +1,72 @@
+"""`/api/backups`: what was saved before something was removed."""
+
+from datetime import datetime
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader, SecretReader
+from wgfleet.panel.api.files import NO_STORE
+from wgfleet.panel.api.models import After, Identifier, Limit, Page, ReferenceFilter, View, page
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.services import backups, configs, nodes
+from wgfleet.panel.store.tables import Backup
+
+router = APIRouter(tags=["backups"])
+
+
+class BackupView(View):
+    """An interface and its peers as they were. The content is encrypted at rest."""
+
+    id: str
+    config_id: str
+    config_name: str
+    node_id: str
+    node_name: str
+    operation_id: str | None
+    reason: str
+    peers: int = Field(description="How many peers are in it.")
+    created_at: datetime
+
+
+def _view(row: Backup) -> BackupView:
+    return BackupView.model_validate(row, from_attributes=True)
+
+
+@router.get("/api/backups", summary="List backups, newest first")
+def list_backups(
+    panel: ThePanel,
+    _caller: Reader,
+    *,
+    config: ReferenceFilter = None,
+    node: ReferenceFilter = None,
+    after: After = None,
+    limit: Limit = 100,
+) -> Page[BackupView]:
+    """`config` and `node` may be ids of what is gone; names only of what is there."""
+    with panel.store.read() as tx:
+        config_id = configs.resolve(tx, config) if config else None
+        node_id = nodes.resolve(tx, node) if node else None
+        rows = backups.page(tx, config_id, node_id, after, limit + 1)
+        return page(rows, limit, lambda shown: [_view(row) for row in shown])
+
+
+@router.get("/api/backups/{backup_id}", summary="Show a backup")
+def show_backup(panel: ThePanel, _caller: Reader, backup_id: Identifier) -> BackupView:
+    with panel.store.read() as tx:
+        return _view(backups.get(tx, backup_id))
+
+
+@router.get(
+    "/api/backups/{backup_id}/download",
+    summary="Download a backup",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A wg-quick file."}},
+)
+def download_backup(panel: ThePanel, caller: SecretReader, backup_id: Identifier) -> Response:
+    """Read the interface with its private key and all its peers, as a wg-quick file. Audited."""
+    with panel.store.write() as tx:
+        row = backups.get(tx, backup_id)
+        text = backups.text(tx, panel.vault, caller.actor, row)
+    headers = {"Content-Disposition": f'attachment; filename="{row.config_name}.conf"', **NO_STORE}
+    return Response(text, media_type="text/plain", headers=headers)

@@ -1,0 +1,85 @@
+"""`/api/configs/{config}/endpoint-group`: the public face of a cluster."""
+
+from datetime import datetime
+
+from fastapi import APIRouter, Response, status
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.models import Body, Port, Reference, View
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.services import configs, endpoint_groups
+from wgfleet.panel.services.endpoint_groups import MAX_MIN_NODES, TTL_RANGE_S, EndpointGroupSpec
+from wgfleet.panel.store.tables import EndpointGroup
+
+router = APIRouter(tags=["endpoint groups"])
+
+
+class EndpointGroupBody(Body):
+    """The endpoint group as it shall be."""
+
+    domain: str = Field(description="The name in the files of users.", max_length=253, examples=["vpn.example.com"])
+    port: Port = Field(default=51820, description="The UDP port in the files of users.")
+    ttl: int = Field(
+        default=60, ge=1, le=TTL_RANGE_S[1], description="Of the records, in s: 30 to 86400, or 1 for the provider's."
+    )
+    auto_migrate: bool = Field(default=True, description="Move peers by itself when a node fails.")
+    publish_only_healthy: bool = Field(default=True, description="Publish only nodes that serve.")
+    min_nodes: int = Field(
+        default=1, ge=1, le=MAX_MIN_NODES, description="A removal that leaves fewer is refused, unless forced."
+    )
+    cloudflare_zone_id: str | None = Field(default=None, max_length=32, description="32 hexadecimal digits.")
+    cloudflare_record_name: str | None = Field(default=None, max_length=253, description="Default: the domain.")
+    proxied: bool = Field(default=False, description="Must be false: Cloudflare's proxy does not carry WireGuard.")
+
+
+class EndpointGroupView(View):
+    """An endpoint group."""
+
+    config_id: str
+    domain: str
+    port: int
+    ttl: int
+    auto_migrate: bool
+    publish_only_healthy: bool
+    min_nodes: int
+    cloudflare_zone_id: str | None
+    cloudflare_record_name: str | None
+    proxied: bool = Field(default=False, description="Always false: Cloudflare's proxy does not carry WireGuard.")
+    created_at: datetime
+
+
+def _view(row: EndpointGroup) -> EndpointGroupView:
+    return EndpointGroupView.model_validate(row, from_attributes=True)
+
+
+@router.get("/api/configs/{config}/endpoint-group", summary="Show the endpoint group")
+def show_endpoint_group(panel: ThePanel, _caller: Reader, config: Reference) -> EndpointGroupView:
+    with panel.store.read() as tx:
+        return _view(endpoint_groups.get(tx, configs.get(tx, config)))
+
+
+@router.post(
+    "/api/configs/{config}/endpoint-group",
+    status_code=status.HTTP_201_CREATED,
+    summary="Make or replace the endpoint group",
+    responses={200: {"model": EndpointGroupView, "description": "It was there and is replaced."}},
+)
+def put_endpoint_group(
+    panel: ThePanel, caller: Writer, config: Reference, body: EndpointGroupBody, response: Response
+) -> EndpointGroupView:
+    """Only a cluster has one. What the body leaves out gets its default, also where there was another value."""
+    with panel.store.write() as tx:
+        spec = EndpointGroupSpec(**body.model_dump())
+        row, created = endpoint_groups.put(tx, caller.actor, configs.get(tx, config), spec)
+        if not created:
+            response.status_code = status.HTTP_200_OK
+        return _view(row)
+
+
+@router.delete(
+    "/api/configs/{config}/endpoint-group", status_code=status.HTTP_204_NO_CONTENT, summary="Delete the endpoint group"
+)
+def delete_endpoint_group(panel: ThePanel, caller: Writer, config: Reference) -> None:
+    with panel.store.write() as tx:
+        endpoint_groups.delete(tx, caller.actor, configs.get(tx, config))

@@ -1,0 +1,101 @@
+"""What users download: stock WireGuard files and their QR codes. All of it needs the scope `secrets`."""
+
+import io
+from typing import Annotated, Literal
+
+import segno
+from fastapi import APIRouter, Query, Response
+
+from wgfleet.panel.api.auth import SecretReader
+from wgfleet.panel.api.models import Identifier, Page, ReferenceFilter, View
+from wgfleet.panel.api.state import Panel, ThePanel
+from wgfleet.panel.errors import Conflict, NotFound
+from wgfleet.panel.services import files, peers
+from wgfleet.panel.services.access import Caller
+from wgfleet.panel.services.files import ClientFile
+
+router = APIRouter(tags=["files for users"])
+# A browser, or a proxy on the way, must not keep a private key.
+NO_STORE = {"Cache-Control": "no-store"}
+QR_SCALE = 6  # pixels a module: a phone reads it from a screen at arm's length
+
+
+class ClientFileView(View):
+    """A file that `wg-quick` and every WireGuard app take. `node_id` is null where it is for the whole cluster."""
+
+    node_id: str | None
+    node_name: str | None
+    file_name: str
+    text: str
+
+
+@router.get("/api/peers/{peer_id}/configs", summary="List the files of a peer")
+def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, response: Response) -> Page[ClientFileView]:
+    """One for a cluster; for an independent config one a node, that of the home first."""
+    response.headers.update(NO_STORE)
+    found = _files(panel, caller, peer_id)
+    return Page(items=[ClientFileView.model_validate(file, from_attributes=True) for file in found])
+
+
+@router.get(
+    "/api/peers/{peer_id}/config",
+    summary="Download the file of a peer",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A wg-quick file."}},
+)
+def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
+    """With `node`, the file for that node of an independent config; else that of the home."""
+    file = _file(panel, caller, peer_id, node)
+    return Response(file.text, media_type="text/plain", headers=_attachment(file.file_name))
+
+
+@router.get(
+    "/api/peers/{peer_id}/qr",
+    summary="Show the file of a peer as a QR code",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                "image/png": {"schema": {"type": "string", "format": "binary"}},
+                "image/svg+xml": {"schema": {"type": "string"}},
+            },
+            "description": "An image that the WireGuard apps scan.",
+        }
+    },
+)
+def show_qr(
+    panel: ThePanel,
+    caller: SecretReader,
+    peer_id: Identifier,
+    *,
+    image: Annotated[Literal["png", "svg"], Query(alias="format")] = "png",
+    node: ReferenceFilter = None,
+) -> Response:
+    file = _file(panel, caller, peer_id, node)
+    try:
+        code = segno.make_qr(file.text, error="l")
+    except segno.DataOverflowError:
+        raise Conflict(f"{file.file_name} is too long for a QR code; download it instead") from None
+    out = io.BytesIO()
+    code.save(out, kind=image, scale=QR_SCALE)
+    media_type = "image/png" if image == "png" else "image/svg+xml"
+    return Response(out.getvalue(), media_type=media_type, headers=NO_STORE)
+
+
+def _attachment(file_name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{file_name}"', **NO_STORE}
+
+
+def _files(panel: Panel, caller: Caller, peer_id: str) -> list[ClientFile]:
+    with panel.store.write() as tx:  # that it was read is audited
+        return files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
+
+
+def _file(panel: Panel, caller: Caller, peer_id: str, node: str | None) -> ClientFile:
+    found = _files(panel, caller, peer_id)
+    if not found:
+        raise Conflict("the peer's config has no serving node, so there is no file; assign a node first")
+    wanted = [file for file in found if node is None or node in {file.node_id, file.node_name}]
+    if not wanted:
+        raise NotFound(f"the peer has no file of its own for node {node!r}; list its files with /configs", field="node")
+    return wanted[0]

@@ -1,0 +1,74 @@
+"""`/api/keys`: who may use this API."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, status
+from pydantic import AwareDatetime, Field
+
+from wgfleet.panel.api.auth import Admin
+from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.services import access
+from wgfleet.panel.services.values import MAX_NAME
+from wgfleet.panel.store.tables import ApiKey
+
+router = APIRouter(tags=["API keys"])
+Scope = Literal["read", "write", "secrets", "admin"]
+
+
+class NewKey(Body):
+    """A key to be made."""
+
+    name: str = Field(max_length=MAX_NAME, examples=["ci"])
+    scopes: list[Scope] = Field(
+        min_length=1,
+        max_length=4,
+        description="; ".join(f"`{scope}`: {text}" for scope, text in access.SCOPES.items()) + ".",
+        examples=[["read", "write"]],
+    )
+    expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
+        default=None, description="RFC 3339 with a zone; null: never."
+    )
+
+
+class KeyView(View):
+    """A key, without what it lets in with."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="Right to a minute.")
+
+
+class NewKeyView(KeyView):
+    """A key that was just made."""
+
+    key: str = Field(description="Shown here and never again.", examples=["wgf_..."])
+
+
+def _view(row: ApiKey) -> KeyView:
+    return KeyView.model_validate(row, from_attributes=True)
+
+
+@router.get("/api/keys", summary="List API keys")
+def list_keys(panel: ThePanel, _caller: Admin, after: After = None, limit: Limit = 100) -> Page[KeyView]:
+    with panel.store.read() as tx:
+        return page(access.keys(tx, after, limit + 1), limit, lambda rows: [_view(row) for row in rows])
+
+
+@router.post("/api/keys", status_code=status.HTTP_201_CREATED, summary="Make an API key")
+def create_key(panel: ThePanel, caller: Admin, body: NewKey) -> NewKeyView:
+    expires_at = body.expires_at.timestamp() if body.expires_at else None
+    with panel.store.write() as tx:
+        row, text = access.create_key(tx, caller.actor, body.name, body.scopes, expires_at)
+    return NewKeyView(key=text, **_view(row).model_dump())
+
+
+@router.delete("/api/keys/{key}", status_code=status.HTTP_204_NO_CONTENT, summary="Revoke an API key")
+def revoke_key(panel: ThePanel, caller: Admin, key: Reference) -> None:
+    """Refused (409) for the last admin key that does not expire."""
+    with panel.store.write() as tx:
+        access.revoke_key(tx, caller.actor, access.get_key(tx, key))

@@ -1,0 +1,63 @@
+"""What bodies and parameters of all subjects share."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar, overload
+
+from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_PAGE = 1000
+MAX_PORT = 65535
+_PRINTABLE = r"^[!-~]+$"  # what no id or name of ours goes beyond; a NUL would upset PostgreSQL
+
+T = TypeVar("T")
+Row = TypeVar("Row")
+
+
+class Body(BaseModel):
+    """What callers send: types as JSON has them, and no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class View(BaseModel):
+    """What callers get."""
+
+
+class Page(View, Generic[T]):
+    """A piece of a list."""
+
+    items: list[T]
+    next: str | None = Field(
+        default=None, description="Give this as `after` to get the next piece; null at the end of the list."
+    )
+
+
+@overload
+def utc(seconds: float) -> datetime: ...
+@overload
+def utc(seconds: None) -> None: ...
+@overload
+def utc(seconds: float | None) -> datetime | None: ...
+def utc(seconds: float | None) -> datetime | None:
+    """Turn s since the epoch, as rows have it, into the time that answers show."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def page(rows: Sequence[Row], limit: int, views: Callable[[Sequence[Row]], list[T]]) -> Page[T]:
+    """Make a page of rows that were read with `limit + 1`: the one too many says that there are more."""
+    shown = rows[:limit]
+    last: Any = shown[-1] if len(rows) > limit else None
+    return Page(items=views(shown), next=last.id if last is not None else None)
+
+
+After = Annotated[
+    str | None, Query(max_length=64, pattern=_PRINTABLE, description="Begin behind this one: `next` of the last page.")
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most this many.")]
+Reference = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="An id or a name.")]
+Identifier = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="An id.")]
+ReferenceFilter = Annotated[str | None, Query(max_length=64, pattern=_PRINTABLE, description="An id or a name.")]
+Word = Annotated[str | None, Query(max_length=128, pattern=_PRINTABLE)]
+Port = Annotated[int, Field(ge=1, le=MAX_PORT)]

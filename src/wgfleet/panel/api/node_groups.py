@@ -1,0 +1,77 @@
+"""`/api/node-groups`: nodes that belong together."""
+
+from typing import cast
+
+from fastapi import APIRouter, status
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.services import node_groups
+from wgfleet.panel.services.node_groups import MAX_PRIORITY, MAX_REGION, NodeGroupChanges
+from wgfleet.panel.services.values import MAX_NAME
+from wgfleet.panel.store.tables import NodeGroup
+
+router = APIRouter(tags=["node groups"])
+
+
+class NewNodeGroup(Body):
+    """A group to be made."""
+
+    name: str = Field(max_length=MAX_NAME, examples=["europe"])
+    region: str = Field(default="", max_length=MAX_REGION, description="Where it is, for people.", examples=["eu-west"])
+    priority: int = Field(default=100, ge=0, le=MAX_PRIORITY, description="Lower is filled first.")
+
+
+class ChangedNodeGroup(Body):
+    """What shall change; what is left out stays."""
+
+    name: str = Field(default="", max_length=MAX_NAME)
+    region: str = Field(default="", max_length=MAX_REGION)
+    priority: int = Field(default=100, ge=0, le=MAX_PRIORITY)
+
+
+class NodeGroupView(View):
+    """A node group."""
+
+    id: str
+    name: str
+    region: str
+    priority: int
+
+
+def _view(row: NodeGroup) -> NodeGroupView:
+    return NodeGroupView.model_validate(row, from_attributes=True)
+
+
+@router.get("/api/node-groups", summary="List node groups")
+def list_node_groups(panel: ThePanel, _caller: Reader, after: After = None, limit: Limit = 100) -> Page[NodeGroupView]:
+    with panel.store.read() as tx:
+        return page(node_groups.page(tx, after, limit + 1), limit, lambda rows: [_view(row) for row in rows])
+
+
+@router.post("/api/node-groups", status_code=status.HTTP_201_CREATED, summary="Make a node group")
+def create_node_group(panel: ThePanel, caller: Writer, body: NewNodeGroup) -> NodeGroupView:
+    with panel.store.write() as tx:
+        return _view(node_groups.create(tx, caller.actor, **body.model_dump()))
+
+
+@router.get("/api/node-groups/{group}", summary="Show a node group")
+def show_node_group(panel: ThePanel, _caller: Reader, group: Reference) -> NodeGroupView:
+    with panel.store.read() as tx:
+        return _view(node_groups.get(tx, group))
+
+
+@router.patch("/api/node-groups/{group}", summary="Change a node group")
+def update_node_group(panel: ThePanel, caller: Writer, group: Reference, body: ChangedNodeGroup) -> NodeGroupView:
+    with panel.store.write() as tx:
+        changes = cast("NodeGroupChanges", body.model_dump(exclude_unset=True))
+        return _view(node_groups.update(tx, caller.actor, node_groups.get(tx, group), changes))
+
+
+@router.delete("/api/node-groups/{group}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a node group")
+def delete_node_group(panel: ThePanel, caller: Writer, group: Reference) -> None:
+    """Refused (409) while a node or a peer is in it."""
+    with panel.store.write() as tx:
+        node_groups.delete(tx, caller.actor, node_groups.get(tx, group))

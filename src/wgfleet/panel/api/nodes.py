@@ -1,0 +1,173 @@
+"""`/api/nodes`: servers that run the agent, and the tokens with which they join."""
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Query, Request, status
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.models import MAX_PORT, After, Body, Limit, Page, Port, Reference, View, page, utc
+from wgfleet.panel.api.state import Panel, ThePanel
+from wgfleet.panel.services import access, nodes
+from wgfleet.panel.services.nodes import MAX_CAPACITY, MAX_WEIGHT, NodeChanges
+from wgfleet.panel.services.values import MAX_LIST, MAX_NAME
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Node
+from wgfleet.protocol.messages import AGENT_PORT
+
+router = APIRouter(tags=["nodes"])
+
+Name = Annotated[str, Field(max_length=MAX_NAME)]
+Addresses = Annotated[list[Annotated[str, Field(max_length=64)]], Field(min_length=1, max_length=MAX_LIST)]
+Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT, allow_inf_nan=False)]
+Capacity = Annotated[int, Field(ge=0, le=MAX_CAPACITY)]
+
+
+class NewNode(Body):
+    """A node to be made; its agent joins later."""
+
+    name: Name = Field(examples=["fra1"])
+    endpoint_addresses: Addresses = Field(
+        description="Addresses that clients reach it at, the first one preferred.", examples=[["192.0.2.10"]]
+    )
+    agent_host: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None, description="Where the panel calls its agent; null: the first endpoint address."
+    )
+    agent_port: Port = Field(default=AGENT_PORT, description="TCP port of its agent; the agent says so when it joins.")
+    weight: Weight = Field(default=1.0, description="Share of peers beside other nodes.")
+    capacity: Capacity | None = Field(default=None, description="At most so many peers; null: no limit.")
+    group: Name | None = Field(default=None, description="Id or name of its node group.")
+
+
+class ChangedNode(Body):
+    """What shall change; what is left out stays."""
+
+    name: Name = Field(default="")
+    endpoint_addresses: Addresses = Field(default=[], description="Addresses that clients reach it at.")
+    agent_host: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="Where the panel calls its agent."
+    )
+    agent_port: Annotated[int, Field(ge=1, le=MAX_PORT)] = Field(default=AGENT_PORT)
+    weight: Weight = Field(default=1.0, description="Share of peers beside other nodes.")
+    capacity: Capacity | None = Field(default=None, description="At most so many peers; null: no limit.")
+    group: Name | None = Field(default=None, description="Id or name of its node group; null: none.")
+
+
+class NodeView(View):
+    """A node."""
+
+    id: str
+    name: str
+    endpoint_addresses: list[str]
+    agent_host: str
+    agent_port: int
+    weight: float
+    capacity: int | None
+    group_id: str | None
+    is_panel_node: bool
+    joined: bool = Field(description="Whether an agent has joined as this node.")
+    certificate_expires_at: datetime | None
+    connected: bool = Field(description="Whether the panel reaches its agent just now.")
+    last_seen_at: datetime | None
+    agent_version: str | None
+    summary: str = Field(description="What the last cycle did, or why not.")
+    configs: list[str] = Field(description="Names of the configs that are assigned to it.")
+    peers: int = Field(description="How many peers have their home there.")
+    created_at: datetime
+
+
+class JoinTokenView(View):
+    """Lets one agent join as the node, once. It is shown here and never again."""
+
+    token: str
+    expires_at: datetime
+    command: str = Field(description="To be run as root on the node.")
+
+
+def _views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
+    ids = [node.id for node in rows]
+    configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
+    return [
+        NodeView(
+            id=node.id,
+            name=node.name,
+            endpoint_addresses=node.endpoint_addresses,
+            agent_host=node.agent_host,
+            agent_port=node.agent_port,
+            weight=node.weight,
+            capacity=node.capacity,
+            group_id=node.group_id,
+            is_panel_node=node.is_panel_node,
+            joined=node.certificate_expires_at is not None,
+            certificate_expires_at=utc(node.certificate_expires_at),
+            connected=node.connected,
+            last_seen_at=utc(node.last_seen_at),
+            agent_version=node.agent_version,
+            summary=node.summary,
+            configs=configs[node.id],
+            peers=homes.get(node.id, 0),
+            created_at=utc(node.created_at),
+        )
+        for node in rows
+    ]
+
+
+@router.get("/api/nodes", summary="List nodes")
+def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Limit = 100) -> Page[NodeView]:
+    with panel.store.read() as tx:
+        return page(nodes.page(tx, after, limit + 1), limit, lambda rows: _views(tx, rows))
+
+
+@router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Make a node")
+def create_node(panel: ThePanel, caller: Writer, body: NewNode) -> NodeView:
+    with panel.store.write() as tx:
+        return _views(tx, [nodes.create(tx, caller.actor, **body.model_dump())])[0]
+
+
+@router.get("/api/nodes/{node}", summary="Show a node")
+def show_node(panel: ThePanel, _caller: Reader, node: Reference) -> NodeView:
+    with panel.store.read() as tx:
+        return _views(tx, [nodes.get(tx, node)])[0]
+
+
+@router.patch("/api/nodes/{node}", summary="Change a node")
+def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode) -> NodeView:
+    with panel.store.write() as tx:
+        changes = cast("NodeChanges", body.model_dump(exclude_unset=True))
+        return _views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]
+
+
+@router.delete("/api/nodes/{node}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a node")
+def delete_node(
+    panel: ThePanel,
+    caller: Writer,
+    node: Reference,
+    *,
+    force: Annotated[bool, Query(description="Also forget interfaces that it still has to delete.")] = False,
+) -> None:
+    """Refused (409) while a config is assigned to it, or while it still has to delete an interface."""
+    with panel.store.write() as tx:
+        nodes.delete(tx, caller.actor, nodes.get(tx, node), force=force)
+
+
+@router.post("/api/nodes/{node}/join-token", status_code=status.HTTP_201_CREATED, summary="Make a join token")
+def create_join_token(panel: ThePanel, caller: Writer, node: Reference, request: Request) -> JoinTokenView:
+    """Earlier tokens of the node that nobody used end here."""
+    lifetime_s = panel.settings.enrollment.token_lifetime_s
+    with panel.store.write() as tx:
+        token, expires_at = access.create_join_token(tx, caller.actor, nodes.get(tx, node), lifetime_s)
+    command = _join_command(panel, str(request.base_url).rstrip("/"), token)
+    return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
+
+
+def _join_command(panel: Panel, called_at: str, token: str) -> str:
+    """Form the command that joins an agent to this panel. `called_at`: where the caller reaches the panel."""
+    url = panel.settings.public_url or called_at
+    words = ["wgfleet", "agent", "enroll", "--panel", url, "--token", token]
+    # A certificate from elsewhere is checked as usual; that of our own CA against the CA's fingerprint.
+    if url.startswith("https://") and panel.settings.tls.certificate_file is None:
+        words += ["--ca-fingerprint", panel.authority.fingerprint]
+    return shlex.join(words)

@@ -1,0 +1,60 @@
+"""The OpenAPI document: what FastAPI finds, and the problems that every route may answer with."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from wgfleet.panel.api.auth import OPEN_PATHS
+from wgfleet.panel.api.problems import MEDIA_TYPE, FieldProblem, Problem
+
+_EVERYWHERE = {
+    400: "The body is not JSON.",
+    413: "The body is larger than 16 MB.",
+    422: "A value is not valid; `field` names it.",
+    500: "The panel failed; its log says why.",
+    503: "The database cannot be had just now; `Retry-After` says when to try again.",
+}
+_WITH_KEY = {401: "No API key, or one that is not known.", 403: "The API key lacks the scope."}
+_WITH_OBJECT = {404: "There is no such thing.", 409: "It clashes with what is there."}
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer `/openapi.json` with the completed document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _completed(
+                get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            )
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # the way that FastAPI documents
+
+
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    components = document["components"]
+    for model in (FieldProblem, Problem):
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema.pop("$defs", None)
+        components["schemas"][model.__name__] = schema
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    described = _EVERYWHERE | _WITH_KEY | _WITH_OBJECT
+    components["responses"] = {
+        f"Problem{status}": {
+            "description": text,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, text in described.items()
+    }
+    for path, operations in document["paths"].items():
+        statuses = set(_EVERYWHERE | _WITH_OBJECT)
+        if path not in OPEN_PATHS:
+            statuses |= set(_WITH_KEY)
+        elif path == "/api/enroll":
+            statuses.add(401)
+        for operation in operations.values():
+            for status in sorted(statuses):
+                operation["responses"][str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
+    return document

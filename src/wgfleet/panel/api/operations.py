@@ -1,0 +1,63 @@
+"""`/api/operations`: long work and where it stands."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.models import After, Identifier, Limit, Page, View, Word, page
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.services import operations
+from wgfleet.panel.store.tables import Operation
+
+router = APIRouter(tags=["operations"])
+State = Literal["pending", "running", "succeeded", "failed"]
+
+
+class OperationView(View):
+    """A durable piece of work. It goes on by itself, also after a restart of the panel."""
+
+    id: str
+    kind: str = Field(examples=["remove_node"])
+    subject: str = Field(description="What it is about.")
+    config_id: str | None
+    node_id: str | None
+    state: str = Field(description="`pending`, `running`, `succeeded` or `failed`.")
+    step: str = Field(description="What it does now.")
+    options: dict[str, Any]
+    progress: dict[str, Any] = Field(description="Counts, as they grow.")
+    result: dict[str, Any] = Field(description="What came of it, once it has ended.")
+    error: str | None = Field(description="What keeps it from going on; it is tried again.")
+    attempts: int
+    requested_by: str
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+
+
+def view(row: Operation) -> OperationView:
+    """Show an operation."""
+    return OperationView.model_validate(row, from_attributes=True)
+
+
+@router.get("/api/operations", summary="List operations, newest first")
+def list_operations(
+    panel: ThePanel,
+    _caller: Reader,
+    *,
+    state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    kind: Word = None,
+    after: After = None,
+    limit: Limit = 100,
+) -> Page[OperationView]:
+    with panel.store.read() as tx:
+        rows = operations.page(tx, state, kind, after, limit + 1)
+        return page(rows, limit, lambda shown: [view(row) for row in shown])
+
+
+@router.get("/api/operations/{operation_id}", summary="Show an operation")
+def show_operation(panel: ThePanel, _caller: Reader, operation_id: Identifier) -> OperationView:
+    with panel.store.read() as tx:
+        return view(operations.get(tx, operation_id))

@@ -1,0 +1,207 @@
+"""`/api/configs/{config}/peers` and `/api/peers`: user devices."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, status
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, Reference, View, page, utc
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.services import configs, node_groups, peers
+from wgfleet.panel.services.peers import MAX_BATCH, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
+from wgfleet.panel.services.values import MAX_LIST
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Peer
+
+router = APIRouter(tags=["peers"])
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+PublicKey = Annotated[str, Field(max_length=44, description="Base64 of 32 bytes, as `wg pubkey` prints it.")]
+Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_LIST)]
+Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
+Group = Annotated[str, Field(min_length=1, max_length=64, description="Id or name of the node group it prefers.")]
+MAX_SEARCH = 100
+
+
+class NewPeer(Body):
+    """A peer to be made."""
+
+    name: Name = Field(examples=["anna-phone"])
+    public_key: PublicKey | None = Field(default=None, description="The user's own; null: the panel makes the pair.")
+    preshared_key: bool = Field(default=True, description="Make a preshared key too.")
+    addresses: Networks = Field(default=[], description="Wanted addresses, at most one a pool; the rest is chosen.")
+    networks: Networks = Field(default=[], description="Networks behind the peer.", examples=[["192.168.7.0/24"]])
+    keepalive: Keepalive | None = Field(default=None, description="In s, 0: none; null: the config's.")
+    group: Group | None = None
+    enabled: bool = Field(default=True, description="false: no node lets it in.")
+
+
+class NewPeers(Body):
+    """Either `peers`, or `count` peers named `name_prefix` and a number. All are made, or none."""
+
+    peers: list[NewPeer] | None = Field(default=None, min_length=1, max_length=MAX_BATCH)
+    count: Annotated[int, Field(ge=1, le=MAX_BATCH)] | None = None
+    name_prefix: str = Field(default="user-", max_length=MAX_NAME - 8)
+    first_number: int = Field(default=1, ge=0, le=90_000_000)
+
+
+class ChangedPeer(Body):
+    """What shall change; null, or left out, stays."""
+
+    name: Name | None = None
+    networks: Networks | None = Field(default=None, description="Networks behind the peer.")
+    keepalive: Keepalive | None = Field(default=None, description="In s, 0: none.")
+    group: Group | None = None
+    enabled: bool | None = Field(default=None, description="false: no node lets it in.")
+    public_key: PublicKey | None = None
+    rotate_keys: bool = Field(default=False, description="Make new keys; the file that the user has ends to work.")
+
+
+class SessionView(View):
+    """The last that a node reported of a peer."""
+
+    node_id: str
+    endpoint: str | None
+    latest_handshake: datetime | None
+    rx: int = Field(description="Bytes that the node received.")
+    tx: int = Field(description="Bytes that the node sent.")
+    seen_at: datetime
+
+
+class PeerView(View):
+    """A peer. Its keys are in its file, for those who may see that."""
+
+    id: str
+    config_id: str
+    name: str
+    public_key: str
+    has_private_key: bool = Field(description="false: the user has it, and the panel never had.")
+    has_preshared_key: bool
+    addresses: list[str]
+    networks: list[str]
+    keepalive: int
+    enabled: bool
+    home_node_id: str | None = Field(description="The node it is counted on; in a cluster every node lets it in.")
+    group_id: str | None
+    session: SessionView | None
+    created_at: datetime
+
+
+def _views(tx: Tx, rows: Sequence[Peer]) -> list[PeerView]:
+    addresses = peers.addresses(tx, rows)
+    sessions = peers.sessions(tx, [peer.id for peer in rows])
+    return [
+        PeerView(
+            id=peer.id,
+            config_id=peer.config_id,
+            name=peer.name,
+            public_key=peer.public_key,
+            has_private_key=peer.private_key_sealed is not None,
+            has_preshared_key=peer.preshared_key_sealed is not None,
+            addresses=addresses.get(peer.id, []),
+            networks=peer.networks,
+            keepalive=peer.keepalive,
+            enabled=peer.enabled,
+            home_node_id=peer.home_node_id,
+            group_id=peer.group_id,
+            session=SessionView(
+                node_id=session.node_id,
+                endpoint=session.endpoint,
+                latest_handshake=utc(session.latest_handshake or None),
+                rx=session.rx,
+                tx=session.tx,
+                seen_at=utc(session.seen_at),
+            )
+            if (session := sessions.get(peer.id))
+            else None,
+            created_at=utc(peer.created_at),
+        )
+        for peer in rows
+    ]
+
+
+def _spec(tx: Tx, body: NewPeer, at: str = "") -> PeerSpec:
+    group_id = node_groups.named(tx, body.group, f"{at}group").id if body.group is not None else None
+    return PeerSpec(
+        name=body.name,
+        public_key=body.public_key,
+        preshared_key=body.preshared_key,
+        addresses=tuple(body.addresses),
+        networks=tuple(body.networks),
+        keepalive=body.keepalive,
+        group_id=group_id,
+        enabled=body.enabled,
+    )
+
+
+@router.get("/api/configs/{config}/peers", summary="List the peers of a config")
+def list_peers(
+    panel: ThePanel,
+    _caller: Reader,
+    config: Reference,
+    *,
+    search: Annotated[
+        str | None, Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$", description="In names and public keys.")
+    ] = None,
+    after: After = None,
+    limit: Limit = 100,
+) -> Page[PeerView]:
+    with panel.store.read() as tx:
+        rows = peers.page(tx, configs.get(tx, config).id, after, limit + 1, search)
+        return page(rows, limit, lambda shown: _views(tx, shown))
+
+
+@router.post("/api/configs/{config}/peers", status_code=status.HTTP_201_CREATED, summary="Make a peer")
+def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPeer) -> PeerView:
+    with panel.store.write() as tx:
+        row = configs.get(tx, config)
+        return _views(tx, peers.create(tx, panel.vault, caller.actor, row, [_spec(tx, body)]))[0]
+
+
+@router.post("/api/configs/{config}/peers/batch", status_code=status.HTTP_201_CREATED, summary="Make many peers")
+def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPeers) -> Page[PeerView]:
+    """Up to 10,000 at once, in one step: every node gets them in one batch."""
+    with panel.store.write() as tx:
+        row = configs.get(tx, config)
+        if (body.peers is None) == (body.count is None):
+            raise Invalid("give either peers or count", field="peers")
+        if body.peers is not None:
+            specs = [_spec(tx, peer, f"peers[{i}].") for i, peer in enumerate(body.peers)]
+        else:
+            numbers = range(body.first_number, body.first_number + (body.count or 0))
+            specs = [PeerSpec(name=f"{body.name_prefix}{number}") for number in numbers]
+        made = peers.create(tx, panel.vault, caller.actor, row, specs, field="peers")
+        return Page(items=_views(tx, made))
+
+
+@router.get("/api/peers/{peer_id}", summary="Show a peer")
+def show_peer(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> PeerView:
+    with panel.store.read() as tx:
+        return _views(tx, [peers.get(tx, peer_id)])[0]
+
+
+@router.patch("/api/peers/{peer_id}", summary="Change a peer")
+def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> PeerView:
+    with panel.store.write() as tx:
+        peer = peers.get(tx, peer_id)
+        changes = PeerChanges(
+            name=body.name,
+            networks=tuple(body.networks) if body.networks is not None else None,
+            keepalive=body.keepalive,
+            group_id=node_groups.named(tx, body.group, "group").id if body.group is not None else None,
+            enabled=body.enabled,
+            public_key=body.public_key,
+            rotate_keys=body.rotate_keys,
+        )
+        return _views(tx, [peers.update(tx, panel.vault, caller.actor, peer, changes)])[0]
+
+
+@router.delete("/api/peers/{peer_id}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a peer")
+def delete_peer(panel: ThePanel, caller: Writer, peer_id: Identifier) -> None:
+    with panel.store.write() as tx:
+        peer = peers.get(tx, peer_id)
+        peers.delete(tx, caller.actor, configs.get(tx, peer.config_id), [peer.id])

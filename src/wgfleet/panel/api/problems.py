@@ -1,0 +1,119 @@
+"""Every refusal as RFC 9457 `application/problem+json`. Never says what was sent: it may hold a key."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from wgfleet.panel.errors import Invalid, PanelError, Unauthorized
+from wgfleet.protocol.errors import FieldError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldProblem(BaseModel):
+    """One wrong field of a request."""
+
+    field: str = Field(description="Dotted path with indexes.", examples=["peers[3].name"])
+    detail: str = Field(description="What is wrong with it, and what would be right.")
+
+
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str = Field(default="about:blank", description="Always `about:blank`: `status` and `title` say the kind.")
+    title: str = Field(description="The kind of problem.", examples=["conflict"])
+    status: int = Field(description="The HTTP status.", examples=[409])
+    detail: str = Field(description="What is wrong here, and the way out.")
+    field: str | None = Field(default=None, description="The first wrong field, where there is one.")
+    errors: list[FieldProblem] | None = Field(default=None, description="Every wrong field, where there is one.")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app as a problem."""
+    app.add_exception_handler(PanelError, _panel_error)
+    app.add_exception_handler(FieldError, _field_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _bug)
+
+
+def answer(
+    status: int,
+    title: str,
+    detail: str,
+    errors: Sequence[FieldProblem] = (),
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """Form the answer; a wrong field among `errors` comes out as `field` too."""
+    problem = Problem(
+        title=title,
+        status=status,
+        detail=detail,
+        field=errors[0].field if errors else None,
+        errors=list(errors) or None,
+    )
+    return JSONResponse(problem.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
+
+
+def _panel_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, PanelError)  # noqa: S101 - the handler is registered for this class only
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    errors = [FieldProblem(field=error.field, detail=error.detail)] if error.field else []
+    return answer(error.status, error.title, error.detail, errors, headers)
+
+
+def _field_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, FieldError)  # noqa: S101 - as above
+    return answer(Invalid.status, Invalid.title, str(error), [FieldProblem(field=error.field, detail=error.detail)])
+
+
+def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    found = [_field_problem(item) for item in error.errors()]
+    first = found[0]
+    if error.errors()[0]["type"] == "json_invalid":
+        return answer(HTTPStatus.BAD_REQUEST, "not JSON", "the body is not JSON; send Content-Type: application/json")
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return answer(Invalid.status, Invalid.title, f"{first.field}: {first.detail}{more}", found)
+
+
+def _field_problem(item: dict[str, Any]) -> FieldProblem:
+    field = ""
+    # The first part says body, query or path; a discriminator or the name of a union's member is no field either.
+    for part in item["loc"][1:]:
+        if isinstance(part, int):
+            field += f"[{part}]"
+        elif part.isidentifier() and part[0].islower():
+            field += f".{part}" if field else part
+    detail = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        detail = "there is no such field"
+    return FieldProblem(field=field or str(item["loc"][0]), detail=detail[:1].lower() + detail[1:])
+
+
+def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = error.detail if error.detail != phrase else _DETAILS.get(error.status_code, phrase)
+    return answer(error.status_code, phrase.lower(), detail[:1].lower() + detail[1:], headers=dict(error.headers or {}))
+
+
+_DETAILS: dict[int, str] = {
+    HTTPStatus.NOT_FOUND: "there is nothing under this path; see /openapi.json for what there is",
+    HTTPStatus.METHOD_NOT_ALLOWED: "the path does not take this method; the header Allow names those that it takes",
+}
+
+
+def _bug(_request: Request, _error: Exception) -> JSONResponse:
+    # The server logs the traceback; a stranger gets none of it.
+    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "error", "the panel failed on this request; its log says why")
