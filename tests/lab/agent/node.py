@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from tests.lab.agent.authority import CLIENT, SERVER, Authority, Files
+from wgfleet.agent.files import write_atomic
 from wgfleet.agent.identity import AgentFile, StateDirectory
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Snapshot, WatchMessage
@@ -47,6 +48,7 @@ class Host:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
+        self._spawned: list[subprocess.Popen[bytes]] = []
         subprocess.run(["ip", "netns", "add", namespace], check=True)
         self._holder = subprocess.Popen(
             [
@@ -58,6 +60,11 @@ class Host:
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"ready\n"
 
+    @property
+    def pid(self) -> int:
+        """A process that is in both namespaces."""
+        return self._holder.pid
+
     def command(self, *command: str) -> list[str]:
         return ["nsenter", "-t", str(self._holder.pid), "-m", "-n", *command]
 
@@ -65,6 +72,12 @@ class Host:
         done = subprocess.run(self.command(*command), input=stdin, capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, (command, done.stderr)
         return done.stdout
+
+    def spawn(self, *command: str) -> None:
+        """Start a program that runs until the host is closed."""
+        self._spawned.append(
+            subprocess.Popen(self.command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
 
     def enter(self) -> None:
         """Move the calling thread into the network namespace."""
@@ -78,7 +91,8 @@ class Host:
         ).stdout.split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
-        self._holder.wait()
+        for process in (self._holder, *self._spawned):
+            process.wait()
         assert self._holder.stdout is not None
         self._holder.stdout.close()
         subprocess.run(["ip", "netns", "del", self.namespace], check=True)
@@ -95,14 +109,14 @@ class Node:
         self.panel = authority.issue("panel", CLIENT)
         self._agent: subprocess.Popen[bytes] | None = None
         self._log = state.parent / f"{node_id}.log"
-        self._thread = ThreadPoolExecutor(1, initializer=host.enter)
+        self._thread = ThreadPoolExecutor(2, initializer=host.enter)
         mine = authority.issue(node_id, SERVER, node_name(node_id))
         self.state.make()
         self.state.write_certificate(
             key=mine.key.read_bytes(), certificate=mine.certificate.read_bytes(), ca=authority.pem
         )
-        self.state.agent.write_bytes(
-            msgspec.json.encode(AgentFile(NodeId(node_id), PORT, "https://panel.invalid:8443"))
+        write_atomic(
+            self.state.agent, msgspec.json.encode(AgentFile(NodeId(node_id), PORT, "https://panel.invalid:8443"))
         )
         self._client = self.client(self.panel)
 
@@ -147,14 +161,20 @@ class Node:
             context.load_cert_chain(files.certificate, files.key)
         return httpx.Client(verify=context, base_url=f"https://127.0.0.1:{PORT}", timeout=60, trust_env=False)
 
-    def call(
+    def begin(
         self, method: str, path: str, body: object = None, *, client: httpx.Client | None = None
-    ) -> httpx.Response:
+    ) -> "Future[httpx.Response]":
+        """Call the agent's API from inside its namespace, beside whatever else is going on."""
         content = body if isinstance(body, bytes) else None if body is None else msgspec.json.encode(body)
         extensions = {"sni_hostname": node_name(self.node_id)}
         return self._thread.submit(
             lambda: (client or self._client).request(method, path, content=content, extensions=extensions)
-        ).result()
+        )
+
+    def call(
+        self, method: str, path: str, body: object = None, *, client: httpx.Client | None = None
+    ) -> httpx.Response:
+        return self.begin(method, path, body, client=client).result()
 
     @contextlib.contextmanager
     def watch(self) -> Iterator["queue.Queue[tuple[float, WatchMessage]]"]:
