@@ -28,7 +28,7 @@ format: ## Format, and mend what the linter can
 
 test-kernel: ## Tests with WireGuard in a real kernel, in a virtual machine
 	@script/bootstrap kernel
-	script/kernel-vm $(BIN)/python -m pytest -p no:cacheprovider -m kernel tests/kernel
+	script/kernel-vm $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m kernel tests/kernel
 
 bench: ## Benchmarks; each prints its figures as JSON (root)
 	@script/bootstrap test

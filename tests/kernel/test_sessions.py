@@ -1,0 +1,102 @@
+"""Live sessions on WireGuard of the real kernel: they survive changes, and move to another node by takeover."""
+
+import time
+
+import pytest
+
+from tests.kernel.conftest import NAME, Host, Network, desired, key_pair
+from wgfleet.agent.keeper import Keeper
+from wgfleet.agent.takeover import take_over
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, delta_between
+
+pytestmark = pytest.mark.kernel
+
+NODE_PRIVATE, NODE_PUBLIC = key_pair(1)
+CLIENT_PRIVATE, CLIENT_PUBLIC = key_pair(2)
+_, OTHER_KEY = key_pair(3)
+PEER = DesiredPeer(("10.8.0.2/32",))
+WANTED = desired({CLIENT_PUBLIC: PEER}, private_key=NODE_PRIVATE)
+
+
+def serve(node: Host, wanted: DesiredInterface = WANTED) -> Keeper:
+    keeper = node.keeper(wanted)
+    assert node.do(keeper.apply_whole(wanted)).verified
+    return keeper
+
+
+def connect(client: Host, node: Host) -> None:
+    """Bring up a client with the plain tools; nothing of ours is in it."""
+    client.run("ip", "link", "add", NAME, "type", "wireguard")
+    client.run("sh", "-c", f"echo {CLIENT_PRIVATE} | wg set {NAME} listen-port 40000 private-key /dev/stdin")
+    endpoint = f"{node.address}:51820"
+    client.run("wg", "set", NAME, "peer", NODE_PUBLIC, "allowed-ips", "10.8.0.0/24", "endpoint", endpoint)
+    client.run("ip", "address", "add", "10.8.0.2/24", "dev", NAME)
+    client.run("ip", "link", "set", NAME, "up")
+    assert client.pings("10.8.0.1")
+
+
+def endpoint_of_node(client: Host) -> str:
+    return client.run("wg", "show", NAME, "endpoints").split()[1]
+
+
+def handshake(node: Host) -> int:
+    lines = node.run("wg", "show", NAME, "latest-handshakes").splitlines()
+    return int(dict(line.split("\t") for line in lines)[CLIENT_PUBLIC])
+
+
+def test_a_live_session_survives_pushes_and_deltas(network: Network) -> None:
+    node, client = network.host("node"), network.host("client")
+    keeper = serve(node)
+    connect(client, node)
+    before = handshake(node)
+    more = desired({**WANTED.peers, OTHER_KEY: DesiredPeer(("10.8.0.3/32",))}, private_key=NODE_PRIVATE, generation=2)
+    assert node.do(keeper.apply_delta(delta_between(WANTED, more), more)).verified
+    changed = desired(
+        {CLIENT_PUBLIC: DesiredPeer(("10.8.0.2/32", "10.8.0.4/32"), persistent_keepalive=25)},
+        private_key=NODE_PRIVATE,
+        generation=3,
+    )
+    assert node.do(keeper.apply_whole(changed)).verified
+    assert client.pings("10.8.0.1")
+    assert handshake(node) == before != 0
+
+
+def test_a_session_moves_to_the_node_that_calls_the_client(network: Network) -> None:
+    first, second, client = network.host("first"), network.host("second"), network.host("client")
+    serve(first)
+    keeper = serve(second)
+    connect(client, first)
+    assert endpoint_of_node(client) == f"{first.address}:51820"
+    first.run("ip", "link", "set", "eth0", "down")
+
+    result = second.do(take_over(second.machine, keeper, {CLIENT_PUBLIC: f"{client.address}:40000"}, timeout_s=10))
+
+    assert set(result.answered) == {CLIENT_PUBLIC}
+    assert client.pings("10.8.0.1")
+    assert endpoint_of_node(client) == f"{second.address}:51820"
+    assert second.run("wg", "show", NAME, "persistent-keepalive").split()[1] == "off", "the call's keepalive is gone"
+    second.do(keeper.scan(repair=False))
+    assert keeper.drift == ()
+
+
+def test_a_planned_move_ends_at_the_new_node_when_the_old_one_drops_the_peer(network: Network) -> None:
+    first, second, client = network.host("first"), network.host("second"), network.host("client")
+    old_keeper, keeper = serve(first), serve(second)
+    connect(client, first)
+    result = second.do(take_over(second.machine, keeper, {CLIENT_PUBLIC: f"{client.address}:40000"}, timeout_s=10))
+    assert set(result.answered) == {CLIENT_PUBLIC}
+    gone = desired({}, private_key=NODE_PRIVATE, generation=2)
+    assert first.do(old_keeper.apply_whole(gone)).verified
+    assert client.pings("10.8.0.1")
+    assert endpoint_of_node(client) == f"{second.address}:51820"
+
+
+def test_a_client_that_is_not_there_is_reported_and_its_peer_kept(network: Network) -> None:
+    node = network.host("node")
+    keeper = serve(node)
+    started = time.monotonic()
+    result = node.do(take_over(node.machine, keeper, {CLIENT_PUBLIC: "198.18.0.99:40000"}, timeout_s=1))
+    assert result.unanswered == (CLIENT_PUBLIC,)
+    assert time.monotonic() - started < 10
+    node.do(keeper.scan(repair=False))
+    assert keeper.drift == ()
