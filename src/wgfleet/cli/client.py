@@ -1,0 +1,143 @@
+"""The panel's API for the commands: one call, one answer, and errors that are one line and an exit code.
+
+Exit codes: 1 refused or failed, 2 usage, 3 the panel cannot be reached, 4 no such thing.
+"""
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import typer
+
+from wgfleet.cli import connection
+from wgfleet.cli.connection import Connection, ConnectionSettingsError
+
+FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
+TIMEOUT_S = 60.0
+PAGE = 1000
+
+Document = dict[str, Any]
+
+
+class CallFailed(Exception):
+    """A call did not bring what was asked for."""
+
+    def __init__(self, detail: str, exit_code: int = FAILED) -> None:
+        super().__init__(detail)
+        self.exit_code = exit_code
+
+
+class Client:
+    """A panel, with a key."""
+
+    def __init__(self, to: Connection) -> None:
+        try:
+            verify = ssl.create_default_context(cafile=to.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise CallFailed(f"{to.ca_file} is no file of CA certificates ({error})", USAGE) from None
+        self._url = to.url
+        try:
+            self._http = httpx.Client(
+                base_url=to.url,
+                headers={"Authorization": f"Bearer {to.api_key}"},
+                verify=verify,
+                timeout=TIMEOUT_S,
+            )
+        except (httpx.InvalidURL, ValueError):
+            raise CallFailed(f"{to.url!r} is no address such as https://panel.example.com:8443", USAGE) from None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def call(self, method: str, path: str, body: Document | None = None, **query: Any) -> Any:
+        """Call the API and return its JSON; None for no content. Query values that are None are left out."""
+        answer = self._call(method, path, body, query)
+        return answer.json() if answer.content else None
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Read something."""
+        return self.call("GET", path, None, **query)
+
+    def text(self, path: str, **query: Any) -> str:
+        """Read something that is text."""
+        return self._call("GET", path, None, query).text
+
+    def all(self, path: str, **query: Any) -> list[Document]:
+        """Read a whole list, page by page."""
+        found: list[Document] = []
+        after: str | None = None
+        while True:
+            page = self.get(path, limit=PAGE, after=after, **query)
+            found += page["items"]
+            after = page["next"]
+            if after is None:
+                return found
+
+    def events(self, *kinds: str) -> Iterator[None]:
+        """Yield once when listening, then whenever something of these kinds happened (and at least every 15 s)."""
+        try:
+            with self._http.stream("GET", "/api/events", params={"kind": list(kinds)}) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _refused(answer)
+                yield
+                for line in answer.iter_lines():
+                    if line.startswith(("data:", ":")):
+                        yield
+        except httpx.HTTPError as error:
+            raise CallFailed(f"the panel at {self._url} no longer answers: {error}", UNREACHABLE) from None
+
+    def _call(self, method: str, path: str, body: Document | None, query: Document) -> httpx.Response:
+        params = {name: value for name, value in query.items() if value is not None}
+        try:
+            answer = self._http.request(method, path, json=body, params=params)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise CallFailed(
+                f"the panel at {self._url} cannot be reached: {reason}; see WGFLEET_URL and WGFLEET_CA_FILE",
+                UNREACHABLE,
+            ) from None
+        if answer.is_error:
+            raise _refused(answer)
+        return answer
+
+
+def _refused(answer: httpx.Response) -> CallFailed:
+    try:
+        detail = str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = f"{answer.status_code} {answer.reason_phrase}"
+    return CallFailed(detail, ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED)
+
+
+def given(**values: Any) -> Document:
+    """Form a body of those options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def part(text: str) -> str:
+    """Quote an id or name for a path."""
+    return quote(text, safe="")
+
+
+@contextmanager
+def panel() -> Iterator[Client]:
+    """Give the panel that environment and file name; end the program with one line where something fails."""
+    try:
+        client = Client(connection.load(os.environ))
+        try:
+            yield client
+        finally:
+            client.close()
+    except ConnectionSettingsError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(USAGE) from None
+    except CallFailed as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None

@@ -1,0 +1,200 @@
+"""`wgfleet config`: WireGuard networks, their nodes and endpoint; the panel's settings; this program's login."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli import connection
+from wgfleet.cli.client import USAGE, given, panel, part
+from wgfleet.cli.connection import DEFAULT_URL, Connection
+from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+from wgfleet.cli.waiting import follow, report
+
+app = typer.Typer(no_args_is_help=True)
+COLUMNS = ("name", "mode", "pools", "listen_port", "nodes", "peers", "generation")
+NODE_COLUMNS = ("node_name", "phase", "connected", "peers", "generation", "applied_generation", "summary")
+
+Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
+Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
+Port = Annotated[int | None, typer.Option("--listen-port", help="UDP port on each node.")]
+Mtu = Annotated[int | None, typer.Option(help="In bytes.")]
+Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS server or search domain; repeatable.")]
+AllowedIps = Annotated[list[str] | None, typer.Option("--client-allowed-ip", help="Sent by clients; repeatable.")]
+Keepalive = Annotated[int | None, typer.Option(help="Seconds between keepalives of clients; 0: none.")]
+Masquerade = Annotated[bool | None, typer.Option("--masquerade/--no-masquerade", help="Hide clients behind nodes.")]
+Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Interfaces up, or down.")]
+
+if find_spec("pydantic_settings"):  # on a machine with the panel's libraries
+    from wgfleet.cli.settings_commands import check, sample
+
+    app.command()(check)
+    app.command()(sample)
+
+
+@app.command("list")
+def list_configs(*, as_json: AsJson = False) -> None:
+    """List configs."""
+    with panel() as client:
+        show_table(client.all("/api/configs"), COLUMNS, as_json=as_json)
+
+
+@app.command()
+def show(config: Config, *, as_json: AsJson = False) -> None:
+    """Show a config."""
+    with panel() as client:
+        show_fields(client.get(f"/api/configs/{part(config)}"), as_json=as_json)
+
+
+@app.command()
+def create(
+    name: str,
+    *,
+    pool: Annotated[list[str], typer.Option("--pool", help="Network of addresses, IPv4 or IPv6; repeatable.")],
+    mode: Annotated[str, typer.Option(help="cluster: one key for all nodes; independent: one each.")] = "cluster",
+    listen_port: Port = None,
+    mtu: Mtu = None,
+    dns: Dns = None,
+    client_allowed_ip: AllowedIps = None,
+    keepalive: Keepalive = None,
+    masquerade: Masquerade = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a config."""
+    body = given(
+        listen_port=listen_port,
+        mtu=mtu,
+        dns=dns,
+        client_allowed_ips=client_allowed_ip,
+        keepalive=keepalive,
+        masquerade=masquerade,
+    )
+    with panel() as client:
+        made = client.call("POST", "/api/configs", {"name": name, "mode": mode, "pools": pool, **body})
+        show_fields(made, as_json=as_json)
+
+
+@app.command()
+def update(
+    config: Config,
+    *,
+    listen_port: Port = None,
+    mtu: Mtu = None,
+    dns: Dns = None,
+    client_allowed_ip: AllowedIps = None,
+    keepalive: Keepalive = None,
+    masquerade: Masquerade = None,
+    enabled: Enabled = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a config; what is not given stays."""
+    body = given(
+        listen_port=listen_port,
+        mtu=mtu,
+        dns=dns,
+        client_allowed_ips=client_allowed_ip,
+        keepalive=keepalive,
+        masquerade=masquerade,
+        enabled=enabled,
+    )
+    with panel() as client:
+        show_fields(client.call("PATCH", f"/api/configs/{part(config)}", body), as_json=as_json)
+
+
+@app.command()
+def delete(config: Config) -> None:
+    """Delete a config that no node has, and its peers."""
+    with panel() as client:
+        client.call("DELETE", f"/api/configs/{part(config)}")
+
+
+@app.command()
+def nodes(config: Config, *, as_json: AsJson = False) -> None:
+    """List the nodes of a config."""
+    with panel() as client:
+        found = client.get(f"/api/configs/{part(config)}/nodes")["items"]
+        show_table(found, NODE_COLUMNS, as_json=as_json)
+
+
+@app.command()
+def assign(config: Config, node: Node, *, as_json: AsJson = False) -> None:
+    """Let a node serve a config."""
+    with panel() as client:
+        made = client.call("POST", f"/api/configs/{part(config)}/nodes", {"node_id": node})
+        show_fields(made, as_json=as_json)
+
+
+@app.command()
+def unassign(
+    config: Config,
+    node: Node,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where too few nodes, or too little room, is left.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a node from a config: its peers move to the others, live sessions with them."""
+    with panel() as client:
+        operation = client.call("DELETE", f"/api/configs/{part(config)}/nodes/{part(node)}", force=force)
+        if wait:
+            operation = follow(client, operation["id"])
+        if as_json:
+            show_json(operation)
+        elif wait:
+            report(operation)
+        else:
+            typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
+
+
+@app.command()
+def endpoint(
+    config: Config,
+    *,
+    domain: Annotated[str | None, typer.Option(help="The name in the files of users; without it, show.")] = None,
+    port: Annotated[int | None, typer.Option(help="The UDP port in the files of users.")] = None,
+    ttl: Annotated[int | None, typer.Option(help="Of the records, in s.")] = None,
+    min_nodes: Annotated[int | None, typer.Option(help="A removal that leaves fewer is refused.")] = None,
+    auto_migrate: Annotated[bool | None, typer.Option("--auto-migrate/--no-auto-migrate")] = None,
+    publish_only_healthy: Annotated[bool | None, typer.Option("--only-healthy/--also-unhealthy")] = None,
+    cloudflare_zone_id: Annotated[str | None, typer.Option(help="32 hexadecimal digits.")] = None,
+    cloudflare_record_name: Annotated[str | None, typer.Option(help="Default: the domain.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the endpoint group of a cluster, or with --domain make or replace it."""
+    path = f"/api/configs/{part(config)}/endpoint-group"
+    body = given(
+        domain=domain,
+        port=port,
+        ttl=ttl,
+        min_nodes=min_nodes,
+        auto_migrate=auto_migrate,
+        publish_only_healthy=publish_only_healthy,
+        cloudflare_zone_id=cloudflare_zone_id,
+        cloudflare_record_name=cloudflare_record_name,
+    )
+    if body and domain is None:
+        typer.echo("error: give --domain too: the endpoint group is replaced as a whole", err=True)
+        raise typer.Exit(USAGE)
+    with panel() as client:
+        group = client.call("POST", path, body) if body else client.get(path)
+        show_fields(group, as_json=as_json)
+
+
+@app.command()
+def login(
+    *,
+    url: Annotated[str, typer.Option(help="Where the panel is.")] = DEFAULT_URL,
+    ca_file: Annotated[Path | None, typer.Option(help="CA certificates to check it against.", exists=True)] = None,
+) -> None:
+    """Keep a panel's address and an API key (asked for, or from standard input) in a file for you only."""
+    key = typer.prompt("API key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
+    if not key:
+        typer.echo("error: no API key on standard input", err=True)
+        raise typer.Exit(USAGE)
+    written = connection.save(Connection(url.rstrip("/"), key, ca_file), os.environ)
+    typer.echo(f"written to {written}")

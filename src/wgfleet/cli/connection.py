@@ -1,0 +1,71 @@
+"""Where the panel is and which key to use: the environment first, then `~/.config/wgfleet/cli.toml`."""
+
+import json
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+FILE_MODE = 0o600
+
+
+class ConnectionSettingsError(Exception):
+    """The panel's address or the key is missing or unusable; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A panel and a key. `ca_file` None: the certificate authorities of this machine."""
+
+    url: str
+    api_key: str
+    ca_file: Path | None
+
+
+def path(env: Mapping[str, str]) -> Path:
+    """Return where the file is, whether or not it exists (XDG base directories)."""
+    base = env.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "wgfleet" / "cli.toml"
+
+
+def load(env: Mapping[str, str]) -> Connection:
+    """Read environment and file."""
+    stored = _read(path(env))
+    key = env.get("WGFLEET_API_KEY") or stored.get("api_key")
+    if not key:
+        raise ConnectionSettingsError("no API key: run `wgfleet config login`, or set WGFLEET_API_KEY")
+    ca_file = env.get("WGFLEET_CA_FILE") or stored.get("ca_file")
+    url = env.get("WGFLEET_URL") or stored.get("url") or DEFAULT_URL
+    return Connection(url.rstrip("/"), key, Path(ca_file) if ca_file else None)
+
+
+def save(connection: Connection, env: Mapping[str, str]) -> Path:
+    """Write the file, for its owner only, in one step; return its path."""
+    target = path(env)
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    values = {"url": connection.url, "api_key": connection.api_key}
+    if connection.ca_file is not None:
+        values["ca_file"] = str(connection.ca_file.absolute())
+    # A JSON string is a TOML string too.
+    text = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
+    draft = target.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    draft.replace(target)
+    return target
+
+
+def _read(file: Path) -> dict[str, str]:
+    if not file.exists():
+        return {}
+    if stat.S_IMODE(file.stat().st_mode) & 0o077:
+        raise ConnectionSettingsError(f"{file} can be read by others; run: chmod 600 {file}")
+    try:
+        return {name: str(value) for name, value in tomllib.loads(file.read_text()).items()}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConnectionSettingsError(f"{file} cannot be read ({error}); run `wgfleet config login` again") from None

@@ -1,0 +1,60 @@
+"""`wgfleet group`: node groups, for placement."""
+
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli.client import given, panel, part
+from wgfleet.cli.output import AsJson, show_fields, show_table
+
+app = typer.Typer(no_args_is_help=True)
+
+Group = Annotated[str, typer.Argument(help="Id or name of the group.")]
+Region = Annotated[str | None, typer.Option(help="Where it is, for people.")]
+Priority = Annotated[int | None, typer.Option(help="Lower is filled first.")]
+
+
+@app.command("list")
+def list_groups(*, as_json: AsJson = False) -> None:
+    """List node groups."""
+    with panel() as client:
+        show_table(client.all("/api/node-groups"), ("name", "region", "priority", "id"), as_json=as_json)
+
+
+@app.command()
+def show(group: Group, *, as_json: AsJson = False) -> None:
+    """Show a node group."""
+    with panel() as client:
+        show_fields(client.get(f"/api/node-groups/{part(group)}"), as_json=as_json)
+
+
+@app.command()
+def create(name: str, *, region: Region = None, priority: Priority = None, as_json: AsJson = False) -> None:
+    """Make a node group."""
+    with panel() as client:
+        made = client.call("POST", "/api/node-groups", given(name=name, region=region, priority=priority))
+        show_fields(made, as_json=as_json)
+
+
+@app.command()
+def update(
+    group: Group,
+    *,
+    name: Annotated[str | None, typer.Option(help="New name.")] = None,
+    region: Region = None,
+    priority: Priority = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a node group; what is not given stays."""
+    with panel() as client:
+        changed = client.call(
+            "PATCH", f"/api/node-groups/{part(group)}", given(name=name, region=region, priority=priority)
+        )
+        show_fields(changed, as_json=as_json)
+
+
+@app.command()
+def delete(group: Group) -> None:
+    """Delete a node group that nothing is in."""
+    with panel() as client:
+        client.call("DELETE", f"/api/node-groups/{part(group)}")

@@ -1,0 +1,113 @@
+"""`wgfleet node`: servers that run the agent."""
+
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli.client import given, panel, part
+from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+
+app = typer.Typer(no_args_is_help=True)
+COLUMNS = ("name", "endpoint_addresses", "connected", "configs", "peers", "summary")
+
+Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
+Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", help="Address that clients reach; repeatable.")]
+AgentHost = Annotated[str | None, typer.Option(help="Where the panel calls its agent, if not at the first endpoint.")]
+AgentPort = Annotated[int | None, typer.Option(help="TCP port of its agent.")]
+Weight = Annotated[float | None, typer.Option(help="Share of peers beside other nodes.")]
+Capacity = Annotated[int | None, typer.Option(help="At most so many peers.")]
+Group = Annotated[str | None, typer.Option(help="Id or name of its node group.")]
+
+
+@app.command("list")
+def list_nodes(*, as_json: AsJson = False) -> None:
+    """List nodes."""
+    with panel() as client:
+        show_table(client.all("/api/nodes"), COLUMNS, as_json=as_json)
+
+
+@app.command()
+def show(node: Node, *, as_json: AsJson = False) -> None:
+    """Show a node."""
+    with panel() as client:
+        show_fields(client.get(f"/api/nodes/{part(node)}"), as_json=as_json)
+
+
+@app.command()
+def create(
+    name: str,
+    endpoint: Endpoints = None,
+    *,
+    agent_host: AgentHost = None,
+    agent_port: AgentPort = None,
+    weight: Weight = None,
+    capacity: Capacity = None,
+    group: Group = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a node, and print the command that joins it."""
+    body = given(
+        endpoint_addresses=endpoint or [],
+        agent_host=agent_host,
+        agent_port=agent_port,
+        weight=weight,
+        capacity=capacity,
+        group=group,
+    )
+    with panel() as client:
+        node = client.call("POST", "/api/nodes", {"name": name, **body})
+        joining = client.call("POST", f"/api/nodes/{node['id']}/join-token")
+        if as_json:
+            show_json({**node, "join": joining})
+            return
+        typer.echo(f"node {name} is made. On the server, as root, before {joining['expires_at']}:\n")
+        typer.echo(f"  {joining['command']}")
+
+
+@app.command()
+def join(node: Node, *, as_json: AsJson = False) -> None:
+    """Print a new command that joins a node's agent; it works once."""
+    with panel() as client:
+        joining = client.call("POST", f"/api/nodes/{part(node)}/join-token")
+        if as_json:
+            show_json(joining)
+        else:
+            typer.echo(joining["command"])
+
+
+@app.command()
+def update(
+    node: Node,
+    *,
+    name: Annotated[str | None, typer.Option(help="New name.")] = None,
+    endpoint: Endpoints = None,
+    agent_host: AgentHost = None,
+    agent_port: AgentPort = None,
+    weight: Weight = None,
+    capacity: Capacity = None,
+    group: Group = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a node; what is not given stays."""
+    body = given(
+        name=name,
+        endpoint_addresses=endpoint,
+        agent_host=agent_host,
+        agent_port=agent_port,
+        weight=weight,
+        capacity=capacity,
+        group=group,
+    )
+    with panel() as client:
+        show_fields(client.call("PATCH", f"/api/nodes/{part(node)}", body), as_json=as_json)
+
+
+@app.command()
+def delete(
+    node: Node,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Also forget interfaces that it still has to delete.")] = False,
+) -> None:
+    """Delete a node that has no config."""
+    with panel() as client:
+        client.call("DELETE", f"/api/nodes/{part(node)}", force=force)

@@ -1,0 +1,83 @@
+"""What commands print: tables and fields for people, JSON for programs, files for their owner only."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+WIDE = 250  # columns where nobody's terminal sets them: a pipe must not lose text
+FILE_MODE = 0o600
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file (for you only), not here.")]
+
+
+def console(*, err: bool = False) -> Console:
+    """Return where to print."""
+    found = Console(stderr=err, highlight=False)
+    if not found.is_terminal:
+        found.width = WIDE
+    return found
+
+
+def show_json(document: Any) -> None:
+    """Print a document as JSON."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def show_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
+    """Print a list; `columns` are the fields that people see."""
+    if as_json:
+        show_json(rows)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " ").upper(), overflow="fold")
+    for row in rows:
+        table.add_row(*(text(row.get(column)) for column in columns))
+    console().print(table)
+
+
+def show_fields(document: dict[str, Any], *, as_json: bool) -> None:
+    """Print one thing, a field a line."""
+    if as_json:
+        show_json(document)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in document.items():
+        table.add_row(name.replace("_", " "), text(value))
+    console().print(table)
+
+
+def text(value: Any) -> str:
+    """Turn a value of a document into what a person reads in a cell; brackets are no markup of ours."""
+    if value is None or value in ("", [], {}):
+        shown = "-"
+    elif isinstance(value, bool):
+        shown = "yes" if value else "no"
+    elif isinstance(value, list):
+        shown = ", ".join(text(item) for item in value)
+    elif isinstance(value, dict):
+        shown = ", ".join(f"{name} {item}" for name, item in value.items())
+    else:
+        shown = str(value)
+    return shown.replace("[", r"\[") if isinstance(value, str) else shown
+
+
+def write_secret(content: str, output: Path | None) -> None:
+    """Print a text that holds keys, or write it to a file that only its owner can read."""
+    if output is None:
+        typer.echo(content, nl=False)
+        return
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, FILE_MODE)
+        file.write(content)
+    typer.echo(f"written to {output}", err=True)

@@ -1,0 +1,133 @@
+"""`wgfleet peer`: user devices and their files. A peer is named by its id or as CONFIG/NAME."""
+
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, given, panel, part
+from wgfleet.cli.output import AsJson, Output, show_fields, show_json, show_table, write_secret
+
+app = typer.Typer(no_args_is_help=True)
+COLUMNS = ("name", "addresses", "enabled", "last_handshake", "endpoint", "id")
+
+Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
+Peer = Annotated[str, typer.Argument(help="Id of the peer, or CONFIG/NAME.")]
+Node = Annotated[str | None, typer.Option(help="Of an independent config: the file for this node.")]
+Networks = Annotated[list[str] | None, typer.Option("--network", help="Network behind the peer; repeatable.")]
+Keepalive = Annotated[int | None, typer.Option(help="In s; 0: none.")]
+Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
+
+
+@app.command("list")
+def list_peers(
+    config: Config,
+    *,
+    search: Annotated[str | None, typer.Option(help="In names and public keys.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the peers of a config."""
+    with panel() as client:
+        peers = client.all(f"/api/configs/{part(config)}/peers", search=search)
+    if not as_json:
+        for peer in peers:
+            session = peer["session"] or {}
+            peer |= {"last_handshake": session.get("latest_handshake"), "endpoint": session.get("endpoint")}
+    show_table(peers, COLUMNS, as_json=as_json)
+
+
+@app.command()
+def show(peer: Peer, *, as_json: AsJson = False) -> None:
+    """Show a peer."""
+    with panel() as client:
+        show_fields(client.get(f"/api/peers/{_id(client, peer)}"), as_json=as_json)
+
+
+@app.command()
+def create(
+    config: Config,
+    name: Annotated[str | None, typer.Argument(help="Name of the peer.")] = None,
+    *,
+    count: Annotated[int | None, typer.Option(help="Make so many, named by --prefix and a number.")] = None,
+    prefix: Annotated[str, typer.Option(help="With --count.")] = "user-",
+    public_key: Annotated[str | None, typer.Option(help="The user's own key.")] = None,
+    address: Annotated[list[str] | None, typer.Option("--address", help="Wanted address; repeatable.")] = None,
+    network: Networks = None,
+    keepalive: Keepalive = None,
+    group: Group = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a peer, or --count of them."""
+    path = f"/api/configs/{part(config)}/peers"
+    if (name is None) == (count is None):
+        typer.echo("error: give either a name or --count", err=True)
+        raise typer.Exit(USAGE)
+    with panel() as client:
+        if count is not None:
+            made = client.call("POST", f"{path}/batch", {"count": count, "name_prefix": prefix})["items"]
+            if as_json:
+                show_json(made)
+            else:
+                typer.echo(f"{len(made)} peers made, {made[0]['name']} to {made[-1]['name']}")
+            return
+        body = given(public_key=public_key, addresses=address, networks=network, keepalive=keepalive, group=group)
+        show_fields(client.call("POST", path, {"name": name, **body}), as_json=as_json)
+
+
+@app.command()
+def update(
+    peer: Peer,
+    *,
+    name: Annotated[str | None, typer.Option(help="New name.")] = None,
+    public_key: Annotated[str | None, typer.Option(help="The user's new key.")] = None,
+    rotate_keys: Annotated[
+        bool, typer.Option("--rotate-keys", help="Make new keys; the old file ends to work.")
+    ] = False,
+    network: Networks = None,
+    keepalive: Keepalive = None,
+    group: Group = None,
+    enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Let it in, or not.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a peer; what is not given stays."""
+    body = given(name=name, public_key=public_key, networks=network, keepalive=keepalive, group=group, enabled=enabled)
+    with panel() as client:
+        path = f"/api/peers/{_id(client, peer)}"
+        show_fields(client.call("PATCH", path, {"rotate_keys": rotate_keys, **body}), as_json=as_json)
+
+
+@app.command()
+def delete(peer: Peer) -> None:
+    """Delete a peer."""
+    with panel() as client:
+        client.call("DELETE", f"/api/peers/{_id(client, peer)}")
+
+
+@app.command()
+def file(peer: Peer, *, node: Node = None, output: Output = None) -> None:
+    """Print a peer's file for wg-quick and the WireGuard apps, or write it."""
+    with panel() as client:
+        write_secret(client.text(f"/api/peers/{_id(client, peer)}/config", node=node), output)
+
+
+@app.command()
+def qr(peer: Peer, *, node: Node = None) -> None:
+    """Show a peer's file as a QR code in the terminal."""
+    try:
+        import segno  # noqa: PLC0415 - only on a machine with the panel's libraries
+    except ModuleNotFoundError:
+        typer.echo("error: wgfleet peer qr needs segno: pip install 'wgfleet[panel]'", err=True)
+        raise typer.Exit(1) from None
+    with panel() as client:
+        text = client.text(f"/api/peers/{_id(client, peer)}/config", node=node)
+    segno.make_qr(text, error="l").terminal(compact=True)
+
+
+def _id(client: Client, reference: str) -> str:
+    """Return the id of a peer that is named by its id or as CONFIG/NAME."""
+    config, slash, name = reference.partition("/")
+    if not slash:
+        return part(reference)
+    for peer in client.all(f"/api/configs/{part(config)}/peers", search=name):
+        if peer["name"] == name:
+            return str(peer["id"])
+    raise CallFailed(f"there is no peer {name!r} in {config!r}; list them with `wgfleet peer list {config}`", ABSENT)

@@ -1,0 +1,43 @@
+"""Following an operation to its end, with a bar for people."""
+
+from typing import Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from wgfleet.cli.client import CallFailed, Client, Document, part
+from wgfleet.cli.output import console
+
+KINDS = ("operation", "progress")
+
+
+def follow(client: Client, operation_id: str) -> Document:
+    """Wait until an operation has ended and return it; raise `CallFailed` where it failed."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console(err=True), transient=True) as bars:
+        bar = bars.add_task("waiting", total=None, counts="")
+        for _ in client.events(*KINDS):
+            operation: Document = client.get(f"/api/operations/{part(operation_id)}")
+            _draw(bars, bar, operation)
+            if operation["finished_at"] is not None:
+                break
+    if operation["state"] != "succeeded":
+        raise CallFailed(f"operation {operation_id} has {operation['state']}: {operation['error'] or 'see its result'}")
+    return operation
+
+
+def report(operation: Document) -> None:
+    """Print what came of an operation in one line."""
+    numbers = {name: value for name, value in operation["result"].items() if isinstance(value, (int, float))}
+    shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items())
+    typer.echo(f"{operation['kind'].replace('_', ' ')}: {operation['state']}" + (f" ({shown})" if shown else ""))
+
+
+def _draw(bars: Progress, bar: Any, operation: Document) -> None:
+    progress = operation["progress"]
+    total, done = progress.get("peers"), progress.get("moved")
+    counts = f"{done}/{total} peers" if total else ""
+    description = operation["step"] or operation["state"]
+    if operation["error"]:
+        description += f" ({operation['error']})"
+    bars.update(bar, description=description, total=total or None, completed=done or 0, counts=counts)
