@@ -15,6 +15,7 @@ from wgfleet.panel import logs
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.listening import ListenError, PanelServer, ServerCertificate, Sockets, open_sockets
 from wgfleet.panel.main import build
+from wgfleet.panel.services import access
 from wgfleet.panel.settings import DEFAULT_FILE, Listener, Settings
 
 EXIT_FAILED = 1
@@ -34,10 +35,29 @@ def init(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
     settings = load_or_exit(config_file, _overrides(data_dir))
     application = _build_or_exit(settings)
     application.state.store.close()
-    key = application.state.first_key
     typer.echo(f"data directory: {settings.data_dir}")
     typer.echo(f"CA fingerprint: {application.state.authority.fingerprint}")
-    typer.echo(f"admin API key: {key}" if key else "there are API keys already; none was made")
+    if application.state.first_key is None:
+        typer.echo("there are API keys already; if they are lost: wgfleet panel admin-key NAME")
+
+
+@app.command()
+def admin_key(
+    name: Annotated[str, typer.Argument(help="Name of the new key.")],
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make another admin key, for whoever holds the machine but lost the key; it is printed once."""
+    application = _build_or_exit(load_or_exit(config_file, _overrides(data_dir)))
+    store = application.state.store
+    try:
+        with store.write() as tx:
+            _, key = access.create_key(tx, "panel", name, [access.ADMIN])
+    except PanelError as error:
+        _end(error)
+    finally:
+        store.close()
+    typer.echo(f"admin API key: {key}")
 
 
 @app.command()
@@ -58,12 +78,12 @@ def run(
     """Run the panel until it is told to end."""
     overrides = _overrides(data_dir, listen, panel_node_address, panel_node=panel_node)
     settings = load_or_exit(config_file, overrides)
-    logs.configure(settings.log.level, settings.log.format)
     try:
         certificate = ServerCertificate(settings)
         sockets = open_sockets(settings.listen)
     except ListenError as error:
         _end(error, EXIT_SETTINGS)
+    logs.configure(settings.log.level, settings.log.format)
     application = _build_or_exit(settings)
     certificate.issue_from(application.state.authority)
     try:
@@ -79,7 +99,7 @@ async def _serve(settings: Settings, application: FastAPI, sockets: Sockets, cer
             announce(application, [listener for listener, _ in sockets], own_ca=certificate.own)
             if settings.panel_node.enabled:
                 # The agent's libraries are for those that need them.
-                from wgfleet.cli.panel_node import PanelNode  # noqa: PLC0415
+                from wgfleet.cli.panel_node import PanelNode  # noqa: PLC0415 - loaded when asked for
 
                 node = PanelNode(settings)
                 stack.push_async_callback(node.close)
@@ -89,9 +109,7 @@ async def _serve(settings: Settings, application: FastAPI, sockets: Sockets, cer
 
 
 def announce(application: FastAPI, listeners: Sequence[Listener], *, own_ca: bool) -> None:
-    """Print, for whoever started the panel, the first key (once), where it listens, and how to know that it is it."""
-    if application.state.first_key:
-        typer.echo(f"admin API key: {application.state.first_key}")
+    """Print, for whoever started the panel, where it listens and how to know that it is it."""
     for listener in listeners:
         typer.echo(f"listening on {listener}")
     if own_ca:
@@ -119,13 +137,17 @@ def _overrides(
 
 
 def _build_or_exit(settings: Settings) -> FastAPI:
+    """Build the panel; print its first key at once, since it is kept nowhere."""
     os.umask(PRIVATE_UMASK)
     try:
-        return build(settings)
+        application = build(settings)
     except OSError as error:
         _end(f"{error.filename or settings.data_dir}: {error.strerror}; choose another with --data-dir")
     except (PanelError, PermanentError) as error:
         _end(error)
+    if application.state.first_key:
+        typer.echo(f"admin API key: {application.state.first_key}")
+    return application
 
 
 def _end(error: object, code: int = EXIT_FAILED) -> NoReturn:

@@ -1,7 +1,7 @@
 """Puts a panel together: database, secrets, CA, first key, reconcilers, API."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from os import environ
 
 from fastapi import FastAPI
@@ -28,10 +28,13 @@ def build(settings: Settings) -> FastAPI:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     vault = load_vault(settings.data_dir, environ)
     store = Store(settings.store_url)
-    migrate(store)
-    authority = _authority(store, vault)
-    with store.write() as tx:
-        first_key = access.ensure_first_key(tx)
+    with ExitStack() as undo:
+        undo.callback(store.close)
+        migrate(store)
+        authority = _authority(store, vault)
+        with store.write() as tx:
+            first_key = access.ensure_first_key(tx)
+        undo.pop_all()
     events = Events()
 
     @asynccontextmanager

@@ -1,0 +1,140 @@
+"""`wgfleet panel` as a person starts it: what it makes, prints and refuses; real processes on loopback."""
+
+import base64
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from wgfleet.cli import panel
+
+WGFLEET = str(Path(sys.executable).parent / "wgfleet")
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """Commands run in this process tighten its umask."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def wgfleet(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    return CliRunner().invoke(panel.app, arguments, env=env)
+
+
+@contextlib.contextmanager
+def running(data_dir: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """Run a panel until the end of the block; give the lines that it printed up to the CA's fingerprint."""
+    command = [WGFLEET, "panel", "run", "--data-dir", str(data_dir), "--no-panel-node", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            lines = []
+            for line in process.stdout:
+                lines.append(line.strip())
+                if line.startswith("CA fingerprint"):
+                    break
+            yield process, lines
+        finally:
+            process.kill()
+
+
+def value(lines: list[str], label: str) -> list[str]:
+    return [line.removeprefix(label).strip() for line in lines if line.startswith(label)]
+
+
+def fingerprint(pem: str) -> str:
+    return "sha256:" + hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def test_a_first_start_prints_one_key_that_works_and_a_second_prints_none(tmp_path: Path) -> None:
+    listen = ["--listen", "127.0.0.1:0", "--listen", "https://127.0.0.1:0"]
+    data_dir = tmp_path / "data"
+    with running(data_dir, *listen) as (process, lines):
+        [key] = value(lines, "admin API key:")
+        plain, secure = value(lines, "listening on")
+        assert (plain[:7], secure[:8]) == ("http://", "https://")
+        headers = {"authorization": f"Bearer {key}"}
+        assert httpx.get(f"{plain}/api/nodes", headers=headers).status_code == 200
+        assert httpx.get(f"{plain}/api/nodes").status_code == 401
+        ca = httpx.get(f"{plain}/api/ca.pem").text
+        assert value(lines, "CA fingerprint:") == [fingerprint(ca)]
+        trust = ssl.create_default_context(cadata=ca)
+        assert httpx.get(f"{secure}/api/nodes", headers=headers, verify=trust).status_code == 200
+        assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(file.stat().st_mode) for file in data_dir.iterdir()} == {0o600}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0
+    with running(data_dir, *listen) as (_, again):
+        assert not value(again, "admin API key:")
+        assert value(again, "CA fingerprint:") == value(lines, "CA fingerprint:")
+
+
+def test_old_tls_is_not_spoken(tmp_path: Path) -> None:
+    with running(tmp_path / "data", "--listen", "https://127.0.0.1:0") as (_, lines):
+        port = int(value(lines, "listening on")[0].rpartition(":")[2])
+        probe = subprocess.run(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_1"],
+            input="", capture_output=True, text=True, check=False, timeout=10,
+        )  # fmt: skip
+        assert probe.returncode != 0
+
+
+def test_init_makes_everything_once_and_a_lost_key_can_be_replaced(tmp_path: Path) -> None:
+    first = wgfleet("init", "--data-dir", str(tmp_path / "data"))
+    second = wgfleet("init", "--data-dir", str(tmp_path / "data"))
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert re.search(r"^admin API key: wgf_\S{43}$", first.stdout, re.MULTILINE)
+    assert "wgf_" not in second.stdout + second.stderr
+    replaced = wgfleet("admin-key", "rescue", "--data-dir", str(tmp_path / "data"))
+    assert re.fullmatch(r"admin API key: wgf_\S{43}\n", replaced.stdout)
+    refused = wgfleet("admin-key", "rescue", "--data-dir", str(tmp_path / "data"))
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("error: ")
+
+
+def test_another_master_key_stops_the_start_in_one_line(tmp_path: Path) -> None:
+    assert wgfleet("init", "--data-dir", str(tmp_path / "data")).exit_code == 0
+    other = {"WGFLEET_MASTER_KEY": base64.b64encode(bytes(32)).decode()}
+    refused = wgfleet("init", "--data-dir", str(tmp_path / "data"), env=other)
+    assert refused.exit_code == 1
+    assert refused.stderr.count("\n") == 1
+    assert "authority.key was sealed by master key" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--listen", "http://0.0.0.0:8080"], "plain http is for loopback only"),
+        (["--listen", "nonsense"], "ADDRESS:PORT"),
+        (["--panel-node-address", "x"], "not an IPv4 or IPv6 address"),
+        (["--config-file", "/nonexistent.toml"], "cannot be read"),
+    ],
+)
+def test_wrong_settings_end_with_two_and_make_nothing(tmp_path: Path, arguments: list[str], text: str) -> None:
+    refused = wgfleet("run", "--data-dir", str(tmp_path / "data"), *arguments)
+    assert refused.exit_code == 2
+    assert text in refused.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_port_in_use_ends_before_a_key_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        refused = wgfleet("run", "--data-dir", str(tmp_path / "data"), "--listen", address)
+    assert refused.exit_code == 2
+    assert "choose another with --listen" in refused.stderr
+    assert not (tmp_path / "data").exists()

@@ -1,0 +1,127 @@
+"""Sockets that cannot be had, names in the certificate, files that are renewed."""
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+
+from wgfleet.panel import machine
+from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.listening import ListenError, ServerCertificate, certificate_subjects, open_sockets
+from wgfleet.panel.settings import Listener, Settings
+from wgfleet.panel.settings.model import Tls
+
+AUTHORITY = Authority.create("test", time.time())
+
+
+def write_identity(directory: Path, name: str) -> None:
+    identity = AUTHORITY.issue_server([name], [], time.time())
+    (directory / "tls.crt").write_text(identity.certificate)
+    (directory / "tls.key").write_text(identity.key)
+
+
+def with_files(directory: Path) -> Settings:
+    return Settings(tls=Tls(certificate_file=directory / "tls.crt", key_file=directory / "tls.key"))
+
+
+def shown_name(certificate: ServerCertificate) -> str:
+    """Return the DNS name of the certificate that a client of this context gets to see."""
+    client = ssl.create_default_context(cadata=AUTHORITY.certificate_pem)
+    client.check_hostname = False
+    ends = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = client.wrap_bio(ends[0], ends[1])
+    there = certificate.context.wrap_bio(ends[1], ends[0], server_side=True)
+    for _ in range(4):
+        for end in (here, there):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    peer = here.getpeercert()
+    assert peer
+    names = peer["subjectAltName"]
+    assert isinstance(names, tuple)
+    return str(names[0][1])
+
+
+def test_a_port_in_use_is_named_with_the_way_out_and_nothing_stays_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match=f"http://127.0.0.1:{port}.*--listen"):
+            open_sockets([Listener("http", "127.0.0.1", 0), Listener("http", "127.0.0.1", port)])
+
+
+def test_port_zero_becomes_the_port_that_was_given() -> None:
+    [(listener, opened)] = open_sockets([Listener("http", "127.0.0.1", 0)])
+    with opened:
+        assert listener.port == opened.getsockname()[1] > 0
+
+
+def test_the_certificate_names_what_the_panel_is_reached_at() -> None:
+    settings = Settings(
+        listen=(Listener("https", "192.0.2.7", 1), Listener("https", "2001:db8::7", 1)),
+        public_url="https://panel.example.com:8443",
+        tls=Tls(names=("vpn.example.com", "192.0.2.8")),
+    )
+    names, addresses = certificate_subjects(settings)
+    assert names == ["panel.example.com", "vpn.example.com", machine.host_name(), "localhost"]
+    assert addresses == ["192.0.2.8", "192.0.2.7", "2001:db8::7", "127.0.0.1", "::1"]
+
+
+def test_a_wildcard_listener_stands_for_the_addresses_of_the_machine() -> None:
+    _, addresses = certificate_subjects(Settings(listen=(Listener("https", "0.0.0.0", 1),)))
+    assert set(machine.outbound_addresses()) <= set(addresses)
+    assert "0.0.0.0" not in addresses
+
+
+def test_our_own_certificate_is_renewed_before_it_ends() -> None:
+    certificate = ServerCertificate(Settings(tls=Tls(names=("vpn.example.com",))))
+    certificate.issue_from(AUTHORITY)
+    assert certificate.own
+    assert shown_name(certificate) == "vpn.example.com"
+    asyncio.run(certificate.refresh())
+    assert shown_name(certificate) == "vpn.example.com"
+
+
+def test_files_are_shown_and_read_again_when_they_change(tmp_path: Path) -> None:
+    write_identity(tmp_path, "old.example.com")
+    certificate = ServerCertificate(with_files(tmp_path))
+    certificate.issue_from(AUTHORITY)
+    assert not certificate.own
+    assert shown_name(certificate) == "old.example.com"
+    write_identity(tmp_path, "new.example.com")
+    os.utime(tmp_path / "tls.crt", ns=(0, 1))
+    asyncio.run(certificate.refresh())
+    assert shown_name(certificate) == "new.example.com"
+
+
+def test_a_broken_renewal_leaves_the_old_certificate(tmp_path: Path) -> None:
+    write_identity(tmp_path, "old.example.com")
+    certificate = ServerCertificate(with_files(tmp_path))
+    (tmp_path / "tls.key").write_text("broken")
+    asyncio.run(certificate.refresh())
+    assert shown_name(certificate) == "old.example.com"
+    (tmp_path / "tls.key").unlink()
+    asyncio.run(certificate.refresh())
+    assert shown_name(certificate) == "old.example.com"
+
+
+def test_a_certificate_and_a_key_that_do_not_fit_stop_the_start(tmp_path: Path) -> None:
+    write_identity(tmp_path, "a.example.com")
+    key = (tmp_path / "tls.key").read_text()
+    write_identity(tmp_path, "b.example.com")
+    (tmp_path / "tls.key").write_text(key)
+    with pytest.raises(ListenError, match=r"tls\.crt and .*tls\.key cannot be used"):
+        ServerCertificate(with_files(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [("web1.example.com", "web1"), ("Web_1", "web-1"), ("---", "panel"), ("", "panel")]
+)
+def test_the_host_name_becomes_a_node_name(given: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: given)
+    assert machine.host_name() == name
