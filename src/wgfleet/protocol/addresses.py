@@ -15,7 +15,7 @@ _HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.
 
 
 def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004 - 4 is IPv4
     return socket.inet_ntop(family, address.packed)
 
 

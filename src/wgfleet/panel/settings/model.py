@@ -198,9 +198,9 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],  # noqa: ARG003 - signature of pydantic-settings
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the names are those of pydantic-settings
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the names are those of pydantic-settings
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the names are those of pydantic-settings
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from the constructor only, so that `load_settings` alone decides what is read."""
         return (init_settings,)
