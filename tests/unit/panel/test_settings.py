@@ -33,6 +33,10 @@ def test_the_sample_parses_to_the_defaults_and_names_every_key(file: Path) -> No
         assert field.description or isinstance(field.default, BaseModel)
 
 
+def test_the_documentation_shows_the_sample_as_it_is() -> None:
+    assert f"```toml\n{sample()}```\n" in (Path(__file__).parents[3] / "docs" / "settings.md").read_text()
+
+
 def test_the_environment_wins_over_the_file_and_the_command_line_over_both(file: Path) -> None:
     file.write_text("[drain]\ngrace_s = 1\nlive_s = 1\ntakeover_batch = 1\n")
     env = {"WGFLEET_DRAIN__LIVE_S": "2", "WGFLEET_DRAIN__TAKEOVER_BATCH": "2"}

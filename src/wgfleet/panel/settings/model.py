@@ -183,8 +183,8 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/?#\s]+$",
-        description="URL under which nodes reach the panel; it goes into the join command. Default: the first https "
-        "listener, else the first one.",
+        description="URL under which nodes reach the panel; it goes into the join command. Default: the address "
+        "that the command was asked for at.",
     )
     tls: Tls = Tls()
     panel_node: PanelNode = PanelNode()
