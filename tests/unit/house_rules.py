@@ -18,7 +18,7 @@ OF_THE_CLOCK = {
 }  # fmt: skip
 CLOCK_MODULES = {"random", "secrets"}
 PROCESS_CALLS = {
-    "asyncio.create_subprocess_exec", "asyncio.subprocess.create_subprocess_exec", 
+    "asyncio.create_subprocess_exec", "asyncio.subprocess.create_subprocess_exec",
     "os.fork", "os.posix_spawn", "os.spawnv", "pty.spawn",
 }  # fmt: skip
 SHELL_CALLS = {"asyncio.create_subprocess_shell", "asyncio.subprocess.create_subprocess_shell", "os.popen", "os.system"}
