@@ -4,7 +4,7 @@ Owns making and removing links of either kind. It must be called only for interf
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,9 @@ from wgfleet.protocol.keys import PublicKey
 
 Backend = Literal["kernel", "userspace"]
 _PROBE = InterfaceName("wgfleet-probe")
+# wireguard-go makes all handshakes that it is asked for before it looks at the answers, and whoever has accepted one
+# loses what it sends until its answer is looked at. 10 peers, 120 moves: 41 lost packets at once, 8 in twos.
+_CALLS_AT_ONCE = 2
 
 
 async def detect() -> Backend:
@@ -120,7 +123,15 @@ class Machine:
         made anew. Its counters start at zero.
         """
         await wg.remove_peers(name, peers)
-        await wg.configure(name, device=None, peers=peers, call=endpoints)
+        keys = list(peers)
+        size = _CALLS_AT_ONCE if self.backend == "userspace" else max(1, len(keys))
+        for start in range(0, len(keys), size):
+            batch = {key: peers[key] for key in keys[start : start + size]}
+            await wg.configure(name, device=None, peers=batch, call=endpoints)
+
+    async def send_keepalives(self, name: InterfaceName, peers: Iterable[PublicKey]) -> None:
+        """Send a keepalive to each of `peers` now, and leave them with a persistent keepalive of 1 s."""
+        await wg.send_keepalives(name, peers)
 
     async def end_call(self, name: InterfaceName, keepalives: Mapping[PublicKey, int]) -> None:
         """Put back the peers' own persistent keepalives."""

@@ -9,7 +9,7 @@ from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 
 _NO_PSK = "A" * 43 + "="  # 32 zero bytes: what clears a preshared key (wg(8))
-_KEYS_PER_CALL = 10_000  # 57 bytes each in the argument list, which may hold 2 MB
+_KEYS_PER_CALL = 5_000  # up to 152 bytes each in the argument list, which may hold 2 MB
 
 
 async def show(name: InterfaceName) -> DumpReading:
@@ -49,6 +49,15 @@ async def set_keepalives(name: InterfaceName, keepalives: Mapping[PublicKey, int
         command = ["wg", "set", name]
         for key in batch:
             command += ["peer", key, "persistent-keepalive", str(keepalives[key])]
+        await run(*command)
+
+
+async def send_keepalives(name: InterfaceName, keys: Iterable[PublicKey]) -> None:
+    """Send a keepalive to each of existing peers now, which turning its persistent keepalive on does; it stays on."""
+    for batch in _batches(list(keys)):
+        command = ["wg", "set", name]
+        for key in batch:
+            command += ["peer", key, "persistent-keepalive", "off", "peer", key, "persistent-keepalive", "1"]
         await run(*command)
 
 
