@@ -1,6 +1,7 @@
 """The CA in the database: made once, opened at every start, guarded by the master key."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,13 @@ def test_a_database_that_another_master_key_sealed_stops_the_start(
     monkeypatch.setenv("WGFLEET_MASTER_KEY", base64.b64encode(bytes(32)).decode())
     with pytest.raises(VaultError, match=r"authority\.key was sealed by master key"):
         start(database_url, tmp_path / "data")
+
+
+def test_two_panels_that_start_at_once_agree_on_one_authority_and_one_first_key(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WGFLEET_MASTER_KEY", base64.b64encode(bytes(32)).decode())
+    with ThreadPoolExecutor(4) as threads:
+        started = list(threads.map(lambda _: start(database_url, tmp_path / "data"), range(4)))
+    assert len({fingerprint for fingerprint, _ in started}) == 1
+    assert sum(key is not None for _, key in started) == 1

@@ -14,7 +14,7 @@ from wgfleet.panel.reconcile.events import Events
 from wgfleet.panel.reconcile.fleet import Fleet
 from wgfleet.panel.services import access, installation
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.store import Store
+from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.vault import Vault, load_vault
 
@@ -31,8 +31,8 @@ def build(settings: Settings) -> FastAPI:
     with ExitStack() as undo:
         undo.callback(store.close)
         migrate(store)
-        authority = _authority(store, vault)
         with store.write() as tx:
+            authority = _authority(tx, vault)
             first_key = access.ensure_first_key(tx)
         undo.pop_all()
     events = Events()
@@ -53,13 +53,12 @@ def build(settings: Settings) -> FastAPI:
     return app
 
 
-def _authority(store: Store, vault: Vault) -> Authority:
+def _authority(tx: Tx, vault: Vault) -> Authority:
     """Return this installation's CA; the first panel to ask makes it."""
-    with store.write() as tx:
-        kept = installation.authority(tx, vault)
-        if kept is not None:
-            return Authority.load(*kept)
-        panel_id = clock.new_id()
-        authority = Authority.create(panel_id, clock.now())
-        installation.keep_authority(tx, vault, panel_id, authority.certificate_pem, authority.key_pem)
-        return authority
+    kept = installation.authority(tx, vault)
+    if kept is not None:
+        return Authority.load(*kept)
+    panel_id = clock.new_id()
+    authority = Authority.create(panel_id, clock.now())
+    installation.keep_authority(tx, vault, panel_id, authority.certificate_pem, authority.key_pem)
+    return authority

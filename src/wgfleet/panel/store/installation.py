@@ -1,12 +1,18 @@
 """The one row of what there is once in an installation."""
 
+from sqlalchemy import func, select
+
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Authority
 
+_LOCK_KEY = 0x77676666697273  # "wgffirs"; advisory locks of one database share their numbers
+
 
 def authority(tx: Tx) -> Authority | None:
-    """Return the CA's row, locked against a second panel that starts at the same moment."""
-    return tx.session.get(Authority, 1, with_for_update=True)
+    """Return the CA's row. A second panel that starts at the same moment waits here until the first has committed."""
+    if tx.session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
+        tx.session.execute(select(func.pg_advisory_xact_lock(_LOCK_KEY)))
+    return tx.session.get(Authority, 1)
 
 
 def add_authority(tx: Tx, row: Authority) -> None:
