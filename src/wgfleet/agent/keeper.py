@@ -5,12 +5,14 @@ It neither decides whether it may (guard) nor stores anything (journal, ledger):
 """
 
 import asyncio
+import resource
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from wgfleet.agent.cache import PeerCache
+from wgfleet.agent.cache import Comparison, PeerCache
 from wgfleet.agent.kernel.machine import Machine
+from wgfleet.agent.readings import Device
 from wgfleet.agent.watch import MAX_DRIFT
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
 from wgfleet.protocol.diff import Drift, Plan, diff
@@ -88,7 +90,7 @@ class Keeper:
         """As `apply_whole`, but touching the peers of `delta` before anything is read."""
         started = time.monotonic()
         self.desired = desired
-        self._peers.recheck((*delta.upsert, *delta.remove))
+        self._peers.desired_changed((*delta.upsert, *delta.remove))
         if delta.settings is not None:
             self.look_at_link()
         elif self._link is not None:
@@ -110,11 +112,11 @@ class Keeper:
 
     async def scan(self, *, repair: bool) -> bool:
         """Look, and mend what differs if `repair`; return whether anything was mended. The caller holds the lock."""
-        started = time.monotonic()
+        started = _cpu_s()
         before = self.drift
         mended = await self._settle(repair=repair)
         if not mended:
-            self.scan_cost_s = time.monotonic() - started
+            self.scan_cost_s = _cpu_s() - started
         if mended:
             left = f", {len(self.drift)} fields still differ" if self.drift else ""
             self._say(f"mended what had changed on the machine{left}")
@@ -159,13 +161,7 @@ class Keeper:
             self._link_seen_at = seen_at
         if self._link is None:
             return diff(self.desired, None)
-        reading = await self._machine.read(self.name)
-        changed: set[PublicKey] = set()
-        for keys in self._peers.update(reading, self.desired.peers):
-            changed |= keys
-            await asyncio.sleep(0)
-        if changed:
-            self._listener.changed(self.name, changed)
+        device = await self._read()
         wrong = {key: seen for key, seen in self._peers.wrong.items() if key not in self.calling}
         return diff(
             DesiredInterface(
@@ -175,8 +171,8 @@ class Keeper:
             ),
             ObservedInterface(
                 name=self.name,
-                private_key=reading.private_key,
-                listen_port=reading.listen_port,
+                private_key=device.private_key,
+                listen_port=device.listen_port,
                 addresses=self._link.addresses,
                 routes=self._link.routes,
                 mtu=self._link.mtu,
@@ -185,3 +181,22 @@ class Keeper:
                 peers={key: seen for key, seen in wrong.items() if seen is not None},
             ),
         )
+
+    async def _read(self) -> Device:
+        while True:
+            async with self._machine.reading(self.name) as reading:
+                comparison = Comparison(self._peers, reading.form, self.desired.peers)
+                async for blocks in reading.blocks:
+                    comparison.feed(blocks)
+                    await asyncio.sleep(0)
+            changed = comparison.finish()
+            if changed is not None:
+                if changed:
+                    self._listener.changed(self.name, changed)
+                return reading.device
+
+
+def _cpu_s() -> float:
+    """CPU that the agent and its children that ended have used, in s."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime

@@ -7,9 +7,6 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import structlog
 import uvicorn
@@ -17,25 +14,14 @@ from uvicorn.server import ServerState
 
 from wgfleet.agent.api import Api
 from wgfleet.agent.door import Door, make_context
-from wgfleet.agent.identity import DEFAULT_STATE_DIR, StateDirectory, expires_at
+from wgfleet.agent.identity import StateDirectory, expires_at
 from wgfleet.agent.journal import Journal
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.ledger import Ledger
 from wgfleet.agent.loop import Loop
+from wgfleet.agent.settings import AgentSettings
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class AgentSettings:
-    """How to run. `port` None: the one of the enrolment. `interval_s`: least time between two scans of an interface."""
-
-    state_dir: Path = DEFAULT_STATE_DIR
-    listen: str = "0.0.0.0"
-    port: int | None = None
-    interval_s: float = 1.0
-    repair: bool = True
-    backend: Literal["auto", "kernel", "userspace"] = "auto"
 
 
 def run(settings: AgentSettings) -> None:

@@ -1,11 +1,12 @@
 """What a WireGuard device says of itself, in its raw form, and how to parse one peer of it. Pure.
 
-A reading is kept as one block of bytes per peer, so that a scan compares blocks and parses only those that changed.
-Two forms: `wg show IF dump` (kernel and userspace), and the cross-platform socket protocol (`get=1`) that wireguard-go
-speaks (https://www.wireguard.com/xplatform/), which costs half the time.
+A reading is a stream of blocks of bytes, one per peer, so that a scan compares blocks, parses only those that changed,
+and never holds the whole. Two forms: `wg show IF dump` (kernel and userspace), and the socket protocol (`get=1`) that
+wireguard-go speaks (https://www.wireguard.com/xplatform/), which costs half the time.
 """
 
 import binascii
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,6 @@ from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedPeer, PeerStats
 
 _NO_KEY = "0" * 64
-_UAPI_END = b"errno=0\n\n"
 _IDLE = PeerStats()
 
 
@@ -26,29 +26,39 @@ class SeenPeer:
     stats: PeerStats | None
 
 
-class Reading(Protocol):
-    """A device as read at one moment."""
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The interface's own part of a reading."""
 
     private_key: PrivateKey | None
     listen_port: int
-    blocks: list[bytes]
+
+
+class Form(Protocol):
+    """How a device is written down. `separator` stands between blocks, `end` closes the last one."""
+
+    separator: bytes
+    end: bytes
+
+    def device(self, block: bytes) -> Device:
+        """Parse the first block."""
 
     def key_of(self, block: bytes) -> PublicKey:
-        """Return the peer's public key without parsing the rest."""
+        """Return a peer's key without parsing the rest."""
 
     def peer(self, block: bytes) -> SeenPeer:
-        """Parse one block."""
+        """Parse a peer's block."""
 
 
-class DumpReading:
+class DumpForm:
     """Output of `wg show IF dump`: a line for the device, then a line for each peer, fields parted by tabs (wg(8))."""
 
-    def __init__(self, raw: bytes) -> None:
-        lines = raw.removesuffix(b"\n").split(b"\n")
-        private_key, _, port, _ = lines[0].decode().split("\t")
-        self.private_key = None if private_key == "(none)" else PrivateKey(private_key)
-        self.listen_port = int(port)
-        self.blocks = lines[1:]
+    separator = b"\n"
+    end = b"\n"
+
+    def device(self, block: bytes) -> Device:
+        private_key, _, port, _ = block.decode().split("\t")
+        return Device(None if private_key == "(none)" else PrivateKey(private_key), int(port))
 
     def key_of(self, block: bytes) -> PublicKey:
         return PublicKey(block[:44].decode())
@@ -66,18 +76,18 @@ class DumpReading:
         )
 
 
-class SocketReading:
+class SocketForm:
     """Answer to `get=1`: `key=value` lines; each peer begins with `public_key=`, keys are in hex."""
 
-    def __init__(self, raw: bytes) -> None:
-        if not raw.endswith(_UAPI_END):
-            raise ValueError(f"the answer of wireguard-go is cut off or an error: {raw[-40:]!r}")
-        head, *blocks = raw[: -len(_UAPI_END)].removesuffix(b"\n").split(b"\npublic_key=")
-        device = dict(line.split("=", 1) for line in head.decode().splitlines() if "=" in line)
-        private_key = device.get("private_key", _NO_KEY)
-        self.private_key = None if private_key == _NO_KEY else PrivateKey(_base64(private_key))
-        self.listen_port = int(device.get("listen_port", "0"))
-        self.blocks = blocks
+    separator = b"\npublic_key="
+    end = b"\nerrno=0\n\n"
+
+    def device(self, block: bytes) -> Device:
+        fields = dict(line.split("=", 1) for line in block.decode().splitlines() if "=" in line)
+        private_key = fields.get("private_key", _NO_KEY)
+        return Device(
+            None if private_key == _NO_KEY else PrivateKey(_base64(private_key)), int(fields.get("listen_port", "0"))
+        )
 
     def key_of(self, block: bytes) -> PublicKey:
         return PublicKey(_base64(block[:64].decode()))
@@ -107,6 +117,43 @@ class SocketReading:
                 int(fields.get("tx_bytes", "0")),
             ),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A device that is being read: its own part, and its peers' blocks, some at a time."""
+
+    form: Form
+    device: Device
+    blocks: AsyncIterator[list[bytes]]
+
+
+async def read(form: Form, chunks: AsyncIterator[bytes]) -> Reading:
+    """Begin a reading; ValueError, now or while iterating, when what comes is cut off."""
+    blocks = _split(form, chunks)
+    head, *first = await anext(blocks)
+
+    async def peers() -> AsyncIterator[list[bytes]]:
+        if first:
+            yield first
+        async for some in blocks:
+            yield some
+
+    return Reading(form, form.device(head), peers())
+
+
+async def _split(form: Form, chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    rest = b""
+    async for chunk in chunks:
+        # What may be the end, or half of a separator, stays back for the next chunk.
+        *whole, rest = (rest + chunk).split(form.separator)
+        if form.separator == form.end and rest == b"" and whole:
+            whole, rest = whole[:-1], whole[-1] + form.end
+        if whole:
+            yield whole
+    if not rest.endswith(form.end):
+        raise ValueError(f"what the device says is cut off or an error, it ends with {len(rest)} bytes")
+    yield [rest.removesuffix(form.end)]
 
 
 def _stats(endpoint: str | None, handshake: int, rx: int, tx: int) -> PeerStats | None:

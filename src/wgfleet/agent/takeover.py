@@ -150,11 +150,12 @@ async def _collect(
 ) -> bool:
     """Note each waiting peer that has a handshake newer than `newer_than` (s since the epoch); whether any has."""
     before = len(answered)
-    reading = await machine.read(keeper.name)
-    now = time.monotonic() - started
-    for block in reading.blocks:
-        if (key := reading.key_of(block)) in waiting:
-            stats = reading.peer(block).stats
-            if stats is not None and stats.latest_handshake > newer_than:
-                answered[key] = now
+    async with machine.reading(keeper.name) as reading:
+        key_of = reading.form.key_of
+        async for blocks in reading.blocks:
+            for block in blocks:
+                if (key := key_of(block)) in waiting:
+                    stats = reading.form.peer(block).stats
+                    if stats is not None and stats.latest_handshake > newer_than:
+                        answered[key] = time.monotonic() - started
     return len(answered) > before

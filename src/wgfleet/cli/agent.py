@@ -1,14 +1,14 @@
 """`wgfleet agent`: enrol a node, run its agent."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from wgfleet.agent.identity import DEFAULT_STATE_DIR, StateDirectory
-from wgfleet.agent.kernel.process import KernelError
-from wgfleet.agent.main import AgentSettings
-from wgfleet.agent.main import run as run_agent
+from wgfleet.agent.settings import AgentSettings
 from wgfleet.protocol.messages import AGENT_PORT
 
 app = typer.Typer(no_args_is_help=True)
@@ -29,7 +29,7 @@ def enroll(
 ) -> None:
     """Get this node's certificate from the panel."""
     from wgfleet.agent.enroll import EnrollError  # noqa: PLC0415 - httpx and cryptography would cost `run` 20 MB
-    from wgfleet.agent.enroll import enroll as enroll_agent  # noqa: PLC0415
+    from wgfleet.agent.enroll import enroll as enroll_agent  # noqa: PLC0415 - loaded when asked for
 
     try:
         node_id = enroll_agent(
@@ -55,8 +55,7 @@ def run(
     settings = AgentSettings(
         state_dir=state_dir, listen=listen, port=port, interval_s=interval, repair=repair, backend=backend
     )
-    try:
-        run_agent(settings)
-    except (ValueError, KernelError, OSError) as error:
-        typer.echo(f"the agent cannot run: {error}", err=True)
-        raise typer.Exit(_FAILED) from None
+    # The same process goes on as the agent, without this program's libraries in its memory.
+    os.execv(  # noqa: S606 - no shell is wanted
+        sys.executable, [sys.executable, "-m", "wgfleet.agent", settings.to_json()]
+    )

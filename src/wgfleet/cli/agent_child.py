@@ -5,7 +5,8 @@ import os
 import signal
 from pathlib import Path
 
-from wgfleet.agent.main import AgentSettings, run
+from wgfleet.agent.main import run
+from wgfleet.agent.settings import AgentSettings
 
 LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h

@@ -6,9 +6,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pyroute2.iproute.linux import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
+from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
 from wgfleet.agent.kernel.process import KernelError
 from wgfleet.protocol.ids import InterfaceName
 

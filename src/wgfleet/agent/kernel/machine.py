@@ -5,6 +5,7 @@ Owns making and removing links of either kind. It must be called only for interf
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,9 +41,9 @@ class Machine:
     backend: Backend
     log_dir: Path
 
-    async def read(self, name: InterfaceName) -> Reading:
+    def reading(self, name: InterfaceName) -> AbstractAsyncContextManager[Reading]:
         """Read a device by the cheapest way."""
-        return await (userspace.read(name) if self.backend == "userspace" else wg.show(name))
+        return userspace.reading(name) if self.backend == "userspace" else wg.reading(name)
 
     async def link(self, name: InterfaceName) -> Link | None:
         """Read the link; None when there is none."""

@@ -9,15 +9,19 @@ import signal
 import socket
 import struct
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from wgfleet.agent.kernel.process import KernelError
-from wgfleet.agent.readings import SocketReading
+from wgfleet.agent.kernel.process import KernelError, chunks_of
+from wgfleet.agent.readings import Reading, SocketForm, read
 from wgfleet.protocol.ids import InterfaceName
 
 _SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` agree to meet
 _START_TIMEOUT_S = 10.0
+_READ_TIMEOUT_S = 30.0
 _POLL_S = 0.005
+_CHUNK = 64 * 1024
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 _children: dict[int, subprocess.Popen[bytes]] = {}  # those that this process started, to be waited for when they end
 
@@ -88,21 +92,20 @@ def last_words(name: InterfaceName, log_dir: Path) -> str:
         return "(no log)"
 
 
-async def read(name: InterfaceName) -> SocketReading:
+@asynccontextmanager
+async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
     """Read the whole device through its socket."""
     try:
-        reader, writer = await asyncio.open_unix_connection(_socket_path(name), limit=1 << 20)
+        reader, writer = await asyncio.open_unix_connection(_socket_path(name), limit=_CHUNK)
     except OSError as error:
         raise KernelError(f"wireguard-go {name} does not answer: {error.strerror}") from None
     try:
-        writer.write(b"get=1\n\n")
-        raw = bytearray()
-        while not raw.endswith(b"\n\n"):  # it keeps the connection open after the answer
-            part = await reader.read(1 << 20)
-            if not part:
-                break
-            raw += part
-        return SocketReading(bytes(raw))
+        async with asyncio.timeout(_READ_TIMEOUT_S):
+            writer.write(b"get=1\n\n")
+            form = SocketForm()
+            yield await read(form, chunks_of(reader, until=form.end))  # it keeps the connection open after the answer
+    except TimeoutError:
+        raise KernelError(f"wireguard-go {name} did not finish its answer within {_READ_TIMEOUT_S:.0f} s") from None
     except (OSError, ValueError) as error:
         raise KernelError(f"reading wireguard-go {name} failed: {error}") from None
     finally:

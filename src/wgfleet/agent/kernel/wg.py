@@ -1,9 +1,10 @@
 """The `wg` tool: always many peers in one process, configuration through stdin, never `setconf` on a live interface."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
-from wgfleet.agent.kernel.process import run
-from wgfleet.agent.readings import DumpReading
+from wgfleet.agent.kernel.process import KernelError, output_of, run
+from wgfleet.agent.readings import DumpForm, Reading, read
 from wgfleet.protocol.desired import DesiredPeer
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
@@ -12,9 +13,14 @@ _NO_PSK = "A" * 43 + "="  # 32 zero bytes: what clears a preshared key (wg(8))
 _KEYS_PER_CALL = 5_000  # up to 152 bytes each in the argument list, which may hold 2 MB
 
 
-async def show(name: InterfaceName) -> DumpReading:
+@asynccontextmanager
+async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
     """Read the whole device."""
-    return DumpReading(await run("wg", "show", name, "dump"))
+    try:
+        async with output_of("wg", "show", name, "dump") as chunks:
+            yield await read(DumpForm(), chunks)
+    except ValueError as error:
+        raise KernelError(f"`wg show {name} dump`: {error}") from None
 
 
 async def configure(

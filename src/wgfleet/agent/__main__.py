@@ -1,0 +1,16 @@
+"""`python -m wgfleet.agent SETTINGS`: runs the agent with settings as JSON.
+
+`wgfleet agent run` becomes this process, so that the libraries of the command line do not stay in an agent's memory.
+"""
+
+import sys
+
+from wgfleet.agent.kernel.process import KernelError
+from wgfleet.agent.main import run
+from wgfleet.agent.settings import AgentSettings
+
+if __name__ == "__main__":
+    try:
+        run(AgentSettings.from_json(sys.argv[1]))
+    except (ValueError, KernelError, OSError) as error:
+        sys.exit(f"the agent cannot run: {error}")

@@ -1,0 +1,30 @@
+"""How an agent runs on its node: what the command line may choose."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from wgfleet.agent.identity import DEFAULT_STATE_DIR
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """How to run. `port` None: the one of the enrolment. `interval_s`: least time between two scans of an interface."""
+
+    state_dir: Path = DEFAULT_STATE_DIR
+    listen: str = "0.0.0.0"
+    port: int | None = None
+    interval_s: float = 1.0
+    repair: bool = True
+    backend: Literal["auto", "kernel", "userspace"] = "auto"
+
+    def to_json(self) -> str:
+        """Write down for another process of this program."""
+        return msgspec.json.encode(self, enc_hook=str).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> "AgentSettings":
+        """Read what `to_json` wrote."""
+        return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
