@@ -19,6 +19,7 @@ from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import NodeId, PeerId
 
 PENDING, MOVED, LEFT = "pending", "moved", "left"
+PLACED = "drain_ends_at"  # in an operation's progress from the moment that its moves are written
 DELETED, OWED = "deleted", "cleanup owed"
 
 
@@ -57,9 +58,9 @@ def view(tx: Tx, operation_id: str) -> RemovalView:
     return RemovalView(
         finished=operation.finished_at is not None,
         has_backup=backup_rows.of_operation(tx, operation_id) is not None,
-        placed="drain_ends_at" in progress,
+        placed=PLACED in progress,
         unsettled=tally.get((PENDING, True), 0) + tally.get((PENDING, False), 0),
-        drain_ends_at=progress.get("drain_ends_at", 0.0),
+        drain_ends_at=progress.get(PLACED, 0.0),
         retired=assignment is None or assignment.phase == REMOVED,
         owed=assignment_rows.cleanup(tx, node_id, config_id) is not None,
         clean_ends_at=progress.get("clean_ends_at", 0.0),
@@ -82,6 +83,8 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     A session may live on this node whatever the peer's home is: in a cluster the client chose the node by name.
     """
     r = _load(tx, operation_id)
+    if PLACED in r.operation.progress:
+        return
     configs.bump(tx, r.config.id)
     now = clock.now()
     homed = peer_rows.homed_on(tx, r.node.id, r.config.id)
@@ -120,7 +123,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
         ],
     )
     window = float(r.operation.options["drain_window_s"])
-    progress = {**r.operation.progress, "drain_ends_at": now + window, "started_at": r.operation.created_at}
+    progress = {**r.operation.progress, PLACED: now + window, "started_at": r.operation.created_at}
     operations.advance(tx, operation_id, RemovalStep.PLACE, progress | _counts(tx, operation_id))
     audit.record(
         tx, "panel", "peers_migrated", "config_node", r.operation.subject,

@@ -1,0 +1,141 @@
+"""A panel's database with configs, nodes and peers, and nodes that do what their rows say, without any network."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.removal import RemovalStep, next_step
+from wgfleet.panel.services import assignments, configs, desired, nodes, peers, removals
+from wgfleet.panel.services.peers import PeerSpec
+from wgfleet.panel.store import Store, Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.engine import Wake
+from wgfleet.panel.store.schema import migrate
+from wgfleet.panel.store.tables import Config, Node, Operation, Peer
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.desired import DesiredInterface, apply_delta
+from wgfleet.protocol.observed import PeerStats
+
+ACTOR = "test"
+LIVE_S = 180.0
+CLEAN_S = 60.0
+
+
+@dataclass
+class World:
+    """`agents` holds, by (node id, config id), what the node's agent has applied."""
+
+    store: Store
+    vault: Vault
+    agents: dict[tuple[str, str], DesiredInterface] = field(default_factory=dict)
+    wakes: list[Wake] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, database_url: str) -> "World":
+        store = Store(database_url)
+        migrate(store)
+        world = cls(store, Vault([clock.new_bytes(32)]))
+        store.listen(world.wakes.extend)
+        return world
+
+    def config(self, name: str = "wg0", mode: str = "cluster", pools: tuple[str, ...] = ("10.8.0.0/24",)) -> Config:
+        with self.store.write() as tx:
+            port = 51820 + len(configs.page(tx))
+            return configs.create(tx, self.vault, ACTOR, name, mode, pools, listen_port=port)
+
+    def node(self, name: str, *, capacity: int | None = None, weight: float = 1.0) -> Node:
+        with self.store.write() as tx:
+            last = len(nodes.page(tx)) + 1
+            return nodes.create(tx, ACTOR, name, [f"192.0.2.{last}"], capacity=capacity, weight=weight)
+
+    def assign(self, config: Config, node: Node) -> None:
+        with self.store.write() as tx:
+            assignments.assign(tx, self.vault, ACTOR, configs.get(tx, config.id), node)
+
+    def serving(self, config: Config, *names: str) -> list[Node]:
+        """Return new nodes that carry the config and serve it."""
+        found = [self.node(name) for name in names]
+        for node in found:
+            self.assign(config, node)
+            self.sync(config, node)
+        return found
+
+    def peers(self, config: Config, *names: str) -> list[Peer]:
+        with self.store.write() as tx:
+            return peers.create(tx, self.vault, ACTOR, configs.get(tx, config.id), [PeerSpec(name) for name in names])
+
+    def whole(self, config: Config, node: Node) -> DesiredInterface | None:
+        """Render what a node must have; None where it must have nothing."""
+        with self.store.read() as tx:
+            assignment = assignment_rows.get(tx, config.id, node.id)
+            if assignment is None or assignment.phase == desired.REMOVED:
+                return None
+            return desired.whole(tx, self.vault, configs.get(tx, config.id), assignment)
+
+    def sync(self, config: Config, node: Node) -> None:
+        """Do what the node's reconciler and its agent would: push what is missing, by delta where there is a base."""
+        with self.store.read() as tx:
+            assignment = assignment_rows.get(tx, config.id, node.id)
+            owed = assignment_rows.cleanup(tx, node.id, config.id)
+            if assignment is not None and assignment.phase != desired.REMOVED:
+                fresh = configs.get(tx, config.id)
+                has = self.agents.get((node.id, config.id))
+                if has is None:
+                    self.agents[node.id, config.id] = desired.whole(tx, self.vault, fresh, assignment)
+                elif has.generation < fresh.generation:
+                    delta = desired.since(tx, self.vault, fresh, assignment, has.generation)
+                    self.agents[node.id, config.id] = apply_delta(has, delta)
+        if owed is not None:
+            self.agents.pop((node.id, config.id), None)
+            with self.store.write() as tx:
+                assignments.cleaned(tx, owed)
+        has = self.agents.get((node.id, config.id))
+        if has is not None:
+            with self.store.write() as tx:
+                assignments.confirmed(tx, config.id, node.id, has.generation, (), "in sync")
+
+    def seen(self, config: Config, node: Node, endpoints: Mapping[str, str]) -> None:
+        """Have the node report a fresh handshake of each public key at its endpoint."""
+        now = round(clock.now())
+        stats = {key: PeerStats(endpoint=endpoint, latest_handshake=now) for key, endpoint in endpoints.items()}
+        with self.store.write() as tx:
+            session_rows.record(tx, node.id, config.id, stats, now)
+
+    def remove(self, config: Config, node: Node, *, force: bool = False, window_s: float | None = None) -> Operation:
+        with self.store.write() as tx:
+            return assignments.remove(tx, ACTOR, configs.get(tx, config.id), node, force=force, drain_window_s=window_s)
+
+    def step(self, operation: Operation, *, answers: frozenset[str] | None = None) -> RemovalStep:
+        """Do the next step of a removal. `answers`: ids of the peers that answer a call (None: all)."""
+        with self.store.read() as tx:
+            step = next_step(removals.view(tx, operation.id), clock.now())
+        if step in {RemovalStep.CLEAN, RemovalStep.DONE}:
+            return step
+        with self.store.write() as tx:
+            self._write(tx, step, operation.id, answers)
+        return step
+
+    def _write(self, tx: Tx, step: RemovalStep, operation_id: str, answers: frozenset[str] | None) -> None:
+        if step is RemovalStep.BACKUP:
+            removals.back_up(tx, self.vault, operation_id)
+        elif step is RemovalStep.PLACE:
+            removals.place(tx, operation_id, live_within_s=LIVE_S)
+        elif step is RemovalStep.TAKEOVER:
+            called = [call.peer_id for call in removals.calls(tx, operation_id)[1]]
+            answered = [peer_id for peer_id in called if answers is None or peer_id in answers]
+            removals.settle(tx, operation_id, answered, [peer_id for peer_id in called if peer_id not in answered])
+        elif step is RemovalStep.RETIRE:
+            removals.retire(tx, operation_id, clean_within_s=CLEAN_S)
+        else:
+            removals.close(tx, operation_id)
+
+
+@contextmanager
+def opened(database_url: str) -> Iterator[World]:
+    world = World.open(database_url)
+    try:
+        yield world
+    finally:
+        world.store.close()
