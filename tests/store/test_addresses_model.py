@@ -3,7 +3,7 @@
 import itertools
 from contextlib import suppress
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -107,11 +107,6 @@ def test_allocation_agrees_with_the_model(database_url: str) -> None:
 
     run_state_machine_as_test(
         Bound,
-        settings=settings(
-            max_examples=25,
-            stateful_step_count=25,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
+        settings=settings(max_examples=25, stateful_step_count=25),
     )
     opened.close()
