@@ -4,9 +4,10 @@ Everything goes through the `wgfleet` program and the HTTP API, as it would on r
 """
 
 import re
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ PANEL_PORT = 8443
 _PROGRAM = str(Path(sys.executable).parent / "wgfleet")
 _START_S = 60.0
 _AT_ONCE = 4
+_POLL_S = 0.05
 _KEY_LINE = re.compile(r"admin API key: (\S+)")
 # What a node's processes inherit; wireguard-go has one thread, since all nodes share this machine's few cores.
 _ENVIRONMENT = {"GOMAXPROCS": "1"}
@@ -47,12 +49,36 @@ def ca_file(lab: Lab) -> Path:
     return lab.directory / "ca.pem"
 
 
-def start_panel(lab: Lab) -> Path:
+def start_panel(lab: Lab, environment: Mapping[str, str] | None = None) -> Path:
     """Start the panel, for the first time or again; return its log."""
     command = [_PROGRAM, "panel", "run", "--data-dir", str(_data_dir(lab))]
     return lab.host("panel").start(
-        [*command, "--listen", f"{lab.host('panel').address}:{PANEL_PORT}", "--no-panel-node"], "panel"
+        [*command, "--listen", f"{lab.host('panel').address}:{PANEL_PORT}", "--no-panel-node"], "panel", environment
     )
+
+
+def panel_runs(lab: Lab) -> bool:
+    """Tell whether the panel's process is there."""
+    return bool(lab.host("panel").find("panel run"))
+
+
+def kill_panel(lab: Lab) -> None:
+    """End the panel as a power cut would, and wait until it is gone."""
+    lab.host("panel").signal(signal.SIGKILL, "panel run")
+    _wait(lambda: not panel_runs(lab), "the killed panel is still there")
+
+
+def wait_answering(lab: Lab) -> None:
+    """Wait until the panel answers its API."""
+    _wait(lambda: _fetch_ca(panel_url(lab)) is not None, "the panel does not answer")
+
+
+def _wait(done: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + _START_S
+    while not done():
+        if time.monotonic() > deadline:
+            raise LabError(f"{otherwise} after {_START_S:.0f} s")
+        time.sleep(_POLL_S)
 
 
 def first_start(lab: Lab) -> str:

@@ -38,7 +38,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
             with progress.step(f"round {number} of {options.rounds}"):
                 rounds.append(remove_busiest(lab, panel, options.rate))
                 if number < options.rounds:
-                    _return(lab, panel, rounds[-1])
+                    put_back(lab, panel, lab.host(rounds[-1]["removed_node"]))
     return summary(rounds)
 
 
@@ -65,20 +65,20 @@ def remove_busiest(lab: Lab, panel: PanelClient, rate: float) -> Round:
     """Remove the node with the most live sessions and count."""
     devices = fleet.hosts(lab, "client")
     running = pings.start(devices, fleet.NODE_TUNNEL_ADDRESS, rate=rate)
-    earlier = {host.name: received(host) for host in _serving(lab, panel)}
+    earlier = {host.name: received(host) for host in serving(lab, panel)}
     time.sleep(CALM_S)
-    live = {host.name: live_peers(host, earlier[host.name]) for host in _serving(lab, panel)}
+    live = {host.name: live_peers(host, earlier[host.name]) for host in serving(lab, panel)}
     node = lab.host(max(live, key=lambda name: len(live[name])))
     called = time.time()
     begun = time.monotonic()
-    path = f"/api/configs/{fleet.CONFIG}/nodes/{_node_id(lab, node)}"
+    path = f"/api/configs/{fleet.CONFIG}/nodes/{node_id(lab, node)}"
     operation = panel.call("DELETE", path)
     result = panel.wait_operation(operation["id"], timeout_s=_OPERATION_S)["result"]
     seconds = time.monotonic() - begun
     time.sleep(AFTER_S)
     counts = pings.measure(running)
     elsewhere: set[str] = set()
-    for host in _serving(lab, panel):
+    for host in serving(lab, panel):
         elsewhere |= {key for key, at in handshakes(host).items() if at >= int(called)}
     expected = live[node.name]
     lost_max = max(count.lost for count in counts)
@@ -104,18 +104,20 @@ def remove_busiest(lab: Lab, panel: PanelClient, rate: float) -> Round:
     }
 
 
-def _return(lab: Lab, panel: PanelClient, last: Round) -> None:
-    """Assign the removed node again and wait until all serve."""
-    fleet.assign(panel, _node_id(lab, lab.host(last["removed_node"])))
+def put_back(lab: Lab, panel: PanelClient, removed: Host) -> None:
+    """Assign a removed node again and wait until all serve."""
+    fleet.assign(panel, node_id(lab, removed))
     fleet.wait_serving(panel, lab.nodes)
-    lab.host(last["removed_node"]).favour("wireguard-go")
+    removed.favour("wireguard-go")
 
 
-def _node_id(lab: Lab, host: Host) -> str:
+def node_id(lab: Lab, host: Host) -> str:
+    """Return the panel's id of a node."""
     return next(str(node["id"]) for node in lab.result["nodes"] if node["name"] == host.name)
 
 
-def _serving(lab: Lab, panel: PanelClient) -> list[Host]:
+def serving(lab: Lab, panel: PanelClient) -> list[Host]:
+    """Return the hosts of the nodes that serve the config."""
     names = {node["id"]: node["name"] for node in lab.result["nodes"]}
     entries = panel.all(f"/api/configs/{fleet.CONFIG}/nodes")
     return [lab.host(names[entry["node_id"]]) for entry in entries if entry["phase"] == "serving"]
