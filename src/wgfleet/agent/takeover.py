@@ -22,6 +22,7 @@ _POLL_S = 0.01
 _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `latest_handshake` has whole seconds
 _REMIND_FIRST_S = 0.02
 _REMIND_LAST_S = 0.64
+_REMIND_AT_ONCE = 16
 _following: set[asyncio.Task[None]] = set()  # a task that nobody refers to may be collected
 _log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ def check(takeover: Takeover, keeper: Keeper) -> dict[PublicKey, str]:
 async def take_over(
     machine: Machine, keeper: Keeper, endpoints: dict[PublicKey, str], timeout_s: float
 ) -> TakeoverResult:
-    """Call all peers in one batch and wait until each has a handshake with this node, or the time is over."""
+    """Call all peers and wait until each has a handshake with this node, or the time is over."""
     started = time.monotonic()
     answered: dict[PublicKey, float] = {}
     async with keeper.lock:
@@ -50,14 +51,9 @@ async def take_over(
         if not called:
             return TakeoverResult(answered, ())
         keeper.calling |= called.keys()
-        try:
-            peers = {key: keeper.desired.peers[key] for key in called}
-            await machine.call(keeper.name, peers, called)
-        except BaseException:
-            keeper.calling -= called.keys()
-            raise
     reminder = _Reminder(machine, keeper)
     try:
+        await _call(machine, keeper, called, reminder)
         while (waiting := called.keys() - answered.keys()) and time.monotonic() - started < timeout_s:
             await asyncio.sleep(_POLL_S)
             if await _collect(machine, keeper, waiting, answered, started, newer_than=0):
@@ -70,6 +66,20 @@ async def take_over(
     unanswered = tuple(key for key in endpoints if key not in answered)
     _log.info("takeover", interface=keeper.name, answered=len(answered), unanswered=len(unanswered))
     return TakeoverResult(answered, unanswered)
+
+
+async def _call(machine: Machine, keeper: Keeper, called: dict[PublicKey, str], reminder: "_Reminder") -> None:
+    """Call a few peers at a time, and remind those that were called just before: they may have answered by now."""
+    keys = list(called)
+    async with keeper.lock:
+        await machine.drop_sessions(keeper.name, keys)
+    size = machine.calls_at_once
+    for start in range(0, len(keys), size):
+        async with keeper.lock:
+            batch = {key: peer for key in keys[start : start + size] if (peer := keeper.desired.peers.get(key))}
+            await machine.call(keeper.name, batch, called)
+        reminder.restart()
+        await reminder.remind(keys[max(0, start - _REMIND_AT_ONCE) : start])
 
 
 class _Reminder:
