@@ -50,9 +50,9 @@ class JsonByDefault:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _CREDENTIALS & {name for name, _ in scope["headers"]}:
-            headers = [
+            # In place: a copy would hide from those outside what the router writes into the scope.
+            scope["headers"] = [
                 (name, b"application/json" if name == b"content-type" and value.startswith(_FORM) else value)
                 for name, value in scope["headers"]
             ]
-            scope = {**scope, "headers": headers}
         await self._app(scope, receive, send)
