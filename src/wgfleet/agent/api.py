@@ -1,82 +1,36 @@
 """The agent's HTTP API: parses, calls the loop, answers. No decisions of its own."""
 
 import asyncio
-import errno
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 import structlog
-from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 import wgfleet
-from wgfleet.agent import takeover
+from wgfleet.agent import exchange, metrics, takeover
+from wgfleet.agent.exchange import answer, decode, interface_name, read_body
 from wgfleet.agent.guard import RefusedError
 from wgfleet.agent.kernel.process import KernelError
 from wgfleet.agent.loop import Loop
 from wgfleet.agent.watch import MAX_DRIFT, MAX_READERS
 from wgfleet.protocol.desired import parse_push
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId, parse_interface_name
-from wgfleet.protocol.messages import AgentStatus, InterfaceStatus, Refusal, Takeover, WatchMessage
+from wgfleet.protocol.ids import ConfigId, Generation, NodeId
+from wgfleet.protocol.messages import AgentStatus, InterfaceStatus, Takeover, WatchMessage
 
-MAX_BODY = 64 * 1024 * 1024  # 65,536 peers are 12 MB
-_READ_TIMEOUT_S = 30.0  # for the next part of a body
 _BIG = 64 * 1024  # bytes of body, above which parsing leaves the event loop free
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 _log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
-T = TypeVar("T")
-
-
-def answer(body: Struct, status: int = 200) -> Response:
-    """Form a JSON response."""
-    return Response(_encode(body), status, media_type="application/json")
-
-
-def problem(refusal: Refusal) -> Response:
-    """Form an RFC 9457 response."""
-    return Response(_encode(refusal), refusal.status, media_type="application/problem+json")
-
-
-def decode(body: bytes, kind: type[T]) -> T:
-    """Decode a JSON body; raise `FieldError` naming the wrong field."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        detail, _, place = str(error).partition(" - at `")
-        raise FieldError(place.rstrip("`").removeprefix("$.").removeprefix("$") or "body", detail) from None
-
-
-async def read_body(request: Request) -> bytes:
-    """Read the whole body, within its limit of size and time."""
-    body = bytearray()
-    parts = request.stream().__aiter__()
-    while True:
-        try:
-            async with asyncio.timeout(_READ_TIMEOUT_S):
-                body += await anext(parts)
-        except StopAsyncIteration:
-            return bytes(body)
-        except TimeoutError:
-            raise HTTPException(408, f"no data for {_READ_TIMEOUT_S:.0f} s") from None
-        if len(body) > MAX_BODY:
-            raise HTTPException(413, f"the body is above {MAX_BODY} bytes; push deltas")
-
-
-def interface_name(request: Request) -> InterfaceName:
-    """Parse the interface in the path."""
-    return parse_interface_name(request.path_params["name"], "interface")
 
 
 class Api:
-    """Handlers. `identity` answers for the node and its certificate."""
+    """Handlers of what the panel uses. `certificate_expires_at` is in s since the epoch."""
 
     def __init__(self, loop: Loop, node_id: NodeId, certificate_expires_at: Callable[[], float]) -> None:
         self._loop = loop
@@ -84,22 +38,24 @@ class Api:
         self._certificate_expires_at = certificate_expires_at
         self._started_at = time.time()
 
-    def app(self) -> Starlette:
-        """Form the application."""
+    def app(self, more: Sequence[BaseRoute]) -> Starlette:
+        """Form the application, with `more` routes beside its own."""
         routes = [
+            Route("/v1/metrics", self.get_metrics),
             Route("/health", self.health),
             Route("/v1/status", self.get_status),
             Route("/v1/watch", self.watch),
             Route("/v1/wg/{name}", self.push, methods=["PUT"]),
             Route("/v1/wg/{name}", self.delete, methods=["DELETE"]),
             Route("/v1/wg/{name}/takeover", self.takeover, methods=["POST"]),
+            *more,
         ]
         handlers: dict[type[Exception], Callable[..., Response]] = {
-            FieldError: _field_error,
-            RefusedError: lambda _, error: problem(error.refusal),
-            KernelError: _kernel_error,
-            OSError: _os_error,
-            HTTPException: _http_error,
+            FieldError: exchange.field_error,
+            RefusedError: exchange.refused_error,
+            KernelError: exchange.kernel_error,
+            OSError: exchange.os_error,
+            HTTPException: exchange.http_error,
         }
         return Starlette(routes=routes, exception_handlers=handlers)
 
@@ -136,6 +92,12 @@ class Api:
         """`GET /v1/status`."""
         del request
         return answer(self.status())
+
+    async def get_metrics(self, request: Request) -> Response:
+        """`GET /v1/metrics`."""
+        del request
+        text = metrics.render(self.status(), self._loop.keepers.values(), readers=self._loop.board.readers)
+        return Response(text, media_type=metrics.CONTENT_TYPE)
 
     async def watch(self, request: Request) -> Response:
         """`GET /v1/watch`: a `WatchMessage` a line."""
@@ -181,39 +143,3 @@ class Api:
 async def _lines(messages: AsyncIterator[WatchMessage]) -> AsyncIterator[bytes]:
     async for message in messages:
         yield _encode(message) + b"\n"
-
-
-def _field_error(request: Request, error: FieldError) -> Response:
-    del request
-    return problem(
-        Refusal(
-            title="a field is wrong",
-            status=400 if error.field == "body" else 422,
-            detail=str(error),
-            reason="bad_field",
-            field=error.field,
-        )
-    )
-
-
-def _kernel_error(request: Request, error: KernelError) -> Response:
-    _log.error("request failed", path=request.url.path, reason=str(error))
-    detail = f"{error}; the agent tries again by itself"
-    return problem(Refusal(title="the machine refused", status=500, detail=detail, reason="kernel"))
-
-
-def _os_error(request: Request, error: OSError) -> Response:
-    _log.error("request failed", path=request.url.path, reason=str(error))
-    if error.errno not in _DISK:
-        return problem(Refusal(title="the machine refused", status=500, detail=str(error), reason="kernel"))
-    detail = f"the state could not be stored ({error.strerror}), so nothing was applied; free space and push again"
-    return problem(Refusal(title="the disk refused", status=507, detail=detail, reason="disk"))
-
-
-def _http_error(request: Request, error: HTTPException) -> Response:
-    del request
-    reason = {404: "not_found", 405: "not_allowed", 413: "too_large"}.get(error.status_code, "http")
-    body = Refusal(title=error.detail.lower(), status=error.status_code, detail=error.detail.lower(), reason=reason)
-    response = problem(body)
-    response.headers.update(error.headers or {})
-    return response

@@ -6,7 +6,7 @@ the next start.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import structlog
@@ -107,11 +107,10 @@ class Loop:
                 return await self._apply(keeper, keeper.apply_delta(push, desired))
             return await self._apply_whole(push)
 
-    async def change(self, name: InterfaceName, desired: DesiredInterface) -> Applied:
-        """Store and apply a change that a person made by hand to the generation that is there."""
+    async def change(self, name: InterfaceName, change: Callable[[DesiredInterface], DesiredInterface]) -> Applied:
+        """Store and apply a change that a person makes by hand to the generation that is there. Errors as `push`."""
         async with self._exclusive(name):
-            self.keeper(name)
-            return await self._apply_whole(desired)
+            return await self._apply_whole(change(self.keeper(name).desired))
 
     async def _apply_whole(self, desired: DesiredInterface) -> Applied:
         name = desired.settings.name

@@ -14,11 +14,13 @@ from uvicorn.server import ServerState
 
 from wgfleet.agent.api import Api
 from wgfleet.agent.door import Door, make_context
-from wgfleet.agent.identity import StateDirectory, expires_at
+from wgfleet.agent.identity import StateDirectory
 from wgfleet.agent.journal import Journal
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.ledger import Ledger
 from wgfleet.agent.loop import Loop
+from wgfleet.agent.manual import Manual
+from wgfleet.agent.renewal import Renewal
 from wgfleet.agent.settings import AgentSettings
 
 _log = structlog.get_logger()
@@ -44,8 +46,8 @@ async def _run(settings: AgentSettings) -> None:
     ledger.load()
     machine = Machine(backend, state.root)
     loop = Loop(machine, Journal(state.desired), ledger, interval_s=settings.interval_s, repair=settings.repair)
-    expires = expires_at(state.certificate)
-    app = Api(loop, me.node_id, lambda: expires).app()
+    renewal = Renewal(state, me.node_id, context)
+    app = Api(loop, me.node_id, lambda: renewal.expires_at).app([*renewal.routes(), *Manual(loop).routes()])
 
     config = uvicorn.Config(
         app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
