@@ -1,7 +1,7 @@
 """Any sequence of allocations, claims and releases, beside a model that is nothing but a set per pool."""
 
 import itertools
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -99,14 +99,10 @@ class Allocation(RuleBasedStateMachine):
 
 
 def test_allocation_agrees_with_the_model(database_url: str) -> None:
-    opened = Store(database_url)
-    migrate(opened)
+    with closing(Store(database_url)) as opened:
+        migrate(opened)
 
-    class Bound(Allocation):
-        store = opened
+        class Bound(Allocation):
+            store = opened
 
-    run_state_machine_as_test(
-        Bound,
-        settings=settings(max_examples=25, stateful_step_count=25),
-    )
-    opened.close()
+        run_state_machine_as_test(Bound, settings=settings(max_examples=25, stateful_step_count=25))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -25,50 +26,49 @@ store.close()
 """
 
 
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    store = Store(database_url)
+    yield store
+    store.close()
+
+
 def differences(store: Store) -> list[object]:
     with store.engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
 
 
-def test_migrations_make_exactly_the_tables_of_the_program(database_url: str) -> None:
-    store = Store(database_url)
+def test_migrations_make_exactly_the_tables_of_the_program(store: Store) -> None:
     migrate(store)
     assert differences(store) == []
-    store.close()
 
 
-def test_the_comparison_sees_a_lost_column(database_url: str) -> None:
-    store = Store(database_url)
+def test_the_comparison_sees_a_lost_column(store: Store) -> None:
     migrate(store)
     with store.write() as tx:
         tx.session.execute(text("ALTER TABLE audit_log DROP COLUMN details"))
     assert len(differences(store)) == 1
-    store.close()
 
 
-def test_one_operation_of_a_kind_and_subject_is_active_at_a_time(database_url: str) -> None:
-    store = Store(database_url)
+def test_one_operation_of_a_kind_and_subject_is_active_at_a_time(store: Store) -> None:
     migrate(store)
     index = next(index for index in sqlalchemy.inspect(store.engine).get_indexes("operations") if index["unique"])
     dialect = store.engine.dialect.name
     assert index["column_names"] == ["kind", "subject"]
     assert str(index["dialect_options"][f"{dialect}_where"]).strip("()") == "finished_at IS NULL"
-    store.close()
 
 
-def test_migrating_again_changes_nothing(database_url: str) -> None:
-    store = Store(database_url)
+def test_migrating_again_changes_nothing(store: Store) -> None:
     migrate(store)
     with store.write() as tx:
         tx.session.execute(text("INSERT INTO node_groups VALUES ('1', 'near', 'eu', 10)"))
     migrate(store)
     with store.read() as tx:
         assert tx.session.execute(text("SELECT name FROM node_groups")).scalars().all() == ["near"]
-    store.close()
 
 
-def test_processes_that_start_at_once_all_find_the_schema(database_url: str) -> None:
+def test_processes_that_start_at_once_all_find_the_schema(database_url: str, store: Store) -> None:
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     processes = [
         subprocess.Popen([sys.executable, "-c", MIGRATE, database_url], stderr=subprocess.PIPE, env=environment)
@@ -76,9 +76,7 @@ def test_processes_that_start_at_once_all_find_the_schema(database_url: str) -> 
     ]
     results = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
     assert results == [(b"", 0)] * 2
-    store = Store(database_url)
     assert differences(store) == []
-    store.close()
 
 
 def test_threads_that_migrate_at_once_all_find_the_schema(database_url: str) -> None:
@@ -90,8 +88,7 @@ def test_threads_that_migrate_at_once_all_find_the_schema(database_url: str) -> 
         store.close()
 
 
-def test_a_database_of_a_newer_program_is_refused_and_left_alone(database_url: str) -> None:
-    store = Store(database_url)
+def test_a_database_of_a_newer_program_is_refused_and_left_alone(store: Store) -> None:
     migrate(store)
     with store.write() as tx:
         tx.session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -99,15 +96,12 @@ def test_a_database_of_a_newer_program_is_refused_and_left_alone(database_url: s
         migrate(store)
     with store.read() as tx:
         assert tx.session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
-    store.close()
 
 
-def test_foreign_keys_are_watched_again_after_a_migration(database_url: str) -> None:
-    store = Store(database_url)
+def test_foreign_keys_are_watched_again_after_a_migration(store: Store) -> None:
     migrate(store)
     with store.engine.connect() as connection, pytest.raises(sqlalchemy.exc.IntegrityError):
         connection.execute(text("INSERT INTO join_tokens VALUES ('d', 'no such node', 0, 0, NULL)"))
-    store.close()
 
 
 def test_a_database_that_is_not_there_is_unavailable() -> None:
