@@ -109,7 +109,9 @@ def sessions(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
 
 def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -> Peer:
     """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it."""
-    generation = configs.bump(tx, peer.config_id, settings=changes.networks is not None)
+    # A peer's networks are routes of the interface, and come and go with it.
+    rerouted = changes.networks is not None or (changes.enabled is not None and bool(peer.networks))
+    generation = configs.bump(tx, peer.config_id, settings=rerouted)
     tx.session.refresh(peer)
     changed: list[str] = []
     if changes.public_key is not None and changes.rotate_keys:

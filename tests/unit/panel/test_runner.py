@@ -1,0 +1,144 @@
+"""When the reconcilers' workers run."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from wgfleet.panel.errors import PermanentError, TransientError, Unavailable
+from wgfleet.panel.reconcile import runner as module
+from wgfleet.panel.reconcile.runner import Key, Runner, backoff
+
+KEY: Key = ("node", "one")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(module, "LONGEST_DELAY_S", 0.02)
+    with capture_logs():
+        yield
+
+
+def test_wakes_are_merged_and_a_key_never_runs_twice_at_once() -> None:
+    running, runs, most = 0, 0, 0
+
+    async def reconcile(_key: Key) -> None:
+        nonlocal running, runs, most
+        running += 1
+        most = max(most, running)
+        runs += 1
+        await asyncio.sleep(0.02)
+        running -= 1
+
+    async def scenario() -> None:
+        worker = Runner(reconcile)
+        for _ in range(10):
+            worker.wake(KEY)
+        await asyncio.sleep(0.01)
+        for _ in range(10):
+            worker.wake(KEY)
+        await asyncio.sleep(0.1)
+        await worker.close()
+
+    asyncio.run(scenario())
+    assert (most, runs) == (1, 2)
+
+
+def test_keys_run_side_by_side() -> None:
+    met: list[str] = []
+
+    async def scenario() -> None:
+        together, both = asyncio.Barrier(2), asyncio.Event()
+
+        async def reconcile(key: Key) -> None:
+            await together.wait()
+            met.append(key[1])
+            if len(met) == 2:
+                both.set()
+
+        worker = Runner(reconcile)
+        worker.wake(("node", "one"))
+        worker.wake(("node", "two"))
+        async with asyncio.timeout(5):
+            await both.wait()
+        await worker.close()
+
+    asyncio.run(scenario())
+    assert sorted(met) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "error", [TransientError("no answer"), Unavailable("locked"), PermanentError("refused"), RuntimeError("a bug")]
+)
+def test_a_failure_is_tried_again(error: Exception) -> None:
+    tries = 0
+    done = asyncio.Event()
+
+    async def reconcile(_key: Key) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise error
+        done.set()
+
+    async def scenario() -> None:
+        worker = Runner(reconcile)
+        worker.wake(KEY)
+        async with asyncio.timeout(5):
+            await done.wait()
+        await worker.close()
+
+    asyncio.run(scenario())
+    assert tries == 3
+
+
+def test_a_cycle_that_asks_for_another_one_gets_it() -> None:
+    runs = 0
+    done = asyncio.Event()
+
+    async def reconcile(_key: Key) -> float | None:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            done.set()
+            return None
+        return 0.01
+
+    async def scenario() -> None:
+        worker = Runner(reconcile)
+        worker.wake(KEY)
+        async with asyncio.timeout(5):
+            await done.wait()
+        await asyncio.sleep(0.05)
+        await worker.close()
+
+    asyncio.run(scenario())
+    assert runs == 3
+
+
+def test_an_idle_worker_ends_and_the_next_wake_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_S", 0.01)
+    runs = 0
+
+    async def reconcile(_key: Key) -> None:
+        nonlocal runs
+        runs += 1
+
+    async def scenario() -> None:
+        worker = Runner(reconcile)
+        for expected in range(1, 4):
+            worker.wake(KEY)
+            await asyncio.sleep(0.1)
+            assert runs == expected
+        await worker.close()
+
+    asyncio.run(scenario())
+
+
+def test_backoff_doubles_is_capped_and_spread() -> None:
+    delays = [backoff(failures, 0.999) for failures in range(1, 60)]
+    assert delays == sorted(delays)
+    assert delays[-1] <= module.LONGEST_DELAY_S
+    assert backoff(3, 0.0) < backoff(3, 0.5) < backoff(3, 0.9)
