@@ -105,7 +105,8 @@ class World:
 
     def remove(self, config: Config, node: Node, *, force: bool = False, window_s: float | None = None) -> Operation:
         with self.store.write() as tx:
-            return assignments.remove(tx, ACTOR, configs.get(tx, config.id), node, force=force, drain_window_s=window_s)
+            fresh = configs.get(tx, config.id)
+            return assignments.remove(tx, ACTOR, fresh, node, grace_s=30, force=force, drain_window_s=window_s)
 
     def step(self, operation: Operation, *, answers: frozenset[str] | None = None) -> RemovalStep:
         """Do the next step of a removal. `answers`: ids of the peers that answer a call (None: all)."""

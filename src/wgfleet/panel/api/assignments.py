@@ -115,7 +115,11 @@ async def remove_node(
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Answer when it has ended, at most so many s.")] = 0,
     drain_window_s: Annotated[
         float | None,
-        Query(ge=0, le=MAX_WINDOW_S, description="Wait so many s for sessions that do not follow; default: TTL + 30."),
+        Query(
+            ge=0,
+            le=MAX_WINDOW_S,
+            description="Wait so many s for sessions that do not follow; default: TTL + drain.grace_s.",
+        ),
     ] = None,
 ) -> OperationView:
     """Its peers move to the other nodes, live sessions with them; asked twice, it is the same operation."""
@@ -123,9 +127,11 @@ async def remove_node(
     def begin() -> OperationView:
         with panel.store.write() as tx:
             row, node = configs.get(tx, config), nodes.get(tx, node_id)
-            return operation_view(
-                assignments.remove(tx, caller.actor, row, node, force=force, drain_window_s=drain_window_s)
+            grace_s = panel.settings.drain.grace_s
+            removal = assignments.remove(
+                tx, caller.actor, row, node, grace_s=grace_s, force=force, drain_window_s=drain_window_s
             )
+            return operation_view(removal)
 
     shown = await run_in_threadpool(begin)
     deadline = clock.monotonic() + wait

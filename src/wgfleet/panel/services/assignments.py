@@ -153,9 +153,19 @@ def cleaned(tx: Tx, owed: Cleanup) -> None:
 
 
 def remove(
-    tx: Tx, actor: str, config: Config, node: Node, *, force: bool = False, drain_window_s: float | None = None
+    tx: Tx,
+    actor: str,
+    config: Config,
+    node: Node,
+    *,
+    grace_s: float,
+    force: bool = False,
+    drain_window_s: float | None = None,
 ) -> Operation:
-    """Begin to take a node out of a config. Asked again, it is the same operation, also after it has ended."""
+    """Begin to take a node out of a config. Asked again, it is the same operation, also after it has ended.
+
+    It waits `drain_window_s` for sessions that do not follow; None: the TTL of the config's name and `grace_s`.
+    """
     configs.bump(tx, config.id)
     about = subject(config.id, node.id)
     assignment = rows.get(tx, config.id, node.id)
@@ -165,7 +175,7 @@ def remove(
     if assignment is None:
         raise NotFound(f"config {config.name!r} is not assigned to node {node.name!r}")
     _check_floor(tx, config, node, assignment, force=force)
-    window = default_window(tx, config) if drain_window_s is None else drain_window_s
+    window = _default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
     rows.applied(tx, assignment.id, phase=DRAINING)
     operation = operations.start(
         tx,
@@ -183,13 +193,10 @@ def remove(
     return operation
 
 
-DRAIN_GRACE_S = 30.0  # beyond the TTL: resolvers' slack, and time for clients that were asleep
-
-
-def default_window(tx: Tx, config: Config) -> float:
+def _default_window(tx: Tx, config: Config, grace_s: float) -> float:
     """Return how long a removal waits for sessions that do not follow, in s: the name's TTL and some grace."""
     group = endpoint_group_rows.get(tx, config.id)
-    return DRAIN_GRACE_S + (group.ttl if group else 0)
+    return grace_s + (group.ttl if group else 0)
 
 
 def _check_floor(tx: Tx, config: Config, node: Node, assignment: Assignment, *, force: bool) -> None:
