@@ -207,6 +207,19 @@ def test_a_removal_that_the_others_have_no_room_for_is_refused(world: World) -> 
     assert set(homes(world, config).values()) == {two.id}
 
 
+def test_a_node_that_is_to_have_nobody_gets_nobody_and_the_peers_wait_for_another(world: World) -> None:
+    config = world.config()
+    one, two = world.node("one"), world.node("two", capacity=0)
+    for node in (one, two):
+        world.assign(config, node)
+        world.sync(config, node)
+    world.peers(config, "a")
+    run(world, config, [one, two], world.remove(config, one, force=True))
+    assert homes(world, config) == {"a": None}
+    (three,) = world.serving(config, "three")
+    assert homes(world, config) == {"a": three.id}
+
+
 def test_what_was_never_assigned_cannot_be_removed(world: World) -> None:
     config = world.config()
     with pytest.raises(NotFound, match="is not assigned"):

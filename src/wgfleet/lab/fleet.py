@@ -163,6 +163,11 @@ def assign(panel: PanelClient, node_id: str) -> None:
     panel.call("POST", f"/api/configs/{CONFIG}/nodes", {"node_id": node_id})
 
 
+def wait_connected(panel: PanelClient, count: int) -> None:
+    """Wait until the panel has a line to the agents of so many nodes."""
+    _wait(lambda: sum(node["connected"] for node in panel.all("/api/nodes")) >= count, "not all agents are connected")
+
+
 def wait_serving(panel: PanelClient, count: int) -> None:
     """Wait until so many nodes serve the config."""
     deadline = time.monotonic() + _START_S

@@ -134,8 +134,12 @@ class Fleet:
 
     async def _resync(self) -> None:
         """Wake every key now and then: what was missed costs at most this long."""
+        first = True
         while True:
             try:
+                if first:
+                    await in_thread(self._forget_connections)
+                    first = False
                 node_ids, operation_ids = await in_thread(self._keys)
                 for node_id in {*node_ids, *self._links}:
                     self._runner.wake(("node", node_id))
@@ -145,6 +149,11 @@ class Fleet:
                 log.warning("resync.failed", error=str(error))
             self._renew_identity()
             await asyncio.sleep(RESYNC_S)
+
+    def _forget_connections(self) -> None:
+        """Say of no node that it is connected before its line is up: the rows are from before the start."""
+        with self._store.write() as tx:
+            node_rows.all_disconnected(tx)
 
     def _keys(self) -> tuple[list[str], list[str]]:
         with self._store.read() as tx:

@@ -102,8 +102,8 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
         placement = placing.choose([*homed, *strays], nodes_left, overflow=True)
         targets.update({str(peer_id): str(node_id) for peer_id, node_id in placement.homes.items()})
         peer_rows.rehome(tx, {peer: home for peer, home in placement.homes.items() if peer not in guests})
-    else:
-        peer_rows.rehome(tx, dict.fromkeys((PeerId(peer_id) for peer_id, _ in homed), None))
+    homeless = [PeerId(peer_id) for peer_id, _ in homed if peer_id not in targets]
+    peer_rows.rehome(tx, dict.fromkeys(homeless, None))
     rehomed = {peer_id for peer_id, _ in homed}
     peer_rows.add_moves(
         tx,

@@ -56,6 +56,11 @@ def set_values(tx: Tx, node_id: str, values: dict[str, Any]) -> bool:
     return tx.session.scalar(update(Node).where(Node.id == node_id).values(values).returning(Node.id)) is not None
 
 
+def all_disconnected(tx: Tx) -> None:
+    """Set every node as not connected."""
+    tx.session.execute(update(Node).where(Node.connected).values(connected=False))
+
+
 def delete(tx: Tx, node: Node) -> None:
     """Delete a node; the database deletes what hangs on it."""
     tx.session.delete(node)
