@@ -1,15 +1,17 @@
 """Configs, nodes, groups, endpoint groups, peers and files: made, shown, changed, deleted over the API."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.conftest import made
+from tests.api.conftest import made, served
 from tests.api.tables import snapshot
-from wgfleet.panel.api import Panel
-from wgfleet.panel.services import configs
+from wgfleet.panel.api import Panel, create_app
+from wgfleet.panel.services import access, configs
+from wgfleet.panel.settings import Settings
 from wgfleet.panel.store.tables import Config
 
 SEED_ENDPOINT_GROUP = {
@@ -207,3 +209,24 @@ def test_of_many_overlapping_pools_one_wins(client: httpx.Client, panel: Panel) 
     with ThreadPoolExecutor(8) as threads:
         assert sorted(threads.map(make, range(8))) == [201, *[409] * 7]
     assert len(snapshot(panel.store)["pools"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "url", "pinned"),
+    [
+        ({"public_url": "https://panel.example.com"}, "https://panel.example.com", True),
+        ({"listen": ("127.0.0.1:8080", "192.0.2.5:8443")}, "https://192.0.2.5:8443", True),
+        ({"listen": ("127.0.0.1:8080", "0.0.0.0:8443")}, None, False),
+    ],
+)
+def test_the_join_command_names_the_address_that_nodes_reach(
+    panel: Panel, settings: dict[str, Any], url: str | None, *, pinned: bool
+) -> None:
+    other = dataclasses.replace(panel, settings=Settings(data_dir=panel.settings.data_dir, **settings))
+    with served(create_app(other)) as base_url, httpx.Client(base_url=base_url, trust_env=False) as client:
+        with panel.store.write() as tx:
+            client.headers["X-API-Key"] = access.ensure_first_key(tx) or ""
+        made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
+        command = made(client, "/api/nodes/fra1/join-token")["command"]
+    assert f"--panel {url or base_url} " in command
+    assert (f"--ca-fingerprint {panel.authority.fingerprint}" in command) == pinned

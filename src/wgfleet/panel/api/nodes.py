@@ -1,5 +1,6 @@
 """`/api/nodes`: servers that run the agent, and the tokens with which they join."""
 
+import ipaddress
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
@@ -163,9 +164,19 @@ def create_join_token(panel: ThePanel, caller: Writer, node: Reference, request:
     return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
 
 
+def _https_url(panel: Panel) -> str | None:
+    """Return the first https listener that others can reach as it stands."""
+    for listener in panel.settings.listen:
+        if listener.secure and listener.port and not ipaddress.ip_address(listener.host).is_unspecified:
+            return str(listener)
+    return None
+
+
 def _join_command(panel: Panel, called_at: str, token: str) -> str:
     """Form the command that joins an agent to this panel. `called_at`: where the caller reaches the panel."""
-    url = panel.settings.public_url or called_at
+    url = panel.settings.public_url or (
+        called_at if called_at.startswith("https://") else _https_url(panel) or called_at
+    )
     words = ["wgfleet", "agent", "enroll", "--panel", url, "--token", token]
     # A certificate from elsewhere is checked as usual; that of our own CA against the CA's fingerprint.
     if url.startswith("https://") and panel.settings.tls.certificate_file is None:
