@@ -33,7 +33,7 @@ def after(view: RemovalView, step: RemovalStep) -> RemovalView:
         S.CLOSE: {"finished": True},
         S.DONE: {},
     }
-    return dataclasses.replace(view, **done[step])  # type: ignore[arg-type] - the values fit their fields
+    return dataclasses.replace(view, **done[step])  # type: ignore[arg-type]  # the values fit their fields
 
 
 @given(views, times)
