@@ -1,15 +1,20 @@
-"""Counts what a client loses: one unbroken `ping` from first to last packet, read back from its own output.
+"""Counts what a client loses: unbroken `ping`s from first to last packet, read back from their own output.
+
+One ping sends at most `_RATE_EACH` packets/s: above that it spins between two packets, and twenty of them would take
+the cores that the nodes need. A higher rate is several pings at once, evenly shifted.
 
 What is counted. `sent`: echo requests sent from the start until `measure`. `lost`: those of them that had no reply
 when ping was ended, `GRACE_S` later, so that a packet in flight is neither lost nor left out. `worst_gap_ms`: the
-longest time between two consecutive replies as ping stamped them (-D), or between the last reply and `measure` if that
+longest time between two consecutive replies as ping stamped them (-D), whichever of the client's pings sent the
+packets, or between the last reply and `measure` if that
 is longer; nothing is subtracted, so at 100 packets/s an undisturbed run shows a little more than 10 ms.
 """
 
+import math
 import re
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +24,7 @@ from wgfleet.lab.hosts import Host
 GRACE_S = 1.0
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*icmp_seq=(\d+) ")
 _SO_FAR = re.compile(r"(\d+)/\d+ packets, \d+% loss")
+_RATE_EACH = 50.0  # packets/s; ping spins when the next packet is due within 10 ms
 _SEQUENCES = 65536  # icmp_seq has 16 bits (RFC 792)
 
 
@@ -35,24 +41,27 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """A ping that runs."""
+    """A client that pings, and what each of its pings writes."""
 
     host: Host
-    log: Path
+    logs: tuple[Path, ...]
 
 
-def start(hosts: Iterable[Host], target: str, *, rate: float) -> list[Ping]:
+def start(hosts: Sequence[Host], target: str, *, rate: float) -> list[Ping]:
     """Ping `target` from every host, `rate` packets/s each, and return once each has had a reply."""
-    pings = []
-    for host in hosts:
-        name = f"ping-{time.monotonic_ns()}"
-        log = host.start(["ping", "-D", "-n", "-i", f"{1 / rate:.4f}", target], name)
-        pings.append(Ping(host, log))
-    for ping in pings:
-        ping.host.favour("ping", "-D")
+    each = math.ceil(rate / _RATE_EACH)
+    command = ["ping", "-D", "-n", "-i", f"{each / rate:.4f}", target]
+    name = f"ping-{time.monotonic_ns()}"
+    logs: dict[str, list[Path]] = {host.name: [] for host in hosts}
+    for number in range(each):
+        for host in hosts:
+            logs[host.name].append(host.start(command, f"{name}-{number}"))
+        time.sleep(1 / rate)
+    pings = [Ping(host, tuple(logs[host.name])) for host in hosts]
     deadline = time.monotonic() + 15
     for ping in pings:
-        while "bytes from" not in _text(ping):
+        ping.host.favour("ping", "-D")
+        while not all("bytes from" in _text(log) for log in ping.logs):
             if time.monotonic() > deadline:
                 raise LabError(f"{ping.host.name} gets no reply from {target} (--logs DIR keeps the logs)")
             time.sleep(0.02)
@@ -69,25 +78,38 @@ def measure(pings: Sequence[Ping]) -> list[Count]:
         ping.host.signal(signal.SIGINT, "ping", "-D")
     deadline = time.monotonic() + 5
     for ping in pings:
-        while "packets transmitted" not in _text(ping):
+        while not all("packets transmitted" in _text(log) for log in ping.logs):
             if time.monotonic() > deadline:
-                raise LabError(f"ping on {ping.host.name} did not end: {_text(ping)[-200:]}")
+                raise LabError(f"ping on {ping.host.name} did not end: {_text(ping.logs[0])[-200:]}")
             time.sleep(0.02)
-    return [count(ping.host.name, _text(ping), until) for ping in pings]
+    return [count(ping.host.name, [_text(log) for log in ping.logs], until) for ping in pings]
 
 
-def _text(ping: Ping) -> str:
-    return ping.log.read_text(encoding="utf-8", errors="replace")
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
 
 
-def count(client: str, text: str, until: float) -> Count:
-    """Read ping's output (pure)."""
+def count(client: str, texts: Sequence[str], until: float) -> Count:
+    """Read the output of a client's pings (pure)."""
+    sent, times = 0, []
+    for text in texts:
+        number, replies = _read(client, text)
+        sent += number
+        times += replies
+    times.sort()
+    ends = [*times[1:], until]
+    gaps = [(end - begin, end) for begin, end in zip(times, ends, strict=True)]
+    worst, worst_at = max(gaps, default=(float("inf"), until))
+    return Count(client, sent, sent - len(times), round(worst * 1000, 1), worst_at)
+
+
+def _read(client: str, text: str) -> tuple[int, list[float]]:
+    """Return how many packets a ping had sent when it was asked, and when those that were answered were."""
     so_far = _SO_FAR.search(text)
     if so_far is None:
-        raise LabError(f"ping on {client} did not say how many packets it sent:\n{text[-500:]}")
-    sent = int(so_far[1])
+        raise LabError(f"ping on {client} did not say how many packets it sent: {text[-500:]}")
+    sent, previous = int(so_far[1]), 0
     answered: set[int] = set()
-    previous = 0
     times: list[float] = []
     for line in text.splitlines():
         reply = _REPLY.match(line)
@@ -100,7 +122,4 @@ def count(client: str, text: str, until: float) -> Count:
         if sequence <= sent and sequence not in answered:
             answered.add(sequence)
             times.append(float(reply[1]))
-    ends = [*times[1:], until]
-    gaps = [(end - begin, end) for begin, end in zip(times, ends, strict=True)]
-    worst, worst_at = max(gaps, default=(float("inf"), until))
-    return Count(client, sent, sent - len(answered), round(worst * 1000, 1), worst_at)
+    return sent, times

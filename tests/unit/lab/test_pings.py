@@ -21,34 +21,41 @@ def output(answered: list[int], sent: int, sent_in_all: int) -> str:
 @given(st.sets(st.integers(2, 300)), st.integers(300, 320))
 def test_lost_is_what_was_sent_until_the_measure_and_never_answered(lost: set[int], in_all: int) -> None:
     answered = [n for n in range(1, in_all + 1) if n not in lost]
-    found = count("client-1", output(answered, 300, in_all), until=1000 + 301 / RATE)
+    found = count("client-1", [output(answered, 300, in_all)], until=1000 + 301 / RATE)
     assert (found.sent, found.lost) == (300, len(lost))
 
 
 def test_the_worst_gap_is_between_consecutive_replies() -> None:
     answered = [n for n in range(1, 301) if not 100 < n < 120]
-    found = count("client-1", output(answered, 300, 300), until=1000 + 300 / RATE)
+    found = count("client-1", [output(answered, 300, 300)], until=1000 + 300 / RATE)
     assert found.worst_gap_ms == 200
     assert found.worst_gap_at == pytest.approx(1001.2)
 
 
 def test_silence_until_the_end_counts_as_a_gap() -> None:
-    found = count("client-1", output(list(range(1, 101)), 300, 310), until=1004.0)
+    found = count("client-1", [output(list(range(1, 101))], 300, 310), until=1004.0)
     assert found.lost == 200
     assert found.worst_gap_ms == 3000
 
 
 def test_sequence_numbers_go_on_beyond_16_bits() -> None:
     answered = [n for n in range(1, 140001) if n != 70000]
-    found = count("client-1", output(answered, 140000, 140000), until=1000 + 140000 / RATE)
+    found = count("client-1", [output(answered, 140000, 140000)], until=1000 + 140000 / RATE)
     assert (found.sent, found.lost) == (140000, 1)
 
 
 def test_a_reply_that_comes_twice_counts_once() -> None:
-    found = count("client-1", output([1, 2, 2, 3], 4, 4), until=1000.04)
+    found = count("client-1", [output([1, 2, 2, 3], 4, 4)], until=1000.04)
     assert (found.sent, found.lost) == (4, 1)
 
 
 def test_output_without_the_number_sent_is_refused() -> None:
     with pytest.raises(LabError, match="client-1"):
-        count("client-1", "ping: unknown host", until=0)
+        count("client-1", ["ping: unknown host"], until=0)
+
+
+def test_several_pings_of_a_client_count_together() -> None:
+    first, second = output(list(range(1, 101, 2)), 100, 100), output(list(range(2, 100, 2)), 100, 100)
+    found = count("client-1", [first, second], until=1001.0)
+    assert (found.sent, found.lost) == (200, 200 - 99)
+    assert found.worst_gap_ms == 10
