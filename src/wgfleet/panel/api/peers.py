@@ -175,6 +175,8 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
             numbers = range(body.first_number, body.first_number + (body.count or 0))
             specs = [PeerSpec(name=f"{body.name_prefix}{number}") for number in numbers]
         made = peers.create(tx, panel.vault, caller.actor, row, specs, field="peers")
+    # After the commit, so that nodes get them while the answer is put together.
+    with panel.store.read() as tx:
         return Page(items=_views(tx, made))
 
 
