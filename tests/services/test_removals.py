@@ -90,6 +90,21 @@ def test_a_session_moves_even_when_the_peers_home_is_another_node(world: World) 
     assert homes(world, config)[guest.name] == two.id
 
 
+def test_a_client_that_comes_to_a_draining_node_is_moved_too(world: World) -> None:
+    config = world.config()
+    one, two = world.serving(config, "one", "two")
+    made = world.peers(config, "a", "b")
+    for node in (one, two):
+        world.sync(config, node)
+    operation = world.remove(config, one)
+    assert [world.step(operation), world.step(operation)] == [S.BACKUP, S.PLACE]
+    world.sync(config, two)
+    world.seen(config, one, {peer.public_key: "198.51.100.7:4000" for peer in made})
+    assert world.step(operation) is S.TAKEOVER
+    run(world, config, [one, two], operation)
+    assert operation_now(world, operation).result["sessions_taken_over"] == 2
+
+
 def test_a_session_that_does_not_follow_is_left_behind_when_the_window_ends(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")

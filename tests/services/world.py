@@ -124,11 +124,11 @@ class World:
         elif step is RemovalStep.PLACE:
             removals.place(tx, operation_id, live_within_s=LIVE_S)
         elif step is RemovalStep.TAKEOVER:
-            called = [call.peer_id for call in removals.calls(tx, operation_id)[1]]
+            called = [call.peer_id for call in removals.calls(tx, operation_id, live_within_s=LIVE_S)[1]]
             answered = [peer_id for peer_id in called if answers is None or peer_id in answers]
             removals.settle(tx, operation_id, answered, [peer_id for peer_id in called if peer_id not in answered])
         elif step is RemovalStep.RETIRE:
-            removals.retire(tx, operation_id, clean_within_s=CLEAN_S)
+            removals.retire(tx, operation_id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
         else:
             removals.close(tx, operation_id)
 

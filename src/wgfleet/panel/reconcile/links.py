@@ -53,7 +53,7 @@ class NodeLink:
 
     def start(self) -> None:
         """Begin to keep the line up."""
-        self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._flush())]
+        self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._keep_flushing())]
 
     async def close(self) -> None:
         """Hang up; safe to call twice."""
@@ -133,14 +133,21 @@ class NodeLink:
                 tx, f"stranger:{message.remote}", "refused", "node", self.node_id, by="agent", reason=message.reason
             )
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Write what this node reported of sessions to the rows; kept for later where the database cannot be had."""
+        due = self._buffer.take()
+        if not due:
+            return
+        try:
+            await in_thread(self._buffer.write, self._store, due)
+        except PanelError:
+            self._buffer.give_back(due)
+            raise
+
+    async def _keep_flushing(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_S)
-            due = self._buffer.take()
-            if not due:
-                continue
             try:
-                await in_thread(self._buffer.write, self._store, due)
+                await self.flush()
             except PanelError as error:
-                self._buffer.give_back(due)
                 log.warning("sessions.kept", node_id=self.node_id, error=str(error))

@@ -16,7 +16,7 @@ from wgfleet.panel.domain.removal import RemovalStep, RemovalView, next_step
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.reconcile.seam import in_thread
-from wgfleet.panel.services import removals
+from wgfleet.panel.services import operations, removals
 from wgfleet.panel.services.removals import Call
 from wgfleet.panel.settings.model import Drain
 from wgfleet.panel.store import Store
@@ -26,7 +26,8 @@ from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverPeer
 
 AGAIN_S = 1.0  # a client that did not answer is called again; WireGuard itself waits 5 s
-POLL_S = 0.25  # for a node that is deleting an interface
+POLL_S = 0.25  # for a node that is deleting an interface, or has not been heard of yet
+NEED_SESSIONS = {RemovalStep.PLACE, RemovalStep.TAKEOVER, RemovalStep.RETIRE}
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class RemovalReconciler:
         self._vault = vault
         self._drain = drain
         self._links = links
+        self._waiting_since: dict[str, float] = {}
 
     async def reconcile(self, operation_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None when it has ended."""
@@ -54,12 +56,33 @@ class RemovalReconciler:
             view = await in_thread(self._view, operation_id)
             step = next_step(view, clock.now())
             if step is RemovalStep.DONE:
+                self._waiting_since.pop(operation_id, None)
                 return None
+            if step in NEED_SESSIONS and not await self._heard(operation_id):
+                return POLL_S
             faultpoints.reached(f"removal.{step}.before")
             pause = await self._do(step, operation_id)
             faultpoints.reached(f"removal.{step}.after")
             if pause is not None:
                 return pause
+
+    async def _heard(self, operation_id: str) -> bool:
+        """Have what the leaving node last said of its sessions in the rows; False while it may still say it.
+
+        Straight after a start the node has not been heard of, and its clients would be taken for idle and be lost.
+        """
+        node_id = await in_thread(self._node_id, operation_id)
+        link = self._links.get(node_id)
+        if link is not None and link.connected:
+            self._waiting_since.pop(operation_id, None)
+            await link.flush()
+            return True
+        since = self._waiting_since.setdefault(operation_id, clock.monotonic())
+        return clock.monotonic() - since >= self._drain.unreachable_s
+
+    def _node_id(self, operation_id: str) -> str:
+        with self._store.read() as tx:
+            return operations.get(tx, operation_id).node_id or ""
 
     def _view(self, operation_id: str) -> RemovalView:
         with self._store.read() as tx:
@@ -80,7 +103,9 @@ class RemovalReconciler:
             elif step is RemovalStep.PLACE:
                 removals.place(tx, operation_id, live_within_s=self._drain.live_s)
             elif step is RemovalStep.RETIRE:
-                removals.retire(tx, operation_id, clean_within_s=self._drain.unreachable_s)
+                removals.retire(
+                    tx, operation_id, live_within_s=self._drain.live_s, clean_within_s=self._drain.unreachable_s
+                )
             else:
                 removals.close(tx, operation_id)
 
@@ -98,7 +123,7 @@ class RemovalReconciler:
 
     def _calls(self, operation_id: str) -> tuple[str, list[Call]]:
         with self._store.write() as tx:
-            return removals.calls(tx, operation_id)
+            return removals.calls(tx, operation_id, live_within_s=self._drain.live_s)
 
     async def _call_in_batches(self, operation_id: str, node_id: str, interface: str, calls: list[Call]) -> int:
         settled = 0

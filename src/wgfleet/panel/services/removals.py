@@ -105,23 +105,11 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     homeless = [PeerId(peer_id) for peer_id, _ in homed if peer_id not in targets]
     peer_rows.rehome(tx, dict.fromkeys(homeless, None))
     rehomed = {peer_id for peer_id, _ in homed}
-    peer_rows.add_moves(
-        tx,
-        [
-            {
-                "operation_id": operation_id,
-                "peer_id": peer_id,
-                "from_node_id": r.node.id,
-                "to_node_id": targets.get(peer_id),
-                "endpoint": live.get(peer_id),
-                "live": peer_id in live,
-                "rehomed": peer_id in rehomed and targets.get(peer_id) is not None,
-                "state": PENDING if targets.get(peer_id) else LEFT,
-                "attempts": 0,
-            }
-            for peer_id in sorted(rehomed | set(live))
-        ],
-    )
+    moves = [
+        _move(r, peer_id, targets.get(peer_id), live.get(peer_id), rehomed=peer_id in rehomed)
+        for peer_id in sorted(rehomed | set(live))
+    ]
+    peer_rows.add_moves(tx, moves)
     window = float(r.operation.options["drain_window_s"])
     progress = {**r.operation.progress, PLACED: now + window, "started_at": r.operation.created_at}
     operations.advance(tx, operation_id, RemovalStep.PLACE, progress | _counts(tx, operation_id))
@@ -131,12 +119,49 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     )  # fmt: skip
 
 
-def calls(tx: Tx, operation_id: str) -> tuple[str, list[Call]]:
+def _note_arrivals(tx: Tx, r: _Removal, live_within_s: float) -> int:
+    """Have peers called that got a session on the draining node after its peers were placed; return how many."""
+    if r.config.mode != configs.CLUSTER:
+        return 0
+    now_live = dict(session_rows.live_on(tx, r.node.id, r.config.id, clock.now() - live_within_s))
+    moves = rows.moves(tx, r.operation.id)
+    new = {peer_id: endpoint for peer_id, endpoint in now_live.items() if not (m := moves.get(peer_id)) or not m.live}
+    peers = {peer.id: peer for peer in peer_rows.by_ids(tx, new)}
+    serving = {c.node_id for c in placing.candidates(tx, r.config.id, without={r.node.id})}
+    strays = []
+    for peer_id, endpoint in new.items():
+        home = peers[peer_id].home_node_id
+        if home not in serving:
+            continue
+        if peer_id in moves:
+            rows.went_live(tx, r.operation.id, peer_id, endpoint)
+        else:
+            strays.append(_move(r, peer_id, home, endpoint, rehomed=False))
+    peer_rows.add_moves(tx, strays)
+    return len(new)
+
+
+def _move(r: _Removal, peer_id: str, to_node_id: str | None, endpoint: str | None, *, rehomed: bool) -> dict[str, Any]:
+    return {
+        "operation_id": r.operation.id,
+        "peer_id": peer_id,
+        "from_node_id": r.node.id,
+        "to_node_id": to_node_id,
+        "endpoint": endpoint,
+        "live": endpoint is not None,
+        "rehomed": rehomed and to_node_id is not None,
+        "state": PENDING if to_node_id else LEFT,
+        "attempts": 0,
+    }
+
+
+def calls(tx: Tx, operation_id: str, *, live_within_s: float) -> tuple[str, list[Call]]:
     """Settle what needs no call, and return the interface with the calls that are left.
 
     Idle peers are moved once their new node has them; a peer that shook hands elsewhere meanwhile has moved by itself.
     """
     r = _load(tx, operation_id)
+    _note_arrivals(tx, r, live_within_s)
     pending = rows.pending(tx, operation_id)
     confirmed = {a.node_id: a.applied_generation for a, _ in assignment_rows.of_config(tx, r.config.id)}
     has_it = {
@@ -175,9 +200,14 @@ def _settle(tx: Tx, r: _Removal, peer_ids: Collection[str], *, drop: Collection[
     )
 
 
-def retire(tx: Tx, operation_id: str, *, clean_within_s: float) -> None:
-    """Give up on sessions that did not follow, and write down that the node has to delete its interface."""
+def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: float) -> None:
+    """Give up on sessions that did not follow, and write down that the node has to delete its interface.
+
+    Does nothing when a client has just come to this node and there is time left to move it.
+    """
     r = _load(tx, operation_id)
+    if _note_arrivals(tx, r, live_within_s) and clock.now() < r.operation.progress[PLACED]:
+        return
     generation = configs.bump(tx, r.config.id)
     rows.settle_moves(tx, operation_id, [move.peer_id for move, _ in rows.pending(tx, operation_id)], LEFT)
     assignment_rows.applied(tx, r.assignment.id, phase=REMOVED)

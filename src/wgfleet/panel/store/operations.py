@@ -56,6 +56,20 @@ def pending(tx: Tx, operation_id: str) -> list[tuple[Move, Peer]]:
     return [(move, peer) for move, peer in rows]
 
 
+def moves(tx: Tx, operation_id: str) -> dict[str, Move]:
+    """Return all moves of an operation, by peer."""
+    return {move.peer_id: move for move in tx.session.scalars(select(Move).where(Move.operation_id == operation_id))}
+
+
+def went_live(tx: Tx, operation_id: str, peer_id: str, endpoint: str) -> None:
+    """Note that a peer, idle until now, has a session that has to be moved."""
+    tx.session.execute(
+        update(Move)
+        .where(Move.operation_id == operation_id, Move.peer_id == peer_id)
+        .values(live=True, endpoint=endpoint, state="pending")
+    )
+
+
 def tally(tx: Tx, operation_id: str) -> dict[tuple[str, bool], int]:
     """Return how many moves there are for each (state, live)."""
     query = select(Move.state, Move.live, func.count()).where(Move.operation_id == operation_id)
