@@ -19,11 +19,12 @@ class PeerCache:
     """The peers of one interface as last seen.
 
     `stats`: live half of those that were ever used. `wrong`: peers that differ from what is desired, as found (None:
-    missing). All others are as desired.
+    missing). All others are as desired. `changed`: whose live half changed since a comparison was last finished.
     """
 
     stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
     wrong: dict[PublicKey, ObservedPeer | None] = field(default_factory=dict)
+    changed: set[PublicKey] = field(default_factory=set)
     hashes: set[int] | None = None  # of the last reading's blocks; None: nothing is known
     recheck: set[PublicKey] = field(default_factory=set)
 
@@ -37,20 +38,19 @@ class PeerCache:
 
 
 class Comparison:
-    """One reading, taken in block by block. Abandoned halfway, it leaves a cache that knows nothing."""
+    """One reading, taken in block by block. Abandoned halfway, it leaves a cache that compares everything next time."""
 
     def __init__(self, cache: PeerCache, form: Form, desired: dict[PublicKey, DesiredPeer]) -> None:
         self._cache = cache
         self._form = form
         self._desired = desired
         self._known = cache.hashes
-        self._recheck = cache.recheck
+        self._recheck, self._unseen = cache.recheck, set(cache.recheck)
         self._hashes: set[int] = set()
-        self._changed: set[PublicKey] = set()
-        self._old_stats = cache.stats
         cache.hashes, cache.recheck = None, set()
         if self._known is None:
-            cache.stats, cache.wrong = {}, dict.fromkeys(desired)
+            cache.wrong = dict.fromkeys(desired)
+            self._unseen.update(cache.stats)
         else:
             # Until they are seen, they count as missing if desired, and as absent if not.
             for key in self._recheck:
@@ -70,23 +70,25 @@ class Comparison:
     def finish(self) -> set[PublicKey] | None:
         """Return whose live half changed; None when peers vanished, and all must be read once more to say which."""
         cache = self._cache
-        if self._known is None:
-            every = self._old_stats.keys() | cache.stats.keys()
-            self._changed = {key for key in every if self._old_stats.get(key) != cache.stats.get(key)}
-        else:
+        if self._known is not None:
             missing = sum(seen is None for seen in cache.wrong.values())
             extra = sum(seen is not None and key not in self._desired for key, seen in cache.wrong.items())
             # Every block's key is among those believed to be present, so equal counts mean equal sets.
             if len(self._hashes) != len(self._desired) - missing + extra:
                 return None
+        for key in self._unseen:
+            if cache.stats.pop(key, None) is not None:
+                cache.changed.add(key)
         cache.hashes = self._hashes
-        return self._changed
+        changed, cache.changed = cache.changed, set()
+        return changed
 
     def _take(self, block: bytes) -> None:
         cache, seen = self._cache, self._form.peer(block)
         key = seen.key
+        self._unseen.discard(key)
         if cache.stats.get(key) != seen.stats:
-            self._changed.add(key)
+            cache.changed.add(key)
             if seen.stats is None:
                 del cache.stats[key]
             else:

@@ -1,0 +1,129 @@
+"""The desired state on disk survives whatever was cut off."""
+
+import base64
+import itertools
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wgfleet.agent.journal import Journal, replay
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings, delta_between
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.keys import PrivateKey, PublicKey
+
+KEYS = [PublicKey(base64.b64encode(bytes([number]) * 32).decode()) for number in range(6)]
+SETTINGS = InterfaceSettings(
+    name=InterfaceName("wg0"),
+    config_id=ConfigId("config-1"),
+    private_key=PrivateKey(base64.b64encode(bytes(31) + b"\x40").decode()),
+    listen_port=51820,
+)
+
+
+def state(generation: int, numbers: set[int]) -> DesiredInterface:
+    peers = {KEYS[number]: DesiredPeer((f"10.0.0.{number}/32",)) for number in sorted(numbers)}
+    return DesiredInterface(generation=Generation(generation), settings=SETTINGS, peers=peers)
+
+
+def states(sets: list[set[int]]) -> list[DesiredInterface]:
+    return [state(generation, numbers) for generation, numbers in enumerate(sets, 1)]
+
+
+@given(sets=st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=5), data=st.data())
+def test_a_journal_cut_at_any_byte_gives_one_of_the_states_that_were_written(
+    sets: list[set[int]], data: st.DataObject
+) -> None:
+    history = states(sets)
+    pairs = itertools.pairwise(history)
+    lines = b"".join(msgspec.json.encode(delta_between(a, b)) + b"\n" for a, b in pairs)
+    cut = data.draw(st.integers(0, len(lines)))
+    found, used = replay(history[0], lines[:cut])
+    whole_lines = lines[:cut].count(b"\n")
+    assert found == history[whole_lines]
+    assert used == len(lines[:cut].rpartition(b"\n")[0]) + (1 if whole_lines else 0)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "desired")
+    assert journal.load() == {}
+    history = states([{0}, {0, 1}, {1}, {1, 2, 3}])
+    journal.write(history[0])
+    for before, after in itertools.pairwise(history):
+        journal.append(delta_between(before, after), after)
+        assert Journal(tmp_path / "desired").load() == {"wg0": after}
+    journal.remove(InterfaceName("wg0"))
+    assert Journal(tmp_path / "desired").load() == {}
+
+
+def test_a_torn_line_is_overwritten_by_the_next(tmp_path: Path) -> None:
+    history = states([{0}, {0, 1}, {0, 1, 2}])
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(history[0])
+    journal.append(delta_between(history[0], history[1]), history[1])
+    with (tmp_path / "wg0.journal").open("ab") as file:
+        file.write(b'{"type":"delta","na')
+    reopened = Journal(tmp_path)
+    assert reopened.load() == {"wg0": history[1]}
+    reopened.append(delta_between(history[1], history[2]), history[2])
+    assert Journal(tmp_path).load() == {"wg0": history[2]}
+
+
+def test_deltas_that_the_base_holds_already_are_skipped(tmp_path: Path) -> None:
+    history = states([{0}, {0, 1}, {0, 1, 2}])
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(history[0])
+    journal.append(delta_between(history[0], history[1]), history[1])
+    stale = (tmp_path / "wg0.journal").read_bytes()
+    journal.write(history[1])
+    (tmp_path / "wg0.journal").write_bytes(stale)  # as a kill between the two steps leaves it
+    reopened = Journal(tmp_path)
+    assert reopened.load() == {"wg0": history[1]}
+    reopened.append(delta_between(history[1], history[2]), history[2])
+    assert Journal(tmp_path).load() == {"wg0": history[2]}
+
+
+def test_the_journal_stays_bounded(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.load()
+    now = state(1, {0})
+    journal.write(now)
+    for generation in range(2, 600):
+        after = state(generation, {generation % 6})
+        journal.append(delta_between(now, after), after)
+        now = after
+    deltas = tmp_path / "wg0.journal"
+    assert not deltas.exists() or deltas.stat().st_size <= 64 * 1024
+    assert Journal(tmp_path).load() == {"wg0": now}
+
+
+def test_half_written_files_are_ignored_and_removed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(state(1, {0}))
+    (tmp_path / "wg0.json.tmp").write_bytes(b'{"type":')
+    assert Journal(tmp_path).load() == {"wg0": state(1, {0})}
+    assert not (tmp_path / "wg0.json.tmp").exists()
+
+
+def test_a_damaged_base_is_named(tmp_path: Path) -> None:
+    (tmp_path / "wg0.json").write_bytes(b"{}")
+    with pytest.raises(ValueError, match=r"wg0\.json is damaged"):
+        Journal(tmp_path).load()
+
+
+def test_files_are_for_the_agent_alone(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        journal = Journal(tmp_path / "desired")
+        journal.load()
+        journal.write(state(1, {0}))
+        journal.append(delta_between(state(1, {0}), state(2, {1})), state(2, {1}))
+    finally:
+        os.umask(old)
+    assert [oct(path.stat().st_mode & 0o777) for path in sorted((tmp_path / "desired").iterdir())] == ["0o600"] * 2

@@ -1,0 +1,50 @@
+"""The ledger: which interfaces are ours, and what is past."""
+
+from pathlib import Path
+
+import pytest
+
+from wgfleet.agent.ledger import Ledger, Owned
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+
+WG0, ONE, TWO = InterfaceName("wg0"), ConfigId("config-1"), ConfigId("config-2")
+
+
+def reopened(path: Path) -> Ledger:
+    ledger = Ledger(path)
+    ledger.load()
+    return ledger
+
+
+def test_claims_and_removals_are_durable(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.json"
+    ledger = reopened(path)
+    ledger.add(WG0, ONE)
+    assert reopened(path).owned() == {WG0: Owned(ONE)}
+    ledger.bury(WG0, ONE, Generation(4))
+    assert reopened(path).owned() == {WG0: Owned(ONE, deleting=True)}
+    ledger.drop(WG0)
+    assert reopened(path).owned() == {}
+    assert reopened(path).tombstone(WG0, ONE) == 4
+    assert reopened(path).tombstone(WG0, TWO) is None
+
+
+def test_a_tombstone_never_goes_back(tmp_path: Path) -> None:
+    ledger = reopened(tmp_path / "ledger.json")
+    ledger.bury(WG0, ONE, Generation(7))
+    ledger.bury(WG0, ONE, Generation(3))
+    assert ledger.tombstone(WG0, ONE) == 7
+
+
+def test_tombstones_are_bounded(tmp_path: Path) -> None:
+    ledger = reopened(tmp_path / "ledger.json")
+    for number in range(1100):
+        ledger.bury(WG0, ConfigId(f"config-{number}"), Generation(1))
+    assert ledger.tombstone(WG0, ConfigId("config-99")) is None
+    assert ledger.tombstone(WG0, ConfigId("config-1099")) == 1
+
+
+def test_a_damaged_ledger_is_no_licence(tmp_path: Path) -> None:
+    (tmp_path / "ledger.json").write_text("{")
+    with pytest.raises(ValueError, match="cannot tell its own interfaces"):
+        reopened(tmp_path / "ledger.json")

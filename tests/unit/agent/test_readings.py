@@ -1,0 +1,137 @@
+"""Both forms of a reading say the same, however the bytes arrive; and a cache follows the device exactly."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wgfleet.agent.cache import Comparison, PeerCache
+from wgfleet.agent.readings import DumpForm, Form, SeenPeer, SocketForm, read
+from wgfleet.protocol.desired import DesiredPeer
+from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
+from wgfleet.protocol.observed import ObservedPeer, PeerStats
+
+PRIVATE = PrivateKey(base64.b64encode(b"p" * 32).decode())
+IDLE = PeerStats()
+
+
+def hexadecimal(key: str) -> str:
+    return base64.b64decode(key).hex()
+
+
+def as_dump(peers: list[SeenPeer]) -> bytes:
+    lines = [f"{PRIVATE}\tPUBLIC\t51820\toff"]
+    for each in peers:
+        stats, have = each.stats or IDLE, each.observed
+        fields = (
+            *(each.key, have.preshared_key or "(none)", stats.endpoint or "(none)"),
+            *(",".join(sorted(have.allowed_ips)) or "(none)", stats.latest_handshake, stats.rx, stats.tx),
+            have.persistent_keepalive or "off",
+        )
+        lines.append("\t".join(map(str, fields)))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def as_socket(peers: list[SeenPeer]) -> bytes:
+    lines = [f"private_key={hexadecimal(PRIVATE)}", "listen_port=51820"]
+    for each in peers:
+        stats, have = each.stats or IDLE, each.observed
+        lines += [
+            f"public_key={hexadecimal(each.key)}",
+            f"preshared_key={hexadecimal(have.preshared_key) if have.preshared_key else '0' * 64}",
+            "protocol_version=1",
+        ]
+        if stats.endpoint:
+            lines.append(f"endpoint={stats.endpoint}")
+        lines += [f"last_handshake_time_sec={stats.latest_handshake}", "last_handshake_time_nsec=0"]
+        lines += [f"tx_bytes={stats.tx}", f"rx_bytes={stats.rx}"]
+        lines.append(f"persistent_keepalive_interval={have.persistent_keepalive}")
+        lines += [f"allowed_ip={network}" for network in sorted(have.allowed_ips)]
+    return ("\n".join(lines) + "\nerrno=0\n\n").encode()
+
+
+keys = st.integers(0, 7).map(lambda number: PublicKey(base64.b64encode(bytes([number]) * 32).decode()))
+networks = st.frozensets(st.integers(0, 9).map(lambda number: f"10.0.0.{number}/32"), max_size=2)
+presharedkeys = st.none() | st.just(PresharedKey(base64.b64encode(b"s" * 32).decode()))
+observed = st.builds(ObservedPeer, networks, presharedkeys, st.sampled_from([0, 25]))
+stats = st.none() | st.builds(
+    PeerStats, st.just("192.0.2.1:1"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)
+)
+devices = st.dictionaries(keys, st.tuples(observed, stats)).map(
+    lambda peers: [SeenPeer(key, have, live) for key, (have, live) in peers.items()]
+)
+forms = st.sampled_from([(DumpForm(), as_dump), (SocketForm(), as_socket)])
+
+
+async def chunks(raw: bytes, size: int) -> AsyncIterator[bytes]:
+    for start in range(0, len(raw), size):
+        yield raw[start : start + size]
+
+
+async def blocks_of(form: Form, raw: bytes, size: int) -> list[bytes]:
+    reading = await read(form, chunks(raw, size))
+    assert (reading.device.private_key, reading.device.listen_port) == (PRIVATE, 51820)
+    return [block async for some in reading.blocks for block in some]
+
+
+@given(peers=devices, form=forms, size=st.integers(1, 400))
+def test_a_reading_gives_every_peer_however_the_bytes_arrive(
+    peers: list[SeenPeer], form: tuple[DumpForm, type], size: int
+) -> None:
+    how, write = form
+    blocks = asyncio.run(blocks_of(how, write(peers), size))
+    assert [how.peer(block) for block in blocks] == peers
+    assert [how.key_of(block) for block in blocks] == [each.key for each in peers]
+
+
+@given(peers=devices, data=st.data())
+def test_an_answer_that_is_cut_off_is_an_error(peers: list[SeenPeer], data: st.DataObject) -> None:
+    raw = as_socket(peers)
+    cut = data.draw(st.integers(80, len(raw) - 1))
+    with pytest.raises(ValueError, match="cut off"):
+        asyncio.run(blocks_of(SocketForm(), raw[:cut], 64))
+
+
+wanted = st.dictionaries(keys, st.builds(DesiredPeer, networks.map(lambda n: tuple(sorted(n))), presharedkeys))
+steps = st.lists(st.tuples(devices, wanted, st.booleans()), min_size=1, max_size=6)
+
+
+@given(steps=steps, form=forms)
+def test_a_cache_knows_after_each_reading_what_a_full_comparison_would(
+    steps: list[tuple[list[SeenPeer], dict[PublicKey, DesiredPeer], bool]], form: tuple[DumpForm, type]
+) -> None:
+    how, write = form
+    cache, before = PeerCache(), dict[PublicKey, DesiredPeer]()
+    reported: dict[PublicKey, PeerStats | None] = {}
+    for peers, desired, as_a_whole in steps:
+        if as_a_whole:
+            cache.forget()
+        else:
+            cache.desired_changed(key for key in {*before, *desired} if before.get(key) != desired.get(key))
+        before = desired
+        blocks = asyncio.run(blocks_of(how, write(peers), 1000))
+        for _ in range(2):
+            comparison = Comparison(cache, how, desired)
+            comparison.feed(blocks)
+            changed = comparison.finish()
+            if changed is not None:
+                break
+        assert changed is not None
+        present = {each.key: each for each in peers}
+        assert cache.stats == {each.key: each.stats for each in peers if each.stats is not None}
+        wrong = {key: each.observed for key, each in present.items() if not matches(desired.get(key), each.observed)}
+        assert cache.wrong == {**wrong, **{key: None for key in desired if key not in present}}
+        for key in changed:
+            reported[key] = cache.stats.get(key)
+        assert {key: live for key, live in reported.items() if live is not None} == cache.stats
+
+
+def matches(desired: DesiredPeer | None, have: ObservedPeer) -> bool:
+    return desired is not None and (frozenset(desired.allowed_ips), desired.preshared_key, 0) == (
+        have.allowed_ips,
+        have.preshared_key,
+        have.persistent_keepalive,
+    )

@@ -1,0 +1,113 @@
+"""The stream merges: a slow reader ends at the same state, and costs no more than the state."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from wgfleet.agent.watch import Board
+from wgfleet.protocol.diff import Drift
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import AgentStatus, Change, Heartbeat, Refused, Snapshot, WatchMessage
+from wgfleet.protocol.observed import PeerStats
+
+WG0, OURS, FIRST = InterfaceName("wg0"), ConfigId("config-1"), Generation(1)
+
+
+@dataclass
+class Interface:
+    name: InterfaceName = WG0
+    config_id: ConfigId = OURS
+    generation: Generation = FIRST
+    up: bool = True
+    summary: str = "as wanted"
+    drift: tuple[Drift, ...] = ()
+    stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
+
+
+def status() -> AgentStatus:
+    return AgentStatus(NodeId("n"), "0", "userspace", 0.0, 0.0, 0.0, 1.0, ())
+
+
+def key(number: int) -> PublicKey:
+    return PublicKey(f"key-{number}")
+
+
+async def next_but_heartbeats(messages: AsyncIterator[WatchMessage]) -> WatchMessage:
+    async for message in messages:
+        if not isinstance(message, Heartbeat):
+            return message
+    raise AssertionError("the stream ended")
+
+
+def test_a_slow_reader_gets_one_merged_change() -> None:
+    async def scenario() -> None:
+        interface = Interface()
+        board = Board(lambda: [interface], lambda: 7.0)
+        messages = board.watch(status)
+        assert isinstance(await anext(messages), Snapshot)
+        for round_ in range(1, 1001):
+            for number in range(50):
+                interface.stats[key(number)] = PeerStats(rx=round_)
+            board.changed(WG0, [key(number) for number in range(50)])
+        del interface.stats[key(3)]
+        board.changed(WG0, [key(3)])
+        change = await next_but_heartbeats(messages)
+        assert isinstance(change, Change)
+        (report,) = change.interfaces
+        assert report.peers == interface.stats
+        assert report.removed_peers == (key(3),)
+        await messages.aclose()  # type: ignore[attr-defined]  # it is a generator
+        assert board.readers == 0
+
+    asyncio.run(scenario())
+
+
+def test_heartbeats_come_each_half_second_and_not_in_bursts() -> None:
+    async def scenario() -> None:
+        board = Board(list, lambda: 7.0)
+        messages = board.watch(status)
+        await anext(messages)
+        times = []
+        for _ in range(3):
+            assert isinstance(await anext(messages), Heartbeat)
+            times.append(asyncio.get_running_loop().time())
+        assert 0.4 < times[1] - times[0] < 0.9
+        await asyncio.sleep(1.6)  # stuck
+        assert isinstance(await anext(messages), Heartbeat)
+        stuck = asyncio.get_running_loop().time()
+        assert isinstance(await anext(messages), Heartbeat)
+        assert asyncio.get_running_loop().time() - stuck > 0.4
+        await messages.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    asyncio.run(scenario())
+
+
+def test_an_interface_that_went_and_came_is_reported_as_it_is() -> None:
+    async def scenario() -> None:
+        interface = Interface()
+        board = Board(lambda: [interface], lambda: 7.0)
+        messages = board.watch(status)
+        await anext(messages)
+        board.gone(WG0)
+        board.changed(WG0)
+        change = await next_but_heartbeats(messages)
+        assert isinstance(change, Change)
+        assert ([report.name for report in change.interfaces], change.gone) == ([WG0], ())
+        await messages.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    asyncio.run(scenario())
+
+
+def test_refusals_are_kept_for_the_next_reader_and_bounded() -> None:
+    async def scenario() -> None:
+        board = Board(list, lambda: 7.0)
+        for number in range(500):
+            board.refused(f"192.0.2.{number % 256}", "no certificate")
+        messages = board.watch(status)
+        await anext(messages)
+        found = [await anext(messages) for _ in range(101)]
+        assert sum(isinstance(message, Refused) for message in found) == 100
+        await messages.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    asyncio.run(scenario())
