@@ -60,6 +60,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
         version=wgfleet.__version__,
         description="One panel, many WireGuard nodes. Errors are RFC 9457 problems; lists are paged by `after`.",
         lifespan=lifespan,
+        docs_url=None,  # its page runs scripts from elsewhere, on the origin that holds the keys
         redoc_url=None,
     )
     app.state.panel = panel
