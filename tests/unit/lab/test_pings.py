@@ -33,7 +33,7 @@ def test_the_worst_gap_is_between_consecutive_replies() -> None:
 
 
 def test_silence_until_the_end_counts_as_a_gap() -> None:
-    found = count("client-1", [output(list(range(1, 101))], 300, 310), until=1004.0)
+    found = count("client-1", [output(list(range(1, 101)), 300, 310)], until=1004.0)
     assert found.lost == 200
     assert found.worst_gap_ms == 3000
 
