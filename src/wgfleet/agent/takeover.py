@@ -5,7 +5,7 @@ The new node starts a handshake with the key that all nodes share; the client ac
 
 import asyncio
 import time
-from collections.abc import Collection, Coroutine
+from collections.abc import Coroutine, Iterable
 
 import structlog
 
@@ -22,7 +22,6 @@ _POLL_S = 0.01
 _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `latest_handshake` has whole seconds
 _REMIND_FIRST_S = 0.02
 _REMIND_LAST_S = 0.64
-_REMIND_AT_ONCE = 16
 _following: set[asyncio.Task[None]] = set()  # a task that nobody refers to may be collected
 _log = structlog.get_logger()
 
@@ -52,24 +51,24 @@ async def take_over(
             return TakeoverResult(answered, ())
         keeper.calling |= called.keys()
     reminder = _Reminder(machine, keeper)
+    reminding = asyncio.create_task(reminder.run())
     try:
         await _call(machine, keeper, called, reminder)
         while (waiting := called.keys() - answered.keys()) and time.monotonic() - started < timeout_s:
             await asyncio.sleep(_POLL_S)
-            if await _collect(machine, keeper, waiting, answered, started, newer_than=0):
-                reminder.restart()
-            await reminder.remind(called.keys() & answered.keys())
+            await _collect(machine, keeper, waiting, answered, started, newer_than=0)
     finally:
         # A task of its own: neither the caller's answer nor a caller that hangs up ends it. Should the agent die, its
         # next scan finds the keepalives.
-        _spawn(_follow(machine, keeper, set(called), called.keys() & answered.keys(), reminder))
+        reminder.finish(called.keys() - answered.keys())
+        _spawn(_follow(machine, keeper, set(called), called.keys() & answered.keys(), reminding))
     unanswered = tuple(key for key in endpoints if key not in answered)
     _log.info("takeover", interface=keeper.name, answered=len(answered), unanswered=len(unanswered))
     return TakeoverResult(answered, unanswered)
 
 
 async def _call(machine: Machine, keeper: Keeper, called: dict[PublicKey, str], reminder: "_Reminder") -> None:
-    """Call a few peers at a time, and remind those that were called just before: they may have answered by now."""
+    """Call a few peers at a time."""
     keys = list(called)
     async with keeper.lock:
         await machine.drop_sessions(keeper.name, keys)
@@ -78,12 +77,11 @@ async def _call(machine: Machine, keeper: Keeper, called: dict[PublicKey, str], 
         async with keeper.lock:
             batch = {key: peer for key in keys[start : start + size] if (peer := keeper.desired.peers.get(key))}
             await machine.call(keeper.name, batch, called)
-        reminder.restart()
-        await reminder.remind(keys[max(0, start - _REMIND_AT_ONCE) : start])
+        reminder.add(batch)
 
 
 class _Reminder:
-    """Reminds peers that answered of where they are now.
+    """Reminds peers that were called of where they are now, at growing intervals.
 
     A packet that the old node sent before, or sends until it drops the peer, turns the peer's endpoint back to it, and
     what the peer then sends there with its new keys is lost. Each packet of ours turns it here again; a keepalive
@@ -93,42 +91,46 @@ class _Reminder:
     def __init__(self, machine: Machine, keeper: Keeper) -> None:
         self._machine = machine
         self._keeper = keeper
-        self._pause_s = _REMIND_FIRST_S
-        self._due = 0.0
+        self._due: dict[PublicKey, tuple[float, float]] = {}  # when the next one is due, and the pause after it, in s
+        self._finished = False
 
-    def restart(self) -> None:
-        """Begin with short pauses again: there are new peers."""
-        self._pause_s, self._due = _REMIND_FIRST_S, 0.0
+    def add(self, peers: Iterable[PublicKey]) -> None:
+        """Remind `peers` from now on."""
+        first = time.monotonic() + _REMIND_FIRST_S
+        self._due.update(dict.fromkeys(peers, (first, 2 * _REMIND_FIRST_S)))
 
-    @property
-    def over(self) -> bool:
-        """Whether the persistent keepalive is as good by now."""
-        return self._pause_s > _REMIND_LAST_S
+    def finish(self, without: Iterable[PublicKey]) -> None:
+        """End when every peer but those in `without` has had its last reminder."""
+        for key in without:
+            self._due.pop(key, None)
+        self._finished = True
 
-    async def remind(self, peers: Collection[PublicKey]) -> None:
-        """Send a keepalive to each of `peers` if it is time; the pauses grow."""
-        now = time.monotonic()
-        if not peers or self.over or now < self._due:
-            return
-        self._due = now + self._pause_s
-        self._pause_s *= 2
-        async with self._keeper.lock:
-            # Whoever was removed meanwhile would be made again.
-            await self._machine.send_keepalives(
-                self._keeper.name, [key for key in peers if key in self._keeper.desired.peers]
-            )
+    async def run(self) -> None:
+        """Send what is due until finished.
+
+        Without the interface's lock: a push holds it for as long as it takes to verify. A peer that a push removes in
+        the same moment is made again, empty, and the next scan mends that.
+        """
+        while self._due or not self._finished:
+            now = time.monotonic()
+            due = [key for key, (when, _) in self._due.items() if when <= now]
+            for key in due:
+                _, pause = self._due.pop(key)
+                if pause <= 2 * _REMIND_LAST_S:
+                    self._due[key] = (now + pause, 2 * pause)
+            if peers := [key for key in due if key in self._keeper.desired.peers]:
+                await self._machine.send_keepalives(self._keeper.name, peers)
+            await asyncio.sleep(_POLL_S)
 
 
 async def _follow(
-    machine: Machine, keeper: Keeper, called: set[PublicKey], answered: Collection[PublicKey], reminder: _Reminder
+    machine: Machine, keeper: Keeper, called: set[PublicKey], answered: set[PublicKey], reminding: asyncio.Task[None]
 ) -> None:
-    """Go on reminding for a while, until the old node has dropped the peers; then put the keepalives back."""
+    """Put the keepalives back: of those that did not answer now, of the others after their last reminder."""
     try:
-        await _end(machine, keeper, called - set(answered))
-        while answered and not reminder.over:
-            await asyncio.sleep(_POLL_S)
-            await reminder.remind(answered)
-        await _end(machine, keeper, set(answered))
+        await _end(machine, keeper, called - answered)
+        await reminding
+        await _end(machine, keeper, answered)
     except KernelError as error:
         keeper.calling -= called
         _log.warning("takeover not finished", interface=keeper.name, reason=str(error))
@@ -157,9 +159,8 @@ async def _collect(
     started: float,
     *,
     newer_than: int,
-) -> bool:
-    """Note each waiting peer that has a handshake newer than `newer_than` (s since the epoch); whether any has."""
-    before = len(answered)
+) -> None:
+    """Note each waiting peer that has a handshake newer than `newer_than` (s since the epoch)."""
     async with machine.reading(keeper.name) as reading:
         key_of = reading.form.key_of
         async for blocks in reading.blocks:
@@ -168,4 +169,3 @@ async def _collect(
                     stats = reading.form.peer(block).stats
                     if stats is not None and stats.latest_handshake > newer_than:
                         answered[key] = time.monotonic() - started
-    return len(answered) > before
