@@ -182,6 +182,7 @@ class Loop:
         while (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(left, _LINK_CHECK_S))
             if keeper.interface_index is not None and not link_exists(keeper.name):
+                _log.error("link vanished", interface=keeper.name)
                 keeper.look_at_link()
                 return
 
