@@ -5,6 +5,7 @@ Must not know what runs in the hosts.
 
 import contextlib
 import json
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ def _join_machine(router: str) -> None:
 
 
 def _refuse_taken_range() -> None:
-    if Path("/sys/class/net", ROOT_LINK).exists():
+    if ROOT_LINK in (name for _, name in socket.if_nameindex()):
         raise LabError(
             f"link {ROOT_LINK} is there already: another lab is on this machine, under another root directory or "
             f"mount namespace; end it there, or remove the link with: ip link del {ROOT_LINK}"
