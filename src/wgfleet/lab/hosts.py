@@ -11,7 +11,7 @@ from pathlib import Path
 from wgfleet.lab import processes
 from wgfleet.lab.errors import LabError
 
-_FAVOUR = -10  # nice(1)
+_FAVOUR = 1  # the least of sched(7)'s real-time priorities
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Host:
         return found
 
     def favour(self, *words: str) -> None:
-        """Let the scheduler prefer every thread of the processes that `find` names.
+        """Let every thread of the processes that `find` names run at once when it has something to do.
 
         The data plane of all hosts shares this machine with panel and agents, which real nodes and clients do not: a
         measurement of lost time must not measure that.
@@ -90,7 +90,7 @@ class Host:
         for pid in self.find(*words):
             for task in Path(f"/proc/{pid}/task").glob("*"):
                 with contextlib.suppress(PermissionError, ProcessLookupError):  # a container may not be allowed to
-                    os.setpriority(os.PRIO_PROCESS, int(task.name), _FAVOUR)
+                    os.sched_setscheduler(int(task.name), os.SCHED_RR, os.sched_param(_FAVOUR))
 
     def kill_all(self) -> int:
         """Kill everything that runs in the host, as a power cut would; the host itself stays. Return how many."""

@@ -12,6 +12,7 @@ from wgfleet.lab.errors import LabError
 
 Document = dict[str, Any]
 POLL_S = 0.02
+_OPERATION_POLL_S = 0.1  # the panel shares its cores with the nodes that it works on
 
 
 class PanelClient:
@@ -69,7 +70,7 @@ class PanelClient:
                 return operation
             if operation["state"] == "failed" or time.monotonic() > deadline:
                 raise LabError(f"operation {operation_id} is {operation['state']} and has not succeeded: {operation}")
-            time.sleep(POLL_S)
+            time.sleep(_OPERATION_POLL_S)
 
 
 def _detail(response: httpx.Response) -> str:

@@ -70,9 +70,10 @@ def start(hosts: Sequence[Host], target: str, *, rate: float) -> list[Ping]:
 
 def measure(pings: Sequence[Ping]) -> list[Count]:
     """End the pings and count."""
+    until: list[float] = []
     for ping in pings:
         ping.host.signal(signal.SIGQUIT, "ping", "-D")  # makes ping say how many it has sent so far
-    until = time.time()
+        until.append(time.time())
     time.sleep(GRACE_S)
     for ping in pings:
         ping.host.signal(signal.SIGINT, "ping", "-D")
@@ -82,7 +83,9 @@ def measure(pings: Sequence[Ping]) -> list[Count]:
             if time.monotonic() > deadline:
                 raise LabError(f"ping on {ping.host.name} did not end: {_text(ping.logs[0])[-200:]}")
             time.sleep(0.02)
-    return [count(ping.host.name, [_text(log) for log in ping.logs], until) for ping in pings]
+    return [
+        count(ping.host.name, [_text(log) for log in ping.logs], end) for ping, end in zip(pings, until, strict=True)
+    ]
 
 
 def _text(log: Path) -> str:
