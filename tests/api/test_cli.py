@@ -93,7 +93,7 @@ def test_login_keeps_the_key_in_a_file_for_its_owner_only(
     wgfleet: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:
     key, url = environment["WGFLEET_API_KEY"], environment["WGFLEET_URL"]
-    assert wgfleet("config", "login", "--url", url, given=f"{key}\n").returncode == 0
+    assert wgfleet("config", "login", url, given=f"{key}\n").returncode == 0
     written = tmp_path / ".config" / "wgfleet" / "cli.toml"
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert wgfleet("node", "list", WGFLEET_API_KEY="", WGFLEET_URL="").returncode == 0

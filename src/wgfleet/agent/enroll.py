@@ -1,6 +1,5 @@
 """Enrolment: turns a join token into a certificate. Runs once per node, before the agent does."""
 
-import hashlib
 import ssl
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ import msgspec
 from wgfleet.agent.certificates import check_certificate, make_request
 from wgfleet.agent.files import write_atomic
 from wgfleet.agent.identity import AgentFile, StateDirectory
+from wgfleet.agent.trust import TrustError, fetch_ca
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Enrolled, EnrollRequest
@@ -58,34 +58,13 @@ def _trust(panel: str, ca_fingerprint: str | None) -> ssl.SSLContext | bool:
         raise EnrollError(f"{panel!r} is not a panel address such as https://panel.example.com:8443")
     if ca_fingerprint is None:
         return ssl.create_default_context()
-    ca = _fetch_ca(panel, ca_fingerprint)
+    try:
+        ca = fetch_ca(panel, ca_fingerprint)
+    except TrustError as error:
+        raise EnrollError(str(error)) from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=ca)
     return context
-
-
-def _fetch_ca(panel: str, ca_fingerprint: str) -> str:
-    """Fetch the panel's CA over a connection that is not trusted, and trust it if it is the one expected."""
-    try:
-        response = httpx.get(
-            f"{panel.rstrip('/')}/api/ca.pem",
-            verify=False,  # noqa: S501 - what comes back is compared with the fingerprint
-            timeout=_TIMEOUT_S,
-            trust_env=False,
-        )
-        response.raise_for_status()
-        der = ssl.PEM_cert_to_DER_cert(response.text)
-    except httpx.HTTPError as error:
-        raise EnrollError(f"the panel's CA cannot be fetched from {panel}: {error}") from None
-    except ValueError:
-        raise EnrollError(f"{panel}/api/ca.pem is no certificate; is it a wgfleet panel?") from None
-    found = hashlib.sha256(der).hexdigest()
-    if found != ca_fingerprint.removeprefix("sha256:").replace(":", "").lower():
-        raise EnrollError(
-            f"the CA of {panel} has the fingerprint sha256:{found}, not the one given; "
-            "copy the join command again, and if it still differs, somebody is in between"
-        )
-    return ssl.DER_cert_to_PEM_cert(der)
 
 
 def _detail(response: httpx.Response) -> str:

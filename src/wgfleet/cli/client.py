@@ -127,10 +127,10 @@ def part(text: str) -> str:
 
 
 @contextmanager
-def panel() -> Iterator[Client]:
-    """Give the panel that environment and file name; end the program with one line where something fails."""
+def panel(chosen: Connection | None = None) -> Iterator[Client]:
+    """Give the chosen panel, or the one that environment and file name; where something fails, say it in one line."""
     try:
-        client = Client(connection.load(os.environ))
+        client = Client(chosen or connection.load(os.environ))
         try:
             yield client
         finally:

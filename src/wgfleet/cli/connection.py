@@ -44,13 +44,21 @@ def load(env: Mapping[str, str]) -> Connection:
 
 def save(connection: Connection, env: Mapping[str, str]) -> Path:
     """Write the file, for its owner only, in one step; return its path."""
-    target = path(env)
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     values = {"url": connection.url, "api_key": connection.api_key}
     if connection.ca_file is not None:
         values["ca_file"] = str(connection.ca_file.absolute())
     # A JSON string is a TOML string too.
     text = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
+    return _write(path(env), text)
+
+
+def save_ca(certificate: str, env: Mapping[str, str]) -> Path:
+    """Write a panel's CA certificate (PEM) beside the file; return its path."""
+    return _write(path(env).with_name("ca.pem"), certificate)
+
+
+def _write(target: Path, text: str) -> Path:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = target.with_suffix(".new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)

@@ -23,7 +23,7 @@ from wgfleet.lab.scenarios import drain
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
 
-LONGEST_MS = 900  # a removal of a few live clients takes about half of it, so some kills come after its end
+LONGEST_MS = 600  # a removal of a few live clients takes about two thirds of it, so some kills come after its end
 REACHED_S = 20
 _OPERATION_S = 120.0
 Round = dict[str, Any]
