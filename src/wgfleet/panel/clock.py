@@ -1,10 +1,11 @@
 """The panel's only source of time, ids and secrets, so that tests can see where they enter."""
 
+import itertools
 import secrets
 import time
-import uuid
 
 _TOKEN_BYTES = 32
+_counter = itertools.count()
 
 
 def now() -> float:
@@ -18,11 +19,11 @@ def monotonic() -> float:
 
 
 def new_id() -> str:
-    """Return an identifier that sorts by the time it was made: 12 hex digits of ms, then 20 random ones.
+    """Return an identifier that sorts by the time it was made: 12 hex digits of ms, 4 of a counter, 16 random ones.
 
-    The layout is that of a version 7 UUID (RFC 9562, section 5.7) without the version bits and dashes.
+    The layout is that of a version 7 UUID with a counter (RFC 9562, sections 5.7 and 6.2) without its fixed bits.
     """
-    return f"{time.time_ns() // 1_000_000:012x}{uuid.uuid4().hex[:20]}"
+    return f"{time.time_ns() // 1_000_000:012x}{next(_counter) & 0xFFFF:04x}{secrets.token_hex(8)}"
 
 
 def new_token() -> str:

@@ -6,12 +6,13 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, certificate_expires_at, renewal_due
 from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.reconcile.links import NodeLink, Reported
+from wgfleet.panel.reconcile.renderings import Renderings
 from wgfleet.panel.reconcile.seam import in_thread
 from wgfleet.panel.services import assignments, configs, desired, nodes
-from wgfleet.panel.store import Store
+from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.tables import Cleanup
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.desired import DesiredInterface, Push
 from wgfleet.protocol.messages import Applied
@@ -45,6 +46,7 @@ class NodeReconciler:
         self._vault = vault
         self._authority = authority
         self._certificate_days = certificate_days
+        self._renderings = Renderings()
 
     async def cycle(self, link: NodeLink) -> str:
         """Do one cycle; return the sentence that says what it did, or why not."""
@@ -102,15 +104,7 @@ class NodeReconciler:
                 if assignment.phase == desired.REMOVED:
                     continue
                 has = reported.get(config.name)
-                push: Push | None = None
-                if (
-                    has is None
-                    or has.config_id != config.id
-                    or not config.oldest_base <= has.generation <= config.generation
-                ):
-                    push = desired.whole(tx, self._vault, config, assignment)
-                elif has.generation < config.generation:
-                    push = desired.since(tx, self._vault, config, assignment, has.generation)
+                push = self._missing(tx, config, assignment, has)
                 unconfirmed = (
                     assignment.applied_generation != config.generation
                     or assignment.phase == desired.JOINING
@@ -120,6 +114,23 @@ class NodeReconciler:
             expires_at = nodes.get(tx, node_id).certificate_expires_at
             due = expires_at is not None and renewal_due(expires_at, clock.now(), self._certificate_days)
             return NodeWork(tuple(wanted), tuple(assignment_rows.cleanups(tx, node_id)), due)
+
+    def _missing(self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None) -> Push | None:
+        """Render what a node lacks of a config; None where it has everything."""
+        base = 0
+        if has is not None and has.config_id == config.id and config.oldest_base <= has.generation <= config.generation:
+            base = has.generation
+        if base == config.generation:
+            return None
+
+        def render() -> Push:
+            if base == 0:
+                return desired.whole(tx, self._vault, config, assignment)
+            return desired.since(tx, self._vault, config, assignment, base)
+
+        if config.mode == configs.INDEPENDENT or assignment.phase == desired.DRAINING:
+            return render()
+        return self._renderings.get((config.id, base, config.generation), render)
 
     def _confirm(self, node_id: str, config_id: str, reported: Reported) -> None:
         with self._store.write() as tx:

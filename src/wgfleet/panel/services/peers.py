@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
@@ -64,11 +65,9 @@ def create(
     places = [f"{field}[{i}]." if field else "" for i in range(len(specs))]
     _check_unique(tx, config, specs, places)
     site_networks.check(tx, config, [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)])
-    peers = [_new(vault, config, spec, generation, at) for spec, at in zip(specs, places, strict=True)]
-    homes = _homes(tx, config, peers)
-    for peer in peers:
-        peer.home_node_id = homes.get(peer.id)
-    rows.add(tx, peers)
+    made = [_new(vault, config, spec, generation, at) for spec, at in zip(specs, places, strict=True)]
+    homes = _homes(tx, config, [(values["id"], values["group_id"]) for values in made])
+    peers = rows.add(tx, [{**values, "home_node_id": homes.get(values["id"])} for values in made])
     rows.unbury(tx, config.id, [peer.public_key for peer in peers])
     _give_addresses(tx, config, specs, peers, places)
     if len(peers) == 1:
@@ -185,26 +184,26 @@ def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Seq
         taken_keys.add(spec.public_key)
 
 
-def _new(vault: Vault, config: Config, spec: PeerSpec, generation: int, at: str) -> Peer:
+def _new(vault: Vault, config: Config, spec: PeerSpec, generation: int, at: str) -> dict[str, Any]:
+    """Return the columns of a new peer, but for its home."""
     peer_id = clock.new_id()
     private, public = (None, spec.public_key) if spec.public_key is not None else new_key_pair()
     keepalive = config.keepalive if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive")
     psk = new_preshared_key() if spec.preshared_key else None
-    return Peer(
-        id=peer_id,
-        config_id=config.id,
-        name=spec.name,
-        public_key=public,
-        private_key_sealed=vault.seal(private, f"peers.private_key:{peer_id}") if private else None,
-        preshared_key_sealed=vault.seal(psk, f"peers.preshared_key:{peer_id}") if psk else None,
-        networks=list(spec.networks),
-        keepalive=keepalive,
-        enabled=spec.enabled,
-        home_node_id=None,
-        group_id=spec.group_id,
-        generation=generation,
-        created_at=clock.now(),
-    )
+    return {
+        "id": peer_id,
+        "config_id": config.id,
+        "name": spec.name,
+        "public_key": public,
+        "private_key_sealed": vault.seal(private, f"peers.private_key:{peer_id}") if private else None,
+        "preshared_key_sealed": vault.seal(psk, f"peers.preshared_key:{peer_id}") if psk else None,
+        "networks": list(spec.networks),
+        "keepalive": keepalive,
+        "enabled": spec.enabled,
+        "group_id": spec.group_id,
+        "generation": generation,
+        "created_at": clock.now(),
+    }
 
 
 def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, generation: int) -> None:
@@ -221,12 +220,12 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
         peer.preshared_key_sealed = vault.seal(new_preshared_key(), f"peers.preshared_key:{peer.id}")
 
 
-def _homes(tx: Tx, config: Config, peers: Sequence[Peer]) -> dict[str, str]:
-    """Place new peers; without a serving node they wait for the first."""
+def _homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> dict[str, str]:
+    """Place new peers, (id, wanted group); without a serving node they wait for the first."""
     nodes = placing.candidates(tx, config.id)
     if not nodes:
         return {}
-    placement = placing.choose([(peer.id, peer.group_id) for peer in peers], nodes)
+    placement = placing.choose(peers, nodes)
     if placement.left:
         raise Exhausted(
             f"the nodes of config {config.name!r} have no room for {len(placement.left)} of {len(peers)} new peers; "

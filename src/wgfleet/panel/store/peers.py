@@ -1,6 +1,7 @@
 """Rows of peers and of the public keys that left."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -11,10 +12,12 @@ from wgfleet.panel.store.tables import Move, Operation, Peer, PeerTombstone
 from wgfleet.protocol.ids import NodeId, PeerId
 
 
-def add(tx: Tx, rows: Sequence[Peer]) -> None:
-    """Insert peers in bulk."""
-    tx.session.add_all(rows)
-    tx.session.flush()
+def add(tx: Tx, rows: Sequence[dict[str, Any]]) -> list[Peer]:
+    """Insert peers in bulk, given by their columns; return them in that order."""
+    # Past the ORM's unit of work, which takes four times as long for thousands.
+    tx.session.execute(insert(Peer.__table__), list(rows))  # type: ignore[arg-type]  # declared as the wider FromClause
+    made = {peer.id: peer for peer in by_ids(tx, [row["id"] for row in rows])}
+    return [made[row["id"]] for row in rows]
 
 
 def get(tx: Tx, peer_id: str) -> Peer | None:
