@@ -5,7 +5,6 @@ It neither decides whether it may (guard) nor stores anything (journal, ledger):
 """
 
 import asyncio
-import resource
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from wgfleet.agent.kernel.links import Link
 
 _ROUNDS = 2  # plans carried out before what is left is reported as drift
+_SMOOTHING = 0.2
 _LINK_EVERY_S = 30.0  # full look at link, addresses, routes and rules, when no event asked for one sooner
 
 
@@ -43,7 +43,8 @@ class Keeper:
         self.desired = desired
         self.summary = "not looked at yet"
         self.drift: tuple[Drift, ...] = ()
-        self.scan_cost_s = 0.0
+        self.scan_s = 0.0  # time that the last scan without repairs took
+        self.scan_cost_s = 0.0  # CPU of such scans
         self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds
         self._machine = machine
         self._listener = listener
@@ -112,11 +113,14 @@ class Keeper:
 
     async def scan(self, *, repair: bool) -> bool:
         """Look, and mend what differs if `repair`; return whether anything was mended. The caller holds the lock."""
-        started = _cpu_s()
+        started, cpu = time.monotonic(), self._machine.cpu_s(self.name)
         before = self.drift
         mended = await self._settle(repair=repair)
         if not mended:
-            self.scan_cost_s = _cpu_s() - started
+            self.scan_s = time.monotonic() - started
+            cost = self._machine.cpu_s(self.name) - cpu
+            # Smoothed, since the kernel counts another process's time in steps of 10 ms.
+            self.scan_cost_s += _SMOOTHING * (cost - self.scan_cost_s)
         if mended:
             left = f", {len(self.drift)} fields still differ" if self.drift else ""
             self._say(f"mended what had changed on the machine{left}")
@@ -194,9 +198,3 @@ class Keeper:
                 if changed:
                     self._listener.changed(self.name, changed)
                 return reading.device
-
-
-def _cpu_s() -> float:
-    """CPU that the agent and its children that ended have used, in s."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime

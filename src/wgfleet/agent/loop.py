@@ -25,6 +25,9 @@ from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.messages import Applied
 
 _SHARE = 0.02  # of a core, that scans may use
+_MAX_INTERVAL_S = (
+    10.0  # traffic that wireguard-go carries meanwhile counts as cost; endpoints must not get stale for it
+)
 _LINK_CHECK_S = 0.25  # between two cheap looks whether a link is still there
 _CRASH_PAUSE_S = 1.0  # between two restarts of a wireguard-go that keeps dying
 _log = structlog.get_logger()
@@ -187,7 +190,7 @@ class Loop:
                 return
 
     def _interval(self, keeper: Keeper) -> float:
-        return max(self._interval_s, keeper.scan_cost_s / _SHARE)
+        return max(self._interval_s, min(keeper.scan_cost_s / _SHARE, _MAX_INTERVAL_S))
 
     async def _guard_process(self, keeper: Keeper) -> None:
         """Notice at once when the interface's wireguard-go dies; the scan then brings everything back."""

@@ -30,6 +30,7 @@ def render(status: AgentStatus, keepers: Iterable[Keeper], *, readers: int) -> s
         "generation": ("gauge", "generation applied", lambda keeper: keeper.generation),
         "peers": ("gauge", "peers wanted", lambda keeper: len(keeper.desired.peers)),
         "peers_active": ("gauge", "peers that were ever seen", lambda keeper: len(keeper.stats)),
+        "scan_seconds": ("gauge", "time of the last scan that found nothing to do", lambda keeper: keeper.scan_s),
         "drift": ("gauge", "fields that are not as wanted", lambda keeper: len(keeper.drift)),
         "received_bytes": (
             "gauge",

@@ -4,6 +4,8 @@ Owns making and removing links of either kind. It must be called only for interf
 """
 
 import os
+import resource
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -54,6 +56,12 @@ class Machine:
         """Whether masquerading is as wanted, told as the state that it is in: a wrong table counts as the opposite."""
         found = await nftables.observe(settings.name, settings.addresses)
         return found is True if settings.masquerade and settings.enabled else found is not False
+
+    def cpu_s(self, name: InterfaceName) -> float:
+        """CPU that the agent, its children that ended, and the interface's own process have used, in s."""
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        own = time.process_time() + children.ru_utime + children.ru_stime
+        return own + (userspace.cpu_s(name) if self.backend == "userspace" else 0.0)
 
     async def create(self, name: InterfaceName) -> None:
         """Make a fresh link and wait until it can be configured."""

@@ -21,6 +21,7 @@ _SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` agree to meet
 _START_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 30.0
 _POLL_S = 0.005
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CHUNK = 64 * 1024
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 _children: dict[int, subprocess.Popen[bytes]] = {}  # those that this process started, to be waited for when they end
@@ -110,6 +111,15 @@ async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
         raise KernelError(f"reading wireguard-go {name} failed: {error}") from None
     finally:
         writer.close()
+
+
+def cpu_s(name: InterfaceName) -> float:
+    """CPU that the interface's process has used, in s (0 when there is none)."""
+    try:
+        fields = Path(f"/proc/{process_of(name)}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S  # utime and stime, proc(5)
 
 
 async def stopped(pid: int) -> None:
