@@ -31,8 +31,6 @@ _START_S = 60.0
 _AT_ONCE = 4
 _POLL_S = 0.05
 _KEY_LINE = re.compile(r"admin API key: (\S+)")
-# What a node's processes inherit; wireguard-go has one thread, since all nodes share this machine's few cores.
-_ENVIRONMENT = {"GOMAXPROCS": "1"}
 
 
 def panel_url(lab: Lab) -> str:
@@ -123,7 +121,7 @@ def _state_dir(host: Host) -> str:
 
 def start_agent(host: Host) -> Path:
     """Start a node's agent, for the first time or again; return its log."""
-    return host.start([_PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent", _ENVIRONMENT)
+    return host.start([_PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent")
 
 
 def agent_log(host: Host) -> Path:
@@ -223,8 +221,6 @@ def assemble(lab: Lab, progress: Progress) -> None:
             wait_serving(panel, len(machines))
         if hosts(lab, "client"):
             _connect_clients(lab, panel, progress)
-    for host in machines:
-        host.favour("wireguard-go")
 
 
 def _connect_clients(lab: Lab, panel: PanelClient, progress: Progress) -> None:

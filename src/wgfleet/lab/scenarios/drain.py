@@ -64,6 +64,8 @@ def summary(rounds: list[Round]) -> dict[str, Any]:
 def remove_busiest(lab: Lab, panel: PanelClient, rate: float) -> Round:
     """Remove the node with the most live sessions and count."""
     devices = fleet.hosts(lab, "client")
+    for host in serving(lab, panel):
+        host.favour("wireguard-go")
     running = pings.start(devices, fleet.NODE_TUNNEL_ADDRESS, rate=rate)
     earlier = {host.name: received(host) for host in serving(lab, panel)}
     time.sleep(CALM_S)
@@ -108,7 +110,6 @@ def put_back(lab: Lab, panel: PanelClient, removed: Host) -> None:
     """Assign a removed node again and wait until all serve."""
     fleet.assign(panel, node_id(lab, removed))
     fleet.wait_serving(panel, lab.nodes)
-    removed.favour("wireguard-go")
 
 
 def node_id(lab: Lab, host: Host) -> str:
