@@ -20,7 +20,7 @@ from wgfleet.protocol.messages import Takeover, TakeoverResult
 MAX_TIMEOUT_S = 30.0
 _POLL_S = 0.01
 _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `latest_handshake` has whole seconds
-_REMIND_FIRST_S = 0.02
+_REMIND_FIRST_S = 0.01
 _REMIND_LAST_S = 0.64
 _following: set[asyncio.Task[None]] = set()  # a task that nobody refers to may be collected
 _log = structlog.get_logger()
