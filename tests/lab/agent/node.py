@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from tests.lab.agent.authority import CLIENT, SERVER, Authority, Files
+from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS, enter
 from wgfleet.agent.files import write_atomic
 from wgfleet.agent.identity import AgentFile, StateDirectory
 from wgfleet.protocol.ids import NodeId
@@ -52,8 +53,8 @@ class Host:
         subprocess.run(["ip", "netns", "add", namespace], check=True)
         self._holder = subprocess.Popen(
             [
-                *("ip", "netns", "exec", namespace, "unshare", "-m", "--propagation", "private"),
-                *("sh", "-c", "mount -t tmpfs tmpfs /run && ip link set lo up && echo ready && exec sleep infinity"),
+                *("nsenter", f"--net=/run/netns/{namespace}", *UNSHARE_MOUNTS, "sh", "-ec"),
+                f"{MAKE_PRIVATE}; mount -t tmpfs tmpfs /run; ip link set lo up; echo ready; exec sleep infinity",
             ],
             stdout=subprocess.PIPE,
         )
@@ -66,7 +67,7 @@ class Host:
         return self._holder.pid
 
     def command(self, *command: str) -> list[str]:
-        return ["nsenter", "-t", str(self._holder.pid), "-m", "-n", *command]
+        return [*enter(self.pid), *command]
 
     def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
         done = subprocess.run(self.command(*command), input=stdin, capture_output=True, text=True, check=False)

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
+from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS, enter
+
 pytestmark = pytest.mark.lab
 
 T = TypeVar("T")
@@ -24,6 +26,7 @@ URL = "http://127.0.0.1:8080"
 # A machine of its own: network, mounts (wireguard-go's sockets), one address with a default route.
 MACHINE = f"""
 set -e
+{MAKE_PRIVATE}
 mount -t tmpfs none /run
 mkdir /run/wireguard
 ip link set lo up
@@ -48,7 +51,7 @@ class Host:
     """A namespace with a panel in it."""
 
     def __init__(self, holder: int, data_dir: Path) -> None:
-        self.enter = ["nsenter", "-t", str(holder), "-n", "-m"]
+        self.enter = enter(holder)
         self.data_dir = data_dir
         self.key = ""
         self.panel: subprocess.Popen[str] | None = None
@@ -117,7 +120,7 @@ def network_of(pid: int) -> Path | None:
 def host(tmp_path: Path) -> Iterator[Host]:
     if shutil.which("wireguard-go") is None:
         pytest.fail("wireguard-go is not installed; make test installs it")
-    with subprocess.Popen(["unshare", "-n", "-m", "sh", "-c", MACHINE]) as holder:
+    with subprocess.Popen([*UNSHARE_MOUNTS, "--net", "sh", "-c", MACHINE]) as holder:
         machine = Host(holder.pid, tmp_path / "data")
         try:
             wait_for(lambda: "198.18.0.1" in machine.run("ip", "route"))
