@@ -122,7 +122,7 @@ def mend(host: HostName, name: Name = DEFAULT_NAME) -> None:
 @app.command()
 def kill(
     host: HostName,
-    only: Annotated[str, typer.Option(help="Only processes with this in their command line, e.g. `agent run`.")] = "",
+    only: Annotated[str, typer.Option(help="Only processes with this in their command line, e.g. `wgfleet.agent`.")] = "",
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Kill everything that runs in a host with SIGKILL, as a power cut would: a node, or the panel."""

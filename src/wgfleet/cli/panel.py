@@ -11,12 +11,14 @@ import typer
 from fastapi import FastAPI
 
 from wgfleet.cli.settings_commands import EXIT_SETTINGS, load_or_exit
-from wgfleet.panel import logs
+from wgfleet.panel import clock, logs
+from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.listening import ListenError, PanelServer, ServerCertificate, Sockets, open_sockets
 from wgfleet.panel.main import build
-from wgfleet.panel.services import access
+from wgfleet.panel.services import access, audit
 from wgfleet.panel.settings import DEFAULT_FILE, Listener, Settings
+from wgfleet.protocol.messages import AGENT_PORT
 
 EXIT_FAILED = 1
 PRIVATE_UMASK = 0o077  # database, journals and keys are for the panel alone
@@ -58,6 +60,38 @@ def admin_key(
     finally:
         store.close()
     typer.echo(f"admin API key: {key}")
+
+
+@app.command()
+def client_certificate(
+    directory: Annotated[Path, typer.Argument(help="Where panel.crt, panel.key and ca.crt are written.")],
+    days: Annotated[int, typer.Option(min=1, max=30, help="How long it is good for.")] = 1,
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write a certificate with which curl may call agents, for whoever holds this machine; it is audited."""
+    application = _build_or_exit(load_or_exit(config_file, _overrides(data_dir)))
+    authority, store = application.state.authority, application.state.store
+    identity = authority.issue_panel_client(clock.now(), days)
+    try:
+        with store.write() as tx:
+            audit.record(tx, "panel", "client_certificate_issued", "authority", "panel", days=days)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        texts = {"panel.crt": identity.certificate, "panel.key": identity.key, "ca.crt": authority.certificate_pem}
+        for name, text in texts.items():
+            (directory / name).write_text(text)  # the umask keeps others out
+    except PanelError as error:
+        _end(error)
+    except OSError as error:
+        _end(f"{error.filename}: {error.strerror}")
+    finally:
+        store.close()
+    typer.echo("for example, on a machine that reaches the agent:")
+    typer.echo(
+        f"  cd {directory} && curl --cacert ca.crt --cert panel.crt --key panel.key "
+        f"--connect-to {agent_server_name('NODE_ID')}:{AGENT_PORT}:AGENT_ADDRESS:{AGENT_PORT} "
+        f"https://{agent_server_name('NODE_ID')}:{AGENT_PORT}/v1/status"
+    )
 
 
 @app.command()

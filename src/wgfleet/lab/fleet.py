@@ -26,7 +26,7 @@ POOL = "10.8.0.0/16"
 NODE_TUNNEL_ADDRESS = "10.8.0.1"
 LISTEN_PORT = 51820
 PANEL_PORT = 8443
-_PROGRAM = str(Path(sys.executable).parent / "wgfleet")
+PROGRAM = str(Path(sys.executable).parent / "wgfleet")
 _START_S = 60.0
 _AT_ONCE = 4
 _POLL_S = 0.05
@@ -38,8 +38,9 @@ def panel_url(lab: Lab) -> str:
     return f"https://{lab.host('panel').address}:{PANEL_PORT}"
 
 
-def _data_dir(lab: Lab) -> Path:
-    return lab.host("panel").directory / "data"
+def data_dir(lab: Lab) -> str:
+    """Return the panel's data directory."""
+    return str(lab.host("panel").directory / "data")
 
 
 def ca_file(lab: Lab) -> Path:
@@ -49,7 +50,7 @@ def ca_file(lab: Lab) -> Path:
 
 def start_panel(lab: Lab, environment: Mapping[str, str] | None = None) -> Path:
     """Start the panel, for the first time or again; return its log."""
-    command = [_PROGRAM, "panel", "run", "--data-dir", str(_data_dir(lab))]
+    command = [PROGRAM, "panel", "run", "--data-dir", data_dir(lab)]
     return lab.host("panel").start(
         [*command, "--listen", f"{lab.host('panel').address}:{PANEL_PORT}", "--no-panel-node"], "panel", environment
     )
@@ -121,7 +122,12 @@ def _state_dir(host: Host) -> str:
 
 def start_agent(host: Host) -> Path:
     """Start a node's agent, for the first time or again; return its log."""
-    return host.start([_PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent")
+    return host.start([PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent")
+
+
+def kill_agent(host: Host) -> bool:
+    """End a node's agent as a fault would, and leave WireGuard running; tell whether there was one."""
+    return bool(host.signal(signal.SIGKILL, "wgfleet.agent"))
 
 
 def agent_log(host: Host) -> Path:
@@ -136,7 +142,7 @@ def enrol(panel: PanelClient, url: str, host: Host) -> Document:
     fingerprint = re.search(r"--ca-fingerprint[ =](\S+)", join["command"])
     trust = [] if fingerprint is None else ["--ca-fingerprint", fingerprint[1]]
     host.run(
-        _PROGRAM, "agent", "enroll", "--panel", url, "--token", join["token"], *trust, "--state-dir", _state_dir(host)
+        PROGRAM, "agent", "enroll", "--panel", url, "--token", join["token"], *trust, "--state-dir", _state_dir(host)
     )
     start_agent(host)
     return node

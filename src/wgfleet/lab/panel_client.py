@@ -35,7 +35,8 @@ class PanelClient:
 
     def call(self, method: str, path: str, body: Document | None = None) -> Any:
         """Call the API and return the JSON it answers (None for no content); raise `LabError` with its problem."""
-        return self._call(method, path, body).json()
+        response = self._call(method, path, body)
+        return response.json() if response.content else None
 
     def text(self, path: str) -> str:
         """GET something that is text."""

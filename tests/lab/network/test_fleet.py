@@ -62,7 +62,7 @@ def test_a_client_runs_nothing_but_wireguard(up: dict[str, Any]) -> None:
 
 def test_the_tunnel_goes_on_without_agent_and_panel(up: dict[str, Any]) -> None:
     for node in up["nodes"]:
-        lab("kill", "--name", NAME, node["name"], "--only", "agent run")
+        lab("kill", "--name", NAME, node["name"], "--only", "wgfleet.agent")
     lab("kill", "--name", NAME, "panel")
     in_host("client-1", "ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "1", "10.8.0.1")
     for host in ("panel", *(node["name"] for node in up["nodes"])):

@@ -46,7 +46,9 @@ class NewPeers(Body):
     peers: list[NewPeer] | None = Field(default=None, min_length=1, max_length=MAX_BATCH)
     count: Annotated[int, Field(ge=1, le=MAX_BATCH)] | None = None
     name_prefix: str = Field(default="user-", max_length=MAX_NAME - 8)
-    first_number: int = Field(default=1, ge=0, le=90_000_000)
+    first_number: Annotated[int, Field(ge=0, le=90_000_000)] | None = Field(
+        default=None, description="null, or left out: behind the highest number that the prefix has."
+    )
 
 
 class ChangedPeer(Body):
@@ -172,7 +174,10 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
         if body.peers is not None:
             specs = [_spec(tx, peer, f"peers[{i}].") for i, peer in enumerate(body.peers)]
         else:
-            numbers = range(body.first_number, body.first_number + (body.count or 0))
+            first = body.first_number
+            if first is None:
+                first = peers.next_number(tx, row, body.name_prefix)
+            numbers = range(first, first + (body.count or 0))
             specs = [PeerSpec(name=f"{body.name_prefix}{number}") for number in numbers]
         made = peers.create(tx, panel.vault, caller.actor, row, specs, field="peers")
     # After the commit, so that nodes get them while the answer is put together.

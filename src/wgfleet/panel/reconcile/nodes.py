@@ -8,7 +8,7 @@ from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.reconcile.links import NodeLink, Reported
 from wgfleet.panel.reconcile.renderings import Renderings
 from wgfleet.panel.reconcile.seam import in_thread
-from wgfleet.panel.services import assignments, configs, desired, nodes
+from wgfleet.panel.services import assignments, audit, configs, desired, nodes
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
@@ -159,6 +159,7 @@ class NodeReconciler:
     def _renewed(self, node_id: str, expires_at: float) -> None:
         with self._store.write() as tx:
             node_rows.set_values(tx, node_id, {"certificate_expires_at": expires_at})
+            audit.record(tx, "panel", "certificate_renewed", "node", node_id, certificate_expires_at=expires_at)
 
 
 def _verdict(applied: Applied) -> str:

@@ -93,6 +93,12 @@ def page(
     return rows.page(tx, config_id, after, limit, search)
 
 
+def next_number(tx: Tx, config: Config, prefix: str) -> int:
+    """Return the number behind the highest that a peer named `prefix` and a number has; 1 where there is none."""
+    endings = (name.removeprefix(prefix) for name in rows.names(tx, config.id, prefix))
+    return max((int(ending) for ending in endings if ending.isascii() and ending.isdigit()), default=0) + 1
+
+
 def addresses(tx: Tx, peers: Sequence[Peer]) -> dict[str, list[str]]:
     """Return the addresses of peers, by peer id."""
     of: dict[str, list[str]] = {}

@@ -45,6 +45,12 @@ def page(tx: Tx, config_id: str | None, after: str | None, limit: int, search: s
     return list(tx.session.scalars(query))
 
 
+def names(tx: Tx, config_id: str, prefix: str) -> list[str]:
+    """Return the names of a config's peers that begin with `prefix`."""
+    query = select(Peer.name).where(Peer.config_id == config_id, Peer.name.startswith(prefix, autoescape=True))
+    return list(tx.session.scalars(query))
+
+
 def clashes(tx: Tx, config_id: str, names: Collection[str], keys: Collection[str]) -> tuple[set[str], set[str]]:
     """Return which of the names and of the public keys the config has already."""
     taken: list[set[str]] = []

@@ -1,0 +1,184 @@
+"""A panel, three nodes and stock clients on real WireGuard, and what goes wrong between them."""
+
+import sqlite3
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from wgfleet.lab import fleet, stock
+from wgfleet.lab import state as labs
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.panel_client import Document, PanelClient
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios import drain, kill
+from wgfleet.lab.state import Lab
+from wgfleet.panel.agents.authority import agent_server_name
+from wgfleet.protocol.messages import AGENT_PORT
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with labs.temporary("faults", 3, 3) as built:
+        fleet.assemble(built, Progress())
+        yield built
+
+
+@pytest.fixture
+def panel(lab: Lab) -> Iterator[PanelClient]:
+    with fleet.client(lab) as client:
+        yield client
+
+
+def wait_for(holds: Callable[[], bool], what: str, within_s: float = 30) -> None:
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def busiest(lab: Lab, panel: PanelClient) -> Host:
+    """Return the node with the most live sessions, once the panel knows them too."""
+
+    def known() -> bool:
+        peers = panel.all(f"/api/configs/{fleet.CONFIG}/peers")
+        return all(peer["session"] is not None for peer in peers)
+
+    wait_for(known, "the panel does not see the clients' sessions")
+    return max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
+
+
+def removal(lab: Lab, host: Host, query: str = "") -> str:
+    return f"/api/configs/{fleet.CONFIG}/nodes/{drain.node_id(lab, host)}{query}"
+
+
+def test_a_node_that_is_cut_off_is_removed_its_clients_follow_and_it_cleans_up_when_it_returns(
+    lab: Lab, panel: PanelClient
+) -> None:
+    node = busiest(lab, panel)
+    live = drain.live_peers(node, {})
+    assert live
+    lab.cut(node.name)
+    operation = panel.call("DELETE", removal(lab, node))
+    ended = panel.wait_operation(operation["id"], timeout_s=90)
+    assert ended["result"]["interface"] == "cleanup owed"
+    assert ended["result"]["sessions_taken_over"] == len(live)
+    for client in fleet.hosts(lab, "client"):
+        stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=10)
+    assert node.succeeds("wg", "show", stock.INTERFACE)
+    lab.mend(node.name)
+    wait_for(lambda: not node.succeeds("wg", "show", stock.INTERFACE), "the interface is still there")
+    assert kill.broken_promises(lab, panel, node) == []
+    drain.put_back(lab, panel, node)
+
+
+def test_drift_made_by_hand_is_repaired_and_peers_of_the_panel_stay(lab: Lab, panel: PanelClient) -> None:
+    node = drain.serving(lab, panel)[0]
+    keys = set(drain.handshakes(node))
+    stranger = node.run("wg", "genkey").strip()
+    node.run("wg", "set", stock.INTERFACE, "peer", next(iter(keys)), "remove")
+    node.run("wg", "set", stock.INTERFACE, "peer", stranger, "allowed-ips", "10.8.200.1/32")
+    wait_for(lambda: set(drain.handshakes(node)) == keys, "the drift stays")
+
+
+def test_an_agent_that_dies_leaves_the_tunnel_up_and_catches_up_when_it_is_back(lab: Lab, panel: PanelClient) -> None:
+    node = busiest(lab, panel)
+    client = fleet.hosts(lab, "client")[0]
+    assert fleet.kill_agent(node)
+    (made,) = fleet.add_peers(panel, 1)
+    stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=5)
+    assert made["public_key"] not in drain.handshakes(node)
+    fleet.start_agent(node)
+    wait_for(lambda: made["public_key"] in drain.handshakes(node), "the node never got the new peer")
+    panel.call("DELETE", f"/api/peers/{made['id']}")
+    wait_for(lambda: made["public_key"] not in drain.handshakes(node), "the node kept the deleted peer")
+
+
+def test_an_agents_certificate_opens_no_agent_nor_does_none_and_both_are_audited(lab: Lab, panel: PanelClient) -> None:
+    thief, victim = fleet.hosts(lab, "node")[:2]
+    own = thief.directory / "agent"
+    with pytest.raises(httpx.HTTPError):
+        call_agent(lab, victim, own / "tls.crt", own / "tls.key", own / "ca.crt")
+    with pytest.raises(httpx.HTTPError):
+        call_agent(lab, victim, None, None, own / "ca.crt")
+
+    def audited() -> bool:
+        entries = panel.call("GET", f"/api/audit-logs?action=refused&entity_id={drain.node_id(lab, victim)}")
+        return int(entries["total"]) >= 2
+
+    wait_for(audited, "the panel does not know of the refused callers")
+
+
+def call_agent(
+    lab: Lab,
+    host: Host,
+    certificate: Path | None,
+    key: Path | None,
+    ca: Path,
+    *,
+    method: str = "GET",
+    path: str = "/v1/status",
+) -> httpx.Response:
+    context = ssl.create_default_context(cafile=str(ca))
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    name = agent_server_name(drain.node_id(lab, host))
+    with httpx.Client(verify=context, trust_env=False, timeout=5) as client:
+        url = f"https://{host.address}:{AGENT_PORT}{path}"
+        return client.request(method, url, extensions={"sni_hostname": name})
+
+
+def test_a_person_with_the_panels_certificate_can_delete_an_interface_and_the_panel_puts_it_back(
+    lab: Lab, panel: PanelClient, tmp_path: Path
+) -> None:
+    node = drain.serving(lab, panel)[0]
+    folder = tmp_path / "certificate"
+    lab.host("panel").run(fleet.PROGRAM, "panel", "client-certificate", str(folder), "--data-dir", fleet.data_dir(lab))
+    assert (folder / "panel.key").stat().st_mode & 0o077 == 0
+    keys = set(drain.handshakes(node))
+    files = (folder / "panel.crt", folder / "panel.key", folder / "ca.crt")
+    answer = call_agent(lab, node, *files, method="DELETE", path=f"/v1/wg/{stock.INTERFACE}")
+    assert answer.status_code == 204
+    wait_for(lambda: node.succeeds("wg", "show", stock.INTERFACE), "the interface stays away")
+    wait_for(lambda: set(drain.handshakes(node)) == keys, "not all peers are back")
+
+
+def test_certificates_are_renewed_when_their_time_comes(lab: Lab, panel: PanelClient) -> None:
+    node = fleet.hosts(lab, "node")[0]
+    node_id = drain.node_id(lab, node)
+    before = (node.directory / "agent" / "tls.crt").read_text()
+    fleet.kill_panel(lab)
+    with closing(sqlite3.connect(Path(fleet.data_dir(lab)) / "panel.sqlite")) as rows, rows:
+        rows.execute("UPDATE nodes SET certificate_expires_at = ? WHERE id = ?", (time.time() + 86400, node_id))
+    fleet.start_panel(lab)
+    fleet.wait_answering(lab)
+    wait_for(lambda: (node.directory / "agent" / "tls.crt").read_text() != before, "no new certificate")
+    # With the new one it is reached anew.
+    fleet.kill_panel(lab)
+    fleet.start_panel(lab)
+    fleet.wait_answering(lab)
+    fleet.wait_connected(panel, lab.nodes)
+    entries: Document = panel.call("GET", f"/api/audit-logs?action=certificate_renewed&entity_id={node_id}")
+    assert entries["total"] == 1
+
+
+def test_a_locked_database_is_said_and_outlived(lab: Lab, panel: PanelClient) -> None:
+    with closing(sqlite3.connect(Path(fleet.data_dir(lab)) / "panel.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LabError, match="503"):
+            fleet.add_peers(panel, 1)
+        assert panel.all("/api/nodes"), "reading goes on"
+        other.execute("ROLLBACK")
+    (made,) = fleet.add_peers(panel, 1)
+    wait_for(
+        lambda: all(made["public_key"] in drain.handshakes(host) for host in drain.serving(lab, panel)),
+        "the nodes did not get the peer",
+    )
+    panel.call("DELETE", f"/api/peers/{made['id']}")
