@@ -122,13 +122,17 @@ def mend(host: HostName, name: Name = DEFAULT_NAME) -> None:
 @app.command()
 def kill(
     host: HostName,
-    only: Annotated[str, typer.Option(help="Only processes with this in their command line, e.g. `wgfleet.agent`.")] = "",
+    only: Annotated[str, typer.Option(help="Only what has this in its command line, e.g. `wgfleet.agent`.")] = "",
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Kill everything that runs in a host with SIGKILL, as a power cut would: a node, or the panel."""
     with _reported():
         target = state.load(name).host(host)
         killed = len(target.signal(signal.SIGKILL, only)) if only else target.kill_all()
+        if only and not killed:
+            raise LabError(
+                f"{host} runs nothing with {only!r} in its command line; see: wgfleet lab exec {host} -- ps ax"
+            )
     typer.echo(f"killed {killed} processes of {host}", err=True)
 
 
