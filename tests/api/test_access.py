@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from tests.api.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import SUBJECTS, Panel, create_app
+from wgfleet.panel.api.attempts import FAILURES, WINDOW_S
 from wgfleet.panel.api.auth import OPEN_PATHS
 from wgfleet.panel.services import access, audit, nodes
 from wgfleet.panel.store.tables import ApiKey, JoinToken
@@ -147,3 +148,12 @@ def test_a_bad_certificate_request_does_not_use_the_token_up(
     assert (answer.status_code, answer.json()["field"]) == (422, "csr")
     with panel.store.write() as tx:
         assert access.redeem_join_token(tx, token).id == nodes.get(tx, "fra1").id
+
+
+def test_an_address_that_guesses_tokens_is_put_off_and_fills_no_log(
+    anonymous: httpx.Client, client: httpx.Client
+) -> None:
+    answers = [anonymous.post("/api/enroll", json={"token": f"wgj_{n}", "csr": "x"}) for n in range(FAILURES + 3)]
+    assert [answer.status_code for answer in answers] == [401] * FAILURES + [429] * 3
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= WINDOW_S
+    assert client.get("/api/audit-logs", params={"action": "refused"}).json()["total"] == FAILURES

@@ -7,6 +7,7 @@ PanelError
 ├── NotFound       no such thing (404)
 ├── Conflict       it clashes with what is there (409); may carry `field`
 ├── Exhausted      a pool or the nodes' capacity is used up (409)
+├── TooMany        asked too often (429); carries `retry_after_s`
 └── Unavailable    the database or an agent cannot be had just now (503); carries `retry_after_s`
 
 Two more say whether a reconciler tries again: TransientError and PermanentError. Anything else is a bug.
@@ -54,6 +55,11 @@ class Conflict(PanelError):
 
 class Exhausted(Conflict):
     title = "used up"
+
+
+class TooMany(PanelError):
+    status = 429
+    title = "too many requests"
 
 
 class Unavailable(PanelError):

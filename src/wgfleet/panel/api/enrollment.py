@@ -31,8 +31,10 @@ class Enrolled(View):
 
 @router.post("/api/enroll", status_code=status.HTTP_201_CREATED, summary="Join as a node")
 def enroll(panel: ThePanel, request: Request, body: Enrollment) -> Enrolled:
-    """Use the join token up, unless the certificate request is refused. Refused tokens are audited."""
+    """Use the join token up, unless the certificate request is refused. Refused tokens are audited, and bounded."""
     days = panel.settings.certificates.agent_days
+    remote = request.client.host if request.client else "unknown"
+    panel.attempts.check(remote)
     try:
         with panel.store.write() as tx:
             node = access.redeem_join_token(tx, body.token)
@@ -40,7 +42,7 @@ def enroll(panel: ThePanel, request: Request, body: Enrollment) -> Enrolled:
             expires_at = certificate_expires_at(certificate)
             nodes.enrolled(tx, node, agent_port=body.port, certificate_expires_at=expires_at)
     except access.TokenRefused as refused:
-        remote = request.client.host if request.client else "unknown"
+        panel.attempts.failed(remote)
         with panel.store.write() as tx:
             access.record_refusal(tx, refused, remote)
         raise

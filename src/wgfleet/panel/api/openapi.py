@@ -15,7 +15,11 @@ _EVERYWHERE = {
     500: "The panel failed; its log says why.",
     503: "The database cannot be had just now; `Retry-After` says when to try again.",
 }
-_WITH_KEY = {401: "No API key, or one that is not known.", 403: "The API key lacks the scope."}
+_WITH_KEY = {401: "No credential, or one that is not known.", 403: "The API key lacks the scope."}
+_WITH_TOKEN = {
+    401: "No credential, or one that is not known.",
+    429: "Too many refused tokens from this address; see `Retry-After`.",
+}
 _WITH_OBJECT = {404: "There is no such thing.", 409: "It clashes with what is there."}
 
 
@@ -40,7 +44,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         components["schemas"][model.__name__] = schema
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
-    described = _EVERYWHERE | _WITH_KEY | _WITH_OBJECT
+    described = _EVERYWHERE | _WITH_TOKEN | _WITH_KEY | _WITH_OBJECT
     components["responses"] = {
         f"Problem{status}": {
             "description": text,
@@ -53,7 +57,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         if path not in OPEN_PATHS:
             statuses |= set(_WITH_KEY)
         elif path == "/api/enroll":
-            statuses.add(401)
+            statuses |= set(_WITH_TOKEN)
         for operation in operations.values():
             for status in sorted(statuses):
                 operation["responses"][str(status)] = {"$ref": f"#/components/responses/Problem{status}"}

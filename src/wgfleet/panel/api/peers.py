@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Query, status
 from pydantic import Field
@@ -52,7 +52,7 @@ class NewPeers(Body):
 
 
 class ChangedPeer(Body):
-    """What shall change; null, or left out, stays."""
+    """What shall change; what is left out, or null, stays, but `group` null takes the group away."""
 
     name: Name | None = None
     networks: Networks | None = Field(default=None, description="Networks behind the peer.")
@@ -195,15 +195,12 @@ def show_peer(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> PeerView
 def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> PeerView:
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
-        changes = PeerChanges(
-            name=body.name,
-            networks=tuple(body.networks) if body.networks is not None else None,
-            keepalive=body.keepalive,
-            group_id=node_groups.named(tx, body.group, "group").id if body.group is not None else None,
-            enabled=body.enabled,
-            public_key=body.public_key,
-            rotate_keys=body.rotate_keys,
-        )
+        # A group may be taken away with null; for all else, null says the same as nothing.
+        given = {name: value for name, value in body.model_dump(exclude_unset=True).items() if value is not None}
+        if "group" in body.model_fields_set:
+            given.pop("group", None)
+            given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
+        changes = cast("PeerChanges", given)
         return _views(tx, [peers.update(tx, panel.vault, caller.actor, peer, changes)])[0]
 
 

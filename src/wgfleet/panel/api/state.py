@@ -1,12 +1,13 @@
 """What the handlers work with. Built once by the panel's main module; holds no rows and no state of its own."""
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
 from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.api.attempts import Attempts
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
@@ -39,6 +40,7 @@ class Panel:
     settings: Settings
     authority: Authority
     events: Events
+    attempts: Attempts = field(default_factory=Attempts)
 
 
 def _panel(request: Request) -> Panel:

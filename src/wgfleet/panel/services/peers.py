@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
@@ -42,17 +42,16 @@ class PeerSpec:
     enabled: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PeerChanges:
-    """What may change in a peer; None leaves it as it is. `rotate_keys` makes a new pair and preshared key."""
+class PeerChanges(TypedDict, total=False):
+    """What may change in a peer; what is left out stays. `rotate_keys` makes a new pair and preshared key."""
 
-    name: str | None = None
-    networks: tuple[str, ...] | None = None
-    keepalive: int | None = None
-    group_id: str | None = None
-    enabled: bool | None = None
-    public_key: str | None = None
-    rotate_keys: bool = False
+    name: str
+    networks: Sequence[str]
+    keepalive: int
+    group_id: str | None
+    enabled: bool
+    public_key: str
+    rotate_keys: bool
 
 
 def create(
@@ -115,34 +114,14 @@ def sessions(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
 def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -> Peer:
     """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it."""
     # A peer's networks are routes of the interface, and come and go with it.
-    rerouted = changes.networks is not None or (changes.enabled is not None and bool(peer.networks))
+    rerouted = "networks" in changes or ("enabled" in changes and bool(peer.networks))
     generation = configs.bump(tx, peer.config_id, settings=rerouted)
     tx.session.refresh(peer)
-    changed: list[str] = []
-    if changes.public_key is not None and changes.rotate_keys:
+    if "public_key" in changes and changes.get("rotate_keys"):
         raise Invalid("give a public key or ask for new keys, not both", field="public_key")
-    if changes.name is not None and changes.name != peer.name:
-        peer_name(changes.name, "name")
-        if rows.clashes(tx, peer.config_id, [changes.name], [])[0]:
-            raise Conflict(f"there is a peer named {changes.name!r} already; choose another name", field="name")
-        peer.name = changes.name
-        changed.append("name")
-    if changes.networks is not None:
-        config = configs.get(tx, peer.config_id)
-        site_networks.check(tx, config, [(changes.networks, "networks")], without=peer.id)
-        peer.networks = list(changes.networks)
-        changed.append("networks")
-    if changes.keepalive is not None:
-        peer.keepalive = _keepalive(changes.keepalive, "keepalive")
-        changed.append("keepalive")
-    if changes.group_id is not None:
-        peer.group_id = changes.group_id
-        changed.append("group_id")
-    if changes.enabled is not None and changes.enabled != peer.enabled:
-        peer.enabled = changes.enabled
-        changed.append("enabled")
-    if changes.public_key is not None or changes.rotate_keys:
-        _replace_keys(tx, vault, peer, changes.public_key, generation)
+    changed = _set_columns(tx, peer, changes)
+    if "public_key" in changes or changes.get("rotate_keys"):
+        _replace_keys(tx, vault, peer, changes.get("public_key"), generation)
         changed.append("keys")
     peer.generation = generation
     audit.record(tx, actor, "updated", "peer", peer.id, name=peer.name, changed=changed)
@@ -158,6 +137,29 @@ def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> Non
     rows.remove(tx, [peer.id for peer in peers])
     for peer in peers:
         audit.record(tx, actor, "deleted", "peer", peer.id, name=peer.name, config=config.name)
+
+
+def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges) -> list[str]:
+    """Set what is no key; return the names of what is different now."""
+    values: dict[str, Any] = {}
+    if "name" in changes:
+        values["name"] = peer_name(changes["name"], "name")
+        if changes["name"] != peer.name and rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
+            raise Conflict(f"there is a peer named {changes['name']!r} already; choose another name", field="name")
+    if "networks" in changes:
+        config = configs.get(tx, peer.config_id)
+        site_networks.check(tx, config, [(changes["networks"], "networks")], without=peer.id)
+        values["networks"] = list(changes["networks"])
+    if "keepalive" in changes:
+        values["keepalive"] = _keepalive(changes["keepalive"], "keepalive")
+    if "group_id" in changes:
+        values["group_id"] = changes["group_id"]
+    if "enabled" in changes:
+        values["enabled"] = changes["enabled"]
+    changed = [name for name, value in values.items() if getattr(peer, name) != value]
+    for name in changed:
+        setattr(peer, name, values[name])
+    return changed
 
 
 def peer_name(name: str, field: str) -> str:
