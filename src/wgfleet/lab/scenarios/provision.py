@@ -9,6 +9,7 @@ interface in the same run, alone on the machine. `node_seconds`: what each agent
 body's arrival until the answer, so parse, write to disk, apply, verify; `ratio`: their median over the floor.
 `total_ratio`: `seconds` over the floor. The nodes of a lab share one machine's cores and get their pushes at once, so
 `floor_together_seconds` and `ratio_together` compare with one `wg syncconf` in every node at the same time.
+`one_more_ms`: then one peer is added, from the call until all nodes have it, verified; median of several.
 """
 
 import json
@@ -28,6 +29,8 @@ from wgfleet.lab.state import Lab
 MAX_RATIO = 2.0
 _LIMIT_S = 300.0
 _FLOOR_INTERFACE = "floor0"
+_ONE_MORE_TIMES = 5
+_CLOSE_LOOK_S = 0.005
 
 
 def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
@@ -43,6 +46,8 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
             seconds = time.monotonic() - begun
             pushes = [_push_seconds(host, before[host.name]) for host in machines]
         checked = all(_peers(host) == options.peers for host in machines)
+        with progress.step("one more peer, several times"):
+            one_more = [_one_more(panel, f"one-more-{n}", len(machines)) for n in range(_ONE_MORE_TIMES)]
     with progress.step("the floor: one wg syncconf of the same peers"):
         floor = _floor(machines[0])
         with ThreadPoolExecutor(len(machines)) as pool:
@@ -61,10 +66,19 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
         "floor_together_seconds": round(floor_together, 3),
         "ratio_together": round(statistics.median(pushes) / floor_together, 2),
         "total_ratio": round(seconds / floor, 2),
+        "one_more_ms": round(statistics.median(one_more) * 1000, 1),
     }
 
 
-def _wait_applied(panel: PanelClient, count: int) -> None:
+def _one_more(panel: PanelClient, name: str, count: int) -> float:
+    """Add one peer; return after how many s all nodes have it, verified."""
+    begun = time.monotonic()
+    panel.call("POST", f"/api/configs/{fleet.CONFIG}/peers", {"name": name})
+    _wait_applied(panel, count, every_s=_CLOSE_LOOK_S)
+    return time.monotonic() - begun
+
+
+def _wait_applied(panel: PanelClient, count: int, *, every_s: float = POLL_S) -> None:
     deadline = time.monotonic() + _LIMIT_S
     path = f"/api/configs/{fleet.CONFIG}"
     generation = panel.call("GET", path)["generation"]
@@ -75,7 +89,7 @@ def _wait_applied(panel: PanelClient, count: int) -> None:
             return
         if time.monotonic() > deadline:
             raise LabError(f"only {len(done)} of {count} nodes have generation {generation} after {_LIMIT_S:.0f} s")
-        time.sleep(POLL_S)
+        time.sleep(every_s)
 
 
 def _pushes(host: Host) -> list[float]:
