@@ -18,6 +18,11 @@ def raw_to_text(raw: bytes) -> str:
     return binascii.b2a_base64(raw, newline=False).decode()
 
 
+def text_to_raw(key: PublicKey | PrivateKey | PresharedKey) -> bytes:
+    """Return the 32 bytes of a key that was parsed."""
+    return binascii.a2b_base64(key)
+
+
 def _parse_key(text: str, field: str) -> tuple[str, bytes]:
     """Return the canonical form and the bytes; `wg` refuses any other form, so trailing bits must be zero."""
     try:

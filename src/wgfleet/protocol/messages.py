@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
-from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.observed import PeerStats
 
 AGENT_PORT = 51900  # TCP; beside WireGuard's customary 51820
@@ -58,6 +58,36 @@ class TakeoverResult(Struct, frozen=True):
 
     answered: dict[PublicKey, float]
     unanswered: tuple[PublicKey, ...]
+
+
+class ProbeTarget(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """An interface to probe: its `ADDRESS:PORT` and public key; and the private key of who probes."""
+
+    endpoint: str
+    public_key: PublicKey
+    private_key: PrivateKey
+
+    def __repr__(self) -> str:
+        """Say what is probed, without the key."""
+        return f"ProbeTarget(endpoint={self.endpoint!r}, public_key={self.public_key!r})"
+
+
+class ProbeRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /v1/probe`: look at `targets` in behalf of `interface`, which the agent must keep.
+
+    All are probed at once, each with one initiation; `timeout_s` bounds the wait. An endpoint is named once.
+    """
+
+    interface: InterfaceName
+    targets: tuple[ProbeTarget, ...]
+    timeout_s: float = 0.3
+
+
+class ProbeResult(Struct, frozen=True):
+    """Which endpoints answered, and after how many s."""
+
+    answered: dict[str, float]
+    unanswered: tuple[str, ...]
 
 
 class InterfaceStatus(Struct, frozen=True):

@@ -1,0 +1,170 @@
+"""Probes WireGuard interfaces: an initiation goes out, and whoever holds the interface's key answers it.
+
+Owns one UDP socket per address family for all probes, their pace and their time stamps. It judges nothing: one probe,
+one packet, one outcome.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from wgfleet.protocol.addresses import split_endpoint
+from wgfleet.protocol.handshake import (
+    INITIATION_BYTES,
+    Answer,
+    Initiation,
+    Pairing,
+    initiate,
+    pair,
+    read_answer,
+    receiver,
+    tai64n,
+)
+from wgfleet.protocol.messages import ProbeTarget
+
+# A responder drops what comes less than 20 ms after the last initiation of a peer (wireguard-go and the kernel alike);
+# the rest is for the network, which brings packets closer together than they were sent.
+PACE_S = 0.025
+_PAIRINGS = 4096  # kept; some 600 bytes each
+_PACES = 4096
+_BUFFER = 1024 * 1024  # bytes asked of the kernel, for the answers that come while this process does something else
+_READ_AT_ONCE = 256  # packets, before others get their turn
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOutcome:
+    """How a probe ended: `answer` after `seconds`, or neither and a `reason`.
+
+    `sent` is False when this machine had no way to send it, which says nothing about the target.
+    """
+
+    endpoint: str
+    answer: Answer | None
+    seconds: float | None
+    reason: str
+    sent: bool = True
+
+
+class Timestamps:
+    """TAI64N labels of the wall clock, each above the one before, also when the clock goes back."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self) -> bytes:
+        """Form the label of now."""
+        self._last = max(time.time_ns(), self._last + 1)
+        return tai64n(self._last)
+
+
+_timestamps = Timestamps()  # of the process, since two probers may use the same keys
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flight:
+    """A probe that waits for its answer."""
+
+    pairing: Pairing
+    initiation: Initiation
+    ended: asyncio.Future[tuple[Answer, float] | None]
+    started: float
+
+
+class Prober:
+    """Probes many targets at once, within one event loop. Close it when done."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[socket.AddressFamily, socket.socket] = {}
+        self._flights: dict[int, _Flight] = {}
+        self._free_at: dict[tuple[str, int, bytes], float] = {}
+        self._pair = lru_cache(maxsize=_PAIRINGS)(pair)
+
+    async def probe(self, target: ProbeTarget, timeout_s: float) -> ProbeOutcome:
+        """Send one initiation and wait for its answer, from whatever address it comes: the keys prove whose it is.
+
+        Probes of one endpoint from the same vantage are kept `PACE_S` apart: a later one waits, and `timeout_s` counts
+        from when it is sent. A node that is probed at several endpoints with the same keys needs the same care of the
+        caller. Raise `FieldError` for an endpoint or key that is wrong.
+        """
+        address, port = split_endpoint(target.endpoint)
+        pairing = self._pair(target.private_key, target.public_key)
+        await self._pace((address, port, pairing.public))
+        loop = asyncio.get_running_loop()
+        initiation = initiate(pairing, X25519PrivateKey.generate(), _timestamps.next(), self._index())
+        flight = _Flight(pairing, initiation, loop.create_future(), loop.time())
+        self._flights[initiation.sender] = flight
+        timer = loop.call_at(flight.started + timeout_s, self._expire, flight)
+        try:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            self._socket(family).sendto(initiation.packet, (address, port))
+            found = await flight.ended
+        except OSError as error:
+            return ProbeOutcome(target.endpoint, None, None, f"cannot send: {error.strerror}", sent=False)
+        finally:
+            timer.cancel()
+            self._flights.pop(initiation.sender, None)
+        if found is None:
+            return ProbeOutcome(target.endpoint, None, None, f"no answer within {timeout_s} s")
+        answer, seconds = found
+        return ProbeOutcome(target.endpoint, answer, seconds, "")
+
+    def close(self) -> None:
+        """Close the sockets; probes under way end without an answer."""
+        for opened in self._sockets.values():
+            asyncio.get_running_loop().remove_reader(opened)
+            opened.close()
+        self._sockets.clear()
+        for flight in self._flights.values():
+            _end(flight, None)
+
+    def _index(self) -> int:
+        while (index := secrets.randbits(32)) in self._flights:
+            pass
+        return index
+
+    async def _pace(self, key: tuple[str, int, bytes]) -> None:
+        """Wait until `key` may be probed again, and reserve the time."""
+        now = asyncio.get_running_loop().time()
+        at = max(now, self._free_at.get(key, 0.0))
+        if len(self._free_at) >= _PACES:
+            self._free_at = {each: free for each, free in self._free_at.items() if free > now}
+        self._free_at[key] = at + PACE_S
+        if at > now:
+            await asyncio.sleep(at - now)
+
+    def _socket(self, family: socket.AddressFamily) -> socket.socket:
+        """Return the socket of a family, opened when first needed: a machine may have no IPv6 at all."""
+        if (opened := self._sockets.get(family)) is None:
+            opened = socket.socket(family, socket.SOCK_DGRAM)
+            opened.setblocking(False)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            asyncio.get_running_loop().add_reader(opened, self._read, opened)
+            self._sockets[family] = opened
+        return opened
+
+    def _read(self, opened: socket.socket) -> None:
+        """Read the packets that are there, and end the flights that they answer."""
+        with contextlib.suppress(OSError):  # nothing more to read
+            for _ in range(_READ_AT_ONCE):
+                packet = opened.recv(INITIATION_BYTES)
+                index = receiver(packet)
+                flight = self._flights.get(index) if index is not None else None
+                if flight is not None and (answer := read_answer(flight.pairing, flight.initiation, packet)):
+                    _end(flight, (answer, asyncio.get_running_loop().time() - flight.started))
+
+    def _expire(self, flight: _Flight) -> None:
+        """End a flight whose time is over, but for an answer that is here already: we may be the ones who are late."""
+        for opened in self._sockets.values():
+            self._read(opened)
+        _end(flight, None)
+
+
+def _end(flight: _Flight, found: tuple[Answer, float] | None) -> None:
+    if not flight.ended.done():
+        flight.ended.set_result(found)

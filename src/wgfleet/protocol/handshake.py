@@ -1,0 +1,222 @@
+"""WireGuard's handshake as the initiator sees it: forms an initiation, and says whether a packet truly answers it.
+
+Noise_IKpsk2 without a preshared key, as in the WireGuard paper (Donenfeld, NDSS 2017), section 5.4; the names of the
+paper are kept: C is the chaining key, H the hash of what was exchanged. It derives no session and sends nothing; key
+pairs, time and index come in as arguments.
+"""
+
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.keys import PrivateKey, PublicKey, text_to_raw
+
+INITIATION_BYTES = 148
+RESPONSE_BYTES = 92
+COOKIE_REPLY_BYTES = 64
+
+_INITIATION = struct.pack("<I", 1)  # one byte of type, three reserved ones
+_RESPONSE = struct.pack("<I", 2)
+_COOKIE_REPLY = struct.pack("<I", 3)
+_TAI64_OF_EPOCH = 0x400000000000000A  # TAI64 label of 1970-01-01 as WireGuard counts it: without later leap seconds
+_BILLION = 10**9
+_NONCE_0 = bytes(12)
+_NO_PSK = bytes(32)
+_NO_COOKIE = bytes(16)
+_MAC1_LABEL = b"mac1----"
+_COOKIE_LABEL = b"cookie--"
+_WORD = 0xFFFFFFFF
+
+
+def _hash(*parts: bytes) -> bytes:
+    return hashlib.blake2s(b"".join(parts)).digest()
+
+
+def _mac(key: bytes, text: bytes) -> bytes:
+    return hashlib.blake2s(text, key=key, digest_size=16).digest()
+
+
+def _hmac(key: bytes, text: bytes) -> bytes:
+    return hmac.new(key, text, hashlib.blake2s).digest()
+
+
+_C0 = _hash(b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s")
+_H0 = _hash(_C0, b"WireGuard v1 zx2c4 Jason@zx2c4.com")
+
+
+def _kdf1(key: bytes, text: bytes) -> bytes:
+    return _hmac(_hmac(key, text), b"\x01")
+
+
+def _kdf2(key: bytes, text: bytes) -> tuple[bytes, bytes]:
+    secret = _hmac(key, text)
+    first = _hmac(secret, b"\x01")
+    return first, _hmac(secret, first + b"\x02")
+
+
+def _kdf3(key: bytes, text: bytes) -> tuple[bytes, bytes, bytes]:
+    secret = _hmac(key, text)
+    first = _hmac(secret, b"\x01")
+    second = _hmac(secret, first + b"\x02")
+    return first, second, _hmac(secret, second + b"\x03")
+
+
+class Answer(StrEnum):
+    """How a responder showed that it lives: it finished the handshake, or asked for a cookie since it is under load."""
+
+    RESPONSE = "response"
+    COOKIE = "cookie"
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """What one pair of static keys, ours and the responder's, fixes for all its handshakes. Dear to make: keep it."""
+
+    private: X25519PrivateKey = field(repr=False)
+    public: bytes
+    responder: X25519PublicKey
+    shared: bytes = field(repr=False)  # DH of the two static keys
+    hash: bytes  # H after the responder's key
+    request_mac_key: bytes
+    response_mac_key: bytes
+    cookie_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Initiation:
+    """A handshake under way: `packet` goes out, the rest is for reading the answer. `sender` is our 32-bit index."""
+
+    packet: bytes
+    sender: int
+    ephemeral: X25519PrivateKey = field(repr=False)
+    chaining_key: bytes = field(repr=False)
+    hash: bytes
+
+
+def pair(private_key: PrivateKey, public_key: PublicKey) -> Pairing:
+    """Derive what two static keys fix.
+
+    Raise `FieldError` for a public key of low order: everybody knows the secret that is shared with it.
+    """
+    private = X25519PrivateKey.from_private_bytes(text_to_raw(private_key))
+    raw = text_to_raw(public_key)
+    responder = X25519PublicKey.from_public_bytes(raw)
+    public = private.public_key().public_bytes_raw()
+    try:
+        shared = private.exchange(responder)
+    except ValueError:
+        raise FieldError("public_key", "is a point of low order and belongs to nobody") from None
+    return Pairing(
+        private=private,
+        public=public,
+        responder=responder,
+        shared=shared,
+        hash=_hash(_H0, raw),
+        request_mac_key=_hash(_MAC1_LABEL, raw),
+        response_mac_key=_hash(_MAC1_LABEL, public),
+        cookie_key=_hash(_COOKIE_LABEL, raw),
+    )
+
+
+def tai64n(nanoseconds: int) -> bytes:
+    """Form the 12 bytes of a TAI64N label from `nanoseconds` since the epoch; a later time compares greater."""
+    return struct.pack(">QI", _TAI64_OF_EPOCH + nanoseconds // _BILLION, nanoseconds % _BILLION)
+
+
+def initiate(pairing: Pairing, ephemeral: X25519PrivateKey, timestamp: bytes, sender: int) -> Initiation:
+    """Form an initiation (section 5.4.2).
+
+    `ephemeral` must be new each time: the two ciphertexts have a constant nonce. `timestamp` (TAI64N) must be above
+    that of every initiation between these static keys before, or the responder drops it.
+    """
+    public = ephemeral.public_key().public_bytes_raw()
+    h = _hash(pairing.hash, public)
+    c = _kdf1(_C0, public)
+    c, key = _kdf2(c, ephemeral.exchange(pairing.responder))
+    static = ChaCha20Poly1305(key).encrypt(_NONCE_0, pairing.public, h)
+    h = _hash(h, static)
+    c, key = _kdf2(c, pairing.shared)
+    stamp = ChaCha20Poly1305(key).encrypt(_NONCE_0, timestamp, h)
+    h = _hash(h, stamp)
+    body = b"".join((_INITIATION, struct.pack("<I", sender), public, static, stamp))
+    packet = body + _mac(pairing.request_mac_key, body) + _NO_COOKIE
+    return Initiation(packet=packet, sender=sender, ephemeral=ephemeral, chaining_key=c, hash=h)
+
+
+def receiver(packet: bytes) -> int | None:
+    """Return the index that a packet is for, if it has the form of an answer: cheap, and proves nothing."""
+    kind = packet[:4]
+    if len(packet) == RESPONSE_BYTES and kind == _RESPONSE:
+        return int.from_bytes(packet[8:12], "little")
+    if len(packet) == COOKIE_REPLY_BYTES and kind == _COOKIE_REPLY:
+        return int.from_bytes(packet[4:8], "little")
+    return None
+
+
+def read_answer(pairing: Pairing, initiation: Initiation, packet: bytes) -> Answer | None:
+    """Return what `packet` answers to `initiation`; None unless the holder of the responder's key made it for this one.
+
+    A cookie reply proves less than a response: its key follows from the responder's public key, so who sees our packets
+    on their way and knows that key can forge one.
+    """
+    if receiver(packet) != initiation.sender:
+        return None
+    if packet[:4] == _COOKIE_REPLY:
+        return Answer.COOKIE if _is_cookie(pairing, initiation, packet) else None
+    return Answer.RESPONSE if _is_response(pairing, initiation, packet) else None
+
+
+def _is_response(pairing: Pairing, initiation: Initiation, packet: bytes) -> bool:
+    """Check a response (section 5.4.3); mac1 first, since it costs a fiftieth of the two exchanges."""
+    if not hmac.compare_digest(_mac(pairing.response_mac_key, packet[:60]), packet[60:76]):
+        return False
+    public = packet[12:44]
+    try:
+        ephemeral = X25519PublicKey.from_public_bytes(public)
+        ephemeral_secret = initiation.ephemeral.exchange(ephemeral)
+        static_secret = pairing.private.exchange(ephemeral)
+    except ValueError:  # a point of low order
+        return False
+    h = _hash(initiation.hash, public)
+    c = _kdf1(initiation.chaining_key, public)
+    c = _kdf1(c, ephemeral_secret)
+    c = _kdf1(c, static_secret)
+    _, tau, key = _kdf3(c, _NO_PSK)
+    return _opens(key, _NONCE_0, packet[44:60], _hash(h, tau))
+
+
+def _is_cookie(pairing: Pairing, initiation: Initiation, packet: bytes) -> bool:
+    """Check a cookie reply (section 5.4.7): XChaCha20-Poly1305 over the cookie, bound to the mac1 of our packet."""
+    nonce, sealed = packet[8:32], packet[32:]
+    key = _hchacha20(pairing.cookie_key, nonce[:16])
+    return _opens(key, bytes(4) + nonce[16:], sealed, initiation.packet[-32:-16])
+
+
+def _opens(key: bytes, nonce: bytes, sealed: bytes, aad: bytes) -> bool:
+    try:
+        ChaCha20Poly1305(key).decrypt(nonce, sealed, aad)
+    except InvalidTag:
+        return False
+    return True
+
+
+def _hchacha20(key: bytes, nonce: bytes) -> bytes:
+    """Derive XChaCha20's subkey (draft-irtf-cfrg-xchacha, section 2.2).
+
+    ChaCha20's key stream is the state after the rounds plus the state before; HChaCha20 wants the former, and only of
+    the words whose state before is no secret: the constant, and the nonce.
+    """
+    block = Cipher(ChaCha20(key, nonce), mode=None).encryptor().update(bytes(64))
+    after = struct.unpack("<16I", block)
+    before = struct.unpack("<8I", b"expand 32-byte k" + nonce)
+    words = (*after[:4], *after[12:])
+    return struct.pack("<8I", *((word - start) & _WORD for word, start in zip(words, before, strict=True)))
