@@ -20,8 +20,10 @@ from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.ledger import Ledger
 from wgfleet.agent.loop import Loop
 from wgfleet.agent.manual import Manual
+from wgfleet.agent.probes import Probes
 from wgfleet.agent.renewal import Renewal
 from wgfleet.agent.settings import AgentSettings
+from wgfleet.probing.prober import Prober
 
 _log = structlog.get_logger()
 
@@ -47,7 +49,9 @@ async def _run(settings: AgentSettings) -> None:
     machine = Machine(backend, state.root)
     loop = Loop(machine, Journal(state.desired), ledger, interval_s=settings.interval_s, repair=settings.repair)
     renewal = Renewal(state, me.node_id, context)
-    app = Api(loop, me.node_id, lambda: renewal.expires_at).app([*renewal.routes(), *Manual(loop).routes()])
+    prober = Prober()
+    more = [*renewal.routes(), *Probes(loop, prober).routes(), *Manual(loop).routes()]
+    app = Api(loop, me.node_id, lambda: renewal.expires_at).app(more)
 
     config = uvicorn.Config(
         app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
@@ -79,6 +83,7 @@ async def _run(settings: AgentSettings) -> None:
     done, _ = await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
     _notify("STOPPING=1")
     server.close()
+    prober.close()
     if work in done:
         work.result()  # it never ends by itself: this raises what broke it
     _log.info("agent ended; its interfaces go on")

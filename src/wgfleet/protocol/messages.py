@@ -75,7 +75,8 @@ class ProbeTarget(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 class ProbeRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """Body of `POST /v1/probe`: look at `targets` in behalf of `interface`, which the agent must keep.
 
-    All are probed at once, each with one initiation; `timeout_s` bounds the wait. An endpoint is named once.
+    All are probed at once, each with one initiation; `timeout_s` bounds the wait. An endpoint is named once, and of a
+    node only one: it drops what comes within 20 ms of the last initiation of a peer, wherever that came in.
     """
 
     interface: InterfaceName
@@ -84,10 +85,15 @@ class ProbeRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProbeResult(Struct, frozen=True):
-    """Which endpoints answered, and after how many s."""
+    """Which endpoints answered, and after how many s.
+
+    `unsent` are those of `unanswered` that this machine has no way to send to, as to IPv6 without any: of them the
+    result says nothing.
+    """
 
     answered: dict[str, float]
     unanswered: tuple[str, ...]
+    unsent: tuple[str, ...] = ()
 
 
 class InterfaceStatus(Struct, frozen=True):

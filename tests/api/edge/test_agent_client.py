@@ -20,7 +20,16 @@ from wgfleet.panel.errors import TransientError
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, InterfaceSettings, Push
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
-from wgfleet.protocol.messages import Heartbeat, Snapshot, Takeover, TakeoverPeer, WatchMessage
+from wgfleet.protocol.messages import (
+    Heartbeat,
+    ProbeRequest,
+    ProbeResult,
+    ProbeTarget,
+    Snapshot,
+    Takeover,
+    TakeoverPeer,
+    WatchMessage,
+)
 
 T = TypeVar("T")
 KEY = "A" * 43 + "="
@@ -69,6 +78,17 @@ def test_calls_share_one_connection(agent: ScriptedAgent, panel_context: ssl.SSL
     call(panel_context, agent.port, thrice)
     assert len(agent.requests) == 3
     assert len(agent.connections) == 1
+
+
+def test_a_probe_says_who_answered(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:
+    agent.answer = (200, b'{"answered":{"192.0.2.1:51820":0.01},"unanswered":["192.0.2.2:51820"]}')
+    targets = tuple(ProbeTarget(f"192.0.2.{i}:51820", PublicKey(KEY), PrivateKey(KEY)) for i in (1, 2))
+    request = ProbeRequest(WG0, targets)
+    result = call(panel_context, agent.port, lambda client: client.probe(request))
+    assert result == ProbeResult({"192.0.2.1:51820": 0.01}, ("192.0.2.2:51820",))
+    [(method, path, body)] = agent.requests
+    assert (method, path) == ("POST", "/v1/probe")
+    assert msgspec.json.decode(body, type=ProbeRequest) == request
 
 
 def test_a_delete_carries_what_guards_it(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:

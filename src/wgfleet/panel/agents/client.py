@@ -22,6 +22,8 @@ from wgfleet.protocol.messages import (
     Applied,
     Certificate,
     CertificateRequest,
+    ProbeRequest,
+    ProbeResult,
     Refusal,
     Takeover,
     TakeoverResult,
@@ -93,6 +95,10 @@ class AgentClient:
         """Have the node start handshakes to peers at their last endpoints; say which answered in time."""
         timeout_s = takeover.timeout_s + ANSWER_S / 6
         return await self._call("POST", f"/v1/wg/{interface}/takeover", TakeoverResult, takeover, timeout_s=timeout_s)
+
+    async def probe(self, request: ProbeRequest) -> ProbeResult:
+        """Have the node look at interfaces of other nodes: one initiation each, all at once."""
+        return await self._call("POST", "/v1/probe", ProbeResult, request, timeout_s=request.timeout_s + SILENCE_S)
 
     async def status(self) -> AgentStatus:
         """Read what the agent says of itself and its interfaces."""
