@@ -70,6 +70,10 @@ def test_a_fleet_is_built_with_commands(wgfleet: Run, tmp_path: Path) -> None:
     assert wgfleet("peer", "file", "wg0/user-1", "--output", str(target)).returncode == 0
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert "Endpoint = vpn.example.com:51820" in target.read_text()
+    archive = tmp_path / "user.tar.gz"
+    assert wgfleet("peer", "bundle", "wg0/user-1", "-o", str(archive)).returncode == 0
+    assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+    assert archive.read_bytes().startswith(b"\x1f\x8b")
     assert "█" in wgfleet("peer", "qr", "wg0/user-1").stdout
     assert document(wgfleet("audit", "list", "--type", "config_node", "--json"))[0]["action"] == "assigned"
 

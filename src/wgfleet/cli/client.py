@@ -68,6 +68,10 @@ class Client:
         """Read something that is text."""
         return self._call("GET", path, None, query).text
 
+    def content(self, path: str, **query: Any) -> bytes:
+        """Read something that is neither JSON nor text."""
+        return self._call("GET", path, None, query).content
+
     def all(self, path: str, **query: Any) -> list[Document]:
         """Read a whole list, page by page."""
         found: list[Document] = []

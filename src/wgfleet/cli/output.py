@@ -75,9 +75,14 @@ def write_secret(content: str, output: Path | None) -> None:
     """Print a text that holds keys, or write it to a file that only its owner can read."""
     if output is None:
         typer.echo(content, nl=False)
-        return
+    else:
+        write_secret_file(content.encode(), output)
+
+
+def write_secret_file(content: bytes, output: Path) -> None:
+    """Write what holds keys to a file that only its owner can read."""
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, FILE_MODE)
         file.write(content)
     typer.echo(f"written to {output}", err=True)

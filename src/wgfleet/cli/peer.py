@@ -1,11 +1,20 @@
 """`wgfleet peer`: user devices and their files. A peer is named by its id or as CONFIG/NAME."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, given, panel, part
-from wgfleet.cli.output import AsJson, Output, show_fields, show_json, show_table, write_secret
+from wgfleet.cli.output import (
+    AsJson,
+    Output,
+    show_fields,
+    show_json,
+    show_table,
+    write_secret,
+    write_secret_file,
+)
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "addresses", "enabled", "last_handshake", "endpoint", "id")
@@ -107,6 +116,18 @@ def file(peer: Peer, *, node: Node = None, output: Output = None) -> None:
     """Print a peer's file for wg-quick and the WireGuard apps, or write it."""
     with panel() as client:
         write_secret(client.text(f"/api/peers/{_id(client, peer)}/config", node=node), output)
+
+
+@app.command()
+def bundle(
+    peer: Peer,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the tar.gz to this file (for you only).")],
+    node: Node = None,
+) -> None:
+    """Write a peer's file with the helper for Linux that finds another server when its own is dead."""
+    with panel() as client:
+        write_secret_file(client.content(f"/api/peers/{_id(client, peer)}/bundle", node=node), output)
 
 
 @app.command()

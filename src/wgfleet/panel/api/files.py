@@ -1,4 +1,7 @@
-"""What users download: stock WireGuard files and their QR codes. All of it needs the scope `secrets`."""
+"""What users download: stock WireGuard files, their QR codes, bundles with the helper for Linux.
+
+All of it needs the scope `secrets`.
+"""
 
 import io
 from typing import Annotated, Literal
@@ -10,7 +13,7 @@ from wgfleet.panel.api.auth import SecretReader
 from wgfleet.panel.api.models import Identifier, Page, ReferenceFilter, View
 from wgfleet.panel.api.state import Panel, ThePanel
 from wgfleet.panel.errors import Conflict, NotFound
-from wgfleet.panel.services import files, peers
+from wgfleet.panel.services import bundle, files, peers
 from wgfleet.panel.services.access import Caller
 from wgfleet.panel.services.files import ClientFile
 
@@ -47,6 +50,25 @@ def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, no
     """With `node`, the file for that node of an independent config; else that of the home."""
     file = _file(panel, caller, peer_id, node)
     return Response(file.text, media_type="text/plain", headers=_attachment(file.file_name))
+
+
+@router.get(
+    "/api/peers/{peer_id}/bundle",
+    summary="Download the file of a peer with the helper for Linux",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}},
+            "description": "A tar.gz: the wg-quick file, a script that finds another server, its units, README.",
+        }
+    },
+)
+def download_bundle(
+    panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None
+) -> Response:
+    """Equal for equal input. With `node`, for that node of an independent config; else for the home."""
+    name, content = bundle.archive(_file(panel, caller, peer_id, node))
+    return Response(content, media_type="application/gzip", headers=_attachment(name))
 
 
 @router.get(
