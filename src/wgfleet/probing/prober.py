@@ -28,8 +28,8 @@ from wgfleet.protocol.handshake import (
 )
 from wgfleet.protocol.messages import ProbeTarget
 
-# A responder drops what comes less than 20 ms after the last initiation of a peer (wireguard-go and the kernel alike);
-# the rest is for the network, which brings packets closer together than they were sent.
+# A responder drops what it handles less than 20 ms after the last initiation of a peer (wireguard-go and the kernel
+# alike). Counted from the answer, where there is one: a busy responder handles packets closer together than they came.
 PACE_S = 0.025
 _PAIRINGS = 4096  # kept; some 600 bytes each
 _PACES = 4096
@@ -88,13 +88,14 @@ class Prober:
     async def probe(self, target: ProbeTarget, timeout_s: float) -> ProbeOutcome:
         """Send one initiation and wait for its answer, from whatever address it comes: the keys prove whose it is.
 
-        Probes of one endpoint from the same vantage are kept `PACE_S` apart: a later one waits, and `timeout_s` counts
+        A probe of the same endpoint with the same keys waits until the last one is `PACE_S` old, and `timeout_s` counts
         from when it is sent. A node that is probed at several endpoints with the same keys needs the same care of the
         caller. Raise `FieldError` for an endpoint or key that is wrong.
         """
         address, port = split_endpoint(target.endpoint)
         pairing = self._pair(target.private_key, target.public_key)
-        await self._pace((address, port, pairing.public))
+        pace = (address, port, pairing.public)
+        await self._wait_for_turn(pace)
         loop = asyncio.get_running_loop()
         initiation = initiate(pairing, X25519PrivateKey.generate(), _timestamps.next(), self._index())
         flight = _Flight(pairing, initiation, loop.create_future(), loop.time())
@@ -112,6 +113,7 @@ class Prober:
         if found is None:
             return ProbeOutcome(target.endpoint, None, None, f"no answer within {timeout_s} s")
         answer, seconds = found
+        self._free_at[pace] = max(self._free_at.get(pace, 0.0), loop.time() + PACE_S)
         return ProbeOutcome(target.endpoint, answer, seconds, "")
 
     def close(self) -> None:
@@ -128,7 +130,7 @@ class Prober:
             pass
         return index
 
-    async def _pace(self, key: tuple[str, int, bytes]) -> None:
+    async def _wait_for_turn(self, key: tuple[str, int, bytes]) -> None:
         """Wait until `key` may be probed again, and reserve the time."""
         now = asyncio.get_running_loop().time()
         at = max(now, self._free_at.get(key, 0.0))
