@@ -168,8 +168,9 @@ class Rows(RuleBasedStateMachine):
     @rule(node=st.integers(0, 2), which=st.integers(0, 50))
     def client_connects(self, node: int, which: int) -> None:
         has = self.world.agents.get((self.nodes[node].id, self.configs[0].id))
-        if has is not None and has.peers:
-            key = sorted(has.peers)[which % len(has.peers)]
+        users = sorted(self.world.users(self.configs[0], self.nodes[node])) if has is not None else []
+        if users:
+            key = users[which % len(users)]
             self.world.seen(self.configs[0], self.nodes[node], {key: "198.51.100.7:4000"})
 
     @rule(config=st.integers(0, 1), node=st.integers(0, 2), force=st.booleans())
@@ -197,6 +198,8 @@ class Rows(RuleBasedStateMachine):
                 if assignment is None or assignment.phase == desired.REMOVED:
                     continue
                 config = configs.get(tx, config_id)
+                if has.generation < max(config.oldest_base, assignment.oldest_base):
+                    continue
                 if has.generation < config.generation:
                     delta = desired.since(tx, self.world.vault, config, assignment, has.generation)
                     assert apply_delta(has, delta) == self.world.whole(config, nodes[node_id])

@@ -49,7 +49,7 @@ def test_a_removal_moves_homes_and_sessions_deletes_the_interface_and_ends(world
     expected = {"peers_migrated": 2, "sessions_taken_over": 1, "left_behind": 0, "interface": "deleted"}
     assert {name: ended.result[name] for name in expected} == expected
     assert (one.id, config.id) not in world.agents
-    assert set(world.agents[two.id, config.id].peers) == {peer.public_key for peer in made}
+    assert world.users(config, two) == {peer.public_key for peer in made}
     with world.store.read() as tx:
         assert [view.node.name for view in assignments.listing(tx, config.id)] == ["two"]
         actions = {entry.action for entry in audit.page(tx, entity_type="config_node")[0]}
@@ -66,13 +66,13 @@ def test_the_old_node_drops_a_peer_only_after_the_new_one_has_its_session(world:
     operation = world.remove(config, one)
     assert [world.step(operation), world.step(operation)] == [S.BACKUP, S.PLACE]
     world.sync(config, one)
-    assert len(world.agents[one.id, config.id].peers) == 2, "nobody has answered yet"
+    assert len(world.users(config, one)) == 2, "nobody has answered yet"
     world.sync(config, two)
     assert world.step(operation, answers=frozenset({made[0].id})) is S.TAKEOVER
     world.sync(config, one)
-    assert set(world.agents[one.id, config.id].peers) == {made[1].public_key}
+    assert world.users(config, one) == {made[1].public_key}
     world.sync(config, two)
-    assert len(world.agents[two.id, config.id].peers) == 2
+    assert len(world.users(config, two)) == 2
 
 
 def test_a_session_moves_even_when_the_peers_home_is_another_node(world: World) -> None:
@@ -153,12 +153,12 @@ def test_a_node_that_comes_back_serves_every_peer_again(world: World) -> None:
     run(world, config, [one, two], world.remove(config, one))
     world.assign(config, one)
     world.sync(config, one)
-    assert set(world.agents[one.id, config.id].peers) == {peer.public_key for peer in made}
+    assert world.users(config, one) == {peer.public_key for peer in made}
     # Also while it drains again, before anybody has answered anew.
     operation = world.remove(config, one)
     assert [world.step(operation), world.step(operation)] == [S.BACKUP, S.PLACE]
     world.sync(config, one)
-    assert set(world.agents[one.id, config.id].peers) == {peer.public_key for peer in made}
+    assert world.users(config, one) == {peer.public_key for peer in made}
 
 
 @pytest.mark.parametrize("again", [S.BACKUP, S.PLACE, S.RETIRE])
@@ -265,7 +265,7 @@ def test_an_independent_config_has_a_key_and_a_slice_a_node(world: World) -> Non
     assert first.settings.private_key != second.settings.private_key
     assert first.settings.addresses == ("10.9.0.1/28",)
     assert second.settings.addresses == ("10.9.0.17/28",)
-    for has in (first, second):
-        assert set(has.peers) == {peer.public_key for peer in made}
+    for node in (one, two):
+        assert world.users(config, node) == {peer.public_key for peer in made}
     run(world, config, [one, two], world.remove(config, one))
     assert set(homes(world, config).values()) == {two.id}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.removal import RemovalStep, next_step
-from wgfleet.panel.services import assignments, configs, desired, nodes, peers, removals
+from wgfleet.panel.services import assignments, configs, desired, moves, nodes, peers, removals
 from wgfleet.panel.services.peers import PeerSpec
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -74,6 +74,10 @@ class World:
                 return None
             return desired.whole(tx, self.vault, configs.get(tx, config.id), assignment)
 
+    def users(self, config: Config, node: Node) -> set[str]:
+        """Return the public keys of the users that a node's agent has applied; those that only probe reach nothing."""
+        return {key for key, peer in self.agents[node.id, config.id].peers.items() if peer.allowed_ips}
+
     def sync(self, config: Config, node: Node) -> None:
         """Do what the node's reconciler and its agent would: push what is missing, by delta where there is a base."""
         with self.store.read() as tx:
@@ -82,7 +86,7 @@ class World:
             if assignment is not None and assignment.phase != desired.REMOVED:
                 fresh = configs.get(tx, config.id)
                 has = self.agents.get((node.id, config.id))
-                if has is None:
+                if has is None or has.generation < max(fresh.oldest_base, assignment.oldest_base):
                     self.agents[node.id, config.id] = desired.whole(tx, self.vault, fresh, assignment)
                 elif has.generation < fresh.generation:
                     delta = desired.since(tx, self.vault, fresh, assignment, has.generation)
@@ -122,11 +126,11 @@ class World:
         if step is RemovalStep.BACKUP:
             removals.back_up(tx, self.vault, operation_id)
         elif step is RemovalStep.PLACE:
-            removals.place(tx, operation_id, live_within_s=LIVE_S)
+            moves.place(tx, operation_id, live_within_s=LIVE_S)
         elif step is RemovalStep.TAKEOVER:
-            called = [call.peer_id for call in removals.calls(tx, operation_id, live_within_s=LIVE_S)[1]]
+            called = [call.peer_id for call in moves.calls(tx, operation_id, live_within_s=LIVE_S)[1]]
             answered = [peer_id for peer_id in called if answers is None or peer_id in answers]
-            removals.settle(tx, operation_id, answered, [peer_id for peer_id in called if peer_id not in answered])
+            moves.settle(tx, operation_id, answered, [peer_id for peer_id in called if peer_id not in answered])
         elif step is RemovalStep.RETIRE:
             removals.retire(tx, operation_id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
         else:

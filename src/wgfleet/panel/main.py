@@ -12,6 +12,7 @@ from wgfleet.panel.api import create_app
 from wgfleet.panel.api.state import Panel
 from wgfleet.panel.reconcile.events import Events
 from wgfleet.panel.reconcile.fleet import Fleet
+from wgfleet.panel.reconcile.health import Outlook
 from wgfleet.panel.services import access, installation
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
@@ -35,11 +36,11 @@ def build(settings: Settings) -> FastAPI:
             authority = _authority(tx, vault)
             first_key = access.ensure_first_key(tx)
         undo.pop_all()
-    events = Events()
+    events, outlook = Events(), Outlook()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        fleet = Fleet(store, vault, authority, settings, events)
+        fleet = Fleet(store, vault, authority, settings, events, outlook)
         fleet.start()
         try:
             yield
@@ -47,7 +48,7 @@ def build(settings: Settings) -> FastAPI:
             await fleet.close()
             store.close()
 
-    panel = Panel(store=store, vault=vault, settings=settings, authority=authority, events=events)
+    panel = Panel(store=store, vault=vault, settings=settings, authority=authority, events=events, outlook=outlook)
     app = create_app(panel, lifespan=lifespan)
     app.state.store, app.state.authority, app.state.first_key = store, authority, first_key
     return app

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios import drain, kill, provision
+from wgfleet.lab.scenarios import drain, failover, kill, provision
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
 
@@ -25,6 +25,7 @@ class Scenario:
 
 SCENARIOS = {
     "drain": Scenario(drain.run, "Remove a node under live clients and count what they lose.", clients=True),
+    "failover": Scenario(failover.run, "Cut a node off under live clients and time their silence.", clients=True),
     "kill": Scenario(kill.run, "Kill the panel in the middle of removals; all end, nobody is lost.", clients=True),
     "provision": Scenario(provision.run, "Add peers and time until all nodes have them.", clients=False),
 }

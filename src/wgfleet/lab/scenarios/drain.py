@@ -130,8 +130,15 @@ def _column(host: Host, what: str, column: int) -> dict[str, int]:
 
 
 def handshakes(host: Host) -> dict[str, int]:
-    """Return each peer's latest handshake on a node, in s since the epoch."""
-    return _column(host, "latest-handshakes", 1)
+    """Return the latest handshake of each user's peer on a node, in s since the epoch."""
+    users = user_keys(host)
+    return {key: at for key, at in _column(host, "latest-handshakes", 1).items() if key in users}
+
+
+def user_keys(host: Host) -> set[str]:
+    """Return the public keys of a node's users; the peers that only probe it have no addresses."""
+    lines = host.run("wg", "show", stock.INTERFACE, "allowed-ips").splitlines()
+    return {key for key, networks in (line.split("\t") for line in lines) if networks != "(none)"}
 
 
 def received(host: Host) -> dict[str, int]:

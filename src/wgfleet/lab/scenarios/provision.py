@@ -23,6 +23,7 @@ from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import POLL_S, PanelClient
 from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios import drain
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
 
@@ -108,7 +109,7 @@ def _push_seconds(host: Host, before: int) -> float:
 
 
 def _peers(host: Host) -> int:
-    return len(host.run("wg", "show", stock.INTERFACE, "peers").splitlines())
+    return len(drain.user_keys(host))
 
 
 def _floor(host: Host) -> float:

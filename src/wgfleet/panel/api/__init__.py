@@ -23,6 +23,7 @@ from wgfleet.panel.api import (
     health,
     keys,
     node_groups,
+    node_health,
     nodes,
     openapi,
     operations,
@@ -49,6 +50,7 @@ SUBJECTS = (
     enrollment,
     events,
     health,
+    node_health,
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -39,6 +39,11 @@ class AssignmentView(View):
     node_id: str
     node_name: str
     phase: str = Field(description="`joining`, `serving`, `draining` or `removed`.")
+    health: str = Field(
+        description="`serving`, `suspect`, `unmanaged`, `down` or `recovering`; clients use the first three."
+    )
+    health_since: datetime
+    health_reason: str
     peers: int = Field(description="How many peers have their home there.")
     generation: int = Field(description="What the node shall have.")
     applied_generation: int = Field(description="What its agent last confirmed; 0: nothing yet.")
@@ -69,6 +74,9 @@ def _view(config: Config, assigned: Assigned) -> AssignmentView:
         node_id=node.id,
         node_name=node.name,
         phase=row.phase,
+        health=row.health,
+        health_since=utc(row.health_since),
+        health_reason=row.health_reason,
         peers=assigned.homes,
         generation=config.generation,
         applied_generation=row.applied_generation,

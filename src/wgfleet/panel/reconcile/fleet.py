@@ -17,12 +17,14 @@ from wgfleet.panel.agents.tls import client_context, use_identity
 from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.events import Event, Events
+from wgfleet.panel.reconcile.failovers import FailoverReconciler
+from wgfleet.panel.reconcile.health import HealthMonitor, Outlook
 from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.reconcile.nodes import NodeReconciler
 from wgfleet.panel.reconcile.removals import RemovalReconciler
 from wgfleet.panel.reconcile.runner import Key, Runner
 from wgfleet.panel.reconcile.seam import in_thread
-from wgfleet.panel.services import nodes, operations
+from wgfleet.panel.services import failovers, nodes, operations
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
@@ -42,7 +44,9 @@ log = structlog.get_logger()
 class Fleet:
     """Runs until it is closed. `start` and `close` are called in the event loop."""
 
-    def __init__(self, store: Store, vault: Vault, authority: Authority, settings: Settings, events: Events) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, authority: Authority, settings: Settings, events: Events, outlook: Outlook
+    ) -> None:
         self._store = store
         self._authority = authority
         self._settings = settings
@@ -55,6 +59,10 @@ class Fleet:
         self._tls = client_context(authority.certificate_pem, self._identity)
         self._nodes = NodeReconciler(store, vault, authority, settings.certificates.agent_days)
         self._removals = RemovalReconciler(store, vault, settings.drain, self._links)
+        self._failovers = FailoverReconciler(store, settings.drain, self._links)
+        self._health = HealthMonitor(
+            store, vault, settings.health.rules, settings.health.timeout_s, self._links, outlook
+        )
         self._runner = Runner(self._reconcile)
         self._woken: dict[Wake, None] = {}
         self._woken_event = asyncio.Event()
@@ -71,12 +79,14 @@ class Fleet:
 
         self._store.listen(committed)
         self._tasks = [asyncio.create_task(self._resync()), asyncio.create_task(self._spread())]
+        self._health.start()
 
     async def close(self) -> None:
         """End all work where it stands."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._health.close()
         await self._runner.close()
         await asyncio.gather(*(link.close() for link in self._links.values()), return_exceptions=True)
 
@@ -171,10 +181,16 @@ class Fleet:
             await self._reconcile_node(identifier)
             return None
         try:
+            if await in_thread(self._kind, identifier) == failovers.FAILOVER:
+                return await self._failovers.reconcile(identifier)
             return await self._removals.reconcile(identifier)
         except Exception as error:
             await in_thread(self._stumble, identifier, str(error))
             raise
+
+    def _kind(self, operation_id: str) -> str:
+        with self._store.read() as tx:
+            return operations.get(tx, operation_id).kind
 
     def _stumble(self, operation_id: str, error: str) -> None:
         with self._store.write() as tx:

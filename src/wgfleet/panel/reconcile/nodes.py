@@ -118,7 +118,8 @@ class NodeReconciler:
     def _missing(self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None) -> Push | None:
         """Render what a node lacks of a config; None where it has everything."""
         base = 0
-        if has is not None and has.config_id == config.id and config.oldest_base <= has.generation <= config.generation:
+        oldest = max(config.oldest_base, assignment.oldest_base)
+        if has is not None and has.config_id == config.id and oldest <= has.generation <= config.generation:
             base = has.generation
         if base == config.generation:
             return None
@@ -128,7 +129,9 @@ class NodeReconciler:
                 return desired.whole(tx, self._vault, config, assignment)
             return desired.since(tx, self._vault, config, assignment, base)
 
-        if config.mode == configs.INDEPENDENT or assignment.phase == desired.DRAINING:
+        # Nodes differ in the others that probe them; a delta without them is the same for all that serve.
+        alike = base > 0 and config.probes_generation <= base and assignment.health not in desired.FENCED
+        if config.mode == configs.INDEPENDENT or assignment.phase == desired.DRAINING or not alike:
             return render()
         return self._renderings.get((config.id, base, config.generation), render)
 

@@ -53,15 +53,17 @@ def listing(tx: Tx, config_id: str) -> list[AssignmentView]:
 
 def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assignment:
     """Put a config on a node. It joins, and serves once its agent has confirmed everything."""
-    configs.bump(tx, config.id)
+    configs.probes_changed(tx, config.id)
     earlier = rows.get(tx, config.id, node.id)
     if earlier is not None:
         way = (
             "it is being removed; wait for that operation" if earlier.phase in {DRAINING, REMOVED} else "nothing to do"
         )
         raise Conflict(f"config {config.name!r} is assigned to node {node.name!r} already: {way}", field="node_id")
+    assignment_id = clock.new_id()
+    probe_key, probe_public_key = new_key_pair()
     assignment = Assignment(
-        id=clock.new_id(),
+        id=assignment_id,
         config_id=config.id,
         node_id=node.id,
         phase=JOINING,
@@ -71,6 +73,13 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
         applied_at=None,
         summary="waits for the node's agent",
         drift=[],
+        health="serving",
+        health_since=clock.now(),
+        health_reason="joined",
+        flaps=[],
+        probe_private_key_sealed=vault.seal(probe_key, f"assignments.probe_private_key:{assignment_id}"),
+        probe_public_key=probe_public_key,
+        oldest_base=0,
         created_at=clock.now(),
     )
     if config.mode == configs.INDEPENDENT:

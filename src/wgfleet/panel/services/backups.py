@@ -27,6 +27,8 @@ def create(
     if operation_id is not None and (earlier := rows.of_operation(tx, operation_id)) is not None:
         return earlier
     wanted = desired.whole(tx, vault, config, assignment)
+    for key in desired.probe_peers(tx, config, assignment):
+        del wanted.peers[key]  # they are nobody's, and made anew with the assignment
     names = {PublicKey(peer.public_key): peer.name for peer in peer_rows.changed_since(tx, config.id, 0)}
     notes = [f"config {config.name} on node {node.name}, generation {config.generation}: {reason}"]
     backup_id = clock.new_id()

@@ -97,8 +97,11 @@ def create(
         generation=1,
         settings_generation=1,
         oldest_base=0,
+        probes_generation=1,
         created_at=clock.now(),
     )
+    private_key, config.probe_public_key = new_key_pair()
+    config.probe_private_key_sealed = vault.seal(private_key, f"configs.probe_private_key:{config.id}")
     if mode == CLUSTER:
         private_key, config.public_key = new_key_pair()
         config.private_key_sealed = vault.seal(private_key, f"configs.private_key:{config.id}")
@@ -164,6 +167,13 @@ def bump(tx: Tx, config_id: str, *, settings: bool = False) -> int:
     if generation is None:
         raise NotFound(f"there is no config {config_id!r}; it was deleted meanwhile")
     tx.wake("config", config_id)
+    return generation
+
+
+def probes_changed(tx: Tx, config_id: str) -> int:
+    """As `bump`, where the vantage points from which the config's nodes are probed change."""
+    generation = bump(tx, config_id)
+    rows.set_values(tx, config_id, {"probes_generation": generation})
     return generation
 
 

@@ -15,9 +15,15 @@ from wgfleet.protocol.keys import PublicKey
 DRAINING, JOINING, REMOVED, SERVING = "draining", "joining", "removed", "serving"
 
 
+# Health of an assignment (see domain.health). Nodes in FENCED have no user's peer: whatever session they still hold
+# would turn clients back that another node has taken over.
+FENCED = frozenset({"down", "recovering"})
+
+
 def whole(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> DesiredInterface:
     """Render everything."""
     upsert, _ = _peers(tx, vault, config, assignment, since=0)
+    upsert |= probe_peers(tx, config, assignment)
     return DesiredInterface(
         generation=Generation(config.generation), settings=interface(tx, vault, config, assignment), peers=upsert
     )
@@ -26,6 +32,8 @@ def whole(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Desir
 def since(tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: int) -> InterfaceDelta:
     """Render what changed after generation `base`, which the node has applied."""
     upsert, remove = _peers(tx, vault, config, assignment, since=base)
+    if config.probes_generation > base:
+        upsert |= probe_peers(tx, config, assignment)
     changed = config.settings_generation > base
     return InterfaceDelta(
         name=InterfaceName(config.name),
@@ -67,16 +75,25 @@ def served_pools(tx: Tx, config: Config, assignment: Assignment) -> list[Pool]:
     return assignment_rows.pools(tx, config.id, assignment.id if config.mode == INDEPENDENT else None)
 
 
+def probe_peers(tx: Tx, config: Config, assignment: Assignment) -> dict[PublicKey, DesiredPeer]:
+    """Return those who may shake hands with the node to see that it answers, and reach nothing: panel, other nodes."""
+    others = [a.probe_public_key for a, _ in assignment_rows.of_config(tx, config.id) if a.id != assignment.id]
+    return {PublicKey(key): DesiredPeer(allowed_ips=()) for key in [config.probe_public_key, *others]}
+
+
 def _peers(
     tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int
 ) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
+    remove: list[str] = peer_rows.removed_since(tx, config.id, since) if since else []
+    if assignment.health in FENCED:
+        # A node is fenced by a whole push (its `oldest_base`), so there is nothing left that a delta could take away.
+        return {}, tuple(PublicKey(key) for key in remove)
     changed = peer_rows.changed_since(tx, config.id, since)
     pools = [pool.id for pool in served_pools(tx, config, assignment)]
     of = address_rows.of_peers_in_pools(tx, pools, [peer.id for peer in changed] if since else None)
     # A draining node must stay silent towards peers whose session another node has taken over.
     given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id) if assignment.phase == DRAINING else set()
     upsert: dict[PublicKey, DesiredPeer] = {}
-    remove: list[str] = peer_rows.removed_since(tx, config.id, since) if since else []
     for peer in changed:
         if peer.enabled and peer.public_key not in given_up:
             psk = preshared_key(vault, peer)

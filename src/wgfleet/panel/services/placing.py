@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from wgfleet.panel.domain.placement import Candidate, Placement, Unplaced, place
-from wgfleet.panel.services.desired import SERVING
+from wgfleet.panel.services.desired import FENCED, SERVING
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import node_groups as group_rows
@@ -16,7 +16,11 @@ NO_GROUP_PRIORITY = 1_000_000  # nodes without a group come after all groups
 
 def candidates(tx: Tx, config_id: str, *, without: Collection[str] = ()) -> list[Candidate]:
     """Return the nodes that may get homes of a config: those that serve it, with the load they have of all configs."""
-    serving = [n for a, n in assignment_rows.of_config(tx, config_id) if a.phase == SERVING and n.id not in without]
+    serving = [
+        node
+        for assignment, node in assignment_rows.of_config(tx, config_id)
+        if assignment.phase == SERVING and assignment.health not in FENCED and node.id not in without
+    ]
     loads = node_rows.home_counts(tx, [node.id for node in serving])
     priorities = group_rows.priorities(tx, {node.group_id for node in serving if node.group_id})
     return [

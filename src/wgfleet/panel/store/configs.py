@@ -1,6 +1,7 @@
 """Rows of configs and of the pools that belong to a whole config."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import delete as delete_rows
 from sqlalchemy import func, or_, select, text, update
@@ -57,6 +58,11 @@ def bump(tx: Tx, config_id: str, *, settings: bool) -> int | None:
         # The object in the session may have been read before another writer committed.
         tx.session.refresh(tx.session.get_one(Config, config_id))
     return generation
+
+
+def set_values(tx: Tx, config_id: str, values: dict[str, Any]) -> None:
+    """Set columns of a config."""
+    tx.session.execute(update(Config).where(Config.id == config_id).values(values))
 
 
 def overtake(tx: Tx, config_id: str, generation: int) -> int:

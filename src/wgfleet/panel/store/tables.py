@@ -33,6 +33,7 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {  # noqa: RUF012 - read once by the declarative machinery
         list[str]: JSON,
+        list[float]: JSON,
         dict[str, Any]: JSON,
         bytes: LargeBinary,
     }
@@ -112,7 +113,8 @@ class Config(Base):
     """A WireGuard network. `settings_generation`: the generation at which the interface itself last changed.
 
     `oldest_base`: a node that has an older generation gets the whole, since what left the config before is not known
-    any more.
+    any more. The probe key is the panel's own, for its handshakes with the nodes; `probes_generation`: the generation
+    at which the probe peers last changed.
 
     `private_key_sealed` and `public_key` are the cluster's; in mode `independent` each assignment has its own.
     """
@@ -133,6 +135,9 @@ class Config(Base):
     generation: Mapped[int] = mapped_column(BigInteger)
     settings_generation: Mapped[int] = mapped_column(BigInteger)
     oldest_base: Mapped[int] = mapped_column(BigInteger)
+    probe_private_key_sealed: Mapped[bytes]
+    probe_public_key: Mapped[str]
+    probes_generation: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
 
 
@@ -185,7 +190,11 @@ class EndpointGroup(Base):
 
 
 class Assignment(Base):
-    """A config on a node. `applied_generation` is what the agent last confirmed (0: nothing yet)."""
+    """A config on a node. `applied_generation` is what the agent last confirmed (0: nothing yet).
+
+    `health` is one of `serving`, `suspect`, `down`, `recovering`, `unmanaged`, and `flaps` the times at which it went
+    down lately. The probe key is for the node's handshakes with the others. `oldest_base`: as that of a config.
+    """
 
     __tablename__ = "assignments"
     __table_args__ = (UniqueConstraint("config_id", "node_id"),)
@@ -199,7 +208,28 @@ class Assignment(Base):
     applied_at: Mapped[float | None]
     summary: Mapped[str]
     drift: Mapped[list[str]]
+    health: Mapped[str]
+    health_since: Mapped[float]
+    health_reason: Mapped[str]
+    flaps: Mapped[list[float]]
+    probe_private_key_sealed: Mapped[bytes]
+    probe_public_key: Mapped[str]
+    oldest_base: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+
+
+class HealthEvent(Base):
+    """A change of an assignment's health, with the reason."""
+
+    __tablename__ = "health_events"
+    __table_args__ = (Index("ix_health_events_config_id_node_id", "config_id", "node_id"),)
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    config_id: Mapped[str]
+    node_id: Mapped[str]
+    at: Mapped[float]
+    before: Mapped[str]
+    after: Mapped[str]
+    reason: Mapped[str]
 
 
 class Peer(Base):

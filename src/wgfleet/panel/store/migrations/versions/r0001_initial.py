@@ -81,10 +81,27 @@ def upgrade() -> None:
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("settings_generation", sa.BigInteger(), nullable=False),
         sa.Column("oldest_base", sa.BigInteger(), nullable=False),
+        sa.Column("probe_private_key_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("probe_public_key", sa.String(), nullable=False),
+        sa.Column("probes_generation", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_configs")),
         sa.UniqueConstraint("name", name=op.f("uq_configs_name")),
     )
+    op.create_table(
+        "health_events",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("config_id", sa.String(), nullable=False),
+        sa.Column("node_id", sa.String(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("before", sa.String(), nullable=False),
+        sa.Column("after", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_health_events")),
+    )
+    with op.batch_alter_table("health_events", schema=None) as batch_op:
+        batch_op.create_index("ix_health_events_config_id_node_id", ["config_id", "node_id"], unique=False)
+
     op.create_table(
         "node_groups",
         sa.Column("id", sa.String(), nullable=False),
@@ -190,6 +207,13 @@ def upgrade() -> None:
         sa.Column("applied_at", sa.Double(), nullable=True),
         sa.Column("summary", sa.String(), nullable=False),
         sa.Column("drift", sa.JSON(), nullable=False),
+        sa.Column("health", sa.String(), nullable=False),
+        sa.Column("health_since", sa.Double(), nullable=False),
+        sa.Column("health_reason", sa.String(), nullable=False),
+        sa.Column("flaps", sa.JSON(), nullable=False),
+        sa.Column("probe_private_key_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("probe_public_key", sa.String(), nullable=False),
+        sa.Column("oldest_base", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["config_id"], ["configs.id"], name=op.f("fk_assignments_config_id_configs")),
         sa.ForeignKeyConstraint(["node_id"], ["nodes.id"], name=op.f("fk_assignments_node_id_nodes")),

@@ -1,0 +1,208 @@
+"""Watches the data plane of every serving node: probes it, has other nodes probe it, and writes down what that means.
+
+The decision is `domain.health.decide`, a pure function; this is its eyes and its hands. An interval is one round of
+probes by the panel and of those asked of nodes, all at once, then one decision a config.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import structlog
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.health import PANEL, Ask, HealthRules, Observed, Standing, Verdict, cut_off, decide
+from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.reconcile.links import NodeLink
+from wgfleet.panel.reconcile.seam import in_thread
+from wgfleet.panel.services import health
+from wgfleet.panel.services.health import Probed
+from wgfleet.panel.store import Store
+from wgfleet.panel.vault import Vault
+from wgfleet.probing.prober import Prober
+from wgfleet.protocol.ids import InterfaceName, NodeId
+from wgfleet.protocol.keys import PrivateKey, PublicKey
+from wgfleet.protocol.messages import ProbeRequest, ProbeTarget
+
+REREAD_S = 1.0  # which assignments there are, and what others wrote of them
+
+Verdicts = dict[str, Verdict]
+Place = tuple[str, NodeId]
+"""An assignment: config and node."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Outlook:
+    """What people see of the watch itself. `frozen`: why nothing is withdrawn just now, or None."""
+
+    frozen: str | None = None
+
+
+class HealthMonitor:
+    """Runs until it is closed. `links` are the lines to the agents, by node id."""
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        rules: HealthRules,
+        timeout_s: float,
+        links: Mapping[str, NodeLink],
+        outlook: Outlook,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._rules = rules
+        self._timeout_s = timeout_s
+        self._links = links
+        self._outlook = outlook
+        self._probed: dict[Place, Probed] = {}
+        self._verdicts: dict[Place, Verdicts] = defaultdict(dict)
+        self._asks: list[tuple[str, Ask]] = []
+        self._reread_at = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._task = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """End; safe to call twice."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        prober = Prober()
+        try:
+            while True:
+                begun = clock.monotonic()
+                try:
+                    await self._round(prober)
+                except PanelError as error:
+                    log.warning("health.round_lost", error=str(error))
+                except Exception:
+                    log.exception("health.round_failed")
+                await asyncio.sleep(max(0.0, begun + self._rules.interval_s - clock.monotonic()))
+        finally:
+            prober.close()
+
+    async def _round(self, prober: Prober) -> None:
+        if clock.monotonic() >= self._reread_at:
+            await self._reread()
+        looks = [self._look(prober, place, probed) for place, probed in self._probed.items()]
+        asked: dict[tuple[str, NodeId], list[Probed]] = defaultdict(list)
+        for config_id, (vantage, target) in self._asks:
+            if (probed := self._probed.get((config_id, target))) and (config_id, vantage) in self._probed:
+                asked[config_id, vantage].append(probed)
+        await asyncio.gather(*looks, *(self._ask(place, targets) for place, targets in asked.items()))
+        await self._decide()
+
+    async def _reread(self) -> None:
+        found = await in_thread(self._read)
+        self._probed = {(probed.config_id, probed.node_id): probed for probed in found}
+        for place in self._verdicts.keys() - self._probed.keys():
+            del self._verdicts[place]
+        self._reread_at = clock.monotonic() + REREAD_S
+
+    def _read(self) -> list[Probed]:
+        with self._store.read() as tx:
+            return health.watched(tx, self._vault)
+
+    async def _look(self, prober: Prober, place: Place, probed: Probed) -> None:
+        """Probe a node from here."""
+        target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
+        outcome = await prober.probe(target, self._timeout_s)
+        if outcome.sent:
+            self._note(place, PANEL, answered=outcome.answer is not None)
+        else:
+            # This machine has no way to send: that is a failure of ours to reach it, and others decide.
+            self._note(place, PANEL, answered=False)
+
+    async def _ask(self, vantage: Place, targets: list[Probed]) -> None:
+        """Have a node probe others."""
+        link, own = self._links.get(vantage[1]), self._probed[vantage]
+        if link is None or not link.connected:
+            return
+        request = ProbeRequest(
+            interface=InterfaceName(own.config_name),
+            targets=tuple(
+                ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(own.node_key))
+                for probed in targets
+            ),
+            timeout_s=self._timeout_s,
+        )
+        try:
+            result = await link.client.probe(request)
+        except (TransientError, PermanentError) as error:
+            log.debug("health.not_asked", vantage=vantage[1], error=str(error))
+            return
+        for probed in targets:
+            if probed.endpoint in result.answered or probed.endpoint in result.unanswered:
+                place = (probed.config_id, probed.node_id)
+                self._note(place, vantage[1], answered=probed.endpoint in result.answered)
+
+    def _note(self, place: Place, vantage: str, *, answered: bool) -> None:
+        now = clock.now()
+        before = self._verdicts[place].get(vantage) or Verdict(vantage, 0, None, None)
+        if answered:
+            self._verdicts[place][vantage] = Verdict(vantage, 0, now, now)
+        else:
+            self._verdicts[place][vantage] = replace(before, failures=before.failures + 1, last_try_at=now)
+
+    async def _decide(self) -> None:
+        now = clock.now()
+        observed = {place: self._observed(place, probed) for place, probed in self._probed.items()}
+        self._freeze(cut_off(observed.values(), now, self._rules))
+        by_config: dict[str, list[Probed]] = defaultdict(list)
+        for probed in self._probed.values():
+            by_config[probed.config_id].append(probed)
+        self._asks = []
+        for config_id, members in by_config.items():
+            decision = decide(
+                {probed.node_id: observed[config_id, probed.node_id] for probed in members},
+                {probed.node_id: probed.standing for probed in members},
+                self._rules,
+                members[0].min_nodes,
+                self._outlook.frozen is not None,
+                now,
+            )
+            self._asks += [(config_id, ask) for ask in decision.ask]
+            for probed in members:
+                standing = decision.standings[probed.node_id]
+                if standing is not probed.standing:
+                    self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
+                    await in_thread(self._record, probed, standing)
+                    # What was written (the fence) has to be read before the node can be judged again.
+                    self._reread_at = 0.0
+
+    def _observed(self, place: Place, probed: Probed) -> Observed:
+        link = self._links.get(probed.node_id)
+        return Observed(
+            node_id=probed.node_id,
+            agent_connected=link is not None and link.connected,
+            verdicts=tuple(self._verdicts[place].values()),
+            fenced=probed.applied_generation >= probed.fence_generation,
+            beside_panel=probed.is_panel_node,
+        )
+
+    def _record(self, probed: Probed, standing: Standing) -> None:
+        if standing.state is not probed.standing.state:
+            log.info(
+                "health.changed",
+                config=probed.config_name,
+                node_id=probed.node_id,
+                before=probed.standing.state.value,
+                after=standing.state.value,
+                reason=standing.reason,
+            )
+        with self._store.write() as tx:
+            health.record(tx, probed.config_id, probed.node_id, standing)
+
+    def _freeze(self, reason: str | None) -> None:
+        if (reason is None) != (self._outlook.frozen is None):
+            log.warning("health.frozen" if reason else "health.unfrozen", reason=reason or "the nodes are seen again")
+        self._outlook.frozen = reason

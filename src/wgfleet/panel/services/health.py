@@ -1,0 +1,131 @@
+"""The health of assignments as rows: what is probed, what was decided, and what follows from it at once.
+
+A node that goes down is fenced (its users' peers are taken away, so that a session it still holds turns nobody back
+when it returns) and replaced by a failover; one that serves again gets its users' peers back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.observations import Health, Standing
+from wgfleet.panel.services import audit, configs, failovers
+from wgfleet.panel.services.assignments import subject
+from wgfleet.panel.services.desired import FENCED
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import health as rows
+from wgfleet.panel.store.tables import Assignment, Config, HealthEvent
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import join_endpoint
+from wgfleet.protocol.ids import NodeId
+
+TOLD = {Health.DOWN, Health.RECOVERING, Health.UNMANAGED}
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """An assignment that is watched. `panel_key` and `node_key` are the probe keys of the panel and of this node."""
+
+    assignment_id: str
+    config_id: str
+    config_name: str
+    node_id: NodeId
+    is_panel_node: bool
+    endpoint: str
+    public_key: str
+    panel_key: str
+    node_key: str
+    min_nodes: int
+    fence_generation: int
+    applied_generation: int
+    standing: Standing
+
+    def __repr__(self) -> str:
+        """Say which, without the keys."""
+        return f"Probed({self.config_name!r} on {self.node_id!r} at {self.endpoint!r})"
+
+
+def watched(tx: Tx, vault: Vault) -> list[Probed]:
+    """Return every assignment whose node's data plane is to be watched."""
+    return [
+        Probed(
+            assignment_id=assignment.id,
+            config_id=config.id,
+            config_name=config.name,
+            node_id=NodeId(node.id),
+            is_panel_node=node.is_panel_node,
+            endpoint=join_endpoint(node.endpoint_addresses[0], config.listen_port),
+            public_key=_public_key(config, assignment),
+            panel_key=vault.open(config.probe_private_key_sealed, f"configs.probe_private_key:{config.id}"),
+            node_key=vault.open(assignment.probe_private_key_sealed, f"assignments.probe_private_key:{assignment.id}"),
+            min_nodes=group.min_nodes if group else 1,
+            fence_generation=assignment.oldest_base,
+            applied_generation=assignment.applied_generation,
+            standing=_standing(assignment),
+        )
+        for assignment, config, node, group in rows.serving(tx)
+    ]
+
+
+def _public_key(config: Config, assignment: Assignment) -> str:
+    return (assignment.public_key if config.mode == configs.INDEPENDENT else config.public_key) or ""
+
+
+def _standing(assignment: Assignment) -> Standing:
+    return Standing(
+        Health(assignment.health), assignment.health_since, assignment.health_reason, tuple(assignment.flaps)
+    )
+
+
+def record(tx: Tx, config_id: str, node_id: str, standing: Standing) -> None:
+    """Write down what was decided of a node, and begin what follows from it."""
+    generation = configs.bump(tx, config_id)
+    assignment = assignment_rows.get(tx, config_id, node_id)
+    if assignment is None:
+        return
+    before = Health(assignment.health)
+    fence_changes = (before in FENCED) != (standing.state in FENCED)
+    rows.change(
+        tx,
+        assignment.id,
+        health=standing.state.value,
+        health_since=standing.since,
+        health_reason=standing.reason,
+        flaps=list(standing.flaps),
+        # No delta leads in or out of a fence.
+        oldest_base=generation if fence_changes else assignment.oldest_base,
+    )
+    tx.wake("assignment", assignment.id)
+    if before is standing.state:
+        return
+    rows.add_event(
+        tx,
+        HealthEvent(
+            config_id=config_id,
+            node_id=node_id,
+            at=clock.now(),
+            before=before.value,
+            after=standing.state.value,
+            reason=standing.reason,
+        ),
+    )
+    if {before, standing.state} & TOLD:
+        about = subject(config_id, node_id)
+        audit.record(
+            tx, "panel", f"health_{standing.state}", "config_node", about, before=before.value, reason=standing.reason
+        )
+    if standing.state is Health.DOWN and _migrates(tx, config_id):
+        failovers.start(tx, assignment, standing.reason)
+
+
+def _migrates(tx: Tx, config_id: str) -> bool:
+    """Whether peers of a dead node are moved by themselves; a config without an endpoint group wants it."""
+    group = endpoint_group_rows.get(tx, config_id)
+    return group is None or group.auto_migrate
+
+
+def history(tx: Tx, config_id: str, node_id: str | None = None, limit: int = 100) -> Sequence[HealthEvent]:
+    """Return the latest changes of a config's nodes, newest first."""
+    return rows.events(tx, config_id, node_id, limit)

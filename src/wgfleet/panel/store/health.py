@@ -1,0 +1,39 @@
+"""Rows of the assignments' health and of its history."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, Node
+
+
+def serving(tx: Tx) -> list[tuple[Assignment, Config, Node, EndpointGroup | None]]:
+    """Return every assignment that serves, with its config, its node and its config's endpoint group."""
+    query = (
+        select(Assignment, Config, Node, EndpointGroup)
+        .join(Config, Config.id == Assignment.config_id)
+        .join(Node, Node.id == Assignment.node_id)
+        .outerjoin(EndpointGroup, EndpointGroup.config_id == Assignment.config_id)
+        .where(Assignment.phase == "serving", Config.enabled)
+        .order_by(Assignment.id)
+    )
+    return [(a, config, node, group) for a, config, node, group in tx.session.execute(query)]
+
+
+def change(tx: Tx, assignment_id: str, **values: Any) -> None:
+    """Set columns of an assignment."""
+    tx.session.execute(update(Assignment).where(Assignment.id == assignment_id).values(**values))
+
+
+def add_event(tx: Tx, event: HealthEvent) -> None:
+    """Add to the history."""
+    tx.session.add(event)
+    tx.session.flush()
+
+
+def events(tx: Tx, config_id: str, node_id: str | None, limit: int) -> Sequence[HealthEvent]:
+    """Return the latest changes of a config's nodes, or of one of them, newest first."""
+    query = select(HealthEvent).where(HealthEvent.config_id == config_id).order_by(HealthEvent.id.desc()).limit(limit)
+    return tx.session.scalars(query.where(HealthEvent.node_id == node_id) if node_id else query).all()
