@@ -18,7 +18,7 @@ from wgfleet.panel.domain.observations import (
     Verdict,
     count,
 )
-from wgfleet.panel.domain.vantage import Ask, asks, cut_off
+from wgfleet.panel.domain.vantage import Ask, asks, cut_off, electorate
 from wgfleet.protocol.ids import NodeId
 
 __all__ = [
@@ -70,10 +70,8 @@ def decide(
     before = {
         node_id: standings.get(node_id) or Standing(Health.SERVING, now, "new in this config") for node_id in observed
     }
-    polls = {
-        node_id: count(seen.verdicts, _voters(node_id, observed, before), settings, now)
-        for node_id, seen in observed.items()
-    }
+    voters = electorate(observed, before)
+    polls = {node_id: count(seen, voters, settings, now) for node_id, seen in observed.items()}
     after = dict(before)
     floor = max(min_nodes, 1)
 
@@ -174,20 +172,6 @@ def _held(poll: Poll, nodes: int, in_use: int, floor: int, frozen: bool) -> str 
     if in_use <= floor:
         return f"does not answer, but without it fewer than {floor} nodes would be left (min_nodes)"
     return None
-
-
-def _voters(
-    target: NodeId, observed: Mapping[NodeId, Observed], standings: Mapping[NodeId, Standing]
-) -> dict[str, bool]:
-    """Return the vantage points that are heard on a node, and whether each can confirm what the panel sees.
-
-    A node that is out of use may be the one that is cut off; with two nodes there is nobody else to hear.
-    """
-    voters = {PANEL: False}
-    for node_id, seen in observed.items():
-        if node_id != target and not seen.beside_panel and (standings[node_id].state.in_use or len(observed) == 2):  # noqa: PLR2004 - two is the rule
-            voters[node_id] = True
-    return voters
 
 
 def _gone_down(standing: Standing, reason: str, rules: HealthRules, now: float) -> Standing:

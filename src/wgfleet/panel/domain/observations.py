@@ -3,7 +3,7 @@
 Pure. Counts votes; must not decide what becomes of a node. Times are seconds, all of the same clock.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -122,25 +122,25 @@ def is_fresh(verdict: Verdict, rules: HealthRules, now: float) -> bool:
     return verdict.last_ok_at is not None or verdict.failures > 0
 
 
-def count(verdicts: Iterable[Verdict], voters: Mapping[str, bool], rules: HealthRules, now: float) -> Poll:
-    """Count the fresh verdicts of `voters`: vantage points that are heard, and whether one's word confirms another's.
+def count(seen: Observed, electorate: Collection[NodeId], rules: HealthRules, now: float) -> Poll:
+    """Count the fresh verdicts on a node by the panel and by the other nodes of the electorate.
 
     A vantage point that has never had an answer has no verdict before it failed often enough.
     """
     fresh = [
         verdict
-        for verdict in verdicts
-        if verdict.vantage in voters
+        for verdict in seen.verdicts
+        if (verdict.vantage == PANEL or (verdict.vantage in electorate and verdict.vantage != seen.node_id))
         and is_fresh(verdict, rules, now)
         and (verdict.last_ok_at is not None or verdict.failures >= rules.failures)
     ]
-    failing = [verdict for verdict in fresh if verdict.failures >= rules.failures]
-    missed = [verdict for verdict in fresh if verdict.failures > 0]
+    failing = [verdict.vantage for verdict in fresh if verdict.failures >= rules.failures]
+    missed = [verdict.vantage for verdict in fresh if verdict.failures > 0]
     return Poll(
         fresh=len(fresh),
         failing=len(failing),
         answered=len(fresh) - len(missed),
         missed=len(missed),
-        confirmed=any(voters[verdict.vantage] for verdict in failing),
-        missed_confirmed=any(voters[verdict.vantage] for verdict in missed),
+        confirmed=any(vantage != PANEL for vantage in failing),
+        missed_confirmed=any(vantage != PANEL for vantage in missed),
     )

@@ -3,7 +3,9 @@
 Pure. Plans looks; must not judge nodes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 from wgfleet.panel.domain.observations import (
     PANEL,
@@ -28,14 +30,30 @@ def asks(
     observed: Mapping[NodeId, Observed], standings: Mapping[NodeId, Standing], rules: HealthRules, now: float
 ) -> Iterator[Ask]:
     """Name the looks that are due: each node is looked at every `cross_check_s`, a doubtful one every `interval_s`."""
-    ring = sorted(observed)
-    for place, target in enumerate(ring):
-        seen = {verdict.vantage: verdict for verdict in observed[target].verdicts}
+    able = sorted(node_id for node_id in electorate(observed, standings) if observed[node_id].agent_connected)
+    # Those that nobody misses are asked first: one that is in doubt may itself be what is cut off.
+    serving = [node_id for node_id in able if standings[node_id].state is Health.SERVING]
+    doubted = [node_id for node_id in able if standings[node_id].state is not Health.SERVING]
+    for target, target_seen in observed.items():
+        seen = {verdict.vantage: verdict for verdict in target_seen.verdicts}
         pause = rules.interval_s if _doubtful(seen.values(), rules, now) else rules.cross_check_s
-        for vantage in _vantage_nodes(ring[place + 1 :] + ring[:place], observed, standings):
+        for vantage in islice(chain(_next_on_ring(serving, target), _next_on_ring(doubted, target)), MAX_VANTAGE_NODES):
             verdict = seen.get(vantage)
             if verdict is None or verdict.last_try_at is None or now - verdict.last_try_at >= pause:
                 yield vantage, target
+
+
+def electorate(observed: Mapping[NodeId, Observed], standings: Mapping[NodeId, Standing]) -> frozenset[NodeId]:
+    """Return the nodes whose word counts on others.
+
+    Not those on the panel's machine, which see what the panel sees. Not those out of use, which may be the ones that
+    are cut off; except with two nodes, where there is nobody else to hear.
+    """
+    return frozenset(
+        node_id
+        for node_id, seen in observed.items()
+        if not seen.beside_panel and (standings[node_id].state.in_use or len(observed) == _PAIR)
+    )
 
 
 def cut_off(observed_all: Iterable[Observed], now: float, rules: HealthRules) -> str | None:
@@ -94,19 +112,12 @@ def _doubtful(verdicts: Iterable[Verdict], rules: HealthRules, now: float) -> bo
     )
 
 
-def _vantage_nodes(
-    others: list[NodeId], observed: Mapping[NodeId, Observed], standings: Mapping[NodeId, Standing]
-) -> list[NodeId]:
-    """Choose the nodes that look at a target: the next ones on the ring, so that the work is spread evenly."""
-    able = [
-        node_id
-        for node_id in others
-        if observed[node_id].agent_connected
-        and not observed[node_id].beside_panel
-        and (standings[node_id].state.in_use or len(others) == 1)
-    ]
-    able.sort(key=lambda node_id: standings[node_id].state is not Health.SERVING)
-    return able[:MAX_VANTAGE_NODES]
+def _next_on_ring(nodes: Sequence[NodeId], target: NodeId) -> Iterator[NodeId]:
+    """Yield the nodes that come after the target in the order of their ids: so the work is spread evenly."""
+    start = bisect_right(nodes, target)
+    return (
+        nodes[place % len(nodes)] for place in range(start, start + len(nodes)) if nodes[place % len(nodes)] != target
+    )
 
 
 def _largest_group(times: Mapping[NodeId, float], spread_s: float) -> set[NodeId]:
