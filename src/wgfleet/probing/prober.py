@@ -90,7 +90,7 @@ class Prober:
 
         A probe of the same endpoint with the same keys waits until the last one is `PACE_S` old, and `timeout_s` counts
         from when it is sent. A node that is probed at several endpoints with the same keys needs the same care of the
-        caller. Raise `FieldError` for an endpoint or key that is wrong.
+        caller. The keys were parsed; raise `FieldError` for a wrong endpoint or a public key of low order.
         """
         address, port = split_endpoint(target.endpoint)
         pairing = self._pair(target.private_key, target.public_key)

@@ -1,16 +1,22 @@
 """Probes of a real interface: who gets an answer, and what a probe leaves alone."""
 
+import asyncio
+import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.lab.agent.node import Host, Node, eventually
 from tests.lab.agent.test_push import applied
 from tests.lab.agent.values import private_key, public_key, settings, whole
+from wgfleet.probing.prober import Prober
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
+from wgfleet.protocol.handshake import Answer, initiate, pair, tai64n
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
@@ -60,6 +66,28 @@ def test_probes_in_a_row_are_all_answered(node: Node) -> None:
     vantage = private_key()
     target = ProbeTarget(V4, serve(node, [vantage]), vantage)
     assert sum(len(probe(node, target).answered) for _ in range(20)) == 20
+
+
+def test_a_node_under_load_asks_for_a_cookie_and_is_alive(node: Node) -> None:
+    vantage = private_key()
+    target = ProbeTarget(V4, serve(node, [vantage]), vantage)
+
+    async def probe_under_load() -> list[Answer]:
+        flood = initiate(pair(vantage, target.public_key), X25519PrivateKey.generate(), tai64n(0), 1).packet
+        prober = Prober()
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                for _ in range(5000):
+                    sender.sendto(flood, ("127.0.0.1", 51820))
+                # The flood fills the interface's socket, so the first ones may be lost; it stays under load for 1 s.
+                outcomes = [await prober.probe(target, 0.1) for _ in range(6)]
+                return [outcome.answer for outcome in outcomes if outcome.answer is not None]
+        finally:
+            prober.close()
+
+    with ThreadPoolExecutor(1, initializer=node.host.enter) as inside:
+        answers = inside.submit(lambda: asyncio.run(probe_under_load())).result()
+    assert Answer.COOKIE in answers
 
 
 def test_a_wrong_request_is_refused_and_shows_no_key(node: Node) -> None:
