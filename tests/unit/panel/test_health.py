@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from pydantic import ValidationError
 
 from wgfleet.panel.domain.health import (
     PANEL,
@@ -398,6 +399,16 @@ def test_twenty_flaps_in_five_minutes_move_peers_three_times_at_most() -> None:
             network.heal()
             network.run(up_s)
         assert 1 <= network.moves(first) <= 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"fresh_s": 2.2}, {"interval_s": 5}, {"stable_s": 700}, {"flap_window_s": 500}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="raise"):
+        Settings.model_validate({"health": wrong})
 
 
 # Properties

@@ -29,17 +29,19 @@ _URGENT_ROUNDS = 2  # times `failures`: then all asked have given their verdict
 def asks(
     observed: Mapping[NodeId, Observed], standings: Mapping[NodeId, Standing], rules: HealthRules, now: float
 ) -> Iterator[Ask]:
-    """Name the looks that are due: each node is looked at every `cross_check_s`, a doubtful one every `interval_s`."""
+    """Name the looks that are due: each node is looked at every `cross_check_s`, a doubtful one every `interval_s`.
+
+    Knows nothing of looks that are under way: the caller leaves those out.
+    """
     able = sorted(node_id for node_id in electorate(observed, standings) if observed[node_id].agent_connected)
     # Those that nobody misses are asked first: one that is in doubt may itself be what is cut off.
     serving = [node_id for node_id in able if standings[node_id].state is Health.SERVING]
     doubted = [node_id for node_id in able if standings[node_id].state is not Health.SERVING]
     for target, target_seen in observed.items():
         seen = {verdict.vantage: verdict for verdict in target_seen.verdicts}
-        pause = rules.interval_s if _doubtful(seen.values(), rules, now) else rules.cross_check_s
+        doubtful = _doubtful(seen.values(), rules, now)
         for vantage in islice(chain(_next_on_ring(serving, target), _next_on_ring(doubted, target)), MAX_VANTAGE_NODES):
-            verdict = seen.get(vantage)
-            if verdict is None or verdict.last_try_at is None or now - verdict.last_try_at >= pause:
+            if _is_due(seen.get(vantage), rules, now, doubtful=doubtful):
                 yield vantage, target
 
 
@@ -110,6 +112,15 @@ def _doubtful(verdicts: Iterable[Verdict], rules: HealthRules, now: float) -> bo
         is_fresh(verdict, rules, now) and 0 < verdict.failures <= _URGENT_ROUNDS * rules.failures
         for verdict in verdicts
     )
+
+
+def _is_due(verdict: Verdict | None, rules: HealthRules, now: float, *, doubtful: bool) -> bool:
+    if verdict is None or verdict.last_try_at is None:
+        return True
+    if not doubtful:
+        return now - verdict.last_try_at >= rules.cross_check_s
+    # One that has begun to miss it has waited for an answer already.
+    return 0 < verdict.failures < rules.failures or now - verdict.last_try_at >= rules.interval_s
 
 
 def _next_on_ring(nodes: Sequence[NodeId], target: NodeId) -> Iterator[NodeId]:
