@@ -162,7 +162,7 @@ def endpoint(
     min_nodes: Annotated[int | None, typer.Option(help="A removal that leaves fewer is refused.")] = None,
     auto_migrate: Annotated[bool | None, typer.Option("--auto-migrate/--no-auto-migrate")] = None,
     publish_only_healthy: Annotated[bool | None, typer.Option("--only-healthy/--also-unhealthy")] = None,
-    cloudflare_zone_id: Annotated[str | None, typer.Option(help="32 hexadecimal digits.")] = None,
+    cloudflare_zone_id: Annotated[str | None, typer.Option(help="The zone's id, as its overview shows it.")] = None,
     cloudflare_record_name: Annotated[str | None, typer.Option(help="Default: the domain.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -146,7 +146,7 @@ async def remove_node(
     while wait and shown.finished_at is None and clock.monotonic() < deadline:
         await asyncio.sleep(POLL_S)
         shown = await run_in_threadpool(_show, panel, shown.id)
-    if wait and shown.finished_at is not None:
+    if shown.finished_at is not None:
         response.status_code = status.HTTP_200_OK
     response.headers["Location"] = f"/api/operations/{shown.id}"
     return shown

@@ -28,7 +28,7 @@ class EndpointGroupBody(Body):
     min_nodes: int = Field(
         default=1, ge=1, le=MAX_MIN_NODES, description="A removal that leaves fewer is refused, unless forced."
     )
-    cloudflare_zone_id: str | None = Field(default=None, max_length=32, description="32 hexadecimal digits.")
+    cloudflare_zone_id: str | None = Field(default=None, max_length=32, description="The zone's id.")
     cloudflare_record_name: str | None = Field(default=None, max_length=253, description="Default: the domain.")
     proxied: bool = Field(default=False, description="Must be false: Cloudflare's proxy does not carry WireGuard.")
 

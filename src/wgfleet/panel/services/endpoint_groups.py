@@ -15,7 +15,7 @@ from wgfleet.protocol.addresses import parse_domain, parse_port
 AUTOMATIC_TTL_S = 1  # Cloudflare's way to say "you choose"
 TTL_RANGE_S = (30, 86400)
 MAX_MIN_NODES = 1000
-_ZONE_ID = re.compile(r"[0-9a-f]{32}")
+_ZONE_ID = re.compile(r"[0-9A-Za-z]{1,32}")  # published schema: an identifier of at most 32 characters
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +91,9 @@ def _checked(spec: EndpointGroupSpec) -> dict[str, str | int | bool | None]:
             raise Invalid(f"must be {low} to {high} s, or 1 for the provider's choice, not {spec.ttl}", field="ttl")
     check_range(spec.min_nodes, 1, MAX_MIN_NODES, "min_nodes", "nodes")
     if spec.cloudflare_zone_id is not None and not _ZONE_ID.fullmatch(spec.cloudflare_zone_id):
-        raise Invalid("must be 32 hexadecimal digits, as the zone's overview shows it", field="cloudflare_zone_id")
+        raise Invalid(
+            "must be the zone's id as its overview shows it, up to 32 letters and digits", field="cloudflare_zone_id"
+        )
     values = dataclasses.asdict(spec)
     del values["proxied"]
     values["domain"] = parse_domain(spec.domain, "domain")
