@@ -310,6 +310,29 @@ def test_a_node_on_trial_is_down_with_the_first_probe_that_most_miss() -> None:
     assert network.states()[0] is Health.DOWN
 
 
+def test_a_clock_that_was_set_back_holds_nobody_up() -> None:
+    network = settled(3)
+    network.dead.add(network.nodes[0])
+    network.run(2)
+    network.heal()
+    network.run(QUICK.cross_check_s + TICK)
+    network.now -= 500
+    network.verdicts.clear()
+    network.standings = decide(network.observed(), network.standings, QUICK, 1, False, network.now).standings
+    network.run(SETTLED_S)
+    assert network.states() == [S, S, S]
+
+
+def test_where_no_node_answers_all_stay_until_one_does() -> None:
+    network = settled(3)
+    network.dead |= set(network.nodes)
+    network.run(SETTLED_S)
+    assert network.states() == [Health.SUSPECT] * 3
+    network.dead.discard(network.nodes[1])
+    network.run(1 + QUICK.cross_check_s)
+    assert network.states() == [Health.DOWN, S, Health.DOWN]
+
+
 def test_the_trial_doubles_with_each_relapse_up_to_the_cap_and_is_forgotten_in_time() -> None:
     flaps = tuple(float(number) for number in range(10))
     periods = [stable_period(flaps[:count], DEFAULTS, 10) for count in range(11)]
@@ -455,8 +478,7 @@ def test_after_a_while_states_agree_with_what_is_dead(count: int, min_nodes: int
     alive = count - len(dead)
     states = dict(zip(network.nodes, network.states(), strict=True))
     assert {states[node] for node in network.nodes if node not in dead} <= {S}
-    confirmed = alive > 0 or count > 1  # agents of dead interfaces go on looking
-    expected_down = min(len(dead), max(count - min_nodes, 0)) if confirmed else 0
+    expected_down = min(len(dead), max(count - min_nodes, 0)) if alive else 0
     assert sum(states[node] is Health.DOWN for node in dead) == expected_down
     assert {states[node] for node in dead} <= {Health.DOWN, Health.SUSPECT}
     network.heal()
@@ -519,6 +541,10 @@ def test_whatever_is_seen_no_decision_goes_beyond_its_evidence(
             assert observed[node].agent_connected
             assert observed[node].fenced
     if went:
+        assert any(
+            after.state.in_use and any(v.failures < QUICK.failures for v in observed[node].verdicts)
+            for node, after in decision.standings.items()
+        ), "there is none to move to"
         assert sum(after.state.in_use for after in decision.standings.values()) >= max(min_nodes, 1)
     assert decision.frozen is (decision.frozen_reason is not None)
 

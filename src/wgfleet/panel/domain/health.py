@@ -67,15 +67,16 @@ def decide(
     `standings` is what the last call returned; a node without one is taken to serve. `min_nodes` is the config's
     floor (at least 1 counts), `frozen` whether `cut_off` gave a reason. `now` is of the observations' clock.
     """
-    before = {
-        node_id: standings.get(node_id) or Standing(Health.SERVING, now, "new in this config") for node_id in observed
-    }
+    new = Standing(Health.SERVING, now, "new in this config")
+    before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
     voters = electorate(observed, before)
     polls = {node_id: count(seen, voters, settings, now) for node_id, seen in observed.items()}
     after = dict(before)
     floor = max(min_nodes, 1)
 
     in_use = sum(standing.state.in_use for standing in before.values())
+    # A failing node is not among them, so these are the others.
+    refuge = any(before[node_id].state.in_use and poll.fresh and not poll.against for node_id, poll in polls.items())
     for node_id in sorted(observed, key=lambda node_id: (_last_answer(observed[node_id]), node_id)):
         if before[node_id].state.in_use:
             judged = _judge_in_use(
@@ -84,7 +85,7 @@ def decide(
                 polls[node_id],
                 settings,
                 now,
-                held=_held(polls[node_id], len(observed), in_use, floor, frozen),
+                held=_held(polls[node_id], len(observed), in_use, floor, refuge=refuge, frozen=frozen),
             )
             in_use -= not judged.state.in_use
             after[node_id] = judged
@@ -161,7 +162,7 @@ def _judge_recovering(
     return _in_state(standing, Health.SERVING, _ANSWERS, now)
 
 
-def _held(poll: Poll, nodes: int, in_use: int, floor: int, frozen: bool) -> str | None:
+def _held(poll: Poll, nodes: int, in_use: int, floor: int, *, refuge: bool, frozen: bool) -> str | None:
     """Say why a node that most do not reach is left in use, or None."""
     if frozen:
         return "does not answer, but the panel seems to be cut off"
@@ -169,6 +170,9 @@ def _held(poll: Poll, nodes: int, in_use: int, floor: int, frozen: bool) -> str 
         return "does not answer the panel; it is the only node, so nobody can confirm that it is down"
     if not poll.proves_down:
         return "does not answer, but no second vantage point has confirmed it"
+    if not refuge:
+        # Clients gain nothing, and what all have in common may be our probe.
+        return "does not answer, and no other node does: there is none to move to"
     if in_use <= floor:
         return f"does not answer, but without it fewer than {floor} nodes would be left (min_nodes)"
     return None
@@ -179,7 +183,12 @@ def _gone_down(standing: Standing, reason: str, rules: HealthRules, now: float) 
 
 
 def _recent(flaps: Iterable[float], rules: HealthRules, now: float) -> tuple[float, ...]:
-    return tuple(flap for flap in flaps if now - flap <= rules.flap_window_s)
+    return tuple(flap for flap in flaps if 0 <= now - flap <= rules.flap_window_s)
+
+
+def _not_ahead(standing: Standing, now: float) -> Standing:
+    """Begin anew what began after now: the clock was set back, and would else be waited for."""
+    return dataclasses.replace(standing, since=now) if standing.since > now else standing
 
 
 def _in_state(standing: Standing, state: Health, reason: str, now: float) -> Standing:
