@@ -63,6 +63,31 @@ def test_of_two_nodes_one_is_down_when_panel_and_other_miss_it() -> None:
     assert network.states() == [S, S]
 
 
+def test_the_panels_word_alone_makes_a_suspect_and_no_more() -> None:
+    network = settled(3)
+    first, *others = network.nodes
+    network.no_agent |= set(others)
+    network.run(2 * QUICK.fresh_s)
+    network.dead.add(first)
+    network.run(SETTLED_S)
+    assert network.states() == [Health.SUSPECT, Health.UNMANAGED, Health.UNMANAGED]
+    assert "no second vantage point" in network.standings[first].reason
+
+
+def test_a_node_that_comes_back_for_some_only_stays_down() -> None:
+    network = settled(3)
+    first, second, third = network.nodes
+    network.dead.add(first)
+    network.run(2)
+    network.dead.clear()
+    network.blind = {(PANEL, first), (second, first)}
+    network.run(SETTLED_S)
+    assert network.states() == [Health.DOWN, S, S]
+    network.blind = {(third, first)}
+    network.run(SETTLED_S)
+    assert network.states() == [S, S, S]
+
+
 @pytest.mark.parametrize("one", [PANEL, "n1"])
 def test_of_two_nodes_none_is_down_when_only_one_side_misses_it(one: str) -> None:
     network = settled(2)
