@@ -83,6 +83,7 @@ def test_a_node_that_comes_back_for_some_only_stays_down() -> None:
     network.blind = {(PANEL, first), (second, first)}
     network.run(SETTLED_S)
     assert network.states() == [Health.DOWN, S, S]
+    assert Health.RECOVERING not in [new for *_, new in network.history]
     network.blind = {(third, first)}
     network.run(SETTLED_S)
     assert network.states() == [S, S, S]

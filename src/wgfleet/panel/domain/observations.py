@@ -83,16 +83,13 @@ class Poll:
     """The fresh verdicts on one node, counted.
 
     `failing`: vantage points with enough failures in a row; `answered`: those whose last try was answered;
-    `missed`: those whose last try was not. One between two thresholds counts as neither failing nor answered.
-    `confirmed`, `missed_confirmed`: a node other than the target, away from the panel's machine, is among them.
+    `missed`: those whose last try was not, enough or not.
     """
 
     fresh: int
     failing: int
     answered: int
     missed: int
-    confirmed: bool
-    missed_confirmed: bool
 
     @property
     def against(self) -> bool:
@@ -101,13 +98,13 @@ class Poll:
 
     @property
     def proves_down(self) -> bool:
-        """Most do not reach it, at least two of them and one of these a node."""
-        return self.against and self.confirmed and self.failing > 1
+        """Most do not reach it, and at least two: there is one panel, so a node confirms it."""
+        return self.against and self.failing > 1
 
     @property
     def proves_relapse(self) -> bool:
         """As `proves_down`, with one failure being enough: a node on trial has nothing to lose."""
-        return self.missed * 2 > self.fresh and self.missed_confirmed and self.missed > 1
+        return self.missed * 2 > self.fresh and self.missed > 1
 
     @property
     def in_favour(self) -> bool:
@@ -134,13 +131,10 @@ def count(seen: Observed, electorate: Collection[NodeId], rules: HealthRules, no
         and is_fresh(verdict, rules, now)
         and (verdict.last_ok_at is not None or verdict.failures >= rules.failures)
     ]
-    failing = [verdict.vantage for verdict in fresh if verdict.failures >= rules.failures]
-    missed = [verdict.vantage for verdict in fresh if verdict.failures > 0]
+    missed = sum(verdict.failures > 0 for verdict in fresh)
     return Poll(
         fresh=len(fresh),
-        failing=len(failing),
-        answered=len(fresh) - len(missed),
-        missed=len(missed),
-        confirmed=any(vantage != PANEL for vantage in failing),
-        missed_confirmed=any(vantage != PANEL for vantage in missed),
+        failing=sum(verdict.failures >= rules.failures for verdict in fresh),
+        answered=len(fresh) - missed,
+        missed=missed,
     )
