@@ -31,8 +31,6 @@ _log = structlog.get_logger()
 def run(settings: AgentSettings) -> None:
     """Run the agent in this process. ValueError or KernelError when it cannot start, with the way out."""
     _log_as_json()
-    if sys.version_info < (3, 12):  # newer ones do so by themselves; the default before is a thread per child
-        asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
     asyncio.run(_run(settings))
 
 

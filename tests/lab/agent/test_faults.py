@@ -18,7 +18,7 @@ from tests.lab.agent.values import peer, peers, random_key, settings, whole
 from wgfleet.protocol.desired import delta_between
 from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.keys import PublicKey
-from wgfleet.protocol.messages import AgentStatus
+from wgfleet.protocol.messages import AgentStatus, Takeover, TakeoverPeer
 
 pytestmark = pytest.mark.lab
 
@@ -197,3 +197,24 @@ def test_secrets_stay_out_of_logs_and_arguments(node: Node) -> None:
     assert not [secret for secret in secrets if secret in text]
     for path in node.state.root.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5])
+def test_an_agent_that_is_told_to_end_during_pushes_and_takeovers_ends_within_two_seconds(
+    node: Node, after_s: float
+) -> None:
+    before = whole(1, having=peers(300))
+    applied(node, before)
+    nowhere = tuple(TakeoverPeer(key, f"127.0.0.1:{9000 + i}") for i, key in enumerate(list(before.peers)[:200]))
+    running = [
+        node.begin("POST", "/v1/wg/wg0/takeover", Takeover(nowhere, timeout_s=10.0)),
+        node.begin("PUT", "/v1/wg/wg0", whole(2, before.settings, peers(3000))),
+    ]
+    time.sleep(after_s)
+    started = time.monotonic()
+    assert node.stop() == 0
+    assert time.monotonic() - started < 2
+    for call in running:
+        call.exception()
+    node.start()
+    assert status(node).interfaces[0].generation in {1, 2}

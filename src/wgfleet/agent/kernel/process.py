@@ -1,12 +1,21 @@
-"""Runs the system's tools without blocking the event loop. Never through a shell; secrets go through stdin."""
+"""Runs the system's tools without blocking the event loop. Never through a shell; secrets go through stdin.
+
+Not through asyncio's own subprocesses: cancelled while one is being made, together with the task that connects its
+pipes (as `asyncio.run` does at its end), they wait for ever (Python 3.11, `_make_subprocess_transport`). Here nothing
+is awaited after a cancellation.
+"""
 
 import asyncio
+import os
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from typing import IO
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{43}=|[0-9a-fA-F]{64}")  # base64 as `wg` prints it, hex as the socket does
 _TIMEOUT_S = 60.0
+_KILL_WAIT_S = 1.0  # that a killed tool may stay in the kernel, before its end is left to be noticed later
 _CHUNK = 64 * 1024  # bytes: some hundred peers, about 1 ms of work
 
 
@@ -20,23 +29,16 @@ class KernelError(Exception):
 @asynccontextmanager
 async def output_of(*command: str) -> AsyncIterator[AsyncIterator[bytes]]:
     """Run `command` and hand out its stdout in chunks, as it comes; `KernelError` at the end if it failed."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=_CHUNK,
-    )
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            yield chunks_of(process.stdout or asyncio.StreamReader())
-            await process.wait()
-    except TimeoutError:
-        raise KernelError(f"`{' '.join(command[:3])}` did not end within {_TIMEOUT_S:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    with ExitStack() as stack:
+        process = stack.enter_context(_child(command, subprocess.DEVNULL, subprocess.PIPE, subprocess.DEVNULL))
+        reader = asyncio.StreamReader(limit=_CHUNK)
+        async with _limit(command):
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), process.stdout
+            )
+            stack.callback(transport.close)
+            yield chunks_of(reader)
+            await ended(process.pid)
     if process.returncode != 0:
         raise KernelError(f"`{' '.join(command[:3])}` failed with {process.returncode}")
 
@@ -54,27 +56,66 @@ async def chunks_of(reader: asyncio.StreamReader, until: bytes | None = None) ->
 
 async def run(*command: str, stdin: bytes | None = None) -> bytes:
     """Run `command` and return its stdout; raise `KernelError` with its stderr if it fails or hangs."""
+    with _memory() as given, _memory() as out, _memory() as error:
+        given.write(stdin or b"")
+        given.seek(0)
+        with _child(command, given, out, error) as process:
+            async with _limit(command):
+                await ended(process.pid)
+        if process.returncode != 0:
+            said = " ".join(_content(error).decode(errors="replace").split())[:500]
+            raise KernelError(f"`{' '.join(command[:3])}` failed: {said}")
+        return _content(out)
+
+
+async def ended(pid: int) -> None:
+    """Wait until a process, child or not, has ended; at once when there is none."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    loop.add_reader(handle, over.set)
+    try:
+        await over.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
+def _memory() -> IO[bytes]:
+    """Make a file without a name, in memory: unlike a pipe it takes any amount, and nobody has to empty it."""
+    return os.fdopen(os.memfd_create("wgfleet"), "w+b", buffering=0)
+
+
+def _content(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+@contextmanager
+def _child(
+    command: tuple[str, ...], stdin: int | IO[bytes], stdout: int | IO[bytes], stderr: int | IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program; whatever happens meanwhile, it has ended, or was killed, when the block is left."""
+    try:
+        process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
     except FileNotFoundError:
         raise KernelError(f"`{command[0]}` is not installed; install it and try again") from None
     try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            out, error = await process.communicate(stdin)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise KernelError(f"`{' '.join(command[:3])}` did not end within {_TIMEOUT_S:.0f} s") from None
-    except asyncio.CancelledError:
-        if process.returncode is None:
+        yield process
+    finally:
+        if process.poll() is None:
             process.kill()
-        raise
-    if process.returncode != 0:
-        said = " ".join(error.decode(errors="replace").split())[:500]
-        raise KernelError(f"`{' '.join(command[:3])}` failed: {said}")
-    return out
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_KILL_WAIT_S)
+
+
+@asynccontextmanager
+async def _limit(command: tuple[str, ...]) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            yield
+    except TimeoutError:
+        raise KernelError(f"`{' '.join(command[:3])}` did not end within {_TIMEOUT_S:.0f} s") from None

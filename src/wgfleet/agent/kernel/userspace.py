@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from wgfleet.agent.kernel.process import KernelError, chunks_of
+from wgfleet.agent.kernel.process import KernelError, chunks_of, ended
 from wgfleet.agent.readings import Reading, SocketForm, read
 from wgfleet.protocol.ids import InterfaceName
 
@@ -124,20 +124,9 @@ def cpu_s(name: InterfaceName) -> float:
 
 async def stopped(pid: int) -> None:
     """Wait until a process, child or not, has ended."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(handle, ended.set)
-    try:
-        await ended.wait()
-        if child := _children.pop(pid, None):
-            child.wait()
-    finally:
-        loop.remove_reader(handle)
-        os.close(handle)
+    await ended(pid)
+    if child := _children.pop(pid, None):
+        child.wait()
 
 
 async def kill(pid: int) -> None:

@@ -1,0 +1,89 @@
+"""The system's tools: what goes in and comes out, and that nothing waits for them once it is cancelled."""
+
+import asyncio
+import os
+import time
+
+import pytest
+
+from wgfleet.agent.kernel.process import KernelError, output_of, run
+
+
+def test_stdin_and_stdout_may_be_larger_than_any_pipe() -> None:
+    data = os.urandom(3_000_000)
+    assert asyncio.run(run("cat", stdin=data)) == data
+
+
+def test_a_tool_may_open_its_stdin_by_name() -> None:
+    assert asyncio.run(run("cat", "/dev/stdin", stdin=b"configuration")) == b"configuration"
+
+
+def test_a_failure_tells_what_the_tool_said_without_keys() -> None:
+    key = "A" * 43 + "="
+    with pytest.raises(KernelError, match=r"`sh -c .*` failed: bad \(key\) here"):
+        asyncio.run(run("sh", "-c", f"echo bad {key} here >&2; exit 3"))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_tool_that_is_missing_is_named(*, streamed: bool) -> None:
+    async def start() -> None:
+        if not streamed:
+            await run("wgfleet-no-such-tool")
+        async with output_of("wgfleet-no-such-tool"):
+            pass
+
+    with pytest.raises(KernelError, match="`wgfleet-no-such-tool` is not installed"):
+        asyncio.run(start())
+
+
+def test_output_comes_in_chunks_and_a_failure_at_the_end() -> None:
+    got = bytearray()
+
+    async def read() -> None:
+        async with output_of("sh", "-c", "head -c 500000 /dev/zero; exit 4") as chunks:
+            async for chunk in chunks:
+                got.extend(chunk)
+
+    with pytest.raises(KernelError, match="failed with 4"):
+        asyncio.run(read())
+    assert len(got) == 500_000
+
+
+def test_a_cancelled_tool_is_killed_and_not_waited_for() -> None:
+    pids = []
+
+    async def cancel() -> None:
+        async with output_of("sh", "-c", "echo $$; exec sleep 100") as chunks:
+            pids.append(int(await anext(chunks)))
+            raise asyncio.CancelledError
+
+    started = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    assert time.monotonic() - started < 5
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("turns", range(12))
+def test_the_event_loop_can_end_at_any_moment_of_a_tools_life(turns: int) -> None:
+    async def again_and_again() -> None:
+        while True:
+            await run("true", stdin=b"input")
+
+    async def read_again_and_again() -> None:
+        while True:
+            async with output_of("true") as chunks:
+                async for _ in chunks:
+                    pass
+
+    async def end() -> None:
+        tasks = [asyncio.create_task(work()) for work in (again_and_again, again_and_again, read_again_and_again)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        del tasks
+
+    started = time.monotonic()
+    asyncio.run(end())
+    assert time.monotonic() - started < 2
