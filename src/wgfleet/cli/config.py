@@ -17,6 +17,7 @@ from wgfleet.cli.waiting import follow, report
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "mode", "pools", "listen_port", "nodes", "peers", "generation")
+CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom", "if_it_dies")
 NODE_COLUMNS = ("node_name", "phase", "connected", "peers", "generation", "applied_generation", "summary")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
@@ -118,6 +119,20 @@ def nodes(config: Config, *, as_json: AsJson = False) -> None:
     with panel() as client:
         found = client.get(f"/api/configs/{part(config)}/nodes")["items"]
         show_table(found, NODE_COLUMNS, as_json=as_json)
+
+
+@app.command()
+def capacity(config: Config, *, as_json: AsJson = False) -> None:
+    """Show how much room the nodes of a config have, and what if one of them dies."""
+    with panel() as client:
+        found = client.get(f"/api/configs/{part(config)}/capacity")
+    if as_json:
+        show_json(found)
+        return
+    rows = [{**node, "if_it_dies": node["if_it_dies"]["gained"]} for node in found["nodes"]]
+    show_table(rows, CAPACITY_COLUMNS, as_json=False)
+    for warning in found["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command()

@@ -1,12 +1,14 @@
 """Homes of peers: what holds for any nodes and any peers."""
 
 from collections import Counter
+from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.panel.domain.placement import Candidate, Placement, Unplaced, place
+from wgfleet.panel.domain.placement import Candidate, Placement, Unplaced, place, spread
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
 GROUPS = [None, NodeGroupId("east"), NodeGroupId("north"), NodeGroupId("west")]
@@ -182,3 +184,27 @@ def test_a_node_without_weight_or_capacity_gets_none(closed: Candidate, overflow
 def test_no_peers_and_no_nodes_are_fine() -> None:
     assert place([], [node("n")]) == Placement({}, ())
     assert place(peers(1), []) == Placement({}, (PeerId("p00000"),))
+
+
+def test_a_cordoned_node_gets_peers_only_where_there_is_no_other() -> None:
+    cordoned = replace(node("a"), cordoned=True)
+    assert counts(place(peers(4), [cordoned, node("b")])) == {"b": 4}
+    assert counts(place(peers(4), [cordoned, node("b", capacity=0)])) == {"a": 4}
+    assert place(peers(2), [cordoned, node("b", capacity=1)]).left == ("p00001",), "full is not gone"
+
+
+@given(crowds, fleets(), st.randoms(use_true_random=False))
+def test_spreading_ends_where_placing_anew_would_with_the_fewest_moves(
+    crowd: list[Unplaced], fleet: tuple[Candidate, ...], random: Random
+) -> None:
+    names = [candidate.node_id for candidate in fleet] + [NodeId("gone")]
+    homes = {peer.peer_id: random.choice(names) for peer in crowd if random.random() < 0.9}
+    moved = spread(crowd, homes, fleet)
+    anew = place(crowd, fleet, overflow=True).homes
+    after = homes | moved
+    groups = {peer.peer_id: peer.group_id for peer in crowd}
+    wanted = Counter((groups[peer], home) for peer, home in anew.items())
+    assert Counter((groups[peer], after[peer]) for peer in anew) == wanted
+    before = Counter((groups[peer], homes.get(peer)) for peer in anew)
+    assert len(moved) == sum(max(0, count - before[place]) for place, count in wanted.items())
+    assert spread(crowd, after, fleet) == {}

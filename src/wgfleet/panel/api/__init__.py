@@ -15,6 +15,7 @@ from wgfleet.panel.api import (
     assignments,
     audit,
     backups,
+    capacity,
     configs,
     endpoint_groups,
     enrollment,
@@ -37,6 +38,7 @@ __all__ = ["Event", "Events", "Panel", "create_app"]
 
 SUBJECTS = (
     configs,
+    capacity,
     assignments,
     endpoint_groups,
     peers,

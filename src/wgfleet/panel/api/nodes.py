@@ -68,6 +68,7 @@ class NodeView(View):
     weight: float
     capacity: int | None
     group_id: str | None
+    cordoned: bool = Field(description="Whether it gets no new homes, for maintenance.")
     is_panel_node: bool
     joined: bool = Field(description="Whether an agent has joined as this node.")
     certificate_expires_at: datetime | None
@@ -101,6 +102,7 @@ def _views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
             weight=node.weight,
             capacity=node.capacity,
             group_id=node.group_id,
+            cordoned=node.cordoned,
             is_panel_node=node.is_panel_node,
             joined=node.certificate_expires_at is not None,
             certificate_expires_at=utc(node.certificate_expires_at),

@@ -4,8 +4,8 @@ Pure, and the same answer for the same input. Must not ask whether a node is fit
 are not.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
 from typing import TypeVar
@@ -18,7 +18,8 @@ class Candidate:
     """A node that may take peers. `priority` is its group's: lower is filled first, without a group comes last.
 
     `load` counts the peers that it is home to, `capacity` how many it should have at most (None: no limit). A node of
-    twice the `weight` gets twice the peers. One with a weight or a capacity of 0 gets none.
+    twice the `weight` gets twice the peers. One with a weight or a capacity of 0 gets none, one that is `cordoned` only
+    where there is no other.
     """
 
     node_id: NodeId
@@ -27,6 +28,7 @@ class Candidate:
     weight: float
     capacity: int | None
     load: int
+    cordoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def place(peers: Sequence[Unplaced], candidates: Iterable[Candidate], *, overflo
     (load + 1) / weight is next. With `overflow`, peers that no node has room for are spread over all nodes in
     proportion to their capacity, instead of being left.
     """
-    usable = sorted((c for c in candidates if c.weight > 0 and c.capacity != 0), key=_tier)
+    able = [c for c in candidates if c.weight > 0 and c.capacity != 0]
+    usable = sorted([c for c in able if not c.cordoned] or able, key=_tier)
     loads = {candidate.node_id: candidate.load for candidate in usable}
     homes: dict[PeerId, NodeId] = {}
 
@@ -77,6 +80,29 @@ def place(peers: Sequence[Unplaced], candidates: Iterable[Candidate], *, overflo
     if overflow:
         left = _fill(homes, loads, left, usable, _by_capacity, bounded=False)
     return Placement(homes, tuple(left))
+
+
+def spread(
+    peers: Sequence[Unplaced], homes: Mapping[PeerId, NodeId], candidates: Iterable[Candidate]
+) -> dict[PeerId, NodeId]:
+    """Return the fewest new homes that spread peers as if all were placed anew in O(P log N).
+
+    `homes` has where they are now; the load of the candidates is without them. Done twice, the second changes nothing.
+    """
+    wanted = place(peers, candidates, overflow=True).homes
+    groups = {peer.peer_id: peer.group_id for peer in peers}
+    quotas = Counter((groups[peer_id], node_id) for peer_id, node_id in wanted.items())
+    movers: list[PeerId] = []
+    for peer_id in wanted:
+        place_now = groups[peer_id], homes.get(peer_id)
+        if place_now[1] is not None and quotas[(place_now[0], place_now[1])] > 0:
+            quotas[(place_now[0], place_now[1])] -= 1
+        else:
+            movers.append(peer_id)
+    free: defaultdict[NodeGroupId | None, list[NodeId]] = defaultdict(list)
+    for (group_id, node_id), count in sorted(quotas.items(), key=lambda item: item[0][1]):
+        free[group_id] += [node_id] * count
+    return {peer_id: free[groups[peer_id]].pop() for peer_id in movers}
 
 
 def _fill(

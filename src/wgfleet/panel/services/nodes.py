@@ -61,6 +61,7 @@ def create(
     node = Node(
         id=clock.new_id(),
         **values,
+        cordoned=False,
         is_panel_node=is_panel_node,
         certificate_expires_at=None,
         connected=False,

@@ -31,6 +31,7 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = ()) -> list
             weight=node.weight,
             capacity=node.capacity,
             load=loads.get(node.id, 0),
+            cordoned=node.cordoned,
         )
         for node in serving
     ]

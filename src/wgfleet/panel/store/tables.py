@@ -77,7 +77,7 @@ class Node(Base):
     """A server. `endpoint_addresses` are what clients reach, `agent_host` and `agent_port` what the panel calls.
 
     `certificate_expires_at` is None until the agent has enrolled. `weight` and `capacity` (peers, None: no limit)
-    steer placement. `summary` is the last cycle's sentence.
+    steer placement, and one that is `cordoned` gets no new homes. `summary` is the last cycle's sentence.
     """
 
     __tablename__ = "nodes"
@@ -89,6 +89,7 @@ class Node(Base):
     agent_port: Mapped[int]
     weight: Mapped[float]
     capacity: Mapped[int | None]
+    cordoned: Mapped[bool]
     is_panel_node: Mapped[bool]
     certificate_expires_at: Mapped[float | None]
     connected: Mapped[bool]

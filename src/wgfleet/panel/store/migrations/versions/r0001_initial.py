@@ -168,6 +168,7 @@ def upgrade() -> None:
         sa.Column("agent_port", sa.Integer(), nullable=False),
         sa.Column("weight", sa.Double(), nullable=False),
         sa.Column("capacity", sa.Integer(), nullable=True),
+        sa.Column("cordoned", sa.Boolean(), nullable=False),
         sa.Column("is_panel_node", sa.Boolean(), nullable=False),
         sa.Column("certificate_expires_at", sa.Double(), nullable=True),
         sa.Column("connected", sa.Boolean(), nullable=False),
