@@ -4,18 +4,20 @@ What is counted. `seconds`: from sending `POST /api/configs/wg0/peers/batch` unt
 node has applied and verified the generation that the call made, seen by polling each 20 ms; it includes making all
 keys, preshared keys and addresses, writing the rows, rendering, pushing to all nodes at once on this one machine, and
 each agent's own verification. `checked` says that `wg show` in each node's namespace then really had all of them.
-`floor_seconds`: one `wg syncconf` of the very same peers (as the first node has them) on a fresh wireguard-go
-interface in the same run, alone on the machine. `node_seconds`: what each agent's log says of its push, from the
-body's arrival until the answer, so parse, write to disk, apply, verify; `ratio`: their median over the floor.
-`total_ratio`: `seconds` over the floor. The nodes of a lab share one machine's cores and get their pushes at once, so
-`floor_together_seconds` and `ratio_together` compare with one `wg syncconf` in every node at the same time.
-`one_more_ms`: then one peer is added, from the call until all nodes have it, verified; median of several.
+`node_seconds`: what each agent's log says of its push, from the body's arrival until the answer, so parse, write to
+disk, apply, verify. `floor_seconds`: one `wg syncconf` of the very same peers on a fresh wireguard-go interface in the
+same run, alone on the machine. `ratio`: the push of everything to one node that has nothing, alone on the machine as
+the floor is (`node_alone_seconds`), over that floor. The nodes of a lab share one machine's cores, so `node_seconds`
+of pushes at once are compared with one `wg syncconf` in every node at once: `floor_together_seconds`,
+`ratio_together`. `total_ratio`: `seconds` over the floor. `one_more_ms`: then one peer is added, from the call until
+all nodes have it, verified; median of several.
 """
 
 import json
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from wgfleet.lab import fleet, stock
@@ -29,7 +31,6 @@ from wgfleet.lab.state import Lab
 
 MAX_RATIO = 2.0
 _LIMIT_S = 300.0
-_FLOOR_INTERFACE = "floor0"
 _ONE_MORE_TIMES = 5
 _CLOSE_LOOK_S = 0.005
 
@@ -49,11 +50,13 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
         checked = all(_peers(host) == options.peers for host in machines)
         with progress.step("one more peer, several times"):
             one_more = [_one_more(panel, f"one-more-{n}", len(machines)) for n in range(_ONE_MORE_TIMES)]
+        with progress.step("the same peers to one node alone"):
+            alone = _alone(lab, panel, machines[-1]) if len(machines) > 1 else pushes[0]
     with progress.step("the floor: one wg syncconf of the same peers"):
         floor = _floor(machines[0])
         with ThreadPoolExecutor(len(machines)) as pool:
-            floor_together = statistics.median(pool.map(_floor, machines))
-    ratio = statistics.median(pushes) / floor
+            floor_together = statistics.median(pool.map(partial(_floor, interface="floor1"), machines))
+    ratio = alone / floor
     return {
         "ok": checked and ratio <= MAX_RATIO,
         "peers": options.peers,
@@ -62,13 +65,24 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
         "answered_seconds": round(answered, 3),
         "checked": checked,
         "floor_seconds": round(floor, 3),
-        "node_seconds": pushes,
+        "node_alone_seconds": alone,
         "ratio": round(ratio, 2),
+        "node_seconds": pushes,
         "floor_together_seconds": round(floor_together, 3),
         "ratio_together": round(statistics.median(pushes) / floor_together, 2),
         "total_ratio": round(seconds / floor, 2),
         "one_more_ms": round(statistics.median(one_more) * 1000, 1),
     }
+
+
+def _alone(lab: Lab, panel: PanelClient, host: Host) -> float:
+    """Take a node out and put it back; return how long the push of everything to it took, with no other one beside."""
+    path = f"/api/configs/{fleet.CONFIG}/nodes/{drain.node_id(lab, host)}"
+    operation = panel.call("DELETE", path)
+    panel.wait_operation(operation["id"], timeout_s=_LIMIT_S)
+    before = len(_pushes(host))
+    drain.put_back(lab, panel, host)
+    return _push_seconds(host, before)
 
 
 def _one_more(panel: PanelClient, name: str, count: int) -> float:
@@ -112,14 +126,14 @@ def _peers(host: Host) -> int:
     return len(drain.user_keys(host))
 
 
-def _floor(host: Host) -> float:
-    """Time one `wg syncconf` of a node's peers on a fresh interface beside it."""
+def _floor(host: Host, interface: str = "floor0") -> float:
+    """Time one `wg syncconf` of a node's peers on a fresh interface beside it; never the same name twice."""
     text = host.run("wg", "showconf", stock.INTERFACE)
-    host.run("wireguard-go", _FLOOR_INTERFACE)  # as the agent starts it
+    host.run("wireguard-go", interface)  # as the agent starts it
     # Another port, and no endpoints: only what a push configures.
     lines = [line for line in text.splitlines() if not line.startswith(("ListenPort", "Endpoint"))]
     begun = time.monotonic()
-    host.run("wg", "syncconf", _FLOOR_INTERFACE, "/dev/stdin", stdin="\n".join(lines) + "\n")
+    host.run("wg", "syncconf", interface, "/dev/stdin", stdin="\n".join(lines) + "\n")
     seconds = time.monotonic() - begun
-    host.run("ip", "link", "del", _FLOOR_INTERFACE)
+    host.run("ip", "link", "del", interface)
     return seconds
