@@ -1,12 +1,13 @@
 """Watches the data plane of every serving node: probes it, has other nodes probe it, and writes down what that means.
 
-The decision is `domain.health.decide`, a pure function; this is its eyes and its hands. An interval is one round of
-probes by the panel and of those asked of nodes, all at once, then one decision a config.
+The decision is `domain.health.decide`, a pure function; this is its eyes and its hands. Looks run beside each other and
+nobody waits for a slow one; it decides every `interval_s`, and at once when a look says anything new.
 """
 
 import asyncio
+import contextlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -61,7 +62,9 @@ class HealthMonitor:
         self._outlook = outlook
         self._probed: dict[Place, Probed] = {}
         self._verdicts: dict[Place, Verdicts] = defaultdict(dict)
-        self._asks: list[tuple[str, Ask]] = []
+        self._under_way: set[tuple[Place, str]] = set()
+        self._looks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
         self._reread_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -77,29 +80,67 @@ class HealthMonitor:
 
     async def _watch(self) -> None:
         prober = Prober()
+        next_probes_at = 0.0
         try:
             while True:
-                begun = clock.monotonic()
+                self._news.clear()
+                due = clock.monotonic() >= next_probes_at
+                if due:
+                    next_probes_at = clock.monotonic() + self._rules.interval_s
                 try:
-                    await self._round(prober)
+                    await self._round(prober, due=due)
                 except PanelError as error:
                     log.warning("health.round_lost", error=str(error))
+                    self._news.clear()
                 except Exception:
                     log.exception("health.round_failed")
-                await asyncio.sleep(max(0.0, begun + self._rules.interval_s - clock.monotonic()))
+                    self._news.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, next_probes_at - clock.monotonic())):
+                        await self._news.wait()
         finally:
+            for look in self._looks:
+                look.cancel()
+            await asyncio.gather(*self._looks, return_exceptions=True)
             prober.close()
 
-    async def _round(self, prober: Prober) -> None:
+    async def _round(self, prober: Prober, *, due: bool) -> None:
         if clock.monotonic() >= self._reread_at:
             await self._reread()
-        looks = [self._look(prober, place, probed) for place, probed in self._probed.items()]
-        asked: dict[tuple[str, NodeId], list[Probed]] = defaultdict(list)
-        for config_id, (vantage, target) in self._asks:
-            if (probed := self._probed.get((config_id, target))) and (config_id, vantage) in self._probed:
-                asked[config_id, vantage].append(probed)
-        await asyncio.gather(*looks, *(self._ask(place, targets) for place, targets in asked.items()))
-        await self._decide()
+        for place, probed in self._probed.items():
+            if due or self._wants_another_look(place):
+                self._begin([(place, PANEL)], self._look(prober, place, probed))
+        asks = await self._decide()
+        asked: dict[Place, list[Probed]] = defaultdict(list)
+        for config_id, (vantage, target) in asks:
+            if ((config_id, target), vantage) not in self._under_way:
+                asked[config_id, vantage].append(self._probed[config_id, target])
+        for vantage_place, targets in asked.items():
+            keys = [((probed.config_id, probed.node_id), vantage_place[1]) for probed in targets]
+            self._begin(keys, self._ask(vantage_place, targets))
+
+    def _wants_another_look(self, place: Place) -> bool:
+        """Tell whether the panel has begun to miss a node: it has waited for an answer already, and looks at once."""
+        verdict = self._verdicts[place].get(PANEL)
+        return verdict is not None and 0 < verdict.failures < self._rules.failures
+
+    def _begin(self, keys: Iterable[tuple[Place, str]], look: Coroutine[None, None, None]) -> None:
+        """Run a look beside the others. `keys`: who looks at what; nothing is begun while one of them is under way."""
+        taken = set(keys)
+        if taken & self._under_way:
+            look.close()
+            return
+        self._under_way |= taken
+        task = asyncio.create_task(look)
+        self._looks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._looks.discard(task)
+            self._under_way -= taken
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("health.look_failed", error=str(error), exc_info=error)
+
+        task.add_done_callback(ended)
 
     async def _reread(self) -> None:
         found = await in_thread(self._read)
@@ -116,16 +157,13 @@ class HealthMonitor:
         """Probe a node from here."""
         target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
         outcome = await prober.probe(target, self._timeout_s)
-        if outcome.sent:
-            self._note(place, PANEL, answered=outcome.answer is not None)
-        else:
-            # This machine has no way to send: that is a failure of ours to reach it, and others decide.
-            self._note(place, PANEL, answered=False)
+        # Where this machine has no way to send, that is a failure of ours to reach it like others, and others decide.
+        self._note(place, PANEL, answered=outcome.answer is not None)
 
     async def _ask(self, vantage: Place, targets: list[Probed]) -> None:
         """Have a node probe others."""
-        link, own = self._links.get(vantage[1]), self._probed[vantage]
-        if link is None or not link.connected:
+        link, own = self._links.get(vantage[1]), self._probed.get(vantage)
+        if link is None or own is None or not link.connected:
             return
         request = ProbeRequest(
             interface=InterfaceName(own.config_name),
@@ -152,15 +190,18 @@ class HealthMonitor:
             self._verdicts[place][vantage] = Verdict(vantage, 0, now, now)
         else:
             self._verdicts[place][vantage] = replace(before, failures=before.failures + 1, last_try_at=now)
+        if answered is (before.failures > 0) or 0 < before.failures < self._rules.failures:
+            self._news.set()
 
-    async def _decide(self) -> None:
+    async def _decide(self) -> list[tuple[str, Ask]]:
+        """Judge every node, write down what changed; return the looks that are to be taken now, by config."""
         now = clock.now()
         observed = {place: self._observed(place, probed) for place, probed in self._probed.items()}
         self._freeze(cut_off(observed.values(), now, self._rules))
         by_config: dict[str, list[Probed]] = defaultdict(list)
         for probed in self._probed.values():
             by_config[probed.config_id].append(probed)
-        self._asks = []
+        asks: list[tuple[str, Ask]] = []
         for config_id, members in by_config.items():
             decision = decide(
                 {probed.node_id: observed[config_id, probed.node_id] for probed in members},
@@ -170,14 +211,15 @@ class HealthMonitor:
                 self._outlook.frozen is not None,
                 now,
             )
-            self._asks += [(config_id, ask) for ask in decision.ask]
+            asks += [(config_id, ask) for ask in decision.ask]
             for probed in members:
                 standing = decision.standings[probed.node_id]
                 if standing is not probed.standing:
-                    self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
                     await in_thread(self._record, probed, standing)
+                    self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
                     # What was written (the fence) has to be read before the node can be judged again.
                     self._reread_at = 0.0
+        return asks
 
     def _observed(self, place: Place, probed: Probed) -> Observed:
         link = self._links.get(probed.node_id)

@@ -81,7 +81,6 @@ def _standing(assignment: Assignment) -> Standing:
 
 def record(tx: Tx, config_id: str, node_id: str, standing: Standing) -> None:
     """Write down what was decided of a node, and begin what follows from it."""
-    generation = configs.bump(tx, config_id)
     assignment = assignment_rows.get(tx, config_id, node_id)
     if assignment is None:
         return
@@ -94,8 +93,8 @@ def record(tx: Tx, config_id: str, node_id: str, standing: Standing) -> None:
         health_since=standing.since,
         health_reason=standing.reason,
         flaps=list(standing.flaps),
-        # No delta leads in or out of a fence.
-        oldest_base=generation if fence_changes else assignment.oldest_base,
+        # No delta leads in or out of a fence; anything else changes nothing that a node must have.
+        oldest_base=configs.bump(tx, config_id) if fence_changes else assignment.oldest_base,
     )
     tx.wake("assignment", assignment.id)
     if before is standing.state:
