@@ -98,6 +98,16 @@ def test_of_two_nodes_none_is_down_when_only_one_side_misses_it(one: str) -> Non
     assert network.moves(network.nodes[0]) == network.moves(network.nodes[1]) == 0
 
 
+def test_of_two_nodes_the_one_that_is_out_of_use_is_still_heard() -> None:
+    network = settled(2)
+    first, second = network.nodes
+    network.dead.add(first)
+    network.run(2)
+    network.blind.add((PANEL, second))
+    network.run(SETTLED_S)
+    assert network.states() == [Health.DOWN, S]
+
+
 def test_a_node_without_its_agent_is_unmanaged_and_stays_in_use() -> None:
     network = settled(3)
     network.no_agent.add(network.nodes[0])
@@ -256,6 +266,14 @@ def test_nodes_that_were_dead_long_before_do_not_hide_that_the_panel_is_cut_off(
     assert network.decision is not None
     assert network.decision.frozen
     assert network.states() == [Health.DOWN] * 2 + [Health.SUSPECT] * 3
+
+
+def test_what_the_panels_machine_misses_does_not_speak_against_a_cut() -> None:
+    verdicts = (Verdict(PANEL, 9, 990.0, 1000.0), Verdict("n3", 9, 990.0, 1000.0))
+    observed = [Observed(node, False, verdicts) for node in names(3)]
+    for beside in (True, False):
+        here = Observed(NodeId("n3"), True, (Verdict(PANEL, 0, 1000.0, 1000.0),), beside_panel=beside)
+        assert (cut_off([*observed, here], 1000.0, QUICK) is not None) is beside
 
 
 def test_nodes_that_die_one_after_the_other_are_no_cut() -> None:
