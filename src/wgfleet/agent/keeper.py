@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from wgfleet.agent.cache import Comparison, PeerCache
+from wgfleet.agent.holders import Holders
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.readings import Device
 from wgfleet.agent.watch import MAX_DRIFT
@@ -41,6 +42,7 @@ class Keeper:
         self.name = desired.settings.name
         self.lock = asyncio.Lock()
         self.desired = desired
+        self.holders = Holders(desired.peers)
         self.summary = "not looked at yet"
         self.drift: tuple[Drift, ...] = ()
         self.scan_s = 0.0  # time that the last scan without repairs took
@@ -82,6 +84,7 @@ class Keeper:
         """Make the machine equal to `desired`; the caller holds the lock and has stored it."""
         started = time.monotonic()
         self.desired = desired
+        self.holders = Holders(desired.peers)
         self._peers.forget()
         self.look_at_link()
         changed = await self._settle(repair=True)
@@ -90,6 +93,7 @@ class Keeper:
     async def apply_delta(self, delta: InterfaceDelta, desired: DesiredInterface) -> Applied:
         """As `apply_whole`, but touching the peers of `delta` before anything is read."""
         started = time.monotonic()
+        self.holders.move_on(delta, self.desired.peers)
         self.desired = desired
         self._peers.desired_changed((*delta.upsert, *delta.remove))
         if delta.settings is not None:

@@ -20,7 +20,7 @@ from wgfleet.agent.kernel.machine import Machine, link_exists
 from wgfleet.agent.kernel.process import KernelError
 from wgfleet.agent.ledger import Ledger
 from wgfleet.agent.watch import Board
-from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push, apply_delta
+from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push, apply_delta, check_allowed_ips
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.messages import Applied
 
@@ -98,13 +98,17 @@ class Loop:
                     task.cancel()
 
     async def push(self, name: InterfaceName, push: Push) -> Applied:
-        """Check, store and apply a push. `RefusedError`, `OSError` (not stored, so not applied) or `KernelError`."""
+        """Check, store and apply a push.
+
+        `RefusedError` or `FieldError`, `OSError` (not stored, so not applied) or `KernelError`.
+        """
         async with self._exclusive(name):
             refusal = guard.check_push(push, self._situation(name, guard.config_of(push)))
             if refusal is not None:
                 raise RefusedError(refusal)
             if isinstance(push, InterfaceDelta):
                 keeper = self.keepers[name]
+                keeper.holders.check(push)
                 desired = apply_delta(keeper.desired, push)
                 await asyncio.to_thread(self._journal.append, push, desired)
                 return await self._apply(keeper, keeper.apply_delta(push, desired))
@@ -113,7 +117,9 @@ class Loop:
     async def change(self, name: InterfaceName, change: Callable[[DesiredInterface], DesiredInterface]) -> Applied:
         """Store and apply a change that a person makes by hand to the generation that is there. Errors as `push`."""
         async with self._exclusive(name):
-            return await self._apply_whole(change(self.keeper(name).desired))
+            desired = change(self.keeper(name).desired)
+            check_allowed_ips(desired.peers)
+            return await self._apply_whole(desired)
 
     async def _apply_whole(self, desired: DesiredInterface) -> Applied:
         name = desired.settings.name

@@ -74,6 +74,25 @@ def test_addresses_swapped_between_peers_end_where_they_are_wanted(node: Node) -
     assert applied(node, delta_between(before, after)).verified
 
 
+def test_a_delta_that_gives_a_peer_the_address_of_another_is_refused_whole(node: Node) -> None:
+    before = whole(1, having=peers(3))
+    applied(node, before)
+    (holder, held), *_ = before.peers.items()
+    key = PublicKey(random_key())
+    wrong = {**before.peers, key: msgspec.structs.replace(peer(900), allowed_ips=held.allowed_ips)}
+    refusal = refused(
+        node, delta_between(before, msgspec.structs.replace(before, generation=Generation(2), peers=wrong))
+    )
+    assert (refusal.status, refusal.reason, refusal.field) == (422, "bad_field", f"upsert.{key}.allowed_ips")
+    assert holder in refusal.detail
+    by_hand = node.call("POST", "/v1/wg/wg0/peers", {"public_key": key, "peer": wrong[key]})
+    assert (by_hand.status_code, by_hand.json()["reason"]) == (422, "bad_field")
+    assert set(node.host.run("wg", "show", "wg0", "peers").split()) == set(before.peers)
+    moved = {PublicKey(random_key()): held, **{k: p for k, p in before.peers.items() if k != holder}}
+    after = msgspec.structs.replace(before, generation=Generation(2), peers=moved)
+    assert applied(node, delta_between(before, after)).verified
+
+
 def test_settings_change_by_delta(node: Node) -> None:
     before = whole(1)
     applied(node, before)

@@ -14,7 +14,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.desired import DesiredInterface, Push
+from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push
 from wgfleet.protocol.messages import Applied
 
 
@@ -94,6 +94,10 @@ class NodeReconciler:
             await in_thread(self._overtake, wanted.config_id, refusal.generation)
             link.forget(wanted.interface)
             return f"{wanted.interface}: the agent had generation {refusal.generation} already; going beyond it"
+        if refusal.reason == "bad_field" and isinstance(wanted.push, InterfaceDelta):
+            # It does not fit what was changed there by hand; the whole replaces that.
+            link.forget(wanted.interface)
+            return f"{wanted.interface}: the agent refuses the delta ({refusal.detail}); sending the whole"
         await in_thread(self._say, link.node_id, wanted.config_id, refusal.detail)
         raise error
 
