@@ -1,5 +1,7 @@
 """The decision on health, rule by rule."""
 
+from itertools import pairwise
+
 import pytest
 from pydantic import ValidationError
 
@@ -315,6 +317,28 @@ def test_twenty_flaps_in_five_minutes_move_peers_three_times_at_most() -> None:
             network.heal()
             network.run(up_s)
         assert 1 <= network.moves(first) <= 3
+
+
+def test_a_node_that_dies_whenever_it_is_on_trial_is_tried_ever_less_often() -> None:
+    network = settled(3, rules=DEFAULTS)
+    first = network.nodes[0]
+    for _ in range(round(600 / TICK)):
+        network.dead = set() if network.standings[first].state is Health.DOWN else {first}
+        network.step()
+    downs = [at for at, _, _, new in network.history if new is Health.DOWN]
+    assert len(downs) == 7
+    assert [round(later - earlier, -1) for earlier, later in pairwise(downs)] == [0, 10, 20, 40, 80, 160]
+
+
+def test_a_suspicion_stands_long_enough_to_be_seen() -> None:
+    network = settled(1)
+    first = network.nodes[0]
+    for _ in range(round(60 / TICK)):
+        network.dead = {first} if network.standings[first].state is S else set()
+        network.step()
+    suspected = [at for at, _, _, new in network.history if new is Health.SUSPECT]
+    assert len(suspected) > 10
+    assert min(later - earlier for earlier, later in pairwise(suspected)) >= QUICK.fresh_s
 
 
 @pytest.mark.parametrize(
