@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from wgfleet.agent.api import Api
-from wgfleet.agent.door import Door, make_context
+from wgfleet.agent.door import Door
 from wgfleet.agent.identity import StateDirectory
 from wgfleet.agent.journal import Journal
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
@@ -40,13 +40,12 @@ async def _run(settings: AgentSettings) -> None:
     state.make()
     me = state.read_agent()
     state.finish_renewal()
-    context = make_context(state.certificate, state.key, state.ca)
     backend = await detect() if settings.backend == "auto" else settings.backend
     ledger = Ledger(state.ledger)
     ledger.load()
     machine = Machine(backend, state.root)
     loop = Loop(machine, Journal(state.desired), ledger, interval_s=settings.interval_s, repair=settings.repair)
-    renewal = Renewal(state, me.node_id, context)
+    renewal = Renewal(state, me.node_id)
     prober = Prober()
     more = [*renewal.routes(), *Probes(loop, prober).routes(), *Manual(loop).routes()]
     app = Api(loop, me.node_id, lambda: renewal.expires_at).app(more)
@@ -72,7 +71,7 @@ async def _run(settings: AgentSettings) -> None:
     await loop.start()
     port = settings.port or me.port
     server = await asyncio.get_running_loop().create_server(
-        lambda: Door(context, make_protocol, refused, pending), settings.listen, port
+        lambda: Door(renewal.context, make_protocol, refused, pending), settings.listen, port
     )
     _log.info("agent ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
     _notify("READY=1")

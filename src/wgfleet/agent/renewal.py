@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from wgfleet.agent.door import make_context
 from wgfleet.agent.exchange import answer, decode, read_body
 from wgfleet.agent.identity import StateDirectory, expires_at
 from wgfleet.protocol.errors import FieldError
@@ -14,12 +15,16 @@ from wgfleet.protocol.messages import Certificate, CertificateRequest
 
 
 class Renewal:
-    """Handlers of `/v1/certificate`. New connections use a new certificate at once; open ones go on."""
+    """Handlers of `/v1/certificate`. New connections use a new certificate at once; open ones go on.
 
-    def __init__(self, state: StateDirectory, node_id: NodeId, context: ssl.SSLContext) -> None:
+    `context` is what new connections use. It is made anew with each certificate: one that exists can be given
+    another CA to trust, but none can be taken from it.
+    """
+
+    def __init__(self, state: StateDirectory, node_id: NodeId) -> None:
+        self.context = make_context(state.certificate, state.key, state.ca)
         self._state = state
         self._node_id = node_id
-        self._context = context
         self._key: bytes | None = None  # of the last request; it reaches the disk only with its certificate
         self.expires_at = expires_at(state.certificate)
 
@@ -47,11 +52,11 @@ class Renewal:
             raise FieldError("certificate", "no request is open; POST /v1/certificate/request first")
         check_certificate(key=self._key, certificate=given.certificate, node_id=self._node_id)
         try:
-            self._context.load_verify_locations(cadata=given.ca)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=given.ca)
         except ssl.SSLError:
             raise FieldError("ca", "is not a list of certificates in PEM form") from None
         self._state.write_certificate(key=self._key, certificate=given.certificate.encode(), ca=given.ca.encode())
-        self._context.load_cert_chain(self._state.certificate, self._state.key)
+        self.context = make_context(self._state.certificate, self._state.key, self._state.ca)
         self._key = None
         self.expires_at = expires_at(self._state.certificate)
         return Response(status_code=204)

@@ -1,9 +1,12 @@
 """What a person does with curl, and the renewal of the certificate."""
 
+from pathlib import Path
+
+import httpx
 import msgspec
 import pytest
 
-from tests.lab.agent.authority import SERVER
+from tests.lab.agent.authority import CLIENT, SERVER, Authority
 from tests.lab.agent.node import Node, eventually, node_name
 from tests.lab.agent.test_push import applied
 from tests.lab.agent.values import peer, random_key, settings, whole
@@ -103,3 +106,16 @@ def test_a_renewed_certificate_serves_new_connections_at_once(node: Node) -> Non
     node.start()
     eventually(lambda: node.call("GET", "/health").status_code == 200)
     assert node.call("PUT", "/v1/certificate", {"certificate": renewed, "ca": ca}).status_code == 422
+
+
+def test_a_replaced_ca_is_the_only_one_trusted_from_then_on(node: Node, tmp_path: Path) -> None:
+    csr = node.call("POST", "/v1/certificate/request").json()["csr"]
+    new = Authority(tmp_path / "new-ca", "new CA")
+    body = {"certificate": new.sign(csr, node.node_id, SERVER, node_name(node.node_id)), "ca": "no certificate"}
+    refused = node.call("PUT", "/v1/certificate", body)
+    assert (refused.status_code, refused.json()["field"]) == (422, "ca")
+    assert node.call("PUT", "/v1/certificate", body | {"ca": new.pem.decode()}).status_code == 204
+    with node.client(new.issue("panel", CLIENT), new) as client:
+        assert node.call("GET", "/health", client=client).status_code == 200
+    with node.client(node.panel, new) as client, pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+        node.call("GET", "/health", client=client)
