@@ -138,6 +138,18 @@ def test_the_floor_keeps_a_dead_node_and_says_so() -> None:
     assert "min_nodes" in network.standings[network.nodes[0]].reason
 
 
+def test_of_two_that_die_at_once_the_floor_keeps_the_one_that_answered_last() -> None:
+    network = settled(4, min_nodes=3)
+    first, second = network.nodes[:2]
+    verdicts = {first: 999.0, second: 998.0}
+    observed = network.observed() | {
+        node: Observed(node, True, tuple(Verdict(seen, 3, at, network.now) for seen in (PANEL, "n2", "n3")))
+        for node, at in verdicts.items()
+    }
+    after = decide(observed, network.standings, QUICK, 3, False, network.now).standings
+    assert [after[node].state for node in network.nodes] == [Health.SUSPECT, Health.DOWN, S, S]
+
+
 def test_below_the_floor_a_node_that_answers_is_used_without_a_trial() -> None:
     network = settled(2)
     first, second = network.nodes
