@@ -154,8 +154,15 @@ def run(
     rate: Annotated[float, typer.Option(min=0.1, max=500, help="Packets/s of each client.")] = 100.0,
     rounds: Annotated[int, typer.Option(min=1, help="Repeat in the same lab.")] = 1,
     peers: Annotated[int, typer.Option(min=1, help="Peers to add (provision).")] = 1000,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long (soak).")] = 15.0,
     name: Name = DEFAULT_NAME,
     *,
+    kill_processes: Annotated[
+        bool, typer.Option("--kill", help="Kill everything on the node, instead of cutting its cable (failover).")
+    ] = False,
+    takeover: Annotated[
+        bool, typer.Option("--takeover/--without-takeover", help="Without: what clients wait by themselves (failover).")
+    ] = True,
     logs: Logs = None,
     as_json: Json = False,
 ) -> None:
@@ -165,9 +172,12 @@ def run(
         if chosen is None:
             raise LabError(f"there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}")
         progress = Progress()
+        options = Options(
+            rate=rate, rounds=rounds, peers=peers, minutes=minutes, kill=kill_processes, takeover=takeover
+        )
         with state.temporary(name, nodes, clients if chosen.clients else 0, logs=logs) as lab:
             fleet.assemble(lab, progress)
-            figures = chosen.run(lab, Options(rate=rate, rounds=rounds, peers=peers), progress)
+            figures = chosen.run(lab, options, progress)
     if as_json:
         _print(figures)
     else:

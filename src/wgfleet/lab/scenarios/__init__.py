@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios import drain, failover, kill, provision
+from wgfleet.lab.scenarios import agent_down, comeback, drain, failover, flap, kill, partition, provision, soak
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
 
@@ -24,8 +24,13 @@ class Scenario:
 
 
 SCENARIOS = {
+    "agent-down": Scenario(agent_down.run, "Kill an agent whose WireGuard serves; nobody moves.", clients=True),
     "drain": Scenario(drain.run, "Remove a node under live clients and count what they lose.", clients=True),
     "failover": Scenario(failover.run, "Cut a node off under live clients and time their silence.", clients=True),
+    "flap": Scenario(flap.run, "Pull a cable again and again; the clients do not go to and fro.", clients=True),
     "kill": Scenario(kill.run, "Kill the panel in the middle of removals; all end, nobody is lost.", clients=True),
+    "partition": Scenario(partition.run, "Cut the network in parts; the panel alone moves nobody.", clients=True),
     "provision": Scenario(provision.run, "Add peers and time until all nodes have them.", clients=False),
+    "return": Scenario(comeback.run, "A dead node comes back; it is fenced and pulls nobody back.", clients=True),
+    "soak": Scenario(soak.run, "Break things at random and check what must hold.", clients=True),
 }

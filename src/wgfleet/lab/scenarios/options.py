@@ -5,8 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`rate` in packets/s for each client, `rounds` repeats in one lab, `peers` for scenarios that only configure."""
+    """What a scenario may be told; each reads what concerns it.
+
+    `rate` in packets/s for each client, `rounds` repeats in one lab, `peers` for scenarios that only configure,
+    `minutes` for those that go on for a while. Of `failover`: `kill` the node's processes instead of cutting its
+    cable, `takeover` False leaves sessions where they are.
+    """
 
     rate: float = 100.0
     rounds: int = 1
     peers: int = 1000
+    minutes: float = 15.0
+    kill: bool = False
+    takeover: bool = True

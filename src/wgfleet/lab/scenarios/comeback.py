@@ -1,0 +1,64 @@
+"""`return`: a dead node comes back while every client pings without pause.
+
+The node with the most sessions is cut off; when its clients have moved, its cable is put back. `fenced_s`: from then
+until it had no users' peers any more, read from its WireGuard; `unfenced_use`: whether it was in use before that.
+`peers_while_out`: the most users' peers that it had after that and before it served (promised: 0). `served_s`: until it
+served. `reclaimed`: peers whose home changed by the return, and `pulled_back`: clients with a session on it that is
+newer than the return (both promised: 0). `lost`: packets lost by all clients from the mending on.
+"""
+
+import time
+from typing import Any
+
+from wgfleet.lab import fleet, pings
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios import drain, standings
+from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.state import Lab
+
+DOWN_S, RETURN_S, AFTER_S = 15.0, 120.0, 5.0
+LOOK_S = 0.1
+
+
+def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+    """Cut, wait, mend, watch."""
+    devices = fleet.hosts(lab, "client")
+    with fleet.client(lab) as panel, progress.step("a node dies and returns"):
+        node = standings.busiest(lab, panel)
+        lab.cut(node.name)
+        standings.wait_state(lab, panel, node.name, "down", DOWN_S)
+        standings.wait_operations(panel)
+        homes = standings.homes(panel)
+        running = pings.start(devices, fleet.NODE_TUNNEL_ADDRESS, rate=options.rate)
+        mended, begun = time.time(), time.monotonic()
+        lab.mend(node.name)
+        fenced_s, peers_while_out, unfenced_use, state = None, 0, False, "down"
+        while state != "serving" and time.monotonic() - begun < RETURN_S:
+            held = len(drain.user_keys(node))
+            state = standings.states(lab, panel)[node.name]
+            if fenced_s is None:
+                unfenced_use |= state in standings.IN_USE
+                fenced_s = time.monotonic() - begun if not held else None
+            elif state not in standings.IN_USE:  # read after the peers: it was out of use when they were counted
+                peers_while_out = max(peers_while_out, held)
+            time.sleep(LOOK_S)
+        served_s = time.monotonic() - begun
+        time.sleep(AFTER_S)
+        counts = pings.measure(running)
+        pulled_back = [key for key, at in drain.handshakes(node).items() if at > mended]
+        figures = {
+            "node": node.name,
+            "fenced_s": None if fenced_s is None else round(fenced_s, 1),
+            "unfenced_use": unfenced_use,
+            "peers_while_out": peers_while_out,
+            "served_s": round(served_s, 1),
+            "served": state == "serving",
+            "peers_after": len(drain.user_keys(node)),
+            "reclaimed": standings.moved(homes, standings.homes(panel)),
+            "pulled_back": len(pulled_back),
+            "sent": sum(count.sent for count in counts),
+            "lost": sum(count.lost for count in counts),
+        }
+    bad = [figures[name] for name in ("unfenced_use", "peers_while_out", "reclaimed", "pulled_back", "lost")]
+    kept = not any(bad) and fenced_s is not None and figures["served"] and figures["peers_after"] == len(devices)
+    return {"ok": kept, **figures}
