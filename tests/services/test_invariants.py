@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.services.world import World
+from wgfleet.panel import clock
 from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.domain.removal import RemovalStep
 from wgfleet.panel.errors import PanelError
-from wgfleet.panel.services import configs, desired, operations, peers
+from wgfleet.panel.services import configs, desired, operations, peers, retention
 from wgfleet.panel.services.peers import PeerChanges, PeerSpec
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
@@ -164,6 +165,14 @@ class Rows(RuleBasedStateMachine):
     @rule(config=st.integers(0, 1), node=st.integers(0, 2))
     def node_catches_up(self, config: int, node: int) -> None:
         self.world.sync(self.configs[config], self.nodes[node])
+
+    @rule(config=st.integers(0, 1))
+    def a_day_passes(self, config: int) -> None:
+        def forget() -> None:
+            with self.world.store.write() as tx:
+                retention.forget_tombstones(tx, self.configs[config].id, clock.now() + 1)
+
+        self.watched(forget)
 
     @rule(node=st.integers(0, 2), which=st.integers(0, 50))
     def client_connects(self, node: int, which: int) -> None:

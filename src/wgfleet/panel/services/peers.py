@@ -132,7 +132,7 @@ def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> Non
     """Delete peers of a config and give their addresses back."""
     peers = rows.by_ids(tx, peer_ids)
     generation = configs.bump(tx, config.id, settings=any(peer.networks for peer in peers))
-    rows.bury(tx, config.id, [peer.public_key for peer in peers], generation)
+    rows.bury(tx, config.id, [peer.public_key for peer in peers], generation, clock.now())
     address_rows.release(tx, [peer.id for peer in peers])
     rows.remove(tx, [peer.id for peer in peers])
     for peer in peers:
@@ -220,7 +220,7 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
         return
     if rows.clashes(tx, peer.config_id, [], [public])[1]:
         raise Conflict("another peer has this public key", field="public_key")
-    rows.bury(tx, peer.config_id, [peer.public_key], generation)
+    rows.bury(tx, peer.config_id, [peer.public_key], generation, clock.now())
     rows.unbury(tx, peer.config_id, [public])
     peer.public_key = public
     peer.private_key_sealed = vault.seal(private, f"peers.private_key:{peer.id}") if private else None

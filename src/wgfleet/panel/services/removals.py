@@ -78,7 +78,8 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
 def close(tx: Tx, operation_id: str) -> None:
     """Take the assignment out, and end the operation with what came of it."""
     r = moves.load(tx, operation_id)
-    peer_rows.bury(tx, r.config.id, [r.assignment.probe_public_key], probes_changed(tx, r.config.id))
+    generation = probes_changed(tx, r.config.id)
+    peer_rows.bury(tx, r.config.id, [r.assignment.probe_public_key], generation, clock.now())
     owed = assignment_rows.cleanup(tx, r.node.id, r.config.id) is not None
     counts = moves.counts(tx, operation_id)
     session_rows.forget(tx, r.node.id, r.config.id)

@@ -225,6 +225,17 @@ class Certificates(Group):
     server_days: Days = Field(default=90, description="The certificate of the panel's listeners.")
 
 
+class Audit(Group):
+    """The log of who changed what."""
+
+    keep_days: int = Field(
+        default=365,
+        ge=0,
+        le=36_500,
+        description="Days after which an entry is deleted; 0 keeps all. A year covers what is looked for once a year.",
+    )
+
+
 class Log(Group):
     """What the panel writes to standard error."""
 
@@ -275,6 +286,7 @@ class Settings(BaseSettings):
     health: Health = Health()
     enrollment: Enrollment = Enrollment()
     certificates: Certificates = Certificates()
+    audit: Audit = Audit()
     log: Log = Log()
 
     @classmethod

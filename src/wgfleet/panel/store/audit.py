@@ -1,9 +1,9 @@
-"""The audit log's rows. They are added and read, never changed."""
+"""The audit log's rows. They are added, read, and deleted when they are old; never changed."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import AuditEntry
@@ -20,3 +20,15 @@ def page(tx: Tx, filters: dict[str, str], limit: int, offset: int) -> tuple[Sequ
     total = tx.session.scalar(select(func.count()).select_from(AuditEntry).where(*where)) or 0
     query = select(AuditEntry).where(*where).order_by(AuditEntry.id.desc()).limit(limit).offset(offset)
     return tx.session.scalars(query).all(), total
+
+
+def forget(tx: Tx, before: float, limit: int) -> int:
+    """Delete those of the `limit` oldest entries that are from before a time; return how many.
+
+    They are looked at by their number, which needs no index of times.
+    """
+    oldest = tx.session.execute(select(AuditEntry.id, AuditEntry.at).order_by(AuditEntry.id).limit(limit))
+    gone = [number for number, at in oldest if at < before]
+    if gone:
+        tx.session.execute(delete(AuditEntry).where(AuditEntry.id.in_(gone)))
+    return len(gone)

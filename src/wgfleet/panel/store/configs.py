@@ -60,6 +60,11 @@ def bump(tx: Tx, config_id: str, *, settings: bool) -> int | None:
     return generation
 
 
+def lock(tx: Tx, config_id: str) -> Config | None:
+    """Lock a config as `bump` does, and leave its generation; None where there is no such config."""
+    return tx.session.scalar(select(Config).where(Config.id == config_id).with_for_update())
+
+
 def set_values(tx: Tx, config_id: str, values: dict[str, Any]) -> None:
     """Set columns of a config."""
     tx.session.execute(update(Config).where(Config.id == config_id).values(values))

@@ -50,6 +50,9 @@ class Store:
     def read(self) -> Iterator[Tx]:
         """Open a transaction that sees one state of the database and changes nothing."""
         with translated(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+            if self._writer is None:
+                # Else each statement would see its own; what a delta is made of must be from one moment.
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield Tx(session)
 
     @contextmanager

@@ -75,17 +75,18 @@ def removed_since(tx: Tx, config_id: str, generation: int) -> list[str]:
     return list(tx.session.scalars(query))
 
 
-def bury(tx: Tx, config_id: str, keys: Collection[str], generation: int) -> None:
-    """Leave a tombstone for each public key that leaves a config at `generation`."""
+def bury(tx: Tx, config_id: str, keys: Collection[str], generation: int, at: float) -> None:
+    """Leave a tombstone for each public key that leaves a config at `generation`, at the time `at`."""
     if not keys:
         return
     dialect = tx.session.get_bind().dialect.name
     statement = (sqlite if dialect == "sqlite" else postgresql).insert(PeerTombstone)
     statement = statement.on_conflict_do_update(
-        index_elements=["config_id", "public_key"], set_={"generation": statement.excluded.generation}
+        index_elements=["config_id", "public_key"],
+        set_={"generation": statement.excluded.generation, "at": statement.excluded.at},
     )
     tx.session.execute(
-        statement, [{"config_id": config_id, "public_key": key, "generation": generation} for key in keys]
+        statement, [{"config_id": config_id, "public_key": key, "generation": generation, "at": at} for key in keys]
     )
 
 
@@ -95,6 +96,22 @@ def unbury(tx: Tx, config_id: str, keys: Collection[str]) -> None:
         tx.session.execute(
             delete(PeerTombstone).where(PeerTombstone.config_id == config_id, PeerTombstone.public_key.in_(chunk))
         )
+
+
+def buried_before(tx: Tx, at: float) -> list[str]:
+    """Return the ids of configs that have tombstones from before the time `at`."""
+    return list(tx.session.scalars(select(PeerTombstone.config_id).where(PeerTombstone.at < at).distinct()))
+
+
+def forget_buried(tx: Tx, config_id: str, at: float) -> int | None:
+    """Delete a config's tombstones from before the time `at`; return the highest generation among them, if any.
+
+    The caller holds the config's lock, so nobody adds any meanwhile.
+    """
+    old = (PeerTombstone.config_id == config_id, PeerTombstone.at < at)
+    highest = tx.session.scalar(select(func.max(PeerTombstone.generation)).where(*old))
+    tx.session.execute(delete(PeerTombstone).where(*old))
+    return highest
 
 
 def remove(tx: Tx, peer_ids: Collection[str]) -> None:
@@ -142,7 +159,7 @@ def networks(tx: Tx, config_id: str) -> list[str]:
 
 
 def given_up_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
-    """Return the public keys that a draining node must no longer serve, since another node took their session."""
+    """Return the public keys that a node must not serve just now, since another node took their session."""
     query = (
         select(Peer.public_key)
         .join(Move, Move.peer_id == Peer.id)

@@ -262,12 +262,13 @@ class Peer(Base):
 
 
 class PeerTombstone(Base):
-    """A public key that left a config, and the generation at which it did; what a delta removes."""
+    """A public key that left a config, and the generation at which it did; what a delta removes. Kept for a time."""
 
     __tablename__ = "peer_tombstones"
     config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), primary_key=True)
     public_key: Mapped[str] = mapped_column(primary_key=True)
     generation: Mapped[int] = mapped_column(BigInteger, index=True)
+    at: Mapped[float]
 
 
 class PeerSession(Base):

@@ -188,6 +188,7 @@ def upgrade() -> None:
         sa.Column("config_id", sa.String(), nullable=False),
         sa.Column("public_key", sa.String(), nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
             ["config_id"], ["configs.id"], name=op.f("fk_peer_tombstones_config_id_configs"), ondelete="CASCADE"
         ),
