@@ -22,6 +22,7 @@ from wgfleet.panel.reconcile.health import HealthMonitor, Outlook
 from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.reconcile.nodes import NodeReconciler
 from wgfleet.panel.reconcile.removals import RemovalReconciler
+from wgfleet.panel.reconcile.retention import Retention
 from wgfleet.panel.reconcile.runner import Key, Runner
 from wgfleet.panel.reconcile.seam import in_thread
 from wgfleet.panel.services import failovers, nodes, operations
@@ -78,7 +79,8 @@ class Fleet:
                 loop.call_soon_threadsafe(self._hear, wakes)
 
         self._store.listen(committed)
-        self._tasks = [asyncio.create_task(self._resync()), asyncio.create_task(self._spread())]
+        retention = Retention(self._store, self._settings.audit.keep_days)
+        self._tasks = [asyncio.create_task(work()) for work in (self._resync, self._spread, retention.run)]
         self._health.start()
 
     async def close(self) -> None:
