@@ -16,6 +16,8 @@ import pytest
 from tests.api.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
+from wgfleet.panel.services import assignments
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Operation
 
 Run = Callable[..., CompletedProcess[str]]
@@ -118,3 +120,20 @@ def test_waiting_for_a_removal_ends_with_its_result(wgfleet: Run, client: httpx.
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == "remove node: succeeded (peers migrated 7)\n"
     assert document(wgfleet("operation", "list", "--json"))[0]["state"] == "succeeded"
+
+
+def test_maintenance_with_commands(wgfleet: Run, client: httpx.Client, panel: Panel, wg0: dict[str, Any]) -> None:
+    for name, address in (("fra1", "192.0.2.1"), ("ams1", "192.0.2.2")):
+        node = made(client, "/api/nodes", name=name, endpoint_addresses=[address])
+        made(client, "/api/configs/wg0/nodes", node_id=name)
+        with panel.store.write() as tx:
+            assignment = assignment_rows.get(tx, wg0["id"], node["id"])
+            assert assignment is not None
+            assignments.serve(tx, assignment)
+    shown = wgfleet("config", "capacity", "wg0")
+    assert "ams1" in shown.stdout
+    assert document(wgfleet("config", "capacity", "wg0", "--json"))["warnings"] == []
+    assert document(wgfleet("node", "drain", "fra1", "--json"))[0]["kind"] == "drain"
+    assert document(wgfleet("node", "uncordon", "fra1", "--json"))["cordoned"] is False
+    assert document(wgfleet("node", "cordon", "fra1", "--json"))["cordoned"] is True
+    assert "is pending" in wgfleet("config", "rebalance", "wg0").stdout

@@ -40,3 +40,38 @@ def test_capacity_says_what_if_a_node_dies(
     assert found["warnings"] == [
         "if node 'fra1' dies, node 'ams1' is 2 peers above its capacity; raise it, or assign another node"
     ]
+
+
+def test_a_node_is_cordoned_drained_and_uncordoned(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
+) -> None:
+    ams1 = made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"])
+    made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    serve(panel, wg0, fra1)
+    assert client.post("/api/nodes/fra1/cordon").json()["cordoned"] is True
+    refused = client.post("/api/nodes/fra1/drain")
+    assert refused.status_code == 409
+    assert "min_nodes" in refused.json()["detail"]
+    assert client.post("/api/nodes/fra1/uncordon").json()["cordoned"] is False
+    made(client, "/api/configs/wg0/nodes", node_id="ams1")
+    serve(panel, wg0, ams1)
+    started = client.post("/api/nodes/fra1/drain", params={"drain_window_s": 5})
+    assert started.status_code == 202
+    (operation,) = started.json()["items"]
+    assert (operation["kind"], operation["config_id"], operation["node_id"]) == ("drain", wg0["id"], fra1["id"])
+    assert operation["options"] == {"force": False, "drain_window_s": 5.0}
+    assert client.get("/api/nodes/fra1").json()["cordoned"] is True
+    assert client.post("/api/nodes/nowhere/drain").status_code == 404
+
+
+def test_a_rebalance_is_an_operation_on_the_config(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
+) -> None:
+    assert client.post("/api/configs/wg0/rebalance").status_code == 409
+    made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    serve(panel, wg0, fra1)
+    started = client.post("/api/configs/wg0/rebalance")
+    assert started.status_code == 202
+    assert started.headers["Location"] == f"/api/operations/{started.json()['id']}"
+    assert (started.json()["kind"], started.json()["node_id"]) == ("rebalance", None)
+    assert client.post("/api/configs/wg0/rebalance").json()["id"] == started.json()["id"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.removal import RemovalStep, next_step
-from wgfleet.panel.services import assignments, configs, desired, moves, nodes, peers, removals
+from wgfleet.panel.services import assignments, configs, desired, maintenance, moves, nodes, operations, peers, removals
 from wgfleet.panel.services.peers import PeerSpec
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -122,15 +122,49 @@ class World:
             self._write(tx, step, operation.id, answers)
         return step
 
+    def drain(self, node: Node, *, force: bool = False, window_s: float | None = None) -> list[Operation]:
+        with self.store.write() as tx:
+            fresh = nodes.get(tx, node.id)
+            return maintenance.drain(tx, ACTOR, fresh, grace_s=30, force=force, drain_window_s=window_s)
+
+    def cordon(self, node: Node) -> None:
+        with self.store.write() as tx:
+            maintenance.cordon(tx, ACTOR, nodes.get(tx, node.id))
+
+    def uncordon(self, node: Node) -> None:
+        with self.store.write() as tx:
+            maintenance.uncordon(tx, ACTOR, nodes.get(tx, node.id))
+
+    def rebalance(self, config: Config) -> Operation:
+        with self.store.write() as tx:
+            return maintenance.rebalance(tx, ACTOR, configs.get(tx, config.id), grace_s=30)
+
+    def carry(self, operation: Operation, *, answers: frozenset[str] | None = None) -> bool:
+        """Do what the reconciler of planned moves does next; False once it has ended. `answers`: as in `step`."""
+        with self.store.write() as tx:
+            if operations.get(tx, operation.id).finished_at is not None:
+                return False
+            over = maintenance.over(tx, operation.id) is not None
+            if not over and not moves.placed(tx, operation.id):
+                maintenance.place(tx, operation.id, live_within_s=LIVE_S)
+            elif not over and moves.waiting(tx, operation.id):
+                self._call(tx, operation.id, answers)
+            elif moves.dropped(tx, operation.id):
+                maintenance.close(tx, operation.id)
+        return True
+
+    def _call(self, tx: Tx, operation_id: str, answers: frozenset[str] | None) -> None:
+        called = [call.peer_id for call in moves.calls(tx, operation_id, live_within_s=LIVE_S)[1]]
+        answered = [peer_id for peer_id in called if answers is None or peer_id in answers]
+        moves.settle(tx, operation_id, answered, [peer_id for peer_id in called if peer_id not in answered])
+
     def _write(self, tx: Tx, step: RemovalStep, operation_id: str, answers: frozenset[str] | None) -> None:
         if step is RemovalStep.BACKUP:
             removals.back_up(tx, self.vault, operation_id)
         elif step is RemovalStep.PLACE:
             moves.place(tx, operation_id, live_within_s=LIVE_S)
         elif step is RemovalStep.TAKEOVER:
-            called = [call.peer_id for call in moves.calls(tx, operation_id, live_within_s=LIVE_S)[1]]
-            answered = [peer_id for peer_id in called if answers is None or peer_id in answers]
-            moves.settle(tx, operation_id, answered, [peer_id for peer_id in called if peer_id not in answered])
+            self._call(tx, operation_id, answers)
         elif step is RemovalStep.RETIRE:
             removals.retire(tx, operation_id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
         else:

@@ -168,6 +168,26 @@ def unassign(
 
 
 @app.command()
+def rebalance(
+    config: Config,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Spread the peers of a config over its nodes anew, live sessions with them."""
+    with panel() as client:
+        operation = client.call("POST", f"/api/configs/{part(config)}/rebalance")
+        if wait:
+            operation = follow(client, operation["id"])
+        if as_json:
+            show_json(operation)
+        elif wait:
+            report(operation)
+        else:
+            typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
+
+
+@app.command()
 def endpoint(
     config: Config,
     *,

@@ -6,9 +6,10 @@ import typer
 
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+from wgfleet.cli.waiting import follow, report
 
 app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("name", "endpoint_addresses", "connected", "configs", "peers", "summary")
+COLUMNS = ("name", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "summary")
 
 Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
 Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", help="Address that clients reach; repeatable.")]
@@ -111,3 +112,42 @@ def delete(
     """Delete a node that has no config."""
     with panel() as client:
         client.call("DELETE", f"/api/nodes/{part(node)}", force=force)
+
+
+@app.command()
+def cordon(node: Node, *, as_json: AsJson = False) -> None:
+    """Give a node no new peers."""
+    with panel() as client:
+        show_fields(client.call("POST", f"/api/nodes/{part(node)}/cordon"), as_json=as_json)
+
+
+@app.command()
+def uncordon(node: Node, *, as_json: AsJson = False) -> None:
+    """Let a node have peers again, and stop its drains; `config rebalance` moves peers back."""
+    with panel() as client:
+        show_fields(client.call("POST", f"/api/nodes/{part(node)}/uncordon"), as_json=as_json)
+
+
+@app.command()
+def drain(
+    node: Node,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where too few nodes, or too little room, is left.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cordon a node and move its peers to the others, live sessions with them; it stays assigned."""
+    with panel() as client:
+        operations = client.call("POST", f"/api/nodes/{part(node)}/drain", force=force)["items"]
+        if wait:
+            operations = [follow(client, operation["id"]) for operation in operations]
+        if as_json:
+            show_json(operations)
+            return
+        for operation in operations:
+            if wait:
+                report(operation)
+            else:
+                typer.echo(f"operation {operation['id']} is {operation['state']}")

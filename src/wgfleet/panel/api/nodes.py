@@ -89,7 +89,8 @@ class JoinTokenView(View):
     command: str = Field(description="To be run as root on the node.")
 
 
-def _views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
+def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
+    """Show nodes, with what they have."""
     ids = [node.id for node in rows]
     configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
     return [
@@ -121,26 +122,26 @@ def _views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
 @router.get("/api/nodes", summary="List nodes")
 def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Limit = 100) -> Page[NodeView]:
     with panel.store.read() as tx:
-        return page(nodes.page(tx, after, limit + 1), limit, lambda rows: _views(tx, rows))
+        return page(nodes.page(tx, after, limit + 1), limit, lambda rows: views(tx, rows))
 
 
 @router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Make a node")
 def create_node(panel: ThePanel, caller: Writer, body: NewNode) -> NodeView:
     with panel.store.write() as tx:
-        return _views(tx, [nodes.create(tx, caller.actor, **body.model_dump())])[0]
+        return views(tx, [nodes.create(tx, caller.actor, **body.model_dump())])[0]
 
 
 @router.get("/api/nodes/{node}", summary="Show a node")
 def show_node(panel: ThePanel, _caller: Reader, node: Reference) -> NodeView:
     with panel.store.read() as tx:
-        return _views(tx, [nodes.get(tx, node)])[0]
+        return views(tx, [nodes.get(tx, node)])[0]
 
 
 @router.patch("/api/nodes/{node}", summary="Change a node")
 def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode) -> NodeView:
     with panel.store.write() as tx:
         changes = cast("NodeChanges", body.model_dump(exclude_unset=True))
-        return _views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]
+        return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]
 
 
 @router.delete("/api/nodes/{node}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a node")

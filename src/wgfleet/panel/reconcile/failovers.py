@@ -46,7 +46,7 @@ class FailoverReconciler:
 
     def _placed(self, operation_id: str) -> bool:
         with self._store.read() as tx:
-            return failovers.placed(tx, operation_id) or failovers.over(tx, operation_id)
+            return moves.placed(tx, operation_id) or failovers.over(tx, operation_id)
 
     def _place(self, operation_id: str) -> None:
         with self._store.write() as tx:
@@ -54,7 +54,7 @@ class FailoverReconciler:
 
     def _waiting(self, operation_id: str) -> bool:
         with self._store.read() as tx:
-            return not failovers.over(tx, operation_id) and failovers.waiting(tx, operation_id)
+            return not failovers.over(tx, operation_id) and moves.waiting(tx, operation_id)
 
     def _close(self, operation_id: str) -> None:
         with self._store.write() as tx:

@@ -20,6 +20,7 @@ from wgfleet.panel.reconcile.events import Event, Events
 from wgfleet.panel.reconcile.failovers import FailoverReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor, Outlook
 from wgfleet.panel.reconcile.links import NodeLink
+from wgfleet.panel.reconcile.maintenance import MaintenanceReconciler
 from wgfleet.panel.reconcile.nodes import NodeReconciler
 from wgfleet.panel.reconcile.removals import RemovalReconciler
 from wgfleet.panel.reconcile.retention import Retention
@@ -61,6 +62,7 @@ class Fleet:
         self._nodes = NodeReconciler(store, vault, authority, settings.certificates.agent_days)
         self._removals = RemovalReconciler(store, vault, settings.drain, self._links)
         self._failovers = FailoverReconciler(store, settings.drain, self._links)
+        self._maintenance = MaintenanceReconciler(store, settings.drain, self._links)
         self._health = HealthMonitor(
             store, vault, settings.health.rules, settings.health.timeout_s, self._links, outlook
         )
@@ -183,8 +185,11 @@ class Fleet:
             await self._reconcile_node(identifier)
             return None
         try:
-            if await in_thread(self._kind, identifier) == failovers.FAILOVER:
+            kind = await in_thread(self._kind, identifier)
+            if kind == failovers.FAILOVER:
                 return await self._failovers.reconcile(identifier)
+            if kind in {operations.DRAIN, operations.REBALANCE}:
+                return await self._maintenance.reconcile(identifier)
             return await self._removals.reconcile(identifier)
         except Exception as error:
             await in_thread(self._stumble, identifier, str(error))

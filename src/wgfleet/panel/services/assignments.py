@@ -184,7 +184,7 @@ def remove(
     if assignment is None:
         raise NotFound(f"config {config.name!r} is not assigned to node {node.name!r}")
     _check_floor(tx, config, node, assignment, force=force)
-    window = _default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
+    window = default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
     rows.applied(tx, assignment.id, phase=DRAINING)
     operation = operations.start(
         tx,
@@ -202,8 +202,8 @@ def remove(
     return operation
 
 
-def _default_window(tx: Tx, config: Config, grace_s: float) -> float:
-    """Return how long a removal waits for sessions that do not follow, in s: the name's TTL and some grace."""
+def default_window(tx: Tx, config: Config, grace_s: float) -> float:
+    """Return how long a planned move waits for sessions that do not follow, in s: the name's TTL and some grace."""
     group = endpoint_group_rows.get(tx, config.id)
     return grace_s + (group.ttl if group else 0)
 

@@ -91,8 +91,8 @@ def _peers(
     changed = peer_rows.changed_since(tx, config.id, since)
     pools = [pool.id for pool in served_pools(tx, config, assignment)]
     of = address_rows.of_peers_in_pools(tx, pools, [peer.id for peer in changed] if since else None)
-    # A draining node must stay silent towards peers whose session another node has taken over.
-    given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id) if assignment.phase == DRAINING else set()
+    # A node must stay silent towards peers whose session another node takes over.
+    given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id)
     upsert: dict[PublicKey, DesiredPeer] = {}
     for peer in changed:
         if peer.enabled and peer.public_key not in given_up:

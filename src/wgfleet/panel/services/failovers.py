@@ -4,7 +4,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.services import audit, moves, operations
 from wgfleet.panel.services.assignments import subject
 from wgfleet.panel.services.desired import SERVING
-from wgfleet.panel.services.moves import LEFT, PENDING, PLACED
+from wgfleet.panel.services.moves import LEFT
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as rows
@@ -31,19 +31,6 @@ def start(tx: Tx, assignment: Assignment, reason: str) -> Operation:
     )
 
 
-def waiting(tx: Tx, operation_id: str) -> bool:
-    """Tell whether sessions are still to be called: placed, some not settled, and time left."""
-    operation = operations.get(tx, operation_id)
-    tally = rows.tally(tx, operation_id)
-    unsettled = tally.get((PENDING, True), 0) + tally.get((PENDING, False), 0)
-    return unsettled > 0 and clock.now() < operation.progress.get(PLACED, 0.0)
-
-
-def placed(tx: Tx, operation_id: str) -> bool:
-    """Tell whether the homes have moved."""
-    return PLACED in operations.get(tx, operation_id).progress
-
-
 def over(tx: Tx, operation_id: str) -> bool:
     """Tell whether there is nothing to do any more: ended, or the node is being removed, which does the same work."""
     operation = operations.get(tx, operation_id)
@@ -57,6 +44,7 @@ def close(tx: Tx, operation_id: str) -> None:
     if operation.finished_at is not None:
         return
     rows.settle_moves(tx, operation_id, [move.peer_id for move, _ in rows.pending(tx, operation_id)], LEFT)
+    moves.release(tx, operation_id)
     counts = moves.counts(tx, operation_id)
     result = {
         "peers_migrated": rows.rehomed(tx, operation_id),

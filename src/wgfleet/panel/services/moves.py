@@ -1,7 +1,7 @@
-"""Peers on their way from one node to others: new homes, calls to live sessions, and what came of them.
+"""Peers on their way from nodes to others: new homes, calls to live sessions, and what came of them.
 
-Written step by step for an operation that takes a node out (`removals`) or replaces a dead one (`failovers`); each may
-be done again without harm.
+Written step by step for an operation that takes a node out (`removals`), replaces a dead one (`failovers`), or moves
+peers as planned (`maintenance`); each may be done again without harm.
 """
 
 from collections.abc import Collection
@@ -10,16 +10,18 @@ from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.services import assignments, audit, configs, nodes, operations, placing
+from wgfleet.panel.services.desired import DRAINING, FENCED, SERVING
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
-from wgfleet.panel.store.tables import Assignment, Config, Node, Operation
-from wgfleet.protocol.ids import NodeId, PeerId
+from wgfleet.panel.store.tables import Assignment, Config, Move, Node, Operation, Peer
+from wgfleet.protocol.ids import PeerId
 
 PENDING, MOVED, LEFT = "pending", "moved", "left"
 PLACED = "drain_ends_at"  # in an operation's progress from the moment that its moves are written
+DROPPED = "dropped_generation"  # in the progress: from here on the nodes that lost sessions have dropped those peers
 PLACE, TAKEOVER = "place", "takeover"
 
 
@@ -35,7 +37,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an operation is about, read fresh."""
+    """What an operation on one node is about, read fresh."""
 
     operation: Operation
     config: Config
@@ -44,17 +46,18 @@ class Subject:
 
 
 def load(tx: Tx, operation_id: str) -> Subject:
-    """Read what an operation is about."""
+    """Read what an operation on one node is about."""
     operation = operations.get(tx, operation_id)
     config = configs.get(tx, operation.config_id or "")
     node = nodes.get(tx, operation.node_id or "")
     return Subject(operation, config, node, assignments.get(tx, config, node))
 
 
-def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
+def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = False) -> None:
     """Give the node's peers new homes, and write down which sessions have to move; one transaction for all.
 
     A session may live on this node whatever the peer's home is: in a cluster the client chose the node by name.
+    `stays`: the node goes on serving, so peers that no other can have stay at home, and cordoned nodes get none.
     """
     r = load(tx, operation_id)
     if PLACED in r.operation.progress:
@@ -62,7 +65,9 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     configs.bump(tx, r.config.id)
     now = clock.now()
     homed = peer_rows.homed_on(tx, r.node.id, r.config.id)
-    nodes_left = placing.candidates(tx, r.config.id, without={r.node.id})
+    nodes_left = [
+        node for node in placing.candidates(tx, r.config.id, without={r.node.id}) if not (stays and node.cordoned)
+    ]
     serving = {candidate.node_id for candidate in nodes_left}
     live: dict[str, str] = {}
     if r.config.mode == configs.CLUSTER:
@@ -77,10 +82,11 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
         targets.update({str(peer_id): str(node_id) for peer_id, node_id in placement.homes.items()})
         peer_rows.rehome(tx, {peer: home for peer, home in placement.homes.items() if peer not in guests})
     homeless = [PeerId(peer_id) for peer_id, _ in homed if peer_id not in targets]
-    peer_rows.rehome(tx, dict.fromkeys(homeless, None))
+    if not stays:
+        peer_rows.rehome(tx, dict.fromkeys(homeless, None))
     rehomed = {peer_id for peer_id, _ in homed}
     moves = [
-        _move(r, peer_id, targets.get(peer_id), live.get(peer_id), rehomed=peer_id in rehomed)
+        move(operation_id, peer_id, r.node.id, targets.get(peer_id), live.get(peer_id), rehomed=peer_id in rehomed)
         for peer_id in sorted(rehomed | set(live))
     ]
     peer_rows.add_moves(tx, moves)
@@ -110,16 +116,19 @@ def note_arrivals(tx: Tx, r: Subject, live_within_s: float) -> int:
         if peer_id in moves:
             rows.went_live(tx, r.operation.id, peer_id, endpoint)
         else:
-            strays.append(_move(r, peer_id, home, endpoint, rehomed=False))
+            strays.append(move(r.operation.id, peer_id, r.node.id, home, endpoint, rehomed=False))
     peer_rows.add_moves(tx, strays)
     return len(new)
 
 
-def _move(r: Subject, peer_id: str, to_node_id: str | None, endpoint: str | None, *, rehomed: bool) -> dict[str, Any]:
+def move(
+    operation_id: str, peer_id: str, from_node_id: str, to_node_id: str | None, endpoint: str | None, *, rehomed: bool
+) -> dict[str, Any]:
+    """Return the row of a new move. `endpoint`: of the live session, None for a peer that is idle."""
     return {
-        "operation_id": r.operation.id,
+        "operation_id": operation_id,
         "peer_id": peer_id,
-        "from_node_id": r.node.id,
+        "from_node_id": from_node_id,
         "to_node_id": to_node_id,
         "endpoint": endpoint,
         "live": endpoint is not None,
@@ -134,42 +143,106 @@ def calls(tx: Tx, operation_id: str, *, live_within_s: float) -> tuple[str, list
 
     Idle peers are moved once their new node has them; a peer that shook hands elsewhere meanwhile has moved by itself.
     """
-    r = load(tx, operation_id)
-    note_arrivals(tx, r, live_within_s)
+    operation = operations.get(tx, operation_id)
+    config = configs.get(tx, operation.config_id or "")
+    if operation.node_id is not None:
+        note_arrivals(tx, load(tx, operation_id), live_within_s)
     pending = rows.pending(tx, operation_id)
-    confirmed = {a.node_id: a.applied_generation for a, _ in assignment_rows.of_config(tx, r.config.id)}
-    has_it = {
-        move.peer_id
-        for move, peer in pending
-        if move.to_node_id is not None and confirmed.get(NodeId(move.to_node_id), 0) >= peer.generation
+    having = _Having(tx, config.id)
+    targets = {
+        moving.peer_id: target for moving, peer in pending if (target := having.target(tx, moving, peer)) is not None
     }
-    latest = session_rows.latest(tx, [move.peer_id for move, _ in pending if move.live])
-    gone = {peer_id for peer_id, session in latest.items() if session.node_id != r.node.id}
-    settled = [m.peer_id for m, peer in pending if (not m.live and m.peer_id in has_it) or m.peer_id in gone]
+    latest = session_rows.latest(tx, [moving.peer_id for moving, _ in pending if moving.live])
+    gone = {m.peer_id for m, _ in pending if (s := latest.get(m.peer_id)) is not None and s.node_id != m.from_node_id}
+    # Nobody calls a peer that is disabled: no node has it.
+    settled = [
+        m.peer_id
+        for m, peer in pending
+        if m.peer_id in gone or not peer.enabled or (not m.live and m.peer_id in targets)
+    ]
     if settled:
-        _settle(tx, r, settled, drop=[peer_id for peer_id in settled if peer_id in gone])
+        _settle(tx, operation, settled, drop=[peer_id for peer_id in settled if peer_id in gone])
     wanted = []
-    for move, peer in pending:
-        session = latest.get(move.peer_id)
-        endpoint = session.endpoint if session is not None and session.endpoint else move.endpoint
-        if move.live and move.peer_id not in gone and move.peer_id in has_it and endpoint and move.to_node_id:
-            wanted.append(Call(move.peer_id, peer.public_key, endpoint, move.to_node_id))
-    return r.config.name, wanted
+    for moving, peer in pending:
+        session = latest.get(moving.peer_id)
+        endpoint = session.endpoint if session is not None and session.endpoint else moving.endpoint
+        target = targets.get(moving.peer_id)
+        if moving.live and moving.peer_id not in gone and peer.enabled and endpoint and target:
+            wanted.append(Call(moving.peer_id, peer.public_key, endpoint, target))
+    return config.name, wanted
+
+
+class _Having:
+    """Which nodes of a config can call which peers."""
+
+    def __init__(self, tx: Tx, config_id: str) -> None:
+        self._config_id = config_id
+        self._applied = {
+            assignment.node_id: assignment.applied_generation
+            for assignment, _ in assignment_rows.of_config(tx, config_id)
+            if assignment.phase == SERVING and assignment.health not in FENCED
+        }
+        self._given_up: dict[str, set[str]] = {}
+
+    def target(self, tx: Tx, moving: Move, peer: Peer) -> str | None:
+        """Return the node that is to have a peer, once it has it; its present home where the planned one went away."""
+        node_id = moving.to_node_id if moving.to_node_id in self._applied else peer.home_node_id
+        if node_id is None or node_id == moving.from_node_id or self._applied.get(node_id, 0) < peer.generation:
+            return None
+        if node_id not in self._given_up:
+            self._given_up[node_id] = peer_rows.given_up_by(tx, node_id, self._config_id)
+        return None if peer.public_key in self._given_up[node_id] else node_id
 
 
 def settle(tx: Tx, operation_id: str, answered: Collection[str], unanswered: Collection[str]) -> None:
     """Note who answered a new node; the old one then drops those peers, or its next packet would turn them back."""
-    r = load(tx, operation_id)
     rows.tried_again(tx, operation_id, unanswered)
-    _settle(tx, r, answered, drop=answered)
+    _settle(tx, operations.get(tx, operation_id), answered, drop=answered)
 
 
-def _settle(tx: Tx, r: Subject, peer_ids: Collection[str], *, drop: Collection[str]) -> None:
+def _settle(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> None:
+    progress = dict(operation.progress)
     if drop:
-        # The draining node's rendering leaves these out from this generation on.
-        peer_rows.touch(tx, drop, configs.bump(tx, r.config.id))
-    rows.settle_moves(tx, r.operation.id, peer_ids, MOVED)
-    operations.advance(tx, r.operation.id, TAKEOVER, {**r.operation.progress, **counts(tx, r.operation.id)})
+        # The old node's rendering leaves these out from this generation on.
+        progress[DROPPED] = configs.bump(tx, operation.config_id or "")
+        peer_rows.touch(tx, drop, progress[DROPPED])
+    rows.settle_moves(tx, operation.id, peer_ids, MOVED)
+    operations.advance(tx, operation.id, TAKEOVER, progress | counts(tx, operation.id))
+
+
+def placed(tx: Tx, operation_id: str) -> bool:
+    """Tell whether the homes have moved."""
+    return PLACED in operations.get(tx, operation_id).progress
+
+
+def waiting(tx: Tx, operation_id: str) -> bool:
+    """Tell whether sessions are still to be called: placed, some not settled, and time left."""
+    operation = operations.get(tx, operation_id)
+    tally = rows.tally(tx, operation_id)
+    unsettled = tally.get((PENDING, True), 0) + tally.get((PENDING, False), 0)
+    return unsettled > 0 and clock.now() < operation.progress.get(PLACED, 0.0)
+
+
+def dropped(tx: Tx, operation_id: str) -> bool:
+    """Tell whether each node that lost sessions has dropped those peers; only then may it have them again."""
+    operation = operations.get(tx, operation_id)
+    generation = operation.progress.get(DROPPED, 0)
+    givers = set(rows.taken_over(tx, operation_id).values())
+    return not any(
+        assignment.node_id in givers
+        and assignment.phase in {SERVING, DRAINING}
+        and assignment.health not in FENCED  # fenced nodes get no peer before they have dropped all
+        and assignment.applied_generation < generation
+        for assignment, _ in assignment_rows.of_config(tx, operation.config_id or "")
+    )
+
+
+def release(tx: Tx, operation_id: str) -> None:
+    """Let the nodes that lost sessions have those peers again. In the transaction in which the operation ends."""
+    taken = rows.taken_over(tx, operation_id)
+    if taken:
+        config_id = operations.get(tx, operation_id).config_id or ""
+        peer_rows.touch(tx, taken, configs.bump(tx, config_id))
 
 
 def counts(tx: Tx, operation_id: str) -> dict[str, Any]:

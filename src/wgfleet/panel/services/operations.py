@@ -14,6 +14,7 @@ from wgfleet.panel.store.tables import Operation
 
 PENDING, RUNNING, SUCCEEDED, FAILED = "pending", "running", "succeeded", "failed"
 REMOVE_NODE = "remove_node"
+DRAIN, REBALANCE = "drain", "rebalance"
 
 
 def get(tx: Tx, operation_id: str) -> Operation:
@@ -32,7 +33,7 @@ def page(
 
 
 def start(
-    tx: Tx, actor: str, kind: str, subject: str, *, config_id: str, node_id: str, options: Mapping[str, Any]
+    tx: Tx, actor: str, kind: str, subject: str, *, config_id: str, node_id: str | None, options: Mapping[str, Any]
 ) -> Operation:
     """Write down a new operation. The caller has looked for one that is active."""
     now = clock.now()

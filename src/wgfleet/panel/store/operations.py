@@ -76,6 +76,12 @@ def tally(tx: Tx, operation_id: str) -> dict[tuple[str, bool], int]:
     return {(state, live): count for state, live, count in tx.session.execute(query.group_by(Move.state, Move.live))}
 
 
+def taken_over(tx: Tx, operation_id: str) -> dict[str, str]:
+    """Return, for each peer whose session another node took in an operation, the node that it was taken from."""
+    query = select(Move).where(Move.operation_id == operation_id, Move.state == "moved", Move.live)
+    return {move.peer_id: move.from_node_id for move in tx.session.scalars(query)}
+
+
 def rehomed(tx: Tx, operation_id: str) -> int:
     """Return how many peers got a new home from an operation."""
     query = select(func.count()).where(Move.operation_id == operation_id, Move.rehomed)

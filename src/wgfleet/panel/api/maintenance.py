@@ -1,0 +1,79 @@
+"""`/api/nodes/{node}/cordon|uncordon|drain` and `/api/configs/{config}/rebalance`: planned moves without loss."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response, status
+
+from wgfleet.panel.api.assignments import MAX_WINDOW_S
+from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.models import Page, Reference
+from wgfleet.panel.api.nodes import NodeView
+from wgfleet.panel.api.nodes import views as node_views
+from wgfleet.panel.api.operations import OperationView
+from wgfleet.panel.api.operations import view as operation_view
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.services import configs, maintenance, nodes
+
+router = APIRouter(tags=["maintenance"])
+
+
+@router.post("/api/nodes/{node}/cordon", summary="Give a node no new peers")
+def cordon_node(panel: ThePanel, caller: Writer, node: Reference) -> NodeView:
+    """Leave the peers that it has where they are."""
+    with panel.store.write() as tx:
+        row = nodes.get(tx, node)
+        maintenance.cordon(tx, caller.actor, row)
+        return node_views(tx, [row])[0]
+
+
+@router.post("/api/nodes/{node}/uncordon", summary="Let a node have peers again")
+def uncordon_node(panel: ThePanel, caller: Writer, node: Reference) -> NodeView:
+    """Drains of it that have not ended stop where they are. Peers come back with a rebalance only."""
+    with panel.store.write() as tx:
+        row = nodes.get(tx, node)
+        maintenance.uncordon(tx, caller.actor, row)
+        return node_views(tx, [row])[0]
+
+
+@router.post("/api/nodes/{node}/drain", status_code=status.HTTP_202_ACCEPTED, summary="Empty a node, for maintenance")
+def drain_node(
+    panel: ThePanel,
+    caller: Writer,
+    node: Reference,
+    *,
+    force: Annotated[bool, Query(description="Also where fewer than `min_nodes` are left, or room is short.")] = False,
+    drain_window_s: Annotated[
+        float | None,
+        Query(
+            ge=0,
+            le=MAX_WINDOW_S,
+            description="Wait so many s for sessions that do not follow; default: TTL + drain.grace_s.",
+        ),
+    ] = None,
+) -> Page[OperationView]:
+    """Cordon it, and move its peers to other nodes, live sessions with them: an operation for each config.
+
+    The node stays assigned; uncordon it when the maintenance is over.
+    """
+    with panel.store.write() as tx:
+        started = maintenance.drain(
+            tx,
+            caller.actor,
+            nodes.get(tx, node),
+            grace_s=panel.settings.drain.grace_s,
+            force=force,
+            drain_window_s=drain_window_s,
+        )
+        return Page(items=[operation_view(operation) for operation in started])
+
+
+@router.post(
+    "/api/configs/{config}/rebalance", status_code=status.HTTP_202_ACCEPTED, summary="Spread a config's peers anew"
+)
+def rebalance_config(panel: ThePanel, caller: Writer, config: Reference, response: Response) -> OperationView:
+    """Move as few peers as it takes until the nodes have their shares by weight, live sessions with them."""
+    with panel.store.write() as tx:
+        grace_s = panel.settings.drain.grace_s
+        shown = operation_view(maintenance.rebalance(tx, caller.actor, configs.get(tx, config), grace_s=grace_s))
+    response.headers["Location"] = f"/api/operations/{shown.id}"
+    return shown
