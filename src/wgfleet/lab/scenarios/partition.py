@@ -1,13 +1,13 @@
-"""`partition`: the network falls apart in three ways while every client pings without pause, one after the other.
+"""`partition`: the network falls apart in four ways while every client pings without pause, one after the other.
 
 `panel_alone`: the panel's cable is cut for `APART_S`. Nobody may notice: `withdrawals` (nodes taken out of use),
 `migrations` (failovers, and peers with another home) and `clients_lost` (clients that lost a packet) are promised to be
 0, and `frozen` says whether the panel said that it is the one that cannot see. These stand at the top of the object.
-`two_nodes`: all nodes but the last are cut off, with a floor of one node, so their clients have to move to the last.
+`blind_node`: the busiest node reaches only the panel, by nftables rules in the router; so clients cannot reach it and
+the panel can. The other nodes miss it and its clients move.
+`two_nodes`: all nodes but one are cut off, with a floor of one node, so their clients have to move to that.
 `floor`: the same with `min_nodes` one less than there are nodes: only one may be taken out of use, whoever has a
 session on another that is cut off waits for its cable (`silent`), and `in_use` never falls below the floor.
-`blind_node`: node-1 reaches only the panel, by nftables rules in the router; so clients cannot reach it and the panel
-can. The other nodes see it and its clients move.
 
 For each: `moved` clients answer before the cables are put back, of the `hit` ones whose session was on a node that
 was cut off; `worst_gap_ms` is the longest time without a reply of those that moved.
@@ -39,15 +39,18 @@ def run(lab: Lab, options: Options, progress: Progress) -> Figures:
     with fleet.client(lab) as panel:
         with progress.step("the panel alone is cut off"):
             alone = panel_alone(lab, panel, options.rate)
+        with progress.step("a node reaches only the panel"):
+            node = standings.busiest(lab, panel)
+            blind = nodes_apart(lab, panel, [node], options.rate, lambda apart: only_panel(lab, node, apart))
+            standings.wait_all_serving(lab, panel, RETURN_S)
         with progress.step(f"{len(nodes) - 1} of {len(nodes)} nodes are cut off"):
-            two = nodes_apart(lab, panel, nodes[:-1], options.rate, _cables(lab, nodes[:-1]))
+            apart = _with_busiest(lab, panel)
+            two = nodes_apart(lab, panel, apart, options.rate, _cables(lab, apart))
             standings.wait_all_serving(lab, panel, RETURN_S)
-        with progress.step("node-1 reaches only the panel"):
-            blind = nodes_apart(lab, panel, nodes[:1], options.rate, lambda apart: only_panel(lab, nodes[0], apart))
-            standings.wait_all_serving(lab, panel, RETURN_S)
-        with progress.step("the same nodes are cut off, with a floor"):
+        with progress.step(f"{len(nodes) - 1} of {len(nodes)} nodes are cut off, with a floor"):
             standings.set_endpoint_group(panel, min_nodes=len(nodes) - 1)
-            floor = nodes_apart(lab, panel, nodes[:-1], options.rate, _cables(lab, nodes[:-1]))
+            apart = _with_busiest(lab, panel)
+            floor = nodes_apart(lab, panel, apart, options.rate, _cables(lab, apart))
             standings.wait_until(
                 lambda: "suspect" not in standings.states(lab, panel).values(), "a node is suspect", RETURN_S
             )
@@ -113,6 +116,12 @@ def nodes_apart(
     }
 
 
+def _with_busiest(lab: Lab, panel: PanelClient) -> list[Host]:
+    """Return all nodes but one, the busiest among them."""
+    busiest = standings.busiest(lab, panel)
+    return [busiest, *(host for host in fleet.hosts(lab, "node") if host.name != busiest.name)][:-1]
+
+
 def _cables(lab: Lab, hosts: Collection[Host]) -> Callable[[bool], None]:
     def pull(apart: bool) -> None:
         for host in hosts:
@@ -127,9 +136,9 @@ def only_panel(lab: Lab, host: Host, apart: bool) -> None:
     cable = lab.place(host.name).cable
     rules = (
         f"table bridge {_TABLE} {{ chain pass {{ type filter hook forward priority 0;\n"
-        f'iifname "{cable}" drop\noifname "{cable}" drop\n}} }}\n'
+        f'iifname "{cable}" drop\noifname "{cable}" drop\n}}\n}}\n'
         f"table ip {_TABLE} {{ chain pass {{ type filter hook forward priority 0;\n"
         f"ip saddr {CLIENT_SEGMENT.network} ip daddr {host.address} drop\n"
-        f"ip saddr {host.address} ip daddr {CLIENT_SEGMENT.network} drop\n}} }}\n"
+        f"ip saddr {host.address} ip daddr {CLIENT_SEGMENT.network} drop\n}}\n}}\n"
     )
     processes.run(enter, stdin=rules if apart else f"delete table bridge {_TABLE}\ndelete table ip {_TABLE}\n")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.health import PANEL, Ask, HealthRules, Observed, Standing, Verdict, cut_off, decide
+from wgfleet.panel.domain.health import PANEL, Ask, Health, HealthRules, Observed, Standing, Verdict, cut_off, decide
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.reconcile.seam import in_thread
@@ -37,9 +37,9 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Outlook:
-    """What people see of the watch itself. `frozen`: why nothing is withdrawn just now, or None."""
+    """What people see of the watch itself."""
 
-    frozen: str | None = None
+    frozen: str | None = None  # why nothing is withdrawn just now
 
 
 class HealthMonitor:
@@ -89,11 +89,8 @@ class HealthMonitor:
                     next_probes_at = clock.monotonic() + self._rules.interval_s
                 try:
                     await self._round(prober, due=due)
-                except PanelError as error:
-                    log.warning("health.round_lost", error=str(error))
-                    self._news.clear()
-                except Exception:
-                    log.exception("health.round_failed")
+                except Exception as error:
+                    log.warning("health.round_lost", error=str(error), exc_info=not isinstance(error, PanelError))
                     self._news.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, next_probes_at - clock.monotonic())):
@@ -197,7 +194,9 @@ class HealthMonitor:
         """Judge every node, write down what changed; return the looks that are to be taken now, by config."""
         now = clock.now()
         observed = {place: self._observed(place, probed) for place, probed in self._probed.items()}
-        self._freeze(cut_off(observed.values(), now, self._rules))
+        # One that is known to be down says nothing of the panel, nor does its return, which others may see first.
+        counted = [seen for place, seen in observed.items() if self._probed[place].standing.state is not Health.DOWN]
+        self._freeze(cut_off(counted, now, self._rules))
         by_config: dict[str, list[Probed]] = defaultdict(list)
         for probed in self._probed.values():
             by_config[probed.config_id].append(probed)

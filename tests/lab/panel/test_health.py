@@ -1,0 +1,69 @@
+"""Nodes that die, vanish, return, and a panel that is cut off: who is moved, and who is not."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from wgfleet.lab import fleet
+from wgfleet.lab import state as labs
+from wgfleet.lab.panel_client import PanelClient
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios import agent_down, comeback, failover, partition, soak, standings
+from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.state import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+CLIENTS = 4
+OPTIONS = Options(rate=20.0)
+QUIET = Progress(quiet=True)
+GAP_MS = 5000  # the bar of `lab run failover` is 3 s at most; a machine that also runs other tests gets a little more
+RETURN_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with labs.temporary("health", 3, CLIENTS) as built:
+        fleet.assemble(built, QUIET)
+        yield built
+
+
+@pytest.fixture
+def panel(lab: Lab) -> Iterator[PanelClient]:
+    with fleet.client(lab) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _all_serve(lab: Lab, panel: PanelClient) -> None:
+    standings.wait_all_serving(lab, panel, RETURN_S)
+
+
+def test_a_dead_agent_moves_nobody_and_is_said(lab: Lab) -> None:
+    happened = agent_down.run(lab, OPTIONS, QUIET)
+    assert happened["health"] == "unmanaged"
+    assert happened["moves"] == happened["withdrawals"] == happened["clients_lost"] == 0
+
+
+def test_a_panel_that_is_cut_off_alone_moves_nobody_and_says_that_it_is(lab: Lab, panel: PanelClient) -> None:
+    happened = partition.panel_alone(lab, panel, OPTIONS.rate)
+    assert happened["withdrawals"] == happened["migrations"] == happened["clients_lost"] == 0
+    assert happened["frozen"]
+    assert standings.health(panel)["frozen"] is None
+
+
+def test_a_node_that_returns_is_fenced_first_and_pulls_nobody_back(lab: Lab) -> None:
+    happened = comeback.run(lab, OPTIONS, QUIET)
+    assert happened["ok"], happened
+
+
+def test_the_clients_of_a_node_that_dies_all_go_on_elsewhere(lab: Lab, panel: PanelClient) -> None:
+    happened = failover.lose_busiest(lab, panel, Options(rate=20.0, kill=True))
+    assert len(happened["gaps_ms"]) == happened["moved"] > 0
+    assert max(happened["gaps_ms"]) < GAP_MS
+    assert happened["others_lost"] == 0
+
+
+def test_what_must_hold_holds_after_random_blows(lab: Lab) -> None:
+    happened = soak.run(lab, Options(rate=20.0, minutes=0.6), QUIET)
+    assert happened["broken"] == [], happened
