@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import Field, computed_field
 
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import After, Identifier, Limit, Page, View, Word, page
@@ -35,6 +35,12 @@ class OperationView(View):
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
+
+    @computed_field(description="How many peers have another home; null until it has ended.")  # type: ignore[prop-decorator]  # mypy has no rule for a decorated property
+    @property
+    def peers_migrated(self) -> int | None:
+        """The one figure of `result` that every caller looks for."""
+        return self.result.get("peers_migrated")
 
 
 def view(row: Operation) -> OperationView:
