@@ -62,6 +62,11 @@ def test_a_fleet_is_built_with_commands(wgfleet: Run, tmp_path: Path) -> None:
     assert document(wgfleet("config", "create", "wg0", "--pool", "10.8.0.0/24", "--json"))["listen_port"] == 51820
     node = document(wgfleet("node", "create", "fra1", "--endpoint", "192.0.2.1", "--json"))
     assert node["join"]["command"].startswith("wgfleet agent enroll --panel http://127.0.0.1:")
+    told = wgfleet("node", "create", "ber1", "--endpoint", "192.0.2.2").stdout.splitlines()
+    steps = [line.strip() for line in told if line.startswith("  ")]
+    assert steps[0].startswith("wgfleet agent enroll --panel http://127.0.0.1:")
+    assert steps[1].startswith("wgfleet agent run")
+    assert any("pip install" in line for line in told)
     assert document(wgfleet("config", "assign", "wg0", "fra1", "--json"))["phase"] == "joining"
     assert document(wgfleet("config", "endpoint", "wg0", "--domain", "vpn.example.com", "--json"))["ttl"] == 60
     assert "3 peers made" in wgfleet("peer", "create", "wg0", "--count", "3").stdout
@@ -113,9 +118,11 @@ def test_login_keeps_the_key_in_a_file_for_its_owner_only(
 def test_waiting_for_a_removal_ends_with_its_result(wgfleet: Run, client: httpx.Client, panel: Panel) -> None:
     made(client, "/api/configs/wg0/nodes", node_id="fra1")
     operation = client.delete("/api/configs/wg0/nodes/fra1").json()
+    assert operation["peers_migrated"] is None
     with panel.store.write() as tx:
         row = tx.session.get_one(Operation, operation["id"])
         row.state, row.finished_at, row.result = "succeeded", clock.now(), {"peers_migrated": 7}
+    assert client.get(f"/api/operations/{operation['id']}").json()["peers_migrated"] == 7
     ended = wgfleet("operation", "wait", operation["id"])
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == "remove node: succeeded (peers migrated 7)\n"

@@ -10,6 +10,11 @@ from wgfleet.cli.waiting import follow, report
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "summary")
+AFTER_JOINING = """\
+  wgfleet agent run    # or, where its unit is installed: systemctl enable --now wgfleet-agent
+
+No wgfleet there yet? `pip install` a wheel or a checkout of it in a virtual environment, and install wireguard-tools,
+nftables, and wireguard-go where the kernel has no WireGuard: docs/agent.md has the commands."""
 
 Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
 Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", help="Address that clients reach; repeatable.")]
@@ -63,6 +68,7 @@ def create(
             return
         typer.echo(f"node {name} is made. On the server, as root, before {joining['expires_at']}:\n")
         typer.echo(f"  {joining['command']}")
+        typer.echo(AFTER_JOINING)
 
 
 @app.command()
