@@ -125,6 +125,7 @@ def call_agent(
     *,
     method: str = "GET",
     path: str = "/v1/status",
+    body: object = None,
 ) -> httpx.Response:
     context = ssl.create_default_context(cafile=str(ca))
     if certificate is not None:
@@ -132,18 +133,41 @@ def call_agent(
     name = agent_server_name(drain.node_id(lab, host))
     with httpx.Client(verify=context, trust_env=False, timeout=5) as client:
         url = f"https://{host.address}:{AGENT_PORT}{path}"
-        return client.request(method, url, extensions={"sni_hostname": name})
+        return client.request(method, url, json=body, extensions={"sni_hostname": name})
 
 
-def test_a_person_with_the_panels_certificate_can_delete_an_interface_and_the_panel_puts_it_back(
-    lab: Lab, panel: PanelClient, tmp_path: Path
-) -> None:
-    node = drain.serving(lab, panel)[0]
+@pytest.fixture
+def files(lab: Lab, tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Certificate, key and CA with which a person may call agents."""
     folder = tmp_path / "certificate"
     lab.host("panel").run(fleet.PROGRAM, "panel", "client-certificate", str(folder), "--data-dir", fleet.data_dir(lab))
     assert (folder / "panel.key").stat().st_mode & 0o077 == 0
+    return folder / "panel.crt", folder / "panel.key", folder / "ca.crt"
+
+
+def test_a_peer_made_by_hand_that_has_the_address_of_a_new_one_gives_way(
+    lab: Lab, panel: PanelClient, files: tuple[Path, Path, Path]
+) -> None:
+    node = drain.serving(lab, panel)[0]
+    (made,) = fleet.add_peers(panel, 1)
+    panel.call("DELETE", f"/api/peers/{made['id']}")
+    wait_for(lambda: made["public_key"] not in drain.handshakes(node), "the node kept the deleted peer")
+    address = f"{made['addresses'][0]}/32"
+    body = {"public_key": made["public_key"], "peer": {"allowed_ips": [address]}}
+    assert call_agent(lab, node, *files, method="POST", path="/v1/wg/wg0/peers", body=body).status_code == 200
+    (new,) = fleet.add_peers(panel, 1)
+    assert new["addresses"] == made["addresses"]
+    wait_for(lambda: new["public_key"] in drain.handshakes(node), "the node never got the new peer")
+    assert made["public_key"] not in drain.handshakes(node)
+    assert f"{new['public_key']}\t{address}" in node.run("wg", "show", stock.INTERFACE, "allowed-ips")
+    panel.call("DELETE", f"/api/peers/{new['id']}")
+
+
+def test_a_person_with_the_panels_certificate_can_delete_an_interface_and_the_panel_puts_it_back(
+    lab: Lab, panel: PanelClient, files: tuple[Path, Path, Path]
+) -> None:
+    node = drain.serving(lab, panel)[0]
     keys = set(drain.handshakes(node))
-    files = (folder / "panel.crt", folder / "panel.key", folder / "ca.crt")
     answer = call_agent(lab, node, *files, method="DELETE", path=f"/v1/wg/{stock.INTERFACE}")
     assert answer.status_code == 204
     wait_for(lambda: node.succeeds("wg", "show", stock.INTERFACE), "the interface stays away")
