@@ -9,6 +9,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 import structlog
 
@@ -24,7 +25,7 @@ from wgfleet.panel.vault import Vault
 from wgfleet.probing.prober import Prober
 from wgfleet.protocol.ids import InterfaceName, NodeId
 from wgfleet.protocol.keys import PrivateKey, PublicKey
-from wgfleet.protocol.messages import ProbeRequest, ProbeTarget
+from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
 
 REREAD_S = 1.0  # which assignments there are, and what others wrote of them
 
@@ -108,13 +109,19 @@ class HealthMonitor:
             if due or self._wants_another_look(place):
                 self._begin([(place, PANEL)], self._look(prober, place, probed))
         asks = await self._decide()
-        asked: dict[Place, list[Probed]] = defaultdict(list)
+        asked: dict[tuple[Place, int], list[Probed]] = defaultdict(list)
         for config_id, (vantage, target) in asks:
-            if ((config_id, target), vantage) not in self._under_way:
-                asked[config_id, vantage].append(self._probed[config_id, target])
-        for vantage_place, targets in asked.items():
+            place = config_id, target
+            if (place, vantage) not in self._under_way:
+                asked[(config_id, vantage), self._tries(place)].append(self._probed[place])
+        for (vantage_place, tries), targets in asked.items():
             keys = [((probed.config_id, probed.node_id), vantage_place[1]) for probed in targets]
-            self._begin(keys, self._ask(vantage_place, targets))
+            self._begin(keys, self._ask(vantage_place, targets, tries))
+
+    def _tries(self, place: Place) -> int:
+        """Tell how often a node is to look in one call: where somebody has begun to miss the other, for a verdict."""
+        failures = self._rules.failures
+        return failures if any(0 < verdict.failures <= failures for verdict in self._verdicts[place].values()) else 1
 
     def _wants_another_look(self, place: Place) -> bool:
         """Tell whether the panel has begun to miss a node: it has waited for an answer already, and looks at once."""
@@ -157,8 +164,8 @@ class HealthMonitor:
         # Where this machine has no way to send, that is a failure of ours to reach it like others, and others decide.
         self._note(place, PANEL, answered=outcome.answer is not None)
 
-    async def _ask(self, vantage: Place, targets: list[Probed]) -> None:
-        """Have a node probe others."""
+    async def _ask(self, vantage: Place, targets: list[Probed], tries: int) -> None:
+        """Have a node probe others, several times within the time of two tries: their waits for an answer overlap."""
         link, own = self._links.get(vantage[1]), self._probed.get(vantage)
         if link is None or own is None or not link.connected:
             return
@@ -170,12 +177,17 @@ class HealthMonitor:
             ),
             timeout_s=self._timeout_s,
         )
+
+        async def one(number: int) -> ProbeResult:
+            await asyncio.sleep(number * self._timeout_s / tries)
+            return await link.client.probe(request)
+
         try:
-            result = await link.client.probe(request)
+            results = await asyncio.gather(*(one(number) for number in range(tries)))
         except (TransientError, PermanentError) as error:
             log.debug("health.not_asked", vantage=vantage[1], error=str(error))
             return
-        for probed in targets:
+        for probed, result in product(targets, results):
             if probed.endpoint in result.answered or probed.endpoint in result.unanswered:
                 place = (probed.config_id, probed.node_id)
                 self._note(place, vantage[1], answered=probed.endpoint in result.answered)

@@ -65,9 +65,8 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     configs.bump(tx, r.config.id)
     now = clock.now()
     homed = peer_rows.homed_on(tx, r.node.id, r.config.id)
-    nodes_left = [
-        node for node in placing.candidates(tx, r.config.id, without={r.node.id}) if not (stays and node.cordoned)
-    ]
+    found = placing.candidates(tx, r.config.id, without={r.node.id}, well=True)
+    nodes_left = [node for node in found if not (stays and node.cordoned)]
     serving = {candidate.node_id for candidate in nodes_left}
     live: dict[str, str] = {}
     if r.config.mode == configs.CLUSTER:
@@ -154,14 +153,12 @@ def calls(tx: Tx, operation_id: str, *, live_within_s: float) -> tuple[str, list
     }
     latest = session_rows.latest(tx, [moving.peer_id for moving, _ in pending if moving.live])
     gone = {m.peer_id for m, _ in pending if (s := latest.get(m.peer_id)) is not None and s.node_id != m.from_node_id}
-    # Nobody calls a peer that is disabled: no node has it.
+    # Nobody calls a peer that is disabled: no node is to have it.
     settled = [
-        m.peer_id
-        for m, peer in pending
-        if m.peer_id in gone or not peer.enabled or (not m.live and m.peer_id in targets)
+        m for m, peer in pending if m.peer_id in gone or not peer.enabled or (not m.live and m.peer_id in targets)
     ]
     if settled:
-        _settle(tx, operation, settled, drop=[peer_id for peer_id in settled if peer_id in gone])
+        _settle(tx, operation, [m.peer_id for m in settled], drop=[m.peer_id for m in settled if m.live])
     wanted = []
     for moving, peer in pending:
         session = latest.get(moving.peer_id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from wgfleet.panel.domain.observations import Health
 from wgfleet.panel.domain.placement import Candidate, Placement, Unplaced, place
 from wgfleet.panel.services.desired import FENCED, SERVING
 from wgfleet.panel.store import Tx
@@ -14,13 +15,19 @@ from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 NO_GROUP_PRIORITY = 1_000_000  # nodes without a group come after all groups
 
 
-def candidates(tx: Tx, config_id: str, *, without: Collection[str] = ()) -> list[Candidate]:
-    """Return the nodes that may get homes of a config: those that serve it, with the load they have of all configs."""
-    serving = [
-        node
+def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: bool = False) -> list[Candidate]:
+    """Return the nodes that may get homes of a config: those that serve it, with the load they have of all configs.
+
+    `well`: only those that nothing is said against, where there are any. A suspect node may be dead and only kept by
+    the floor, and one without its agent calls nobody: no places for sessions that are on their way.
+    """
+    in_use = [
+        (assignment.health, node)
         for assignment, node in assignment_rows.of_config(tx, config_id)
         if assignment.phase == SERVING and assignment.health not in FENCED and node.id not in without
     ]
+    best = [node for health, node in in_use if health == Health.SERVING] if well else []
+    serving = best or [node for _, node in in_use]
     loads = node_rows.home_counts(tx, [node.id for node in serving])
     priorities = group_rows.priorities(tx, {node.group_id for node in serving if node.group_id})
     return [
