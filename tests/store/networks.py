@@ -21,6 +21,9 @@ def add_config(tx: Tx, config_id: str) -> Config:
         generation=1,
         settings_generation=1,
         oldest_base=0,
+        probe_private_key_sealed=b"",
+        probe_public_key="",
+        probes_generation=1,
         created_at=0.0,
     )
     tx.session.add(config)
