@@ -1,8 +1,8 @@
 """Whatever administrators, nodes and faults do in whatever order, the rows keep their promises.
 
 Checked after every step: no peer without a home while a node serves; homes are nodes that carry the config; no
-address twice; what an agent reaches by deltas is what a fresh rendering gives; every node whose rendering a
-transaction changed is among those that are told.
+address twice; no node may have a peer again before it dropped it; what an agent reaches by deltas is what a fresh
+rendering gives; every node whose rendering a transaction changed is among those that are told.
 """
 
 import functools
@@ -25,9 +25,10 @@ from wgfleet.panel.services.peers import PeerChanges, PeerSpec
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import Config, Node, Operation
-from wgfleet.protocol.desired import apply_delta
+from wgfleet.protocol.desired import InterfaceDelta, apply_delta
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 NAMES = ("one", "two", "three")
@@ -62,6 +63,7 @@ class Rows(RuleBasedStateMachine):
         self.names = 0
         self.last: Rendering = {}
         self.removals: list[Operation] = []
+        self.planned: list[Operation] = []
         for config in (0, 1):
             for node in (0, 1):
                 self.world.assign(self.configs[config], self.nodes[node])
@@ -196,11 +198,53 @@ class Rows(RuleBasedStateMachine):
         if step is RemovalStep.DONE:
             self.removals.remove(operation)
 
+    @rule(node=st.integers(0, 2), force=st.booleans())
+    def drain(self, node: int, *, force: bool) -> None:
+        for operation in self.watched(lambda: self.world.drain(self.nodes[node], force=force)) or []:
+            if operation.id not in {known.id for known in self.planned}:
+                self.planned.append(operation)
+
+    @rule(node=st.integers(0, 2))
+    def uncordon(self, node: int) -> None:
+        self.watched(lambda: self.world.uncordon(self.nodes[node]))
+
+    @rule(config=st.integers(0, 1))
+    def rebalance(self, config: int) -> None:
+        operation = self.watched(lambda: self.world.rebalance(self.configs[config]))
+        if operation is not None and operation.id not in {known.id for known in self.planned}:
+            self.planned.append(operation)
+
+    @precondition(lambda self: self.planned)
+    @rule(which=st.integers(0, 5), everybody=st.booleans())
+    def carry_planned_moves_on(self, which: int, *, everybody: bool) -> None:
+        operation = self.planned[which % len(self.planned)]
+        given_up = self.silent()
+        going_on = self.watched(lambda: self.world.carry(operation, answers=None if everybody else frozenset()))
+        if going_on is False:
+            self.planned.remove(operation)
+        # Whoever may have a peer again had dropped it: its session went elsewhere.
+        for (node_id, config_id), keys in given_up.items():
+            released = keys - self.silent().get((node_id, config_id), set())
+            has = self.world.agents.get((node_id, config_id))
+            assert has is None or not released & has.peers.keys()
+
+    def silent(self) -> dict[tuple[str, str], set[str]]:
+        """Return the peers that each node must not serve just now, since another node took their session."""
+        with self.world.store.read() as tx:
+            return {
+                (node.id, config.id): peer_rows.given_up_by(tx, node.id, config.id)
+                for node in self.nodes
+                for config in self.configs
+                if (assignment := assignment_rows.get(tx, config.id, node.id)) is not None
+                and assignment.phase != desired.REMOVED
+            }
+
     @invariant()
     def a_delta_gives_what_a_fresh_rendering_gives(self) -> None:
         if not hasattr(self, "world"):
             return
         nodes = {node.id: node for node in self.nodes}
+        shared: dict[tuple[str, int], InterfaceDelta] = {}
         for (node_id, config_id), has in self.world.agents.items():
             with self.world.store.read() as tx:
                 assignment = assignment_rows.get(tx, config_id, node_id)
@@ -212,6 +256,8 @@ class Rows(RuleBasedStateMachine):
                 if has.generation < config.generation:
                     delta = desired.since(tx, self.world.vault, config, assignment, has.generation)
                     assert apply_delta(has, delta) == self.world.whole(config, nodes[node_id])
+                    if desired.alike(tx, config, assignment, has.generation):
+                        assert shared.setdefault((config_id, has.generation), delta) == delta
                 else:
                     assert has == self.world.whole(config, nodes[node_id])
 
@@ -226,7 +272,7 @@ class Rows(RuleBasedStateMachine):
                 placed = {
                     o.node_id
                     for o in (operations.get(tx, i) for i in operation_rows.active(tx))
-                    if o.config_id == config.id and "drain_ends_at" in o.progress
+                    if o.kind == operations.REMOVE_NODE and o.config_id == config.id and "drain_ends_at" in o.progress
                 }
                 for peer in peers.page(tx, config.id, limit=1000):
                     if serving:

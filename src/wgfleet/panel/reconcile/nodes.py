@@ -133,11 +133,9 @@ class NodeReconciler:
                 return desired.whole(tx, self._vault, config, assignment)
             return desired.since(tx, self._vault, config, assignment, base)
 
-        # Nodes differ in the others that probe them; a delta without them is the same for all that serve.
-        alike = base > 0 and config.probes_generation <= base and assignment.health not in desired.FENCED
-        if config.mode == configs.INDEPENDENT or assignment.phase == desired.DRAINING or not alike:
-            return render()
-        return self._renderings.get((config.id, base, config.generation), render)
+        if desired.alike(tx, config, assignment, base):
+            return self._renderings.get((config.id, base, config.generation), render)
+        return render()
 
     def _confirm(self, node_id: str, config_id: str, reported: Reported) -> None:
         with self._store.write() as tx:

@@ -46,6 +46,20 @@ def since(tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: in
     )
 
 
+def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:
+    """Tell whether what changed after `base` is the same for this node as for all others of which this is true.
+
+    Nodes differ in the others that probe them, in being fenced, and in the peers that they gave up just now.
+    """
+    return (
+        config.mode != INDEPENDENT
+        and base > 0
+        and config.probes_generation <= base
+        and assignment.health not in FENCED
+        and not peer_rows.given_up_by(tx, assignment.node_id, config.id)
+    )
+
+
 def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> InterfaceSettings:
     """Render the interface alone."""
     return render.settings(

@@ -1,0 +1,57 @@
+"""A node is emptied for maintenance and filled again while its clients ping, on real WireGuard."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from wgfleet.lab import fleet, pings, state, stock
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios import drain
+from wgfleet.lab.state import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+CALM_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with state.temporary("mended", 2, 4) as built:
+        fleet.assemble(built, Progress())
+        yield built
+
+
+def talking(nodes: list[Host]) -> dict[str, set[str]]:
+    """Return by node the clients whose packets it gets just now."""
+    earlier = {host.name: drain.received(host) for host in nodes}
+    time.sleep(CALM_S)
+    return {host.name: drain.live_peers(host, earlier[host.name]) for host in nodes}
+
+
+def test_a_node_is_drained_and_filled_again_under_ping(lab: Lab) -> None:
+    devices = fleet.hosts(lab, "client")
+    with fleet.client(lab) as panel:
+        nodes = drain.serving(lab, panel)
+        for host in nodes:
+            host.favour("wireguard-go")
+        running = pings.start(devices, fleet.NODE_TUNNEL_ADDRESS, rate=20)
+        before = talking(nodes)
+        node = lab.host(max(before, key=lambda name: len(before[name])))
+        (operation,) = panel.call("POST", f"/api/nodes/{node.name}/drain")["items"]
+        drained = panel.wait_operation(operation["id"], timeout_s=60)["result"]
+        assert (drained["sessions_taken_over"], drained["left_behind"]) == (len(before[node.name]), 0)
+        emptied = talking(nodes)
+        assert emptied[node.name] == set()
+        assert sum(map(len, emptied.values())) == len(devices)
+        # It still is there, with every peer, for clients that come by name.
+        assert len(node.run("wg", "show", stock.INTERFACE, "allowed-ips").splitlines()) >= len(devices)
+        assert panel.call("POST", f"/api/nodes/{node.name}/uncordon")["cordoned"] is False
+        operation = panel.call("POST", f"/api/configs/{fleet.CONFIG}/rebalance")
+        moved = panel.wait_operation(operation["id"], timeout_s=60)["result"]
+        assert moved["left_behind"] == 0
+        filled = talking(nodes)
+        assert {name: len(clients) for name, clients in filled.items()} == dict.fromkeys(before, len(devices) // 2)
+    # Each client moves at most twice.
+    lost = {count.client: count.lost for count in pings.measure(running)}
+    assert max(lost.values()) <= 2 * drain.MAX_LOST, lost
