@@ -65,5 +65,5 @@ def test_the_clients_of_a_node_that_dies_all_go_on_elsewhere(lab: Lab, panel: Pa
 
 
 def test_what_must_hold_holds_after_random_blows(lab: Lab) -> None:
-    happened = soak.run(lab, Options(rate=20.0, minutes=0.6), QUIET)
+    happened = soak.run(lab, Options(rate=20.0, minutes=0.4), QUIET)
     assert happened["broken"] == [], happened

@@ -15,7 +15,7 @@ from wgfleet.lab.scenarios import standings
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
 
-AWAY_S = 10.0
+AWAY_S = 5.0
 NOTICED_S = 30.0
 
 
