@@ -47,7 +47,8 @@ class Net:
     @property
     def server(self) -> str:
         """The server that the client is at."""
-        return next(name for name in ("node-1", "node-2") if self.lab.host(name).address in self.endpoint)
+        address = self.endpoint.rpartition(":")[0]
+        return next(name for name in ("node-1", "node-2") if self.lab.host(name).address == address)
 
     def reaches(self, target: str = TUNNEL, within_s: int = 1) -> bool:
         return self.client.succeeds("ping", "-n", "-q", "-c", "1", "-i", "0.2", "-w", str(within_s), target)
