@@ -29,6 +29,14 @@ def talking(nodes: list[Host]) -> dict[str, set[str]]:
     return {host.name: drain.live_peers(host, earlier[host.name]) for host in nodes}
 
 
+def wait_for_every_peer(node: Host, peers: int) -> None:
+    """Wait until a node has every peer again, for clients that come by name."""
+    deadline = time.monotonic() + 10
+    while len(drain.user_keys(node)) < peers:
+        assert time.monotonic() < deadline, f"{node.name} has not got its peers back"
+        time.sleep(0.1)
+
+
 def test_a_node_is_drained_and_filled_again_under_ping(lab: Lab) -> None:
     devices = fleet.hosts(lab, "client")
     with fleet.client(lab) as panel:
@@ -44,8 +52,7 @@ def test_a_node_is_drained_and_filled_again_under_ping(lab: Lab) -> None:
         emptied = talking(nodes)
         assert emptied[node.name] == set()
         assert sum(map(len, emptied.values())) == len(devices)
-        # It still is there, with every peer, for clients that come by name.
-        assert len(node.run("wg", "show", stock.INTERFACE, "allowed-ips").splitlines()) >= len(devices)
+        wait_for_every_peer(node, len(devices))
         assert panel.call("POST", f"/api/nodes/{node.name}/uncordon")["cordoned"] is False
         operation = panel.call("POST", f"/api/configs/{fleet.CONFIG}/rebalance")
         moved = panel.wait_operation(operation["id"], timeout_s=60)["result"]
@@ -55,3 +62,31 @@ def test_a_node_is_drained_and_filled_again_under_ping(lab: Lab) -> None:
     # Each client moves at most twice.
     lost = {count.client: count.lost for count in pings.measure(running)}
     assert max(lost.values()) <= 2 * drain.MAX_LOST, lost
+
+
+@pytest.mark.parametrize(
+    "point", ["maintenance.place.after", "removal.takeover.answered", "maintenance.takeover.after"]
+)
+def test_a_panel_killed_there_ends_the_drain_after_its_restart(lab: Lab, point: str) -> None:
+    with fleet.client(lab) as panel:
+        node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
+    fleet.kill_panel(lab)
+    fleet.start_panel(lab, {"WGFLEET_DIE_AT": point})
+    fleet.wait_answering(lab)
+    with fleet.client(lab) as panel:
+        fleet.wait_connected(panel, lab.nodes)
+        (operation,) = panel.call("POST", f"/api/nodes/{node.name}/drain")["items"]
+    deadline = time.monotonic() + 30
+    while fleet.panel_runs(lab):
+        assert time.monotonic() < deadline, f"{point} was never reached"
+        time.sleep(0.05)
+    fleet.start_panel(lab)
+    fleet.wait_answering(lab)
+    with fleet.client(lab) as panel:
+        ended = panel.wait_operation(operation["id"], timeout_s=60)
+        assert (ended["state"], ended["result"]["left_behind"]) == ("succeeded", 0)
+        panel.call("POST", f"/api/nodes/{node.name}/uncordon")
+        for host in drain.serving(lab, panel):
+            wait_for_every_peer(host, len(fleet.hosts(lab, "client")))
+    for client in fleet.hosts(lab, "client"):
+        stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=10)
