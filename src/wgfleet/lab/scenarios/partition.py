@@ -6,8 +6,9 @@
 `blind_node`: the busiest node reaches only the panel, by nftables rules in the router; so clients cannot reach it and
 the panel can. The other nodes miss it and its clients move.
 `two_nodes`: all nodes but one are cut off, with a floor of one node, so their clients have to move to that.
-`floor`: the same with `min_nodes` one less than there are nodes: only one may be taken out of use, whoever has a
-session on another that is cut off waits for its cable (`silent`), and `in_use` never falls below the floor.
+`floor`: the same with `min_nodes` one less than there are nodes: only one may be taken out of use, the one that fell
+silent first, which is the busiest. Its clients move to the node that is left and not to the other dead one; whoever has
+a session on that other one waits for its cable (`silent`), and `in_use` never falls below the floor.
 
 For each: `moved` clients answer before the cables are put back, of the `hit` ones whose session was on a node that
 was cut off; `worst_gap_ms` is the longest time without a reply of those that moved.
@@ -28,6 +29,7 @@ from wgfleet.lab.topology import CLIENT_SEGMENT, ROUTER, namespace
 
 APART_S = 12.0
 AFTER_S = 5.0
+BETWEEN_S = 0.5  # two cables are not pulled in the same moment; the floor takes who fell silent first
 RETURN_S = 400.0
 _TABLE = "wgfleetlab"
 Figures = dict[str, Any]
@@ -126,6 +128,7 @@ def _cables(lab: Lab, hosts: Collection[Host]) -> Callable[[bool], None]:
     def pull(apart: bool) -> None:
         for host in hosts:
             (lab.cut if apart else lab.mend)(host.name)
+            time.sleep(BETWEEN_S)
 
     return pull
 
