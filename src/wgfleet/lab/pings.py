@@ -23,7 +23,7 @@ from wgfleet.lab.hosts import Host
 
 GRACE_S = 1.0
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*icmp_seq=(\d+) ")
-_SO_FAR = re.compile(r"(\d+)/\d+ packets, \d+% loss")
+_SO_FAR = re.compile(r"\d+/(\d+) packets, \d+% loss")  # received/transmitted
 _RATE_EACH = 50.0  # packets/s; ping spins when the next packet is due within 10 ms
 _SEQUENCES = 65536  # icmp_seq has 16 bits (RFC 792)
 

@@ -14,7 +14,7 @@ def output(answered: list[int], sent: int, sent_in_all: int) -> str:
     lines += [
         f"[{1000 + n / RATE:.6f}] 64 bytes from 10.8.0.1: icmp_seq={n % 65536} ttl=64 time=0.5 ms" for n in answered
     ]
-    lines += [f"\r{sent}/{len(answered)} packets, 1% loss, min/avg/ewma/max = 0.4/0.5/0.6/0.7 ms"]
+    lines += [f"\r{len(answered)}/{sent} packets, 1% loss, min/avg/ewma/max = 0.4/0.5/0.6/0.7 ms"]
     return "\n".join([*lines, "", f"{sent_in_all} packets transmitted, {len(answered)} received"])
 
 
