@@ -37,8 +37,7 @@ def test_a_removal_moves_homes_and_sessions_deletes_the_interface_and_ends(world
     config = world.config()
     one, two = world.serving(config, "one", "two")
     made = world.peers(config, "a", "b", "c", "d")
-    for node in (one, two):
-        world.sync(config, node)
+    world.sync_all(config, one, two)
     live = next(peer for peer in made if peer.home_node_id == one.id)
     world.seen(config, one, {live.public_key: "198.51.100.7:4000"})
     operation = world.remove(config, one)
@@ -60,8 +59,7 @@ def test_the_old_node_drops_a_peer_only_after_the_new_one_has_its_session(world:
     config = world.config()
     one, two = world.serving(config, "one", "two")
     made = world.peers(config, "a", "b")
-    for node in (one, two):
-        world.sync(config, node)
+    world.sync_all(config, one, two)
     world.seen(config, one, {peer.public_key: "198.51.100.7:4000" for peer in made})
     operation = world.remove(config, one)
     assert [world.step(operation), world.step(operation)] == [S.BACKUP, S.PLACE]
@@ -79,8 +77,7 @@ def test_a_session_moves_even_when_the_peers_home_is_another_node(world: World) 
     config = world.config()
     one, two = world.serving(config, "one", "two")
     made = world.peers(config, "a", "b")
-    for node in (one, two):
-        world.sync(config, node)
+    world.sync_all(config, one, two)
     guest = next(peer for peer in made if peer.home_node_id == two.id)
     world.seen(config, one, {guest.public_key: "198.51.100.7:4000"})
     operation = world.remove(config, one)
@@ -94,8 +91,7 @@ def test_a_client_that_comes_to_a_draining_node_is_moved_too(world: World) -> No
     config = world.config()
     one, two = world.serving(config, "one", "two")
     made = world.peers(config, "a", "b")
-    for node in (one, two):
-        world.sync(config, node)
+    world.sync_all(config, one, two)
     operation = world.remove(config, one)
     assert [world.step(operation), world.step(operation)] == [S.BACKUP, S.PLACE]
     world.sync(config, two)
@@ -147,8 +143,7 @@ def test_a_node_that_comes_back_serves_every_peer_again(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
     made = world.peers(config, "a", "b")
-    for node in (one, two):
-        world.sync(config, node)
+    world.sync_all(config, one, two)
     world.seen(config, one, {peer.public_key: "198.51.100.7:4000" for peer in made})
     run(world, config, [one, two], world.remove(config, one))
     world.assign(config, one)
@@ -167,8 +162,7 @@ def test_a_step_that_is_done_again_changes_nothing(world: World, again: RemovalS
     config = world.config()
     one, two = world.serving(config, "one", "two")
     made = world.peers(config, "a", "b", "c")
-    for node in (one, two):
-        world.sync(config, node)
+    world.sync_all(config, one, two)
     world.seen(config, one, {peer.public_key: "198.51.100.7:4000" for peer in made})
     operation = world.remove(config, one)
     step = None
@@ -259,8 +253,7 @@ def test_an_independent_config_has_a_key_and_a_slice_a_node(world: World) -> Non
     config = world.config(mode="independent", pools=("10.9.0.0/24",))
     one, two = world.serving(config, "one", "two")
     made = world.peers(config, "a", "b")
-    for node in (one, two):
-        world.sync(config, node)
+    world.sync_all(config, one, two)
     first, second = world.agents[one.id, config.id], world.agents[two.id, config.id]
     assert first.settings.private_key != second.settings.private_key
     assert first.settings.addresses == ("10.9.0.1/28",)

@@ -100,6 +100,11 @@ class World:
             with self.store.write() as tx:
                 assignments.confirmed(tx, config.id, node.id, has.generation, (), "in sync")
 
+    def sync_all(self, config: Config, *nodes: Node) -> None:
+        """Have several nodes catch up."""
+        for node in nodes:
+            self.sync(config, node)
+
     def seen(self, config: Config, node: Node, endpoints: Mapping[str, str]) -> None:
         """Have the node report a fresh handshake of each public key at its endpoint."""
         now = round(clock.now())

@@ -1,10 +1,10 @@
 """The panel dies at each point of a removal, and the removal ends all the same."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.panel.dying import panel_that_dies_at
 from wgfleet.lab import fleet, state
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, kill
@@ -30,19 +30,8 @@ def lab() -> Iterator[Lab]:
 def test_a_panel_killed_there_ends_the_removal_after_its_restart(lab: Lab, point: str) -> None:
     with fleet.client(lab) as panel:
         node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
-    fleet.kill_panel(lab)
-    fleet.start_panel(lab, {"WGFLEET_DIE_AT": point})
-    fleet.wait_answering(lab)
-    with fleet.client(lab) as panel:
-        # All agents connected again, or the sessions could not be moved before the panel dies.
-        fleet.wait_connected(panel, lab.nodes)
+    with panel_that_dies_at(lab, point) as panel:
         operation = panel.call("DELETE", f"/api/configs/{fleet.CONFIG}/nodes/{drain.node_id(lab, node)}")
-    deadline = time.monotonic() + 30
-    while fleet.panel_runs(lab):
-        assert time.monotonic() < deadline, f"{point} was never reached"
-        time.sleep(0.05)
-    fleet.start_panel(lab)
-    fleet.wait_answering(lab)
     with fleet.client(lab) as panel:
         ended = panel.wait_operation(operation["id"], timeout_s=60)
         assert kill.broken_promises(lab, panel, node) == []

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.panel.dying import panel_that_dies_at
 from wgfleet.lab import fleet, pings, state, stock
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.progress import Progress
@@ -70,18 +71,8 @@ def test_a_node_is_drained_and_filled_again_under_ping(lab: Lab) -> None:
 def test_a_panel_killed_there_ends_the_drain_after_its_restart(lab: Lab, point: str) -> None:
     with fleet.client(lab) as panel:
         node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
-    fleet.kill_panel(lab)
-    fleet.start_panel(lab, {"WGFLEET_DIE_AT": point})
-    fleet.wait_answering(lab)
-    with fleet.client(lab) as panel:
-        fleet.wait_connected(panel, lab.nodes)
+    with panel_that_dies_at(lab, point) as panel:
         (operation,) = panel.call("POST", f"/api/nodes/{node.name}/drain")["items"]
-    deadline = time.monotonic() + 30
-    while fleet.panel_runs(lab):
-        assert time.monotonic() < deadline, f"{point} was never reached"
-        time.sleep(0.05)
-    fleet.start_panel(lab)
-    fleet.wait_answering(lab)
     with fleet.client(lab) as panel:
         ended = panel.wait_operation(operation["id"], timeout_s=60)
         assert (ended["state"], ended["result"]["left_behind"]) == ("succeeded", 0)
