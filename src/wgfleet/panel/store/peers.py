@@ -139,11 +139,6 @@ def touch(tx: Tx, peer_ids: Collection[str], generation: int) -> None:
         tx.session.execute(update(Peer).where(Peer.id.in_(chunk)).values(generation=generation))
 
 
-def count(tx: Tx, config_id: str) -> int:
-    """Return how many peers a config has."""
-    return tx.session.scalar(select(func.count()).where(Peer.config_id == config_id)) or 0
-
-
 def networks_by_peer(tx: Tx, config_id: str, without: str | None = None) -> list[tuple[str, str]]:
     """Return (network, peer name) for the networks behind a config's peers, but for the peer `without`."""
     query = select(Peer.id, Peer.name, Peer.networks).where(Peer.config_id == config_id)
