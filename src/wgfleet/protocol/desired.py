@@ -40,12 +40,32 @@ class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omi
     persistent_keepalive: Keepalive = 0
 
 
+class Floating(Struct, frozen=True, forbid_unknown_fields=True):
+    """The public addresses that this node holds for an interface as long as the panel lets it.
+
+    `addresses` without prefix. An agent that has heard neither from the panel nor of any of the `witnesses`
+    (`ADDRESS:PORT` of the other nodes, which it probes with `probe_key`) for `give_up_after_s` removes the addresses
+    by itself, for others have them by then. It takes them back only when the panel has spoken. No witnesses: there is
+    nobody to lose them to, and they stay.
+    """
+
+    addresses: tuple[str, ...]
+    witnesses: tuple[str, ...]
+    probe_key: PrivateKey
+    give_up_after_s: float
+
+    def __repr__(self) -> str:
+        """Say what is held, without the key."""
+        return f"Floating(addresses={self.addresses!r}, witnesses={self.witnesses!r})"
+
+
 class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Everything about an interface but its peers.
 
     `addresses` with prefix (`10.8.0.1/24`), `routes` are networks behind peers that no address covers, `mtu` in
     bytes (None: the driver's own choice), `masquerade` turns forwarding on and rewrites the source address of what
-    leaves the node from the addresses' networks. `enabled=False` takes the link down and keeps the rest.
+    leaves the node from the addresses' networks. `enabled=False` takes the link down and keeps the rest. `floating`
+    is None where the addresses are not the agent's business.
     """
 
     name: InterfaceName
@@ -57,6 +77,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     mtu: int | None = None
     masquerade: bool = False
     enabled: bool = True
+    floating: Floating | None = None
 
 
 class DesiredInterface(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="whole"):

@@ -9,6 +9,7 @@ from wgfleet.protocol.observed import PeerStats
 
 AGENT_PORT = 51900  # TCP; beside WireGuard's customary 51820
 HEARTBEAT_S = 0.5
+LOAD_S = 10.0
 
 
 class Applied(Struct, frozen=True):
@@ -40,10 +41,15 @@ class Refusal(Struct, frozen=True, omit_defaults=True):
 
 
 class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A peer to call, and the `ADDRESS:PORT` it was last seen at."""
+    """A peer to call, and the `ADDRESS:PORT` it was last seen at.
+
+    `source` is the floating address of this machine to call from, which a NAT before the peer lets through; None: the
+    machine's own choice.
+    """
 
     public_key: PublicKey
     endpoint: str
+    source: str | None = None
 
 
 class Takeover(Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,10 +158,23 @@ class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=
     gone: tuple[InterfaceName, ...] = ()
 
 
-class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
-    """Sent each `HEARTBEAT_S`, whatever else is sent."""
+class Load(Struct, frozen=True):
+    """How busy a machine is, as shares of 1: all its processors, its memory, the busier direction of its uplink.
+
+    `bandwidth_bps` is that direction in bits/s; `bandwidth` is None where the link does not say what it carries.
+    """
+
+    cpu: float
+    memory: float
+    bandwidth: float | None
+    bandwidth_bps: float
+
+
+class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat", omit_defaults=True):
+    """Sent each `HEARTBEAT_S`, whatever else is sent; with the load in one each `LOAD_S`."""
 
     now: float
+    load: Load | None = None
 
 
 class Refused(Struct, frozen=True, tag_field="type", tag="refused"):

@@ -43,8 +43,8 @@ class EndpointGroupView(View):
     auto_migrate: bool
     publish_only_healthy: bool
     min_nodes: int
-    cloudflare_zone_id: str | None
-    cloudflare_record_name: str | None
+    cloudflare_zone_id: str | None = Field(validation_alias="dns_zone")
+    cloudflare_record_name: str | None = Field(validation_alias="dns_record_name")
     proxied: bool = Field(default=False, description="Always false: Cloudflare's proxy does not carry WireGuard.")
     created_at: datetime
 

@@ -96,7 +96,9 @@ def _checked(spec: EndpointGroupSpec) -> dict[str, str | int | bool | None]:
         )
     values = dataclasses.asdict(spec)
     del values["proxied"]
+    zone, record_name = values.pop("cloudflare_zone_id"), values.pop("cloudflare_record_name")
+    values |= {"dns_provider": "cloudflare" if zone else None, "dns_zone": zone, "dns_record_name": record_name}
     values["domain"] = parse_domain(spec.domain, "domain")
     if spec.cloudflare_record_name is not None:
-        values["cloudflare_record_name"] = parse_domain(spec.cloudflare_record_name, "cloudflare_record_name")
+        values["dns_record_name"] = parse_domain(spec.cloudflare_record_name, "cloudflare_record_name")
     return values

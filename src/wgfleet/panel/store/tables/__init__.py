@@ -1,0 +1,41 @@
+"""The tables. The one place that says what is kept.
+
+Times are s since the epoch (float). Columns ending in `_sealed` are encrypted by the vault. JSON columns hold small
+lists or objects that are never searched. `generation` columns: see `wgfleet.protocol.desired`.
+"""
+
+from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, Authority
+from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.fleet import Cleanup, JoinToken, Node, NodeGroup, NodeLoad
+from wgfleet.panel.store.tables.networks import Address, Assignment, Config, FreeOffset, HealthEvent, Pool
+from wgfleet.panel.store.tables.peers import Peer, PeerSession, PeerTombstone
+from wgfleet.panel.store.tables.publishing import DnsAccount, DnsSync, EndpointGroup, FloatingAddress
+from wgfleet.panel.store.tables.work import Backup, Move, Operation
+
+__all__ = [
+    "Address",
+    "ApiKey",
+    "Assignment",
+    "AuditEntry",
+    "Authority",
+    "Backup",
+    "Base",
+    "Cleanup",
+    "Config",
+    "DnsAccount",
+    "DnsSync",
+    "EndpointGroup",
+    "FloatingAddress",
+    "FreeOffset",
+    "HealthEvent",
+    "JoinToken",
+    "Move",
+    "Node",
+    "NodeGroup",
+    "NodeLoad",
+    "Operation",
+    "Peer",
+    "PeerSession",
+    "PeerTombstone",
+    "Pool",
+]

@@ -1,0 +1,46 @@
+"""The panel itself, who may use it, and who did what."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Index, Integer
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wgfleet.panel.store.tables.base import Base
+
+
+class Authority(Base):
+    """The private CA; one row. `panel_id` names this installation in certificates and ownership marks."""
+
+    __tablename__ = "authority"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    panel_id: Mapped[str]
+    certificate: Mapped[str]
+    key_sealed: Mapped[bytes]
+    created_at: Mapped[float]
+
+
+class ApiKey(Base):
+    """A credential of the API; only its SHA-256 is kept (the key has 256 random bits)."""
+
+    __tablename__ = "api_keys"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[list[str]]
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
+
+
+class AuditEntry(Base):
+    """Who did what to what, and when. Never changed after it was written."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_entity_type_entity_id", "entity_type", "entity_id"),)
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    at: Mapped[float]
+    actor: Mapped[str]
+    action: Mapped[str] = mapped_column(index=True)
+    entity_type: Mapped[str]
+    entity_id: Mapped[str]
+    details: Mapped[dict[str, Any]]

@@ -1,0 +1,79 @@
+"""Nodes: what they are, how they joined, and how busy they are."""
+
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wgfleet.panel.store.tables.base import Base
+
+
+class NodeGroup(Base):
+    """Nodes that belong together. A lower `priority` is filled first."""
+
+    __tablename__ = "node_groups"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    region: Mapped[str]
+    priority: Mapped[int]
+
+
+class Node(Base):
+    """A server. `endpoint_addresses` are what clients reach, `agent_host` and `agent_port` what the panel calls.
+
+    `certificate_expires_at` is None until the agent has enrolled. `weight` and `capacity` (peers, None: no limit)
+    steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps` is what its uplink carries (None:
+    as the link says). `summary` is the last cycle's sentence.
+    """
+
+    __tablename__ = "nodes"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    group_id: Mapped[str | None] = mapped_column(ForeignKey("node_groups.id"), index=True)
+    endpoint_addresses: Mapped[list[str]]
+    agent_host: Mapped[str]
+    agent_port: Mapped[int]
+    weight: Mapped[float]
+    capacity: Mapped[int | None]
+    bandwidth_mbps: Mapped[int | None]
+    cordoned: Mapped[bool]
+    is_panel_node: Mapped[bool]
+    certificate_expires_at: Mapped[float | None]
+    connected: Mapped[bool]
+    last_seen_at: Mapped[float | None]
+    agent_version: Mapped[str | None]
+    summary: Mapped[str]
+    created_at: Mapped[float]
+
+
+class NodeLoad(Base):
+    """How busy a node was when its agent last said so; shares of 1, 1 being all that the machine has."""
+
+    __tablename__ = "node_loads"
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True)
+    cpu: Mapped[float]
+    memory: Mapped[float]
+    bandwidth: Mapped[float]
+    at: Mapped[float]
+
+
+class JoinToken(Base):
+    """Lets one agent enrol as one node, once. Only the digest is kept."""
+
+    __tablename__ = "join_tokens"
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    used_at: Mapped[float | None]
+
+
+class Cleanup(Base):
+    """An interface that a node still has to delete: it could not be reached when it left the config."""
+
+    __tablename__ = "cleanups"
+    __table_args__ = (UniqueConstraint("node_id", "config_id"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), index=True)
+    config_id: Mapped[str]
+    interface: Mapped[str]
+    generation: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[float]

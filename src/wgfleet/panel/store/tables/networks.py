@@ -1,0 +1,115 @@
+"""Configs, where they are served, and their addresses."""
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wgfleet.panel.store.tables.base import Base
+
+
+class Config(Base):
+    """A WireGuard network. `settings_generation`: the generation at which the interface itself last changed.
+
+    `oldest_base`: a node that has an older generation gets the whole, since what left the config before is not known
+    any more. The probe key is the panel's own, for its handshakes with the nodes; `probes_generation`: the generation
+    at which the probe peers last changed.
+
+    `placement` is how new homes are chosen: `least_peers`, `least_load` or `nearest_group`.
+    `private_key_sealed` and `public_key` are the cluster's; in mode `independent` each assignment has its own.
+    """
+
+    __tablename__ = "configs"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    mode: Mapped[str]
+    placement: Mapped[str] = mapped_column(server_default="least_peers")
+    listen_port: Mapped[int]
+    mtu: Mapped[int | None]
+    dns: Mapped[list[str]]
+    client_allowed_ips: Mapped[list[str]]
+    keepalive: Mapped[int]
+    masquerade: Mapped[bool]
+    enabled: Mapped[bool]
+    private_key_sealed: Mapped[bytes | None]
+    public_key: Mapped[str | None]
+    generation: Mapped[int] = mapped_column(BigInteger)
+    settings_generation: Mapped[int] = mapped_column(BigInteger)
+    oldest_base: Mapped[int] = mapped_column(BigInteger)
+    probe_private_key_sealed: Mapped[bytes]
+    probe_public_key: Mapped[str]
+    probes_generation: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+
+
+class Pool(Base):
+    """A network that peers get addresses from. `assignment_id`: the node's slice of an independent config.
+
+    `next_offset` is the first address never handed out; those given back wait in `free_offsets`.
+    """
+
+    __tablename__ = "pools"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), index=True)
+    assignment_id: Mapped[str | None] = mapped_column(ForeignKey("assignments.id", ondelete="CASCADE"), index=True)
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id", ondelete="CASCADE"), index=True)
+    network: Mapped[str]
+    next_offset: Mapped[int] = mapped_column(BigInteger)
+
+
+class Address(Base):
+    """An address in use: pool and offset from the network address. The primary key is what forbids a second use."""
+
+    __tablename__ = "addresses"
+    pool_id: Mapped[str] = mapped_column(ForeignKey("pools.id", ondelete="CASCADE"), primary_key=True)
+    offset: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), index=True)
+
+
+class FreeOffset(Base):
+    """An address below `next_offset` that was given back."""
+
+    __tablename__ = "free_offsets"
+    pool_id: Mapped[str] = mapped_column(ForeignKey("pools.id", ondelete="CASCADE"), primary_key=True)
+    offset: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class Assignment(Base):
+    """A config on a node. `applied_generation` is what the agent last confirmed (0: nothing yet).
+
+    `health` is one of `serving`, `suspect`, `down`, `recovering`, `unmanaged`, and `flaps` the times at which it went
+    down lately. The probe key is for the node's handshakes with the others. `oldest_base`: as that of a config.
+    """
+
+    __tablename__ = "assignments"
+    __table_args__ = (UniqueConstraint("config_id", "node_id"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id"), index=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id"), index=True)
+    phase: Mapped[str]
+    private_key_sealed: Mapped[bytes | None]
+    public_key: Mapped[str | None]
+    applied_generation: Mapped[int] = mapped_column(BigInteger)
+    applied_at: Mapped[float | None]
+    summary: Mapped[str]
+    drift: Mapped[list[str]]
+    health: Mapped[str]
+    health_since: Mapped[float]
+    health_reason: Mapped[str]
+    flaps: Mapped[list[float]]
+    probe_private_key_sealed: Mapped[bytes]
+    probe_public_key: Mapped[str]
+    oldest_base: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+
+
+class HealthEvent(Base):
+    """A change of an assignment's health, with the reason."""
+
+    __tablename__ = "health_events"
+    __table_args__ = (Index("ix_health_events_config_id_node_id", "config_id", "node_id"),)
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    config_id: Mapped[str]
+    node_id: Mapped[str]
+    at: Mapped[float]
+    before: Mapped[str]
+    after: Mapped[str]
+    reason: Mapped[str]

@@ -1,0 +1,57 @@
+"""Peers, what is left of those that went, and their sessions."""
+
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wgfleet.panel.store.tables.base import Base
+
+
+class Peer(Base):
+    """A user's device. `private_key_sealed` is None where the user brought a public key.
+
+    `networks` are networks behind the peer, beyond its own addresses.
+    """
+
+    __tablename__ = "peers"
+    __table_args__ = (
+        UniqueConstraint("config_id", "name"),
+        UniqueConstraint("config_id", "public_key"),
+        Index("ix_peers_config_id_generation", "config_id", "generation"),
+        Index("ix_peers_home_node_id_config_id", "home_node_id", "config_id"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id"))
+    name: Mapped[str]
+    public_key: Mapped[str]
+    private_key_sealed: Mapped[bytes | None]
+    preshared_key_sealed: Mapped[bytes | None]
+    networks: Mapped[list[str]]
+    keepalive: Mapped[int]
+    enabled: Mapped[bool]
+    home_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id"))
+    group_id: Mapped[str | None] = mapped_column(ForeignKey("node_groups.id"))
+    generation: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+
+
+class PeerTombstone(Base):
+    """A public key that left a config, and the generation at which it did; what a delta removes. Kept for a time."""
+
+    __tablename__ = "peer_tombstones"
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), primary_key=True)
+    public_key: Mapped[str] = mapped_column(primary_key=True)
+    generation: Mapped[int] = mapped_column(BigInteger, index=True)
+    at: Mapped[float]
+
+
+class PeerSession(Base):
+    """The last that a node reported of a peer."""
+
+    __tablename__ = "peer_sessions"
+    peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True, index=True)
+    endpoint: Mapped[str | None]
+    latest_handshake: Mapped[int] = mapped_column(BigInteger)
+    rx: Mapped[int] = mapped_column(BigInteger)
+    tx: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[float]

@@ -1,0 +1,96 @@
+"""The public face of configs: endpoint groups, floating addresses, published names."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wgfleet.panel.store.tables.base import Base
+
+
+class EndpointGroup(Base):
+    """The public face of a cluster config.
+
+    `dns_provider` is None where nothing is published. `dns_zone` is the provider's name or id of the zone,
+    `dns_record_name` the name that is published (None: the domain), `dns_mode` one of `sync`, `upsert_only` and
+    `dry_run`, `dns_drift` one of `repair` and `report`. Options are JSON objects of the plugin's own fields.
+    """
+
+    __tablename__ = "endpoint_groups"
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), primary_key=True)
+    domain: Mapped[str]
+    port: Mapped[int]
+    ttl: Mapped[int]
+    auto_migrate: Mapped[bool]
+    publish_only_healthy: Mapped[bool]
+    min_nodes: Mapped[int]
+    dns_provider: Mapped[str | None]
+    dns_zone: Mapped[str | None]
+    dns_record_name: Mapped[str | None]
+    dns_mode: Mapped[str] = mapped_column(server_default="sync")
+    dns_drift: Mapped[str] = mapped_column(server_default="repair")
+    dns_options_sealed: Mapped[bytes | None]
+    address_provider: Mapped[str] = mapped_column(server_default="none")
+    address_options_sealed: Mapped[bytes | None]
+    created_at: Mapped[float]
+
+
+class FloatingAddress(Base):
+    """A public address that belongs to one node of a config at a time, or to none.
+
+    `holder_node_id` is to have it. `leaving_node_id` still may: nobody gets the address before that node has applied
+    `leaving_generation`, or is out of use and cannot be asked.
+    """
+
+    __tablename__ = "floating_addresses"
+    address: Mapped[str] = mapped_column(primary_key=True)
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), index=True)
+    holder_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id"), index=True)
+    leaving_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id"))
+    leaving_generation: Mapped[int] = mapped_column(BigInteger)
+    since: Mapped[float]
+
+
+class DnsSync(Base):
+    """A name that is made equal to what is wanted of it; outlives its endpoint group until its records are gone.
+
+    `withdrawn`: nothing of ours is to be left at the name. `options_sealed` as when it was last decided. `state`:
+    `pending`, `synced`, `failing`, `conflict`, `approval` or `cancelled`. `plan` is what the last look would do, and
+    `approved_plan_id` the one that an administrator allowed. `published` are the addresses at the name that are ours.
+    `decided_at`: when what is wanted last changed, `published_at`: when the name was last seen to be as wanted.
+    """
+
+    __tablename__ = "dns_syncs"
+    __table_args__ = (UniqueConstraint("config_id", "provider", "zone", "name"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    config_id: Mapped[str] = mapped_column(index=True)
+    provider: Mapped[str]
+    zone: Mapped[str]
+    name: Mapped[str]
+    options_sealed: Mapped[bytes | None]
+    withdrawn: Mapped[bool]
+    state: Mapped[str]
+    reason: Mapped[str]
+    requested_by: Mapped[str]
+    attempts: Mapped[int] = mapped_column(Integer)
+    error: Mapped[str | None]
+    error_class: Mapped[str | None]
+    next_try_at: Mapped[float | None] = mapped_column(index=True)
+    plan_id: Mapped[str | None]
+    plan: Mapped[dict[str, Any]]
+    approved_plan_id: Mapped[str | None]
+    published: Mapped[list[str]]
+    decided_at: Mapped[float]
+    checked_at: Mapped[float | None]
+    published_at: Mapped[float | None]
+    created_at: Mapped[float]
+
+
+class DnsAccount(Base):
+    """What is left of a provider account's rate limit. `account` is a digest that names provider and credential."""
+
+    __tablename__ = "dns_accounts"
+    account: Mapped[str] = mapped_column(primary_key=True)
+    tokens: Mapped[float]
+    updated_at: Mapped[float]
+    blocked_until: Mapped[float]

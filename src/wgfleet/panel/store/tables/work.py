@@ -1,0 +1,75 @@
+"""Operations and what they leave: moves, backups."""
+
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, Integer, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from wgfleet.panel.store.tables.base import Base
+
+
+class Operation(Base):
+    """A durable piece of work. `subject` names what it is about; one may be active for a kind and a subject."""
+
+    __tablename__ = "operations"
+    __table_args__ = (
+        Index(
+            "uq_operations_active",
+            "kind",
+            "subject",
+            unique=True,
+            sqlite_where=text("finished_at IS NULL"),
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    subject: Mapped[str] = mapped_column(index=True)
+    config_id: Mapped[str | None]
+    node_id: Mapped[str | None]
+    state: Mapped[str]
+    step: Mapped[str]
+    options: Mapped[dict[str, Any]]
+    progress: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any]]
+    error: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(Integer)
+    requested_by: Mapped[str]
+    created_at: Mapped[float]
+    updated_at: Mapped[float]
+    finished_at: Mapped[float | None]
+
+
+class Move(Base):
+    """A peer that an operation moves from one node to another.
+
+    `state`: `pending`, then `moved` (the new node has it, or its session) or `left` (the session did not follow in
+    time; it comes back by itself when the client next starts a handshake). `live`: it had a session at the start.
+    """
+
+    __tablename__ = "moves"
+    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True)
+    peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True, index=True)
+    from_node_id: Mapped[str] = mapped_column(String, index=True)
+    to_node_id: Mapped[str | None]
+    endpoint: Mapped[str | None]
+    live: Mapped[bool]
+    rehomed: Mapped[bool]
+    state: Mapped[str]
+    attempts: Mapped[int]
+
+
+class Backup(Base):
+    """An interface and its peers as they were, encrypted, with what names it after its config has gone."""
+
+    __tablename__ = "backups"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    config_id: Mapped[str] = mapped_column(index=True)
+    config_name: Mapped[str]
+    node_id: Mapped[str] = mapped_column(index=True)
+    node_name: Mapped[str]
+    operation_id: Mapped[str | None] = mapped_column(unique=True)
+    reason: Mapped[str]
+    peers: Mapped[int]
+    content_sealed: Mapped[bytes]
+    created_at: Mapped[float]
