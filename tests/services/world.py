@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.removal import RemovalStep, next_step
-from wgfleet.panel.services import assignments, configs, desired, maintenance, moves, nodes, operations, peers, removals
+from wgfleet.panel.services import (
+    assignments,
+    calls,
+    configs,
+    desired,
+    maintenance,
+    moves,
+    nodes,
+    operations,
+    peers,
+    removals,
+)
 from wgfleet.panel.services.peers import PeerSpec
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -159,9 +170,9 @@ class World:
         return True
 
     def _call(self, tx: Tx, operation_id: str, answers: frozenset[str] | None) -> None:
-        called = [call.peer_id for call in moves.calls(tx, operation_id, live_within_s=LIVE_S)[1]]
+        called = [call.peer_id for call in calls.due(tx, operation_id, live_within_s=LIVE_S)[1]]
         answered = [peer_id for peer_id in called if answers is None or peer_id in answers]
-        moves.settle(tx, operation_id, answered, [peer_id for peer_id in called if peer_id not in answered])
+        calls.settle(tx, operation_id, answered, [peer_id for peer_id in called if peer_id not in answered])
 
     def _write(self, tx: Tx, step: RemovalStep, operation_id: str, answers: frozenset[str] | None) -> None:
         if step is RemovalStep.BACKUP:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.panel.dying import panel_that_dies_at
-from wgfleet.lab import fleet, pings, state, stock
+from wgfleet.lab import assembly, fleet, pings, state, stock
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain
@@ -19,7 +19,7 @@ CALM_S = 2.0
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with state.temporary("mended", 2, 4) as built:
-        fleet.assemble(built, Progress())
+        assembly.assemble(built, Progress())
         yield built
 
 
@@ -66,7 +66,7 @@ def test_a_node_is_drained_and_filled_again_under_ping(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    "point", ["maintenance.place.after", "removal.takeover.answered", "maintenance.takeover.after"]
+    "point", ["moves.place.after", "removal.takeover.answered", "moves.takeover.after"]
 )
 def test_a_panel_killed_there_ends_the_drain_after_its_restart(lab: Lab, point: str) -> None:
     with fleet.client(lab) as panel:

@@ -17,16 +17,15 @@ from wgfleet.panel.agents.tls import client_context, use_identity
 from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.events import Event, Events
-from wgfleet.panel.reconcile.failovers import FailoverReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor, Outlook
 from wgfleet.panel.reconcile.links import NodeLink
-from wgfleet.panel.reconcile.maintenance import MaintenanceReconciler
+from wgfleet.panel.reconcile.moves import MoveReconciler
 from wgfleet.panel.reconcile.nodes import NodeReconciler
 from wgfleet.panel.reconcile.removals import RemovalReconciler
 from wgfleet.panel.reconcile.retention import Retention
 from wgfleet.panel.reconcile.runner import Key, Runner
 from wgfleet.panel.reconcile.seam import in_thread
-from wgfleet.panel.services import failovers, nodes, operations
+from wgfleet.panel.services import failovers, maintenance, nodes, operations
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
@@ -61,8 +60,8 @@ class Fleet:
         self._tls = client_context(authority.certificate_pem, self._identity)
         self._nodes = NodeReconciler(store, vault, authority, settings.certificates.agent_days)
         self._removals = RemovalReconciler(store, vault, settings.drain, self._links)
-        self._failovers = FailoverReconciler(store, settings.drain, self._links)
-        self._maintenance = MaintenanceReconciler(store, settings.drain, self._links)
+        self._failovers = MoveReconciler(store, settings.drain, self._links, failovers)
+        self._maintenance = MoveReconciler(store, settings.drain, self._links, maintenance)
         self._health = HealthMonitor(
             store, vault, settings.health.rules, settings.health.timeout_s, self._links, outlook
         )

@@ -44,6 +44,7 @@ class NodeLink:
         self.trouble = "not connected yet"
         self.status: AgentStatus | None = None
         self.last_seen_at: float | None = None
+        self.silent_since = clock.monotonic()  # of use while it is not connected
         self.reported: dict[str, Reported] = {}
         self._store = store
         self._changed = changed
@@ -92,6 +93,8 @@ class NodeLink:
 
     def _lost(self, trouble: str) -> None:
         news = self.connected or trouble != self.trouble
+        if self.connected:
+            self.silent_since = clock.monotonic()
         self.connected, self.trouble = False, trouble
         if news:
             self._changed()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from wgfleet.panel import clock, faultpoints
 from wgfleet.panel.domain.removal import RemovalStep, RemovalView, next_step
 from wgfleet.panel.reconcile.links import NodeLink
+from wgfleet.panel.reconcile.reports import Reports
 from wgfleet.panel.reconcile.seam import in_thread
 from wgfleet.panel.reconcile.takeovers import Takeovers
 from wgfleet.panel.services import moves, operations, removals
@@ -29,7 +30,7 @@ class RemovalReconciler:
         self._drain = drain
         self._links = links
         self._takeovers = Takeovers(store, drain, links)
-        self._waiting_since: dict[str, float] = {}
+        self._reports = Reports(links, drain.unreachable_s)
 
     async def reconcile(self, operation_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None when it has ended."""
@@ -37,29 +38,14 @@ class RemovalReconciler:
             view = await in_thread(self._view, operation_id)
             step = next_step(view, clock.now())
             if step is RemovalStep.DONE:
-                self._waiting_since.pop(operation_id, None)
                 return None
-            if step in NEED_SESSIONS and not await self._heard(operation_id):
+            if step in NEED_SESSIONS and not await self._reports.gather([await in_thread(self._node_id, operation_id)]):
                 return POLL_S
             faultpoints.reached(f"removal.{step}.before")
             pause = await self._do(step, operation_id)
             faultpoints.reached(f"removal.{step}.after")
             if pause is not None:
                 return pause
-
-    async def _heard(self, operation_id: str) -> bool:
-        """Have what the leaving node last said of its sessions in the rows; False while it may still say it.
-
-        Straight after a start the node has not been heard of, and its clients would be taken for idle and be lost.
-        """
-        node_id = await in_thread(self._node_id, operation_id)
-        link = self._links.get(node_id)
-        if link is not None and link.connected:
-            self._waiting_since.pop(operation_id, None)
-            await link.flush()
-            return True
-        since = self._waiting_since.setdefault(operation_id, clock.monotonic())
-        return clock.monotonic() - since >= self._drain.unreachable_s
 
     def _node_id(self, operation_id: str) -> str:
         with self._store.read() as tx:

@@ -11,8 +11,8 @@ from wgfleet.panel import faultpoints
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.reconcile.seam import in_thread
-from wgfleet.panel.services import moves
-from wgfleet.panel.services.moves import Call
+from wgfleet.panel.services import calls
+from wgfleet.panel.services.calls import Call
 from wgfleet.panel.settings.model import Drain
 from wgfleet.panel.store import Store
 from wgfleet.protocol.ids import InterfaceName
@@ -45,24 +45,24 @@ class Takeovers:
 
         Return after how many s to do another round, or None where all that were called have answered.
         """
-        interface, calls = await in_thread(self._calls, operation_id)
+        interface, due = await in_thread(self._due, operation_id)
         waiting: dict[str, list[Call]] = defaultdict(list)
-        for call in calls:
+        for call in due:
             waiting[call.node_id].append(call)
         ready = [node_id for node_id in waiting if (link := self._links.get(node_id)) is not None and link.connected]
         rounds = [self._call_in_batches(operation_id, node_id, interface, waiting[node_id]) for node_id in ready]
         settled = sum(await asyncio.gather(*rounds))
         # Whoever is left did not answer, or waits for a node: look again a little later.
-        return None if calls and settled == len(calls) else AGAIN_S
+        return None if due and settled == len(due) else AGAIN_S
 
-    def _calls(self, operation_id: str) -> tuple[str, list[Call]]:
+    def _due(self, operation_id: str) -> tuple[str, list[Call]]:
         with self._store.write() as tx:
-            return moves.calls(tx, operation_id, live_within_s=self._drain.live_s)
+            return calls.due(tx, operation_id, live_within_s=self._drain.live_s)
 
-    async def _call_in_batches(self, operation_id: str, node_id: str, interface: str, calls: list[Call]) -> int:
+    async def _call_in_batches(self, operation_id: str, node_id: str, interface: str, waiting: list[Call]) -> int:
         settled = 0
-        for start in range(0, len(calls), self._drain.takeover_batch):
-            batch = calls[start : start + self._drain.takeover_batch]
+        for start in range(0, len(waiting), self._drain.takeover_batch):
+            batch = waiting[start : start + self._drain.takeover_batch]
             called = await self._call(node_id, interface, batch)
             if called is None:
                 break
@@ -86,4 +86,4 @@ class Takeovers:
 
     def _settle(self, operation_id: str, called: Called) -> None:
         with self._store.write() as tx:
-            moves.settle(tx, operation_id, called.answered, called.unanswered)
+            calls.settle(tx, operation_id, called.answered, called.unanswered)

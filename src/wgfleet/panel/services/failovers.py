@@ -1,16 +1,15 @@
 """A node is down: its peers get new homes and their sessions are taken over, as an operation that anybody can watch."""
 
-from wgfleet.panel import clock
 from wgfleet.panel.services import audit, moves, operations
 from wgfleet.panel.services.assignments import subject
 from wgfleet.panel.services.desired import SERVING
-from wgfleet.panel.services.moves import LEFT
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as rows
 from wgfleet.panel.store.tables import Assignment, Operation
 
 FAILOVER = "failover"
+AWAITS_REPORTS = False
 WINDOW_S = 60.0  # for clients that do not answer at once: two of WireGuard's keepalives and a retry
 
 
@@ -31,26 +30,26 @@ def start(tx: Tx, assignment: Assignment, reason: str) -> Operation:
     )
 
 
-def over(tx: Tx, operation_id: str) -> bool:
-    """Tell whether there is nothing to do any more: ended, or the node is being removed, which does the same work."""
+def sources(tx: Tx, operation_id: str) -> list[str]:
+    """Return the node whose sessions have to be known before peers are placed."""
+    return [operations.get(tx, operation_id).node_id or ""]
+
+
+def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
+    """Give the node's peers new homes, and write down which sessions have to move; one transaction for all."""
+    moves.place(tx, operation_id, live_within_s=live_within_s)
+
+
+def over(tx: Tx, operation_id: str) -> str | None:
+    """Say why there is nothing more to move: the node is being removed, which does the same work. Else None."""
     operation = operations.get(tx, operation_id)
     assignment = assignment_rows.get(tx, operation.config_id or "", operation.node_id or "")
-    return operation.finished_at is not None or assignment is None or assignment.phase != SERVING
+    return None if assignment is not None and assignment.phase == SERVING else moves.REMOVING
 
 
 def close(tx: Tx, operation_id: str) -> None:
     """End it with what came of it."""
     operation = operations.get(tx, operation_id)
-    if operation.finished_at is not None:
-        return
-    rows.settle_moves(tx, operation_id, [move.peer_id for move, _ in rows.pending(tx, operation_id)], LEFT)
-    moves.release(tx, operation_id)
-    counts = moves.counts(tx, operation_id)
-    result = {
-        "peers_migrated": rows.rehomed(tx, operation_id),
-        "sessions_taken_over": counts["taken_over"],
-        "left_behind": counts["left"],
-        "seconds": round(clock.now() - operation.created_at, 3),
-    }
-    operations.finish(tx, operation_id, operations.SUCCEEDED, result)
-    audit.record(tx, "panel", "failed_over", "config_node", operation.subject, **result)
+    if operation.finished_at is None:
+        result = moves.finish(tx, operation_id, over(tx, operation_id))
+        audit.record(tx, "panel", "failed_over", "config_node", operation.subject, **result)

@@ -10,8 +10,8 @@ from wgfleet.panel.domain.placement import Unplaced, spread
 from wgfleet.panel.errors import Conflict, Exhausted
 from wgfleet.panel.services import assignments, audit, configs, moves, operations, placing
 from wgfleet.panel.services.desired import FENCED, SERVING
-from wgfleet.panel.services.moves import LEFT, PLACED
-from wgfleet.panel.services.operations import DRAIN, FAILED, REBALANCE, SUCCEEDED
+from wgfleet.panel.services.moves import PLACED
+from wgfleet.panel.services.operations import DRAIN, REBALANCE
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -21,6 +21,8 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
+
+AWAITS_REPORTS = True
 
 
 def cordon(tx: Tx, actor: str, node: Node) -> None:
@@ -174,7 +176,7 @@ def over(tx: Tx, operation_id: str) -> str | None:
     assignment = assignment_rows.get(tx, config_id, operation.node_id)
     node = node_rows.find(tx, operation.node_id)
     if assignment is None or assignment.phase != SERVING:
-        return "the node is being removed from the config"
+        return moves.REMOVING
     if assignment.health in FENCED:
         return f"the node is {assignment.health}: {assignment.health_reason}"
     return None if node is not None and node.cordoned else "the node was uncordoned"
@@ -185,19 +187,7 @@ def close(tx: Tx, operation_id: str) -> None:
     operation = operations.get(tx, operation_id)
     if operation.finished_at is not None:
         return
-    reason = over(tx, operation_id)
-    moves.release(tx, operation_id)
-    rows.settle_moves(tx, operation_id, [moving.peer_id for moving, _ in rows.pending(tx, operation_id)], LEFT)
-    counts = moves.counts(tx, operation_id)
-    result = {
-        "peers_migrated": rows.rehomed(tx, operation_id),
-        "sessions_taken_over": counts["taken_over"],
-        "left_behind": counts["left"],
-        "seconds": round(clock.now() - operation.created_at, 3),
-    }
-    if reason is not None:
-        result["reason"] = reason
-    operations.finish(tx, operation_id, SUCCEEDED if reason is None else FAILED, result)
+    result = moves.finish(tx, operation_id, over(tx, operation_id))
     entity = "config_node" if operation.kind == DRAIN else "config"
     action = "drained" if operation.kind == DRAIN else "rebalanced"
     audit.record(tx, operation.requested_by, action, entity, operation.subject, state=operation.state, **result)

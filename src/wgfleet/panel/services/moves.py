@@ -1,10 +1,9 @@
-"""Peers on their way from nodes to others: new homes, calls to live sessions, and what came of them.
+"""Peers on their way from nodes to others: new homes, which sessions have to move, and what came of it.
 
-Written step by step for an operation that takes a node out (`removals`), replaces a dead one (`failovers`), or moves
-peers as planned (`maintenance`); each may be done again without harm.
+The sessions are moved by `calls`. Written step by step for an operation that takes a node out (`removals`), replaces a
+dead one (`failovers`), or moves peers as planned (`maintenance`); each may be done again without harm.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,23 +15,14 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
-from wgfleet.panel.store.tables import Assignment, Config, Move, Node, Operation, Peer
+from wgfleet.panel.store.tables import Assignment, Config, Node, Operation
 from wgfleet.protocol.ids import PeerId
 
 PENDING, MOVED, LEFT = "pending", "moved", "left"
 PLACED = "drain_ends_at"  # in an operation's progress from the moment that its moves are written
 DROPPED = "dropped_generation"  # in the progress: from here on the nodes that lost sessions have dropped those peers
 PLACE, TAKEOVER = "place", "takeover"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A live peer that a node is to call at its last endpoint (`ADDRESS:PORT`)."""
-
-    peer_id: str
-    public_key: str
-    endpoint: str
-    node_id: str
+REMOVING = "the node is being removed from the config"  # which does the same work
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,76 +127,6 @@ def move(
     }
 
 
-def calls(tx: Tx, operation_id: str, *, live_within_s: float) -> tuple[str, list[Call]]:
-    """Settle what needs no call, and return the interface with the calls that are left.
-
-    Idle peers are moved once their new node has them; a peer that shook hands elsewhere meanwhile has moved by itself.
-    """
-    operation = operations.get(tx, operation_id)
-    config = configs.get(tx, operation.config_id or "")
-    if operation.node_id is not None:
-        note_arrivals(tx, load(tx, operation_id), live_within_s)
-    pending = rows.pending(tx, operation_id)
-    having = _Having(tx, config.id)
-    targets = {
-        moving.peer_id: target for moving, peer in pending if (target := having.target(tx, moving, peer)) is not None
-    }
-    latest = session_rows.latest(tx, [moving.peer_id for moving, _ in pending if moving.live])
-    gone = {m.peer_id for m, _ in pending if (s := latest.get(m.peer_id)) is not None and s.node_id != m.from_node_id}
-    # Nobody calls a peer that is disabled: no node is to have it.
-    settled = [
-        m for m, peer in pending if m.peer_id in gone or not peer.enabled or (not m.live and m.peer_id in targets)
-    ]
-    if settled:
-        _settle(tx, operation, [m.peer_id for m in settled], drop=[m.peer_id for m in settled if m.live])
-    wanted = []
-    for moving, peer in pending:
-        session = latest.get(moving.peer_id)
-        endpoint = session.endpoint if session is not None and session.endpoint else moving.endpoint
-        target = targets.get(moving.peer_id)
-        if moving.live and moving.peer_id not in gone and peer.enabled and endpoint and target:
-            wanted.append(Call(moving.peer_id, peer.public_key, endpoint, target))
-    return config.name, wanted
-
-
-class _Having:
-    """Which nodes of a config can call which peers."""
-
-    def __init__(self, tx: Tx, config_id: str) -> None:
-        self._config_id = config_id
-        self._applied = {
-            assignment.node_id: assignment.applied_generation
-            for assignment, _ in assignment_rows.of_config(tx, config_id)
-            if assignment.phase == SERVING and assignment.health not in FENCED
-        }
-        self._given_up: dict[str, set[str]] = {}
-
-    def target(self, tx: Tx, moving: Move, peer: Peer) -> str | None:
-        """Return the node that is to have a peer, once it has it; its present home where the planned one went away."""
-        node_id = moving.to_node_id if moving.to_node_id in self._applied else peer.home_node_id
-        if node_id is None or node_id == moving.from_node_id or self._applied.get(node_id, 0) < peer.generation:
-            return None
-        if node_id not in self._given_up:
-            self._given_up[node_id] = peer_rows.given_up_by(tx, node_id, self._config_id)
-        return None if peer.public_key in self._given_up[node_id] else node_id
-
-
-def settle(tx: Tx, operation_id: str, answered: Collection[str], unanswered: Collection[str]) -> None:
-    """Note who answered a new node; the old one then drops those peers, or its next packet would turn them back."""
-    rows.tried_again(tx, operation_id, unanswered)
-    _settle(tx, operations.get(tx, operation_id), answered, drop=answered)
-
-
-def _settle(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> None:
-    progress = dict(operation.progress)
-    if drop:
-        # The old node's rendering leaves these out from this generation on.
-        progress[DROPPED] = configs.bump(tx, operation.config_id or "")
-        peer_rows.touch(tx, drop, progress[DROPPED])
-    rows.settle_moves(tx, operation.id, peer_ids, MOVED)
-    operations.advance(tx, operation.id, TAKEOVER, progress | counts(tx, operation.id))
-
-
 def placed(tx: Tx, operation_id: str) -> bool:
     """Tell whether the homes have moved."""
     return PLACED in operations.get(tx, operation_id).progress
@@ -234,12 +154,26 @@ def dropped(tx: Tx, operation_id: str) -> bool:
     )
 
 
-def release(tx: Tx, operation_id: str) -> None:
-    """Let the nodes that lost sessions have those peers again. In the transaction in which the operation ends."""
-    taken = rows.taken_over(tx, operation_id)
-    if taken:
-        config_id = operations.get(tx, operation_id).config_id or ""
-        peer_rows.touch(tx, taken, configs.bump(tx, config_id))
+def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
+    """End an operation with what came of it and return that; the nodes that lost sessions may have those peers again.
+
+    `reason`: why it ended before all was moved.
+    """
+    operation = operations.get(tx, operation_id)
+    rows.settle_moves(tx, operation_id, [moving.peer_id for moving, _ in rows.pending(tx, operation_id)], LEFT)
+    if taken := rows.taken_over(tx, operation_id):
+        peer_rows.touch(tx, taken, configs.bump(tx, operation.config_id or ""))
+    tally = counts(tx, operation_id)
+    result = {
+        "peers_migrated": rows.rehomed(tx, operation_id),
+        "sessions_taken_over": tally["taken_over"],
+        "left_behind": tally["left"],
+        "seconds": round(clock.now() - operation.created_at, 3),
+    }
+    if reason is not None:
+        result["reason"] = reason
+    operations.finish(tx, operation_id, operations.SUCCEEDED if reason is None else operations.FAILED, result)
+    return result
 
 
 def counts(tx: Tx, operation_id: str) -> dict[str, Any]:
