@@ -53,7 +53,8 @@ class Capabilities:
     """What a provider can do. TTLs in s; `automatic_ttl`: it takes 1 for its own choice.
 
     `atomic`: all changes of a call happen or none. `batch`: the most changes that one call carries.
-    `marks`: `comment` with each record, or `txt` beside the name.
+    `marks`: `comment` with each record, or `txt` beside the name. `publishes`: False where nothing is ever changed, and
+    what would be done is only said.
     """
 
     min_ttl: int
@@ -62,6 +63,7 @@ class Capabilities:
     atomic: bool
     batch: int
     marks: str
+    publishes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
