@@ -11,13 +11,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from wgfleet.lab import assembly, fleet, state
 from wgfleet.lab import demo as demonstration
-from wgfleet.lab import fleet, state
+from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.requirements import check_machine
 from wgfleet.lab.scenarios import SCENARIOS
 from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.topology import FLOATING_ADDRESSES
 
 app = typer.Typer(no_args_is_help=True)
 DEFAULT_NAME = "lab"
@@ -60,7 +62,7 @@ def up(
 ) -> None:
     """Build a lab and leave it running: router, panel, nodes with agents, clients connected to config wg0."""
     with _reported(), state.lasting(name, nodes, clients, logs=logs) as lab:
-        fleet.assemble(lab, Progress())
+        assembly.assemble(lab, Progress())
     if as_json:
         _print(lab.result)
     else:
@@ -128,7 +130,7 @@ def kill(
     """Kill everything that runs in a host with SIGKILL, as a power cut would: a node, or the panel."""
     with _reported():
         target = state.load(name).host(host)
-        killed = len(target.signal(signal.SIGKILL, only)) if only else target.kill_all()
+        killed = len(target.signal(signal.SIGKILL, only)) if only else fleet.power_off(target)
         if only and not killed:
             raise LabError(
                 f"{host} runs nothing with {only!r} in its command line; see: wgfleet lab exec {host} -- ps ax"
@@ -163,6 +165,18 @@ def run(
     takeover: Annotated[
         bool, typer.Option("--takeover/--without-takeover", help="Without: what clients wait by themselves (failover).")
     ] = True,
+    nat: Annotated[bool, typer.Option("--nat", help="Put the clients behind NAT.")] = False,
+    floating: Annotated[
+        bool, typer.Option("--floating", help="Give the config floating addresses, and the clients' files their name.")
+    ] = False,
+    addresses: Annotated[int, typer.Option(min=0, help="How many floating addresses; 0: one for each node.")] = 0,
+    mobile: Annotated[
+        bool, typer.Option("--mobile", help="Have the clients never learn endpoints, as the phones' apps (a model).")
+    ] = False,
+    helper: Annotated[
+        bool,
+        typer.Option("--helper", help="Have the clients run the helper of their bundle; their files name all nodes."),
+    ] = False,
     logs: Logs = None,
     as_json: Json = False,
 ) -> None:
@@ -171,12 +185,19 @@ def run(
         chosen = SCENARIOS.get(scenario)
         if chosen is None:
             raise LabError(f"there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}")
+        if helper and (mobile or floating):
+            raise LabError(
+                "--helper is for Linux clients without floating addresses; leave --mobile and --floating out"
+            )
         progress = Progress()
-        options = Options(
-            rate=rate, rounds=rounds, peers=peers, minutes=minutes, kill=kill_processes, takeover=takeover
+        equipment = Equipment(
+            floating=(addresses or min(nodes, len(FLOATING_ADDRESSES))) if floating or chosen.floating else 0,
+            mobile=mobile,
+            helper=helper,
         )
-        with state.temporary(name, nodes, clients if chosen.clients else 0, logs=logs) as lab:
-            fleet.assemble(lab, progress)
+        options = Options(rate, rounds, peers, minutes, kill_processes, takeover, equipment)
+        with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, logs=logs) as lab:
+            assembly.assemble(lab, progress, equipment)
             figures = chosen.run(lab, options, progress)
     if as_json:
         _print(figures)

@@ -1,4 +1,4 @@
-"""Fills a built network: a panel, nodes with agents, a config, peers, stock clients. Restarts what was killed.
+"""What runs on a built network: a panel, nodes with agents, a config, peers. Restarts what was killed.
 
 Everything goes through the `wgfleet` program and the HTTP API, as it would on real machines.
 """
@@ -8,18 +8,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
-from wgfleet.lab import stock
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
-from wgfleet.lab.progress import Progress
 from wgfleet.lab.state import Lab
+from wgfleet.lab.topology import FLOATING_ADDRESSES
 
 CONFIG = "wg0"
 POOL = "10.8.0.0/16"
@@ -28,7 +26,6 @@ LISTEN_PORT = 51820
 PANEL_PORT = 8443
 PROGRAM = str(Path(sys.executable).parent / "wgfleet")
 _START_S = 60.0
-_AT_ONCE = 4
 _POLL_S = 0.05
 _KEY_LINE = re.compile(r"admin API key: (\S+)")
 
@@ -130,6 +127,17 @@ def kill_agent(host: Host) -> bool:
     return bool(host.signal(signal.SIGKILL, "wgfleet.agent"))
 
 
+def power_off(host: Host) -> int:
+    """Kill everything that runs in a host, as a power cut would; return how many processes.
+
+    A machine without power has no floating addresses either, while a namespace would keep them.
+    """
+    killed = host.kill_all()
+    for address in FLOATING_ADDRESSES:
+        host.run("ip", "addr", "flush", "to", f"{address}/32")
+    return killed
+
+
 def agent_log(host: Host) -> Path:
     """Return where a node's agent writes its log, a JSON object a line."""
     return host.directory / "log" / "agent.log"
@@ -190,61 +198,3 @@ def add_peers(panel: PanelClient, count: int) -> list[Document]:
     answer = panel.call("POST", f"/api/configs/{CONFIG}/peers/batch", {"count": count, "name_prefix": "user-"})
     found: list[Document] = answer["items"]
     return found
-
-
-def assemble(lab: Lab, progress: Progress) -> None:
-    """Bring a panel, all nodes, the config, a peer per client and all clients up; fill in `lab.result`."""
-    with progress.step("panel started"):
-        key = first_start(lab)
-    lab.result = {
-        "panel_url": panel_url(lab),
-        "api_key": key,
-        "ca_file": str(ca_file(lab)),
-        "nodes": [],
-        "clients": [],
-        "config": CONFIG,
-    }
-    with client(lab) as panel:
-        machines = hosts(lab, "node")
-        if machines:
-            with (
-                progress.step(f"{len(machines)} nodes enrolled", len(machines)) as step,
-                ThreadPoolExecutor(_AT_ONCE) as pool,
-            ):
-                for host, node in zip(
-                    machines, pool.map(lambda host: enrol(panel, panel_url(lab), host), machines), strict=True
-                ):
-                    lab.result["nodes"].append(_described(host, node["id"]))
-                    step.advance()
-        panel.call(
-            "POST",
-            "/api/configs",
-            {"name": CONFIG, "mode": "cluster", "pools": [POOL], "listen_port": LISTEN_PORT},
-        )
-        with progress.step(f"config {CONFIG} served by {len(machines)} nodes"):
-            for node in lab.result["nodes"]:
-                assign(panel, node["id"])
-            wait_serving(panel, len(machines))
-        if hosts(lab, "client"):
-            _connect_clients(lab, panel, progress)
-
-
-def _connect_clients(lab: Lab, panel: PanelClient, progress: Progress) -> None:
-    devices = hosts(lab, "client")
-    peers = add_peers(panel, len(devices))
-    files = [(host, panel.text(f"/api/peers/{peer['id']}/config")) for host, peer in zip(devices, peers, strict=True)]
-    with progress.step(f"{len(devices)} stock clients connected", len(devices)) as step:
-        stock.connect(files, NODE_TUNNEL_ADDRESS, step.advance)
-    for host, peer in zip(devices, peers, strict=True):
-        described = _described(host, peer["id"])
-        lab.result["clients"].append({**described, "tunnel_address": peer["addresses"][0]})
-
-
-def _described(host: Host, identifier: str) -> Document:
-    return {
-        "id": identifier,
-        "name": host.name,
-        "namespace": host.namespace,
-        "address": host.address,
-        "enter": host.enter,
-    }

@@ -20,10 +20,18 @@ from wgfleet.lab.topology import (
     ROOT_ADDRESS,
     ROOT_LINK,
     ROUTER,
-    SEGMENTS,
     Place,
     namespace,
 )
+
+# Linux's conntrack lets a packet in when it comes from the address and port that one was sent to.
+_HOME_ROUTER = """
+table ip home {
+  chain out { type nat hook postrouting priority srcnat; oifname "eth0" masquerade; }
+  chain through { type filter hook forward priority filter; iifname "eth0" ct state != { established, related } drop; }
+  chain to { type filter hook input priority filter; iifname "eth0" ct state != { established, related } drop; }
+}
+"""
 
 
 def build(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
@@ -31,33 +39,39 @@ def build(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
     _refuse_taken_range()
     processes.ip_batch([f"netns add {namespace(lab, place.name)}" for place in hosts])
     built = _hold(lab, directory, hosts)
-    router = namespace(lab, ROUTER)
+    for place in hosts:
+        _connect(lab, place, [other for other in hosts if other.segment is not None and other.router == place.name])
+        if place.is_nat:
+            _hide(built[place.name])
+    _join_machine(namespace(lab, ROUTER))
+    return built
+
+
+def _connect(lab: str, place: Place, behind: Sequence[Place]) -> None:
+    """Give a host its address, and its bridges with a cable for each host `behind` it; its own cable is there."""
     commands = ["link set lo up"]
-    for segment in SEGMENTS:
+    if place.segment is not None:
+        commands += [
+            f"addr add {place.segment.interface_address(place.address)} dev eth0",
+            "link set eth0 up",
+            f"route add default via {place.segment.gateway}",
+        ]
+    for segment in place.bridges:
         commands += [
             f"link add {segment.bridge} type bridge",
             f"addr add {segment.interface_address(segment.gateway)} dev {segment.bridge}",
             f"link set {segment.bridge} up",
         ]
-    for place in hosts:
-        if place.segment is not None:
-            peer = namespace(lab, place.name)
-            commands.append(f"link add {place.cable} type veth peer name eth0 netns {peer}")
-            commands.append(f"link set {place.cable} master {place.segment.bridge} up")
-    processes.ip_batch(commands, namespace=router)
-    for place in hosts:
-        if place.segment is not None:
-            processes.ip_batch(
-                [
-                    "link set lo up",
-                    f"addr add {place.segment.interface_address(place.address)} dev eth0",
-                    "link set eth0 up",
-                    f"route add default via {place.segment.gateway}",
-                ],
-                namespace=namespace(lab, place.name),
-            )
-    _join_machine(router)
-    return built
+    for other in behind:
+        if other.segment is not None:
+            commands.append(f"link add {other.cable} type veth peer name eth0 netns {namespace(lab, other.name)}")
+            commands.append(f"link set {other.cable} master {other.segment.bridge} up")
+    processes.ip_batch(commands, namespace=namespace(lab, place.name))
+
+
+def _hide(box: Host) -> None:
+    """Have a host do what a home's router does: one address for all, and only answers get in."""
+    box.run("nft", "-f", "-", stdin=_HOME_ROUTER)
 
 
 def _hold(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
@@ -70,7 +84,7 @@ def _hold(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
         (home / "hosts").write_text(f"127.0.0.1 localhost\n{names}", encoding="ascii")
         (home / "resolv.conf").write_text("", encoding="ascii")
         spec = {"namespace": namespace(lab, place.name), "directory": str(home)}
-        specs.append(spec | ({"forwarding": "1"} if place.segment is None else {}))
+        specs.append(spec | ({"forwarding": "1"} if place.bridges else {}))
     pids = json.loads(processes.run([sys.executable, "-m", "wgfleet.lab.holder"], stdin=json.dumps(specs)))
     return {
         place.name: Host(
@@ -109,12 +123,12 @@ def _refuse_taken_range() -> None:
 
 def cut(lab: str, place: Place) -> None:
     """Pull a host's cable."""
-    processes.ip_batch([f"link set {place.cable} down"], namespace=namespace(lab, ROUTER))
+    processes.ip_batch([f"link set {place.cable} down"], namespace=namespace(lab, place.router))
 
 
 def mend(lab: str, place: Place) -> None:
     """Put a host's cable back."""
-    processes.ip_batch([f"link set {place.cable} up"], namespace=namespace(lab, ROUTER))
+    processes.ip_batch([f"link set {place.cable} up"], namespace=namespace(lab, place.router))
 
 
 def sweep(lab: str) -> None:

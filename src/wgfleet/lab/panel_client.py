@@ -42,6 +42,10 @@ class PanelClient:
         """GET something that is text."""
         return self._call("GET", path, None).text
 
+    def content(self, path: str) -> bytes:
+        """GET something that is a file."""
+        return self._call("GET", path, None).content
+
     def _call(self, method: str, path: str, body: Document | None) -> httpx.Response:
         try:
             response = self._http.request(method, path, json=body)

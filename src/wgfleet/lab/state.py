@@ -28,12 +28,14 @@ class Lab:
     """A lab that stands. `result` is what `lab up --json` prints, once it is complete.
 
     `netns_was_there`: whether the machine had `ip netns`' directory before, so that `remove` leaves it as it was.
+    `nat`: the clients are behind NAT.
     """
 
     name: str
     nodes: int
     clients: int
     netns_was_there: bool = True
+    nat: bool = False
     hosts: dict[str, Host] = field(default_factory=dict)
     result: dict[str, Any] = field(default_factory=dict)
 
@@ -50,7 +52,7 @@ class Lab:
     def place(self, name: str) -> Place:
         """Return where a host hangs, for cutting and mending its cable."""
         self.host(name)
-        return next(place for place in places(self.nodes, self.clients) if place.name == name)
+        return next(place for place in places(self.nodes, self.clients, nat=self.nat) if place.name == name)
 
     def cut(self, host: str) -> None:
         """Pull a host's cable."""
@@ -102,6 +104,7 @@ def load(name: str) -> Lab:
         document["nodes"],
         document["clients"],
         document["netns_was_there"],
+        document["nat"],
         hosts=hosts,
         result=document["result"],
     )
@@ -122,6 +125,7 @@ def _write(lab: Lab, phase: str) -> None:
         "nodes": lab.nodes,
         "clients": lab.clients,
         "netns_was_there": lab.netns_was_there,
+        "nat": lab.nat,
         "hosts": hosts,
         "result": lab.result,
     }
@@ -132,9 +136,9 @@ def _write(lab: Lab, phase: str) -> None:
     temporary.replace(path)
 
 
-def begin(name: str, nodes: int, clients: int) -> Lab:
+def begin(name: str, nodes: int, clients: int, *, nat: bool = False) -> Lab:
     """Sweep away what crashed, refuse while a lab is up, and build the network. The caller holds the lock."""
-    hosts = places(nodes, clients)
+    hosts = places(nodes, clients, nat=nat)
     check_name(name)
     for other in found():
         document = _read(other)
@@ -145,7 +149,7 @@ def begin(name: str, nodes: int, clients: int) -> Lab:
             )
         remove(other)
     network.sweep(name)  # a lab whose directory is gone with its /run
-    lab = Lab(name, nodes, clients, processes.NETNS_DIR.is_dir())
+    lab = Lab(name, nodes, clients, processes.NETNS_DIR.is_dir(), nat)
     lab.directory.mkdir(mode=0o700)
     try:
         _write(lab, "growing")
@@ -172,10 +176,10 @@ def copy_logs(lab: Lab, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def temporary(name: str, nodes: int, clients: int, *, logs: Path | None = None) -> Iterator[Lab]:
+def temporary(name: str, nodes: int, clients: int, *, nat: bool = False, logs: Path | None = None) -> Iterator[Lab]:
     """Give a lab that is removed at the end, whatever happens. `logs`: where to copy the hosts' logs before that."""
     with locked():
-        lab = begin(name, nodes, clients)
+        lab = begin(name, nodes, clients, nat=nat)
         try:
             yield lab
         finally:

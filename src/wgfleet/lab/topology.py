@@ -13,12 +13,20 @@
                |  namespace `router`: one bridge per segment, forwarding between them      |
                +---------------------------------------------------------------------------+
 
-Every host hangs on its segment's bridge by a cable of its own: a veth pair, `eth0` in the host and `v-HOST` in the
-router. Taking `v-HOST` down is pulling the cable. All addresses are of RFC 2544's benchmarking block 198.18.0.0/15,
+Every host hangs on its segment's bridge by a cable of its own: a veth pair, `eth0` in the host and `v-HOST` where the
+bridge is. Taking `v-HOST` down is pulling the cable. All addresses are of RFC 2544's benchmarking block 198.18.0.0/15,
 which no real network routes.
+
+With NAT, clients are at home: five of them on the bridge of a router of their own, which alone has an address of the
+segment `clients`.
+
+    client-1 192.168.1.11 ... client-5 192.168.1.15         client-6 192.168.2.11 ...
+               |  .1.1                                                 |  .2.1
+             nat-1 198.19.0.11                                       nat-2 198.19.0.12
 """
 
 import ipaddress
+import math
 import re
 from dataclasses import dataclass
 
@@ -32,11 +40,13 @@ ROUTER = "router"
 _FIRST_HOST = 10  # hosts are numbered from 1, so node-1 is .11; what lies below is for the router and later services
 MAX_NODES = 250
 MAX_CLIENTS = 1000
+BEHIND_ONE_NAT = 5
+FLOATING_ADDRESSES = tuple(f"198.18.16.{i}" for i in range(4, 11))  # of the segment `nodes`, below the nodes
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of network: one bridge in the router, which has the first address."""
+    """A stretch of network: one bridge in a router, which has the first address."""
 
     name: str
     network: ipaddress.IPv4Network
@@ -62,34 +72,57 @@ SEGMENTS = (PANEL_SEGMENT, NODE_SEGMENT, CLIENT_SEGMENT)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A host before it exists. The router has no segment and no address of its own."""
+    """A host before it exists. The router has no segment and no address of its own.
+
+    `router` is the host that has the segment's bridge; `bridges` are the segments whose bridges are in this one.
+    """
 
     name: str
     segment: Segment | None
     address: str
+    router: str = ROUTER
+    bridges: tuple[Segment, ...] = ()
 
     @property
     def cable(self) -> str:
         """The router's end of the host's cable."""
         return f"v-{self.name}"
 
+    @property
+    def is_nat(self) -> bool:
+        """Whether it hides what is behind it."""
+        return self.segment is not None and bool(self.bridges)
 
-def places(nodes: int, clients: int) -> list[Place]:
-    """Return every host of a lab, the router first, the panel second."""
+
+def places(nodes: int, clients: int, *, nat: bool = False) -> list[Place]:
+    """Return every host of a lab, each after its router; the panel is the second. `nat`: clients are behind some."""
     if not 0 <= nodes <= MAX_NODES:
         raise LabError(f"a lab has 0 to {MAX_NODES} nodes, not {nodes}")
     if not 0 <= clients <= MAX_CLIENTS:
         raise LabError(f"a lab has 0 to {MAX_CLIENTS} clients, not {clients}")
     return [
-        Place(ROUTER, None, ""),
+        Place(ROUTER, None, "", bridges=SEGMENTS),
         Place("panel", PANEL_SEGMENT, str(PANEL_SEGMENT.network[2])),
         *(_numbered("node", NODE_SEGMENT, i) for i in range(1, nodes + 1)),
-        *(_numbered("client", CLIENT_SEGMENT, i) for i in range(1, clients + 1)),
+        *(_behind_nat(clients) if nat else (_numbered("client", CLIENT_SEGMENT, i) for i in range(1, clients + 1))),
     ]
 
 
 def _numbered(kind: str, segment: Segment, number: int) -> Place:
     return Place(f"{kind}-{number}", segment, str(segment.network[_FIRST_HOST + number]))
+
+
+def _behind_nat(clients: int) -> list[Place]:
+    found = []
+    for home in range(1, math.ceil(clients / BEHIND_ONE_NAT) + 1):
+        box = _numbered("nat", CLIENT_SEGMENT, home)
+        segment = Segment("home", ipaddress.IPv4Network(f"192.168.{home}.0/24"))
+        found.append(Place(box.name, box.segment, box.address, bridges=(segment,)))
+        first = (home - 1) * BEHIND_ONE_NAT
+        for i in range(1, min(BEHIND_ONE_NAT, clients - first) + 1):
+            address = str(segment.network[_FIRST_HOST + i])
+            found.append(Place(f"client-{first + i}", segment, address, router=box.name))
+    return found
 
 
 def check_name(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from wgfleet.lab import fleet, stock
+from wgfleet.lab import assembly, fleet, stock
 from wgfleet.lab import state as labs
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with labs.temporary("faults", 3, 3) as built:
-        fleet.assemble(built, Progress())
+        assembly.assemble(built, Progress())
         yield built
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wgfleet.lab import fleet
+from wgfleet.lab import assembly, fleet
 from wgfleet.lab import state as labs
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
@@ -24,7 +24,7 @@ RETURN_S = 90.0
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with labs.temporary("health", 3, CLIENTS) as built:
-        fleet.assemble(built, QUIET)
+        assembly.assemble(built, QUIET)
         yield built
 
 

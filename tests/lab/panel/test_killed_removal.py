@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.panel.dying import panel_that_dies_at
-from wgfleet.lab import fleet, state
+from wgfleet.lab import assembly, fleet, state
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, kill
 from wgfleet.lab.state import Lab
@@ -22,7 +22,7 @@ POINTS = [
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     with state.temporary("killed", 3, 2) as built:
-        fleet.assemble(built, Progress())
+        assembly.assemble(built, Progress())
         yield built
 
 

@@ -16,11 +16,12 @@ from wgfleet.lab.state import Lab
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario; `clients` tells whether it needs stock clients."""
+    """A scenario; `clients` tells whether it needs stock clients, `floating` whether always floating addresses."""
 
     run: Callable[[Lab, Options, Progress], dict[str, Any]]
     text: str
     clients: bool
+    floating: bool = False
 
 
 SCENARIOS = {
@@ -32,5 +33,5 @@ SCENARIOS = {
     "partition": Scenario(partition.run, "Cut the network in parts; the panel alone moves nobody.", clients=True),
     "provision": Scenario(provision.run, "Add peers and time until all nodes have them.", clients=False),
     "return": Scenario(comeback.run, "A dead node comes back; it is fenced and pulls nobody back.", clients=True),
-    "soak": Scenario(soak.run, "Break things at random and check what must hold.", clients=True),
+    "soak": Scenario(soak.run, "Break things at random and check what must hold.", clients=True, floating=True),
 }

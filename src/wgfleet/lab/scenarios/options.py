@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
+from wgfleet.lab.assembly import PLAIN, Equipment
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a scenario may be told; each reads what concerns it.
 
     `rate` in packets/s for each client, `rounds` repeats in one lab, `peers` for scenarios that only configure,
-    `minutes` for those that go on for a while. Of `failover`: `kill` the node's processes instead of cutting its
-    cable, `takeover` False leaves sessions where they are.
+    `minutes` for those that go on for a while, `equipment` is what the lab has been built with. Of `failover`: `kill`
+    the node's processes instead of cutting its cable, `takeover` False leaves sessions where they are.
     """
 
     rate: float = 100.0
@@ -18,3 +20,4 @@ class Options:
     minutes: float = 15.0
     kill: bool = False
     takeover: bool = True
+    equipment: Equipment = PLAIN

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from wgfleet.lab import fleet, pings, processes
+from wgfleet.lab import face, fleet, pings, processes
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
@@ -50,7 +50,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> Figures:
             two = nodes_apart(lab, panel, apart, options.rate, _cables(lab, apart))
             standings.wait_all_serving(lab, panel, RETURN_S)
         with progress.step(f"{len(nodes) - 1} of {len(nodes)} nodes are cut off, with a floor"):
-            standings.set_endpoint_group(panel, min_nodes=len(nodes) - 1)
+            face.set_endpoint_group(lab, panel, min_nodes=len(nodes) - 1)
             apart = _with_busiest(lab, panel)
             floor = nodes_apart(lab, panel, apart, options.rate, _cables(lab, apart))
             standings.wait_until(

@@ -4,7 +4,8 @@ A blow is one of: a node's cable cut, everything on a node killed, only its agen
 cable cut. It lasts `BLOW_S`, then it is mended; then there is quiet: no operation under way, every node that answers
 has what it shall have. A node is only hit while two others are in use. Checked at each quiet moment, and `broken` lists
 what did not hold (promised: nothing): every enabled peer's home is a node in use; every node in use that has an agent
-has exactly the peers of the panel, and no node out of use has any; every client gets an answer within `REACHED_S`.
+has exactly the peers of the panel, and no node out of use has any; each floating address is on one node, and that is in
+use; every client gets an answer within `REACHED_S`.
 `blows` counts them by kind, `checks` the checks, `worst_gap_ms` is the longest silence of any client; `withdrawals` and
 `moves` are how often a node was taken out of use, and a failover moved anybody.
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from wgfleet.lab import fleet, pings
+from wgfleet.lab import face, fleet, pings
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
@@ -93,7 +94,7 @@ def _blow(lab: Lab, kind: str, node: Host) -> Undo:
         lab.cut(node.name)
         return partial(lab.mend, node.name)
     if kind == "node_killed":
-        node.kill_all()
+        fleet.power_off(node)
     else:
         fleet.kill_agent(node)
     return partial(fleet.start_agent, node)
@@ -143,6 +144,9 @@ def _amiss(lab: Lab, panel: PanelClient) -> list[str]:
             continue
         if held != wanted:
             amiss.append(f"{host.name} ({states[host.name]}) has {len(held)} users' peers, not {len(wanted)}")
+    amiss += face.not_held_once(lab)
+    holders = {name for names in face.holders(lab).values() for name in names}
+    amiss += [f"{name} ({states[name]}) holds a floating address" for name in sorted(holders - used)]
     entries = panel.all(f"/api/configs/{fleet.CONFIG}/nodes")
     amiss += [f"{entry['node_id']} differs in {entry['drift']}" for entry in entries if entry["drift"]]
     return amiss

@@ -108,9 +108,3 @@ def clients_by_key(lab: Lab, panel: PanelClient) -> dict[str, str]:
     """Return the name of each client's host by its public key."""
     keys = {peer["id"]: peer["public_key"] for peer in panel.all(f"/api/configs/{fleet.CONFIG}/peers")}
     return {keys[client["id"]]: client["name"] for client in lab.result["clients"]}
-
-
-def set_endpoint_group(panel: PanelClient, **values: object) -> None:
-    """Give the config an endpoint group: `min_nodes`, `auto_migrate`."""
-    body = {"domain": "vpn.lab.test", "port": fleet.LISTEN_PORT, **values}
-    panel.call("POST", f"/api/configs/{fleet.CONFIG}/endpoint-group", body)

@@ -1,0 +1,99 @@
+"""Fills a built network: a panel, nodes with agents, a config with its public face, peers, and their devices."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from wgfleet.lab import devices, face, fleet, names, stock
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.panel_client import Document, PanelClient
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.state import Lab
+
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a lab has beyond the least. Whether clients are behind NAT is a matter of the network.
+
+    `floating`: so many addresses that the nodes hold in turn, and the clients' files name them. `mobile`: the clients
+    never learn endpoints. `helper`: they run the script of their bundle, and their files name all nodes.
+    """
+
+    floating: int = 0
+    mobile: bool = False
+    helper: bool = False
+
+
+PLAIN = Equipment()
+
+
+def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None:
+    """Bring a panel, all nodes, the config, a peer per client and all clients up; fill in `lab.result`."""
+    with progress.step("panel started"):
+        key = fleet.first_start(lab)
+    lab.result = {
+        "panel_url": fleet.panel_url(lab),
+        "api_key": key,
+        "ca_file": str(fleet.ca_file(lab)),
+        "nodes": [],
+        "clients": [],
+        "config": fleet.CONFIG,
+    }
+    with fleet.client(lab) as panel:
+        _enrol_nodes(lab, panel, progress)
+        panel.call(
+            "POST",
+            "/api/configs",
+            {"name": fleet.CONFIG, "mode": "cluster", "pools": [fleet.POOL], "listen_port": fleet.LISTEN_PORT},
+        )
+        with progress.step(f"config {fleet.CONFIG} served by {lab.nodes} nodes"):
+            for node in lab.result["nodes"]:
+                fleet.assign(panel, node["id"])
+            fleet.wait_serving(panel, lab.nodes)
+        if equipment.floating:
+            with progress.step(f"{equipment.floating} floating addresses held"):
+                addresses = face.float_addresses(lab, panel, equipment.floating)
+            names.publish(fleet.hosts(lab, "client"), names.DOMAIN, addresses)
+        elif equipment.helper:
+            face.set_endpoint_group(lab, panel)
+            nodes = [host.address for host in fleet.hosts(lab, "node")]
+            names.publish(fleet.hosts(lab, "client"), names.DOMAIN, nodes)
+        if lab.clients:
+            _connect_clients(lab, panel, progress, equipment)
+
+
+def _enrol_nodes(lab: Lab, panel: PanelClient, progress: Progress) -> None:
+    machines = fleet.hosts(lab, "node")
+    if not machines:
+        return
+    with progress.step(f"{len(machines)} nodes enrolled", len(machines)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
+        nodes = pool.map(lambda host: fleet.enrol(panel, fleet.panel_url(lab), host), machines)
+        for host, node in zip(machines, nodes, strict=True):
+            lab.result["nodes"].append(_described(host, node["id"]))
+            step.advance()
+
+
+def _connect_clients(lab: Lab, panel: PanelClient, progress: Progress, equipment: Equipment) -> None:
+    hosts = fleet.hosts(lab, "client")
+    peers = fleet.add_peers(panel, len(hosts))
+    files = [(host, panel.text(f"/api/peers/{peer['id']}/config")) for host, peer in zip(hosts, peers, strict=True)]
+    with progress.step(f"{len(hosts)} stock clients connected", len(hosts)) as step:
+        stock.connect(files, fleet.NODE_TUNNEL_ADDRESS, step.advance)
+    for host, peer in zip(hosts, peers, strict=True):
+        if equipment.mobile:
+            devices.make_mobile(host)
+        if equipment.helper:
+            devices.start_helper(host, panel.content(f"/api/peers/{peer['id']}/bundle"))
+        described = _described(host, peer["id"])
+        lab.result["clients"].append({**described, "tunnel_address": peer["addresses"][0]})
+
+
+def _described(host: Host, identifier: str) -> Document:
+    return {
+        "id": identifier,
+        "name": host.name,
+        "namespace": host.namespace,
+        "address": host.address,
+        "enter": host.enter,
+    }

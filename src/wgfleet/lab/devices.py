@@ -1,0 +1,44 @@
+"""What sets some users' devices apart from stock.py's: apps that never learn endpoints, and the helper for Linux."""
+
+import io
+import tarfile
+
+from wgfleet.lab import stock
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.hosts import Host
+
+# What the bundle's timer does.
+_EVERY_SECOND = 'while sleep 1; do "$0" "$1" || :; done'
+_HELPER = "wgfleet-reresolve"
+_MOBILE = """
+table ip mobile {{
+  chain out {{
+    type filter hook output priority raw
+    oifname "eth0" udp dport {port} notrack ip daddr set {address}
+  }}
+}}
+"""
+
+
+def make_mobile(host: Host) -> None:
+    """Have a connected device send to the address that its file names, whoever calls it.
+
+    This models the Android and iOS apps, whose WireGuard takes handshakes from anywhere and still sends to where it was
+    told to. wireguard-go as distributed always learns, so a rule rewrites the destination of what it sends. It must
+    not be NAT: conntrack would rewrite the answers too, and leaves alone what belongs to a flow that it knows.
+    """
+    endpoint = host.run("wg", "show", stock.INTERFACE, "endpoints").split()[1]
+    address, _, port = endpoint.rpartition(":")
+    host.run("nft", "-f", "-", stdin=_MOBILE.format(port=port, address=address))
+
+
+def start_helper(host: Host, bundle: bytes) -> None:
+    """Unpack the script of a peer's bundle (tar, gzip) and run it once a second; stock.py has put the file in place."""
+    with tarfile.open(fileobj=io.BytesIO(bundle), mode="r:gz") as archive:
+        member = archive.extractfile(f"{stock.INTERFACE}/{_HELPER}")
+        if member is None:
+            raise LabError(f"the bundle of {host.name} has no {_HELPER}")
+        script = host.directory / _HELPER
+        script.write_bytes(member.read())
+    script.chmod(0o755)
+    host.start(["sh", "-c", _EVERY_SECOND, str(script), stock.INTERFACE], "helper")

@@ -1,0 +1,67 @@
+"""The config's public face in the lab: its endpoint group, its floating addresses, and who holds them.
+
+What holds an address is read from the nodes themselves (`ip addr`), and not from what the panel says.
+"""
+
+import ipaddress
+import json
+import time
+from collections.abc import Sequence
+
+from wgfleet.lab import fleet, names
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.panel_client import PanelClient
+from wgfleet.lab.state import Lab
+from wgfleet.lab.topology import FLOATING_ADDRESSES, NODE_SEGMENT
+
+_HELD_S = 30.0
+_POLL_S = 0.1
+
+
+def set_endpoint_group(lab: Lab, panel: PanelClient, **values: object) -> None:
+    """Give the config an endpoint group, or change some values of it."""
+    body = {"domain": names.DOMAIN, "port": fleet.LISTEN_PORT, **lab.result.get("endpoint_group", {}), **values}
+    panel.call("POST", f"/api/configs/{fleet.CONFIG}/endpoint-group", body)
+    lab.result["endpoint_group"] = body
+
+
+def float_addresses(lab: Lab, panel: PanelClient, count: int) -> list[str]:
+    """Give the config that many floating addresses, and return them when each is held by one node."""
+    if count > len(FLOATING_ADDRESSES):
+        raise LabError(f"a lab has up to {len(FLOATING_ADDRESSES)} floating addresses, not {count}")
+    addresses = list(FLOATING_ADDRESSES[:count])
+    set_endpoint_group(lab, panel, floating_addresses=addresses, address_provider="l2")
+    deadline = time.monotonic() + _HELD_S
+    while not_held_once(lab):
+        if time.monotonic() > deadline:
+            raise LabError(f"not each floating address is held by one node after {_HELD_S:.0f} s: {not_held_once(lab)}")
+        time.sleep(_POLL_S)
+    return addresses
+
+
+def floating(lab: Lab) -> list[str]:
+    """Return the config's floating addresses."""
+    group = lab.result.get("endpoint_group", {})
+    return list(group.get("floating_addresses", []))
+
+
+def holders(lab: Lab) -> dict[str, list[str]]:
+    """Return for each floating address the names of the nodes that have it on an interface."""
+    held = {host.name: _addresses(host) for host in fleet.hosts(lab, "node")} if floating(lab) else {}
+    return {address: [name for name, mine in held.items() if address in mine] for address in floating(lab)}
+
+
+def not_held_once(lab: Lab) -> list[str]:
+    """Return a sentence for each floating address that does not have exactly one holder."""
+    return [
+        f"{address} is held by {' and '.join(found) or 'nobody'}"
+        for address, found in holders(lab).items()
+        if len(found) != 1
+    ]
+
+
+def _addresses(host: Host) -> Sequence[str]:
+    links = json.loads(host.run("ip", "-j", "-4", "addr", "show"))
+    found = [info["local"] for link in links for info in link.get("addr_info", [])]
+    return [address for address in found if ipaddress.ip_address(address) in NODE_SEGMENT.network]
