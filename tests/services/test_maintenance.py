@@ -148,7 +148,7 @@ def test_a_drain_that_leaves_too_few_nodes_or_too_little_room_is_refused(world: 
     world.uncordon(two)
     with world.store.write() as tx:
         spec = endpoint_groups.EndpointGroupSpec(domain="vpn.example.com", port=51820, min_nodes=2)
-        endpoint_groups.put(tx, "test", config_service.get(tx, config.id), spec)
+        endpoint_groups.put(tx, world.vault, "test", config_service.get(tx, config.id), spec)
     with pytest.raises(Conflict, match="at least 2"):
         world.drain(one)
     (operation,) = world.drain(one, force=True)

@@ -196,7 +196,7 @@ def test_min_nodes_of_the_endpoint_group_is_a_floor(world: World) -> None:
     one, _ = world.serving(config, "one", "two")
     with world.store.write() as tx:
         spec = endpoint_groups.EndpointGroupSpec(domain="vpn.example.com", port=51820, min_nodes=2)
-        endpoint_groups.put(tx, "test", configs.get(tx, config.id), spec)
+        endpoint_groups.put(tx, world.vault, "test", configs.get(tx, config.id), spec)
     with pytest.raises(Conflict, match="at least 2"):
         world.remove(config, one)
     assert world.remove(config, one, force=True).state == operations.PENDING

@@ -1,6 +1,7 @@
 """`/api/configs/{config}/endpoint-group`: the public face of a cluster."""
 
 from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter, Response, status
 from pydantic import Field
@@ -8,9 +9,12 @@ from pydantic import Field
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Body, Port, Reference, View
 from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import configs, endpoint_groups
+from wgfleet.panel.services import address_providers, configs, endpoint_groups, floating
+from wgfleet.panel.services.address_providers import FloatingSpec
 from wgfleet.panel.services.endpoint_groups import MAX_MIN_NODES, TTL_RANGE_S, EndpointGroupSpec
+from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import EndpointGroup
+from wgfleet.panel.vault import Vault
 
 router = APIRouter(tags=["endpoint groups"])
 
@@ -31,6 +35,15 @@ class EndpointGroupBody(Body):
     cloudflare_zone_id: str | None = Field(default=None, max_length=32, description="The zone's id.")
     cloudflare_record_name: str | None = Field(default=None, max_length=253, description="Default: the domain.")
     proxied: bool = Field(default=False, description="Must be false: Cloudflare's proxy does not carry WireGuard.")
+    floating_addresses: list[str] = Field(
+        default=[], description="Public addresses that one node at a time holds; they move when it fails."
+    )
+    address_provider: str = Field(
+        default="none", max_length=64, description="What brings them to their nodes: `l2`, or a plugin."
+    )
+    address_options: dict[str, Any] | None = Field(
+        default=None, description="The provider's own; left out, those of before."
+    )
 
 
 class EndpointGroupView(View):
@@ -46,17 +59,24 @@ class EndpointGroupView(View):
     cloudflare_zone_id: str | None = Field(validation_alias="dns_zone")
     cloudflare_record_name: str | None = Field(validation_alias="dns_record_name")
     proxied: bool = Field(default=False, description="Always false: Cloudflare's proxy does not carry WireGuard.")
+    floating_addresses: list[str] = Field(default=[])
+    address_provider: str
+    address_options: dict[str, Any] = Field(default={}, description="Of secrets only that they are set.")
     created_at: datetime
 
 
-def _view(row: EndpointGroup) -> EndpointGroupView:
-    return EndpointGroupView.model_validate(row, from_attributes=True)
+def _view(tx: Tx, vault: Vault, row: EndpointGroup) -> EndpointGroupView:
+    view = EndpointGroupView.model_validate(row, from_attributes=True)
+    options = address_providers.shown(vault, row)
+    return view.model_copy(
+        update={"floating_addresses": floating.listed(tx, row.config_id), "address_options": options}
+    )
 
 
 @router.get("/api/configs/{config}/endpoint-group", summary="Show the endpoint group")
 def show_endpoint_group(panel: ThePanel, _caller: Reader, config: Reference) -> EndpointGroupView:
     with panel.store.read() as tx:
-        return _view(endpoint_groups.get(tx, configs.get(tx, config)))
+        return _view(tx, panel.vault, endpoint_groups.get(tx, configs.get(tx, config)))
 
 
 @router.post(
@@ -70,11 +90,15 @@ def put_endpoint_group(
 ) -> EndpointGroupView:
     """Only a cluster has one. What the body leaves out gets its default, also where there was another value."""
     with panel.store.write() as tx:
-        spec = EndpointGroupSpec(**body.model_dump())
-        row, created = endpoint_groups.put(tx, caller.actor, configs.get(tx, config), spec)
+        values = body.model_dump()
+        floats = FloatingSpec(
+            values.pop("floating_addresses"), values.pop("address_provider"), values.pop("address_options")
+        )
+        spec = EndpointGroupSpec(**values, floating=floats)
+        row, created = endpoint_groups.put(tx, panel.vault, caller.actor, configs.get(tx, config), spec)
         if not created:
             response.status_code = status.HTTP_200_OK
-        return _view(row)
+        return _view(tx, panel.vault, row)
 
 
 @router.delete(

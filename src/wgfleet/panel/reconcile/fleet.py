@@ -17,6 +17,7 @@ from wgfleet.panel.agents.tls import client_context, use_identity
 from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.events import Event, Events
+from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor, Outlook
 from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.reconcile.moves import MoveReconciler
@@ -29,6 +30,7 @@ from wgfleet.panel.services import failovers, maintenance, nodes, operations
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.engine import Wake
@@ -58,7 +60,10 @@ class Fleet:
         self._carriers: dict[ConfigId, frozenset[NodeId]] = {}
         self._identity = authority.issue_panel_client(clock.now(), settings.certificates.panel_days)
         self._tls = client_context(authority.certificate_pem, self._identity)
-        self._nodes = NodeReconciler(store, vault, authority, settings.certificates.agent_days)
+        self._nodes = NodeReconciler(
+            store, vault, authority, settings.certificates.agent_days, settings.health.give_up_after_s
+        )
+        self._floating = FloatingReconciler(store, vault, self._links)
         self._removals = RemovalReconciler(store, vault, settings.drain, self._links)
         self._failovers = MoveReconciler(store, settings.drain, self._links, failovers)
         self._maintenance = MoveReconciler(store, settings.drain, self._links, maintenance)
@@ -116,6 +121,8 @@ class Fleet:
             self._runner.wake(("node", node_id))
         for operation_id in by_kind["operation"]:
             self._runner.wake(("operation", operation_id))
+        for config_id in by_kind["floating"]:
+            self._runner.wake(("floating", config_id))
         if by_kind["config"]:
             changed = [ConfigId(config_id) for config_id in by_kind["config"]]
             after = await in_thread(self._carried_by, changed)
@@ -153,11 +160,13 @@ class Fleet:
                 if first:
                     await in_thread(self._forget_connections)
                     first = False
-                node_ids, operation_ids = await in_thread(self._keys)
+                node_ids, operation_ids, floating_ids = await in_thread(self._keys)
                 for node_id in {*node_ids, *self._links}:
                     self._runner.wake(("node", node_id))
                 for operation_id in operation_ids:
                     self._runner.wake(("operation", operation_id))
+                for config_id in floating_ids:
+                    self._runner.wake(("floating", config_id))
             except PanelError as error:
                 log.warning("resync.failed", error=str(error))
             self._renew_identity()
@@ -168,9 +177,9 @@ class Fleet:
         with self._store.write() as tx:
             node_rows.all_disconnected(tx)
 
-    def _keys(self) -> tuple[list[str], list[str]]:
+    def _keys(self) -> tuple[list[str], list[str], list[str]]:
         with self._store.read() as tx:
-            return node_rows.ids(tx), operation_rows.active(tx)
+            return node_rows.ids(tx), operation_rows.active(tx), floating_rows.configs_with(tx)
 
     def _renew_identity(self) -> None:
         days = self._settings.certificates.panel_days
@@ -183,6 +192,8 @@ class Fleet:
         if kind == "node":
             await self._reconcile_node(identifier)
             return None
+        if kind == "floating":
+            return await self._floating.reconcile(identifier)
         try:
             kind = await in_thread(self._kind, identifier)
             if kind == failovers.FAILOVER:

@@ -252,8 +252,10 @@ class HealthMonitor:
                 after=standing.state.value,
                 reason=standing.reason,
             )
+        link = self._links.get(probed.node_id)
+        silent = link is None or link.silent
         with self._store.write() as tx:
-            health.record(tx, probed.config_id, probed.node_id, standing)
+            health.record(tx, probed.config_id, probed.node_id, standing, silent=silent)
 
     def _freeze(self, reason: str | None) -> None:
         if (reason is None) != (self._outlook.frozen is None):

@@ -18,8 +18,9 @@ from wgfleet.panel.reconcile.seam import in_thread
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Store
 from wgfleet.panel.telemetry.sessions import FLUSH_S, SessionBuffer
-from wgfleet.protocol.messages import AgentStatus, Change, InterfaceReport, Refused, Snapshot, WatchMessage
+from wgfleet.protocol.messages import HEARTBEAT_S, AgentStatus, Change, InterfaceReport, Refused, Snapshot, WatchMessage
 
+SILENT_S = 1.5 * HEARTBEAT_S  # one that speaks has said something by then
 LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a packet
 
 log = structlog.get_logger()
@@ -51,6 +52,11 @@ class NodeLink:
         self._skew_s = 0.0
         self._buffer = SessionBuffer(node_id)
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def silent(self) -> bool:
+        """Whether the agent has missed a heartbeat, or the line is down."""
+        return not self.connected or clock.now() - (self.last_seen_at or 0.0) > SILENT_S
 
     def start(self) -> None:
         """Begin to keep the line up."""

@@ -41,11 +41,14 @@ class NodeWork:
 class NodeReconciler:
     """Makes nodes equal to their rows."""
 
-    def __init__(self, store: Store, vault: Vault, authority: Authority, certificate_days: int) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, authority: Authority, certificate_days: int, give_up_after_s: float
+    ) -> None:
         self._store = store
         self._vault = vault
         self._authority = authority
         self._certificate_days = certificate_days
+        self._give_up_after_s = give_up_after_s
         self._renderings = Renderings()
 
     async def cycle(self, link: NodeLink) -> str:
@@ -129,9 +132,10 @@ class NodeReconciler:
             return None
 
         def render() -> Push:
+            give_up_after_s = self._give_up_after_s
             if base == 0:
-                return desired.whole(tx, self._vault, config, assignment)
-            return desired.since(tx, self._vault, config, assignment, base)
+                return desired.whole(tx, self._vault, config, assignment, give_up_after_s=give_up_after_s)
+            return desired.since(tx, self._vault, config, assignment, base, give_up_after_s=give_up_after_s)
 
         if desired.alike(tx, config, assignment, base):
             return self._renderings.get((config.id, base, config.generation), render)

@@ -72,7 +72,7 @@ class Takeovers:
         return settled
 
     async def _call(self, node_id: str, interface: str, batch: list[Call]) -> Called | None:
-        peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint) for call in batch)
+        peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint, call.source) for call in batch)
         takeover = Takeover(peers=peers, timeout_s=self._drain.takeover_timeout_s)
         try:
             result = await self._links[node_id].client.takeover(InterfaceName(interface), takeover)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
-from wgfleet.panel.services import audit, configs, operations, placing
+from wgfleet.panel.services import audit, configs, floating, operations, placing
 from wgfleet.panel.services.desired import DRAINING, JOINING, REMOVED, SERVING
 from wgfleet.panel.services.keypairs import new_key_pair
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as rows
+from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -127,6 +128,9 @@ def confirmed(tx: Tx, config_id: str, node_id: str, generation: int, drift: Sequ
     assignment = rows.get(tx, config_id, node_id)
     if assignment is None:
         return
+    if assignment.phase == JOINING:
+        config_rows.lock(tx, config_id)  # before its assignment, as everywhere
+    floating.confirmed(tx, assignment, generation, drift)
     rows.applied(
         tx,
         assignment.id,
@@ -144,6 +148,7 @@ def serve(tx: Tx, assignment: Assignment) -> None:
     rows.applied(tx, assignment.id, phase=SERVING)
     tx.session.expire(assignment)
     placed = placing.settle_homeless(tx, assignment.config_id)
+    floating.settle(tx, assignment.config_id, renew=True)
     identifier = subject(assignment.config_id, assignment.node_id)
     audit.record(tx, "panel", "serving", "config_node", identifier, peers_placed=placed)
     tx.wake("assignment", assignment.id)
@@ -151,6 +156,7 @@ def serve(tx: Tx, assignment: Assignment) -> None:
 
 def cleaned(tx: Tx, owed: Cleanup) -> None:
     """Note that a node has deleted an interface that it owed."""
+    floating.gave_up(tx, owed.config_id, owed.node_id)
     rows.settle(tx, owed.node_id, owed.config_id)
     audit.record(
         tx, "panel", "interface_deleted", "node", owed.node_id, interface=owed.interface, config_id=owed.config_id

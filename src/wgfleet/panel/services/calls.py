@@ -6,7 +6,7 @@ The new homes call the clients; whoever answered has moved, and the old node the
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from wgfleet.panel.services import configs, moves, operations
+from wgfleet.panel.services import configs, floating, moves, operations
 from wgfleet.panel.services.desired import FENCED, SERVING
 from wgfleet.panel.services.moves import DROPPED, MOVED, TAKEOVER
 from wgfleet.panel.store import Tx
@@ -19,12 +19,16 @@ from wgfleet.panel.store.tables import Move, Operation, Peer
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A live peer that a node is to call at its last endpoint (`ADDRESS:PORT`)."""
+    """A live peer that a node is to call at its last endpoint (`ADDRESS:PORT`).
+
+    `source` is the floating address to call from, None: whichever the node takes by itself.
+    """
 
     peer_id: str
     public_key: str
     endpoint: str
     node_id: str
+    source: str | None = None
 
 
 def due(tx: Tx, operation_id: str, *, live_within_s: float) -> tuple[str, list[Call]]:
@@ -49,13 +53,20 @@ def due(tx: Tx, operation_id: str, *, live_within_s: float) -> tuple[str, list[C
     ]
     if settled:
         _settle(tx, operation, [m.peer_id for m in settled], drop=[m.peer_id for m in settled if m.live])
+    if operation.node_id is not None and not any(m.live and not m.attempts and m not in settled for m, _ in pending):
+        # Whoever could be called at an address of the new nodes has been: the others need the floating one.
+        floating.empty(tx, config.id, operation.node_id)
+    callers = floating.callers(tx, config.id)
     wanted = []
     for moving, peer in pending:
         session = latest.get(moving.peer_id)
         endpoint = session.endpoint if session is not None and session.endpoint else moving.endpoint
-        target = targets.get(moving.peer_id)
+        target, source = targets.get(moving.peer_id), None
+        if callers.took_from(moving.from_node_id):
+            target, source = callers.choose(moving.from_node_id, moving.attempts)
+            target = target if target and having.peer(tx, target, peer) else None
         if moving.live and moving.peer_id not in gone and peer.enabled and endpoint and target:
-            wanted.append(Call(moving.peer_id, peer.public_key, endpoint, target))
+            wanted.append(Call(moving.peer_id, peer.public_key, endpoint, target, source))
     return config.name, wanted
 
 
@@ -74,11 +85,17 @@ class _Having:
     def target(self, tx: Tx, moving: Move, peer: Peer) -> str | None:
         """Return the node that is to have a peer, once it has it; its present home where the planned one went away."""
         node_id = moving.to_node_id if moving.to_node_id in self._applied else peer.home_node_id
-        if node_id is None or node_id == moving.from_node_id or self._applied.get(node_id, 0) < peer.generation:
+        if node_id is None or node_id == moving.from_node_id:
             return None
+        return node_id if self.peer(tx, node_id, peer) else None
+
+    def peer(self, tx: Tx, node_id: str, peer: Peer) -> bool:
+        """Tell whether a node has a peer now."""
+        if self._applied.get(node_id, 0) < peer.generation:
+            return False
         if node_id not in self._given_up:
             self._given_up[node_id] = peer_rows.given_up_by(tx, node_id, self._config_id)
-        return None if peer.public_key in self._given_up[node_id] else node_id
+        return peer.public_key not in self._given_up[node_id]
 
 
 def settle(tx: Tx, operation_id: str, answered: Collection[str], unanswered: Collection[str]) -> None:

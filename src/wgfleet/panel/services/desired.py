@@ -1,16 +1,22 @@
 """What a node must have of a config, rendered from rows: the whole of it, or what changed since a generation."""
 
+from wgfleet.panel import addresses as providers
 from wgfleet.panel.domain import render
+from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
+from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Config, Peer, Pool
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceDelta, InterfaceSettings
+from wgfleet.protocol.addresses import join_endpoint
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, Floating, InterfaceDelta, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
-from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.keys import PrivateKey, PublicKey
 
 DRAINING, JOINING, REMOVED, SERVING = "draining", "joining", "removed", "serving"
 
@@ -20,16 +26,28 @@ DRAINING, JOINING, REMOVED, SERVING = "draining", "joining", "removed", "serving
 FENCED = frozenset({"down", "recovering"})
 
 
-def whole(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> DesiredInterface:
-    """Render everything."""
+def whole(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, *, give_up_after_s: float = GIVE_UP_AFTER_S
+) -> DesiredInterface:
+    """Render everything. `give_up_after_s`: see `protocol.desired.Floating`."""
     upsert, _ = _peers(tx, vault, config, assignment, since=0)
     upsert |= probe_peers(tx, config, assignment)
     return DesiredInterface(
-        generation=Generation(config.generation), settings=interface(tx, vault, config, assignment), peers=upsert
+        generation=Generation(config.generation),
+        settings=interface(tx, vault, config, assignment, give_up_after_s=give_up_after_s),
+        peers=upsert,
     )
 
 
-def since(tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: int) -> InterfaceDelta:
+def since(
+    tx: Tx,
+    vault: Vault,
+    config: Config,
+    assignment: Assignment,
+    base: int,
+    *,
+    give_up_after_s: float = GIVE_UP_AFTER_S,
+) -> InterfaceDelta:
     """Render what changed after generation `base`, which the node has applied."""
     upsert, remove = _peers(tx, vault, config, assignment, since=base)
     if config.probes_generation > base:
@@ -40,7 +58,7 @@ def since(tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: in
         config_id=ConfigId(config.id),
         base=Generation(base),
         generation=Generation(config.generation),
-        settings=interface(tx, vault, config, assignment) if changed else None,
+        settings=interface(tx, vault, config, assignment, give_up_after_s=give_up_after_s) if changed else None,
         upsert=upsert,
         remove=remove,
     )
@@ -49,7 +67,8 @@ def since(tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: in
 def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:
     """Tell whether what changed after `base` is the same for this node as for all others of which this is true.
 
-    Nodes differ in the others that probe them, in being fenced, and in the peers that they gave up just now.
+    Nodes differ in the others that probe them, in being fenced, in the peers that they gave up just now, and in the
+    floating addresses that they hold.
     """
     return (
         config.mode != INDEPENDENT
@@ -57,10 +76,13 @@ def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:
         and config.probes_generation <= base
         and assignment.health not in FENCED
         and not peer_rows.given_up_by(tx, assignment.node_id, config.id)
+        and (config.settings_generation <= base or not held(tx, config, assignment))
     )
 
 
-def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> InterfaceSettings:
+def interface(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, *, give_up_after_s: float
+) -> InterfaceSettings:
     """Render the interface alone."""
     return render.settings(
         render.NetworkValues(
@@ -73,7 +95,47 @@ def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> I
             mtu=config.mtu,
             masquerade=config.masquerade,
             enabled=config.enabled,
+            floating=_floating(tx, vault, config, assignment, give_up_after_s),
         )
+    )
+
+
+def held(tx: Tx, config: Config, assignment: Assignment) -> tuple[str, ...]:
+    """Return the floating addresses that a node's agent is to carry: its own, where no other may still have them."""
+    if assignment.phase not in {SERVING, DRAINING} or assignment.health in FENCED:
+        return ()
+    found = tuple(
+        row.address
+        for row in floating_rows.of_config(tx, config.id)
+        if row.holder_node_id == assignment.node_id and row.leaving_node_id is None
+    )
+    return found if found and on_agent(tx, config.id) else ()
+
+
+def on_agent(tx: Tx, config_id: str) -> bool:
+    """Tell whether agents carry the config's floating addresses; else they are a provider's, or there are none."""
+    group = endpoint_group_rows.get(tx, config_id)
+    try:
+        return group is not None and providers.provider(group.address_provider).on_agent
+    except PermanentError:
+        return False  # a plugin that is gone; whoever has work for it says so
+
+
+def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment, give_up_after_s: float) -> Floating | None:
+    addresses = held(tx, config, assignment)
+    if not addresses:
+        return None
+    probe_key = vault.open(assignment.probe_private_key_sealed, f"assignments.probe_private_key:{assignment.id}")
+    return Floating(
+        addresses=addresses,
+        # Those out of use count too: who reaches them is not the one that is cut off.
+        witnesses=tuple(
+            join_endpoint(node.endpoint_addresses[0], config.listen_port)
+            for other, node in assignment_rows.of_config(tx, config.id)
+            if other.id != assignment.id and other.phase in {SERVING, DRAINING}
+        ),
+        probe_key=PrivateKey(probe_key),
+        give_up_after_s=give_up_after_s,
     )
 
 

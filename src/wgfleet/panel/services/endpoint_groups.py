@@ -4,12 +4,15 @@ import dataclasses
 import re
 
 from wgfleet.panel import clock
+from wgfleet.panel.addresses import NONE
 from wgfleet.panel.errors import Invalid, NotFound
-from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services import address_providers, audit, configs, floating
+from wgfleet.panel.services.address_providers import NO_FLOATING, FloatingSpec
 from wgfleet.panel.services.values import check_range
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import endpoint_groups as rows
 from wgfleet.panel.store.tables import Config, EndpointGroup
+from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_domain, parse_port
 
 AUTOMATIC_TTL_S = 1  # Cloudflare's way to say "you choose"
@@ -31,9 +34,10 @@ class EndpointGroupSpec:
     cloudflare_zone_id: str | None = None
     cloudflare_record_name: str | None = None
     proxied: bool = False
+    floating: FloatingSpec = NO_FLOATING
 
 
-def put(tx: Tx, actor: str, config: Config, spec: EndpointGroupSpec) -> tuple[EndpointGroup, bool]:
+def put(tx: Tx, vault: Vault, actor: str, config: Config, spec: EndpointGroupSpec) -> tuple[EndpointGroup, bool]:
     """Make the config's endpoint group, or replace it; say whether it is new."""
     if config.mode != configs.CLUSTER:
         raise Invalid(
@@ -44,13 +48,15 @@ def put(tx: Tx, actor: str, config: Config, spec: EndpointGroupSpec) -> tuple[En
     group = rows.get(tx, config.id)
     created = group is None
     if group is None:
-        group = EndpointGroup(config_id=config.id, created_at=clock.now(), **values)
+        group = EndpointGroup(config_id=config.id, created_at=clock.now(), address_provider=NONE, **values)
         rows.add(tx, group)
     else:
         for name, value in values.items():
             setattr(group, name, value)
+    address_providers.apply(tx, vault, group, spec.floating)
     action = "created" if created else "updated"
-    audit.record(tx, actor, action, "endpoint_group", config.id, config=config.name, **values)
+    floats = {"floating_addresses": list(spec.floating.addresses), "address_provider": spec.floating.provider}
+    audit.record(tx, actor, action, "endpoint_group", config.id, config=config.name, **values, **floats)
     tx.wake("config", config.id)
     return group, created
 
@@ -73,7 +79,9 @@ def get(tx: Tx, config: Config) -> EndpointGroup:
 
 def delete(tx: Tx, actor: str, config: Config) -> None:
     """Delete the config's endpoint group; files made from then on carry the address of a node."""
-    rows.delete(tx, get(tx, config))
+    group = get(tx, config)
+    floating.put(tx, config.id, [], other_provider=False)
+    rows.delete(tx, group)
     audit.record(tx, actor, "deleted", "endpoint_group", config.id, config=config.name)
     tx.wake("config", config.id)
 
@@ -95,7 +103,7 @@ def _checked(spec: EndpointGroupSpec) -> dict[str, str | int | bool | None]:
             "must be the zone's id as its overview shows it, up to 32 letters and digits", field="cloudflare_zone_id"
         )
     values = dataclasses.asdict(spec)
-    del values["proxied"]
+    del values["proxied"], values["floating"]
     zone, record_name = values.pop("cloudflare_zone_id"), values.pop("cloudflare_record_name")
     values |= {"dns_provider": "cloudflare" if zone else None, "dns_zone": zone, "dns_record_name": record_name}
     values["domain"] = parse_domain(spec.domain, "domain")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.observations import Health, Standing
-from wgfleet.panel.services import audit, configs, failovers
+from wgfleet.panel.services import audit, configs, failovers, floating
 from wgfleet.panel.services.assignments import subject
 from wgfleet.panel.services.desired import FENCED
 from wgfleet.panel.store import Tx
@@ -79,8 +79,8 @@ def _standing(assignment: Assignment) -> Standing:
     )
 
 
-def record(tx: Tx, config_id: str, node_id: str, standing: Standing) -> None:
-    """Write down what was decided of a node, and begin what follows from it."""
+def record(tx: Tx, config_id: str, node_id: str, standing: Standing, *, silent: bool = False) -> None:
+    """Write down what was decided of a node, and begin what follows from it. `silent`: nor does its agent answer."""
     assignment = assignment_rows.get(tx, config_id, node_id)
     if assignment is None:
         return
@@ -97,6 +97,8 @@ def record(tx: Tx, config_id: str, node_id: str, standing: Standing) -> None:
         oldest_base=configs.bump(tx, config_id) if fence_changes else assignment.oldest_base,
     )
     tx.wake("assignment", assignment.id)
+    if fence_changes:
+        floating.settle(tx, config_id, silent={node_id} if silent else ())
     if before is standing.state:
         return
     rows.add_event(

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
-from wgfleet.panel.services import audit, node_groups
+from wgfleet.panel.services import audit, floating, node_groups
 from wgfleet.panel.services.values import check_list, check_range, parse_host, parse_name
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as rows
@@ -123,6 +123,8 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
         _check_name_is_free(tx, changed["name"])
     for name, value in changed.items():
         setattr(node, name, value)
+    if "endpoint_addresses" in changed:
+        floating.witnesses_changed(tx, node.id)
     audit.record(tx, actor, "updated", "node", node.id, **changed)
     tx.wake("node", node.id)
     return node

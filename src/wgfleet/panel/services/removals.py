@@ -2,7 +2,7 @@
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.removal import RemovalStep, RemovalView
-from wgfleet.panel.services import audit, backups, moves, operations
+from wgfleet.panel.services import audit, backups, floating, moves, operations
 from wgfleet.panel.services.configs import bump, probes_changed
 from wgfleet.panel.services.desired import REMOVED
 from wgfleet.panel.services.moves import LEFT, PENDING, PLACED
@@ -58,6 +58,7 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     generation = bump(tx, r.config.id)
     rows.settle_moves(tx, operation_id, [move.peer_id for move, _ in rows.pending(tx, operation_id)], LEFT)
     assignment_rows.applied(tx, r.assignment.id, phase=REMOVED)
+    floating.settle(tx, r.config.id, renew=True)
     if assignment_rows.cleanup(tx, r.node.id, r.config.id) is None:
         assignment_rows.owe(
             tx,
@@ -84,6 +85,8 @@ def close(tx: Tx, operation_id: str) -> None:
     counts = moves.counts(tx, operation_id)
     session_rows.forget(tx, r.node.id, r.config.id)
     assignment_rows.remove(tx, r.assignment.id)
+    # It was asked to delete its interface, and had its time: the address must not wait for it for ever.
+    floating.gave_up(tx, r.config.id, r.node.id)
     result = {
         "peers_migrated": rows.rehomed(tx, operation_id),
         "sessions_taken_over": counts["taken_over"],

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
 from wgfleet.panel.domain.observations import HealthRules
 from wgfleet.panel.settings.listeners import Listener, parse_listener
 from wgfleet.protocol.addresses import parse_address, parse_domain
@@ -185,6 +186,16 @@ class Health(Group):
         "would forget itself.",
     )
 
+    give_up_after_s: float = Field(
+        default=GIVE_UP_AFTER_S,
+        ge=1,
+        le=3600,
+        description="Seconds after which a node that hears neither the panel nor any other node takes itself to be cut "
+        "off and gives its floating addresses up. Longer than the hiccups of a network, for which a good node should "
+        "keep them; short, because the panel has given them to another by then. A new value reaches a node with its "
+        "next change.",
+    )
+
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.fresh_s < self.cross_check_s + self.timeout_s or self.fresh_s < self.interval_s + self.timeout_s:
@@ -205,6 +216,62 @@ class Health(Group):
             stable_cap_s=self.stable_cap_s,
             flap_window_s=self.flap_window_s,
         )
+
+
+class Dns(Group):
+    """How the names of endpoint groups are published."""
+
+    cloudflare_token: SecretStr | None = Field(
+        default=None,
+        description="API token for Cloudflare, with DNS:Edit on the zones, for endpoint groups that have none of their "
+        "own. Rather give it in the environment than in this file.",
+    )
+    cloudflare_url: str = Field(
+        default="https://api.cloudflare.com/client/v4",
+        pattern=r"^https?://[^?#\s]+$",
+        description="Where that token is sent to: another address is for a gateway, or a stand-in in tests.",
+    )
+    check_interval_s: float = Field(
+        default=60,
+        ge=1,
+        le=DAY_S,
+        description="Seconds between two looks at a name that is as it should be: as long may a change by somebody "
+        "else go unseen. Each look is one call of the provider.",
+    )
+    gather_s: float = Field(
+        default=0.2,
+        ge=0,
+        le=60,
+        description="Seconds for which addresses to be added are gathered, so that several cost one change. Nothing "
+        "that is to be removed waits for it.",
+    )
+    retry_cap_s: float = Field(
+        default=300,
+        ge=1,
+        le=DAY_S,
+        description="Seconds between two tries at most while a provider fails; they begin at 1 and double. There is no "
+        "last try.",
+    )
+    approval_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="A deletion of more than this share of a name's records waits for an administrator's approval, "
+        "unless people removed those nodes. 1: never. Half of them never die at once without somebody looking.",
+    )
+    approval_records: int = Field(
+        default=2,
+        ge=1,
+        le=1000,
+        description="Records that such a deletion has at least: one node of two may go by itself.",
+    )
+    save_check_s: float = Field(
+        default=3,
+        ge=0,
+        le=30,
+        description="Seconds that saving an endpoint group waits for the provider to say whether zone and credential "
+        "are right; what it says later shows at the name. 0: it is not asked.",
+    )
 
 
 class Enrollment(Group):
@@ -284,6 +351,7 @@ class Settings(BaseSettings):
     panel_node: PanelNode = PanelNode()
     drain: Drain = Drain()
     health: Health = Health()
+    dns: Dns = Dns()
     enrollment: Enrollment = Enrollment()
     certificates: Certificates = Certificates()
     audit: Audit = Audit()

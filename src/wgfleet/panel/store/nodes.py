@@ -31,6 +31,12 @@ def page(tx: Tx, after: str | None, limit: int) -> Sequence[Node]:
     return tx.session.scalars(query.where(Node.id > after) if after else query).all()
 
 
+def endpoint_addresses(tx: Tx) -> dict[str, str]:
+    """Return the name of the node behind each endpoint address."""
+    found = tx.session.execute(select(Node.name, Node.endpoint_addresses))
+    return {address: name for name, addresses in found for address in addresses}
+
+
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the names of the configs assigned to each node, in whatever phase."""
     query = select(Assignment.node_id, Config.name).join(Config, Config.id == Assignment.config_id)

@@ -32,6 +32,12 @@ def active(tx: Tx) -> list[str]:
     return list(tx.session.scalars(select(Operation.id).where(Operation.finished_at.is_(None))))
 
 
+def active_of(tx: Tx, config_id: str) -> list[str]:
+    """Return the ids of a config's operations that have not ended."""
+    query = select(Operation.id).where(Operation.finished_at.is_(None), Operation.config_id == config_id)
+    return list(tx.session.scalars(query))
+
+
 def page(tx: Tx, state: str | None, kind: str | None, after: str | None, limit: int) -> list[Operation]:
     """Return up to `limit` operations, newest first, behind the id `after`."""
     query = select(Operation).order_by(Operation.id.desc()).limit(limit)

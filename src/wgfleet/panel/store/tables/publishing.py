@@ -39,15 +39,18 @@ class FloatingAddress(Base):
     """A public address that belongs to one node of a config at a time, or to none.
 
     `holder_node_id` is to have it. `leaving_node_id` still may: nobody gets the address before that node has applied
-    `leaving_generation`, or is out of use and cannot be asked.
+    `generation`, or is out of use and cannot be asked. Where nobody is leaving, the holder has it from `generation` on.
+    `former_node_id` is the one that had it last. `withdrawn`: not wanted any more; the row goes when nobody has it.
     """
 
     __tablename__ = "floating_addresses"
     address: Mapped[str] = mapped_column(primary_key=True)
     config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), index=True)
-    holder_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id"), index=True)
-    leaving_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id"))
-    leaving_generation: Mapped[int] = mapped_column(BigInteger)
+    holder_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"), index=True)
+    leaving_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"))
+    former_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"))
+    generation: Mapped[int] = mapped_column(BigInteger)
+    withdrawn: Mapped[bool]
     since: Mapped[float]
 
 

@@ -55,16 +55,30 @@ def upgrade() -> None:
         sa.Column("config_id", sa.String(), nullable=False),
         sa.Column("holder_node_id", sa.String(), nullable=True),
         sa.Column("leaving_node_id", sa.String(), nullable=True),
-        sa.Column("leaving_generation", sa.BigInteger(), nullable=False),
+        sa.Column("former_node_id", sa.String(), nullable=True),
+        sa.Column("generation", sa.BigInteger(), nullable=False),
+        sa.Column("withdrawn", sa.Boolean(), nullable=False),
         sa.Column("since", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
             ["config_id"], ["configs.id"], name=op.f("fk_floating_addresses_config_id_configs"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["holder_node_id"], ["nodes.id"], name=op.f("fk_floating_addresses_holder_node_id_nodes")
+            ["holder_node_id"],
+            ["nodes.id"],
+            name=op.f("fk_floating_addresses_holder_node_id_nodes"),
+            ondelete="SET NULL",
         ),
         sa.ForeignKeyConstraint(
-            ["leaving_node_id"], ["nodes.id"], name=op.f("fk_floating_addresses_leaving_node_id_nodes")
+            ["leaving_node_id"],
+            ["nodes.id"],
+            name=op.f("fk_floating_addresses_leaving_node_id_nodes"),
+            ondelete="SET NULL",
+        ),
+        sa.ForeignKeyConstraint(
+            ["former_node_id"],
+            ["nodes.id"],
+            name=op.f("fk_floating_addresses_former_node_id_nodes"),
+            ondelete="SET NULL",
         ),
         sa.PrimaryKeyConstraint("address", name=op.f("pk_floating_addresses")),
     )

@@ -1,0 +1,79 @@
+"""Providers of floating addresses: what brings an address to the node that is to hold it. Who that is is not theirs.
+
+A provider is a plugin: an entry point in the group `wgfleet.address_providers` whose object is an
+`AddressProviderType`. Where the agent carries the address (`l2`) there is nothing else to do; a cloud's address is
+assigned with a call to the cloud. docs/floating.md has a complete example.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from wgfleet.panel.errors import PermanentError
+
+ENTRY_POINTS = "wgfleet.address_providers"
+NONE, L2 = "none", "l2"
+
+__all__ = ["ENTRY_POINTS", "L2", "NONE", "AddressNode", "AddressProvider", "AddressProviderType", "names", "provider"]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressNode:
+    """A node as a provider sees it. `endpoint_addresses` are its own public ones, by which a cloud may know it."""
+
+    id: str
+    name: str
+    endpoint_addresses: tuple[str, ...]
+
+
+class AddressProvider(Protocol):
+    """One account at a provider. Calls block, are made from threads, and may be repeated.
+
+    Failures: `TransientError` (worth another try, after `retry_after_s` where it is given) or `PermanentError` with the
+    provider's own words and what would help. No error holds a credential.
+    """
+
+    def holder(self, address: str, nodes: Sequence[AddressNode]) -> AddressNode | None:
+        """Return which of the nodes has the address, None where none of them has. Changes nothing."""
+
+    def assign(self, address: str, node: AddressNode) -> None:
+        """Bring the address to the node, wherever it is. Returns when the provider has done or accepted it."""
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+class AddressProviderType(Protocol):
+    """What an entry point holds: a class of providers. `Options` says what an endpoint group may set.
+
+    `on_agent`: the agent adds the address to its machine and removes it; the provider itself is never called.
+    Secret fields of `Options` are `pydantic.SecretStr`.
+    """
+
+    name: str
+    on_agent: bool
+    Options: type[BaseModel]
+
+    def __call__(self, options: Any) -> AddressProvider: ...
+
+
+@cache
+def provider(name: str) -> AddressProviderType:
+    """Return the class of that name; raise `PermanentError` where it is not installed or cannot be loaded."""
+    found = next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
+    if found is None:
+        raise PermanentError(f"there is no address provider {name!r}; installed are {', '.join(names())}")
+    try:
+        loaded: AddressProviderType = found.load()
+    except Exception as error:
+        raise PermanentError(f"address provider {name!r} cannot be loaded from {found.value}: {error}") from error
+    return loaded
+
+
+def names() -> list[str]:
+    """Return the names of all providers that are installed."""
+    return sorted({found.name for found in entry_points(group=ENTRY_POINTS)})

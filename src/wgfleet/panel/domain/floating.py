@@ -1,0 +1,90 @@
+"""Which node holds which floating address. Pure, and the same answer for the same input.
+
+An address stays where it is as long as its holder is in use: moving it costs the clients behind it a blink. So a node
+that joins or comes back gets addresses only when others lose theirs, or by an explicit rebalance.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from wgfleet.protocol.ids import NodeId
+
+GIVE_UP_AFTER_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node that carries the config. A node of twice the `weight` gets twice the addresses.
+
+    `fit`: clients use it, so what it holds it keeps. `preferred`: nothing speaks against giving it more; one that is
+    fit only gets addresses where no node is preferred. `emptied`: it keeps none that another fit node can have.
+    """
+
+    node_id: NodeId
+    weight: float
+    fit: bool
+    preferred: bool
+    emptied: bool = False
+
+
+Holders = dict[str, NodeId | None]
+
+
+def settle(present: Mapping[str, NodeId | None], places: Collection[Place]) -> Holders:
+    """Return the holder of each address: the present one while it is fit, else the fit node with the least of them.
+
+    Least is by (held + 1) / weight. Where no node is fit an address stays with whoever of `places` had it, so that it
+    need not move once more when that one returns.
+    """
+    takers = _takers(places)
+    keepers = {place.node_id for place in places if not takers or (place.fit and not place.emptied) or place in takers}
+    holders: Holders = {}
+    orphans: list[str] = []
+    for address in sorted(present):
+        has = present[address]
+        if has in keepers:
+            holders[address] = has
+        else:
+            orphans.append(address)
+    held = Counter(holder for holder in holders.values() if holder is not None)
+    for address in orphans:
+        holders[address] = _least(takers, held)
+        if (taker := holders[address]) is not None:
+            held[taker] += 1
+    return holders
+
+
+def spread(present: Mapping[str, NodeId | None], places: Collection[Place]) -> Holders:
+    """Return holders as if all addresses were given out anew, with the fewest that change hands."""
+    takers = _takers(places)
+    quotas: Counter[NodeId] = Counter()
+    for _ in present:
+        if (taker := _least(takers, quotas)) is not None:
+            quotas[taker] += 1
+    if not quotas:
+        return settle(present, places)
+    holders: Holders = {}
+    movers: list[str] = []
+    for address in sorted(present):
+        has = present[address]
+        if has is not None and quotas[has] > 0:
+            holders[address] = has
+            quotas[has] -= 1
+        else:
+            movers.append(address)
+    free = sorted(quotas.elements())
+    return holders | dict(zip(movers, free, strict=True))
+
+
+def _takers(places: Collection[Place]) -> Sequence[Place]:
+    """Return the nodes that may get an address, best first: the first of these groups that is not empty."""
+    fit = [place for place in places if place.fit and place.weight > 0]
+    stay = [place for place in fit if not place.emptied]
+    return [place for place in stay if place.preferred] or stay or fit
+
+
+def _least(takers: Sequence[Place], held: Counter[NodeId]) -> NodeId | None:
+    # Nodes of equal burden: by id, so that the answer is always the same.
+    burden = min(takers, key=lambda place: ((held[place.node_id] + 1) / place.weight, place.node_id), default=None)
+    return burden.node_id if burden is not None else None

@@ -1,0 +1,289 @@
+"""Floating addresses as rows: who is to hold which, and how one goes from node to node without two holding it.
+
+A node gives an address up first, and only when its agent has confirmed that does the next one get it. Where the node is
+out of use and its agent is silent there is nothing to wait for. Called in the transaction that changes what this
+follows from: a node that begins to serve, goes down, is emptied or taken out.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain import floating
+from wgfleet.panel.domain.floating import Place
+from wgfleet.panel.domain.observations import Health
+from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.desired import DRAINING, FENCED, REMOVED, SERVING, on_agent
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store.tables import Assignment, FloatingAddress, Node
+from wgfleet.protocol.ids import NodeId
+
+ANSWER_S = 1.0  # a node that is out of use has this long to confirm that it gave its addresses up
+
+
+@dataclass(frozen=True, slots=True)
+class AddressView:
+    """A floating address. `in_use`: its holder serves clients. `leaving`: the node that has yet to give it up."""
+
+    address: str
+    holder: Node | None
+    leaving: Node | None
+    since: float
+    in_use: bool
+
+
+def settle(
+    tx: Tx,
+    config_id: str,
+    *,
+    silent: Collection[str] = (),
+    emptied: str | None = None,
+    renew: bool = False,
+    anew: bool = False,
+) -> None:
+    """Give each address of a config to the node that is to hold it; does nothing where all are where they should be.
+
+    `silent`: nodes whose agents do not answer; `emptied`: the node that keeps no address which another can have.
+    `renew`: the nodes have to be told in any case, for they witness each other. `anew`: spread all by weight.
+    """
+    if not rows.of_config(tx, config_id):
+        return
+    config_rows.lock(tx, config_id)
+    wanted = [row for row in rows.of_config(tx, config_id) if not row.withdrawn]
+    found = rows.carriers(tx, config_id)
+    decide = floating.spread if anew else floating.settle
+    holders = decide(
+        {row.address: NodeId(row.holder_node_id) if row.holder_node_id else None for row in wanted},
+        _places(found, emptied),
+    )
+    changed = {row.address: holders[row.address] for row in wanted if holders[row.address] != row.holder_node_id}
+    if changed:
+        give(tx, config_id, changed, silent=silent)
+    elif renew and on_agent(tx, config_id):
+        configs.bump(tx, config_id, settings=True)
+
+
+def _places(carriers: Sequence[tuple[Assignment, Node]], emptied: str | None) -> list[Place]:
+    return [
+        Place(
+            node_id=NodeId(node.id),
+            weight=node.weight,
+            fit=assignment.health not in FENCED,
+            preferred=assignment.phase == SERVING and assignment.health == Health.SERVING and not node.cordoned,
+            emptied=node.id == emptied,
+        )
+        for assignment, node in carriers
+        if assignment.phase in {SERVING, DRAINING}
+    ]
+
+
+def give(
+    tx: Tx,
+    config_id: str,
+    holders: Mapping[str, str | None],
+    *,
+    silent: Collection[str] = (),
+    actor: str = "panel",
+) -> None:
+    """Write down new holders of addresses. The caller has locked the config."""
+    carried = on_agent(tx, config_id)
+    assignments = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
+    generation = configs.bump(tx, config_id, settings=True)
+    for row in rows.of_config(tx, config_id):
+        if row.address not in holders:
+            continue
+        before, after = row.holder_node_id, holders[row.address]
+        if row.leaving_node_id is None and before is not None:
+            row.former_node_id = before
+            if carried and not _gone(assignments.get(before), silent):
+                row.leaving_node_id = before
+        if row.leaving_node_id == after:
+            row.leaving_node_id = None
+        row.holder_node_id, row.generation, row.since = after, generation, clock.now()
+        audit.record(
+            tx, actor, "moved", "floating_address", row.address,
+            config_id=config_id, from_node=before, to_node=after, waits_for=row.leaving_node_id,
+        )  # fmt: skip
+    tx.session.flush()
+    tx.wake("floating", config_id)
+
+
+def _gone(assignment: Assignment | None, silent: Collection[str]) -> bool:
+    """Tell whether a node cannot have an address any more, as far as the panel can know."""
+    return assignment is None or (assignment.health in FENCED and assignment.node_id in silent)
+
+
+def confirmed(tx: Tx, assignment: Assignment, generation: int, drift: Collection[str] = ()) -> None:
+    """Note that a node's agent has applied a generation: what it was to give up is free for the next one.
+
+    Call it before the assignment itself is written.
+    """
+
+    def left(row: FloatingAddress) -> bool:
+        still_there = any(text.startswith("floating") and row.address in text for text in drift)
+        return row.leaving_node_id == assignment.node_id and row.generation <= generation and not still_there
+
+    if _free(tx, assignment.config_id, left):
+        return
+    before = assignment.applied_generation
+    found = rows.of_config(tx, assignment.config_id)
+    if any(row.holder_node_id == assignment.node_id and before < row.generation <= generation for row in found):
+        # It can now call clients from the address: whoever waits for that need not wait longer.
+        for operation_id in operation_rows.active_of(tx, assignment.config_id):
+            tx.wake("operation", operation_id)
+
+
+def gave_up(tx: Tx, config_id: str, node_id: str) -> None:
+    """Note that a node has nothing of the config any more: its interface is deleted, or it is not asked any longer."""
+    _free(tx, config_id, lambda row: row.leaving_node_id == node_id)
+
+
+def overdue(tx: Tx, config_id: str, silent: Collection[str], now: float) -> bool:
+    """End the handovers that wait for nodes that are out of use and do not answer; True while one has time left.
+
+    `silent` are the nodes whose agents cannot be reached; the others have `ANSWER_S` since the decision.
+    """
+    found = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
+
+    def asked(row: FloatingAddress) -> bool:
+        leaving = found.get(row.leaving_node_id or "")
+        return row.leaving_node_id is not None and (leaving is None or leaving.health in FENCED)
+
+    def left(row: FloatingAddress) -> bool:
+        over = not 0 <= now - row.since < ANSWER_S
+        return asked(row) and (over or _gone(found.get(row.leaving_node_id or ""), silent))
+
+    _free(tx, config_id, left)
+    return any(asked(row) for row in rows.of_config(tx, config_id))
+
+
+def _free(tx: Tx, config_id: str, left: Callable[[FloatingAddress], bool]) -> bool:
+    """Let the next holder have those addresses that `left` names; tell whether there were any."""
+    if not any(left(row) for row in rows.of_config(tx, config_id)):
+        return False
+    generation = configs.bump(tx, config_id, settings=True)
+    for row in rows.of_config(tx, config_id):
+        if not left(row):
+            continue
+        if row.withdrawn:
+            rows.delete(tx, row)
+        else:
+            row.leaving_node_id, row.generation = None, generation
+    tx.session.flush()
+    return True
+
+
+def carriers(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes that a config is assigned to."""
+    return {assignment.node_id for assignment, _ in rows.carriers(tx, config_id)}
+
+
+def empty(tx: Tx, config_id: str, node_id: str) -> None:
+    """Give what a node holds to others, as far as there are any, and as a plan: it serves until they have it."""
+    settle(tx, config_id, emptied=node_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Who calls the clients of nodes that addresses were taken from, by (former holder): (new holder, address).
+
+    Behind a NAT, and of a client that never learns a server's address, only a call from the address that the client
+    knows gets through; which of several that is nobody knows.
+    """
+
+    ready: Mapping[str, Sequence[tuple[str, str | None]]]
+
+    def took_from(self, node_id: str) -> bool:
+        """Tell whether a node's clients are to be called by who got its addresses."""
+        return node_id in self.ready
+
+    def choose(self, node_id: str, attempts: int) -> tuple[str | None, str | None]:
+        """Return who calls a client of the node at its next attempt, and from where; (None, None): not just yet."""
+        found = self.ready[node_id]
+        return found[attempts % len(found)] if found else (None, None)
+
+
+def callers(tx: Tx, config_id: str) -> Callers:
+    """Return who calls from which address, of those that have it already."""
+    found = [row for row in rows.of_config(tx, config_id) if not row.withdrawn]
+    if not found:
+        return Callers({})
+    applied = {
+        assignment.node_id: assignment.applied_generation
+        for assignment, _ in rows.carriers(tx, config_id)
+        if assignment.phase == SERVING and assignment.health not in FENCED
+    }
+    carried = on_agent(tx, config_id)
+    ready: dict[str, list[tuple[str, str | None]]] = {}
+    for row in found:
+        giver, holder = row.leaving_node_id or row.former_node_id, row.holder_node_id
+        if giver is None or holder not in applied or holder == giver:
+            continue
+        taken = ready.setdefault(giver, [])
+        if row.leaving_node_id is None and applied[holder] >= row.generation:
+            taken.append((holder, row.address if carried else None))
+    return Callers(ready)
+
+
+def witnesses_changed(tx: Tx, node_id: str) -> None:
+    """Have the nodes of a node's configs told where it is reached now."""
+    for config_id in rows.of_node(tx, node_id):
+        configs.bump(tx, config_id, settings=True)
+
+
+def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: bool) -> None:
+    """Make the list of a config's addresses what it shall be; what is taken off the list is taken from its holder.
+
+    `other_provider`: who brings the addresses to their nodes has changed as well.
+    """
+    found = {row.address: row for row in rows.of_config(tx, config_id)}
+    generation = 0
+    if set(addresses) != set(listed(tx, config_id)) or (other_provider and found):
+        generation = configs.bump(tx, config_id, settings=True)
+    carried = on_agent(tx, config_id)
+    for address in addresses:
+        if address not in found:
+            row = FloatingAddress(
+                address=address, config_id=config_id, generation=generation, withdrawn=False, since=clock.now()
+            )
+            rows.add(tx, row)
+        else:
+            found[address].withdrawn = False
+    for address, row in found.items():
+        if address in addresses or row.withdrawn:
+            continue
+        if row.leaving_node_id is None and row.holder_node_id is not None and carried:
+            row.leaving_node_id, row.generation = row.holder_node_id, generation
+        row.holder_node_id, row.withdrawn, row.since = None, True, clock.now()
+        if row.leaving_node_id is None:
+            rows.delete(tx, row)
+    tx.session.flush()
+    tx.wake("floating", config_id)
+    settle(tx, config_id)
+
+
+def listed(tx: Tx, config_id: str) -> list[str]:
+    """Return the floating addresses of a config, in order; none: it has no use for them."""
+    return [row.address for row in rows.of_config(tx, config_id) if not row.withdrawn]
+
+
+def published(tx: Tx, config_id: str) -> list[str]:
+    """Return the floating addresses behind which clients are served now: those whose holder is in use."""
+    return [view.address for view in views(tx, config_id) if view.in_use]
+
+
+def views(tx: Tx, config_id: str) -> list[AddressView]:
+    """Return a config's addresses with who holds them."""
+    by_id = {node.id: (assignment, node) for assignment, node in assignment_rows.of_config(tx, config_id)}
+    found = []
+    for row in rows.of_config(tx, config_id):
+        if not row.withdrawn:
+            holder, leaving = by_id.get(row.holder_node_id or ""), by_id.get(row.leaving_node_id or "")
+            in_use = holder is not None and holder[0].phase != REMOVED and holder[0].health not in FENCED
+            nodes = (holder[1] if holder else None, leaving[1] if leaving else None)
+            found.append(AddressView(row.address, *nodes, row.since, in_use))
+    return found

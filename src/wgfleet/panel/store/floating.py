@@ -1,0 +1,55 @@
+"""Rows of floating addresses."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Assignment, FloatingAddress, Node
+
+
+def of_config(tx: Tx, config_id: str) -> Sequence[FloatingAddress]:
+    """Return the addresses of a config as they are now, also those that are being withdrawn, in order."""
+    query = select(FloatingAddress).where(FloatingAddress.config_id == config_id).order_by(FloatingAddress.address)
+    return tx.session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def find(tx: Tx, address: str) -> FloatingAddress | None:
+    """Return an address, or None."""
+    return tx.session.get(FloatingAddress, address)
+
+
+def configs_with(tx: Tx) -> list[str]:
+    """Return the configs that have any."""
+    query = select(FloatingAddress.config_id).distinct().order_by(FloatingAddress.config_id)
+    return list(tx.session.scalars(query))
+
+
+def of_node(tx: Tx, node_id: str) -> list[str]:
+    """Return the configs of a node that have any."""
+    query = select(FloatingAddress.config_id).join(Assignment, Assignment.config_id == FloatingAddress.config_id)
+    return list(tx.session.scalars(query.where(Assignment.node_id == node_id).distinct()))
+
+
+def all_addresses(tx: Tx) -> list[str]:
+    """Return the addresses of all configs."""
+    return list(tx.session.scalars(select(FloatingAddress.address)))
+
+
+def carriers(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
+    """Return a config's assignments as they are now, with their nodes, oldest first."""
+    query = select(Assignment, Node).join(Node, Node.id == Assignment.node_id).where(Assignment.config_id == config_id)
+    found = tx.session.execute(query.order_by(Assignment.id).execution_options(populate_existing=True))
+    return [(assignment, node) for assignment, node in found]
+
+
+def add(tx: Tx, row: FloatingAddress) -> None:
+    """Add an address."""
+    tx.session.add(row)
+    tx.session.flush()
+
+
+def delete(tx: Tx, row: FloatingAddress) -> None:
+    """Delete an address."""
+    tx.session.delete(row)
+    tx.session.flush()
