@@ -12,8 +12,10 @@ import pytest
 from pyroute2 import netns
 
 from tests.unit.protocol.strategies import clamp, text
+from wgfleet.agent.floating import FloatingAddresses
 from wgfleet.agent.keeper import Keeper
 from wgfleet.agent.kernel.machine import Machine, detect
+from wgfleet.agent.ledger import Ledger
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
@@ -65,6 +67,7 @@ class Host:
         self.name = f"wgk-{name}"
         self.address = address
         self.machine = Machine("kernel", log_dir)
+        self.floating = FloatingAddresses(Ledger(log_dir / f"{name}.ledger.json"))
         self.changes = 0
 
     def changed(self, _name: InterfaceName, _peers: object = ()) -> None:
@@ -72,7 +75,7 @@ class Host:
         self.changes += 1
 
     def keeper(self, wanted: DesiredInterface) -> Keeper:
-        return Keeper(self.machine, wanted, self)
+        return Keeper(self.machine, wanted, self, self.floating)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         with self._inside():

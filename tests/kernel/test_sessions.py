@@ -6,7 +6,7 @@ import pytest
 
 from tests.kernel.conftest import NAME, Host, Network, desired, key_pair
 from wgfleet.agent.keeper import Keeper
-from wgfleet.agent.takeover import take_over
+from wgfleet.agent.takeover import Call, take_over
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, delta_between
 from wgfleet.protocol.messages import TakeoverResult
 
@@ -41,7 +41,7 @@ def take(node: Host, keeper: Keeper, endpoint: str, timeout_s: float = 10) -> Ta
 
     async def work() -> TakeoverResult:
         async with asyncio.timeout(60):
-            result = await take_over(node.machine, keeper, {CLIENT_PUBLIC: endpoint}, timeout_s)
+            result = await take_over(node.machine, keeper, {CLIENT_PUBLIC: Call(endpoint)}, timeout_s)
             while keeper.calling:  # noqa: ASYNC110 - the keeper tells nobody when a call has ended
                 await asyncio.sleep(0.05)
             return result

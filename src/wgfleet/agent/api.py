@@ -136,8 +136,8 @@ class Api:
         """`POST /v1/wg/{name}/takeover`."""
         keeper = self._loop.keeper(interface_name(request))
         wanted = decode(await read_body(request), Takeover)
-        endpoints = takeover.check(wanted, keeper)
-        return answer(await takeover.take_over(self._loop.machine, keeper, endpoints, wanted.timeout_s))
+        calls = takeover.check(wanted, keeper, self._loop.floating.held(keeper.name))
+        return answer(await takeover.take_over(self._loop.machine, keeper, calls, wanted.timeout_s))
 
 
 async def _lines(messages: AsyncIterator[WatchMessage]) -> AsyncIterator[bytes]:

@@ -38,11 +38,13 @@ class Door(asyncio.Protocol):
         context: ssl.SSLContext,
         make_protocol: Callable[[], asyncio.Protocol],
         refused: Callable[[str, str], None],
+        admitted: Callable[[asyncio.Transport], None],
         pending: set[asyncio.Task[None]],
     ) -> None:
         self._context = context
         self._make_protocol = make_protocol
         self._refused = refused
+        self._admitted = admitted
         self._pending = pending
         self._early: list[bytes] = []  # what came right behind the handshake
         self._lost = False
@@ -87,6 +89,7 @@ class Door(asyncio.Protocol):
             return
         if self._lost:
             return
+        self._admitted(tls)
         protocol = self._make_protocol()
         tls.set_protocol(protocol)
         protocol.connection_made(tls)

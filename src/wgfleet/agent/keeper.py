@@ -5,13 +5,16 @@ It neither decides whether it may (guard) nor stores anything (journal, ledger):
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from wgfleet.agent.cache import Comparison, PeerCache
+from wgfleet.agent.floating import FloatingAddresses, Seen
 from wgfleet.agent.holders import Holders
 from wgfleet.agent.kernel.machine import Machine
+from wgfleet.agent.kernel.process import KernelError
 from wgfleet.agent.readings import Device
 from wgfleet.agent.watch import MAX_DRIFT
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
@@ -38,7 +41,9 @@ class Listener(Protocol):
 class Keeper:
     """Keeps one interface. Everything that changes it holds `lock`."""
 
-    def __init__(self, machine: Machine, desired: DesiredInterface, listener: Listener) -> None:
+    def __init__(
+        self, machine: Machine, desired: DesiredInterface, listener: Listener, floating: FloatingAddresses
+    ) -> None:
         self.name = desired.settings.name
         self.lock = asyncio.Lock()
         self.desired = desired
@@ -48,8 +53,11 @@ class Keeper:
         self.scan_s = 0.0  # time that the last scan without repairs took
         self.scan_cost_s = 0.0  # CPU of such scans
         self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds
+        self.settings_changed = asyncio.Event()
         self._machine = machine
         self._listener = listener
+        self._floating = floating
+        self._seen = Seen()
         self._peers = PeerCache()
         self._link: Link | None = None
         self._masquerades = False
@@ -87,6 +95,8 @@ class Keeper:
         self.holders = Holders(desired.peers)
         self._peers.forget()
         self.look_at_link()
+        self.settings_changed.set()
+        await self._settle_floating()
         changed = await self._settle(repair=True)
         return self._applied(started, changed=changed)
 
@@ -96,12 +106,20 @@ class Keeper:
         self.holders.move_on(delta, self.desired.peers)
         self.desired = desired
         self._peers.desired_changed((*delta.upsert, *delta.remove))
+        if self._link is not None:
+            await self._machine.change_peers(self.name, upsert=delta.upsert, remove=delta.remove)
         if delta.settings is not None:
             self.look_at_link()
-        elif self._link is not None:
-            await self._machine.change_peers(self.name, upsert=delta.upsert, remove=delta.remove)
+            self.settings_changed.set()
+            await self._settle_floating()
         await self._settle(repair=True)
         return self._applied(started, changed=True)
+
+    async def _settle_floating(self) -> None:
+        """Take and leave floating addresses at once if the interface is there already: reading it all takes time."""
+        if self._link is not None:
+            with contextlib.suppress(KernelError):  # tried again, and told, when the rest is settled
+                await self._floating.settle(self.desired.settings)
 
     def _applied(self, started: float, *, changed: bool) -> Applied:
         left = len(self.drift)
@@ -152,7 +170,9 @@ class Keeper:
             self.drift = plan.drift
             if not plan or not repair or round_ == _ROUNDS:
                 break
+            await self._floating.remove(self.name, plan.remove_floating)
             await self._machine.execute(plan, self.desired)
+            await self._floating.take(self.name, plan.add_floating)
             changed = True
             self.look_at_link()
             if plan.drift and plan.drift[0].field == "link":
@@ -166,9 +186,10 @@ class Keeper:
             seen_at = time.monotonic()
             self._link = await self._machine.link(self.name)
             self._masquerades = await self._machine.masquerades(settings)
+            self._seen = await self._floating.look(settings)
             self._link_seen_at = seen_at
         if self._link is None:
-            return diff(self.desired, None)
+            return diff(self.desired, None, self._seen.withheld)
         device = await self._read()
         wrong = {key: seen for key, seen in self._peers.wrong.items() if key not in self.calling}
         return diff(
@@ -187,7 +208,9 @@ class Keeper:
                 up=self._link.up,
                 masquerade=self._masquerades,
                 peers={key: seen for key, seen in wrong.items() if seen is not None},
+                floating=self._seen.held,
             ),
+            self._seen.withheld,
         )
 
     async def _read(self) -> Device:

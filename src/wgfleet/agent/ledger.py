@@ -1,6 +1,6 @@
-"""Which interfaces of this machine are ours, and which generations of removed ones are past.
+"""Which interfaces and floating addresses of this machine are ours, and which generations of removed ones are past.
 
-Written before a link is made and after it is gone. A link that is not in here is never touched.
+Written before a link or an address is made and after it is gone. What is not in here is never touched.
 """
 
 from pathlib import Path
@@ -14,11 +14,22 @@ from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 _MAX_TOMBSTONES = 1000
 
 
-class Owned(Struct, frozen=True):
-    """An interface of ours. `deleting`: its removal has begun and is finished at the next start."""
+class Placed(Struct, frozen=True):
+    """Where an address of ours is. `boot`: the kernel's id of the boot that it was put there in, which it ends with."""
+
+    link: str
+    boot: str
+
+
+class Owned(Struct, frozen=True, omit_defaults=True):
+    """An interface of ours, and the floating addresses that the machine has for it.
+
+    `deleting`: its removal has begun and is finished at the next start.
+    """
 
     config_id: ConfigId
     deleting: bool = False
+    floating: dict[str, Placed] = {}
 
 
 class Tombstone(Struct, frozen=True):
@@ -65,14 +76,29 @@ class Ledger:
 
     def add(self, name: InterfaceName, config_id: ConfigId) -> None:
         """Claim an interface."""
-        if self._entries.owned.get(name) != (owned := Owned(config_id)):
-            self._write(Entries({**self._entries.owned, name: owned}, self._entries.tombstones))
+        held = self._entries.owned.get(name)
+        owned = Owned(config_id, floating={} if held is None else held.floating)
+        if held != owned:
+            self._change(name, owned)
+
+    def place(self, name: InterfaceName, address: str, placed: Placed) -> None:
+        """Note, before it is done, that an address is put on the machine for an interface of ours."""
+        owned = self._entries.owned[name]
+        if owned.floating.get(address) != placed:
+            self._change(name, msgspec.structs.replace(owned, floating={**owned.floating, address: placed}))
+
+    def displace(self, name: InterfaceName, address: str) -> None:
+        """Note that an address is no longer on the machine for an interface."""
+        owned = self._entries.owned.get(name)
+        if owned is not None and address in owned.floating:
+            left = {each: placed for each, placed in owned.floating.items() if each != address}
+            self._change(name, msgspec.structs.replace(owned, floating=left))
 
     def bury(self, name: InterfaceName, config_id: ConfigId, generation: Generation) -> None:
         """Note that a removal begins (if the interface is ours) and that generations up to this one are past."""
         owned = dict(self._entries.owned)
         if name in owned:
-            owned[name] = Owned(owned[name].config_id, deleting=True)
+            owned[name] = msgspec.structs.replace(owned[name], deleting=True)
         kept = [s for s in self._entries.tombstones if (s.name, s.config_id) != (name, config_id)]
         newest = max(generation, self.tombstone(name, config_id) or generation)
         stones = (*kept, Tombstone(name, config_id, Generation(newest)))[-_MAX_TOMBSTONES:]
@@ -82,6 +108,9 @@ class Ledger:
         """Give up an interface whose link is gone."""
         owned = {n: o for n, o in self._entries.owned.items() if n != name}
         self._write(Entries(owned, self._entries.tombstones))
+
+    def _change(self, name: InterfaceName, owned: Owned) -> None:
+        self._write(Entries({**self._entries.owned, name: owned}, self._entries.tombstones))
 
     def _write(self, entries: Entries) -> None:
         write_atomic(self._path, msgspec.json.encode(entries))

@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 import structlog
 
 from wgfleet.agent import guard
+from wgfleet.agent.fence import Fence
+from wgfleet.agent.floating import FloatingAddresses
 from wgfleet.agent.guard import Held, RefusedError, Situation
 from wgfleet.agent.journal import Journal
 from wgfleet.agent.keeper import Keeper
@@ -37,12 +39,21 @@ class Loop:
     """All interfaces of this agent."""
 
     def __init__(
-        self, machine: Machine, journal: Journal, ledger: Ledger, *, interval_s: float = 1.0, repair: bool = True
+        self,
+        machine: Machine,
+        journal: Journal,
+        ledger: Ledger,
+        make_fence: Callable[[Keeper, FloatingAddresses, Board], Fence],
+        *,
+        interval_s: float = 1.0,
+        repair: bool = True,
     ) -> None:
         self.machine = machine
         self.keepers: dict[InterfaceName, Keeper] = {}
         self.board = Board(self.keepers.values, time.time)
         self.repair = repair
+        self.floating = FloatingAddresses(ledger)
+        self._make_fence = make_fence
         self._journal = journal
         self._ledger = ledger
         self._interval_s = interval_s
@@ -62,6 +73,7 @@ class Loop:
 
     async def start(self) -> None:
         """Finish removals, and apply what is on disk. A broken interface does not hold up the others."""
+        await self.machine.forget_sources()
         for name, owned in self._ledger.owned().items():
             if owned.deleting:
                 try:
@@ -106,6 +118,7 @@ class Loop:
             refusal = guard.check_push(push, self._situation(name, guard.config_of(push)))
             if refusal is not None:
                 raise RefusedError(refusal)
+            self.floating.confirm(name)
             if isinstance(push, InterfaceDelta):
                 keeper = self.keepers[name]
                 keeper.holders.check(push)
@@ -167,13 +180,16 @@ class Loop:
 
     async def _finish_delete(self, name: InterfaceName) -> None:
         self._journal.remove(name)
+        await self.floating.forget(name)
         await self.machine.delete(name)
         self._ledger.drop(name)
 
     def _keep(self, desired: DesiredInterface) -> None:
         name = desired.settings.name
-        keeper = self.keepers[name] = Keeper(self.machine, desired, self.board)
-        self._tasks[name] = [asyncio.create_task(self._scan(keeper)), asyncio.create_task(self._guard_process(keeper))]
+        keeper = self.keepers[name] = Keeper(self.machine, desired, self.board, self.floating)
+        fence = self._make_fence(keeper, self.floating, self.board)
+        work = (self._scan(keeper), self._guard_process(keeper), fence.run())
+        self._tasks[name] = [asyncio.create_task(each) for each in work]
 
     async def _scan(self, keeper: Keeper) -> None:
         while True:

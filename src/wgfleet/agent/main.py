@@ -13,9 +13,13 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from wgfleet.agent.api import Api
+from wgfleet.agent.contact import PanelContact
 from wgfleet.agent.door import Door
+from wgfleet.agent.fence import Fence
+from wgfleet.agent.floating import FloatingAddresses
 from wgfleet.agent.identity import StateDirectory
 from wgfleet.agent.journal import Journal
+from wgfleet.agent.keeper import Keeper
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.ledger import Ledger
 from wgfleet.agent.loop import Loop
@@ -23,6 +27,7 @@ from wgfleet.agent.manual import Manual
 from wgfleet.agent.probes import Probes
 from wgfleet.agent.renewal import Renewal
 from wgfleet.agent.settings import AgentSettings
+from wgfleet.agent.watch import Board
 from wgfleet.probing.prober import Prober
 
 _log = structlog.get_logger()
@@ -44,9 +49,15 @@ async def _run(settings: AgentSettings) -> None:
     ledger = Ledger(state.ledger)
     ledger.load()
     machine = Machine(backend, state.root)
-    loop = Loop(machine, Journal(state.desired), ledger, interval_s=settings.interval_s, repair=settings.repair)
+    prober, contact = Prober(), PanelContact()
+
+    def make_fence(keeper: Keeper, floating: FloatingAddresses, board: Board) -> Fence:
+        return Fence(keeper, floating, prober, contact.heard_at, lambda: board.readers > 0 and contact.is_near())
+
+    loop = Loop(
+        machine, Journal(state.desired), ledger, make_fence, interval_s=settings.interval_s, repair=settings.repair
+    )
     renewal = Renewal(state, me.node_id)
-    prober = Prober()
     more = [*renewal.routes(), *Probes(loop, prober).routes(), *Manual(loop).routes()]
     app = Api(loop, me.node_id, lambda: renewal.expires_at).app(more)
 
@@ -71,7 +82,7 @@ async def _run(settings: AgentSettings) -> None:
     await loop.start()
     port = settings.port or me.port
     server = await asyncio.get_running_loop().create_server(
-        lambda: Door(renewal.context, make_protocol, refused, pending), settings.listen, port
+        lambda: Door(renewal.context, make_protocol, refused, contact.admitted, pending), settings.listen, port
     )
     _log.info("agent ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
     _notify("READY=1")

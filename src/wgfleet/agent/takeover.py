@@ -5,20 +5,24 @@ The new node starts a handshake with the key that all nodes share; the client ac
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 import structlog
 
 from wgfleet.agent.keeper import Keeper
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.kernel.process import KernelError
-from wgfleet.protocol.addresses import parse_endpoint
+from wgfleet.agent.kernel.sources import SourceRoutes
+from wgfleet.protocol.addresses import parse_endpoint, split_endpoint
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverResult
 
 MAX_TIMEOUT_S = 30.0
 _POLL_S = 0.01
+_LEAVE_S = 0.05  # that WireGuard is given to send what it was asked to
 _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `latest_handshake` has whole seconds
 _REMIND_FIRST_S = 0.01
 _REMIND_LAST_S = 0.64
@@ -26,58 +30,122 @@ _following: set[asyncio.Task[None]] = set()  # a task that nobody refers to may 
 _log = structlog.get_logger()
 
 
-def check(takeover: Takeover, keeper: Keeper) -> dict[PublicKey, str]:
-    """Return the endpoint to call each peer at; raise `FieldError` for the first wrong one."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Where to call a peer, and from which address of this machine (None: its own choice)."""
+
+    endpoint: str
+    source: str | None = None
+
+
+def check(takeover: Takeover, keeper: Keeper, held: Collection[str]) -> dict[PublicKey, Call]:
+    """Return how to call each peer; raise `FieldError` for the first wrong field. `held`: sources that may be used."""
     if not 0 < takeover.timeout_s <= MAX_TIMEOUT_S:
         raise FieldError("timeout_s", f"must be above 0 and at most {MAX_TIMEOUT_S:.0f} s, not {takeover.timeout_s}")
-    endpoints = {}
+    calls = {}
     for i, peer in enumerate(takeover.peers):
         if peer.public_key not in keeper.desired.peers:
             raise FieldError(f"peers[{i}].public_key", f"interface {keeper.name} has no such peer; push it first")
-        endpoints[peer.public_key] = parse_endpoint(peer.endpoint, f"peers[{i}].endpoint")
-    return endpoints
+        endpoint = parse_endpoint(peer.endpoint, f"peers[{i}].endpoint")
+        if peer.source is not None:
+            _check_source(peer.source, endpoint, held, f"peers[{i}].source")
+        calls[peer.public_key] = Call(endpoint, peer.source)
+    return calls
 
 
-async def take_over(
-    machine: Machine, keeper: Keeper, endpoints: dict[PublicKey, str], timeout_s: float
-) -> TakeoverResult:
+def _check_source(source: str, endpoint: str, held: Collection[str], field: str) -> None:
+    if source not in held:
+        raise FieldError(field, f"{source!r} is not a floating address that this node holds for the interface; push it")
+    if (":" in source) != endpoint.startswith("["):
+        raise FieldError(field, f"{source} and the endpoint {endpoint} are not of the same IP version")
+
+
+async def take_over(machine: Machine, keeper: Keeper, calls: dict[PublicKey, Call], timeout_s: float) -> TakeoverResult:
     """Call all peers and wait until each has a handshake with this node, or the time is over."""
     started = time.monotonic()
     answered: dict[PublicKey, float] = {}
     async with keeper.lock:
-        await _collect(machine, keeper, set(endpoints), answered, started, newer_than=int(time.time()) - _JUST_NOW_S)
-        called = {key: endpoint for key, endpoint in endpoints.items() if key not in answered}
+        await _collect(machine, keeper, set(calls), answered, started, newer_than=int(time.time()) - _JUST_NOW_S)
+        called = {key: call for key, call in calls.items() if key not in answered}
         if not called:
             return TakeoverResult(answered, ())
         keeper.calling |= called.keys()
     reminder = _Reminder(machine, keeper)
     reminding = asyncio.create_task(reminder.run())
     try:
-        await _call(machine, keeper, called, reminder)
-        while (waiting := called.keys() - answered.keys()) and time.monotonic() - started < timeout_s:
-            await asyncio.sleep(_POLL_S)
-            await _collect(machine, keeper, waiting, answered, started, newer_than=0)
+        async with AsyncExitStack() as stack:
+            rounds, routes = by_source(called), None
+            if any(each.sources for each in rounds):
+                routes = await stack.enter_async_context(machine.sources(keeper.desired.settings))
+            await _call(machine, keeper, called, rounds, routes, reminder)
+            while (waiting := called.keys() - answered.keys()) and time.monotonic() - started < timeout_s:
+                await asyncio.sleep(_POLL_S)
+                await _collect(machine, keeper, waiting, answered, started, newer_than=0)
     finally:
         # A task of its own: neither the caller's answer nor a caller that hangs up ends it. Should the agent die, its
         # next scan finds the keepalives.
         reminder.finish(called.keys() - answered.keys())
         _spawn(_follow(machine, keeper, set(called), called.keys() & answered.keys(), reminding))
-    unanswered = tuple(key for key in endpoints if key not in answered)
+    unanswered = tuple(key for key in calls if key not in answered)
     _log.info("takeover", interface=keeper.name, answered=len(answered), unanswered=len(unanswered))
     return TakeoverResult(answered, unanswered)
 
 
-async def _call(machine: Machine, keeper: Keeper, called: dict[PublicKey, str], reminder: "_Reminder") -> None:
+@dataclass
+class Round:
+    """Peers that may be called at the same time, and the source for each host of them that needs one."""
+
+    peers: list[PublicKey] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+def by_source(calls: Mapping[PublicKey, Call]) -> list[Round]:
+    """Divide calls so that within a round a host is called from one address only; mostly there is one round.
+
+    Behind one address of a NAT there may be users who came in by different floating addresses, or by a node's own.
+    """
+    rounds: list[Round] = []
+    places: dict[tuple[str, str | None], Round] = {}
+    hosts: dict[str, int] = {}
+    for key, call in calls.items():
+        host, _ = split_endpoint(call.endpoint)
+        place = places.get((host, call.source))
+        if place is None:
+            number = hosts[host] = hosts.get(host, -1) + 1
+            if number == len(rounds):
+                rounds.append(Round())
+            place = places[host, call.source] = rounds[number]
+            if call.source is not None:
+                place.sources[host] = call.source
+        place.peers.append(key)
+    return rounds
+
+
+async def _call(
+    machine: Machine,
+    keeper: Keeper,
+    called: dict[PublicKey, Call],
+    rounds: list[Round],
+    routes: SourceRoutes | None,
+    reminder: "_Reminder",
+) -> None:
     """Call a few peers at a time."""
-    keys = list(called)
     async with keeper.lock:
-        await machine.drop_sessions(keeper.name, keys)
+        await machine.drop_sessions(keeper.name, list(called))
+    endpoints = {key: call.endpoint for key, call in called.items()}
     size = machine.calls_at_once
-    for start in range(0, len(keys), size):
-        async with keeper.lock:
-            batch = {key: peer for key in keys[start : start + size] if (peer := keeper.desired.peers.get(key))}
-            await machine.call(keeper.name, batch, called)
-        reminder.add(batch)
+    for number, each in enumerate(rounds):
+        if routes is not None:
+            if number:  # the calls of the last round leave by its routes
+                await asyncio.sleep(_LEAVE_S)
+                await routes.clear()
+            await routes.call_from(each.sources)
+        for start in range(0, len(each.peers), size):
+            async with keeper.lock:
+                keys = each.peers[start : start + size]
+                batch = {key: peer for key in keys if (peer := keeper.desired.peers.get(key))}
+                await machine.call(keeper.name, batch, endpoints)
+            reminder.add(batch)
 
 
 class _Reminder:

@@ -12,7 +12,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from wgfleet.protocol.addresses import parse_interface_address, parse_network, parse_port
+from wgfleet.protocol.addresses import (
+    parse_address,
+    parse_endpoint,
+    parse_interface_address,
+    parse_network,
+    parse_port,
+)
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, parse_interface_name
 from wgfleet.protocol.keys import (
@@ -25,6 +31,7 @@ from wgfleet.protocol.keys import (
 )
 
 MIN_MTU = 1280  # RFC 8200, section 5: the least an IPv6 link must carry
+MIN_GIVE_UP_S, MAX_GIVE_UP_S = 1.0, 3600.0  # a floating address: below, one lost second would cost it
 MAX_MTU = 65455  # 65535 less WireGuard's overhead of 80 over IPv6
 Keepalive = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -159,6 +166,30 @@ def check_settings(settings: InterfaceSettings) -> None:
         _same(parse_network(route, f"settings.routes[{i}]"), route, f"settings.routes[{i}]")
     if settings.mtu is not None and not MIN_MTU <= settings.mtu <= MAX_MTU:
         raise FieldError("settings.mtu", f"must be {MIN_MTU} to {MAX_MTU} bytes, not {settings.mtu}")
+    if settings.floating is not None:
+        check_floating(settings.floating)
+
+
+def check_floating(floating: Floating, where: str = "settings.floating") -> None:
+    """Raise `FieldError` unless addresses and witnesses are canonical, and the addresses usable on a public link."""
+    seen: set[str] = set()
+    for i, address in enumerate(floating.addresses):
+        field = f"{where}.addresses[{i}]"
+        _same(parse_address(address, field), address, field)
+        kind = ipaddress.ip_address(address)
+        if kind.is_link_local or kind.is_loopback or kind.is_multicast or kind.is_unspecified:
+            raise FieldError(field, f"{address} cannot be reached from other networks, so no user could use it")
+        if address in seen:
+            raise FieldError(field, f"{address} is named twice; name it once")
+        seen.add(address)
+    for i, witness in enumerate(floating.witnesses):
+        _same(parse_endpoint(witness, f"{where}.witnesses[{i}]"), witness, f"{where}.witnesses[{i}]")
+    parse_private_key(floating.probe_key, f"{where}.probe_key")
+    if not MIN_GIVE_UP_S <= floating.give_up_after_s <= MAX_GIVE_UP_S:
+        raise FieldError(
+            f"{where}.give_up_after_s",
+            f"must be {MIN_GIVE_UP_S:.0f} to {MAX_GIVE_UP_S:.0f} s, not {floating.give_up_after_s}",
+        )
 
 
 def check_allowed_ips(peers: dict[PublicKey, DesiredPeer], where: str = "peers") -> None:

@@ -1,10 +1,12 @@
 """Pure comparison of desired and observed: an ordered plan, and the drift it mends, field by field."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from msgspec import Struct
 
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
 
@@ -14,6 +16,7 @@ SECRET = "(secret)"  # noqa: S105 - what is shown in place of a key
 class Step(StrEnum):
     """What a plan may ask for. The order of the members is the order of work."""
 
+    REMOVE_FLOATING = "remove_floating"  # another node may be waiting for it
     CREATE_LINK = "create_link"
     SET_DEVICE = "set_device"  # private key, listen port
     REMOVE_PEERS = "remove_peers"  # before upserts: an allowed IP may move from one peer to another
@@ -25,6 +28,7 @@ class Step(StrEnum):
     SET_LINK = "set_link"  # up or down
     ADD_ROUTES = "add_routes"  # after the link is up: the kernel refuses routes over a link that is down
     SET_MASQUERADE = "set_masquerade"
+    ADD_FLOATING = "add_floating"  # last: it calls the users here
 
 
 class Drift(Struct, frozen=True, gc=False):
@@ -46,15 +50,26 @@ class Plan(Struct, frozen=True):
     add_addresses: tuple[str, ...] = ()
     remove_routes: tuple[str, ...] = ()
     add_routes: tuple[str, ...] = ()
+    remove_floating: tuple[str, ...] = ()
+    add_floating: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.steps)
 
 
-def diff(desired: DesiredInterface, observed: ObservedInterface | None) -> Plan:
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def floating_wanted(settings: InterfaceSettings) -> frozenset[str]:
+    """Return the floating addresses that an interface wants: none while it is off, since nobody would answer there."""
+    return frozenset(settings.floating.addresses) if settings.floating is not None and settings.enabled else frozenset()
+
+
+def diff(desired: DesiredInterface, observed: ObservedInterface | None, withheld: Mapping[str, str] = _NOTHING) -> Plan:
     """Compare; `observed` None means that there is no such link.
 
-    Counters, endpoints and handshakes are not compared: they belong to the session.
+    Counters, endpoints and handshakes are not compared: they belong to the session. `withheld` are floating addresses
+    that must not be on this machine now, whoever wants them, each with the reason: that is drift which no step mends.
     """
     drift: list[Drift] = []
     steps: set[Step] = set()
@@ -99,11 +114,15 @@ def diff(desired: DesiredInterface, observed: ObservedInterface | None) -> Plan:
     want_routes = frozenset(settings.routes) if settings.enabled else frozenset()
     remove_addresses, add_addresses = _both(have.addresses, want_addresses)
     remove_routes, add_routes = _both(have.routes, want_routes)
+    remove_floating, add_floating, refused = _floating(settings, have, withheld)
+    drift += refused
     for field, step, items, present in (
         ("addresses", Step.REMOVE_ADDRESSES, remove_addresses, True),
         ("addresses", Step.ADD_ADDRESSES, add_addresses, False),
         ("routes", Step.REMOVE_ROUTES, remove_routes, True),
         ("routes", Step.ADD_ROUTES, add_routes, False),
+        ("floating", Step.REMOVE_FLOATING, remove_floating, True),
+        ("floating", Step.ADD_FLOATING, add_floating, False),
     ):
         for item in items:
             steps.add(step)
@@ -118,7 +137,19 @@ def diff(desired: DesiredInterface, observed: ObservedInterface | None) -> Plan:
         add_addresses=add_addresses,
         remove_routes=remove_routes,
         add_routes=add_routes,
+        remove_floating=remove_floating,
+        add_floating=add_floating,
     )
+
+
+def _floating(
+    settings: InterfaceSettings, have: ObservedInterface, withheld: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...], list[Drift]]:
+    """Return what to remove and to add, and the drift of what is wanted but must not be there."""
+    want = floating_wanted(settings)
+    remove, add = _both(have.floating, want - withheld.keys())
+    refused = sorted((want & withheld.keys()) - have.floating)
+    return remove, add, [Drift(f"floating.{address}", "present", withheld[address]) for address in refused]
 
 
 def same(desired: DesiredPeer, observed: ObservedPeer) -> bool:

@@ -24,7 +24,10 @@ class ObservedPeer(Struct, frozen=True, gc=False):
 
 
 class ObservedInterface(Struct, frozen=True):
-    """A WireGuard link as found. `private_key` is None on a fresh link; `addresses` exclude link-local ones."""
+    """A WireGuard link as found. `private_key` is None on a fresh link; `addresses` exclude link-local ones.
+
+    `floating` are the addresses that the agent has put on the machine's own links for this interface.
+    """
 
     name: InterfaceName
     private_key: PrivateKey | None
@@ -35,3 +38,4 @@ class ObservedInterface(Struct, frozen=True):
     up: bool
     masquerade: bool
     peers: dict[PublicKey, ObservedPeer]
+    floating: frozenset[str] = frozenset()

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from wgfleet.agent.kernel import links, nftables, userspace, wg
+from wgfleet.agent.kernel import links, nftables, sources, userspace, wg
 from wgfleet.agent.kernel.links import Link
 from wgfleet.agent.kernel.process import KernelError
+from wgfleet.agent.kernel.sources import SourceRoutes
 from wgfleet.agent.readings import Reading
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
 from wgfleet.protocol.diff import Plan, Step
@@ -146,6 +147,14 @@ class Machine:
     async def send_keepalives(self, name: InterfaceName, peers: Iterable[PublicKey]) -> None:
         """Send a keepalive to each of `peers` now, and leave them with a persistent keepalive of 1 s."""
         await wg.send_keepalives(name, peers)
+
+    def sources(self, settings: InterfaceSettings) -> AbstractAsyncContextManager[SourceRoutes]:
+        """Open what chooses the address that `call` goes out from."""
+        return sources.open_sources(settings.listen_port)
+
+    async def forget_sources(self) -> None:
+        """Remove what a killed agent left of `sources`."""
+        await sources.forget()
 
     async def end_call(self, name: InterfaceName, keepalives: Mapping[PublicKey, int]) -> None:
         """Put back the peers' own persistent keepalives."""

@@ -1,0 +1,140 @@
+"""Tells a link's neighbours where an address is, and asks them whether somebody has it. Packets only, no addresses.
+
+A link without Ethernet has no neighbours that could be wrong about us: there is nothing to say and nobody to ask.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import struct
+from collections.abc import Iterator
+
+from wgfleet.agent.kernel import frames
+from wgfleet.agent.kernel.process import KernelError
+
+# RFC 5227, section 2.3, has two announcements 2 s apart. Ours come sooner, since somebody else had the address before
+# and users wait; the late ones are for a neighbour, or a switch's port, that was not ready.
+_ANNOUNCE_AFTER_S = (0.05, 0.5, 1.0, 2.0)
+# RFC 5227, section 2.1.1, has three probes within 7 s. A server's link has no station that takes a second to answer.
+_ASK_AT_S = (0.0, 0.1, 0.2)
+_ASK_FOR_S = 0.5
+_ETHERNET = 1  # ARPHRD_ETHER
+_GET_FLAGS, _RUNNING = 0x8913, 0x40  # SIOCGIFFLAGS and IFF_RUNNING, netdevice(7)
+_ICMP6_FILTER = 1  # linux/icmpv6.h; a bit that is set blocks a type
+_WORD, _BIT = divmod(frames.NEIGHBOUR_ADVERTISEMENT, 32)
+_ONLY_ADVERTISEMENTS = struct.pack("8I", *(0xFFFFFFFF ^ (1 << _BIT if word == _WORD else 0) for word in range(8)))
+
+
+class Announcer:
+    """Announces an address at once and a few times more, in the background, until `stop`."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, address: str, link: str) -> None:
+        """Announce `address` on `link` now, and again; OSError if the first cannot be sent."""
+        self.stop(address)
+        with _raw(link, 0) as (raw, mac):
+            if mac is None:
+                return
+            frame = frames.announcement(address, mac)
+            raw.send(frame)
+        task = self._tasks[address] = asyncio.create_task(_repeat(link, frame))
+        task.add_done_callback(
+            lambda done: self._tasks.pop(address, None) if self._tasks.get(address) is done else None
+        )
+
+    def stop(self, address: str) -> None:
+        """Say no more that `address` is here."""
+        if task := self._tasks.pop(address, None):
+            task.cancel()
+
+
+async def _repeat(link: str, frame: bytes) -> None:
+    before = 0.0
+    for after in _ANNOUNCE_AFTER_S:
+        await asyncio.sleep(after - before)
+        before = after
+        with contextlib.suppress(OSError), _raw(link, 0) as (raw, _):  # a link that is down: who repairs it looks here
+            raw.send(frame)
+
+
+async def claimant(address: str, link: str) -> str | None:
+    """Ask on `link` who has `address`; return their name there, or None if nobody answers within half a second."""
+    try:
+        with _raw(link, 0) as (raw, mac):
+            if mac is None:
+                return None
+            if not _runs(raw, link):
+                raise KernelError(f"cannot ask on {link} who has {address}: it has no carrier")
+            with _ears(address, link) as ears:
+                return await _ask(raw, ears, address, mac)
+    except OSError as error:
+        raise KernelError(f"cannot ask on {link} who has {address}: {error.strerror}") from None
+
+
+async def _ask(raw: socket.socket, ears: socket.socket, address: str, mac: bytes) -> str | None:
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[str] = loop.create_future()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # nothing more to read
+            while not answered.done():
+                packet = ears.recv(2048)
+                if ":" not in address:
+                    found = frames.claimant(packet, address, mac)
+                else:
+                    found = "another machine" if frames.advertised(packet) == address else None
+                if found is not None:
+                    answered.set_result(found)
+
+    frame = frames.question(address, mac)
+    start = loop.time()
+    timers = [loop.call_at(start + at, _send, raw, frame) for at in _ASK_AT_S[1:]]
+    loop.add_reader(ears, read)
+    try:
+        raw.send(frame)
+        async with asyncio.timeout_at(start + _ASK_FOR_S):
+            return await answered
+    except TimeoutError:
+        return None
+    finally:
+        loop.remove_reader(ears)
+        for timer in timers:
+            timer.cancel()
+
+
+def _send(raw: socket.socket, frame: bytes) -> None:
+    with contextlib.suppress(OSError):
+        raw.send(frame)
+
+
+def _runs(raw: socket.socket, link: str) -> bool:
+    request = fcntl.ioctl(raw, _GET_FLAGS, struct.pack("16sH22x", link.encode(), 0))
+    flags: int = struct.unpack("16xH22x", request)[0]
+    return bool(flags & _RUNNING)
+
+
+@contextlib.contextmanager
+def _raw(link: str, protocol: int) -> Iterator[tuple[socket.socket, bytes | None]]:
+    """Open a socket for whole frames of `link` (packet(7)); protocol 0 receives none. The mac is None off Ethernet."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(protocol)) as raw:
+        raw.setblocking(False)
+        raw.bind((link, protocol))
+        _, _, _, kind, mac = raw.getsockname()
+        yield raw, mac if kind == _ETHERNET else None
+
+
+@contextlib.contextmanager
+def _ears(address: str, link: str) -> Iterator[socket.socket]:
+    """Open a socket that gets the answers to `frames.question`, and little else."""
+    if ":" not in address:
+        with _raw(link, frames.ETH_ARP) as (raw, _):
+            yield raw
+        return
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMPV6) as raw:
+        raw.setblocking(False)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link.encode() + b"\0")
+        raw.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, _ONLY_ADVERTISEMENTS)
+        yield raw

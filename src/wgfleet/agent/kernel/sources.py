@@ -1,0 +1,151 @@
+"""Lets WireGuard call chosen hosts from a chosen address of this machine, for as long as a takeover runs.
+
+WireGuard asks the routing table for the source of its first packet to a peer, so that is where it is said: in a table
+of our own, a route to each host that differs from the kernel's only by the source; and a rule that sends there nothing
+but what leaves WireGuard's own port. Rules and tables have numbers of their own, so that what a killed agent left is
+found.
+"""
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+
+from wgfleet.agent.kernel import rtnetlink
+from wgfleet.agent.kernel.netlink import AsyncIPRoute
+from wgfleet.agent.kernel.rtnetlink import Reply, Request, attribute, attributes
+
+FIRST_TABLE, TABLES = 51900, 16  # one for each takeover that runs
+PRIORITY = 5190  # of our rules: before the main table (32766)
+PROTOCOL = 87  # marks our rules and routes; not assigned (rtnetlink(7), iproute2's rt_protos)
+_ROUTE = struct.Struct("8BI")  # family, lengths of destination and source, tos, table, protocol, scope, type, flags
+_DST, _SRC, _OIF, _GATEWAY, _PREFSRC, _TABLE, _VIA = 1, 2, 4, 5, 7, 15, 18
+_RULE_PRIORITY, _RULE_TABLE, _RULE_PROTOCOL, _RULE_IP_PROTOCOL, _RULE_SOURCE_PORTS = 6, 15, 21, 22, 23
+_UNICAST, _TO_TABLE, _ON_LINK = 1, 1, 4
+_UNIVERSE, _LINK = 0, 253
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_log = structlog.get_logger()
+
+
+class SourceRoutes:
+    """One takeover's table. `call_from` may be used again and again."""
+
+    def __init__(self, table: int) -> None:
+        self._table = table
+        self._routes: dict[str, bytes] = {}  # host -> what deletes its route
+
+    async def call_from(self, sources: Mapping[str, str]) -> None:
+        """Have packets to each host leave from the address given. What cannot be routed so leaves as ever."""
+        hosts = list(sources)
+        found = await rtnetlink.exchange([_lookup(host, sources[host]) for host in hosts])
+        wanted, failed = [], {}
+        for host, reply in zip(hosts, found, strict=True):
+            route = None if reply.error else _copy(host, sources[host], self._table, reply.payload)
+            if route is None:
+                failed[host] = rtnetlink.reason(reply) if reply.error else "no way out"
+                continue
+            wanted.append((host, route))
+            self._routes[host] = route
+        flags = rtnetlink.CREATE | rtnetlink.REPLACE | rtnetlink.ACK
+        made = await rtnetlink.exchange([Request(rtnetlink.NEW_ROUTE, flags, route) for _, route in wanted])
+        failed |= {host: rtnetlink.reason(reply) for (host, _), reply in zip(wanted, made, strict=True) if reply.error}
+        if failed:
+            host, why = next(iter(failed.items()))
+            _log.warning("called from another address", hosts=len(failed), one=host, reason=why)
+
+    async def clear(self) -> None:
+        """Remove all routes."""
+        routes, self._routes = list(self._routes.values()), {}
+        await rtnetlink.exchange([Request(rtnetlink.DELETE_ROUTE, rtnetlink.ACK, route) for route in routes])
+
+
+_free = list(range(FIRST_TABLE, FIRST_TABLE + TABLES))
+_freed = asyncio.Event()
+
+
+@asynccontextmanager
+async def open_sources(port: int) -> AsyncIterator[SourceRoutes]:
+    """Open a table for what leaves UDP `port`; it is gone, with its rule, when the block is left."""
+    while not _free:
+        _freed.clear()
+        await _freed.wait()
+    table = _free.pop(0)
+    routes = SourceRoutes(table)
+    try:
+        flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE | rtnetlink.ACK
+        made = await rtnetlink.exchange([Request(rtnetlink.NEW_RULE, flags, _rule(f, table, port)) for f in _FAMILIES])
+        for reply in made:
+            if reply.error not in {0, errno.EEXIST, errno.EAFNOSUPPORT}:
+                _log.warning("no rule for sources", table=table, port=port, reason=rtnetlink.reason(reply))
+        yield routes
+    finally:
+        # Routes first: a rule that is left behind tells which table to look into.
+        await routes.clear()
+        await _delete_rules([(family, table, port) for family in _FAMILIES])
+        _free.append(table)
+        _freed.set()
+
+
+async def forget() -> None:
+    """Remove what a killed agent has left."""
+    left: list[tuple[int, int]] = []
+    async with AsyncIPRoute() as ip:
+        for family in _FAMILIES:
+            async for rule in await ip.rule("dump", family=family):
+                table = rule.get_attr("FRA_TABLE")
+                if rule.get_attr("FRA_PRIORITY") == PRIORITY and table in range(FIRST_TABLE, FIRST_TABLE + TABLES):
+                    left.append((family, table))
+        for version, table in left:
+            await ip.flush_routes(family=version, table=table)
+    await _delete_rules([(version, table, None) for version, table in left])
+
+
+async def _delete_rules(rules: Iterable[tuple[int, int, int | None]]) -> list[Reply]:
+    return await rtnetlink.exchange([Request(rtnetlink.DELETE_RULE, rtnetlink.ACK, _rule(*each)) for each in rules])
+
+
+def _rule(family: int, table: int, port: int | None) -> bytes:
+    """Form a rule (linux/fib_rules.h, which has the layout of a route): UDP from `port` (None: any) asks `table`."""
+    ports = b"" if port is None else attribute(_RULE_SOURCE_PORTS, struct.pack("HH", port, port))
+    return (
+        _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
+        + attribute(_RULE_PRIORITY, struct.pack("I", PRIORITY))
+        + attribute(_RULE_TABLE, struct.pack("I", table))
+        + attribute(_RULE_PROTOCOL, bytes([PROTOCOL]))
+        + attribute(_RULE_IP_PROTOCOL, bytes([socket.IPPROTO_UDP]))
+        + ports
+    )
+
+
+def _lookup(host: str, source: str) -> Request:
+    """Ask how a packet from `source` to `host` would go, so that routes by source, if there are any, are followed."""
+    family, raw = _raw(host)
+    head = _ROUTE.pack(family, len(raw) * 8, len(raw) * 8, 0, 0, 0, 0, 0, 0)
+    return Request(rtnetlink.GET_ROUTE, 0, head + attribute(_DST, raw) + attribute(_SRC, _raw(source)[1]))
+
+
+def _copy(host: str, source: str, table: int, found: bytes) -> bytes | None:
+    """Form the route to `host` as found, but from `source` and in `table`; None if it does not leave the machine."""
+    kind, parts = found[7], attributes(found[_ROUTE.size :])
+    if kind != _UNICAST or _OIF not in parts:
+        return None
+    family, raw = _raw(host)
+    hop = b"".join(attribute(each, parts[each]) for each in (_GATEWAY, _VIA) if each in parts)
+    scope = _LINK if family == socket.AF_INET and not hop else _UNIVERSE
+    return (
+        _ROUTE.pack(family, len(raw) * 8, 0, 0, 0, PROTOCOL, scope, _UNICAST, _ON_LINK if hop else 0)
+        + attribute(_DST, raw)
+        + attribute(_TABLE, struct.pack("I", table))
+        + attribute(_OIF, parts[_OIF])
+        + hop
+        + attribute(_PREFSRC, _raw(source)[1])
+    )
+
+
+def _raw(address: str) -> tuple[int, bytes]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.inet_pton(family, address)

@@ -1,0 +1,116 @@
+"""Floating addresses: there, and known to the neighbours, when a push is answered; never in two places by our doing."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from tests.lab.agent.node import Host, Node, eventually
+from tests.lab.agent.test_push import applied
+from tests.lab.agent.test_takeover import cable
+from tests.lab.agent.values import peer, private_key, public_key, settings, whole
+from wgfleet.protocol.desired import DesiredInterface, Floating, InterfaceSettings, delta_between
+
+pytestmark = pytest.mark.lab
+FOUR, SIX = "198.18.0.100", "2001:db8:18::100"
+KEY, PROBE_KEY = private_key(), private_key()
+PROBER = {public_key(PROBE_KEY): peer(999)}
+
+
+def floating(*addresses: str, witnesses: tuple[str, ...] = (), give_up_after_s: float = 2.0) -> InterfaceSettings:
+    return msgspec.structs.replace(
+        settings(key=KEY), floating=Floating(addresses, witnesses, PROBE_KEY, give_up_after_s)
+    )
+
+
+def at(generation: int, made: InterfaceSettings) -> DesiredInterface:
+    return whole(generation, made, PROBER)
+
+
+@dataclass
+class Segment:
+    """Two nodes and a neighbour on one bridge."""
+
+    switch: Host
+    a: Node
+    b: Node
+    neighbour: Host
+
+    def cut(self, number: int, *, up: bool = False) -> None:
+        self.switch.run("ip", "link", "set", f"p{number}", "up" if up else "down")
+
+    def reaches(self, node: Node, address: str = FOUR) -> bool:
+        """Whether the neighbour's packets for an address arrive at a node, asked without a new look for its place."""
+        before = self._received(node)
+        command = self.neighbour.command("ping", "-q", "-c", "1", "-W", "1", address)
+        return (
+            subprocess.run(command, capture_output=True, check=False).returncode == 0 and self._received(node) > before
+        )
+
+    @staticmethod
+    def _received(node: Node) -> int:
+        counters = node.host.run("nstat", "-asz", "IcmpInEchos", "Icmp6InEchos").splitlines()[1:]
+        return sum(int(line.split()[1]) for line in counters)
+
+
+def has(node: Node, address: str = FOUR) -> bool:
+    return f" {address}/" in node.host.run("ip", "-o", "addr", "show", "dev", "eth0")
+
+
+@pytest.fixture
+def segment(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Segment:
+    switch, neighbour = make_host(), make_host()
+    switch.run("ip", "link", "add", "br0", "type", "bridge")
+    switch.run("ip", "link", "set", "br0", "up")
+    a, b = make_node("node-a"), make_node("node-b")
+    for number, host in enumerate((a.host, b.host, neighbour), 1):
+        cable(switch, host, number)
+        host.run("ip", "addr", "add", f"2001:db8:18::{number}/64", "dev", "eth0", "nodad")
+    for node in (a, b):
+        node.start()
+    return Segment(switch, a, b, neighbour)
+
+
+def test_an_address_moves_with_the_pushes_and_the_neighbours_follow_at_once(segment: Segment) -> None:
+    a, b = segment.a, segment.b
+    for node in (a, b):
+        applied(node, at(1, floating()))
+    held, free = at(2, floating(FOUR, SIX)), at(3, floating())
+    result = applied(a, delta_between(at(1, floating()), held))
+    assert (result.verified, result.drift) == (True, ())
+    assert segment.reaches(a)
+    assert segment.reaches(a, SIX)
+    assert "198.18.0.100/32" in a.host.run("ip", "-o", "addr", "show", "dev", "eth0")
+    # The neighbour keeps entries that say `a`; only the announcement can make it send to `b`.
+    applied(a, delta_between(held, free))
+    assert not has(a)
+    assert not has(a, SIX)
+    assert applied(b, delta_between(at(1, floating()), held)).verified
+    assert segment.reaches(b)
+    assert segment.reaches(b, SIX)
+    # Nothing of the machine's own leaves from it.
+    for destination in ("198.18.0.3", "2001:db8:18::3"):
+        assert "::100" not in (way := b.host.run("ip", "route", "get", destination))
+        assert FOUR not in way
+    # Deleted by hand, it is back and announced again; gone with the interface.
+    b.host.run("ip", "addr", "del", f"{FOUR}/32", "dev", "eth0")
+    eventually(lambda: has(b))
+    assert b.call("DELETE", "/v1/wg/wg0").status_code == 204
+    assert not has(b)
+    assert not has(b, SIX)
+
+
+def test_what_an_agent_left_when_it_was_killed_is_removed_or_kept_as_wanted(segment: Segment) -> None:
+    a = segment.a
+    applied(a, at(1, floating(FOUR)))
+    a.stop(9)
+    assert has(a)
+    a.start()
+    eventually(lambda: a.call("GET", "/v1/status").json()["interfaces"][0]["summary"] == "as wanted")
+    assert has(a)
+    a.stop(9)
+    a.state.desired.joinpath("wg0.json").write_bytes(msgspec.json.encode(at(2, floating())))
+    a.start()
+    eventually(lambda: not has(a))
