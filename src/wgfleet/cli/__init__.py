@@ -21,6 +21,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "group": ("Node groups, for placement.", "httpx"),
     "config": ("WireGuard networks, their nodes and endpoint; check or print the panel's settings.", "httpx"),
     "peer": ("User devices and their files.", "httpx"),
+    "dns": ("Published names, and what is done at them.", "httpx"),
     "operation": ("Long work and its progress.", "httpx"),
     "backup": ("What was saved before something was removed.", "httpx"),
     "audit": ("Who did what, and when.", "httpx"),

@@ -1,0 +1,153 @@
+"""`wgfleet dns`: published names, what was and would be done at them, and what to do about it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from wgfleet.cli.client import FAILED, panel, part
+from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+
+app = typer.Typer(no_args_is_help=True)
+COLUMNS = ("config", "name", "provider", "state", "published", "attempts", "next_try_at", "error")
+FIELDS = (
+    *("name", "config", "provider", "zone", "state", "withdrawn", "published", "error", "error_class", "attempts"),
+    *("next_try_at", "reason", "requested_by", "decided_at", "checked_at", "published_at", "seconds", "plan_id"),
+)
+HISTORY = ("at", "actor", "action", "details")
+
+Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
+
+
+@app.command("list")
+def list_names(
+    *,
+    state: Annotated[
+        str | None, typer.Option(help="pending, synced, failing, conflict, approval or cancelled.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List published names and where they stand."""
+    with panel() as client:
+        show_table(client.all("/api/dns", state=state), COLUMNS, as_json=as_json)
+
+
+@app.command()
+def show(config: Config, *, as_json: AsJson = False) -> None:
+    """Show a config's name, and names of before that are being withdrawn."""
+    with panel() as client:
+        _show(client.get(f"/api/dns/{part(config)}"), as_json=as_json)
+
+
+@app.command()
+def plan(
+    config: Config,
+    *,
+    adopt: Annotated[bool, typer.Option("--adopt", help="As if records of somebody else were adopted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at the name and say what would be done there; changes nothing."""
+    with panel() as client:
+        found = client.get(f"/api/dns/{part(config)}/plan", adopt=adopt or None)
+    if as_json:
+        show_json(found)
+        return
+    for conflict in found["conflicts"]:
+        typer.echo(f"conflict: {conflict['detail']}")
+    for difference in found["differences"]:
+        typer.echo(difference)
+    if found["note"]:
+        typer.echo(f"note: {found['note']}")
+    counts = ", ".join(f"{count} {action}" for action, count in found["counts"].items())
+    held = " (nothing is done: see the conflicts)" if found["stopped"] else ""
+    held = " (waits for approval)" if found["needs_approval"] else held
+    typer.echo(f"plan {found['id']} for {found['name']}: {counts}{held}")
+
+
+@app.command()
+def retry(config: Config, *, as_json: AsJson = False) -> None:
+    """Look at the config's names now; what was cancelled goes on, and reported drift is repaired."""
+    with panel() as client:
+        _show(client.call("POST", f"/api/dns/{part(config)}/retry"), as_json=as_json)
+
+
+@app.command()
+def cancel(config: Config, *, as_json: AsJson = False) -> None:
+    """Leave the config's names as they are, until `retry` or until its endpoint group is saved."""
+    with panel() as client:
+        _show(client.call("POST", f"/api/dns/{part(config)}/cancel"), as_json=as_json)
+
+
+@app.command()
+def approve(
+    config: Config,
+    plan_id: Annotated[str, typer.Argument(help="Of the plan, as `show` and `plan` print it.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Allow the plan that the name waits with, and no other."""
+    with panel() as client:
+        _show_one(client.call("POST", f"/api/dns/{part(config)}/approve", {"plan_id": plan_id}), as_json=as_json)
+
+
+@app.command()
+def adopt(
+    config: Config,
+    plan_id: Annotated[str, typer.Argument(help="As `plan --adopt` prints it.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Take over the addresses of somebody else at the name: wanted ones become ours, others go."""
+    with panel() as client:
+        _show_one(client.call("POST", f"/api/dns/{part(config)}/adopt", {"plan_id": plan_id}), as_json=as_json)
+
+
+@app.command()
+def check(config: Config, *, as_json: AsJson = False) -> None:
+    """Ask the provider whether credential, zone and permissions are right; exit code 1 where they are not."""
+    with panel() as client:
+        found = client.call("POST", f"/api/dns/{part(config)}/check")
+    if as_json:
+        show_json(found)
+    else:
+        show_table(found["items"], ("subject", "ok", "detail"), as_json=False)
+    if not found["ok"]:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def history(
+    config: Config,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    offset: Annotated[int, typer.Option(min=0, help="Skip so many of the newest.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Read what happened at the config's names, who asked for it and why; newest first."""
+    with panel() as client:
+        found = client.get(f"/api/dns/{part(config)}/history", limit=limit, offset=offset)
+    show_table(found["items"], HISTORY, as_json=as_json)
+
+
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+        return
+    for name in filter(None, [found["current"], *found["withdrawals"]]):
+        _show_one(name, as_json=False)
+
+
+def _show_one(name: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(name)
+        return
+    plan = name["plan"]
+    show_fields(
+        {
+            **{field: name[field] for field in FIELDS},
+            "wanted": plan["wanted"],
+            "note": plan["note"],
+            "differences": plan["differences"],
+            "drift": plan["drift"],
+        },
+        as_json=False,
+    )
