@@ -1,4 +1,4 @@
-"""A real PowerDNS server with one zone on the loopback: for tests of lexicon, whose provider `powerdns` speaks its API."""
+"""A real PowerDNS with one zone, on the loopback: for tests of lexicon, whose provider `powerdns` speaks its API."""
 
 import contextlib
 import secrets
