@@ -1,6 +1,8 @@
 """Floating addresses: there, and known to the neighbours, when a push is answered; never in two places by our doing."""
 
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.lab.agent.node import Host, Node, eventually
-from tests.lab.agent.test_push import applied
+from tests.lab.agent.test_push import applied, refused
 from tests.lab.agent.test_takeover import cable
 from tests.lab.agent.values import peer, private_key, public_key, settings, whole
 from wgfleet.protocol.desired import DesiredInterface, Floating, InterfaceSettings, delta_between
@@ -16,7 +18,7 @@ from wgfleet.protocol.desired import DesiredInterface, Floating, InterfaceSettin
 pytestmark = pytest.mark.lab
 FOUR, SIX = "198.18.0.100", "2001:db8:18::100"
 KEY, PROBE_KEY = private_key(), private_key()
-PROBER = {public_key(PROBE_KEY): peer(999)}
+PROBER = {public_key(PROBE_KEY): peer(999, psk=False)}
 
 
 def floating(*addresses: str, witnesses: tuple[str, ...] = (), give_up_after_s: float = 2.0) -> InterfaceSettings:
@@ -57,6 +59,11 @@ class Segment:
 
 def has(node: Node, address: str = FOUR) -> bool:
     return f" {address}/" in node.host.run("ip", "-o", "addr", "show", "dev", "eth0")
+
+
+def drift(node: Node) -> dict[str, str]:
+    (interface,) = node.call("GET", "/v1/status").json()["interfaces"]
+    return {each["field"]: each["observed"] for each in interface["drift"]}
 
 
 @pytest.fixture
@@ -105,12 +112,71 @@ def test_an_address_moves_with_the_pushes_and_the_neighbours_follow_at_once(segm
 def test_what_an_agent_left_when_it_was_killed_is_removed_or_kept_as_wanted(segment: Segment) -> None:
     a = segment.a
     applied(a, at(1, floating(FOUR)))
-    a.stop(9)
+    a.stop(signal.SIGKILL)
     assert has(a)
     a.start()
     eventually(lambda: a.call("GET", "/v1/status").json()["interfaces"][0]["summary"] == "as wanted")
     assert has(a)
-    a.stop(9)
+    a.stop(signal.SIGKILL)
     a.state.desired.joinpath("wg0.json").write_bytes(msgspec.json.encode(at(2, floating())))
     a.start()
     eventually(lambda: not has(a))
+
+
+def test_an_agent_that_hears_nobody_gives_its_address_up_and_waits_for_the_panel(segment: Segment) -> None:
+    a, b = segment.a, segment.b
+    applied(b, at(1, floating()))
+    applied(a, at(1, floating(FOUR, witnesses=("198.18.0.2:51820",))))
+    assert segment.reaches(a)
+    time.sleep(2.5)  # longer than it may be deaf: the witness answers
+    assert has(a)
+    segment.cut(1)
+    cut = time.monotonic()
+    eventually(lambda: not has(a), 5)
+    assert 1.0 < time.monotonic() - cut < 3.0
+    said = eventually(lambda: drift(a))
+    assert said[f"floating.{FOUR}"].startswith("given up: no word from the panel nor from any of 1 other nodes")
+    assert applied(b, at(2, floating(FOUR))).verified
+    assert segment.reaches(b)
+    segment.cut(1, up=True)
+    time.sleep(1.5)
+    assert not has(a)  # it could hear others now, but what they agreed on meanwhile only the panel knows
+    with a.watch():
+        eventually(lambda: "has it; waiting for the panel" in drift(a).get(f"floating.{FOUR}", ""), 10)
+        assert not has(a)
+        # The panel's word counts for more than who answers: that may be a node that is out of order.
+        assert applied(a, at(2, floating(FOUR, witnesses=("198.18.0.2:51820",)))).verified
+        assert has(a)
+        assert segment.reaches(a)
+
+
+def test_after_a_boot_without_the_panel_an_address_is_taken_only_if_nobody_has_it(segment: Segment) -> None:
+    a, b = segment.a, segment.b
+    applied(b, at(1, floating(FOUR)))
+    a.stop()
+    a.state.desired.joinpath("wg0.json").write_bytes(msgspec.json.encode(at(1, floating(FOUR, SIX))))
+    a.start()
+    eventually(lambda: has(a, SIX))
+    assert not has(a)
+    assert "has it; waiting for the panel" in drift(a)[f"floating.{FOUR}"]
+    assert b.call("DELETE", "/v1/wg/wg0").status_code == 204
+    a.stop()
+    a.start()
+    eventually(lambda: has(a))
+    assert segment.reaches(a)
+
+
+def test_an_address_that_was_on_the_machine_before_is_left_alone(segment: Segment) -> None:
+    a = segment.a
+    result = applied(a, at(1, floating("198.18.0.1")))
+    assert not result.verified
+    assert [(each.field, each.observed) for each in result.drift] == [
+        ("floating.198.18.0.1", "on eth0 already and not put there by this agent; remove it there")
+    ]
+    applied(a, at(2, floating()))
+    assert has(a, "198.18.0.1")
+
+
+def test_a_wrong_floating_address_is_refused_by_its_field(node: Node) -> None:
+    assert refused(node, at(1, floating("127.0.0.1"))).field == "settings.floating.addresses[0]"
+    assert refused(node, at(1, floating(FOUR, witnesses=("b",)))).field == "settings.floating.witnesses[0]"
