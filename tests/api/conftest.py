@@ -13,12 +13,19 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Event, Panel, create_app
+from wgfleet.panel.dns.limits import Limiter
+from wgfleet.panel.dns.meters import Meters
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.dns.registry import Registry
+from wgfleet.panel.main import dns_defaults
 from wgfleet.panel.services import access
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Store, schema
 from wgfleet.panel.vault import Vault
 
@@ -64,10 +71,14 @@ def served(app: FastAPI) -> Iterator[str]:
 def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
     store = Store(database_url)
     schema.migrate(store)
+    # Nobody listens there: what a provider says of a group is then told later.
+    dns = Dns(cloudflare_token=SecretStr("a-token"), cloudflare_url="http://127.0.0.1:9")
+    settings = Settings(data_dir=tmp_path, dns=dns)
     yield Panel(
         store=store,
         vault=Vault([bytes(32)]),
-        settings=Settings(data_dir=tmp_path),
+        settings=settings,
+        publisher=Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters()),
         authority=Authority.create("test", clock.now()),
         events=ListedEvents(Happening("node", "n1", {"name": "fra1"}), Happening("config", "c1", {})),
     )

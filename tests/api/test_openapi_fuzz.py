@@ -20,6 +20,11 @@ from tests.postgresql import PostgresqlServer
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel, create_app
+from wgfleet.panel.dns.limits import Limiter
+from wgfleet.panel.dns.meters import Meters
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.dns.registry import Registry
+from wgfleet.panel.providers.null import Null
 from wgfleet.panel.services import access, configs, nodes, peers
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, schema
@@ -51,7 +56,8 @@ def document(module_database_url: str, tmp_path_factory: pytest.TempPathFactory)
         nodes.create(tx, "panel", "fra1", ["192.0.2.1"])
         peers.create(tx, vault, "panel", config, [peers.PeerSpec("anna")])
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
-    panel = Panel(store, vault, settings, Authority.create("fuzz", clock.now()), ListedEvents())
+    publisher = Publisher(Registry({"null": Null}), Limiter(store), Meters())
+    panel = Panel(store, vault, settings, Authority.create("fuzz", clock.now()), ListedEvents(), publisher)
     with served(create_app(panel)) as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json", headers={"Authorization": f"Bearer {key}"}), key
     store.close()

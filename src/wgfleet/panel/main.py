@@ -10,11 +10,16 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import create_app
 from wgfleet.panel.api.state import Panel
+from wgfleet.panel.dns.limits import Limiter
+from wgfleet.panel.dns.meters import Meters
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.dns.registry import Registry
 from wgfleet.panel.reconcile.events import Events
 from wgfleet.panel.reconcile.fleet import Fleet
 from wgfleet.panel.reconcile.health import Outlook
 from wgfleet.panel.services import access, installation
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.vault import Vault, load_vault
@@ -37,10 +42,11 @@ def build(settings: Settings) -> FastAPI:
             first_key = access.ensure_first_key(tx)
         undo.pop_all()
     events, outlook = Events(), Outlook()
+    publisher = Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters())
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        fleet = Fleet(store, vault, authority, settings, events, outlook)
+        fleet = Fleet(store, vault, authority, settings, events, outlook, publisher)
         fleet.start()
         try:
             yield
@@ -48,10 +54,25 @@ def build(settings: Settings) -> FastAPI:
             await fleet.close()
             store.close()
 
-    panel = Panel(store=store, vault=vault, settings=settings, authority=authority, events=events, outlook=outlook)
+    panel = Panel(
+        store=store,
+        vault=vault,
+        settings=settings,
+        authority=authority,
+        events=events,
+        publisher=publisher,
+        outlook=outlook,
+    )
     app = create_app(panel, lifespan=lifespan)
     app.state.store, app.state.authority, app.state.first_key = store, authority, first_key
     return app
+
+
+def dns_defaults(dns: Dns) -> dict[str, dict[str, str]]:
+    """Return the options that a DNS provider gets where an endpoint group has no credential of its own."""
+    if dns.cloudflare_token is None:
+        return {}
+    return {"cloudflare": {"token": dns.cloudflare_token.get_secret_value(), "api_url": dns.cloudflare_url}}
 
 
 def _authority(tx: Tx, vault: Vault) -> Authority:

@@ -17,6 +17,7 @@ from wgfleet.panel.api import (
     backups,
     capacity,
     configs,
+    dns,
     endpoint_groups,
     enrollment,
     events,
@@ -42,6 +43,7 @@ SUBJECTS = (
     capacity,
     assignments,
     endpoint_groups,
+    dns,
     peers,
     files,
     nodes,
@@ -72,6 +74,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.panel = panel
     registry: Any = CollectorRegistry()
     registry.register(health.FleetCollector(panel.store))
+    registry.register(panel.publisher.meters)
     app.state.metrics = registry
     app.add_middleware(JsonByDefault)
     app.add_middleware(BodyLimit)

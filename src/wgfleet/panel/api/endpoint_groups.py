@@ -1,22 +1,54 @@
 """`/api/configs/{config}/endpoint-group`: the public face of a cluster."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Body, Port, Reference, View
-from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import address_providers, configs, endpoint_groups, floating
+from wgfleet.panel.api.state import Panel, ThePanel
+from wgfleet.panel.domain.publishing import Mode, OnDrift
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.services import address_providers, configs, dns_settings, endpoint_groups, floating, publishing
 from wgfleet.panel.services.address_providers import FloatingSpec
+from wgfleet.panel.services.dns_settings import DnsSpec
 from wgfleet.panel.services.endpoint_groups import MAX_MIN_NODES, TTL_RANGE_S, EndpointGroupSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import EndpointGroup
-from wgfleet.panel.vault import Vault
 
 router = APIRouter(tags=["endpoint groups"])
+
+
+class DnsBody(Body):
+    """How a name is published."""
+
+    provider: str = Field(max_length=64, examples=["rfc2136"], description="A DNS provider that is installed.")
+    zone: str | None = Field(default=None, max_length=253, description="The provider's name or id of the zone.")
+    record_name: str | None = Field(default=None, max_length=253, description="Default: the group's domain.")
+    mode: Literal["sync", "upsert_only", "dry_run"] = Field(
+        default="sync", description="`upsert_only` deletes nothing, `dry_run` changes nothing."
+    )
+    drift: Literal["repair", "report"] = Field(
+        default="repair", description="What is done when somebody else changes records that are ours."
+    )
+    options: dict[str, Any] | None = Field(
+        default=None,
+        description="The provider's own. A secret is never shown again; left out or `(set)`, it stays as long as "
+        "provider, zone and all other options do.",
+    )
+
+
+class DnsSettingsView(View):
+    """How a name is published."""
+
+    provider: str
+    zone: str | None
+    record_name: str
+    mode: Literal["sync", "upsert_only", "dry_run"]
+    drift: Literal["repair", "report"]
+    options: dict[str, Any] = Field(description="Of secrets only that they are set.")
 
 
 class EndpointGroupBody(Body):
@@ -32,8 +64,11 @@ class EndpointGroupBody(Body):
     min_nodes: int = Field(
         default=1, ge=1, le=MAX_MIN_NODES, description="A removal that leaves fewer is refused, unless forced."
     )
-    cloudflare_zone_id: str | None = Field(default=None, max_length=32, description="The zone's id.")
+    cloudflare_zone_id: str | None = Field(
+        default=None, max_length=32, description="The zone's id: short for `dns` with the provider `cloudflare`."
+    )
     cloudflare_record_name: str | None = Field(default=None, max_length=253, description="Default: the domain.")
+    dns: DnsBody | None = Field(default=None, description="How the name is published; left out, it is not.")
     proxied: bool = Field(default=False, description="Must be false: Cloudflare's proxy does not carry WireGuard.")
     floating_addresses: list[str] = Field(
         default=[], description="Public addresses that one node at a time holds; they move when it fails."
@@ -56,8 +91,9 @@ class EndpointGroupView(View):
     auto_migrate: bool
     publish_only_healthy: bool
     min_nodes: int
-    cloudflare_zone_id: str | None = Field(validation_alias="dns_zone")
-    cloudflare_record_name: str | None = Field(validation_alias="dns_record_name")
+    cloudflare_zone_id: str | None = Field(default=None, description="With the provider `cloudflare`.")
+    cloudflare_record_name: str | None = Field(default=None, description="As above.")
+    dns: DnsSettingsView | None = Field(default=None, description="How the name is published; null: it is not.")
     proxied: bool = Field(default=False, description="Always false: Cloudflare's proxy does not carry WireGuard.")
     floating_addresses: list[str] = Field(default=[])
     address_provider: str
@@ -65,18 +101,50 @@ class EndpointGroupView(View):
     created_at: datetime
 
 
-def _view(tx: Tx, vault: Vault, row: EndpointGroup) -> EndpointGroupView:
+def _view(tx: Tx, panel: Panel, row: EndpointGroup) -> EndpointGroupView:
     view = EndpointGroupView.model_validate(row, from_attributes=True)
-    options = address_providers.shown(vault, row)
-    return view.model_copy(
-        update={"floating_addresses": floating.listed(tx, row.config_id), "address_options": options}
+    dns = dns_settings.shown(panel.vault, panel.publisher.registry, row)
+    shown: dict[str, Any] = {
+        "floating_addresses": floating.listed(tx, row.config_id),
+        "address_options": address_providers.shown(panel.vault, row),
+        "dns": None if dns is None else DnsSettingsView.model_validate(dns),
+    }
+    if row.dns_provider == dns_settings.CLOUDFLARE:
+        shown |= {"cloudflare_zone_id": row.dns_zone, "cloudflare_record_name": row.dns_record_name}
+    return view.model_copy(update=shown)
+
+
+def _spec(body: EndpointGroupBody) -> EndpointGroupSpec:
+    values = body.model_dump()
+    floats = FloatingSpec(
+        values.pop("floating_addresses"), values.pop("address_provider"), values.pop("address_options")
     )
+    dns = values.pop("dns")
+    if dns is not None:
+        dns = DnsSpec(**{**dns, "mode": Mode(dns["mode"]), "drift": OnDrift(dns["drift"])})
+    return EndpointGroupSpec(**values, floating=floats, dns=dns)
+
+
+def _check(panel: Panel, config: str, spec: EndpointGroupSpec) -> None:
+    """Ask the provider whether it would publish the name; what it does not say in time shows when it is published."""
+    seconds = panel.settings.dns.save_check_s
+    with panel.store.read() as tx:
+        found = endpoint_groups.rehearsed(tx, panel.vault, configs.get(tx, config), spec, panel.publisher.registry)
+    if found is None or not seconds:
+        return
+    group, dns = found
+    options = dns_settings.options(panel.vault, group)
+    kind, zone, name = dns.provider, group.dns_zone or "", publishing.name_of(group)
+    refused = panel.publisher.refusals(kind, zone, name, options, seconds)
+    if refused:
+        detail = "; ".join(f"{finding.subject}: {finding.detail}" for finding in refused)
+        raise Invalid(f"{dns.provider} refuses: {detail}", field=dns.field("zone") if dns.short_form else "dns")
 
 
 @router.get("/api/configs/{config}/endpoint-group", summary="Show the endpoint group")
 def show_endpoint_group(panel: ThePanel, _caller: Reader, config: Reference) -> EndpointGroupView:
     with panel.store.read() as tx:
-        return _view(tx, panel.vault, endpoint_groups.get(tx, configs.get(tx, config)))
+        return _view(tx, panel, endpoint_groups.get(tx, configs.get(tx, config)))
 
 
 @router.post(
@@ -89,16 +157,14 @@ def put_endpoint_group(
     panel: ThePanel, caller: Writer, config: Reference, body: EndpointGroupBody, response: Response
 ) -> EndpointGroupView:
     """Only a cluster has one. What the body leaves out gets its default, also where there was another value."""
+    spec = _spec(body)
+    _check(panel, config, spec)
+    registry = panel.publisher.registry
     with panel.store.write() as tx:
-        values = body.model_dump()
-        floats = FloatingSpec(
-            values.pop("floating_addresses"), values.pop("address_provider"), values.pop("address_options")
-        )
-        spec = EndpointGroupSpec(**values, floating=floats)
-        row, created = endpoint_groups.put(tx, panel.vault, caller.actor, configs.get(tx, config), spec)
+        row, created = endpoint_groups.put(tx, panel.vault, caller.actor, configs.get(tx, config), spec, registry)
         if not created:
             response.status_code = status.HTTP_200_OK
-        return _view(tx, panel.vault, row)
+        return _view(tx, panel, row)
 
 
 @router.delete(
@@ -106,4 +172,4 @@ def put_endpoint_group(
 )
 def delete_endpoint_group(panel: ThePanel, caller: Writer, config: Reference) -> None:
     with panel.store.write() as tx:
-        endpoint_groups.delete(tx, caller.actor, configs.get(tx, config))
+        endpoint_groups.delete(tx, panel.vault, caller.actor, configs.get(tx, config))

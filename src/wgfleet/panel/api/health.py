@@ -1,6 +1,6 @@
 """`/healthz`, `/readyz` and `/metrics`: for load balancers and Prometheus."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -13,7 +13,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import View
 from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import totals
+from wgfleet.panel.services import dns, totals
 from wgfleet.panel.store import Store
 
 router = APIRouter(tags=["health"])
@@ -62,12 +62,25 @@ class FleetCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read all totals in one transaction."""
         with self._store.read() as tx:
-            found = totals.read(tx)
+            found, queue, healths = totals.read(tx), dns.queue(tx), totals.health(tx)
         yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
         yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
         yield GaugeMetricFamily("wgfleet_configs", "Configs.", value=found.configs)
         yield GaugeMetricFamily("wgfleet_peers", "Peers.", value=found.peers)
         yield GaugeMetricFamily("wgfleet_operations_active", "Operations not ended.", value=found.active_operations)
+        yield _by_label("wgfleet_assignments", "Configs on nodes, by health.", "health", healths)
+        yield _by_label("wgfleet_dns_names", "Published names, by state.", "state", queue.states)
+        yield GaugeMetricFamily("wgfleet_dns_waiting", "Names that are not as they are wanted.", value=queue.waiting)
+        yield GaugeMetricFamily(
+            "wgfleet_dns_oldest_seconds", "For how long the oldest of these has waited.", value=queue.oldest_s
+        )
+
+
+def _by_label(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family
 
 
 class RequestMetrics:

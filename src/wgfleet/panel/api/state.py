@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api.attempts import Attempts
+from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.reconcile.health import Outlook
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
@@ -41,6 +42,7 @@ class Panel:
     settings: Settings
     authority: Authority
     events: Events
+    publisher: Publisher
     outlook: Outlook = field(default_factory=Outlook)
     attempts: Attempts = field(default_factory=Attempts)
 

@@ -68,11 +68,15 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that `check` looked at: `ok`, and in `detail` what was found or what to do about it."""
+    """One thing that `check` looked at: `ok`, and in `detail` what was found or what to do about it.
+
+    `certain` is False where the provider could not be asked, so that another look may find otherwise.
+    """
 
     subject: str
     ok: bool
     detail: str
+    certain: bool = True
 
 
 class Provider(Protocol):

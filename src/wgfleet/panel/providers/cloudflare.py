@@ -6,7 +6,7 @@ A batch is one transaction there: deletes, then patches, puts, posts. `proxied` 
 import hashlib
 import ipaddress
 from collections.abc import Iterator
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -80,10 +80,12 @@ class _Usage(BaseModel):
 class Cloudflare:
     """One API token, for one zone. May be used from several threads."""
 
-    name = "cloudflare"
-    Options = CloudflareOptions
+    name: ClassVar[str] = "cloudflare"
+    Options: ClassVar[type[BaseModel]] = CloudflareOptions
 
-    def __init__(self, zone: str, options: CloudflareOptions) -> None:
+    def __init__(self, zone: str, options: BaseModel) -> None:
+        if not isinstance(options, CloudflareOptions):
+            raise TypeError(f"options of cloudflare, not {type(options).__name__}")
         self._zone = zone
         self._path = f"zones/{zone}/dns_records"
         self._enclosed: set[str] = set()  # names that are known to be in the zone
@@ -155,8 +157,8 @@ class Cloudflare:
         if isinstance(used, Exception):
             token = str(verified) if isinstance(verified, Exception) else "it is active"
             return [
-                Finding("token", ok=not isinstance(verified, Exception), detail=token),
-                Finding("records", ok=False, detail=str(used)),
+                Finding("token", not isinstance(verified, Exception), token, not isinstance(verified, TransientError)),
+                Finding("records", ok=False, detail=str(used), certain=not isinstance(used, TransientError)),
             ]
         # A token of an account, not of a user, is not known to the user's verification; it works all the same.
         usage = _parsed(_Usage, used["result"])
@@ -171,7 +173,7 @@ class Cloudflare:
     def _zone_found(self, name: str) -> Finding:
         shown = self._tried("GET", f"zones/{self._zone}", ZONE_READ)
         if isinstance(shown, TransientError):
-            return Finding("zone", ok=False, detail=str(shown))
+            return Finding("zone", ok=False, detail=str(shown), certain=False)
         if isinstance(shown, Exception):
             told = (
                 f"whether {name!r} is in it cannot be told without the permission {ZONE_READ!r}; the first change will"
@@ -188,7 +190,7 @@ class Cloudflare:
         if not isinstance(sent, Exception):
             return Finding("edit", ok=True, detail=f"the token has {DNS_EDIT!r}")
         if isinstance(sent, TransientError) or DNS_EDIT in str(sent):
-            return Finding("edit", ok=False, detail=str(sent))
+            return Finding("edit", ok=False, detail=str(sent), certain=not isinstance(sent, TransientError))
         return Finding("edit", ok=True, detail=f"whether the token has {DNS_EDIT!r} cannot be told: {sent}")
 
     def _tried(self, method: str, path: str, needs: str, body: Any = None) -> dict[str, Any] | Exception:

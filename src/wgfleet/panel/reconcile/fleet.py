@@ -14,6 +14,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, renewal_due
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.agents.tls import client_context, use_identity
+from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.events import Event, Events
@@ -26,6 +27,7 @@ from wgfleet.panel.reconcile.removals import RemovalReconciler
 from wgfleet.panel.reconcile.retention import Retention
 from wgfleet.panel.reconcile.runner import Key, Runner
 from wgfleet.panel.reconcile.seam import in_thread
+from wgfleet.panel.reconcile.zones import Zones
 from wgfleet.panel.services import failovers, maintenance, nodes, operations
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
@@ -38,7 +40,7 @@ from wgfleet.panel.store.tables import Node
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import ConfigId, NodeId
 
-SHOWN_AS = {"progress": "operation"}  # wakes that are for people alone
+SHOWN_AS = {"progress": "operation", "dns_published": "dns"}  # wakes that are for people alone
 RESYNC_S = 30.0  # every key is looked at this often, whatever was or was not heard
 
 log = structlog.get_logger()
@@ -48,7 +50,14 @@ class Fleet:
     """Runs until it is closed. `start` and `close` are called in the event loop."""
 
     def __init__(
-        self, store: Store, vault: Vault, authority: Authority, settings: Settings, events: Events, outlook: Outlook
+        self,
+        store: Store,
+        vault: Vault,
+        authority: Authority,
+        settings: Settings,
+        events: Events,
+        outlook: Outlook,
+        publisher: Publisher,
     ) -> None:
         self._store = store
         self._authority = authority
@@ -70,6 +79,7 @@ class Fleet:
         self._health = HealthMonitor(
             store, vault, settings.health.rules, settings.health.timeout_s, self._links, outlook
         )
+        self._zones = Zones(store, vault, publisher, settings.dns)
         self._runner = Runner(self._reconcile)
         self._woken: dict[Wake, None] = {}
         self._woken_event = asyncio.Event()
@@ -95,7 +105,10 @@ class Fleet:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._health.close()
+        await self._zones.close()
         await self._runner.close()
+        for moving in (self._removals, self._failovers, self._maintenance):
+            await moving.close()
         await asyncio.gather(*(link.close() for link in self._links.values()), return_exceptions=True)
 
     def _hear(self, wakes: list[Wake]) -> None:
@@ -123,6 +136,12 @@ class Fleet:
             self._runner.wake(("operation", operation_id))
         for config_id in by_kind["floating"]:
             self._runner.wake(("floating", config_id))
+        await self._zones.wake(
+            syncs=by_kind["dns"],
+            configs=by_kind["config"] + by_kind["floating"],
+            assignments=by_kind["assignment"],
+            nodes=by_kind["node"],
+        )
         if by_kind["config"]:
             changed = [ConfigId(config_id) for config_id in by_kind["config"]]
             after = await in_thread(self._carried_by, changed)
@@ -160,6 +179,7 @@ class Fleet:
                 if first:
                     await in_thread(self._forget_connections)
                     first = False
+                await self._zones.wake_all()
                 node_ids, operation_ids, floating_ids = await in_thread(self._keys)
                 for node_id in {*node_ids, *self._links}:
                     self._runner.wake(("node", node_id))

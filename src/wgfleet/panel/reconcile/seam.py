@@ -1,9 +1,11 @@
-"""The seam between asynchronous reconcilers and the synchronous store: a few threads of our own."""
+"""The seam between asynchronous reconcilers and what blocks: the store, in a few threads, and providers."""
 
 import asyncio
+import contextlib
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -15,3 +17,33 @@ _THREADS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="store")
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run store code in a thread and wait for it. Cancelling the wait does not cancel the transaction."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, lambda: function(*args, **kwargs))
+
+
+async def in_own_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run what may block for long in a thread of its own, so that nothing else waits for it.
+
+    Cancelling the wait leaves it to end by itself; it does not keep the process alive.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(cast("T", result))
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            failure = error
+        # The loop may be gone by now, and with it whoever waited.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, result, failure)
+
+    threading.Thread(target=run, name=f"{getattr(function, '__name__', 'provider')}", daemon=True).start()
+    return await done

@@ -1,13 +1,17 @@
 """The public face of a cluster config: the name that the files of users carry, and how it is published."""
 
 import dataclasses
-import re
+from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.addresses import NONE
+from wgfleet.panel.dns.registry import Registry
+from wgfleet.panel.domain.publishing import Mode, OnDrift
+from wgfleet.panel.domain.records import AUTOMATIC_TTL_S
 from wgfleet.panel.errors import Invalid, NotFound
-from wgfleet.panel.services import address_providers, audit, configs, floating
+from wgfleet.panel.services import address_providers, audit, configs, dns_settings, floating, publishing
 from wgfleet.panel.services.address_providers import NO_FLOATING, FloatingSpec
+from wgfleet.panel.services.dns_settings import DnsSpec
 from wgfleet.panel.services.values import check_range
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import endpoint_groups as rows
@@ -15,15 +19,17 @@ from wgfleet.panel.store.tables import Config, EndpointGroup
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_domain, parse_port
 
-AUTOMATIC_TTL_S = 1  # Cloudflare's way to say "you choose"
 TTL_RANGE_S = (30, 86400)
 MAX_MIN_NODES = 1000
-_ZONE_ID = re.compile(r"[0-9A-Za-z]{1,32}")  # published schema: an identifier of at most 32 characters
+NO_PROVIDERS = Registry({})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EndpointGroupSpec:
-    """An endpoint group as it shall be. `ttl` in s, `min_nodes`: a removal that leaves fewer is refused."""
+    """An endpoint group as it shall be. `ttl` in s, `min_nodes`: a removal that leaves fewer is refused.
+
+    `cloudflare_zone_id` and `cloudflare_record_name` are short for a `dns` with that provider.
+    """
 
     domain: str
     port: int = 51820
@@ -35,10 +41,18 @@ class EndpointGroupSpec:
     cloudflare_record_name: str | None = None
     proxied: bool = False
     floating: FloatingSpec = NO_FLOATING
+    dns: DnsSpec | None = None
 
 
-def put(tx: Tx, vault: Vault, actor: str, config: Config, spec: EndpointGroupSpec) -> tuple[EndpointGroup, bool]:
-    """Make the config's endpoint group, or replace it; say whether it is new."""
+def put(
+    tx: Tx,
+    vault: Vault,
+    actor: str,
+    config: Config,
+    spec: EndpointGroupSpec,
+    registry: Registry = NO_PROVIDERS,
+) -> tuple[EndpointGroup, bool]:
+    """Make the config's endpoint group, or replace it; say whether it is new. `registry`: where providers are found."""
     if config.mode != configs.CLUSTER:
         raise Invalid(
             f"config {config.name!r} is {config.mode}: each of its nodes has its own endpoint; "
@@ -48,17 +62,54 @@ def put(tx: Tx, vault: Vault, actor: str, config: Config, spec: EndpointGroupSpe
     group = rows.get(tx, config.id)
     created = group is None
     if group is None:
-        group = EndpointGroup(config_id=config.id, created_at=clock.now(), address_provider=NONE, **values)
+        group = _new(config, values)
         rows.add(tx, group)
     else:
         for name, value in values.items():
             setattr(group, name, value)
+    dns_settings.apply(vault, registry, group, _dns_of(spec))
     address_providers.apply(tx, vault, group, spec.floating)
     action = "created" if created else "updated"
     floats = {"floating_addresses": list(spec.floating.addresses), "address_provider": spec.floating.provider}
-    audit.record(tx, actor, action, "endpoint_group", config.id, config=config.name, **values, **floats)
+    dns = {"dns_provider": group.dns_provider, "dns_zone": group.dns_zone, "dns_record_name": group.dns_record_name}
+    audit.record(tx, actor, action, "endpoint_group", config.id, config=config.name, **values, **floats, **dns)
+    publishing.follow(tx, vault, config.id, actor, f"the endpoint group was {action}")
     tx.wake("config", config.id)
     return group, created
+
+
+def rehearsed(
+    tx: Tx, vault: Vault, config: Config, spec: EndpointGroupSpec, registry: Registry
+) -> tuple[EndpointGroup, DnsSpec] | None:
+    """Return the group as it would be, not yet in the database, where it is published; None where it is not."""
+    dns = _dns_of(spec)
+    if dns is None:
+        return None
+    draft, present = _new(config, _checked(spec)), rows.get(tx, config.id)
+    if present is not None:
+        draft.dns_provider, draft.dns_zone = present.dns_provider, present.dns_zone
+        draft.dns_options_sealed = present.dns_options_sealed
+    dns_settings.apply(vault, registry, draft, dns)
+    return draft, dns
+
+
+def _new(config: Config, values: dict[str, Any]) -> EndpointGroup:
+    return EndpointGroup(
+        config_id=config.id,
+        created_at=clock.now(),
+        address_provider=NONE,
+        dns_provider=None,
+        dns_zone=None,
+        dns_record_name=None,
+        dns_mode=Mode.SYNC.value,
+        dns_drift=OnDrift.REPAIR.value,
+        dns_options_sealed=None,
+        **values,
+    )
+
+
+def _dns_of(spec: EndpointGroupSpec) -> DnsSpec | None:
+    return dns_settings.of_cloudflare(spec.cloudflare_zone_id, spec.cloudflare_record_name, spec.dns)
 
 
 def find(tx: Tx, config: Config) -> EndpointGroup | None:
@@ -77,16 +128,20 @@ def get(tx: Tx, config: Config) -> EndpointGroup:
     return group
 
 
-def delete(tx: Tx, actor: str, config: Config) -> None:
-    """Delete the config's endpoint group; files made from then on carry the address of a node."""
+def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
+    """Delete the config's endpoint group; files made from then on carry the address of a node.
+
+    What was published under its name is withdrawn.
+    """
     group = get(tx, config)
     floating.put(tx, config.id, [], other_provider=False)
     rows.delete(tx, group)
+    publishing.follow(tx, vault, config.id, actor, "the endpoint group was deleted")
     audit.record(tx, actor, "deleted", "endpoint_group", config.id, config=config.name)
     tx.wake("config", config.id)
 
 
-def _checked(spec: EndpointGroupSpec) -> dict[str, str | int | bool | None]:
+def _checked(spec: EndpointGroupSpec) -> dict[str, Any]:
     if spec.proxied:
         raise Invalid(
             "must be false: Cloudflare's proxy carries HTTP only and WireGuard is UDP, so no client would connect",
@@ -98,15 +153,11 @@ def _checked(spec: EndpointGroupSpec) -> dict[str, str | int | bool | None]:
         if not low <= spec.ttl <= high:
             raise Invalid(f"must be {low} to {high} s, or 1 for the provider's choice, not {spec.ttl}", field="ttl")
     check_range(spec.min_nodes, 1, MAX_MIN_NODES, "min_nodes", "nodes")
-    if spec.cloudflare_zone_id is not None and not _ZONE_ID.fullmatch(spec.cloudflare_zone_id):
-        raise Invalid(
-            "must be the zone's id as its overview shows it, up to 32 letters and digits", field="cloudflare_zone_id"
-        )
-    values = dataclasses.asdict(spec)
-    del values["proxied"], values["floating"]
-    zone, record_name = values.pop("cloudflare_zone_id"), values.pop("cloudflare_record_name")
-    values |= {"dns_provider": "cloudflare" if zone else None, "dns_zone": zone, "dns_record_name": record_name}
-    values["domain"] = parse_domain(spec.domain, "domain")
-    if spec.cloudflare_record_name is not None:
-        values["dns_record_name"] = parse_domain(spec.cloudflare_record_name, "cloudflare_record_name")
-    return values
+    return {
+        "domain": parse_domain(spec.domain, "domain"),
+        "port": spec.port,
+        "ttl": spec.ttl,
+        "auto_migrate": spec.auto_migrate,
+        "publish_only_healthy": spec.publish_only_healthy,
+        "min_nodes": spec.min_nodes,
+    }

@@ -22,6 +22,11 @@ def check(tx: Tx) -> None:
     rows.check(tx)
 
 
+def health(tx: Tx) -> dict[str, int]:
+    """Count assignments by health."""
+    return rows.health(tx)
+
+
 def read(tx: Tx) -> Totals:
     """Count."""
     return Totals(

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Config, Node, Operation, Peer
+from wgfleet.panel.store.tables import Assignment, Config, Node, Operation, Peer
 
 
 def check(tx: Tx) -> None:
@@ -35,6 +35,12 @@ def configs(tx: Tx) -> int:
 def peers(tx: Tx) -> int:
     """Return how many peers there are."""
     return _count(tx, Peer)
+
+
+def health(tx: Tx) -> dict[str, int]:
+    """Return how many assignments there are in each state of health."""
+    query = select(Assignment.health, func.count()).group_by(Assignment.health)
+    return dict(tx.session.execute(query).all())
 
 
 def active_operations(tx: Tx) -> int:

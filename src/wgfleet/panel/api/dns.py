@@ -1,0 +1,304 @@
+"""`/api/dns`: published names, what was and would be done at them, and what people do about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from wgfleet.panel.api.audit import MAX_OFFSET, AuditEntryView, AuditPage
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, View, page
+from wgfleet.panel.api.state import Panel, ThePanel
+from wgfleet.panel.dns.publisher import Target
+from wgfleet.panel.domain.record_plan import Plan
+from wgfleet.panel.errors import Conflict, PermanentError, TransientError, Unavailable
+from wgfleet.panel.services import dns, looks
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import DnsSync
+
+router = APIRouter(tags=["dns"])
+State = Literal["pending", "synced", "failing", "conflict", "approval", "cancelled"]
+
+
+class RecordView(View):
+    """A record at a name."""
+
+    type: str = Field(examples=["A"])
+    content: str = Field(examples=["192.0.2.1"])
+    ttl: int = Field(description="In s; 1 is the provider's own choice.")
+    owner: str | None = Field(description="The mark that was found with it: of this panel, of another, or none.")
+    proxied: bool = Field(description="Answered by the provider's own machines, which do not carry WireGuard.")
+
+
+class ChangeView(View):
+    """One change of a plan."""
+
+    action: Literal["create", "update", "delete"]
+    before: RecordView | None = Field(description="The record as it is; null for one that is made.")
+    after: RecordView | None = Field(description="The record as it is to be; null for one that goes.")
+
+
+class ConflictView(View):
+    """A record at the name that is not ours."""
+
+    kind: Literal["alias", "proxied", "taken", "foreign"]
+    record: RecordView
+    detail: str = Field(description="What it is, and what to do about it.")
+
+
+class CountsView(View):
+    """How many records a plan creates, updates, deletes and keeps."""
+
+    create: int = 0
+    update: int = 0
+    delete: int = 0
+    keep: int = 0
+
+
+class PlanView(View):
+    """What is to be done at a name. Empty lists: nothing."""
+
+    wanted: list[str] = Field(default=[], description="The addresses that the name is to list.")
+    ttl: int | None = None
+    mode: Literal["sync", "upsert_only", "dry_run"] | None = None
+    note: str | None = Field(default=None, description="What there is to say about the choice of addresses.")
+    changes: list[ChangeView] = Field(default=[], description="In order: deletes, updates, creates.")
+    conflicts: list[ConflictView] = Field(default=[], description="Records at the name that are not ours.")
+    counts: CountsView = CountsView()
+    differences: list[str] = Field(default=[], description="The changes, field by field, in words.")
+    drift: list[str] = Field(default=[], description="What somebody else had changed when it was last looked at.")
+    held: Literal["approval", "drift", "dry_run"] | None = Field(default=None, description="Why changes were not made.")
+
+
+class DnsSyncView(View):
+    """A published name and where it stands. It is looked at again by itself, also after a restart of the panel."""
+
+    id: str
+    config_id: str
+    config: str | None = Field(description="The config's name; null where it was deleted.")
+    provider: str
+    zone: str
+    name: str
+    withdrawn: bool = Field(description="Nothing of ours is to be left at the name.")
+    state: State
+    reason: str = Field(description="Why what is wanted last changed.")
+    requested_by: str
+    attempts: int = Field(description="Looks in a row that failed.")
+    error: str | None
+    error_class: str | None = Field(
+        description="`transient`, `permanent`, `blocked`, `conflict`, `drift`, `approval` or `bug`."
+    )
+    next_try_at: datetime | None = Field(description="When it is looked at again; null: now, or never if cancelled.")
+    published: list[str] = Field(description="The addresses at the name that are ours, as last seen.")
+    plan_id: str | None = Field(description="Of what is still to be done; null: nothing.")
+    approved_plan_id: str | None
+    plan: PlanView
+    decided_at: datetime
+    checked_at: datetime | None
+    published_at: datetime | None = Field(description="When it was first seen to be as decided.")
+    seconds: float | None = Field(description="From the decision until it was seen to be so; null until then.")
+
+
+class ConfigDnsView(View):
+    """The names of a config."""
+
+    config_id: str
+    config: str | None
+    current: DnsSyncView | None = Field(description="The name that is published now.")
+    withdrawals: list[DnsSyncView] = Field(description="Names of before, whose records are being deleted.")
+
+
+class PreviewView(PlanView):
+    """What would be done at a name now."""
+
+    id: str = Field(description="Give this to `approve` or `adopt`.")
+    name: str
+    provider: str
+    zone: str
+    existing: list[RecordView] = Field(description="What is at the name.")
+    stopped: bool = Field(description="A conflict forbids all of it.")
+    needs_approval: bool = Field(description="It deletes more than may go unseen.")
+
+
+class FindingView(View):
+    """One thing that was looked at."""
+
+    subject: str = Field(examples=["token"])
+    ok: bool
+    detail: str
+    certain: bool = Field(description="False: the provider could not be asked; look again.")
+
+
+class FindingsView(View):
+    """What a provider says of credential, zone and permissions."""
+
+    ok: bool
+    items: list[FindingView]
+
+
+class PlanReference(Body):
+    """The plan that somebody saw."""
+
+    plan_id: str = Field(max_length=64, description="`plan_id` of the name, or `id` of the plan.")
+
+
+def views(tx: Tx, rows: list[DnsSync]) -> list[DnsSyncView]:
+    """Show syncs."""
+    names = dns.config_names(tx, {row.config_id for row in rows})
+    return [_view(row, names.get(row.config_id)) for row in rows]
+
+
+def _view(row: DnsSync, config: str | None) -> DnsSyncView:
+    shown = row.published_at is not None and row.published_at >= row.decided_at
+    seconds = round(row.published_at - row.decided_at, 3) if shown and row.published_at is not None else None
+    values = {
+        name: getattr(row, name) for name in DnsSyncView.model_fields if name not in {"config", "plan", "seconds"}
+    }
+    return DnsSyncView.model_validate({**values, "config": config, "plan": row.plan, "seconds": seconds})
+
+
+def _of_config(tx: Tx, rows: list[DnsSync], config_id: str) -> ConfigDnsView:
+    shown = views(tx, rows)
+    name = dns.config_names(tx, {config_id}).get(config_id)
+    return ConfigDnsView(
+        config_id=config_id,
+        config=name,
+        current=next((view for view in shown if not view.withdrawn), None),
+        withdrawals=[view for view in shown if view.withdrawn],
+    )
+
+
+@router.get("/api/dns", summary="List published names")
+def list_dns(
+    panel: ThePanel,
+    _caller: Reader,
+    *,
+    state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    after: After = None,
+    limit: Limit = 100,
+) -> Page[DnsSyncView]:
+    with panel.store.read() as tx:
+        return page(dns.page(tx, state, after, limit + 1), limit, lambda shown: views(tx, list(shown)))
+
+
+@router.get("/api/dns/{config}", summary="Show the names of a config")
+def show_dns(panel: ThePanel, _caller: Reader, config: Reference) -> ConfigDnsView:
+    """Those of a config that was deleted are shown by its id until they are withdrawn."""
+    with panel.store.read() as tx:
+        rows = dns.of_config(tx, config)
+        return _of_config(tx, rows, rows[0].config_id)
+
+
+@router.get("/api/dns/{config}/plan", summary="Look at a name and say what would be done there")
+def plan_dns(
+    panel: ThePanel,
+    _caller: Reader,
+    config: Reference,
+    *,
+    adopt: Annotated[bool, Query(description="As if records of somebody else were adopted.")] = False,
+) -> PreviewView:
+    target, note = _target(panel, config)
+    return _preview(target, note, _previewed(panel, target, adopt=adopt))
+
+
+@router.post("/api/dns/{config}/retry", summary="Look at the names of a config now")
+def retry_dns(panel: ThePanel, caller: Writer, config: Reference) -> ConfigDnsView:
+    """Go on with what was cancelled too, and repair drift that was only reported."""
+    with panel.store.write() as tx:
+        rows = dns.retry(tx, caller.actor, config)
+        return _of_config(tx, rows, rows[0].config_id)
+
+
+@router.post("/api/dns/{config}/cancel", summary="Leave the names of a config as they are")
+def cancel_dns(panel: ThePanel, caller: Writer, config: Reference) -> ConfigDnsView:
+    """Until `retry`, or until the endpoint group is saved. What was being withdrawn is left behind for good."""
+    with panel.store.write() as tx:
+        config_id = dns.of_config(tx, config)[0].config_id
+        return _of_config(tx, dns.cancel(tx, caller.actor, config), config_id)
+
+
+@router.post("/api/dns/{config}/approve", summary="Allow the plan that a name waits with")
+def approve_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanReference) -> DnsSyncView:
+    """Allow just what was seen: where the name has changed meanwhile, there is another plan to approve."""
+    with panel.store.write() as tx:
+        return views(tx, [dns.approve(tx, caller.actor, config, body.plan_id)])[0]
+
+
+@router.post("/api/dns/{config}/adopt", summary="Take over records of somebody else at a name")
+def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanReference) -> DnsSyncView:
+    """Addresses that are wanted become ours, others go. `plan_id` is that of `plan` with `adopt=true`."""
+    target, _ = _target(panel, config)
+    found = _previewed(panel, target, adopt=True)
+    if found.id != body.plan_id:
+        detail = f"plan {body.plan_id} is not what adopting would do now, which is {found.id}; look at it with"
+        raise Conflict(f"{detail} GET /api/dns/{config}/plan?adopt=true", field="plan_id")
+    with panel.store.write() as tx:
+        return views(tx, [dns.adopt(tx, caller.actor, config, found)])[0]
+
+
+@router.post("/api/dns/{config}/check", summary="Ask the provider whether credential, zone and permissions are right")
+def check_dns(panel: ThePanel, _caller: Writer, config: Reference) -> FindingsView:
+    target, _ = _target(panel, config)
+    with _asking():
+        found = panel.publisher.check(target.provider, target.zone, target.name, target.options)
+    items = [FindingView(subject=f.subject, ok=f.ok, detail=f.detail, certain=f.certain) for f in found]
+    return FindingsView(ok=all(item.ok for item in items), items=items)
+
+
+@router.get("/api/dns/{config}/history", summary="Read what happened at the names of a config, newest first")
+def list_dns_history(
+    panel: ThePanel,
+    _caller: Reader,
+    config: Reference,
+    *,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Skip so many of the newest.")] = 0,
+) -> AuditPage:
+    """Give the audit log's entries `dns_updated`, `dns_failing`, `dns_recovered`, `dns_conflict`, `dns_drifted`, ..."""
+    with panel.store.read() as tx:
+        rows, total = dns.history(tx, config, limit, offset)
+        return AuditPage(items=[AuditEntryView.model_validate(r, from_attributes=True) for r in rows], total=total)
+
+
+def _target(panel: Panel, config: str) -> tuple[Target, str | None]:
+    with panel.store.read() as tx:
+        return dns.subject(tx, panel.vault, config, panel.settings.dns)
+
+
+def _previewed(panel: Panel, target: Target, *, adopt: bool) -> Plan:
+    with _asking():
+        return panel.publisher.preview(target, adopt=adopt)
+
+
+def _preview(target: Target, note: str | None, plan: Plan) -> PreviewView:
+    described: dict[str, Any] = looks.described(plan)
+    return PreviewView.model_validate(
+        {
+            **described,
+            "id": plan.id,
+            "name": target.name,
+            "provider": target.provider,
+            "zone": target.zone,
+            "wanted": sorted({record.content for record in target.wanted}),
+            "ttl": target.wanted[0].ttl if target.wanted else None,
+            "mode": target.mode,
+            "note": note,
+            "existing": looks.shown(plan.existing),
+            "stopped": plan.stopped,
+            "needs_approval": target.needs_approval(plan),
+        }
+    )
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Say in the API's words that a provider failed."""
+    try:
+        yield
+    except TransientError as error:
+        raise Unavailable(str(error), retry_after_s=error.retry_after_s) from error
+    except PermanentError as error:
+        raise Conflict(f"the provider refuses: {error}") from error

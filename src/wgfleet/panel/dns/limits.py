@@ -1,0 +1,73 @@
+"""What is left of each DNS account's rate limit, in rows: kept over restarts, shared by all names of the account."""
+
+import math
+
+from wgfleet.panel import clock
+from wgfleet.panel.providers import Account, Blocked
+from wgfleet.panel.store import Store
+from wgfleet.panel.store import dns as rows
+
+# Of what the provider allows, half may be used at once and half comes back in the window. So no window ever sees more
+# than all of it, and people who use the provider's own pages share the rest of ours.
+BURST_SHARE = 0.5
+BLOCKED_S = 60.0  # where the provider turned the account away and did not say for how long
+
+
+class Limiter:
+    """Counts calls against accounts. Safe to share by threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def take(self, account: Account, calls: int = 1) -> None:
+        """Count calls that are about to be made, or raise `Blocked` with the s to wait."""
+        if not account.calls:
+            with self._store.read() as tx:
+                row = rows.account(tx, account.id)
+            if row is not None:
+                _check_block(row.blocked_until, clock.now())
+            return
+        with self._store.write() as tx:
+            now = clock.now()
+            row = rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
+            _check_block(row.blocked_until, now)
+            tokens = refilled(account, row.tokens, now - row.updated_at)
+            if tokens < calls:
+                rate = account.calls * (1 - BURST_SHARE) / account.window_s
+                raise Blocked(
+                    f"{account.calls} calls in {account.window_s:g} s are allowed, and too few of them are left",
+                    retry_after_s=math.ceil((calls - tokens) / rate),
+                )
+            rows.set_account(tx, account.id, tokens=tokens - calls, updated_at=now)
+
+    def charge(self, account: Account, calls: int) -> None:
+        """Count calls that were made beyond those taken; they may take more than is left."""
+        if not account.calls or calls <= 0:
+            return
+        with self._store.write() as tx:
+            now = clock.now()
+            row = rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
+            tokens = refilled(account, row.tokens, now - row.updated_at)
+            rows.set_account(tx, account.id, tokens=tokens - calls, updated_at=now)
+
+    def block(self, account: Account, seconds: float | None) -> float:
+        """Note that the provider turned the account away; return for how many s no name of it is tried."""
+        wait = BLOCKED_S if seconds is None else seconds
+        with self._store.write() as tx:
+            now = clock.now()
+            rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
+            rows.set_account(tx, account.id, blocked_until=now + wait)
+        return wait
+
+
+def refilled(account: Account, tokens: float, elapsed_s: float) -> float:
+    """Return what is left of a limit after some time."""
+    full = account.calls * BURST_SHARE
+    rate = account.calls * (1 - BURST_SHARE) / account.window_s
+    return min(full, tokens + max(0.0, elapsed_s) * rate)
+
+
+def _check_block(blocked_until: float, now: float) -> None:
+    if blocked_until > now:
+        wait = blocked_until - now
+        raise Blocked(f"the provider turns this account away for another {wait:.0f} s", retry_after_s=wait)

@@ -1,0 +1,171 @@
+"""What came of a look at a published name: its state, when to look again, and what is told of it.
+
+A failure is told once when it begins and once when it ends, however often it is tried in between.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from wgfleet.panel import clock
+from wgfleet.panel.dns.publisher import APPROVAL as NEEDS_APPROVAL
+from wgfleet.panel.dns.publisher import DRIFT, DRY_RUN, Outcome
+from wgfleet.panel.domain.publishing import retry_delay
+from wgfleet.panel.domain.record_plan import Plan, differences
+from wgfleet.panel.domain.records import Record
+from wgfleet.panel.errors import Invalid, PermanentError, TransientError
+from wgfleet.panel.providers import Blocked
+from wgfleet.panel.services.publishing import (
+    APPROVAL,
+    BLOCKED,
+    CANCELLED,
+    CONFLICT,
+    FAILING,
+    PENDING,
+    SYNCED,
+    Job,
+    record,
+)
+from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store.tables import DnsSync
+
+PANEL = "panel"
+TRANSIENT, PERMANENT, BUG = "transient", "permanent", "bug"
+_OF_A_LOOK = ("changes", "conflicts", "counts", "drift", "differences", "adopts", "held")
+
+
+def looked(tx: Tx, job: Job, outcome: Outcome, rules: Dns) -> float | None:
+    """Write down how a look left a name; return the s from the decision until it was published, when that is now."""
+    sync = rows.get(tx, job.target.id)
+    if sync is None:
+        return None
+    before, now = sync.state, clock.now()
+    after, error, error_class = _verdict(outcome)
+    ours = list(outcome.plan.ours(job.target.mark))
+    _tell(tx, sync, outcome, ours)
+    if before == FAILING:
+        record(tx, sync, "dns_recovered", PANEL, attempts=sync.attempts)
+    if job.target.withdrawn and not outcome.plan.changes:
+        rows.remove(tx, sync)
+        tx.wake("dns", sync.id)
+        return None
+    if outcome.applied:
+        sync.approved_plan_id = None
+    kept = {key: value for key, value in sync.plan.items() if key not in _OF_A_LOOK}
+    sync.plan = {**kept, **described(outcome.plan), "drift": list(outcome.drift), "held": outcome.held}
+    sync.plan_id = outcome.plan.id if outcome.plan.changes or outcome.plan.conflicts else None
+    sync.published, sync.attempts, sync.checked_at = ours, 0, now
+    # What was decided or asked for meanwhile is for the next look.
+    overtaken = not _unchanged(sync, job)
+    if sync.state != CANCELLED and not overtaken:
+        if after != before and after in {CONFLICT, APPROVAL}:
+            action = "dns_conflict" if after == CONFLICT else "dns_approval_needed"
+            record(tx, sync, action, PANEL, error=error, plan_id=sync.plan_id, counts=outcome.plan.counts)
+        sync.state, sync.error, sync.error_class = after, error, error_class
+        sync.next_try_at = now + rules.check_interval_s
+    tx.wake("dns_published", sync.id)
+    if overtaken or after != SYNCED or (sync.published_at is not None and sync.published_at >= sync.decided_at):
+        return None
+    sync.published_at = now
+    return max(0.0, now - sync.decided_at)
+
+
+def _unchanged(sync: DnsSync, job: Job) -> bool:
+    return (sync.decided_at, sync.next_try_at) == (job.decided_at, job.next_try_at)
+
+
+def _verdict(outcome: Outcome) -> tuple[str, str | None, str | None]:
+    """Return state, error and error class."""
+    plan = outcome.plan
+    if outcome.held == NEEDS_APPROVAL:
+        few = f"{plan.counts['delete']} records would be deleted, more than may go unseen"
+        return APPROVAL, f"{few}; approve plan {plan.id}, or mend the nodes", APPROVAL
+    if outcome.held == DRIFT:
+        return CONFLICT, f"changed by somebody else: {'; '.join(outcome.drift)}; retry repairs it", DRIFT
+    if plan.conflicts:
+        stopped = "nothing is published: " if plan.stopped else ""
+        return CONFLICT, stopped + "; ".join(conflict.detail for conflict in plan.conflicts), CONFLICT
+    if outcome.held == DRY_RUN:
+        return PENDING, None, None
+    return SYNCED, None, None
+
+
+def _tell(tx: Tx, sync: DnsSync, outcome: Outcome, ours: Sequence[str]) -> None:
+    """Add to the history what changed at the name, as it is seen there: also what a killed panel did before."""
+    if outcome.drift and list(outcome.drift) != sync.plan.get("drift"):
+        record(tx, sync, "dns_drifted", PANEL, fields=list(outcome.drift), repaired=outcome.applied)
+    if outcome.drift:
+        return
+    added, removed = sorted(set(ours) - set(sync.published)), sorted(set(sync.published) - set(ours))
+    if not (added or removed or outcome.applied):
+        return
+    who = sync.requested_by
+    seconds = round(clock.now() - sync.decided_at, 3)
+    record(tx, sync, "dns_updated", who, added=added, removed=removed, reason=sync.reason, seconds=seconds)
+
+
+def failed(tx: Tx, job: Job, error: Exception, rules: Dns) -> str:
+    """Write down that a look failed, and when the next is due; return the class of the error."""
+    error_class = _class(error)
+    sync = rows.get(tx, job.target.id)
+    if sync is None:
+        return error_class
+    now, text = clock.now(), str(error) if error_class != BUG else f"the provider failed: {type(error).__name__}"
+    sync.attempts += 1
+    if sync.state != CANCELLED:
+        if sync.state != FAILING:
+            record(tx, sync, "dns_failing", PANEL, error=text, error_class=error_class)
+        sync.state, sync.error, sync.error_class = FAILING, text, error_class
+        if _unchanged(sync, job) or error_class == BLOCKED:
+            sync.next_try_at = now + _delay(error, error_class, sync.attempts, rules)
+    tx.wake("dns_published", sync.id)
+    return error_class
+
+
+def _class(error: Exception) -> str:
+    if isinstance(error, Blocked):
+        return BLOCKED
+    if isinstance(error, TransientError):
+        return TRANSIENT
+    return PERMANENT if isinstance(error, PermanentError | Invalid) else BUG
+
+
+def _delay(error: Exception, error_class: str, attempts: int, rules: Dns) -> float:
+    asked: float | None = getattr(error, "retry_after_s", None)
+    if asked is not None:
+        return asked
+    # What only people can mend is looked at now and then, in case they did so at the provider.
+    random = clock.fraction()
+    return rules.retry_cap_s if error_class == PERMANENT else retry_delay(attempts, rules.retry_cap_s, random)
+
+
+def described(plan: Plan) -> dict[str, Any]:
+    """Return a plan as rows and answers have it."""
+    changes = plan.changes
+    return {
+        "changes": [
+            *({"action": "delete", "before": _shown(r), "after": None} for r in changes.deletes),
+            *({"action": "update", "before": _shown(old), "after": _shown(new)} for old, new in changes.updates),
+            *({"action": "create", "before": None, "after": _shown(r)} for r in changes.creates),
+        ],
+        "conflicts": [{"kind": c.kind, "record": _shown(c.record), "detail": c.detail} for c in plan.conflicts],
+        "counts": plan.counts,
+        "differences": list(differences(plan)),
+        "adopts": plan.adopts,
+    }
+
+
+def shown(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return records as answers have them."""
+    return [_shown(record) for record in records]
+
+
+def _shown(record: Record) -> dict[str, Any]:
+    return {
+        "type": record.type,
+        "content": record.content,
+        "ttl": record.ttl,
+        "owner": record.owner,
+        "proxied": record.proxied,
+    }

@@ -1,0 +1,120 @@
+"""Rows of published names and of provider accounts."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import func, select, update
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import (
+    Assignment,
+    AuditEntry,
+    Authority,
+    Config,
+    DnsAccount,
+    DnsSync,
+    EndpointGroup,
+    Node,
+)
+
+
+def get(tx: Tx, sync_id: str) -> DnsSync | None:
+    """Return a sync, or None."""
+    return tx.session.get(DnsSync, sync_id)
+
+
+def of_config(tx: Tx, config_id: str) -> list[DnsSync]:
+    """Return a config's syncs, oldest first."""
+    query = select(DnsSync).where(DnsSync.config_id == config_id).order_by(DnsSync.created_at, DnsSync.id)
+    return list(tx.session.scalars(query))
+
+
+def ids(tx: Tx) -> list[str]:
+    """Return the ids of all syncs."""
+    return list(tx.session.scalars(select(DnsSync.id)))
+
+
+def ids_of(tx: Tx, config_ids: Collection[str]) -> list[str]:
+    """Return the ids of the syncs of some configs."""
+    return list(tx.session.scalars(select(DnsSync.id).where(DnsSync.config_id.in_(config_ids))))
+
+
+def configs_behind(tx: Tx, assignment_ids: Collection[str], node_ids: Collection[str]) -> list[str]:
+    """Return the configs with an endpoint group that some assignments or nodes have a part in."""
+    query = select(Assignment.config_id).join(EndpointGroup, EndpointGroup.config_id == Assignment.config_id)
+    where = Assignment.id.in_(assignment_ids) | Assignment.node_id.in_(node_ids)
+    return list(tx.session.scalars(query.where(where).distinct()))
+
+
+def page(tx: Tx, state: str | None, after: str | None, limit: int) -> Sequence[DnsSync]:
+    """Return up to `limit` syncs in the order they were made, behind the id `after`."""
+    query = select(DnsSync).order_by(DnsSync.id).limit(limit)
+    if state is not None:
+        query = query.where(DnsSync.state == state)
+    if after is not None:
+        query = query.where(DnsSync.id > after)
+    return tx.session.scalars(query).all()
+
+
+def all_syncs(tx: Tx) -> Sequence[DnsSync]:
+    """Return every sync."""
+    return tx.session.scalars(select(DnsSync)).all()
+
+
+def add(tx: Tx, sync: DnsSync) -> None:
+    """Insert a sync."""
+    tx.session.add(sync)
+    tx.session.flush()
+
+
+def remove(tx: Tx, sync: DnsSync) -> None:
+    """Delete a sync."""
+    tx.session.delete(sync)
+    tx.session.flush()
+
+
+def config_names(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of some configs by id."""
+    query = select(Config.id, Config.name).where(Config.id.in_(config_ids))
+    return dict(tx.session.execute(query).all())
+
+
+def panel_id(tx: Tx) -> str | None:
+    """Return the name of this installation."""
+    return tx.session.scalar(select(Authority.panel_id))
+
+
+def endpoint_addresses(tx: Tx) -> list[list[str]]:
+    """Return the endpoint addresses of every node."""
+    return list(tx.session.scalars(select(Node.endpoint_addresses)))
+
+
+def history(tx: Tx, config_id: str, limit: int, offset: int) -> tuple[Sequence[AuditEntry], int]:
+    """Return the newest audit entries about a config's published name, and how many there are in all."""
+    where = (
+        AuditEntry.entity_type == "endpoint_group",
+        AuditEntry.entity_id == config_id,
+        AuditEntry.action.startswith("dns_", autoescape=True),
+    )
+    total = tx.session.scalar(select(func.count()).select_from(AuditEntry).where(*where)) or 0
+    query = select(AuditEntry).where(*where).order_by(AuditEntry.id.desc()).limit(limit).offset(offset)
+    return tx.session.scalars(query).all(), total
+
+
+def account(tx: Tx, account_id: str) -> DnsAccount | None:
+    """Return what is known of a provider account's limit."""
+    return tx.session.get(DnsAccount, account_id)
+
+
+def locked_account(tx: Tx, account_id: str, *, tokens: float, now: float) -> DnsAccount:
+    """Return an account's row, which nobody else can change until this transaction ends; made if it is not there."""
+    row = tx.session.get(DnsAccount, account_id, with_for_update=True)
+    if row is None:
+        row = DnsAccount(account=account_id, tokens=tokens, updated_at=now, blocked_until=0.0)
+        tx.session.add(row)
+        tx.session.flush()
+    return row
+
+
+def set_account(tx: Tx, account_id: str, **values: float) -> None:
+    """Set columns of an account."""
+    tx.session.execute(update(DnsAccount).where(DnsAccount.account == account_id).values(**values))
