@@ -43,28 +43,40 @@ def settle(
     silent: Collection[str] = (),
     emptied: str | None = None,
     renew: bool = False,
-    anew: bool = False,
-) -> None:
-    """Give each address of a config to the node that is to hold it; does nothing where all are where they should be.
+) -> bool:
+    """Give each address of a config to the node that is to hold it; tell whether any was not with it.
 
     `silent`: nodes whose agents do not answer; `emptied`: the node that keeps no address which another can have.
-    `renew`: the nodes have to be told in any case, for they witness each other. `anew`: spread all by weight.
+    `renew`: the nodes have to be told in any case, for they witness each other.
     """
     if not rows.of_config(tx, config_id):
-        return
+        return False
     config_rows.lock(tx, config_id)
     wanted = [row for row in rows.of_config(tx, config_id) if not row.withdrawn]
-    found = rows.carriers(tx, config_id)
-    decide = floating.spread if anew else floating.settle
-    holders = decide(
-        {row.address: NodeId(row.holder_node_id) if row.holder_node_id else None for row in wanted},
-        _places(found, emptied),
-    )
+    holders = floating.settle(_present(wanted), _places(rows.carriers(tx, config_id), emptied))
     changed = {row.address: holders[row.address] for row in wanted if holders[row.address] != row.holder_node_id}
     if changed:
         give(tx, config_id, changed, silent=silent)
     elif renew and on_agent(tx, config_id):
         configs.bump(tx, config_id, settings=True)
+    return bool(changed)
+
+
+def spread(tx: Tx, config_id: str) -> dict[str, Node]:
+    """Return the fewest moves of addresses after which each node has its share by weight."""
+    wanted = [row for row in rows.of_config(tx, config_id) if not row.withdrawn]
+    carriers = rows.carriers(tx, config_id)
+    by_id = {node.id: node for _, node in carriers}
+    holders = floating.spread(_present(wanted), _places(carriers, None))
+    return {
+        row.address: by_id[to]
+        for row in wanted
+        if (to := holders[row.address]) is not None and to != row.holder_node_id
+    }
+
+
+def _present(wanted: Sequence[FloatingAddress]) -> dict[str, NodeId | None]:
+    return {row.address: NodeId(row.holder_node_id) if row.holder_node_id else None for row in wanted}
 
 
 def _places(carriers: Sequence[tuple[Assignment, Node]], emptied: str | None) -> list[Place]:
@@ -182,35 +194,51 @@ def carriers(tx: Tx, config_id: str) -> set[str]:
     return {assignment.node_id for assignment, _ in rows.carriers(tx, config_id)}
 
 
-def empty(tx: Tx, config_id: str, node_id: str) -> None:
-    """Give what a node holds to others, as far as there are any, and as a plan: it serves until they have it."""
-    settle(tx, config_id, emptied=node_id)
+def empty(tx: Tx, config_id: str, node_id: str) -> bool:
+    """Give what a node holds to others, as far as there are any; tell whether it held what another can have."""
+    return settle(tx, config_id, emptied=node_id)
+
+
+def leaving(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes that have yet to give an address up."""
+    return {row.leaving_node_id for row in rows.of_config(tx, config_id) if row.leaving_node_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A node that calls clients, and the floating address to call from; None: whichever the node takes by itself."""
+
+    node_id: str
+    source: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Who calls the clients of nodes that addresses were taken from, by (former holder): (new holder, address).
+    """Who got the addresses of which node, by former holder, each with whether it can call from there already.
 
     Behind a NAT, and of a client that never learns a server's address, only a call from the address that the client
-    knows gets through; which of several that is nobody knows.
+    knows gets through; which of several that is nobody knows, so they take turns.
     """
 
-    ready: Mapping[str, Sequence[tuple[str, str | None]]]
+    found: Mapping[str, Sequence[tuple[Caller, bool]]]
 
-    def took_from(self, node_id: str) -> bool:
-        """Tell whether a node's clients are to be called by who got its addresses."""
-        return node_id in self.ready
-
-    def choose(self, node_id: str, attempts: int) -> tuple[str | None, str | None]:
-        """Return who calls a client of the node at its next attempt, and from where; (None, None): not just yet."""
-        found = self.ready[node_id]
-        return found[attempts % len(found)] if found else (None, None)
+    def choose(self, from_node_id: str, endpoint: str, attempts: int, home: str | None) -> Caller | None:
+        """Return who calls a client of a node at its next attempt; None: nobody just yet. `home`: where it lives."""
+        same_family = [
+            (caller, ready)
+            for caller, ready in self.found.get(from_node_id, ())
+            if caller.source is None or (":" in caller.source) is endpoint.startswith("[")
+        ]
+        if not same_family:
+            return Caller(home, None) if home else None
+        usable = [caller for caller, ready in same_family if ready]
+        return usable[attempts % len(usable)] if usable else None
 
 
 def callers(tx: Tx, config_id: str) -> Callers:
-    """Return who calls from which address, of those that have it already."""
-    found = [row for row in rows.of_config(tx, config_id) if not row.withdrawn]
-    if not found:
+    """Return who calls the clients of the nodes that gave addresses up, or lost them."""
+    taken = [row for row in rows.of_config(tx, config_id) if row.leaving_node_id or row.former_node_id]
+    if not taken:
         return Callers({})
     applied = {
         assignment.node_id: assignment.applied_generation
@@ -218,15 +246,13 @@ def callers(tx: Tx, config_id: str) -> Callers:
         if assignment.phase == SERVING and assignment.health not in FENCED
     }
     carried = on_agent(tx, config_id)
-    ready: dict[str, list[tuple[str, str | None]]] = {}
-    for row in found:
-        giver, holder = row.leaving_node_id or row.former_node_id, row.holder_node_id
-        if giver is None or holder not in applied or holder == giver:
-            continue
-        taken = ready.setdefault(giver, [])
-        if row.leaving_node_id is None and applied[holder] >= row.generation:
-            taken.append((holder, row.address if carried else None))
-    return Callers(ready)
+    found: dict[str, list[tuple[Caller, bool]]] = {}
+    for row in taken:
+        giver, holder = row.leaving_node_id or row.former_node_id or "", row.holder_node_id
+        if holder in applied and holder != giver:
+            ready = row.leaving_node_id is None and applied[holder] >= row.generation
+            found.setdefault(giver, []).append((Caller(holder, row.address if carried else None), ready))
+    return Callers(found)
 
 
 def witnesses_changed(tx: Tx, node_id: str) -> None:

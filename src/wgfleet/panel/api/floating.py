@@ -1,0 +1,74 @@
+"""`/api/configs/{config}/floating-addresses`: who holds which, and moving one."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response, status
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.models import Body, Page, Reference, View, utc
+from wgfleet.panel.api.operations import OperationView
+from wgfleet.panel.api.operations import view as operation_view
+from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.services import address_moves, configs, floating, nodes
+from wgfleet.protocol.addresses import parse_address
+
+router = APIRouter(tags=["floating addresses"])
+Address = Annotated[str, Path(max_length=64, pattern=r"^[!-~]+$", description="A floating address of the config.")]
+
+
+class FloatingAddressView(View):
+    """A floating address. Nodes go by id and name."""
+
+    address: str
+    node_id: str | None = Field(description="The node that holds it, or is to; null: none can.")
+    node_name: str | None
+    in_use: bool = Field(description="Whether that node serves clients.")
+    leaving_node_id: str | None = Field(description="The node that has yet to give it up before the other gets it.")
+    leaving_node_name: str | None
+    since: datetime = Field(description="When it was last decided.")
+
+
+class MoveBody(Body):
+    """Where the address is to go."""
+
+    node: str = Field(max_length=64, pattern=r"^[!-~]+$", description="Id or name of a node that serves the config.")
+
+
+@router.get("/api/configs/{config}/floating-addresses", summary="List a config's floating addresses")
+def list_floating_addresses(panel: ThePanel, _caller: Reader, config: Reference) -> Page[FloatingAddressView]:
+    """They are set in the endpoint group."""
+    with panel.store.read() as tx:
+        return Page(items=[_view(found) for found in floating.views(tx, configs.get(tx, config).id)])
+
+
+def _view(found: floating.AddressView) -> FloatingAddressView:
+    return FloatingAddressView(
+        address=found.address,
+        node_id=found.holder.id if found.holder else None,
+        node_name=found.holder.name if found.holder else None,
+        in_use=found.in_use,
+        leaving_node_id=found.leaving.id if found.leaving else None,
+        leaving_node_name=found.leaving.name if found.leaving else None,
+        since=utc(found.since),
+    )
+
+
+@router.post(
+    "/api/configs/{config}/floating-addresses/{address}/move",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Move a floating address to another node",
+)
+def move_floating_address(
+    panel: ThePanel, caller: Writer, config: Reference, address: Address, body: MoveBody, response: Response
+) -> OperationView:
+    """Its clients' sessions go with it: the new holder calls them from the address."""
+    with panel.store.write() as tx:
+        row = configs.get(tx, config)
+        operation = address_moves.start(
+            tx, caller.actor, row, parse_address(address, "address"), nodes.named(tx, body.node, "node")
+        )
+        shown = operation_view(operation)
+    response.headers["Location"] = f"/api/operations/{shown.id}"
+    return shown
