@@ -205,7 +205,7 @@ def test_without_an_endpoint_group_nobody_has_an_address(world: World) -> None:
     put(world, config, A1)
     world.sync(config, fra1)
     with world.store.write() as tx:
-        endpoint_groups.delete(tx, "test", configs.get(tx, config.id))
+        endpoint_groups.delete(tx, world.vault, "test", configs.get(tx, config.id))
     world.sync(config, fra1)
     assert carried(world, config, fra1) == {}
     assert holders(world, config) == {}
