@@ -97,7 +97,7 @@ class Lexicon:
         try:
             found = self.read(name)
         except (PermanentError, TransientError) as error:
-            return [Finding("zone", ok=False, detail=str(error))]
+            return [Finding("zone", ok=False, detail=str(error), certain=isinstance(error, PermanentError))]
         return [
             Finding(
                 "zone", ok=True, detail=f"{self._service} lists {name} ({len(found)} records); writing is not tried"

@@ -147,7 +147,7 @@ class Rfc2136:
                 findings = [Finding("zone", ok=True, detail=f"{line.where} is authoritative, serial {serial}")]
                 line.send(_harmless(line.update(), owner, self._marker(name)))
         except (PermanentError, TransientError) as error:
-            return [Finding("update", ok=False, detail=str(error))]
+            return [Finding("update", ok=False, detail=str(error), certain=isinstance(error, PermanentError))]
         return [*findings, Finding("update", ok=True, detail=f"{self._primary.key_name} may update {name}")]
 
     def close(self) -> None:
