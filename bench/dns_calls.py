@@ -1,0 +1,53 @@
+"""Calls that a change of a published name costs at Cloudflare, for names of 1, 10 and 100 nodes.
+
+JSON: reads and writes of each change, counted in the request log of the tests' stand-in; `first` includes the one
+look at the zone's name. A change is written by one call, however many records it is.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # the tests' stand-in of Cloudflare
+from tests.providers.publication import Calls, Panel, panel
+
+NODES = (1, 10, 100)
+
+
+def counted(at: Panel, change: Callable[[], object], settle: Callable[[], object]) -> dict[str, int]:
+    with at.counted() as found:
+        change()
+        settle()
+    calls: Calls = found[0]
+    return {"reads": calls.reads, "writes": calls.writes}
+
+
+def measured(at: Panel, count: int) -> dict[str, object]:
+    """Publish a name with so many nodes, then add one, remove one, and change the TTL of all."""
+    nodes = [at.node(f"n{count}-{number}") for number in range(count + 1)]
+    config = at.publish(*nodes[:count])
+
+    def settle() -> None:
+        state = at.settle(config)
+        if state != "synced":
+            raise SystemExit(f"{at.name(config)} is {state}")
+
+    return {
+        "nodes": count,
+        "first": counted(at, lambda: None, settle),
+        "add_one": counted(at, lambda: at.serve(config, nodes[count]), settle),
+        "remove_one": counted(at, lambda: at.world.remove(config, nodes[0]), settle),
+        "change_ttl": counted(at, lambda: at.set_ttl(config, 120), settle),
+        "look_when_nothing_changed": counted(at, lambda: at.look(config), lambda: at.look(config)),
+        "records": len(at.listed(config)),
+    }
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, panel(Path(folder)) as at:
+        print(json.dumps({"bench": "dns_calls", "names": [measured(at, count) for count in NODES]}))
+
+
+main()

@@ -1,0 +1,192 @@
+"""A panel's database whose configs publish their names at the Cloudflare stand-in, by the panel's own publisher.
+
+Time is the panel's clock moved on: nobody waits for a retry or for the end of a block.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, CloudflareEnvironment, cloudflare
+from tests.providers.cloudflare.models import Stored
+from tests.services.world import World, opened
+from wgfleet.panel import clock, faultpoints
+from wgfleet.panel.dns.limits import Limiter
+from wgfleet.panel.dns.meters import Meters
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.dns.registry import Registry
+from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.providers.cloudflare import Cloudflare
+from wgfleet.panel.services import configs, endpoint_groups, looks, nodes, publishing
+from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store.tables import Config, DnsSync, Node
+
+TIMEOUT_S = 0.3
+LOOKS = 40  # of one name until it is as wanted; more means that it never will be
+ACTOR = "test"
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What the stand-in's log has of some time: calls that read, calls that write, and s by the panel's clock."""
+
+    reads: int
+    writes: int
+    seconds: float
+
+
+class Killed(BaseException):
+    """The panel ends here, without a word."""
+
+
+class Clock:
+    """The wall clock, moved on by hand."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.ahead_s
+
+
+class Panel:
+    """Configs, nodes, and the publisher of their names."""
+
+    def __init__(self, world: World, at: CloudflareEnvironment, moved: Clock) -> None:
+        self.world = world
+        self.at = at
+        self.clock = moved
+        self.rules = Dns()
+        self._numbers = itertools.count(1)
+        self._hosts = itertools.count()
+        self.publisher = self._publisher()
+
+    def _publisher(self) -> Publisher:
+        defaults = {"token": SECRET, "api_url": self.at.stand_in.url, "timeout_s": TIMEOUT_S}
+        registry = Registry({"cloudflare": Cloudflare}, {"cloudflare": defaults})
+        return Publisher(registry, Limiter(self.world.store), Meters())
+
+    def restart(self) -> None:
+        """Forget all that is not in rows."""
+        self.publisher.close()
+        self.publisher = self._publisher()
+
+    def node(self, name: str) -> Node:
+        """Make a node with an address that no other has."""
+        number = next(self._hosts)
+        with self.world.store.write() as tx:
+            return nodes.create(tx, ACTOR, name, [f"198.51.{100 + number // 250}.{1 + number % 250}"])
+
+    def publish(self, *served: Node, ttl: int = 300) -> Config:
+        """Make a config that these nodes serve, and have its name published; none of it is done yet."""
+        number = next(self._numbers)
+        config = self.world.config(f"wg{number}", pools=(f"10.{number}.0.0/16",))
+        for node in served:
+            self.serve(config, node)
+        self._save(config, f"vpn{number}.{ZONE}", ttl)
+        return config
+
+    def _save(self, config: Config, domain: str, ttl: int) -> None:
+        spec = EndpointGroupSpec(domain=domain, ttl=ttl, cloudflare_zone_id=ZONE_ID)
+        with self.world.store.write() as tx:
+            fresh = configs.get(tx, config.id)
+            endpoint_groups.put(tx, self.world.vault, ACTOR, fresh, spec, self.publisher.registry)
+
+    def serve(self, config: Config, node: Node) -> None:
+        self.world.assign(config, node)
+        self.world.sync(config, node)
+
+    def set_ttl(self, config: Config, ttl: int) -> None:
+        self._save(config, self.name(config), ttl)
+
+    def name(self, config: Config) -> str:
+        return self._sync(config).name
+
+    def _sync(self, config: Config) -> DnsSync:
+        with self.world.store.read() as tx:
+            (sync,) = rows.of_config(tx, config.id)
+            return sync
+
+    def die_after_the_call(self, config: Config) -> None:
+        """Look, end as a panel does that is killed once the provider has taken the changes, and start again."""
+
+        def killed(_point: str) -> None:
+            raise Killed
+
+        with patch.object(faultpoints, "reached", killed), suppress(Killed):
+            self.look(config)
+        self.restart()
+
+    def look(self, config: Config) -> bool:
+        """Do what the panel's worker does next for the config's name; False where it only waits."""
+        sync_id = self._sync(config).id
+        with self.world.store.write() as tx:
+            decision = publishing.is_idle(tx, sync_id)
+            if decision is None:
+                decision = publishing.decide(tx, self.world.vault, sync_id, self.rules)
+        if decision.job is None:
+            if decision.wait_s is not None:
+                self.clock.ahead_s += decision.wait_s + 0.001
+            return False
+        try:
+            outcome = self.publisher.look(decision.job.target)
+        except (TransientError, PermanentError, PanelError) as error:
+            with self.world.store.write() as tx:
+                looks.failed(tx, decision.job, error, self.rules)
+        else:
+            with self.world.store.write() as tx:
+                looks.looked(tx, decision.job, outcome, self.rules)
+        return True
+
+    def settle(self, config: Config) -> str:
+        """Look until the name is as wanted; return its last state. Waits are passed over."""
+        for _ in range(LOOKS):
+            if self.look(config):
+                sync = self._sync(config)
+                if sync.state == publishing.SYNCED and (sync.published_at or 0) >= sync.decided_at:
+                    break
+        return self._sync(config).state
+
+    @contextmanager
+    def counted(self) -> Iterator[list[Calls]]:
+        """Count calls by the stand-in's log; the result is in the list at the end."""
+        found: list[Calls] = []
+        before, since = len(self.at.stand_in.exchanges), self.clock.now()
+        yield found
+        done = self.at.stand_in.exchanges[before:]
+        writes = sum(exchange["method"] != "GET" for exchange in done)
+        found.append(Calls(len(done) - writes, writes, round(self.clock.now() - since, 1)))
+
+    def listed(self, config: Config) -> set[tuple[str, str, int]]:
+        """Return what the zone lists as ours at the config's name."""
+        name = self.name(config)
+        return {
+            (row.type, row.content, row.ttl)
+            for row in self.at.rows.records.values()
+            if row.name == name and (row.comment or "").endswith(f"/{config.id}") and not row.proxied
+        }
+
+    def others(self, config: Config) -> dict[str, Stored]:
+        """Return all records of the zone that are not the config's, as they are to the last field."""
+        mine = f"/{config.id}"
+        return {id_: row for id_, row in self.at.rows.records.items() if not (row.comment or "").endswith(mine)}
+
+
+@contextmanager
+def panel(folder: Path) -> Iterator[Panel]:
+    """Open a panel on a new database in the folder, and a stand-in."""
+    moved = Clock()
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(clock, "now", moved.now))
+        at = stack.enter_context(cloudflare())
+        at.stand_in.limit = type(at.stand_in.limit)(now=moved.now)
+        world = stack.enter_context(opened(f"sqlite:///{folder / 'panel.sqlite'}"))
+        made = Panel(world, at, moved)
+        yield made
+        made.publisher.close()
