@@ -194,6 +194,7 @@ def run(
             floating=(addresses or min(nodes, len(FLOATING_ADDRESSES))) if floating or chosen.floating else 0,
             mobile=mobile,
             helper=helper,
+            dns=chosen.dns,
         )
         options = Options(rate, rounds, peers, minutes, kill_processes, takeover, equipment)
         with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, logs=logs) as lab:

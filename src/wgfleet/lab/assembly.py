@@ -3,11 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from wgfleet.lab import devices, face, fleet, names, stock
+from wgfleet.lab import devices, face, fleet, names, nameserver, stock
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.state import Lab
+from wgfleet.lab.topology import ROUTER
 
 _AT_ONCE = 4
 
@@ -17,12 +18,14 @@ class Equipment:
     """What a lab has beyond the least. Whether clients are behind NAT is a matter of the network.
 
     `floating`: so many addresses that the nodes hold in turn, and the clients' files name them. `mobile`: the clients
-    never learn endpoints. `helper`: they run the script of their bundle, and their files name all nodes.
+    never learn endpoints. `helper`: they run the script of their bundle, and their files name all nodes. `dns`: the
+    panel publishes the name with the lab's name server, and the clients ask that one.
     """
 
     floating: int = 0
     mobile: bool = False
     helper: bool = False
+    dns: bool = False
 
 
 PLAIN = Equipment()
@@ -40,6 +43,8 @@ def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None
         "clients": [],
         "config": fleet.CONFIG,
     }
+    with progress.step("name server started"):
+        lab.result["dns"] = nameserver.start(lab.host(ROUTER))
     with fleet.client(lab) as panel:
         _enrol_nodes(lab, panel, progress)
         panel.call(
@@ -59,6 +64,9 @@ def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None
             face.set_endpoint_group(lab, panel)
             nodes = [host.address for host in fleet.hosts(lab, "node")]
             names.publish(fleet.hosts(lab, "client"), names.DOMAIN, nodes)
+        elif equipment.dns:
+            with progress.step(f"{names.DOMAIN} published"):
+                face.publish(lab, panel)
         if lab.clients:
             _connect_clients(lab, panel, progress, equipment)
 

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 
-from wgfleet.lab import fleet, names
+from wgfleet.lab import fleet, names, nameserver
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
@@ -16,6 +16,7 @@ from wgfleet.lab.state import Lab
 from wgfleet.lab.topology import FLOATING_ADDRESSES, NODE_SEGMENT
 
 _HELD_S = 30.0
+_PUBLISHED_S = 20.0
 _POLL_S = 0.1
 
 
@@ -24,6 +25,19 @@ def set_endpoint_group(lab: Lab, panel: PanelClient, **values: object) -> None:
     body = {"domain": names.DOMAIN, "port": fleet.LISTEN_PORT, **lab.result.get("endpoint_group", {}), **values}
     panel.call("POST", f"/api/configs/{fleet.CONFIG}/endpoint-group", body)
     lab.result["endpoint_group"] = body
+
+
+def publish(lab: Lab, panel: PanelClient) -> None:
+    """Have the panel publish the config's name, and wait until it lists every node."""
+    dns = {"provider": "rfc2136", "zone": nameserver.ZONE, "options": lab.result["dns"]}
+    set_endpoint_group(lab, panel, dns=dns)
+    nodes = {host.address for host in fleet.hosts(lab, "node")}
+    deadline = time.monotonic() + _PUBLISHED_S
+    while (answer := nameserver.ask(names.DOMAIN)) is None or answer.addresses != nodes:
+        if time.monotonic() > deadline:
+            found = "nothing" if answer is None else sorted(answer.addresses)
+            raise LabError(f"{names.DOMAIN} lists {found} after {_PUBLISHED_S:.0f} s, and not {sorted(nodes)}")
+        time.sleep(_POLL_S)
 
 
 def float_addresses(lab: Lab, panel: PanelClient, count: int) -> list[str]:

@@ -14,12 +14,14 @@ from wgfleet.lab import processes
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.topology import (
+    CLIENT_SEGMENT,
     PANEL_SEGMENT,
     PREFIX,
     RANGE,
     ROOT_ADDRESS,
     ROOT_LINK,
     ROUTER,
+    SEGMENTS,
     Place,
     namespace,
 )
@@ -82,7 +84,7 @@ def _hold(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
         for part in ("log", "run", "wireguard"):
             (home / part).mkdir(mode=0o700, parents=True)
         (home / "hosts").write_text(f"127.0.0.1 localhost\n{names}", encoding="ascii")
-        (home / "resolv.conf").write_text("", encoding="ascii")
+        (home / "resolv.conf").write_text(_resolver(place), encoding="ascii")
         spec = {"namespace": namespace(lab, place.name), "directory": str(home)}
         specs.append(spec | ({"forwarding": "1"} if place.bridges else {}))
     pids = json.loads(processes.run([sys.executable, "-m", "wgfleet.lab.holder"], stdin=json.dumps(specs)))
@@ -96,6 +98,12 @@ def _hold(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
         )
         for place, spec in zip(hosts, specs, strict=True)
     }
+
+
+def _resolver(place: Place) -> str:
+    """Say whom a host asks for names: the router, at the nearest of its addresses that is not behind NAT."""
+    near = place.segment if place.segment in SEGMENTS else CLIENT_SEGMENT
+    return f"nameserver {near.gateway}\noptions timeout:1 attempts:2\n"
 
 
 def _join_machine(router: str) -> None:

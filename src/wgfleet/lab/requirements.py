@@ -9,6 +9,7 @@ from wgfleet.lab.errors import LabError
 # program -> Debian package
 PROGRAMS = {
     "ip": "iproute2",
+    "knotd": "knot",
     "nft": "nftables",
     "nsenter": "util-linux",
     "ping": "iputils-ping",

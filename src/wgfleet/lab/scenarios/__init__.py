@@ -9,23 +9,41 @@ from dataclasses import dataclass
 from typing import Any
 
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios import agent_down, comeback, drain, failover, flap, kill, partition, provision, soak
+from wgfleet.lab.scenarios import (
+    agent_down,
+    comeback,
+    drain,
+    failover,
+    flap,
+    kill,
+    partition,
+    provision,
+    publishing,
+    soak,
+)
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario; `clients` tells whether it needs stock clients, `floating` whether always floating addresses."""
+    """A scenario; `clients` tells whether it needs stock clients, `floating` whether always floating addresses.
+
+    `dns`: whether the panel publishes the endpoint's name.
+    """
 
     run: Callable[[Lab, Options, Progress], dict[str, Any]]
     text: str
     clients: bool
     floating: bool = False
+    dns: bool = False
 
 
 SCENARIOS = {
     "agent-down": Scenario(agent_down.run, "Kill an agent whose WireGuard serves; nobody moves.", clients=True),
+    "dns": Scenario(
+        publishing.run, "Cut nodes off and ask for the endpoint's name all the time.", clients=True, dns=True
+    ),
     "drain": Scenario(drain.run, "Remove a node under live clients and count what they lose.", clients=True),
     "failover": Scenario(failover.run, "Cut a node off under live clients and time their silence.", clients=True),
     "flap": Scenario(flap.run, "Pull a cable again and again; the clients do not go to and fro.", clients=True),

@@ -1,0 +1,104 @@
+"""The lab's name server: Knot in the router, authoritative for `lab.test`, changed by whoever has the lab's key.
+
+Owns the server's settings, its process and its key. Must not know what is published, nor who publishes it.
+"""
+
+import base64
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rdatatype
+
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.hosts import Host
+from wgfleet.lab.topology import PANEL_SEGMENT, SEGMENTS
+
+ZONE = "lab.test"
+KEY = "lab"
+ADDRESS = PANEL_SEGMENT.gateway  # where the panel and the machine itself reach it; others ask their own gateway
+PORT = 53
+PROGRAM = "knotd"
+_START_S = 10.0
+_TRY_S = 0.1
+
+_SETTINGS = """
+server:
+    rundir: "{folder}"
+    listen: [{listen}]
+    udp-workers: 1
+    tcp-workers: 1
+    background-workers: 1
+    answer-rotation: on
+database:
+    storage: "{folder}"
+log:
+  - target: stderr
+    any: info
+key:
+  - id: {key}
+    algorithm: hmac-sha256
+    secret: {secret}
+acl:
+  - id: update
+    key: {key}
+    action: [update, transfer]
+zone:
+  - domain: {zone}
+    storage: "{folder}"
+    file: zone
+    acl: update
+    zonefile-sync: -1
+    zonefile-load: difference
+"""
+_RECORDS = """
+@   60 SOA ns hostmaster 1 3600 600 86400 1
+@   60 NS  ns
+ns  60 A   {address}
+"""
+
+
+def start(router: Host) -> dict[str, Any]:
+    """Start the server in the router with an empty zone; return the options of the provider `rfc2136` for it."""
+    folder = router.directory / "knot"
+    folder.mkdir(mode=0o700)
+    secret = base64.b64encode(secrets.token_bytes(32)).decode()
+    listen = ", ".join(f"{segment.gateway}@{PORT}" for segment in SEGMENTS)
+    (folder / "zone").write_text(_RECORDS.format(address=ADDRESS), encoding="ascii")
+    settings = folder / "knot.conf"
+    settings.touch(mode=0o600)
+    settings.write_text(_SETTINGS.format(folder=folder, listen=listen, key=KEY, secret=secret, zone=ZONE), "ascii")
+    log = router.start([PROGRAM, "--config", str(settings)], "knot")
+    _wait(log)
+    return {"server": ADDRESS, "port": PORT, "key_name": KEY, "key_secret": secret}
+
+
+def _wait(log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while ask(f"ns.{ZONE}") is None:
+        if time.monotonic() > deadline:
+            raise LabError(f"{PROGRAM} did not start: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
+        time.sleep(_TRY_S / 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said of a name: its IPv4 addresses, and when it had been said, in s since the epoch."""
+
+    addresses: frozenset[str]
+    at: float
+
+
+def ask(name: str) -> Answer | None:
+    """Ask the server itself for the A records of a name; None where it does not answer in time."""
+    question = dns.message.make_query(name, dns.rdatatype.A, use_edns=0)
+    try:
+        answer = dns.query.udp(question, ADDRESS, _TRY_S, PORT, raise_on_truncation=True)
+    except (OSError, dns.exception.DNSException):
+        return None
+    return Answer(frozenset(rdata.address for rrset in answer.answer for rdata in rrset), time.time())
