@@ -96,7 +96,8 @@ class Api:
     async def get_metrics(self, request: Request) -> Response:
         """`GET /v1/metrics`."""
         del request
-        text = metrics.render(self.status(), self._loop.keepers.values(), readers=self._loop.board.readers)
+        loop = self._loop
+        text = metrics.render(self.status(), loop.keepers.values(), loop.meter.load(), readers=loop.board.readers)
         return Response(text, media_type=metrics.CONTENT_TYPE)
 
     async def watch(self, request: Request) -> Response:

@@ -80,6 +80,11 @@ class Keeper:
         return self._peers.stats
 
     @property
+    def floating(self) -> frozenset[str]:
+        """Floating addresses that the machine had for it when last seen."""
+        return self._seen.held
+
+    @property
     def interface_index(self) -> int | None:
         """Kernel's number of the link that was last seen."""
         return None if self._link is None else self._link.index

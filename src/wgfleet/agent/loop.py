@@ -21,6 +21,7 @@ from wgfleet.agent.kernel import links
 from wgfleet.agent.kernel.machine import Machine, link_exists
 from wgfleet.agent.kernel.process import KernelError
 from wgfleet.agent.ledger import Ledger
+from wgfleet.agent.load import LoadMeter
 from wgfleet.agent.watch import Board
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push, apply_delta, check_allowed_ips
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
@@ -50,7 +51,8 @@ class Loop:
     ) -> None:
         self.machine = machine
         self.keepers: dict[InterfaceName, Keeper] = {}
-        self.board = Board(self.keepers.values, time.time)
+        self.meter = LoadMeter()
+        self.board = Board(self.keepers.values, time.time, self.meter.load)
         self.repair = repair
         self.floating = FloatingAddresses(ledger)
         self._make_fence = make_fence

@@ -57,6 +57,7 @@ class InterfaceView(Struct, frozen=True):
     mtu: int | None
     masquerade: bool
     enabled: bool
+    floating: tuple[str, ...]
     up: bool
     summary: str
     drift: tuple[Drift, ...]
@@ -119,6 +120,7 @@ class Manual:
                 mtu=settings.mtu,
                 masquerade=settings.masquerade,
                 enabled=settings.enabled,
+                floating=tuple(sorted(keeper.floating)),
                 up=keeper.up,
                 summary=keeper.summary,
                 drift=keeper.drift[:MAX_DRIFT],

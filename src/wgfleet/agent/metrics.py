@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wgfleet.agent.keeper import Keeper
-from wgfleet.protocol.messages import AgentStatus
+from wgfleet.protocol.messages import AgentStatus, Load
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def render(status: AgentStatus, keepers: Iterable[Keeper], *, readers: int) -> str:
+def render(status: AgentStatus, keepers: Iterable[Keeper], load: Load | None, *, readers: int) -> str:
     """Write the agent's own figures and one set per interface; no series per peer, of which there may be thousands."""
     kept = list(keepers)
     families: list[tuple[str, str, str, list[tuple[str, float]]]] = [
@@ -25,12 +25,26 @@ def render(status: AgentStatus, keepers: Iterable[Keeper], *, readers: int) -> s
         ("wgfleet_agent_watch_readers", "gauge", "open watch streams", [("", readers)]),
         ("wgfleet_agent_resident_bytes", "gauge", "memory of the agent", [("", _resident_bytes())]),
     ]
+    if load is not None:
+        bandwidth = [] if load.bandwidth is None else [("", load.bandwidth)]
+        families += [
+            ("wgfleet_machine_cpu_ratio", "gauge", "share of all processors in use", [("", load.cpu)]),
+            ("wgfleet_machine_memory_ratio", "gauge", "share of memory in use", [("", load.memory)]),
+            ("wgfleet_machine_uplink_ratio", "gauge", "share of the uplink in use, busier direction", bandwidth),
+            (
+                "wgfleet_machine_uplink_bits_per_second",
+                "gauge",
+                "traffic of the uplink, busier direction",
+                [("", load.bandwidth_bps)],
+            ),
+        ]
     figures: dict[str, tuple[str, str, Callable[[Keeper], float]]] = {
         "up": ("gauge", "whether the link is up", lambda keeper: keeper.up),
         "generation": ("gauge", "generation applied", lambda keeper: keeper.generation),
         "peers": ("gauge", "peers wanted", lambda keeper: len(keeper.desired.peers)),
         "peers_active": ("gauge", "peers that were ever seen", lambda keeper: len(keeper.stats)),
         "scan_seconds": ("gauge", "time of the last scan that found nothing to do", lambda keeper: keeper.scan_s),
+        "floating_addresses": ("gauge", "floating addresses held", lambda keeper: len(keeper.floating)),
         "drift": ("gauge", "fields that are not as wanted", lambda keeper: len(keeper.drift)),
         "received_bytes": (
             "gauge",

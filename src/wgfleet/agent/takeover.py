@@ -61,7 +61,7 @@ def _check_source(source: str, endpoint: str, held: Collection[str], field: str)
 
 
 async def take_over(machine: Machine, keeper: Keeper, calls: dict[PublicKey, Call], timeout_s: float) -> TakeoverResult:
-    """Call all peers and wait until each has a handshake with this node, or the time is over."""
+    """Call all peers, then wait until each has a handshake with this node or `timeout_s` are over."""
     started = time.monotonic()
     answered: dict[PublicKey, float] = {}
     async with keeper.lock:
@@ -78,9 +78,10 @@ async def take_over(machine: Machine, keeper: Keeper, calls: dict[PublicKey, Cal
             if any(each.sources for each in rounds):
                 routes = await stack.enter_async_context(machine.sources(keeper.desired.settings))
             await _call(machine, keeper, called, rounds, routes, reminder)
-            while (waiting := called.keys() - answered.keys()) and time.monotonic() - started < timeout_s:
-                await asyncio.sleep(_POLL_S)
-                await _collect(machine, keeper, waiting, answered, started, newer_than=0)
+            until = time.monotonic() + timeout_s
+        while (waiting := called.keys() - answered.keys()) and time.monotonic() < until:
+            await asyncio.sleep(_POLL_S)
+            await _collect(machine, keeper, waiting, answered, started, newer_than=0)
     finally:
         # A task of its own: neither the caller's answer nor a caller that hangs up ends it. Should the agent die, its
         # next scan finds the keepalives.

@@ -14,10 +14,12 @@ from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import (
     HEARTBEAT_S,
+    LOAD_S,
     AgentStatus,
     Change,
     Heartbeat,
     InterfaceReport,
+    Load,
     Refused,
     Snapshot,
     WatchMessage,
@@ -59,9 +61,12 @@ class _Reader:
 class Board:
     """Takes changes from the interfaces and hands them to any number of readers."""
 
-    def __init__(self, views: Callable[[], Iterable[View]], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, views: Callable[[], Iterable[View]], clock: Callable[[], float], load: Callable[[], Load | None]
+    ) -> None:
         self._views = views
         self._clock = clock
+        self._load = load
         self._readers: list[_Reader] = []
         self._unread: collections.deque[Refused] = collections.deque(maxlen=_MAX_REFUSED)
 
@@ -94,7 +99,7 @@ class Board:
             reader.woken.set()
 
     async def watch(self, status: Callable[[], AgentStatus]) -> AsyncIterator[WatchMessage]:
-        """Yield the whole state, then changes as they come and a heartbeat each `HEARTBEAT_S`."""
+        """Yield the whole state, then changes as they come, heartbeats, and in some of these the load."""
         loop = asyncio.get_running_loop()
         reader = _Reader()
         self._readers.append(reader)
@@ -102,12 +107,15 @@ class Board:
             yield Snapshot(status(), tuple(report(view) for view in self._views()))
             reader.refused.extend(self._unread)
             self._unread.clear()
-            beat = loop.time()
+            beat = load_due = loop.time()
             while True:
                 for message in self._pending(reader):
                     yield message
                 if loop.time() >= beat:
-                    yield Heartbeat(self._clock())
+                    load = self._load() if loop.time() >= load_due else None
+                    if load is not None:
+                        load_due = loop.time() + LOAD_S
+                    yield Heartbeat(self._clock(), load)
                     # Not `beat += HEARTBEAT_S`: a reader that was stuck gets no burst of old beats.
                     beat = loop.time() + HEARTBEAT_S
                 try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wgfleet.agent.ledger import Ledger, Owned
+from wgfleet.agent.ledger import Ledger, Owned, Placed
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 
 WG0, ONE, TWO = InterfaceName("wg0"), ConfigId("config-1"), ConfigId("config-2")
@@ -48,3 +48,17 @@ def test_a_damaged_ledger_is_no_licence(tmp_path: Path) -> None:
     (tmp_path / "ledger.json").write_text("{")
     with pytest.raises(ValueError, match="cannot tell its own interfaces"):
         reopened(tmp_path / "ledger.json")
+
+
+def test_an_address_stays_noted_until_it_is_off_the_machine(tmp_path: Path) -> None:
+    path, placed = tmp_path / "ledger.json", Placed("eth0", "boot-1")
+    ledger = reopened(path)
+    ledger.add(WG0, ONE)
+    ledger.place(WG0, "192.0.2.1", placed)
+    ledger.add(WG0, ONE)
+    assert reopened(path).owned()[WG0].floating == {"192.0.2.1": placed}
+    ledger.bury(WG0, ONE, Generation(1))
+    assert reopened(path).owned()[WG0].floating == {"192.0.2.1": placed}
+    ledger.displace(WG0, "192.0.2.1")
+    ledger.displace(WG0, "192.0.2.1")
+    assert reopened(path).owned()[WG0].floating == {}

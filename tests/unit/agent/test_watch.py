@@ -8,7 +8,7 @@ from wgfleet.agent.watch import Board
 from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
 from wgfleet.protocol.keys import PublicKey
-from wgfleet.protocol.messages import AgentStatus, Change, Heartbeat, Refused, Snapshot, WatchMessage
+from wgfleet.protocol.messages import AgentStatus, Change, Heartbeat, Load, Refused, Snapshot, WatchMessage
 from wgfleet.protocol.observed import PeerStats
 
 WG0, OURS, FIRST = InterfaceName("wg0"), ConfigId("config-1"), Generation(1)
@@ -29,6 +29,10 @@ def status() -> AgentStatus:
     return AgentStatus(NodeId("n"), "0", "userspace", 0.0, 0.0, 0.0, 1.0, ())
 
 
+def no_load() -> None:
+    """As a meter that has only begun."""
+
+
 def key(number: int) -> PublicKey:
     return PublicKey(f"key-{number}")
 
@@ -43,7 +47,7 @@ async def next_but_heartbeats(messages: AsyncIterator[WatchMessage]) -> WatchMes
 def test_a_slow_reader_gets_one_merged_change() -> None:
     async def scenario() -> None:
         interface = Interface()
-        board = Board(lambda: [interface], lambda: 7.0)
+        board = Board(lambda: [interface], lambda: 7.0, no_load)
         messages = board.watch(status)
         assert isinstance(await anext(messages), Snapshot)
         for round_ in range(1, 1001):
@@ -65,7 +69,7 @@ def test_a_slow_reader_gets_one_merged_change() -> None:
 
 def test_heartbeats_come_each_half_second_and_not_in_bursts() -> None:
     async def scenario() -> None:
-        board = Board(list, lambda: 7.0)
+        board = Board(list, lambda: 7.0, no_load)
         messages = board.watch(status)
         await anext(messages)
         times = []
@@ -86,7 +90,7 @@ def test_heartbeats_come_each_half_second_and_not_in_bursts() -> None:
 def test_an_interface_that_went_and_came_is_reported_as_it_is() -> None:
     async def scenario() -> None:
         interface = Interface()
-        board = Board(lambda: [interface], lambda: 7.0)
+        board = Board(lambda: [interface], lambda: 7.0, no_load)
         messages = board.watch(status)
         await anext(messages)
         board.gone(WG0)
@@ -101,13 +105,26 @@ def test_an_interface_that_went_and_came_is_reported_as_it_is() -> None:
 
 def test_refusals_are_kept_for_the_next_reader_and_bounded() -> None:
     async def scenario() -> None:
-        board = Board(list, lambda: 7.0)
+        board = Board(list, lambda: 7.0, no_load)
         for number in range(500):
             board.refused(f"192.0.2.{number % 256}", "no certificate")
         messages = board.watch(status)
         await anext(messages)
         found = [await anext(messages) for _ in range(101)]
         assert sum(isinstance(message, Refused) for message in found) == 100
+        await messages.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    asyncio.run(scenario())
+
+
+def test_the_load_comes_with_a_heartbeat_as_soon_as_there_is_one_and_then_seldom() -> None:
+    async def scenario() -> None:
+        load = Load(0.5, 0.25, None, 1000.0)
+        known: list[Load | None] = [None, load]
+        board = Board(list, lambda: 7.0, lambda: known.pop(0))
+        messages = board.watch(status)
+        await anext(messages)
+        assert [await anext(messages) for _ in range(3)] == [Heartbeat(7.0), Heartbeat(7.0, load), Heartbeat(7.0)]
         await messages.aclose()  # type: ignore[attr-defined]  # it is a generator
 
     asyncio.run(scenario())

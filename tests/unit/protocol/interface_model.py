@@ -26,6 +26,7 @@ class LinkModel:
     up: bool = False
     masquerade: bool = False
     peers: dict[PublicKey, ObservedPeer] = field(default_factory=dict)
+    floating: set[str] = field(default_factory=set)  # on the machine's own links, whatever this one does
 
     def observe(self) -> ObservedInterface:
         return ObservedInterface(
@@ -38,6 +39,7 @@ class LinkModel:
             up=self.up,
             masquerade=self.masquerade,
             peers=dict(self.peers),
+            floating=frozenset(self.floating),
         )
 
     def upsert_peer(self, key: PublicKey, peer: ObservedPeer) -> None:
@@ -90,6 +92,15 @@ class LinkModel:
 
     def set_masquerade(self, _plan: Plan, desired: DesiredInterface) -> None:
         self.masquerade = desired.settings.masquerade and desired.settings.enabled
+
+    def remove_floating(self, plan: Plan, _desired: DesiredInterface) -> None:
+        for address in plan.remove_floating:
+            self.floating.remove(address)
+
+    def add_floating(self, plan: Plan, _desired: DesiredInterface) -> None:
+        assert self.up, "nobody would answer there"
+        assert not self.floating & set(plan.add_floating)
+        self.floating |= set(plan.add_floating)
 
 
 def carry_out(plan: Plan, desired: DesiredInterface, link: LinkModel | None) -> LinkModel | None:

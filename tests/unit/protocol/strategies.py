@@ -6,7 +6,7 @@ import socket
 
 from hypothesis import strategies as st
 
-from wgfleet.protocol.desired import MAX_MTU, MIN_MTU, DesiredInterface, DesiredPeer, InterfaceSettings
+from wgfleet.protocol.desired import MAX_MTU, MIN_MTU, DesiredInterface, DesiredPeer, Floating, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 
@@ -82,6 +82,17 @@ def settings_of(name: str = "wg0") -> st.SearchStrategy[InterfaceSettings]:
         mtu=st.sampled_from([None, MIN_MTU, 1420, MAX_MTU]),
         masquerade=st.booleans(),
         enabled=st.booleans(),
+        floating=st.none() | floats(),
+    )
+
+
+def floats() -> st.SearchStrategy[Floating]:
+    return st.builds(
+        Floating,
+        addresses=st.lists(st.sampled_from(["198.18.0.100", "2001:db8::100"]), unique=True).map(tuple),
+        witnesses=st.just(("198.18.0.2:51820",)),
+        probe_key=st.sampled_from(_FEW_PRIVATE_KEYS),
+        give_up_after_s=st.sampled_from([1.0, 3.0]),
     )
 
 

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from tests.unit.protocol.interface_model import LinkModel, carry_out
 from tests.unit.protocol.strategies import clamp, desired_interfaces, text
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
-from wgfleet.protocol.diff import Plan, Step, diff, peer_drift, same
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, Floating, InterfaceSettings
+from wgfleet.protocol.diff import Drift, Plan, Step, diff, peer_drift, same
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
@@ -46,6 +46,11 @@ def desired(
         enabled=enabled,
     )
     return DesiredInterface(generation=Generation(1), settings=settings, peers=peers or {})
+
+
+def holding(state: DesiredInterface, *addresses: str) -> DesiredInterface:
+    floating = Floating(addresses, (), PRIVATE, 3.0)
+    return msgspec.structs.replace(state, settings=msgspec.structs.replace(state.settings, floating=floating))
 
 
 @given(desired_interfaces())
@@ -171,3 +176,32 @@ def test_drift_of_a_peer_names_each_field_with_what_was_wanted_and_seen() -> Non
 
 def test_the_order_of_allowed_ips_does_not_matter() -> None:
     assert same(DesiredPeer(("a", "b")), ObservedPeer(frozenset({"b", "a"}), None, 0))
+
+
+def test_a_floating_address_goes_first_and_comes_last() -> None:
+    before = holding(desired(), "198.18.0.100")
+    wanted = holding(desired(routes=()), "198.18.0.101")
+    plan = diff(wanted, make(before).observe())
+    assert (plan.steps[0], plan.steps[-1]) == (Step.REMOVE_FLOATING, Step.ADD_FLOATING)
+    assert (plan.remove_floating, plan.add_floating) == (("198.18.0.100",), ("198.18.0.101",))
+    assert [drift.field for drift in plan.drift if drift.field.startswith("floating")] == [
+        "floating.198.18.0.100",
+        "floating.198.18.0.101",
+    ]
+
+
+def test_an_address_that_must_not_be_here_is_drift_that_no_step_mends() -> None:
+    wanted = holding(desired(), "198.18.0.100")
+    link = make(desired())
+    plan = diff(wanted, link.observe(), {"198.18.0.100": "somebody has it"})
+    assert not plan
+    assert plan.drift == (Drift("floating.198.18.0.100", "present", "somebody has it"),)
+    link.floating.add("198.18.0.100")
+    plan = diff(wanted, link.observe(), {"198.18.0.100": "somebody has it"})
+    assert plan.steps == (Step.REMOVE_FLOATING,)
+
+
+def test_an_interface_that_is_off_holds_no_floating_address() -> None:
+    on = holding(desired(), "198.18.0.100")
+    off = msgspec.structs.replace(on, settings=msgspec.structs.replace(on.settings, enabled=False))
+    assert diff(off, make(on).observe()).remove_floating == ("198.18.0.100",)
