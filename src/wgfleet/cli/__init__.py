@@ -20,6 +20,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "node": ("Servers that run the agent.", "httpx"),
     "group": ("Node groups, for placement.", "httpx"),
     "config": ("WireGuard networks, their nodes and endpoint; check or print the panel's settings.", "httpx"),
+    "address": ("Floating addresses: who holds them, and moving one.", "httpx"),
     "peer": ("User devices and their files.", "httpx"),
     "dns": ("Published names, and what is done at them.", "httpx"),
     "operation": ("Long work and its progress.", "httpx"),

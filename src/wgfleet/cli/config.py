@@ -199,6 +199,10 @@ def endpoint(
     publish_only_healthy: Annotated[bool | None, typer.Option("--only-healthy/--also-unhealthy")] = None,
     cloudflare_zone_id: Annotated[str | None, typer.Option(help="The zone's id, as its overview shows it.")] = None,
     cloudflare_record_name: Annotated[str | None, typer.Option(help="Default: the domain.")] = None,
+    floating_address: Annotated[
+        list[str] | None, typer.Option("--floating-address", help="Moves between nodes; repeatable.")
+    ] = None,
+    address_provider: Annotated[str | None, typer.Option(help="What moves them: l2, or a plugin.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the endpoint group of a cluster, or with --domain make or replace it."""
@@ -212,6 +216,8 @@ def endpoint(
         publish_only_healthy=publish_only_healthy,
         cloudflare_zone_id=cloudflare_zone_id,
         cloudflare_record_name=cloudflare_record_name,
+        floating_addresses=floating_address,
+        address_provider=address_provider,
     )
     if body and domain is None:
         typer.echo("error: give --domain too: the endpoint group is replaced as a whole", err=True)

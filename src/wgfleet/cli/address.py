@@ -1,0 +1,44 @@
+"""`wgfleet address`: floating addresses, who holds them, and moving one. They are set with `config endpoint`."""
+
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli.client import panel, part
+from wgfleet.cli.output import AsJson, show_json, show_table
+from wgfleet.cli.waiting import follow, report
+
+app = typer.Typer(no_args_is_help=True)
+COLUMNS = ("address", "node_name", "in_use", "leaving_node_name", "since")
+
+Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
+
+
+@app.command("list")
+def list_addresses(config: Config, *, as_json: AsJson = False) -> None:
+    """List the floating addresses of a config, and the nodes that hold them."""
+    with panel() as client:
+        show_table(client.get(f"/api/configs/{part(config)}/floating-addresses")["items"], COLUMNS, as_json=as_json)
+
+
+@app.command()
+def move(
+    config: Config,
+    address: Annotated[str, typer.Argument(help="One of its floating addresses.")],
+    node: Annotated[str, typer.Argument(help="Id or name of a node that serves the config.")],
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Move a floating address to a node, live sessions with it."""
+    path = f"/api/configs/{part(config)}/floating-addresses/{part(address)}/move"
+    with panel() as client:
+        operation = client.call("POST", path, {"node": node})
+        if wait:
+            operation = follow(client, operation["id"])
+        if as_json:
+            show_json(operation)
+        elif wait:
+            report(operation)
+        else:
+            typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
