@@ -62,7 +62,7 @@ def up(
 ) -> None:
     """Build a lab and leave it running: router, panel, nodes with agents, clients connected to config wg0."""
     with _reported(), state.lasting(name, nodes, clients, logs=logs) as lab:
-        assembly.assemble(lab, Progress())
+        assembly.assemble(lab, Progress(), Equipment(name=True))
     if as_json:
         _print(lab.result)
     else:
@@ -194,7 +194,7 @@ def run(
             floating=(addresses or min(nodes, len(FLOATING_ADDRESSES))) if floating or chosen.floating else 0,
             mobile=mobile,
             helper=helper,
-            dns=chosen.dns,
+            name=chosen.name,
         )
         options = Options(rate, rounds, peers, minutes, kill_processes, takeover, equipment)
         with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, logs=logs) as lab:

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from wgfleet.lab import devices, face, fleet, names, nameserver, stock
+from wgfleet.lab import devices, face, fleet, nameserver, stock
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
 from wgfleet.lab.progress import Progress
@@ -17,15 +17,20 @@ _AT_ONCE = 4
 class Equipment:
     """What a lab has beyond the least. Whether clients are behind NAT is a matter of the network.
 
-    `floating`: so many addresses that the nodes hold in turn, and the clients' files name them. `mobile`: the clients
-    never learn endpoints. `helper`: they run the script of their bundle, and their files name all nodes. `dns`: the
-    panel publishes the name with the lab's name server, and the clients ask that one.
+    `name`: the panel publishes the endpoint's name, and the clients' files have that instead of an address.
+    `floating`: so many addresses that the nodes hold in turn, and the name lists those. `mobile`: the clients never
+    learn endpoints. `helper`: they run the script of their bundle, which needs the name.
     """
 
+    name: bool = False
     floating: int = 0
     mobile: bool = False
     helper: bool = False
-    dns: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether the clients' files have a name."""
+        return self.name or self.helper or bool(self.floating)
 
 
 PLAIN = Equipment()
@@ -57,15 +62,10 @@ def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None
                 fleet.assign(panel, node["id"])
             fleet.wait_serving(panel, lab.nodes)
         if equipment.floating:
-            with progress.step(f"{equipment.floating} floating addresses held"):
-                addresses = face.float_addresses(lab, panel, equipment.floating)
-            names.publish(fleet.hosts(lab, "client"), names.DOMAIN, addresses)
-        elif equipment.helper:
-            face.set_endpoint_group(lab, panel)
-            nodes = [host.address for host in fleet.hosts(lab, "node")]
-            names.publish(fleet.hosts(lab, "client"), names.DOMAIN, nodes)
-        elif equipment.dns:
-            with progress.step(f"{names.DOMAIN} published"):
+            with progress.step(f"{equipment.floating} floating addresses held and published"):
+                face.float_addresses(lab, panel, equipment.floating)
+        elif equipment.named:
+            with progress.step(f"{nameserver.ENDPOINT} published"):
                 face.publish(lab, panel)
         if lab.clients:
             _connect_clients(lab, panel, progress, equipment)

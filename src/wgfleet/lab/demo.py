@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from wgfleet.lab import assembly, fleet
+from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain
 from wgfleet.lab.state import Lab
@@ -26,7 +27,7 @@ def run(lab: Lab, progress: Progress, console: Console) -> bool:
         "each in a network namespace of its own. The servers run the wgfleet agent; the devices run nothing but\n"
         "WireGuard as distributed.\n"
     )
-    assembly.assemble(lab, progress)
+    assembly.assemble(lab, progress, Equipment(name=True))
     names = ", ".join(node["name"] for node in lab.result["nodes"])
     console.print(
         f"\n1. {NODES} servers ({names}) were enrolled with one-time tokens, and serve the config `{fleet.CONFIG}`.\n"

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 
-from wgfleet.lab import fleet, names, nameserver
+from wgfleet.lab import fleet, nameserver
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
@@ -22,36 +22,46 @@ _POLL_S = 0.1
 
 def set_endpoint_group(lab: Lab, panel: PanelClient, **values: object) -> None:
     """Give the config an endpoint group, or change some values of it."""
-    body = {"domain": names.DOMAIN, "port": fleet.LISTEN_PORT, **lab.result.get("endpoint_group", {}), **values}
+    known = lab.result.get("endpoint_group", {})
+    body = {"domain": nameserver.ENDPOINT, "port": fleet.LISTEN_PORT, **known, **values}
     panel.call("POST", f"/api/configs/{fleet.CONFIG}/endpoint-group", body)
     lab.result["endpoint_group"] = body
 
 
 def publish(lab: Lab, panel: PanelClient) -> None:
     """Have the panel publish the config's name, and wait until it lists every node."""
-    dns = {"provider": "rfc2136", "zone": nameserver.ZONE, "options": lab.result["dns"]}
-    set_endpoint_group(lab, panel, dns=dns)
-    nodes = {host.address for host in fleet.hosts(lab, "node")}
-    deadline = time.monotonic() + _PUBLISHED_S
-    while (answer := nameserver.ask(names.DOMAIN)) is None or answer.addresses != nodes:
-        if time.monotonic() > deadline:
-            found = "nothing" if answer is None else sorted(answer.addresses)
-            raise LabError(f"{names.DOMAIN} lists {found} after {_PUBLISHED_S:.0f} s, and not {sorted(nodes)}")
-        time.sleep(_POLL_S)
+    set_endpoint_group(lab, panel, dns=_dns(lab))
+    _wait_listed({host.address for host in fleet.hosts(lab, "node")})
 
 
-def float_addresses(lab: Lab, panel: PanelClient, count: int) -> list[str]:
-    """Give the config that many floating addresses, and return them when each is held by one node."""
+def float_addresses(lab: Lab, panel: PanelClient, count: int) -> None:
+    """Give the config that many floating addresses, and wait until each is held by one node and the name lists them."""
     if count > len(FLOATING_ADDRESSES):
         raise LabError(f"a lab has up to {len(FLOATING_ADDRESSES)} floating addresses, not {count}")
     addresses = list(FLOATING_ADDRESSES[:count])
-    set_endpoint_group(lab, panel, floating_addresses=addresses, address_provider="l2")
+    set_endpoint_group(lab, panel, floating_addresses=addresses, address_provider="l2", dns=_dns(lab))
     deadline = time.monotonic() + _HELD_S
     while not_held_once(lab):
         if time.monotonic() > deadline:
             raise LabError(f"not each floating address is held by one node after {_HELD_S:.0f} s: {not_held_once(lab)}")
         time.sleep(_POLL_S)
-    return addresses
+    _wait_listed(set(addresses))
+
+
+def _dns(lab: Lab) -> dict[str, object]:
+    return {"provider": "rfc2136", "zone": nameserver.ZONE, "options": lab.result["dns"]}
+
+
+def _wait_listed(addresses: set[str]) -> None:
+    deadline = time.monotonic() + _PUBLISHED_S
+    while (answer := nameserver.ask(nameserver.ENDPOINT)) is None or answer.addresses != addresses:
+        if time.monotonic() > deadline:
+            found = "nothing" if answer is None else sorted(answer.addresses)
+            raise LabError(
+                f"{nameserver.ENDPOINT} lists {found} after {_PUBLISHED_S:.0f} s, and not {sorted(addresses)}; "
+                f"see GET /api/dns"
+            )
+        time.sleep(_POLL_S)
 
 
 def floating(lab: Lab) -> list[str]:

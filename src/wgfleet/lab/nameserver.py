@@ -20,6 +20,7 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.topology import PANEL_SEGMENT, SEGMENTS
 
 ZONE = "lab.test"
+ENDPOINT = f"vpn.{ZONE}"  # the name of the config's endpoint
 KEY = "lab"
 ADDRESS = PANEL_SEGMENT.gateway  # where the panel and the machine itself reach it; others ask their own gateway
 PORT = 53

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.lab.network.snapshot import machine
-from wgfleet.lab import devices, names, processes, state, stock
+from wgfleet.lab import devices, processes, state, stock
 from wgfleet.lab.hosts import Host
 
 pytestmark = pytest.mark.lab
@@ -20,7 +20,7 @@ def key(*words: str, stdin: str = "") -> str:
 
 @contextmanager
 def network(*, nat: bool) -> Iterator[state.Lab]:
-    """A client that has a session with node-1, under a name; node-2 has the same key and the peer."""
+    """A client that has a session with node-1; node-2 has the same key and the peer."""
     node_key, client_key = key("genkey"), key("genkey")
     before = machine()
     with state.temporary("pytestdevice", nodes=2, clients=1, nat=nat) as lab:
@@ -32,11 +32,10 @@ def network(*, nat: bool) -> Iterator[state.Lab]:
             )
             stock.up(lab.host(name))
         client = lab.host("client-1")
-        names.publish([client], names.DOMAIN, [lab.host("node-1").address])
         file = (
             f"[Interface]\nPrivateKey = {client_key}\nAddress = 10.8.0.2/32\n"
             f"[Peer]\nPublicKey = {key('pubkey', stdin=node_key)}\nAllowedIPs = 10.8.0.0/24\n"
-            f"Endpoint = {names.DOMAIN}:51820\n"
+            f"Endpoint = {lab.host('node-1').address}:51820\n"
         )
         stock.connect([(client, file)], TUNNEL)
         yield lab
@@ -98,17 +97,3 @@ def test_a_mobile_client_takes_the_call_and_goes_on_sending_to_the_address_in_it
         before = received(lab.host("node-1"))
         client.succeeds("ping", "-n", "-q", "-c", "1", "-W", "1", TUNNEL)
         assert received(lab.host("node-1")) > before
-
-
-def test_a_name_means_what_was_published_last_and_hosts_begin_at_different_addresses() -> None:
-    with state.temporary("pytestdevice", nodes=0, clients=2) as lab:
-        hosts = [lab.host("client-1"), lab.host("client-2")]
-
-        def found(host: Host) -> list[str]:
-            lines = host.run("getent", "ahostsv4", names.DOMAIN).splitlines()
-            return [line.split()[0] for line in lines if "STREAM" in line]
-
-        names.publish(hosts, names.DOMAIN, ["198.18.16.4"])
-        names.publish(hosts, names.DOMAIN, ["198.18.16.5", "198.18.16.6"])
-        assert [found(host) for host in hosts] == [["198.18.16.5", "198.18.16.6"], ["198.18.16.6", "198.18.16.5"]]
-        assert hosts[0].succeeds("getent", "hosts", "panel")

@@ -19,6 +19,7 @@ from wgfleet.lab.scenarios import (
     partition,
     provision,
     publishing,
+    rolling,
     soak,
 )
 from wgfleet.lab.scenarios.options import Options
@@ -29,20 +30,20 @@ from wgfleet.lab.state import Lab
 class Scenario:
     """A scenario; `clients` tells whether it needs stock clients, `floating` whether always floating addresses.
 
-    `dns`: whether the panel publishes the endpoint's name.
+    `name`: whether it needs the endpoint's name published.
     """
 
     run: Callable[[Lab, Options, Progress], dict[str, Any]]
     text: str
     clients: bool
     floating: bool = False
-    dns: bool = False
+    name: bool = False
 
 
 SCENARIOS = {
     "agent-down": Scenario(agent_down.run, "Kill an agent whose WireGuard serves; nobody moves.", clients=True),
     "dns": Scenario(
-        publishing.run, "Cut nodes off and ask for the endpoint's name all the time.", clients=True, dns=True
+        publishing.run, "Cut nodes off and ask for the endpoint's name all the time.", clients=True, name=True
     ),
     "drain": Scenario(drain.run, "Remove a node under live clients and count what they lose.", clients=True),
     "failover": Scenario(failover.run, "Cut a node off under live clients and time their silence.", clients=True),
@@ -51,5 +52,6 @@ SCENARIOS = {
     "partition": Scenario(partition.run, "Cut the network in parts; the panel alone moves nobody.", clients=True),
     "provision": Scenario(provision.run, "Add peers and time until all nodes have them.", clients=False),
     "return": Scenario(comeback.run, "A dead node comes back; it is fenced and pulls nobody back.", clients=True),
+    "rolling": Scenario(rolling.run, "Restart every node and ask for the endpoint's name.", clients=True, name=True),
     "soak": Scenario(soak.run, "Break things at random and check what must hold.", clients=True, floating=True),
 }

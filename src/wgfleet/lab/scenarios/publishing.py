@@ -15,7 +15,7 @@ import re
 import time
 from typing import Any
 
-from wgfleet.lab import face, fleet, names, stock
+from wgfleet.lab import face, fleet, nameserver, stock
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
@@ -41,7 +41,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
         fleet.wait_connected(panel, lab.nodes)
         face.set_endpoint_group(lab, panel, min_nodes=lab.nodes - 1)
         standings.wait_all_serving(lab, panel, _BACK_S)
-        with Sampler(names.DOMAIN) as sampler:
+        with Sampler(nameserver.ENDPOINT) as sampler:
             wait_whole(lab, sampler)
             before = calls(panel)
             for number in range(options.rounds):
