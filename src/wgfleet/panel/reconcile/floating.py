@@ -11,7 +11,7 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.reconcile.links import NodeLink
-from wgfleet.panel.reconcile.seam import in_thread
+from wgfleet.panel.reconcile.seam import in_own_thread, in_thread
 from wgfleet.panel.services import address_providers, audit, floating
 from wgfleet.panel.services.address_providers import Task
 from wgfleet.panel.store import Store
@@ -36,7 +36,7 @@ class FloatingReconciler:
         waiting = await in_thread(self._settle, config_id, speaking)
         task = await in_thread(self._task, config_id)
         if task is not None:
-            await in_thread(self._bring, config_id, task)
+            await in_own_thread(self._bring, config_id, task)
         return POLL_S if waiting else None
 
     def _settle(self, config_id: str, speaking: Collection[str]) -> bool:

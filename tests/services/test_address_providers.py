@@ -1,0 +1,172 @@
+"""The plugin that the documentation shows is loaded as one would be, and moves an address of a small cloud."""
+
+import asyncio
+import json
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.world import World
+from wgfleet.panel import addresses, clock
+from wgfleet.panel.domain.observations import Health, Standing
+from wgfleet.panel.errors import Invalid, PermanentError, TransientError
+from wgfleet.panel.reconcile.floating import FloatingReconciler
+from wgfleet.panel.services import address_providers, configs, endpoint_groups, health
+from wgfleet.panel.services.address_providers import FloatingSpec
+from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.store.tables import Config
+
+ADDRESS = "203.0.113.10"
+TOKEN = "very-secret"  # noqa: S105 - of a cloud that runs in this test
+DOCS = Path(__file__).parents[2] / "docs" / "floating.md"
+
+
+@dataclass
+class Cloud:
+    """Where each address is, and what was asked for; `trouble` is answered to the next calls, as (status, seconds)."""
+
+    url: str = ""
+    servers: dict[str, str] = field(default_factory=dict)
+    changes: list[tuple[str, str]] = field(default_factory=list)
+    trouble: tuple[int, str] | None = None
+
+
+def handler(cloud: Cloud) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(None)
+
+        def do_PUT(self) -> None:
+            self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def _answer(self, body: dict[str, str] | None) -> None:
+            address = self.path.rpartition("/")[2]
+            status, wait = cloud.trouble or (200, "")
+            if self.headers["Authorization"] != f"Bearer {TOKEN}":
+                status = 401
+            if status == 200 and body is not None:
+                cloud.servers[address] = body["server"]
+                cloud.changes.append((address, body["server"]))
+            content = json.dumps({"server": cloud.servers.get(address, "")}).encode()
+            self.send_response(status)
+            if wait:
+                self.send_header("Retry-After", wait)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the standard library
+            """Say nothing."""
+
+    return Handler
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    made = Cloud()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(made))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    made.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield made
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The documented module and its entry point, as an installed package has them."""
+    text = DOCS.read_text()
+    module = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    entry = re.search(r'```toml\n\[project\.entry-points\."(.*?)"\]\n(.*?) = "(.*?)"\n```', text)
+    assert module
+    assert entry
+    (tmp_path / "example_cloud.py").write_text(module[1])
+    info = tmp_path / "example_cloud-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example-cloud\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2]} = {entry[3]}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    addresses.provider.cache_clear()
+    yield
+    addresses.provider.cache_clear()
+    sys.modules.pop("example_cloud", None)
+
+
+def put(world: World, config: Config, cloud: Cloud, options: dict[str, Any] | None = None) -> None:
+    given = {"token": TOKEN, "url": cloud.url, "servers": {"fra1": "srv-1", "ams1": "srv-2"}}
+    floats = FloatingSpec([ADDRESS], "example-cloud", given if options is None else options)
+    with world.store.write() as tx:
+        spec = EndpointGroupSpec(domain="vpn.example.com", floating=floats)
+        endpoint_groups.put(tx, world.vault, "test", configs.get(tx, config.id), spec)
+
+
+def reconcile(world: World, config: Config) -> None:
+    asyncio.run(FloatingReconciler(world.store, world.vault, {}).reconcile(config.id))
+
+
+@pytest.mark.usefixtures("plugin")
+def test_an_address_of_a_cloud_goes_where_the_rows_say(world: World, cloud: Cloud) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, cloud)
+    reconcile(world, config)
+    assert cloud.servers == {ADDRESS: "srv-1"}
+    with world.store.write() as tx:
+        health.record(tx, config.id, fra1.id, Standing(Health.DOWN, clock.now(), "a test says so"))
+    reconcile(world, config)
+    assert cloud.servers == {ADDRESS: "srv-2"}
+    cloud.servers[ADDRESS] = "somebody else's"
+    reconcile(world, config)
+    reconcile(world, config)
+    assert cloud.changes == [(ADDRESS, "srv-1"), (ADDRESS, "srv-2"), (ADDRESS, "srv-2")]
+    world.sync(config, ams1)
+    assert world.agents[ams1.id, config.id].settings.floating is None
+
+
+@pytest.mark.usefixtures("plugin")
+def test_trouble_of_a_cloud_says_whether_to_try_again(world: World, cloud: Cloud) -> None:
+    config = world.config()
+    world.serving(config, "fra1")
+    put(world, config, cloud)
+    cloud.trouble = (503, "7")
+    with pytest.raises(TransientError) as trouble:
+        reconcile(world, config)
+    assert trouble.value.retry_after_s == 7
+    cloud.trouble = None
+    put(world, config, cloud, {"token": "wrong", "url": cloud.url, "servers": {"fra1": "srv-1"}})
+    with pytest.raises(PermanentError, match="401"):
+        reconcile(world, config)
+    put(world, config, cloud, {"token": TOKEN, "url": cloud.url, "servers": {}})
+    with pytest.raises(PermanentError, match="no id for node 'fra1'"):
+        reconcile(world, config)
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_provider_s_secrets_are_sealed_and_not_shown(world: World, cloud: Cloud) -> None:
+    config = world.config()
+    put(world, config, cloud)
+    with world.store.read() as tx:
+        group = endpoint_groups.get(tx, configs.get(tx, config.id))
+    assert TOKEN.encode() not in (group.address_options_sealed or b"")
+    shown = address_providers.shown(world.vault, group)
+    assert shown == {"token": "(set)", "url": cloud.url, "servers": {"fra1": "srv-1", "ams1": "srv-2"}}
+    with pytest.raises(Invalid) as refusal:
+        put(world, config, cloud, {"token": TOKEN, "servers": {"fra1": 1}})
+    assert refusal.value.field == "address_options.servers.fra1"
+
+
+def test_the_providers_of_the_panel_are_installed() -> None:
+    assert {addresses.NONE, addresses.L2} <= set(addresses.names())
+    assert not addresses.provider(addresses.NONE).on_agent
+    assert addresses.provider(addresses.L2).on_agent
+    with pytest.raises(PermanentError, match="no address provider 'nothing'; installed are"):
+        addresses.provider("nothing")
