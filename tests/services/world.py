@@ -1,16 +1,20 @@
 """A panel's database with configs, nodes and peers, and nodes that do what their rows say, without any network."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.observations import Health, Standing
 from wgfleet.panel.domain.removal import RemovalStep, next_step
+from wgfleet.panel.reconcile.moves import Work
 from wgfleet.panel.services import (
     assignments,
     calls,
     configs,
     desired,
+    failovers,
     maintenance,
     moves,
     nodes,
@@ -18,9 +22,12 @@ from wgfleet.panel.services import (
     peers,
     removals,
 )
+from wgfleet.panel.services import health as health_service
+from wgfleet.panel.services.calls import Call
 from wgfleet.panel.services.peers import PeerSpec
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.engine import Wake
 from wgfleet.panel.store.schema import migrate
@@ -121,7 +128,7 @@ class World:
         now = round(clock.now())
         stats = {key: PeerStats(endpoint=endpoint, latest_handshake=now) for key, endpoint in endpoints.items()}
         with self.store.write() as tx:
-            session_rows.record(tx, node.id, config.id, stats, now)
+            session_rows.record(tx, node.id, config.id, stats, clock.now())
 
     def remove(self, config: Config, node: Node, *, force: bool = False, window_s: float | None = None) -> Operation:
         with self.store.write() as tx:
@@ -155,24 +162,62 @@ class World:
         with self.store.write() as tx:
             return maintenance.rebalance(tx, ACTOR, configs.get(tx, config.id), grace_s=30)
 
-    def carry(self, operation: Operation, *, answers: frozenset[str] | None = None) -> bool:
-        """Do what the reconciler of planned moves does next; False once it has ended. `answers`: as in `step`."""
+    def judged(self, config: Config, node: Node, health: Health) -> None:
+        """Have the watch decide what a node's health is."""
+        with self.store.write() as tx:
+            health_service.record(tx, config.id, node.id, Standing(health, clock.now(), "as the test says", ()))
+
+    def failover(self, config: Config, node: Node) -> Operation:
+        """Have a node go down, and return the failover that this begins."""
+        self.judged(config, node, Health.DOWN)
+        with self.store.read() as tx:
+            found = operation_rows.newest(tx, failovers.FAILOVER, assignments.subject(config.id, node.id))
+        assert found is not None
+        return found
+
+    def carry(
+        self,
+        operation: Operation,
+        *,
+        answers: frozenset[str] | None = None,
+        reachable: frozenset[str] | None = None,
+    ) -> bool:
+        """Do what the reconciler of moves does next; False once it has ended.
+
+        `answers`: as in `step`; `reachable`: ids of the nodes whose agents answer (None: all).
+        """
+        work: Work = failovers if operation.kind == failovers.FAILOVER else maintenance
         with self.store.write() as tx:
             if operations.get(tx, operation.id).finished_at is not None:
                 return False
-            over = maintenance.over(tx, operation.id) is not None
+            over = work.over(tx, operation.id) is not None
             if not over and not moves.placed(tx, operation.id):
-                maintenance.place(tx, operation.id, live_within_s=LIVE_S)
+                work.place(tx, operation.id, live_within_s=LIVE_S)
             elif not over and moves.waiting(tx, operation.id):
-                self._call(tx, operation.id, answers)
-            elif moves.dropped(tx, operation.id):
-                maintenance.close(tx, operation.id)
+                self._call(tx, operation.id, answers, reachable)
+            elif not moves.holding(tx, operation.id):
+                work.close(tx, operation.id)
         return True
 
-    def _call(self, tx: Tx, operation_id: str, answers: frozenset[str] | None) -> None:
-        called = [call.peer_id for call in calls.due(tx, operation_id, live_within_s=LIVE_S)[1]]
-        answered = [peer_id for peer_id in called if answers is None or peer_id in answers]
-        calls.settle(tx, operation_id, answered, [peer_id for peer_id in called if peer_id not in answered])
+    def _call(
+        self,
+        tx: Tx,
+        operation_id: str,
+        answers: frozenset[str] | None,
+        reachable: frozenset[str] | None = None,
+    ) -> None:
+        by_node: dict[str, list[Call]] = defaultdict(list)
+        for call in calls.due(tx, operation_id, live_within_s=LIVE_S, reachable=reachable)[1]:
+            by_node[call.node_id].append(call)
+        for node_id, called in by_node.items():
+            answered = {call.peer_id: call.endpoint for call in called if answers is None or call.peer_id in answers}
+            unanswered = [call.peer_id for call in called if call.peer_id not in answered]
+            calls.settle(tx, operation_id, node_id, answered, unanswered)
+
+    def answered(self, operation: Operation, node: Node, called: Iterable[Call]) -> None:
+        """Have clients answer a node."""
+        with self.store.write() as tx:
+            calls.settle(tx, operation.id, node.id, {call.peer_id: call.endpoint for call in called})
 
     def _write(self, tx: Tx, step: RemovalStep, operation_id: str, answers: frozenset[str] | None) -> None:
         if step is RemovalStep.BACKUP:

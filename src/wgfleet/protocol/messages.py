@@ -53,7 +53,7 @@ class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 class Takeover(Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of `POST /v1/wg/{if}/takeover`. Handshakes to all start in one batch; `timeout_s` bounds the wait."""
+    """Body of `POST /v1/wg/{if}/takeover`. `timeout_s` bounds the wait that begins when all have been called."""
 
     peers: tuple[TakeoverPeer, ...]
     timeout_s: float = 2.0

@@ -6,7 +6,7 @@ Failovers, drains and rebalances are this; what differs between them is a servic
 from collections.abc import Mapping
 from typing import Protocol
 
-from wgfleet.panel import faultpoints
+from wgfleet.panel import clock, faultpoints
 from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.reconcile.reports import Reports
 from wgfleet.panel.reconcile.seam import in_thread
@@ -21,11 +21,11 @@ POLL_S = 0.25  # for a node that has not been heard of yet, or that has not drop
 class Work(Protocol):
     """What an operation of some kind does at each step; all of it in the caller's transaction.
 
-    `AWAITS_REPORTS`: its nodes are asked for their sessions first, which the dead cannot answer. `over` says in words
-    why there is nothing more to move, or None while there is.
+    `URGENT`: clients are without a node, so nobody waits for its report and calls are soon repeated. `over` says in
+    words why there is nothing more to move, or None while there is.
     """
 
-    AWAITS_REPORTS: bool
+    URGENT: bool
 
     def sources(self, tx: Tx, operation_id: str) -> list[str]: ...
     def place(self, tx: Tx, operation_id: str, *, live_within_s: float) -> None: ...
@@ -40,8 +40,12 @@ class MoveReconciler:
         self._store = store
         self._drain = drain
         self._work = work
-        self._takeovers = Takeovers(store, drain, links)
-        self._reports = Reports(links, drain.unreachable_s if work.AWAITS_REPORTS else 0.0)
+        self._takeovers = Takeovers(store, drain, links, urgent=work.URGENT)
+        self._reports = Reports(links, 0.0 if work.URGENT else drain.unreachable_s)
+
+    async def close(self) -> None:
+        """End the calls that are under way."""
+        await self._takeovers.close()
 
     async def reconcile(self, operation_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None when it has ended."""
@@ -57,7 +61,7 @@ class MoveReconciler:
             faultpoints.reached("moves.takeover.after")
             if pause is not None:
                 return pause
-        if not await in_thread(self._dropped, operation_id):
+        if await in_thread(self._awaited, operation_id):
             return POLL_S
         await in_thread(self._close, operation_id)
         return None
@@ -82,9 +86,12 @@ class MoveReconciler:
         with self._store.read() as tx:
             return self._work.over(tx, operation_id) is None and moves.waiting(tx, operation_id)
 
-    def _dropped(self, operation_id: str) -> bool:
+    def _awaited(self, operation_id: str) -> bool:
+        """Whether a node that lost sessions may still say that it has dropped those peers."""
         with self._store.read() as tx:
-            return moves.dropped(tx, operation_id)
+            holding, ends_at = moves.holding(tx, operation_id), moves.ends_at(tx, operation_id)
+        in_time = clock.now() < ends_at + self._drain.unreachable_s
+        return in_time and any(self._reports.may_come(node_id) for node_id in holding)
 
     def _close(self, operation_id: str) -> None:
         with self._store.write() as tx:

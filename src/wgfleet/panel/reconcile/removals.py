@@ -32,6 +32,10 @@ class RemovalReconciler:
         self._takeovers = Takeovers(store, drain, links)
         self._reports = Reports(links, drain.unreachable_s)
 
+    async def close(self) -> None:
+        """End the calls that are under way."""
+        await self._takeovers.close()
+
     async def reconcile(self, operation_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None when it has ended."""
         while True:

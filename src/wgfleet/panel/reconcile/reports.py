@@ -24,9 +24,12 @@ class Reports:
             link = self._links.get(node_id)
             if link is not None:
                 await link.flush()
-            gathered &= (link is not None and link.connected) or self._given_up(link)
+            gathered &= (link is not None and link.connected) or not self.may_come(node_id)
         return gathered
 
-    def _given_up(self, link: NodeLink | None) -> bool:
+    def may_come(self, node_id: str) -> bool:
+        """Tell whether a node may still say something: its agent is connected, or has not been silent for long."""
+        link = self._links.get(node_id)
         since = self._started_at if link is None else link.silent_since
-        return clock.monotonic() - since >= self._patience_s
+        connected = link is not None and link.connected
+        return connected or clock.monotonic() - since < self._patience_s

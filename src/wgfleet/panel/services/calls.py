@@ -3,10 +3,13 @@
 The new homes call the clients; whoever answered has moved, and the old node then drops the peer.
 """
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from wgfleet.panel.services import configs, floating, moves, operations
+from wgfleet.panel import clock
+from wgfleet.panel.domain.observations import Health
+from wgfleet.panel.services import configs, floating, moves, operations, placing
 from wgfleet.panel.services.desired import FENCED, SERVING
 from wgfleet.panel.services.moves import DROPPED, MOVED, TAKEOVER
 from wgfleet.panel.store import Tx
@@ -15,13 +18,15 @@ from wgfleet.panel.store import operations as rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Move, Operation, Peer
+from wgfleet.protocol.ids import PeerId
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A live peer that a node is to call at its last endpoint (`ADDRESS:PORT`).
 
-    `source` is the floating address to call from, None: whichever the node takes by itself.
+    `source` is the floating address to call from, None: whichever the node takes by itself. `attempts`: calls that were
+    not answered.
     """
 
     peer_id: str
@@ -29,19 +34,24 @@ class Call:
     endpoint: str
     node_id: str
     source: str | None = None
+    attempts: int = 0
 
 
-def due(tx: Tx, operation_id: str, *, live_within_s: float) -> tuple[str, list[Call]]:
+def due(
+    tx: Tx, operation_id: str, *, live_within_s: float, reachable: Collection[str] | None = None
+) -> tuple[str, list[Call]]:
     """Settle what needs no call, and return the interface with the calls that are left.
 
     Idle peers are moved once their new node has them; a peer that shook hands elsewhere meanwhile has moved by itself.
+    `reachable`: the nodes whose agents answer (None: all).
     """
     operation = operations.get(tx, operation_id)
     config = configs.get(tx, operation.config_id or "")
     if operation.node_id is not None:
         moves.note_arrivals(tx, moves.load(tx, operation_id), live_within_s)
     pending = rows.pending(tx, operation_id)
-    having = _Having(tx, config.id)
+    having = _Having(tx, config.id, reachable)
+    _turn_away(tx, config.id, pending, having)
     targets = {
         moving.peer_id: target for moving, peer in pending if (target := having.target(tx, moving, peer)) is not None
     }
@@ -61,33 +71,43 @@ def due(tx: Tx, operation_id: str, *, live_within_s: float) -> tuple[str, list[C
     for moving, peer in pending:
         session = latest.get(moving.peer_id)
         endpoint = session.endpoint if session is not None and session.endpoint else moving.endpoint
-        target, source = targets.get(moving.peer_id), None
-        if callers.took_from(moving.from_node_id):
-            target, source = callers.choose(moving.from_node_id, moving.attempts)
-            target = target if target and having.peer(tx, target, peer) else None
-        if moving.live and moving.peer_id not in gone and peer.enabled and endpoint and target:
-            wanted.append(Call(moving.peer_id, peer.public_key, endpoint, target, source))
+        if not moving.live or moving.peer_id in gone or not peer.enabled or not endpoint:
+            continue
+        caller = callers.choose(moving.from_node_id, endpoint, moving.attempts, targets.get(moving.peer_id))
+        if caller is not None and having.peer(tx, caller.node_id, peer):
+            wanted.append(
+                Call(moving.peer_id, peer.public_key, endpoint, caller.node_id, caller.source, moving.attempts)
+            )
     return config.name, wanted
 
 
 class _Having:
-    """Which nodes of a config can call which peers."""
+    """Which nodes of a config can call which peers. Nothing is said against those in `well`."""
 
-    def __init__(self, tx: Tx, config_id: str) -> None:
+    def __init__(self, tx: Tx, config_id: str, reachable: Collection[str] | None) -> None:
         self._config_id = config_id
-        self._applied = {
-            assignment.node_id: assignment.applied_generation
+        serving = {
+            assignment.node_id: assignment
             for assignment, _ in assignment_rows.of_config(tx, config_id)
             if assignment.phase == SERVING and assignment.health not in FENCED
+        }
+        self._applied = {node_id: assignment.applied_generation for node_id, assignment in serving.items()}
+        self.well = {
+            node_id
+            for node_id, assignment in serving.items()
+            if assignment.health == Health.SERVING and (reachable is None or node_id in reachable)
         }
         self._given_up: dict[str, set[str]] = {}
 
     def target(self, tx: Tx, moving: Move, peer: Peer) -> str | None:
-        """Return the node that is to have a peer, once it has it; its present home where the planned one went away."""
+        """Return the node that is to have a peer, once it has it."""
+        node_id = self.planned(moving, peer)
+        return node_id if node_id is not None and self.peer(tx, node_id, peer) else None
+
+    def planned(self, moving: Move, peer: Peer) -> str | None:
+        """Return the node that is to have a peer: its present home where the planned one went away."""
         node_id = moving.to_node_id if moving.to_node_id in self._applied else peer.home_node_id
-        if node_id is None or node_id == moving.from_node_id:
-            return None
-        return node_id if self.peer(tx, node_id, peer) else None
+        return node_id if node_id != moving.from_node_id else None
 
     def peer(self, tx: Tx, node_id: str, peer: Peer) -> bool:
         """Tell whether a node has a peer now."""
@@ -98,10 +118,38 @@ class _Having:
         return peer.public_key not in self._given_up[node_id]
 
 
-def settle(tx: Tx, operation_id: str, answered: Collection[str], unanswered: Collection[str]) -> None:
-    """Note who answered a new node; the old one then drops those peers, or its next packet would turn them back."""
+def _turn_away(tx: Tx, config_id: str, pending: Sequence[tuple[Move, Peer]], having: _Having) -> None:
+    """Have sessions that are on their way to a node that may be dead, or calls nobody, go to one that is well."""
+    stranded: dict[str, list[tuple[Move, Peer]]] = defaultdict(list)
+    for moving, peer in pending:
+        if moving.live and (planned := having.planned(moving, peer)) is not None and planned not in having.well:
+            stranded[moving.from_node_id].append((moving, peer))
+    for from_node_id, found in stranded.items():
+        others = placing.candidates(tx, config_id, without={from_node_id}, well=True)
+        nodes = [candidate for candidate in others if candidate.node_id in having.well]
+        homes = placing.choose([(peer.id, peer.group_id) for _, peer in found], nodes, overflow=True).homes
+        for moving, peer in found:
+            if (node_id := homes.get(PeerId(peer.id))) is not None:
+                moving.to_node_id = node_id
+                if moving.rehomed:
+                    peer.home_node_id = node_id
+
+
+def settle(
+    tx: Tx, operation_id: str, node_id: str, answered: Mapping[str, str], unanswered: Collection[str] = ()
+) -> None:
+    """Note who answered `node_id`, and at which endpoint: the sessions are there, before the node itself reports them.
+
+    The old node then drops those peers, or its next packet would turn them back.
+    """
+    session_rows.arrived(tx, node_id, answered, clock.now())
+    operation = operations.get(tx, operation_id)
+    if operation.finished_at is not None:
+        return
     rows.tried_again(tx, operation_id, unanswered)
-    _settle(tx, operations.get(tx, operation_id), answered, drop=answered)
+    waiting = {moving.peer_id for moving, _ in rows.pending(tx, operation_id)}
+    moved = [peer_id for peer_id in answered if peer_id in waiting]
+    _settle(tx, operation, moved, drop=moved)
 
 
 def _settle(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from wgfleet.panel.store import operations as rows
 from wgfleet.panel.store.tables import Assignment, Operation
 
 FAILOVER = "failover"
-AWAITS_REPORTS = False
+URGENT = True
 WINDOW_S = 60.0  # for clients that do not answer at once: two of WireGuard's keepalives and a retry
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from wgfleet.panel import clock
 from wgfleet.panel.domain.placement import Unplaced, spread
 from wgfleet.panel.errors import Conflict, Exhausted
-from wgfleet.panel.services import assignments, audit, configs, moves, operations, placing
+from wgfleet.panel.services import address_moves, assignments, audit, configs, floating, moves, operations, placing
 from wgfleet.panel.services.desired import FENCED, SERVING
 from wgfleet.panel.services.moves import PLACED
 from wgfleet.panel.services.operations import DRAIN, REBALANCE
@@ -22,7 +22,7 @@ from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
-AWAITS_REPORTS = True
+URGENT = False
 
 
 def cordon(tx: Tx, actor: str, node: Node) -> None:
@@ -149,7 +149,10 @@ def _spread(tx: Tx, operation: Operation, live_within_s: float) -> None:
     peer_rows.rehome(tx, new)
     after = homes | new
     live: dict[str, tuple[str, str]] = {}
-    if config.mode == configs.CLUSTER:
+    if floating.listed(tx, config.id):
+        # Its clients go where the addresses go, and would not find their way to a home by another.
+        address_moves.spread(tx, operation.requested_by, config)
+    elif config.mode == configs.CLUSTER:
         for node_id in sources(tx, operation.id):
             found = session_rows.live_on(tx, node_id, config.id, now - live_within_s)
             live |= {peer_id: (node_id, endpoint) for peer_id, endpoint in found}
@@ -187,6 +190,11 @@ def close(tx: Tx, operation_id: str) -> None:
     operation = operations.get(tx, operation_id)
     if operation.finished_at is not None:
         return
+    if operation.kind == DRAIN and over(tx, operation_id) is None:
+        floating.empty(tx, operation.config_id or "", operation.node_id or "")
+        if operation.node_id in floating.leaving(tx, operation.config_id or ""):
+            tx.wake("operation", operation_id)  # it ends when the node has given its addresses up
+            return
     result = moves.finish(tx, operation_id, over(tx, operation_id))
     entity = "config_node" if operation.kind == DRAIN else "config"
     action = "drained" if operation.kind == DRAIN else "rebalanced"

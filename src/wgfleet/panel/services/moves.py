@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wgfleet.panel import clock
-from wgfleet.panel.services import assignments, audit, configs, nodes, operations, placing
+from wgfleet.panel.services import assignments, audit, configs, floating, nodes, operations, placing
 from wgfleet.panel.services.desired import DRAINING, FENCED, SERVING
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -79,6 +79,8 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
         for peer_id in sorted(rehomed | set(live))
     ]
     peer_rows.add_moves(tx, moves)
+    if not live:
+        floating.empty(tx, r.config.id, r.node.id)
     window = float(r.operation.options["drain_window_s"])
     progress = {**r.operation.progress, PLACED: now + window, "started_at": r.operation.created_at}
     operations.advance(tx, operation_id, PLACE, progress | counts(tx, operation_id))
@@ -140,26 +142,38 @@ def waiting(tx: Tx, operation_id: str) -> bool:
     return unsettled > 0 and clock.now() < operation.progress.get(PLACED, 0.0)
 
 
-def dropped(tx: Tx, operation_id: str) -> bool:
-    """Tell whether each node that lost sessions has dropped those peers; only then may it have them again."""
+def holding(tx: Tx, operation_id: str) -> dict[str, str]:
+    """Return the nodes (id, name) that lost sessions and have yet to drop those peers, before they have them again.
+
+    So has the node that is emptied as long as it has a floating address.
+    """
     operation = operations.get(tx, operation_id)
     generation = operation.progress.get(DROPPED, 0)
     givers = set(rows.taken_over(tx, operation_id).values())
-    return not any(
-        assignment.node_id in givers
+    leaving = floating.leaving(tx, operation.config_id or "") & {operation.node_id}
+    return {
+        node.id: node.name
+        for assignment, node in assignment_rows.of_config(tx, operation.config_id or "")
+        if (assignment.node_id in givers or assignment.node_id in leaving)
         and assignment.phase in {SERVING, DRAINING}
         and assignment.health not in FENCED  # fenced nodes get no peer before they have dropped all
-        and assignment.applied_generation < generation
-        for assignment, _ in assignment_rows.of_config(tx, operation.config_id or "")
-    )
+        and (assignment.applied_generation < generation or assignment.node_id in leaving)
+    }
+
+
+def ends_at(tx: Tx, operation_id: str) -> float:
+    """Return when the time for sessions to move is over, in s since the epoch."""
+    return float(operations.get(tx, operation_id).progress.get(PLACED, 0.0))
 
 
 def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     """End an operation with what came of it and return that; the nodes that lost sessions may have those peers again.
 
-    `reason`: why it ended before all was moved.
+    `reason`: why it ended before all was moved. `unconfirmed` in the result: nodes that could not say that they dropped
+    the sessions that others took over.
     """
     operation = operations.get(tx, operation_id)
+    unconfirmed = sorted(holding(tx, operation_id).values())
     rows.settle_moves(tx, operation_id, [moving.peer_id for moving, _ in rows.pending(tx, operation_id)], LEFT)
     if taken := rows.taken_over(tx, operation_id):
         peer_rows.touch(tx, taken, configs.bump(tx, operation.config_id or ""))
@@ -170,6 +184,8 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
         "left_behind": tally["left"],
         "seconds": round(clock.now() - operation.created_at, 3),
     }
+    if unconfirmed:
+        result["unconfirmed"] = unconfirmed
     if reason is not None:
         result["reason"] = reason
     operations.finish(tx, operation_id, operations.SUCCEEDED if reason is None else operations.FAILED, result)

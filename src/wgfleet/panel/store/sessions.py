@@ -44,6 +44,33 @@ def record(tx: Tx, node_id: str, config_id: str, stats: Mapping[str, PeerStats],
     return written
 
 
+def arrived(tx: Tx, node_id: str, endpoints: Mapping[str, str], at: float) -> None:
+    """Note that peers (by id) have just shaken hands with a node at these endpoints; its own report replaces this."""
+    if not endpoints:
+        return
+    dialect = tx.session.get_bind().dialect.name
+    statement = (sqlite if dialect == "sqlite" else postgresql).insert(PeerSession)
+    columns = ("endpoint", "latest_handshake", "seen_at")
+    statement = statement.on_conflict_do_update(
+        index_elements=["peer_id", "node_id"], set_={name: statement.excluded[name] for name in columns}
+    )
+    before = latest(tx, endpoints)
+    rows = [
+        {
+            "peer_id": peer_id,
+            "node_id": node_id,
+            "endpoint": endpoint,
+            # Not before what others reported, whose clocks are known to a fraction of a second only.
+            "latest_handshake": max(round(at), before[peer_id].latest_handshake if peer_id in before else 0),
+            "rx": 0,
+            "tx": 0,
+            "seen_at": at,
+        }
+        for peer_id, endpoint in endpoints.items()
+    ]
+    tx.session.execute(statement, rows)
+
+
 def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[str, str]]:
     """Return (peer id, endpoint) of peers whose newest session is this node's, with a handshake since `since`.
 
@@ -90,7 +117,8 @@ def latest(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
         rows = tx.session.scalars(select(PeerSession).where(PeerSession.peer_id.in_(chunk)))
         for row in rows:
             best = found.get(row.peer_id)
-            if best is None or row.latest_handshake > best.latest_handshake:
+            # Handshakes are in whole s: of two in the same one, that which was heard of later.
+            if best is None or (row.latest_handshake, row.seen_at) > (best.latest_handshake, best.seen_at):
                 found[row.peer_id] = row
     return found
 
