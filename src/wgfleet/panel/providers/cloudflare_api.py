@@ -6,6 +6,8 @@ changed, else `PermanentError` with Cloudflare's own words. Nothing here holds t
 
 import contextlib
 import re
+import ssl
+from functools import cache
 from typing import Any
 
 import httpx
@@ -33,6 +35,7 @@ class Api:
             base_url=url.rstrip("/") + "/",
             headers={"authorization": f"Bearer {token.get_secret_value()}", "accept": "application/json"},
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
+            verify=_trusted(),
             trust_env=False,
         )
         self.host = self._client.base_url.host
@@ -88,6 +91,12 @@ class Api:
         if status in {httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT}:
             raise TransientError(f"{self.host} answers: {said}")
         raise PermanentError(f"{self.host} refuses: {said}")
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return the public CAs; read once, for it takes longer than a call."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _object(response: httpx.Response) -> dict[str, Any] | None:
