@@ -76,7 +76,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
                     standings.wait_all_serving(lab, panel, RETURN_S)
                     held_wrong += face.not_held_once(lab)
     figures = {**summary(rounds, bar), "held_wrong": held_wrong, "setting": setting(options, nat=lab.nat)}
-    return {**figures, "ok": figures["ok"] and not held_wrong}
+    return {**figures, "ok": figures["ok"] and not held_wrong, "each": rounds}
 
 
 def promised(options: Options, *, nat: bool) -> Bar | None:
