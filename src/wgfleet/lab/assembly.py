@@ -19,7 +19,7 @@ class Equipment:
 
     `name`: the panel publishes the endpoint's name, and the clients' files have that instead of an address.
     `floating`: so many addresses that the nodes hold in turn, and the name lists those. `mobile`: the clients never
-    learn endpoints. `helper`: they run the script of their bundle, which needs the name.
+    learn endpoints. `helper`: they run the script of their bundle, and the name is in their hosts files with all nodes.
     """
 
     name: bool = False
@@ -29,8 +29,8 @@ class Equipment:
 
     @property
     def named(self) -> bool:
-        """Whether the clients' files have a name."""
-        return self.name or self.helper or bool(self.floating)
+        """Whether the panel publishes the endpoint's name."""
+        return self.name or bool(self.floating)
 
 
 PLAIN = Equipment()
@@ -67,6 +67,10 @@ def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None
         elif equipment.named:
             with progress.step(f"{nameserver.ENDPOINT} published"):
                 face.publish(lab, panel)
+        if equipment.helper:
+            face.set_endpoint_group(lab, panel)
+            for number, host in enumerate(fleet.hosts(lab, "client")):
+                devices.name_in_hosts_file(host, [node.address for node in fleet.hosts(lab, "node")], number)
         if lab.clients:
             _connect_clients(lab, panel, progress, equipment)
 

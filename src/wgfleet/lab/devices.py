@@ -2,8 +2,9 @@
 
 import io
 import tarfile
+from collections.abc import Sequence
 
-from wgfleet.lab import stock
+from wgfleet.lab import nameserver, stock
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 
@@ -30,6 +31,13 @@ def make_mobile(host: Host) -> None:
     endpoint = host.run("wg", "show", stock.INTERFACE, "endpoints").split()[1]
     address, _, port = endpoint.rpartition(":")
     host.run("nft", "-f", "-", stdin=_MOBILE.format(port=port, address=address))
+
+
+def name_in_hosts_file(host: Host, addresses: Sequence[str], first: int) -> None:
+    """Have the endpoint's name mean `addresses` on a device, beginning with another one for each `first`."""
+    turn = first % len(addresses)
+    with (host.directory / "hosts").open("a", encoding="ascii") as file:
+        file.writelines(f"{address} {nameserver.ENDPOINT}\n" for address in (*addresses[turn:], *addresses[:turn]))
 
 
 def start_helper(host: Host, bundle: bytes) -> None:

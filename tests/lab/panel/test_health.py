@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wgfleet.lab import assembly, fleet
+from wgfleet.lab import assembly, face, fleet
 from wgfleet.lab import state as labs
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
@@ -64,6 +64,7 @@ def test_the_clients_of_a_node_that_dies_all_go_on_elsewhere(lab: Lab, panel: Pa
     assert happened["others_lost"] == 0
 
 
-def test_what_must_hold_holds_after_random_blows(lab: Lab) -> None:
+def test_what_must_hold_holds_after_random_blows(lab: Lab, panel: PanelClient) -> None:
+    face.float_addresses(lab, panel, 2)
     happened = soak.run(lab, Options(rate=20.0, minutes=0.4), QUIET)
     assert happened["broken"] == [], happened

@@ -38,7 +38,7 @@ MODELS = {
     "nat": "each client behind a Linux NAT (conntrack, answers only), up to 5 behind one",
     "floating": "the clients' files name floating addresses that move between nodes (l2)",
     "mobile": "modelled: an nftables rule in each client keeps it sending to the address in its file, as phone apps do",
-    "helper": "each client runs the script of its bundle once a second, and knows all nodes by one name",
+    "helper": "each client runs the script of its bundle once a second; its hosts file has one name for all nodes",
 }
 
 
