@@ -28,6 +28,12 @@ TOKEN = "very-secret"  # noqa: S105 - of a cloud that runs in this test
 DOCS = Path(__file__).parents[2] / "docs" / "floating.md"
 
 
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One database will do: what is kept is tested on both."""
+    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+
+
 @dataclass
 class Cloud:
     """Where each address is, and what was asked for; `trouble` is answered to the next calls, as (status, seconds)."""

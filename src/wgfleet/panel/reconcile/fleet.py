@@ -28,7 +28,7 @@ from wgfleet.panel.reconcile.retention import Retention
 from wgfleet.panel.reconcile.runner import Key, Runner
 from wgfleet.panel.reconcile.seam import in_thread
 from wgfleet.panel.reconcile.zones import Zones
-from wgfleet.panel.services import failovers, maintenance, nodes, operations
+from wgfleet.panel.services import address_moves, failovers, maintenance, nodes, operations
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
@@ -76,6 +76,7 @@ class Fleet:
         self._removals = RemovalReconciler(store, vault, settings.drain, self._links)
         self._failovers = MoveReconciler(store, settings.drain, self._links, failovers)
         self._maintenance = MoveReconciler(store, settings.drain, self._links, maintenance)
+        self._address_moves = MoveReconciler(store, settings.drain, self._links, address_moves)
         self._health = HealthMonitor(
             store, vault, settings.health.rules, settings.health.timeout_s, self._links, outlook
         )
@@ -107,7 +108,7 @@ class Fleet:
         await self._health.close()
         await self._zones.close()
         await self._runner.close()
-        for moving in (self._removals, self._failovers, self._maintenance):
+        for moving in (self._removals, self._failovers, self._maintenance, self._address_moves):
             await moving.close()
         await asyncio.gather(*(link.close() for link in self._links.values()), return_exceptions=True)
 
@@ -220,6 +221,8 @@ class Fleet:
                 return await self._failovers.reconcile(identifier)
             if kind in {operations.DRAIN, operations.REBALANCE}:
                 return await self._maintenance.reconcile(identifier)
+            if kind == address_moves.MOVE_ADDRESS:
+                return await self._address_moves.reconcile(identifier)
             return await self._removals.reconcile(identifier)
         except Exception as error:
             await in_thread(self._stumble, identifier, str(error))
