@@ -31,7 +31,7 @@ class Zones:
         self._vault = vault
         self._publisher = publisher
         self._rules = rules
-        self._runner = Runner(self._reconcile)
+        self._runner = Runner(self.reconcile)
 
     async def close(self) -> None:
         """End all work where it stands; what was begun at a provider is seen by the first look after the start."""
@@ -67,7 +67,8 @@ class Zones:
             more = rows.configs_behind(tx, assignments, nodes) if assignments or nodes else []
             return rows.ids_of(tx, {*configs, *more})
 
-    async def _reconcile(self, key: Key) -> float | None:
+    async def reconcile(self, key: Key) -> float | None:
+        """Do one cycle for a name; return after how many s to look again, or None for when something changes."""
         decision = await in_thread(self._decide, key[1])
         if decision.job is None:
             return decision.wait_s

@@ -169,7 +169,7 @@ def is_idle(tx: Tx, sync_id: str) -> Decision | None:
     if sync is None:
         return Decision()
     wish = _wish(tx, sync)
-    if (wish.group is None) is not sync.withdrawn or _differs(sync, wish):
+    if (wish.group is None) is not sync.withdrawn or _differs(sync, wish) or sync.plan.get("note") != wish.listed.note:
         return None
     return _wait(sync)
 
@@ -209,6 +209,7 @@ def decide(tx: Tx, vault: Vault, sync_id: str, rules: Dns) -> Decision:
     elif wish.group is not None and (sync.withdrawn or _differs(sync, wish)):
         sync.withdrawn = False
         _decided(tx, sync, wish, rules)
+    sync.plan = {**sync.plan, "note": wish.listed.note}
     waiting = _wait(sync)
     if waiting is not None:
         return waiting
@@ -218,7 +219,7 @@ def decide(tx: Tx, vault: Vault, sync_id: str, rules: Dns) -> Decision:
 def _decided(tx: Tx, sync: DnsSync, wish: _Wish, rules: Dns) -> None:
     now, first = clock.now(), not sync.plan
     before, after = set(sync.published), set(wish.listed.addresses)
-    sync.plan = {**sync.plan, **wish.summary, "note": wish.listed.note}
+    sync.plan = {**sync.plan, **wish.summary}
     if not first:
         sync.decided_at = now
         sync.reason, sync.requested_by = servers.reason(tx, sync.config_id, before, after)

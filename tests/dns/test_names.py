@@ -1,0 +1,404 @@
+"""A name lists the nodes that serve: what is published, withdrawn, refused and told."""
+
+import time
+
+import pytest
+
+from tests.dns.desk import NAME, Desk, Hands, eventually
+from wgfleet.panel.domain.observations import Health
+from wgfleet.panel.domain.records import Record
+from wgfleet.panel.errors import Conflict, Invalid, PermanentError, TransientError
+from wgfleet.panel.services import dns, nodes
+from wgfleet.panel.store.tables import Config
+
+
+def test_a_saved_group_is_published_and_seen_to_be(either_desk: Desk) -> None:
+    desk = either_desk
+    wg0 = desk.world.config()
+    desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.1", "192.0.2.2"}
+    assert {(r.ttl, r.owner, r.proxied) for r in desk.zone.records[NAME]} == {(60, desk.mark(wg0), False)}
+    sync = desk.sync(wg0)
+    assert (sync.state, sync.published, sync.attempts, sync.error) == ("synced", ["192.0.2.1", "192.0.2.2"], 0, None)
+    assert desk.zone.calls == {"read": 2, "apply": 1}
+    desk.cycle()
+    assert desk.zone.calls == {"read": 2, "apply": 1}, "nothing is due before the check interval has passed"
+
+
+def test_a_removed_node_goes_from_the_name_and_both_changes_are_in_the_audit_log(desk: Desk, wg0: Config) -> None:
+    fra1, _ = desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    desk.world.remove(wg0, fra1)
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.2"}
+    removed, added = desk.audited("dns_updated")
+    assert (added.entity_type, added.entity_id, added.details["added"]) == (
+        "endpoint_group",
+        wg0.id,
+        ["192.0.2.1", "192.0.2.2"],
+    )
+    assert (removed.details["removed"], removed.details["reason"], removed.actor) == (
+        ["192.0.2.1"],
+        "node fra1 is being removed",
+        "test",
+    )
+    assert removed.details["seconds"] >= 0
+
+
+def test_a_dead_node_is_withdrawn_and_listed_again_when_it_serves(desk: Desk, wg0: Config) -> None:
+    fra1, _ = desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    for state, listed in (
+        (Health.SUSPECT, {"192.0.2.1", "192.0.2.2"}),
+        (Health.DOWN, {"192.0.2.2"}),
+        (Health.RECOVERING, {"192.0.2.2"}),
+        (Health.SERVING, {"192.0.2.1", "192.0.2.2"}),
+    ):
+        desk.judged(wg0, fra1, state)
+        desk.cycle()
+        assert desk.zone.at(NAME) == listed, state
+    assert desk.history(wg0, "dns_updated")[1].details["reason"] == "node fra1 is down: as the test says"
+
+
+def test_unhealthy_nodes_are_listed_where_the_group_says_so(desk: Desk, wg0: Config) -> None:
+    fra1, _ = desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0, publish_only_healthy=False)
+    desk.judged(wg0, fra1, Health.DOWN)
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.1", "192.0.2.2"}
+
+
+def test_a_name_is_never_emptied_by_the_panel(desk: Desk, wg0: Config) -> None:
+    fra1, ams1 = desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    desk.judged(wg0, fra1, Health.DOWN)
+    desk.judged(wg0, ams1, Health.DOWN)
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.1", "192.0.2.2"}
+    assert "no node serves" in desk.sync(wg0).plan["note"]
+
+
+def test_cordoned_nodes_are_listed_only_where_min_nodes_asks_for_it(desk: Desk, wg0: Config) -> None:
+    fra1, ams1, _ = desk.world.serving(wg0, "fra1", "ams1", "par1")
+    desk.publish(wg0, min_nodes=2)
+    desk.cycle()
+    desk.world.cordon(fra1)
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.2", "192.0.2.3"}
+    desk.world.cordon(ams1)
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.2", "192.0.2.3"}
+    assert "although cordoned: ams1" in desk.sync(wg0).plan["note"]
+
+
+def test_a_new_address_of_a_node_replaces_the_old_one(desk: Desk, wg0: Config) -> None:
+    fra1, _ = desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    with desk.world.store.write() as tx:
+        nodes.update(tx, "test", nodes.get(tx, fra1.id), {"endpoint_addresses": ["198.51.100.1", "2001:db8::1"]})
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.2", "198.51.100.1", "2001:db8::1"}
+
+
+def test_a_deleted_group_takes_its_records_along_and_leaves_others_alone(desk: Desk, wg0: Config) -> None:
+    desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    foreign = Record("A", "203.0.113.9", 300)
+    desk.zone.records[NAME].add(foreign)
+    desk.unpublish(wg0)
+    assert [sync.withdrawn for sync in desk.syncs(wg0)] == [True]
+    desk.cycle()
+    assert desk.zone.records[NAME] == {foreign}
+    assert desk.syncs(wg0) == []
+    assert desk.history(wg0, "dns_updated")[-1].details["removed"] == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_another_name_is_published_and_the_one_before_withdrawn(desk: Desk, wg0: Config) -> None:
+    desk.world.serving(wg0, "fra1")
+    desk.publish(wg0)
+    desk.cycle()
+    desk.publish(wg0, domain="other.example.com")
+    desk.cycle()
+    assert (desk.zone.at(NAME), desk.zone.at("other.example.com")) == (set(), {"192.0.2.1"})
+    assert [sync.name for sync in desk.syncs(wg0)] == ["other.example.com"]
+
+
+def test_a_changed_ttl_is_an_update(desk: Desk, wg0: Config) -> None:
+    desk.world.serving(wg0, "fra1")
+    desk.publish(wg0)
+    desk.cycle()
+    desk.publish(wg0, ttl=120)
+    desk.cycle()
+    assert [record.ttl for record in desk.zone.records[NAME]] == [120]
+    assert desk.sync(wg0).state == "synced"
+
+
+def test_international_and_apex_names_go_out_as_a_labels(desk: Desk, wg0: Config) -> None:
+    desk.world.serving(wg0, "fra1")
+    desk.publish(wg0, domain="bücher.example.com")
+    desk.cycle()
+    assert desk.zone.at("xn--bcher-kva.example.com") == {"192.0.2.1"}
+    desk.publish(wg0, domain="example.com")
+    desk.cycle()
+    assert (desk.zone.at("xn--bcher-kva.example.com"), desk.zone.at("example.com")) == (set(), {"192.0.2.1"})
+
+
+def test_a_group_is_refused_with_the_name_of_the_wrong_field(desk: Desk, wg0: Config) -> None:
+    for values, field in (({"ttl": 1}, "ttl"), ({"options": {"tokn": "x"}}, "dns.options.tokn")):
+        with pytest.raises(Invalid) as caught:
+            desk.publish(wg0, **values)
+        assert caught.value.field == field
+
+
+def test_secrets_are_sealed_kept_for_the_same_place_and_never_sent_to_another(desk: Desk, wg0: Config) -> None:
+    desk.publish(wg0, options={"token": "very secret"})
+    desk.publish(wg0, ttl=90, options={"token": "(set)"})
+    desk.publish(wg0, ttl=120)
+    sync = desk.sync(wg0)
+    assert sync.options_sealed is not None
+    assert b"very secret" not in sync.options_sealed
+    with desk.world.store.read() as tx:
+        target, _ = dns.subject(tx, desk.world.vault, wg0.id, desk.rules)
+    assert target.options == {"token": "very secret"}
+    assert "very secret" not in repr(target)
+    with pytest.raises(Invalid) as caught:
+        desk.publish(wg0, options={"token": "(set)", "server": "mine"})
+    assert caught.value.field == "dns.options.token"
+    assert not any("very secret" in str(entry.details) for entry in desk.history(wg0))
+
+
+@pytest.mark.parametrize(
+    ("there", "kind", "published"),
+    [
+        (Record("A", "203.0.113.9", 300), "foreign", False),
+        (Record("A", "203.0.113.9", 300, owner="wgfleet other/config"), "foreign", False),
+        (Record("A", "192.0.2.1", 300), "taken", False),
+        (Record("CNAME", "elsewhere.example.com", 300), "alias", False),
+        (Record("A", "203.0.113.9", 1, proxied=True), "proxied", False),
+    ],
+)
+def test_records_of_others_keep_a_new_name_from_being_published(
+    desk: Desk, wg0: Config, there: Record, kind: str, *, published: bool
+) -> None:
+    desk.world.serving(wg0, "fra1", "ams1")
+    desk.zone.put(NAME, there)
+    desk.publish(wg0)
+    desk.cycle()
+    assert desk.zone.records[NAME] == {there}
+    sync = desk.sync(wg0)
+    assert (sync.state, sync.error_class) == ("conflict", "conflict")
+    assert [conflict["kind"] for conflict in sync.plan["conflicts"]] == [kind]
+    assert "another name" in str(sync.error)
+    assert (sync.published != []) is published
+
+
+def test_a_name_of_ours_is_kept_right_beside_a_record_that_somebody_added(desk: Desk, wg0: Config) -> None:
+    fra1, _ = desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    foreign = Record("A", "203.0.113.9", 300)
+    desk.zone.records[NAME].add(foreign)
+    desk.judged(wg0, fra1, Health.DOWN)
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.2", "203.0.113.9"}
+    assert desk.sync(wg0).state == "conflict"
+    desk.zone.records[NAME].remove(foreign)
+    with desk.world.store.write() as tx:
+        dns.retry(tx, "test", wg0.name)
+    desk.cycle()
+    assert desk.sync(wg0).state == "synced"
+
+
+def test_adopting_takes_wanted_records_over_and_deletes_the_rest(desk: Desk, wg0: Config) -> None:
+    desk.world.serving(wg0, "fra1", "ams1")
+    desk.zone.put(NAME, Record("A", "192.0.2.1", 300, proxied=True), Record("A", "203.0.113.9", 300))
+    desk.publish(wg0)
+    desk.cycle()
+    with desk.world.store.write() as tx:
+        target, _ = dns.subject(tx, desk.world.vault, wg0.name, desk.rules)
+        found = desk.publisher.preview(target, adopt=True)
+        dns.adopt(tx, "key:anna", wg0.name, found)
+    desk.cycle()
+    assert {(r.content, r.ttl, r.owner, r.proxied) for r in desk.zone.records[NAME]} == {
+        (address, 60, desk.mark(wg0), False) for address in ("192.0.2.1", "192.0.2.2")
+    }
+    assert desk.sync(wg0).state == "synced"
+    desk.zone.records[NAME].add(Record("A", "203.0.113.10", 300))
+    with desk.world.store.write() as tx:
+        dns.retry(tx, "test", wg0.name)
+    desk.cycle()
+    assert desk.sync(wg0).state == "conflict", "only what was seen is adopted"
+
+
+def test_a_mass_deletion_waits_for_the_approval_of_just_that_plan(desk: Desk, wg0: Config) -> None:
+    found = desk.world.serving(wg0, "fra1", "ams1", "par1", "waw1")
+    desk.publish(wg0)
+    desk.cycle()
+    for node in found[:3]:
+        desk.judged(wg0, node, Health.DOWN)
+    desk.cycle()
+    sync = desk.sync(wg0)
+    assert (sync.state, len(desk.zone.at(NAME)), sync.plan["counts"]["delete"]) == ("approval", 4, 3)
+    with pytest.raises(Conflict), desk.world.store.write() as tx:
+        dns.approve(tx, "key:anna", wg0.name, "0123456789abcdef")
+    with desk.world.store.write() as tx:
+        dns.approve(tx, "key:anna", wg0.name, str(sync.plan_id))
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.4"}
+    assert (desk.sync(wg0).state, desk.sync(wg0).approved_plan_id) == ("synced", None)
+    assert [entry.actor for entry in desk.history(wg0, "dns_approved")] == ["key:anna"]
+
+
+def test_additions_do_not_wait_for_the_approval_of_deletions(desk: Desk, wg0: Config) -> None:
+    found = desk.world.serving(wg0, "fra1", "ams1", "par1")
+    desk.publish(wg0)
+    desk.cycle()
+    desk.world.serving(wg0, "waw1")
+    for node in found:
+        desk.judged(wg0, node, Health.DOWN)
+    desk.cycle()
+    assert (desk.sync(wg0).state, len(desk.zone.at(NAME))) == ("approval", 4)
+
+
+def test_nodes_that_people_removed_need_no_approval(desk: Desk, wg0: Config) -> None:
+    found = desk.world.serving(wg0, "fra1", "ams1", "par1", "waw1")
+    desk.publish(wg0)
+    desk.cycle()
+    for node in found[:3]:
+        desk.world.remove(wg0, node)
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.4"}
+
+
+def test_modes_hold_back_what_they_say(desk: Desk, wg0: Config) -> None:
+    fra1, _ = desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0, mode="dry_run")
+    desk.cycle()
+    sync = desk.sync(wg0)
+    assert (desk.zone.at(NAME), sync.state, sync.plan["held"]) == (set(), "pending", "dry_run")
+    assert sync.plan["counts"]["create"] == 2
+    desk.publish(wg0, mode="upsert_only")
+    desk.cycle()
+    desk.judged(wg0, fra1, Health.DOWN)
+    desk.cycle()
+    assert desk.zone.at(NAME) == {"192.0.2.1", "192.0.2.2"}
+    assert desk.sync(wg0).state == "synced"
+    desk.unpublish(wg0)
+    assert (desk.syncs(wg0), desk.zone.at(NAME)) == ([], {"192.0.2.1", "192.0.2.2"})
+    assert desk.history(wg0, "dns_left")[0].details["left"] == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_drift_is_repaired_and_told_field_by_field(desk: Desk, wg0: Config, hands: Hands) -> None:
+    desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    desk.zone.put(NAME, Record("A", "192.0.2.1", 300, owner=desk.mark(wg0), proxied=True))
+    hands.move(desk.rules.check_interval_s + 1)
+    desk.cycle()
+    assert {(r.content, r.ttl, r.proxied) for r in desk.zone.records[NAME]} == {
+        ("192.0.2.1", 60, False),
+        ("192.0.2.2", 60, False),
+    }
+    [told] = desk.history(wg0, "dns_drifted")
+    assert told.details["repaired"] is True
+    assert told.details["fields"] == [
+        "A 192.0.2.2: wanted, not there",
+        "A 192.0.2.1: ttl wanted 60, found 300",
+        "A 192.0.2.1: proxied wanted False, found True",
+    ]
+
+
+def test_drift_is_only_reported_where_the_group_says_so_until_somebody_retries(
+    desk: Desk, wg0: Config, hands: Hands
+) -> None:
+    desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0, drift="report")
+    desk.cycle()
+    by_hand = Record("A", "192.0.2.1", 300, owner=desk.mark(wg0))
+    desk.zone.put(NAME, by_hand)
+    for _ in range(3):
+        hands.move(desk.rules.check_interval_s + 1)
+        desk.cycle()
+    assert desk.zone.records[NAME] == {by_hand}
+    assert (desk.sync(wg0).state, desk.sync(wg0).error_class) == ("conflict", "drift")
+    assert len(desk.history(wg0, "dns_drifted")) == 1
+    with desk.world.store.write() as tx:
+        dns.retry(tx, "test", wg0.name)
+    desk.cycle()
+    assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.1", "192.0.2.2"}, "synced")
+
+
+def test_what_is_cancelled_stays_as_it_is_until_it_is_retried(desk: Desk, wg0: Config) -> None:
+    fra1, _ = desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    with desk.world.store.write() as tx:
+        dns.cancel(tx, "test", wg0.name)
+    desk.judged(wg0, fra1, Health.DOWN)
+    desk.cycle()
+    assert (len(desk.zone.at(NAME)), desk.sync(wg0).state) == (2, "cancelled")
+    with desk.world.store.write() as tx:
+        dns.retry(tx, "test", wg0.name)
+    desk.cycle()
+    assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.2"}, "synced")
+
+
+def test_a_withdrawal_can_be_given_up(desk: Desk, wg0: Config) -> None:
+    desk.world.serving(wg0, "fra1")
+    desk.publish(wg0)
+    desk.cycle()
+
+    def gone() -> None:
+        raise PermanentError("the zone is not there any more")
+
+    desk.zone.before["read"] = gone
+    desk.unpublish(wg0)
+    desk.cycle()
+    assert [(sync.state, sync.withdrawn) for sync in desk.syncs(wg0)] == [("failing", True)]
+    with desk.world.store.write() as tx:
+        dns.cancel(tx, "test", wg0.id)
+    assert desk.syncs(wg0) == []
+    assert desk.history(wg0, "dns_cancelled")[0].details["left"] == ["192.0.2.1"]
+
+
+def test_what_is_decided_is_published_without_anybody_asking(desk: Desk, wg0: Config) -> None:
+    found = desk.world.serving(wg0, *(f"n{i}" for i in range(4)))
+    desk.publish(wg0)
+    with desk.working():
+        eventually(lambda: len(desk.zone.at(NAME)) == 4)
+        for state, listed in ((Health.DOWN, 3), (Health.SERVING, 4)):
+            began = time.monotonic()
+            desk.judged(wg0, found[0], state)
+            eventually(lambda listed=listed: len(desk.zone.at(NAME)) == listed)  # type: ignore[misc]  # a default binds it
+            assert time.monotonic() - began < 10, "sooner than the next look at everything"
+        eventually(lambda: desk.sync(wg0).state == "synced")
+
+
+def test_a_failing_read_is_told_once_and_tried_again_later_and_later(desk: Desk, wg0: Config, hands: Hands) -> None:
+    desk.world.serving(wg0, "fra1")
+
+    def down() -> None:
+        raise TransientError("no answer")
+
+    desk.zone.before["read"] = down
+    desk.publish(wg0)
+    waits = []
+    for _ in range(12):
+        desk.cycle()
+        sync = desk.sync(wg0)
+        assert sync.next_try_at is not None
+        waits.append(sync.next_try_at - float(sync.checked_at or sync.created_at))
+        hands.move(301)
+    assert (sync.attempts, sync.state, sync.error, sync.error_class) == (12, "failing", "no answer", "transient")
+    assert len(desk.history(wg0, "dns_failing")) == 1
+    desk.zone.before.clear()
+    desk.cycle()
+    assert (desk.sync(wg0).state, desk.sync(wg0).attempts) == ("synced", 0)
+    assert [entry.details["attempts"] for entry in desk.history(wg0, "dns_recovered")] == [12]
