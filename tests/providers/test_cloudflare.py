@@ -197,7 +197,11 @@ def test_a_slow_answer_is_waited_for(environment: CloudflareEnvironment, provide
 
 def test_a_block_says_how_long_it_lasts(environment: CloudflareEnvironment, provider: Provider) -> None:
     environment.stand_in.misbehave(Fault(kind="blocked", on="any", seconds=120))
-    for call in (lambda: provider.read(NAME), lambda: create(provider, ours("A", V4, OWNER))):
+    for call in (
+        lambda: provider.read(NAME),
+        lambda: create(provider, ours("A", V4, OWNER)),
+        lambda: provider.check(NAME),
+    ):
         with pytest.raises(Blocked) as failure:
             call()
         assert failure.value.retry_after_s == pytest.approx(120, abs=2)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from wgfleet.panel.domain.records import ADDRESS_TYPES, Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.providers import Account, Capabilities, Finding
+from wgfleet.panel.providers import Account, Blocked, Capabilities, Finding
 from wgfleet.panel.providers.cloudflare_api import UNREADABLE, Api
 
 API_URL = "https://api.cloudflare.com/client/v4"
@@ -153,11 +153,13 @@ class Cloudflare:
     def check(self, name: str) -> list[Finding]:
         """Look at token, zone and permissions; four calls, none of which changes anything."""
         verified = self._tried("GET", "user/tokens/verify", "any")
+        if isinstance(verified, TransientError):
+            return [Finding("token", ok=False, detail=str(verified), certain=False)]
         used = self._tried("GET", f"{self._path}/usage", DNS_READ)
         if isinstance(used, Exception):
             token = str(verified) if isinstance(verified, Exception) else "it is active"
             return [
-                Finding("token", not isinstance(verified, Exception), token, not isinstance(verified, TransientError)),
+                Finding("token", ok=not isinstance(verified, Exception), detail=token),
                 Finding("records", ok=False, detail=str(used), certain=not isinstance(used, TransientError)),
             ]
         # A token of an account, not of a user, is not known to the user's verification; it works all the same.
@@ -196,6 +198,8 @@ class Cloudflare:
     def _tried(self, method: str, path: str, needs: str, body: Any = None) -> dict[str, Any] | Exception:
         try:
             return self._api.call(method, path, needs, body=body)
+        except Blocked:
+            raise
         except (TransientError, PermanentError) as error:
             return error
 
