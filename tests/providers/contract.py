@@ -17,8 +17,13 @@ TTL_S = 300  # what `plant` gives a record: RRset-minded servers know one TTL a 
 class Environment(Protocol):
     """A real server with one zone. What it changes here, it changes without the provider that is tested."""
 
-    zone: str  # the zone's name, without a final dot
-    secret: str  # what no error, log or representation may hold
+    @property
+    def zone(self) -> str:
+        """The zone's name, without a final dot."""
+
+    @property
+    def secret(self) -> str:
+        """What no error, log or representation may hold."""
 
     def provider(self) -> Provider:
         """Make a new object of the provider, with what it needs to work."""
