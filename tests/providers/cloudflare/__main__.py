@@ -21,10 +21,12 @@ def main() -> None:
     parser.add_argument("--plan", default="free", choices=("free", "pro", "business", "enterprise"))
     parser.add_argument("--log", type=Path, help="each exchange as a line of JSON goes here")
     given = parser.parse_args()
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # in all threads, so that the one that waits gets them
     token = Token("t" * 32, SECRET, {given.zone_id: {"zone:read", "dns:edit"}})
     with running([Zone(given.zone_id, given.zone, given.plan)], [token], given.log, given.port) as stand_in:
         print(f"api_url: {stand_in.url}\nzone:    {given.zone} = {given.zone_id}\ntoken:   {SECRET}", flush=True)  # noqa: T201 - a program's output
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(ends)
 
 
 if __name__ == "__main__":

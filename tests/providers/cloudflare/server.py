@@ -91,6 +91,9 @@ class StandIn:
 
     def _record(self, call: Call, fault: Fault | None, answer: Answer | None) -> None:
         token = self.api.token(call)
+        sent = answer.status if answer else None
+        if fault is not None and fault.kind in {"error", "html"}:
+            sent = fault.status if fault.kind == "error" else 200
         exchange = {
             "at": round(time.time(), 3),
             "method": call.method,
@@ -100,7 +103,7 @@ class StandIn:
             "request": _readable(call.body),
             "fault": fault.model_dump() if fault else None,
             "done": answer is not None and answer.status == 200,
-            "status": answer.status if answer else None,
+            "status": sent,
             "answer": answer.body if answer else None,
         }
         self.exchanges.append(exchange)
