@@ -10,9 +10,10 @@ from wgfleet.panel import clock
 from wgfleet.panel.addresses import L2
 from wgfleet.panel.domain.observations import Health, Standing
 from wgfleet.panel.errors import Conflict, Invalid
-from wgfleet.panel.services import audit, configs, endpoint_groups, floating, health, nodes, removals
+from wgfleet.panel.services import audit, configs, desired, endpoint_groups, floating, health, nodes, removals
 from wgfleet.panel.services.address_providers import FloatingSpec
 from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Config, Node
 
 A1, A2 = "203.0.113.1", "203.0.113.2"
@@ -302,3 +303,29 @@ def test_addresses_without_a_provider_are_refused(world: World) -> None:
         put(world, world.config(), A1, provider="none")
     with pytest.raises(Invalid, match="there is no address provider 'cloud'"):
         put(world, world.config("wg1", pools=("10.9.0.0/24",)), A1, provider="cloud")
+
+
+def test_a_floating_address_is_nobody_s_own(world: World) -> None:
+    put(world, world.config(), A1)
+    with world.store.write() as tx, pytest.raises(Conflict, match="is a floating address"):
+        nodes.create(tx, "test", "fra1", [A1])
+    with pytest.raises(Conflict, match="contains the floating address"):
+        world.config("wg1", pools=("203.0.113.0/24",))
+
+
+def test_only_holders_get_settings_of_their_own(world: World) -> None:
+    config = world.config()
+    fra1, ams1, par1 = world.serving(config, "fra1", "ams1", "par1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1, par1)
+    with world.store.read() as tx:
+        base = configs.get(tx, config.id).generation
+    put(world, config, A1, A2)
+    with world.store.read() as tx:
+        fresh = configs.get(tx, config.id)
+        found = {node.name: assignment for assignment, node in assignment_rows.of_config(tx, config.id)}
+        alike = {name: desired.alike(tx, fresh, assignment, base) for name, assignment in found.items()}
+        assert alike == {"fra1": False, "ams1": False, "par1": True}
+        assert desired.alike(tx, fresh, found["fra1"], fresh.generation)
+        deltas = [desired.since(tx, world.vault, fresh, found[name], base) for name in ("ams1", "par1")]
+    assert [delta.settings is not None and delta.settings.floating is not None for delta in deltas] == [True, False]

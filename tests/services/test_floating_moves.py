@@ -86,6 +86,18 @@ def test_where_a_dead_node_held_several_addresses_their_new_holders_take_turns(w
     assert seen == [(ams1.id, A1), (par1.id, A2), (ams1.id, A1)]
 
 
+def test_when_the_new_holder_dies_too_the_next_one_calls_the_clients_of_both(world: World) -> None:
+    config = world.config()
+    fra1, ams1, par1 = world.serving(config, "fra1", "ams1", "par1")
+    put(world, config, A1)
+    live(world, config, fra1, ams1, par1)
+    operation = failover(world, config, fra1)
+    world.sync_all(config, ams1, par1)
+    becomes(world, config, ams1, Health.DOWN, silent=True)
+    world.sync(config, par1)
+    assert callers(due(world, operation)) == [(par1.id, A1)]
+
+
 def test_a_client_of_the_other_ip_version_is_called_as_without_floating_addresses(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")

@@ -12,6 +12,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain import floating
 from wgfleet.panel.domain.floating import Place
 from wgfleet.panel.domain.observations import Health
+from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.desired import DRAINING, FENCED, REMOVED, SERVING, on_agent
 from wgfleet.panel.store import Tx
@@ -217,16 +218,21 @@ class Callers:
     """Who got the addresses of which node, by former holder, each with whether it can call from there already.
 
     Behind a NAT, and of a client that never learns a server's address, only a call from the address that the client
-    knows gets through; which of several that is nobody knows, so they take turns.
+    knows gets through; which of several that is nobody knows, so they take turns. `serving` are the nodes in use: for a
+    dead one that no address comes from (one that got it died as well) all take turns.
     """
 
     found: Mapping[str, Sequence[tuple[Caller, bool]]]
+    serving: Collection[str]
 
     def choose(self, from_node_id: str, endpoint: str, attempts: int, home: str | None) -> Caller | None:
         """Return who calls a client of a node at its next attempt; None: nobody just yet. `home`: where it lives."""
+        taken = self.found.get(from_node_id, ())
+        if not taken and from_node_id not in self.serving:
+            taken = [pair for pairs in self.found.values() for pair in pairs]
         same_family = [
             (caller, ready)
-            for caller, ready in self.found.get(from_node_id, ())
+            for caller, ready in taken
             if caller.source is None or (":" in caller.source) is endpoint.startswith("[")
         ]
         if not same_family:
@@ -239,7 +245,7 @@ def callers(tx: Tx, config_id: str) -> Callers:
     """Return who calls the clients of the nodes that gave addresses up, or lost them."""
     taken = [row for row in rows.of_config(tx, config_id) if row.leaving_node_id or row.former_node_id]
     if not taken:
-        return Callers({})
+        return Callers({}, ())
     applied = {
         assignment.node_id: assignment.applied_generation
         for assignment, _ in rows.carriers(tx, config_id)
@@ -252,7 +258,15 @@ def callers(tx: Tx, config_id: str) -> Callers:
         if holder in applied and holder != giver:
             ready = row.leaving_node_id is None and applied[holder] >= row.generation
             found.setdefault(giver, []).append((Caller(holder, row.address if carried else None), ready))
-    return Callers(found)
+    return Callers(found, applied)
+
+
+def check_free(tx: Tx, addresses: Sequence[str], field: str) -> None:
+    """Refuse addresses of a node that are floating ones: it would keep what others are to have."""
+    floats = set(rows.all_addresses(tx))
+    for i, address in enumerate(addresses):
+        if address in floats:
+            raise Conflict(f"{address} is a floating address; name one that stays with the node", field=f"{field}[{i}]")
 
 
 def witnesses_changed(tx: Tx, node_id: str) -> None:
