@@ -67,7 +67,8 @@ class Host:
         self.name = f"wgk-{name}"
         self.address = address
         self.machine = Machine("kernel", log_dir)
-        self.floating = FloatingAddresses(Ledger(log_dir / f"{name}.ledger.json"))
+        self.ledger = Ledger(log_dir / f"{name}.ledger.json")
+        self.floating = FloatingAddresses(self.ledger)
         self.changes = 0
 
     def changed(self, _name: InterfaceName, _peers: object = ()) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from tests.kernel.conftest import NAME, Host, Network, desired, key_pair
 from wgfleet.agent.keeper import Keeper
 from wgfleet.agent.takeover import Call, take_over
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, delta_between
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, Floating, delta_between
 from wgfleet.protocol.messages import TakeoverResult
 
 pytestmark = pytest.mark.kernel
@@ -25,23 +26,23 @@ def serve(node: Host, wanted: DesiredInterface = WANTED) -> Keeper:
     return keeper
 
 
-def connect(client: Host, node: Host) -> None:
+def connect(client: Host, node: Host, address: str | None = None) -> None:
     """Bring up a client with the plain tools; nothing of ours is in it."""
     client.run("ip", "link", "add", NAME, "type", "wireguard")
     client.run("sh", "-c", f"echo {CLIENT_PRIVATE} | wg set {NAME} listen-port 40000 private-key /dev/stdin")
-    endpoint = f"{node.address}:51820"
+    endpoint = f"{address or node.address}:51820"
     client.run("wg", "set", NAME, "peer", NODE_PUBLIC, "allowed-ips", "10.8.0.0/24", "endpoint", endpoint)
     client.run("ip", "address", "add", "10.8.0.2/24", "dev", NAME)
     client.run("ip", "link", "set", NAME, "up")
     assert client.pings("10.8.0.1")
 
 
-def take(node: Host, keeper: Keeper, endpoint: str, timeout_s: float = 10) -> TakeoverResult:
+def take(node: Host, keeper: Keeper, endpoint: str, timeout_s: float = 10, source: str | None = None) -> TakeoverResult:
     """Take the client over, and wait until the keepalives of the call are put back."""
 
     async def work() -> TakeoverResult:
         async with asyncio.timeout(60):
-            result = await take_over(node.machine, keeper, {CLIENT_PUBLIC: Call(endpoint)}, timeout_s)
+            result = await take_over(node.machine, keeper, {CLIENT_PUBLIC: Call(endpoint, source)}, timeout_s)
             while keeper.calling:  # noqa: ASYNC110 - the keeper tells nobody when a call has ended
                 await asyncio.sleep(0.05)
             return result
@@ -112,3 +113,23 @@ def test_a_client_that_is_not_there_is_reported_and_its_peer_kept(network: Netwo
     assert result.unanswered == (CLIENT_PUBLIC,)
     node.do(keeper.scan(repair=False))
     assert keeper.drift == ()
+
+
+def test_a_call_from_a_floating_address_comes_from_there_and_the_clients_endpoint_stays(network: Network) -> None:
+    first, second, client = network.host("first"), network.host("second"), network.host("client")
+    floating, nothing = "198.18.0.100", Floating((), (), NODE_PRIVATE, 3.0)
+    without = msgspec.structs.replace(WANTED, settings=msgspec.structs.replace(WANTED.settings, floating=nothing))
+    held = Floating((floating,), (), NODE_PRIVATE, 3.0)
+    holding = msgspec.structs.replace(WANTED, settings=msgspec.structs.replace(WANTED.settings, floating=held))
+    for node in (first, second):
+        node.ledger.add(NAME, WANTED.settings.config_id)
+        node.floating.confirm(NAME)
+    first_keeper, second_keeper = serve(first, holding), serve(second, without)
+    connect(client, first, floating)
+    endpoint = first.run("wg", "show", NAME, "endpoints").split()[1]
+    assert first.do(first_keeper.apply_whole(without)).verified
+    assert second.do(second_keeper.apply_whole(holding)).verified
+    assert set(take(second, second_keeper, endpoint, source=floating).answered) == {CLIENT_PUBLIC}
+    assert endpoint_of_node(client) == f"{floating}:51820"
+    assert client.pings("10.8.0.1")
+    assert "lookup 519" not in second.run("ip", "rule")

@@ -25,7 +25,7 @@ _TIMEOUT_S = 1.0  # a probe's, at most
 _LEAST_TIMEOUT_S = 0.2  # also when time is over already, since this process was held up: it may not be cut off
 _LISTEN_S = 0.5  # between two looks whether the panel is back
 # A panel that is back pushes what changed meanwhile, and only that. Silence for so long means that nothing did.
-_GRACE_S = 3.0
+_GRACE_S = 2.0
 _ASK_AGAIN_S = 10.0  # between two questions for an address that another machine claims, while the panel is there
 _log = structlog.get_logger()
 

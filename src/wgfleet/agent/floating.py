@@ -105,7 +105,8 @@ class FloatingAddresses:
                 withheld[address] = f"on {links} already and not put there by this agent; remove it there"
         standing = self._standings.setdefault(name, _Standing())
         if standing.given_up is None and not standing.confirmed:
-            await asyncio.gather(*(self._ask(name, standing, each) for each in wanted - withheld.keys()))
+            # Not for those that are here, as after a restart of the agent: a node that is out of order may claim them.
+            await asyncio.gather(*(self._ask(name, standing, each) for each in wanted - held - withheld.keys()))
         for address in wanted - withheld.keys():
             if why := self._against(name, address, held=address in held):
                 withheld[address] = why
@@ -161,11 +162,8 @@ class FloatingAddresses:
     async def _ask(self, name: InterfaceName, standing: _Standing, address: str) -> None:
         if address in standing.claimed or address in standing.free:
             return
-        owned = self._ledger.owned().get(name)
-        placed = None if owned is None else owned.floating.get(address)
-        here = placed is not None and placed.boot == self._boot
         try:
-            link = placed.link if placed is not None and here else await uplink.link_towards(address)
+            link = await uplink.link_towards(address)
             who = await announce.claimant(address, link)
         except KernelError as error:
             standing.unasked[address] = str(error)

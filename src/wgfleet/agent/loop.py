@@ -120,25 +120,27 @@ class Loop:
             refusal = guard.check_push(push, self._situation(name, guard.config_of(push)))
             if refusal is not None:
                 raise RefusedError(refusal)
-            self.floating.confirm(name)
             if isinstance(push, InterfaceDelta):
                 keeper = self.keepers[name]
                 keeper.holders.check(push)
                 desired = apply_delta(keeper.desired, push)
                 await asyncio.to_thread(self._journal.append, push, desired)
+                self.floating.confirm(name)
                 return await self._apply(keeper, keeper.apply_delta(push, desired))
-            return await self._apply_whole(push)
+            return await self._apply_whole(push, by_panel=True)
 
     async def change(self, name: InterfaceName, change: Callable[[DesiredInterface], DesiredInterface]) -> Applied:
         """Store and apply a change that a person makes by hand to the generation that is there. Errors as `push`."""
         async with self._exclusive(name):
             desired = change(self.keeper(name).desired)
             check_allowed_ips(desired.peers)
-            return await self._apply_whole(desired)
+            return await self._apply_whole(desired, by_panel=False)
 
-    async def _apply_whole(self, desired: DesiredInterface) -> Applied:
+    async def _apply_whole(self, desired: DesiredInterface, *, by_panel: bool) -> Applied:
         name = desired.settings.name
         await asyncio.to_thread(self._journal.write, desired)
+        if by_panel:
+            self.floating.confirm(name)
         if name not in self.keepers:
             try:
                 self._ledger.add(name, desired.settings.config_id)

@@ -94,11 +94,10 @@ async def forget() -> None:
     """Remove what a killed agent has left."""
     left: list[tuple[int, int]] = []
     async with AsyncIPRoute() as ip:
-        for family in _FAMILIES:
-            async for rule in await ip.rule("dump", family=family):
-                table = rule.get_attr("FRA_TABLE")
-                if rule.get_attr("FRA_PRIORITY") == PRIORITY and table in range(FIRST_TABLE, FIRST_TABLE + TABLES):
-                    left.append((family, table))
+        async for rule in await ip.rule("dump", family=socket.AF_UNSPEC):
+            table = rule.get_attr("FRA_TABLE")
+            if rule.get_attr("FRA_PRIORITY") == PRIORITY and table in range(FIRST_TABLE, FIRST_TABLE + TABLES):
+                left.append((rule["family"], table))
         for version, table in left:
             await ip.flush_routes(family=version, table=table)
     await _delete_rules([(version, table, None) for version, table in left])
