@@ -79,9 +79,10 @@ async def take_over(machine: Machine, keeper: Keeper, calls: dict[PublicKey, Cal
                 routes = await stack.enter_async_context(machine.sources(keeper.desired.settings))
             await _call(machine, keeper, called, rounds, routes, reminder)
             until = time.monotonic() + timeout_s
-        while (waiting := called.keys() - answered.keys()) and time.monotonic() < until:
-            await asyncio.sleep(_POLL_S)
-            await _collect(machine, keeper, waiting, answered, started, newer_than=0)
+            # The routes stay for as long: WireGuard sends, and repeats, in its own time.
+            while (waiting := called.keys() - answered.keys()) and time.monotonic() < until:
+                await asyncio.sleep(_POLL_S)
+                await _collect(machine, keeper, waiting, answered, started, newer_than=0)
     finally:
         # A task of its own: neither the caller's answer nor a caller that hangs up ends it. Should the agent die, its
         # next scan finds the keepalives.
