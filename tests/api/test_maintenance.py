@@ -6,8 +6,9 @@ import httpx
 
 from tests.api.conftest import made
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import assignments
+from wgfleet.panel.services import assignments, loads
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.protocol.messages import Load
 
 
 def serve(panel: Panel, config: dict[str, Any], node: dict[str, Any]) -> None:
@@ -35,6 +36,7 @@ def test_capacity_says_what_if_a_node_dies(
         "holds": False,
         "gained": {"ams1": 2},
         "overloaded": {"ams1": 2},
+        "overworked": {},
         "homeless": 0,
     }
     assert found["warnings"] == [
@@ -75,3 +77,19 @@ def test_a_rebalance_is_an_operation_on_the_config(
     assert started.headers["Location"] == f"/api/operations/{started.json()['id']}"
     assert (started.json()["kind"], started.json()["node_id"]) == ("rebalance", None)
     assert client.post("/api/configs/wg0/rebalance").json()["id"] == started.json()["id"]
+
+
+def test_placement_and_what_it_goes_by_are_set_and_shown(
+    client: httpx.Client, panel: Panel, fra1: dict[str, Any]
+) -> None:
+    assert made(client, "/api/configs", name="wg7", pools=["10.7.0.0/24"])["placement"] == "least_peers"
+    changed = client.patch("/api/configs/wg7", json={"placement": "least_load"})
+    assert changed.json()["placement"] == "least_load"
+    refused = client.patch("/api/configs/wg7", json={"placement": "random"})
+    assert (refused.status_code, refused.json()["field"]) == (422, "placement")
+    assert (fra1["bandwidth_mbps"], fra1["load"]) == (None, None)
+    assert client.patch("/api/nodes/fra1", json={"bandwidth_mbps": 1000}).json()["bandwidth_mbps"] == 1000
+    with panel.store.write() as tx:
+        loads.report(tx, fra1["id"], Load(cpu=0.25, memory=0.5, bandwidth=None, bandwidth_bps=1e8))
+    load = client.get("/api/nodes/fra1").json()["load"]
+    assert (load["cpu"], load["memory"], load["bandwidth"]) == (0.25, 0.5, 0.1)

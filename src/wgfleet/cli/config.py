@@ -17,7 +17,7 @@ from wgfleet.cli.waiting import follow, report
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "mode", "pools", "listen_port", "nodes", "peers", "generation")
-CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom", "if_it_dies")
+CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom", "busy", "if_it_dies")
 NODE_COLUMNS = ("node_name", "phase", "connected", "peers", "generation", "applied_generation", "summary")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
@@ -28,6 +28,7 @@ Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS server or sear
 AllowedIps = Annotated[list[str] | None, typer.Option("--client-allowed-ip", help="Sent by clients; repeatable.")]
 Keepalive = Annotated[int | None, typer.Option(help="Seconds between keepalives of clients; 0: none.")]
 Masquerade = Annotated[bool | None, typer.Option("--masquerade/--no-masquerade", help="Hide clients behind nodes.")]
+Placement = Annotated[str | None, typer.Option(help="least_peers, least_load or nearest_group: who gets new peers.")]
 Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Interfaces up, or down.")]
 
 if find_spec("pydantic_settings"):  # on a machine with the panel's libraries
@@ -63,6 +64,7 @@ def create(
     client_allowed_ip: AllowedIps = None,
     keepalive: Keepalive = None,
     masquerade: Masquerade = None,
+    placement: Placement = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a config."""
@@ -73,6 +75,7 @@ def create(
         client_allowed_ips=client_allowed_ip,
         keepalive=keepalive,
         masquerade=masquerade,
+        placement=placement,
     )
     with panel() as client:
         made = client.call("POST", "/api/configs", {"name": name, "mode": mode, "pools": pool, **body})
@@ -89,6 +92,7 @@ def update(
     client_allowed_ip: AllowedIps = None,
     keepalive: Keepalive = None,
     masquerade: Masquerade = None,
+    placement: Placement = None,
     enabled: Enabled = None,
     as_json: AsJson = False,
 ) -> None:
@@ -100,6 +104,7 @@ def update(
         client_allowed_ips=client_allowed_ip,
         keepalive=keepalive,
         masquerade=masquerade,
+        placement=placement,
         enabled=enabled,
     )
     with panel() as client:

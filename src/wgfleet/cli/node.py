@@ -22,6 +22,7 @@ AgentHost = Annotated[str | None, typer.Option(help="Where the panel calls its a
 AgentPort = Annotated[int | None, typer.Option(help="TCP port of its agent.")]
 Weight = Annotated[float | None, typer.Option(help="Share of peers beside other nodes.")]
 Capacity = Annotated[int | None, typer.Option(help="At most so many peers.")]
+Bandwidth = Annotated[int | None, typer.Option("--bandwidth-mbps", help="What its uplink carries, in Mbit/s.")]
 Group = Annotated[str | None, typer.Option(help="Id or name of its node group.")]
 
 
@@ -48,6 +49,7 @@ def create(
     agent_port: AgentPort = None,
     weight: Weight = None,
     capacity: Capacity = None,
+    bandwidth_mbps: Bandwidth = None,
     group: Group = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,6 +60,7 @@ def create(
         agent_port=agent_port,
         weight=weight,
         capacity=capacity,
+        bandwidth_mbps=bandwidth_mbps,
         group=group,
     )
     with panel() as client:
@@ -92,6 +95,7 @@ def update(
     agent_port: AgentPort = None,
     weight: Weight = None,
     capacity: Capacity = None,
+    bandwidth_mbps: Bandwidth = None,
     group: Group = None,
     as_json: AsJson = False,
 ) -> None:
@@ -103,6 +107,7 @@ def update(
         agent_port=agent_port,
         weight=weight,
         capacity=capacity,
+        bandwidth_mbps=bandwidth_mbps,
         group=group,
     )
     with panel() as client:

@@ -1,5 +1,7 @@
 """What if a node dies."""
 
+from dataclasses import replace
+
 from wgfleet.panel.domain.capacity import Share, headroom, loss
 from wgfleet.panel.domain.placement import Candidate, Unplaced
 from wgfleet.protocol.ids import ConfigId, NodeId, PeerId
@@ -41,3 +43,13 @@ def test_without_another_node_peers_are_homeless() -> None:
 
 def test_headroom_ends_at_nothing() -> None:
     assert [headroom(node("a", capacity=c, load=5)) for c in (None, 8, 3)] == [None, 3, 0]
+
+
+def test_a_node_that_would_need_more_than_its_machine_has_is_said() -> None:
+    dead = replace(node("a", load=4), busy=0.8)
+    half, idle = replace(node("b", load=4), busy=0.7), replace(node("c", load=4), busy=0.1)
+    found = loss([share("wg0", 4, half, idle)], dead)
+    assert found.gained == {"b": 2, "c": 2}
+    assert {node_id: round(needed, 3) for node_id, needed in found.overworked.items()} == {"b": 1.1}
+    assert not found.holds
+    assert loss([share("wg0", 4, replace(half, busy=None), idle)], dead).holds, "who says nothing is not judged"

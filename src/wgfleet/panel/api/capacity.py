@@ -17,6 +17,9 @@ class LossView(View):
     holds: bool = Field(description="Whether the others have room for all its peers.")
     gained: dict[str, int] = Field(description="How many peers each other node would get.")
     overloaded: dict[str, int] = Field(description="By how many peers a node would be above its capacity.")
+    overworked: dict[str, float] = Field(
+        description="Which share of its machine a node would need, where that is more than 1."
+    )
     homeless: int = Field(description="How many peers no node could have.")
 
 
@@ -31,6 +34,9 @@ class NodeCapacityView(View):
     load: int = Field(description="Peers of all configs that have their home there.")
     capacity: int | None = Field(description="At most so many peers; null: no limit.")
     headroom: int | None = Field(description="Room for so many more; null: no limit.")
+    busy: float | None = Field(
+        description="Share of its processors, memory or uplink in use, whichever is more; null: not known."
+    )
     if_it_dies: LossView
 
 
@@ -59,10 +65,12 @@ def _view(one: capacity.NodeCapacity, found: capacity.ConfigCapacity) -> NodeCap
         load=one.load,
         capacity=one.node.capacity,
         headroom=one.headroom,
+        busy=one.busy,
         if_it_dies=LossView(
             holds=one.loss.holds,
             gained={found.names[node]: count for node, count in one.loss.gained.items()},
             overloaded={found.names[node]: count for node, count in one.loss.overloaded.items()},
+            overworked={found.names[node]: round(share, 2) for node, share in one.loss.overworked.items()},
             homeless=sum(one.loss.homeless.values()),
         ),
     )

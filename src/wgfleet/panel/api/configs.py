@@ -23,6 +23,11 @@ Mtu = Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)]
 Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
 Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_LIST)]
 DnsEntries = Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=MAX_LIST)]
+Placement = Literal["least_peers", "least_load", "nearest_group"]
+PLACEMENT = (
+    "How new homes are chosen, after the peer's own group. `least_peers`: by peers for the node's weight; "
+    "`least_load`: the least busy node; `nearest_group`: groups of the same region before others."
+)
 
 
 class NewConfig(Body):
@@ -51,6 +56,7 @@ class NewConfig(Body):
     keepalive: Keepalive = Field(default=25, description="Seconds between keepalives of clients; 0: none.")
     masquerade: bool = Field(default=True, description="Nodes forward, and hide clients behind their own address.")
     enabled: bool = Field(default=True, description="false: nodes keep the interface, but down.")
+    placement: Placement = Field(default="least_peers", description=PLACEMENT)
 
 
 class ChangedConfig(Body):
@@ -63,6 +69,7 @@ class ChangedConfig(Body):
     keepalive: Keepalive = Field(default=25, description="For peers made from now on, in s; 0: none.")
     masquerade: bool = Field(default=True, description="Nodes forward, and hide clients behind their own address.")
     enabled: bool = Field(default=True, description="false: nodes keep the interface, but down.")
+    placement: Placement = Field(default="least_peers", description=PLACEMENT)
 
 
 class ConfigView(View):
@@ -79,6 +86,7 @@ class ConfigView(View):
     keepalive: int
     masquerade: bool
     enabled: bool
+    placement: str
     public_key: str | None = Field(description="The cluster's; null for an independent config.")
     generation: int = Field(description="Counts what its nodes must have; grows with every change of that.")
     nodes: int = Field(description="How many nodes it is assigned to.")
@@ -103,6 +111,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             keepalive=config.keepalive,
             masquerade=config.masquerade,
             enabled=config.enabled,
+            placement=config.placement,
             public_key=config.public_key,
             generation=config.generation,
             nodes=counts[config.id][0],

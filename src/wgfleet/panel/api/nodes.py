@@ -12,11 +12,11 @@ from pydantic import Field
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import MAX_PORT, After, Body, Limit, Page, Port, Reference, View, page, utc
 from wgfleet.panel.api.state import Panel, ThePanel
-from wgfleet.panel.services import access, nodes
-from wgfleet.panel.services.nodes import MAX_CAPACITY, MAX_WEIGHT, NodeChanges
+from wgfleet.panel.services import access, loads, nodes
+from wgfleet.panel.services.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.services.values import MAX_LIST, MAX_NAME
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.tables import Node
+from wgfleet.panel.store.tables import Node, NodeLoad
 from wgfleet.protocol.messages import AGENT_PORT
 
 router = APIRouter(tags=["nodes"])
@@ -25,6 +25,7 @@ Name = Annotated[str, Field(max_length=MAX_NAME)]
 Addresses = Annotated[list[Annotated[str, Field(max_length=64)]], Field(min_length=1, max_length=MAX_LIST)]
 Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT, allow_inf_nan=False)]
 Capacity = Annotated[int, Field(ge=0, le=MAX_CAPACITY)]
+Bandwidth = Annotated[int, Field(ge=1, le=MAX_BANDWIDTH)]
 
 
 class NewNode(Body):
@@ -40,6 +41,9 @@ class NewNode(Body):
     agent_port: Port = Field(default=AGENT_PORT, description="TCP port of its agent; the agent says so when it joins.")
     weight: Weight = Field(default=1.0, description="Share of peers beside other nodes.")
     capacity: Capacity | None = Field(default=None, description="At most so many peers; null: no limit.")
+    bandwidth_mbps: Bandwidth | None = Field(
+        default=None, description="What its uplink carries, in Mbit/s each way; null: as the link says."
+    )
     group: Name | None = Field(default=None, description="Id or name of its node group.")
 
 
@@ -54,7 +58,19 @@ class ChangedNode(Body):
     agent_port: Annotated[int, Field(ge=1, le=MAX_PORT)] = Field(default=AGENT_PORT)
     weight: Weight = Field(default=1.0, description="Share of peers beside other nodes.")
     capacity: Capacity | None = Field(default=None, description="At most so many peers; null: no limit.")
+    bandwidth_mbps: Bandwidth | None = Field(
+        default=None, description="What its uplink carries, in Mbit/s each way; null: as the link says."
+    )
     group: Name | None = Field(default=None, description="Id or name of its node group; null: none.")
+
+
+class LoadView(View):
+    """How busy the machine was, as shares of 1."""
+
+    cpu: float = Field(description="All its processors.")
+    memory: float
+    bandwidth: float = Field(description="The busier direction of its uplink; 0 also where it is not known.")
+    at: datetime
 
 
 class NodeView(View):
@@ -67,6 +83,7 @@ class NodeView(View):
     agent_port: int
     weight: float
     capacity: int | None
+    bandwidth_mbps: int | None
     group_id: str | None
     cordoned: bool = Field(description="Whether it gets no new homes, for maintenance.")
     is_panel_node: bool
@@ -78,6 +95,7 @@ class NodeView(View):
     summary: str = Field(description="What the last cycle did, or why not.")
     configs: list[str] = Field(description="Names of the configs that are assigned to it.")
     peers: int = Field(description="How many peers have their home there.")
+    load: LoadView | None = Field(description="null: its agent has not said so lately.")
     created_at: datetime
 
 
@@ -89,10 +107,17 @@ class JoinTokenView(View):
     command: str = Field(description="To be run as root on the node.")
 
 
+def _load(row: NodeLoad | None) -> LoadView | None:
+    if row is None:
+        return None
+    return LoadView(cpu=row.cpu, memory=row.memory, bandwidth=row.bandwidth, at=utc(row.at))
+
+
 def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
     """Show nodes, with what they have."""
     ids = [node.id for node in rows]
     configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
+    busy = loads.fresh(tx, ids)
     return [
         NodeView(
             id=node.id,
@@ -102,6 +127,7 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
             agent_port=node.agent_port,
             weight=node.weight,
             capacity=node.capacity,
+            bandwidth_mbps=node.bandwidth_mbps,
             group_id=node.group_id,
             cordoned=node.cordoned,
             is_panel_node=node.is_panel_node,
@@ -113,6 +139,7 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
             summary=node.summary,
             configs=configs[node.id],
             peers=homes.get(node.id, 0),
+            load=_load(busy.get(node.id)),
             created_at=utc(node.created_at),
         )
         for node in rows

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from wgfleet.panel.domain.placement import Candidate, Unplaced, place
+from wgfleet.panel.domain.placement import Candidate, Strategy, Unplaced, place
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 
@@ -15,6 +15,7 @@ class Share:
     config_id: ConfigId
     peers: Sequence[Unplaced]
     others: Sequence[Candidate]
+    strategy: Strategy = Strategy.LEAST_PEERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +23,29 @@ class Loss:
     """What the death of a node does. All of its configs fail over, so all of them count.
 
     `gained`: how many peers each other node gets. `overloaded`: by how many peers a node would be above its capacity.
-    `homeless`: how many peers nobody could have, by config.
+    `homeless`: how many peers nobody could have, by config. `overworked`: which share of its machine a node would need,
+    where that is more than all of it and the nodes say how busy they are.
     """
 
     gained: Mapping[NodeId, int]
     overloaded: Mapping[NodeId, int]
     homeless: Mapping[ConfigId, int]
+    overworked: Mapping[NodeId, float]
 
     @property
     def holds(self) -> bool:
         """Whether the others would have room for all."""
-        return not self.overloaded and not self.homeless
+        return not self.overloaded and not self.homeless and not self.overworked
 
 
-def loss(shares: Sequence[Share]) -> Loss:
-    """Place all that a dead node had, config by config, as failovers do."""
+def loss(shares: Sequence[Share], dead: Candidate | None = None) -> Loss:
+    """Place all that a dead node had, config by config, as failovers do. `dead` tells what its peers needed."""
     gained: Counter[NodeId] = Counter()
     homeless: dict[ConfigId, int] = {}
     by_id: dict[NodeId, Candidate] = {}
     for share in shares:
         others = [replace(other, load=other.load + gained[other.node_id]) for other in share.others]
-        placement = place(share.peers, others, overflow=True)
+        placement = place(share.peers, others, overflow=True, strategy=share.strategy)
         gained.update(placement.homes.values())
         by_id |= {other.node_id: other for other in share.others}
         if placement.left:
@@ -52,7 +55,21 @@ def loss(shares: Sequence[Share]) -> Loss:
         for node_id, more in gained.items()
         if (capacity := by_id[node_id].capacity) is not None and by_id[node_id].load + more > capacity
     }
-    return Loss(dict(gained), overloaded, homeless)
+    return Loss(dict(gained), overloaded, homeless, _overworked(dead, by_id, gained))
+
+
+def _overworked(
+    dead: Candidate | None, others: Mapping[NodeId, Candidate], gained: Mapping[NodeId, int]
+) -> dict[NodeId, float]:
+    if dead is None or dead.busy is None or not dead.load:
+        return {}
+    each = dead.busy * dead.weight / dead.load
+    needed = {
+        node_id: busy + each * more / others[node_id].weight
+        for node_id, more in gained.items()
+        if (busy := others[node_id].busy) is not None
+    }
+    return {node_id: share for node_id, share in needed.items() if share > 1}
 
 
 def headroom(node: Candidate) -> int | None:

@@ -1,4 +1,4 @@
-"""Where peers get their homes: group first, then weighted least-loaded.
+"""Where peers get their homes: group first, then the node with the least peers for its weight, or the least busy one.
 
 Pure, and the same answer for the same input. Must not ask whether a node is fit to serve: callers leave out those that
 are not.
@@ -7,10 +7,21 @@ are not.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from heapq import heapify, heappop, heapreplace
 from typing import TypeVar
 
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
+
+LEAST_SHARE = 0.001  # of a machine that a peer is taken to need at least: idle nodes fill up beside each other
+
+
+class Strategy(StrEnum):
+    """How a new home is chosen. All go by groups first; `NEAREST_GROUP` also by the region of the peer's group."""
+
+    LEAST_PEERS = "least_peers"
+    LEAST_LOAD = "least_load"
+    NEAREST_GROUP = "nearest_group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +30,7 @@ class Candidate:
 
     `load` counts the peers that it is home to, `capacity` how many it should have at most (None: no limit). A node of
     twice the `weight` gets twice the peers. One with a weight or a capacity of 0 gets none, one that is `cordoned` only
-    where there is no other.
+    where there is no other. `busy` is how much of its machine is in use, as a share of 1 (None: not known).
     """
 
     node_id: NodeId
@@ -29,14 +40,17 @@ class Candidate:
     capacity: int | None
     load: int
     cordoned: bool = False
+    region: str = ""
+    busy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """A peer that needs a home, and the group that it would rather be in."""
+    """A peer that needs a home, and the group that it would rather be in, which is in `region` (empty: nowhere)."""
 
     peer_id: PeerId
     group_id: NodeGroupId | None
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +67,25 @@ Burden = Callable[[Candidate, int], float]
 """How hard one more peer would be on a node that has so many."""
 
 
-def place(peers: Sequence[Unplaced], candidates: Iterable[Candidate], *, overflow: bool = False) -> Placement:
+def place(
+    peers: Sequence[Unplaced],
+    candidates: Iterable[Candidate],
+    *,
+    overflow: bool = False,
+    strategy: Strategy = Strategy.LEAST_PEERS,
+) -> Placement:
     """Find a home for each peer in O(P log N).
 
     Peers go to their own group while it has room; all others, and those that found none there, go to the groups by
-    priority, where groups of equal priority count as one. Within either the node with the least
-    (load + 1) / weight is next. With `overflow`, peers that no node has room for are spread over all nodes in
+    priority, where groups of equal priority count as one; by `NEAREST_GROUP` to those of their region before. Within
+    each the node with the least (load + 1) / weight is next, by `LEAST_LOAD` the least busy one, each new peer counted
+    as what a peer needs on average. With `overflow`, peers that no node has room for are spread over all nodes in
     proportion to their capacity, instead of being left.
     """
     able = [c for c in candidates if c.weight > 0 and c.capacity != 0]
     usable = sorted([c for c in able if not c.cordoned] or able, key=_tier)
     loads = {candidate.node_id: candidate.load for candidate in usable}
+    burden = _by_busyness(usable) if strategy is Strategy.LEAST_LOAD else _by_weight
     homes: dict[PeerId, NodeId] = {}
 
     wishes: defaultdict[NodeGroupId, list[PeerId]] = defaultdict(list)
@@ -72,24 +94,46 @@ def place(peers: Sequence[Unplaced], candidates: Iterable[Candidate], *, overflo
             wishes[peer.group_id].append(peer.peer_id)
     members = _grouped(usable, lambda candidate: candidate.group_id)
     for group_id, wishing in wishes.items():
-        _fill(homes, loads, wishing, _with_room(members.get(group_id, ()), loads), _by_weight)
+        _fill(homes, loads, wishing, _with_room(members.get(group_id, ()), loads), burden)
+    if strategy is Strategy.NEAREST_GROUP:
+        _fill_regions(homes, loads, peers, usable)
 
     left = [peer.peer_id for peer in peers if peer.peer_id not in homes]
     for tier in _grouped(usable, _tier).values():
-        left = _fill(homes, loads, left, _with_room(tier, loads), _by_weight)
+        left = _fill(homes, loads, left, _with_room(tier, loads), burden)
     if overflow:
         left = _fill(homes, loads, left, usable, _by_capacity, bounded=False)
     return Placement(homes, tuple(left))
 
 
+def _fill_regions(
+    homes: dict[PeerId, NodeId], loads: dict[NodeId, int], peers: Sequence[Unplaced], usable: Sequence[Candidate]
+) -> None:
+    """Give peers that found no room in their group to nodes of its region, by priority."""
+    wishes: defaultdict[str, list[PeerId]] = defaultdict(list)
+    for peer in peers:
+        if peer.region and peer.peer_id not in homes:
+            wishes[peer.region].append(peer.peer_id)
+    nearby = _grouped(usable, lambda candidate: candidate.region)
+    for region, wishing in wishes.items():
+        left = wishing
+        for tier in _grouped(nearby.get(region, ()), _tier).values():
+            left = _fill(homes, loads, left, _with_room(tier, loads), _by_weight)
+
+
 def spread(
-    peers: Sequence[Unplaced], homes: Mapping[PeerId, NodeId], candidates: Iterable[Candidate]
+    peers: Sequence[Unplaced],
+    homes: Mapping[PeerId, NodeId],
+    candidates: Iterable[Candidate],
+    strategy: Strategy = Strategy.LEAST_PEERS,
 ) -> dict[PeerId, NodeId]:
     """Return the fewest new homes that spread peers as if all were placed anew in O(P log N).
 
-    `homes` has where they are now; the load of the candidates is without them. Done twice, the second changes nothing.
+    `homes` has where they are now; the load of the candidates is without them. Done twice, the second changes nothing,
+    so how busy nodes are does not count: it follows the peers with delay, and they would go to and fro.
     """
-    wanted = place(peers, candidates, overflow=True).homes
+    steady = Strategy.LEAST_PEERS if strategy is Strategy.LEAST_LOAD else strategy
+    wanted = place(peers, candidates, overflow=True, strategy=steady).homes
     groups = {peer.peer_id: peer.group_id for peer in peers}
     quotas = Counter((groups[peer_id], node_id) for peer_id, node_id in wanted.items())
     movers: list[PeerId] = []
@@ -133,6 +177,24 @@ def _fill(
 
 def _by_weight(node: Candidate, load: int) -> float:
     return (load + 1) / node.weight
+
+
+def _by_busyness(nodes: Sequence[Candidate]) -> Burden:
+    """Return the burden by how busy nodes are: their machine's share in use, and that of the peers placed meanwhile.
+
+    A node that does not say how busy it is counts as the average of those that do; where none does, it is the peers.
+    """
+    known = {node.node_id: node.busy for node in nodes if node.busy is not None}
+    if not known:
+        return _by_weight
+    average = sum(known.values()) / len(known)
+    used = sum(node.weight * known[node.node_id] for node in nodes if node.node_id in known)
+    each = max(LEAST_SHARE, used / max(1, sum(node.load for node in nodes if node.node_id in known)))
+
+    def burden(node: Candidate, load: int) -> float:
+        return known.get(node.node_id, average) + each * (load - node.load + 1) / node.weight
+
+    return burden
 
 
 def _by_capacity(node: Candidate, load: int) -> float:

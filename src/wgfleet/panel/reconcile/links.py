@@ -15,10 +15,21 @@ from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.runner import backoff
 from wgfleet.panel.reconcile.seam import in_thread
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, loads
 from wgfleet.panel.store import Store
+from wgfleet.panel.telemetry.loads import LoadGauge
 from wgfleet.panel.telemetry.sessions import FLUSH_S, SessionBuffer
-from wgfleet.protocol.messages import HEARTBEAT_S, AgentStatus, Change, InterfaceReport, Refused, Snapshot, WatchMessage
+from wgfleet.protocol.messages import (
+    HEARTBEAT_S,
+    AgentStatus,
+    Change,
+    Heartbeat,
+    InterfaceReport,
+    Load,
+    Refused,
+    Snapshot,
+    WatchMessage,
+)
 
 SILENT_S = 1.5 * HEARTBEAT_S  # one that speaks has said something by then
 LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a packet
@@ -51,6 +62,7 @@ class NodeLink:
         self._changed = changed
         self._skew_s = 0.0
         self._buffer = SessionBuffer(node_id)
+        self._load = LoadGauge()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -114,17 +126,23 @@ class NodeLink:
                 self._report(report)
             self._changed()
         elif isinstance(message, Change):
-            news = bool(message.gone)
-            for name in message.gone:
-                gone = self.reported.pop(name, None)
-                if gone is not None:
-                    self._buffer.forget(gone.config_id)
-            for report in message.interfaces:
-                news |= self._report(report)
-            if news:
-                self._changed()
+            self._take_change(message)
+        elif isinstance(message, Heartbeat):
+            if message.load is not None:
+                self._load.add(message.load)
         elif isinstance(message, Refused):
             await in_thread(self._audit_refusal, message)
+
+    def _take_change(self, change: Change) -> None:
+        news = bool(change.gone)
+        for name in change.gone:
+            gone = self.reported.pop(name, None)
+            if gone is not None:
+                self._buffer.forget(gone.config_id)
+        for report in change.interfaces:
+            news |= self._report(report)
+        if news:
+            self._changed()
 
     def _report(self, report: InterfaceReport) -> bool:
         """Take one interface's report; True where the reconciler may have something to do."""
@@ -158,5 +176,11 @@ class NodeLink:
             await asyncio.sleep(FLUSH_S)
             try:
                 await self.flush()
+                if (load := self._load.take()) is not None:
+                    await in_thread(self._keep_load, load)
             except PanelError as error:
                 log.warning("sessions.kept", node_id=self.node_id, error=str(error))
+
+    def _keep_load(self, load: Load) -> None:
+        with self._store.write() as tx:
+            loads.report(tx, self.node_id, load)

@@ -230,7 +230,7 @@ def _check_floor(tx: Tx, config: Config, node: Node, assignment: Assignment, *, 
             f"nodes (min_nodes); assign another node first, or repeat with force=true"
         )
     if homes and left:
-        placement = placing.choose(homes, placing.candidates(tx, config.id, without={node.id}))
+        placement = placing.choose(tx, config.id, homes, placing.candidates(tx, config.id, without={node.id}))
         if placement.left:
             raise Exhausted(
                 f"the other nodes of config {config.name!r} have no room for {len(placement.left)} of {len(homes)} "

@@ -127,7 +127,8 @@ def _turn_away(tx: Tx, config_id: str, pending: Sequence[tuple[Move, Peer]], hav
     for from_node_id, found in stranded.items():
         others = placing.candidates(tx, config_id, without={from_node_id}, well=True)
         nodes = [candidate for candidate in others if candidate.node_id in having.well]
-        homes = placing.choose([(peer.id, peer.group_id) for _, peer in found], nodes, overflow=True).homes
+        stray = [(peer.id, peer.group_id) for _, peer in found]
+        homes = placing.choose(tx, config_id, stray, nodes, overflow=True).homes
         for moving, peer in found:
             if (node_id := homes.get(PeerId(peer.id))) is not None:
                 moving.to_node_id = node_id

@@ -5,25 +5,29 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.capacity import Loss, Share, headroom, loss
-from wgfleet.panel.domain.placement import Candidate, Unplaced
+from wgfleet.panel.domain.placement import Candidate, Strategy
 from wgfleet.panel.services import placing
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node
-from wgfleet.protocol.ids import ConfigId, NodeGroupId, NodeId, PeerId
+from wgfleet.protocol.ids import ConfigId, NodeId
 
 
 @dataclass(frozen=True, slots=True)
 class NodeCapacity:
-    """A serving node. `homes` and `live` are of the config, `load` and `headroom` of all (None: no limit)."""
+    """A serving node. `homes` and `live` are of the config, `load` and `headroom` of all (None: no limit).
+
+    `busy` is the share of its machine in use (None: it does not say).
+    """
 
     node: Node
     homes: int
     live: int
     load: int
     headroom: int | None
+    busy: float | None
     loss: Loss
 
 
@@ -55,7 +59,8 @@ def of_config(tx: Tx, config: Config, *, live_within_s: float) -> ConfigCapacity
                 live=len(session_rows.live_on(tx, node.id, config.id, since)),
                 load=candidate.load,
                 headroom=headroom(candidate),
-                loss=loss(shares),
+                busy=candidate.busy,
+                loss=loss(shares, candidate),
             )
         )
     return ConfigCapacity(found, names, [text for one in found for text in _warnings(config, one, names)])
@@ -69,9 +74,9 @@ def _shares(tx: Tx, node_id: NodeId, known: dict[str, list[Candidate]], names: d
             known[config.id] = placing.candidates(tx, config.id)
         names.update({NodeId(node.id): node.name for _, node in assignment_rows.of_config(tx, config.id)})
         homed = peer_rows.homed_on(tx, node_id, config.id)
-        peers = [Unplaced(PeerId(peer), NodeGroupId(group) if group else None) for peer, group in homed]
+        peers = placing.unplaced(tx, homed)
         others = [candidate for candidate in known[config.id] if candidate.node_id != node_id]
-        shares.append(Share(ConfigId(config.id), peers, others))
+        shares.append(Share(ConfigId(config.id), peers, others, Strategy(config.placement)))
     return shares
 
 
@@ -80,6 +85,11 @@ def _warnings(config: Config, one: NodeCapacity, names: Mapping[NodeId, str]) ->
         f"if node {one.node.name!r} dies, node {names[node_id]!r} is {more} peers above its capacity; "
         "raise it, or assign another node"
         for node_id, more in sorted(one.loss.overloaded.items())
+    ]
+    texts += [
+        f"if node {one.node.name!r} dies, node {names[node_id]!r} would need {share:.0%} of its processors, memory or "
+        "uplink; assign another node"
+        for node_id, share in sorted(one.loss.overworked.items())
     ]
     homeless = one.loss.homeless.get(ConfigId(config.id))
     if homeless:

@@ -6,12 +6,14 @@ from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain.placement import Strategy
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.keypairs import new_key_pair
 from wgfleet.panel.services.values import check_range, parse_dns, parse_networks
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_network, parse_port
@@ -20,6 +22,7 @@ from wgfleet.protocol.ids import parse_interface_name
 
 CLUSTER, INDEPENDENT = "cluster", "independent"
 MODES = (CLUSTER, INDEPENDENT)
+PLACEMENTS = tuple(Strategy)
 MAX_POOLS = 8
 FIRST_PORT = 51820  # the customary one of WireGuard
 MAX_PORT = 65535
@@ -40,6 +43,7 @@ class ConfigChanges(TypedDict, total=False):
     keepalive: int
     masquerade: bool
     enabled: bool
+    placement: str
 
 
 def create(
@@ -57,6 +61,7 @@ def create(
     keepalive: int = 25,
     masquerade: bool = True,
     enabled: bool = True,
+    placement: str = Strategy.LEAST_PEERS,
 ) -> Config:
     """Make a config at generation 1. A cluster gets its key pair here, an independent config one for each node.
 
@@ -73,6 +78,7 @@ def create(
             keepalive=keepalive,
             masquerade=masquerade,
             enabled=enabled,
+            placement=placement,
         )
     )
     networks = _parse_pools(pools)
@@ -232,6 +238,9 @@ def _checked(changes: ConfigChanges) -> dict[str, Any]:
         values["client_allowed_ips"] = parse_networks(changes["client_allowed_ips"], "client_allowed_ips")
         if not values["client_allowed_ips"]:
             raise Invalid("name at least one network, 0.0.0.0/0 for everything", field="client_allowed_ips")
+    if "placement" in changes and changes["placement"] not in PLACEMENTS:
+        wanted = changes["placement"]
+        raise Invalid(f"placement must be one of {', '.join(PLACEMENTS)}, not {wanted!r}", field="placement")
     if "keepalive" in changes:
         check_range(changes["keepalive"], 0, MAX_KEEPALIVE_S, "keepalive", "s")
     return values
@@ -265,6 +274,9 @@ def _check_pools_are_free(tx: Tx, networks: Sequence[str]) -> None:
                 raise Conflict(
                     f"{network} overlaps {other} of config {owner!r}; choose another range", field=f"pools[{i}]"
                 )
+        for address in floating_rows.all_addresses(tx):
+            if _overlap(network, address):
+                raise Conflict(f"{network} contains the floating address {address}", field=f"pools[{i}]")
 
 
 def _check_port_is_free(tx: Tx, listen_port: int) -> None:

@@ -6,7 +6,7 @@ Cordoned nodes get no new homes. Must not take an assignment away: that is `remo
 from dataclasses import replace
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.placement import Unplaced, spread
+from wgfleet.panel.domain.placement import spread
 from wgfleet.panel.errors import Conflict, Exhausted
 from wgfleet.panel.services import address_moves, assignments, audit, configs, floating, moves, operations, placing
 from wgfleet.panel.services.desired import FENCED, SERVING
@@ -20,7 +20,7 @@ from wgfleet.panel.store import operations as rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
-from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
+from wgfleet.protocol.ids import NodeId, PeerId
 
 URGENT = False
 
@@ -90,7 +90,7 @@ def _check_room(tx: Tx, config: Config, node: Node) -> None:
             f"nodes in use (min_nodes); assign or uncordon another node first, or repeat with force=true"
         )
     homes = peer_rows.homed_on(tx, node.id, config.id)
-    left = placing.choose(homes, others).left
+    left = placing.choose(tx, config.id, homes, others).left
     if left:
         raise Exhausted(
             f"the other nodes of config {config.name!r} have no room for {len(left)} of {len(homes)} peers of node "
@@ -135,17 +135,18 @@ def _spread(tx: Tx, operation: Operation, live_within_s: float) -> None:
     configs.bump(tx, config.id)
     now = clock.now()
     homes: dict[PeerId, NodeId] = {}
-    peers: list[Unplaced] = []
+    peers: list[tuple[str, str | None]] = []
     for node_id in [None, *(a.node_id for a, _ in assignment_rows.of_config(tx, config.id))]:
         for peer_id, group_id in peer_rows.homed_on(tx, node_id, config.id):
-            peers.append(Unplaced(PeerId(peer_id), NodeGroupId(group_id) if group_id else None))
+            peers.append((peer_id, group_id))
             if node_id is not None:
                 homes[PeerId(peer_id)] = NodeId(node_id)
     candidates = placing.candidates(tx, config.id)
     own = assignment_rows.homes(tx, config.id)
     others = [replace(c, load=c.load - own.get(c.node_id, 0)) for c in candidates]
     # In the order of their ids, so that asked twice in a row there is nothing to do the second time.
-    new = spread(sorted(peers, key=lambda peer: peer.peer_id), homes, others)
+    wanted = sorted(placing.unplaced(tx, peers), key=lambda peer: peer.peer_id)
+    new = spread(wanted, homes, others, placing.strategy(tx, config.id))
     peer_rows.rehome(tx, new)
     after = homes | new
     live: dict[str, tuple[str, str]] = {}

@@ -67,7 +67,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     }
     strays = [(peer_id, peer.group_id) for peer_id, peer in guests.items() if peer_id not in targets]
     if nodes_left:
-        placement = placing.choose([*homed, *strays], nodes_left, overflow=True)
+        placement = placing.choose(tx, r.config.id, [*homed, *strays], nodes_left, overflow=True)
         targets.update({str(peer_id): str(node_id) for peer_id, node_id in placement.homes.items()})
         peer_rows.rehome(tx, {peer: home for peer, home in placement.homes.items() if peer not in guests})
     homeless = [PeerId(peer_id) for peer_id, _ in homed if peer_id not in targets]

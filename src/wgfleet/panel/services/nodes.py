@@ -17,6 +17,7 @@ from wgfleet.protocol.messages import AGENT_PORT
 
 MAX_WEIGHT = 1_000_000.0
 MAX_CAPACITY = 10_000_000  # peers
+MAX_BANDWIDTH = 10_000_000  # Mbit/s
 
 
 class NodeChanges(TypedDict, total=False):
@@ -28,6 +29,7 @@ class NodeChanges(TypedDict, total=False):
     agent_port: int
     weight: float
     capacity: int | None
+    bandwidth_mbps: int | None
     group: str | None
 
 
@@ -41,6 +43,7 @@ def create(
     agent_port: int = AGENT_PORT,
     weight: float = 1.0,
     capacity: int | None = None,
+    bandwidth_mbps: int | None = None,
     group: str | None = None,
     is_panel_node: bool = False,
 ) -> Node:
@@ -51,6 +54,7 @@ def create(
         agent_port=agent_port,
         weight=weight,
         capacity=capacity,
+        bandwidth_mbps=bandwidth_mbps,
         group=group,
     )
     if agent_host is not None:
@@ -121,10 +125,10 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
         return node
     if "name" in changed:
         _check_name_is_free(tx, changed["name"])
-    for name, value in changed.items():
-        setattr(node, name, value)
     if "endpoint_addresses" in changed:
         floating.witnesses_changed(tx, node.id)
+    for name, value in changed.items():
+        setattr(node, name, value)
     audit.record(tx, actor, "updated", "node", node.id, **changed)
     tx.wake("node", node.id)
     return node
@@ -185,6 +189,7 @@ def _checked(tx: Tx, changes: NodeChanges) -> dict[str, Any]:
         parse_name(changes["name"])
     if "endpoint_addresses" in changes:
         values["endpoint_addresses"] = _parse_endpoint_addresses(changes["endpoint_addresses"])
+        floating.check_free(tx, values["endpoint_addresses"], "endpoint_addresses")
     if "agent_host" in changes:
         values["agent_host"] = parse_host(changes["agent_host"], "agent_host")
     if "agent_port" in changes:
@@ -193,6 +198,8 @@ def _checked(tx: Tx, changes: NodeChanges) -> dict[str, Any]:
         raise Invalid(f"must be above 0 and at most {MAX_WEIGHT:g}, not {changes['weight']}", field="weight")
     if changes.get("capacity") is not None:
         check_range(values["capacity"], 0, MAX_CAPACITY, "capacity", "peers")
+    if changes.get("bandwidth_mbps") is not None:
+        check_range(values["bandwidth_mbps"], 1, MAX_BANDWIDTH, "bandwidth_mbps", "Mbit/s")
     if "group" in changes:
         group = values.pop("group")
         values["group_id"] = None if group is None else node_groups.named(tx, group, "group").id

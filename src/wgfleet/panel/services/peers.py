@@ -233,7 +233,7 @@ def _homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> d
     nodes = placing.candidates(tx, config.id)
     if not nodes:
         return {}
-    placement = placing.choose(peers, nodes)
+    placement = placing.choose(tx, config.id, peers, nodes)
     if placement.left:
         raise Exhausted(
             f"the nodes of config {config.name!r} have no room for {len(placement.left)} of {len(peers)} new peers; "

@@ -1,12 +1,14 @@
 """Homes for peers: which nodes may have them, and the placement written down."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.domain.placement import Candidate, Placement, Unplaced, place
+from wgfleet.panel.domain.placement import Candidate, Placement, Strategy, Unplaced, place
+from wgfleet.panel.services import loads
 from wgfleet.panel.services.desired import FENCED, SERVING
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import node_groups as group_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -28,26 +30,51 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: b
     ]
     best = [node for health, node in in_use if health == Health.SERVING] if well else []
     serving = best or [node for _, node in in_use]
-    loads = node_rows.home_counts(tx, [node.id for node in serving])
-    priorities = group_rows.priorities(tx, {node.group_id for node in serving if node.group_id})
+    ids = [node.id for node in serving]
+    homes, busy = node_rows.home_counts(tx, ids), loads.busy(tx, ids)
+    groups = group_rows.by_ids(tx, {node.group_id for node in serving if node.group_id})
     return [
         Candidate(
             node_id=NodeId(node.id),
             group_id=NodeGroupId(node.group_id) if node.group_id else None,
-            priority=priorities[node.group_id] if node.group_id else NO_GROUP_PRIORITY,
+            priority=groups[node.group_id].priority if node.group_id else NO_GROUP_PRIORITY,
             weight=node.weight,
             capacity=node.capacity,
-            load=loads.get(node.id, 0),
+            load=homes.get(node.id, 0),
             cordoned=node.cordoned,
+            region=groups[node.group_id].region if node.group_id else "",
+            busy=busy.get(node.id),
         )
         for node in serving
     ]
 
 
-def choose(peers: Sequence[tuple[str, str | None]], nodes: Sequence[Candidate], *, overflow: bool = False) -> Placement:
-    """Place (peer id, wanted group) on nodes."""
-    wanted = [Unplaced(PeerId(peer), NodeGroupId(group) if group else None) for peer, group in peers]
-    return place(wanted, nodes, overflow=overflow)
+def unplaced(tx: Tx, peers: Iterable[tuple[str, str | None]]) -> list[Unplaced]:
+    """Return (peer id, wanted group) as placement takes them."""
+    found = list(peers)
+    groups = group_rows.by_ids(tx, {group for _, group in found if group})
+    return [
+        Unplaced(PeerId(peer), NodeGroupId(group) if group else None, groups[group].region if group else "")
+        for peer, group in found
+    ]
+
+
+def strategy(tx: Tx, config_id: str) -> Strategy:
+    """Return how a config's new homes are chosen."""
+    config = config_rows.find(tx, config_id)
+    return Strategy(config.placement) if config is not None else Strategy.LEAST_PEERS
+
+
+def choose(
+    tx: Tx,
+    config_id: str,
+    peers: Iterable[tuple[str, str | None]],
+    nodes: Sequence[Candidate],
+    *,
+    overflow: bool = False,
+) -> Placement:
+    """Place a config's (peer id, wanted group) on nodes, by its strategy."""
+    return place(unplaced(tx, peers), nodes, overflow=overflow, strategy=strategy(tx, config_id))
 
 
 def settle_homeless(tx: Tx, config_id: str) -> int:
@@ -56,6 +83,6 @@ def settle_homeless(tx: Tx, config_id: str) -> int:
     nodes = candidates(tx, config_id) if homeless else []
     if not nodes:
         return 0
-    placement = choose(homeless, nodes, overflow=True)
+    placement = choose(tx, config_id, homeless, nodes, overflow=True)
     peer_rows.rehome(tx, placement.homes)
     return len(placement.homes)

@@ -25,10 +25,15 @@ def page(tx: Tx, after: str | None, limit: int) -> Sequence[NodeGroup]:
     return tx.session.scalars(query.where(NodeGroup.id > after) if after else query).all()
 
 
-def priorities(tx: Tx, group_ids: Collection[str]) -> dict[str, int]:
-    """Return the priority of each of the groups."""
-    query = select(NodeGroup.id, NodeGroup.priority).where(NodeGroup.id.in_(group_ids))
-    return dict(tx.session.execute(query).all())
+def by_ids(tx: Tx, group_ids: Collection[str]) -> dict[str, NodeGroup]:
+    """Return groups by their ids."""
+    query = select(NodeGroup).where(NodeGroup.id.in_(group_ids))
+    return {group.id: group for group in tx.session.scalars(query)} if group_ids else {}
+
+
+def nodes(tx: Tx, group_id: str) -> Sequence[Node]:
+    """Return the group's nodes in the order they were made."""
+    return tx.session.scalars(select(Node).where(Node.group_id == group_id).order_by(Node.id)).all()
 
 
 def node_names(tx: Tx, group_id: str) -> Sequence[str]:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import func, or_, select, update
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Peer
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, NodeLoad, Peer
 
 
 def add(tx: Tx, node: Node) -> None:
@@ -50,6 +50,18 @@ def home_counts(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
     """Return how many peers have their home on each node; nodes without one are left out."""
     query = select(Peer.home_node_id, func.count()).where(Peer.home_node_id.in_(node_ids)).group_by(Peer.home_node_id)
     return {node_id: count for node_id, count in tx.session.execute(query) if node_id}
+
+
+def loads(tx: Tx, node_ids: Collection[str]) -> dict[str, NodeLoad]:
+    """Return how busy nodes were when they last said so; those that never did are left out."""
+    query = select(NodeLoad).where(NodeLoad.node_id.in_(node_ids))
+    return {load.node_id: load for load in tx.session.scalars(query)}
+
+
+def set_load(tx: Tx, load: NodeLoad) -> None:
+    """Keep how busy a node is, instead of what it said before."""
+    tx.session.merge(load)
+    tx.session.flush()
 
 
 def owed_interfaces(tx: Tx, node_id: str) -> Sequence[str]:
