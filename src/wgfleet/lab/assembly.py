@@ -61,6 +61,7 @@ def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None
             for node in lab.result["nodes"]:
                 fleet.assign(panel, node["id"])
             fleet.wait_serving(panel, lab.nodes)
+        fleet.favour_nodes(lab)
         if equipment.floating:
             with progress.step(f"{equipment.floating} floating addresses held and published"):
                 face.float_addresses(lab, panel, equipment.floating)

@@ -170,6 +170,12 @@ def restart(host: Host, lab: Lab) -> Path:
     raise LabError(f"{host.name} runs nothing of wgfleet; a client is restarted with wg-quick in it")
 
 
+def favour_nodes(lab: Lab) -> None:
+    """Have what the nodes' WireGuard does come before panel and agents; again after a node was killed."""
+    for host in hosts(lab, "node"):
+        host.favour("wireguard-go")
+
+
 def assign(panel: PanelClient, node_id: str) -> None:
     """Put the config on a node."""
     panel.call("POST", f"/api/configs/{CONFIG}/nodes", {"node_id": node_id})

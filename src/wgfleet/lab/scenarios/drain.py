@@ -64,8 +64,7 @@ def summary(rounds: list[Round]) -> dict[str, Any]:
 def remove_busiest(lab: Lab, panel: PanelClient, rate: float) -> Round:
     """Remove the node with the most live sessions and count."""
     devices = fleet.hosts(lab, "client")
-    for host in serving(lab, panel):
-        host.favour("wireguard-go")
+    fleet.favour_nodes(lab)
     running = pings.start(devices, fleet.NODE_TUNNEL_ADDRESS, rate=rate)
     earlier = {host.name: received(host) for host in serving(lab, panel)}
     time.sleep(CALM_S)

@@ -67,6 +67,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
     bar = promised(options, nat=lab.nat)
     with fleet.client(lab) as panel:
         fleet.wait_connected(panel, lab.nodes)
+        standings.wait_all_serving(lab, panel, RETURN_S)
         if not options.takeover:
             face.set_endpoint_group(lab, panel, auto_migrate=False)
         for number in range(options.rounds):
@@ -123,6 +124,7 @@ def percentile(ordered: list[float], percent: int) -> float:
 
 def lose_busiest(lab: Lab, panel: PanelClient, options: Options, watch_s: float = CALLED_BAR.watch_s) -> Round:
     """Have the node with the most live sessions die, watch, and put it back."""
+    fleet.favour_nodes(lab)
     running = pings.start(fleet.hosts(lab, "client"), fleet.NODE_TUNNEL_ADDRESS, rate=options.rate)
     machines = [host for host in fleet.hosts(lab, "node") if drain.user_keys(host)]
     earlier = {host.name: drain.received(host) for host in machines}
