@@ -4,16 +4,26 @@ A batch is one transaction there: deletes, then patches, puts, posts. `proxied` 
 """
 
 import hashlib
-import ipaddress
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from wgfleet.panel.domain.records import ADDRESS_TYPES, Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.providers import Account, Blocked, Capabilities, Finding
-from wgfleet.panel.providers.cloudflare_api import UNREADABLE, Api
+from wgfleet.panel.providers.cloudflare_api import Api
+from wgfleet.panel.providers.cloudflare_records import (
+    Batched,
+    Listed,
+    Row,
+    Usage,
+    Zone,
+    body_of,
+    encloses,
+    parsed,
+    record_of,
+)
 
 API_URL = "https://api.cloudflare.com/client/v4"
 DNS_EDIT, DNS_READ, ZONE_READ = "Zone / DNS / Edit", "Zone / DNS / Read", "Zone / Zone / Read"
@@ -23,7 +33,6 @@ PER_PAGE = 1000
 CALLS, WINDOW_S = 1000, 300.0
 MIN_TTL_S, MIN_TTL_ENTERPRISE_S, MAX_TTL_S = 60, 30, 86400
 BATCH_LIMIT_FREE, BATCH_LIMIT_PAID = 200, 3500
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class CloudflareOptions(BaseModel):
@@ -35,46 +44,6 @@ class CloudflareOptions(BaseModel):
     plan: Literal["free", "pro", "business", "enterprise"] = "free"
     api_url: str = Field(default=API_URL, pattern="^https?://")
     timeout_s: float = Field(default=20.0, gt=0, le=120)
-
-
-class _Row(BaseModel):
-    """What is read of a record in an answer."""
-
-    id: str
-    name: str
-    type: str
-    content: str = ""
-    ttl: int
-    proxied: bool = False
-    comment: str | None = None
-
-
-class _Page(BaseModel):
-    total_pages: int = 1
-
-
-class _Listed(BaseModel):
-    result: list[_Row]
-    result_info: _Page = Field(default_factory=_Page)
-
-
-class _Lists(BaseModel):
-    deletes: list[_Row] | None = None
-    patches: list[_Row] | None = None
-    posts: list[_Row] | None = None
-
-
-class _Batched(BaseModel):
-    result: _Lists
-
-
-class _Zone(BaseModel):
-    name: str
-
-
-class _Usage(BaseModel):
-    record_usage: int
-    record_quota: int | None = None
 
 
 class Cloudflare:
@@ -120,18 +89,18 @@ class Cloudflare:
 
     def read(self, name: str) -> tuple[Record, ...]:
         """Return the addresses and aliases at exactly `name`; one call for each thousand records."""
-        rows: list[_Row] = []
+        rows: list[Row] = []
         page = pages = 1
         while page <= pages:
             query = {"name.exact": name, "per_page": str(PER_PAGE), "page": str(page)}
-            listed = _parsed(_Listed, self._api.call("GET", self._path, DNS_READ, query=query))
+            listed = parsed(Listed, self._api.call("GET", self._path, DNS_READ, query=query))
             rows += listed.result
             pages = listed.result_info.total_pages
             page += 1
         at_name = [row for row in rows if row.name.lower() == name]
         if at_name:
             self._enclosed.add(name)
-        return tuple(_record(row) for row in at_name if row.type in TYPES)
+        return tuple(record_of(row) for row in at_name if row.type in TYPES)
 
     def apply(self, name: str, changes: Changes) -> int:
         """Make the changes in one call, or in as many as the plan's limit takes: then creates first, deletes last."""
@@ -139,7 +108,7 @@ class Cloudflare:
         if changes.creates and name not in self._enclosed:
             calls += self._refuse_other_zones(name)
         for batch in self._batches(name, changes):
-            done = _parsed(_Batched, self._api.call("POST", f"{self._path}/batch", DNS_EDIT, body=batch)).result
+            done = parsed(Batched, self._api.call("POST", f"{self._path}/batch", DNS_EDIT, body=batch)).result
             calls += 1
             # A name that does not end in the zone's is taken as relative to it.
             astray = [row.id for row in done.posts or () if row.name.lower() != name]
@@ -163,7 +132,7 @@ class Cloudflare:
                 Finding("records", ok=False, detail=str(used), certain=not isinstance(used, TransientError)),
             ]
         # A token of an account, not of a user, is not known to the user's verification; it works all the same.
-        usage = _parsed(_Usage, used["result"])
+        usage = parsed(Usage, used.get("result"))
         quota = "the account's quota" if usage.record_quota is None else f"{usage.record_quota} allowed"
         return [
             Finding("token", ok=True, detail="it is active and may read the zone's records"),
@@ -181,8 +150,8 @@ class Cloudflare:
                 f"whether {name!r} is in it cannot be told without the permission {ZONE_READ!r}; the first change will"
             )
             return Finding("zone", ok=True, detail=told)
-        zone = _parsed(_Zone, shown["result"]).name
-        if not _encloses(zone, name):
+        zone = parsed(Zone, shown.get("result")).name
+        if not encloses(zone, name):
             return Finding("zone", ok=False, detail=f"it is {zone!r}, which {name!r} is not in")
         return Finding("zone", ok=True, detail=f"it is {zone!r}, which {name!r} is in")
 
@@ -209,8 +178,8 @@ class Cloudflare:
         if isinstance(shown, TransientError):
             raise shown
         if isinstance(shown, dict):
-            zone = _parsed(_Zone, shown["result"]).name
-            if not _encloses(zone, name):
+            zone = parsed(Zone, shown.get("result")).name
+            if not encloses(zone, name):
                 raise PermanentError(
                     f"name {name!r} is not in zone {zone!r} ({self._zone}); choose the zone that it is in"
                 )
@@ -220,8 +189,8 @@ class Cloudflare:
     def _batches(self, name: str, changes: Changes) -> Iterator[dict[str, list[dict[str, Any]]]]:
         """Split the changes into bodies; in more than one, what is new comes first, so that the name is never empty."""
         items = [
-            *(("posts", _body(name, record)) for record in changes.creates),
-            *(("patches", {"id": old.handle, **_body(name, new)}) for old, new in changes.updates),
+            *(("posts", body_of(name, record)) for record in changes.creates),
+            *(("patches", {"id": old.handle, **body_of(name, new)}) for old, new in changes.updates),
             *(("deletes", {"id": record.handle}) for record in changes.deletes),
         ]
         for start in range(0, len(items), self._capabilities.batch):
@@ -229,32 +198,3 @@ class Cloudflare:
             for kind, item in items[start : start + self._capabilities.batch]:
                 batch.setdefault(kind, []).append(item)
             yield batch
-
-
-def _body(name: str, record: Record) -> dict[str, Any]:
-    return {
-        "type": record.type,
-        "name": name,
-        "content": record.content,
-        "ttl": record.ttl,
-        "proxied": False,
-        "comment": record.owner or "",
-    }
-
-
-def _record(row: _Row) -> Record:
-    content = row.content.lower().removesuffix(".")
-    if row.type in ADDRESS_TYPES:
-        content = str(ipaddress.ip_address(content))
-    return Record(row.type, content, row.ttl, owner=row.comment or None, proxied=row.proxied, handle=row.id)
-
-
-def _encloses(zone: str, name: str) -> bool:
-    return name == zone.lower() or name.endswith("." + zone.lower())
-
-
-def _parsed(model: type[Model], body: Any) -> Model:
-    try:
-        return model.model_validate(body)
-    except ValidationError:
-        raise TransientError(f"Cloudflare gave {UNREADABLE}") from None
