@@ -58,7 +58,7 @@ class Desk:
         """Save the config's endpoint group. `mode` and `drift` are those of its name."""
         dns = DnsSpec(
             "scripted",
-            "example.com",
+            values.pop("zone", "example.com"),
             mode=Mode(values.pop("mode", "sync")),
             drift=OnDrift(values.pop("drift", "repair")),
             options=values.pop("options", None),
@@ -110,25 +110,32 @@ class Desk:
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
         zones = Zones(self.world.store, self.world.vault, self.publisher, self.rules)
+        tasks: set[asyncio.Task[None]] = set()
 
         def hear(wakes: list[Wake]) -> None:
+            if loop.is_closed():
+                return
             kinds: dict[str, list[str]] = defaultdict(list)
             for kind, identifier in wakes:
                 kinds[kind].append(identifier)
+            loop.call_soon_threadsafe(wake, kinds)
+
+        def wake(kinds: dict[str, list[str]]) -> None:
             woken = zones.wake(
                 syncs=kinds["dns"], configs=kinds["config"], assignments=kinds["assignment"], nodes=kinds["node"]
             )
-            if loop.is_running():
-                asyncio.run_coroutine_threadsafe(woken, loop)
-            else:
-                woken.close()
+            tasks.add(loop.create_task(woken))
+
+        async def end() -> None:
+            await zones.close()
+            await asyncio.gather(*tasks)
 
         self.world.store.listen(hear)
         asyncio.run_coroutine_threadsafe(zones.wake_all(), loop).result()
         try:
             yield
         finally:
-            asyncio.run_coroutine_threadsafe(zones.close(), loop).result()
+            asyncio.run_coroutine_threadsafe(end(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()

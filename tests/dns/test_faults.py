@@ -248,7 +248,7 @@ def test_many_additions_cost_one_change_and_a_withdrawal_does_not_wait_for_them(
     desk: Desk, wg0: Config, hands: Hands
 ) -> None:
     [first] = desk.world.serving(wg0, "n0")
-    desk.rules = desk.rules.model_copy(update={"gather_s": 10})
+    desk.rules = desk.rules.model_copy(update={"gather_s": 60})
     desk.restart()
     desk.publish(wg0)
     desk.cycle()
@@ -258,7 +258,7 @@ def test_many_additions_cost_one_change_and_a_withdrawal_does_not_wait_for_them(
         desk.cycle()
         hands.move(0.4)
     assert desk.zone.calls == before, "they are gathered"
-    hands.move(3)
+    hands.move(60)
     desk.cycle()
     assert len(desk.zone.at(NAME)) == 21
     assert desk.zone.calls - before == {"read": 2, "apply": 1}

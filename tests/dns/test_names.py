@@ -130,6 +130,18 @@ def test_another_name_is_published_and_the_one_before_withdrawn(desk: Desk, wg0:
     assert [sync.name for sync in desk.syncs(wg0)] == ["other.example.com"]
 
 
+def test_a_change_of_the_zone_takes_nothing_away_where_both_are_the_same_in_truth(desk: Desk, wg0: Config) -> None:
+    desk.world.serving(wg0, "fra1", "ams1")
+    desk.publish(wg0)
+    desk.cycle()
+    desk.zone.history.clear()
+    desk.publish(wg0, zone="another id of example.com")
+    for _ in range(2):
+        desk.cycle()
+    assert (len(desk.zone.at(NAME)), desk.zone.history) == (2, [])
+    assert [sync.state for sync in desk.syncs(wg0)] == ["synced"]
+
+
 def test_a_changed_ttl_is_an_update(desk: Desk, wg0: Config) -> None:
     desk.world.serving(wg0, "fra1")
     desk.publish(wg0)

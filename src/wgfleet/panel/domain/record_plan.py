@@ -99,15 +99,16 @@ def plan(
     withdrawn: bool = False,
     adopt: bool = False,
 ) -> Plan:
-    """Compare the records at a name with those that are wanted; none wanted changes nothing, unless `withdrawn`.
+    """Compare the records at a name with those that are wanted; none wanted changes nothing.
 
+    `withdrawn`: all that is ours goes, but for what is wanted, which somebody else publishes at the name.
     `adopt`: addresses that are not ours become ours, and go where they are not wanted.
     """
     existing = tuple(existing)
-    if withdrawn:
-        ours = tuple(sorted((r for r in existing if is_ours(r, mark)), key=_said))
-        return Plan(name, existing, Changes(deletes=ours))
     targets = {(record.type, record.content): record for record in wanted}
+    if withdrawn:
+        gone = (r for r in existing if is_ours(r, mark) and (r.type, r.content) not in targets)
+        return Plan(name, existing, Changes(deletes=tuple(sorted(gone, key=_said))))
     mine = [r for r in existing if is_ours(r, mark) or (adopt and r.type in ADDRESS_TYPES)]
     foreign = [r for r in existing if r not in mine]
     conflicts = tuple(_conflict(r, targets) for r in sorted(foreign, key=_said))

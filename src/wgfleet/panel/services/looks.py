@@ -48,6 +48,10 @@ def looked(tx: Tx, job: Job, outcome: Outcome, rules: Dns) -> float | None:
         record(tx, sync, "dns_recovered", PANEL, attempts=sync.attempts)
     if job.target.withdrawn and not outcome.plan.changes:
         rows.remove(tx, sync)
+        if ours:
+            record(
+                tx, sync, "dns_left", PANEL, left=ours, reason="the name lists them through another provider or zone"
+            )
         tx.wake("dns", sync.id)
         return None
     if outcome.applied:

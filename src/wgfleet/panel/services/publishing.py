@@ -4,7 +4,7 @@ Owns the rows of published names. Must not call a provider: `dns.publisher` does
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,10 +190,16 @@ def _wish(tx: Tx, sync: DnsSync) -> _Wish:
     group = group_rows.get(tx, sync.config_id)
     if group is None or not _is_of(sync, group):
         return _Wish(None, Listed(()))
-    found = servers.of_config(tx, sync.config_id)
-    floating = servers.floating(tx, sync.config_id)
-    only_healthy = group.publish_only_healthy
-    return _Wish(group, listed(found, floating, only_healthy=only_healthy, min_nodes=group.min_nodes))
+    return _Wish(group, _listed(tx, group))
+
+
+def _listed(tx: Tx, group: EndpointGroup) -> Listed:
+    return listed(
+        servers.of_config(tx, group.config_id),
+        servers.floating(tx, group.config_id),
+        only_healthy=group.publish_only_healthy,
+        min_nodes=group.min_nodes,
+    )
 
 
 def decide(tx: Tx, vault: Vault, sync_id: str, rules: Dns) -> Decision:
@@ -238,7 +244,9 @@ def _decided(tx: Tx, sync: DnsSync, wish: _Wish, rules: Dns) -> None:
 
 def _target(tx: Tx, vault: Vault, sync: DnsSync, wish: _Wish, rules: Dns) -> Target:
     ours = _mark(tx, sync.config_id)
-    ttl = wish.group.ttl if wish.group else 0
+    wanted: Collection[str] = wish.listed.addresses
+    if sync.withdrawn:
+        wanted = _published_elsewhere(tx, sync)
     return Target(
         id=sync.id,
         provider=sync.provider,
@@ -246,7 +254,7 @@ def _target(tx: Tx, vault: Vault, sync: DnsSync, wish: _Wish, rules: Dns) -> Tar
         name=sync.name,
         options=opened(vault, sync),
         mark=ours,
-        wanted=address_records(wish.listed.addresses, ttl, ours),
+        wanted=address_records(wanted, wish.group.ttl if wish.group else 0, ours),
         approval=Approval(rules.approval_share, rules.approval_records),
         mode=Mode(wish.group.dns_mode) if wish.group else Mode.SYNC,
         withdrawn=sync.withdrawn,
@@ -255,6 +263,14 @@ def _target(tx: Tx, vault: Vault, sync: DnsSync, wish: _Wish, rules: Dns) -> Tar
         expected=frozenset() if sync.withdrawn else servers.removed_by_people(tx, sync.config_id),
         allowed_plan_id=sync.approved_plan_id,
     )
+
+
+def _published_elsewhere(tx: Tx, sync: DnsSync) -> set[str]:
+    """Return what the same name lists through another provider or zone: it may be the same one in truth."""
+    group = group_rows.get(tx, sync.config_id)
+    if group is None or not group.dns_provider or name_of(group) != sync.name:
+        return set()
+    return set(_listed(tx, group).addresses)
 
 
 def target(tx: Tx, vault: Vault, sync: DnsSync, rules: Dns) -> tuple[Target, str | None]:
