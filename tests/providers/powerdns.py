@@ -1,6 +1,8 @@
 """A real PowerDNS with one zone, on the loopback: for tests of lexicon, whose provider `powerdns` speaks its API."""
 
+import atexit
 import contextlib
+import functools
 import secrets
 import sqlite3
 import subprocess
@@ -66,6 +68,9 @@ class PowerDns:
         zone = {"name": f"{self.zone}.", "kind": "Native", "nameservers": ["localhost."]}
         self._call("POST", "/zones", zone)
 
+    def remove_zone(self) -> None:
+        self._call("DELETE", f"/zones/{self.zone}.")
+
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         response = httpx.request(
             method,
@@ -79,11 +84,29 @@ class PowerDns:
 
 
 @contextmanager
-def powerdns(zone: str = ZONE) -> Iterator[PowerDns]:
-    """Start a server, wait until it answers, and end it."""
+def powerdns() -> Iterator[PowerDns]:
+    """Give a server with a new zone; all tests share its process, which takes a while to start."""
+    server = _shared()
+    server.make_zone()
+    try:
+        yield server
+    finally:
+        server.remove_zone()
+
+
+@functools.cache
+def _shared() -> PowerDns:
+    stack = contextlib.ExitStack()
+    server = stack.enter_context(_started())
+    atexit.register(stack.close)
+    return server
+
+
+@contextmanager
+def _started() -> Iterator[PowerDns]:
     with tempfile.TemporaryDirectory(prefix="wgfleet-pdns-") as folder:
         api = free_port()
-        server = PowerDns(f"http://{ADDRESS}:{api}", secrets.token_urlsafe(24), zone)
+        server = PowerDns(f"http://{ADDRESS}:{api}", secrets.token_urlsafe(24))
         database = Path(folder) / "zones.sqlite"
         with contextlib.closing(sqlite3.connect(database)) as connection:
             connection.executescript(_SCHEMA.read_text(encoding="utf-8"))
@@ -108,7 +131,6 @@ def powerdns(zone: str = ZONE) -> Iterator[PowerDns]:
         log = Path(folder) / "log"
         with log.open("wb") as output, ended(["pdns_server", f"--config-dir={folder}"], output.fileno()) as process:
             _wait(server, process, log)
-            server.make_zone()
             yield server
 
 
