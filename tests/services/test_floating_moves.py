@@ -29,7 +29,8 @@ def due(world: World, operation: Operation) -> list[Call]:
 def answer(world: World, operation: Operation, call: Call, *, answered: bool) -> None:
     with world.store.write() as tx:
         if answered:
-            calls.settle(tx, operation.id, call.node_id, {call.peer_id: call.endpoint})
+            sources = {call.peer_id: call.source} if call.source is not None else {}
+            calls.settle(tx, operation.id, call.node_id, {call.peer_id: call.endpoint}, sources=sources)
         else:
             calls.settle(tx, operation.id, call.node_id, {}, [call.peer_id])
 
@@ -84,6 +85,27 @@ def test_where_a_dead_node_held_several_addresses_their_new_holders_take_turns(w
         seen.append((call.node_id, call.source))
         answer(world, operation, call, answered=False)
     assert seen == [(ams1.id, A1), (par1.id, A2), (ams1.id, A1)]
+
+
+def test_a_client_is_called_first_from_the_address_that_it_answered_to_before(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1, A2)
+    assert holders(world, config) == {A1: "fra1", A2: "ams1"}
+    live(world, config, ams1, fra1)
+    operation = failover(world, config, ams1)
+    world.sync_all(config, fra1)
+    (call,) = due(world, operation)
+    assert (call.node_id, call.source) == (fra1.id, A2)
+    answer(world, operation, call, answered=True)
+    with world.store.write() as tx:
+        failovers.close(tx, operation.id)
+    becomes(world, config, ams1, Health.SERVING)
+    world.sync_all(config, fra1, ams1)
+    again = failover(world, config, fra1)
+    world.sync_all(config, ams1)
+    assert holders(world, config) == {A1: "ams1", A2: "ams1"}
+    assert callers(due(world, again)) == [(ams1.id, A2)]
 
 
 def test_when_the_new_holder_dies_too_the_next_one_calls_the_clients_of_both(world: World) -> None:

@@ -111,8 +111,9 @@ class Takeovers:
     def _settle(self, operation_id: str, node_id: str, batch: list[Call], result: TakeoverResult) -> None:
         answered = {call.peer_id: call.endpoint for call in batch if call.public_key in result.answered}
         unanswered = [call.peer_id for call in batch if call.public_key in result.unanswered]
+        sources = {call.peer_id: call.source for call in batch if call.source is not None}
         with self._store.write() as tx:
-            calls.settle(tx, operation_id, node_id, answered, unanswered)
+            calls.settle(tx, operation_id, node_id, answered, unanswered, sources)
 
 
 def _attempts(call: Call) -> int:

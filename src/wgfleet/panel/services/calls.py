@@ -73,7 +73,13 @@ def due(
         endpoint = session.endpoint if session is not None and session.endpoint else moving.endpoint
         if not moving.live or moving.peer_id in gone or not peer.enabled or not endpoint:
             continue
-        caller = callers.choose(moving.from_node_id, endpoint, moving.attempts, targets.get(moving.peer_id))
+        caller = callers.choose(
+            moving.from_node_id,
+            endpoint,
+            moving.attempts,
+            targets.get(moving.peer_id),
+            known=session.called_from if session is not None else None,
+        )
         if caller is not None and having.peer(tx, caller.node_id, peer):
             wanted.append(
                 Call(moving.peer_id, peer.public_key, endpoint, caller.node_id, caller.source, moving.attempts)
@@ -137,13 +143,19 @@ def _turn_away(tx: Tx, config_id: str, pending: Sequence[tuple[Move, Peer]], hav
 
 
 def settle(
-    tx: Tx, operation_id: str, node_id: str, answered: Mapping[str, str], unanswered: Collection[str] = ()
+    tx: Tx,
+    operation_id: str,
+    node_id: str,
+    answered: Mapping[str, str],
+    unanswered: Collection[str] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> None:
     """Note who answered `node_id`, and at which endpoint: the sessions are there, before the node itself reports them.
 
-    The old node then drops those peers, or its next packet would turn them back.
+    The old node then drops those peers, or its next packet would turn them back. `sources`: the floating address that
+    each was called from, where it was one; the next call to it is tried from there first.
     """
-    session_rows.arrived(tx, node_id, answered, clock.now())
+    session_rows.arrived(tx, node_id, answered, clock.now(), sources)
     operation = operations.get(tx, operation_id)
     if operation.finished_at is not None:
         return

@@ -218,15 +218,21 @@ class Callers:
     """Who got the addresses of which node, by former holder, each with whether it can call from there already.
 
     Behind a NAT, and of a client that never learns a server's address, only a call from the address that the client
-    knows gets through; which of several that is nobody knows, so they take turns. `serving` are the nodes in use: for a
-    dead one that no address comes from (one that got it died as well) all take turns.
+    knows gets through. Which of several that is is known of those that answered a call there; for others they take
+    turns. `serving` are the nodes in use: for a dead one that no address comes from (one that got it died as well) all
+    take turns.
     """
 
     found: Mapping[str, Sequence[tuple[Caller, bool]]]
     serving: Collection[str]
 
-    def choose(self, from_node_id: str, endpoint: str, attempts: int, home: str | None) -> Caller | None:
-        """Return who calls a client of a node at its next attempt; None: nobody just yet. `home`: where it lives."""
+    def choose(
+        self, from_node_id: str, endpoint: str, attempts: int, home: str | None, known: str | None = None
+    ) -> Caller | None:
+        """Return who calls a client of a node at its next attempt; None: nobody just yet.
+
+        `home`: where it lives; `known`: the address that it answered to last.
+        """
         taken = self.found.get(from_node_id, ())
         if not taken and from_node_id not in self.serving:
             taken = [pair for pairs in self.found.values() for pair in pairs]
@@ -237,7 +243,7 @@ class Callers:
         ]
         if not same_family:
             return Caller(home, None) if home else None
-        usable = [caller for caller, ready in same_family if ready]
+        usable = sorted((caller for caller, ready in same_family if ready), key=lambda each: each.source != known)
         return usable[attempts % len(usable)] if usable else None
 
 

@@ -44,13 +44,18 @@ def record(tx: Tx, node_id: str, config_id: str, stats: Mapping[str, PeerStats],
     return written
 
 
-def arrived(tx: Tx, node_id: str, endpoints: Mapping[str, str], at: float) -> None:
-    """Note that peers (by id) have just shaken hands with a node at these endpoints; its own report replaces this."""
+def arrived(
+    tx: Tx, node_id: str, endpoints: Mapping[str, str], at: float, sources: Mapping[str, str] | None = None
+) -> None:
+    """Note that peers (by id) have just shaken hands with a node at these endpoints; its own report replaces this.
+
+    `sources`: the floating addresses that they were called from, where it was one; that stays.
+    """
     if not endpoints:
         return
     dialect = tx.session.get_bind().dialect.name
     statement = (sqlite if dialect == "sqlite" else postgresql).insert(PeerSession)
-    columns = ("endpoint", "latest_handshake", "seen_at")
+    columns = ("endpoint", "latest_handshake", "seen_at", "called_from")
     statement = statement.on_conflict_do_update(
         index_elements=["peer_id", "node_id"], set_={name: statement.excluded[name] for name in columns}
     )
@@ -65,6 +70,7 @@ def arrived(tx: Tx, node_id: str, endpoints: Mapping[str, str], at: float) -> No
             "rx": 0,
             "tx": 0,
             "seen_at": at,
+            "called_from": (sources or {}).get(peer_id),
         }
         for peer_id, endpoint in endpoints.items()
     ]

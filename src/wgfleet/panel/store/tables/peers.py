@@ -45,7 +45,10 @@ class PeerTombstone(Base):
 
 
 class PeerSession(Base):
-    """The last that a node reported of a peer."""
+    """The last that a node reported of a peer.
+
+    `called_from`: the floating address at which the peer answered that node, None: another, or it came by itself.
+    """
 
     __tablename__ = "peer_sessions"
     peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True)
@@ -54,4 +57,5 @@ class PeerSession(Base):
     latest_handshake: Mapped[int] = mapped_column(BigInteger)
     rx: Mapped[int] = mapped_column(BigInteger)
     tx: Mapped[int] = mapped_column(BigInteger)
+    called_from: Mapped[str | None]
     seen_at: Mapped[float]

@@ -114,3 +114,6 @@ def upgrade() -> None:
 
     with op.batch_alter_table("nodes", schema=None) as batch_op:
         batch_op.add_column(sa.Column("bandwidth_mbps", sa.Integer(), nullable=True))
+
+    with op.batch_alter_table("peer_sessions", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("called_from", sa.String(), nullable=True))
