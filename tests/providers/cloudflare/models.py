@@ -1,7 +1,7 @@
 """Requests and answers of Cloudflare's DNS API as strict models: names, types, bounds and required fields, no others.
 
-Written from the facts of the API as it is published. Where the live API is known to differ (`comment` is null where
-there is none; an address has no `data`), the models follow the live one.
+Written from the facts of the API as it is published. Where the live API is known to differ, the models follow the live
+one: `comment` is null where there is none, an address has no `data`, and a batch's lists of nothing are null.
 """
 
 import ipaddress
