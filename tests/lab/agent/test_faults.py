@@ -85,7 +85,8 @@ def test_what_is_changed_by_hand_is_put_back(node: Node, damage: tuple[str, ...]
     before = state()
     node.host.run(*damage)
     assert state() != before
-    eventually(lambda: state() == before, 15, 0.2)
+    # A table's removal is told by no event of links: the full look, each 30 s, finds it at the latest.
+    eventually(lambda: state() == before, 40, 0.2)
 
 
 def test_drift_is_only_reported_when_repair_is_off(make_node: Callable[..., Node]) -> None:
