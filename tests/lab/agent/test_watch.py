@@ -107,3 +107,18 @@ def test_random_keys_are_not_found(node: Node) -> None:
     applied(node, whole(1))
     response = node.call("POST", "/v1/wg/wg0/takeover", body)
     assert (response.status_code, response.json()["field"]) == (422, "peers[0].public_key")
+
+
+def test_the_load_comes_with_the_heartbeats(node: Node) -> None:
+    with node.watch() as messages:
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            _, message = messages.get(timeout=2)
+            if isinstance(message, Heartbeat) and message.load is not None:
+                break
+        else:
+            raise AssertionError("no load within 5 s")
+    assert 0 <= message.load.cpu <= 1
+    assert 0 < message.load.memory < 1
+    assert message.load.bandwidth is None  # it has no default route
+    assert "wgfleet_machine_memory_ratio 0." in node.call("GET", "/v1/metrics").text
