@@ -60,6 +60,12 @@ def test_a_client_runs_nothing_but_wireguard(up: dict[str, Any]) -> None:
     assert names == {"sleep", "wireguard-go"}
 
 
+def test_a_clients_file_has_a_name_that_lists_the_nodes(up: dict[str, Any]) -> None:
+    assert "Endpoint = vpn.lab.test:51820" in in_host("client-1", "cat", "/etc/wireguard/wg0.conf")
+    listed = {line.split()[0] for line in in_host("client-1", "getent", "ahostsv4", "vpn.lab.test").splitlines()}
+    assert listed == {node["address"] for node in up["nodes"]}
+
+
 def test_the_tunnel_goes_on_without_agent_and_panel(up: dict[str, Any]) -> None:
     for node in up["nodes"]:
         lab("kill", "--name", NAME, node["name"], "--only", "wgfleet.agent")
