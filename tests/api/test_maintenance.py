@@ -93,3 +93,23 @@ def test_placement_and_what_it_goes_by_are_set_and_shown(
         loads.report(tx, fra1["id"], Load(cpu=0.25, memory=0.5, bandwidth=None, bandwidth_bps=1e8))
     load = client.get("/api/nodes/fra1").json()["load"]
     assert (load["cpu"], load["memory"], load["bandwidth"]) == (0.25, 0.5, 0.1)
+
+
+def test_a_group_is_drained_and_uncordoned(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
+) -> None:
+    made(client, "/api/node-groups", name="rack")
+    ams1 = made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"])
+    client.patch("/api/nodes/fra1", json={"group": "rack"})
+    for node in (fra1, ams1):
+        made(client, "/api/configs/wg0/nodes", node_id=node["id"])
+        serve(panel, wg0, node)
+    started = client.post("/api/node-groups/rack/drain", params={"drain_window_s": 5})
+    assert started.status_code == 202
+    operation = started.json()
+    assert (operation["kind"], operation["options"]["drain_window_s"]) == ("drain_group", 5)
+    assert client.get(started.headers["Location"]).json()["id"] == operation["id"]
+    assert client.get("/api/nodes/fra1").json()["cordoned"] is True
+    (freed,) = client.post("/api/node-groups/rack/uncordon").json()["items"]
+    assert (freed["name"], freed["cordoned"]) == ("fra1", False)
+    assert client.post("/api/node-groups/nowhere/drain").status_code == 404

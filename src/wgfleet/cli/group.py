@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.output import AsJson, show_fields, show_table
+from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+from wgfleet.cli.waiting import follow, report
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -58,3 +59,34 @@ def delete(group: Group) -> None:
     """Delete a node group that nothing is in."""
     with panel() as client:
         client.call("DELETE", f"/api/node-groups/{part(group)}")
+
+
+@app.command()
+def drain(
+    group: Group,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where too few nodes, or too little room, is left.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cordon the nodes of a group and empty them one after the other; they stay assigned."""
+    with panel() as client:
+        operation = client.call("POST", f"/api/node-groups/{part(group)}/drain", force=force)
+        if wait:
+            operation = follow(client, operation["id"])
+        if as_json:
+            show_json(operation)
+        elif wait:
+            report(operation)
+        else:
+            typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
+
+
+@app.command()
+def uncordon(group: Group, *, as_json: AsJson = False) -> None:
+    """Let the nodes of a group have peers again, and stop its drain; `config rebalance` moves peers back."""
+    with panel() as client:
+        freed = client.call("POST", f"/api/node-groups/{part(group)}/uncordon")["items"]
+        show_table(freed, ("name", "cordoned", "peers"), as_json=as_json)

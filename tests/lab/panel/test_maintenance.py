@@ -79,3 +79,21 @@ def test_a_panel_killed_there_ends_the_drain_after_its_restart(lab: Lab, point: 
             wait_for_every_peer(host, len(fleet.hosts(lab, "client")))
     for client in fleet.hosts(lab, "client"):
         stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=10)
+
+
+@pytest.mark.parametrize("point", ["group_drain.step.before", "group_drain.step.after"])
+def test_a_panel_killed_there_ends_the_drain_of_a_group_after_its_restart(lab: Lab, point: str) -> None:
+    with fleet.client(lab) as panel:
+        node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
+        group = f"rack-{point.rsplit('.', 1)[-1]}"
+        panel.call("POST", "/api/node-groups", {"name": group})
+        panel.call("PATCH", f"/api/nodes/{node.name}", {"group": group})
+    with panel_that_dies_at(lab, point) as panel:
+        operation = panel.call("POST", f"/api/node-groups/{group}/drain")
+    with fleet.client(lab) as panel:
+        ended = panel.wait_operation(operation["id"], timeout_s=60)
+        assert (ended["state"], ended["result"]["nodes"], ended["result"]["left_behind"]) == ("succeeded", 1, 0)
+        panel.call("POST", f"/api/node-groups/{group}/uncordon")
+        panel.call("PATCH", f"/api/nodes/{node.name}", {"group": None})
+        for host in drain.serving(lab, panel):
+            wait_for_every_peer(host, len(fleet.hosts(lab, "client")))

@@ -1,4 +1,4 @@
-"""`/api/nodes/{node}/cordon|uncordon|drain` and `/api/configs/{config}/rebalance`: planned moves without loss."""
+"""Planned moves without loss: cordon, uncordon and drain of nodes and node groups, rebalance of configs."""
 
 from typing import Annotated
 
@@ -12,9 +12,19 @@ from wgfleet.panel.api.nodes import views as node_views
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import configs, maintenance, nodes
+from wgfleet.panel.services import configs, group_drains, maintenance, node_groups, nodes
 
 router = APIRouter(tags=["maintenance"])
+
+Force = Annotated[bool, Query(description="Also where fewer than `min_nodes` are left, or room is short.")]
+Window = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        le=MAX_WINDOW_S,
+        description="Wait so many s for sessions that do not follow; default: TTL + drain.grace_s.",
+    ),
+]
 
 
 @router.post("/api/nodes/{node}/cordon", summary="Give a node no new peers")
@@ -41,15 +51,8 @@ def drain_node(
     caller: Writer,
     node: Reference,
     *,
-    force: Annotated[bool, Query(description="Also where fewer than `min_nodes` are left, or room is short.")] = False,
-    drain_window_s: Annotated[
-        float | None,
-        Query(
-            ge=0,
-            le=MAX_WINDOW_S,
-            description="Wait so many s for sessions that do not follow; default: TTL + drain.grace_s.",
-        ),
-    ] = None,
+    force: Force = False,
+    drain_window_s: Window = None,
 ) -> Page[OperationView]:
     """Cordon it, and move its peers to other nodes, live sessions with them: an operation for each config.
 
@@ -65,6 +68,43 @@ def drain_node(
             drain_window_s=drain_window_s,
         )
         return Page(items=[operation_view(operation) for operation in started])
+
+
+@router.post(
+    "/api/node-groups/{group}/drain",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Empty the nodes of a group, one after the other",
+)
+def drain_node_group(
+    panel: ThePanel,
+    caller: Writer,
+    group: Reference,
+    response: Response,
+    *,
+    force: Force = False,
+    drain_window_s: Window = None,
+) -> OperationView:
+    """Cordon all its nodes at once, then drain each. Uncordon the group to stop it, and when maintenance is over."""
+    with panel.store.write() as tx:
+        started = group_drains.start(
+            tx,
+            caller.actor,
+            node_groups.get(tx, group),
+            grace_s=panel.settings.drain.grace_s,
+            force=force,
+            drain_window_s=drain_window_s,
+        )
+        shown = operation_view(started)
+    response.headers["Location"] = f"/api/operations/{shown.id}"
+    return shown
+
+
+@router.post("/api/node-groups/{group}/uncordon", summary="Let the nodes of a group have peers again")
+def uncordon_node_group(panel: ThePanel, caller: Writer, group: Reference) -> Page[NodeView]:
+    """Drains that have not ended stop where they are. Peers come back with a rebalance only."""
+    with panel.store.write() as tx:
+        freed = group_drains.uncordon(tx, caller.actor, node_groups.get(tx, group))
+        return Page(items=node_views(tx, freed))
 
 
 @router.post(

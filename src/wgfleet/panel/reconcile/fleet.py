@@ -19,6 +19,7 @@ from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.events import Event, Events
 from wgfleet.panel.reconcile.floating import FloatingReconciler
+from wgfleet.panel.reconcile.group_drains import GroupDrainReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor, Outlook
 from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.reconcile.moves import MoveReconciler
@@ -28,7 +29,7 @@ from wgfleet.panel.reconcile.retention import Retention
 from wgfleet.panel.reconcile.runner import Key, Runner
 from wgfleet.panel.reconcile.seam import in_thread
 from wgfleet.panel.reconcile.zones import Zones
-from wgfleet.panel.services import address_moves, failovers, maintenance, nodes, operations
+from wgfleet.panel.services import address_moves, failovers, group_drains, maintenance, nodes, operations
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
@@ -73,10 +74,19 @@ class Fleet:
             store, vault, authority, settings.certificates.agent_days, settings.health.give_up_after_s
         )
         self._floating = FloatingReconciler(store, vault, self._links)
-        self._removals = RemovalReconciler(store, vault, settings.drain, self._links)
-        self._failovers = MoveReconciler(store, settings.drain, self._links, failovers)
-        self._maintenance = MoveReconciler(store, settings.drain, self._links, maintenance)
-        self._address_moves = MoveReconciler(store, settings.drain, self._links, address_moves)
+        removing = RemovalReconciler(store, vault, settings.drain, self._links)
+        failing_over = MoveReconciler(store, settings.drain, self._links, failovers)
+        maintaining = MoveReconciler(store, settings.drain, self._links, maintenance)
+        moving_addresses = MoveReconciler(store, settings.drain, self._links, address_moves)
+        self._moving = (removing, failing_over, maintaining, moving_addresses)
+        self._operations = {
+            operations.REMOVE_NODE: removing.reconcile,
+            failovers.FAILOVER: failing_over.reconcile,
+            operations.DRAIN: maintaining.reconcile,
+            operations.REBALANCE: maintaining.reconcile,
+            address_moves.MOVE_ADDRESS: moving_addresses.reconcile,
+            group_drains.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
+        }
         self._health = HealthMonitor(
             store, vault, settings.health.rules, settings.health.timeout_s, self._links, outlook
         )
@@ -108,7 +118,7 @@ class Fleet:
         await self._health.close()
         await self._zones.close()
         await self._runner.close()
-        for moving in (self._removals, self._failovers, self._maintenance, self._address_moves):
+        for moving in self._moving:
             await moving.close()
         await asyncio.gather(*(link.close() for link in self._links.values()), return_exceptions=True)
 
@@ -217,13 +227,7 @@ class Fleet:
             return await self._floating.reconcile(identifier)
         try:
             kind = await in_thread(self._kind, identifier)
-            if kind == failovers.FAILOVER:
-                return await self._failovers.reconcile(identifier)
-            if kind in {operations.DRAIN, operations.REBALANCE}:
-                return await self._maintenance.reconcile(identifier)
-            if kind == address_moves.MOVE_ADDRESS:
-                return await self._address_moves.reconcile(identifier)
-            return await self._removals.reconcile(identifier)
+            return await self._operations[kind](identifier)
         except Exception as error:
             await in_thread(self._stumble, identifier, str(error))
             raise

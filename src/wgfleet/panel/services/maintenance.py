@@ -3,6 +3,7 @@
 Cordoned nodes get no new homes. Must not take an assignment away: that is `removals`.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from wgfleet.panel import clock
@@ -66,7 +67,7 @@ def drain(
             started.append(earlier)
             continue
         if not force:
-            _check_room(tx, config, node)
+            _check_config(tx, config, [node])
         window = assignments.default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
         options = {"force": force, "drain_window_s": window}
         operation = operations.start(tx, actor, DRAIN, about, config_id=config.id, node_id=node.id, options=options)
@@ -79,22 +80,31 @@ def drain(
     return started
 
 
-def _check_room(tx: Tx, config: Config, node: Node) -> None:
-    """Refuse a drain that leaves too few nodes in use, or too little room for the peers."""
+def check_room(tx: Tx, leaving: Sequence[Node]) -> None:
+    """Refuse to empty nodes where that leaves too few others in use, or too little room for the peers."""
+    carried: dict[str, Config] = {}
+    for node in leaving:
+        carried |= {config.id: config for a, config in assignment_rows.of_node(tx, node.id) if a.phase == SERVING}
+    for config in carried.values():
+        _check_config(tx, config, leaving)
+
+
+def _check_config(tx: Tx, config: Config, leaving: Sequence[Node]) -> None:
     group = endpoint_group_rows.get(tx, config.id)
     least = max(1, group.min_nodes if group else 1)
-    others = [c for c in placing.candidates(tx, config.id, without={node.id}) if not c.cordoned]
+    others = [c for c in placing.candidates(tx, config.id, without={n.id for n in leaving}) if not c.cordoned]
+    names = ("node " if len(leaving) == 1 else "nodes ") + ", ".join(repr(node.name) for node in leaving)
     if len(others) < least:
         raise Conflict(
-            f"without node {node.name!r} config {config.name!r} would be left with {len(others)} of at least {least} "
+            f"without {names} config {config.name!r} would be left with {len(others)} of at least {least} "
             f"nodes in use (min_nodes); assign or uncordon another node first, or repeat with force=true"
         )
-    homes = peer_rows.homed_on(tx, node.id, config.id)
+    homes = [peer for node in leaving for peer in peer_rows.homed_on(tx, node.id, config.id)]
     left = placing.choose(tx, config.id, homes, others).left
     if left:
         raise Exhausted(
-            f"the other nodes of config {config.name!r} have no room for {len(left)} of {len(homes)} peers of node "
-            f"{node.name!r}; raise a capacity or assign a node, or repeat with force=true"
+            f"the other nodes of config {config.name!r} have no room for {len(left)} of {len(homes)} peers of "
+            f"{names}; raise a capacity or assign a node, or repeat with force=true"
         )
 
 

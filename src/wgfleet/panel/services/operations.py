@@ -33,7 +33,14 @@ def page(
 
 
 def start(
-    tx: Tx, actor: str, kind: str, subject: str, *, config_id: str, node_id: str | None, options: Mapping[str, Any]
+    tx: Tx,
+    actor: str,
+    kind: str,
+    subject: str,
+    *,
+    config_id: str | None,
+    node_id: str | None,
+    options: Mapping[str, Any],
 ) -> Operation:
     """Write down a new operation. The caller has looked for one that is active."""
     now = clock.now()
