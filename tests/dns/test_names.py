@@ -7,6 +7,7 @@ import pytest
 from tests.dns.desk import NAME, Desk, Hands, eventually
 from wgfleet.panel.domain.observations import Health
 from wgfleet.panel.domain.records import Record
+from wgfleet.panel.domain.removal import RemovalStep
 from wgfleet.panel.errors import Conflict, Invalid, PermanentError, TransientError
 from wgfleet.panel.services import dns, nodes
 from wgfleet.panel.store.tables import Config
@@ -140,6 +141,38 @@ def test_a_change_of_the_zone_takes_nothing_away_where_both_are_the_same_in_trut
         desk.cycle()
     assert (len(desk.zone.at(NAME)), desk.zone.history) == (2, [])
     assert [sync.state for sync in desk.syncs(wg0)] == ["synced"]
+
+
+def test_a_removal_waits_for_its_clients_from_the_moment_that_the_name_lost_the_node(
+    desk: Desk, wg0: Config, hands: Hands
+) -> None:
+    fra1, ams1 = desk.world.serving(wg0, "fra1", "ams1")
+    [anna, *_] = desk.world.peers(wg0, "anna", "ben")
+    desk.world.sync_all(wg0, fra1, ams1)
+    home = fra1 if anna.home_node_id == fra1.id else ams1
+    desk.world.seen(wg0, home, {anna.public_key: "198.51.100.7:51820"})
+    desk.publish(wg0)
+    desk.cycle()
+
+    def down() -> None:
+        raise TransientError("no answer")
+
+    desk.zone.before["read"] = down
+    removal = desk.world.remove(wg0, home, window_s=90)
+    nobody: frozenset[str] = frozenset()
+    for _ in range(3):
+        desk.world.step(removal, answers=nobody)
+        desk.world.sync_all(wg0, fra1, ams1)
+    desk.cycle()
+    hands.move(600)
+    assert desk.world.step(removal, answers=nobody) is RemovalStep.TAKEOVER, "the name lists it still"
+    desk.zone.before.clear()
+    desk.cycle()
+    assert len(desk.zone.at(NAME)) == 1
+    hands.move(60)
+    assert desk.world.step(removal, answers=nobody) is RemovalStep.TAKEOVER
+    hands.move(31)
+    assert desk.world.step(removal, answers=nobody) is RemovalStep.RETIRE
 
 
 def test_a_changed_ttl_is_an_update(desk: Desk, wg0: Config) -> None:

@@ -289,3 +289,18 @@ def opened(vault: Vault, sync: DnsSync) -> Mapping[str, Any]:
 
 def _mark(tx: Tx, config_id: str) -> str:
     return mark(rows.panel_id(tx) or "panel", config_id)
+
+
+def withdrawn_at(tx: Tx, config_id: str, addresses: Collection[str]) -> float | None:
+    """Return when a config's names were last seen to list what they should, at 0 where none is kept by us.
+
+    None: some of `addresses`, which are to go, are listed still.
+    """
+    latest = 0.0
+    for sync in rows.of_config(tx, config_id):
+        if sync.withdrawn or sync.state == CANCELLED or sync.plan.get("mode") != Mode.SYNC:
+            continue
+        if set(addresses) & set(sync.published):
+            return None
+        latest = max(latest, sync.published_at or 0.0)
+    return latest

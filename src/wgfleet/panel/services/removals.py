@@ -2,19 +2,21 @@
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.removal import RemovalStep, RemovalView
-from wgfleet.panel.services import audit, backups, floating, moves, operations
+from wgfleet.panel.services import audit, backups, floating, moves, operations, publishing
 from wgfleet.panel.services.configs import bump, probes_changed
 from wgfleet.panel.services.desired import REMOVED
 from wgfleet.panel.services.moves import LEFT, PENDING, PLACED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import backups as backup_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
-from wgfleet.panel.store.tables import Cleanup
+from wgfleet.panel.store.tables import Cleanup, Operation
 from wgfleet.panel.vault import Vault
 
+LONGEST_WITHDRAWAL_S = 3600.0
 DELETED, OWED = "deleted", "cleanup owed"
 
 
@@ -25,16 +27,32 @@ def view(tx: Tx, operation_id: str) -> RemovalView:
     assignment = assignment_rows.get(tx, config_id, node_id)
     tally = rows.tally(tx, operation_id)
     progress = operation.progress
+    unsettled = tally.get((PENDING, True), 0) + tally.get((PENDING, False), 0)
     return RemovalView(
         finished=operation.finished_at is not None,
         has_backup=backup_rows.of_operation(tx, operation_id) is not None,
         placed=PLACED in progress,
-        unsettled=tally.get((PENDING, True), 0) + tally.get((PENDING, False), 0),
-        drain_ends_at=progress.get(PLACED, 0.0),
+        unsettled=unsettled,
+        drain_ends_at=_drain_ends_at(tx, operation) if unsettled else progress.get(PLACED, 0.0),
         retired=assignment is None or assignment.phase == REMOVED,
         owed=assignment_rows.cleanup(tx, node_id, config_id) is not None,
         clean_ends_at=progress.get("clean_ends_at", 0.0),
     )
+
+
+def _drain_ends_at(tx: Tx, operation: Operation) -> float:
+    """Return when waiting for sessions that do not follow ends: the window counts from when the name lost the node.
+
+    A client that comes back meanwhile would be sent here still. It is not waited for beyond an hour.
+    """
+    planned = float(operation.progress.get(PLACED, 0.0))
+    window = float(operation.options["drain_window_s"])
+    node = node_rows.find(tx, operation.node_id or "")
+    if not planned or not window or node is None:
+        return planned
+    withdrawn_at = publishing.withdrawn_at(tx, operation.config_id or "", node.endpoint_addresses)
+    longest = planned + LONGEST_WITHDRAWAL_S
+    return longest if withdrawn_at is None else max(planned, min(longest, withdrawn_at + window))
 
 
 def back_up(tx: Tx, vault: Vault, operation_id: str) -> None:
