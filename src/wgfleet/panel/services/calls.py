@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.services import configs, floating, moves, operations, placing
+from wgfleet.panel.services import callers, configs, floating, moves, operations, placing
 from wgfleet.panel.services.desired import FENCED, SERVING
 from wgfleet.panel.services.moves import DROPPED, MOVED, TAKEOVER
 from wgfleet.panel.store import Tx
@@ -66,14 +66,14 @@ def due(
     if operation.node_id is not None and not any(m.live and not m.attempts and m not in settled for m, _ in pending):
         # Whoever could be called at an address of the new nodes has been: the others need the floating one.
         floating.empty(tx, config.id, operation.node_id)
-    callers = floating.callers(tx, config.id)
+    found = callers.of_config(tx, config.id)
     wanted = []
     for moving, peer in pending:
         session = latest.get(moving.peer_id)
         endpoint = session.endpoint if session is not None and session.endpoint else moving.endpoint
         if not moving.live or moving.peer_id in gone or not peer.enabled or not endpoint:
             continue
-        caller = callers.choose(
+        caller = found.choose(
             moving.from_node_id,
             endpoint,
             moving.attempts,
