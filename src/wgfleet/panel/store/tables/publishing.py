@@ -60,7 +60,7 @@ class DnsSync(Base):
     `withdrawn`: nothing of ours is to be left at the name. `options_sealed` as when it was last decided. `state`:
     `pending`, `synced`, `failing`, `conflict`, `approval` or `cancelled`. `plan` is what the last look would do, and
     `approved_plan_id` the one that an administrator allowed. `published` are the addresses at the name that are ours.
-    `decided_at`: when what is wanted last changed, `published_at`: when the name was last seen to be as wanted.
+    `decided_at`: when what is wanted last changed, `published_at`: when the name was first seen to be so.
     """
 
     __tablename__ = "dns_syncs"
