@@ -257,13 +257,14 @@ class Dns(Group):
         ge=0,
         le=1,
         description="A deletion of more than this share of a name's records waits for an administrator's approval, "
-        "unless people removed those nodes. 1: never. Half of them never die at once without somebody looking.",
+        "unless people removed those nodes. 1: never. That most of a large fleet dies at once is rather our mistake.",
     )
     approval_records: int = Field(
-        default=2,
+        default=5,
         ge=1,
         le=1000,
-        description="Records that such a deletion has at least: one node of two may go by itself.",
+        description="Records that such a deletion has at least. In a small fleet two dead nodes of three go by "
+        "themselves: each was found dead by most of those who look, and min_nodes is kept.",
     )
     save_check_s: float = Field(
         default=3,
