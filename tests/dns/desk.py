@@ -38,7 +38,7 @@ NAME = "vpn.example.com"
 class Desk:
     world: World
     zone: Zone = field(default_factory=Zone)
-    rules: Dns = field(default_factory=lambda: Dns(gather_s=0))
+    rules: Dns = field(default_factory=lambda: Dns(gather_s=0, approval_records=2))
 
     def __post_init__(self) -> None:
         kind: ProviderType = Scripted(self.zone)

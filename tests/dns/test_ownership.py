@@ -7,6 +7,7 @@ from wgfleet.panel.domain.observations import Health
 from wgfleet.panel.domain.records import Record
 from wgfleet.panel.errors import Conflict, PermanentError
 from wgfleet.panel.services import dns
+from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store.tables import Config
 
 
@@ -101,6 +102,18 @@ def test_additions_do_not_wait_for_the_approval_of_deletions(desk: Desk, wg0: Co
         desk.judged(wg0, node, Health.DOWN)
     desk.cycle()
     assert (desk.sync(wg0).state, len(desk.zone.at(NAME))) == ("approval", 4)
+
+
+def test_two_dead_nodes_of_three_go_by_themselves(desk: Desk, wg0: Config) -> None:
+    desk.rules = Dns(gather_s=0)
+    desk.restart()
+    one, two, _ = desk.world.serving(wg0, "fra1", "ams1", "par1")
+    desk.publish(wg0)
+    desk.cycle()
+    for node in (one, two):
+        desk.judged(wg0, node, Health.DOWN)
+    desk.cycle()
+    assert (desk.sync(wg0).state, desk.zone.at(NAME)) == ("synced", {"192.0.2.3"})
 
 
 def test_nodes_that_people_removed_need_no_approval(desk: Desk, wg0: Config) -> None:
