@@ -85,6 +85,22 @@ def test_a_fleet_is_built_with_commands(wgfleet: Run, tmp_path: Path) -> None:
     assert document(wgfleet("audit", "list", "--type", "config_node", "--json"))[0]["action"] == "assigned"
 
 
+def test_a_name_gets_its_provider_with_options_from_a_file(wgfleet: Run, tmp_path: Path) -> None:
+    assert wgfleet("config", "create", "wg0", "--pool", "10.8.0.0/24").returncode == 0
+    options = tmp_path / "options.json"
+    group = ["config", "endpoint", "wg0", "--domain", "vpn.example.com", "--dns-provider", "null"]
+    cases = {'{"token": "of-nobody"}': (1, "dns.options.token"), "[]": (2, "a JSON object"), "{": (2, "is not JSON")}
+    for content, (code, said) in cases.items():
+        options.write_text(content)
+        refused = wgfleet(*group, "--dns-options", str(options))
+        assert refused.returncode == code
+        assert said in refused.stderr
+        assert "of-nobody" not in refused.stderr
+    options.write_text("{}")
+    shown = document(wgfleet(*group, "--dns-mode", "dry_run", "--dns-options", str(options), "--json"))
+    assert (shown["dns"]["provider"], shown["dns"]["mode"]) == ("null", "dry_run")
+
+
 def test_exit_codes_and_one_line_errors_say_what_to_do(wgfleet: Run) -> None:
     cases = {
         1: wgfleet("config", "create", "wg0", "--pool", "10.8.0.1/24"),

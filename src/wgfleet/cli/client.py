@@ -114,8 +114,12 @@ class Client:
 
 def _refused(answer: httpx.Response) -> CallFailed:
     try:
-        detail = str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
+        problem = answer.json()
+        detail = str(problem["detail"])
+        field = str(problem["errors"][0]["field"]) if problem.get("errors") else ""
+        if field not in detail:
+            detail = f"{field}: {detail}"
+    except (ValueError, LookupError, TypeError):
         detail = f"{answer.status_code} {answer.reason_phrase}"
     return CallFailed(detail, ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED)
 

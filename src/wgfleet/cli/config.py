@@ -12,6 +12,7 @@ from wgfleet.agent.trust import TrustError, fetch_ca
 from wgfleet.cli import connection
 from wgfleet.cli.client import UNREACHABLE, USAGE, given, panel, part
 from wgfleet.cli.connection import DEFAULT_URL, Connection
+from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 from wgfleet.cli.waiting import follow, report
 
@@ -36,6 +37,8 @@ if find_spec("pydantic_settings"):  # on a machine with the panel's libraries
 
     app.command()(check)
     app.command()(sample)
+
+app.command()(endpoint)
 
 
 @app.command("list")
@@ -190,46 +193,6 @@ def rebalance(
             report(operation)
         else:
             typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
-
-
-@app.command()
-def endpoint(
-    config: Config,
-    *,
-    domain: Annotated[str | None, typer.Option(help="The name in the files of users; without it, show.")] = None,
-    port: Annotated[int | None, typer.Option(help="The UDP port in the files of users.")] = None,
-    ttl: Annotated[int | None, typer.Option(help="Of the records, in s.")] = None,
-    min_nodes: Annotated[int | None, typer.Option(help="A removal that leaves fewer is refused.")] = None,
-    auto_migrate: Annotated[bool | None, typer.Option("--auto-migrate/--no-auto-migrate")] = None,
-    publish_only_healthy: Annotated[bool | None, typer.Option("--only-healthy/--also-unhealthy")] = None,
-    cloudflare_zone_id: Annotated[str | None, typer.Option(help="The zone's id, as its overview shows it.")] = None,
-    cloudflare_record_name: Annotated[str | None, typer.Option(help="Default: the domain.")] = None,
-    floating_address: Annotated[
-        list[str] | None, typer.Option("--floating-address", help="Moves between nodes; repeatable.")
-    ] = None,
-    address_provider: Annotated[str | None, typer.Option(help="What moves them: l2, or a plugin.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show the endpoint group of a cluster, or with --domain make or replace it."""
-    path = f"/api/configs/{part(config)}/endpoint-group"
-    body = given(
-        domain=domain,
-        port=port,
-        ttl=ttl,
-        min_nodes=min_nodes,
-        auto_migrate=auto_migrate,
-        publish_only_healthy=publish_only_healthy,
-        cloudflare_zone_id=cloudflare_zone_id,
-        cloudflare_record_name=cloudflare_record_name,
-        floating_addresses=floating_address,
-        address_provider=address_provider,
-    )
-    if body and domain is None:
-        typer.echo("error: give --domain too: the endpoint group is replaced as a whole", err=True)
-        raise typer.Exit(USAGE)
-    with panel() as client:
-        group = client.call("POST", path, body) if body else client.get(path)
-        show_fields(group, as_json=as_json)
 
 
 @app.command()

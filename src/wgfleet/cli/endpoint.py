@@ -1,0 +1,81 @@
+"""`wgfleet config endpoint`: the public face of a cluster, and where its name is published."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from wgfleet.cli.client import USAGE, given, panel, part
+from wgfleet.cli.output import AsJson, show_fields
+
+
+def endpoint(
+    config: Annotated[str, typer.Argument(help="Id or name of the config.")],
+    *,
+    domain: Annotated[str | None, typer.Option(help="The name in the files of users; without it, show.")] = None,
+    port: Annotated[int | None, typer.Option(help="The UDP port in the files of users.")] = None,
+    ttl: Annotated[int | None, typer.Option(help="Of the records, in s.")] = None,
+    min_nodes: Annotated[int | None, typer.Option(help="A removal that leaves fewer is refused.")] = None,
+    auto_migrate: Annotated[bool | None, typer.Option("--auto-migrate/--no-auto-migrate")] = None,
+    publish_only_healthy: Annotated[bool | None, typer.Option("--only-healthy/--also-unhealthy")] = None,
+    cloudflare_zone_id: Annotated[str | None, typer.Option(help="The zone's id, as its overview shows it.")] = None,
+    cloudflare_record_name: Annotated[str | None, typer.Option(help="Default: the domain.")] = None,
+    dns_provider: Annotated[str | None, typer.Option(help="Who publishes the name: rfc2136, lexicon, ...")] = None,
+    dns_zone: Annotated[str | None, typer.Option(help="The provider's name or id of the zone.")] = None,
+    dns_record_name: Annotated[str | None, typer.Option(help="The name to publish; default: the domain.")] = None,
+    dns_mode: Annotated[str | None, typer.Option(help="sync, upsert_only or dry_run.")] = None,
+    dns_drift: Annotated[str | None, typer.Option(help="repair or report.")] = None,
+    dns_options: Annotated[
+        typer.FileText | None,
+        typer.Option(help="File with the provider's options, a JSON object; - for standard input."),
+    ] = None,
+    floating_address: Annotated[
+        list[str] | None, typer.Option("--floating-address", help="Moves between nodes; repeatable.")
+    ] = None,
+    address_provider: Annotated[str | None, typer.Option(help="What moves them: l2, or a plugin.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the endpoint group of a cluster, or with --domain make or replace it.
+
+    A secret among the DNS options is given in a file or on standard input, where no other user of the machine sees it.
+    """
+    dns = given(
+        provider=dns_provider,
+        zone=dns_zone,
+        record_name=dns_record_name,
+        mode=dns_mode,
+        drift=dns_drift,
+        options=_options(dns_options) if dns_options else None,
+    )
+    path = f"/api/configs/{part(config)}/endpoint-group"
+    body = given(
+        domain=domain,
+        port=port,
+        ttl=ttl,
+        min_nodes=min_nodes,
+        auto_migrate=auto_migrate,
+        publish_only_healthy=publish_only_healthy,
+        cloudflare_zone_id=cloudflare_zone_id,
+        cloudflare_record_name=cloudflare_record_name,
+        dns=dns or None,
+        floating_addresses=floating_address,
+        address_provider=address_provider,
+    )
+    if body and domain is None:
+        typer.echo("error: give --domain too: the endpoint group is replaced as a whole", err=True)
+        raise typer.Exit(USAGE)
+    with panel() as client:
+        group = client.call("POST", path, body) if body else client.get(path)
+        show_fields(group, as_json=as_json)
+
+
+def _options(file: typer.FileText) -> dict[str, Any]:
+    try:
+        options = json.load(file)
+    except ValueError as error:
+        typer.echo(f"error: --dns-options: {file.name} is not JSON: {error}", err=True)
+        raise typer.Exit(USAGE) from None
+    if not isinstance(options, dict):
+        typer.echo(f'error: --dns-options: {file.name} must hold a JSON object, such as {{"token": "..."}}', err=True)
+        raise typer.Exit(USAGE)
+    return options
