@@ -12,7 +12,7 @@ demo: ## Three nodes, some clients, one node removed under traffic: the main job
 	script/as-root $(BIN)/wgfleet lab demo
 
 test: check ## All checks, then all tests except those of the kernel (root)
-	script/as-root $(BIN)/pytest -m "not kernel" -n 3 --dist loadgroup
+	script/as-root script/tests
 
 check: ## Format, lint, types and import rules
 	@script/bootstrap test

@@ -34,12 +34,3 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'panel.sqlite'}"
     url: str = request.getfixturevalue("postgresql_url")
     return url
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares the machine on one worker: there is one lab at a time, and one test of agents' namespaces."""
-    for item in items:
-        if item.get_closest_marker("lab") is not None:
-            folder = item.path.relative_to(Path(__file__).parent / "lab").parts[0]
-            item.add_marker(pytest.mark.xdist_group("agents" if folder == "agent" else "labs"))

@@ -71,10 +71,10 @@ class Service:
             results: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
             thread = threading.Thread(target=self._work, args=(work, results), daemon=True, name="lexicon")
             thread.start()
-            self._unanswered = thread
             try:
                 result, failure = results.get(timeout=CALL_S)
             except queue.Empty:
+                self._unanswered = thread
                 result, failure = None, TransientError(f"{self} did not answer within {CALL_S:.0f} s")
         if failure is not None:
             raise failure
