@@ -59,8 +59,9 @@ class PanelClient:
         """Return a whole list, piece by piece."""
         found: list[Document] = []
         after: str | None = None
+        separator = "&" if "?" in path else "?"
         while True:
-            page = self.call("GET", path if after is None else f"{path}?after={after}")
+            page = self.call("GET", path if after is None else f"{path}{separator}after={after}")
             found += page["items"]
             after = page["next"]
             if after is None:

@@ -1,5 +1,6 @@
 """A floating address goes to another node as planned, and phones that know no other address go on with it."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from wgfleet.lab import assembly, face, fleet, pings
 from wgfleet.lab import state as labs
 from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios import drain
 from wgfleet.lab.state import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -26,6 +28,7 @@ def test_an_address_is_moved_by_hand_and_by_a_drain_and_its_clients_go_on(lab: L
     (before,) = face.holders(lab)[address]
     (other,) = {host.name for host in fleet.hosts(lab, "node")} - {before}
     running = pings.start(fleet.hosts(lab, "client"), fleet.NODE_TUNNEL_ADDRESS, rate=20)
+    time.sleep(drain.CALM_S)  # the panel hears of a session with its node's next scan
     with fleet.client(lab) as panel:
         path = f"/api/configs/{fleet.CONFIG}/floating-addresses/{address}/move"
         operation = panel.call("POST", path, {"node": other})
