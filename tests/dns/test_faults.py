@@ -148,6 +148,16 @@ def test_all_names_of_an_account_share_its_limit(either_desk: Desk, hands: Hands
         limiter.take(account)
 
 
+def test_a_clock_that_is_set_back_blocks_no_account_for_a_day(desk: Desk, hands: Hands) -> None:
+    account = Account("one", calls=20, window_s=100)
+    limiter = Limiter(desk.world.store)
+    limiter.block(account, 300)
+    with pytest.raises(Blocked):
+        limiter.take(account)
+    hands.move(-86_400)
+    limiter.take(account)
+
+
 def test_no_window_sees_more_calls_than_are_allowed(desk: Desk, hands: Hands) -> None:
     account = Account("one", calls=60, window_s=60)
     limiter, made = Limiter(desk.world.store), []

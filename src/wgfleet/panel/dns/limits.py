@@ -11,6 +11,7 @@ from wgfleet.panel.store import dns as rows
 # than all of it, and people who use the provider's own pages share the rest of ours.
 BURST_SHARE = 0.5
 BLOCKED_S = 60.0  # where the provider turned the account away and did not say for how long
+LONGEST_BLOCK_S = 3600.0  # one that ends later than this from now was written by a clock that has been set back since
 
 
 class Limiter:
@@ -52,7 +53,7 @@ class Limiter:
 
     def block(self, account: Account, seconds: float | None) -> float:
         """Note that the provider turned the account away; return for how many s no name of it is tried."""
-        wait = BLOCKED_S if seconds is None else seconds
+        wait = BLOCKED_S if seconds is None else min(seconds, LONGEST_BLOCK_S)
         with self._store.write() as tx:
             now = clock.now()
             rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
@@ -68,6 +69,6 @@ def refilled(account: Account, tokens: float, elapsed_s: float) -> float:
 
 
 def _check_block(blocked_until: float, now: float) -> None:
-    if blocked_until > now:
-        wait = blocked_until - now
+    wait = blocked_until - now
+    if 0 < wait <= LONGEST_BLOCK_S:
         raise Blocked(f"the provider turns this account away for another {wait:.0f} s", retry_after_s=wait)
