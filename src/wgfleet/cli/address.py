@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.client import panel, part
-from wgfleet.cli.output import AsJson, show_json, show_table
-from wgfleet.cli.waiting import follow, report
+from wgfleet.cli.output import AsJson, show_table
+from wgfleet.cli.waiting import show_operation
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("address", "node_name", "in_use", "leaving_node_name", "since")
@@ -34,11 +34,4 @@ def move(
     path = f"/api/configs/{part(config)}/floating-addresses/{part(address)}/move"
     with panel() as client:
         operation = client.call("POST", path, {"node": node})
-        if wait:
-            operation = follow(client, operation["id"])
-        if as_json:
-            show_json(operation)
-        elif wait:
-            report(operation)
-        else:
-            typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
+        show_operation(client, operation, wait=wait, as_json=as_json)

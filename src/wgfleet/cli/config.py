@@ -14,7 +14,7 @@ from wgfleet.cli.client import UNREACHABLE, USAGE, given, panel, part
 from wgfleet.cli.connection import DEFAULT_URL, Connection
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
-from wgfleet.cli.waiting import follow, report
+from wgfleet.cli.waiting import show_operation
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "mode", "pools", "listen_port", "nodes", "peers", "generation")
@@ -165,14 +165,7 @@ def unassign(
     """Remove a node from a config: its peers move to the others, live sessions with them."""
     with panel() as client:
         operation = client.call("DELETE", f"/api/configs/{part(config)}/nodes/{part(node)}", force=force)
-        if wait:
-            operation = follow(client, operation["id"])
-        if as_json:
-            show_json(operation)
-        elif wait:
-            report(operation)
-        else:
-            typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
+        show_operation(client, operation, wait=wait, as_json=as_json)
 
 
 @app.command()
@@ -185,14 +178,7 @@ def rebalance(
     """Spread the peers of a config over its nodes anew, live sessions with them."""
     with panel() as client:
         operation = client.call("POST", f"/api/configs/{part(config)}/rebalance")
-        if wait:
-            operation = follow(client, operation["id"])
-        if as_json:
-            show_json(operation)
-        elif wait:
-            report(operation)
-        else:
-            typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
+        show_operation(client, operation, wait=wait, as_json=as_json)
 
 
 @app.command()

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
-from wgfleet.cli.waiting import follow, report
+from wgfleet.cli.output import AsJson, show_fields, show_table
+from wgfleet.cli.waiting import show_operation
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -74,14 +74,7 @@ def drain(
     """Cordon the nodes of a group and empty them one after the other; they stay assigned."""
     with panel() as client:
         operation = client.call("POST", f"/api/node-groups/{part(group)}/drain", force=force)
-        if wait:
-            operation = follow(client, operation["id"])
-        if as_json:
-            show_json(operation)
-        elif wait:
-            report(operation)
-        else:
-            typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
+        show_operation(client, operation, wait=wait, as_json=as_json)
 
 
 @app.command()

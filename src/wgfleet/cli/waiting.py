@@ -6,9 +6,21 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from wgfleet.cli.client import CallFailed, Client, Document, part
-from wgfleet.cli.output import console
+from wgfleet.cli.output import console, show_json
 
 KINDS = ("operation", "progress")
+
+
+def show_operation(client: Client, operation: Document, *, wait: bool, as_json: bool) -> None:
+    """Print where an operation stands that was begun just now, or with `wait` what came of it."""
+    if wait:
+        operation = follow(client, operation["id"])
+    if as_json:
+        show_json(operation)
+    elif wait:
+        report(operation)
+    else:
+        typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
 
 
 def follow(client: Client, operation_id: str) -> Document:
