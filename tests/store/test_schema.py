@@ -1,10 +1,12 @@
 """The schema that migrations make, on both databases."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy
@@ -77,6 +79,22 @@ def test_processes_that_start_at_once_all_find_the_schema(database_url: str, sto
     results = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
     assert results == [(b"", 0)] * 2
     assert differences(store) == []
+
+
+def test_a_new_file_that_another_process_is_changing_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    # A writer in a rollback journal refuses the change to WAL on the spot, whatever the busy time.
+    other.execute("BEGIN IMMEDIATE")
+    store = Store(f"sqlite:///{tmp_path}/new.db")
+    with ThreadPoolExecutor(1) as threads:
+        migration = threads.submit(migrate, store)
+        with pytest.raises(TimeoutError):
+            migration.result(timeout=0.2)
+        other.execute("COMMIT")
+        migration.result(timeout=30)
+    assert differences(store) == []
+    store.close()
+    other.close()
 
 
 def test_threads_that_migrate_at_once_all_find_the_schema(database_url: str) -> None:

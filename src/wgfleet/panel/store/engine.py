@@ -3,7 +3,9 @@
 A `Tx` collects what others must hear of (`wake`); listeners are told after the commit, never before.
 """
 
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +17,7 @@ from sqlalchemy.orm import Session
 from wgfleet.panel.errors import Conflict, Unavailable
 
 SQLITE_BUSY_S = 10  # another process (a backup, a shell) may hold the file; longer is an outage that we report
+WAL_RETRY_S = 0.01
 POOL_SIZE = 20
 
 Wake = tuple[str, str]
@@ -105,7 +108,7 @@ def _sqlite(url: str) -> Engine:
         # The driver must not begin transactions by itself: we choose between BEGIN and BEGIN IMMEDIATE below.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _write_ahead(cursor)
         # FULL: what was answered survives a power cut too.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
@@ -118,6 +121,27 @@ def _sqlite(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _write_ahead(cursor: sqlite3.Cursor) -> None:
+    """Put the database into WAL mode, which the file keeps; wait for others that are at it for `SQLITE_BUSY_S`."""
+    deadline = time.monotonic() + SQLITE_BUSY_S
+    while not _is_write_ahead(cursor):
+        if time.monotonic() > deadline:
+            raise Unavailable("another process keeps the database from its WAL mode; try again", retry_after_s=1)
+        time.sleep(WAL_RETRY_S)
+
+
+def _is_write_ahead(cursor: sqlite3.Cursor) -> bool:
+    # The change from a rollback journal takes an exclusive lock without asking the busy handler, so of two
+    # processes that meet a new file at once one is refused on the spot.
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True
 
 
 def _postgresql(url: str) -> Engine:
