@@ -14,6 +14,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
+from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict, Unavailable
 
 SQLITE_BUSY_S = 10  # another process (a backup, a shell) may hold the file; longer is an outage that we report
@@ -125,9 +126,9 @@ def _sqlite(url: str) -> Engine:
 
 def _write_ahead(cursor: sqlite3.Cursor) -> None:
     """Put the database into WAL mode, which the file keeps; wait for others that are at it for `SQLITE_BUSY_S`."""
-    deadline = time.monotonic() + SQLITE_BUSY_S
+    deadline = clock.monotonic() + SQLITE_BUSY_S
     while not _is_write_ahead(cursor):
-        if time.monotonic() > deadline:
+        if clock.monotonic() > deadline:
             raise Unavailable("another process keeps the database from its WAL mode; try again", retry_after_s=1)
         time.sleep(WAL_RETRY_S)
 
