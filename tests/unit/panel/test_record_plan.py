@@ -5,7 +5,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.panel.domain.publishing import Floating, Mode, Server, listed, retry_delay
+from wgfleet.panel.domain.publishing import Floating, Mode, Server, listed
 from wgfleet.panel.domain.record_plan import Approval, Plan, address_records, is_ours, needs_approval, plan
 from wgfleet.panel.domain.records import Record, mark
 
@@ -140,9 +140,3 @@ def test_an_approval_is_needed_for_more_than_half_that_nobody_removed(
     unasked = there - wanted - removed if wanted else set()
     needed = len(unasked) >= 2 and len(unasked) > len(there) / 2
     assert needs_approval(found, OURS, removed, Approval(0.5, 2)) is needed
-
-
-@given(st.integers(1, 100), st.floats(0, 1, exclude_max=True))
-def test_tries_grow_apart_up_to_the_cap(attempts: int, random: float) -> None:
-    assert 0.5 <= retry_delay(attempts, 300, random) <= 300
-    assert retry_delay(30, 300, random) >= 150

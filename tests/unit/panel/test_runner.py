@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from wgfleet.panel.errors import PermanentError, TransientError, Unavailable
 from wgfleet.panel.reconcile import runner as module
-from wgfleet.panel.reconcile.runner import Key, Runner, backoff
+from wgfleet.panel.reconcile.runner import Key, Runner
 
 KEY: Key = ("node", "one")
 
@@ -135,10 +135,3 @@ def test_an_idle_worker_ends_and_the_next_wake_is_heard(monkeypatch: pytest.Monk
         await worker.close()
 
     asyncio.run(scenario())
-
-
-def test_backoff_doubles_is_capped_and_spread() -> None:
-    delays = [backoff(failures, 0.999) for failures in range(1, 60)]
-    assert delays == sorted(delays)
-    assert delays[-1] <= module.LONGEST_DELAY_S
-    assert backoff(3, 0.0) < backoff(3, 0.5) < backoff(3, 0.9)

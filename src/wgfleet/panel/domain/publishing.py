@@ -83,9 +83,3 @@ def listed(servers: Iterable[Server], floating: Collection[Floating], *, only_he
     if not chosen:
         return Listed((), NOBODY)
     return Listed(tuple(sorted({address for server in chosen for address in server.addresses})), note)
-
-
-def retry_delay(attempts: int, cap_s: float, random: float) -> float:
-    """Return the s before another try: doubling from 1 s, capped, spread over the upper half. `random` is in [0, 1)."""
-    longest: float = min(cap_s, 2.0 ** min(attempts - 1, 16))
-    return longest * (0.5 + random / 2)

@@ -61,6 +61,6 @@ class FloatingReconciler:
                 log.info("address.assigned", address=address, node=node.name, provider=task.kind.name)
                 with self._store.write() as tx:
                     audit.record(
-                        tx, "panel", "assigned", "floating_address", address,
+                        tx, audit.PANEL, "assigned", "floating_address", address,
                         config_id=config_id, node=node.name, before=before.name if before else None,
                     )  # fmt: skip

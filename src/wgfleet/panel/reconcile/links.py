@@ -12,8 +12,8 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
-from wgfleet.panel.reconcile.runner import backoff
 from wgfleet.panel.reconcile.seam import in_thread
 from wgfleet.panel.services import audit, loads
 from wgfleet.panel.store import Store
@@ -32,6 +32,7 @@ from wgfleet.protocol.messages import (
 )
 
 SILENT_S = 1.5 * HEARTBEAT_S  # one that speaks has said something by then
+FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a packet
 
 log = structlog.get_logger()
@@ -107,7 +108,7 @@ class NodeLink:
                 log.exception("watch.failed", node_id=self.node_id)
                 self._lost("an error of the panel's own; see its log")
             failures += 1
-            await asyncio.sleep(min(LONGEST_PAUSE_S, backoff(failures, clock.fraction())))
+            await asyncio.sleep(backoff(failures, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
 
     def _lost(self, trouble: str) -> None:
         news = self.connected or trouble != self.trouble

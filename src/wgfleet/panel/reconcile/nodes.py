@@ -168,7 +168,7 @@ class NodeReconciler:
     def _renewed(self, node_id: str, expires_at: float) -> None:
         with self._store.write() as tx:
             node_rows.set_values(tx, node_id, {"certificate_expires_at": expires_at})
-            audit.record(tx, "panel", "certificate_renewed", "node", node_id, certificate_expires_at=expires_at)
+            audit.record(tx, audit.PANEL, "certificate_renewed", "node", node_id, certificate_expires_at=expires_at)
 
 
 def _verdict(applied: Applied) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 
 Key = tuple[str, str]
@@ -20,12 +21,6 @@ LONGEST_DELAY_S = 30.0
 IDLE_S = 60.0  # a worker that had nothing to do for so long ends; the next wake starts another
 
 log = structlog.get_logger()
-
-
-def backoff(failures: int, random: float) -> float:
-    """Return the delay in s before another try: doubling, capped, spread over its upper half. `random` is in [0, 1)."""
-    longest: float = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(failures - 1, 16))
-    return longest * (0.5 + random / 2)
 
 
 class Runner:
@@ -66,7 +61,7 @@ class Runner:
                     failures = 0
                 except (TransientError, PanelError) as error:
                     failures += 1
-                    delay = error.retry_after_s or backoff(failures, clock.fraction())
+                    delay = error.retry_after_s or _delay(failures)
                     log.warning("reconcile.retry", kind=key[0], id=key[1], error=str(error), delay_s=round(delay, 2))
                 except PermanentError as error:
                     failures += 1
@@ -75,10 +70,14 @@ class Runner:
                 except Exception:
                     # A bug of ours: say all we know, and keep the others going.
                     failures += 1
-                    delay = backoff(failures, clock.fraction())
+                    delay = _delay(failures)
                     log.exception("reconcile.failed", kind=key[0], id=key[1], delay_s=round(delay, 2))
         finally:
             self._tasks.pop(key, None)
             # A wake may have come between the last look at the event and this line.
             if not event.is_set():
                 self._events.pop(key, None)
+
+
+def _delay(failures: int) -> float:
+    return backoff(failures, clock.fraction(), first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)

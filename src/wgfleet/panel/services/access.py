@@ -59,7 +59,7 @@ def ensure_first_key(tx: Tx) -> str | None:
     """Make the first admin key and return its text, or None where there are keys already."""
     if rows.any_key(tx):
         return None
-    return create_key(tx, "panel", FIRST_KEY, [ADMIN])[1]
+    return create_key(tx, audit.PANEL, FIRST_KEY, [ADMIN])[1]
 
 
 def create_key(

@@ -150,7 +150,7 @@ def serve(tx: Tx, assignment: Assignment) -> None:
     placed = placing.settle_homeless(tx, assignment.config_id)
     floating.settle(tx, assignment.config_id, renew=True)
     identifier = subject(assignment.config_id, assignment.node_id)
-    audit.record(tx, "panel", "serving", "config_node", identifier, peers_placed=placed)
+    audit.record(tx, audit.PANEL, "serving", "config_node", identifier, peers_placed=placed)
     tx.wake("assignment", assignment.id)
 
 
@@ -159,7 +159,7 @@ def cleaned(tx: Tx, owed: Cleanup) -> None:
     floating.gave_up(tx, owed.config_id, owed.node_id)
     rows.settle(tx, owed.node_id, owed.config_id)
     audit.record(
-        tx, "panel", "interface_deleted", "node", owed.node_id, interface=owed.interface, config_id=owed.config_id
+        tx, audit.PANEL, "interface_deleted", "node", owed.node_id, interface=owed.interface, config_id=owed.config_id
     )
     # A removal may be waiting for just this.
     removal = operation_rows.newest(tx, operations.REMOVE_NODE, subject(owed.config_id, owed.node_id))

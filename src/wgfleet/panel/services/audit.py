@@ -11,6 +11,9 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import audit as rows
 from wgfleet.panel.store.tables import AuditEntry
 
+PANEL = "panel"
+"""The actor of what the panel does by itself."""
+
 
 def record(tx: Tx, actor: str, action: str, entity_type: str, entity_id: str, **details: Any) -> None:
     """Add an entry. `action` is a past participle (`created`), `entity_type` a word of the glossary (`config_node`)."""

@@ -190,7 +190,7 @@ def overtake(tx: Tx, config_id: str, generation: int) -> None:
     """
     bump(tx, config_id, settings=True)
     beyond = rows.overtake(tx, config_id, generation)
-    audit.record(tx, "panel", "generation_overtaken", "config", config_id, found=generation, now=beyond)
+    audit.record(tx, audit.PANEL, "generation_overtaken", "config", config_id, found=generation, now=beyond)
 
 
 def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config:

@@ -21,7 +21,7 @@ def start(tx: Tx, assignment: Assignment, reason: str) -> Operation:
         return earlier
     return operations.start(
         tx,
-        "panel",
+        audit.PANEL,
         FAILOVER,
         about,
         config_id=assignment.config_id,
@@ -52,4 +52,4 @@ def close(tx: Tx, operation_id: str) -> None:
     operation = operations.get(tx, operation_id)
     if operation.finished_at is None:
         result = moves.finish(tx, operation_id, over(tx, operation_id))
-        audit.record(tx, "panel", "failed_over", "config_node", operation.subject, **result)
+        audit.record(tx, audit.PANEL, "failed_over", "config_node", operation.subject, **result)

@@ -100,7 +100,7 @@ def give(
     holders: Mapping[str, str | None],
     *,
     silent: Collection[str] = (),
-    actor: str = "panel",
+    actor: str = audit.PANEL,
 ) -> None:
     """Write down new holders of addresses. The caller has locked the config."""
     carried = on_agent(tx, config_id)

@@ -115,7 +115,13 @@ def record(tx: Tx, config_id: str, node_id: str, standing: Standing, *, silent: 
     if {before, standing.state} & TOLD:
         about = subject(config_id, node_id)
         audit.record(
-            tx, "panel", f"health_{standing.state}", "config_node", about, before=before.value, reason=standing.reason
+            tx,
+            audit.PANEL,
+            f"health_{standing.state}",
+            "config_node",
+            about,
+            before=before.value,
+            reason=standing.reason,
         )
     if standing.state is Health.DOWN and _migrates(tx, config_id):
         failovers.start(tx, assignment, standing.reason)

@@ -25,4 +25,4 @@ def keep_authority(tx: Tx, vault: Vault, panel_id: str, certificate: str, key: s
     rows.add_authority(
         tx, Authority(id=1, panel_id=panel_id, certificate=certificate, key_sealed=sealed, created_at=clock.now())
     )
-    audit.record(tx, "panel", "created", "authority", panel_id)
+    audit.record(tx, audit.PANEL, "created", "authority", panel_id)

@@ -9,11 +9,12 @@ from typing import Any
 from wgfleet.panel import clock
 from wgfleet.panel.dns.publisher import APPROVAL as NEEDS_APPROVAL
 from wgfleet.panel.dns.publisher import DRIFT, DRY_RUN, Outcome
-from wgfleet.panel.domain.publishing import retry_delay
+from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.domain.record_plan import Plan, differences
 from wgfleet.panel.domain.records import Record
 from wgfleet.panel.errors import Invalid, PermanentError, TransientError
 from wgfleet.panel.providers import Blocked
+from wgfleet.panel.services import audit
 from wgfleet.panel.services.publishing import (
     APPROVAL,
     BLOCKED,
@@ -30,7 +31,6 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as rows
 from wgfleet.panel.store.tables import DnsSync
 
-PANEL = "panel"
 TRANSIENT, PERMANENT, BUG = "transient", "permanent", "bug"
 _OF_A_LOOK = ("changes", "conflicts", "counts", "drift", "differences", "adopts", "held")
 
@@ -45,12 +45,17 @@ def looked(tx: Tx, job: Job, outcome: Outcome, rules: Dns) -> float | None:
     ours = list(outcome.plan.ours(job.target.mark))
     _tell(tx, sync, outcome, ours)
     if before == FAILING:
-        record(tx, sync, "dns_recovered", PANEL, attempts=sync.attempts)
+        record(tx, sync, "dns_recovered", audit.PANEL, attempts=sync.attempts)
     if job.target.withdrawn and not outcome.plan.changes:
         rows.remove(tx, sync)
         if ours:
             record(
-                tx, sync, "dns_left", PANEL, left=ours, reason="the name lists them through another provider or zone"
+                tx,
+                sync,
+                "dns_left",
+                audit.PANEL,
+                left=ours,
+                reason="the name lists them through another provider or zone",
             )
         tx.wake("dns", sync.id)
         return None
@@ -65,7 +70,7 @@ def looked(tx: Tx, job: Job, outcome: Outcome, rules: Dns) -> float | None:
     if sync.state != CANCELLED and not overtaken:
         if after != before and after in {CONFLICT, APPROVAL}:
             action = "dns_conflict" if after == CONFLICT else "dns_approval_needed"
-            record(tx, sync, action, PANEL, error=error, plan_id=sync.plan_id, counts=outcome.plan.counts)
+            record(tx, sync, action, audit.PANEL, error=error, plan_id=sync.plan_id, counts=outcome.plan.counts)
         sync.state, sync.error, sync.error_class = after, error, error_class
         sync.next_try_at = now + rules.check_interval_s
     tx.wake("dns_published", sync.id)
@@ -98,7 +103,7 @@ def _verdict(outcome: Outcome) -> tuple[str, str | None, str | None]:
 def _tell(tx: Tx, sync: DnsSync, outcome: Outcome, ours: Sequence[str]) -> None:
     """Add to the history what changed at the name, as it is seen there: also what a killed panel did before."""
     if outcome.drift and list(outcome.drift) != sync.plan.get("drift"):
-        record(tx, sync, "dns_drifted", PANEL, fields=list(outcome.drift), repaired=outcome.applied)
+        record(tx, sync, "dns_drifted", audit.PANEL, fields=list(outcome.drift), repaired=outcome.applied)
     if outcome.drift:
         return
     added, removed = sorted(set(ours) - set(sync.published)), sorted(set(sync.published) - set(ours))
@@ -119,7 +124,7 @@ def failed(tx: Tx, job: Job, error: Exception, rules: Dns) -> str:
     sync.attempts += 1
     if sync.state != CANCELLED:
         if sync.state != FAILING:
-            record(tx, sync, "dns_failing", PANEL, error=text, error_class=error_class)
+            record(tx, sync, "dns_failing", audit.PANEL, error=text, error_class=error_class)
         sync.state, sync.error, sync.error_class = FAILING, text, error_class
         if _unchanged(sync, job) or error_class == BLOCKED:
             sync.next_try_at = now + _delay(error, error_class, sync.attempts, rules)
@@ -140,8 +145,9 @@ def _delay(error: Exception, error_class: str, attempts: int, rules: Dns) -> flo
     if asked is not None:
         return asked
     # What only people can mend is looked at now and then, in case they did so at the provider.
-    random = clock.fraction()
-    return rules.retry_cap_s if error_class == PERMANENT else retry_delay(attempts, rules.retry_cap_s, random)
+    if error_class == PERMANENT:
+        return rules.retry_cap_s
+    return backoff(attempts, clock.fraction(), first_s=1, longest_s=rules.retry_cap_s)
 
 
 def described(plan: Plan) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def _spread(tx: Tx, operation: Operation, live_within_s: float) -> None:
     peer_rows.add_moves(tx, written)
     progress = {PLACED: now + float(operation.options["drain_window_s"]), "started_at": operation.created_at}
     operations.advance(tx, operation.id, moves.PLACE, progress | moves.counts(tx, operation.id))
-    audit.record(tx, "panel", "peers_migrated", "config", config.id, name=config.name, peers=len(new))
+    audit.record(tx, audit.PANEL, "peers_migrated", "config", config.id, name=config.name, peers=len(new))
 
 
 def over(tx: Tx, operation_id: str) -> str | None:

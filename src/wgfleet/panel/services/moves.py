@@ -85,7 +85,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     progress = {**r.operation.progress, PLACED: now + window, "started_at": r.operation.created_at}
     operations.advance(tx, operation_id, PLACE, progress | counts(tx, operation_id))
     audit.record(
-        tx, "panel", "peers_migrated", "config_node", r.operation.subject,
+        tx, audit.PANEL, "peers_migrated", "config_node", r.operation.subject,
         config=r.config.name, node=r.node.name, peers=len(rehomed), live=len(live), to=_shares(targets),
     )  # fmt: skip
 

@@ -209,7 +209,7 @@ def decide(tx: Tx, vault: Vault, sync_id: str, rules: Dns) -> Decision:
         return Decision()
     wish = _wish(tx, sync)
     if wish.group is None and not sync.withdrawn:
-        _withdraw(tx, sync, "panel", "its endpoint group is gone")
+        _withdraw(tx, sync, audit.PANEL, "its endpoint group is gone")
         if not sync.withdrawn:
             return Decision()
     elif wish.group is not None and (sync.withdrawn or _differs(sync, wish)):

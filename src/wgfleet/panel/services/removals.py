@@ -60,7 +60,7 @@ def back_up(tx: Tx, vault: Vault, operation_id: str) -> None:
     r = moves.load(tx, operation_id)
     reason = f"node {r.node.name} is being removed from config {r.config.name}"
     backup = backups.create(
-        tx, vault, "panel", r.config, r.node, r.assignment, reason=reason, operation_id=operation_id
+        tx, vault, audit.PANEL, r.config, r.node, r.assignment, reason=reason, operation_id=operation_id
     )
     operations.advance(tx, operation_id, RemovalStep.BACKUP, {**r.operation.progress, "backup_id": backup.id})
 
@@ -120,4 +120,4 @@ def close(tx: Tx, operation_id: str) -> None:
     )  # fmt: skip
     if owed:
         detail = "the node could not be reached; it deletes the interface when it returns"
-        audit.record(tx, "panel", "cleanup_owed", "node", r.node.id, interface=r.config.name, detail=detail)
+        audit.record(tx, audit.PANEL, "cleanup_owed", "node", r.node.id, interface=r.config.name, detail=detail)

@@ -1,8 +1,8 @@
 """The nodes of a config as its published name sees them, read from rows: who can be reached, and who was taken away."""
 
 from wgfleet.panel.domain.publishing import Floating, Server
+from wgfleet.panel.services import audit, operations
 from wgfleet.panel.services import floating as floating_addresses
-from wgfleet.panel.services import operations
 from wgfleet.panel.services.assignments import subject
 from wgfleet.panel.services.desired import DRAINING, FENCED, SERVING
 from wgfleet.panel.store import Tx
@@ -10,8 +10,6 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import dns as rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, Node
-
-PANEL = "panel"
 
 
 def of_config(tx: Tx, config_id: str) -> list[Server]:
@@ -69,7 +67,9 @@ def reason(tx: Tx, config_id: str, before: set[str], after: set[str]) -> tuple[s
     gone = sorted(before - after - explained)
     if gone:
         said.append(f"{', '.join(gone)}: no node of this config has it any more")
-    return "; ".join(said) or "the endpoint group says so", next((name for name in who if name != PANEL), PANEL)
+    return "; ".join(said) or "the endpoint group says so", next(
+        (name for name in who if name != audit.PANEL), audit.PANEL
+    )
 
 
 def _cause(tx: Tx, assignment: Assignment, node: Node) -> tuple[str, str]:
@@ -77,12 +77,12 @@ def _cause(tx: Tx, assignment: Assignment, node: Node) -> tuple[str, str]:
     if assignment.phase == DRAINING:
         return "is being removed", _requested_by(tx, operations.REMOVE_NODE, about)
     if assignment.health in FENCED:
-        return f"is {assignment.health}: {assignment.health_reason}", PANEL
+        return f"is {assignment.health}: {assignment.health_reason}", audit.PANEL
     if node.cordoned:
         return "is cordoned", _requested_by(tx, operations.DRAIN, about)
-    return "has another address", PANEL
+    return "has another address", audit.PANEL
 
 
 def _requested_by(tx: Tx, kind: str, about: str) -> str:
     operation = operation_rows.newest(tx, kind, about)
-    return PANEL if operation is None else operation.requested_by
+    return audit.PANEL if operation is None else operation.requested_by
