@@ -6,7 +6,7 @@ import typer
 
 from wgfleet.cli.client import panel, part
 from wgfleet.cli.output import AsJson, show_table
-from wgfleet.cli.waiting import show_operation
+from wgfleet.cli.waiting import Wait, show_operation
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("address", "node_name", "in_use", "leaving_node_name", "since")
@@ -27,7 +27,7 @@ def move(
     address: Annotated[str, typer.Argument(help="One of its floating addresses.")],
     node: Annotated[str, typer.Argument(help="Id or name of a node that serves the config.")],
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Move a floating address to a node, live sessions with it."""

@@ -14,7 +14,7 @@ from wgfleet.cli.client import UNREACHABLE, USAGE, given, panel, part
 from wgfleet.cli.connection import DEFAULT_URL, Connection
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
-from wgfleet.cli.waiting import show_operation
+from wgfleet.cli.waiting import Wait, show_operation
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "mode", "pools", "listen_port", "nodes", "peers", "generation")
@@ -156,7 +156,7 @@ def unassign(
     config: Config,
     node: Node,
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    wait: Wait = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also where too few nodes, or too little room, is left.")
     ] = False,
@@ -172,7 +172,7 @@ def unassign(
 def rebalance(
     config: Config,
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
     """Spread the peers of a config over its nodes anew, live sessions with them."""

@@ -6,7 +6,7 @@ import typer
 
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.output import AsJson, show_fields, show_table
-from wgfleet.cli.waiting import show_operation
+from wgfleet.cli.waiting import Wait, show_operation
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -65,7 +65,7 @@ def delete(group: Group) -> None:
 def drain(
     group: Group,
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    wait: Wait = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also where too few nodes, or too little room, is left.")
     ] = False,

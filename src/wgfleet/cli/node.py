@@ -6,7 +6,7 @@ import typer
 
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
-from wgfleet.cli.waiting import follow, report
+from wgfleet.cli.waiting import Wait, follow, report
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "summary")
@@ -143,7 +143,7 @@ def uncordon(node: Node, *, as_json: AsJson = False) -> None:
 def drain(
     node: Node,
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is done.")] = False,
+    wait: Wait = False,
     force: Annotated[
         bool, typer.Option("--force", help="Also where too few nodes, or too little room, is left.")
     ] = False,

@@ -1,6 +1,6 @@
 """Following an operation to its end, with a bar for people."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -9,6 +9,8 @@ from wgfleet.cli.client import CallFailed, Client, Document, part
 from wgfleet.cli.output import console, show_json
 
 KINDS = ("operation", "progress")
+
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done.")]
 
 
 def show_operation(client: Client, operation: Document, *, wait: bool, as_json: bool) -> None:
