@@ -57,6 +57,7 @@ def served(app: FastAPI) -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the panel did not start"
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
@@ -88,7 +89,7 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
 @pytest.fixture
 def anonymous(panel: Panel) -> Iterator[httpx.Client]:
     """A client without a key."""
-    with served(create_app(panel)) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+    with served(create_app(panel)) as url, httpx.Client(base_url=url, trust_env=False, timeout=120) as client:
         yield client
 
 

@@ -80,6 +80,7 @@ def serve(agent: ScriptedAgent, identity: Identity, client_ca: Authority) -> Ite
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:
+            assert thread.is_alive(), "the agent did not start"
             time.sleep(0.005)
         try:
             yield

@@ -15,12 +15,13 @@ from tests.api.edge.conftest import HEARTBEAT, NODE, SNAPSHOT, ScriptedAgent, se
 from wgfleet.panel.agents import client as client_module
 from wgfleet.panel.agents import tls
 from wgfleet.panel.agents.authority import Authority
-from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.agents.client import SILENCE_S, AgentClient, AgentRefused
 from wgfleet.panel.errors import TransientError
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, InterfaceSettings, Push
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import (
+    HEARTBEAT_S,
     Heartbeat,
     ProbeRequest,
     ProbeResult,
@@ -37,6 +38,13 @@ WG0 = InterfaceName("wg0")
 WHOLE = DesiredInterface(Generation(7), InterfaceSettings(WG0, ConfigId("c1"), PrivateKey(KEY), 51820), {})
 DELTA = InterfaceDelta(name=WG0, config_id=ConfigId("c1"), base=Generation(7), generation=Generation(8))
 APPLIED = b'{"generation":7,"changed":true,"verified":true,"seconds":0.1}'
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that no test is about are long: client and agent share a process on a machine that may be busy."""
+    monkeypatch.setattr(client_module, "CONNECT_S", 60.0)
+    monkeypatch.setattr(client_module, "SILENCE_S", 60.0)
 
 
 def call(context: ssl.SSLContext, port: int, work: Callable[[AgentClient], Awaitable[T]], *, node: str = NODE) -> T:
@@ -194,11 +202,11 @@ def test_a_port_that_accepts_and_stays_silent_is_given_up(
     panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "CONNECT_S", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        start = time.monotonic()
-        with pytest.raises(TransientError, match="cannot be reached in time"):
-            call(panel_context, listener.getsockname()[1], lambda client: client.status())
-    assert time.monotonic() - start < 2
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        pytest.raises(TransientError, match="cannot be reached in time"),
+    ):
+        call(panel_context, listener.getsockname()[1], lambda client: client.status())
 
 
 def test_messages_come_whole_however_the_stream_is_cut_into_pieces(
@@ -213,15 +221,15 @@ def test_messages_come_whole_however_the_stream_is_cut_into_pieces(
 
 
 def test_a_stream_that_stops_sending_is_noticed_after_four_heartbeats(
-    agent: ScriptedAgent, panel_context: ssl.SSLContext
+    agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agent.stream = [SNAPSHOT, 0.5, HEARTBEAT, 60.0]
-    seen: list[WatchMessage] = []
+    assert SILENCE_S == 4 * HEARTBEAT_S
+    monkeypatch.setattr(client_module, "SILENCE_S", 0.5)
+    agent.stream = [SNAPSHOT, HEARTBEAT, 600.0]
     start = time.monotonic()
     with pytest.raises(TransientError, match="gone silent"):
-        call(panel_context, agent.port, lambda client: collect(client, seen))
-    assert 2.0 < time.monotonic() - start < 4.0
-    assert len(seen) == 2
+        call(panel_context, agent.port, lambda client: collect(client, []))
+    assert time.monotonic() - start >= 0.5
 
 
 def test_a_torn_message_is_not_taken_for_one(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:
@@ -233,7 +241,7 @@ def test_a_torn_message_is_not_taken_for_one(agent: ScriptedAgent, panel_context
 
 
 def test_a_message_that_is_none_ends_the_stream(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:
-    agent.stream = [SNAPSHOT, b'{"type":"song"}\n', 60.0]
+    agent.stream = [SNAPSHOT, b'{"type":"song"}\n', 600.0]
     with pytest.raises(TransientError, match="not of this protocol"):
         call(panel_context, agent.port, lambda client: collect(client, []))
 
