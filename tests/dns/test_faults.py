@@ -158,6 +158,57 @@ def test_a_clock_that_is_set_back_blocks_no_account_for_a_day(desk: Desk, hands:
     limiter.take(account)
 
 
+def test_a_clock_that_is_set_back_keeps_no_bucket_empty(desk: Desk, hands: Hands) -> None:
+    account = Account("one", calls=20, window_s=100)
+    limiter = Limiter(desk.world.store)
+    for _ in range(10):
+        limiter.take(account)
+    hands.move(-86_400)
+    with pytest.raises(Blocked):
+        limiter.take(account)
+    hands.move(10.5)
+    limiter.take(account)
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(0.0, 1), (-5.0, 1), (None, 60), (1e9, 3600)])
+def test_a_provider_can_neither_have_itself_asked_all_the_time_nor_never_again(
+    desk: Desk, hands: Hands, asked: float | None, waits: float
+) -> None:
+    account = Account("one")
+    limiter = Limiter(desk.world.store)
+    assert limiter.block(account, asked) == waits
+    hands.move(waits - 0.5)
+    with pytest.raises(Blocked):
+        limiter.take(account)
+    hands.move(0.6)
+    limiter.take(account)
+
+
+def test_the_first_calls_of_an_account_may_come_at_once(either_desk: Desk) -> None:
+    limiters = [Limiter(either_desk.world.store) for _ in range(2)]
+    for number in range(10):
+        account = Account(f"account {number}", calls=20, window_s=1e6)
+        start, failures = threading.Barrier(8), []
+
+        def take(limiter: Limiter, account: Account = account, start: threading.Barrier = start) -> None:
+            start.wait()
+            try:
+                limiter.take(account)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told below
+                failures.append(error)
+
+        threads = [threading.Thread(target=take, args=(limiters[i % 2],)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        for _ in range(2):
+            limiters[0].take(account)
+        with pytest.raises(Blocked):
+            limiters[0].take(account)
+
+
 def test_no_window_sees_more_calls_than_are_allowed(desk: Desk, hands: Hands) -> None:
     account = Account("one", calls=60, window_s=60)
     limiter, made = Limiter(desk.world.store), []

@@ -11,7 +11,9 @@ from wgfleet.panel.store import dns as rows
 # than all of it, and people who use the provider's own pages share the rest of ours.
 BURST_SHARE = 0.5
 BLOCKED_S = 60.0  # where the provider turned the account away and did not say for how long
-LONGEST_BLOCK_S = 3600.0  # one that ends later than this from now was written by a clock that has been set back since
+SHORTEST_BLOCK_S = 1.0  # who is told to come back at once, and turned away again, would do nothing else
+# What a provider may have us wait. A block that ends later was written by a clock that has been set back since.
+LONGEST_BLOCK_S = 3600.0
 
 
 class Limiter:
@@ -33,13 +35,15 @@ class Limiter:
             row = rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
             _check_block(row.blocked_until, now)
             tokens = refilled(account, row.tokens, now - row.updated_at)
-            if tokens < calls:
-                rate = account.calls * (1 - BURST_SHARE) / account.window_s
-                raise Blocked(
-                    f"{account.calls} calls in {account.window_s:g} s are allowed, and too few of them are left",
-                    retry_after_s=math.ceil((calls - tokens) / rate),
-                )
-            rows.set_account(tx, account.id, tokens=tokens - calls, updated_at=now)
+            enough = tokens >= calls
+            # Also where it is not enough: from a time that a clock of before was ahead by, nothing would come back.
+            rows.set_account(tx, account.id, tokens=tokens - calls if enough else tokens, updated_at=now)
+        if not enough:
+            rate = account.calls * (1 - BURST_SHARE) / account.window_s
+            raise Blocked(
+                f"{account.calls} calls in {account.window_s:g} s are allowed, and too few of them are left",
+                retry_after_s=math.ceil((calls - tokens) / rate),
+            )
 
     def charge(self, account: Account, calls: int) -> None:
         """Count calls that were made beyond those taken; they may take more than is left."""
@@ -53,7 +57,7 @@ class Limiter:
 
     def block(self, account: Account, seconds: float | None) -> float:
         """Note that the provider turned the account away; return for how many s no name of it is tried."""
-        wait = BLOCKED_S if seconds is None else min(seconds, LONGEST_BLOCK_S)
+        wait = BLOCKED_S if seconds is None else min(max(seconds, SHORTEST_BLOCK_S), LONGEST_BLOCK_S)
         with self._store.write() as tx:
             now = clock.now()
             rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import (
@@ -107,12 +108,14 @@ def account(tx: Tx, account_id: str) -> DnsAccount | None:
 
 def locked_account(tx: Tx, account_id: str, *, tokens: float, now: float) -> DnsAccount:
     """Return an account's row, which nobody else can change until this transaction ends; made if it is not there."""
-    row = tx.session.get(DnsAccount, account_id, with_for_update=True)
-    if row is None:
-        row = DnsAccount(account=account_id, tokens=tokens, updated_at=now, blocked_until=0.0)
-        tx.session.add(row)
-        tx.session.flush()
-    return row
+    dialect = tx.session.get_bind().dialect.name
+    new = (
+        (sqlite if dialect == "sqlite" else postgresql)
+        .insert(DnsAccount)
+        .values(account=account_id, tokens=tokens, updated_at=now, blocked_until=0.0)
+    )
+    tx.session.execute(new.on_conflict_do_nothing(index_elements=["account"]))
+    return tx.session.get_one(DnsAccount, account_id, with_for_update=True, populate_existing=True)
 
 
 def set_account(tx: Tx, account_id: str, **values: float) -> None:
