@@ -53,7 +53,8 @@ class Runner:
                     async with asyncio.timeout(IDLE_S if delay is None else delay):
                         await event.wait()
                 except TimeoutError:
-                    if delay is None:
+                    # A wake may have come in the same turn of the loop as the end of the wait; it started nobody.
+                    if delay is None and not event.is_set():
                         return
                 event.clear()
                 try:
@@ -73,10 +74,7 @@ class Runner:
                     delay = _delay(failures)
                     log.exception("reconcile.failed", kind=key[0], id=key[1], delay_s=round(delay, 2))
         finally:
-            self._tasks.pop(key, None)
-            # A wake may have come between the last look at the event and this line.
-            if not event.is_set():
-                self._events.pop(key, None)
+            del self._tasks[key], self._events[key]
 
 
 def _delay(failures: int) -> float:
