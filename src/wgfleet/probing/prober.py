@@ -131,14 +131,15 @@ class Prober:
         return index
 
     async def _wait_for_turn(self, key: tuple[str, int, bytes]) -> None:
-        """Wait until `key` may be probed again, and reserve the time."""
-        now = asyncio.get_running_loop().time()
-        at = max(now, self._free_at.get(key, 0.0))
+        """Wait until `key` may be probed again, and take the turn."""
+        loop = asyncio.get_running_loop()
+        # Looked at anew after each wait: when this process was held up, all who waited come back at once.
+        while (wait_s := self._free_at.get(key, 0.0) - loop.time()) > 0:  # noqa: ASYNC110 - it waits for a time
+            await asyncio.sleep(wait_s)
+        now = loop.time()
         if len(self._free_at) >= _PACES:
             self._free_at = {each: free for each, free in self._free_at.items() if free > now}
-        self._free_at[key] = at + PACE_S
-        if at > now:
-            await asyncio.sleep(at - now)
+        self._free_at[key] = now + PACE_S
 
     def _socket(self, family: socket.AddressFamily) -> socket.socket:
         """Return the socket of a family, opened when first needed: a machine may have no IPv6 at all."""

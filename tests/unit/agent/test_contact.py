@@ -18,11 +18,12 @@ def test_the_panel_is_heard_at_each_acknowledgement_and_no_later() -> None:
         writer = await admitted.get()
         contact.admitted(writer.transport)  # type: ignore[arg-type]  # it is one
         await asyncio.sleep(0.3)
-        quiet = time.monotonic() - contact.heard_at()
-        assert 0.25 < quiet < 0.6
+        quiet = time.monotonic()
+        assert contact.heard_at() < quiet - 0.25
         writer.write(b"heartbeat")  # nobody reads it; the other machine's kernel takes it
-        await asyncio.sleep(0.1)
-        assert time.monotonic() - contact.heard_at() < 0.2
+        async with asyncio.timeout(30):
+            while contact.heard_at() < quiet - 0.01:  # noqa: ASYNC110 - the kernel tells nobody; it counts in ms
+                await asyncio.sleep(0.01)
         assert contact.is_near()
         for each in (client, writer):
             each.close()

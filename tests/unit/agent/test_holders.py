@@ -88,4 +88,4 @@ def seconds_of_a_delta(peers: int) -> float:
 
 def test_a_delta_of_one_among_twenty_thousand_costs_what_it_costs_among_a_hundred() -> None:
     few, many = seconds_of_a_delta(100), seconds_of_a_delta(20_000)
-    assert many < 10 * few
+    assert many < 50 * few, "with each of the 20,000 looked at it is 200 times as much"

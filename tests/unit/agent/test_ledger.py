@@ -19,10 +19,10 @@ def reopened(path: Path) -> Ledger:
 def test_claims_and_removals_are_durable(tmp_path: Path) -> None:
     path = tmp_path / "ledger.json"
     ledger = reopened(path)
-    ledger.add(WG0, ONE)
-    assert reopened(path).owned() == {WG0: Owned(ONE)}
+    ledger.add(WG0, ONE, "boot-1")
+    assert reopened(path).owned() == {WG0: Owned(ONE, boot="boot-1")}
     ledger.bury(WG0, ONE, Generation(4))
-    assert reopened(path).owned() == {WG0: Owned(ONE, deleting=True)}
+    assert reopened(path).owned() == {WG0: Owned(ONE, deleting=True, boot="boot-1")}
     ledger.drop(WG0)
     assert reopened(path).owned() == {}
     assert reopened(path).tombstone(WG0, ONE) == 4
@@ -53,9 +53,9 @@ def test_a_damaged_ledger_is_no_licence(tmp_path: Path) -> None:
 def test_an_address_stays_noted_until_it_is_off_the_machine(tmp_path: Path) -> None:
     path, placed = tmp_path / "ledger.json", Placed("eth0", "boot-1")
     ledger = reopened(path)
-    ledger.add(WG0, ONE)
+    ledger.add(WG0, ONE, "boot-1")
     ledger.place(WG0, "192.0.2.1", placed)
-    ledger.add(WG0, ONE)
+    ledger.add(WG0, ONE, "boot-1")
     assert reopened(path).owned()[WG0].floating == {"192.0.2.1": placed}
     ledger.bury(WG0, ONE, Generation(1))
     assert reopened(path).owned()[WG0].floating == {"192.0.2.1": placed}

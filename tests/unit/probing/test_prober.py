@@ -30,7 +30,7 @@ class Interface(asyncio.DatagramProtocol):
 
     def __init__(self, reply: Reply) -> None:
         self.responder = Responder()
-        self.arrived: list[tuple[float, bytes]] = []
+        self.arrived: list[bytes] = []
         self.sources: set[tuple[str, int]] = set()
         self._reply = reply
 
@@ -38,7 +38,7 @@ class Interface(asyncio.DatagramProtocol):
         self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.arrived.append((time.monotonic(), self.responder.open(data).timestamp))
+        self.arrived.append(self.responder.open(data).timestamp)
         self.sources.add(addr)
         for packet in self._reply(self.responder, data):
             self._transport.sendto(packet, addr)
@@ -76,10 +76,10 @@ def probing(reply: Reply, work: Callable[[Prober, Interface], Awaitable[T]]) -> 
     ],
 )
 def test_who_answers_is_alive(reply: Reply, answer: Answer) -> None:
-    outcome = probing(reply, lambda prober, interface: prober.probe(interface.target(), 2))
+    outcome = probing(reply, lambda prober, interface: prober.probe(interface.target(), 60))
     assert outcome.answer is answer
     assert outcome.seconds is not None
-    assert 0 < outcome.seconds < 2
+    assert 0 < outcome.seconds < 60
 
 
 @pytest.mark.parametrize(
@@ -104,12 +104,12 @@ def test_a_forged_answer_before_the_true_one_spoils_nothing() -> None:
         true = responder.respond(packet)
         return [true[:60] + bytes(32), true, true]
 
-    assert probing(reply, lambda prober, interface: prober.probe(interface.target(), 2)).answer is Answer.RESPONSE
+    assert probing(reply, lambda prober, interface: prober.probe(interface.target(), 60)).answer is Answer.RESPONSE
 
 
 def test_many_probes_at_once_share_a_socket() -> None:
     async def work(prober: Prober, interface: Interface) -> int:
-        outcomes = await asyncio.gather(*(prober.probe(interface.target(), 10) for _ in range(200)))
+        outcomes = await asyncio.gather(*(prober.probe(interface.target(), 60) for _ in range(200)))
         assert len(interface.sources) == 1
         return sum(outcome.answer is Answer.RESPONSE for outcome in outcomes)
 
@@ -117,16 +117,29 @@ def test_many_probes_at_once_share_a_socket() -> None:
 
 
 def test_one_target_is_not_probed_faster_than_it_answers_and_time_only_grows() -> None:
-    async def work(prober: Prober, interface: Interface) -> list[tuple[float, bytes]]:
+    async def work(prober: Prober, interface: Interface) -> list[bytes]:
         target = interface.target()
-        await asyncio.gather(*(prober.probe(target, 5) for _ in range(5)))
+        started = time.monotonic()
+        await asyncio.gather(*(prober.probe(target, 60) for _ in range(5)))
+        assert time.monotonic() - started >= 4 * PACE_S
         return interface.arrived
 
-    arrived = probing(responds, work)
-    times, labels = [at for at, _ in arrived], [label for _, label in arrived]
-    assert len(arrived) == 5
-    assert times[-1] - times[0] >= 4 * PACE_S - 0.01
+    labels = probing(responds, work)
+    assert len(labels) == 5
     assert sorted(set(labels)) == labels
+
+
+def test_probes_that_waited_for_their_turn_in_a_process_that_was_held_up_do_not_go_out_at_once() -> None:
+    async def work(prober: Prober, interface: Interface) -> None:
+        target = interface.target()
+        probes = [asyncio.ensure_future(prober.probe(target, 60)) for _ in range(5)]
+        await asyncio.sleep(0)
+        time.sleep(8 * PACE_S)  # noqa: ASYNC251 - the stall that the test is about
+        stalled = time.monotonic()
+        await asyncio.gather(*probes)
+        assert time.monotonic() - stalled >= 3 * PACE_S
+
+    probing(responds, work)
 
 
 def test_labels_grow_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,14 +151,16 @@ def test_labels_grow_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_answer_that_waits_while_this_process_is_busy_counts() -> None:
+    timeout_s = 1.0  # by far more than the packet needs to arrive, on a busy machine too
+
     async def work(prober: Prober, interface: Interface) -> Answer | None:
         target = interface.target()
-        await prober.probe(target, 2)
+        await prober.probe(target, 60)
         await asyncio.sleep(PACE_S)
-        probe = asyncio.ensure_future(prober.probe(target, 0.05))
+        probe = asyncio.ensure_future(prober.probe(target, timeout_s))
         while len(interface.arrived) < 2:  # noqa: ASYNC110 - nobody tells when the packet is there
             await asyncio.sleep(0)
-        time.sleep(0.2)  # noqa: ASYNC251 - the stall that the test is about
+        time.sleep(timeout_s + 0.1)  # noqa: ASYNC251 - the stall that the test is about
         return (await probe).answer
 
     assert probing(responds, work) is Answer.RESPONSE
