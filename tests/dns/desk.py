@@ -111,6 +111,7 @@ class Desk:
         thread.start()
         zones = Zones(self.world.store, self.world.vault, self.publisher, self.rules)
         tasks: set[asyncio.Task[None]] = set()
+        ended = asyncio.Event()  # the store keeps its listeners, and tells of what is written after the block too
 
         def hear(wakes: list[Wake]) -> None:
             if loop.is_closed():
@@ -121,12 +122,15 @@ class Desk:
             loop.call_soon_threadsafe(wake, kinds)
 
         def wake(kinds: dict[str, list[str]]) -> None:
+            if ended.is_set():
+                return
             woken = zones.wake(
                 syncs=kinds["dns"], configs=kinds["config"], assignments=kinds["assignment"], nodes=kinds["node"]
             )
             tasks.add(loop.create_task(woken))
 
         async def end() -> None:
+            ended.set()
             await zones.close()
             await asyncio.gather(*tasks)
 
@@ -141,7 +145,7 @@ class Desk:
             loop.close()
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> float:
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> float:
     """Wait until a condition holds; return the s that it took."""
     began = time.monotonic()
     while not condition():

@@ -61,7 +61,7 @@ def test_adopting_takes_wanted_records_over_and_deletes_the_rest(desk: Desk, wg0
     with desk.world.store.write() as tx:
         target, _ = dns.subject(tx, desk.world.vault, wg0.name, desk.rules)
         found = desk.publisher.preview(target, adopt=True)
-        dns.adopt(tx, "key:anna", wg0.name, found)
+        dns.adopt(tx, "key:anna", wg0.name, found, target.mark)
     desk.cycle()
     assert {(r.content, r.ttl, r.owner, r.proxied) for r in desk.zone.records[NAME]} == {
         (address, 60, desk.mark(wg0), False) for address in ("192.0.2.1", "192.0.2.2")

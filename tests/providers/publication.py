@@ -21,7 +21,7 @@ from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.registry import Registry
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.providers.cloudflare import Cloudflare
-from wgfleet.panel.services import configs, endpoint_groups, looks, nodes, publishing
+from wgfleet.panel.services import configs, decisions, endpoint_groups, looks, nodes, publishing
 from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import dns as rows
@@ -127,9 +127,9 @@ class Panel:
         """Do what the panel's worker does next for the config's name; False where it only waits."""
         sync_id = self._sync(config).id
         with self.world.store.write() as tx:
-            decision = publishing.is_idle(tx, sync_id)
+            decision = decisions.is_idle(tx, sync_id, self.rules)
             if decision is None:
-                decision = publishing.decide(tx, self.world.vault, sync_id, self.rules)
+                decision = decisions.decide(tx, self.world.vault, sync_id, self.rules)
         if decision.job is None:
             if decision.wait_s is not None:
                 self.clock.ahead_s += decision.wait_s + 0.001

@@ -236,7 +236,7 @@ def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanRefe
         detail = f"plan {body.plan_id} is not what adopting would do now, which is {found.id}; look at it with"
         raise Conflict(f"{detail} GET /api/dns/{config}/plan?adopt=true", field="plan_id")
     with panel.store.write() as tx:
-        return views(tx, [dns.adopt(tx, caller.actor, config, found)])[0]
+        return views(tx, [dns.adopt(tx, caller.actor, config, found, target.mark)])[0]
 
 
 @router.post("/api/dns/{config}/check", summary="Ask the provider whether credential, zone and permissions are right")

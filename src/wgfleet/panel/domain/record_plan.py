@@ -102,14 +102,20 @@ def plan(
     """Compare the records at a name with those that are wanted; none wanted changes nothing.
 
     `withdrawn`: all that is ours goes, but for what is wanted, which somebody else publishes at the name.
-    `adopt`: addresses that are not ours become ours, and go where they are not wanted.
+    `adopt`: addresses that are not ours become ours, and go where they are not wanted; where nothing may go, those stay
+    somebody else's.
     """
     existing = tuple(existing)
     targets = {(record.type, record.content): record for record in wanted}
     if withdrawn:
         gone = (r for r in existing if is_ours(r, mark) and (r.type, r.content) not in targets)
         return Plan(name, existing, Changes(deletes=tuple(sorted(gone, key=_said))))
-    mine = [r for r in existing if is_ours(r, mark) or (adopt and r.type in ADDRESS_TYPES)]
+    adopted = {
+        (r.type, r.content)
+        for r in existing
+        if adopt and r.type in ADDRESS_TYPES and (mode is not Mode.UPSERT_ONLY or (r.type, r.content) in targets)
+    }
+    mine = [r for r in existing if is_ours(r, mark) or (r.type, r.content) in adopted]
     foreign = [r for r in existing if r not in mine]
     conflicts = tuple(_conflict(r, targets) for r in sorted(foreign, key=_said))
     stopping = {ConflictKind.ALIAS, ConflictKind.PROXIED}

@@ -3,6 +3,7 @@
 Owns when a name is looked at. A provider that is slow keeps nobody waiting but its own name.
 """
 
+import traceback
 from collections.abc import Collection
 
 import structlog
@@ -11,8 +12,8 @@ from wgfleet.panel.dns.publisher import Outcome, Publisher
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.runner import Key, Runner
 from wgfleet.panel.reconcile.seam import in_own_thread, in_thread
-from wgfleet.panel.services import looks, publishing
-from wgfleet.panel.services.publishing import Decision, Job
+from wgfleet.panel.services import decisions, looks
+from wgfleet.panel.services.decisions import Decision, Job
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import dns as rows
@@ -71,6 +72,8 @@ class Zones:
         """Do one cycle for a name; return after how many s to look again, or None for when something changes."""
         decision = await in_thread(self._decide, key[1])
         if decision.job is None:
+            if decision.wait_s is None:
+                self._publisher.forget(key[1])
             return decision.wait_s
         await self._look(decision.job)
         # What is due next is in the row: also where somebody asked for another look meanwhile.
@@ -78,15 +81,15 @@ class Zones:
 
     def _idle(self, sync_id: str) -> Decision:
         with self._store.read() as tx:
-            return publishing.is_idle(tx, sync_id) or Decision(wait_s=0.0)
+            return decisions.is_idle(tx, sync_id, self._rules) or Decision(wait_s=0.0)
 
     def _decide(self, sync_id: str) -> Decision:
         with self._store.read() as tx:
-            idle = publishing.is_idle(tx, sync_id)
+            idle = decisions.is_idle(tx, sync_id, self._rules)
         if idle is not None:
             return idle
         with self._store.write() as tx:
-            return publishing.decide(tx, self._vault, sync_id, self._rules)
+            return decisions.decide(tx, self._vault, sync_id, self._rules)
 
     async def _look(self, job: Job) -> None:
         target = job.target
@@ -95,10 +98,13 @@ class Zones:
         except (TransientError, PermanentError, PanelError) as error:
             error_class = await in_thread(self._failed, job, error)
             log.warning("dns.failing", name=target.name, provider=target.provider, error=str(error))
-        except Exception as error:
-            # A bug of a provider's: say all we know, and keep the others going.
+        except Exception as error:  # noqa: BLE001 - a bug of a provider's, which must not end the worker
+            # Say where it is, but not its words: they may hold a credential.
             error_class = await in_thread(self._failed, job, error)
-            log.exception("dns.failed", name=target.name, provider=target.provider)
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error(  # noqa: TRY400 - the exception's own words would be logged
+                "dns.failed", name=target.name, provider=target.provider, error=type(error).__name__, where=where
+            )
         else:
             seconds = await in_thread(self._looked, job, outcome)
             if seconds is not None:

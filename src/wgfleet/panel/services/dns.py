@@ -8,6 +8,7 @@ from wgfleet.panel.dns.publisher import DRY_RUN, Target
 from wgfleet.panel.domain.record_plan import Plan
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.services import configs
+from wgfleet.panel.services.decisions import target
 from wgfleet.panel.services.publishing import (
     APPROVAL,
     CANCELLED,
@@ -15,8 +16,8 @@ from wgfleet.panel.services.publishing import (
     FAILING,
     PENDING,
     STATES,
+    decided,
     record,
-    target,
 )
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Tx
@@ -79,7 +80,7 @@ def retry(tx: Tx, actor: str, reference: str) -> list[DnsSync]:
     for sync in found:
         if sync.published_at is not None and sync.published_at >= sync.decided_at:
             # What differs now is then no drift any more, but what this person wants mended.
-            sync.decided_at = clock.now()
+            decided(sync)
         _look_again(tx, sync)
         record(tx, sync, "dns_retried", actor)
     return found
@@ -121,11 +122,15 @@ def approve(tx: Tx, actor: str, reference: str, plan_id: str) -> DnsSync:
     return sync
 
 
-def adopt(tx: Tx, actor: str, reference: str, plan: Plan) -> DnsSync:
-    """Allow a plan that takes over records of somebody else."""
+def adopt(tx: Tx, actor: str, reference: str, plan: Plan, mark: str) -> DnsSync:
+    """Allow a plan that takes over records of somebody else, which are those without our `mark`."""
     sync = current(tx, reference)
-    sync.approved_plan_id, sync.decided_at = plan.id, clock.now()
-    adopted = sorted(conflict["record"]["content"] for conflict in sync.plan.get("conflicts", []))
+    if plan.stopped:
+        raise Conflict("; ".join(conflict.detail for conflict in plan.conflicts))
+    sync.approved_plan_id = plan.id
+    decided(sync)
+    replaced = (*plan.changes.deletes, *(old for old, _ in plan.changes.updates))
+    adopted = sorted(record.content for record in replaced if record.owner != mark)
     record(tx, sync, "dns_adopted", actor, plan_id=plan.id, counts=plan.counts, records=adopted)
     _look_again(tx, sync)
     return sync

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from wgfleet.panel import clock
+from wgfleet.panel.dns.limits import LONGEST_BLOCK_S
 from wgfleet.panel.dns.publisher import APPROVAL as NEEDS_APPROVAL
 from wgfleet.panel.dns.publisher import DRIFT, DRY_RUN, Outcome
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.domain.record_plan import Plan, differences
 from wgfleet.panel.domain.records import Record
-from wgfleet.panel.errors import Invalid, PermanentError, TransientError
+from wgfleet.panel.errors import Invalid, PanelError, PermanentError, TransientError
 from wgfleet.panel.providers import Blocked
 from wgfleet.panel.services import audit
+from wgfleet.panel.services.decisions import Job
 from wgfleet.panel.services.publishing import (
     APPROVAL,
     BLOCKED,
@@ -23,7 +25,6 @@ from wgfleet.panel.services.publishing import (
     FAILING,
     PENDING,
     SYNCED,
-    Job,
     record,
 )
 from wgfleet.panel.settings.model import Dns
@@ -39,6 +40,7 @@ def looked(tx: Tx, job: Job, outcome: Outcome, rules: Dns) -> float | None:
     """Write down how a look left a name; return the s from the decision until it was published, when that is now."""
     sync = rows.get(tx, job.target.id)
     if sync is None:
+        _tell_left(tx, job, outcome)
         return None
     before, now = sync.state, clock.now()
     after, error, error_class = _verdict(outcome)
@@ -46,7 +48,7 @@ def looked(tx: Tx, job: Job, outcome: Outcome, rules: Dns) -> float | None:
     _tell(tx, sync, outcome, ours)
     if before == FAILING:
         record(tx, sync, "dns_recovered", audit.PANEL, attempts=sync.attempts)
-    if job.target.withdrawn and not outcome.plan.changes:
+    if job.target.withdrawn and sync.withdrawn and not outcome.plan.changes:
         rows.remove(tx, sync)
         if ours:
             record(
@@ -59,7 +61,8 @@ def looked(tx: Tx, job: Job, outcome: Outcome, rules: Dns) -> float | None:
             )
         tx.wake("dns", sync.id)
         return None
-    if outcome.applied:
+    if sync.approved_plan_id == job.target.allowed_plan_id:
+        # It was for this look: were it kept, the same plan would be carried out unseen some other day.
         sync.approved_plan_id = None
     kept = {key: value for key, value in sync.plan.items() if key not in _OF_A_LOOK}
     sync.plan = {**kept, **described(outcome.plan), "drift": list(outcome.drift), "held": outcome.held}
@@ -110,8 +113,17 @@ def _tell(tx: Tx, sync: DnsSync, outcome: Outcome, ours: Sequence[str]) -> None:
     if not (added or removed or outcome.applied):
         return
     who = sync.requested_by
-    seconds = round(clock.now() - sync.decided_at, 3)
+    seconds = round(max(0.0, clock.now() - sync.decided_at), 3)
     record(tx, sync, "dns_updated", who, added=added, removed=removed, reason=sync.reason, seconds=seconds)
+
+
+def _tell_left(tx: Tx, job: Job, outcome: Outcome) -> None:
+    """Tell of records that were made at a name while it was given up."""
+    ours = list(outcome.plan.ours(job.target.mark))
+    if outcome.applied and ours:
+        about = {"name": job.target.name, "provider": job.target.provider}
+        reason = "they were made while the name was given up"
+        audit.record(tx, audit.PANEL, "dns_left", "endpoint_group", job.config_id, **about, left=ours, reason=reason)
 
 
 def failed(tx: Tx, job: Job, error: Exception, rules: Dns) -> str:
@@ -137,17 +149,23 @@ def _class(error: Exception) -> str:
         return BLOCKED
     if isinstance(error, TransientError):
         return TRANSIENT
-    return PERMANENT if isinstance(error, PermanentError | Invalid) else BUG
+    if isinstance(error, PermanentError | Invalid):
+        return PERMANENT
+    # The panel's own: its database could not be had.
+    return TRANSIENT if isinstance(error, PanelError) else BUG
 
 
 def _delay(error: Exception, error_class: str, attempts: int, rules: Dns) -> float:
     asked: float | None = getattr(error, "retry_after_s", None)
-    if asked is not None:
+    if asked is not None and error_class == BLOCKED:
         return asked
     # What only people can mend is looked at now and then, in case they did so at the provider.
-    if error_class == PERMANENT:
-        return rules.retry_cap_s
-    return backoff(attempts, clock.fraction(), first_s=1, longest_s=rules.retry_cap_s)
+    own = (
+        rules.retry_cap_s
+        if error_class == PERMANENT
+        else backoff(attempts, clock.fraction(), first_s=1, longest_s=rules.retry_cap_s)
+    )
+    return own if asked is None else min(max(asked, own), max(LONGEST_BLOCK_S, own))
 
 
 def described(plan: Plan) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.removal import RemovalStep, RemovalView
-from wgfleet.panel.services import audit, backups, floating, moves, operations, publishing
+from wgfleet.panel.services import audit, backups, decisions, floating, moves, operations
 from wgfleet.panel.services.configs import bump, probes_changed
 from wgfleet.panel.services.desired import REMOVED
 from wgfleet.panel.services.moves import LEFT, PENDING, PLACED
@@ -50,7 +50,7 @@ def _drain_ends_at(tx: Tx, operation: Operation) -> float:
     node = node_rows.find(tx, operation.node_id or "")
     if not planned or not window or node is None:
         return planned
-    withdrawn_at = publishing.withdrawn_at(tx, operation.config_id or "", node.endpoint_addresses)
+    withdrawn_at = decisions.withdrawn_at(tx, operation.config_id or "", node.endpoint_addresses)
     longest = planned + LONGEST_WITHDRAWAL_S
     return longest if withdrawn_at is None else max(planned, min(longest, withdrawn_at + window))
 
