@@ -1,6 +1,9 @@
 """Failovers, as rows, on both databases: who is called where while more than one node is in trouble."""
 
+import pytest
+
 from tests.services.world import LIVE_S, World
+from wgfleet.panel import clock
 from wgfleet.panel.domain.observations import Health
 from wgfleet.panel.services import operations, peers
 from wgfleet.panel.services.calls import Call, due
@@ -104,3 +107,17 @@ def test_an_answer_that_comes_late_is_a_session_and_ends_nothing_twice(world: Wo
     world.sync(config, three)
     assert called(world, second) == [], "they are on the third already"
     assert closed.result["sessions_taken_over"] == len(made)
+
+
+def test_a_failover_under_way_is_found_though_the_clock_was_set_back_since_the_last(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, nodes, _ = fleet(world, "one", "two")
+    operation = world.failover(config, nodes[0])
+    ended(world, config, nodes, operation)
+    world.judged(config, nodes[0], Health.SERVING)
+    monkeypatch.setattr(clock, "new_id", lambda: "0" * 32)  # what another panel's would sort as, before all others
+    again = world.failover(config, nodes[0])
+    assert again.finished_at is None
+    assert again.id != operation.id
+    assert world.failover(config, nodes[0]).id == again.id

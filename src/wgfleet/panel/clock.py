@@ -1,11 +1,26 @@
 """The panel's only source of time, ids and secrets, so that tests can see where they enter."""
 
-import itertools
 import secrets
+import threading
 import time
 
 _TOKEN_BYTES = 32
-_counter = itertools.count()
+
+
+class _Numbers:
+    """Numbers of 64 bits, ms since the epoch and a counter: each above the one before, whatever the clock says."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> int:
+        with self._lock:
+            self._last = max(time.time_ns() // 1_000_000 << 16, self._last + 1)
+            return self._last
+
+
+_numbers = _Numbers()
 
 
 def now() -> float:
@@ -21,9 +36,10 @@ def monotonic() -> float:
 def new_id() -> str:
     """Return an identifier that sorts by the time it was made: 12 hex digits of ms, 4 of a counter, 16 random ones.
 
+    Those of a process sort in their order also when its clock is set back. Those of two processes may not.
     The layout is that of a version 7 UUID with a counter (RFC 9562, sections 5.7 and 6.2) without its fixed bits.
     """
-    return f"{time.time_ns() // 1_000_000:012x}{next(_counter) & 0xFFFF:04x}{secrets.token_hex(8)}"
+    return f"{_numbers.next():016x}{secrets.token_hex(8)}"
 
 
 def new_token() -> str:

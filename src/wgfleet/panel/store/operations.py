@@ -16,9 +16,11 @@ def get(tx: Tx, operation_id: str) -> Operation | None:
 
 
 def newest(tx: Tx, kind: str, subject: str) -> Operation | None:
-    """Return the latest operation of a kind on a subject, or None."""
+    """Return the operation of a kind on a subject that is active, else the latest, or None."""
     query = select(Operation).where(Operation.kind == kind, Operation.subject == subject)
-    return tx.session.scalars(query.order_by(Operation.id.desc()).limit(1)).first()
+    # Ids go by the clock, which may have been set back since another has ended.
+    order = Operation.finished_at.is_(None).desc(), Operation.id.desc()
+    return tx.session.scalars(query.order_by(*order).limit(1)).first()
 
 
 def add(tx: Tx, operation: Operation) -> None:
