@@ -160,3 +160,32 @@ def test_maintenance_with_commands(wgfleet: Run, client: httpx.Client, panel: Pa
     assert document(wgfleet("node", "uncordon", "fra1", "--json"))["cordoned"] is False
     assert document(wgfleet("node", "cordon", "fra1", "--json"))["cordoned"] is True
     assert "is pending" in wgfleet("config", "rebalance", "wg0").stdout
+    assert (
+        "serves no config"
+        in wgfleet(
+            "node", "drain", made(client, "/api/nodes", name="idle", endpoint_addresses=["192.0.2.3"])["id"]
+        ).stdout
+    )
+
+
+@pytest.mark.usefixtures("wg0", "fra1")
+def test_a_node_that_does_not_serve_is_told_with_its_reason(wgfleet: Run, client: httpx.Client, panel: Panel) -> None:
+    assigned = made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    with panel.store.write() as tx:
+        row = assignment_rows.get(tx, assigned["config_id"], assigned["node_id"])
+        assert row is not None
+        row.health, row.health_reason = "down", "no answer to 3 of 3 vantage points"
+    panel.outlook.frozen = "3 of 4 nodes fell silent at once"
+    listed = wgfleet("config", "nodes", "wg0").stdout
+    assert "down" in listed
+    assert "no answer to 3 of 3 vantage points" in listed
+    shown = wgfleet("config", "health", "wg0")
+    assert "no answer to 3 of 3 vantage points" in shown.stdout
+    assert shown.stderr == "warning: no node is taken out of use just now: 3 of 4 nodes fell silent at once\n"
+    assert document(wgfleet("config", "health", "wg0", "--json"))["nodes"][0]["health"] == "down"
+
+
+@pytest.mark.usefixtures("wg0")
+def test_an_errors_way_out_is_a_command(wgfleet: Run) -> None:
+    assert wgfleet("node", "show", "x").stderr == "error: there is no node 'x'; list them with `wgfleet node list`\n"
+    assert "`wgfleet config endpoint wg0" in wgfleet("dns", "show", "wg0").stderr

@@ -8,7 +8,7 @@ from wgfleet.cli.client import panel
 from wgfleet.cli.output import AsJson, show_table
 
 app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("at", "actor", "action", "entity_type", "entity_id", "details")
+COLUMNS = ("at", "actor", "action", "entity_type", "details")
 
 
 @app.callback()

@@ -16,6 +16,7 @@ import typer
 
 from wgfleet.cli import connection
 from wgfleet.cli.connection import Connection, ConnectionSettingsError
+from wgfleet.cli.hints import in_commands
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
 TIMEOUT_S = 60.0
@@ -121,7 +122,7 @@ def _refused(answer: httpx.Response) -> CallFailed:
             detail = f"{field}: {detail}"
     except (ValueError, LookupError, TypeError):
         detail = f"{answer.status_code} {answer.reason_phrase}"
-    return CallFailed(detail, ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED)
+    return CallFailed(in_commands(detail), ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED)
 
 
 def given(**values: Any) -> Document:

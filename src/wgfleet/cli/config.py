@@ -11,6 +11,7 @@ import typer
 from wgfleet.agent.trust import TrustError, fetch_ca
 from wgfleet.cli import connection
 from wgfleet.cli.client import UNREACHABLE, USAGE, given, panel, part
+from wgfleet.cli.config_health import health
 from wgfleet.cli.connection import DEFAULT_URL, Connection
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
@@ -19,7 +20,7 @@ from wgfleet.cli.waiting import Wait, show_operation
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "mode", "pools", "listen_port", "nodes", "peers", "generation")
 CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom", "busy", "if_it_dies")
-NODE_COLUMNS = ("node_name", "phase", "connected", "peers", "generation", "applied_generation", "summary")
+NODE_COLUMNS = ("node_name", "phase", "health", "connected", "peers", "applied", "summary")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
 Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
@@ -39,6 +40,7 @@ if find_spec("pydantic_settings"):  # on a machine with the panel's libraries
     app.command()(sample)
 
 app.command()(endpoint)
+app.command()(health)
 
 
 @app.command("list")
@@ -123,10 +125,16 @@ def delete(config: Config) -> None:
 
 @app.command()
 def nodes(config: Config, *, as_json: AsJson = False) -> None:
-    """List the nodes of a config."""
+    """List the nodes of a config; `applied` is the generation that each has, of the one that it shall have."""
     with panel() as client:
         found = client.get(f"/api/configs/{part(config)}/nodes")["items"]
-        show_table(found, NODE_COLUMNS, as_json=as_json)
+    if not as_json:
+        for node in found:
+            applied, wanted = node["applied_generation"], node["generation"]
+            node["applied"] = str(wanted) if applied == wanted else f"{applied} of {wanted}"
+            if node["health"] != "serving":
+                node["summary"] = f"{node['health_reason']}; {node['summary']}"
+    show_table(found, NODE_COLUMNS, as_json=as_json)
 
 
 @app.command()

@@ -157,6 +157,8 @@ def drain(
         if as_json:
             show_json(operations)
             return
+        if not operations:
+            typer.echo("it serves no config that could move: it is cordoned, and nothing else is to be done")
         for operation in operations:
             if wait:
                 report(operation)

@@ -6,10 +6,10 @@ import typer
 
 from wgfleet.cli.client import panel, part
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
-from wgfleet.cli.waiting import follow, report
+from wgfleet.cli.waiting import follow, moved, report
 
 app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("id", "kind", "state", "step", "progress", "error", "created_at")
+COLUMNS = ("id", "kind", "state", "step", "moved", "error", "created_at")
 
 Operation = Annotated[str, typer.Argument(help="Id of the operation.")]
 
@@ -22,7 +22,11 @@ def list_operations(
 ) -> None:
     """List operations, newest first."""
     with panel() as client:
-        show_table(client.all("/api/operations", state=state), COLUMNS, as_json=as_json)
+        found = client.all("/api/operations", state=state)
+    if not as_json:
+        for operation in found:
+            operation["moved"] = moved(operation)
+    show_table(found, COLUMNS, as_json=as_json)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from rich.table import Table
 
 WIDE = 250  # columns where nobody's terminal sets them: a pipe must not lose text
 FILE_MODE = 0o600
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")  # as the API writes times; a person needs whole seconds
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file (for you only), not here.")]
@@ -65,7 +67,9 @@ def text(value: Any) -> str:
     elif isinstance(value, list):
         shown = ", ".join(text(item) for item in value)
     elif isinstance(value, dict):
-        shown = ", ".join(f"{name} {item}" for name, item in value.items())
+        shown = ", ".join(f"{name.replace('_', ' ')} {text(item)}" for name, item in value.items() if item is not None)
+    elif isinstance(value, str) and TIME.fullmatch(value):
+        shown = value[:10] + " " + value[11:19] + "Z"
     else:
         shown = str(value)
     return shown.replace("[", r"\[") if isinstance(value, str) else shown

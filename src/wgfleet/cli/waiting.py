@@ -28,7 +28,8 @@ def show_operation(client: Client, operation: Document, *, wait: bool, as_json: 
 def follow(client: Client, operation_id: str) -> Document:
     """Wait until an operation has ended and return it; raise `CallFailed` where it failed."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
-    with Progress(*columns, console=console(err=True), transient=True) as bars:
+    bars_on = console(err=True)  # a file or a pipe gets no bars, and no empty line in their place
+    with Progress(*columns, console=bars_on, transient=True, disable=not bars_on.is_terminal) as bars:
         bar = bars.add_task("waiting", total=None, counts="")
         for _ in client.events(*KINDS):
             operation: Document = client.get(f"/api/operations/{part(operation_id)}")
@@ -47,10 +48,16 @@ def report(operation: Document) -> None:
     typer.echo(f"{operation['kind'].replace('_', ' ')}: {operation['state']}" + (f" ({shown})" if shown else ""))
 
 
+def moved(operation: Document) -> str:
+    """Say how many of the peers that an operation is about have moved; nothing where it is about none."""
+    progress = operation["progress"]
+    return f"{progress.get('moved') or 0}/{progress['peers']} peers" if progress.get("peers") else ""
+
+
 def _draw(bars: Progress, bar: Any, operation: Document) -> None:
     progress = operation["progress"]
     total, done = progress.get("peers"), progress.get("moved")
-    counts = f"{done}/{total} peers" if total else ""
+    counts = moved(operation)
     description = operation["step"] or operation["state"]
     if operation["error"]:
         description += f" ({operation['error']})"

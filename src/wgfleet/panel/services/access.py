@@ -152,7 +152,7 @@ def redeem_join_token(tx: Tx, text: str) -> Node:
     node_id = rows.use_token(tx, digest, now)
     if node_id is not None:
         return nodes.get(tx, node_id)
-    way_out = "make a new one with POST /api/nodes/NODE/join-token"
+    way_out = "make a new one with `wgfleet node join NODE` (POST /api/nodes/NODE/join-token)"
     token = rows.token(tx, digest)
     if token is None:
         raise TokenRefused(f"the join token is not known; {way_out}", "unknown")
