@@ -1,12 +1,13 @@
 """Who is calling, and whether the route lets them. A route declares its scope by the type of its `caller`."""
 
+import contextlib
 from typing import Annotated
 
 from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.errors import Forbidden, Unauthorized
+from wgfleet.panel.errors import Forbidden, Unauthorized, Unavailable
 from wgfleet.panel.services import access
 from wgfleet.panel.services.access import ADMIN, READ, SECRETS, WRITE, Caller
 
@@ -37,7 +38,8 @@ def _caller(
     if missing:
         raise Forbidden(f"API key {caller.name!r} lacks the scope {missing[0]!r}; use one that has it")
     if caller.stale_use:
-        with panel.store.write() as tx:
+        # What is asked for may be had although nobody can write just now; the next use is noted.
+        with contextlib.suppress(Unavailable), panel.store.write() as tx:
             access.note_use(tx, caller)
     return caller
 
