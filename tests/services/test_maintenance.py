@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.services.world import World
+from wgfleet.panel.domain.observations import Health
 from wgfleet.panel.errors import Conflict, Exhausted
 from wgfleet.panel.services import assignments, endpoint_groups, operations, peers
 from wgfleet.panel.services import configs as config_service
@@ -162,6 +163,23 @@ def test_what_no_other_node_can_have_stays_at_home(world: World) -> None:
     ended = run(world, config, [one], operation)
     assert ended.result["peers_migrated"] == 0
     assert set(homes(world, config).values()) == {one.id}
+
+
+def test_a_drain_waits_for_a_node_without_its_agent_and_leaves_cordoned_ones_alone(world: World) -> None:
+    config, (one, two, three) = fleet(world, "one", "two", "three")
+    world.cordon(one)
+    world.judged(config, three, Health.UNMANAGED)  # as straight after the panel's start, when one was faster
+    mine = [name for name, home in homes(world, config).items() if home == two.id]
+    world.seen(config, two, {keys(world, config)[mine[0]]: "203.0.113.1:4000"})
+    (operation,) = world.drain(two)
+    world.carry(operation)
+    world.carry(operation)
+    assert {homes(world, config)[name] for name in mine} == {three.id}
+    world.judged(config, three, Health.SERVING)
+    ended = run(world, config, [one, two, three], operation)
+    assert (ended.result["peers_migrated"], ended.result["left_behind"]) == (4, 0)
+    assert ended.result["sessions_taken_over"] == 1
+    assert {homes(world, config)[name] for name in mine} == {three.id}
 
 
 def test_a_rebalance_spreads_homes_and_brings_sessions_along(world: World) -> None:

@@ -51,7 +51,9 @@ def due(
         moves.note_arrivals(tx, moves.load(tx, operation_id), live_within_s)
     pending = rows.pending(tx, operation_id)
     having = _Having(tx, config.id, reachable)
-    _turn_away(tx, config.id, pending, having)
+    # Nothing is lost while a planned move waits for its node, whose agent may be about to connect.
+    spared = placing.cordoned(tx, config.id) if operation.kind in (operations.DRAIN, operations.REBALANCE) else set()
+    _turn_away(tx, config.id, pending, having, spared)
     targets = {
         moving.peer_id: target for moving, peer in pending if (target := having.target(tx, moving, peer)) is not None
     }
@@ -124,14 +126,16 @@ class _Having:
         return peer.public_key not in self._given_up[node_id]
 
 
-def _turn_away(tx: Tx, config_id: str, pending: Sequence[tuple[Move, Peer]], having: _Having) -> None:
-    """Have sessions that are on their way to a node that may be dead, or calls nobody, go to one that is well."""
+def _turn_away(
+    tx: Tx, config_id: str, pending: Sequence[tuple[Move, Peer]], having: _Having, spared: Collection[str]
+) -> None:
+    """Have sessions on their way to a node that may be dead, or calls nobody, go to one that is well and not spared."""
     stranded: dict[str, list[tuple[Move, Peer]]] = defaultdict(list)
     for moving, peer in pending:
         if moving.live and (planned := having.planned(moving, peer)) is not None and planned not in having.well:
             stranded[moving.from_node_id].append((moving, peer))
     for from_node_id, found in stranded.items():
-        others = placing.candidates(tx, config_id, without={from_node_id}, well=True)
+        others = placing.candidates(tx, config_id, without={from_node_id, *spared}, well=True)
         nodes = [candidate for candidate in others if candidate.node_id in having.well]
         stray = [(peer.id, peer.group_id) for _, peer in found]
         homes = placing.choose(tx, config_id, stray, nodes, overflow=True).homes

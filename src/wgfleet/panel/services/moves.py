@@ -55,8 +55,8 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     configs.bump(tx, r.config.id)
     now = clock.now()
     homed = peer_rows.homed_on(tx, r.node.id, r.config.id)
-    found = placing.candidates(tx, r.config.id, without={r.node.id}, well=True)
-    nodes_left = [node for node in found if not (stays and node.cordoned)]
+    without = {r.node.id} | (placing.cordoned(tx, r.config.id) if stays else set())
+    nodes_left = placing.candidates(tx, r.config.id, without=without, well=True)
     serving = {candidate.node_id for candidate in nodes_left}
     live: dict[str, str] = {}
     if r.config.mode == configs.CLUSTER:

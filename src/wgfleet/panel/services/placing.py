@@ -49,6 +49,11 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: b
     ]
 
 
+def cordoned(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes of a config that shall get no homes as planned."""
+    return {node.id for _, node in assignment_rows.of_config(tx, config_id) if node.cordoned}
+
+
 def unplaced(tx: Tx, peers: Iterable[tuple[str, str | None]]) -> list[Unplaced]:
     """Return (peer id, wanted group) as placement takes them."""
     found = list(peers)
