@@ -1,9 +1,7 @@
 """A real Knot server with one zone, on a port of the loopback: for tests of what goes through RFC 2136."""
 
-import base64
 import contextlib
 import os
-import secrets
 import socket
 import subprocess
 import tempfile
@@ -25,6 +23,7 @@ import dns.xfr
 import dns.zone
 
 from tests.providers.contract import TTL_S
+from wgfleet.lab import nameserver
 from wgfleet.panel.providers.rfc2136 import Options, Rfc2136
 
 ADDRESS = "127.0.0.1"
@@ -32,37 +31,6 @@ ZONE = "zone.example"
 KEY = "wgfleet-test"
 _START_S = 20.0
 
-_SETTINGS = """
-server:
-    rundir: "{folder}"
-    listen: {address}@{port}
-    udp-workers: 1
-    tcp-workers: 1
-    background-workers: 1
-database:
-    storage: "{folder}/db"
-log:
-  - target: stderr
-    any: info
-key:
-  - id: {key}
-    algorithm: hmac-sha256
-    secret: {secret}
-  - id: reader
-    algorithm: hmac-sha256
-    secret: {secret}
-acl:
-  - id: update
-    key: {key}
-    action: [update, transfer]
-zone:
-  - domain: {zone}
-    storage: "{folder}"
-    file: zone
-    acl: update
-    journal-content: none
-    zonefile-sync: -1
-"""
 _ZONE = """
 @    300 SOA localhost. hostmaster 1 3600 600 86400 60
 @    300 NS  localhost.
@@ -141,13 +109,12 @@ def free_port() -> int:
 def knot(zone: str = ZONE, more: str = "") -> Iterator[Knot]:
     """Start a server, wait until it answers, and end it. `more`: records that the zone has from the beginning."""
     with tempfile.TemporaryDirectory(prefix="wgfleet-knot-") as folder:
-        server = Knot(free_port(), base64.b64encode(secrets.token_bytes(32)).decode(), zone)
-        (Path(folder) / "db").mkdir()
+        server = Knot(free_port(), nameserver.new_secret(), zone)
         (Path(folder) / "zone").write_text(_ZONE + more, encoding="ascii")
         settings = Path(folder) / "knot.conf"
         settings.write_text(
-            _SETTINGS.format(
-                folder=folder, address=ADDRESS, port=server.port, key=KEY, secret=server.secret, zone=zone
+            nameserver.settings(
+                Path(folder), [f"{ADDRESS}@{server.port}"], server.secret, zone=zone, key=KEY, powerless=["reader"]
             ),
             encoding="ascii",
         )

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
+from pydantic import SecretStr, ValidationError
 
 from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, CloudflareEnvironment, cloudflare
 from tests.providers.cloudflare.misbehaviour import Fault
@@ -14,6 +16,7 @@ from wgfleet.panel.domain.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.providers import Blocked, Finding, Provider, Raced
 from wgfleet.panel.providers.cloudflare import PER_PAGE, Cloudflare, CloudflareOptions
+from wgfleet.panel.providers.cloudflare_api import Api
 
 NAME = f"vpn.{ZONE}"
 OWNER = mark("panel1", "config1")
@@ -276,3 +279,52 @@ def test_the_plan_says_what_the_zone_takes(environment: CloudflareEnvironment) -
     assert SECRET not in f"{options!r} {options.model_dump()} {provider!r}"
     provider.close()
     assert environment.provider().capabilities.min_ttl == 60
+
+
+@pytest.mark.parametrize("zone", ["", "../user/tokens", "a/dns_records?x=", "a#b", "a b"])
+def test_a_zone_that_would_be_another_path_is_refused(environment: CloudflareEnvironment, zone: str) -> None:
+    with pytest.raises(PermanentError, match="is not the id of one"):
+        environment.provider(zone=zone)
+
+
+@pytest.mark.parametrize("token", [f"{SECRET}\nx", f"{SECRET}\u2026", f"{SECRET} x", f"{SECRET}\x00"])
+def test_a_token_that_no_header_can_carry_is_refused_without_being_told(token: str) -> None:
+    with pytest.raises(ValidationError) as failure:
+        CloudflareOptions.model_validate({"token": token})
+    assert SECRET not in f"{failure.value} {failure.value.errors()[0]['msg']}"
+
+
+def test_a_line_that_ends_with_the_token_is_the_token(environment: CloudflareEnvironment) -> None:
+    provider = environment.provider(f" {SECRET}\n")
+    assert provider.read(NAME) == ()
+    assert provider.account == environment.provider().account
+    provider.close()
+
+
+def test_a_list_that_never_ends_is_no_answer(
+    environment: CloudflareEnvironment, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.plant(NAME, "A", V4)
+    asked = []
+    real = Api.call
+
+    def endless(self: Api, *args: Any, **values: Any) -> dict[str, Any]:
+        asked.append(values)
+        answer = real(self, *args, **values)
+        answer["result_info"]["total_pages"] = pages
+        return answer
+
+    monkeypatch.setattr(Api, "call", endless)
+    pages = 10**9
+    with pytest.raises(TransientError, match="pages of records at one name"):
+        provider.read(NAME)
+    assert len(asked) == 1
+    pages = 2
+    assert [record.content for record in provider.read(NAME)] == [V4], "the second page is empty"
+
+
+def test_a_refusal_by_any_code_names_the_permission() -> None:
+    body = {"success": False, "errors": [{"code": 0, "message": "requires permission dns.edit"}], "result": None}
+    answer = httpx.Response(403, json=body)
+    with pytest.raises(PermanentError, match=r"requires permission dns\.edit; .*'Zone / DNS / Edit'"):
+        Api("http://127.0.0.1", SecretStr(SECRET), 1)._read(answer, "Zone / DNS / Edit")  # noqa: SLF001 - no stand-in says it

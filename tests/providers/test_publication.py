@@ -88,7 +88,8 @@ def test_a_group_that_cannot_work_is_refused_when_it_is_saved(at: Panel, config:
     publisher = at.publisher
 
     def refused(zone: str, name: str) -> list[str]:
-        return [finding.subject for finding in publisher.refusals("cloudflare", zone, name, {}, 30)]
+        options = {"token": SECRET, "api_url": at.at.stand_in.url, "timeout_s": 60}
+        return [finding.subject for finding in publisher.refusals("cloudflare", zone, name, options, 120)]
 
     assert refused(ZONE_ID, at.name(config)) == []
     assert refused(ZONE_ID, "vpn.example.net") == ["zone"]

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
 
+import structlog
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from wgfleet.panel.errors import Invalid, PermanentError
 from wgfleet.panel.providers import ENTRY_POINTS, Provider, ProviderType
+
+log = structlog.get_logger()
 
 HIDDEN = "(set)"  # what is shown of a secret
 
@@ -22,8 +25,14 @@ class Registry:
 
     @classmethod
     def installed(cls, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> "Registry":
-        """Find what is installed beside the panel."""
-        return cls({point.name: point.load() for point in entry_points(group=ENTRY_POINTS)}, defaults or {})
+        """Find what is installed beside the panel; a plugin that does not load keeps only its own names waiting."""
+        types: dict[str, ProviderType] = {}
+        for point in entry_points(group=ENTRY_POINTS):
+            try:
+                types[point.name] = point.load()
+            except Exception:
+                log.exception("dns.plugin_broken", plugin=point.name, module=point.module)
+        return cls(types, defaults or {})
 
     def type(self, name: str, field: str = "dns.provider") -> ProviderType:
         """Return a provider's type."""

@@ -4,15 +4,16 @@ A batch is one transaction there: deletes, then patches, puts, posts. `proxied` 
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from wgfleet.panel.domain.records import ADDRESS_TYPES, Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.providers import Account, Blocked, Capabilities, Finding
-from wgfleet.panel.providers.cloudflare_api import Api
+from wgfleet.panel.providers.cloudflare_api import UNREADABLE, Api
 from wgfleet.panel.providers.cloudflare_records import (
     Batched,
     Listed,
@@ -29,6 +30,9 @@ API_URL = "https://api.cloudflare.com/client/v4"
 DNS_EDIT, DNS_READ, ZONE_READ = "Zone / DNS / Edit", "Zone / DNS / Read", "Zone / Zone / Read"
 TYPES = (*ADDRESS_TYPES, "CNAME")
 PER_PAGE = 1000
+MAX_PAGES = 20  # of the records at one name; more is an answer about something else
+_ZONE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # it becomes part of a path
+_TOKEN = re.compile(r"[!-~]+")  # else the HTTP library says the whole header in its error
 # Published: 1,200 calls in five minutes for a user's tokens and dashboard together; some are left to the people.
 CALLS, WINDOW_S = 1000, 300.0
 MIN_TTL_S, MIN_TTL_ENTERPRISE_S, MAX_TTL_S = 60, 30, 86400
@@ -38,12 +42,20 @@ BATCH_LIMIT_FREE, BATCH_LIMIT_PAID = 200, 3500
 class CloudflareOptions(BaseModel):
     """What may be set: the API token, and the zone's plan, which says how much one call may carry. Times in s."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     token: SecretStr = Field(min_length=1)
     plan: Literal["free", "pro", "business", "enterprise"] = "free"
     api_url: str = Field(default=API_URL, pattern="^https?://")
     timeout_s: float = Field(default=20.0, gt=0, le=120)
+
+    @field_validator("token")
+    @classmethod
+    def _printable(cls, value: SecretStr) -> SecretStr:
+        token = value.get_secret_value().strip()  # a line's end comes along when it is copied or read from a file
+        if not _TOKEN.fullmatch(token):
+            raise ValueError("must be one word of ASCII characters, as Cloudflare shows it")  # no word of it itself
+        return SecretStr(token)
 
 
 class Cloudflare:
@@ -55,6 +67,8 @@ class Cloudflare:
     def __init__(self, zone: str, options: BaseModel) -> None:
         if not isinstance(options, CloudflareOptions):
             raise TypeError(f"options of cloudflare, not {type(options).__name__}")
+        if not _ZONE_ID.fullmatch(zone):
+            raise PermanentError(f"zone {zone!r} is not the id of one; it is on the zone's overview page")
         self._zone = zone
         self._path = f"zones/{zone}/dns_records"
         self._enclosed: set[str] = set()  # names that are known to be in the zone
@@ -89,15 +103,17 @@ class Cloudflare:
 
     def read(self, name: str) -> tuple[Record, ...]:
         """Return the addresses and aliases at exactly `name`; one call for each thousand records."""
-        rows: list[Row] = []
+        rows: dict[str, Row] = {}  # what is written meanwhile may have one come again on the next page
         page = pages = 1
         while page <= pages:
             query = {"name.exact": name, "per_page": str(PER_PAGE), "page": str(page)}
             listed = parsed(Listed, self._api.call("GET", self._path, DNS_READ, query=query))
-            rows += listed.result
-            pages = listed.result_info.total_pages
+            rows |= {row.id: row for row in listed.result}
+            pages = listed.result_info.total_pages if listed.result else page
+            if pages > MAX_PAGES:
+                raise TransientError(f"Cloudflare gave {UNREADABLE}: {pages} pages of records at one name")
             page += 1
-        at_name = [row for row in rows if row.name.lower() == name]
+        at_name = [row for row in rows.values() if row.name.lower() == name]
         if at_name:
             self._enclosed.add(name)
         return tuple(record_of(row) for row in at_name if row.type in TYPES)
@@ -114,8 +130,13 @@ class Cloudflare:
             astray = [row.id for row in done.posts or () if row.name.lower() != name]
             if astray:
                 undo = {"deletes": [{"id": record_id} for record_id in astray]}
-                self._api.call("POST", f"{self._path}/batch", DNS_EDIT, body=undo)
-                raise PermanentError(f"name {name!r} is not in zone {self._zone}; choose the zone that it is in")
+                undone = self._tried("POST", f"{self._path}/batch", DNS_EDIT, body=undo)
+                left = (
+                    f"; records were made at {name}.ZONE, which you must delete there, for it failed here: {undone}"
+                    if isinstance(undone, Exception)
+                    else ""
+                )
+                raise PermanentError(f"name {name!r} is not in zone {self._zone}; choose the zone that it is in{left}")
             self._enclosed.add(name)
         return calls
 

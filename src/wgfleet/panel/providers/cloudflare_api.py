@@ -77,11 +77,7 @@ class Api:
             raise Raced(f"{self.host} has a record no longer: {said}")
         if codes & ALIAS_CONFLICT:
             raise Raced(f"{self.host} has an alias at the name, or records beside it: {said}")
-        if (
-            status == httpx.codes.UNAUTHORIZED
-            or codes & AUTHENTICATION
-            or (status == httpx.codes.FORBIDDEN and not codes)
-        ):
+        if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN} or codes & AUTHENTICATION:
             raise PermanentError(
                 f"{self.host} does not let this token do it: {said}; it must be active, allowed from this machine's "
                 f"address, and have the permission {needs!r} on this very zone"

@@ -28,7 +28,7 @@ class Options(BaseModel):
     `min_ttl`: the least TTL that the service takes, in s; lexicon does not know.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     provider: str
     settings: dict[str, SecretStr] = Field(default_factory=dict)

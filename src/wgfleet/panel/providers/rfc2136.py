@@ -40,7 +40,7 @@ _TXT = dns.rdatatype.TXT
 class Options(BaseModel):
     """Where and as whom to update. Without `server`, the primary that the zone's SOA record names."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     server: str | None = None
     port: int = Field(default=53, ge=1, le=65535)
