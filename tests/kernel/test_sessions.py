@@ -122,7 +122,7 @@ def test_a_call_from_a_floating_address_comes_from_there_and_the_clients_endpoin
     held = Floating((floating,), (), NODE_PRIVATE, 3.0)
     holding = msgspec.structs.replace(WANTED, settings=msgspec.structs.replace(WANTED.settings, floating=held))
     for node in (first, second):
-        node.ledger.add(NAME, WANTED.settings.config_id)
+        node.ledger.add(NAME, WANTED.settings.config_id, "boot")
         node.floating.confirm(NAME)
     first_keeper, second_keeper = serve(first, holding), serve(second, without)
     connect(client, first, floating)

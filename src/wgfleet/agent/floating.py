@@ -6,6 +6,7 @@ address that is not in the ledger.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,12 +48,17 @@ class _Standing:
     unasked: dict[str, str] = field(default_factory=dict)
 
 
+def boot_id() -> str:
+    """Return the kernel's id of this boot."""
+    return _BOOT_ID.read_text(encoding="ascii").strip()
+
+
 class FloatingAddresses:
     """Those of all interfaces of this machine."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._boot = _BOOT_ID.read_text(encoding="ascii").strip()
+        self._boot = boot_id()
         self._standings: dict[InterfaceName, _Standing] = {}
         self._announcer = announce.Announcer()
         self._lock = asyncio.Lock()  # not the interfaces' own: giving up waits for no scan
@@ -97,7 +103,7 @@ class FloatingAddresses:
         found = await uplink.places({*wanted, *ours})
         held = frozenset(address for address in ours if self._is_there(ours[address], found.get(address, ())))
         for address in ours.keys() - held - wanted:
-            self._ledger.displace(name, address)
+            self._displace(name, address)
         withheld = {}
         for address in wanted - held:
             if (elsewhere := found.get(address)) and not self._others(name, address):
@@ -119,7 +125,10 @@ class FloatingAddresses:
         await self.take(settings.name, wanted - seen.held - seen.withheld.keys())
 
     async def take(self, name: InterfaceName, addresses: Iterable[str]) -> None:
-        """Put addresses on the machine and announce them; try all, then raise the first `KernelError`."""
+        """Put addresses on the machine and announce them; try all, then raise the first `KernelError`.
+
+        An address that cannot be noted, since the disk is full, is not taken.
+        """
         failed: KernelError | None = None
         async with self._lock:
             for address in sorted(addresses):
@@ -137,7 +146,10 @@ class FloatingAddresses:
         link = shared.link if shared else await uplink.link_towards(address)
         if link in self._ledger.owned():
             raise KernelError(f"no link for address {address}: the way to it is through interface {link} of ours")
-        self._ledger.place(name, address, Placed(link, self._boot))
+        try:
+            self._ledger.place(name, address, Placed(link, self._boot))
+        except OSError as error:
+            raise KernelError(f"address {address}: the ledger cannot be written ({error.strerror})") from None
         await uplink.add(address, link)
         try:
             self._announcer.start(address, link)
@@ -146,18 +158,35 @@ class FloatingAddresses:
         _log.info("floating address taken", interface=name, address=address, link=link)
 
     async def remove(self, name: InterfaceName, addresses: Iterable[str]) -> None:
-        """Take addresses of an interface off the machine, but for those that another interface has as well."""
+        """Take addresses of an interface off the machine, but for those that another interface has as well.
+
+        Try all, then raise the first `KernelError`: others may have them by now.
+        """
+        failed: KernelError | None = None
         async with self._lock:
             for address in sorted(addresses):
-                owned = self._ledger.owned().get(name)
-                placed = None if owned is None else owned.floating.get(address)
-                if placed is None:
-                    continue
-                if placed.boot == self._boot and self._others(name, address) is None:
-                    self._announcer.stop(address)
-                    await uplink.remove(address, placed.link)
-                    _log.info("floating address removed", interface=name, address=address, link=placed.link)
-                self._ledger.displace(name, address)
+                try:
+                    await self._remove(name, address)
+                except KernelError as error:
+                    failed = failed or error
+        if failed is not None:
+            raise failed
+
+    async def _remove(self, name: InterfaceName, address: str) -> None:
+        owned = self._ledger.owned().get(name)
+        placed = None if owned is None else owned.floating.get(address)
+        if placed is None:
+            return
+        if placed.boot == self._boot and self._others(name, address) is None:
+            self._announcer.stop(address)
+            await uplink.remove(address, placed.link)
+            _log.info("floating address removed", interface=name, address=address, link=placed.link)
+        self._displace(name, address)
+
+    def _displace(self, name: InterfaceName, address: str) -> None:
+        """Note that an address is gone. On a full disk the entry stays, which is no more than what may be ours."""
+        with contextlib.suppress(OSError):
+            self._ledger.displace(name, address)
 
     async def _ask(self, name: InterfaceName, standing: _Standing, address: str) -> None:
         if address in standing.claimed or address in standing.free:

@@ -24,11 +24,13 @@ class Placed(Struct, frozen=True):
 class Owned(Struct, frozen=True, omit_defaults=True):
     """An interface of ours, and the floating addresses that the machine has for it.
 
-    `deleting`: its removal has begun and is finished at the next start.
+    `deleting`: its removal has begun and is finished at the next start. `boot`: the kernel's id of the boot that its
+    link is of; one of that name in a later boot is somebody else's, until it is claimed again. Empty: not known.
     """
 
     config_id: ConfigId
     deleting: bool = False
+    boot: str = ""
     floating: dict[str, Placed] = {}
 
 
@@ -74,10 +76,10 @@ class Ledger:
                 return stone.generation
         return None
 
-    def add(self, name: InterfaceName, config_id: ConfigId) -> None:
-        """Claim an interface."""
+    def add(self, name: InterfaceName, config_id: ConfigId, boot: str) -> None:
+        """Claim an interface, for the boot that this is."""
         held = self._entries.owned.get(name)
-        owned = Owned(config_id, floating={} if held is None else held.floating)
+        owned = Owned(config_id, boot=boot, floating={} if held is None else held.floating)
         if held != owned:
             self._change(name, owned)
 

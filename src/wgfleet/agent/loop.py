@@ -1,4 +1,4 @@
-"""The agent's work: every interface that it keeps, scanned again and again, and changed when the panel asks.
+"""The agent's work: every interface that it keeps, attended all the time, and changed when the panel asks.
 
 Owns the order of the durable steps (journal, ledger, machine), so that a kill between any two of them is mended at
 the next start.
@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 import structlog
 
 from wgfleet.agent import guard
+from wgfleet.agent.attendant import Attendant
 from wgfleet.agent.fence import Fence
-from wgfleet.agent.floating import FloatingAddresses
+from wgfleet.agent.floating import FloatingAddresses, boot_id
 from wgfleet.agent.guard import Held, RefusedError, Situation
 from wgfleet.agent.journal import Journal
 from wgfleet.agent.keeper import Keeper
@@ -27,12 +28,6 @@ from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push, app
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.messages import Applied
 
-_SHARE = 0.02  # of a core, that scans may use
-_MAX_INTERVAL_S = (
-    10.0  # traffic that wireguard-go carries meanwhile counts as cost; endpoints must not get stale for it
-)
-_LINK_CHECK_S = 0.25  # between two cheap looks whether a link is still there
-_CRASH_PAUSE_S = 1.0  # between two restarts of a wireguard-go that keeps dying
 _log = structlog.get_logger()
 
 
@@ -60,12 +55,15 @@ class Loop:
         self._ledger = ledger
         self._interval_s = interval_s
         self._locks: dict[InterfaceName, asyncio.Lock] = {}
-        self._tasks: dict[InterfaceName, list[asyncio.Task[None]]] = {}
+        self._attendants: dict[InterfaceName, Attendant] = {}
+        self._boot = boot_id()
+        self._woken = asyncio.Event()
+        self._broken: BaseException | None = None
 
     @property
     def scan_interval_s(self) -> float:
         """Time between two scans of the dearest interface."""
-        return max((self._interval(keeper) for keeper in self.keepers.values()), default=self._interval_s)
+        return max((each.interval_s for each in self._attendants.values()), default=self._interval_s)
 
     def keeper(self, name: InterfaceName) -> Keeper:
         """Return the keeper of an interface; `RefusedError` (404) when there is none."""
@@ -86,19 +84,24 @@ class Loop:
             if self._is_foreign(name):
                 _log.error("interface left alone", interface=name, reason=guard.foreign(name).detail)
                 continue
-            self._ledger.add(name, desired.settings.config_id)
+            self._ledger.add(name, desired.settings.config_id, self._boot)
             self._keep(desired)
 
     async def run(self) -> None:
-        """Wake the scans when the machine's links change, until cancelled."""
+        """Wake the scans when the machine's links change, until cancelled.
+
+        Raises what broke a scan or a fence: an agent that answers but no longer looks is worse than one that ends,
+        and is started again.
+        """
         events = links.open_events()
         loop = asyncio.get_running_loop()
-        changed = asyncio.Event()
-        loop.add_reader(events, changed.set)
+        loop.add_reader(events, self._woken.set)
         try:
             while True:
-                await changed.wait()
-                changed.clear()
+                await self._woken.wait()
+                self._woken.clear()
+                if self._broken is not None:
+                    raise self._broken
                 links.drain(events)
                 for keeper in self.keepers.values():
                     keeper.look_at_link()
@@ -107,9 +110,8 @@ class Loop:
         finally:
             loop.remove_reader(events)
             events.close()
-            for tasks in self._tasks.values():
-                for task in tasks:
-                    task.cancel()
+            for each in self._attendants.values():
+                each.stop()
 
     async def push(self, name: InterfaceName, push: Push) -> Applied:
         """Check, store and apply a push.
@@ -143,7 +145,7 @@ class Loop:
             self.floating.confirm(name)
         if name not in self.keepers:
             try:
-                self._ledger.add(name, desired.settings.config_id)
+                self._ledger.add(name, desired.settings.config_id, self._boot)
             except OSError:
                 self._journal.remove(name)
                 raise
@@ -171,73 +173,37 @@ class Loop:
             past = guard.past_after_delete(situation.held, generation)
             if past is not None and config_id is not None:
                 self._ledger.bury(name, config_id, past)
-            if held is None:
-                return
-            async with held.lock:
-                # Only now, when neither is in the middle of making a link.
-                for task in self._tasks.pop(name):
-                    task.cancel()
-                del self.keepers[name]
+            if held is not None:
+                async with held.lock:
+                    # Only now, when neither is in the middle of making a link.
+                    self._attendants.pop(name).stop()
+                    del self.keepers[name]
+                    await self._finish_delete(name)
+            elif name in self._ledger.owned():  # a removal before this one failed halfway
                 await self._finish_delete(name)
+            else:
+                return
             self.board.gone(name)
             _log.info("interface removed", interface=name, config_id=config_id)
 
     async def _finish_delete(self, name: InterfaceName) -> None:
         self._journal.remove(name)
         await self.floating.forget(name)
-        await self.machine.delete(name)
+        if not self._is_foreign(name):
+            await self.machine.delete(name)
         self._ledger.drop(name)
 
     def _keep(self, desired: DesiredInterface) -> None:
         name = desired.settings.name
         keeper = self.keepers[name] = Keeper(self.machine, desired, self.board, self.floating)
         fence = self._make_fence(keeper, self.floating, self.board)
-        work = (self._scan(keeper), self._guard_process(keeper), fence.run())
-        self._tasks[name] = [asyncio.create_task(each) for each in work]
+        self._attendants[name] = Attendant(
+            keeper, self.machine, fence, self._break, interval_s=self._interval_s, repair=self.repair
+        )
 
-    async def _scan(self, keeper: Keeper) -> None:
-        while True:
-            async with keeper.lock:
-                try:
-                    if await keeper.scan(repair=self.repair):
-                        _log.warning("mended", interface=keeper.name, left=len(keeper.drift))
-                except KernelError as error:
-                    self._failed(keeper, error)
-            await self._pause(keeper)
-
-    async def _pause(self, keeper: Keeper) -> None:
-        """Sleep until the next scan is due, or the link vanishes."""
-        until = time.monotonic() + self._interval(keeper)
-        while (left := until - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, _LINK_CHECK_S))
-            if keeper.interface_index is not None and not link_exists(keeper.name):
-                _log.error("link vanished", interface=keeper.name)
-                keeper.look_at_link()
-                return
-
-    def _interval(self, keeper: Keeper) -> float:
-        return max(self._interval_s, min(keeper.scan_cost_s / _SHARE, _MAX_INTERVAL_S))
-
-    async def _guard_process(self, keeper: Keeper) -> None:
-        """Notice at once when the interface's wireguard-go dies; the scan then brings everything back."""
-        while self.machine.backend == "userspace":
-            said = await self.machine.crash(keeper.name)
-            if said is None:
-                await asyncio.sleep(_LINK_CHECK_S)
-                continue
-            _log.error("wireguard-go ended", interface=keeper.name, said=said)
-            async with keeper.lock:
-                try:
-                    keeper.look_at_link()
-                    await keeper.scan(repair=True)
-                except KernelError as error:
-                    self._failed(keeper, error)
-            await asyncio.sleep(_CRASH_PAUSE_S)
-
-    def _failed(self, keeper: Keeper, error: KernelError) -> None:
-        if keeper.summary != str(error):
-            _log.error("interface failed", interface=keeper.name, reason=str(error))
-        keeper.failed(str(error))
+    def _break(self, error: BaseException) -> None:
+        self._broken = error
+        self._woken.set()
 
     @asynccontextmanager
     async def _exclusive(self, name: InterfaceName) -> AsyncIterator[None]:
@@ -256,4 +222,5 @@ class Loop:
         )
 
     def _is_foreign(self, name: InterfaceName) -> bool:
-        return name not in self._ledger.owned() and link_exists(name)
+        owned = self._ledger.owned().get(name)
+        return link_exists(name) and (owned is None or owned.boot not in {"", self._boot})

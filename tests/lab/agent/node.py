@@ -31,7 +31,7 @@ _CLONE_NEWNET = 0x40000000  # setns(2)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def eventually(check: Callable[[], T], timeout_s: float = 10.0, every_s: float = 0.05) -> T:
+def eventually(check: Callable[[], T], timeout_s: float = 60.0, every_s: float = 0.05) -> T:
     """Call `check` until it returns something true, and return that."""
     until = time.monotonic() + timeout_s
     while not (found := check()):
@@ -140,7 +140,7 @@ class Node:
                 stderr=log,
             )
         if wait:
-            eventually(self._answers, 20)
+            eventually(self._answers)
 
     def _answers(self) -> bool:
         assert self._agent is not None
@@ -153,7 +153,7 @@ class Node:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self._agent is not None
         self._agent.send_signal(number)
-        return self._agent.wait(10)
+        return self._agent.wait(60)
 
     def client(self, files: Files | None, authority: Authority | None = None) -> httpx.Client:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -193,14 +193,14 @@ class Node:
                         messages.put((time.monotonic(), decoder.decode(line)))
 
             reading = thread.submit(read)
-            first = messages.get(timeout=10)
+            first = messages.get(timeout=60)
             assert isinstance(first[1], Snapshot)
             messages.put(first)
             try:
                 yield messages
             finally:
                 response.extensions["network_stream"].get_extra_info("socket").shutdown(2)
-                reading.result(10)
+                reading.result(60)
                 response.close()
 
     def close(self) -> None:

@@ -5,11 +5,13 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.lab.agent.node import Host, Node, eventually
+from tests.lab.agent.test_faults import fill
 from tests.lab.agent.test_push import applied, refused
 from tests.lab.agent.test_takeover import cable
 from tests.lab.agent.values import peer, private_key, public_key, settings, whole
@@ -21,7 +23,7 @@ KEY, PROBE_KEY = private_key(), private_key()
 PROBER = {public_key(PROBE_KEY): peer(999, psk=False)}
 
 
-def floating(*addresses: str, witnesses: tuple[str, ...] = (), give_up_after_s: float = 2.0) -> InterfaceSettings:
+def floating(*addresses: str, witnesses: tuple[str, ...] = (), give_up_after_s: float = 4.0) -> InterfaceSettings:
     return msgspec.structs.replace(
         settings(key=KEY), floating=Floating(addresses, witnesses, PROBE_KEY, give_up_after_s)
     )
@@ -128,12 +130,12 @@ def test_an_agent_that_hears_nobody_gives_its_address_up_and_waits_for_the_panel
     applied(b, at(1, floating()))
     applied(a, at(1, floating(FOUR, witnesses=("198.18.0.2:51820",))))
     assert segment.reaches(a)
-    time.sleep(2.5)  # longer than it may be deaf: the witness answers
+    time.sleep(4.5)  # longer than it may be deaf: the witness answers
     assert has(a)
+    before = time.monotonic()
     segment.cut(1)
-    cut = time.monotonic()
-    eventually(lambda: not has(a), 5)
-    assert 1.0 < time.monotonic() - cut < 3.0
+    eventually(lambda: not has(a))
+    assert time.monotonic() - before > 2.0  # its last question may have been answered a third of the time ago
     said = eventually(lambda: drift(a))
     assert said[f"floating.{FOUR}"].startswith("given up: no word from the panel nor from any of 1 other nodes")
     assert applied(b, at(2, floating(FOUR))).verified
@@ -142,12 +144,35 @@ def test_an_agent_that_hears_nobody_gives_its_address_up_and_waits_for_the_panel
     time.sleep(1.5)
     assert not has(a)  # it could hear others now, but what they agreed on meanwhile only the panel knows
     with a.watch():
-        eventually(lambda: "has it; waiting for the panel" in drift(a).get(f"floating.{FOUR}", ""), 10)
+        eventually(lambda: "has it; waiting for the panel" in drift(a).get(f"floating.{FOUR}", ""))
         assert not has(a)
         # The panel's word counts for more than who answers: that may be a node that is out of order.
         assert applied(a, at(2, floating(FOUR, witnesses=("198.18.0.2:51820",)))).verified
         assert has(a)
         assert segment.reaches(a)
+
+
+def test_a_full_disk_keeps_no_address_that_is_to_be_given_up(
+    small_disk: Path, make_host: Callable[[], Host], make_node: Callable[..., Node]
+) -> None:
+    node = make_node(host=make_host(), state=small_disk / "state")
+    node.host.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "other")
+    node.host.run("ip", "addr", "add", "198.18.0.1/24", "dev", "eth0")
+    for link in ("eth0", "other"):
+        node.host.run("ip", "link", "set", link, "up")
+    node.start()
+    both = (FOUR, "198.18.0.101")
+    wanted = at(1, floating(*both, witnesses=("198.18.0.2:51820",)))
+    assert applied(node, wanted).verified
+    fill(small_disk)
+    eventually(lambda: not any(has(node, each) for each in both))
+    # And the interface is looked after as before.
+    (key,) = wanted.peers
+    node.host.run("wg", "set", "wg0", "peer", key, "remove")
+    eventually(lambda: key in node.host.run("wg", "show", "wg0", "peers"))
+    (small_disk / "filler").unlink()
+    assert applied(node, at(2, floating(*both))).verified
+    assert all(has(node, each) for each in both)
 
 
 def test_after_a_boot_without_the_panel_an_address_is_taken_only_if_nobody_has_it(segment: Segment) -> None:

@@ -1,7 +1,6 @@
 """A client behind NAT moves to another node if the call comes from the floating address that it knows, and only so."""
 
 import subprocess
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -76,7 +75,7 @@ def test_a_node_that_got_the_dead_ones_address_calls_from_it_through_the_clients
         assert response.status_code == 200, response.text
         return msgspec.json.decode(response.content, type=TakeoverResult)
 
-    eventually(answers, 20)
+    eventually(answers)
     endpoint = a.host.run("wg", "show", "wg0", "endpoints").split("\t")[1].strip()
     assert endpoint.startswith("198.18.0.3:")
     assert call(None, 0.5).unanswered == (peer,)
@@ -85,13 +84,11 @@ def test_a_node_that_got_the_dead_ones_address_calls_from_it_through_the_clients
     response = b.call("POST", "/v1/wg/wg0/takeover", Takeover((TakeoverPeer(peer, endpoint, FLOATING),)))
     assert response.status_code == 422
     assert msgspec.json.decode(response.content, type=Refusal).field == "peers[0].source"
-    died = time.monotonic()
     before, after = whole(1, without, peers), whole(2, holding, peers)
     assert applied(b, delta_between(before, after)).verified
-    result = call(FLOATING, 2.0)
+    result = call(FLOATING, 10.0)
     assert list(result.answered) == [peer]
-    assert answers()
-    assert time.monotonic() - died < 1.5
+    eventually(answers)
     # The client never learned another endpoint, and nothing of the call is left.
     assert client.run("wg", "show", "wg0", "endpoints").split("\t")[1].strip() == f"{FLOATING}:51820"
     assert f"{PRIORITY}:" not in b.host.run("ip", "rule")

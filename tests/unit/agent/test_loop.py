@@ -1,0 +1,50 @@
+"""The loop over all interfaces, without a machine to change."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from wgfleet.agent.fence import Fence
+from wgfleet.agent.floating import FloatingAddresses
+from wgfleet.agent.journal import Journal
+from wgfleet.agent.keeper import Keeper
+from wgfleet.agent.kernel.machine import Machine
+from wgfleet.agent.ledger import Ledger
+from wgfleet.agent.loop import Loop
+from wgfleet.agent.watch import Board
+from wgfleet.probing.prober import Prober
+from wgfleet.protocol.desired import DesiredInterface, InterfaceSettings
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.keys import PrivateKey
+
+WANTED = DesiredInterface(
+    generation=Generation(1),
+    settings=InterfaceSettings(InterfaceName("wgfleet-none"), ConfigId("config"), PrivateKey("A" * 43 + "="), 51820),
+    peers={},
+)
+
+
+class BrokenFence(Fence):
+    """What a fault of the program looks like from outside."""
+
+    async def run(self) -> None:
+        raise LookupError("a fault")
+
+
+def test_a_fault_in_what_looks_after_an_interface_ends_the_agent(tmp_path: Path) -> None:
+    def make_fence(keeper: Keeper, floating: FloatingAddresses, _board: Board) -> Fence:
+        return BrokenFence(keeper, floating, Prober(), lambda: 0.0, lambda: False)
+
+    async def work() -> None:
+        (tmp_path / "desired").mkdir()
+        journal = Journal(tmp_path / "desired")
+        journal.write(WANTED)
+        ledger = Ledger(tmp_path / "ledger.json")
+        loop = Loop(Machine("kernel", tmp_path), journal, ledger, make_fence, repair=False)
+        await loop.start()
+        async with asyncio.timeout(60):
+            await loop.run()
+
+    with pytest.raises(LookupError, match="a fault"):
+        asyncio.run(work())
