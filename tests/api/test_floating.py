@@ -7,7 +7,8 @@ import pytest
 
 from tests.api.conftest import made
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import assignments, configs
+from wgfleet.panel.errors import TransientError
+from wgfleet.panel.services import address_attempts, assignments, configs
 from wgfleet.panel.store import assignments as assignment_rows
 
 PATH = "/api/configs/wg0/floating-addresses"
@@ -89,3 +90,22 @@ def test_a_move_that_cannot_be_is_refused(panel: Panel, client: httpx.Client, no
         assignment_rows.applied(tx, assignment.id, health="down")
     answer = client.post(f"{PATH}/{ADDRESS}/move", json={"node": "ams1"})
     assert (answer.status_code, answer.json()["field"]) == (409, "node")
+
+
+def test_what_a_provider_fails_at_is_shown_until_it_succeeds(
+    panel: Panel, client: httpx.Client, nodes: list[str]
+) -> None:
+    put(client, ADDRESS)
+    (well,) = client.get(PATH).json()["items"]
+    assert (well["error"], well["failing_since"], well["attempts"], well["next_try_at"]) == (None, None, 0, None)
+    with panel.store.write() as tx:
+        config_id = configs.get(tx, "wg0").id
+        address_attempts.failed(tx, config_id, {ADDRESS: nodes[0]}, TransientError("503", retry_after_s=7))
+    found = client.get(f"{PATH}/{ADDRESS}").json()
+    assert (found["error"], found["attempts"]) == ("503", 1)
+    assert found["failing_since"] < found["next_try_at"]
+    assert client.get(PATH).json()["items"] == [found]
+    with panel.store.write() as tx:
+        address_attempts.succeeded(tx, config_id, ADDRESS)
+    assert client.get(f"{PATH}/{ADDRESS}").json() == well
+    assert client.get(f"{PATH}/203.0.113.99").status_code == 404

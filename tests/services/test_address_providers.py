@@ -15,15 +15,25 @@ import pytest
 
 from tests.services.world import World
 from wgfleet.panel import addresses, clock
+from wgfleet.panel.addresses import AddressProviderType
 from wgfleet.panel.domain.observations import Health, Standing
-from wgfleet.panel.errors import Invalid, PermanentError, TransientError
+from wgfleet.panel.errors import Invalid, PermanentError
 from wgfleet.panel.reconcile.floating import FloatingReconciler
-from wgfleet.panel.services import address_providers, configs, endpoint_groups, health
+from wgfleet.panel.services import (
+    address_attempts,
+    address_providers,
+    audit,
+    configs,
+    endpoint_groups,
+    floating,
+    health,
+)
 from wgfleet.panel.services.address_providers import FloatingSpec
 from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services.floating import AddressView
 from wgfleet.panel.store.tables import Config
 
-ADDRESS = "203.0.113.10"
+ADDRESS, OTHER = "203.0.113.10", "203.0.113.11"
 TOKEN = "very-secret"  # noqa: S105 - of a cloud that runs in this test
 DOCS = Path(__file__).parents[2] / "docs" / "floating.md"
 
@@ -107,16 +117,16 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("example_cloud", None)
 
 
-def put(world: World, config: Config, cloud: Cloud, options: dict[str, Any] | None = None) -> None:
+def put(world: World, config: Config, cloud: Cloud, options: dict[str, Any] | None = None, *more: str) -> None:
     given = {"token": TOKEN, "url": cloud.url, "servers": {"fra1": "srv-1", "ams1": "srv-2"}}
-    floats = FloatingSpec([ADDRESS], "example-cloud", given if options is None else options)
+    floats = FloatingSpec([ADDRESS, *more], "example-cloud", given if options is None else options)
     with world.store.write() as tx:
         spec = EndpointGroupSpec(domain="vpn.example.com", floating=floats)
         endpoint_groups.put(tx, world.vault, "test", configs.get(tx, config.id), spec)
 
 
-def reconcile(world: World, config: Config) -> None:
-    asyncio.run(FloatingReconciler(world.store, world.vault, {}).reconcile(config.id))
+def reconcile(world: World, config: Config) -> float | None:
+    return asyncio.run(FloatingReconciler(world.store, world.vault, {}).reconcile(config.id))
 
 
 @pytest.mark.usefixtures("plugin")
@@ -138,22 +148,107 @@ def test_an_address_of_a_cloud_goes_where_the_rows_say(world: World, cloud: Clou
     assert world.agents[ams1.id, config.id].settings.floating is None
 
 
+def shown(world: World, config: Config, address: str = ADDRESS) -> AddressView:
+    with world.store.read() as tx:
+        return floating.view(tx, config, address)
+
+
+def told(world: World, action: str) -> list[dict[str, Any]]:
+    with world.store.read() as tx:
+        return [entry.details for entry in audit.page(tx, entity_type="floating_address", action=action)[0]]
+
+
 @pytest.mark.usefixtures("plugin")
-def test_trouble_of_a_cloud_says_whether_to_try_again(world: World, cloud: Cloud) -> None:
+def test_a_cloud_s_failure_is_kept_with_the_address_and_told_once(
+    world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = world.config()
     world.serving(config, "fra1")
     put(world, config, cloud)
     cloud.trouble = (503, "7")
-    with pytest.raises(TransientError) as trouble:
-        reconcile(world, config)
-    assert trouble.value.retry_after_s == 7
+    begun = clock.now()
+    assert reconcile(world, config) == 7
+    first = shown(world, config)
+    assert (first.error, first.attempts) == (f"Example Cloud: 503 for {ADDRESS}", 1)
+    assert first.failing_since is not None
+    assert first.failing_since >= begun
     cloud.trouble = None
+    assert (reconcile(world, config) or 0) > 0, "another panel than the one that failed waits as well"
+    assert cloud.changes == []
+    cloud.trouble = (503, "7")
+    monkeypatch.setattr(clock, "now", lambda: begun + 60)
+    reconcile(world, config)
+    second = shown(world, config)
+    assert (second.attempts, second.failing_since, second.next_try_at) == (2, first.failing_since, begun + 67)
+    cloud.trouble = None
+    monkeypatch.setattr(clock, "now", lambda: begun + 68)
+    assert reconcile(world, config) is None
+    assert cloud.servers == {ADDRESS: "srv-1"}
+    mended = shown(world, config)
+    assert (mended.error, mended.attempts, mended.failing_since, mended.next_try_at) == (None, 0, None, None)
+    assert [details["error"] for details in told(world, "failing")] == [first.error]
+    assert [details["attempts"] for details in told(world, "recovered")] == [2]
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_clock_that_is_set_back_has_nobody_wait_for_it(
+    world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    world.serving(config, "fra1")
+    put(world, config, cloud)
+    cloud.trouble = (503, "30")
+    reconcile(world, config)
+    cloud.trouble, now = None, clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now - 3600)
+    reconcile(world, config)
+    assert cloud.servers == {ADDRESS: "srv-1"}
+
+
+@pytest.mark.usefixtures("plugin")
+def test_what_only_people_can_mend_is_tried_again_when_they_save_it(world: World, cloud: Cloud) -> None:
+    config = world.config()
+    world.serving(config, "fra1")
     put(world, config, cloud, {"token": "wrong", "url": cloud.url, "servers": {"fra1": "srv-1"}})
-    with pytest.raises(PermanentError, match="401"):
-        reconcile(world, config)
+    assert reconcile(world, config) == address_attempts.LONGEST_DELAY_S
+    assert "401" in (shown(world, config).error or "")
     put(world, config, cloud, {"token": TOKEN, "url": cloud.url, "servers": {}})
-    with pytest.raises(PermanentError, match="no id for node 'fra1'"):
-        reconcile(world, config)
+    reconcile(world, config)
+    assert "no id for node 'fra1'" in (shown(world, config).error or "")
+    put(world, config, cloud)
+    reconcile(world, config)
+    assert shown(world, config).error is None
+
+
+@pytest.mark.usefixtures("plugin")
+def test_an_address_that_cannot_be_had_holds_up_neither_another_nor_its_next_holder(world: World, cloud: Cloud) -> None:
+    config = world.config()
+    fra1, _ = world.serving(config, "fra1", "ams1")
+    put(world, config, cloud, {"token": TOKEN, "url": cloud.url, "servers": {"ams1": "srv-2"}}, OTHER)
+    reconcile(world, config)
+    assert cloud.servers == {OTHER: "srv-2"}
+    assert shown(world, config).error is not None
+    with world.store.write() as tx:
+        health.record(tx, config.id, fra1.id, Standing(Health.DOWN, clock.now(), "a test says so"))
+    reconcile(world, config)
+    assert cloud.servers == {OTHER: "srv-2", ADDRESS: "srv-2"}
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_plugin_that_is_gone_is_said_of_its_addresses(
+    world: World, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    world.serving(config, "fra1")
+    put(world, config, cloud)
+
+    def gone(name: str) -> AddressProviderType:
+        raise PermanentError(f"there is no address provider {name!r}")
+
+    with monkeypatch.context() as uninstalled:
+        uninstalled.setattr(addresses, "provider", gone)
+        assert reconcile(world, config) == address_attempts.LONGEST_DELAY_S
+    assert shown(world, config).error == "there is no address provider 'example-cloud'"
 
 
 @pytest.mark.usefixtures("plugin")

@@ -1,7 +1,9 @@
 """Floating addresses go from node to node, and no two ever have one at the same time."""
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -10,6 +12,8 @@ from wgfleet.panel import clock
 from wgfleet.panel.addresses import L2
 from wgfleet.panel.domain.observations import Health, Standing
 from wgfleet.panel.errors import Conflict, Invalid
+from wgfleet.panel.reconcile.floating import FloatingReconciler
+from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.services import audit, configs, desired, endpoint_groups, floating, health, nodes, removals
 from wgfleet.panel.services.address_providers import FloatingSpec
 from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
@@ -36,7 +40,8 @@ def look(world: World, config: Config, *, silent: tuple[Node, ...] = (), later_s
     """Do what the reconciler does; True while it waits."""
     with world.store.write() as tx:
         quiet = {node.id for node in silent}
-        waiting = floating.overdue(tx, config.id, quiet, clock.now() + later_s)
+        late = floating.asked(tx, config.id) if later_s >= floating.ANSWER_S else set()
+        waiting = floating.overdue(tx, config.id, quiet, late)
         floating.settle(tx, config.id, silent=quiet)
         return waiting
 
@@ -329,3 +334,49 @@ def test_only_holders_get_settings_of_their_own(world: World) -> None:
         assert desired.alike(tx, fresh, found["fra1"], fresh.generation)
         deltas = [desired.since(tx, world.vault, fresh, found[name], base) for name in ("ams1", "par1")]
     assert [delta.settings is not None and delta.settings.floating is not None for delta in deltas] == [True, False]
+
+
+def test_a_new_time_after_which_to_give_up_is_told_once_to_those_whom_it_concerns(world: World) -> None:
+    config, other = world.config(), world.config("wg1", pools=("10.9.0.0/24",))
+    (fra1,) = world.serving(config, "fra1")
+    put(world, config, A1)
+    world.sync(config, fra1)
+    generations = []
+    for seconds in (3.0, 3.0, 5.0, 5.0):
+        with world.store.write() as tx:
+            floating.tell_give_up_after(tx, seconds)
+        with world.store.read() as tx:
+            fresh, assignment = configs.get(tx, config.id), assignment_rows.get(tx, config.id, fra1.id)
+            assert assignment is not None
+            base = world.agents[fra1.id, config.id].generation
+            delta = desired.since(tx, world.vault, fresh, assignment, base, give_up_after_s=seconds)
+            generations.append((fresh.generation, configs.get(tx, other.id).generation))
+        assert delta.settings is not None
+        assert delta.settings.floating is not None
+        assert delta.settings.floating.give_up_after_s == seconds
+    before = world.agents[fra1.id, config.id].generation
+    assert generations == [(before + 1, 1), (before + 1, 1), (before + 2, 1), (before + 2, 1)]
+
+
+def test_setting_the_clock_ends_no_handover_that_waits_for_its_node(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    becomes(world, config, fra1, Health.DOWN)
+    speaks = SimpleNamespace(silent=False)
+    links = cast("dict[str, NodeLink]", {fra1.id: speaks, ams1.id: speaks})
+    reconciler = FloatingReconciler(world.store, world.vault, links)
+    real, monotonic = clock.now(), clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: monotonic)
+    for ahead_s in (0, 3600, -3600):
+        monkeypatch.setattr(clock, "now", lambda ahead_s=ahead_s: real + ahead_s)
+        assert asyncio.run(reconciler.reconcile(config.id)) is not None
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {}
+    monkeypatch.setattr(clock, "monotonic", lambda: monotonic + floating.ANSWER_S)
+    assert asyncio.run(reconciler.reconcile(config.id)) is None
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {A1: ["ams1"]}

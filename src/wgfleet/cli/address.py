@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.client import panel, part
-from wgfleet.cli.output import AsJson, show_table
+from wgfleet.cli.output import AsJson, show_fields, show_table
 from wgfleet.cli.waiting import Wait, show_operation
 
 app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("address", "node_name", "in_use", "leaving_node_name", "since")
+COLUMNS = ("address", "node_name", "in_use", "leaving_node_name", "since", "next_try_at", "error")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
 
@@ -19,6 +19,19 @@ def list_addresses(config: Config, *, as_json: AsJson = False) -> None:
     """List the floating addresses of a config, and the nodes that hold them."""
     with panel() as client:
         show_table(client.get(f"/api/configs/{part(config)}/floating-addresses")["items"], COLUMNS, as_json=as_json)
+
+
+@app.command()
+def show(
+    config: Config,
+    address: Annotated[str, typer.Argument(help="One of its floating addresses.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show a floating address: who holds it, and why its provider does not bring it there."""
+    with panel() as client:
+        found = client.get(f"/api/configs/{part(config)}/floating-addresses/{part(address)}")
+        show_fields(found, as_json=as_json)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from wgfleet.panel.dns.registry import Registry
 from wgfleet.panel.reconcile.events import Events
 from wgfleet.panel.reconcile.fleet import Fleet
 from wgfleet.panel.reconcile.health import Outlook
-from wgfleet.panel.services import access, installation
+from wgfleet.panel.services import access, floating, installation
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Store, Tx
@@ -40,6 +40,7 @@ def build(settings: Settings) -> FastAPI:
         with store.write() as tx:
             authority = _authority(tx, vault)
             first_key = access.ensure_first_key(tx)
+            floating.tell_give_up_after(tx, settings.health.give_up_after_s)
         undo.pop_all()
     events, outlook = Events(), Outlook()
     publisher = Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters())

@@ -28,6 +28,10 @@ class FloatingAddressView(View):
     leaving_node_id: str | None = Field(description="The node that has yet to give it up before the other gets it.")
     leaving_node_name: str | None
     since: datetime = Field(description="When it was last decided.")
+    error: str | None = Field(description="Why the provider does not bring it there; null: it does, or agents do.")
+    failing_since: datetime | None = Field(description="When that began.")
+    attempts: int = Field(description="Tries in a row that failed.")
+    next_try_at: datetime | None = Field(description="When the provider is asked again; null: now, where it fails.")
 
 
 class MoveBody(Body):
@@ -52,7 +56,17 @@ def _view(found: floating.AddressView) -> FloatingAddressView:
         leaving_node_id=found.leaving.id if found.leaving else None,
         leaving_node_name=found.leaving.name if found.leaving else None,
         since=utc(found.since),
+        error=found.error,
+        failing_since=utc(found.failing_since),
+        attempts=found.attempts,
+        next_try_at=utc(found.next_try_at),
     )
+
+
+@router.get("/api/configs/{config}/floating-addresses/{address}", summary="Show a floating address")
+def show_floating_address(panel: ThePanel, _caller: Reader, config: Reference, address: Address) -> FloatingAddressView:
+    with panel.store.read() as tx:
+        return _view(floating.view(tx, configs.get(tx, config), parse_address(address, "address")))
 
 
 @router.post(

@@ -4,7 +4,7 @@ Pure. Counts votes; must not decide what becomes of a node. Times are seconds, a
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from wgfleet.protocol.ids import NodeId
@@ -76,6 +76,10 @@ class Standing:
     since: float
     reason: str
     flaps: tuple[float, ...] = ()
+
+    def shifted(self, by: float) -> "Standing":
+        """Return the same by a clock that is `by` s ahead of this one."""
+        return replace(self, since=self.since + by, flaps=tuple(flap + by for flap in self.flaps))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ from wgfleet.panel.store.tables import Node
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import ConfigId, NodeId
 
-SHOWN_AS = {"progress": "operation", "dns_published": "dns"}  # wakes that are for people alone
+# Wakes that are for people alone.
+SHOWN_AS = {"progress": "operation", "dns_published": "dns", "address_tried": "floating"}
 RESYNC_S = 30.0  # every key is looked at this often, whatever was or was not heard
 
 log = structlog.get_logger()

@@ -4,15 +4,18 @@ Who holds an address is decided in the transactions that change what it follows 
 again now and then, and after a restart.
 """
 
-from collections.abc import Collection, Mapping
+import traceback
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 
 import structlog
 
 from wgfleet.panel import clock
+from wgfleet.panel.addresses import AddressNode, AddressProvider
+from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.links import NodeLink
 from wgfleet.panel.reconcile.seam import in_own_thread, in_thread
-from wgfleet.panel.services import address_providers, audit, floating
+from wgfleet.panel.services import address_attempts, address_providers, audit, floating
 from wgfleet.panel.services.address_providers import Task
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
@@ -29,38 +32,86 @@ class FloatingReconciler:
         self._store = store
         self._vault = vault
         self._links = links
+        self._asked: dict[str, dict[floating.Ask, float]] = {}
 
     async def reconcile(self, config_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None for when something changes."""
         speaking = {node_id for node_id, link in self._links.items() if not link.silent}
         waiting = await in_thread(self._settle, config_id, speaking)
-        task = await in_thread(self._task, config_id)
-        if task is not None:
-            await in_own_thread(self._bring, config_id, task)
-        return POLL_S if waiting else None
+        task, addresses, wait_s = await in_thread(self._read, config_id)
+        waits = [] if wait_s is None else [wait_s]
+        if task is not None and addresses:
+            waits += await in_own_thread(self._bring, config_id, task, addresses)
+        return POLL_S if waiting else min(waits, default=None)
 
     def _settle(self, config_id: str, speaking: Collection[str]) -> bool:
         with self._store.write() as tx:
             silent = floating.carriers(tx, config_id) - set(speaking)
-            waiting = floating.overdue(tx, config_id, silent, clock.now())
+            late = self._late(config_id, floating.asked(tx, config_id))
+            waiting = floating.overdue(tx, config_id, silent, late)
             floating.settle(tx, config_id, silent=silent)
             return waiting
 
-    def _task(self, config_id: str) -> Task | None:
-        with self._store.read() as tx:
-            return address_providers.task(tx, self._vault, config_id)
+    def _late(self, config_id: str, asks: Collection[floating.Ask]) -> set[floating.Ask]:
+        """Return those that have had their time to confirm. A panel that starts anew gives them all of it again."""
+        now, before = clock.monotonic(), self._asked.get(config_id, {})
+        self._asked[config_id] = {ask: before.get(ask, now) for ask in asks}
+        return {ask for ask, since in self._asked[config_id].items() if now - since >= floating.ANSWER_S}
 
-    def _bring(self, config_id: str, task: Task) -> None:
-        """Have the provider bring each address to the node that is to hold it, where it is not there already."""
-        with closing(task.connect()) as provider:
-            for address, node in task.holders:
-                before = provider.holder(address, task.nodes)
-                if before == node:
-                    continue
+    def _read(self, config_id: str) -> tuple[Task | PermanentError | None, Sequence[str], float | None]:
+        """Return what the provider is to do (or why there is none), for which addresses, and when others are due."""
+        with self._store.read() as tx:
+            try:
+                task = address_providers.task(tx, self._vault, config_id)
+            except PermanentError as error:
+                return error, *address_attempts.due(tx, config_id, clock.now())
+            if task is None:
+                return None, (), None
+            return task, *address_attempts.due(tx, config_id, clock.now())
+
+    def _bring(self, config_id: str, task: Task | PermanentError, addresses: Sequence[str]) -> list[float]:
+        """Have the provider bring each address to the node that is to hold it; return in how many s to try again."""
+        if isinstance(task, PermanentError):
+            return self._failed(config_id, dict.fromkeys(addresses), task)
+        holders = {address: task.holders[address] for address in addresses if address in task.holders}
+        waits: list[float] = []
+        try:
+            with closing(task.connect()) as provider:
+                for address, node in holders.items():
+                    waits += self._bring_one(config_id, task, provider, address, node)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and it is written down
+            waits += self._failed(config_id, {address: node.id for address, node in holders.items()}, error)
+        return waits
+
+    def _bring_one(
+        self, config_id: str, task: Task, provider: AddressProvider, address: str, node: AddressNode
+    ) -> list[float]:
+        try:
+            before = provider.holder(address, task.nodes)
+            if before != node:
                 provider.assign(address, node)
+        except Exception as error:  # noqa: BLE001 - as above; the other addresses have their turn
+            return self._failed(config_id, {address: node.id}, error)
+        with self._store.write() as tx:
+            if before != node:
                 log.info("address.assigned", address=address, node=node.name, provider=task.kind.name)
-                with self._store.write() as tx:
-                    audit.record(
-                        tx, audit.PANEL, "assigned", "floating_address", address,
-                        config_id=config_id, node=node.name, before=before.name if before else None,
-                    )  # fmt: skip
+                audit.record(
+                    tx, audit.PANEL, "assigned", "floating_address", address,
+                    config_id=config_id, node=node.name, before=before.name if before else None,
+                )  # fmt: skip
+            address_attempts.succeeded(tx, config_id, address)
+        return []
+
+    def _failed(self, config_id: str, holders: Mapping[str, str | None], error: Exception) -> list[float]:
+        with self._store.write() as tx:
+            wait_s = address_attempts.failed(tx, config_id, holders, error)
+        log.warning(
+            "address.failing", addresses=list(holders), error=address_attempts.said(error), at=_raised_at(error)
+        )
+        return [] if wait_s is None else [wait_s]
+
+
+def _raised_at(error: Exception) -> str:
+    """Return where an error comes from: of a plugin's bug the place is said, for its words may hold a credential."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

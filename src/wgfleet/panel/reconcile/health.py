@@ -1,7 +1,8 @@
 """Watches the data plane of every serving node: probes it, has other nodes probe it, and writes down what that means.
 
 The decision is `domain.health.decide`, a pure function; this is its eyes and its hands. Looks run beside each other and
-nobody waits for a slow one; it decides every `interval_s`, and at once when a look says anything new.
+nobody waits for a slow one; it decides every `interval_s`, and at once when a look says anything new. It judges by the
+monotonic clock: setting the machine's clock makes no node fresh, silent or stable.
 """
 
 import asyncio
@@ -33,6 +34,9 @@ Verdicts = dict[str, Verdict]
 Place = tuple[str, NodeId]
 """An assignment: config and node."""
 
+Clocked = tuple[Standing, Standing]
+"""A standing by the wall clock, as the row has it, and by the monotonic one, by which it is judged."""
+
 log = structlog.get_logger()
 
 
@@ -62,6 +66,7 @@ class HealthMonitor:
         self._links = links
         self._outlook = outlook
         self._probed: dict[Place, Probed] = {}
+        self._standings: dict[Place, Clocked] = {}
         self._verdicts: dict[Place, Verdicts] = defaultdict(dict)
         self._under_way: set[tuple[Place, str]] = set()
         self._looks: set[asyncio.Task[None]] = set()
@@ -148,10 +153,21 @@ class HealthMonitor:
 
     async def _reread(self) -> None:
         found = await in_thread(self._read)
-        self._probed = {(probed.config_id, probed.node_id): probed for probed in found}
+        self._standings = {(probed.config_id, probed.node_id): self._clocked(probed) for probed in found}
+        self._probed = {}
+        for probed in found:
+            place = (probed.config_id, probed.node_id)
+            self._probed[place] = replace(probed, standing=self._standings[place][1])
         for place in self._verdicts.keys() - self._probed.keys():
             del self._verdicts[place]
         self._reread_at = clock.monotonic() + REREAD_S
+
+    def _clocked(self, probed: Probed) -> Clocked:
+        """Return the standing that was read as it is judged: where it is what was written last, as it was then."""
+        known = self._standings.get((probed.config_id, probed.node_id))
+        if known is not None and known[0] == probed.standing:
+            return known
+        return probed.standing, probed.standing.shifted(clock.monotonic() - clock.now())
 
     def _read(self) -> list[Probed]:
         with self._store.read() as tx:
@@ -188,12 +204,13 @@ class HealthMonitor:
             log.debug("health.not_asked", vantage=vantage[1], error=str(error))
             return
         for probed, result in product(targets, results):
-            if probed.endpoint in result.answered or probed.endpoint in result.unanswered:
+            # One that has no way to send has seen nothing, and confirms nothing.
+            if probed.endpoint in result.answered or probed.endpoint in {*result.unanswered} - {*result.unsent}:
                 place = (probed.config_id, probed.node_id)
                 self._note(place, vantage[1], answered=probed.endpoint in result.answered)
 
     def _note(self, place: Place, vantage: str, *, answered: bool) -> None:
-        now = clock.now()
+        now = clock.monotonic()
         before = self._verdicts[place].get(vantage) or Verdict(vantage, 0, None, None)
         if answered:
             self._verdicts[place][vantage] = Verdict(vantage, 0, now, now)
@@ -204,7 +221,7 @@ class HealthMonitor:
 
     async def _decide(self) -> list[tuple[str, Ask]]:
         """Judge every node, write down what changed; return the looks that are to be taken now, by config."""
-        now = clock.now()
+        now = clock.monotonic()
         observed = {place: self._observed(place, probed) for place, probed in self._probed.items()}
         # One that is known to be down says nothing of the panel, nor does its return, which others may see first.
         counted = [seen for place, seen in observed.items() if self._probed[place].standing.state is not Health.DOWN]
@@ -226,8 +243,10 @@ class HealthMonitor:
             for probed in members:
                 standing = decision.standings[probed.node_id]
                 if standing is not probed.standing:
-                    await in_thread(self._record, probed, standing)
+                    written = standing.shifted(clock.now() - clock.monotonic())
+                    await in_thread(self._record, probed, written)
                     self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
+                    self._standings[config_id, probed.node_id] = written, standing
                     # What was written (the fence) has to be read before the node can be judged again.
                     self._reread_at = 0.0
         return asks

@@ -31,6 +31,7 @@ from wgfleet.protocol.messages import (
     WatchMessage,
 )
 
+STEP_S = 0.5  # an agent's clock that is off by more was set; less is the way of the message
 SILENT_S = 1.5 * HEARTBEAT_S  # one that speaks has said something by then
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a packet
@@ -57,11 +58,11 @@ class NodeLink:
         self.trouble = "not connected yet"
         self.status: AgentStatus | None = None
         self.last_seen_at: float | None = None
-        self.silent_since = clock.monotonic()  # of use while it is not connected
+        self.heard_at = clock.monotonic()  # at first: since when it could have been heard
         self.reported: dict[str, Reported] = {}
         self._store = store
         self._changed = changed
-        self._skew_s = 0.0
+        self._ahead_s = 0.0
         self._buffer = SessionBuffer(node_id)
         self._load = LoadGauge()
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,7 +70,7 @@ class NodeLink:
     @property
     def silent(self) -> bool:
         """Whether the agent has missed a heartbeat, or the line is down."""
-        return not self.connected or clock.now() - (self.last_seen_at or 0.0) > SILENT_S
+        return not self.connected or clock.monotonic() - self.heard_at > SILENT_S
 
     def start(self) -> None:
         """Begin to keep the line up."""
@@ -100,7 +101,7 @@ class NodeLink:
                 async with contextlib.aclosing(self.client.watch()) as messages:
                     async for message in messages:
                         failures = 0
-                        self.last_seen_at = clock.now()
+                        self.last_seen_at, self.heard_at = clock.now(), clock.monotonic()
                         await self._take(message)
             except (TransientError, PermanentError) as error:
                 self._lost(str(error))
@@ -112,8 +113,6 @@ class NodeLink:
 
     def _lost(self, trouble: str) -> None:
         news = self.connected or trouble != self.trouble
-        if self.connected:
-            self.silent_since = clock.monotonic()
         self.connected, self.trouble = False, trouble
         if news:
             self._changed()
@@ -121,7 +120,7 @@ class NodeLink:
     async def _take(self, message: WatchMessage) -> None:
         if isinstance(message, Snapshot):
             self.status, self.connected = message.status, True
-            self._skew_s = clock.now() - message.status.now
+            self._set_by(message.status.now)
             self.reported = {}
             for report in message.interfaces:
                 self._report(report)
@@ -129,10 +128,21 @@ class NodeLink:
         elif isinstance(message, Change):
             self._take_change(message)
         elif isinstance(message, Heartbeat):
+            self._set_by(message.now)
             if message.load is not None:
                 self._load.add(message.load)
         elif isinstance(message, Refused):
             await in_thread(self._audit_refusal, message)
+
+    @property
+    def _skew_s(self) -> float:
+        """The panel's clock less the agent's now, also where one of them was set since the agent told its time."""
+        return clock.now() - (clock.monotonic() + self._ahead_s)
+
+    def _set_by(self, agents_now: float) -> None:
+        ahead_s = agents_now - clock.monotonic()
+        if abs(ahead_s - self._ahead_s) > STEP_S:
+            self._ahead_s = ahead_s
 
     def _take_change(self, change: Change) -> None:
         news = bool(change.gone)

@@ -30,6 +30,6 @@ class Reports:
     def may_come(self, node_id: str) -> bool:
         """Tell whether a node may still say something: its agent is connected, or has not been silent for long."""
         link = self._links.get(node_id)
-        since = self._started_at if link is None else link.silent_since
+        since = self._started_at if link is None else link.heard_at
         connected = link is not None and link.connected
         return connected or clock.monotonic() - since < self._patience_s

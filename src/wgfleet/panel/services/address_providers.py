@@ -41,16 +41,16 @@ NO_FLOATING = FloatingSpec()
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a provider is to make true: each of `holders` (address, node) has its address. `nodes` are all there are."""
+    """What a provider is to make true: each node of `holders` has its address. `nodes` are all there are."""
 
     kind: AddressProviderType
     options: Mapping[str, Any]
     nodes: tuple[AddressNode, ...]
-    holders: tuple[tuple[str, AddressNode], ...]
+    holders: Mapping[str, AddressNode]
 
     def __repr__(self) -> str:
         """Say what is to be, without the options."""
-        return f"Task({self.kind.name!r}, {[(address, node.name) for address, node in self.holders]!r})"
+        return f"Task({self.kind.name!r}, {[(address, node.name) for address, node in self.holders.items()]!r})"
 
     def connect(self) -> AddressProvider:
         """Make the provider."""
@@ -148,11 +148,11 @@ def task(tx: Tx, vault: Vault, config_id: str) -> Task | None:
         node.id: AddressNode(node.id, node.name, tuple(node.endpoint_addresses))
         for _, node in assignment_rows.of_config(tx, config_id)
     }
-    holders = tuple(
-        (row.address, nodes[row.holder_node_id])
+    holders = {
+        row.address: nodes[row.holder_node_id]
         for row in rows.of_config(tx, config_id)
         if row.holder_node_id in nodes and not row.withdrawn
-    )
+    }
     return (
         None if found.on_agent or not holders else Task(found, _options(vault, group), tuple(nodes.values()), holders)
     )

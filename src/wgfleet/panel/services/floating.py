@@ -12,29 +12,41 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain import floating
 from wgfleet.panel.domain.floating import Place
 from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.errors import Conflict
-from wgfleet.panel.services import audit, configs
+from wgfleet.panel.errors import Conflict, NotFound
+from wgfleet.panel.services import address_attempts, audit, configs
 from wgfleet.panel.services.desired import DRAINING, FENCED, REMOVED, SERVING, on_agent
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import operations as operation_rows
-from wgfleet.panel.store.tables import Assignment, FloatingAddress, Node
+from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node
 from wgfleet.protocol.ids import NodeId
+
+GIVE_UP_AFTER = "health.give_up_after_s"
+Ask = tuple[str, str]
+"""An address, and the node that is to give it up."""
 
 ANSWER_S = 1.0  # a node that is out of use has this long to confirm that it gave its addresses up
 
 
 @dataclass(frozen=True, slots=True)
 class AddressView:
-    """A floating address. `in_use`: its holder serves clients. `leaving`: the node that has yet to give it up."""
+    """A floating address. `in_use`: its holder serves clients. `leaving`: the node that has yet to give it up.
+
+    `attempts` and what follows say why its provider does not bring it there, see `FloatingAddress`.
+    """
 
     address: str
     holder: Node | None
     leaving: Node | None
     since: float
     in_use: bool
+    attempts: int
+    error: str | None
+    failing_since: float | None
+    next_try_at: float | None
 
 
 def settle(
@@ -117,6 +129,7 @@ def give(
         if row.leaving_node_id == after:
             row.leaving_node_id = None
         row.holder_node_id, row.generation, row.since = after, generation, clock.now()
+        row.next_try_at = None  # its provider may fail for the other node alone
         audit.record(
             tx, actor, "moved", "floating_address", row.address,
             config_id=config_id, from_node=before, to_node=after, waits_for=row.leaving_node_id,
@@ -155,23 +168,31 @@ def gave_up(tx: Tx, config_id: str, node_id: str) -> None:
     _free(tx, config_id, lambda row: row.leaving_node_id == node_id)
 
 
-def overdue(tx: Tx, config_id: str, silent: Collection[str], now: float) -> bool:
+def asked(tx: Tx, config_id: str) -> set[Ask]:
+    """Return what nodes that are out of use have yet to give up; they have `ANSWER_S` to confirm it."""
+    found = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
+    return {
+        (row.address, row.leaving_node_id)
+        for row in rows.of_config(tx, config_id)
+        if row.leaving_node_id is not None
+        and ((leaving := found.get(row.leaving_node_id)) is None or leaving.health in FENCED)
+    }
+
+
+def overdue(tx: Tx, config_id: str, silent: Collection[str], late: Collection[Ask]) -> bool:
     """End the handovers that wait for nodes that are out of use and do not answer; True while one has time left.
 
-    `silent` are the nodes whose agents cannot be reached; the others have `ANSWER_S` since the decision.
+    `silent` are the nodes whose agents cannot be reached, `late` has those of `asked` whose time is over.
     """
     found = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
-
-    def asked(row: FloatingAddress) -> bool:
-        leaving = found.get(row.leaving_node_id or "")
-        return row.leaving_node_id is not None and (leaving is None or leaving.health in FENCED)
+    asks = asked(tx, config_id)
 
     def left(row: FloatingAddress) -> bool:
-        over = not 0 <= now - row.since < ANSWER_S
-        return asked(row) and (over or _gone(found.get(row.leaving_node_id or ""), silent))
+        ask = (row.address, row.leaving_node_id or "")
+        return ask in asks and (ask in late or _gone(found.get(ask[1]), silent))
 
     _free(tx, config_id, left)
-    return any(asked(row) for row in rows.of_config(tx, config_id))
+    return bool(asked(tx, config_id))
 
 
 def _free(tx: Tx, config_id: str, left: Callable[[FloatingAddress], bool]) -> bool:
@@ -213,6 +234,16 @@ def check_free(tx: Tx, addresses: Sequence[str], field: str) -> None:
             raise Conflict(f"{address} is a floating address; name one that stays with the node", field=f"{field}[{i}]")
 
 
+def tell_give_up_after(tx: Tx, seconds: float) -> None:
+    """Have the nodes told after how long they are to give addresses up, where that is not what they were told last."""
+    if installation_rows.told(tx, GIVE_UP_AFTER) == seconds:
+        return
+    installation_rows.tell(tx, GIVE_UP_AFTER, seconds)
+    for config_id in rows.configs_with(tx):
+        if on_agent(tx, config_id):
+            configs.bump(tx, config_id, settings=True)
+
+
 def witnesses_changed(tx: Tx, node_id: str) -> None:
     """Have the nodes of a node's configs told where it is reached now."""
     for config_id in rows.of_node(tx, node_id):
@@ -237,6 +268,9 @@ def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: b
             rows.add(tx, row)
         else:
             found[address].withdrawn = False
+            found[address].next_try_at = None  # what was saved just now may be what was missing
+            if other_provider:
+                address_attempts.clear(found[address])
     for address, row in found.items():
         if address in addresses or row.withdrawn:
             continue
@@ -255,6 +289,15 @@ def listed(tx: Tx, config_id: str) -> list[str]:
     return [row.address for row in rows.of_config(tx, config_id) if not row.withdrawn]
 
 
+def view(tx: Tx, config: Config, address: str) -> AddressView:
+    """Return one of a config's addresses with who holds it."""
+    found = next((view for view in views(tx, config.id) if view.address == address), None)
+    if found is None:
+        listing = ", ".join(listed(tx, config.id)) or "none"
+        raise NotFound(f"config {config.name!r} has no floating address {address!r}; it has {listing}")
+    return found
+
+
 def published(tx: Tx, config_id: str) -> list[str]:
     """Return the floating addresses behind which clients are served now: those whose holder is in use."""
     return [view.address for view in views(tx, config_id) if view.in_use]
@@ -269,5 +312,16 @@ def views(tx: Tx, config_id: str) -> list[AddressView]:
             holder, leaving = by_id.get(row.holder_node_id or ""), by_id.get(row.leaving_node_id or "")
             in_use = holder is not None and holder[0].phase != REMOVED and holder[0].health not in FENCED
             nodes = (holder[1] if holder else None, leaving[1] if leaving else None)
-            found.append(AddressView(row.address, *nodes, row.since, in_use))
+            found.append(
+                AddressView(
+                    row.address,
+                    *nodes,
+                    row.since,
+                    in_use,
+                    attempts=row.attempts,
+                    error=row.error,
+                    failing_since=row.failing_since,
+                    next_try_at=row.next_try_at,
+                )
+            )
     return found

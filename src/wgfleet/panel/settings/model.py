@@ -192,8 +192,8 @@ class Health(Group):
         le=3600,
         description="Seconds after which a node that hears neither the panel nor any other node takes itself to be cut "
         "off and gives its floating addresses up. Longer than the hiccups of a network, for which a good node should "
-        "keep them; short, because the panel has given them to another by then. A new value reaches a node with its "
-        "next change.",
+        "keep them; short, because the panel has given them to another by then. A new value reaches the nodes when "
+        "the panel starts with it.",
     )
 
     @model_validator(mode="after")

@@ -1,9 +1,9 @@
-"""The one row of what there is once in an installation."""
+"""Rows of what there is once in an installation."""
 
 from sqlalchemy import func, select
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Authority
+from wgfleet.panel.store.tables import Authority, ToldSetting
 
 _LOCK_KEY = 0x77676666697273  # "wgffirs"; advisory locks of one database share their numbers
 
@@ -18,4 +18,16 @@ def authority(tx: Tx) -> Authority | None:
 def add_authority(tx: Tx, row: Authority) -> None:
     """Add the CA's row."""
     tx.session.add(row)
+    tx.session.flush()
+
+
+def told(tx: Tx, name: str) -> float | None:
+    """Return a setting as the nodes were last told it, or None where they never were."""
+    row = tx.session.get(ToldSetting, name)
+    return None if row is None else row.value
+
+
+def tell(tx: Tx, name: str, value: float) -> None:
+    """Note what the nodes are told from now on."""
+    tx.session.merge(ToldSetting(name=name, value=value))
     tx.session.flush()

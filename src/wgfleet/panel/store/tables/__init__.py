@@ -4,7 +4,7 @@ Times are s since the epoch (float). Columns ending in `_sealed` are encrypted b
 lists or objects that are never searched. `generation` columns: see `wgfleet.protocol.desired`.
 """
 
-from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, Authority
+from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, Authority, ToldSetting
 from wgfleet.panel.store.tables.base import Base
 from wgfleet.panel.store.tables.fleet import Cleanup, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.networks import Address, Assignment, Config, FreeOffset, HealthEvent, Pool
@@ -38,4 +38,5 @@ __all__ = [
     "PeerSession",
     "PeerTombstone",
     "Pool",
+    "ToldSetting",
 ]

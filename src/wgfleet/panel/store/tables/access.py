@@ -19,6 +19,14 @@ class Authority(Base):
     created_at: Mapped[float]
 
 
+class ToldSetting(Base):
+    """A setting of the panel that nodes are told with what they must have, as it was when they were last told."""
+
+    __tablename__ = "told_settings"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[float]
+
+
 class ApiKey(Base):
     """A credential of the API; only its SHA-256 is kept (the key has 256 random bits)."""
 

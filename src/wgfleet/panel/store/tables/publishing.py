@@ -41,6 +41,9 @@ class FloatingAddress(Base):
     `holder_node_id` is to have it. `leaving_node_id` still may: nobody gets the address before that node has applied
     `generation`, or is out of use and cannot be asked. Where nobody is leaving, the holder has it from `generation` on.
     `former_node_id` is the one that had it last. `withdrawn`: not wanted any more; the row goes when nobody has it.
+
+    Of a provider that does not bring it to its holder: `error` is what it said last, at `tried_at`, after `attempts` in
+    a row, the first of which was at `failing_since`; it is asked again at `next_try_at`. None where all is well.
     """
 
     __tablename__ = "floating_addresses"
@@ -52,6 +55,11 @@ class FloatingAddress(Base):
     generation: Mapped[int] = mapped_column(BigInteger)
     withdrawn: Mapped[bool]
     since: Mapped[float]
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    error: Mapped[str | None]
+    failing_since: Mapped[float | None]
+    tried_at: Mapped[float | None]
+    next_try_at: Mapped[float | None]
 
 
 class DnsSync(Base):
