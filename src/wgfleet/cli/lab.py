@@ -15,7 +15,7 @@ from wgfleet.lab import assembly, fleet, state
 from wgfleet.lab import demo as demonstration
 from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.errors import LabError
-from wgfleet.lab.progress import Progress
+from wgfleet.lab.progress import Progress, readable
 from wgfleet.lab.requirements import check_machine
 from wgfleet.lab.scenarios import SCENARIOS
 from wgfleet.lab.scenarios.options import Options
@@ -24,6 +24,7 @@ from wgfleet.lab.topology import FLOATING_ADDRESSES
 app = typer.Typer(no_args_is_help=True)
 DEFAULT_NAME = "lab"
 FAILED, NOT_AS_PROMISED = 1, 3
+NOTHING_LEFT = "; nothing is left behind"
 
 Name = Annotated[str, typer.Option("--name", help="Name of the lab; one lab at a time.")]
 Nodes = Annotated[int, typer.Option(min=0, help="Servers with an agent.")]
@@ -34,13 +35,15 @@ HostName = Annotated[str, typer.Argument(help="panel, node-1, client-1, ...")]
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
-    """Say an error in one line. A termination request ends things in order, as Ctrl-C does."""
+def _reported(*, left: str = "") -> Iterator[None]:
+    """Say an error in one line. A termination request ends things in order, as Ctrl-C does, and says what is `left`."""
 
     def end(number: int, _frame: object) -> NoReturn:
         raise KeyboardInterrupt(number)
 
-    signal.signal(signal.SIGTERM, end)
+    for number in state.ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, end)
     try:
         check_machine()
         yield
@@ -48,7 +51,7 @@ def _reported() -> Iterator[None]:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
-        typer.echo("interrupted; nothing is left behind", err=True)
+        typer.echo(f"interrupted{left}", err=True)
         raise typer.Exit(130) from None
 
 
@@ -61,7 +64,7 @@ def up(
     name: Name = DEFAULT_NAME, nodes: Nodes = 3, clients: Clients = 3, *, logs: Logs = None, as_json: Json = False
 ) -> None:
     """Build a lab and leave it running: router, panel, nodes with agents, clients connected to config wg0."""
-    with _reported(), state.lasting(name, nodes, clients, logs=logs) as lab:
+    with _reported(left=NOTHING_LEFT), state.lasting(name, nodes, clients, logs=logs) as lab:
         assembly.assemble(lab, Progress(), Equipment(name=True))
     if as_json:
         _print(lab.result)
@@ -71,9 +74,13 @@ def up(
 
 @app.command()
 def down(name: Name = DEFAULT_NAME) -> None:
-    """Remove a lab and everything that belongs to it."""
+    """Remove a lab and everything that belongs to it, and what labs whose command was killed have left behind."""
     with _reported(), state.locked():
+        there = name in state.found()
         state.remove(name)
+        others = state.clear()
+    up = f"; up is {', '.join(others)}" if others else ""
+    typer.echo(f"lab {name} is removed" if there else f"there is no lab {name}{up}", err=True)
 
 
 @app.command()
@@ -143,7 +150,7 @@ def start(host: HostName, name: Name = DEFAULT_NAME) -> None:
     """Start the panel or a node's agent again, after it was killed."""
     with _reported():
         lab = state.load(name)
-        fleet.restart(lab.host(host), lab)
+        fleet.start_again(lab.host(host), lab)
 
 
 @app.command()
@@ -160,7 +167,11 @@ def run(
     name: Name = DEFAULT_NAME,
     *,
     kill_processes: Annotated[
-        bool, typer.Option("--kill", help="Kill everything on the node, instead of cutting its cable (failover).")
+        bool,
+        typer.Option(
+            "--kill",
+            help="Kill everything on the node, instead of cutting its cable (failover) or draining it (rolling).",
+        ),
     ] = False,
     takeover: Annotated[
         bool, typer.Option("--takeover/--without-takeover", help="Without: what clients wait by themselves (failover).")
@@ -181,10 +192,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a scenario in a lab of its own. Exit code 3: it ran, and something was not as promised."""
-    with _reported():
+    with _reported(left=NOTHING_LEFT):
         chosen = SCENARIOS.get(scenario)
         if chosen is None:
             raise LabError(f"there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}")
+        if nodes < chosen.nodes:
+            raise LabError(f"scenario {scenario} needs {chosen.nodes} nodes or more, not {nodes}")
+        if chosen.clients and not clients:
+            raise LabError(f"scenario {scenario} counts what clients notice, so it needs one or more")
         if helper and (mobile or floating):
             raise LabError(
                 "--helper is for Linux clients without floating addresses; leave --mobile and --floating out"
@@ -203,9 +218,8 @@ def run(
     if as_json:
         _print(figures)
     else:
-        for key, value in figures.items():
-            if not isinstance(value, list):
-                typer.echo(f"{key:>22} {value}")
+        for line in readable(figures):
+            typer.echo(line)
     if not figures["ok"]:
         raise typer.Exit(NOT_AS_PROMISED)
 
@@ -217,7 +231,7 @@ def demo(
     logs: Logs = None,
 ) -> None:
     """Show the main job: one stock file per user that survives the removal of its node."""
-    with _reported(), state.temporary(name, demonstration.NODES, clients, logs=logs) as lab:
+    with _reported(left=NOTHING_LEFT), state.temporary(name, demonstration.NODES, clients, logs=logs) as lab:
         kept = demonstration.run(lab, Progress(), Console(highlight=False, soft_wrap=True))
     if not kept:
         raise typer.Exit(NOT_AS_PROMISED)

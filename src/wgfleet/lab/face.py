@@ -5,7 +5,6 @@ What holds an address is read from the nodes themselves (`ip addr`), and not fro
 
 import ipaddress
 import json
-import time
 from collections.abc import Sequence
 
 from wgfleet.lab import fleet, nameserver
@@ -14,10 +13,10 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.state import Lab
 from wgfleet.lab.topology import FLOATING_ADDRESSES, NODE_SEGMENT
+from wgfleet.lab.waiting import wait_for
 
-_HELD_S = 30.0
-_PUBLISHED_S = 20.0
-_POLL_S = 0.1
+_HELD_S = 60.0
+_PUBLISHED_S = 60.0
 
 
 def set_endpoint_group(lab: Lab, panel: PanelClient, **values: object) -> None:
@@ -40,11 +39,7 @@ def float_addresses(lab: Lab, panel: PanelClient, count: int) -> None:
         raise LabError(f"a lab has up to {len(FLOATING_ADDRESSES)} floating addresses, not {count}")
     addresses = list(FLOATING_ADDRESSES[:count])
     set_endpoint_group(lab, panel, floating_addresses=addresses, address_provider="l2", dns=_dns(lab))
-    deadline = time.monotonic() + _HELD_S
-    while not_held_once(lab):
-        if time.monotonic() > deadline:
-            raise LabError(f"not each floating address is held by one node after {_HELD_S:.0f} s: {not_held_once(lab)}")
-        time.sleep(_POLL_S)
+    wait_for(lambda: not not_held_once(lab), lambda: f"still {'; '.join(not_held_once(lab))}", within_s=_HELD_S)
     _wait_listed(set(addresses))
 
 
@@ -53,15 +48,15 @@ def _dns(lab: Lab) -> dict[str, object]:
 
 
 def _wait_listed(addresses: set[str]) -> None:
-    deadline = time.monotonic() + _PUBLISHED_S
-    while (answer := nameserver.ask(nameserver.ENDPOINT)) is None or answer.addresses != addresses:
-        if time.monotonic() > deadline:
-            found = "nothing" if answer is None else sorted(answer.addresses)
-            raise LabError(
-                f"{nameserver.ENDPOINT} lists {found} after {_PUBLISHED_S:.0f} s, and not {sorted(addresses)}; "
-                f"see GET /api/dns"
-            )
-        time.sleep(_POLL_S)
+    def listed() -> set[str] | None:
+        answer = nameserver.ask(nameserver.ENDPOINT)
+        return None if answer is None else set(answer.addresses)
+
+    wait_for(
+        lambda: listed() == addresses,
+        lambda: f"{nameserver.ENDPOINT} lists {sorted(listed() or ())}, and not {sorted(addresses)} (see GET /api/dns)",
+        within_s=_PUBLISHED_S,
+    )
 
 
 def floating(lab: Lab) -> list[str]:

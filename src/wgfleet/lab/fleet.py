@@ -6,8 +6,7 @@ Everything goes through the `wgfleet` program and the HTTP API, as it would on r
 import re
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
 from wgfleet.lab.state import Lab
 from wgfleet.lab.topology import FLOATING_ADDRESSES
+from wgfleet.lab.waiting import look_for, wait_for
 
 CONFIG = "wg0"
 POOL = "10.8.0.0/16"
@@ -61,35 +61,32 @@ def panel_runs(lab: Lab) -> bool:
 def kill_panel(lab: Lab) -> None:
     """End the panel as a power cut would, and wait until it is gone."""
     lab.host("panel").signal(signal.SIGKILL, "panel run")
-    _wait(lambda: not panel_runs(lab), "the killed panel is still there")
+    wait_for(lambda: not panel_runs(lab), "the killed panel is still there", within_s=_START_S, every_s=_POLL_S)
 
 
 def wait_answering(lab: Lab) -> None:
     """Wait until the panel answers its API."""
-    _wait(lambda: _fetch_ca(panel_url(lab)) is not None, "the panel does not answer")
+    wait_for(lambda: _fetch_ca(panel_url(lab)), "the panel does not answer", within_s=_START_S, every_s=_POLL_S)
 
 
-def _wait(done: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + _START_S
-    while not done():
-        if time.monotonic() > deadline:
-            raise LabError(f"{otherwise} after {_START_S:.0f} s")
-        time.sleep(_POLL_S)
+def restart_panel(lab: Lab, environment: Mapping[str, str] | None = None) -> None:
+    """Kill the panel if it runs, start it on its data, and wait until it answers."""
+    kill_panel(lab)
+    start_panel(lab, environment)
+    wait_answering(lab)
 
 
 def first_start(lab: Lab) -> str:
     """Start the panel on an empty directory, keep its CA's certificate; return the admin key, which it prints once."""
-    log, host = start_panel(lab), lab.host("panel")
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        key = _KEY_LINE.search(log.read_text(encoding="utf-8", errors="replace"))
-        if key is not None and (certificate := _fetch_ca(panel_url(lab))):
-            ca_file(lab).write_text(certificate, encoding="ascii")
-            return key[1]
-        time.sleep(0.1)
-        if not host.find("panel run") and deadline - time.monotonic() < _START_S - 2:
-            break
-    raise LabError(f"the panel did not come up (--logs DIR keeps what it wrote): {tail(log)}")
+    log = start_panel(lab)
+    wait_for(lambda: panel_runs(lab), "the panel's process is not there", within_s=_START_S, every_s=_POLL_S)
+    look_for(lambda: _fetch_ca(panel_url(lab)) or not panel_runs(lab), within_s=_START_S)
+    certificate = _fetch_ca(panel_url(lab))
+    key = _KEY_LINE.search(log.read_text(encoding="utf-8", errors="replace"))  # it is printed before anything is served
+    if certificate is None or key is None:
+        raise LabError(f"the panel did not come up (--logs DIR keeps what it wrote): {tail(log)}")
+    ca_file(lab).write_text(certificate, encoding="ascii")
+    return key[1]
 
 
 def _fetch_ca(url: str) -> str | None:
@@ -161,7 +158,7 @@ def hosts(lab: Lab, kind: str) -> list[Host]:
     return [host for name, host in lab.hosts.items() if name.startswith(f"{kind}-")]
 
 
-def restart(host: Host, lab: Lab) -> Path:
+def start_again(host: Host, lab: Lab) -> Path:
     """Start what a host runs, after it was killed."""
     if host.name == "panel":
         return start_panel(lab)
@@ -183,20 +180,27 @@ def assign(panel: PanelClient, node_id: str) -> None:
 
 def wait_connected(panel: PanelClient, count: int) -> None:
     """Wait until the panel has a line to the agents of so many nodes."""
-    _wait(lambda: sum(node["connected"] for node in panel.all("/api/nodes")) >= count, "not all agents are connected")
+    wait_for(
+        lambda: sum(node["connected"] for node in panel.all("/api/nodes")) >= count,
+        "not all agents are connected",
+        within_s=_START_S,
+        every_s=_POLL_S,
+    )
 
 
 def wait_serving(panel: PanelClient, count: int) -> None:
     """Wait until so many nodes serve the config."""
-    deadline = time.monotonic() + _START_S
-    while True:
-        found = panel.all(f"/api/configs/{CONFIG}/nodes")
-        if sum(entry["phase"] == "serving" for entry in found) >= count:
-            return
-        if time.monotonic() > deadline:
-            states = [f"{entry['node_id']} {entry['phase']}: {entry.get('summary', '')}" for entry in found]
-            raise LabError(f"not all nodes serve {CONFIG} after {_START_S:.0f} s: {'; '.join(states)}")
-        time.sleep(0.05)
+    path = f"/api/configs/{CONFIG}/nodes"
+
+    def states() -> str:
+        return "; ".join(f"{each['node_id']} {each['phase']}: {each.get('summary', '')}" for each in panel.all(path))
+
+    wait_for(
+        lambda: sum(entry["phase"] == "serving" for entry in panel.all(path)) >= count,
+        lambda: f"not all nodes serve {CONFIG} ({states()})",
+        within_s=_START_S,
+        every_s=_POLL_S,
+    )
 
 
 def add_peers(panel: PanelClient, count: int) -> list[Document]:

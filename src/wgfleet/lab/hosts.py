@@ -11,6 +11,11 @@ from pathlib import Path
 from wgfleet.lab import processes
 from wgfleet.lab.errors import LabError
 
+
+def _leave_to_the_program(_number: int, _frame: object) -> None:
+    """Ctrl-C is for the program on the terminal, which gets it too; ping says what it counted."""
+
+
 _FAVOUR = 1  # the least of sched(7)'s real-time priorities
 
 
@@ -46,8 +51,13 @@ class Host:
         return True
 
     def attach(self, command: Sequence[str]) -> int:
-        """Run a program in the host on this terminal; return its exit code."""
-        return subprocess.run([*self.enter, *command], check=False).returncode
+        """Run a program in the host on this terminal; return its exit code, or 128 and the signal that ended it."""
+        before = signal.signal(signal.SIGINT, _leave_to_the_program)
+        try:
+            code = subprocess.run([*self.enter, *command], check=False).returncode
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return 128 - code if code < 0 else code
 
     def start(self, command: Sequence[str], log: str, environment: Mapping[str, str] | None = None) -> Path:
         """Start a program in the background; its output is appended to the returned log file."""

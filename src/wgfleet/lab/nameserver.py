@@ -6,6 +6,7 @@ Owns the server's settings, its process and its key. Must not know what is publi
 import base64
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ import dns.message
 import dns.query
 import dns.rdatatype
 
-from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.topology import PANEL_SEGMENT, SEGMENTS
+from wgfleet.lab.waiting import wait_for
 
 ZONE = "lab.test"
 ENDPOINT = f"vpn.{ZONE}"  # the name of the config's endpoint
@@ -25,7 +26,7 @@ KEY = "lab"
 ADDRESS = PANEL_SEGMENT.gateway  # where the panel and the machine itself reach it; others ask their own gateway
 PORT = 53
 PROGRAM = "knotd"
-_START_S = 10.0
+_START_S = 30.0
 _TRY_S = 0.1
 
 _SETTINGS = """
@@ -42,9 +43,7 @@ log:
   - target: stderr
     any: info
 key:
-  - id: {key}
-    algorithm: hmac-sha256
-    secret: {secret}
+{keys}
 acl:
   - id: update
     key: {key}
@@ -54,9 +53,12 @@ zone:
     storage: "{folder}"
     file: zone
     acl: update
+    journal-content: none
     zonefile-sync: -1
-    zonefile-load: difference
 """
+_KEY = """  - id: {key}
+    algorithm: hmac-sha256
+    secret: {secret}"""
 _RECORDS = """
 @   60 SOA ns hostmaster 1 3600 600 86400 1
 @   60 NS  ns
@@ -64,27 +66,39 @@ ns  60 A   {address}
 """
 
 
+def new_secret() -> str:
+    """Make the secret of a TSIG key."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def settings(
+    folder: Path, listen: Iterable[str], secret: str, *, zone: str = ZONE, key: str = KEY, powerless: Iterable[str] = ()
+) -> str:
+    """Return the text of knot.conf for a server whose zone is the file `zone` in a folder and changes in memory.
+
+    `listen`: `address@port` each. `key` may change and transfer the zone; those `powerless`, of the same secret, not.
+    """
+    keys = "\n".join(_KEY.format(key=name, secret=secret) for name in (key, *powerless))
+    return _SETTINGS.format(folder=folder, listen=", ".join(listen), keys=keys, key=key, zone=zone)
+
+
 def start(router: Host) -> dict[str, Any]:
     """Start the server in the router with an empty zone; return the options of the provider `rfc2136` for it."""
     folder = router.directory / "knot"
     folder.mkdir(mode=0o700)
-    secret = base64.b64encode(secrets.token_bytes(32)).decode()
-    listen = ", ".join(f"{segment.gateway}@{PORT}" for segment in SEGMENTS)
+    secret = new_secret()
     (folder / "zone").write_text(_RECORDS.format(address=ADDRESS), encoding="ascii")
-    settings = folder / "knot.conf"
-    settings.touch(mode=0o600)
-    settings.write_text(_SETTINGS.format(folder=folder, listen=listen, key=KEY, secret=secret, zone=ZONE), "ascii")
-    log = router.start([PROGRAM, "--config", str(settings)], "knot")
-    _wait(log)
+    file = folder / "knot.conf"
+    file.touch(mode=0o600)
+    file.write_text(settings(folder, [f"{segment.gateway}@{PORT}" for segment in SEGMENTS], secret), encoding="ascii")
+    log = router.start([PROGRAM, "--config", str(file)], "knot")
+    wait_for(
+        lambda: ask(f"ns.{ZONE}"),
+        lambda: f"{PROGRAM} does not answer ({log.read_text(encoding='utf-8', errors='replace')[-500:]})",
+        within_s=_START_S,
+        every_s=_TRY_S / 10,
+    )
     return {"server": ADDRESS, "port": PORT, "key_name": KEY, "key_secret": secret}
-
-
-def _wait(log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while ask(f"ns.{ZONE}") is None:
-        if time.monotonic() > deadline:
-            raise LabError(f"{PROGRAM} did not start: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
-        time.sleep(_TRY_S / 10)
 
 
 @dataclass(frozen=True, slots=True)

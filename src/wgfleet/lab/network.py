@@ -103,7 +103,7 @@ def _hold(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
 def _resolver(place: Place) -> str:
     """Say whom a host asks for names: the router, at the nearest of its addresses that is not behind NAT."""
     near = place.segment if place.segment in SEGMENTS else CLIENT_SEGMENT
-    return f"nameserver {near.gateway}\noptions timeout:1 attempts:2\n"
+    return f"nameserver {near.gateway}\noptions timeout:1 attempts:5\n"
 
 
 def _join_machine(router: str) -> None:

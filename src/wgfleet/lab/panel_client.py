@@ -1,7 +1,6 @@
 """The lab's side of the panel's HTTP API: what a person with curl and the admin key would do."""
 
 import ssl
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +8,7 @@ from typing import Any, Self
 import httpx
 
 from wgfleet.lab.errors import LabError
+from wgfleet.lab.waiting import wait_for
 
 Document = dict[str, Any]
 POLL_S = 0.02
@@ -69,14 +69,22 @@ class PanelClient:
 
     def wait_operation(self, operation_id: str, *, timeout_s: float) -> Document:
         """Poll an operation until it has ended; raise unless it ended well."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            operation: Document = self.call("GET", f"/api/operations/{operation_id}")
-            if operation["state"] == "succeeded":
-                return operation
-            if operation["state"] == "failed" or time.monotonic() > deadline:
-                raise LabError(f"operation {operation_id} is {operation['state']} and has not succeeded: {operation}")
-            time.sleep(_OPERATION_POLL_S)
+        operation: Document = {}
+
+        def ended() -> bool:
+            nonlocal operation
+            operation = self.call("GET", f"/api/operations/{operation_id}")
+            return operation["state"] in ("succeeded", "failed")
+
+        wait_for(
+            ended,
+            lambda: f"operation {operation_id} is still {operation['state']}: {operation}",
+            within_s=timeout_s,
+            every_s=_OPERATION_POLL_S,
+        )
+        if operation["state"] == "failed":
+            raise LabError(f"operation {operation_id} has failed: {operation}")
+        return operation
 
 
 def _detail(response: httpx.Response) -> str:

@@ -6,8 +6,8 @@ the cores that the nodes need. A higher rate is several pings at once, evenly sh
 What is counted. `sent`: echo requests sent from the start until `measure`. `lost`: those of them that had no reply
 when ping was ended, `GRACE_S` later, so that a packet in flight is neither lost nor left out. `worst_gap_ms`: the
 longest time between two consecutive replies as ping stamped them (-D), whichever of the client's pings sent the
-packets, or between the last reply and `measure` if that
-is longer; nothing is subtracted, so at 100 packets/s an undisturbed run shows a little more than 10 ms.
+packets, or between the last reply and `measure` if that is longer; nothing is subtracted, so at 100 packets/s an
+undisturbed run shows a little more than 10 ms.
 """
 
 import math
@@ -20,11 +20,13 @@ from pathlib import Path
 
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
+from wgfleet.lab.waiting import wait_for
 
 GRACE_S = 1.0
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*icmp_seq=(\d+) ")
 _SO_FAR = re.compile(r"\d+/(\d+) packets, \d+% loss")  # received/transmitted
 _RATE_EACH = 50.0  # packets/s; ping spins when the next packet is due within 10 ms
+_WRITTEN_S, _LOOK_S = 20.0, 0.02
 _SEQUENCES = 65536  # icmp_seq has 16 bits (RFC 792)
 
 
@@ -58,13 +60,9 @@ def start(hosts: Sequence[Host], target: str, *, rate: float) -> list[Ping]:
             logs[host.name].append(host.start(command, f"{name}-{number}"))
         time.sleep(1 / rate)
     pings = [Ping(host, tuple(logs[host.name])) for host in hosts]
-    deadline = time.monotonic() + 15
     for ping in pings:
         ping.host.favour("ping", "-D")
-        while not all("bytes from" in _text(log) for log in ping.logs):
-            if time.monotonic() > deadline:
-                raise LabError(f"{ping.host.name} gets no reply from {target} (--logs DIR keeps the logs)")
-            time.sleep(0.02)
+        _wait_written(ping, "bytes from", f"{ping.host.name} gets no reply from {target} (--logs DIR keeps the logs)")
     return pings
 
 
@@ -77,15 +75,16 @@ def measure(pings: Sequence[Ping]) -> list[Count]:
     time.sleep(GRACE_S)
     for ping in pings:
         ping.host.signal(signal.SIGINT, "ping", "-D")
-    deadline = time.monotonic() + 5
     for ping in pings:
-        while not all("packets transmitted" in _text(log) for log in ping.logs):
-            if time.monotonic() > deadline:
-                raise LabError(f"ping on {ping.host.name} did not end: {_text(ping.logs[0])[-200:]}")
-            time.sleep(0.02)
+        _wait_written(ping, "packets transmitted", f"ping on {ping.host.name} does not end")
     return [
         count(ping.host.name, [_text(log) for log in ping.logs], end) for ping, end in zip(pings, until, strict=True)
     ]
+
+
+def _wait_written(ping: Ping, words: str, otherwise: str) -> None:
+    """Wait until each of a client's pings has written something."""
+    wait_for(lambda: all(words in _text(log) for log in ping.logs), otherwise, within_s=_WRITTEN_S, every_s=_LOOK_S)
 
 
 def _text(log: Path) -> str:

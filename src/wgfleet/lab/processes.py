@@ -8,15 +8,15 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.topology import PREFIX
+from wgfleet.lab.waiting import wait_for
 
 NETNS_DIR = Path("/run/netns")
-_END_S = 5.0
+_END_S, _LOOK_S = 20.0, 0.01
 
 
 def run(command: Sequence[str], *, stdin: str = "", check: bool = True, timeout_s: float = 60) -> str:
@@ -99,13 +99,22 @@ def of_pid(pid: int) -> set[tuple[int, int]]:
 def end(find: Collection[tuple[int, int]], *, spare: Collection[int] = ()) -> int:
     """Send SIGKILL to all processes of the given namespaces but `spare`, until none is left; return how many."""
     killed: set[int] = set()
-    deadline = time.monotonic() + _END_S
-    while living := [pid for pid in inhabitants(find) if pid not in spare]:
-        if time.monotonic() > deadline:
-            raise LabError(f"processes {living} did not end after SIGKILL; look at them with ps")
-        for pid in living:
-            killed.add(pid)
+
+    def living() -> list[int]:
+        return [pid for pid in inhabitants(find) if pid not in spare]
+
+    def none_left() -> bool:
+        left = living()
+        killed.update(left)
+        for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.01)
+        return not left
+
+    wait_for(
+        none_left,
+        lambda: f"processes {living()} have not ended (look at them with ps): they got SIGKILL and are still there",
+        within_s=_END_S,
+        every_s=_LOOK_S,
+    )
     return len(killed)

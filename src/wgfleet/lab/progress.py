@@ -1,9 +1,10 @@
-"""What a person sees while the lab works, on standard error: rich's bars on a terminal, plain lines elsewhere."""
+"""What a person sees: while the lab works, rich's bars on a terminal and plain lines elsewhere; then its figures."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -35,3 +36,20 @@ class Progress:
         else:
             yield Step(lambda: None)
         self._console.print(f"{text}: {time.monotonic() - begun:.1f} s", soft_wrap=True)
+
+
+def readable(figures: dict[str, Any], prefix: str = "") -> list[str]:
+    """Put figures into lines; what is told of each client and round is in the JSON only."""
+    lines = []
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            lines += readable(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            lines.append(f"{prefix + key:>28} {len(value)} (each is told with --json)")
+        elif isinstance(value, list):
+            lines += [f"{prefix + key:>28} {each}" for each in value or ["none"]]
+        elif isinstance(value, bool):
+            lines.append(f"{prefix + key:>28} {'yes' if value else 'NO'}")
+        else:
+            lines.append(f"{prefix + key:>28} {'-' if value is None else value}")
+    return lines

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from wgfleet.lab import nameserver
-from wgfleet.lab.errors import LabError
+from wgfleet.lab.waiting import wait_for
 
 EVERY_S = 0.05
 
@@ -57,9 +57,9 @@ class Sampler:
 
     def wait(self, address: str, *, listed: bool, since: float, within_s: float) -> float:
         """Wait until an address is, or is not, in the answers; return since when."""
-        deadline = time.monotonic() + within_s
-        while (at := self.first(address, listed=listed, since=since)) is None:
-            if time.monotonic() > deadline:
-                raise LabError(f"{self._name} still {'lacks' if listed else 'lists'} {address} after {within_s:.0f} s")
-            time.sleep(EVERY_S / 5)
-        return at
+        return wait_for(
+            lambda: self.first(address, listed=listed, since=since),
+            f"{self._name} still {'lacks' if listed else 'lists'} {address}",
+            within_s=within_s,
+            every_s=EVERY_S / 5,
+        )

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.topology import Place, check_name, places
 
 BASE = Path("/run/wgfleet-lab")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a person or a system ends a command with
 
 
 @dataclass(slots=True)
@@ -140,14 +142,11 @@ def begin(name: str, nodes: int, clients: int, *, nat: bool = False) -> Lab:
     """Sweep away what crashed, refuse while a lab is up, and build the network. The caller holds the lock."""
     hosts = places(nodes, clients, nat=nat)
     check_name(name)
-    for other in found():
-        document = _read(other)
-        if document is not None and document["phase"] == "up":
-            raise LabError(
-                f"lab {other} is up, and two labs would share their addresses; end it with: "
-                f"wgfleet lab down --name {other}"
-            )
-        remove(other)
+    if others := clear():
+        raise LabError(
+            f"lab {others[0]} is up, and two labs would share their addresses; end it with: "
+            f"wgfleet lab down --name {others[0]}"
+        )
     network.sweep(name)  # a lab whose directory is gone with its /run
     lab = Lab(name, nodes, clients, processes.NETNS_DIR.is_dir(), nat)
     lab.directory.mkdir(mode=0o700)
@@ -162,11 +161,34 @@ def begin(name: str, nodes: int, clients: int, *, nat: bool = False) -> Lab:
 
 def remove(name: str) -> None:
     """Remove a lab and everything that belongs to it; removing what is not there is no error."""
-    document = _read(check_name(name))
-    network.sweep(name)
-    if document is not None and not document["netns_was_there"]:
-        network.forget_netns()
-    shutil.rmtree(BASE / name, ignore_errors=True)
+    with _uninterrupted():
+        document = _read(check_name(name))
+        network.sweep(name)
+        if document is not None and not document["netns_was_there"]:
+            network.forget_netns()
+        shutil.rmtree(BASE / name, ignore_errors=True)
+
+
+def clear() -> list[str]:
+    """Remove what killed commands have left behind; return the labs that are up. The caller holds the lock."""
+    up = []
+    for name in found():
+        document = _read(name)
+        if document is not None and document["phase"] == "up":
+            up.append(name)
+        else:
+            remove(name)
+    return up
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Have those who lose patience wait until all is gone: a second Ctrl-C would leave half a lab behind."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def copy_logs(lab: Lab, target: Path) -> None:

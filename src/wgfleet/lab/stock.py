@@ -36,7 +36,7 @@ def connect(
     target: str,
     connected: Callable[[], None] = lambda: None,
     *,
-    timeout_s: float = 10,
+    timeout_s: float = 30,
 ) -> None:
     """Bring many clients up and see that each reaches `target` inside the tunnel; `connected` is called for each."""
 

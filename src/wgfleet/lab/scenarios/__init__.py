@@ -30,7 +30,7 @@ from wgfleet.lab.state import Lab
 class Scenario:
     """A scenario; `clients` tells whether it needs stock clients, `floating` whether always floating addresses.
 
-    `name`: whether it needs the endpoint's name published.
+    `name`: whether it needs the endpoint's name published. `nodes`: how many it needs at least.
     """
 
     run: Callable[[Lab, Options, Progress], dict[str, Any]]
@@ -38,6 +38,7 @@ class Scenario:
     clients: bool
     floating: bool = False
     name: bool = False
+    nodes: int = 2
 
 
 SCENARIOS = {
@@ -49,9 +50,13 @@ SCENARIOS = {
     "failover": Scenario(failover.run, "Cut a node off under live clients and time their silence.", clients=True),
     "flap": Scenario(flap.run, "Pull a cable again and again; the clients do not go to and fro.", clients=True),
     "kill": Scenario(kill.run, "Kill the panel in the middle of removals; all end, nobody is lost.", clients=True),
-    "partition": Scenario(partition.run, "Cut the network in parts; the panel alone moves nobody.", clients=True),
-    "provision": Scenario(provision.run, "Add peers and time until all nodes have them.", clients=False),
+    "partition": Scenario(
+        partition.run, "Cut the network in parts; the panel alone moves nobody.", clients=True, nodes=3
+    ),
+    "provision": Scenario(provision.run, "Add peers and time until all nodes have them.", clients=False, nodes=1),
     "return": Scenario(comeback.run, "A dead node comes back; it is fenced and pulls nobody back.", clients=True),
     "rolling": Scenario(rolling.run, "Restart every node and ask for the endpoint's name.", clients=True, name=True),
-    "soak": Scenario(soak.run, "Break things at random and check what must hold.", clients=True, floating=True),
+    "soak": Scenario(
+        soak.run, "Break things at random and check what must hold.", clients=True, floating=True, nodes=3
+    ),
 }

@@ -16,7 +16,7 @@ from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
 
 AWAY_S = 5.0
-NOTICED_S = 30.0
+NOTICED_S = 60.0
 
 
 def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from wgfleet.lab.scenarios import drain, standings
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
 
-DOWN_S, RETURN_S, AFTER_S = 15.0, 120.0, 5.0
+DOWN_S, RETURN_S, AFTER_S = 60.0, 120.0, 5.0
 LOOK_S = 0.1
 
 

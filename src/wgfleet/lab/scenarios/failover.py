@@ -61,9 +61,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
     rounds: list[Round] = []
     held_wrong: list[str] = []
     if options.rounds > 1:
-        fleet.kill_panel(lab)
-        fleet.start_panel(lab, SHORT_TRIAL)
-        fleet.wait_answering(lab)
+        fleet.restart_panel(lab, SHORT_TRIAL)
     bar = promised(options, nat=lab.nat)
     with fleet.client(lab) as panel:
         fleet.wait_connected(panel, lab.nodes)

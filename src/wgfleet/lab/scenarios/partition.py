@@ -26,6 +26,7 @@ from wgfleet.lab.scenarios import drain, standings
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
 from wgfleet.lab.topology import CLIENT_SEGMENT, ROUTER, namespace
+from wgfleet.lab.waiting import wait_for
 
 APART_S = 12.0
 AFTER_S = 5.0
@@ -53,8 +54,8 @@ def run(lab: Lab, options: Options, progress: Progress) -> Figures:
             face.set_endpoint_group(lab, panel, min_nodes=len(nodes) - 1)
             apart = _with_busiest(lab, panel)
             floor = nodes_apart(lab, panel, apart, options.rate, _cables(lab, apart))
-            standings.wait_until(
-                lambda: "suspect" not in standings.states(lab, panel).values(), "a node is suspect", RETURN_S
+            wait_for(
+                lambda: "suspect" not in standings.states(lab, panel).values(), "a node is suspect", within_s=RETURN_S
             )
     kept = (
         not (alone["withdrawals"] or alone["migrations"] or alone["clients_lost"])
@@ -75,6 +76,7 @@ def panel_alone(lab: Lab, panel: PanelClient, rate: float) -> Figures:
     time.sleep(APART_S)
     lab.mend("panel")
     standings.wait_all_serving(lab, panel, RETURN_S)
+    wait_for(lambda: standings.health(panel)["frozen"] is None, "the panel still says it is cut off", within_s=RETURN_S)
     time.sleep(AFTER_S)  # what it may have decided while it was cut off would be done now
     counts = pings.measure(running)
     log = (lab.host("panel").directory / "log" / "panel.log").read_text(encoding="utf-8", errors="replace")

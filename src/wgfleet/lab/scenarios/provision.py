@@ -21,16 +21,17 @@ from functools import partial
 from typing import Any
 
 from wgfleet.lab import fleet, stock
-from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import POLL_S, PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
+from wgfleet.lab.waiting import wait_for
 
 MAX_RATIO = 2.0
 _LIMIT_S = 300.0
+_LOGGED_S = 10.0
 _ONE_MORE_TIMES = 5
 _CLOSE_LOOK_S = 0.005
 
@@ -94,17 +95,19 @@ def _one_more(panel: PanelClient, name: str, count: int) -> float:
 
 
 def _wait_applied(panel: PanelClient, count: int, *, every_s: float = POLL_S) -> None:
-    deadline = time.monotonic() + _LIMIT_S
     path = f"/api/configs/{fleet.CONFIG}"
     generation = panel.call("GET", path)["generation"]
-    while True:
+
+    def done() -> int:
         entries = panel.all(f"{path}/nodes")
-        done = [e for e in entries if e["applied_generation"] >= generation and not e["drift"]]
-        if len(done) == count:
-            return
-        if time.monotonic() > deadline:
-            raise LabError(f"only {len(done)} of {count} nodes have generation {generation} after {_LIMIT_S:.0f} s")
-        time.sleep(every_s)
+        return sum(entry["applied_generation"] >= generation and not entry["drift"] for entry in entries)
+
+    wait_for(
+        lambda: done() == count,
+        lambda: f"only {done()} of {count} nodes have generation {generation}",
+        within_s=_LIMIT_S,
+        every_s=every_s,
+    )
 
 
 def _pushes(host: Host) -> list[float]:
@@ -116,10 +119,13 @@ def _pushes(host: Host) -> list[float]:
 
 def _push_seconds(host: Host, before: int) -> float:
     """Sum what was pushed since: the panel may send the peers in one push or in several."""
-    deadline = time.monotonic() + 5
-    while len(_pushes(host)) == before and time.monotonic() < deadline:
-        time.sleep(POLL_S)
-    return round(sum(_pushes(host)[before:]), 4)
+    pushes = wait_for(
+        lambda: _pushes(host)[before:],
+        f"the agent of {host.name} has logged no push",
+        within_s=_LOGGED_S,
+        every_s=POLL_S,
+    )
+    return round(sum(pushes), 4)
 
 
 def _peers(host: Host) -> int:

@@ -25,10 +25,11 @@ from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, standings
 from wgfleet.lab.scenarios.options import Options
 from wgfleet.lab.state import Lab
+from wgfleet.lab.waiting import look_for
 
 BLOW_S = (1.0, 6.0)
-QUIET_S = 60.0
-REACHED_S = 20
+QUIET_S = 90.0
+REACHED_S = 30
 SPARE = 2  # nodes in use beside the one that is hit
 Undo = Callable[[], object]
 
@@ -102,21 +103,17 @@ def _blow(lab: Lab, kind: str, node: Host) -> Undo:
 
 def check(lab: Lab, panel: PanelClient) -> list[str]:
     """Wait for quiet; return what does not hold then."""
-    broken = []
-    wrong: list[str] = ["nothing was looked at"]
+    broken: list[str] = []
 
     def quiet() -> bool:
-        nonlocal wrong
+        nonlocal broken
         try:
-            wrong = _amiss(lab, panel)
+            broken = _amiss(lab, panel)
         except LabError as error:  # the panel has just been mended
-            wrong = [str(error)]
-        return not wrong
+            broken = [str(error)]
+        return not broken
 
-    try:
-        standings.wait_until(quiet, "no quiet", QUIET_S)
-    except LabError:
-        broken += wrong
+    look_for(quiet, within_s=QUIET_S, every_s=standings.POLL_S)
     broken += [
         f"{client.name} gets no answer"
         for client in fleet.hosts(lab, "client")

@@ -5,16 +5,15 @@ Reads the API and nothing else; what a client feels is counted by pings.py.
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from wgfleet.lab import fleet
-from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.scenarios import drain
 from wgfleet.lab.state import Lab
+from wgfleet.lab.waiting import wait_for
 
 POLL_S = 0.2
 IN_USE = {"serving", "suspect", "unmanaged"}
@@ -65,32 +64,35 @@ def moved(before: dict[str, str | None], after: dict[str, str | None]) -> int:
     return sum(after.get(peer) != home for peer, home in before.items())
 
 
-def wait_until(holds: Callable[[], bool], otherwise: str, within_s: float) -> float:
-    """Wait until something holds and return after how many s it did."""
-    begun = time.monotonic()
-    while not holds():
-        if time.monotonic() - begun > within_s:
-            raise LabError(f"{otherwise} after {within_s:.0f} s")
-        time.sleep(POLL_S)
-    return time.monotonic() - begun
-
-
 def wait_state(lab: Lab, panel: PanelClient, node: str, state: str, within_s: float) -> float:
     """Wait until a node is in a state; return after how many s."""
-    return wait_until(lambda: states(lab, panel)[node] == state, f"{node} is not {state}", within_s)
+    begun = time.monotonic()
+    wait_for(
+        lambda: states(lab, panel)[node] == state,
+        lambda: f"{node} is {states(lab, panel)[node]} and not {state}",
+        within_s=within_s,
+        every_s=POLL_S,
+    )
+    return time.monotonic() - begun
 
 
 def wait_all_serving(lab: Lab, panel: PanelClient, within_s: float) -> None:
     """Wait until every node serves."""
-    wait_until(lambda: set(states(lab, panel).values()) == {"serving"}, "not all nodes are serving", within_s)
+    wait_for(
+        lambda: set(states(lab, panel).values()) == {"serving"},
+        lambda: f"not all nodes are serving ({states(lab, panel)})",
+        within_s=within_s,
+        every_s=POLL_S,
+    )
 
 
 def wait_operations(panel: PanelClient, within_s: float = 90.0) -> None:
     """Wait until no operation is under way."""
-    wait_until(
+    wait_for(
         lambda: all(each["finished_at"] is not None for each in panel.all("/api/operations")),
         "operations are still under way",
-        within_s,
+        within_s=within_s,
+        every_s=POLL_S,
     )
 
 
