@@ -1,7 +1,6 @@
 """Clients that cannot be called, and those that do not learn where the call came from: two nodes with one key."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -9,9 +8,11 @@ import pytest
 from tests.lab.network.snapshot import machine
 from wgfleet.lab import devices, processes, state, stock
 from wgfleet.lab.hosts import Host
+from wgfleet.lab.waiting import look_for
 
 pytestmark = pytest.mark.lab
 TUNNEL = "10.8.0.1"
+SEEN_S = 30.0
 
 
 def key(*words: str, stdin: str = "") -> str:
@@ -60,18 +61,11 @@ def received(host: Host) -> int:
     return int(host.run("wg", "show", "wg0", "transfer").split()[1])
 
 
-def eventually(holds: Callable[[], bool], within_s: float = 5) -> bool:
-    until = time.monotonic() + within_s
-    while not holds() and time.monotonic() < until:
-        time.sleep(0.05)
-    return holds()
-
-
 def test_a_client_that_can_be_called_follows() -> None:
     with network(nat=False) as lab:
         call(lab)
-        assert eventually(lambda: has_session(lab.host("node-2")))
-        assert endpoint(lab.host("client-1")) == lab.host("node-2").address
+        assert look_for(lambda: has_session(lab.host("node-2")), within_s=SEEN_S)
+        assert look_for(lambda: endpoint(lab.host("client-1")) == lab.host("node-2").address, within_s=SEEN_S)
 
 
 def test_nat_hides_a_client_and_lets_in_answers_only() -> None:
@@ -80,9 +74,9 @@ def test_nat_hides_a_client_and_lets_in_answers_only() -> None:
         assert endpoint(lab.host("node-1")) == box.address != client.address
         assert not lab.host("node-2").succeeds("ping", "-n", "-q", "-c", "1", "-W", "1", box.address)
         call(lab)
-        assert not eventually(lambda: has_session(lab.host("node-2")), 2)
+        assert not look_for(lambda: has_session(lab.host("node-2")), within_s=2)
         assert endpoint(client) == lab.host("node-1").address
-        stock.wait_reply(client, TUNNEL, timeout_s=5)
+        stock.wait_reply(client, TUNNEL, timeout_s=SEEN_S)
         lab.cut("client-1")
         assert not client.succeeds("ping", "-n", "-q", "-c", "1", "-W", "1", TUNNEL)
 
@@ -92,8 +86,8 @@ def test_a_mobile_client_takes_the_call_and_goes_on_sending_to_the_address_in_it
         client = lab.host("client-1")
         devices.make_mobile(client)
         call(lab)
-        assert eventually(lambda: endpoint(client) == lab.host("node-2").address)
-        assert not eventually(lambda: has_session(lab.host("node-2")), 1)
+        assert look_for(lambda: endpoint(client) == lab.host("node-2").address, within_s=SEEN_S)
+        assert not look_for(lambda: has_session(lab.host("node-2")), within_s=1)
         before = received(lab.host("node-1"))
         client.succeeds("ping", "-n", "-q", "-c", "1", "-W", "1", TUNNEL)
-        assert received(lab.host("node-1")) > before
+        assert look_for(lambda: received(lab.host("node-1")) > before, within_s=SEEN_S)

@@ -2,7 +2,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from tests.lab.network.snapshot import machine
 from wgfleet.lab import network, processes, state
 from wgfleet.lab.errors import LabError
+from wgfleet.lab.waiting import wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -47,7 +47,7 @@ def test_what_a_crashed_lab_left_is_swept_by_the_next(step: int) -> None:
     crashed = subprocess.run([sys.executable, "-c", CRASH, str(step)], check=False)
     assert crashed.returncode == -signal.SIGKILL
     with state.temporary("pytesttwo", nodes=1, clients=1) as built:
-        built.host("client-1").run("ping", "-n", "-c", "1", "-W", "1", built.host("node-1").address)
+        built.host("client-1").run("ping", "-n", "-c", "1", "-w", "30", "-i", "0.2", built.host("node-1").address)
     assert machine() == before
 
 
@@ -95,8 +95,7 @@ def test_a_lab_that_fails_while_it_is_filled_is_removed_and_its_logs_are_kept(tm
 
     def fill(lab: state.Lab) -> None:
         log = lab.host("panel").start(["echo", "hello"], "greeting")
-        while not log.read_text():
-            time.sleep(0.01)
+        wait_for(log.read_text, "the log is empty", within_s=30)
         raise LabError("oh")
 
     with pytest.raises(LabError, match="oh"), state.lasting("pytesttwo", 0, 0, logs=tmp_path) as lab:

@@ -3,6 +3,7 @@ import pytest
 from wgfleet.lab import nameserver, state
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.topology import ROUTER
+from wgfleet.lab.waiting import wait_for
 from wgfleet.panel.domain.records import Changes, Record
 from wgfleet.panel.providers.rfc2136 import Options, Rfc2136
 
@@ -24,7 +25,6 @@ def test_what_is_published_in_the_router_is_what_a_device_finds(*, nat: bool) ->
         records = tuple(Record("A", address, 60, "wgfleet panel/config") for address in wanted)
         provider.apply(nameserver.ENDPOINT, Changes(creates=records))
         assert [found(host) for host in places] == [wanted, wanted, wanted]
-        answer = nameserver.ask(nameserver.ENDPOINT)
-        assert answer is not None
+        answer = wait_for(lambda: nameserver.ask(nameserver.ENDPOINT), "no answer", within_s=30)
         assert answer.addresses == wanted
         assert lab.host("client-1").succeeds("getent", "hosts", "panel")

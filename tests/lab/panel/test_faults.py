@@ -14,14 +14,16 @@ from wgfleet.lab import assembly, fleet, stock
 from wgfleet.lab import state as labs
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
-from wgfleet.lab.panel_client import Document, PanelClient
+from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios import drain, kill
+from wgfleet.lab.scenarios import drain, kill, standings
 from wgfleet.lab.state import Lab
+from wgfleet.lab.waiting import wait_for
 from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.protocol.messages import AGENT_PORT
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+SEEN_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +39,8 @@ def panel(lab: Lab) -> Iterator[PanelClient]:
         yield client
 
 
-def wait_for(holds: Callable[[], bool], what: str, within_s: float = 30) -> None:
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
+def wait(holds: Callable[[], bool], otherwise: str) -> None:
+    wait_for(holds, otherwise, within_s=SEEN_S)
 
 
 def busiest(lab: Lab, panel: PanelClient) -> Host:
@@ -51,7 +50,7 @@ def busiest(lab: Lab, panel: PanelClient) -> Host:
         peers = panel.all(f"/api/configs/{fleet.CONFIG}/peers")
         return all(peer["session"] is not None for peer in peers)
 
-    wait_for(known, "the panel does not see the clients' sessions")
+    wait(known, "the panel does not see the clients' sessions")
     return max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
 
 
@@ -65,16 +64,19 @@ def test_a_node_that_is_cut_off_is_removed_its_clients_follow_and_it_cleans_up_w
     node = busiest(lab, panel)
     live = drain.live_peers(node, {})
     assert live
+    begun = time.time()
     lab.cut(node.name)
     operation = panel.call("DELETE", removal(lab, node))
     ended = panel.wait_operation(operation["id"], timeout_s=90)
     assert ended["result"]["interface"] == "cleanup owed"
-    assert ended["result"]["sessions_taken_over"] == len(live)
+    # On a slow machine the panel may have missed the node before it was told to remove it.
+    taken_over = [each["result"]["sessions_taken_over"] for each in [ended, *standings.failovers(panel, begun)]]
+    assert sum(taken_over) == len(live)
     for client in fleet.hosts(lab, "client"):
-        stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=10)
+        stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=SEEN_S)
     assert node.succeeds("wg", "show", stock.INTERFACE)
     lab.mend(node.name)
-    wait_for(lambda: not node.succeeds("wg", "show", stock.INTERFACE), "the interface is still there")
+    wait(lambda: not node.succeeds("wg", "show", stock.INTERFACE), "the interface is still there")
     assert kill.broken_promises(lab, panel, node) == []
     drain.put_back(lab, panel, node)
 
@@ -86,7 +88,7 @@ def test_drift_made_by_hand_is_repaired_and_peers_of_the_panel_stay(lab: Lab, pa
     stranger = node.run("wg", "genkey").strip()
     node.run("wg", "set", stock.INTERFACE, "peer", idle, "remove")
     node.run("wg", "set", stock.INTERFACE, "peer", stranger, "allowed-ips", "10.8.200.1/32")
-    wait_for(lambda: set(drain.handshakes(node)) == keys, "the drift stays")
+    wait(lambda: set(drain.handshakes(node)) == keys, "the drift stays")
 
 
 def test_an_agent_that_dies_leaves_the_tunnel_up_and_catches_up_when_it_is_back(lab: Lab, panel: PanelClient) -> None:
@@ -94,12 +96,12 @@ def test_an_agent_that_dies_leaves_the_tunnel_up_and_catches_up_when_it_is_back(
     client = fleet.hosts(lab, "client")[0]
     assert fleet.kill_agent(node)
     (made,) = fleet.add_peers(panel, 1)
-    stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=5)
+    stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=SEEN_S)
     assert made["public_key"] not in drain.handshakes(node)
     fleet.start_agent(node)
-    wait_for(lambda: made["public_key"] in drain.handshakes(node), "the node never got the new peer")
+    wait(lambda: made["public_key"] in drain.handshakes(node), "the node never got the new peer")
     panel.call("DELETE", f"/api/peers/{made['id']}")
-    wait_for(lambda: made["public_key"] not in drain.handshakes(node), "the node kept the deleted peer")
+    wait(lambda: made["public_key"] not in drain.handshakes(node), "the node kept the deleted peer")
 
 
 def test_an_agents_certificate_opens_no_agent_nor_does_none_and_both_are_audited(lab: Lab, panel: PanelClient) -> None:
@@ -114,7 +116,7 @@ def test_an_agents_certificate_opens_no_agent_nor_does_none_and_both_are_audited
         entries = panel.call("GET", f"/api/audit-logs?action=refused&entity_id={drain.node_id(lab, victim)}")
         return int(entries["total"]) >= 2
 
-    wait_for(audited, "the panel does not know of the refused callers")
+    wait(audited, "the panel does not know of the refused callers")
 
 
 def call_agent(
@@ -132,7 +134,7 @@ def call_agent(
     if certificate is not None:
         context.load_cert_chain(certificate, key)
     name = agent_server_name(drain.node_id(lab, host))
-    with httpx.Client(verify=context, trust_env=False, timeout=5) as client:
+    with httpx.Client(verify=context, trust_env=False, timeout=60) as client:
         url = f"https://{host.address}:{AGENT_PORT}{path}"
         return client.request(method, url, json=body, extensions={"sni_hostname": name})
 
@@ -152,13 +154,13 @@ def test_a_peer_made_by_hand_that_has_the_address_of_a_new_one_gives_way(
     node = drain.serving(lab, panel)[0]
     (made,) = fleet.add_peers(panel, 1)
     panel.call("DELETE", f"/api/peers/{made['id']}")
-    wait_for(lambda: made["public_key"] not in drain.handshakes(node), "the node kept the deleted peer")
+    wait(lambda: made["public_key"] not in drain.handshakes(node), "the node kept the deleted peer")
     address = f"{made['addresses'][0]}/32"
     body = {"public_key": made["public_key"], "peer": {"allowed_ips": [address]}}
     assert call_agent(lab, node, *files, method="POST", path="/v1/wg/wg0/peers", body=body).status_code == 200
     (new,) = fleet.add_peers(panel, 1)
     assert new["addresses"] == made["addresses"]
-    wait_for(lambda: new["public_key"] in drain.handshakes(node), "the node never got the new peer")
+    wait(lambda: new["public_key"] in drain.handshakes(node), "the node never got the new peer")
     assert made["public_key"] not in drain.handshakes(node)
     assert f"{new['public_key']}\t{address}" in node.run("wg", "show", stock.INTERFACE, "allowed-ips")
     panel.call("DELETE", f"/api/peers/{new['id']}")
@@ -171,8 +173,8 @@ def test_a_person_with_the_panels_certificate_can_delete_an_interface_and_the_pa
     keys = set(drain.handshakes(node))
     answer = call_agent(lab, node, *files, method="DELETE", path=f"/v1/wg/{stock.INTERFACE}")
     assert answer.status_code == 204
-    wait_for(lambda: node.succeeds("wg", "show", stock.INTERFACE), "the interface stays away")
-    wait_for(lambda: set(drain.handshakes(node)) == keys, "not all peers are back")
+    wait(lambda: node.succeeds("wg", "show", stock.INTERFACE), "the interface stays away")
+    wait(lambda: set(drain.handshakes(node)) == keys, "not all peers are back")
 
 
 def test_certificates_are_renewed_when_their_time_comes(lab: Lab, panel: PanelClient) -> None:
@@ -182,16 +184,14 @@ def test_certificates_are_renewed_when_their_time_comes(lab: Lab, panel: PanelCl
     fleet.kill_panel(lab)
     with closing(sqlite3.connect(Path(fleet.data_dir(lab)) / "panel.sqlite")) as rows, rows:
         rows.execute("UPDATE nodes SET certificate_expires_at = ? WHERE id = ?", (time.time() + 86400, node_id))
-    fleet.start_panel(lab)
-    fleet.wait_answering(lab)
-    wait_for(lambda: (node.directory / "agent" / "tls.crt").read_text() != before, "no new certificate")
+    fleet.restart_panel(lab)
+    renewals = f"/api/audit-logs?action=certificate_renewed&entity_id={node_id}"
+    wait(lambda: (node.directory / "agent" / "tls.crt").read_text() != before, "no new certificate")
+    wait(lambda: panel.call("GET", renewals)["total"] == 1, "the panel has not written down that it renewed it")
     # With the new one it is reached anew.
-    fleet.kill_panel(lab)
-    fleet.start_panel(lab)
-    fleet.wait_answering(lab)
+    fleet.restart_panel(lab)
     fleet.wait_connected(panel, lab.nodes)
-    entries: Document = panel.call("GET", f"/api/audit-logs?action=certificate_renewed&entity_id={node_id}")
-    assert entries["total"] == 1
+    assert panel.call("GET", renewals)["total"] == 1
 
 
 def test_a_locked_database_is_said_and_outlived(lab: Lab, panel: PanelClient) -> None:
@@ -202,7 +202,7 @@ def test_a_locked_database_is_said_and_outlived(lab: Lab, panel: PanelClient) ->
         assert panel.all("/api/nodes"), "reading goes on"
         other.execute("ROLLBACK")
     (made,) = fleet.add_peers(panel, 1)
-    wait_for(
+    wait(
         lambda: all(made["public_key"] in drain.handshakes(host) for host in drain.serving(lab, panel)),
         "the nodes did not get the peer",
     )

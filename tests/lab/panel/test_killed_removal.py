@@ -33,7 +33,7 @@ def test_a_panel_killed_there_ends_the_removal_after_its_restart(lab: Lab, point
     with panel_that_dies_at(lab, point) as panel:
         operation = panel.call("DELETE", f"/api/configs/{fleet.CONFIG}/nodes/{drain.node_id(lab, node)}")
     with fleet.client(lab) as panel:
-        ended = panel.wait_operation(operation["id"], timeout_s=60)
+        ended = panel.wait_operation(operation["id"], timeout_s=120)
         assert kill.broken_promises(lab, panel, node) == []
         assert ended["result"]["interface"] == "deleted"
         assert ended["result"]["left_behind"] == 0

@@ -39,7 +39,7 @@ exec sleep 600
 """
 
 
-def wait_for(look: Callable[[], T | None], seconds: float = 30) -> T:
+def wait_for(look: Callable[[], T | None], seconds: float = 60) -> T:
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, "waited too long"
@@ -71,7 +71,7 @@ class Host:
         assert self.panel
         assert self.panel.stdout
         self.panel.send_signal(number)
-        self.panel.wait(20)
+        self.panel.wait(60)
         self.panel.stdout.close()
 
     def run(self, *command: str) -> str:
@@ -94,8 +94,14 @@ class Host:
 
     def agents(self) -> list[psutil.Process]:
         assert self.panel
-        alive = [c for c in psutil.Process(self.panel.pid).children() if c.status() != psutil.STATUS_ZOMBIE]
-        return [child for child in alive if any("spawn_main" in word for word in child.cmdline())]
+        return [child for child in psutil.Process(self.panel.pid).children() if is_agent(child)]
+
+
+def is_agent(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and any("spawn_main" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:  # it ends just now
+        return False
 
 
 def end_all_in_network_of(holder: int) -> None:
@@ -123,7 +129,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     with subprocess.Popen([*UNSHARE_MOUNTS, "--net", "sh", "-c", MACHINE]) as holder:
         machine = Host(holder.pid, tmp_path / "data")
         try:
-            wait_for(lambda: "198.18.0.1" in machine.run("ip", "route"))
+            wait_for(lambda: "default via 198.18.0.1" in machine.run("ip", "route"))
             yield machine
         finally:
             if machine.panel and machine.panel.poll() is None:
@@ -147,7 +153,7 @@ def test_the_panel_makes_its_own_machine_a_node_that_outlives_its_crashes(host: 
     wait_for(host.node)
 
     host.stop(signal.SIGKILL)
-    psutil.wait_procs([again], timeout=5)
+    psutil.wait_procs([again], timeout=60)
     assert not again.is_running()
     assert "wg0" in host.run("wg", "show", "interfaces")
 
