@@ -3,8 +3,8 @@
 import sqlalchemy
 
 
-def test_each_test_gets_an_empty_database_it_can_write(database_url: str) -> None:
-    engine = sqlalchemy.create_engine(database_url)
+def test_each_test_gets_an_empty_database_it_can_write(empty_database_url: str) -> None:
+    engine = sqlalchemy.create_engine(empty_database_url)
     with engine.begin() as connection:
         assert sqlalchemy.inspect(connection).get_table_names() == []
         connection.execute(sqlalchemy.text("CREATE TABLE seen (number integer)"))
@@ -14,8 +14,8 @@ def test_each_test_gets_an_empty_database_it_can_write(database_url: str) -> Non
     engine.dispose()
 
 
-def test_a_second_database_of_the_server_is_empty_too(database_url: str) -> None:
-    test_each_test_gets_an_empty_database_it_can_write(database_url)
+def test_a_second_database_of_the_server_is_empty_too(empty_database_url: str) -> None:
+    test_each_test_gets_an_empty_database_it_can_write(empty_database_url)
 
 
 def test_postgresql_lives_on_a_private_socket_only(postgresql_url: str) -> None:

@@ -29,8 +29,8 @@ store.close()
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    store = Store(database_url)
+def store(empty_database_url: str) -> Iterator[Store]:
+    store = Store(empty_database_url)
     yield store
     store.close()
 
@@ -70,13 +70,13 @@ def test_migrating_again_changes_nothing(store: Store) -> None:
         assert tx.session.execute(text("SELECT name FROM node_groups")).scalars().all() == ["near"]
 
 
-def test_processes_that_start_at_once_all_find_the_schema(database_url: str, store: Store) -> None:
+def test_processes_that_start_at_once_all_find_the_schema(empty_database_url: str, store: Store) -> None:
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     processes = [
-        subprocess.Popen([sys.executable, "-c", MIGRATE, database_url], stderr=subprocess.PIPE, env=environment)
+        subprocess.Popen([sys.executable, "-c", MIGRATE, empty_database_url], stderr=subprocess.PIPE, env=environment)
         for _ in range(2)
     ]
-    results = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    results = [(process.communicate(timeout=150)[1], process.returncode) for process in processes]
     assert results == [(b"", 0)] * 2
     assert differences(store) == []
 
@@ -91,14 +91,14 @@ def test_a_new_file_that_another_process_is_changing_is_waited_for(tmp_path: Pat
         with pytest.raises(TimeoutError):
             migration.result(timeout=0.2)
         other.execute("COMMIT")
-        migration.result(timeout=30)
+        migration.result(timeout=120)
     assert differences(store) == []
     store.close()
     other.close()
 
 
-def test_threads_that_migrate_at_once_all_find_the_schema(database_url: str) -> None:
-    stores = [Store(database_url) for _ in range(4)]
+def test_threads_that_migrate_at_once_all_find_the_schema(empty_database_url: str) -> None:
+    stores = [Store(empty_database_url) for _ in range(4)]
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(migrate, stores))
     assert differences(stores[0]) == []
