@@ -126,6 +126,27 @@ def test_what_is_no_json_too_large_or_not_there_is_a_problem_too(client: httpx.C
     assert client.put("/api/configs").headers["Allow"]
 
 
+@pytest.mark.usefixtures("wg0", "fra1")
+def test_a_refusal_speaks_of_the_value_and_not_of_the_program(client: httpx.Client) -> None:
+    json_header = {"Content-Type": "application/json"}
+    said = {
+        "body: must be given": client.post("/api/configs"),
+        "body: must be a JSON object": client.post("/api/configs", json=[]),
+        "name: must be given (and 1 more)": client.post("/api/configs", json={}),
+        "pools: needs 1 or more": client.post("/api/configs", json={"name": "w", "pools": []}),
+        "the body is not JSON in UTF-8": client.post("/api/configs", content=b'{"name": "\xff"}', headers=json_header),
+    }
+    assert {detail: answer.json()["detail"] for detail, answer in said.items()} == {detail: detail for detail in said}
+    assert "cannot have" in client.get("/api/configs/wg%200").json()["detail"]
+
+
+def test_a_key_that_expires_in_the_far_future_says_so(client: httpx.Client) -> None:
+    expires_at = "9999-12-31T00:00:00Z"
+    key = made(client, "/api/keys", name="ci", scopes=["read"], expires_at=expires_at)
+    assert key["expires_at"] == expires_at
+    assert expires_at in [listed["expires_at"] for listed in client.get("/api/keys").json()["items"]]
+
+
 def test_a_body_without_length_is_cut_off_when_it_grows_too_large(client: httpx.Client) -> None:
     pieces = (b" " * 1024 * 1024 for _ in range(20))
     answer = client.post("/api/configs", content=pieces, headers={"Content-Type": "application/json"})

@@ -116,6 +116,23 @@ def test_exit_codes_and_one_line_errors_say_what_to_do(wgfleet: Run) -> None:
     assert wgfleet("node", "list", WGFLEET_API_KEY="").returncode == 2
 
 
+@pytest.mark.usefixtures("wg0")
+def test_clumsy_words_get_one_line_and_no_traceback(wgfleet: Run, tmp_path: Path) -> None:
+    assert wgfleet("peer", "create", "wg0", "anna").returncode == 0
+    cases = [
+        (2, wgfleet("config", "show", "")),
+        (2, wgfleet("node", "show", "..")),
+        (2, wgfleet("peer", "create", "", "anna")),
+        (2, wgfleet("node", "update", "fra1", "--weight", "nan")),
+        (1, wgfleet("config", "show", "a b")),
+        (1, wgfleet("peer", "file", "wg0/anna", "-o", str(tmp_path / "absent" / "wg0.conf"))),
+    ]
+    for code, run in cases:
+        assert run.returncode == code, run.stderr
+        assert run.stderr.startswith("error: ")
+        assert run.stderr.count("\n") == 1, run.stderr
+
+
 def test_login_keeps_the_key_in_a_file_for_its_owner_only(
     wgfleet: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -99,6 +99,8 @@ class Client:
             raise CallFailed(f"the panel at {self._url} no longer answers: {error}", UNREACHABLE) from None
 
     def _call(self, method: str, path: str, body: Document | None, query: Document) -> httpx.Response:
+        if not {"", ".", ".."}.isdisjoint(path.partition("?")[0].split("/")[1:]):
+            raise CallFailed("an id or name is empty, or only dots; give one", USAGE)
         params = {name: value for name, value in query.items() if value is not None}
         try:
             answer = self._http.request(method, path, json=body, params=params)
@@ -108,6 +110,10 @@ class Client:
                 f"the panel at {self._url} cannot be reached: {reason}; see WGFLEET_URL and WGFLEET_CA_FILE",
                 UNREACHABLE,
             ) from None
+        except UnicodeEncodeError:
+            raise CallFailed("what was given is not UTF-8", USAGE) from None
+        except ValueError:
+            raise CallFailed("a number that was given is not finite", USAGE) from None
         if answer.is_error:
             raise _refused(answer)
         return answer
@@ -150,3 +156,8 @@ def panel(chosen: Connection | None = None) -> Iterator[Client]:
     except CallFailed as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if error.filename is None:  # no file of the caller's, such as a reader of our output that went away
+            raise
+        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        raise typer.Exit(FAILED) from None

@@ -7,7 +7,7 @@ from fastapi import APIRouter, status
 from pydantic import AwareDatetime, Field
 
 from wgfleet.panel.api.auth import Admin
-from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page
+from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page, utc
 from wgfleet.panel.api.state import ThePanel
 from wgfleet.panel.services import access
 from wgfleet.panel.services.values import MAX_NAME
@@ -50,7 +50,14 @@ class NewKeyView(KeyView):
 
 
 def _view(row: ApiKey) -> KeyView:
-    return KeyView.model_validate(row, from_attributes=True)
+    return KeyView(
+        id=row.id,
+        name=row.name,
+        scopes=row.scopes,
+        created_at=utc(row.created_at),
+        expires_at=utc(row.expires_at),
+        last_used_at=utc(row.last_used_at),
+    )
 
 
 @router.get("/api/keys", summary="List API keys")

@@ -87,6 +87,15 @@ def _validation_error(_request: Request, error: Exception) -> JSONResponse:
     return answer(Invalid.status, Invalid.title, f"{first.field}: {first.detail}{more}", found)
 
 
+# Where pydantic's own words speak of Python or of regular expressions.
+_WORDS = {
+    "extra_forbidden": "there is no such field",
+    "missing": "must be given",
+    "model_attributes_type": "must be a JSON object",
+    "string_pattern_mismatch": "has a character that it cannot have, such as a space or an accented letter",
+}
+
+
 def _field_problem(item: dict[str, Any]) -> FieldProblem:
     field = ""
     # The first part says body, query or path; a discriminator or the name of a union's member is no field either.
@@ -95,20 +104,23 @@ def _field_problem(item: dict[str, Any]) -> FieldProblem:
             field += f"[{part}]"
         elif part.isidentifier() and part[0].islower():
             field += f".{part}" if field else part
-    detail = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        detail = "there is no such field"
+    detail = _WORDS.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "too_short":
+        detail = f"needs {item['ctx']['min_length']} or more"
     return FieldProblem(field=field or str(item["loc"][0]), detail=detail[:1].lower() + detail[1:])
 
 
 def _http_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     phrase = HTTPStatus(error.status_code).phrase
-    detail = error.detail if error.detail != phrase else _DETAILS.get(error.status_code, phrase)
+    own = error.detail not in {phrase, _UNREADABLE}
+    detail = error.detail if own else _DETAILS.get(error.status_code, phrase)
     return answer(error.status_code, phrase.lower(), detail[:1].lower() + detail[1:], headers=dict(error.headers or {}))
 
 
+_UNREADABLE = "There was an error parsing the body"  # FastAPI's, of bytes that are no text
 _DETAILS: dict[int, str] = {
+    HTTPStatus.BAD_REQUEST: "the body is not JSON in UTF-8",
     HTTPStatus.NOT_FOUND: "there is nothing under this path; see /openapi.json for what there is",
     HTTPStatus.METHOD_NOT_ALLOWED: "the path does not take this method; the header Allow names those that it takes",
 }
