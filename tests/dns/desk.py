@@ -91,7 +91,7 @@ class Desk:
     def judged(self, config: Config, node: Node, state: Health) -> None:
         """Have a node's health decided."""
         with self.world.store.write() as tx:
-            health.record(tx, config.id, node.id, Standing(state, clock.now(), "as the test says", ()))
+            health.record(tx, config.id, {node.id: Standing(state, clock.now(), "as the test says", ())})
 
     def history(self, config: Config, action: str | None = None) -> list[AuditEntry]:
         """Return the audit entries about the config's names, oldest first."""

@@ -1,7 +1,5 @@
 """A name lists the nodes that serve: what is published, withdrawn, refused and told."""
 
-import time
-
 import pytest
 
 from tests.dns.desk import NAME, Desk, Hands, eventually
@@ -220,15 +218,14 @@ def test_secrets_are_sealed_kept_for_the_same_place_and_never_sent_to_another(de
 
 
 def test_what_is_decided_is_published_without_anybody_asking(desk: Desk, wg0: Config) -> None:
+    desk.rules = desk.rules.model_copy(update={"check_interval_s": 3600})  # no look that is due by itself helps
     found = desk.world.serving(wg0, *(f"n{i}" for i in range(4)))
     desk.publish(wg0)
     with desk.working():
         eventually(lambda: len(desk.zone.at(NAME)) == 4)
         for state, listed in ((Health.DOWN, 3), (Health.SERVING, 4)):
-            began = time.monotonic()
             desk.judged(wg0, found[0], state)
             eventually(lambda listed=listed: len(desk.zone.at(NAME)) == listed)  # type: ignore[misc]  # a default binds it
-            assert time.monotonic() - began < 10, "sooner than the next look at everything"
         eventually(lambda: desk.sync(wg0).state == "synced")
 
 

@@ -34,11 +34,11 @@ class Resolver:
 
     def ask(self) -> frozenset[str]:
         query = dns.message.make_query(self._name, "A", use_edns=0)
-        answer = dns.query.udp(query, ADDRESS, 5, self._server.port)
+        answer = dns.query.udp(query, ADDRESS, 60, self._server.port)
         return frozenset(rdata.address for rrset in answer.answer for rdata in rrset)
 
-    def wait_without(self, address: str) -> float:
-        return eventually(lambda: address not in self.ask())
+    def wait_without(self, address: str) -> None:
+        eventually(lambda: address not in self.ask())
 
     @contextmanager
     def asking(self) -> Iterator[None]:
@@ -67,7 +67,7 @@ def test_a_rolling_restart_costs_a_change_a_node_and_the_name_never_lacks_two(
     desk: Desk, wg0: Config, server: Knot
 ) -> None:
     # Longer than it takes on a slow machine from one node's return to the next one's death.
-    desk.rules, desk.registry = Dns(gather_s=1), Registry({"rfc2136": Rfc2136})
+    desk.rules, desk.registry = Dns(gather_s=10), Registry({"rfc2136": Rfc2136})
     desk.restart()
     machines = desk.world.serving(wg0, *(f"node-{number}" for number in range(1, NODES + 1)))
     addresses = [node.endpoint_addresses[0] for node in machines]
@@ -80,11 +80,11 @@ def test_a_rolling_restart_costs_a_change_a_node_and_the_name_never_lacks_two(
     with desk.working():
         eventually(lambda: resolver.ask() == frozenset(addresses))
         eventually(lambda: desk.sync(wg0).state == "synced")
-        before, waited = _writes(desk), []
+        before = _writes(desk)
         with resolver.asking():
             for node, address in zip(machines, addresses, strict=True):
                 desk.judged(wg0, node, Health.DOWN)
-                waited.append(resolver.wait_without(address))
+                resolver.wait_without(address)
                 time.sleep(EVERY_S)
                 desk.judged(wg0, node, Health.SERVING)
             eventually(lambda: resolver.ask() == frozenset(addresses))
@@ -93,7 +93,6 @@ def test_a_rolling_restart_costs_a_change_a_node_and_the_name_never_lacks_two(
     assert set().union(*resolver.answers) == set(addresses)
     # Each change takes one node out and lists the one before again; the last node comes back alone.
     assert _writes(desk) - before == NODES + 1
-    assert max(waited) < 5
 
 
 def _writes(desk: Desk) -> int:

@@ -29,7 +29,7 @@ from wgfleet.panel.providers.rfc2136 import Options, Rfc2136
 ADDRESS = "127.0.0.1"
 ZONE = "zone.example"
 KEY = "wgfleet-test"
-_START_S = 20.0
+_START_S = 120.0
 
 _ZONE = """
 @    300 SOA localhost. hostmaster 1 3600 600 86400 60
@@ -77,7 +77,7 @@ class Knot:
 
     def change(self, update: dns.update.UpdateMessage) -> None:
         update.use_tsig(self._key)
-        assert dns.query.tcp(update, ADDRESS, 5, self.port).rcode() == dns.rcode.NOERROR
+        assert dns.query.tcp(update, ADDRESS, 60, self.port).rcode() == dns.rcode.NOERROR
 
     @property
     def _key(self) -> dns.tsig.Key:
@@ -87,7 +87,7 @@ class Knot:
         """What is at exactly a name. The SOA record of the zone is none of it: its serial counts changes."""
         whole = dns.zone.Zone(self.zone)
         query, _ = dns.xfr.make_query(whole, keyring=self._key)
-        dns.query.inbound_xfr(ADDRESS, whole, query, self.port, timeout=5)
+        dns.query.inbound_xfr(ADDRESS, whole, query, self.port, timeout=60)
         node = whole.get_node(dns.name.from_text(name).relativize(whole.origin or dns.name.root))
         return {
             (dns.rdatatype.to_text(rdataset.rdtype), rdata.to_text(whole.origin, relativize=False), rdataset.ttl)

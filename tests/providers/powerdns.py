@@ -22,7 +22,7 @@ from wgfleet.panel.providers.lexicon import Lexicon, Options
 
 ZONE = "zone.example"
 _SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
-_START_S = 20.0
+_START_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class CloudflareEnvironment:
         self.token = stand_in.api.tokens[SECRET]
 
     def provider(self, token: str = SECRET, *, zone: str = ZONE_ID, url: str | None = None) -> Provider:
-        options = CloudflareOptions(token=SecretStr(token), api_url=url or self.stand_in.url, timeout_s=1)
+        options = CloudflareOptions(token=SecretStr(token), api_url=url or self.stand_in.url, timeout_s=3)
         return Cloudflare(zone, options)
 
     def refused(self) -> Provider:
