@@ -137,7 +137,7 @@ def test_an_address_of_a_cloud_goes_where_the_rows_say(world: World, cloud: Clou
     reconcile(world, config)
     assert cloud.servers == {ADDRESS: "srv-1"}
     with world.store.write() as tx:
-        health.record(tx, config.id, fra1.id, Standing(Health.DOWN, clock.now(), "a test says so"))
+        health.record(tx, config.id, {fra1.id: Standing(Health.DOWN, clock.now(), "a test says so")})
     reconcile(world, config)
     assert cloud.servers == {ADDRESS: "srv-2"}
     cloud.servers[ADDRESS] = "somebody else's"
@@ -229,7 +229,7 @@ def test_an_address_that_cannot_be_had_holds_up_neither_another_nor_its_next_hol
     assert cloud.servers == {OTHER: "srv-2"}
     assert shown(world, config).error is not None
     with world.store.write() as tx:
-        health.record(tx, config.id, fra1.id, Standing(Health.DOWN, clock.now(), "a test says so"))
+        health.record(tx, config.id, {fra1.id: Standing(Health.DOWN, clock.now(), "a test says so")})
     reconcile(world, config)
     assert cloud.servers == {OTHER: "srv-2", ADDRESS: "srv-2"}
 

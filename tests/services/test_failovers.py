@@ -4,9 +4,13 @@ import pytest
 
 from tests.services.world import LIVE_S, World
 from wgfleet.panel import clock
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.services import operations, peers
+from wgfleet.panel.addresses import L2
+from wgfleet.panel.domain.observations import Health, Standing
+from wgfleet.panel.services import assignments, configs, endpoint_groups, failovers, floating, health, operations, peers
+from wgfleet.panel.services.address_providers import FloatingSpec
 from wgfleet.panel.services.calls import Call, due
+from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 
 ENDPOINT = "198.51.100.7:4000"
@@ -121,3 +125,24 @@ def test_a_failover_under_way_is_found_though_the_clock_was_set_back_since_the_l
     assert again.finished_at is None
     assert again.id != operation.id
     assert world.failover(config, nodes[0]).id == again.id
+
+
+def test_what_nodes_lose_that_die_together_goes_to_none_of_them(world: World) -> None:
+    config, (one, two, three), _ = fleet(world, "one", "two", "three")
+    spec = EndpointGroupSpec(domain="vpn.example.com", floating=FloatingSpec(["203.0.113.1"], L2))
+    with world.store.write() as tx:
+        endpoint_groups.put(tx, world.vault, "test", configs.get(tx, config.id), spec)
+    world.sync_all(config, one, two, three)
+    down = Standing(Health.DOWN, clock.now(), "as the test says")
+    with world.store.write() as tx:
+        health.record(tx, config.id, {one.id: down, two.id: down}, silent={one.id})
+        (address,) = floating.views(tx, config.id)
+        assert address.holder is not None
+        assert (address.holder.id, address.leaving) == (three.id, None), "the second never had it to give up"
+    with world.store.read() as tx:
+        first = operation_rows.newest(tx, failovers.FAILOVER, assignments.subject(config.id, one.id))
+    assert first is not None
+    world.carry(first)
+    world.sync(config, three)
+    assert {call.node_id for call in called(world, first)} == {three.id}
+    assert homes(world, config) == {two.id, three.id}, "the second's own peers are its own failover's"

@@ -33,7 +33,9 @@ def put(
 
 def becomes(world: World, config: Config, node: Node, state: Health, *, silent: bool = False) -> None:
     with world.store.write() as tx:
-        health.record(tx, config.id, node.id, Standing(state, clock.now(), "a test says so"), silent=silent)
+        health.record(
+            tx, config.id, {node.id: Standing(state, clock.now(), "a test says so")}, silent={node.id} if silent else ()
+        )
 
 
 def look(world: World, config: Config, *, silent: tuple[Node, ...] = (), later_s: float = 0.0) -> bool:

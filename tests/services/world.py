@@ -165,7 +165,7 @@ class World:
     def judged(self, config: Config, node: Node, health: Health) -> None:
         """Have the watch decide what a node's health is."""
         with self.store.write() as tx:
-            health_service.record(tx, config.id, node.id, Standing(health, clock.now(), "as the test says", ()))
+            health_service.record(tx, config.id, {node.id: Standing(health, clock.now(), "as the test says", ())})
 
     def failover(self, config: Config, node: Node) -> Operation:
         """Have a node go down, and return the failover that this begins."""

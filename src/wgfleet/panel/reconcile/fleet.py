@@ -148,18 +148,18 @@ class Fleet:
             self._runner.wake(("operation", operation_id))
         for config_id in by_kind["floating"]:
             self._runner.wake(("floating", config_id))
-        await self._zones.wake(
-            syncs=by_kind["dns"],
-            configs=by_kind["config"] + by_kind["floating"],
-            assignments=by_kind["assignment"],
-            nodes=by_kind["node"],
-        )
         if by_kind["config"]:
             changed = [ConfigId(config_id) for config_id in by_kind["config"]]
             after = await in_thread(self._carried_by, changed)
             for node_id in affected(changed, self._carriers, after):
                 self._runner.wake(("node", node_id))
             self._carriers.update(after)
+        await self._zones.wake(
+            syncs=by_kind["dns"],
+            configs=by_kind["config"] + by_kind["floating"],
+            assignments=by_kind["assignment"],
+            nodes=by_kind["node"],
+        )
         if self._events.has_subscribers:
             for kind, identifier in dict.fromkeys((SHOWN_AS.get(kind, kind), name) for kind, name in woken):
                 self._events.publish(Event(kind, identifier, await in_thread(self._data, kind, identifier)))

@@ -8,7 +8,7 @@ monotonic clock: setting the machine's clock makes no node fresh, silent or stab
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -240,15 +240,20 @@ class HealthMonitor:
                 now,
             )
             asks += [(config_id, ask) for ask in decision.ask]
-            for probed in members:
-                standing = decision.standings[probed.node_id]
-                if standing is not probed.standing:
-                    written = standing.shifted(clock.now() - clock.monotonic())
-                    await in_thread(self._record, probed, written)
-                    self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
-                    self._standings[config_id, probed.node_id] = written, standing
-                    # What was written (the fence) has to be read before the node can be judged again.
-                    self._reread_at = 0.0
+            changed = [
+                (probed, standing)
+                for probed in members
+                if (standing := decision.standings[probed.node_id]) is not probed.standing
+            ]
+            if not changed:
+                continue
+            by_wall = clock.now() - clock.monotonic()
+            await in_thread(self._record, [(probed, standing.shifted(by_wall)) for probed, standing in changed])
+            # What was written (the fence) has to be read before a node can be judged again.
+            self._reread_at = 0.0
+            for probed, standing in changed:
+                self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
+                self._standings[config_id, probed.node_id] = standing.shifted(by_wall), standing
         return asks
 
     def _observed(self, place: Place, probed: Probed) -> Observed:
@@ -261,20 +266,23 @@ class HealthMonitor:
             beside_panel=probed.is_panel_node,
         )
 
-    def _record(self, probed: Probed, standing: Standing) -> None:
-        if standing.state is not probed.standing.state:
-            log.info(
-                "health.changed",
-                config=probed.config_name,
-                node_id=probed.node_id,
-                before=probed.standing.state.value,
-                after=standing.state.value,
-                reason=standing.reason,
-            )
-        link = self._links.get(probed.node_id)
-        silent = link is None or link.silent
+    def _record(self, changed: Sequence[tuple[Probed, Standing]]) -> None:
+        """Write down what was decided of nodes of one config."""
+        for probed, standing in changed:
+            if standing.state is not probed.standing.state:
+                log.info(
+                    "health.changed",
+                    config=probed.config_name,
+                    node_id=probed.node_id,
+                    before=probed.standing.state.value,
+                    after=standing.state.value,
+                    reason=standing.reason,
+                )
+        links = {probed.node_id: self._links.get(probed.node_id) for probed, _ in changed}
+        silent = {node_id for node_id, link in links.items() if link is None or link.silent}
         with self._store.write() as tx:
-            health.record(tx, probed.config_id, probed.node_id, standing, silent=silent)
+            standings: dict[str, Standing] = {probed.node_id: standing for probed, standing in changed}
+            health.record(tx, changed[0][0].config_id, standings, silent=silent)
 
     def _freeze(self, reason: str | None) -> None:
         if (reason is None) != (self._outlook.frozen is None):

@@ -4,6 +4,7 @@ Failovers, drains and rebalances are this; what differs between them is a servic
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from wgfleet.panel import clock, faultpoints
@@ -33,6 +34,19 @@ class Work(Protocol):
     def close(self, tx: Tx, operation_id: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far an operation is, read at once: clients may be without a node meanwhile, and each read costs a wait.
+
+    `waiting`: sessions are to be called. `sources`: the nodes that have to be heard before its peers are placed.
+    """
+
+    finished: bool
+    placed: bool
+    waiting: bool
+    sources: tuple[str, ...]
+
+
 class MoveReconciler:
     """Carries operations of one kind of work out. `links` are the lines to the agents, by node id."""
 
@@ -49,42 +63,49 @@ class MoveReconciler:
 
     async def reconcile(self, operation_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None when it has ended."""
-        if await in_thread(self._finished, operation_id):
+        stage = await in_thread(self._stage, operation_id)
+        if stage.finished:
             return None
-        if not await in_thread(self._placed, operation_id):
-            if not await self._reports.gather(await in_thread(self._sources, operation_id)):
+        waiting = stage.waiting
+        if not stage.placed:
+            if not await self._reports.gather(stage.sources):
                 return POLL_S
-            await in_thread(self._place, operation_id)
+            waiting = await in_thread(self._place, operation_id)
             faultpoints.reached("moves.place.after")
-        while await in_thread(self._waiting, operation_id):
+        while waiting:
             pause = await self._takeovers.round(operation_id)
             faultpoints.reached("moves.takeover.after")
             if pause is not None:
                 return pause
+            waiting = await in_thread(self._waiting, operation_id)
         if await in_thread(self._awaited, operation_id):
             return POLL_S
         await in_thread(self._close, operation_id)
         return None
 
-    def _finished(self, operation_id: str) -> bool:
+    def _stage(self, operation_id: str) -> Stage:
         with self._store.read() as tx:
-            return operations.get(tx, operation_id).finished_at is not None
+            finished = operations.get(tx, operation_id).finished_at is not None
+            placed = moves.placed(tx, operation_id) or self._work.over(tx, operation_id) is not None
+            return Stage(
+                finished=finished,
+                placed=placed,
+                waiting=placed and self._is_waiting(tx, operation_id),
+                sources=() if placed else tuple(self._work.sources(tx, operation_id)),
+            )
 
-    def _sources(self, operation_id: str) -> list[str]:
-        with self._store.read() as tx:
-            return self._work.sources(tx, operation_id)
-
-    def _placed(self, operation_id: str) -> bool:
-        with self._store.read() as tx:
-            return moves.placed(tx, operation_id) or self._work.over(tx, operation_id) is not None
-
-    def _place(self, operation_id: str) -> None:
+    def _place(self, operation_id: str) -> bool:
+        """Place the peers; tell whether sessions are to be called."""
         with self._store.write() as tx:
             self._work.place(tx, operation_id, live_within_s=self._drain.live_s)
+            return self._is_waiting(tx, operation_id)
 
     def _waiting(self, operation_id: str) -> bool:
         with self._store.read() as tx:
-            return self._work.over(tx, operation_id) is None and moves.waiting(tx, operation_id)
+            return self._is_waiting(tx, operation_id)
+
+    def _is_waiting(self, tx: Tx, operation_id: str) -> bool:
+        return self._work.over(tx, operation_id) is None and moves.waiting(tx, operation_id)
 
     def _awaited(self, operation_id: str) -> bool:
         """Whether a node that lost sessions may still say that it has dropped those peers."""

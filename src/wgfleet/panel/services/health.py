@@ -4,7 +4,7 @@ A node that goes down is fenced (its users' peers are taken away, so that a sess
 when it returns) and replaced by a failover; one that serves again gets its users' peers back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
@@ -79,33 +79,47 @@ def _standing(assignment: Assignment) -> Standing:
     )
 
 
-def record(tx: Tx, config_id: str, node_id: str, standing: Standing, *, silent: bool = False) -> None:
-    """Write down what was decided of a node, and begin what follows from it. `silent`: nor does its agent answer."""
-    assignment = assignment_rows.get(tx, config_id, node_id)
-    if assignment is None:
-        return
-    before = Health(assignment.health)
-    fence_changes = (before in FENCED) != (standing.state in FENCED)
-    rows.change(
-        tx,
-        assignment.id,
-        health=standing.state.value,
-        health_since=standing.since,
-        health_reason=standing.reason,
-        flaps=list(standing.flaps),
-        # No delta leads in or out of a fence; anything else changes nothing that a node must have.
-        oldest_base=configs.bump(tx, config_id) if fence_changes else assignment.oldest_base,
-    )
-    tx.wake("assignment", assignment.id)
-    if fence_changes:
-        floating.settle(tx, config_id, silent={node_id} if silent else ())
-    if before is standing.state:
-        return
+def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent: Collection[str] = ()) -> None:
+    """Write down what was decided of nodes of a config, by id, and begin what follows from it.
+
+    All at once, so that what one loses goes to none that goes down with it. `silent`: nodes whose agents do not answer.
+    """
+    found = [(assignment_rows.get(tx, config_id, node_id), standing) for node_id, standing in standings.items()]
+    changed = [(assignment, standing) for assignment, standing in found if assignment is not None]
+    before = {assignment.id: Health(assignment.health) for assignment, _ in changed}
+    fencing = [
+        assignment.id
+        for assignment, standing in changed
+        if (before[assignment.id] in FENCED) != (standing.state in FENCED)
+    ]
+    # No delta leads in or out of a fence; anything else changes nothing that a node must have.
+    generation = configs.bump(tx, config_id) if fencing else 0
+    for assignment, standing in changed:
+        rows.change(
+            tx,
+            assignment.id,
+            health=standing.state.value,
+            health_since=standing.since,
+            health_reason=standing.reason,
+            flaps=list(standing.flaps),
+            oldest_base=generation if assignment.id in fencing else assignment.oldest_base,
+        )
+        tx.wake("assignment", assignment.id)
+    if fencing:
+        floating.settle(tx, config_id, silent=silent)
+    for assignment, standing in changed:
+        if before[assignment.id] is not standing.state:
+            _tell(tx, assignment, before[assignment.id], standing)
+            if standing.state is Health.DOWN and _migrates(tx, config_id):
+                failovers.start(tx, assignment, standing.reason)
+
+
+def _tell(tx: Tx, assignment: Assignment, before: Health, standing: Standing) -> None:
     rows.add_event(
         tx,
         HealthEvent(
-            config_id=config_id,
-            node_id=node_id,
+            config_id=assignment.config_id,
+            node_id=assignment.node_id,
             at=clock.now(),
             before=before.value,
             after=standing.state.value,
@@ -113,18 +127,9 @@ def record(tx: Tx, config_id: str, node_id: str, standing: Standing, *, silent: 
         ),
     )
     if {before, standing.state} & TOLD:
-        about = subject(config_id, node_id)
-        audit.record(
-            tx,
-            audit.PANEL,
-            f"health_{standing.state}",
-            "config_node",
-            about,
-            before=before.value,
-            reason=standing.reason,
-        )
-    if standing.state is Health.DOWN and _migrates(tx, config_id):
-        failovers.start(tx, assignment, standing.reason)
+        about = subject(assignment.config_id, assignment.node_id)
+        details = {"before": before.value, "reason": standing.reason}
+        audit.record(tx, audit.PANEL, f"health_{standing.state}", "config_node", about, **details)
 
 
 def _migrates(tx: Tx, config_id: str) -> bool:
