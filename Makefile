@@ -3,6 +3,7 @@
 .PHONY: help demo test check format test-kernel bench lock clean bootstrap
 
 BIN := .venv/bin
+KERNEL_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m kernel --timeout=600
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +29,7 @@ format: ## Format, and mend what the linter can
 
 test-kernel: ## Tests with WireGuard in a real kernel, in a virtual machine
 	@script/bootstrap kernel
-	script/kernel-vm $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m kernel tests/kernel
+	script/kernel-vm $(KERNEL_PYTEST) tests/kernel
 
 bench: ## Benchmarks; each prints its figures as JSON (root)
 	@script/bootstrap test
