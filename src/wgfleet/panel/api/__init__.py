@@ -3,6 +3,7 @@
 `create_app` puts it together; `Panel` is what it works with.
 """
 
+import operator
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -72,6 +73,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # its page runs scripts from elsewhere, on the origin that holds the keys
         redoc_url=None,
+        generate_unique_id_function=operator.attrgetter("name"),  # what generated clients call their functions
     )
     app.state.panel = panel
     registry: Any = CollectorRegistry()

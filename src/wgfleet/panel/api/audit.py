@@ -39,10 +39,10 @@ def list_audit_log(
     panel: ThePanel,
     _caller: Reader,
     *,
-    entity_type: Word = None,
-    entity_id: Word = None,
-    action: Word = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    entity_type: Annotated[Word, Query(description="Only of such things, as `config_node`.")] = None,
+    entity_id: Annotated[Word, Query(description="Only of the thing with this id.")] = None,
+    action: Annotated[Word, Query(description="Only what was done so, as `assigned`.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most this many.")] = 50,
     offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Skip so many of the newest.")] = 0,
 ) -> AuditPage:
     with panel.store.read() as tx:

@@ -130,6 +130,7 @@ def list_configs(panel: ThePanel, _caller: Reader, after: After = None, limit: L
 
 @router.post("/api/configs", status_code=status.HTTP_201_CREATED, summary="Make a config")
 def create_config(panel: ThePanel, caller: Writer, body: NewConfig) -> ConfigView:
+    """No node carries it before it is assigned to one. Its pools and port must be free of other configs."""
     with panel.store.write() as tx:
         config = configs.create(tx, panel.vault, caller.actor, **body.model_dump())
         return views(tx, [config])[0]

@@ -200,6 +200,7 @@ def plan_dns(
     *,
     adopt: Annotated[bool, Query(description="As if records of somebody else were adopted.")] = False,
 ) -> PreviewView:
+    """Ask the provider, and change nothing."""
     target, note = _target(panel, config)
     return _preview(target, note, _previewed(panel, target, adopt=adopt))
 
@@ -241,6 +242,7 @@ def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanRefe
 
 @router.post("/api/dns/{config}/check", summary="Ask the provider whether credential, zone and permissions are right")
 def check_dns(panel: ThePanel, _caller: Writer, config: Reference) -> FindingsView:
+    """Nothing is changed at the provider. What it could not be asked is `certain: false`."""
     target, _ = _target(panel, config)
     with _asking():
         found = panel.publisher.check(target.provider, target.zone, target.name, target.options)
@@ -254,7 +256,7 @@ def list_dns_history(
     _caller: Reader,
     config: Reference,
     *,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most this many.")] = 50,
     offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Skip so many of the newest.")] = 0,
 ) -> AuditPage:
     """Give the audit log's entries `dns_updated`, `dns_failing`, `dns_recovered`, `dns_conflict`, `dns_drifted`, ..."""

@@ -171,5 +171,6 @@ def put_endpoint_group(
     "/api/configs/{config}/endpoint-group", status_code=status.HTTP_204_NO_CONTENT, summary="Delete the endpoint group"
 )
 def delete_endpoint_group(panel: ThePanel, caller: Writer, config: Reference) -> None:
+    """Its records that are ours are withdrawn; `GET /api/dns/{config}` shows how far that is."""
     with panel.store.write() as tx:
         endpoint_groups.delete(tx, panel.vault, caller.actor, configs.get(tx, config))

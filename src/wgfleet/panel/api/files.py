@@ -90,7 +90,7 @@ def show_qr(
     caller: SecretReader,
     peer_id: Identifier,
     *,
-    image: Annotated[Literal["png", "svg"], Query(alias="format")] = "png",
+    image: Annotated[Literal["png", "svg"], Query(alias="format", description="Kind of image.")] = "png",
     node: ReferenceFilter = None,
 ) -> Response:
     file = _file(panel, caller, peer_id, node)

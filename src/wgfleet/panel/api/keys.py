@@ -68,6 +68,7 @@ def list_keys(panel: ThePanel, _caller: Admin, after: After = None, limit: Limit
 
 @router.post("/api/keys", status_code=status.HTTP_201_CREATED, summary="Make an API key")
 def create_key(panel: ThePanel, caller: Admin, body: NewKey) -> NewKeyView:
+    """Give the key in the answer and nowhere else; the panel keeps a digest of it."""
     expires_at = body.expires_at.timestamp() if body.expires_at else None
     with panel.store.write() as tx:
         row, text = access.create_key(tx, caller.actor, body.name, body.scopes, expires_at)

@@ -53,6 +53,7 @@ def list_node_groups(panel: ThePanel, _caller: Reader, after: After = None, limi
 
 @router.post("/api/node-groups", status_code=status.HTTP_201_CREATED, summary="Make a node group")
 def create_node_group(panel: ThePanel, caller: Writer, body: NewNodeGroup) -> NodeGroupView:
+    """Nodes are put into it, and peers that prefer it get their homes there."""
     with panel.store.write() as tx:
         return _view(node_groups.create(tx, caller.actor, **body.model_dump()))
 
@@ -65,6 +66,7 @@ def show_node_group(panel: ThePanel, _caller: Reader, group: Reference) -> NodeG
 
 @router.patch("/api/node-groups/{group}", summary="Change a node group")
 def update_node_group(panel: ThePanel, caller: Writer, group: Reference, body: ChangedNodeGroup) -> NodeGroupView:
+    """Homes stay where they are; what is placed from now on goes by it."""
     with panel.store.write() as tx:
         changes = cast("NodeGroupChanges", body.model_dump(exclude_unset=True))
         return _view(node_groups.update(tx, caller.actor, node_groups.get(tx, group), changes))

@@ -154,6 +154,7 @@ def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Lim
 
 @router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Make a node")
 def create_node(panel: ThePanel, caller: Writer, body: NewNode) -> NodeView:
+    """Its agent joins with a join token; configs may be assigned to it before."""
     with panel.store.write() as tx:
         return views(tx, [nodes.create(tx, caller.actor, **body.model_dump())])[0]
 
@@ -166,6 +167,7 @@ def show_node(panel: ThePanel, _caller: Reader, node: Reference) -> NodeView:
 
 @router.patch("/api/nodes/{node}", summary="Change a node")
 def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode) -> NodeView:
+    """Publish new endpoint addresses at once; they go into the files that are made from now on."""
     with panel.store.write() as tx:
         changes = cast("NodeChanges", body.model_dump(exclude_unset=True))
         return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]

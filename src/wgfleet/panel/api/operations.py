@@ -54,7 +54,7 @@ def list_operations(
     _caller: Reader,
     *,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
-    kind: Word = None,
+    kind: Annotated[Word, Query(description="Only those of this kind, as `remove_node`.")] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Page[OperationView]:

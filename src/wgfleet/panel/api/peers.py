@@ -159,6 +159,7 @@ def list_peers(
 
 @router.post("/api/configs/{config}/peers", status_code=status.HTTP_201_CREATED, summary="Make a peer")
 def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPeer) -> PeerView:
+    """Give it an address of each pool and a home; every node that is to let it in hears of it at once."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         return _views(tx, peers.create(tx, panel.vault, caller.actor, row, [_spec(tx, body)]))[0]
@@ -193,6 +194,7 @@ def show_peer(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> PeerView
 
 @router.patch("/api/peers/{peer_id}", summary="Change a peer")
 def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> PeerView:
+    """Nodes hear of it at once. The file that the user has goes on working, but for new keys."""
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
         # A group may be taken away with null; for all else, null says the same as nothing.
@@ -206,6 +208,7 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
 
 @router.delete("/api/peers/{peer_id}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a peer")
 def delete_peer(panel: ThePanel, caller: Writer, peer_id: Identifier) -> None:
+    """Every node ends to let it in; its addresses are free again."""
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
         peers.delete(tx, caller.actor, configs.get(tx, peer.config_id), [peer.id])
