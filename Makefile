@@ -4,6 +4,7 @@
 
 BIN := .venv/bin
 KERNEL_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m kernel --timeout=600
+AFTER_BOOT := tests/kernel/test_after_boot.py
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +30,7 @@ format: ## Format, and mend what the linter can
 
 test-kernel: ## Tests with WireGuard in a real kernel, in a virtual machine
 	@script/bootstrap kernel
-	script/kernel-vm $(KERNEL_PYTEST) tests/kernel
+	script/kernel-vm $(KERNEL_PYTEST) --ignore=$(AFTER_BOOT) tests/kernel --reboot $(KERNEL_PYTEST) $(AFTER_BOOT)
 
 bench: ## Benchmarks; each prints its figures as JSON (root)
 	@script/bootstrap test
