@@ -93,6 +93,7 @@ def _connect_clients(lab: Lab, panel: PanelClient, progress: Progress, equipment
     files = [(host, panel.text(f"/api/peers/{peer['id']}/config")) for host, peer in zip(hosts, peers, strict=True)]
     with progress.step(f"{len(hosts)} stock clients connected", len(hosts)) as step:
         stock.connect(files, fleet.NODE_TUNNEL_ADDRESS, step.advance)
+        fleet.wait_sessions(panel)
     for host, peer in zip(hosts, peers, strict=True):
         if equipment.mobile:
             devices.make_mobile(host)

@@ -203,6 +203,16 @@ def wait_serving(panel: PanelClient, count: int) -> None:
     )
 
 
+def wait_sessions(panel: PanelClient) -> None:
+    """Wait until the panel knows a session of each peer: a node that dies before told nobody where its clients are."""
+    wait_for(
+        lambda: all(peer["session"] is not None for peer in panel.all(f"/api/configs/{CONFIG}/peers")),
+        "the panel does not see a session of each client",
+        within_s=_START_S,
+        every_s=_POLL_S,
+    )
+
+
 def add_peers(panel: PanelClient, count: int) -> list[Document]:
     """Add peers to the config in one call; return them."""
     answer = panel.call("POST", f"/api/configs/{CONFIG}/peers/batch", {"count": count, "name_prefix": "user-"})

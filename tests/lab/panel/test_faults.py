@@ -45,12 +45,7 @@ def wait(holds: Callable[[], bool], otherwise: str) -> None:
 
 def busiest(lab: Lab, panel: PanelClient) -> Host:
     """Return the node with the most live sessions, once the panel knows them too."""
-
-    def known() -> bool:
-        peers = panel.all(f"/api/configs/{fleet.CONFIG}/peers")
-        return all(peer["session"] is not None for peer in peers)
-
-    wait(known, "the panel does not see the clients' sessions")
+    fleet.wait_sessions(panel)
     return max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
 
 
