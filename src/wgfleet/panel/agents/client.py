@@ -176,7 +176,7 @@ class AgentClient:
         except httpx.TimeoutException as error:
             raise TransientError(f"{self._label}: {_timeout_text(error)} ({method} {path})") from error
         except httpx.TransportError as error:
-            raise TransientError(f"{self._label}: {error or type(error).__name__} ({method} {path})") from error
+            raise TransientError(f"{self._label}: {str(error) or type(error).__name__} ({method} {path})") from error
 
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()

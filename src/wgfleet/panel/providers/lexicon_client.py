@@ -105,7 +105,7 @@ class Service:
     def _translated(self, error: Exception) -> PermanentError | TransientError:
         response = getattr(error, "response", None)
         status = getattr(response, "status_code", 0)
-        said = self._without_secrets(f"{self}: {error or type(error).__name__}")
+        said = self._without_secrets(f"{self}: {str(error) or type(error).__name__}")
         if body := str(getattr(response, "text", "") or "").strip():
             said += f": {self._without_secrets(body)[:_SHOWN]}"
         if type(error).__name__ == "AuthenticationError" or status in _REFUSED:

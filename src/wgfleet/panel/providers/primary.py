@@ -163,7 +163,7 @@ def _explained(where: str, key: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, dns.exception.Timeout) as error:
-        raise TransientError(f"{where} does not answer: {error or type(error).__name__}") from error
+        raise TransientError(f"{where} does not answer: {str(error) or type(error).__name__}") from error
     except (dns.tsig.PeerBadTime, dns.tsig.BadTime) as error:
         raise TransientError(f"{where} and this machine do not agree on the time; set both clocks") from error
     except dns.tsig.PeerBadKey as error:
