@@ -1,9 +1,10 @@
 # Every target installs what it needs first (script/bootstrap), from a bare Debian 12 with python3, git and make on.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format test-kernel bench lock clean bootstrap
+.PHONY: help demo test check format test-kernel test-units bench lock clean bootstrap
 
 BIN := .venv/bin
 KERNEL_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m kernel --timeout=600
+UNIT_TESTS := tests/kernel/test_agent_unit.py tests/kernel/test_helper_units.py
 AFTER_BOOT := tests/kernel/test_after_boot.py
 
 help: ## Show the targets
@@ -30,7 +31,11 @@ format: ## Format, and mend what the linter can
 
 test-kernel: ## Tests with WireGuard in a real kernel, in a virtual machine
 	@script/bootstrap kernel
-	script/kernel-vm $(KERNEL_PYTEST) --ignore=$(AFTER_BOOT) tests/kernel --reboot $(KERNEL_PYTEST) $(AFTER_BOOT)
+	script/kernel-vm $(KERNEL_PYTEST) $(addprefix --ignore=,$(UNIT_TESTS) $(AFTER_BOOT)) tests/kernel
+
+test-units: ## Tests of the systemd units and of a boot without the panel, in the same machine
+	@script/bootstrap kernel
+	script/kernel-vm $(KERNEL_PYTEST) $(UNIT_TESTS) --reboot $(KERNEL_PYTEST) $(AFTER_BOOT)
 
 bench: ## Benchmarks; each prints its figures as JSON (root)
 	@script/bootstrap test
