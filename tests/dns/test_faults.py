@@ -1,19 +1,17 @@
 """What goes wrong at a provider, in the panel or between them, and that the name is right afterwards."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.dns.desk import NAME, Desk, Hands, eventually
 from tests.dns.zone import Scripted, Zone
 from wgfleet.panel import faultpoints
-from wgfleet.panel.dns.limits import Limiter
 from wgfleet.panel.dns.registry import Registry
 from wgfleet.panel.domain.observations import Health
 from wgfleet.panel.domain.records import Record
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.providers import Account, Blocked, Raced
+from wgfleet.panel.providers import Blocked, Raced
 from wgfleet.panel.services import configs, dns, endpoint_groups
 from wgfleet.panel.services.dns_settings import DnsSpec
 from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
@@ -131,90 +129,6 @@ def test_attempts_and_blocks_outlive_a_restart(desk: Desk, wg0: Config, hands: H
     desk.restart()
     desk.cycle()
     assert (desk.sync(wg0).state, desk.sync(other).state) == ("synced", "synced")
-
-
-def test_all_names_of_an_account_share_its_limit(either_desk: Desk, hands: Hands) -> None:
-    desk = either_desk
-    account = Account("one", calls=20, window_s=100)
-    limiter = Limiter(desk.world.store)
-    for _ in range(10):
-        limiter.take(account)
-    with pytest.raises(Blocked) as caught:
-        Limiter(desk.world.store).take(account)
-    assert caught.value.retry_after_s == pytest.approx(10, abs=1)
-    limiter.take(Account("another", calls=20, window_s=100))
-    hands.move(10.5)
-    limiter.take(account)
-    with pytest.raises(Blocked):
-        limiter.take(account)
-
-
-def test_a_clock_that_is_set_back_blocks_no_account_for_a_day(desk: Desk, hands: Hands) -> None:
-    account = Account("one", calls=20, window_s=100)
-    limiter = Limiter(desk.world.store)
-    limiter.block(account, 300)
-    with pytest.raises(Blocked):
-        limiter.take(account)
-    hands.move(-86_400)
-    limiter.take(account)
-
-
-def test_a_clock_that_is_set_back_keeps_no_bucket_empty(desk: Desk, hands: Hands) -> None:
-    account = Account("one", calls=20, window_s=100)
-    limiter = Limiter(desk.world.store)
-    for _ in range(10):
-        limiter.take(account)
-    hands.move(-86_400)
-    with pytest.raises(Blocked):
-        limiter.take(account)
-    hands.move(10.5)
-    limiter.take(account)
-
-
-@pytest.mark.parametrize(("asked", "waits"), [(0.0, 1), (-5.0, 1), (None, 60), (1e9, 3600)])
-def test_a_provider_can_neither_have_itself_asked_all_the_time_nor_never_again(
-    desk: Desk, hands: Hands, asked: float | None, waits: float
-) -> None:
-    account = Account("one")
-    limiter = Limiter(desk.world.store)
-    assert limiter.block(account, asked) == waits
-    hands.move(waits - 0.5)
-    with pytest.raises(Blocked):
-        limiter.take(account)
-    hands.move(0.6)
-    limiter.take(account)
-
-
-def test_the_first_calls_of_an_account_may_come_at_once(either_desk: Desk) -> None:
-    limiters = [Limiter(either_desk.world.store) for _ in range(2)]
-    with ThreadPoolExecutor(8) as pool:
-        for number in range(10):
-            account = Account(f"account {number}", calls=20, window_s=1e6)
-            start = threading.Barrier(8)
-
-            def take(limiter: Limiter, account: Account = account, start: threading.Barrier = start) -> None:
-                start.wait()
-                limiter.take(account)
-
-            list(pool.map(take, limiters * 4))
-            for _ in range(2):
-                limiters[0].take(account)
-            with pytest.raises(Blocked):
-                limiters[0].take(account)
-
-
-def test_no_window_sees_more_calls_than_are_allowed(desk: Desk, hands: Hands) -> None:
-    account = Account("one", calls=60, window_s=60)
-    limiter, made = Limiter(desk.world.store), []
-    for second in range(120):
-        while True:
-            try:
-                limiter.take(account)
-            except Blocked:
-                break
-            made.append(second)
-        hands.move(1)
-    assert max(sum(start <= second < start + 60 for second in made) for start in range(60)) <= 60
 
 
 def test_a_permanent_error_is_told_with_the_providers_words_and_mended_by_saving(desk: Desk, wg0: Config) -> None:

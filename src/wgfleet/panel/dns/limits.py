@@ -10,6 +10,8 @@ from wgfleet.panel.store import dns as rows
 # Of what the provider allows, half may be used at once and half comes back in the window. So no window ever sees more
 # than all of it, and people who use the provider's own pages share the rest of ours.
 BURST_SHARE = 0.5
+# Looks at names that are right leave so much of what may be used at once to changes.
+RESERVED_SHARE = 0.5
 BLOCKED_S = 60.0  # where the provider turned the account away and did not say for how long
 SHORTEST_BLOCK_S = 1.0  # who is told to come back at once, and turned away again, would do nothing else
 # What a provider may have us wait. A block that ends later was written by a clock that has been set back since.
@@ -45,6 +47,18 @@ class Limiter:
                 retry_after_s=math.ceil((calls - tokens) / rate),
             )
 
+    def spares(self, account: Account) -> bool:
+        """Tell whether a call may be made that can as well be made later; an estimate, nothing is counted."""
+        with self._store.read() as tx:
+            row = rows.account(tx, account.id)
+        if row is None:
+            return True
+        now = clock.now()
+        if _block_left(row.blocked_until, now):
+            return False
+        left = refilled(account, row.tokens, now - row.updated_at)
+        return not account.calls or left - 1 >= account.calls * BURST_SHARE * RESERVED_SHARE
+
     def charge(self, account: Account, calls: int) -> None:
         """Count calls that were made beyond those taken; they may take more than is left."""
         if not account.calls or calls <= 0:
@@ -72,7 +86,12 @@ def refilled(account: Account, tokens: float, elapsed_s: float) -> float:
     return min(full, tokens + max(0.0, elapsed_s) * rate)
 
 
-def _check_block(blocked_until: float, now: float) -> None:
+def _block_left(blocked_until: float, now: float) -> float:
     wait = blocked_until - now
-    if 0 < wait <= LONGEST_BLOCK_S:
+    return wait if 0 < wait <= LONGEST_BLOCK_S else 0.0
+
+
+def _check_block(blocked_until: float, now: float) -> None:
+    wait = _block_left(blocked_until, now)
+    if wait:
         raise Blocked(f"the provider turns this account away for another {wait:.0f} s", retry_after_s=wait)

@@ -28,6 +28,7 @@ T = TypeVar("T")
 class Target:
     """What a name is to be. `verified`: it was so before, so what differs now was done by somebody else.
 
+    `routine`: nothing is to be done there as far as is known, and nobody asked for the look.
     `expected`: addresses whose removal needs no approval. `allowed_plan_id`: the plan that an administrator allowed.
     """
 
@@ -43,6 +44,7 @@ class Target:
     withdrawn: bool = False
     reports_drift: bool = False
     verified: bool = False
+    routine: bool = False
     expected: frozenset[str] = frozenset()
     allowed_plan_id: str | None = None
 
@@ -92,12 +94,15 @@ class Publisher:
         if provider is not None:
             provider.close()
 
-    def look(self, target: Target) -> Outcome:
+    def look(self, target: Target) -> Outcome | None:
         """Make a name as wanted, as far as that is allowed, and see that it is.
 
+        None: it was not looked at, since that is routine and what is left of the account's calls is for changes.
         Raise `TransientError` (`Blocked` among them), `PermanentError`, or `Invalid` where the options do not fit.
         """
         provider = self._provider(target)
+        if target.routine and not self._limiter.spares(provider.account):
+            return None
         first: Plan | None = None
         lost: TransientError | None = None
         applied = False

@@ -114,7 +114,7 @@ class Zones:
             return
         self._publisher.meters.failed(target.provider, error_class)
 
-    def _looked(self, job: Job, outcome: Outcome) -> float | None:
+    def _looked(self, job: Job, outcome: Outcome | None) -> float | None:
         with self._store.write() as tx:
             return looks.looked(tx, job, outcome, self._rules)
 

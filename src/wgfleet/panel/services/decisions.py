@@ -16,6 +16,7 @@ from wgfleet.panel.services.publishing import (
     CANCELLED,
     FAILING,
     PENDING,
+    SYNCED,
     decided,
     is_of,
     name_of,
@@ -146,6 +147,7 @@ def _decided(tx: Tx, sync: DnsSync, wish: _Wish, rules: Dns) -> None:
 
 def _target(tx: Tx, vault: Vault, sync: DnsSync, wish: _Wish, rules: Dns) -> Target:
     ours = _mark(tx, sync.config_id)
+    verified = sync.published_at is not None and sync.published_at >= sync.decided_at
     wanted: Collection[str] = wish.listed.addresses
     if sync.withdrawn:
         wanted = _published_elsewhere(tx, sync)
@@ -161,7 +163,8 @@ def _target(tx: Tx, vault: Vault, sync: DnsSync, wish: _Wish, rules: Dns) -> Tar
         mode=Mode(wish.group.dns_mode) if wish.group else Mode.SYNC,
         withdrawn=sync.withdrawn,
         reports_drift=wish.group is not None and wish.group.dns_drift == OnDrift.REPORT,
-        verified=sync.published_at is not None and sync.published_at >= sync.decided_at,
+        verified=verified,
+        routine=verified and sync.state == SYNCED and not sync.withdrawn,
         expected=frozenset() if sync.withdrawn else servers.removed_by_people(tx, sync.config_id),
         allowed_plan_id=sync.approved_plan_id,
     )

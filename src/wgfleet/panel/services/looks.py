@@ -4,7 +4,7 @@ A failure is told once when it begins and once when it ends, however often it is
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from wgfleet.panel import clock
 from wgfleet.panel.dns.limits import LONGEST_BLOCK_S
@@ -36,17 +36,30 @@ TRANSIENT, PERMANENT, BUG = "transient", "permanent", "bug"
 _OF_A_LOOK = ("changes", "conflicts", "counts", "drift", "differences", "adopts", "held")
 
 
-def looked(tx: Tx, job: Job, outcome: Outcome, rules: Dns) -> float | None:
-    """Write down how a look left a name; return the s from the decision until it was published, when that is now."""
+class _Verdict(NamedTuple):
+    state: str
+    error: str | None = None
+    error_class: str | None = None
+
+
+def looked(tx: Tx, job: Job, outcome: Outcome | None, rules: Dns) -> float | None:
+    """Write down how a look left a name; return the s from the decision until it was published, when that is now.
+
+    No outcome: a routine look was not made, and is to be made later.
+    """
     sync = rows.get(tx, job.target.id)
+    if outcome is None:
+        if sync is not None and _unchanged(sync, job):
+            # Those put off together do not come again together, and none comes later than by a full interval.
+            sync.next_try_at = clock.now() + rules.check_interval_s * (1 + clock.fraction()) / 2
+        return None
     if sync is None:
         _tell_left(tx, job, outcome)
         return None
-    before, now = sync.state, clock.now()
-    after, error, error_class = _verdict(outcome)
+    now, verdict = clock.now(), _verdict(outcome)
     ours = list(outcome.plan.ours(job.target.mark))
     _tell(tx, sync, outcome, ours)
-    if before == FAILING:
+    if sync.state == FAILING:
         record(tx, sync, "dns_recovered", audit.PANEL, attempts=sync.attempts)
     if job.target.withdrawn and sync.withdrawn and not outcome.plan.changes:
         rows.remove(tx, sync)
@@ -71,36 +84,39 @@ def looked(tx: Tx, job: Job, outcome: Outcome, rules: Dns) -> float | None:
     # What was decided or asked for meanwhile is for the next look.
     overtaken = not _unchanged(sync, job)
     if sync.state != CANCELLED and not overtaken:
-        if after != before and after in {CONFLICT, APPROVAL}:
-            action = "dns_conflict" if after == CONFLICT else "dns_approval_needed"
-            record(tx, sync, action, audit.PANEL, error=error, plan_id=sync.plan_id, counts=outcome.plan.counts)
-        sync.state, sync.error, sync.error_class = after, error, error_class
+        _conclude(tx, sync, outcome, verdict)
         sync.next_try_at = now + rules.check_interval_s
     tx.wake("dns_published", sync.id)
-    if overtaken or after != SYNCED or (sync.published_at is not None and sync.published_at >= sync.decided_at):
+    if overtaken or verdict.state != SYNCED or (sync.published_at is not None and sync.published_at >= sync.decided_at):
         return None
     sync.published_at = now
     return max(0.0, now - sync.decided_at)
+
+
+def _conclude(tx: Tx, sync: DnsSync, outcome: Outcome, verdict: _Verdict) -> None:
+    if verdict.state != sync.state and verdict.state in {CONFLICT, APPROVAL}:
+        action = "dns_conflict" if verdict.state == CONFLICT else "dns_approval_needed"
+        record(tx, sync, action, audit.PANEL, error=verdict.error, plan_id=sync.plan_id, counts=outcome.plan.counts)
+    sync.state, sync.error, sync.error_class = verdict.state, verdict.error, verdict.error_class
 
 
 def _unchanged(sync: DnsSync, job: Job) -> bool:
     return (sync.decided_at, sync.next_try_at) == (job.decided_at, job.next_try_at)
 
 
-def _verdict(outcome: Outcome) -> tuple[str, str | None, str | None]:
-    """Return state, error and error class."""
+def _verdict(outcome: Outcome) -> _Verdict:
     plan = outcome.plan
     if outcome.held == NEEDS_APPROVAL:
         few = f"{plan.counts['delete']} records would be deleted, more than may go unseen"
-        return APPROVAL, f"{few}; approve plan {plan.id}, or mend the nodes", APPROVAL
+        return _Verdict(APPROVAL, f"{few}; approve plan {plan.id}, or mend the nodes", APPROVAL)
     if outcome.held == DRIFT:
-        return CONFLICT, f"changed by somebody else: {'; '.join(outcome.drift)}; retry repairs it", DRIFT
+        return _Verdict(CONFLICT, f"changed by somebody else: {'; '.join(outcome.drift)}; retry repairs it", DRIFT)
     if plan.conflicts:
         stopped = "nothing is published: " if plan.stopped else ""
-        return CONFLICT, stopped + "; ".join(conflict.detail for conflict in plan.conflicts), CONFLICT
+        return _Verdict(CONFLICT, stopped + "; ".join(conflict.detail for conflict in plan.conflicts), CONFLICT)
     if outcome.held == DRY_RUN:
-        return PENDING, None, None
-    return SYNCED, None, None
+        return _Verdict(PENDING)
+    return _Verdict(SYNCED)
 
 
 def _tell(tx: Tx, sync: DnsSync, outcome: Outcome, ours: Sequence[str]) -> None:
