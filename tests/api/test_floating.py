@@ -41,6 +41,7 @@ def test_the_endpoint_group_says_which_addresses_there_are(client: httpx.Client,
     assert answer.json()["address_provider"] == "l2"
     assert answer.json()["address_options"] == {}
     assert [item["node_id"] for item in client.get(PATH).json()["items"]] == [None, None]
+    assert "wgfleet_floating_unheld 2.0" in client.get("/metrics").text
     assert put(client).json()["floating_addresses"] == []
     assert client.get(PATH).json()["items"] == []
     assert wg0["mode"] == "cluster"
@@ -105,7 +106,9 @@ def test_what_a_provider_fails_at_is_shown_until_it_succeeds(
     assert (found["error"], found["attempts"]) == ("503", 1)
     assert found["failing_since"] < found["next_try_at"]
     assert client.get(PATH).json()["items"] == [found]
+    assert "wgfleet_floating_failing 1.0" in client.get("/metrics").text
     with panel.store.write() as tx:
         address_attempts.succeeded(tx, config_id, ADDRESS)
     assert client.get(f"{PATH}/{ADDRESS}").json() == well
+    assert "wgfleet_floating_failing 0.0" in client.get("/metrics").text
     assert client.get(f"{PATH}/203.0.113.99").status_code == 404

@@ -31,6 +31,7 @@ def test_metrics_count_the_fleet_and_requests_by_route(
     assert "wgfleet_nodes_connected 1.0" in text
     assert "wgfleet_peers 3.0" in text
     assert "wgfleet_operations_active 0.0" in text
+    assert "wgfleet_health_frozen 0.0" in text
     assert 'wgfleet_http_requests_total{method="GET",route="/api/nodes/{node}",status="200"} 1.0' in text
     assert 'route="unmatched",status="404"' in text
 

@@ -77,7 +77,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     )
     app.state.panel = panel
     registry: Any = CollectorRegistry()
-    registry.register(health.FleetCollector(panel.store))
+    registry.register(health.FleetCollector(panel.store, panel.outlook))
     registry.register(panel.publisher.meters)
     app.state.metrics = registry
     app.add_middleware(JsonByDefault)

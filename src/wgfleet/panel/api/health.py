@@ -13,6 +13,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import View
 from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.reconcile.health import Outlook
 from wgfleet.panel.services import dns, totals
 from wgfleet.panel.store import Store
 
@@ -50,10 +51,11 @@ def metrics(request: Request, _caller: Reader) -> Response:
 
 
 class FleetCollector(Collector):
-    """Counts rows when Prometheus asks."""
+    """Counts rows, and tells of the watch on the nodes, when Prometheus asks."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, outlook: Outlook) -> None:
         self._store = store
+        self._outlook = outlook
 
     def describe(self) -> list[Metric]:
         """Name nothing, so that registering does not read the database."""
@@ -69,6 +71,19 @@ class FleetCollector(Collector):
         yield GaugeMetricFamily("wgfleet_peers", "Peers.", value=found.peers)
         yield GaugeMetricFamily("wgfleet_operations_active", "Operations not ended.", value=found.active_operations)
         yield _by_label("wgfleet_assignments", "Configs on nodes, by health.", "health", healths)
+        yield GaugeMetricFamily(
+            "wgfleet_health_frozen",
+            "1: no node is taken out of use, as the panel seems to be cut off.",
+            value=self._outlook.frozen is not None,
+        )
+        yield GaugeMetricFamily(
+            "wgfleet_floating_unheld", "Floating addresses that no node has.", value=found.unheld_addresses
+        )
+        yield GaugeMetricFamily(
+            "wgfleet_floating_failing",
+            "Floating addresses that their provider does not bring to their node.",
+            value=found.failing_addresses,
+        )
         yield _by_label("wgfleet_dns_names", "Published names, by state.", "state", queue.states)
         yield GaugeMetricFamily("wgfleet_dns_waiting", "Names that are not as they are wanted.", value=queue.waiting)
         yield GaugeMetricFamily(

@@ -15,6 +15,8 @@ class Totals:
     configs: int
     peers: int
     active_operations: int
+    unheld_addresses: int
+    failing_addresses: int
 
 
 def check(tx: Tx) -> None:
@@ -30,5 +32,11 @@ def health(tx: Tx) -> dict[str, int]:
 def read(tx: Tx) -> Totals:
     """Count."""
     return Totals(
-        rows.nodes(tx), rows.connected_nodes(tx), rows.configs(tx), rows.peers(tx), rows.active_operations(tx)
+        nodes=rows.nodes(tx),
+        connected=rows.connected_nodes(tx),
+        configs=rows.configs(tx),
+        peers=rows.peers(tx),
+        active_operations=rows.active_operations(tx),
+        unheld_addresses=rows.unheld_addresses(tx),
+        failing_addresses=rows.failing_addresses(tx),
     )

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Assignment, Config, Node, Operation, Peer
+from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node, Operation, Peer
 
 
 def check(tx: Tx) -> None:
@@ -46,3 +46,13 @@ def health(tx: Tx) -> dict[str, int]:
 def active_operations(tx: Tx) -> int:
     """Return how many operations have not ended."""
     return _count(tx, Operation, Operation.finished_at.is_(None))
+
+
+def unheld_addresses(tx: Tx) -> int:
+    """Return how many floating addresses are wanted and belong to no node."""
+    return _count(tx, FloatingAddress, FloatingAddress.withdrawn.is_(False), FloatingAddress.holder_node_id.is_(None))
+
+
+def failing_addresses(tx: Tx) -> int:
+    """Return how many floating addresses their provider does not bring to their holder."""
+    return _count(tx, FloatingAddress, FloatingAddress.error.is_not(None))
