@@ -14,6 +14,8 @@ import signal
 import sys
 from pathlib import Path
 
+from wgfleet.lab.processes import BUILT_IN, mark
+
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18  # linux/mount.h
@@ -105,6 +107,7 @@ def _fork(spec: dict[str, str]) -> int:
 
 def main() -> None:
     """Start a holder for every host named on standard input, and print their pids by namespace."""
+    os.environ[BUILT_IN] = mark()
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a lab that is killed must not go on growing
     specs = json.load(sys.stdin)
     try:

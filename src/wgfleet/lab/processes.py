@@ -16,6 +16,7 @@ from wgfleet.lab.topology import PREFIX
 from wgfleet.lab.waiting import wait_for
 
 NETNS_DIR = Path("/run/netns")
+BUILT_IN = "WGFLEET_LAB_BUILT_IN"  # of a holder: the network namespace that its lab was built in, as `of_pid` names it
 _END_S, _LOOK_S = 20.0, 0.01
 
 
@@ -64,14 +65,40 @@ def command_line(pid: int) -> list[str]:
         return []
 
 
+def mark() -> str:
+    """Return the value of `BUILT_IN` for what is built from here."""
+    return _marked(_network_of(os.getpid()))
+
+
+def _marked(network: tuple[int, int] | None) -> str:
+    return "" if network is None else f"{network[0]}:{network[1]}"
+
+
+def _built_in(pid: int) -> str | None:
+    """Return the mark of a holder; None where it has none."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return None
+    return next((entry.partition("=")[2] for entry in environment if entry.startswith(f"{BUILT_IN}=")), None)
+
+
 def holders(lab: str) -> dict[str, int]:
-    """Return namespace name -> pid of the living holders of a lab, found by their names."""
-    found = {}
+    """Return namespace name -> pid of the living holders of a lab, found by their names.
+
+    A lab that stands in another network namespace, where its addresses are nobody else's, is not this one. One whose
+    network namespace nobody lives in any more is what a command there has left behind.
+    """
+    found = []
     for pid in _pids():
         words = command_line(pid)
         if len(words) == 2 and words[1] == "infinity" and words[0].startswith(f"{PREFIX}{lab}-"):  # noqa: PLR2004 - see holder.py
-            found[words[0]] = pid
-    return found
+            found.append((words[0], pid, _built_in(pid)))
+    here = mark()
+    elsewhere = set()
+    if any(built_in != here for _, _, built_in in found):
+        elsewhere = {_marked(_network_of(pid)) for pid in _pids()} - {here}
+    return {name: pid for name, pid, built_in in found if built_in not in elsewhere}
 
 
 def networks(lab: str) -> set[tuple[int, int]]:

@@ -64,6 +64,49 @@ def test_a_second_lab_is_refused_with_the_way_out_and_the_first_stays(name: str)
             state.remove("pytesttwo")
 
 
+IN_A_NETWORK_OF_ITS_OWN = (
+    *("unshare", "--net", "--mount", "sh", "-c"),
+    'mount -t tmpfs tmpfs /run; ip link set lo up; exec "$@"',
+    "sh",
+)
+ELSEWHERE = """
+import sys
+from wgfleet.lab import state
+with state.temporary("pytesttwo", 0, 0) as built:
+    print("stands", flush=True)
+    sys.stdin.readline()
+    print(built.host("panel").succeeds("true"), flush=True)
+"""
+
+
+def test_a_lab_of_the_same_name_in_another_network_namespace_stands_beside_it() -> None:
+    with subprocess.Popen(
+        [*IN_A_NETWORK_OF_ITS_OWN, sys.executable, "-c", ELSEWHERE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as elsewhere:
+        assert elsewhere.stdin is not None
+        assert elsewhere.stdout is not None
+        assert elsewhere.stdout.readline() == "stands\n"
+        with state.temporary("pytesttwo", 0, 0):
+            pass
+        elsewhere.stdin.write("\n")
+        elsewhere.stdin.flush()
+        assert elsewhere.stdout.readline() == "True\n"
+    assert elsewhere.returncode == 0
+
+
+def test_a_lab_whose_network_namespace_is_gone_is_swept() -> None:
+    before = machine()
+    left = "from wgfleet.lab import state\nwith state.lasting('pytesttwo', 0, 0): pass"
+    subprocess.run([*IN_A_NETWORK_OF_ITS_OWN, sys.executable, "-c", left], check=True)
+    assert machine() != before
+    with state.temporary("pytesttwo", 0, 0):
+        pass
+    assert machine() == before
+
+
 def test_two_commands_at_once_are_refused() -> None:
     with state.locked(), pytest.raises(LabError, match="another wgfleet lab command"), state.locked():
         pass
