@@ -81,6 +81,17 @@ def test_a_failover_goes_by_the_strategy_and_capacity_says_what_it_would_need(wo
     assert homes(world, config) == {two.id: 2, three.id: 4}
 
 
+def test_a_group_that_says_nothing_of_priority_takes_no_peers_from_nodes_without_one(world: World) -> None:
+    config = world.config()
+    served = world.serving(config, "one", "two", "three")
+    with world.store.write() as tx:
+        node_groups.create(tx, ACTOR, "to-drain-together")
+        for node in served[:2]:
+            nodes.update(tx, ACTOR, nodes.get(tx, node.id), {"group": "to-drain-together"})
+    world.peers(config, *"abcdef")
+    assert homes(world, config) == {node.id: 2 for node in served}
+
+
 def test_the_region_of_a_peers_group_comes_before_other_groups(world: World) -> None:
     config = world.config()
     with world.store.write() as tx:

@@ -12,7 +12,7 @@ from wgfleet.panel.domain.placement import Candidate, Placement, Strategy, Unpla
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
 GROUPS = [None, NodeGroupId("east"), NodeGroupId("north"), NodeGroupId("west")]
-PRIORITY = {None: 0, "east": 10, "north": 10, "west": 20}
+PRIORITY = {None: 30, "east": 10, "north": 10, "west": 20}
 
 
 def node(
@@ -166,7 +166,7 @@ def test_the_order_of_the_nodes_does_not_matter(
     assert place(crowd, shuffled, overflow=True, strategy=strategy) == found
 
 
-def test_groups_are_filled_by_priority_and_nodes_without_a_group_come_last() -> None:
+def test_groups_are_filled_by_priority() -> None:
     fleet = [node("loner"), node("west", "west", capacity=2), node("east", "east", capacity=2)]
     homes = place(peers(5), fleet).homes
     assert list(homes.values()) == ["east", "east", "west", "west", "loner"]

@@ -8,6 +8,7 @@ from pydantic import Field
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page
 from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.domain.placement import DEFAULT_PRIORITY
 from wgfleet.panel.services import node_groups
 from wgfleet.panel.services.node_groups import MAX_PRIORITY, MAX_REGION, NodeGroupChanges
 from wgfleet.panel.services.values import MAX_NAME
@@ -21,7 +22,12 @@ class NewNodeGroup(Body):
 
     name: str = Field(max_length=MAX_NAME, examples=["europe"])
     region: str = Field(default="", max_length=MAX_REGION, description="Where it is, for people.", examples=["eu-west"])
-    priority: int = Field(default=100, ge=0, le=MAX_PRIORITY, description="Lower is filled first.")
+    priority: int = Field(
+        default=DEFAULT_PRIORITY,
+        ge=0,
+        le=MAX_PRIORITY,
+        description="Lower is filled first; nodes without a group count as the default.",
+    )
 
 
 class ChangedNodeGroup(Body):

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
+DEFAULT_PRIORITY = 100  # of a group that says nothing else, and of nodes without a group: they share
 LEAST_SHARE = 0.001  # of a machine that a peer is taken to need at least: idle nodes fill up beside each other
 
 
@@ -26,7 +27,7 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node that may take peers. `priority` is its group's: lower is filled first, without a group comes last.
+    """A node that may take peers. `priority` is its group's: lower is filled first.
 
     `load` counts the peers that it is home to, `capacity` how many it should have at most (None: no limit). A node of
     twice the `weight` gets twice the peers. One with a weight or a capacity of 0 gets none, one that is `cordoned` only
@@ -76,14 +77,14 @@ def place(
 ) -> Placement:
     """Find a home for each peer in O(P log N).
 
-    Peers go to their own group while it has room; all others, and those that found none there, go to the groups by
-    priority, where groups of equal priority count as one; by `NEAREST_GROUP` to those of their region before. Within
-    each the node with the least (load + 1) / weight is next, by `LEAST_LOAD` the least busy one, each new peer counted
-    as what a peer needs on average. With `overflow`, peers that no node has room for are spread over all nodes in
-    proportion to their capacity, instead of being left.
+    Peers go to their own group while it has room; all others, and those that found none there, go to the nodes by
+    priority, where those of equal priority count as one group; by `NEAREST_GROUP` to those of their region before.
+    Within each the node with the least (load + 1) / weight is next, by `LEAST_LOAD` the least busy one, each new peer
+    counted as what a peer needs on average. With `overflow`, peers that no node has room for are spread over all
+    nodes in proportion to their capacity, instead of being left.
     """
     able = [c for c in candidates if c.weight > 0 and c.capacity != 0]
-    usable = sorted([c for c in able if not c.cordoned] or able, key=_tier)
+    usable = sorted([c for c in able if not c.cordoned] or able, key=_priority)
     loads = {candidate.node_id: candidate.load for candidate in usable}
     burden = _by_busyness(usable) if strategy is Strategy.LEAST_LOAD else _by_weight
     homes: dict[PeerId, NodeId] = {}
@@ -99,7 +100,7 @@ def place(
         _fill_regions(homes, loads, peers, usable)
 
     left = [peer.peer_id for peer in peers if peer.peer_id not in homes]
-    for tier in _grouped(usable, _tier).values():
+    for tier in _grouped(usable, _priority).values():
         left = _fill(homes, loads, left, _with_room(tier, loads), burden)
     if overflow:
         left = _fill(homes, loads, left, usable, _by_capacity, bounded=False)
@@ -117,7 +118,7 @@ def _fill_regions(
     nearby = _grouped(usable, lambda candidate: candidate.region)
     for region, wishing in wishes.items():
         left = wishing
-        for tier in _grouped(nearby.get(region, ()), _tier).values():
+        for tier in _grouped(nearby.get(region, ()), _priority).values():
             left = _fill(homes, loads, left, _with_room(tier, loads), _by_weight)
 
 
@@ -210,8 +211,8 @@ def _with_room(nodes: Iterable[Candidate], loads: dict[NodeId, int]) -> list[Can
     return [node for node in nodes if _has_room(node, loads[node.node_id])]
 
 
-def _tier(node: Candidate) -> tuple[bool, int]:
-    return (True, 0) if node.group_id is None else (False, node.priority)
+def _priority(node: Candidate) -> int:
+    return node.priority
 
 
 def _grouped(nodes: Iterable[Candidate], key: Callable[[Candidate], _Key]) -> dict[_Key, list[Candidate]]:

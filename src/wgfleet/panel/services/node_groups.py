@@ -1,9 +1,10 @@
-"""Nodes that belong together, for placement: a peer's own group first, then groups by ascending priority."""
+"""Nodes that belong together, for placement: a peer's own group first, then nodes by ascending priority."""
 
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.placement import DEFAULT_PRIORITY
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.values import check_range, parse_name
@@ -23,7 +24,7 @@ class NodeGroupChanges(TypedDict, total=False):
     priority: int
 
 
-def create(tx: Tx, actor: str, name: str, *, region: str = "", priority: int = 100) -> NodeGroup:
+def create(tx: Tx, actor: str, name: str, *, region: str = "", priority: int = DEFAULT_PRIORITY) -> NodeGroup:
     """Make a group. A lower `priority` is filled first."""
     _check(NodeGroupChanges(name=name, region=region, priority=priority))
     _check_name_is_free(tx, name)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.domain.placement import Candidate, Placement, Strategy, Unplaced, place
+from wgfleet.panel.domain.placement import DEFAULT_PRIORITY, Candidate, Placement, Strategy, Unplaced, place
 from wgfleet.panel.services import loads
 from wgfleet.panel.services.desired import FENCED, SERVING
 from wgfleet.panel.store import Tx
@@ -13,8 +13,6 @@ from wgfleet.panel.store import node_groups as group_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
-
-NO_GROUP_PRIORITY = 1_000_000  # nodes without a group come after all groups
 
 
 def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: bool = False) -> list[Candidate]:
@@ -37,7 +35,7 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: b
         Candidate(
             node_id=NodeId(node.id),
             group_id=NodeGroupId(node.group_id) if node.group_id else None,
-            priority=groups[node.group_id].priority if node.group_id else NO_GROUP_PRIORITY,
+            priority=groups[node.group_id].priority if node.group_id else DEFAULT_PRIORITY,
             weight=node.weight,
             capacity=node.capacity,
             load=homes.get(node.id, 0),
