@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from heapq import heapify, heapreplace
 
-from wgfleet.panel.domain.placement import Candidate, Unplaced, place
+from wgfleet.panel.domain.placement.place import Candidate, Unplaced, place
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
 PEERS = 100_000

@@ -18,12 +18,12 @@ from pydantic import SecretStr
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Event, Panel, create_app
-from wgfleet.panel.dns.limits import Limiter
-from wgfleet.panel.dns.meters import Meters
+from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.publisher import Publisher
-from wgfleet.panel.dns.registry import Registry
+from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.main import dns_defaults
-from wgfleet.panel.services import access
+from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Store, schema
@@ -97,7 +97,7 @@ def anonymous(panel: Panel) -> Iterator[httpx.Client]:
 def client(panel: Panel, anonymous: httpx.Client) -> httpx.Client:
     """A client with the admin key."""
     with panel.store.write() as tx:
-        key = access.ensure_first_key(tx)
+        key = api_keys.ensure_first_key(tx)
     anonymous.headers["Authorization"] = f"Bearer {key}"
     return anonymous
 

@@ -11,9 +11,11 @@ from fastapi.routing import APIRoute
 from tests.api.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import SUBJECTS, Panel, create_app
-from wgfleet.panel.api.attempts import FAILURES, WINDOW_S
 from wgfleet.panel.api.auth import OPEN_PATHS
-from wgfleet.panel.services import access, audit, nodes
+from wgfleet.panel.api.enrollment_limit import FAILURES, WINDOW_S
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store.tables import ApiKey, JoinToken
 
 
@@ -31,7 +33,7 @@ def test_every_route_needs_a_scope_but_for_the_declared_exceptions() -> None:
         found = scopes_of(route.dependant)
         assert len(found) == 1, f"{route.path} declares {found or 'no scope'}"
         if route.methods != {"GET"}:
-            assert found <= {access.WRITE, access.ADMIN}, f"{route.path} changes things with {found}"
+            assert found <= {api_keys.WRITE, api_keys.ADMIN}, f"{route.path} changes things with {found}"
 
 
 def test_nothing_else_is_served_without_a_key(panel: Panel, anonymous: httpx.Client) -> None:
@@ -49,7 +51,7 @@ def test_nothing_else_is_served_without_a_key(panel: Panel, anonymous: httpx.Cli
 def test_a_key_opens_what_its_scopes_say_and_no_more(client: httpx.Client, anonymous: httpx.Client) -> None:
     peer = made(client, "/api/configs/wg0/peers", name="anna")
     made(client, "/api/configs/wg0/endpoint-group", domain="vpn.example.com")
-    keys = {scope: made(client, "/api/keys", name=f"a-{scope}", scopes=[scope])["key"] for scope in access.SCOPES}
+    keys = {scope: made(client, "/api/keys", name=f"a-{scope}", scopes=[scope])["key"] for scope in api_keys.SCOPES}
     calls = {
         "read": ("GET", "/api/configs", None),
         "write": ("POST", "/api/node-groups", {"name": "eu"}),
@@ -67,7 +69,7 @@ def test_a_key_is_shown_once_and_only_its_digest_is_kept(client: httpx.Client, p
     key = made(client, "/api/keys", name="ci", scopes=["read"])["key"]
     assert key not in client.get("/api/keys").text
     with panel.store.read() as tx:
-        row = access.get_key(tx, "ci")
+        row = api_keys.get_key(tx, "ci")
         assert key not in repr(vars(row))
         assert key not in repr([vars(entry) for entry in audit.page(tx, limit=1000)[0]])
 
@@ -83,7 +85,7 @@ def test_both_headers_take_a_key_and_revoking_it_shuts_it_out(client: httpx.Clie
 def test_an_expired_key_is_refused(client: httpx.Client, panel: Panel) -> None:
     key = made(client, "/api/keys", name="ci", scopes=["read"], expires_at="2100-01-01T00:00:00Z")["key"]
     with panel.store.write() as tx:
-        tx.session.get_one(ApiKey, access.get_key(tx, "ci").id).expires_at = clock.now() - 1
+        tx.session.get_one(ApiKey, api_keys.get_key(tx, "ci").id).expires_at = clock.now() - 1
     answer = client.get("/api/nodes", headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 401
     assert "expired" in answer.json()["detail"]
@@ -106,8 +108,8 @@ def test_of_many_agents_with_one_token_one_gets_in(client: httpx.Client, panel: 
     def redeem(_: int) -> str:
         try:
             with panel.store.write() as tx:
-                return access.redeem_join_token(tx, token).name
-        except access.TokenRefused as refused:
+                return api_keys.redeem_join_token(tx, token).name
+        except api_keys.TokenRefused as refused:
             return refused.reason
 
     with ThreadPoolExecutor(8) as threads:
@@ -123,7 +125,7 @@ def test_refused_tokens_are_audited_with_the_reason(
     assert anonymous.post("/api/enroll", json={"token": expired, "csr": "x"}).status_code == 401
     used = token_of(client, fra1)
     with panel.store.write() as tx:
-        access.redeem_join_token(tx, used)
+        api_keys.redeem_join_token(tx, used)
     for token in (used, "wgj_unknown"):
         assert anonymous.post("/api/enroll", json={"token": token, "csr": "x"}).status_code == 401
     entries = client.get("/api/audit-logs", params={"entity_type": "join_token", "action": "refused"}).json()["items"]
@@ -134,10 +136,10 @@ def test_refused_tokens_are_audited_with_the_reason(
 
 def test_a_new_token_ends_the_one_before(client: httpx.Client, panel: Panel, fra1: dict[str, Any]) -> None:
     before, after = token_of(client, fra1), token_of(client, fra1)
-    with panel.store.write() as tx, pytest.raises(access.TokenRefused, match="not known"):
-        access.redeem_join_token(tx, before)
+    with panel.store.write() as tx, pytest.raises(api_keys.TokenRefused, match="not known"):
+        api_keys.redeem_join_token(tx, before)
     with panel.store.write() as tx:
-        assert access.redeem_join_token(tx, after).id == fra1["id"]
+        assert api_keys.redeem_join_token(tx, after).id == fra1["id"]
 
 
 def test_a_bad_certificate_request_does_not_use_the_token_up(
@@ -147,7 +149,7 @@ def test_a_bad_certificate_request_does_not_use_the_token_up(
     answer = client.post("/api/enroll", json={"token": token, "csr": "nonsense"})
     assert (answer.status_code, answer.json()["field"]) == (422, "csr")
     with panel.store.write() as tx:
-        assert access.redeem_join_token(tx, token).id == nodes.get(tx, "fra1").id
+        assert api_keys.redeem_join_token(tx, token).id == nodes.get(tx, "fra1").id
 
 
 def test_an_address_that_guesses_tokens_is_put_off_and_fills_no_log(

@@ -16,7 +16,7 @@ import pytest
 from tests.api.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import assignments
+from wgfleet.panel.services.fleet import assignments
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Operation
 

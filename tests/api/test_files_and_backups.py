@@ -6,10 +6,11 @@ import httpx
 import pytest
 
 from tests.api.conftest import made
-from wgfleet.agent.certificates import check_certificate, make_request
+from wgfleet.agent.enrollment.certificates import check_certificate, make_request
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import assignments, backups, configs, nodes
-from wgfleet.panel.services.keypairs import new_key_pair
+from wgfleet.panel.keypairs import new_key_pair
+from wgfleet.panel.services import backups, configs
+from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.protocol.ids import NodeId
 
 

@@ -8,7 +8,9 @@ import pytest
 from tests.api.conftest import made
 from wgfleet.panel.api import Panel
 from wgfleet.panel.errors import TransientError
-from wgfleet.panel.services import address_attempts, assignments, configs
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import assignments
+from wgfleet.panel.services.floating import attempts
 from wgfleet.panel.store import assignments as assignment_rows
 
 PATH = "/api/configs/wg0/floating-addresses"
@@ -101,14 +103,14 @@ def test_what_a_provider_fails_at_is_shown_until_it_succeeds(
     assert (well["error"], well["failing_since"], well["attempts"], well["next_try_at"]) == (None, None, 0, None)
     with panel.store.write() as tx:
         config_id = configs.get(tx, "wg0").id
-        address_attempts.failed(tx, config_id, {ADDRESS: nodes[0]}, TransientError("503", retry_after_s=7))
+        attempts.failed(tx, config_id, {ADDRESS: nodes[0]}, TransientError("503", retry_after_s=7))
     found = client.get(f"{PATH}/{ADDRESS}").json()
     assert (found["error"], found["attempts"]) == ("503", 1)
     assert found["failing_since"] < found["next_try_at"]
     assert client.get(PATH).json()["items"] == [found]
     assert "wgfleet_floating_failing 1.0" in client.get("/metrics").text
     with panel.store.write() as tx:
-        address_attempts.succeeded(tx, config_id, ADDRESS)
+        attempts.succeeded(tx, config_id, ADDRESS)
     assert client.get(f"{PATH}/{ADDRESS}").json() == well
     assert "wgfleet_floating_failing 0.0" in client.get("/metrics").text
     assert client.get(f"{PATH}/203.0.113.99").status_code == 404

@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.conftest import made
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import nodes
+from wgfleet.panel.services.fleet import nodes
 
 
 def test_health_needs_no_key_and_readiness_needs_the_database(anonymous: httpx.Client) -> None:

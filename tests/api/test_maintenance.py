@@ -6,7 +6,7 @@ import httpx
 
 from tests.api.conftest import made
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import assignments, loads
+from wgfleet.panel.services.fleet import assignments, loads
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.protocol.messages import Load
 

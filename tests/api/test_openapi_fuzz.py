@@ -20,12 +20,14 @@ from tests.postgresql import PostgresqlServer
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel, create_app
-from wgfleet.panel.dns.limits import Limiter
-from wgfleet.panel.dns.meters import Meters
+from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.providers.null import Null
 from wgfleet.panel.dns.publisher import Publisher
-from wgfleet.panel.dns.registry import Registry
-from wgfleet.panel.providers.null import Null
-from wgfleet.panel.services import access, configs, nodes, peers
+from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.fleet import nodes, peers
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, schema
 from wgfleet.panel.vault import Vault
@@ -51,7 +53,7 @@ def document(module_database_url: str, tmp_path_factory: pytest.TempPathFactory)
     schema.migrate(store)
     vault = Vault([bytes(32)])
     with store.write() as tx:
-        key = access.ensure_first_key(tx)
+        key = api_keys.ensure_first_key(tx)
         config = configs.create(tx, vault, "panel", "wg0", "cluster", ["10.8.0.0/24"])
         nodes.create(tx, "panel", "fra1", ["192.0.2.1"])
         peers.create(tx, vault, "panel", config, [peers.PeerSpec("anna")])

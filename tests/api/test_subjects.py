@@ -10,7 +10,8 @@ import pytest
 from tests.api.conftest import made, served
 from tests.api.tables import snapshot
 from wgfleet.panel.api import Panel, create_app
-from wgfleet.panel.services import access, configs
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store.tables import Config
 
@@ -225,7 +226,7 @@ def test_the_join_command_names_the_address_that_nodes_reach(
     other = dataclasses.replace(panel, settings=Settings(data_dir=panel.settings.data_dir, **settings))
     with served(create_app(other)) as base_url, httpx.Client(base_url=base_url, trust_env=False, timeout=120) as client:
         with panel.store.write() as tx:
-            client.headers["X-API-Key"] = access.ensure_first_key(tx) or ""
+            client.headers["X-API-Key"] = api_keys.ensure_first_key(tx) or ""
         made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
         command = made(client, "/api/nodes/fra1/join-token")["command"]
     assert f"--panel {url or base_url} " in command

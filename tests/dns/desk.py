@@ -14,18 +14,19 @@ import pytest
 from tests.dns.zone import Scripted, Zone
 from tests.services.world import ACTOR, World
 from wgfleet.panel import clock
-from wgfleet.panel.dns.limits import Limiter
-from wgfleet.panel.dns.meters import Meters
+from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.providers import ProviderType
 from wgfleet.panel.dns.publisher import Publisher
-from wgfleet.panel.dns.registry import Registry
-from wgfleet.panel.domain.observations import Health, Standing
-from wgfleet.panel.domain.publishing import Mode, OnDrift
-from wgfleet.panel.domain.records import mark
-from wgfleet.panel.providers import ProviderType
-from wgfleet.panel.reconcile.zones import Zones
-from wgfleet.panel.services import audit, configs, endpoint_groups, health
-from wgfleet.panel.services.dns_settings import DnsSpec
-from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.domain.dns.listing import Mode, OnDrift
+from wgfleet.panel.domain.dns.records import mark
+from wgfleet.panel.domain.health.votes import Health, Standing
+from wgfleet.panel.reconcile.dns import Zones
+from wgfleet.panel.services import audit, configs, health
+from wgfleet.panel.services.dns.settings import DnsSpec
+from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import dns as rows
 from wgfleet.panel.store.engine import Wake

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.dns.desk import NAME, Desk, Hands
-from wgfleet.panel.domain.observations import Health
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import TransientError
-from wgfleet.panel.services import dns
+from wgfleet.panel.services.dns import commands
 from wgfleet.panel.store.tables import Config
 
 DAY_S = 86_400
@@ -62,6 +62,6 @@ def test_reported_drift_is_repaired_when_somebody_retries(desk: Desk, wg0: Confi
     hands.move(-DAY_S)
     desk.zone.put(NAME)
     with desk.world.store.write() as tx:
-        dns.retry(tx, "test", wg0.name)
+        commands.retry(tx, "test", wg0.name)
     desk.cycle()
     assert (len(desk.zone.at(NAME)), desk.sync(wg0).state) == (2, "synced")

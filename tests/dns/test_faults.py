@@ -7,14 +7,16 @@ import pytest
 from tests.dns.desk import NAME, Desk, Hands, eventually
 from tests.dns.zone import Scripted, Zone
 from wgfleet.panel import faultpoints
-from wgfleet.panel.dns.registry import Registry
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.domain.records import Record
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.providers import Blocked, Raced
+from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.providers import Blocked, Raced
-from wgfleet.panel.services import configs, dns, endpoint_groups
-from wgfleet.panel.services.dns_settings import DnsSpec
-from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.dns import commands
+from wgfleet.panel.services.dns.settings import DnsSpec
+from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store.tables import Config
 
 
@@ -295,7 +297,7 @@ def test_what_is_asked_for_during_a_look_is_looked_at_next(desk: Desk, wg0: Conf
 
     desk.zone.before["read"] = meanwhile
     with desk.world.store.write() as tx:
-        dns.retry(tx, "test", wg0.name)
+        commands.retry(tx, "test", wg0.name)
     desk.cycle()
     desk.cycle()
     assert [record.ttl for record in desk.zone.records[NAME]] == [90]

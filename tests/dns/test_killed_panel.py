@@ -14,10 +14,11 @@ from tests.dns.desk import eventually
 from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, CloudflareEnvironment, cloudflare
 from tests.services.world import ACTOR, World
 from wgfleet.panel import faultpoints
-from wgfleet.panel.dns.registry import Registry
-from wgfleet.panel.services import configs, endpoint_groups
-from wgfleet.panel.services.dns_settings import DnsSpec
-from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.dns.settings import DnsSpec
+from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import dns as rows
 from wgfleet.panel.store.schema import migrate

@@ -7,10 +7,10 @@ import pytest
 
 from tests.dns.desk import Desk, Hands
 from tests.services.world import ACTOR
-from wgfleet.panel.dns.limits import Limiter
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.providers import Account, Blocked
-from wgfleet.panel.services import dns
+from wgfleet.panel.dns.providers import Account, Blocked
+from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.services.dns import commands
 from wgfleet.panel.store.tables import Config
 
 
@@ -130,7 +130,7 @@ def test_a_look_that_somebody_asked_for_is_not_put_off(desk: Desk, wg0: Config, 
     desk.cycle()
     reads = desk.zone.calls["read"]
     with desk.world.store.write() as tx:
-        dns.retry(tx, ACTOR, wg0.id)
+        commands.retry(tx, ACTOR, wg0.id)
     desk.cycle()
     assert (desk.zone.calls["read"], desk.sync(wg0).state) == (reads + 1, "synced")
 

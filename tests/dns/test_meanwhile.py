@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.dns.desk import NAME, Desk, Hands
-from wgfleet.panel.dns.registry import Registry
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.domain.records import Record
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, TransientError, Unavailable
-from wgfleet.panel.services import configs, decisions, dns
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.dns import commands, wanted
 from wgfleet.panel.store.tables import Config
 
 OTHER = "other.example.com"
@@ -89,7 +90,7 @@ def test_a_name_of_before_is_withdrawn_with_the_credential_of_now(desk: Desk, wg
     desk.cycle()
     desk.publish(wg0, domain=OTHER, options={"token": "new"})
     with desk.world.store.read() as tx:
-        targets = [decisions.target(tx, desk.world.vault, one, desk.rules)[0] for one in desk.syncs(wg0)]
+        targets = [wanted.target(tx, desk.world.vault, one, desk.rules)[0] for one in desk.syncs(wg0)]
     assert [target.options["token"] for target in targets] == ["new", "new"]
 
 
@@ -116,7 +117,7 @@ def test_a_provider_that_is_not_installed_keeps_the_withdrawal_waiting_in_sight(
     desk.registry = installed
     desk.restart()
     with desk.world.store.write() as tx:
-        dns.retry(tx, "test", wg0.id)
+        commands.retry(tx, "test", wg0.id)
     desk.cycle()
     assert (desk.syncs(wg0), desk.zone.at(NAME)) == ([], set())
 
@@ -133,7 +134,7 @@ def test_an_approval_is_for_once(desk: Desk, wg0: Config) -> None:
     judged(Health.DOWN)
     desk.cycle()
     with desk.world.store.write() as tx:
-        dns.approve(tx, "key:anna", wg0.name, str(desk.sync(wg0).plan_id))
+        commands.approve(tx, "key:anna", wg0.name, str(desk.sync(wg0).plan_id))
     judged(Health.SERVING)
     desk.cycle()
     judged(Health.DOWN)
@@ -152,7 +153,7 @@ def test_an_approval_of_what_changed_meanwhile_deletes_nothing(desk: Desk, wg0: 
     desk.cycle()
     seen = str(desk.sync(wg0).plan_id)
     with desk.world.store.write() as tx:
-        dns.approve(tx, "key:anna", wg0.name, seen)
+        commands.approve(tx, "key:anna", wg0.name, seen)
     desk.zone.records[NAME].add(Record("A", "203.0.113.9", 300))
     desk.cycle()
     assert (desk.sync(wg0).state, len(desk.zone.at(NAME)), desk.sync(wg0).approved_plan_id) == ("approval", 5, None)
@@ -165,10 +166,10 @@ def test_what_cannot_be_adopted_is_refused_with_what_to_do(desk: Desk, wg0: Conf
     desk.publish(wg0)
     desk.cycle()
     with desk.world.store.read() as tx:
-        target, _ = dns.subject(tx, desk.world.vault, wg0.name, desk.rules)
+        target, _ = commands.subject(tx, desk.world.vault, wg0.name, desk.rules)
     plan = desk.publisher.preview(target, adopt=True)
     with pytest.raises(Conflict, match="delete it there"), desk.world.store.write() as tx:
-        dns.adopt(tx, "key:anna", wg0.name, plan, target.mark)
+        commands.adopt(tx, "key:anna", wg0.name, plan, target.mark)
     assert desk.history(wg0, "dns_adopted") == []
 
 
@@ -179,7 +180,7 @@ def test_nothing_is_put_beside_a_proxied_record_that_may_not_go(desk: Desk, wg0:
     desk.publish(wg0, mode="upsert_only")
     desk.cycle()
     with desk.world.store.read() as tx:
-        target, _ = dns.subject(tx, desk.world.vault, wg0.name, desk.rules)
+        target, _ = commands.subject(tx, desk.world.vault, wg0.name, desk.rules)
     assert desk.publisher.preview(target, adopt=True).stopped
     desk.cycle()
     assert desk.zone.records[NAME] == {foreign}

@@ -3,11 +3,12 @@
 import pytest
 
 from tests.dns.desk import NAME, Desk, Hands, eventually
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.domain.records import Record
+from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.removal import RemovalStep
 from wgfleet.panel.errors import Invalid, TransientError
-from wgfleet.panel.services import dns, nodes
+from wgfleet.panel.services.dns import commands
+from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store.tables import Config
 
 
@@ -208,7 +209,7 @@ def test_secrets_are_sealed_kept_for_the_same_place_and_never_sent_to_another(de
     assert sync.options_sealed is not None
     assert b"very secret" not in sync.options_sealed
     with desk.world.store.read() as tx:
-        target, _ = dns.subject(tx, desk.world.vault, wg0.id, desk.rules)
+        target, _ = commands.subject(tx, desk.world.vault, wg0.id, desk.rules)
     assert target.options == {"token": "very secret"}
     assert "very secret" not in repr(target)
     with pytest.raises(Invalid) as caught:

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.dns.desk import NAME, Desk, Hands
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.domain.records import Record
+from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, PermanentError
-from wgfleet.panel.services import dns
+from wgfleet.panel.services.dns import commands
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store.tables import Config
 
@@ -48,7 +48,7 @@ def test_a_name_of_ours_is_kept_right_beside_a_record_that_somebody_added(desk: 
     assert desk.sync(wg0).state == "conflict"
     desk.zone.records[NAME].remove(foreign)
     with desk.world.store.write() as tx:
-        dns.retry(tx, "test", wg0.name)
+        commands.retry(tx, "test", wg0.name)
     desk.cycle()
     assert desk.sync(wg0).state == "synced"
 
@@ -59,9 +59,9 @@ def test_adopting_takes_wanted_records_over_and_deletes_the_rest(desk: Desk, wg0
     desk.publish(wg0)
     desk.cycle()
     with desk.world.store.write() as tx:
-        target, _ = dns.subject(tx, desk.world.vault, wg0.name, desk.rules)
+        target, _ = commands.subject(tx, desk.world.vault, wg0.name, desk.rules)
         found = desk.publisher.preview(target, adopt=True)
-        dns.adopt(tx, "key:anna", wg0.name, found, target.mark)
+        commands.adopt(tx, "key:anna", wg0.name, found, target.mark)
     desk.cycle()
     assert {(r.content, r.ttl, r.owner, r.proxied) for r in desk.zone.records[NAME]} == {
         (address, 60, desk.mark(wg0), False) for address in ("192.0.2.1", "192.0.2.2")
@@ -69,7 +69,7 @@ def test_adopting_takes_wanted_records_over_and_deletes_the_rest(desk: Desk, wg0
     assert desk.sync(wg0).state == "synced"
     desk.zone.records[NAME].add(Record("A", "203.0.113.10", 300))
     with desk.world.store.write() as tx:
-        dns.retry(tx, "test", wg0.name)
+        commands.retry(tx, "test", wg0.name)
     desk.cycle()
     assert desk.sync(wg0).state == "conflict", "only what was seen is adopted"
 
@@ -84,9 +84,9 @@ def test_a_mass_deletion_waits_for_the_approval_of_just_that_plan(desk: Desk, wg
     sync = desk.sync(wg0)
     assert (sync.state, len(desk.zone.at(NAME)), sync.plan["counts"]["delete"]) == ("approval", 4, 3)
     with pytest.raises(Conflict), desk.world.store.write() as tx:
-        dns.approve(tx, "key:anna", wg0.name, "0123456789abcdef")
+        commands.approve(tx, "key:anna", wg0.name, "0123456789abcdef")
     with desk.world.store.write() as tx:
-        dns.approve(tx, "key:anna", wg0.name, str(sync.plan_id))
+        commands.approve(tx, "key:anna", wg0.name, str(sync.plan_id))
     desk.cycle()
     assert desk.zone.at(NAME) == {"192.0.2.4"}
     assert (desk.sync(wg0).state, desk.sync(wg0).approved_plan_id) == ("synced", None)
@@ -179,7 +179,7 @@ def test_drift_is_only_reported_where_the_group_says_so_until_somebody_retries(
     assert (desk.sync(wg0).state, desk.sync(wg0).error_class) == ("conflict", "drift")
     assert len(desk.history(wg0, "dns_drifted")) == 1
     with desk.world.store.write() as tx:
-        dns.retry(tx, "test", wg0.name)
+        commands.retry(tx, "test", wg0.name)
     desk.cycle()
     assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.1", "192.0.2.2"}, "synced")
 
@@ -189,12 +189,12 @@ def test_what_is_cancelled_stays_as_it_is_until_it_is_retried(desk: Desk, wg0: C
     desk.publish(wg0)
     desk.cycle()
     with desk.world.store.write() as tx:
-        dns.cancel(tx, "test", wg0.name)
+        commands.cancel(tx, "test", wg0.name)
     desk.judged(wg0, fra1, Health.DOWN)
     desk.cycle()
     assert (len(desk.zone.at(NAME)), desk.sync(wg0).state) == (2, "cancelled")
     with desk.world.store.write() as tx:
-        dns.retry(tx, "test", wg0.name)
+        commands.retry(tx, "test", wg0.name)
     desk.cycle()
     assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.2"}, "synced")
 
@@ -212,6 +212,6 @@ def test_a_withdrawal_can_be_given_up(desk: Desk, wg0: Config) -> None:
     desk.cycle()
     assert [(sync.state, sync.withdrawn) for sync in desk.syncs(wg0)] == [("failing", True)]
     with desk.world.store.write() as tx:
-        dns.cancel(tx, "test", wg0.id)
+        commands.cancel(tx, "test", wg0.id)
     assert desk.syncs(wg0) == []
     assert desk.history(wg0, "dns_cancelled")[0].details["left"] == ["192.0.2.1"]

@@ -6,17 +6,17 @@ import pytest
 
 from tests.dns.desk import Desk
 from tests.dns.zone import ScriptedProvider
-from wgfleet.panel.dns import registry
-from wgfleet.panel.dns.registry import Registry
+from wgfleet.panel.dns import plugins
+from wgfleet.panel.dns.plugins import Registry
 
 
 def test_a_plugin_that_does_not_load_keeps_no_other_away(monkeypatch: pytest.MonkeyPatch) -> None:
     group = "wgfleet.dns_providers"
     points = [
         EntryPoint("broken", "no.such.module:Provider", group),
-        EntryPoint("null", "wgfleet.panel.providers.null:Null", group),
+        EntryPoint("null", "wgfleet.panel.dns.providers.null:Null", group),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)  # noqa: ARG005 - called by its name
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)  # noqa: ARG005 - called by its name
     assert set(Registry.installed().types) == {"null"}
 
 

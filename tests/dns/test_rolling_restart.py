@@ -12,12 +12,13 @@ import pytest
 from tests.dns.desk import Desk, eventually
 from tests.providers.knot import ADDRESS, Knot, knot
 from tests.services.world import ACTOR
-from wgfleet.panel.dns.registry import Registry
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.providers.rfc2136 import Rfc2136
-from wgfleet.panel.services import configs, endpoint_groups
-from wgfleet.panel.services.dns_settings import DnsSpec
-from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.providers.rfc2136 import Rfc2136
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.dns.settings import DnsSpec
+from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store.tables import Config
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from wgfleet.panel.domain.records import Changes, Record
+from wgfleet.panel.dns.providers import Account, Capabilities, Finding
+from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import PermanentError
-from wgfleet.panel.providers import Account, Capabilities, Finding
 
 Trouble = Callable[[], object]
 

@@ -12,10 +12,10 @@ import pytest
 from pyroute2 import netns
 
 from tests.unit.protocol.strategies import clamp, text
-from wgfleet.agent.floating import FloatingAddresses
-from wgfleet.agent.keeper import Keeper
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
+from wgfleet.agent.interfaces.reconciler import Keeper
 from wgfleet.agent.kernel.machine import Machine, detect
-from wgfleet.agent.ledger import Ledger
+from wgfleet.agent.state.ledger import Ledger
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey

@@ -9,8 +9,8 @@ import pytest
 
 from tests.kernel.conftest import BRIDGE, Network, desired, key_pair
 from tests.kernel.systemd import UNITS, eventually, journal, run, shown, succeeds, verify
-from wgfleet.panel.services import bundle
-from wgfleet.panel.services.files import ClientFile
+from wgfleet.panel.services.clients import bundle
+from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.protocol.desired import DesiredPeer
 from wgfleet.protocol.keys import PresharedKey
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from tests.kernel.conftest import NAME, Host, Network, desired, key_pair
-from wgfleet.agent.keeper import Keeper
-from wgfleet.agent.takeover import Call, take_over
+from wgfleet.agent.interfaces.reconciler import Keeper
+from wgfleet.agent.interfaces.takeover import Call, take_over
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, Floating, delta_between
 from wgfleet.protocol.messages import TakeoverResult
 

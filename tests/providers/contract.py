@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
 
-from wgfleet.panel.domain.records import Record
-from wgfleet.panel.providers import Provider
+from wgfleet.panel.dns.providers import Provider
+from wgfleet.panel.domain.dns.records import Record
 
 TTL_S = 300  # what `plant` gives a record: RRset-minded servers know one TTL a name and type
 

@@ -24,7 +24,7 @@ import dns.zone
 
 from tests.providers.contract import TTL_S
 from wgfleet.lab import nameserver
-from wgfleet.panel.providers.rfc2136 import Options, Rfc2136
+from wgfleet.panel.dns.providers.rfc2136 import Options, Rfc2136
 
 ADDRESS = "127.0.0.1"
 ZONE = "zone.example"

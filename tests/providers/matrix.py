@@ -17,7 +17,7 @@ from rich.table import Table
 
 from tests.providers.cloudflare.misbehaviour import Fault
 from tests.providers.publication import Calls, Panel, panel
-from wgfleet.panel.services import publishing
+from wgfleet.panel.services.dns import syncs
 from wgfleet.panel.store.tables import Config, Node
 
 TTL_S, NEW_TTL_S = 300, 120
@@ -130,7 +130,7 @@ def cells(folder: Path) -> Iterator[Cell]:
 
 def shown(found: Cell) -> str:
     """Say a cell in a few words."""
-    good = found.state == publishing.SYNCED and found.equal and found.others_untouched
+    good = found.state == syncs.SYNCED and found.equal and found.others_untouched
     return f"{'equal' if good else 'WRONG'}, {found.calls.reads} + {found.calls.writes}, {found.calls.seconds:g} s"
 
 

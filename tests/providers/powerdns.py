@@ -18,7 +18,7 @@ import httpx
 
 from tests.providers.contract import TTL_S
 from tests.providers.knot import ADDRESS, ended, free_port
-from wgfleet.panel.providers.lexicon import Lexicon, Options
+from wgfleet.panel.dns.providers.lexicon import Lexicon, Options
 
 ZONE = "zone.example"
 _SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")

@@ -15,14 +15,16 @@ from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, Cloudf
 from tests.providers.cloudflare.models import Stored
 from tests.services.world import World, opened
 from wgfleet.panel import clock, faultpoints
-from wgfleet.panel.dns.limits import Limiter
-from wgfleet.panel.dns.meters import Meters
+from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.providers.cloudflare import Cloudflare
 from wgfleet.panel.dns.publisher import Publisher
-from wgfleet.panel.dns.registry import Registry
+from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
-from wgfleet.panel.providers.cloudflare import Cloudflare
-from wgfleet.panel.services import configs, decisions, endpoint_groups, looks, nodes, publishing
-from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.dns import results, syncs, wanted
+from wgfleet.panel.services.fleet import endpoint_groups, nodes
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import dns as rows
 from wgfleet.panel.store.tables import Config, DnsSync, Node
@@ -127,9 +129,9 @@ class Panel:
         """Do what the panel's worker does next for the config's name; False where it only waits."""
         sync_id = self._sync(config).id
         with self.world.store.write() as tx:
-            decision = decisions.is_idle(tx, sync_id, self.rules)
+            decision = wanted.is_idle(tx, sync_id, self.rules)
             if decision is None:
-                decision = decisions.decide(tx, self.world.vault, sync_id, self.rules)
+                decision = wanted.decide(tx, self.world.vault, sync_id, self.rules)
         if decision.job is None:
             if decision.wait_s is not None:
                 self.clock.ahead_s += decision.wait_s + 0.001
@@ -138,10 +140,10 @@ class Panel:
             outcome = self.publisher.look(decision.job.target)
         except (TransientError, PermanentError, PanelError) as error:
             with self.world.store.write() as tx:
-                looks.failed(tx, decision.job, error, self.rules)
+                results.failed(tx, decision.job, error, self.rules)
         else:
             with self.world.store.write() as tx:
-                looks.looked(tx, decision.job, outcome, self.rules)
+                results.looked(tx, decision.job, outcome, self.rules)
         return True
 
     def settle(self, config: Config) -> str:
@@ -149,7 +151,7 @@ class Panel:
         for _ in range(LOOKS):
             if self.look(config):
                 sync = self._sync(config)
-                if sync.state == publishing.SYNCED and (sync.published_at or 0) >= sync.decided_at:
+                if sync.state == syncs.SYNCED and (sync.published_at or 0) >= sync.decided_at:
                     break
         return self._sync(config).state
 

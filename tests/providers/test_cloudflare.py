@@ -12,11 +12,11 @@ from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, Cloudf
 from tests.providers.cloudflare.misbehaviour import Fault
 from tests.providers.cloudflare.zones import Zone
 from tests.providers.contract import ours, said
-from wgfleet.panel.domain.records import Changes, Record, mark
+from wgfleet.panel.dns.providers import Blocked, Finding, Provider, Raced
+from wgfleet.panel.dns.providers.cloudflare import PER_PAGE, Cloudflare, CloudflareOptions
+from wgfleet.panel.dns.providers.cloudflare_api import Api
+from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.providers import Blocked, Finding, Provider, Raced
-from wgfleet.panel.providers.cloudflare import PER_PAGE, Cloudflare, CloudflareOptions
-from wgfleet.panel.providers.cloudflare_api import Api
 
 NAME = f"vpn.{ZONE}"
 OWNER = mark("panel1", "config1")

@@ -11,9 +11,9 @@ from tests.providers.cloudflare.environment import cloudflare
 from tests.providers.contract import TTL_S, Environment, Opened, ours, said
 from tests.providers.knot import knot
 from tests.providers.powerdns import powerdns
-from wgfleet.panel.domain.records import Changes, Record, mark
+from wgfleet.panel.dns.providers import Provider
+from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.providers import Provider
 
 ENVIRONMENTS: dict[str, Opened] = {"cloudflare": cloudflare, "lexicon": powerdns, "rfc2136": knot}
 OWNER = mark("panel1", "config1")

@@ -8,12 +8,13 @@ import pytest
 from tests.providers.cloudflare.environment import SECRET, ZONE_ID
 from tests.providers.cloudflare.zones import Zone
 from tests.providers.publication import ACTOR, Panel, panel
-from wgfleet.panel.domain.records import mark
+from wgfleet.panel.domain.dns.records import mark
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import configs, endpoint_groups
-from wgfleet.panel.services import dns as published
-from wgfleet.panel.services.dns_settings import DnsSpec
-from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.dns import commands as published
+from wgfleet.panel.services.dns.settings import DnsSpec
+from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store.tables import Config
 
 FOREIGN = "203.0.113.9"

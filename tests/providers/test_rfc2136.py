@@ -14,11 +14,11 @@ from pydantic import ValidationError
 
 from tests.providers.contract import ours
 from tests.providers.knot import ADDRESS, Knot, free_port, knot
-from wgfleet.panel.domain.records import Changes, Record, mark
+from wgfleet.panel.dns.providers import Raced, ownership_txt
+from wgfleet.panel.dns.providers.rfc2136 import Options, Rfc2136
+from wgfleet.panel.dns.providers.rfc2136_client import primary_of
+from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.providers import Raced, txt_marks
-from wgfleet.panel.providers.primary import primary_of
-from wgfleet.panel.providers.rfc2136 import Options, Rfc2136
 
 OWNER, OTHER = mark("panel1", "config1"), mark("panel2", "config1")
 V4, V4_B, V4_C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
@@ -50,7 +50,7 @@ def test_whoever_writes_between_look_and_change_makes_it_raced_and_nothing_is_do
     with pytest.raises(Raced):
         create(provider, name, V4_B)
     assert server.records(name) == before
-    assert server.records(txt_marks.marker_name(name)) == set()
+    assert server.records(ownership_txt.marker_name(name)) == set()
 
 
 def test_a_record_that_was_removed_by_hand_makes_the_change_raced(server: Knot, name: str) -> None:
@@ -120,7 +120,7 @@ def test_a_mark_without_its_record_gives_nothing_away(server: Knot, name: str) -
 
 
 def test_the_mark_of_somebody_else_stays(server: Knot, name: str) -> None:
-    marker = txt_marks.marker_name(name)
+    marker = ownership_txt.marker_name(name)
     provider = server.provider()
     server.plant(marker, "TXT", '"kept by hand"')
     create(provider, name, V4, owner=OTHER)
@@ -261,9 +261,11 @@ def test_marks_after_a_change_say_whose_each_record_is(
     kept = [record for record in there if record not in gone]
     taken = {(record.type, record.content) for record in kept}
     come = [each for each in data.draw(of_different_content) if (each.type, each.content) not in taken]
-    texts = {txt_marks.text_of(record) for record in there if record.owner is not None}
-    after = txt_marks.replaced(texts | {text for text in stray if not txt_marks.owners([text])}, gone, come, kept)
-    found = txt_marks.owners(after)
+    texts = {ownership_txt.text_of(record) for record in there if record.owner is not None}
+    after = ownership_txt.replaced(
+        texts | {text for text in stray if not ownership_txt.owners([text])}, gone, come, kept
+    )
+    found = ownership_txt.owners(after)
     for record in (*kept, *come):
         assert found.get((record.type, record.content)) == record.owner
-    assert {text for text in stray if not txt_marks.owners([text])} <= after
+    assert {text for text in stray if not ownership_txt.owners([text])} <= after

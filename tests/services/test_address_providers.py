@@ -14,23 +14,18 @@ from typing import Any
 import pytest
 
 from tests.services.world import World
-from wgfleet.panel import addresses, clock
-from wgfleet.panel.addresses import AddressProviderType
-from wgfleet.panel.domain.observations import Health, Standing
+from wgfleet.panel import address_providers, clock
+from wgfleet.panel.address_providers import AddressProviderType
+from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.errors import Invalid, PermanentError
 from wgfleet.panel.reconcile.floating import FloatingReconciler
-from wgfleet.panel.services import (
-    address_attempts,
-    address_providers,
-    audit,
-    configs,
-    endpoint_groups,
-    floating,
-    health,
-)
-from wgfleet.panel.services.address_providers import FloatingSpec
-from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
-from wgfleet.panel.services.floating import AddressView
+from wgfleet.panel.services import audit, configs, health
+from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services.floating import attempts, holders
+from wgfleet.panel.services.floating import settings as floating_settings
+from wgfleet.panel.services.floating.holders import AddressView
+from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.store.tables import Config
 
 ADDRESS, OTHER = "203.0.113.10", "203.0.113.11"
@@ -111,9 +106,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example-cloud\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2]} = {entry[3]}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    addresses.provider.cache_clear()
+    address_providers.provider.cache_clear()
     yield
-    addresses.provider.cache_clear()
+    address_providers.provider.cache_clear()
     sys.modules.pop("example_cloud", None)
 
 
@@ -150,7 +145,7 @@ def test_an_address_of_a_cloud_goes_where_the_rows_say(world: World, cloud: Clou
 
 def shown(world: World, config: Config, address: str = ADDRESS) -> AddressView:
     with world.store.read() as tx:
-        return floating.view(tx, config, address)
+        return holders.view(tx, config, address)
 
 
 def told(world: World, action: str) -> list[dict[str, Any]]:
@@ -210,7 +205,7 @@ def test_what_only_people_can_mend_is_tried_again_when_they_save_it(world: World
     config = world.config()
     world.serving(config, "fra1")
     put(world, config, cloud, {"token": "wrong", "url": cloud.url, "servers": {"fra1": "srv-1"}})
-    assert reconcile(world, config) == address_attempts.LONGEST_DELAY_S
+    assert reconcile(world, config) == attempts.LONGEST_DELAY_S
     assert "401" in (shown(world, config).error or "")
     put(world, config, cloud, {"token": TOKEN, "url": cloud.url, "servers": {}})
     reconcile(world, config)
@@ -246,8 +241,8 @@ def test_a_plugin_that_is_gone_is_said_of_its_addresses(
         raise PermanentError(f"there is no address provider {name!r}")
 
     with monkeypatch.context() as uninstalled:
-        uninstalled.setattr(addresses, "provider", gone)
-        assert reconcile(world, config) == address_attempts.LONGEST_DELAY_S
+        uninstalled.setattr(address_providers, "provider", gone)
+        assert reconcile(world, config) == attempts.LONGEST_DELAY_S
     assert shown(world, config).error == "there is no address provider 'example-cloud'"
 
 
@@ -258,7 +253,7 @@ def test_a_provider_s_secrets_are_sealed_and_not_shown(world: World, cloud: Clou
     with world.store.read() as tx:
         group = endpoint_groups.get(tx, configs.get(tx, config.id))
     assert TOKEN.encode() not in (group.address_options_sealed or b"")
-    shown = address_providers.shown(world.vault, group)
+    shown = floating_settings.shown(world.vault, group)
     assert shown == {"token": "(set)", "url": cloud.url, "servers": {"fra1": "srv-1", "ams1": "srv-2"}}
     with pytest.raises(Invalid) as refusal:
         put(world, config, cloud, {"token": TOKEN, "servers": {"fra1": 1}})
@@ -266,8 +261,8 @@ def test_a_provider_s_secrets_are_sealed_and_not_shown(world: World, cloud: Clou
 
 
 def test_the_providers_of_the_panel_are_installed() -> None:
-    assert {addresses.NONE, addresses.L2} <= set(addresses.names())
-    assert not addresses.provider(addresses.NONE).on_agent
-    assert addresses.provider(addresses.L2).on_agent
+    assert {address_providers.NONE, address_providers.L2} <= set(address_providers.names())
+    assert not address_providers.provider(address_providers.NONE).on_agent
+    assert address_providers.provider(address_providers.L2).on_agent
     with pytest.raises(PermanentError, match="no address provider 'nothing'; installed are"):
-        addresses.provider("nothing")
+        address_providers.provider("nothing")

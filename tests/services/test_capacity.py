@@ -1,8 +1,9 @@
 """The room of a config's nodes, on both databases."""
 
 from tests.services.world import LIVE_S, World
-from wgfleet.panel.services import capacity, configs
-from wgfleet.panel.services.capacity import ConfigCapacity
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import capacity
+from wgfleet.panel.services.fleet.capacity import ConfigCapacity
 from wgfleet.panel.store.tables import Config
 
 

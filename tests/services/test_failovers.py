@@ -4,12 +4,15 @@ import pytest
 
 from tests.services.world import LIVE_S, World
 from wgfleet.panel import clock
-from wgfleet.panel.addresses import L2
-from wgfleet.panel.domain.observations import Health, Standing
-from wgfleet.panel.services import assignments, configs, endpoint_groups, failovers, floating, health, operations, peers
-from wgfleet.panel.services.address_providers import FloatingSpec
-from wgfleet.panel.services.calls import Call, due
-from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.address_providers import L2
+from wgfleet.panel.domain.health.votes import Health, Standing
+from wgfleet.panel.services import configs, health, operations
+from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating.settings import FloatingSpec
+from wgfleet.panel.services.moves import failover
+from wgfleet.panel.services.moves.takeovers import Call, due
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 
@@ -136,11 +139,11 @@ def test_what_nodes_lose_that_die_together_goes_to_none_of_them(world: World) ->
     down = Standing(Health.DOWN, clock.now(), "as the test says")
     with world.store.write() as tx:
         health.record(tx, config.id, {one.id: down, two.id: down}, silent={one.id})
-        (address,) = floating.views(tx, config.id)
+        (address,) = holders.views(tx, config.id)
         assert address.holder is not None
         assert (address.holder.id, address.leaving) == (three.id, None), "the second never had it to give up"
     with world.store.read() as tx:
-        first = operation_rows.newest(tx, failovers.FAILOVER, assignments.subject(config.id, one.id))
+        first = operation_rows.newest(tx, failover.FAILOVER, assignments.subject(config.id, one.id))
     assert first is not None
     world.carry(first)
     world.sync(config, three)

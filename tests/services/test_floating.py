@@ -9,14 +9,17 @@ import pytest
 
 from tests.services.world import World
 from wgfleet.panel import clock
-from wgfleet.panel.addresses import L2
-from wgfleet.panel.domain.observations import Health, Standing
+from wgfleet.panel.address_providers import L2
+from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.errors import Conflict, Invalid
+from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.floating import FloatingReconciler
-from wgfleet.panel.reconcile.links import NodeLink
-from wgfleet.panel.services import audit, configs, desired, endpoint_groups, floating, health, nodes, removals
-from wgfleet.panel.services.address_providers import FloatingSpec
-from wgfleet.panel.services.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services import audit, configs, health
+from wgfleet.panel.services.fleet import desired, endpoint_groups, nodes
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating.settings import FloatingSpec
+from wgfleet.panel.services.moves import removal
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Config, Node
 
@@ -42,20 +45,20 @@ def look(world: World, config: Config, *, silent: tuple[Node, ...] = (), later_s
     """Do what the reconciler does; True while it waits."""
     with world.store.write() as tx:
         quiet = {node.id for node in silent}
-        late = floating.asked(tx, config.id) if later_s >= floating.ANSWER_S else set()
-        waiting = floating.overdue(tx, config.id, quiet, late)
-        floating.settle(tx, config.id, silent=quiet)
+        late = holders.asked(tx, config.id) if later_s >= holders.ANSWER_S else set()
+        waiting = holders.overdue(tx, config.id, quiet, late)
+        holders.settle(tx, config.id, silent=quiet)
         return waiting
 
 
-def holders(world: World, config: Config) -> dict[str, str | None]:
+def holder_names(world: World, config: Config) -> dict[str, str | None]:
     with world.store.read() as tx:
-        return {view.address: view.holder.name if view.holder else None for view in floating.views(tx, config.id)}
+        return {view.address: view.holder.name if view.holder else None for view in holders.views(tx, config.id)}
 
 
 def published(world: World, config: Config) -> list[str]:
     with world.store.read() as tx:
-        return floating.published(tx, config.id)
+        return holders.published(tx, config.id)
 
 
 def carried(world: World, config: Config, *found: Node) -> dict[str, list[str]]:
@@ -84,7 +87,7 @@ def test_an_address_goes_to_a_node_that_serves_and_its_agent_has_it(world: World
 def test_an_address_of_a_config_without_nodes_waits_for_the_first_that_serves(world: World) -> None:
     config = world.config()
     put(world, config, A1)
-    assert holders(world, config) == {A1: None}
+    assert holder_names(world, config) == {A1: None}
     assert published(world, config) == []
     (fra1,) = world.serving(config, "fra1")
     world.sync(config, fra1)
@@ -143,7 +146,7 @@ def test_a_node_that_serves_is_waited_for_however_long_its_agent_is_silent(world
     put(world, config, A1)
     world.sync_all(config, fra1, ams1)
     with world.store.write() as tx:
-        floating.empty(tx, config.id, fra1.id)
+        holders.empty(tx, config.id, fra1.id)
     look(world, config, silent=(fra1,), later_s=3600)
     world.sync(config, ams1)
     assert carried(world, config, fra1, ams1) == {A1: ["fra1"]}
@@ -172,7 +175,7 @@ def test_when_the_next_one_dies_before_it_got_the_address_a_third_gets_it_from_t
     world.sync_all(config, fra1, ams1, par1)
     world.cordon(fra1)
     with world.store.write() as tx:
-        floating.empty(tx, config.id, fra1.id)
+        holders.empty(tx, config.id, fra1.id)
     becomes(world, config, ams1, Health.DOWN, silent=True)
     world.sync_all(config, ams1, par1)
     assert carried(world, config, fra1, ams1, par1) == {A1: ["fra1"]}
@@ -186,13 +189,13 @@ def test_an_address_taken_off_the_list_is_taken_from_its_holder_first(world: Wor
     put(world, config, A1, A2)
     world.sync_all(config, fra1, ams1)
     put(world, config, A2)
-    assert holders(world, config) == {A2: "ams1"}
+    assert holder_names(world, config) == {A2: "ams1"}
     with pytest.raises(Conflict, match="still being taken"):
         put(world, other, A1)
     world.sync_all(config, fra1, ams1)
     assert carried(world, config, fra1, ams1) == {A2: ["ams1"]}
     put(world, other, A1)
-    assert holders(world, other) == {A1: None}
+    assert holder_names(world, other) == {A1: None}
 
 
 def test_an_address_put_back_on_the_list_before_it_was_given_up_stays_one(world: World) -> None:
@@ -216,7 +219,7 @@ def test_without_an_endpoint_group_nobody_has_an_address(world: World) -> None:
         endpoint_groups.delete(tx, world.vault, "test", configs.get(tx, config.id))
     world.sync(config, fra1)
     assert carried(world, config, fra1) == {}
-    assert holders(world, config) == {}
+    assert holder_names(world, config) == {}
 
 
 def test_a_removed_node_s_address_is_with_another_before_its_interface_goes(world: World) -> None:
@@ -248,7 +251,7 @@ def test_a_removed_node_that_is_not_reached_does_not_keep_the_address_for_ever(w
     world.sync(config, ams1)
     assert carried(world, config, ams1) == {}
     with world.store.write() as tx:
-        removals.close(tx, operation.id)
+        removal.close(tx, operation.id)
     world.sync(config, ams1)
     assert carried(world, config, ams1) == {A1: ["ams1"]}
 
@@ -346,7 +349,7 @@ def test_a_new_time_after_which_to_give_up_is_told_once_to_those_whom_it_concern
     generations = []
     for seconds in (3.0, 3.0, 5.0, 5.0):
         with world.store.write() as tx:
-            floating.tell_give_up_after(tx, seconds)
+            holders.tell_give_up_after(tx, seconds)
         with world.store.read() as tx:
             fresh, assignment = configs.get(tx, config.id), assignment_rows.get(tx, config.id, fra1.id)
             assert assignment is not None
@@ -378,7 +381,7 @@ def test_setting_the_clock_ends_no_handover_that_waits_for_its_node(
         assert asyncio.run(reconciler.reconcile(config.id)) is not None
     world.sync(config, ams1)
     assert carried(world, config, ams1) == {}
-    monkeypatch.setattr(clock, "monotonic", lambda: monotonic + floating.ANSWER_S)
+    monkeypatch.setattr(clock, "monotonic", lambda: monotonic + holders.ANSWER_S)
     assert asyncio.run(reconciler.reconcile(config.id)) is None
     world.sync(config, ams1)
     assert carried(world, config, ams1) == {A1: ["ams1"]}

@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.services.test_floating import A1, A2, becomes, holders, look, put
+from tests.services.test_floating import A1, A2, becomes, holder_names, look, put
 from tests.services.world import World
 from wgfleet.panel import clock
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.services import floating
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Config, Node
 
@@ -72,7 +72,7 @@ class Addresses(RuleBasedStateMachine):
     @rule(number=numbers)
     def emptied(self, number: int) -> None:
         with self.world.store.write() as tx:
-            floating.empty(tx, self.config.id, self.nodes[number].id)
+            holders.empty(tx, self.config.id, self.nodes[number].id)
 
     @rule(addresses=st.sets(st.sampled_from([A1, A2, A3])))
     def listed(self, addresses: set[str]) -> None:
@@ -106,7 +106,7 @@ class Addresses(RuleBasedStateMachine):
     def every_address_is_with_a_node_in_use(self) -> None:
         if hasattr(self, "nodes"):
             serving = {node.name for node in self.nodes if self.state(node) == Health.SERVING}
-            assert set(holders(self.world, self.config).values()) <= serving
+            assert set(holder_names(self.world, self.config).values()) <= serving
 
     def settle(self) -> None:
         """When nothing happens any more, each address is on the machine that is to have it."""
@@ -114,7 +114,7 @@ class Addresses(RuleBasedStateMachine):
             self.looked_at()
             for number in range(len(self.nodes)):
                 self.sync(number)
-        assert self.held() == {address: [name] for address, name in holders(self.world, self.config).items()}
+        assert self.held() == {address: [name] for address, name in holder_names(self.world, self.config).items()}
 
     @rule()
     def quiet(self) -> None:

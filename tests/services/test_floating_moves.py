@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.test_floating import A1, A2, becomes, carried, holders, put
+from tests.services.test_floating import A1, A2, becomes, carried, holder_names, put
 from tests.services.world import LIVE_S, World
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.services import address_moves, calls, configs, failovers, maintenance, moves, operations
-from wgfleet.panel.services.calls import Call
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.services import configs, operations
+from wgfleet.panel.services.moves import address_move, drain, failover, steps, takeovers
+from wgfleet.panel.services.moves.takeovers import Call
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 
@@ -23,16 +24,16 @@ def database_url(tmp_path: Path) -> str:
 
 def due(world: World, operation: Operation) -> list[Call]:
     with world.store.write() as tx:
-        return calls.due(tx, operation.id, live_within_s=LIVE_S)[1]
+        return takeovers.due(tx, operation.id, live_within_s=LIVE_S)[1]
 
 
 def answer(world: World, operation: Operation, call: Call, *, answered: bool) -> None:
     with world.store.write() as tx:
         if answered:
             sources = {call.peer_id: call.source} if call.source is not None else {}
-            calls.settle(tx, operation.id, call.node_id, {call.peer_id: call.endpoint}, sources=sources)
+            takeovers.settle(tx, operation.id, call.node_id, {call.peer_id: call.endpoint}, sources=sources)
         else:
-            calls.settle(tx, operation.id, call.node_id, {}, [call.peer_id])
+            takeovers.settle(tx, operation.id, call.node_id, {}, [call.peer_id])
 
 
 def live(world: World, config: Config, node: Node, *others: Node, names: tuple[str, ...] = ("anna",)) -> list[Peer]:
@@ -43,13 +44,13 @@ def live(world: World, config: Config, node: Node, *others: Node, names: tuple[s
     return made
 
 
-def failover(world: World, config: Config, node: Node) -> Operation:
+def failed_over(world: World, config: Config, node: Node) -> Operation:
     """Have a node die with its agent; return the failover, placed."""
     becomes(world, config, node, Health.DOWN, silent=True)
     with world.store.write() as tx:
-        found = operation_rows.newest(tx, failovers.FAILOVER, f"{config.id}/{node.id}")
+        found = operation_rows.newest(tx, failover.FAILOVER, f"{config.id}/{node.id}")
         assert found is not None
-        failovers.place(tx, found.id, live_within_s=LIVE_S)
+        failover.place(tx, found.id, live_within_s=LIVE_S)
     return found
 
 
@@ -62,7 +63,7 @@ def test_a_dead_node_s_client_is_called_from_its_address_once_the_new_holder_has
     fra1, ams1, par1 = world.serving(config, "fra1", "ams1", "par1")
     put(world, config, A1)
     live(world, config, fra1, ams1, par1)
-    operation = failover(world, config, fra1)
+    operation = failed_over(world, config, fra1)
     assert due(world, operation) == []
     world.wakes.clear()
     world.sync_all(config, ams1)
@@ -76,9 +77,9 @@ def test_where_a_dead_node_held_several_addresses_their_new_holders_take_turns(w
     put(world, config, A1, A2)
     ams1, par1 = world.serving(config, "ams1", "par1")
     live(world, config, fra1, ams1, par1)
-    operation = failover(world, config, fra1)
+    operation = failed_over(world, config, fra1)
     world.sync_all(config, ams1, par1)
-    assert holders(world, config) == {A1: "ams1", A2: "par1"}
+    assert holder_names(world, config) == {A1: "ams1", A2: "par1"}
     seen = []
     for _ in range(3):
         (call,) = due(world, operation)
@@ -91,20 +92,20 @@ def test_a_client_is_called_first_from_the_address_that_it_answered_to_before(wo
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
     put(world, config, A1, A2)
-    assert holders(world, config) == {A1: "fra1", A2: "ams1"}
+    assert holder_names(world, config) == {A1: "fra1", A2: "ams1"}
     live(world, config, ams1, fra1)
-    operation = failover(world, config, ams1)
+    operation = failed_over(world, config, ams1)
     world.sync_all(config, fra1)
     (call,) = due(world, operation)
     assert (call.node_id, call.source) == (fra1.id, A2)
     answer(world, operation, call, answered=True)
     with world.store.write() as tx:
-        failovers.close(tx, operation.id)
+        failover.close(tx, operation.id)
     becomes(world, config, ams1, Health.SERVING)
     world.sync_all(config, fra1, ams1)
-    again = failover(world, config, fra1)
+    again = failed_over(world, config, fra1)
     world.sync_all(config, ams1)
-    assert holders(world, config) == {A1: "ams1", A2: "ams1"}
+    assert holder_names(world, config) == {A1: "ams1", A2: "ams1"}
     assert callers(due(world, again)) == [(ams1.id, A2)]
 
 
@@ -113,7 +114,7 @@ def test_when_the_new_holder_dies_too_the_next_one_calls_the_clients_of_both(wor
     fra1, ams1, par1 = world.serving(config, "fra1", "ams1", "par1")
     put(world, config, A1)
     live(world, config, fra1, ams1, par1)
-    operation = failover(world, config, fra1)
+    operation = failed_over(world, config, fra1)
     world.sync_all(config, ams1, par1)
     becomes(world, config, ams1, Health.DOWN, silent=True)
     world.sync(config, par1)
@@ -125,7 +126,7 @@ def test_a_client_of_the_other_ip_version_is_called_as_without_floating_addresse
     fra1, ams1 = world.serving(config, "fra1", "ams1")
     put(world, config, "2001:db8::10")
     live(world, config, fra1, ams1)
-    operation = failover(world, config, fra1)
+    operation = failed_over(world, config, fra1)
     world.sync(config, ams1)
     assert callers(due(world, operation)) == [(ams1.id, None)]
 
@@ -137,7 +138,7 @@ def test_a_drain_calls_from_elsewhere_first_and_only_then_moves_the_address(worl
     open_path, behind_nat = live(world, config, fra1, ams1, names=("anna", "bert"))
     (operation,) = world.drain(fra1)
     with world.store.write() as tx:
-        maintenance.place(tx, operation.id, live_within_s=LIVE_S)
+        drain.place(tx, operation.id, live_within_s=LIVE_S)
     world.sync_all(config, fra1, ams1)
     first = due(world, operation)
     assert callers(first) == [(ams1.id, None)] * 2
@@ -158,12 +159,12 @@ def test_a_drain_ends_when_the_node_has_given_its_address_up(world: World) -> No
     world.sync_all(config, fra1, ams1)
     (operation,) = world.drain(fra1)
     with world.store.write() as tx:
-        maintenance.place(tx, operation.id, live_within_s=LIVE_S)
-        assert moves.holding(tx, operation.id) == {fra1.id: "fra1"}
+        drain.place(tx, operation.id, live_within_s=LIVE_S)
+        assert steps.holding(tx, operation.id) == {fra1.id: "fra1"}
     world.sync_all(config, fra1, ams1)
     with world.store.write() as tx:
-        assert not moves.holding(tx, operation.id)
-        maintenance.close(tx, operation.id)
+        assert not steps.holding(tx, operation.id)
+        drain.close(tx, operation.id)
         assert operations.get(tx, operation.id).state == operations.SUCCEEDED
     assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
 
@@ -175,13 +176,13 @@ def test_a_drain_whose_clients_could_not_be_called_moves_the_address_before_it_e
     live(world, config, fra1, ams1)
     (operation,) = world.drain(fra1, window_s=0)
     with world.store.write() as tx:
-        maintenance.place(tx, operation.id, live_within_s=LIVE_S)
-        maintenance.close(tx, operation.id)
+        drain.place(tx, operation.id, live_within_s=LIVE_S)
+        drain.close(tx, operation.id)
         assert operations.get(tx, operation.id).finished_at is None
-        assert moves.holding(tx, operation.id) == {fra1.id: "fra1"}
+        assert steps.holding(tx, operation.id) == {fra1.id: "fra1"}
     world.sync_all(config, fra1, ams1)
     with world.store.write() as tx:
-        maintenance.close(tx, operation.id)
+        drain.close(tx, operation.id)
         assert operations.get(tx, operation.id).state == operations.SUCCEEDED
 
 
@@ -191,8 +192,8 @@ def test_an_address_that_is_moved_by_hand_takes_its_clients_along(world: World) 
     put(world, config, A1)
     (peer,) = live(world, config, fra1, ams1)
     with world.store.write() as tx:
-        operation = address_moves.start(tx, "test", configs.get(tx, config.id), A1, ams1)
-        address_moves.place(tx, operation.id, live_within_s=LIVE_S)
+        operation = address_move.start(tx, "test", configs.get(tx, config.id), A1, ams1)
+        address_move.place(tx, operation.id, live_within_s=LIVE_S)
     assert due(world, operation) == []
     world.sync_all(config, fra1, ams1)
     (call,) = due(world, operation)
@@ -201,9 +202,9 @@ def test_an_address_that_is_moved_by_hand_takes_its_clients_along(world: World) 
     world.sync_all(config, fra1, ams1)
     assert world.users(config, fra1) == set()
     with world.store.write() as tx:
-        assert address_moves.over(tx, operation.id) is None
-        assert not moves.holding(tx, operation.id)
-        address_moves.close(tx, operation.id)
+        assert address_move.over(tx, operation.id) is None
+        assert not steps.holding(tx, operation.id)
+        address_move.close(tx, operation.id)
         ended = operations.get(tx, operation.id)
         assert (ended.state, ended.result["sessions_taken_over"]) == (operations.SUCCEEDED, 1)
     world.sync_all(config, fra1, ams1)
@@ -216,11 +217,11 @@ def test_a_move_whose_node_dies_says_so(world: World) -> None:
     put(world, config, A1)
     live(world, config, fra1, ams1, par1)
     with world.store.write() as tx:
-        operation = address_moves.start(tx, "test", configs.get(tx, config.id), A1, ams1)
-        address_moves.place(tx, operation.id, live_within_s=LIVE_S)
+        operation = address_move.start(tx, "test", configs.get(tx, config.id), A1, ams1)
+        address_move.place(tx, operation.id, live_within_s=LIVE_S)
     becomes(world, config, ams1, Health.DOWN, silent=True)
     with world.store.write() as tx:
-        address_moves.close(tx, operation.id)
+        address_move.close(tx, operation.id)
         ended = operations.get(tx, operation.id)
         assert ended.state == operations.FAILED
         assert "does not serve any more" in ended.result["reason"]
@@ -232,18 +233,18 @@ def test_a_rebalance_spreads_addresses_and_leaves_sessions_to_follow_them(world:
     put(world, config, A1, A2)
     (ams1,) = world.serving(config, "ams1")
     live(world, config, fra1, ams1, names=("anna", "bert"))
-    assert holders(world, config) == {A1: "fra1", A2: "fra1"}
+    assert holder_names(world, config) == {A1: "fra1", A2: "fra1"}
     operation = world.rebalance(config)
     with world.store.write() as tx:
-        maintenance.place(tx, operation.id, live_within_s=LIVE_S)
+        drain.place(tx, operation.id, live_within_s=LIVE_S)
         (moving,) = [
             found
-            for found in operations.page(tx, kind=address_moves.MOVE_ADDRESS)
+            for found in operations.page(tx, kind=address_move.MOVE_ADDRESS)
             if found.options["to_node_id"] == ams1.id
         ]
-        address_moves.place(tx, moving.id, live_within_s=LIVE_S)
+        address_move.place(tx, moving.id, live_within_s=LIVE_S)
     assert due(world, operation) == []
     world.sync_all(config, fra1, ams1)
     world.sync_all(config, fra1, ams1)
-    assert sorted(holders(world, config).values(), key=str) == ["ams1", "fra1"]
+    assert sorted(holder_names(world, config).values(), key=str) == ["ams1", "fra1"]
     assert {call.source for call in due(world, moving)} == {moving.subject}

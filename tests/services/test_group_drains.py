@@ -5,10 +5,12 @@ from collections import Counter
 import pytest
 
 from tests.services.world import ACTOR, World
-from wgfleet.panel.domain.observations import Health
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, Exhausted
-from wgfleet.panel.services import group_drains, node_groups, nodes, operations, peers
-from wgfleet.panel.services.group_drains import DRAINS
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.fleet import node_groups, nodes, peers
+from wgfleet.panel.services.moves import group_drain
+from wgfleet.panel.services.moves.group_drain import DRAINS
 from wgfleet.panel.services.operations import FAILED, SUCCEEDED
 from wgfleet.panel.store.tables import Config, Node, Operation
 
@@ -33,17 +35,17 @@ def fleet(world: World) -> tuple[Config, list[Node], Node]:
 
 def begin(world: World, *, force: bool = False) -> Operation:
     with world.store.write() as tx:
-        return group_drains.start(tx, ACTOR, node_groups.get(tx, "rack"), grace_s=30, force=force)
+        return group_drain.start(tx, ACTOR, node_groups.get(tx, "rack"), grace_s=30, force=force)
 
 
 def uncordon(world: World) -> None:
     with world.store.write() as tx:
-        group_drains.uncordon(tx, ACTOR, node_groups.get(tx, "rack"))
+        group_drain.uncordon(tx, ACTOR, node_groups.get(tx, "rack"))
 
 
 def step(world: World, operation: Operation) -> bool:
     with world.store.write() as tx:
-        return group_drains.step(tx, operation.id)
+        return group_drain.step(tx, operation.id)
 
 
 def now(world: World, operation: Operation) -> Operation:
@@ -120,7 +122,7 @@ def test_it_is_refused_where_the_others_are_too_few_or_have_too_little_room(worl
     with world.store.write() as tx:
         node_groups.create(tx, ACTOR, "empty")
         with pytest.raises(Conflict, match="has no nodes"):
-            group_drains.start(tx, ACTOR, node_groups.get(tx, "empty"), grace_s=30)
+            group_drain.start(tx, ACTOR, node_groups.get(tx, "empty"), grace_s=30)
 
 
 def test_a_node_that_dies_meanwhile_is_left_to_its_failover(world: World) -> None:

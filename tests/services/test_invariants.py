@@ -20,8 +20,9 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.domain.removal import RemovalStep
 from wgfleet.panel.errors import PanelError
-from wgfleet.panel.services import configs, desired, operations, peers, retention
-from wgfleet.panel.services.peers import PeerChanges, PeerSpec
+from wgfleet.panel.services import configs, operations, retention
+from wgfleet.panel.services.fleet import desired, peers
+from wgfleet.panel.services.fleet.peers import PeerChanges, PeerSpec
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows

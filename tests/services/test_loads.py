@@ -6,11 +6,12 @@ import pytest
 
 from tests.services.world import ACTOR, World
 from wgfleet.panel import clock
-from wgfleet.panel.services import capacity, configs, loads, node_groups, nodes, peers
-from wgfleet.panel.services.peers import PeerSpec
+from wgfleet.panel.reconcile.agents.load_gauge import KEPT_S, LoadGauge
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import capacity, loads, node_groups, nodes, peers
+from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Config, Node, NodeLoad
-from wgfleet.panel.telemetry.loads import KEPT_S, LoadGauge
 from wgfleet.protocol.messages import LOAD_S, Load
 
 

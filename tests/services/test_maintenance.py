@@ -5,10 +5,11 @@ from collections import Counter
 import pytest
 
 from tests.services.world import World
-from wgfleet.panel.domain.observations import Health
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, Exhausted
-from wgfleet.panel.services import assignments, endpoint_groups, operations, peers
 from wgfleet.panel.services import configs as config_service
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
 from wgfleet.panel.store.tables import Config, Node, Operation
 
 

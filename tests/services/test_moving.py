@@ -7,10 +7,11 @@ from typing import cast
 
 from tests.services.world import World
 from wgfleet.panel import clock
-from wgfleet.panel.domain.observations import Health
-from wgfleet.panel.reconcile.links import NodeLink
-from wgfleet.panel.reconcile.moves import MoveReconciler, Work
-from wgfleet.panel.services import failovers, maintenance, operations
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.moves.worker import MoveReconciler, Work
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.moves import drain, failover
 from wgfleet.panel.settings.model import Drain
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.protocol.messages import Takeover, TakeoverResult
@@ -81,7 +82,7 @@ def test_a_drain_ends_though_the_agent_of_its_node_falls_silent(world: World) ->
 
     there.answer = answered_and_gone
     ended = asyncio.run(
-        carried_out(world, maintenance, operation, {one.id: here, two.id: there}, lambda: world.sync(config, two))
+        carried_out(world, drain, operation, {one.id: here, two.id: there}, lambda: world.sync(config, two))
     )
     assert ended.state == operations.SUCCEEDED
     assert ended.result["sessions_taken_over"] == len(made)
@@ -94,7 +95,7 @@ def test_a_drain_whose_node_confirms_says_nothing_of_that(world: World) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
     (operation,) = world.drain(one)
     lines = {one.id: Line(), two.id: Line()}
-    ended = asyncio.run(carried_out(world, maintenance, operation, lines, lambda: world.sync_all(config, one, two)))
+    ended = asyncio.run(carried_out(world, drain, operation, lines, lambda: world.sync_all(config, one, two)))
     assert ended.state == operations.SUCCEEDED
     assert "unconfirmed" not in ended.result
 
@@ -112,7 +113,7 @@ def test_nobody_waits_for_a_node_that_does_not_answer_its_call(world: World) -> 
         raise AssertionError
 
     lines[two.id].answer = hangs
-    ended = asyncio.run(carried_out(world, failovers, operation, lines, lambda: world.sync_all(config, two, three)))
+    ended = asyncio.run(carried_out(world, failover, operation, lines, lambda: world.sync_all(config, two, three)))
     assert len(lines[two.id].called) == 1
     assert ended.result["sessions_taken_over"] == len(made)
 
@@ -128,7 +129,7 @@ def test_a_client_without_a_node_is_called_again_soon_and_each_time_waited_for_l
         return await everybody(takeover)
 
     lines[two.id].answer = third_time
-    ended = asyncio.run(carried_out(world, failovers, operation, lines, lambda: world.sync(config, two)))
+    ended = asyncio.run(carried_out(world, failover, operation, lines, lambda: world.sync(config, two)))
     assert [takeover.timeout_s for takeover in lines[two.id].called] == [0.3, 0.6, 1.2]
     assert ended.result["sessions_taken_over"] == len(made)
 
@@ -137,5 +138,5 @@ def test_a_planned_call_has_all_its_time_since_its_client_is_served_meanwhile(wo
     config, (one, two), _ = fleet(world, "one", "two")
     (operation,) = world.drain(one)
     lines = {one.id: Line(), two.id: Line()}
-    asyncio.run(carried_out(world, maintenance, operation, lines, lambda: world.sync_all(config, one, two)))
+    asyncio.run(carried_out(world, drain, operation, lines, lambda: world.sync_all(config, one, two)))
     assert [takeover.timeout_s for takeover in lines[two.id].called] == [DRAIN.takeover_timeout_s]

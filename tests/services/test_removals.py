@@ -5,7 +5,8 @@ import pytest
 from tests.services.world import World
 from wgfleet.panel.domain.removal import RemovalStep
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
-from wgfleet.panel.services import assignments, audit, backups, configs, endpoint_groups, operations, peers
+from wgfleet.panel.services import audit, backups, configs, operations
+from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
 from wgfleet.panel.store.tables import Config, Node, Operation
 
 S = RemovalStep

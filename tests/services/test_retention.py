@@ -7,7 +7,8 @@ import pytest
 from tests.services.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.reconcile.retention import DAY_S, Retention
-from wgfleet.panel.services import assignments, audit, configs, desired, peers
+from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.fleet import assignments, desired, peers
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import AuditEntry, Config, Node, Peer
 

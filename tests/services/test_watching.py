@@ -10,10 +10,10 @@ import pytest
 from tests.services.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
-from wgfleet.panel.domain.observations import Health, Standing
+from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.reconcile import health as watching
+from wgfleet.panel.reconcile.agents.links import SILENT_S, NodeLink
 from wgfleet.panel.reconcile.health import HealthMonitor, Outlook
-from wgfleet.panel.reconcile.links import SILENT_S, NodeLink
 from wgfleet.panel.services import health as health_service
 from wgfleet.panel.settings.model import Health as Rules
 from wgfleet.panel.store import assignments as assignment_rows

@@ -6,25 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.observations import Health, Standing
+from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.domain.removal import RemovalStep, next_step
-from wgfleet.panel.reconcile.moves import Work
-from wgfleet.panel.services import (
-    assignments,
-    calls,
-    configs,
-    desired,
-    failovers,
-    maintenance,
-    moves,
-    nodes,
-    operations,
-    peers,
-    removals,
-)
+from wgfleet.panel.reconcile.moves.worker import Work
+from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services import health as health_service
-from wgfleet.panel.services.calls import Call
-from wgfleet.panel.services.peers import PeerSpec
+from wgfleet.panel.services.fleet import assignments, desired, nodes, peers
+from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.services.moves import drain, failover, removal, steps, takeovers
+from wgfleet.panel.services.moves.takeovers import Call
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
@@ -138,7 +128,7 @@ class World:
     def step(self, operation: Operation, *, answers: frozenset[str] | None = None) -> RemovalStep:
         """Do the next step of a removal. `answers`: ids of the peers that answer a call (None: all)."""
         with self.store.read() as tx:
-            step = next_step(removals.view(tx, operation.id), clock.now())
+            step = next_step(removal.view(tx, operation.id), clock.now())
         if step in {RemovalStep.CLEAN, RemovalStep.DONE}:
             return step
         with self.store.write() as tx:
@@ -148,19 +138,19 @@ class World:
     def drain(self, node: Node, *, force: bool = False, window_s: float | None = None) -> list[Operation]:
         with self.store.write() as tx:
             fresh = nodes.get(tx, node.id)
-            return maintenance.drain(tx, ACTOR, fresh, grace_s=30, force=force, drain_window_s=window_s)
+            return drain.drain(tx, ACTOR, fresh, grace_s=30, force=force, drain_window_s=window_s)
 
     def cordon(self, node: Node) -> None:
         with self.store.write() as tx:
-            maintenance.cordon(tx, ACTOR, nodes.get(tx, node.id))
+            drain.cordon(tx, ACTOR, nodes.get(tx, node.id))
 
     def uncordon(self, node: Node) -> None:
         with self.store.write() as tx:
-            maintenance.uncordon(tx, ACTOR, nodes.get(tx, node.id))
+            drain.uncordon(tx, ACTOR, nodes.get(tx, node.id))
 
     def rebalance(self, config: Config) -> Operation:
         with self.store.write() as tx:
-            return maintenance.rebalance(tx, ACTOR, configs.get(tx, config.id), grace_s=30)
+            return drain.rebalance(tx, ACTOR, configs.get(tx, config.id), grace_s=30)
 
     def judged(self, config: Config, node: Node, health: Health) -> None:
         """Have the watch decide what a node's health is."""
@@ -171,7 +161,7 @@ class World:
         """Have a node go down, and return the failover that this begins."""
         self.judged(config, node, Health.DOWN)
         with self.store.read() as tx:
-            found = operation_rows.newest(tx, failovers.FAILOVER, assignments.subject(config.id, node.id))
+            found = operation_rows.newest(tx, failover.FAILOVER, assignments.subject(config.id, node.id))
         assert found is not None
         return found
 
@@ -186,16 +176,16 @@ class World:
 
         `answers`: as in `step`; `reachable`: ids of the nodes whose agents answer (None: all).
         """
-        work: Work = failovers if operation.kind == failovers.FAILOVER else maintenance
+        work: Work = failover if operation.kind == failover.FAILOVER else drain
         with self.store.write() as tx:
             if operations.get(tx, operation.id).finished_at is not None:
                 return False
             over = work.over(tx, operation.id) is not None
-            if not over and not moves.placed(tx, operation.id):
+            if not over and not steps.placed(tx, operation.id):
                 work.place(tx, operation.id, live_within_s=LIVE_S)
-            elif not over and moves.waiting(tx, operation.id):
+            elif not over and steps.waiting(tx, operation.id):
                 self._call(tx, operation.id, answers, reachable)
-            elif not moves.holding(tx, operation.id):
+            elif not steps.holding(tx, operation.id):
                 work.close(tx, operation.id)
         return True
 
@@ -207,29 +197,29 @@ class World:
         reachable: frozenset[str] | None = None,
     ) -> None:
         by_node: dict[str, list[Call]] = defaultdict(list)
-        for call in calls.due(tx, operation_id, live_within_s=LIVE_S, reachable=reachable)[1]:
+        for call in takeovers.due(tx, operation_id, live_within_s=LIVE_S, reachable=reachable)[1]:
             by_node[call.node_id].append(call)
         for node_id, called in by_node.items():
             answered = {call.peer_id: call.endpoint for call in called if answers is None or call.peer_id in answers}
             unanswered = [call.peer_id for call in called if call.peer_id not in answered]
-            calls.settle(tx, operation_id, node_id, answered, unanswered)
+            takeovers.settle(tx, operation_id, node_id, answered, unanswered)
 
     def answered(self, operation: Operation, node: Node, called: Iterable[Call]) -> None:
         """Have clients answer a node."""
         with self.store.write() as tx:
-            calls.settle(tx, operation.id, node.id, {call.peer_id: call.endpoint for call in called})
+            takeovers.settle(tx, operation.id, node.id, {call.peer_id: call.endpoint for call in called})
 
     def _write(self, tx: Tx, step: RemovalStep, operation_id: str, answers: frozenset[str] | None) -> None:
         if step is RemovalStep.BACKUP:
-            removals.back_up(tx, self.vault, operation_id)
+            removal.back_up(tx, self.vault, operation_id)
         elif step is RemovalStep.PLACE:
-            moves.place(tx, operation_id, live_within_s=LIVE_S)
+            steps.place(tx, operation_id, live_within_s=LIVE_S)
         elif step is RemovalStep.TAKEOVER:
             self._call(tx, operation_id, answers)
         elif step is RemovalStep.RETIRE:
-            removals.retire(tx, operation_id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
+            removal.retire(tx, operation_id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
         else:
-            removals.close(tx, operation_id)
+            removal.close(tx, operation_id)
 
 
 @contextmanager

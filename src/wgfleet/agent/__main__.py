@@ -5,7 +5,7 @@
 
 import sys
 
-from wgfleet.agent.kernel.process import KernelError
+from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.main import run
 from wgfleet.agent.settings import AgentSettings
 

@@ -12,22 +12,22 @@ import structlog
 import uvicorn
 from uvicorn.server import ServerState
 
-from wgfleet.agent.api import Api
-from wgfleet.agent.contact import PanelContact
-from wgfleet.agent.door import Door
-from wgfleet.agent.fence import Fence
-from wgfleet.agent.floating import FloatingAddresses
-from wgfleet.agent.identity import StateDirectory
-from wgfleet.agent.journal import Journal
-from wgfleet.agent.keeper import Keeper
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
+from wgfleet.agent.interfaces.isolation import Fence
+from wgfleet.agent.interfaces.reconciler import Keeper
+from wgfleet.agent.interfaces.supervisor import Loop
+from wgfleet.agent.interfaces.watch_board import Board
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
-from wgfleet.agent.ledger import Ledger
-from wgfleet.agent.loop import Loop
-from wgfleet.agent.manual import Manual
-from wgfleet.agent.probes import Probes
-from wgfleet.agent.renewal import Renewal
+from wgfleet.agent.server.certificate_routes import Renewal
+from wgfleet.agent.server.listener import Door
+from wgfleet.agent.server.manual_routes import Manual
+from wgfleet.agent.server.panel_contact import PanelContact
+from wgfleet.agent.server.probe_route import Probes
+from wgfleet.agent.server.routes import Api
 from wgfleet.agent.settings import AgentSettings
-from wgfleet.agent.watch import Board
+from wgfleet.agent.state.identity import StateDirectory
+from wgfleet.agent.state.journal import Journal
+from wgfleet.agent.state.ledger import Ledger
 from wgfleet.probing.prober import Prober
 
 _log = structlog.get_logger()

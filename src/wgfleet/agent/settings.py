@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from wgfleet.agent.identity import DEFAULT_STATE_DIR
+from wgfleet.agent.state.identity import DEFAULT_STATE_DIR
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from wgfleet.agent.identity import DEFAULT_STATE_DIR, StateDirectory
 from wgfleet.agent.settings import AgentSettings
+from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
 from wgfleet.protocol.messages import AGENT_PORT
 
 app = typer.Typer(no_args_is_help=True)
@@ -28,8 +28,8 @@ def enroll(
     port: Annotated[int, typer.Option(help="TCP port that the agent will listen on.")] = AGENT_PORT,
 ) -> None:
     """Get this node's certificate from the panel."""
-    from wgfleet.agent.enroll import EnrollError  # noqa: PLC0415 - httpx and cryptography would cost `run` 20 MB
-    from wgfleet.agent.enroll import enroll as enroll_agent  # noqa: PLC0415 - loaded when asked for
+    from wgfleet.agent.enrollment.enroll import EnrollError  # noqa: PLC0415 - httpx and cryptography would cost `run` 20 MB
+    from wgfleet.agent.enrollment.enroll import enroll as enroll_agent  # noqa: PLC0415 - loaded when asked for
 
     try:
         node_id = enroll_agent(

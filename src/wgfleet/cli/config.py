@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.agent.trust import TrustError, fetch_ca
+from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
 from wgfleet.cli import connection
 from wgfleet.cli.client import UNREACHABLE, USAGE, given, panel, part
 from wgfleet.cli.config_health import health
@@ -34,7 +34,7 @@ Placement = Annotated[str | None, typer.Option(help="least_peers, least_load or 
 Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Interfaces up, or down.")]
 
 if find_spec("pydantic_settings"):  # on a machine with the panel's libraries
-    from wgfleet.cli.settings_commands import check, sample
+    from wgfleet.cli.panel_settings import check, sample
 
     app.command()(check)
     app.command()(sample)

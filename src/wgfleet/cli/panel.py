@@ -10,13 +10,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 from fastapi import FastAPI
 
-from wgfleet.cli.settings_commands import EXIT_SETTINGS, load_or_exit
+from wgfleet.cli.panel_settings import EXIT_SETTINGS, load_or_exit
 from wgfleet.panel import clock, logs
 from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.listening import ListenError, PanelServer, ServerCertificate, Sockets, open_sockets
 from wgfleet.panel.main import build
-from wgfleet.panel.services import access, audit
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import DEFAULT_FILE, Listener, Settings
 from wgfleet.protocol.messages import AGENT_PORT
 
@@ -54,7 +55,7 @@ def admin_key(
     store = application.state.store
     try:
         with store.write() as tx:
-            _, key = access.create_key(tx, "panel", name, [access.ADMIN])
+            _, key = api_keys.create_key(tx, "panel", name, [api_keys.ADMIN])
     except PanelError as error:
         _end(error)
     finally:
@@ -133,7 +134,7 @@ async def _serve(settings: Settings, application: FastAPI, sockets: Sockets, cer
             announce(application, [listener for listener, _ in sockets], own_ca=certificate.own)
             if settings.panel_node.enabled:
                 # The agent's libraries are for those that need them.
-                from wgfleet.cli.panel_node import PanelNode  # noqa: PLC0415 - loaded when asked for
+                from wgfleet.panel_node.supervisor import PanelNode  # noqa: PLC0415 - loaded when asked for
 
                 node = PanelNode(settings)
                 stack.push_async_callback(node.close)

@@ -9,15 +9,17 @@ from fastapi import FastAPI
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import create_app
-from wgfleet.panel.api.state import Panel
-from wgfleet.panel.dns.limits import Limiter
-from wgfleet.panel.dns.meters import Meters
+from wgfleet.panel.api.panel import Panel
+from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.publisher import Publisher
-from wgfleet.panel.dns.registry import Registry
-from wgfleet.panel.reconcile.events import Events
-from wgfleet.panel.reconcile.fleet import Fleet
+from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.health import Outlook
-from wgfleet.panel.services import access, floating, installation
+from wgfleet.panel.reconcile.supervisor import Fleet
+from wgfleet.panel.services import installation
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.floating import holders
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Store, Tx
@@ -39,8 +41,8 @@ def build(settings: Settings) -> FastAPI:
         migrate(store)
         with store.write() as tx:
             authority = _authority(tx, vault)
-            first_key = access.ensure_first_key(tx)
-            floating.tell_give_up_after(tx, settings.health.give_up_after_s)
+            first_key = api_keys.ensure_first_key(tx)
+            holders.tell_give_up_after(tx, settings.health.give_up_after_s)
         undo.pop_all()
     events, outlook = Events(), Outlook()
     publisher = Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters())

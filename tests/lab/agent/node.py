@@ -20,8 +20,8 @@ import msgspec
 
 from tests.lab.agent.authority import CLIENT, SERVER, Authority, Files
 from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS, enter
-from wgfleet.agent.files import write_atomic
-from wgfleet.agent.identity import AgentFile, StateDirectory
+from wgfleet.agent.state.files import write_atomic
+from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Snapshot, WatchMessage
 

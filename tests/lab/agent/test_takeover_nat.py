@@ -10,7 +10,7 @@ from tests.lab.agent.node import Host, Node, eventually
 from tests.lab.agent.test_push import applied
 from tests.lab.agent.test_takeover import CLIENT_IP, cable
 from tests.lab.agent.values import private_key, public_key, settings, whole
-from wgfleet.agent.kernel.sources import PRIORITY
+from wgfleet.agent.kernel.source_routes import PRIORITY
 from wgfleet.protocol.desired import DesiredPeer, Floating, delta_between
 from wgfleet.protocol.messages import Refusal, Takeover, TakeoverPeer, TakeoverResult
 

@@ -12,14 +12,14 @@ import pytest
 
 from wgfleet.lab import processes, state, stock
 from wgfleet.lab.hosts import Host
-from wgfleet.panel import clienthelper
-from wgfleet.panel.services import bundle
+from wgfleet.panel import client_helper
+from wgfleet.panel.services.clients import bundle
 
 pytestmark = pytest.mark.lab
 LAB = "pytesthelper"
 NAME = "vpn.example.com"
 TUNNEL = "10.8.0.1"
-SCRIPT = Path(clienthelper.__file__).with_name(bundle.PROGRAM)
+SCRIPT = Path(client_helper.__file__).with_name(bundle.PROGRAM)
 # What the timer does.
 EVERY_SECOND = 'while sleep 1; do "$0" wg0 || :; done'
 NAT = """

@@ -4,8 +4,8 @@ from wgfleet.lab import nameserver, state
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.topology import ROUTER
 from wgfleet.lab.waiting import wait_for
-from wgfleet.panel.domain.records import Changes, Record
-from wgfleet.panel.providers.rfc2136 import Options, Rfc2136
+from wgfleet.panel.dns.providers.rfc2136 import Options, Rfc2136
+from wgfleet.panel.domain.dns.records import Changes, Record
 
 pytestmark = pytest.mark.lab
 

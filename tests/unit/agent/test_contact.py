@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 
-from wgfleet.agent.contact import PanelContact
+from wgfleet.agent.server.panel_contact import PanelContact
 
 
 def test_the_panel_is_heard_at_each_acknowledgement_and_no_later() -> None:

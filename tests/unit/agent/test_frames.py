@@ -6,26 +6,26 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.agent.kernel import frames
+from wgfleet.agent.kernel import arp_frames
 
 MAC, OTHER = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 FOUR, SIX = "192.0.2.7", "2001:db8::12:3456"
 
 
 def test_an_arp_announcement_says_the_address_twice_to_everybody() -> None:
-    assert frames.announcement(FOUR, MAC) == bytes.fromhex(
+    assert arp_frames.announcement(FOUR, MAC) == bytes.fromhex(
         "ffffffffffff 020000000001 0806 0001080006040001 020000000001 c0000207 000000000000 c0000207"
     )
 
 
 def test_an_arp_probe_says_nothing_of_who_asks() -> None:
-    assert frames.question(FOUR, MAC) == bytes.fromhex(
+    assert arp_frames.question(FOUR, MAC) == bytes.fromhex(
         "ffffffffffff 020000000001 0806 0001080006040001 020000000001 00000000 000000000000 c0000207"
     )
 
 
 def test_a_neighbour_advertisement_overrides_and_goes_to_all_nodes() -> None:
-    frame = frames.announcement(SIX, MAC)
+    frame = arp_frames.announcement(SIX, MAC)
     assert frame[:14] == bytes.fromhex("33330000000102000000000186dd")
     assert frame[14:22] == bytes.fromhex("6000000000203aff")
     assert frame[22:38] == socket.inet_pton(socket.AF_INET6, SIX)
@@ -34,15 +34,15 @@ def test_a_neighbour_advertisement_overrides_and_goes_to_all_nodes() -> None:
     assert message[:2] + message[4:8] == bytes.fromhex("880020000000")
     assert message[8:] == socket.inet_pton(socket.AF_INET6, SIX) + b"\x02\x01" + MAC
     assert checksum_is_right(frame)
-    assert frames.advertised(message) == SIX
+    assert arp_frames.advertised(message) == SIX
 
 
 def test_a_solicitation_for_detection_comes_from_nobody_and_goes_to_the_addresss_own_group() -> None:
-    frame = frames.question(SIX, MAC)
+    frame = arp_frames.question(SIX, MAC)
     assert frame[:6] == bytes.fromhex("3333ff123456")
     assert frame[22:38] == bytes(16)
     assert frame[38:54] == socket.inet_pton(socket.AF_INET6, "ff02::1:ff12:3456")
-    assert frame[54] == frames.NEIGHBOUR_SOLICITATION
+    assert frame[54] == arp_frames.NEIGHBOUR_SOLICITATION
     assert len(frame) == 54 + 24  # without an option, as RFC 4861, section 4.3, wants it from nobody
     assert checksum_is_right(frame)
 
@@ -57,13 +57,13 @@ def checksum_is_right(frame: bytes) -> bool:
 
 
 def test_who_has_an_address_or_is_about_to_take_it_claims_it() -> None:
-    assert frames.claimant(frames.announcement(FOUR, OTHER), FOUR, MAC) == "02:00:00:00:00:02"
-    assert frames.claimant(frames.question(FOUR, OTHER), FOUR, MAC) == "02:00:00:00:00:02"
-    assert frames.claimant(frames.announcement(FOUR, MAC), FOUR, MAC) is None
-    assert frames.claimant(frames.announcement("192.0.2.8", OTHER), FOUR, MAC) is None
+    assert arp_frames.claimant(arp_frames.announcement(FOUR, OTHER), FOUR, MAC) == "02:00:00:00:00:02"
+    assert arp_frames.claimant(arp_frames.question(FOUR, OTHER), FOUR, MAC) == "02:00:00:00:00:02"
+    assert arp_frames.claimant(arp_frames.announcement(FOUR, MAC), FOUR, MAC) is None
+    assert arp_frames.claimant(arp_frames.announcement("192.0.2.8", OTHER), FOUR, MAC) is None
 
 
 @given(st.binary(max_size=200))
 def test_no_frame_of_others_breaks_anything(frame: bytes) -> None:
-    frames.claimant(frame, FOUR, MAC)
-    frames.advertised(frame)
+    arp_frames.claimant(frame, FOUR, MAC)
+    arp_frames.advertised(frame)

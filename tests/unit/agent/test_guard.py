@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.agent.test_journal import state
-from wgfleet.agent.guard import Held, Situation, check_delete, check_push, past_after_delete
+from wgfleet.agent.interfaces.admission import Held, Situation, check_delete, check_push, past_after_delete
 from wgfleet.protocol.desired import delta_between
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.protocol.strategies import desired_interfaces, peer_sets
-from wgfleet.agent.holders import Holders
+from wgfleet.agent.interfaces.allowed_ips import Holders
 from wgfleet.protocol.desired import (
     DesiredInterface,
     DesiredPeer,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.agent.journal import Journal, replay
+from wgfleet.agent.state.journal import Journal, replay
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings, delta_between
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey

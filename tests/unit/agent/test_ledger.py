@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wgfleet.agent.ledger import Ledger, Owned, Placed
+from wgfleet.agent.state.ledger import Ledger, Owned, Placed
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 
 WG0, ONE, TWO = InterfaceName("wg0"), ConfigId("config-1"), ConfigId("config-2")

@@ -1,6 +1,6 @@
 """Load: figures from what the kernel counts."""
 
-from wgfleet.agent.load import Counters, between, parse_stat, parse_traffic, uplink
+from wgfleet.agent.kernel.load import Counters, between, parse_stat, parse_traffic, uplink
 
 ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth1\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0

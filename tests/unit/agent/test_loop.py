@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from wgfleet.agent.fence import Fence
-from wgfleet.agent.floating import FloatingAddresses
-from wgfleet.agent.journal import Journal
-from wgfleet.agent.keeper import Keeper
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
+from wgfleet.agent.interfaces.isolation import Fence
+from wgfleet.agent.interfaces.reconciler import Keeper
+from wgfleet.agent.interfaces.supervisor import Loop
+from wgfleet.agent.interfaces.watch_board import Board
 from wgfleet.agent.kernel.machine import Machine
-from wgfleet.agent.ledger import Ledger
-from wgfleet.agent.loop import Loop
-from wgfleet.agent.watch import Board
+from wgfleet.agent.state.journal import Journal
+from wgfleet.agent.state.ledger import Ledger
 from wgfleet.probing.prober import Prober
 from wgfleet.protocol.desired import DesiredInterface, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName

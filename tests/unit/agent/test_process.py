@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from wgfleet.agent.kernel.process import KernelError, output_of, run
+from wgfleet.agent.kernel.commands import KernelError, output_of, run
 
 
 def test_stdin_and_stdout_may_be_larger_than_any_pipe() -> None:

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.unit.agent.test_journal import KEYS, SETTINGS, state
-from wgfleet.agent import quick
+from wgfleet.agent.server import wg_quick
 from wgfleet.protocol.desired import DesiredPeer
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PresharedKey
@@ -22,7 +22,7 @@ FULL = msgspec.structs.replace(
 
 
 def test_what_is_written_is_read_again() -> None:
-    assert quick.parse(quick.render(FULL), FULL) == FULL
+    assert wg_quick.parse(wg_quick.render(FULL), FULL) == FULL
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_what_is_written_is_read_again() -> None:
     ],
 )
 def test_a_wrong_line_is_named(line: str, place: str, says: str) -> None:
-    text = quick.render(state(1, set())) + f"[Peer]\nPublicKey = {KEYS[3]}\n{line}\n"
+    text = wg_quick.render(state(1, set())) + f"[Peer]\nPublicKey = {KEYS[3]}\n{line}\n"
     with pytest.raises(FieldError) as caught:
-        quick.parse(text, FULL)
+        wg_quick.parse(text, FULL)
     number = len(text.splitlines())
     assert caught.value.field == (f"line {number}, {place}" if place else f"line {number}")
     assert says in caught.value.detail
@@ -53,12 +53,12 @@ def test_a_wrong_line_is_named(line: str, place: str, says: str) -> None:
     [
         ("", "line 1"),
         ("[Interface]\nListenPort = 1\n", "line 1"),
-        (quick.render(FULL).replace("MTU = 1400", "MTU = 14"), "line 6, MTU"),
-        (quick.render(FULL).replace("MTU = 1400", "PostUp = reboot"), "line 6, PostUp"),
-        (quick.render(FULL) + f"[Peer]\nPublicKey = {KEYS[1]}\n", "line 17, PublicKey"),
+        (wg_quick.render(FULL).replace("MTU = 1400", "MTU = 14"), "line 6, MTU"),
+        (wg_quick.render(FULL).replace("MTU = 1400", "PostUp = reboot"), "line 6, PostUp"),
+        (wg_quick.render(FULL) + f"[Peer]\nPublicKey = {KEYS[1]}\n", "line 17, PublicKey"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_place(text: str, place: str) -> None:
     with pytest.raises(FieldError) as caught:
-        quick.parse(text, FULL)
+        wg_quick.parse(text, FULL)
     assert caught.value.field == place

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.agent.cache import Comparison, PeerCache
-from wgfleet.agent.readings import DumpForm, Form, SeenPeer, SocketForm, read
+from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
+from wgfleet.agent.kernel.device_formats import DumpForm, Form, SeenPeer, SocketForm, read
 from wgfleet.protocol.desired import DesiredPeer
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedPeer, PeerStats

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.agent.takeover import Call, by_source
+from wgfleet.agent.interfaces.takeover import Call, by_source
 from wgfleet.protocol.keys import PublicKey
 
 calls = st.lists(

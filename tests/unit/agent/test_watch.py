@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from wgfleet.agent.watch import Board
+from wgfleet.agent.interfaces.watch_board import Board
 from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
 from wgfleet.protocol.keys import PublicKey

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from wgfleet.panel.domain.health import (
+from wgfleet.panel.domain.health.judge import (
     PANEL,
     Decision,
     Health,

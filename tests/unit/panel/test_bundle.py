@@ -5,15 +5,15 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from wgfleet.panel import clienthelper
-from wgfleet.panel.services import bundle
-from wgfleet.panel.services.files import ClientFile
+from wgfleet.panel import client_helper
+from wgfleet.panel.services.clients import bundle
+from wgfleet.panel.services.clients.files import ClientFile
 
 FILE = ClientFile(None, None, "wg0.conf", "[Interface]\nPrivateKey = ...\n")
 
 
 def test_the_script_passes_shellcheck() -> None:
-    script = Path(clienthelper.__file__).with_name(bundle.PROGRAM)
+    script = Path(client_helper.__file__).with_name(bundle.PROGRAM)
     done = subprocess.run(["shellcheck", "--shell=sh", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from wgfleet.panel.domain.capacity import Share, headroom, loss
-from wgfleet.panel.domain.placement import Candidate, Unplaced
+from wgfleet.panel.domain.placement.capacity import Share, headroom, loss
+from wgfleet.panel.domain.placement.place import Candidate, Unplaced
 from wgfleet.protocol.ids import ConfigId, NodeId, PeerId
 
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.unit.panel.network import DEFAULTS, OUT_OF_USE, QUICK, SETTLED_S, TICK, S, names, settled
-from wgfleet.panel.domain.health import (
+from wgfleet.panel.domain.health.judge import (
     PANEL,
     Health,
     Observed,

@@ -9,14 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.unit.panel.network import QUICK, SETTLED_S, TICK, Network, S, names, settled
-from wgfleet.panel.domain.health import (
-    PANEL,
-    Health,
-    Observed,
-    Standing,
-    Verdict,
-    decide,
-)
+from wgfleet.panel.domain.health.judge import PANEL, Health, Observed, Standing, Verdict, decide
 from wgfleet.protocol.ids import NodeId
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.panel.domain.placement import Candidate, Placement, Strategy, Unplaced, place, spread
+from wgfleet.panel.domain.placement.place import Candidate, Placement, Strategy, Unplaced, place, spread
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
 GROUPS = [None, NodeGroupId("east"), NodeGroupId("north"), NodeGroupId("west")]

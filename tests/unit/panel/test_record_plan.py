@@ -5,9 +5,9 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.panel.domain.publishing import Floating, Mode, Server, listed
-from wgfleet.panel.domain.record_plan import Approval, Plan, address_records, is_ours, needs_approval, plan
-from wgfleet.panel.domain.records import Record, mark
+from wgfleet.panel.domain.dns.listing import Floating, Mode, Server, listed
+from wgfleet.panel.domain.dns.plan import Approval, Plan, address_records, is_ours, needs_approval, plan
+from wgfleet.panel.domain.dns.records import Record, mark
 
 NAME, OURS, THEIRS = "vpn.example.com", mark("this", "config"), mark("other", "config")
 ADDRESSES = [f"192.0.2.{i}" for i in range(1, 7)] + [f"2001:db8::{i}" for i in range(1, 4)]

@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from wgfleet.panel.errors import PermanentError, TransientError, Unavailable
-from wgfleet.panel.reconcile import runner as module
-from wgfleet.panel.reconcile.runner import Key, Runner
+from wgfleet.panel.reconcile.engine import keyed_runner as module
+from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 
 KEY: Key = ("node", "one")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from wgfleet.panel import clock
-from wgfleet.panel.telemetry.sessions import COUNTERS_S, SessionBuffer
+from wgfleet.panel.reconcile.agents.session_buffer import COUNTERS_S, SessionBuffer
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import PeerStats
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from wgfleet.cli.settings_commands import app
+from wgfleet.cli.panel_settings import app
 from wgfleet.panel.settings import Listener, Settings, SettingsError, load_settings, sample
 
 

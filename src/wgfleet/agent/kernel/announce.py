@@ -10,8 +10,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from wgfleet.agent.kernel import frames
-from wgfleet.agent.kernel.process import KernelError
+from wgfleet.agent.kernel import arp_frames
+from wgfleet.agent.kernel.commands import KernelError
 
 # RFC 5227, section 2.3, has two announcements 2 s apart. Ours come sooner, since somebody else had the address before
 # and users wait; the late ones are for a neighbour, or a switch's port, that was not ready.
@@ -22,7 +22,7 @@ _ASK_FOR_S = 0.5
 _ETHERNET = 1  # ARPHRD_ETHER
 _GET_FLAGS, _RUNNING = 0x8913, 0x40  # SIOCGIFFLAGS and IFF_RUNNING, netdevice(7)
 _ICMP6_FILTER = 1  # linux/icmpv6.h; a bit that is set blocks a type
-_WORD, _BIT = divmod(frames.NEIGHBOUR_ADVERTISEMENT, 32)
+_WORD, _BIT = divmod(arp_frames.NEIGHBOUR_ADVERTISEMENT, 32)
 _ONLY_ADVERTISEMENTS = struct.pack("8I", *(0xFFFFFFFF ^ (1 << _BIT if word == _WORD else 0) for word in range(8)))
 
 
@@ -38,7 +38,7 @@ class Announcer:
         with _raw(link, 0) as (raw, mac):
             if mac is None:
                 return
-            frame = frames.announcement(address, mac)
+            frame = arp_frames.announcement(address, mac)
             raw.send(frame)
         task = self._tasks[address] = asyncio.create_task(_repeat(link, frame))
         task.add_done_callback(
@@ -83,13 +83,13 @@ async def _ask(raw: socket.socket, ears: socket.socket, address: str, mac: bytes
             while not answered.done():
                 packet = ears.recv(2048)
                 if ":" not in address:
-                    found = frames.claimant(packet, address, mac)
+                    found = arp_frames.claimant(packet, address, mac)
                 else:
-                    found = "another machine" if frames.advertised(packet) == address else None
+                    found = "another machine" if arp_frames.advertised(packet) == address else None
                 if found is not None:
                     answered.set_result(found)
 
-    frame = frames.question(address, mac)
+    frame = arp_frames.question(address, mac)
     start = loop.time()
     timers = [loop.call_at(start + at, _send, raw, frame) for at in _ASK_AT_S[1:]]
     loop.add_reader(ears, read)
@@ -130,7 +130,7 @@ def _raw(link: str, protocol: int) -> Iterator[tuple[socket.socket, bytes | None
 def _ears(address: str, link: str) -> Iterator[socket.socket]:
     """Open a socket that gets the answers to `frames.question`, and little else."""
     if ":" not in address:
-        with _raw(link, frames.ETH_ARP) as (raw, _):
+        with _raw(link, arp_frames.ETH_ARP) as (raw, _):
             yield raw
         return
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMPV6) as raw:

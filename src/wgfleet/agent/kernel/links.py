@@ -6,8 +6,8 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
-from wgfleet.agent.kernel.process import KernelError
 from wgfleet.protocol.ids import InterfaceName
 
 _MAIN_TABLE = 254  # rtnetlink(7), RT_TABLE_MAIN

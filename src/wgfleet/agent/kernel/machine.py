@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from wgfleet.agent.kernel import links, nftables, sources, userspace, wg
+from wgfleet.agent.kernel import links, nftables, source_routes, userspace, wg
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.device_formats import Reading
 from wgfleet.agent.kernel.links import Link
-from wgfleet.agent.kernel.process import KernelError
-from wgfleet.agent.kernel.sources import SourceRoutes
-from wgfleet.agent.readings import Reading
+from wgfleet.agent.kernel.source_routes import SourceRoutes
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
 from wgfleet.protocol.diff import Plan, Step
 from wgfleet.protocol.ids import InterfaceName
@@ -150,11 +150,11 @@ class Machine:
 
     def sources(self, settings: InterfaceSettings) -> AbstractAsyncContextManager[SourceRoutes]:
         """Open what chooses the address that `call` goes out from."""
-        return sources.open_sources(settings.listen_port)
+        return source_routes.open_sources(settings.listen_port)
 
     async def forget_sources(self) -> None:
         """Remove what a killed agent left of `sources`."""
-        await sources.forget()
+        await source_routes.forget()
 
     async def end_call(self, name: InterfaceName, keepalives: Mapping[PublicKey, int]) -> None:
         """Put back the peers' own persistent keepalives."""

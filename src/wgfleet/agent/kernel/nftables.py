@@ -4,7 +4,7 @@ import ipaddress
 import shutil
 from pathlib import Path
 
-from wgfleet.agent.kernel.process import KernelError, run
+from wgfleet.agent.kernel.commands import KernelError, run
 from wgfleet.protocol.ids import InterfaceName
 
 _FORWARDING = {4: Path("/proc/sys/net/ipv4/ip_forward"), 6: Path("/proc/sys/net/ipv6/conf/all/forwarding")}

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from wgfleet.agent.kernel.process import KernelError, chunks_of, ended
-from wgfleet.agent.readings import Reading, SocketForm, read
+from wgfleet.agent.kernel.commands import KernelError, chunks_of, ended
+from wgfleet.agent.kernel.device_formats import Reading, SocketForm, read
 from wgfleet.protocol.ids import InterfaceName
 
 _SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` agree to meet

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from wgfleet.agent.kernel.process import KernelError, output_of, run
-from wgfleet.agent.readings import DumpForm, Reading, read
+from wgfleet.agent.kernel.commands import KernelError, output_of, run
+from wgfleet.agent.kernel.device_formats import DumpForm, Reading, read
 from wgfleet.protocol.desired import DesiredPeer
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey

@@ -27,16 +27,16 @@ from wgfleet.panel.api import (
     health,
     keys,
     maintenance,
+    monitoring,
     node_groups,
-    node_health,
     nodes,
     openapi,
     operations,
     peers,
     problems,
 )
-from wgfleet.panel.api.bodies import BodyLimit, JsonByDefault
-from wgfleet.panel.api.state import Event, Events, Panel
+from wgfleet.panel.api.panel import Event, Events, Panel
+from wgfleet.panel.api.request_bodies import BodyLimit, JsonByDefault
 
 __all__ = ["Event", "Events", "Panel", "create_app"]
 
@@ -58,8 +58,8 @@ SUBJECTS = (
     keys,
     enrollment,
     events,
+    monitoring,
     health,
-    node_health,
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -77,12 +77,12 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     )
     app.state.panel = panel
     registry: Any = CollectorRegistry()
-    registry.register(health.FleetCollector(panel.store, panel.outlook))
+    registry.register(monitoring.FleetCollector(panel.store, panel.outlook))
     registry.register(panel.publisher.meters)
     app.state.metrics = registry
     app.add_middleware(JsonByDefault)
     app.add_middleware(BodyLimit)
-    app.add_middleware(health.RequestMetrics, registry=registry)
+    app.add_middleware(monitoring.RequestMetrics, registry=registry)
     for subject in SUBJECTS:
         app.include_router(subject.router)
     problems.install(app)

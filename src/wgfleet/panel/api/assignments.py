@@ -13,9 +13,10 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Body, Page, Reference, View, utc
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
-from wgfleet.panel.api.state import Panel, ThePanel
-from wgfleet.panel.services import assignments, configs, drift, nodes, operations
-from wgfleet.panel.services.assignments import AssignmentView as Assigned
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.services import configs, drift, operations
+from wgfleet.panel.services.fleet import assignments, nodes
+from wgfleet.panel.services.fleet.assignments import AssignmentView as Assigned
 from wgfleet.panel.store.tables import Config
 
 router = APIRouter(tags=["assignments"])

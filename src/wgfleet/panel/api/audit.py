@@ -8,7 +8,7 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import MAX_PAGE, View, Word
-from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import audit
 
 router = APIRouter(tags=["audit"])

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
-from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.errors import Forbidden, Unauthorized, Unavailable
-from wgfleet.panel.services import access
-from wgfleet.panel.services.access import ADMIN, READ, SECRETS, WRITE, Caller
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.access.api_keys import ADMIN, READ, SECRETS, WRITE, Caller
 
 # Paths that need no key, each with its reason. A test holds every other route to a scope.
 OPEN_PATHS = {
@@ -33,14 +33,14 @@ def _caller(
     if not text:
         raise Unauthorized("send an API key: Authorization: Bearer wgf_..., or X-API-Key: wgf_...")
     with panel.store.read() as tx:
-        caller = access.authenticate(tx, text)
+        caller = api_keys.authenticate(tx, text)
     missing = [scope for scope in scopes.scopes if not caller.may(scope)]
     if missing:
         raise Forbidden(f"API key {caller.name!r} lacks the scope {missing[0]!r}; use one that has it")
     if caller.stale_use:
         # What is asked for may be had although nobody can write just now; the next use is noted.
         with contextlib.suppress(Unavailable), panel.store.write() as tx:
-            access.note_use(tx, caller)
+            api_keys.note_use(tx, caller)
     return caller
 
 

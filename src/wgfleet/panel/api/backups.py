@@ -8,8 +8,9 @@ from pydantic import Field
 from wgfleet.panel.api.auth import Reader, SecretReader
 from wgfleet.panel.api.files import NO_STORE
 from wgfleet.panel.api.models import After, Identifier, Limit, Page, ReferenceFilter, View, page
-from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import backups, configs, nodes
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services import backups, configs
+from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store.tables import Backup
 
 router = APIRouter(tags=["backups"])

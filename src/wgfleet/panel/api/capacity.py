@@ -5,8 +5,9 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import Reference, View
-from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import capacity, configs
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import capacity
 
 router = APIRouter(tags=["configs"])
 

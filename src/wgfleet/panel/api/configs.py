@@ -9,10 +9,10 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import After, Body, Limit, Page, Port, Reference, View, page, utc
-from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, MAX_POOLS, ConfigChanges
-from wgfleet.panel.services.values import MAX_LIST
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.desired import MAX_MTU, MIN_MTU

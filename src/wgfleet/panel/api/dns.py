@@ -11,11 +11,11 @@ from pydantic import Field
 from wgfleet.panel.api.audit import MAX_OFFSET, AuditEntryView, AuditPage
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, View, page
-from wgfleet.panel.api.state import Panel, ThePanel
+from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.dns.publisher import Target
-from wgfleet.panel.domain.record_plan import Plan
+from wgfleet.panel.domain.dns.plan import Plan
 from wgfleet.panel.errors import Conflict, PermanentError, TransientError, Unavailable
-from wgfleet.panel.services import dns, looks
+from wgfleet.panel.services.dns import commands, results
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import DnsSync
 
@@ -147,7 +147,7 @@ class PlanReference(Body):
 
 def views(tx: Tx, rows: list[DnsSync]) -> list[DnsSyncView]:
     """Show syncs."""
-    names = dns.config_names(tx, {row.config_id for row in rows})
+    names = commands.config_names(tx, {row.config_id for row in rows})
     return [_view(row, names.get(row.config_id)) for row in rows]
 
 
@@ -162,7 +162,7 @@ def _view(row: DnsSync, config: str | None) -> DnsSyncView:
 
 def _of_config(tx: Tx, rows: list[DnsSync], config_id: str) -> ConfigDnsView:
     shown = views(tx, rows)
-    name = dns.config_names(tx, {config_id}).get(config_id)
+    name = commands.config_names(tx, {config_id}).get(config_id)
     return ConfigDnsView(
         config_id=config_id,
         config=name,
@@ -181,14 +181,14 @@ def list_dns(
     limit: Limit = 100,
 ) -> Page[DnsSyncView]:
     with panel.store.read() as tx:
-        return page(dns.page(tx, state, after, limit + 1), limit, lambda shown: views(tx, list(shown)))
+        return page(commands.page(tx, state, after, limit + 1), limit, lambda shown: views(tx, list(shown)))
 
 
 @router.get("/api/dns/{config}", summary="Show the names of a config")
 def show_dns(panel: ThePanel, _caller: Reader, config: Reference) -> ConfigDnsView:
     """Those of a config that was deleted are shown by its id until they are withdrawn."""
     with panel.store.read() as tx:
-        rows = dns.of_config(tx, config)
+        rows = commands.of_config(tx, config)
         return _of_config(tx, rows, rows[0].config_id)
 
 
@@ -209,7 +209,7 @@ def plan_dns(
 def retry_dns(panel: ThePanel, caller: Writer, config: Reference) -> ConfigDnsView:
     """Go on with what was cancelled too, and repair drift that was only reported."""
     with panel.store.write() as tx:
-        rows = dns.retry(tx, caller.actor, config)
+        rows = commands.retry(tx, caller.actor, config)
         return _of_config(tx, rows, rows[0].config_id)
 
 
@@ -217,15 +217,15 @@ def retry_dns(panel: ThePanel, caller: Writer, config: Reference) -> ConfigDnsVi
 def cancel_dns(panel: ThePanel, caller: Writer, config: Reference) -> ConfigDnsView:
     """Until `retry`, or until the endpoint group is saved. What was being withdrawn is left behind for good."""
     with panel.store.write() as tx:
-        config_id = dns.of_config(tx, config)[0].config_id
-        return _of_config(tx, dns.cancel(tx, caller.actor, config), config_id)
+        config_id = commands.of_config(tx, config)[0].config_id
+        return _of_config(tx, commands.cancel(tx, caller.actor, config), config_id)
 
 
 @router.post("/api/dns/{config}/approve", summary="Allow the plan that a name waits with")
 def approve_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanReference) -> DnsSyncView:
     """Allow just what was seen: where the name has changed meanwhile, there is another plan to approve."""
     with panel.store.write() as tx:
-        return views(tx, [dns.approve(tx, caller.actor, config, body.plan_id)])[0]
+        return views(tx, [commands.approve(tx, caller.actor, config, body.plan_id)])[0]
 
 
 @router.post("/api/dns/{config}/adopt", summary="Take over records of somebody else at a name")
@@ -237,7 +237,7 @@ def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanRefe
         detail = f"plan {body.plan_id} is not what adopting would do now, which is {found.id}; look at it with"
         raise Conflict(f"{detail} GET /api/dns/{config}/plan?adopt=true", field="plan_id")
     with panel.store.write() as tx:
-        return views(tx, [dns.adopt(tx, caller.actor, config, found, target.mark)])[0]
+        return views(tx, [commands.adopt(tx, caller.actor, config, found, target.mark)])[0]
 
 
 @router.post("/api/dns/{config}/check", summary="Ask the provider whether credential, zone and permissions are right")
@@ -261,13 +261,13 @@ def list_dns_history(
 ) -> AuditPage:
     """Give the audit log's entries `dns_updated`, `dns_failing`, `dns_recovered`, `dns_conflict`, `dns_drifted`, ..."""
     with panel.store.read() as tx:
-        rows, total = dns.history(tx, config, limit, offset)
+        rows, total = commands.history(tx, config, limit, offset)
         return AuditPage(items=[AuditEntryView.model_validate(r, from_attributes=True) for r in rows], total=total)
 
 
 def _target(panel: Panel, config: str) -> tuple[Target, str | None]:
     with panel.store.read() as tx:
-        return dns.subject(tx, panel.vault, config, panel.settings.dns)
+        return commands.subject(tx, panel.vault, config, panel.settings.dns)
 
 
 def _previewed(panel: Panel, target: Target, *, adopt: bool) -> Plan:
@@ -276,7 +276,7 @@ def _previewed(panel: Panel, target: Target, *, adopt: bool) -> Plan:
 
 
 def _preview(target: Target, note: str | None, plan: Plan) -> PreviewView:
-    described: dict[str, Any] = looks.described(plan)
+    described: dict[str, Any] = results.described(plan)
     return PreviewView.model_validate(
         {
             **described,
@@ -288,7 +288,7 @@ def _preview(target: Target, note: str | None, plan: Plan) -> PreviewView:
             "ttl": target.wanted[0].ttl if target.wanted else None,
             "mode": target.mode,
             "note": note,
-            "existing": looks.shown(plan.existing),
+            "existing": results.shown(plan.existing),
             "stopped": plan.stopped,
             "needs_approval": target.needs_approval(plan),
         }

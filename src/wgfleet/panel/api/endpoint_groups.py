@@ -8,13 +8,18 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Body, Port, Reference, View
-from wgfleet.panel.api.state import Panel, ThePanel
-from wgfleet.panel.domain.publishing import Mode, OnDrift
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain.dns.listing import Mode, OnDrift
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import address_providers, configs, dns_settings, endpoint_groups, floating, publishing
-from wgfleet.panel.services.address_providers import FloatingSpec
-from wgfleet.panel.services.dns_settings import DnsSpec
-from wgfleet.panel.services.endpoint_groups import MAX_MIN_NODES, TTL_RANGE_S, EndpointGroupSpec
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.dns import settings as dns_settings
+from wgfleet.panel.services.dns import syncs
+from wgfleet.panel.services.dns.settings import DnsSpec
+from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.services.fleet.endpoint_groups import MAX_MIN_NODES, TTL_RANGE_S, EndpointGroupSpec
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import settings as floating_settings
+from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import EndpointGroup
 
@@ -105,8 +110,8 @@ def _view(tx: Tx, panel: Panel, row: EndpointGroup) -> EndpointGroupView:
     view = EndpointGroupView.model_validate(row, from_attributes=True)
     dns = dns_settings.shown(panel.vault, panel.publisher.registry, row)
     shown: dict[str, Any] = {
-        "floating_addresses": floating.listed(tx, row.config_id),
-        "address_options": address_providers.shown(panel.vault, row),
+        "floating_addresses": holders.listed(tx, row.config_id),
+        "address_options": floating_settings.shown(panel.vault, row),
         "dns": None if dns is None else DnsSettingsView.model_validate(dns),
     }
     if row.dns_provider == dns_settings.CLOUDFLARE:
@@ -134,7 +139,7 @@ def _check(panel: Panel, config: str, spec: EndpointGroupSpec) -> None:
         return
     group, dns = found
     options = dns_settings.options(panel.vault, group)
-    kind, zone, name = dns.provider, group.dns_zone or "", publishing.name_of(group)
+    kind, zone, name = dns.provider, group.dns_zone or "", syncs.name_of(group)
     refused = panel.publisher.refusals(kind, zone, name, options, seconds)
     if refused:
         detail = "; ".join(f"{finding.subject}: {finding.detail}" for finding in refused)

@@ -6,8 +6,9 @@ from pydantic import Field
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import CSR_LIMIT, certificate_expires_at
 from wgfleet.panel.api.models import Body, Port, View
-from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import access, nodes
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.fleet import nodes
 from wgfleet.protocol.messages import AGENT_PORT
 
 router = APIRouter(tags=["enrolment"])
@@ -37,14 +38,14 @@ def enroll(panel: ThePanel, request: Request, body: Enrollment) -> Enrolled:
     panel.attempts.check(remote)
     try:
         with panel.store.write() as tx:
-            node = access.redeem_join_token(tx, body.token)
+            node = api_keys.redeem_join_token(tx, body.token)
             certificate = panel.authority.issue_agent(body.csr, node.id, clock.now(), days)
             expires_at = certificate_expires_at(certificate)
             nodes.enrolled(tx, node, agent_port=body.port, certificate_expires_at=expires_at)
-    except access.TokenRefused as refused:
+    except api_keys.TokenRefused as refused:
         panel.attempts.failed(remote)
         with panel.store.write() as tx:
-            access.record_refusal(tx, refused, remote)
+            api_keys.record_refusal(tx, refused, remote)
         raise
     return Enrolled(node_id=node.id, certificate=certificate, ca=panel.authority.certificate_pem)
 

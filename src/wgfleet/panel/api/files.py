@@ -11,11 +11,12 @@ from fastapi import APIRouter, Query, Response
 
 from wgfleet.panel.api.auth import SecretReader
 from wgfleet.panel.api.models import Identifier, Page, ReferenceFilter, View
-from wgfleet.panel.api.state import Panel, ThePanel
+from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Conflict, NotFound
-from wgfleet.panel.services import bundle, files, peers
-from wgfleet.panel.services.access import Caller
-from wgfleet.panel.services.files import ClientFile
+from wgfleet.panel.services.access.api_keys import Caller
+from wgfleet.panel.services.clients import bundle, files
+from wgfleet.panel.services.clients.files import ClientFile
+from wgfleet.panel.services.fleet import peers
 
 router = APIRouter(tags=["files for users"])
 # A browser, or a proxy on the way, must not keep a private key.

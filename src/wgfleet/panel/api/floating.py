@@ -10,8 +10,11 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Body, Page, Reference, View, utc
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
-from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import address_moves, configs, floating, nodes
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.moves import address_move
 from wgfleet.protocol.addresses import parse_address
 
 router = APIRouter(tags=["floating addresses"])
@@ -44,10 +47,10 @@ class MoveBody(Body):
 def list_floating_addresses(panel: ThePanel, _caller: Reader, config: Reference) -> Page[FloatingAddressView]:
     """They are set in the endpoint group."""
     with panel.store.read() as tx:
-        return Page(items=[_view(found) for found in floating.views(tx, configs.get(tx, config).id)])
+        return Page(items=[_view(found) for found in holders.views(tx, configs.get(tx, config).id)])
 
 
-def _view(found: floating.AddressView) -> FloatingAddressView:
+def _view(found: holders.AddressView) -> FloatingAddressView:
     return FloatingAddressView(
         address=found.address,
         node_id=found.holder.id if found.holder else None,
@@ -66,7 +69,7 @@ def _view(found: floating.AddressView) -> FloatingAddressView:
 @router.get("/api/configs/{config}/floating-addresses/{address}", summary="Show a floating address")
 def show_floating_address(panel: ThePanel, _caller: Reader, config: Reference, address: Address) -> FloatingAddressView:
     with panel.store.read() as tx:
-        return _view(floating.view(tx, configs.get(tx, config), parse_address(address, "address")))
+        return _view(holders.view(tx, configs.get(tx, config), parse_address(address, "address")))
 
 
 @router.post(
@@ -80,7 +83,7 @@ def move_floating_address(
     """Its clients' sessions go with it: the new holder calls them from the address."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
-        operation = address_moves.start(
+        operation = address_move.start(
             tx, caller.actor, row, parse_address(address, "address"), nodes.named(tx, body.node, "node")
         )
         shown = operation_view(operation)

@@ -1,130 +1,75 @@
-"""`/healthz`, `/readyz` and `/metrics`: for load balancers and Prometheus."""
+"""`/api/configs/{config}/health`: which nodes serve, since when and why, and how that came about."""
 
-from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import APIRouter, Query
+from pydantic import Field
 
-from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.models import View
-from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.reconcile.health import Outlook
-from wgfleet.panel.services import dns, totals
-from wgfleet.panel.store import Store
+from wgfleet.panel.api.models import Reference, View, utc
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services import configs, health
+from wgfleet.panel.services.fleet import assignments
 
 router = APIRouter(tags=["health"])
-BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
+MAX_HISTORY = 1000
 
 
-class Health(View):
-    """All is well; anything else is an error."""
+class NodeHealth(View):
+    """A node of a config as it is judged now."""
 
-    status: str = "ok"
+    node_id: str
+    node_name: str
+    health: str = Field(description="`serving`, `suspect`, `unmanaged`, `down` or `recovering`.")
+    since: datetime
+    reason: str
 
 
-@router.get("/healthz", summary="Say that the process answers")
-async def healthz() -> Health:
-    return Health()
+class HealthChange(View):
+    """A change of a node's health."""
+
+    at: datetime
+    node_id: str
+    before: str
+    after: str
+    reason: str
 
 
-@router.get("/readyz", summary="Say that the database answers too")
-def readyz(panel: ThePanel) -> Health:
+class ConfigHealth(View):
+    """The health of a config."""
+
+    frozen: str | None = Field(description="Why no node is taken out of use just now; null: the panel sees well.")
+    nodes: list[NodeHealth]
+    history: list[HealthChange] = Field(description="Newest first.")
+
+
+@router.get("/api/configs/{config}/health", summary="Show the health of a config's nodes")
+def show_health(
+    panel: ThePanel,
+    _caller: Reader,
+    config: Reference,
+    history: Annotated[int, Query(ge=0, le=MAX_HISTORY, description="How many changes to list.")] = 50,
+) -> ConfigHealth:
+    """Tell which nodes serve, since when and why, and the latest changes."""
     with panel.store.read() as tx:
-        totals.check(tx)
-    return Health()
-
-
-@router.get(
-    "/metrics",
-    summary="Metrics for Prometheus",
-    response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics."}},
-)
-def metrics(request: Request, _caller: Reader) -> Response:
-    registry: CollectorRegistry = request.app.state.metrics
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-
-class FleetCollector(Collector):
-    """Counts rows, and tells of the watch on the nodes, when Prometheus asks."""
-
-    def __init__(self, store: Store, outlook: Outlook) -> None:
-        self._store = store
-        self._outlook = outlook
-
-    def describe(self) -> list[Metric]:
-        """Name nothing, so that registering does not read the database."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """Read all totals in one transaction."""
-        with self._store.read() as tx:
-            found, queue, healths = totals.read(tx), dns.queue(tx), totals.health(tx)
-        yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
-        yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
-        yield GaugeMetricFamily("wgfleet_configs", "Configs.", value=found.configs)
-        yield GaugeMetricFamily("wgfleet_peers", "Peers.", value=found.peers)
-        yield GaugeMetricFamily("wgfleet_operations_active", "Operations not ended.", value=found.active_operations)
-        yield _by_label("wgfleet_assignments", "Configs on nodes, by health.", "health", healths)
-        yield GaugeMetricFamily(
-            "wgfleet_health_frozen",
-            "1: no node is taken out of use, as the panel seems to be cut off.",
-            value=self._outlook.frozen is not None,
+        row = configs.get(tx, config)
+        return ConfigHealth(
+            frozen=panel.outlook.frozen,
+            nodes=[
+                NodeHealth(
+                    node_id=assigned.node.id,
+                    node_name=assigned.node.name,
+                    health=assigned.assignment.health,
+                    since=utc(assigned.assignment.health_since),
+                    reason=assigned.assignment.health_reason,
+                )
+                for assigned in assignments.listing(tx, row.id)
+            ],
+            history=[
+                HealthChange(
+                    at=utc(event.at), node_id=event.node_id, before=event.before, after=event.after, reason=event.reason
+                )
+                for event in health.history(tx, row.id, limit=history)
+            ],
         )
-        yield GaugeMetricFamily(
-            "wgfleet_floating_unheld", "Floating addresses that no node has.", value=found.unheld_addresses
-        )
-        yield GaugeMetricFamily(
-            "wgfleet_floating_failing",
-            "Floating addresses that their provider does not bring to their node.",
-            value=found.failing_addresses,
-        )
-        yield _by_label("wgfleet_dns_names", "Published names, by state.", "state", queue.states)
-        yield GaugeMetricFamily("wgfleet_dns_waiting", "Names that are not as they are wanted.", value=queue.waiting)
-        yield GaugeMetricFamily(
-            "wgfleet_dns_oldest_seconds", "For how long the oldest of these has waited.", value=queue.oldest_s
-        )
-
-
-def _by_label(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for value, count in values.items():
-        family.add_metric([value], count)
-    return family
-
-
-class RequestMetrics:
-    """Counts requests by route and status, and their seconds by route. Streams count when they end."""
-
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
-        self._app = app
-        labels = ("method", "route")
-        self._requests = Counter("wgfleet_http_requests", "Answered.", (*labels, "status"), registry=registry)
-        self._seconds = Histogram("wgfleet_http_seconds", "Taken.", labels, registry=registry, buckets=BUCKETS_S)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = 500
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        started = clock.monotonic()
-        try:
-            await self._app(scope, receive, sending)
-        finally:
-            # The pattern, not the path: a label for each id would never end.
-            route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if scope["method"] in {"GET", "POST", "PATCH", "PUT", "DELETE"} else "other"
-            self._requests.labels(method, route, status).inc()
-            self._seconds.labels(method, route).observe(clock.monotonic() - started)

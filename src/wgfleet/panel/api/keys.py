@@ -8,9 +8,9 @@ from pydantic import AwareDatetime, Field
 
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page, utc
-from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import access
-from wgfleet.panel.services.values import MAX_NAME
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.domain.fields import MAX_NAME
+from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.store.tables import ApiKey
 
 router = APIRouter(tags=["API keys"])
@@ -24,7 +24,7 @@ class NewKey(Body):
     scopes: list[Scope] = Field(
         min_length=1,
         max_length=4,
-        description="; ".join(f"`{scope}`: {text}" for scope, text in access.SCOPES.items()) + ".",
+        description="; ".join(f"`{scope}`: {text}" for scope, text in api_keys.SCOPES.items()) + ".",
         examples=[["read", "write"]],
     )
     expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
@@ -63,7 +63,7 @@ def _view(row: ApiKey) -> KeyView:
 @router.get("/api/keys", summary="List API keys")
 def list_keys(panel: ThePanel, _caller: Admin, after: After = None, limit: Limit = 100) -> Page[KeyView]:
     with panel.store.read() as tx:
-        return page(access.keys(tx, after, limit + 1), limit, lambda rows: [_view(row) for row in rows])
+        return page(api_keys.keys(tx, after, limit + 1), limit, lambda rows: [_view(row) for row in rows])
 
 
 @router.post("/api/keys", status_code=status.HTTP_201_CREATED, summary="Make an API key")
@@ -71,7 +71,7 @@ def create_key(panel: ThePanel, caller: Admin, body: NewKey) -> NewKeyView:
     """Give the key in the answer and nowhere else; the panel keeps a digest of it."""
     expires_at = body.expires_at.timestamp() if body.expires_at else None
     with panel.store.write() as tx:
-        row, text = access.create_key(tx, caller.actor, body.name, body.scopes, expires_at)
+        row, text = api_keys.create_key(tx, caller.actor, body.name, body.scopes, expires_at)
     return NewKeyView(key=text, **_view(row).model_dump())
 
 
@@ -79,4 +79,4 @@ def create_key(panel: ThePanel, caller: Admin, body: NewKey) -> NewKeyView:
 def revoke_key(panel: ThePanel, caller: Admin, key: Reference) -> None:
     """Refused (409) for the last admin key that does not expire."""
     with panel.store.write() as tx:
-        access.revoke_key(tx, caller.actor, access.get_key(tx, key))
+        api_keys.revoke_key(tx, caller.actor, api_keys.get_key(tx, key))

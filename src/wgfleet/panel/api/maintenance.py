@@ -11,8 +11,10 @@ from wgfleet.panel.api.nodes import NodeView
 from wgfleet.panel.api.nodes import views as node_views
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
-from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.services import configs, group_drains, maintenance, node_groups, nodes
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import node_groups, nodes
+from wgfleet.panel.services.moves import drain, group_drain
 
 router = APIRouter(tags=["maintenance"])
 
@@ -32,7 +34,7 @@ def cordon_node(panel: ThePanel, caller: Writer, node: Reference) -> NodeView:
     """Leave the peers that it has where they are."""
     with panel.store.write() as tx:
         row = nodes.get(tx, node)
-        maintenance.cordon(tx, caller.actor, row)
+        drain.cordon(tx, caller.actor, row)
         return node_views(tx, [row])[0]
 
 
@@ -41,7 +43,7 @@ def uncordon_node(panel: ThePanel, caller: Writer, node: Reference) -> NodeView:
     """Drains of it that have not ended stop where they are. Peers come back with a rebalance only."""
     with panel.store.write() as tx:
         row = nodes.get(tx, node)
-        maintenance.uncordon(tx, caller.actor, row)
+        drain.uncordon(tx, caller.actor, row)
         return node_views(tx, [row])[0]
 
 
@@ -59,7 +61,7 @@ def drain_node(
     The node stays assigned; uncordon it when the maintenance is over.
     """
     with panel.store.write() as tx:
-        started = maintenance.drain(
+        started = drain.drain(
             tx,
             caller.actor,
             nodes.get(tx, node),
@@ -86,7 +88,7 @@ def drain_node_group(
 ) -> OperationView:
     """Cordon all its nodes at once, then drain each. Uncordon the group to stop it, and when maintenance is over."""
     with panel.store.write() as tx:
-        started = group_drains.start(
+        started = group_drain.start(
             tx,
             caller.actor,
             node_groups.get(tx, group),
@@ -103,7 +105,7 @@ def drain_node_group(
 def uncordon_node_group(panel: ThePanel, caller: Writer, group: Reference) -> Page[NodeView]:
     """Drains that have not ended stop where they are. Peers come back with a rebalance only."""
     with panel.store.write() as tx:
-        freed = group_drains.uncordon(tx, caller.actor, node_groups.get(tx, group))
+        freed = group_drain.uncordon(tx, caller.actor, node_groups.get(tx, group))
         return Page(items=node_views(tx, freed))
 
 
@@ -114,6 +116,6 @@ def rebalance_config(panel: ThePanel, caller: Writer, config: Reference, respons
     """Move as few peers as it takes until the nodes have their shares by weight, live sessions with them."""
     with panel.store.write() as tx:
         grace_s = panel.settings.drain.grace_s
-        shown = operation_view(maintenance.rebalance(tx, caller.actor, configs.get(tx, config), grace_s=grace_s))
+        shown = operation_view(drain.rebalance(tx, caller.actor, configs.get(tx, config), grace_s=grace_s))
     response.headers["Location"] = f"/api/operations/{shown.id}"
     return shown

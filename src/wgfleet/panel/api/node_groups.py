@@ -7,11 +7,11 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page
-from wgfleet.panel.api.state import ThePanel
-from wgfleet.panel.domain.placement import DEFAULT_PRIORITY
-from wgfleet.panel.services import node_groups
-from wgfleet.panel.services.node_groups import MAX_PRIORITY, MAX_REGION, NodeGroupChanges
-from wgfleet.panel.services.values import MAX_NAME
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.domain.fields import MAX_NAME
+from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY
+from wgfleet.panel.services.fleet import node_groups
+from wgfleet.panel.services.fleet.node_groups import MAX_PRIORITY, MAX_REGION, NodeGroupChanges
 from wgfleet.panel.store.tables import NodeGroup
 
 router = APIRouter(tags=["node groups"])

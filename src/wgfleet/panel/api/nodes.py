@@ -11,10 +11,11 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import MAX_PORT, After, Body, Limit, Page, Port, Reference, View, page, utc
-from wgfleet.panel.api.state import Panel, ThePanel
-from wgfleet.panel.services import access, loads, nodes
-from wgfleet.panel.services.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
-from wgfleet.panel.services.values import MAX_LIST, MAX_NAME
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.fleet import loads, nodes
+from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeLoad
 from wgfleet.protocol.messages import AGENT_PORT
@@ -191,7 +192,7 @@ def create_join_token(panel: ThePanel, caller: Writer, node: Reference, request:
     """Earlier tokens of the node that nobody used end here."""
     lifetime_s = panel.settings.enrollment.token_lifetime_s
     with panel.store.write() as tx:
-        token, expires_at = access.create_join_token(tx, caller.actor, nodes.get(tx, node), lifetime_s)
+        token, expires_at = api_keys.create_join_token(tx, caller.actor, nodes.get(tx, node), lifetime_s)
     command = _join_command(panel, str(request.base_url).rstrip("/"), token)
     return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
 

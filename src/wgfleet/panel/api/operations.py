@@ -8,7 +8,7 @@ from pydantic import Field, computed_field
 
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import After, Identifier, Limit, Page, View, Word, page
-from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import operations
 from wgfleet.panel.store.tables import Operation
 

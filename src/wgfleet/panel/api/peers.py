@@ -9,11 +9,12 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, Reference, View, page, utc
-from wgfleet.panel.api.state import ThePanel
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import configs, node_groups, peers
-from wgfleet.panel.services.peers import MAX_BATCH, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
-from wgfleet.panel.services.values import MAX_LIST
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import node_groups, peers
+from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Peer
 

@@ -9,14 +9,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from wgfleet.panel import faultpoints
-from wgfleet.panel.dns.limits import Limiter
-from wgfleet.panel.dns.meters import Meters
-from wgfleet.panel.dns.registry import Registry
-from wgfleet.panel.domain.publishing import Mode
-from wgfleet.panel.domain.record_plan import Approval, Plan, differences, needs_approval, plan, without_deletes
-from wgfleet.panel.domain.records import Changes, Record
+from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.providers import Blocked, Finding, Provider, Raced
+from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.domain.dns.listing import Mode
+from wgfleet.panel.domain.dns.plan import Approval, Plan, differences, needs_approval, plan, without_deletes
+from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.providers import Blocked, Finding, Provider, Raced
 
 ROUNDS = 4  # reads of one look: others may race us, and an answer may be lost; more is for the next try
 APPROVAL, DRIFT, DRY_RUN = "approval", "drift", "dry_run"

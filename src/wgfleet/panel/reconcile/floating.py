@@ -11,12 +11,14 @@ from contextlib import closing
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.addresses import AddressNode, AddressProvider
+from wgfleet.panel.address_providers import AddressNode, AddressProvider
 from wgfleet.panel.errors import PermanentError
-from wgfleet.panel.reconcile.links import NodeLink
-from wgfleet.panel.reconcile.seam import in_own_thread, in_thread
-from wgfleet.panel.services import address_attempts, address_providers, audit, floating
-from wgfleet.panel.services.address_providers import Task
+from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.floating import attempts, holders
+from wgfleet.panel.services.floating import settings as floating_settings
+from wgfleet.panel.services.floating.settings import Task
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 
@@ -32,7 +34,7 @@ class FloatingReconciler:
         self._store = store
         self._vault = vault
         self._links = links
-        self._asked: dict[str, dict[floating.Ask, float]] = {}
+        self._asked: dict[str, dict[holders.Ask, float]] = {}
 
     async def reconcile(self, config_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None for when something changes."""
@@ -46,28 +48,28 @@ class FloatingReconciler:
 
     def _settle(self, config_id: str, speaking: Collection[str]) -> bool:
         with self._store.write() as tx:
-            silent = floating.carriers(tx, config_id) - set(speaking)
-            late = self._late(config_id, floating.asked(tx, config_id))
-            waiting = floating.overdue(tx, config_id, silent, late)
-            floating.settle(tx, config_id, silent=silent)
+            silent = holders.carriers(tx, config_id) - set(speaking)
+            late = self._late(config_id, holders.asked(tx, config_id))
+            waiting = holders.overdue(tx, config_id, silent, late)
+            holders.settle(tx, config_id, silent=silent)
             return waiting
 
-    def _late(self, config_id: str, asks: Collection[floating.Ask]) -> set[floating.Ask]:
+    def _late(self, config_id: str, asks: Collection[holders.Ask]) -> set[holders.Ask]:
         """Return those that have had their time to confirm. A panel that starts anew gives them all of it again."""
         now, before = clock.monotonic(), self._asked.get(config_id, {})
         self._asked[config_id] = {ask: before.get(ask, now) for ask in asks}
-        return {ask for ask, since in self._asked[config_id].items() if now - since >= floating.ANSWER_S}
+        return {ask for ask, since in self._asked[config_id].items() if now - since >= holders.ANSWER_S}
 
     def _read(self, config_id: str) -> tuple[Task | PermanentError | None, Sequence[str], float | None]:
         """Return what the provider is to do (or why there is none), for which addresses, and when others are due."""
         with self._store.read() as tx:
             try:
-                task = address_providers.task(tx, self._vault, config_id)
+                task = floating_settings.task(tx, self._vault, config_id)
             except PermanentError as error:
-                return error, *address_attempts.due(tx, config_id, clock.now())
+                return error, *attempts.due(tx, config_id, clock.now())
             if task is None:
                 return None, (), None
-            return task, *address_attempts.due(tx, config_id, clock.now())
+            return task, *attempts.due(tx, config_id, clock.now())
 
     def _bring(self, config_id: str, task: Task | PermanentError, addresses: Sequence[str]) -> list[float]:
         """Have the provider bring each address to the node that is to hold it; return in how many s to try again."""
@@ -99,15 +101,13 @@ class FloatingReconciler:
                     tx, audit.PANEL, "assigned", "floating_address", address,
                     config_id=config_id, node=node.name, before=before.name if before else None,
                 )  # fmt: skip
-            address_attempts.succeeded(tx, config_id, address)
+            attempts.succeeded(tx, config_id, address)
         return []
 
     def _failed(self, config_id: str, holders: Mapping[str, str | None], error: Exception) -> list[float]:
         with self._store.write() as tx:
-            wait_s = address_attempts.failed(tx, config_id, holders, error)
-        log.warning(
-            "address.failing", addresses=list(holders), error=address_attempts.said(error), at=_raised_at(error)
-        )
+            wait_s = attempts.failed(tx, config_id, holders, error)
+        log.warning("address.failing", addresses=list(holders), error=attempts.said(error), at=_raised_at(error))
         return [] if wait_s is None else [wait_s]
 
 

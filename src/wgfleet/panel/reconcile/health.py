@@ -15,10 +15,20 @@ from itertools import product
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.health import PANEL, Ask, Health, HealthRules, Observed, Standing, Verdict, cut_off, decide
+from wgfleet.panel.domain.health.judge import (
+    PANEL,
+    Ask,
+    Health,
+    HealthRules,
+    Observed,
+    Standing,
+    Verdict,
+    cut_off,
+    decide,
+)
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
-from wgfleet.panel.reconcile.links import NodeLink
-from wgfleet.panel.reconcile.seam import in_thread
+from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import health
 from wgfleet.panel.services.health import Probed
 from wgfleet.panel.store import Store

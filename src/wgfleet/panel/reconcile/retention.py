@@ -6,7 +6,7 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import PanelError
-from wgfleet.panel.reconcile.seam import in_thread
+from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import retention
 from wgfleet.panel.store import Store
 

@@ -1,9 +1,10 @@
 """What was saved before something was removed: encrypted, listed, readable as a wg-quick file."""
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import render
+from wgfleet.panel.domain import rendering
 from wgfleet.panel.errors import NotFound
-from wgfleet.panel.services import audit, desired
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.fleet import desired
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import backups as rows
 from wgfleet.panel.store import peers as peer_rows
@@ -32,7 +33,7 @@ def create(
     names = {PublicKey(peer.public_key): peer.name for peer in peer_rows.changed_since(tx, config.id, 0)}
     notes = [f"config {config.name} on node {node.name}, generation {config.generation}: {reason}"]
     backup_id = clock.new_id()
-    text = render.backup_file(wanted, names, notes)
+    text = rendering.backup_file(wanted, names, notes)
     backup = Backup(
         id=backup_id,
         config_id=config.id,

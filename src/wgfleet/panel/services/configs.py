@@ -6,11 +6,11 @@ from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
-from wgfleet.panel.domain.placement import Strategy
+from wgfleet.panel.domain.fields import check_range, parse_dns, parse_networks
+from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
+from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.keypairs import new_key_pair
-from wgfleet.panel.services.values import check_range, parse_dns, parse_networks
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as rows
 from wgfleet.panel.store import floating as floating_rows

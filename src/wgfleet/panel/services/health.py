@@ -8,10 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.observations import Health, Standing
-from wgfleet.panel.services import audit, configs, failovers, floating
-from wgfleet.panel.services.assignments import subject
-from wgfleet.panel.services.desired import FENCED
+from wgfleet.panel.domain.health.votes import Health, Standing
+from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.fleet.assignments import subject
+from wgfleet.panel.services.fleet.desired import FENCED
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.moves import failover
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -106,12 +108,12 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
         )
         tx.wake("assignment", assignment.id)
     if fencing:
-        floating.settle(tx, config_id, silent=silent)
+        holders.settle(tx, config_id, silent=silent)
     for assignment, standing in changed:
         if before[assignment.id] is not standing.state:
             _tell(tx, assignment, before[assignment.id], standing)
             if standing.state is Health.DOWN and _migrates(tx, config_id):
-                failovers.start(tx, assignment, standing.reason)
+                failover.start(tx, assignment, standing.reason)
 
 
 def _tell(tx: Tx, assignment: Assignment, before: Health, standing: Standing) -> None:

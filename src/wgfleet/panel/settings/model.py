@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
-from wgfleet.panel.domain.observations import HealthRules
+from wgfleet.panel.domain.health.votes import HealthRules
 from wgfleet.panel.settings.listeners import Listener, parse_listener
 from wgfleet.protocol.addresses import parse_address, parse_domain
 from wgfleet.protocol.messages import AGENT_PORT

@@ -6,11 +6,11 @@ lists or objects that are never searched. `generation` columns: see `wgfleet.pro
 
 from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, Authority, ToldSetting
 from wgfleet.panel.store.tables.base import Base
-from wgfleet.panel.store.tables.fleet import Cleanup, JoinToken, Node, NodeGroup, NodeLoad
-from wgfleet.panel.store.tables.networks import Address, Assignment, Config, FreeOffset, HealthEvent, Pool
+from wgfleet.panel.store.tables.configs import Address, Assignment, Config, FreeOffset, HealthEvent, Pool
+from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress
+from wgfleet.panel.store.tables.nodes import Cleanup, JoinToken, Node, NodeGroup, NodeLoad
+from wgfleet.panel.store.tables.operations import Backup, Move, Operation
 from wgfleet.panel.store.tables.peers import Peer, PeerSession, PeerTombstone
-from wgfleet.panel.store.tables.publishing import DnsAccount, DnsSync, EndpointGroup, FloatingAddress
-from wgfleet.panel.store.tables.work import Backup, Move, Operation
 
 __all__ = [
     "Address",

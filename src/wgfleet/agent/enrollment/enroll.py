@@ -1,0 +1,75 @@
+"""Enrolment: turns a join token into a certificate. Runs once per node, before the agent does."""
+
+import ssl
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
+from wgfleet.agent.enrollment.certificates import check_certificate, make_request
+from wgfleet.agent.state.files import write_atomic
+from wgfleet.agent.state.identity import AgentFile, StateDirectory
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.messages import Enrolled, EnrollRequest
+
+_TIMEOUT_S = 30.0
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class EnrollError(Exception):
+    """Enrolment did not happen; the text says why and what to do. Never holds the token."""
+
+
+def enroll(*, panel: str, token: str, ca_fingerprint: str | None, state: StateDirectory, port: int) -> NodeId:
+    """Get a certificate for a fresh key and store who this agent is; return its id."""
+    trust = _trust(panel, ca_fingerprint)
+    key, csr = make_request("wgfleet-agent")
+    body = msgspec.json.encode(EnrollRequest(token=token, csr=csr, port=port))
+    try:
+        with httpx.Client(verify=trust, timeout=_TIMEOUT_S, trust_env=False) as client:
+            response = client.post(
+                f"{panel.rstrip('/')}/api/enroll", content=body, headers={"content-type": "application/json"}
+            )
+    except httpx.HTTPError as error:
+        raise EnrollError(f"the panel at {panel} cannot be reached: {error}") from None
+    if response.is_error:
+        raise EnrollError(f"the panel refused ({response.status_code}): {_detail(response)}")
+    try:
+        enrolled = msgspec.json.decode(response.content, type=Enrolled)
+        check_certificate(key=key, certificate=enrolled.certificate, node_id=enrolled.node_id)
+    except (msgspec.MsgspecError, FieldError) as error:
+        raise EnrollError(f"the answer of {panel} cannot be used ({error}); is it a wgfleet panel?") from None
+    state.make()
+    state.write_certificate(key=key, certificate=enrolled.certificate.encode(), ca=enrolled.ca.encode())
+    write_atomic(state.agent, msgspec.json.encode(AgentFile(enrolled.node_id, port, panel)))
+    return enrolled.node_id
+
+
+def _trust(panel: str, ca_fingerprint: str | None) -> ssl.SSLContext | bool:
+    """Decide whom to believe that it is the panel."""
+    url = urlsplit(panel)
+    if url.scheme == "http":
+        if url.hostname not in _LOOPBACK:
+            raise EnrollError(f"{panel}: the token would cross the network in clear; use https")
+        return True
+    if url.scheme != "https" or not url.hostname:
+        raise EnrollError(f"{panel!r} is not a panel address such as https://panel.example.com:8443")
+    if ca_fingerprint is None:
+        return ssl.create_default_context()
+    try:
+        ca = fetch_ca(panel, ca_fingerprint)
+    except TrustError as error:
+        raise EnrollError(str(error)) from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=ca)
+    return context
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        problem = msgspec.json.decode(response.content)
+    except msgspec.MsgspecError:
+        return response.text[:200]
+    return str(problem.get("detail", problem))[:500] if isinstance(problem, dict) else str(problem)[:500]

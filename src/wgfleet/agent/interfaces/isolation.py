@@ -1,0 +1,150 @@
+"""Gives up an interface's floating addresses when this machine is cut off, and asks for them when the panel is back.
+
+Cut off: for `give_up_after_s`, neither the panel was heard nor did any witness answer a probe. Owns that judgement and
+its clock; `floating` does the work.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
+from wgfleet.agent.interfaces.reconciler import Keeper
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.probing.prober import Prober
+from wgfleet.protocol.desired import Floating
+from wgfleet.protocol.diff import floating_wanted
+from wgfleet.protocol.keys import PrivateKey, PublicKey, raw_to_text, text_to_raw
+from wgfleet.protocol.messages import ProbeTarget
+
+_ASKS = 3  # rounds of probes within `give_up_after_s`: one lost packet costs nothing
+_TIMEOUT_S = 1.0  # a probe's, at most
+_LEAST_TIMEOUT_S = 0.2  # also when time is over already, since this process was held up: it may not be cut off
+_LISTEN_S = 0.5  # between two looks whether the panel is back
+# A panel that is back pushes what changed meanwhile, and only that. Silence for so long means that nothing did.
+_GRACE_S = 2.0
+_ASK_AGAIN_S = 10.0  # between two questions for an address that another machine claims, while the panel is there
+_log = structlog.get_logger()
+
+
+class Fence:
+    """One interface's. `heard_at` says when the panel was last heard, `watched` whether it reads the watch stream."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        floating: FloatingAddresses,
+        prober: Prober,
+        heard_at: Callable[[], float],
+        watched: Callable[[], bool],
+    ) -> None:
+        self._keeper = keeper
+        self._floating = floating
+        self._prober = prober
+        self._panel_heard_at = heard_at
+        self._watched = watched
+        self._heard_at = time.monotonic()
+        self._asked_again_at = float("-inf")
+
+    async def run(self) -> None:
+        """Watch until cancelled. Sleeps for good while the interface has no floating addresses."""
+        while True:
+            settings = self._keeper.desired.settings
+            self._keeper.settings_changed.clear()
+            if settings.floating is None or not floating_wanted(settings):
+                await self._keeper.settings_changed.wait()
+                self._heard_at = time.monotonic()
+            elif self._floating.waits(self._keeper.name):
+                await self._wait_for_panel()
+            elif settings.floating.witnesses:
+                await self._listen(settings.floating)
+            else:
+                await self._pause(_ASK_AGAIN_S)  # nobody to lose them to; but somebody may claim one
+
+    async def _listen(self, floating: Floating) -> None:
+        """Make sure that somebody is there: sleep, ask the witnesses, or give up."""
+        every = floating.give_up_after_s / _ASKS
+        self._heard_at = max(self._heard_at, self._panel_heard_at())
+        started = time.monotonic()
+        if (quiet := started - self._heard_at) < every:
+            await self._pause(every - quiet)
+            return
+        left = floating.give_up_after_s - quiet
+        if await self._any_answers(floating, min(_TIMEOUT_S, max(_LEAST_TIMEOUT_S, left))):
+            self._heard_at = started
+            return
+        self._heard_at = max(self._heard_at, self._panel_heard_at())
+        now = time.monotonic()
+        until_end = self._heard_at + floating.give_up_after_s - now
+        if until_end <= 0:
+            await self._give_up(floating)
+        elif until_end <= 2 * _LEAST_TIMEOUT_S:
+            await asyncio.sleep(_LEAST_TIMEOUT_S / 2)
+        else:  # the last round has to be over when time is
+            await self._pause(max(0.0, min(started + every - now, until_end - 2 * _LEAST_TIMEOUT_S)))
+
+    async def _any_answers(self, floating: Floating, timeout_s: float) -> bool:
+        """Probe all witnesses; return at the first answer. They have the key of this interface, as all nodes."""
+        own = public_key(self._keeper.desired.settings.private_key)
+        probes = [
+            asyncio.ensure_future(
+                self._prober.probe(ProbeTarget(endpoint, own, floating.probe_key), timeout_s=timeout_s)
+            )
+            for endpoint in floating.witnesses
+        ]
+        try:
+            for probe in asyncio.as_completed(probes):
+                if (await probe).answer is not None:
+                    return True
+            return False
+        finally:
+            for each in probes:
+                each.cancel()
+
+    async def _give_up(self, floating: Floating) -> None:
+        name, others = self._keeper.name, len(floating.witnesses)
+        why = (
+            f"given up: no word from the panel nor from any of {others} other nodes "
+            f"for {floating.give_up_after_s:g} s; waiting for the panel"
+        )
+        _log.error("floating addresses given up", interface=name, addresses=list(floating.addresses), reason=why)
+        try:
+            await self._floating.give_up(name, why)
+        except KernelError as error:
+            _log.error("floating addresses not removed", interface=name, reason=str(error))
+        self._keeper.look_at_link()  # its scan reports, and removes what is left
+
+    async def _wait_for_panel(self) -> None:
+        """Sleep; when the panel has read for a while without pushing, ask whether the addresses are free.
+
+        A push needs nothing from here: whoever applies it has confirmed the addresses.
+        """
+        since = time.monotonic()
+        while self._watched() and self._floating.waits(self._keeper.name):
+            await asyncio.sleep(_LISTEN_S)
+            now = time.monotonic()
+            if now - since >= _GRACE_S and now - self._asked_again_at >= _ASK_AGAIN_S:
+                self._asked_again_at = self._heard_at = now
+                self._floating.ask_again(self._keeper.name)
+                self._keeper.look_at_link()
+                return
+        self._heard_at = time.monotonic()
+        await asyncio.sleep(_LISTEN_S)
+
+    async def _pause(self, seconds: float | None) -> None:
+        """Sleep, or until the settings change."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._keeper.settings_changed.wait()
+        except TimeoutError:
+            return
+
+
+def public_key(private_key: PrivateKey) -> PublicKey:
+    """Derive the public key."""
+    return PublicKey(
+        raw_to_text(X25519PrivateKey.from_private_bytes(text_to_raw(private_key)).public_key().public_bytes_raw())
+    )

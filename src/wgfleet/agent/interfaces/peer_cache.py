@@ -1,0 +1,100 @@
+"""What the last reading of an interface showed, kept small: a hash per peer, and the live half of active peers.
+
+Pure. Owns the comparison of a reading with the one before and with what is desired, so that a scan without changes
+parses nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from wgfleet.agent.kernel.device_formats import Form
+from wgfleet.protocol.desired import DesiredPeer
+from wgfleet.protocol.diff import same
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.observed import ObservedPeer, PeerStats
+
+
+@dataclass
+class PeerCache:
+    """The peers of one interface as last seen.
+
+    `stats`: live half of those that were ever used. `wrong`: peers that differ from what is desired, as found (None:
+    missing). All others are as desired. `changed`: whose live half changed since a comparison was last finished.
+    """
+
+    stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
+    wrong: dict[PublicKey, ObservedPeer | None] = field(default_factory=dict)
+    changed: set[PublicKey] = field(default_factory=set)
+    hashes: set[int] | None = None  # of the last reading's blocks; None: nothing is known
+    recheck: set[PublicKey] = field(default_factory=set)
+
+    def forget(self) -> None:
+        """Compare everything at the next reading: what is desired changed as a whole, or the link is new."""
+        self.hashes = None
+
+    def desired_changed(self, keys: Iterable[PublicKey]) -> None:
+        """Compare these peers again at the next reading, because what is desired of them changed."""
+        self.recheck.update(keys)
+
+
+class Comparison:
+    """One reading, taken in block by block. Abandoned halfway, it leaves a cache that compares everything next time."""
+
+    def __init__(self, cache: PeerCache, form: Form, desired: dict[PublicKey, DesiredPeer]) -> None:
+        self._cache = cache
+        self._form = form
+        self._desired = desired
+        self._known = cache.hashes
+        self._recheck, self._unseen = cache.recheck, set(cache.recheck)
+        self._hashes: set[int] = set()
+        cache.hashes, cache.recheck = None, set()
+        if self._known is None:
+            cache.wrong = dict.fromkeys(desired)
+            self._unseen.update(cache.stats)
+        else:
+            # Until they are seen, they count as missing if desired, and as absent if not.
+            for key in self._recheck:
+                cache.wrong.pop(key, None)
+                if key in desired:
+                    cache.wrong[key] = None
+
+    def feed(self, blocks: list[bytes]) -> None:
+        """Take in some blocks."""
+        known, key_of = self._known or set(), self._form.key_of
+        for block in blocks:
+            seen_as = hash(block)
+            self._hashes.add(seen_as)
+            if seen_as not in known or (self._recheck and key_of(block) in self._recheck):
+                self._take(block)
+
+    def finish(self) -> set[PublicKey] | None:
+        """Return whose live half changed; None when peers vanished, and all must be read once more to say which."""
+        cache = self._cache
+        if self._known is not None:
+            missing = sum(seen is None for seen in cache.wrong.values())
+            extra = sum(seen is not None and key not in self._desired for key, seen in cache.wrong.items())
+            # Every block's key is among those believed to be present, so equal counts mean equal sets.
+            if len(self._hashes) != len(self._desired) - missing + extra:
+                return None
+        for key in self._unseen:
+            if cache.stats.pop(key, None) is not None:
+                cache.changed.add(key)
+        cache.hashes = self._hashes
+        changed, cache.changed = cache.changed, set()
+        return changed
+
+    def _take(self, block: bytes) -> None:
+        cache, seen = self._cache, self._form.peer(block)
+        key = seen.key
+        self._unseen.discard(key)
+        if cache.stats.get(key) != seen.stats:
+            cache.changed.add(key)
+            if seen.stats is None:
+                del cache.stats[key]
+            else:
+                cache.stats[key] = seen.stats
+        wanted = self._desired.get(key)
+        if wanted is not None and same(wanted, seen.observed):
+            cache.wrong.pop(key, None)
+        else:
+            cache.wrong[key] = seen.observed

@@ -1,0 +1,232 @@
+"""One interface: observe, diff, apply, look again. Owns the order of work under the interface's lock.
+
+It neither decides whether it may (guard) nor stores anything (journal, ledger): it makes the machine equal to
+`desired` and knows what it last saw.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from wgfleet.agent.interfaces.allowed_ips import Holders
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, Seen
+from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
+from wgfleet.agent.interfaces.watch_board import MAX_DRIFT
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.device_formats import Device
+from wgfleet.agent.kernel.machine import Machine
+from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
+from wgfleet.protocol.diff import Drift, Plan, diff
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import Applied
+from wgfleet.protocol.observed import ObservedInterface, PeerStats
+
+if TYPE_CHECKING:
+    from wgfleet.agent.kernel.links import Link
+
+_ROUNDS = 2  # plans carried out before what is left is reported as drift
+_SMOOTHING = 0.2
+_LINK_EVERY_S = 30.0  # full look at link, addresses, routes and rules, when no event asked for one sooner
+
+
+class Listener(Protocol):
+    """Who hears of changes."""
+
+    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None: ...
+
+
+class Keeper:
+    """Keeps one interface. Everything that changes it holds `lock`."""
+
+    def __init__(
+        self, machine: Machine, desired: DesiredInterface, listener: Listener, floating: FloatingAddresses
+    ) -> None:
+        self.name = desired.settings.name
+        self.lock = asyncio.Lock()
+        self.desired = desired
+        self.holders = Holders(desired.peers)
+        self.summary = "not looked at yet"
+        self.drift: tuple[Drift, ...] = ()
+        self.scan_s = 0.0  # time that the last scan without repairs took
+        self.scan_cost_s = 0.0  # CPU of such scans
+        self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds
+        self.settings_changed = asyncio.Event()
+        self._machine = machine
+        self._listener = listener
+        self._floating = floating
+        self._seen = Seen()
+        self._peers = PeerCache()
+        self._link: Link | None = None
+        self._masquerades = False
+        self._link_seen_at = float("-inf")
+
+    @property
+    def config_id(self) -> ConfigId:
+        return self.desired.settings.config_id
+
+    @property
+    def generation(self) -> Generation:
+        return self.desired.generation
+
+    @property
+    def up(self) -> bool:
+        return self._link is not None and self._link.up
+
+    @property
+    def stats(self) -> dict[PublicKey, PeerStats]:
+        return self._peers.stats
+
+    @property
+    def floating(self) -> frozenset[str]:
+        """Floating addresses that the machine had for it when last seen."""
+        return self._seen.held
+
+    @property
+    def interface_index(self) -> int | None:
+        """Kernel's number of the link that was last seen."""
+        return None if self._link is None else self._link.index
+
+    def look_at_link(self) -> None:
+        """Read link, addresses, routes and rules again at the next scan: something changed on the machine."""
+        self._link_seen_at = float("-inf")
+
+    async def apply_whole(self, desired: DesiredInterface) -> Applied:
+        """Make the machine equal to `desired`; the caller holds the lock and has stored it."""
+        started = time.monotonic()
+        self.desired = desired
+        self.holders = Holders(desired.peers)
+        self._peers.forget()
+        self.look_at_link()
+        self.settings_changed.set()
+        await self._settle_floating()
+        changed = await self._settle(repair=True)
+        return self._applied(started, changed=changed)
+
+    async def apply_delta(self, delta: InterfaceDelta, desired: DesiredInterface) -> Applied:
+        """As `apply_whole`, but touching the peers of `delta` before anything is read."""
+        started = time.monotonic()
+        self.holders.move_on(delta, self.desired.peers)
+        self.desired = desired
+        self._peers.desired_changed((*delta.upsert, *delta.remove))
+        if self._link is not None:
+            await self._machine.change_peers(self.name, upsert=delta.upsert, remove=delta.remove)
+        if delta.settings is not None:
+            self.look_at_link()
+            self.settings_changed.set()
+            await self._settle_floating()
+        await self._settle(repair=True)
+        return self._applied(started, changed=True)
+
+    async def _settle_floating(self) -> None:
+        """Take and leave floating addresses at once if the interface is there already: reading it all takes time."""
+        if self._link is not None:
+            with contextlib.suppress(KernelError):  # tried again, and told, when the rest is settled
+                await self._floating.settle(self.desired.settings)
+
+    def _applied(self, started: float, *, changed: bool) -> Applied:
+        left = len(self.drift)
+        said = f"generation {self.generation} with {len(self.desired.peers)} peers applied"
+        self._say(said if not left else f"{said}, but {left} fields differ")
+        return Applied(
+            generation=self.generation,
+            changed=changed,
+            verified=not left,
+            seconds=time.monotonic() - started,
+            drift=self.drift[:MAX_DRIFT],
+        )
+
+    async def scan(self, *, repair: bool) -> bool:
+        """Look, and mend what differs if `repair`; return whether anything was mended. The caller holds the lock."""
+        started, cpu = time.monotonic(), self._machine.cpu_s(self.name)
+        before = self.drift
+        mended = await self._settle(repair=repair)
+        if not mended:
+            self.scan_s = time.monotonic() - started
+            cost = self._machine.cpu_s(self.name) - cpu
+            # Smoothed, since the kernel counts another process's time in steps of 10 ms.
+            self.scan_cost_s += _SMOOTHING * (cost - self.scan_cost_s)
+        if mended:
+            left = f", {len(self.drift)} fields still differ" if self.drift else ""
+            self._say(f"mended what had changed on the machine{left}")
+        elif self.drift != before:
+            self._say(f"{len(self.drift)} fields differ" if self.drift else "as wanted")
+        elif self.summary == "not looked at yet":
+            self._say("as wanted")
+        return mended
+
+    def failed(self, reason: str) -> None:
+        """Report that the interface could not be read or changed."""
+        self._peers.forget()
+        self.look_at_link()
+        if self.summary != reason:
+            self._say(reason)
+
+    def _say(self, summary: str) -> None:
+        self.summary = summary
+        self._listener.changed(self.name)
+
+    async def _settle(self, *, repair: bool) -> bool:
+        changed = False
+        for round_ in range(_ROUNDS + 1):
+            plan = await self._look()
+            self.drift = plan.drift
+            if not plan or not repair or round_ == _ROUNDS:
+                break
+            await self._floating.remove(self.name, plan.remove_floating)
+            await self._machine.execute(plan, self.desired)
+            await self._floating.take(self.name, plan.add_floating)
+            changed = True
+            self.look_at_link()
+            if plan.drift and plan.drift[0].field == "link":
+                self._peers.forget()
+        return changed
+
+    async def _look(self) -> Plan:
+        """Observe and diff. Peers that are as wanted, which is nearly all of them, take no part in the diff."""
+        settings = self.desired.settings
+        if time.monotonic() - self._link_seen_at > _LINK_EVERY_S:
+            seen_at = time.monotonic()
+            self._link = await self._machine.link(self.name)
+            self._masquerades = await self._machine.masquerades(settings)
+            self._seen = await self._floating.look(settings)
+            self._link_seen_at = seen_at
+        if self._link is None:
+            return diff(self.desired, None, self._seen.withheld)
+        device = await self._read()
+        wrong = {key: seen for key, seen in self._peers.wrong.items() if key not in self.calling}
+        return diff(
+            DesiredInterface(
+                generation=self.desired.generation,
+                settings=settings,
+                peers={key: self.desired.peers[key] for key in wrong if key in self.desired.peers},
+            ),
+            ObservedInterface(
+                name=self.name,
+                private_key=device.private_key,
+                listen_port=device.listen_port,
+                addresses=self._link.addresses,
+                routes=self._link.routes,
+                mtu=self._link.mtu,
+                up=self._link.up,
+                masquerade=self._masquerades,
+                peers={key: seen for key, seen in wrong.items() if seen is not None},
+                floating=self._seen.held,
+            ),
+            self._seen.withheld,
+        )
+
+    async def _read(self) -> Device:
+        while True:
+            async with self._machine.reading(self.name) as reading:
+                comparison = Comparison(self._peers, reading.form, self.desired.peers)
+                async for blocks in reading.blocks:
+                    comparison.feed(blocks)
+                    await asyncio.sleep(0)
+            changed = comparison.finish()
+            if changed is not None:
+                if changed:
+                    self._listener.changed(self.name, changed)
+                return reading.device

@@ -1,0 +1,226 @@
+"""The agent's work: every interface that it keeps, attended all the time, and changed when the panel asks.
+
+Owns the order of the durable steps (journal, ledger, machine), so that a kill between any two of them is mended at
+the next start.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+
+import structlog
+
+from wgfleet.agent.interfaces import admission
+from wgfleet.agent.interfaces.admission import Held, RefusedError, Situation
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
+from wgfleet.agent.interfaces.isolation import Fence
+from wgfleet.agent.interfaces.reconciler import Keeper
+from wgfleet.agent.interfaces.tasks import Attendant
+from wgfleet.agent.interfaces.watch_board import Board
+from wgfleet.agent.kernel import links
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.load import LoadMeter
+from wgfleet.agent.kernel.machine import Machine, link_exists
+from wgfleet.agent.state.journal import Journal
+from wgfleet.agent.state.ledger import Ledger
+from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push, apply_delta, check_allowed_ips
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.messages import Applied
+
+_log = structlog.get_logger()
+
+
+class Loop:
+    """All interfaces of this agent."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        journal: Journal,
+        ledger: Ledger,
+        make_fence: Callable[[Keeper, FloatingAddresses, Board], Fence],
+        *,
+        interval_s: float = 1.0,
+        repair: bool = True,
+    ) -> None:
+        self.machine = machine
+        self.keepers: dict[InterfaceName, Keeper] = {}
+        self.meter = LoadMeter()
+        self.board = Board(self.keepers.values, time.time, self.meter.load)
+        self.repair = repair
+        self.floating = FloatingAddresses(ledger)
+        self._make_fence = make_fence
+        self._journal = journal
+        self._ledger = ledger
+        self._interval_s = interval_s
+        self._locks: dict[InterfaceName, asyncio.Lock] = {}
+        self._attendants: dict[InterfaceName, Attendant] = {}
+        self._boot = boot_id()
+        self._woken = asyncio.Event()
+        self._broken: BaseException | None = None
+
+    @property
+    def scan_interval_s(self) -> float:
+        """Time between two scans of the dearest interface."""
+        return max((each.interval_s for each in self._attendants.values()), default=self._interval_s)
+
+    def keeper(self, name: InterfaceName) -> Keeper:
+        """Return the keeper of an interface; `RefusedError` (404) when there is none."""
+        if name not in self.keepers:
+            raise RefusedError(admission.foreign(name) if self._is_foreign(name) else admission.not_found(name))
+        return self.keepers[name]
+
+    async def start(self) -> None:
+        """Finish removals, and apply what is on disk. A broken interface does not hold up the others."""
+        await self.machine.forget_sources()
+        for name, owned in self._ledger.owned().items():
+            if owned.deleting:
+                try:
+                    await self._finish_delete(name)
+                except (KernelError, OSError) as error:
+                    _log.error("removal failed", interface=name, reason=str(error))
+        for name, desired in self._journal.load().items():
+            if self._is_foreign(name):
+                _log.error("interface left alone", interface=name, reason=admission.foreign(name).detail)
+                continue
+            self._ledger.add(name, desired.settings.config_id, self._boot)
+            self._keep(desired)
+
+    async def run(self) -> None:
+        """Wake the scans when the machine's links change, until cancelled.
+
+        Raises what broke a scan or a fence: an agent that answers but no longer looks is worse than one that ends,
+        and is started again.
+        """
+        events = links.open_events()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(events, self._woken.set)
+        try:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                if self._broken is not None:
+                    raise self._broken
+                links.drain(events)
+                for keeper in self.keepers.values():
+                    keeper.look_at_link()
+                # Our own changes come back as events too; what they ask for is one look at the next scan.
+                await asyncio.sleep(0.1)
+        finally:
+            loop.remove_reader(events)
+            events.close()
+            for each in self._attendants.values():
+                each.stop()
+
+    async def push(self, name: InterfaceName, push: Push) -> Applied:
+        """Check, store and apply a push.
+
+        `RefusedError` or `FieldError`, `OSError` (not stored, so not applied) or `KernelError`.
+        """
+        async with self._exclusive(name):
+            refusal = admission.check_push(push, self._situation(name, admission.config_of(push)))
+            if refusal is not None:
+                raise RefusedError(refusal)
+            if isinstance(push, InterfaceDelta):
+                keeper = self.keepers[name]
+                keeper.holders.check(push)
+                desired = apply_delta(keeper.desired, push)
+                await asyncio.to_thread(self._journal.append, push, desired)
+                self.floating.confirm(name)
+                return await self._apply(keeper, keeper.apply_delta(push, desired))
+            return await self._apply_whole(push, by_panel=True)
+
+    async def change(self, name: InterfaceName, change: Callable[[DesiredInterface], DesiredInterface]) -> Applied:
+        """Store and apply a change that a person makes by hand to the generation that is there. Errors as `push`."""
+        async with self._exclusive(name):
+            desired = change(self.keeper(name).desired)
+            check_allowed_ips(desired.peers)
+            return await self._apply_whole(desired, by_panel=False)
+
+    async def _apply_whole(self, desired: DesiredInterface, *, by_panel: bool) -> Applied:
+        name = desired.settings.name
+        await asyncio.to_thread(self._journal.write, desired)
+        if by_panel:
+            self.floating.confirm(name)
+        if name not in self.keepers:
+            try:
+                self._ledger.add(name, desired.settings.config_id, self._boot)
+            except OSError:
+                self._journal.remove(name)
+                raise
+            self._keep(desired)
+        keeper = self.keepers[name]
+        return await self._apply(keeper, keeper.apply_whole(desired))
+
+    async def _apply(self, keeper: Keeper, work: Coroutine[None, None, Applied]) -> Applied:
+        async with keeper.lock:
+            try:
+                return await work
+            except KernelError as error:
+                keeper.failed(str(error))
+                raise
+
+    async def delete(self, name: InterfaceName, config_id: ConfigId | None, generation: Generation | None) -> None:
+        """Remove an interface; nothing there is no error. Errors as `push`."""
+        async with self._exclusive(name):
+            held = self.keepers.get(name)
+            config_id = config_id or (held.config_id if held else None)
+            situation = self._situation(name, config_id or ConfigId(""))
+            refusal = admission.check_delete(situation, config_id, generation)
+            if refusal is not None:
+                raise RefusedError(refusal)
+            past = admission.past_after_delete(situation.held, generation)
+            if past is not None and config_id is not None:
+                self._ledger.bury(name, config_id, past)
+            if held is not None:
+                async with held.lock:
+                    # Only now, when neither is in the middle of making a link.
+                    self._attendants.pop(name).stop()
+                    del self.keepers[name]
+                    await self._finish_delete(name)
+            elif name in self._ledger.owned():  # a removal before this one failed halfway
+                await self._finish_delete(name)
+            else:
+                return
+            self.board.gone(name)
+            _log.info("interface removed", interface=name, config_id=config_id)
+
+    async def _finish_delete(self, name: InterfaceName) -> None:
+        self._journal.remove(name)
+        await self.floating.forget(name)
+        if not self._is_foreign(name):
+            await self.machine.delete(name)
+        self._ledger.drop(name)
+
+    def _keep(self, desired: DesiredInterface) -> None:
+        name = desired.settings.name
+        keeper = self.keepers[name] = Keeper(self.machine, desired, self.board, self.floating)
+        fence = self._make_fence(keeper, self.floating, self.board)
+        self._attendants[name] = Attendant(
+            keeper, self.machine, fence, self._break, interval_s=self._interval_s, repair=self.repair
+        )
+
+    def _break(self, error: BaseException) -> None:
+        self._broken = error
+        self._woken.set()
+
+    @asynccontextmanager
+    async def _exclusive(self, name: InterfaceName) -> AsyncIterator[None]:
+        """One push or removal of an interface at a time."""
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        async with lock:
+            yield
+
+    def _situation(self, name: InterfaceName, config_id: ConfigId) -> Situation:
+        keeper = self.keepers.get(name)
+        return Situation(
+            name=name,
+            held=None if keeper is None else Held(keeper.config_id, keeper.generation),
+            foreign=self._is_foreign(name),
+            past=self._ledger.tombstone(name, config_id),
+        )
+
+    def _is_foreign(self, name: InterfaceName) -> bool:
+        owned = self._ledger.owned().get(name)
+        return link_exists(name) and (owned is None or owned.boot not in {"", self._boot})

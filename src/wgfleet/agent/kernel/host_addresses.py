@@ -1,0 +1,95 @@
+"""Addresses that stand alone (/32, /128) on the machine's own links, through rtnetlink. Decides nothing."""
+
+import errno
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
+
+_UNICAST = 1  # RTN_UNICAST
+_NO_DAD = 0x02  # IFA_F_NODAD: it must be usable at once; whoever had it before may still answer
+_FOR_EVER = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an address is on this machine: on which link, and whether alone, without a network around it."""
+
+    link: str
+    alone: bool
+
+
+async def places(addresses: Collection[str]) -> dict[str, list[Place]]:
+    """Find those of `addresses` that the machine has; each may be in several places."""
+    found: dict[str, list[Place]] = {}
+    async with AsyncIPRoute() as ip:
+        try:
+            async for message in await ip.addr("dump"):
+                text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+                if text in addresses:
+                    alone = message["prefixlen"] == _length(text)
+                    found.setdefault(text, []).append(Place(_name(message["index"]), alone))
+        except NetlinkError as error:
+            raise KernelError(f"reading the machine's addresses failed: {errno.errorcode.get(error.code)}") from None
+    return found
+
+
+async def link_towards(address: str) -> str:
+    """Return the link that an address belongs on: the one whose network has it, or else that of the way out.
+
+    That is the kernel's own answer to where it would send a packet for it. It must not be on the machine yet.
+    """
+    async with AsyncIPRoute() as ip:
+        try:
+            (route,) = list(await ip.route("get", dst=address))
+        except NetlinkError as error:
+            reason = errno.errorcode.get(error.code, error.code)
+            raise KernelError(f"no link for address {address}: there is no route to it ({reason})") from None
+    index = route.get_attr("RTA_OIF")
+    if route["type"] != _UNICAST or index is None:
+        raise KernelError(f"no link for address {address}: packets to it do not leave this machine")
+    return _name(index)
+
+
+async def add(address: str, link: str) -> None:
+    """Put an address on a link; there already is no error.
+
+    Nothing that the machine sends by itself leaves from it: for IPv4 the link's first address goes first, and for IPv6
+    it is deprecated (RFC 6724, section 5, rule 3).
+    """
+    lifetime = {"flags": _NO_DAD, "preferred_lft": 0, "valid_lft": _FOR_EVER} if ":" in address else {}
+    await _change("add", address, link, {errno.EEXIST}, lifetime)
+
+
+async def remove(address: str, link: str) -> None:
+    """Take an address off a link; neither there is no error."""
+    await _change("del", address, link, {errno.EADDRNOTAVAIL, errno.ENODEV}, {})
+
+
+async def _change(command: str, address: str, link: str, fine: set[int], more: dict[str, int]) -> None:
+    try:
+        index = socket.if_nametoindex(link)
+    except OSError:
+        if command == "del":
+            return
+        raise KernelError(f"link {link}, address {address}: it is gone") from None
+    async with AsyncIPRoute() as ip:
+        try:
+            await ip.addr(command, index=index, address=address, prefixlen=_length(address), **more)
+        except NetlinkError as error:
+            if error.code not in fine:
+                reason = errno.errorcode.get(error.code, error.code)
+                raise KernelError(f"link {link}, {command} address {address}: {reason}") from None
+
+
+def _length(address: str) -> int:
+    return 128 if ":" in address else 32
+
+
+def _name(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:  # it went away just now
+        return f"link {index}"

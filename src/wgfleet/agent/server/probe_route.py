@@ -1,0 +1,65 @@
+"""`POST /v1/probe`: look at the interfaces of other nodes from here. Judges nothing; the panel does."""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from wgfleet.agent.interfaces.supervisor import Loop
+from wgfleet.agent.server.http import answer, decode, read_body
+from wgfleet.probing.prober import ProbeOutcome, Prober
+from wgfleet.protocol.addresses import split_endpoint
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.ids import parse_interface_name
+from wgfleet.protocol.keys import parse_private_key, parse_public_key
+from wgfleet.protocol.messages import ProbeRequest, ProbeResult
+
+MAX_TARGETS = 1024
+MAX_TIMEOUT_S = 5.0
+
+
+def check(request: ProbeRequest) -> None:
+    """Raise `FieldError` for the first wrong field."""
+    parse_interface_name(request.interface, "interface")
+    if not 0 < request.timeout_s <= MAX_TIMEOUT_S:
+        raise FieldError("timeout_s", f"must be above 0 and at most {MAX_TIMEOUT_S:.0f} s, not {request.timeout_s}")
+    if len(request.targets) > MAX_TARGETS:
+        raise FieldError("targets", f"{len(request.targets)} are more than {MAX_TARGETS}; ask several times")
+    seen: set[str] = set()
+    for i, target in enumerate(request.targets):
+        split_endpoint(target.endpoint, f"targets[{i}].endpoint")
+        parse_public_key(target.public_key, f"targets[{i}].public_key")
+        parse_private_key(target.private_key, f"targets[{i}].private_key")
+        if target.endpoint in seen:
+            raise FieldError(f"targets[{i}].endpoint", f"{target.endpoint} is named twice; name it once")
+        seen.add(target.endpoint)
+
+
+class Probes:
+    """Handler, with the prober of this agent."""
+
+    def __init__(self, loop: Loop, prober: Prober) -> None:
+        self._loop = loop
+        self._prober = prober
+
+    def routes(self) -> list[Route]:
+        """Form the route."""
+        return [Route("/v1/probe", self.probe, methods=["POST"])]
+
+    async def probe(self, request: Request) -> Response:
+        """`POST /v1/probe`."""
+        wanted = decode(await read_body(request), ProbeRequest)
+        check(wanted)
+        self._loop.keeper(wanted.interface)
+        outcomes = await asyncio.gather(*(self._prober.probe(target, wanted.timeout_s) for target in wanted.targets))
+        return answer(form_result(outcomes))
+
+
+def form_result(outcomes: list[ProbeOutcome]) -> ProbeResult:
+    """Sort outcomes by whether there was an answer."""
+    return ProbeResult(
+        answered={each.endpoint: round(each.seconds, 6) for each in outcomes if each.seconds is not None},
+        unanswered=tuple(each.endpoint for each in outcomes if each.seconds is None),
+        unsent=tuple(each.endpoint for each in outcomes if not each.sent),
+    )

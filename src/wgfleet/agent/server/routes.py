@@ -1,0 +1,147 @@
+"""The agent's HTTP API: parses, calls the loop, answers. No decisions of its own."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+import wgfleet
+from wgfleet.agent.interfaces import takeover
+from wgfleet.agent.interfaces.admission import RefusedError
+from wgfleet.agent.interfaces.supervisor import Loop
+from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, MAX_READERS
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.server import http, metrics
+from wgfleet.agent.server.http import answer, decode, interface_name, read_body
+from wgfleet.protocol.desired import parse_push
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.ids import ConfigId, Generation, NodeId
+from wgfleet.protocol.messages import AgentStatus, InterfaceStatus, Takeover, WatchMessage
+
+_BIG = 64 * 1024  # bytes of body, above which parsing leaves the event loop free
+_log = structlog.get_logger()
+_encode = msgspec.json.Encoder().encode
+
+
+class Api:
+    """Handlers of what the panel uses. `certificate_expires_at` is in s since the epoch."""
+
+    def __init__(self, loop: Loop, node_id: NodeId, certificate_expires_at: Callable[[], float]) -> None:
+        self._loop = loop
+        self._node_id = node_id
+        self._certificate_expires_at = certificate_expires_at
+        self._started_at = time.time()
+
+    def app(self, more: Sequence[BaseRoute]) -> Starlette:
+        """Form the application, with `more` routes beside its own."""
+        routes = [
+            Route("/v1/metrics", self.get_metrics),
+            Route("/health", self.health),
+            Route("/v1/status", self.get_status),
+            Route("/v1/watch", self.watch),
+            Route("/v1/wg/{name}", self.push, methods=["PUT"]),
+            Route("/v1/wg/{name}", self.delete, methods=["DELETE"]),
+            Route("/v1/wg/{name}/takeover", self.takeover, methods=["POST"]),
+            *more,
+        ]
+        handlers: dict[type[Exception], Callable[..., Response]] = {
+            FieldError: http.field_error,
+            RefusedError: http.refused_error,
+            KernelError: http.kernel_error,
+            OSError: http.os_error,
+            HTTPException: http.http_error,
+        }
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+    def status(self) -> AgentStatus:
+        """Form the status, which is also the head of the watch stream."""
+        return AgentStatus(
+            node_id=self._node_id,
+            version=wgfleet.__version__,
+            backend=self._loop.machine.backend,
+            started_at=self._started_at,
+            now=time.time(),
+            certificate_expires_at=self._certificate_expires_at(),
+            scan_interval_s=self._loop.scan_interval_s,
+            interfaces=tuple(
+                InterfaceStatus(
+                    name=keeper.name,
+                    config_id=keeper.config_id,
+                    generation=keeper.generation,
+                    peers=len(keeper.desired.peers),
+                    up=keeper.up,
+                    drift=keeper.drift[:MAX_DRIFT],
+                    summary=keeper.summary,
+                )
+                for keeper in self._loop.keepers.values()
+            ),
+        )
+
+    async def health(self, request: Request) -> Response:
+        """Answer that the agent lives."""
+        del request
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    async def get_status(self, request: Request) -> Response:
+        """`GET /v1/status`."""
+        del request
+        return answer(self.status())
+
+    async def get_metrics(self, request: Request) -> Response:
+        """`GET /v1/metrics`."""
+        del request
+        loop = self._loop
+        text = metrics.render(self.status(), loop.keepers.values(), loop.meter.load(), readers=loop.board.readers)
+        return Response(text, media_type=metrics.CONTENT_TYPE)
+
+    async def watch(self, request: Request) -> Response:
+        """`GET /v1/watch`: a `WatchMessage` a line."""
+        del request
+        if self._loop.board.readers >= MAX_READERS:
+            raise HTTPException(503, f"{MAX_READERS} streams are open already; close one")
+        return StreamingResponse(_lines(self._loop.board.watch(self.status)), media_type="application/x-ndjson")
+
+    async def push(self, request: Request) -> Response:
+        """`PUT /v1/wg/{name}`."""
+        name, body = interface_name(request), await read_body(request)
+        started = time.monotonic()
+        push = await asyncio.to_thread(parse_push, body, name) if len(body) > _BIG else parse_push(body, name)
+        applied = await asyncio.shield(self._loop.push(name, push))
+        seconds = round(time.monotonic() - started, 4)
+        _log.info("push applied", interface=name, generation=applied.generation, bytes=len(body), seconds=seconds)
+        return answer(applied)
+
+    async def delete(self, request: Request) -> Response:
+        """`DELETE /v1/wg/{name}?config_id=&generation=`."""
+        name, query = interface_name(request), request.query_params
+        text = query.get("generation")
+        if text is not None and not (text.isascii() and text.isdigit()):
+            raise FieldError("generation", f"must be a number, not {text!r}")
+        config_id = query.get("config_id")
+        await asyncio.shield(
+            self._loop.delete(
+                name,
+                None if config_id is None else ConfigId(config_id),
+                None if text is None else Generation(int(text)),
+            )
+        )
+        return Response(status_code=204)
+
+    async def takeover(self, request: Request) -> Response:
+        """`POST /v1/wg/{name}/takeover`."""
+        keeper = self._loop.keeper(interface_name(request))
+        wanted = decode(await read_body(request), Takeover)
+        calls = takeover.check(wanted, keeper, self._loop.floating.held(keeper.name))
+        return answer(await takeover.take_over(self._loop.machine, keeper, calls, wanted.timeout_s))
+
+
+async def _lines(messages: AsyncIterator[WatchMessage]) -> AsyncIterator[bytes]:
+    async for message in messages:
+        yield _encode(message) + b"\n"

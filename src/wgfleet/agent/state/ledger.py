@@ -1,0 +1,119 @@
+"""Which interfaces and floating addresses of this machine are ours, and which generations of removed ones are past.
+
+Written before a link or an address is made and after it is gone. What is not in here is never touched.
+"""
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from wgfleet.agent.state.files import write_atomic
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+
+_MAX_TOMBSTONES = 1000
+
+
+class Placed(Struct, frozen=True):
+    """Where an address of ours is. `boot`: the kernel's id of the boot that it was put there in, which it ends with."""
+
+    link: str
+    boot: str
+
+
+class Owned(Struct, frozen=True, omit_defaults=True):
+    """An interface of ours, and the floating addresses that the machine has for it.
+
+    `deleting`: its removal has begun and is finished at the next start. `boot`: the kernel's id of the boot that its
+    link is of; one of that name in a later boot is somebody else's, until it is claimed again. Empty: not known.
+    """
+
+    config_id: ConfigId
+    deleting: bool = False
+    boot: str = ""
+    floating: dict[str, Placed] = {}
+
+
+class Tombstone(Struct, frozen=True):
+    """A config that left an interface: its generations up to this one are past."""
+
+    name: InterfaceName
+    config_id: ConfigId
+    generation: Generation
+
+
+class Entries(Struct, frozen=True):
+    """Content of the file."""
+
+    owned: dict[InterfaceName, Owned] = {}
+    tombstones: tuple[Tombstone, ...] = ()
+
+
+class Ledger:
+    """The ledger on disk. Methods that change it return when the change is durable, or raise OSError unchanged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries = Entries()
+
+    def load(self) -> None:
+        """Read the file, if there is one; raise ValueError if it is damaged."""
+        try:
+            self._entries = msgspec.json.decode(self._path.read_bytes(), type=Entries)
+        except FileNotFoundError:
+            self._entries = Entries()
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"{self._path} is damaged ({error}); the agent cannot tell its own interfaces") from None
+
+    def owned(self) -> dict[InterfaceName, Owned]:
+        """Return every interface of ours."""
+        return dict(self._entries.owned)
+
+    def tombstone(self, name: InterfaceName, config_id: ConfigId) -> Generation | None:
+        """Return the newest generation of the config that is past on this interface."""
+        for stone in self._entries.tombstones:
+            if (stone.name, stone.config_id) == (name, config_id):
+                return stone.generation
+        return None
+
+    def add(self, name: InterfaceName, config_id: ConfigId, boot: str) -> None:
+        """Claim an interface, for the boot that this is."""
+        held = self._entries.owned.get(name)
+        owned = Owned(config_id, boot=boot, floating={} if held is None else held.floating)
+        if held != owned:
+            self._change(name, owned)
+
+    def place(self, name: InterfaceName, address: str, placed: Placed) -> None:
+        """Note, before it is done, that an address is put on the machine for an interface of ours."""
+        owned = self._entries.owned[name]
+        if owned.floating.get(address) != placed:
+            self._change(name, msgspec.structs.replace(owned, floating={**owned.floating, address: placed}))
+
+    def displace(self, name: InterfaceName, address: str) -> None:
+        """Note that an address is no longer on the machine for an interface."""
+        owned = self._entries.owned.get(name)
+        if owned is not None and address in owned.floating:
+            left = {each: placed for each, placed in owned.floating.items() if each != address}
+            self._change(name, msgspec.structs.replace(owned, floating=left))
+
+    def bury(self, name: InterfaceName, config_id: ConfigId, generation: Generation) -> None:
+        """Note that a removal begins (if the interface is ours) and that generations up to this one are past."""
+        owned = dict(self._entries.owned)
+        if name in owned:
+            owned[name] = msgspec.structs.replace(owned[name], deleting=True)
+        kept = [s for s in self._entries.tombstones if (s.name, s.config_id) != (name, config_id)]
+        newest = max(generation, self.tombstone(name, config_id) or generation)
+        stones = (*kept, Tombstone(name, config_id, Generation(newest)))[-_MAX_TOMBSTONES:]
+        self._write(Entries(owned, stones))
+
+    def drop(self, name: InterfaceName) -> None:
+        """Give up an interface whose link is gone."""
+        owned = {n: o for n, o in self._entries.owned.items() if n != name}
+        self._write(Entries(owned, self._entries.tombstones))
+
+    def _change(self, name: InterfaceName, owned: Owned) -> None:
+        self._write(Entries({**self._entries.owned, name: owned}, self._entries.tombstones))
+
+    def _write(self, entries: Entries) -> None:
+        write_atomic(self._path, msgspec.json.encode(entries))
+        self._entries = entries

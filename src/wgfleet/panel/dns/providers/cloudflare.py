@@ -1,0 +1,221 @@
+"""Cloudflare: the records of a zone by its id; each change one call, whose they are in the records' comments.
+
+A batch is one transaction there: deletes, then patches, puts, posts. `proxied` is false in all that is sent.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from wgfleet.panel.dns.providers import Account, Blocked, Capabilities, Finding
+from wgfleet.panel.dns.providers.cloudflare_api import UNREADABLE, Api
+from wgfleet.panel.dns.providers.cloudflare_records import (
+    Batched,
+    Listed,
+    Row,
+    Usage,
+    Zone,
+    body_of,
+    encloses,
+    parsed,
+    record_of,
+)
+from wgfleet.panel.domain.dns.records import ADDRESS_TYPES, Changes, Record
+from wgfleet.panel.errors import PermanentError, TransientError
+
+API_URL = "https://api.cloudflare.com/client/v4"
+DNS_EDIT, DNS_READ, ZONE_READ = "Zone / DNS / Edit", "Zone / DNS / Read", "Zone / Zone / Read"
+TYPES = (*ADDRESS_TYPES, "CNAME")
+PER_PAGE = 1000
+MAX_PAGES = 20  # of the records at one name; more is an answer about something else
+_ZONE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # it becomes part of a path
+_TOKEN = re.compile(r"[!-~]+")  # else the HTTP library says the whole header in its error
+# Published: 1,200 calls in five minutes for a user's tokens and dashboard together; some are left to the people.
+CALLS, WINDOW_S = 1000, 300.0
+MIN_TTL_S, MIN_TTL_ENTERPRISE_S, MAX_TTL_S = 60, 30, 86400
+BATCH_LIMIT_FREE, BATCH_LIMIT_PAID = 200, 3500
+
+
+class CloudflareOptions(BaseModel):
+    """What may be set: the API token, and the zone's plan, which says how much one call may carry. Times in s."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    token: SecretStr = Field(min_length=1)
+    plan: Literal["free", "pro", "business", "enterprise"] = "free"
+    api_url: str = Field(default=API_URL, pattern="^https?://")
+    timeout_s: float = Field(default=20.0, gt=0, le=120)
+
+    @field_validator("token")
+    @classmethod
+    def _printable(cls, value: SecretStr) -> SecretStr:
+        token = value.get_secret_value().strip()  # a line's end comes along when it is copied or read from a file
+        if not _TOKEN.fullmatch(token):
+            raise ValueError("must be one word of ASCII characters, as Cloudflare shows it")  # no word of it itself
+        return SecretStr(token)
+
+
+class Cloudflare:
+    """One API token, for one zone. May be used from several threads."""
+
+    name: ClassVar[str] = "cloudflare"
+    Options: ClassVar[type[BaseModel]] = CloudflareOptions
+
+    def __init__(self, zone: str, options: BaseModel) -> None:
+        if not isinstance(options, CloudflareOptions):
+            raise TypeError(f"options of cloudflare, not {type(options).__name__}")
+        if not _ZONE_ID.fullmatch(zone):
+            raise PermanentError(f"zone {zone!r} is not the id of one; it is on the zone's overview page")
+        self._zone = zone
+        self._path = f"zones/{zone}/dns_records"
+        self._enclosed: set[str] = set()  # names that are known to be in the zone
+        self._api = Api(options.api_url, options.token, options.timeout_s)
+        digest = hashlib.sha256(options.token.get_secret_value().encode()).hexdigest()
+        self._account = Account(id=f"{self.name} {digest[:32]}", calls=CALLS, window_s=WINDOW_S)
+        self._capabilities = Capabilities(
+            min_ttl=MIN_TTL_ENTERPRISE_S if options.plan == "enterprise" else MIN_TTL_S,
+            max_ttl=MAX_TTL_S,
+            automatic_ttl=True,
+            atomic=True,
+            batch=BATCH_LIMIT_FREE if options.plan == "free" else BATCH_LIMIT_PAID,
+            marks="comment",
+        )
+
+    def __repr__(self) -> str:
+        return f"Cloudflare(zone={self._zone!r})"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the zone's plan allows."""
+        return self._capabilities
+
+    @property
+    def account(self) -> Account:
+        """The token, by its digest."""
+        return self._account
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+    def read(self, name: str) -> tuple[Record, ...]:
+        """Return the addresses and aliases at exactly `name`; one call for each thousand records."""
+        rows: dict[str, Row] = {}  # what is written meanwhile may have one come again on the next page
+        page = pages = 1
+        while page <= pages:
+            query = {"name.exact": name, "per_page": str(PER_PAGE), "page": str(page)}
+            listed = parsed(Listed, self._api.call("GET", self._path, DNS_READ, query=query))
+            rows |= {row.id: row for row in listed.result}
+            pages = listed.result_info.total_pages if listed.result else page
+            if pages > MAX_PAGES:
+                raise TransientError(f"Cloudflare gave {UNREADABLE}: {pages} pages of records at one name")
+            page += 1
+        at_name = [row for row in rows.values() if row.name.lower() == name]
+        if at_name:
+            self._enclosed.add(name)
+        return tuple(record_of(row) for row in at_name if row.type in TYPES)
+
+    def apply(self, name: str, changes: Changes) -> int:
+        """Make the changes in one call, or in as many as the plan's limit takes: then creates first, deletes last."""
+        calls = 0
+        if changes.creates and name not in self._enclosed:
+            calls += self._refuse_other_zones(name)
+        for batch in self._batches(name, changes):
+            done = parsed(Batched, self._api.call("POST", f"{self._path}/batch", DNS_EDIT, body=batch)).result
+            calls += 1
+            # A name that does not end in the zone's is taken as relative to it.
+            astray = [row.id for row in done.posts or () if row.name.lower() != name]
+            if astray:
+                undo = {"deletes": [{"id": record_id} for record_id in astray]}
+                undone = self._tried("POST", f"{self._path}/batch", DNS_EDIT, body=undo)
+                left = (
+                    f"; records were made at {name}.ZONE, which you must delete there, for it failed here: {undone}"
+                    if isinstance(undone, Exception)
+                    else ""
+                )
+                raise PermanentError(f"name {name!r} is not in zone {self._zone}; choose the zone that it is in{left}")
+            self._enclosed.add(name)
+        return calls
+
+    def check(self, name: str) -> list[Finding]:
+        """Look at token, zone and permissions; four calls, none of which changes anything."""
+        verified = self._tried("GET", "user/tokens/verify", "any")
+        if isinstance(verified, TransientError):
+            return [Finding("token", ok=False, detail=str(verified), certain=False)]
+        used = self._tried("GET", f"{self._path}/usage", DNS_READ)
+        if isinstance(used, Exception):
+            token = str(verified) if isinstance(verified, Exception) else "it is active"
+            return [
+                Finding("token", ok=not isinstance(verified, Exception), detail=token),
+                Finding("records", ok=False, detail=str(used), certain=not isinstance(used, TransientError)),
+            ]
+        # A token of an account, not of a user, is not known to the user's verification; it works all the same.
+        usage = parsed(Usage, used.get("result"))
+        quota = "the account's quota" if usage.record_quota is None else f"{usage.record_quota} allowed"
+        return [
+            Finding("token", ok=True, detail="it is active and may read the zone's records"),
+            Finding("records", ok=True, detail=f"{usage.record_usage} in the zone, {quota}"),
+            self._zone_found(name),
+            self._edit_found(),
+        ]
+
+    def _zone_found(self, name: str) -> Finding:
+        shown = self._tried("GET", f"zones/{self._zone}", ZONE_READ)
+        if isinstance(shown, TransientError):
+            return Finding("zone", ok=False, detail=str(shown), certain=False)
+        if isinstance(shown, Exception):
+            told = (
+                f"whether {name!r} is in it cannot be told without the permission {ZONE_READ!r}; the first change will"
+            )
+            return Finding("zone", ok=True, detail=told)
+        zone = parsed(Zone, shown.get("result")).name
+        if not encloses(zone, name):
+            return Finding("zone", ok=False, detail=f"it is {zone!r}, which {name!r} is not in")
+        return Finding("zone", ok=True, detail=f"it is {zone!r}, which {name!r} is in")
+
+    def _edit_found(self) -> Finding:
+        """Send a batch of nothing: a token that may not edit is turned away before anybody looks what is in it."""
+        sent = self._tried("POST", f"{self._path}/batch", DNS_EDIT, body={})
+        if not isinstance(sent, Exception):
+            return Finding("edit", ok=True, detail=f"the token has {DNS_EDIT!r}")
+        if isinstance(sent, TransientError) or DNS_EDIT in str(sent):
+            return Finding("edit", ok=False, detail=str(sent), certain=not isinstance(sent, TransientError))
+        return Finding("edit", ok=True, detail=f"whether the token has {DNS_EDIT!r} cannot be told: {sent}")
+
+    def _tried(self, method: str, path: str, needs: str, body: Any = None) -> dict[str, Any] | Exception:
+        try:
+            return self._api.call(method, path, needs, body=body)
+        except Blocked:
+            raise
+        except (TransientError, PermanentError) as error:
+            return error
+
+    def _refuse_other_zones(self, name: str) -> int:
+        """Look whether the name is in the zone, if the token may look; return how many calls it took."""
+        shown = self._tried("GET", f"zones/{self._zone}", ZONE_READ)
+        if isinstance(shown, TransientError):
+            raise shown
+        if isinstance(shown, dict):
+            zone = parsed(Zone, shown.get("result")).name
+            if not encloses(zone, name):
+                raise PermanentError(
+                    f"name {name!r} is not in zone {zone!r} ({self._zone}); choose the zone that it is in"
+                )
+            self._enclosed.add(name)
+        return 1
+
+    def _batches(self, name: str, changes: Changes) -> Iterator[dict[str, list[dict[str, Any]]]]:
+        """Split the changes into bodies; in more than one, what is new comes first, so that the name is never empty."""
+        items = [
+            *(("posts", body_of(name, record)) for record in changes.creates),
+            *(("patches", {"id": old.handle, **body_of(name, new)}) for old, new in changes.updates),
+            *(("deletes", {"id": record.handle}) for record in changes.deletes),
+        ]
+        for start in range(0, len(items), self._capabilities.batch):
+            batch: dict[str, list[dict[str, Any]]] = {}
+            for kind, item in items[start : start + self._capabilities.batch]:
+                batch.setdefault(kind, []).append(item)
+            yield batch

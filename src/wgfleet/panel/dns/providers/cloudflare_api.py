@@ -1,0 +1,131 @@
+"""Cloudflare's HTTP API: one call and its answer, and what each failure means. Knows nothing of records.
+
+`TransientError` for all that another try may mend, `Blocked` for a used-up rate limit, `Raced` for what somebody else
+changed, else `PermanentError` with Cloudflare's own words. Nothing here holds the token but the client's header.
+"""
+
+import contextlib
+import re
+import ssl
+from functools import cache
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from wgfleet.panel.dns.providers import Blocked, Raced
+from wgfleet.panel.errors import PermanentError, TransientError
+
+CONNECT_S = 5.0
+BLOCK_S = 300.0  # published: who exceeds the rate limit is turned away for the next five minutes
+MAX_WORDS = 300
+# Error codes; there is no official list of them. What they say is that the name is not as it was read.
+GONE = 81044
+EXISTS = {81057, 81058}
+ALIAS_CONFLICT = {81053, 81054}
+AUTHENTICATION = {1000, 6003, 6111, 9106, 9109, 10000, 10001}
+UNREADABLE = "an answer that is not the API's"
+
+
+class Api:
+    """Calls with one token. `calls` counts them all; a call that fails may have been carried out."""
+
+    def __init__(self, url: str, token: SecretStr, timeout_s: float) -> None:
+        self._client = httpx.Client(
+            base_url=url.rstrip("/") + "/",
+            headers={"authorization": f"Bearer {token.get_secret_value()}", "accept": "application/json"},
+            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
+            verify=_trusted(),
+            trust_env=False,
+        )
+        self.host = self._client.base_url.host
+
+    def close(self) -> None:
+        self._client.close()
+
+    def call(
+        self, method: str, path: str, needs: str, *, query: dict[str, str] | None = None, body: Any = None
+    ) -> dict[str, Any]:
+        """Return the answer's body. `needs` is the permission that the call takes, as the dashboard names it."""
+        try:
+            response = self._client.request(method, path, params=query, json=body)
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            # From None: the transport's error holds the request, and that the token.
+            raise TransientError(f"no answer from {self.host}: {_words(str(error)) or type(error).__name__}") from None
+        return self._read(response, needs)
+
+    def _read(self, response: httpx.Response, needs: str) -> dict[str, Any]:
+        status = response.status_code
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            wait_s = _retry_after(response)
+            raise Blocked(f"{self.host} turns all calls of this token away for {wait_s:.0f} s", retry_after_s=wait_s)
+        body = _object(response)
+        errors = _errors(body)
+        said = "; ".join(f"[{code}] {words}" for code, words in errors) or f"HTTP {status}"
+        codes = {code for code, _ in errors}
+        if response.is_server_error or body is None:
+            what = said if body is not None else f"{UNREADABLE} (HTTP {status})"
+            raise TransientError(
+                f"{self.host} answers: {what}; whether it changed anything is not known",
+                retry_after_s=_given_retry_after(response),
+            )
+        if response.is_success and body.get("success") is True:
+            return body
+        if codes & EXISTS:
+            raise Raced(f"{self.host} has such a record already: {said}")
+        if GONE in codes:
+            raise Raced(f"{self.host} has a record no longer: {said}")
+        if codes & ALIAS_CONFLICT:
+            raise Raced(f"{self.host} has an alias at the name, or records beside it: {said}")
+        if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN} or codes & AUTHENTICATION:
+            raise PermanentError(
+                f"{self.host} does not let this token do it: {said}; it must be active, allowed from this machine's "
+                f"address, and have the permission {needs!r} on this very zone"
+            )
+        if status == httpx.codes.NOT_FOUND:
+            raise PermanentError(f"{self.host} does not know it: {said}; is the zone's id right?")
+        if status in {httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT}:
+            raise TransientError(f"{self.host} answers: {said}")
+        raise PermanentError(f"{self.host} refuses: {said}")
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return the public CAs; read once, for it takes longer than a call."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _object(response: httpx.Response) -> dict[str, Any] | None:
+    """Return the JSON object of the API's envelope, None for anything else."""
+    if response.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return None
+    with contextlib.suppress(ValueError):
+        body = response.json()
+        if isinstance(body, dict) and isinstance(body.get("success"), bool):
+            return body
+    return None
+
+
+def _errors(body: dict[str, Any] | None) -> list[tuple[int, str]]:
+    listed = (body or {}).get("errors")
+    if not isinstance(listed, list):
+        return []
+    return [
+        (error["code"], _words(str(error.get("message", ""))))
+        for error in listed
+        if isinstance(error, dict) and isinstance(error.get("code"), int)
+    ]
+
+
+def _words(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()[:MAX_WORDS]
+
+
+def _given_retry_after(response: httpx.Response) -> float | None:
+    """Return what the answer asks for, in s; the header's other form, a date, is not used by this API."""
+    given = response.headers.get("retry-after", "")
+    return float(given) if re.fullmatch(r"\d{1,6}", given) else None
+
+
+def _retry_after(response: httpx.Response) -> float:
+    return _given_retry_after(response) or BLOCK_S

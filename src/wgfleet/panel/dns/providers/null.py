@@ -1,0 +1,72 @@
+"""The provider `null`: for names whose records somebody keeps by hand. It says what it would do, and does nothing.
+
+It reads nothing either: whose records are at the name, and which of them are meant for the config, only that somebody
+knows. So a plan for it always lists all that is wanted, and the name never counts as published.
+"""
+
+from typing import ClassVar
+
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from wgfleet.panel.dns.providers import Account, Capabilities, Finding
+from wgfleet.panel.domain.dns.records import Changes, Record
+
+MAX_TTL_S = 2**31 - 1  # RFC 2181 section 8
+_log = structlog.get_logger(__name__)
+
+
+class Options(BaseModel):
+    """Nothing can be set."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Null:
+    """A zone that is left alone."""
+
+    name: ClassVar[str] = "null"
+    Options: ClassVar[type[BaseModel]] = Options
+
+    def __init__(self, zone: str, options: BaseModel) -> None:
+        self._zone = zone
+        self._options = options
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return that nothing is published."""
+        return Capabilities(
+            min_ttl=1, max_ttl=MAX_TTL_S, automatic_ttl=True, atomic=True, batch=1_000_000, marks="txt", publishes=False
+        )
+
+    @property
+    def account(self) -> Account:
+        """Return an account without limit; no call leaves the machine."""
+        return Account("null")
+
+    def read(self, name: str) -> tuple[Record, ...]:
+        """Return nothing, whatever the name has."""
+        del name
+        return ()
+
+    def apply(self, name: str, changes: Changes) -> int:
+        """Log what would be done."""
+        if changes:
+            _log.info(
+                "dns would change",
+                zone=self._zone,
+                name=name,
+                creates=[f"{record.type} {record.content}" for record in changes.creates],
+                updates=[f"{old.type} {old.content} to {new.content}" for old, new in changes.updates],
+                deletes=[f"{record.type} {record.content}" for record in changes.deletes],
+            )
+        return 0
+
+    def check(self, name: str) -> list[Finding]:
+        """Say that there is nothing to check."""
+        return [
+            Finding("records", ok=True, detail=f"the records of {name} are kept by hand; nothing is read or changed")
+        ]
+
+    def close(self) -> None:
+        """Nothing is open."""

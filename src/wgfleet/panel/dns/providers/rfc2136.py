@@ -1,0 +1,259 @@
+"""The provider `rfc2136`: dynamic update (RFC 2136) of BIND, Knot, PowerDNS and whoever else speaks it, with TSIG.
+
+One UPDATE for each change, which the server does as a whole or not at all. Its prerequisites (section 2.4) are that all
+addresses, aliases and marks at the name still are what was read: whoever writes in between makes it `Raced`, and
+nothing is done. Records are marked as in `txt_marks`. What the protocol is like on the wire is for `primary`.
+"""
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import threading
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import dns.exception
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.ANY.TXT
+import dns.rrset
+import dns.tsig
+import dns.update
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from wgfleet.panel.dns.providers import Account, Capabilities, Finding, Raced, ownership_txt
+from wgfleet.panel.dns.providers.rfc2136_client import Line, Primary
+from wgfleet.panel.domain.dns.records import Changes, Record
+from wgfleet.panel.errors import PermanentError, TransientError
+
+MAX_TTL_S = 2**31 - 1  # RFC 2181 section 8
+# A message holds 65,535 bytes; a record with its mark takes about 190 as a prerequisite, and again as a change.
+BATCH = 100
+_KINDS = (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME)
+_TXT = dns.rdatatype.TXT
+
+
+class Options(BaseModel):
+    """Where and as whom to update. Without `server`, the primary that the zone's SOA record names."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    server: str | None = None
+    port: int = Field(default=53, ge=1, le=65535)
+    key_name: str | None = None
+    key_secret: SecretStr | None = None
+    algorithm: Literal["hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"
+
+    @field_validator("key_name")
+    @classmethod
+    def _a_name(cls, value: str | None) -> str | None:
+        try:
+            _ = value and dns.name.from_text(value)
+        except dns.exception.DNSException as error:
+            raise ValueError(f"is not a DNS name: {error}") from None
+        return value
+
+    @field_validator("key_secret")
+    @classmethod
+    def _base64(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            empty = value is not None and not base64.b64decode(value.get_secret_value(), validate=True)
+        except binascii.Error:
+            empty = True
+        if empty:
+            raise ValueError("is not base64; it is the `secret` of the server's key")  # no word of the value itself
+        return value
+
+    @model_validator(mode="after")
+    def _whole_key(self) -> Self:
+        if (self.key_name is None) != (self.key_secret is None):
+            raise ValueError("key_name and key_secret go together")
+        return self
+
+    def key(self) -> dns.tsig.Key | None:
+        """Return the TSIG key."""
+        if self.key_name is None or self.key_secret is None:
+            return None
+        return dns.tsig.Key(self.key_name, self.key_secret.get_secret_value(), self.algorithm)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was at a name and at its marks' name; an RRset is None where there was none."""
+
+    rrsets: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], dns.rrset.RRset | None]
+    texts: tuple[str, ...]
+    records: tuple[Record, ...]
+
+
+class Rfc2136:
+    """A zone on a server that takes dynamic updates."""
+
+    name: ClassVar[str] = "rfc2136"
+    Options: ClassVar[type[BaseModel]] = Options
+
+    def __init__(self, zone: str, options: BaseModel) -> None:
+        if not isinstance(options, Options):
+            raise TypeError(f"options of rfc2136, not {type(options).__name__}")
+        try:
+            self._zone = dns.name.from_text(zone)
+        except dns.exception.DNSException as error:
+            raise PermanentError(f"zone {zone!r} is not a DNS name: {error}") from None
+        self._primary = Primary(self._zone, options.server, options.port, options.key())
+        identity = f"{zone} {options.server} {options.port} {options.key_name}"
+        self._account = Account(hashlib.sha256(identity.lower().encode()).hexdigest()[:32])
+        self._looks: dict[str, _Look] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return what every server of this protocol can do."""
+        return Capabilities(min_ttl=1, max_ttl=MAX_TTL_S, automatic_ttl=False, atomic=True, batch=BATCH, marks="txt")
+
+    @property
+    def account(self) -> Account:
+        """Return the account: a server and a key, without a limit."""
+        return self._account
+
+    def read(self, name: str) -> tuple[Record, ...]:
+        """Ask the primary for the records at the name; what is found becomes what `apply` insists on."""
+        with self._primary.connected() as line:
+            look = self._look(line, name)
+        with self._lock:
+            self._looks[name] = look
+        return look.records
+
+    def apply(self, name: str, changes: Changes) -> int:
+        """Make the changes in one UPDATE, if the name still is as it was read last."""
+        if not changes:
+            return 0
+        with self._lock:
+            look = self._looks.pop(name, None)
+        with self._primary.connected() as line:
+            look = look or self._look(line, name)
+            line.change(name, self._update(line, name, look, changes))
+        return 1
+
+    def check(self, name: str) -> list[Finding]:
+        """Ask for the zone, and send an UPDATE that removes what nobody has."""
+        try:
+            owner = self._name(name)
+            with self._primary.connected() as line:
+                serial = line.serial()
+                findings = [Finding("zone", ok=True, detail=f"{line.where} is authoritative, serial {serial}")]
+                line.send(_harmless(line.update(), owner, self._marker(name)))
+        except (PermanentError, TransientError) as error:
+            return [Finding("update", ok=False, detail=str(error), certain=isinstance(error, PermanentError))]
+        return [*findings, Finding("update", ok=True, detail=f"{self._primary.key_name} may update {name}")]
+
+    def close(self) -> None:
+        """Forget what was read; connections do not outlive a call."""
+        with self._lock:
+            self._looks.clear()
+
+    def _name(self, name: str) -> dns.name.Name:
+        owner = dns.name.from_text(name)
+        if not owner.is_subdomain(self._zone):
+            raise PermanentError(f"{name} is not in zone {self._zone.to_text(omit_final_dot=True)}")
+        return owner
+
+    def _marker(self, name: str) -> dns.name.Name:
+        try:
+            return dns.name.from_text(ownership_txt.marker_name(name))
+        except dns.exception.DNSException:
+            raise PermanentError(f"{name} is too long for its mark, {ownership_txt.marker_name(name)}") from None
+
+    def _look(self, line: Line, name: str) -> _Look:
+        owner, marker = self._name(name), self._marker(name)
+        found = {(owner, kind): line.find(owner, kind) for kind in _KINDS}
+        marks = line.find(marker, _TXT)
+        texts = () if marks is None else tuple(b"".join(rdata.strings).decode("ascii", "replace") for rdata in marks)
+        owners = ownership_txt.owners(texts)
+        if not owners:
+            # Nothing of anybody's: it may be that there is nothing at all, and a wildcard answers.
+            if any(found.values()) and not _in_use(line, owner):
+                found = dict.fromkeys(found)
+            if marks is not None and not _in_use(line, marker):
+                marks, texts = None, ()
+        records = [
+            Record(kind, content, rrset.ttl, owners.get((kind, content)))
+            for rrset in found.values()
+            if rrset is not None
+            for kind, content in (_key(rdata) for rdata in rrset)
+        ]
+        records.sort(key=lambda record: (record.type, record.content))
+        return _Look({**found, (marker, _TXT): marks}, texts, tuple(records))
+
+    def _update(self, line: Line, name: str, look: _Look, changes: Changes) -> dns.update.UpdateMessage:
+        owner, marker = self._name(name), self._marker(name)
+        gone = [*changes.deletes, *(old for old, _ in changes.updates)]
+        come = [*(new for _, new in changes.updates), *changes.creates]
+        kept = _kept(name, look, gone, come)
+        update = line.update()
+        for (where, kind), rrset in look.rrsets.items():
+            if rrset is None:
+                update.absent(where, kind)
+            else:
+                update.present(where, *rrset)
+        for record in gone:
+            update.delete(owner, _rdata(record))
+        for record in come:
+            update.add(owner, record.ttl, _rdata(record))
+        texts = set(look.texts)
+        right = ownership_txt.replaced(texts, gone, come, kept)
+        for text in sorted(texts - right):
+            update.delete(marker, _txt(text))
+        for text in sorted(right - texts):
+            update.add(marker, ownership_txt.TTL_S, _txt(text))
+        return update
+
+
+def _kept(name: str, look: _Look, gone: list[Record], come: list[Record]) -> list[Record]:
+    """Return what a change leaves as it is; raise `Raced` if the change is not about what was read."""
+    kept = {(record.type, record.content): record for record in look.records}
+    for record in gone:
+        there = kept.pop((record.type, record.content), None)
+        if there is None or there.owner != record.owner:
+            raise Raced(f"{name} has no {record.type} {record.content} of {record.owner or 'nobody'} any more")
+    for record in come:
+        if (record.type, record.content) in kept:
+            raise Raced(f"{name} has {record.type} {record.content} by now")
+        if any(kind == "CNAME" for kind, _ in kept):  # a server passes over what does not fit (section 3.4.2.2)
+            raise PermanentError(f"{name} is an alias (CNAME), beside which no address can be; remove it first")
+    return list(kept.values())
+
+
+def _in_use(line: Line, name: dns.name.Name) -> bool:
+    """Tell whether a name has records of its own (section 2.4.4), by an UPDATE that changes nothing."""
+    update = line.update()
+    update.present(name)
+    return line.send(update) == dns.rcode.NOERROR
+
+
+def _harmless(
+    update: dns.update.UpdateMessage, owner: dns.name.Name, marker: dns.name.Name
+) -> dns.update.UpdateMessage:
+    """Fill an UPDATE with all that we may ever change, which is not there: removing it changes nothing."""
+    update.delete(owner, dns.rdatatype.A, "0.0.0.0")
+    update.delete(owner, dns.rdatatype.AAAA, "::")
+    update.delete(marker, _txt(f"{ownership_txt.LABEL} check"))
+    return update
+
+
+def _key(rdata: dns.rdata.Rdata) -> tuple[str, str]:
+    text = rdata.to_text()
+    kind = dns.rdatatype.to_text(rdata.rdtype)
+    return kind, text.rstrip(".").lower() if kind == "CNAME" else str(ipaddress.ip_address(text))
+
+
+def _rdata(record: Record) -> dns.rdata.Rdata:
+    final = "." if record.type == "CNAME" else ""
+    return dns.rdata.from_text(dns.rdataclass.IN, record.type, record.content + final)
+
+
+def _txt(text: str) -> dns.rdata.Rdata:
+    return dns.rdtypes.ANY.TXT.TXT(dns.rdataclass.IN, _TXT, [text.encode("ascii")])

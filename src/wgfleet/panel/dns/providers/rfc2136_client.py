@@ -1,0 +1,194 @@
+"""A zone's primary name server: asks it and updates it over TCP, signed with TSIG (RFC 8945), and reads its refusals.
+
+Must not know what is asked or changed, or whose records there are.
+"""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.resolver
+import dns.rrset
+import dns.tsig
+import dns.update
+
+from wgfleet.panel.dns.providers import Raced
+from wgfleet.panel.errors import PermanentError, TransientError
+
+TIMEOUT_S = 10.0  # for connecting, and for each piece of an answer
+_LARGEST = 65535
+_RACED = {dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN}
+_NOT_SIGNED = "answers without the key's signature; check that key_name, key_secret and algorithm are as the server's"
+
+
+@dataclass(frozen=True, slots=True)
+class Primary:
+    """Where a zone is changed. `server` is an address, a host name, or None: whoever the zone's SOA record names."""
+
+    zone: dns.name.Name
+    server: str | None
+    port: int
+    key: dns.tsig.Key | None
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator["Line"]:
+        """Give a line to the server for some questions."""
+        host = self.server or primary_of(self.zone)
+        where = f"DNS server {host} port {self.port}"
+        with _explained(where, self.key_name):
+            try:
+                line = socket.create_connection((host, self.port), TIMEOUT_S)
+            except socket.gaierror as error:
+                raise TransientError(f"{where}: the name does not resolve: {error.strerror}") from error
+        with line:
+            yield Line(self, line, where)
+
+    @property
+    def key_name(self) -> str:
+        """Name the key for a text."""
+        return "no key" if self.key is None else f"key {self.key.name.to_text(omit_final_dot=True)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A connection to the primary, for questions one after the other."""
+
+    primary: Primary
+    connection: socket.socket
+    where: str
+
+    def find(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
+        """Return the records of a type at exactly a name. Those that a wildcard makes look the same."""
+        query = dns.message.make_query(name, kind)
+        query.flags &= ~dns.flags.RD
+        answer = self._exchange(query)
+        if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+            self._refused(answer.rcode(), "a question about")
+        if not answer.flags & dns.flags.AA:
+            raise PermanentError(
+                f"{self.where} is not authoritative for {self._zone}; name the zone's primary as `server`"
+            )
+        return answer.get_rrset(answer.answer, name, dns.rdataclass.IN, kind)
+
+    def serial(self) -> int:
+        """Return the serial number of the zone, as the primary has it."""
+        found = self.find(self.primary.zone, dns.rdatatype.SOA)
+        if found is None:
+            raise PermanentError(f"{self.where} has no SOA record at {self._zone}; check `zone`")
+        return int(found[0].serial)
+
+    def update(self) -> dns.update.UpdateMessage:
+        """Return an empty UPDATE of the zone."""
+        return dns.update.UpdateMessage(self.primary.zone)
+
+    def send(self, update: dns.update.UpdateMessage) -> dns.rcode.Rcode:
+        """Send an UPDATE; return NOERROR or the code of the prerequisite that does not hold, raise for all else."""
+        code = self._exchange(update).rcode()
+        if code != dns.rcode.NOERROR and code not in _RACED:
+            self._refused(code, "an update of")
+        return code
+
+    def change(self, name: str, update: dns.update.UpdateMessage) -> None:
+        """Send an UPDATE; raise `Raced` if its prerequisites do not hold any more."""
+        code = self.send(update)
+        if code != dns.rcode.NOERROR:
+            raise Raced(
+                f"{name} was changed by somebody else in the meantime ({dns.rcode.to_text(code)} of {self.where})"
+            )
+
+    @property
+    def _zone(self) -> str:
+        return f"zone {self.primary.zone.to_text(omit_final_dot=True)}"
+
+    def _exchange(self, message: dns.message.Message) -> dns.message.Message:
+        if self.primary.key is not None:
+            message.use_tsig(self.primary.key)
+        with _explained(self.where, self.primary.key_name):
+            wire = message.to_wire(max_size=_LARGEST)
+            self.connection.sendall(len(wire).to_bytes(2, "big") + wire)
+            answer = self._parsed(message, self._received(int.from_bytes(self._received(2), "big")))
+            if not message.is_response(answer):
+                raise dns.query.BadResponse
+        return answer
+
+    def _received(self, length: int) -> bytes:
+        found = b""
+        while len(found) < length:
+            piece = self.connection.recv(length - len(found))
+            if not piece:
+                raise EOFError("it closed the connection")
+            found += piece
+        return found
+
+    def _parsed(self, question: dns.message.Message, wire: bytes) -> dns.message.Message:
+        try:
+            return dns.message.from_wire(wire, keyring=question.keyring, request_mac=question.mac)
+        except dns.exception.FormError:
+            if not question.keyring:
+                raise
+        # It is not signed. An error may come so (RFC 8945 section 5.3.2), and changes nothing that we believe.
+        answer = dns.message.from_wire(wire)
+        if answer.rcode() == dns.rcode.NOERROR:
+            raise PermanentError(f"{self.where} {_NOT_SIGNED}")
+        return answer
+
+    def _refused(self, code: dns.rcode.Rcode, what: str) -> None:
+        said = f"{self.where} answered {dns.rcode.to_text(code)} to {what} {self._zone} with {self.primary.key_name}"
+        if code == dns.rcode.SERVFAIL:
+            raise TransientError(f"{said}; its own log says why")
+        raise PermanentError(f"{said}; {_ADVICE.get(code, 'the server does not take such updates')}")
+
+
+_ADVICE = {
+    dns.rcode.REFUSED: "allow the key to update the zone and to ask it (Knot: an acl with `action: update`, BIND: "
+    "`update-policy`, PowerDNS: `dnsupdate=yes` and the zone's TSIG-ALLOW-DNSUPDATE)",
+    dns.rcode.NOTAUTH: "check the zone's name, that this is its primary, and that the server knows the key",
+    dns.rcode.NOTZONE: "the name is not in that zone; check `zone`",
+    dns.rcode.NOTIMP: "the server has no dynamic updates (RFC 2136)",
+}
+
+
+@contextlib.contextmanager
+def _explained(where: str, key: str) -> Iterator[None]:
+    """Turn what goes wrong on the way into the panel's errors."""
+    try:
+        yield
+    except (OSError, EOFError, dns.exception.Timeout) as error:
+        raise TransientError(f"{where} does not answer: {str(error) or type(error).__name__}") from error
+    except (dns.tsig.PeerBadTime, dns.tsig.BadTime) as error:
+        raise TransientError(f"{where} and this machine do not agree on the time; set both clocks") from error
+    except dns.tsig.PeerBadKey as error:
+        raise PermanentError(
+            f"{where} does not know {key}, or not for this zone (BADKEY); check key_name and algorithm, and that the "
+            "server lets this key update the zone"
+        ) from error
+    except (dns.tsig.PeerBadSignature, dns.tsig.PeerBadTruncation) as error:
+        raise PermanentError(f"{where} has another secret for {key}; check key_secret and algorithm") from error
+    except (dns.tsig.BadKey, dns.tsig.BadSignature, dns.tsig.BadAlgorithm) as error:
+        raise PermanentError(f"{where} {_NOT_SIGNED}") from error
+    except dns.exception.TooBig as error:
+        raise PermanentError(f"{where}: the change is larger than a DNS message (65,535 bytes)") from error
+    except dns.exception.DNSException as error:
+        raise TransientError(f"{where} answers something that is no DNS: {error}") from error
+
+
+def primary_of(zone: dns.name.Name, resolver: dns.resolver.Resolver | None = None) -> str:
+    """Return the host that a zone's SOA record names as its primary (RFC 2136 section 4.3)."""
+    text = zone.to_text(omit_final_dot=True)
+    try:
+        resolver = resolver or dns.resolver.get_default_resolver()
+        answer = resolver.resolve(zone, dns.rdatatype.SOA, lifetime=TIMEOUT_S)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
+        raise PermanentError(f"{text} is no zone with an SOA record; check `zone`, or set `server`") from error
+    except dns.exception.DNSException as error:
+        raise TransientError(f"the primary of zone {text} cannot be found; set `server`: {error}") from error
+    return str(answer[0].mname.to_text(omit_final_dot=True))

@@ -1,0 +1,192 @@
+"""Whether a node serves, and who is to look at it next. One pure function over observations, rules and time.
+
+Owns the states and what leads from one to another. Must not know what follows from them: homes, names and fences are
+others' work. docs/health.md has the rules in words.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from wgfleet.panel.domain.health.vantage import Ask, asks, cut_off, electorate
+from wgfleet.panel.domain.health.votes import PANEL, Health, HealthRules, Observed, Poll, Standing, Verdict, count
+from wgfleet.protocol.ids import NodeId
+
+__all__ = [
+    "PANEL",
+    "Ask",
+    "Decision",
+    "Health",
+    "HealthRules",
+    "Observed",
+    "Standing",
+    "Verdict",
+    "cut_off",
+    "decide",
+    "stable_period",
+]
+
+_ANSWERS = "answers"
+_MAX_DOUBLINGS = 30  # beyond any cap that can be set
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a config's nodes.
+
+    `standings`: one for each node that was observed; the same object where nothing changed. `frozen`: nodes that do
+    not answer are left in use because the panel is cut off; `frozen_reason` says how many. `ask`: pairs (vantage
+    node, target node) of looks to be taken now.
+    """
+
+    standings: Mapping[NodeId, Standing]
+    frozen: bool
+    frozen_reason: str | None
+    ask: tuple[Ask, ...]
+
+
+def decide(
+    observed: Mapping[NodeId, Observed],
+    standings: Mapping[NodeId, Standing],
+    settings: HealthRules,
+    min_nodes: int,
+    frozen: bool,
+    now: float,
+) -> Decision:
+    """Judge the nodes of one config.
+
+    `standings` is what the last call returned; a node without one is taken to serve. `min_nodes` is the config's
+    floor (at least 1 counts), `frozen` whether `cut_off` gave a reason. `now` is of the observations' clock.
+    """
+    new = Standing(Health.SERVING, now, "new in this config")
+    before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
+    voters = electorate(observed, before)
+    polls = {node_id: count(seen, voters, settings, now) for node_id, seen in observed.items()}
+    after = dict(before)
+    floor = max(min_nodes, 1)
+
+    in_use = sum(standing.state.in_use for standing in before.values())
+    # A failing node is not among them, so these are the others.
+    refuge = any(before[node_id].state.in_use and poll.fresh and not poll.against for node_id, poll in polls.items())
+    for node_id in sorted(observed, key=lambda node_id: (_last_answer(observed[node_id]), node_id)):
+        if before[node_id].state.in_use:
+            judged = _judge_in_use(
+                before[node_id],
+                observed[node_id],
+                polls[node_id],
+                settings,
+                now,
+                held=_held(polls[node_id], len(observed), in_use, floor, refuge=refuge, frozen=frozen),
+            )
+            in_use -= not judged.state.in_use
+            after[node_id] = judged
+
+    serving = sum(after[node_id].state.in_use and not polls[node_id].against for node_id in observed)
+    for node_id in sorted(observed, key=lambda node_id: (before[node_id].since, node_id)):
+        standing, poll, needed = before[node_id], polls[node_id], serving < floor
+        if standing.state is Health.DOWN:
+            after[node_id] = _judge_down(standing, poll, settings, now, needed=needed)
+        elif standing.state is Health.RECOVERING:
+            after[node_id] = _judge_recovering(
+                standing, observed[node_id], poll, settings, now, frozen=frozen, needed=needed
+            )
+            serving += after[node_id].state.in_use
+
+    silent = sum(polls[node_id].against and after[node_id].state.in_use for node_id in observed) if frozen else 0
+    return Decision(
+        standings=after,
+        frozen=silent > 0,
+        frozen_reason=f"{silent} of {len(observed)} nodes do not answer the panel, which seems to be cut off; "
+        "all are left as they are"
+        if silent
+        else None,
+        ask=tuple(asks(observed, after, settings, now)),
+    )
+
+
+def stable_period(flaps: Iterable[float], rules: HealthRules, now: float) -> float:
+    """Return for how many seconds a node must answer before it is used again: twice as long with each flap."""
+    doublings = min(max(len(_recent(flaps, rules, now)) - 1, 0), _MAX_DOUBLINGS)
+    return min(rules.stable_cap_s, rules.stable_s * 2.0**doublings)
+
+
+def _judge_in_use(
+    standing: Standing, seen: Observed, poll: Poll, rules: HealthRules, now: float, *, held: str | None
+) -> Standing:
+    if poll.against:
+        if held is None:
+            return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", rules, now)
+        return _in_state(standing, Health.SUSPECT, held, now)
+    if not poll.fresh:
+        return standing
+    if standing.state is not Health.SERVING and now - standing.since < rules.fresh_s:
+        return standing  # stands long enough to be seen, and a flickering one does not fill the history
+    if not seen.agent_connected:
+        return _in_state(standing, Health.UNMANAGED, "the agent does not answer; clients are served", now)
+    return standing if standing.state is Health.SERVING else _in_state(standing, Health.SERVING, _ANSWERS, now)
+
+
+def _judge_down(standing: Standing, poll: Poll, rules: HealthRules, now: float, *, needed: bool) -> Standing:
+    if not poll.in_favour:
+        return standing
+    # One that has come and gone is not listened to for a while: else it would go to and fro with each packet.
+    period = stable_period(standing.flaps, rules, now)
+    if len(_recent(standing.flaps, rules, now)) > 1 and now - standing.since < period / 2 and not needed:
+        return standing
+    return _in_state(standing, Health.RECOVERING, f"answers again; is used after {period:g} s of this", now)
+
+
+def _judge_recovering(
+    standing: Standing, seen: Observed, poll: Poll, rules: HealthRules, now: float, *, frozen: bool, needed: bool
+) -> Standing:
+    if poll.proves_relapse and not frozen:
+        return _gone_down(standing, f"no answer to {poll.missed} of {poll.fresh} vantage points", rules, now)
+    if not poll.in_favour:
+        # The time in which nobody can see it does not count as stable. Begun again at most once in fresh_s.
+        return dataclasses.replace(standing, since=now) if now - standing.since >= rules.fresh_s else standing
+    if now - standing.since < stable_period(standing.flaps, rules, now) and not needed:
+        return standing
+    if not seen.agent_connected:
+        return dataclasses.replace(standing, reason="answers again; waits for its agent, which gives it its peers back")
+    if not seen.fenced:
+        return dataclasses.replace(standing, reason="answers again; waits until its old sessions are dropped")
+    return _in_state(standing, Health.SERVING, _ANSWERS, now)
+
+
+def _held(poll: Poll, nodes: int, in_use: int, floor: int, *, refuge: bool, frozen: bool) -> str | None:
+    """Say why a node that most do not reach is left in use, or None."""
+    if frozen:
+        return "does not answer, but the panel seems to be cut off"
+    if nodes == 1:
+        return "does not answer the panel; it is the only node, so nobody can confirm that it is down"
+    if not poll.proves_down:
+        return "does not answer, but no second vantage point has confirmed it"
+    if not refuge:
+        # Clients gain nothing, and what all have in common may be our probe.
+        return "does not answer, and no other node does: there is none to move to"
+    if in_use <= floor:
+        return f"does not answer, but without it fewer than {floor} nodes would be left (min_nodes)"
+    return None
+
+
+def _gone_down(standing: Standing, reason: str, rules: HealthRules, now: float) -> Standing:
+    return Standing(Health.DOWN, now, reason, (*_recent(standing.flaps, rules, now), now))
+
+
+def _recent(flaps: Iterable[float], rules: HealthRules, now: float) -> tuple[float, ...]:
+    return tuple(flap for flap in flaps if 0 <= now - flap <= rules.flap_window_s)
+
+
+def _not_ahead(standing: Standing, now: float) -> Standing:
+    """Begin anew what began after now: the clock was set back, and would else be waited for."""
+    return dataclasses.replace(standing, since=now) if standing.since > now else standing
+
+
+def _in_state(standing: Standing, state: Health, reason: str, now: float) -> Standing:
+    if standing.state is state:
+        return standing if standing.reason == reason else dataclasses.replace(standing, reason=reason)
+    return dataclasses.replace(standing, state=state, since=now, reason=reason)
+
+
+def _last_answer(seen: Observed) -> float:
+    return max((verdict.last_ok_at for verdict in seen.verdicts if verdict.last_ok_at is not None), default=0.0)

@@ -1,0 +1,198 @@
+"""The panel's end of the line to one agent: a watch stream that is always being kept up, and what it told us.
+
+Owns no decision: it says that something changed, and the node's reconciler looks.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import structlog
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.domain.backoff import backoff
+from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.reconcile.agents.load_gauge import LoadGauge
+from wgfleet.panel.reconcile.agents.session_buffer import FLUSH_S, SessionBuffer
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.fleet import loads
+from wgfleet.panel.store import Store
+from wgfleet.protocol.messages import (
+    HEARTBEAT_S,
+    AgentStatus,
+    Change,
+    Heartbeat,
+    InterfaceReport,
+    Load,
+    Refused,
+    Snapshot,
+    WatchMessage,
+)
+
+STEP_S = 0.5  # an agent's clock that is off by more was set; less is the way of the message
+SILENT_S = 1.5 * HEARTBEAT_S  # one that speaks has said something by then
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a packet
+
+log = structlog.get_logger()
+
+
+class Reported(NamedTuple):
+    """What an agent last said of an interface."""
+
+    config_id: str
+    generation: int
+    drift: tuple[str, ...]
+    summary: str
+
+
+class NodeLink:
+    """One node's line. `changed` is called in the event loop when the node's reconciler ought to look."""
+
+    def __init__(self, node_id: str, client: AgentClient, store: Store, changed: Callable[[], None]) -> None:
+        self.node_id = node_id
+        self.client = client
+        self.connected = False
+        self.trouble = "not connected yet"
+        self.status: AgentStatus | None = None
+        self.last_seen_at: float | None = None
+        self.heard_at = clock.monotonic()  # at first: since when it could have been heard
+        self.reported: dict[str, Reported] = {}
+        self._store = store
+        self._changed = changed
+        self._ahead_s = 0.0
+        self._buffer = SessionBuffer(node_id)
+        self._load = LoadGauge()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def silent(self) -> bool:
+        """Whether the agent has missed a heartbeat, or the line is down."""
+        return not self.connected or clock.monotonic() - self.heard_at > SILENT_S
+
+    def start(self) -> None:
+        """Begin to keep the line up."""
+        self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._keep_flushing())]
+
+    async def close(self) -> None:
+        """Hang up; safe to call twice."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        self.connected = False
+        await self.client.aclose()
+
+    def applied(self, interface: str, reported: Reported) -> None:
+        """Note what a push was answered with; the stream says the same a little later."""
+        self.reported[interface] = reported
+
+    def forget(self, interface: str) -> None:
+        """Doubt what we know of an interface, and have the reconciler look again."""
+        self.reported.pop(interface, None)
+        self._changed()
+
+    async def _keep_up(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with contextlib.aclosing(self.client.watch()) as messages:
+                    async for message in messages:
+                        failures = 0
+                        self.last_seen_at, self.heard_at = clock.now(), clock.monotonic()
+                        await self._take(message)
+            except (TransientError, PermanentError) as error:
+                self._lost(str(error))
+            except Exception:
+                log.exception("watch.failed", node_id=self.node_id)
+                self._lost("an error of the panel's own; see its log")
+            failures += 1
+            await asyncio.sleep(backoff(failures, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
+
+    def _lost(self, trouble: str) -> None:
+        news = self.connected or trouble != self.trouble
+        self.connected, self.trouble = False, trouble
+        if news:
+            self._changed()
+
+    async def _take(self, message: WatchMessage) -> None:
+        if isinstance(message, Snapshot):
+            self.status, self.connected = message.status, True
+            self._set_by(message.status.now)
+            self.reported = {}
+            for report in message.interfaces:
+                self._report(report)
+            self._changed()
+        elif isinstance(message, Change):
+            self._take_change(message)
+        elif isinstance(message, Heartbeat):
+            self._set_by(message.now)
+            if message.load is not None:
+                self._load.add(message.load)
+        elif isinstance(message, Refused):
+            await in_thread(self._audit_refusal, message)
+
+    @property
+    def _skew_s(self) -> float:
+        """The panel's clock less the agent's now, also where one of them was set since the agent told its time."""
+        return clock.now() - (clock.monotonic() + self._ahead_s)
+
+    def _set_by(self, agents_now: float) -> None:
+        ahead_s = agents_now - clock.monotonic()
+        if abs(ahead_s - self._ahead_s) > STEP_S:
+            self._ahead_s = ahead_s
+
+    def _take_change(self, change: Change) -> None:
+        news = bool(change.gone)
+        for name in change.gone:
+            gone = self.reported.pop(name, None)
+            if gone is not None:
+                self._buffer.forget(gone.config_id)
+        for report in change.interfaces:
+            news |= self._report(report)
+        if news:
+            self._changed()
+
+    def _report(self, report: InterfaceReport) -> bool:
+        """Take one interface's report; True where the reconciler may have something to do."""
+        drift = tuple(f"{d.field}: wanted {d.desired}, found {d.observed}" for d in report.drift)
+        fresh = Reported(report.config_id, report.generation, drift, report.summary)
+        before = self.reported.get(report.name)
+        self.reported[report.name] = fresh
+        if report.peers:
+            self._buffer.add(report.config_id, report.peers, self._skew_s)
+        return before is None or before[:3] != fresh[:3]
+
+    def _audit_refusal(self, message: Refused) -> None:
+        with self._store.write() as tx:
+            audit.record(
+                tx, f"stranger:{message.remote}", "refused", "node", self.node_id, by="agent", reason=message.reason
+            )
+
+    async def flush(self) -> None:
+        """Write what this node reported of sessions to the rows; kept for later where the database cannot be had."""
+        due = self._buffer.take()
+        if not due:
+            return
+        try:
+            await in_thread(self._buffer.write, self._store, due)
+        except PanelError:
+            self._buffer.give_back(due)
+            raise
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            try:
+                await self.flush()
+                if (load := self._load.take()) is not None:
+                    await in_thread(self._keep_load, load)
+            except PanelError as error:
+                log.warning("sessions.kept", node_id=self.node_id, error=str(error))
+
+    def _keep_load(self, load: Load) -> None:
+        with self._store.write() as tx:
+            loads.report(tx, self.node_id, load)

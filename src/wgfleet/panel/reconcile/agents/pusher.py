@@ -1,0 +1,178 @@
+"""One cycle for a node: read what it must have, compare with what its agent says that it has, push the difference."""
+
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority, certificate_expires_at, renewal_due
+from wgfleet.panel.agents.client import AgentRefused
+from wgfleet.panel.reconcile.agents.links import NodeLink, Reported
+from wgfleet.panel.reconcile.agents.render_cache import Renderings
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.fleet import assignments, desired, nodes
+from wgfleet.panel.store import Store, Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push
+from wgfleet.protocol.messages import Applied
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One interface: its config, the generation that it must have, and the push that gets it there (None: it is)."""
+
+    config_id: str
+    interface: str
+    generation: int
+    push: Push | None
+    unconfirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWork:
+    """What a node's rows ask for, read in one transaction."""
+
+    wanted: tuple[Wanted, ...]
+    cleanups: tuple[Cleanup, ...]
+    certificate_due: bool
+
+
+class NodeReconciler:
+    """Makes nodes equal to their rows."""
+
+    def __init__(
+        self, store: Store, vault: Vault, authority: Authority, certificate_days: int, give_up_after_s: float
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._authority = authority
+        self._certificate_days = certificate_days
+        self._give_up_after_s = give_up_after_s
+        self._renderings = Renderings()
+
+    async def cycle(self, link: NodeLink) -> str:
+        """Do one cycle; return the sentence that says what it did, or why not."""
+        if not link.connected:
+            return f"cannot be managed: {link.trouble}"
+        work = await in_thread(self._read, link.node_id, dict(link.reported))
+        done: list[str] = []
+        for owed in work.cleanups:
+            await link.client.delete(owed.interface, owed.config_id, owed.generation)
+            await in_thread(self._settle, owed)
+            done.append(f"deleted {owed.interface}")
+        for wanted in work.wanted:
+            if wanted.push is not None:
+                done.append(await self._push(link, wanted))
+            elif wanted.unconfirmed:
+                await in_thread(self._confirm, link.node_id, wanted.config_id, link.reported[wanted.interface])
+        if work.certificate_due:
+            await self._renew(link)
+            done.append("certificate renewed")
+        return "; ".join(done) or "in sync"
+
+    async def _push(self, link: NodeLink, wanted: Wanted) -> str:
+        if wanted.push is None:
+            return ""
+        try:
+            applied = await link.client.push(wanted.push)
+        except AgentRefused as error:
+            return await self._refused(link, wanted, error)
+        drift = tuple(f"{d.field}: wanted {d.desired}, found {d.observed}" for d in applied.drift)
+        form = "whole" if isinstance(wanted.push, DesiredInterface) else "delta"
+        summary = f"{wanted.interface} at generation {applied.generation} ({form}, {_verdict(applied)})"
+        reported = Reported(wanted.config_id, applied.generation, drift, summary)
+        link.applied(wanted.interface, reported)
+        await in_thread(self._confirm, link.node_id, wanted.config_id, reported)
+        return summary
+
+    async def _refused(self, link: NodeLink, wanted: Wanted, error: AgentRefused) -> str:
+        """Act on what the agent holds instead; anything that the panel cannot mend is said on the assignment."""
+        refusal = error.refusal
+        if refusal.reason == "base_mismatch":
+            # What we knew of it was stale: without a base, the next cycle sends the whole.
+            link.forget(wanted.interface)
+            return f"{wanted.interface}: the agent is at generation {refusal.generation}; sending the whole"
+        if refusal.reason == "older_generation" and refusal.generation is not None:
+            await in_thread(self._overtake, wanted.config_id, refusal.generation)
+            link.forget(wanted.interface)
+            return f"{wanted.interface}: the agent had generation {refusal.generation} already; going beyond it"
+        if refusal.reason == "bad_field" and isinstance(wanted.push, InterfaceDelta):
+            # It does not fit what was changed there by hand; the whole replaces that.
+            link.forget(wanted.interface)
+            return f"{wanted.interface}: the agent refuses the delta ({refusal.detail}); sending the whole"
+        await in_thread(self._say, link.node_id, wanted.config_id, refusal.detail)
+        raise error
+
+    def _read(self, node_id: str, reported: dict[str, Reported]) -> NodeWork:
+        with self._store.read() as tx:
+            wanted = []
+            for assignment, config in assignment_rows.of_node(tx, node_id):
+                if assignment.phase == desired.REMOVED:
+                    continue
+                has = reported.get(config.name)
+                push = self._missing(tx, config, assignment, has)
+                unconfirmed = (
+                    assignment.applied_generation != config.generation
+                    or assignment.phase == desired.JOINING
+                    or (has is not None and list(has.drift) != assignment.drift)
+                )
+                wanted.append(Wanted(config.id, config.name, config.generation, push, unconfirmed))
+            expires_at = nodes.get(tx, node_id).certificate_expires_at
+            due = expires_at is not None and renewal_due(expires_at, clock.now(), self._certificate_days)
+            return NodeWork(tuple(wanted), tuple(assignment_rows.cleanups(tx, node_id)), due)
+
+    def _missing(self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None) -> Push | None:
+        """Render what a node lacks of a config; None where it has everything."""
+        base = 0
+        oldest = max(config.oldest_base, assignment.oldest_base)
+        if has is not None and has.config_id == config.id and oldest <= has.generation <= config.generation:
+            base = has.generation
+        if base == config.generation:
+            return None
+
+        def render() -> Push:
+            give_up_after_s = self._give_up_after_s
+            if base == 0:
+                return desired.whole(tx, self._vault, config, assignment, give_up_after_s=give_up_after_s)
+            return desired.since(tx, self._vault, config, assignment, base, give_up_after_s=give_up_after_s)
+
+        if desired.alike(tx, config, assignment, base):
+            return self._renderings.get((config.id, base, config.generation), render)
+        return render()
+
+    def _confirm(self, node_id: str, config_id: str, reported: Reported) -> None:
+        with self._store.write() as tx:
+            assignments.confirmed(tx, config_id, node_id, reported.generation, reported.drift, reported.summary)
+
+    def _say(self, node_id: str, config_id: str, summary: str) -> None:
+        with self._store.write() as tx:
+            assignment = assignment_rows.get(tx, config_id, node_id)
+            if assignment is not None:
+                assignment_rows.applied(tx, assignment.id, summary=summary)
+
+    def _settle(self, owed: Cleanup) -> None:
+        with self._store.write() as tx:
+            assignments.cleaned(tx, owed)
+
+    def _overtake(self, config_id: str, generation: int) -> None:
+        with self._store.write() as tx:
+            configs.overtake(tx, config_id, generation)
+
+    async def _renew(self, link: NodeLink) -> None:
+        csr = await link.client.request_certificate()
+        certificate = self._authority.issue_agent(csr, link.node_id, clock.now(), self._certificate_days)
+        await link.client.install_certificate(certificate, self._authority.certificate_pem)
+        await in_thread(self._renewed, link.node_id, certificate_expires_at(certificate))
+
+    def _renewed(self, node_id: str, expires_at: float) -> None:
+        with self._store.write() as tx:
+            node_rows.set_values(tx, node_id, {"certificate_expires_at": expires_at})
+            audit.record(tx, audit.PANEL, "certificate_renewed", "node", node_id, certificate_expires_at=expires_at)
+
+
+def _verdict(applied: Applied) -> str:
+    if not applied.verified:
+        return f"{len(applied.drift)} fields differ"
+    return f"verified in {applied.seconds:.2f} s"

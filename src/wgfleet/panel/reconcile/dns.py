@@ -1,0 +1,123 @@
+"""A worker for each published name: what is wanted is read fresh, one look at the provider, what came of it is written.
+
+Owns when a name is looked at. A provider that is slow keeps nobody waiting but its own name.
+"""
+
+import traceback
+from collections.abc import Collection
+
+import structlog
+
+from wgfleet.panel.dns.publisher import Outcome, Publisher
+from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
+from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
+from wgfleet.panel.services.dns import results, wanted
+from wgfleet.panel.services.dns.wanted import Decision, Job
+from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.store import Store
+from wgfleet.panel.store import dns as rows
+from wgfleet.panel.vault import Vault
+
+KIND = "dns"
+
+log = structlog.get_logger()
+
+
+class Zones:
+    """Keeps names as wanted until it is closed. Wake it in the event loop."""
+
+    def __init__(self, store: Store, vault: Vault, publisher: Publisher, rules: Dns) -> None:
+        self._store = store
+        self._vault = vault
+        self._publisher = publisher
+        self._rules = rules
+        self._runner = Runner(self.reconcile)
+
+    async def close(self) -> None:
+        """End all work where it stands; what was begun at a provider is seen by the first look after the start."""
+        await self._runner.close()
+        self._publisher.close()
+
+    async def wake_all(self) -> None:
+        """Have every name considered."""
+        for sync_id in await in_thread(self._ids):
+            self._runner.wake((KIND, sync_id))
+
+    async def wake(
+        self,
+        *,
+        syncs: Collection[str] = (),
+        configs: Collection[str] = (),
+        assignments: Collection[str] = (),
+        nodes: Collection[str] = (),
+    ) -> None:
+        """Have the names considered that some rows have a part in."""
+        found = set(syncs)
+        if configs or assignments or nodes:
+            found |= set(await in_thread(self._behind, configs, assignments, nodes))
+        for sync_id in found:
+            self._runner.wake((KIND, sync_id))
+
+    def _ids(self) -> list[str]:
+        with self._store.read() as tx:
+            return rows.ids(tx)
+
+    def _behind(self, configs: Collection[str], assignments: Collection[str], nodes: Collection[str]) -> list[str]:
+        with self._store.read() as tx:
+            more = rows.configs_behind(tx, assignments, nodes) if assignments or nodes else []
+            return rows.ids_of(tx, {*configs, *more})
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Do one cycle for a name; return after how many s to look again, or None for when something changes."""
+        decision = await in_thread(self._decide, key[1])
+        if decision.job is None:
+            if decision.wait_s is None:
+                self._publisher.forget(key[1])
+            return decision.wait_s
+        await self._look(decision.job)
+        # What is due next is in the row: also where somebody asked for another look meanwhile.
+        return (await in_thread(self._idle, key[1])).wait_s
+
+    def _idle(self, sync_id: str) -> Decision:
+        with self._store.read() as tx:
+            return wanted.is_idle(tx, sync_id, self._rules) or Decision(wait_s=0.0)
+
+    def _decide(self, sync_id: str) -> Decision:
+        with self._store.read() as tx:
+            idle = wanted.is_idle(tx, sync_id, self._rules)
+        if idle is not None:
+            return idle
+        with self._store.write() as tx:
+            return wanted.decide(tx, self._vault, sync_id, self._rules)
+
+    async def _look(self, job: Job) -> None:
+        target = job.target
+        try:
+            outcome = await in_own_thread(self._publisher.look, target)
+        except (TransientError, PermanentError, PanelError) as error:
+            error_class = await in_thread(self._failed, job, error)
+            log.warning("dns.failing", name=target.name, provider=target.provider, error=str(error))
+        except Exception as error:  # noqa: BLE001 - a bug of a provider's, which must not end the worker
+            # Say where it is, but not its words: they may hold a credential.
+            error_class = await in_thread(self._failed, job, error)
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error(  # noqa: TRY400 - the exception's own words would be logged
+                "dns.failed", name=target.name, provider=target.provider, error=type(error).__name__, where=where
+            )
+        else:
+            seconds = await in_thread(self._looked, job, outcome)
+            if seconds is not None:
+                self._publisher.meters.published(seconds)
+            if target.withdrawn:
+                self._publisher.forget(target.id)
+            return
+        self._publisher.meters.failed(target.provider, error_class)
+
+    def _looked(self, job: Job, outcome: Outcome | None) -> float | None:
+        with self._store.write() as tx:
+            return results.looked(tx, job, outcome, self._rules)
+
+    def _failed(self, job: Job, error: Exception) -> str:
+        with self._store.write() as tx:
+            return results.failed(tx, job, error, self._rules)

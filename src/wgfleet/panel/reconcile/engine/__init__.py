@@ -1,0 +1,1 @@
+"""What every reconciler runs on: a runner with one worker a key, threads for blocking work, events for people."""

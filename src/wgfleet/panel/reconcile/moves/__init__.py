@@ -1,0 +1,1 @@
+"""Operations that move peers: removal, failover, drain, rebalance and address move."""

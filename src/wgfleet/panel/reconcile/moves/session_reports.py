@@ -1,0 +1,35 @@
+"""What nodes last said of their sessions, brought into the rows before anything is decided by them."""
+
+from collections.abc import Collection, Mapping
+
+from wgfleet.panel import clock
+from wgfleet.panel.reconcile.agents.links import NodeLink
+
+
+class Reports:
+    """Waits for nodes that may still say something. `links` are the lines to the agents, by node id."""
+
+    def __init__(self, links: Mapping[str, NodeLink], patience_s: float) -> None:
+        self._links = links
+        self._patience_s = patience_s
+        self._started_at = clock.monotonic()
+
+    async def gather(self, node_ids: Collection[str]) -> bool:
+        """Write what the nodes said to the rows; False while one of them may still say something.
+
+        Straight after a start they have not been heard of, and their clients would be taken for idle and be lost.
+        """
+        gathered = True
+        for node_id in node_ids:
+            link = self._links.get(node_id)
+            if link is not None:
+                await link.flush()
+            gathered &= (link is not None and link.connected) or not self.may_come(node_id)
+        return gathered
+
+    def may_come(self, node_id: str) -> bool:
+        """Tell whether a node may still say something: its agent is connected, or has not been silent for long."""
+        link = self._links.get(node_id)
+        since = self._started_at if link is None else link.heard_at
+        connected = link is not None and link.connected
+        return connected or clock.monotonic() - since < self._patience_s

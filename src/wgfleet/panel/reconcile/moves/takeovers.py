@@ -1,0 +1,120 @@
+"""Rounds of takeover: the new homes of an operation's live peers call them, and those that answer are settled.
+
+A node is called once at a time for an operation, and nobody waits for one that is slow or dead.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+import structlog
+
+from wgfleet.panel import faultpoints
+from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services.moves import takeovers
+from wgfleet.panel.services.moves.takeovers import Call
+from wgfleet.panel.settings.model import Drain
+from wgfleet.panel.store import Store
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import Takeover, TakeoverPeer, TakeoverResult
+
+AGAIN_S = 1.0  # a client that did not answer is called again; WireGuard itself waits 5 s
+LOOK_S = 0.25  # while calls are under way: their node may turn out to be dead, and the sessions then go elsewhere
+# A packet may be lost, and a client without a node must not wait long for the next. Each try ends the one before, so
+# they grow: a client whose answer takes longer than the first is reached by a later one.
+QUICK_TRIES_S = (0.3, 0.6, 1.2)
+
+log = structlog.get_logger()
+
+
+class Takeovers:
+    """Moves live sessions. `links` are the lines to the agents, by node id. `urgent`: the clients have no node."""
+
+    def __init__(self, store: Store, drain: Drain, links: Mapping[str, NodeLink], *, urgent: bool = False) -> None:
+        self._store = store
+        self._drain = drain
+        self._links = links
+        self._tries_s = QUICK_TRIES_S if urgent else ()
+        self._under_way: dict[tuple[str, str], asyncio.Task[float | None]] = {}
+
+    async def close(self) -> None:
+        """End the calls that are under way; safe to call twice."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def round(self, operation_id: str) -> float | None:
+        """Have the new homes call the live peers, and settle those that answered.
+
+        Return after how many s to do another round, or None for at once.
+        """
+        reachable = {node_id for node_id, link in self._links.items() if link.connected}
+        interface, due = await in_thread(self._due, operation_id, reachable)
+        waiting: dict[str, list[Call]] = defaultdict(list)
+        for call in due:
+            waiting[call.node_id].append(call)
+        for node_id in reachable & waiting.keys():
+            if (operation_id, node_id) not in self._under_way:
+                self._begin(operation_id, node_id, interface, waiting[node_id])
+        mine = [task for (operation, _), task in self._under_way.items() if operation == operation_id]
+        if not mine:
+            return AGAIN_S
+        done, _ = await asyncio.wait(mine, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+        return max((pause for task in done if (pause := task.result()) is not None), default=None)
+
+    def _due(self, operation_id: str, reachable: set[str]) -> tuple[str, list[Call]]:
+        with self._store.write() as tx:
+            return takeovers.due(tx, operation_id, live_within_s=self._drain.live_s, reachable=reachable)
+
+    def _begin(self, operation_id: str, node_id: str, interface: str, waiting: list[Call]) -> None:
+        task = asyncio.create_task(self._call_all(operation_id, node_id, interface, waiting))
+        self._under_way[operation_id, node_id] = task
+        task.add_done_callback(lambda _: self._under_way.pop((operation_id, node_id), None))
+
+    async def _call_all(self, operation_id: str, node_id: str, interface: str, waiting: list[Call]) -> float | None:
+        """Call peers in batches; return the pause in s before the next round for this node, None for none."""
+        pause: float | None = None
+        for batch, timeout_s in self._batches(waiting):
+            try:
+                result = await self._call(node_id, interface, batch, timeout_s)
+                faultpoints.reached("removal.takeover.answered")
+                await in_thread(self._settle, operation_id, node_id, batch, result)
+            except (TransientError, PermanentError, PanelError) as error:
+                log.warning("takeover.failed", node_id=node_id, peers=len(batch), error=str(error))
+                return AGAIN_S
+            if result.unanswered and timeout_s == self._drain.takeover_timeout_s:
+                pause = AGAIN_S
+        return pause
+
+    def _batches(self, waiting: Sequence[Call]) -> Iterator[tuple[list[Call], float]]:
+        """Give batches of peers that were called equally often, with how long to wait for their answers in s."""
+        longest = self._drain.takeover_timeout_s
+        for attempts, group in groupby(sorted(waiting, key=_attempts), key=_attempts):
+            timeout_s = min(longest, self._tries_s[attempts]) if attempts < len(self._tries_s) else longest
+            alike = list(group)
+            for start in range(0, len(alike), self._drain.takeover_batch):
+                yield alike[start : start + self._drain.takeover_batch], timeout_s
+
+    async def _call(self, node_id: str, interface: str, batch: list[Call], timeout_s: float) -> TakeoverResult:
+        link = self._links.get(node_id)
+        if link is None:
+            raise TransientError(f"node {node_id} has no agent any more")
+        peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint, call.source) for call in batch)
+        takeover = Takeover(peers=peers, timeout_s=timeout_s)
+        return await link.client.takeover(InterfaceName(interface), takeover)
+
+    def _settle(self, operation_id: str, node_id: str, batch: list[Call], result: TakeoverResult) -> None:
+        answered = {call.peer_id: call.endpoint for call in batch if call.public_key in result.answered}
+        unanswered = [call.peer_id for call in batch if call.public_key in result.unanswered]
+        sources = {call.peer_id: call.source for call in batch if call.source is not None}
+        with self._store.write() as tx:
+            takeovers.settle(tx, operation_id, node_id, answered, unanswered, sources)
+
+
+def _attempts(call: Call) -> int:
+    return call.attempts

@@ -1,0 +1,1 @@
+"""What users get: WireGuard files, QR codes and bundles."""

@@ -1,0 +1,86 @@
+"""What a user downloads: one stock file for a cluster, one a node for an independent config."""
+
+from dataclasses import dataclass
+
+from wgfleet.panel.domain import rendering
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.fleet import desired
+from wgfleet.panel.services.fleet.desired import DRAINING, SERVING
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import addresses as address_rows
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
+from wgfleet.panel.vault import Vault
+
+MAX_STEM = 15  # wg-quick names the interface after the file, and IFNAMSIZ leaves 15 characters
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFile:
+    """A file for a user. `node_id` and `node_name` are None where it serves every node of a cluster."""
+
+    node_id: str | None
+    node_name: str | None
+    file_name: str
+    text: str
+
+
+def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
+    """Render the files of a peer: one for a cluster, one for each serving node of an independent config."""
+    config = configs.get(tx, peer.config_id)
+    serving = [(a, node) for a, node in assignment_rows.of_config(tx, config.id) if a.phase in {SERVING, DRAINING}]
+    steady = [(a, node) for a, node in serving if a.phase == SERVING] or serving
+    audit.record(tx, actor, "read_config", "peer", peer.id, name=peer.name)
+    if config.mode == configs.INDEPENDENT:
+        home_first = sorted(steady, key=lambda pair: pair[1].id != peer.home_node_id)
+        return [_of_node(tx, vault, config, peer, assignment, node) for assignment, node in home_first]
+    return [_of_cluster(tx, vault, config, peer, [node for _, node in steady])]
+
+
+def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[Node]) -> ClientFile:
+    group = endpoint_group_rows.get(tx, config.id)
+    if group is not None:
+        endpoint = rendering.endpoint(group.domain, group.port)
+    elif nodes:
+        home = next((node for node in nodes if node.id == peer.home_node_id), nodes[0])
+        endpoint = rendering.endpoint(home.endpoint_addresses[0], config.listen_port)
+    else:
+        raise Conflict(
+            f"config {config.name!r} has neither a domain nor a serving node, so a file would have no endpoint; "
+            f"assign a node, or set its endpoint group"
+        )
+    addresses = address_rows.of_peers(tx, [peer.id], config.id).get(peer.id, [])
+    text = _render(vault, config, peer, addresses, config.public_key or "", endpoint)
+    return ClientFile(None, None, f"{config.name[:MAX_STEM]}.conf", text)
+
+
+def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assignment, node: Node) -> ClientFile:
+    pools = [pool.id for pool in desired.served_pools(tx, config, assignment)]
+    addresses = address_rows.of_peers_in_pools(tx, pools, [peer.id]).get(peer.id, [])
+    endpoint = rendering.endpoint(node.endpoint_addresses[0], config.listen_port)
+    text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint)
+    stem = f"{config.name}-{node.name}"
+    stem = "".join(c if c.isascii() and (c.isalnum() or c in "_=+.-") else "-" for c in stem)[:MAX_STEM]
+    return ClientFile(node.id, node.name, f"{stem}.conf", text)
+
+
+def _render(vault: Vault, config: Config, peer: Peer, addresses: list[str], public_key: str, endpoint: str) -> str:
+    private_key = None
+    if peer.private_key_sealed is not None:
+        private_key = vault.open(peer.private_key_sealed, f"peers.private_key:{peer.id}")
+    return rendering.client_file(
+        rendering.ClientValues(
+            title=f"{peer.name} on {config.name}",
+            private_key=private_key,
+            addresses=tuple(addresses),
+            dns=tuple(config.dns),
+            mtu=config.mtu,
+            server_public_key=public_key,
+            preshared_key=desired.preshared_key(vault, peer),
+            allowed_ips=tuple(config.client_allowed_ips),
+            endpoint=endpoint,
+            keepalive=peer.keepalive,
+        )
+    )

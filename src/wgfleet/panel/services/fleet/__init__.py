@@ -1,0 +1,1 @@
+"""Nodes, groups, assignments and peers, and what each node must have."""

@@ -1,0 +1,99 @@
+"""How many peers the nodes of a config have room for, now and when one of them dies. Reads only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.placement.capacity import Loss, Share, headroom, loss
+from wgfleet.panel.domain.placement.place import Candidate, Strategy
+from wgfleet.panel.services.fleet import placement
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.tables import Config, Node
+from wgfleet.protocol.ids import ConfigId, NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCapacity:
+    """A serving node. `homes` and `live` are of the config, `load` and `headroom` of all (None: no limit).
+
+    `busy` is the share of its machine in use (None: it does not say).
+    """
+
+    node: Node
+    homes: int
+    live: int
+    load: int
+    headroom: int | None
+    busy: float | None
+    loss: Loss
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigCapacity:
+    """The nodes that serve a config, and in words which deaths the others would not hold."""
+
+    nodes: list[NodeCapacity]
+    names: Mapping[NodeId, str]
+    warnings: list[str]
+
+
+def of_config(tx: Tx, config: Config, *, live_within_s: float) -> ConfigCapacity:
+    """Tell what each serving node of a config has, and what its death would do to the others."""
+    serving = {candidate.node_id: candidate for candidate in placement.candidates(tx, config.id)}
+    carriers = [node for _, node in assignment_rows.of_config(tx, config.id) if node.id in serving]
+    known: dict[str, list[Candidate]] = {config.id: list(serving.values())}
+    names: dict[NodeId, str] = {}
+    found: list[NodeCapacity] = []
+    homes = assignment_rows.homes(tx, config.id)
+    since = clock.now() - live_within_s
+    for node in carriers:
+        shares = _shares(tx, NodeId(node.id), known, names)
+        candidate = serving[NodeId(node.id)]
+        found.append(
+            NodeCapacity(
+                node=node,
+                homes=homes.get(node.id, 0),
+                live=len(session_rows.live_on(tx, node.id, config.id, since)),
+                load=candidate.load,
+                headroom=headroom(candidate),
+                busy=candidate.busy,
+                loss=loss(shares, candidate),
+            )
+        )
+    return ConfigCapacity(found, names, [text for one in found for text in _warnings(config, one, names)])
+
+
+def _shares(tx: Tx, node_id: NodeId, known: dict[str, list[Candidate]], names: dict[NodeId, str]) -> list[Share]:
+    """Return what a node has of each config. `known` and `names` are filled with what was read of configs."""
+    shares: list[Share] = []
+    for _, config in assignment_rows.of_node(tx, node_id):
+        if config.id not in known:
+            known[config.id] = placement.candidates(tx, config.id)
+        names.update({NodeId(node.id): node.name for _, node in assignment_rows.of_config(tx, config.id)})
+        homed = peer_rows.homed_on(tx, node_id, config.id)
+        peers = placement.unplaced(tx, homed)
+        others = [candidate for candidate in known[config.id] if candidate.node_id != node_id]
+        shares.append(Share(ConfigId(config.id), peers, others, Strategy(config.placement)))
+    return shares
+
+
+def _warnings(config: Config, one: NodeCapacity, names: Mapping[NodeId, str]) -> list[str]:
+    texts = [
+        f"if node {one.node.name!r} dies, node {names[node_id]!r} is {more} peers above its capacity; "
+        "raise it, or assign another node"
+        for node_id, more in sorted(one.loss.overloaded.items())
+    ]
+    texts += [
+        f"if node {one.node.name!r} dies, node {names[node_id]!r} would need {share:.0%} of its processors, memory or "
+        "uplink; assign another node"
+        for node_id, share in sorted(one.loss.overworked.items())
+    ]
+    homeless = one.loss.homeless.get(ConfigId(config.id))
+    if homeless:
+        texts.append(
+            f"if node {one.node.name!r} dies, {homeless} peers of config {config.name!r} have no node; assign another"
+        )
+    return texts

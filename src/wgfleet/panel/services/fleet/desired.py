@@ -1,0 +1,186 @@
+"""What a node must have of a config, rendered from rows: the whole of it, or what changed since a generation."""
+
+from wgfleet.panel import address_providers as providers
+from wgfleet.panel.domain import rendering
+from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
+from wgfleet.panel.errors import PermanentError
+from wgfleet.panel.services.configs import INDEPENDENT
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import addresses as address_rows
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.tables import Assignment, Config, Peer, Pool
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import join_endpoint
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, Floating, InterfaceDelta, InterfaceSettings
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.keys import PrivateKey, PublicKey
+
+DRAINING, JOINING, REMOVED, SERVING = "draining", "joining", "removed", "serving"
+
+
+# Health of an assignment (see domain.health). Nodes in FENCED have no user's peer: whatever session they still hold
+# would turn clients back that another node has taken over.
+FENCED = frozenset({"down", "recovering"})
+
+
+def whole(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, *, give_up_after_s: float = GIVE_UP_AFTER_S
+) -> DesiredInterface:
+    """Render everything. `give_up_after_s`: see `protocol.desired.Floating`."""
+    upsert, _ = _peers(tx, vault, config, assignment, since=0)
+    upsert |= probe_peers(tx, config, assignment)
+    return DesiredInterface(
+        generation=Generation(config.generation),
+        settings=interface(tx, vault, config, assignment, give_up_after_s=give_up_after_s),
+        peers=upsert,
+    )
+
+
+def since(
+    tx: Tx,
+    vault: Vault,
+    config: Config,
+    assignment: Assignment,
+    base: int,
+    *,
+    give_up_after_s: float = GIVE_UP_AFTER_S,
+) -> InterfaceDelta:
+    """Render what changed after generation `base`, which the node has applied."""
+    upsert, remove = _peers(tx, vault, config, assignment, since=base)
+    if config.probes_generation > base:
+        upsert |= probe_peers(tx, config, assignment)
+    changed = config.settings_generation > base
+    return InterfaceDelta(
+        name=InterfaceName(config.name),
+        config_id=ConfigId(config.id),
+        base=Generation(base),
+        generation=Generation(config.generation),
+        settings=interface(tx, vault, config, assignment, give_up_after_s=give_up_after_s) if changed else None,
+        upsert=upsert,
+        remove=remove,
+    )
+
+
+def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:
+    """Tell whether what changed after `base` is the same for this node as for all others of which this is true.
+
+    Nodes differ in the others that probe them, in being fenced, in the peers that they gave up just now, and in the
+    floating addresses that they hold.
+    """
+    return (
+        config.mode != INDEPENDENT
+        and base > 0
+        and config.probes_generation <= base
+        and assignment.health not in FENCED
+        and not peer_rows.given_up_by(tx, assignment.node_id, config.id)
+        and (config.settings_generation <= base or not held(tx, config, assignment))
+    )
+
+
+def interface(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, *, give_up_after_s: float
+) -> InterfaceSettings:
+    """Render the interface alone."""
+    return rendering.settings(
+        rendering.NetworkValues(
+            name=config.name,
+            config_id=config.id,
+            private_key=private_key(vault, config, assignment),
+            listen_port=config.listen_port,
+            pools=tuple(pool.network for pool in served_pools(tx, config, assignment)),
+            routes=tuple(peer_rows.networks(tx, config.id)),
+            mtu=config.mtu,
+            masquerade=config.masquerade,
+            enabled=config.enabled,
+            floating=_floating(tx, vault, config, assignment, give_up_after_s),
+        )
+    )
+
+
+def held(tx: Tx, config: Config, assignment: Assignment) -> tuple[str, ...]:
+    """Return the floating addresses that a node's agent is to carry: its own, where no other may still have them."""
+    if assignment.phase not in {SERVING, DRAINING} or assignment.health in FENCED:
+        return ()
+    found = tuple(
+        row.address
+        for row in floating_rows.of_config(tx, config.id)
+        if row.holder_node_id == assignment.node_id and row.leaving_node_id is None
+    )
+    return found if found and on_agent(tx, config.id) else ()
+
+
+def on_agent(tx: Tx, config_id: str) -> bool:
+    """Tell whether agents carry the config's floating addresses; else they are a provider's, or there are none."""
+    group = endpoint_group_rows.get(tx, config_id)
+    try:
+        return group is not None and providers.provider(group.address_provider).on_agent
+    except PermanentError:
+        return False  # a plugin that is gone; whoever has work for it says so
+
+
+def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment, give_up_after_s: float) -> Floating | None:
+    addresses = held(tx, config, assignment)
+    if not addresses:
+        return None
+    probe_key = vault.open(assignment.probe_private_key_sealed, f"assignments.probe_private_key:{assignment.id}")
+    return Floating(
+        addresses=addresses,
+        # Those out of use count too: who reaches them is not the one that is cut off.
+        witnesses=tuple(
+            join_endpoint(node.endpoint_addresses[0], config.listen_port)
+            for other, node in assignment_rows.of_config(tx, config.id)
+            if other.id != assignment.id and other.phase in {SERVING, DRAINING}
+        ),
+        probe_key=PrivateKey(probe_key),
+        give_up_after_s=give_up_after_s,
+    )
+
+
+def private_key(vault: Vault, config: Config, assignment: Assignment) -> str:
+    """Return the interface's private key: the cluster's, or the node's own."""
+    if config.mode == INDEPENDENT:
+        return vault.open(assignment.private_key_sealed or b"", f"assignments.private_key:{assignment.id}")
+    return vault.open(config.private_key_sealed or b"", f"configs.private_key:{config.id}")
+
+
+def served_pools(tx: Tx, config: Config, assignment: Assignment) -> list[Pool]:
+    """Return the pools that a node serves: all of a cluster's, or the node's slices."""
+    return assignment_rows.pools(tx, config.id, assignment.id if config.mode == INDEPENDENT else None)
+
+
+def probe_peers(tx: Tx, config: Config, assignment: Assignment) -> dict[PublicKey, DesiredPeer]:
+    """Return those who may shake hands with the node to see that it answers, and reach nothing: panel, other nodes."""
+    others = [a.probe_public_key for a, _ in assignment_rows.of_config(tx, config.id) if a.id != assignment.id]
+    return {PublicKey(key): DesiredPeer(allowed_ips=()) for key in [config.probe_public_key, *others]}
+
+
+def _peers(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int
+) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
+    remove: list[str] = peer_rows.removed_since(tx, config.id, since) if since else []
+    if assignment.health in FENCED:
+        # A node is fenced by a whole push (its `oldest_base`), so there is nothing left that a delta could take away.
+        return {}, tuple(PublicKey(key) for key in remove)
+    changed = peer_rows.changed_since(tx, config.id, since)
+    pools = [pool.id for pool in served_pools(tx, config, assignment)]
+    of = address_rows.of_peers_in_pools(tx, pools, [peer.id for peer in changed] if since else None)
+    # A node must stay silent towards peers whose session another node takes over.
+    given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id)
+    upsert: dict[PublicKey, DesiredPeer] = {}
+    for peer in changed:
+        if peer.enabled and peer.public_key not in given_up:
+            psk = preshared_key(vault, peer)
+            upsert[PublicKey(peer.public_key)] = rendering.peer(of.get(peer.id, ()), peer.networks, psk)
+        elif since:
+            remove.append(peer.public_key)
+    return upsert, tuple(PublicKey(key) for key in remove)
+
+
+def preshared_key(vault: Vault, peer: Peer) -> str | None:
+    """Return the peer's preshared key, or None where it has none."""
+    if peer.preshared_key_sealed is None:
+        return None
+    return vault.open(peer.preshared_key_sealed, f"peers.preshared_key:{peer.id}")

@@ -1,0 +1,167 @@
+"""The public face of a cluster config: the name that the files of users carry, and how it is published."""
+
+import dataclasses
+from typing import Any
+
+from wgfleet.panel import clock
+from wgfleet.panel.address_providers import NONE
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.domain.dns.listing import Mode, OnDrift
+from wgfleet.panel.domain.dns.records import AUTOMATIC_TTL_S
+from wgfleet.panel.domain.fields import check_range
+from wgfleet.panel.errors import Invalid, NotFound
+from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.dns import settings as dns_settings
+from wgfleet.panel.services.dns import syncs
+from wgfleet.panel.services.dns.settings import DnsSpec
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import settings as floating_settings
+from wgfleet.panel.services.floating.settings import NO_FLOATING, FloatingSpec
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import endpoint_groups as rows
+from wgfleet.panel.store.tables import Config, EndpointGroup
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import parse_domain, parse_port
+
+TTL_RANGE_S = (30, 86400)
+MAX_MIN_NODES = 1000
+NO_PROVIDERS = Registry({})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EndpointGroupSpec:
+    """An endpoint group as it shall be. `ttl` in s, `min_nodes`: a removal that leaves fewer is refused.
+
+    `cloudflare_zone_id` and `cloudflare_record_name` are short for a `dns` with that provider.
+    """
+
+    domain: str
+    port: int = 51820
+    ttl: int = 60
+    auto_migrate: bool = True
+    publish_only_healthy: bool = True
+    min_nodes: int = 1
+    cloudflare_zone_id: str | None = None
+    cloudflare_record_name: str | None = None
+    proxied: bool = False
+    floating: FloatingSpec = NO_FLOATING
+    dns: DnsSpec | None = None
+
+
+def put(
+    tx: Tx,
+    vault: Vault,
+    actor: str,
+    config: Config,
+    spec: EndpointGroupSpec,
+    registry: Registry = NO_PROVIDERS,
+) -> tuple[EndpointGroup, bool]:
+    """Make the config's endpoint group, or replace it; say whether it is new. `registry`: where providers are found."""
+    if config.mode != configs.CLUSTER:
+        raise Invalid(
+            f"config {config.name!r} is {config.mode}: each of its nodes has its own endpoint; "
+            "only a cluster has an endpoint group"
+        )
+    values = _checked(spec)
+    group = rows.get(tx, config.id)
+    created = group is None
+    if group is None:
+        group = _new(config, values)
+        rows.add(tx, group)
+    else:
+        for name, value in values.items():
+            setattr(group, name, value)
+    dns_settings.apply(vault, registry, group, _dns_of(spec))
+    floating_settings.apply(tx, vault, group, spec.floating)
+    action = "created" if created else "updated"
+    floats = {"floating_addresses": list(spec.floating.addresses), "address_provider": spec.floating.provider}
+    dns = {"dns_provider": group.dns_provider, "dns_zone": group.dns_zone, "dns_record_name": group.dns_record_name}
+    audit.record(tx, actor, action, "endpoint_group", config.id, config=config.name, **values, **floats, **dns)
+    syncs.follow(tx, vault, config.id, actor, f"the endpoint group was {action}")
+    tx.wake("config", config.id)
+    return group, created
+
+
+def rehearsed(
+    tx: Tx, vault: Vault, config: Config, spec: EndpointGroupSpec, registry: Registry
+) -> tuple[EndpointGroup, DnsSpec] | None:
+    """Return the group as it would be, not yet in the database, where it is published; None where it is not."""
+    dns = _dns_of(spec)
+    if dns is None:
+        return None
+    draft, present = _new(config, _checked(spec)), rows.get(tx, config.id)
+    if present is not None:
+        draft.dns_provider, draft.dns_zone = present.dns_provider, present.dns_zone
+        draft.dns_options_sealed = present.dns_options_sealed
+    dns_settings.apply(vault, registry, draft, dns)
+    return draft, dns
+
+
+def _new(config: Config, values: dict[str, Any]) -> EndpointGroup:
+    return EndpointGroup(
+        config_id=config.id,
+        created_at=clock.now(),
+        address_provider=NONE,
+        dns_provider=None,
+        dns_zone=None,
+        dns_record_name=None,
+        dns_mode=Mode.SYNC.value,
+        dns_drift=OnDrift.REPAIR.value,
+        dns_options_sealed=None,
+        **values,
+    )
+
+
+def _dns_of(spec: EndpointGroupSpec) -> DnsSpec | None:
+    return dns_settings.of_cloudflare(spec.cloudflare_zone_id, spec.cloudflare_record_name, spec.dns)
+
+
+def find(tx: Tx, config: Config) -> EndpointGroup | None:
+    """Return the config's endpoint group, if it has one."""
+    return rows.get(tx, config.id)
+
+
+def get(tx: Tx, config: Config) -> EndpointGroup:
+    """Return the config's endpoint group."""
+    group = rows.get(tx, config.id)
+    if group is None:
+        raise NotFound(
+            f"config {config.name!r} has no endpoint group; "
+            f"make one with POST /api/configs/{config.name}/endpoint-group"
+        )
+    return group
+
+
+def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
+    """Delete the config's endpoint group; files made from then on carry the address of a node.
+
+    What was published under its name is withdrawn.
+    """
+    group = get(tx, config)
+    holders.put(tx, config.id, [], other_provider=False)
+    rows.delete(tx, group)
+    syncs.follow(tx, vault, config.id, actor, "the endpoint group was deleted")
+    audit.record(tx, actor, "deleted", "endpoint_group", config.id, config=config.name)
+    tx.wake("config", config.id)
+
+
+def _checked(spec: EndpointGroupSpec) -> dict[str, Any]:
+    if spec.proxied:
+        raise Invalid(
+            "must be false: Cloudflare's proxy carries HTTP only and WireGuard is UDP, so no client would connect",
+            field="proxied",
+        )
+    parse_port(spec.port, "port")
+    if spec.ttl != AUTOMATIC_TTL_S:
+        low, high = TTL_RANGE_S
+        if not low <= spec.ttl <= high:
+            raise Invalid(f"must be {low} to {high} s, or 1 for the provider's choice, not {spec.ttl}", field="ttl")
+    check_range(spec.min_nodes, 1, MAX_MIN_NODES, "min_nodes", "nodes")
+    return {
+        "domain": parse_domain(spec.domain, "domain"),
+        "port": spec.port,
+        "ttl": spec.ttl,
+        "auto_migrate": spec.auto_migrate,
+        "publish_only_healthy": spec.publish_only_healthy,
+        "min_nodes": spec.min_nodes,
+    }

@@ -1,0 +1,94 @@
+"""Nodes that belong together, for placement: a peer's own group first, then nodes by ascending priority."""
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.fields import check_range, parse_name
+from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.services import audit
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import node_groups as rows
+from wgfleet.panel.store.tables import NodeGroup
+
+MAX_PRIORITY = 1_000_000
+MAX_REGION = 63
+
+
+class NodeGroupChanges(TypedDict, total=False):
+    """What may change in a group; what is left out stays."""
+
+    name: str
+    region: str
+    priority: int
+
+
+def create(tx: Tx, actor: str, name: str, *, region: str = "", priority: int = DEFAULT_PRIORITY) -> NodeGroup:
+    """Make a group. A lower `priority` is filled first."""
+    _check(NodeGroupChanges(name=name, region=region, priority=priority))
+    _check_name_is_free(tx, name)
+    group = NodeGroup(id=clock.new_id(), name=name, region=region, priority=priority)
+    rows.add(tx, group)
+    audit.record(tx, actor, "created", "node_group", group.id, name=name, region=region, priority=priority)
+    return group
+
+
+def get(tx: Tx, reference: str) -> NodeGroup:
+    """Return a group by id or name."""
+    group = rows.find(tx, reference)
+    if group is None:
+        raise NotFound(f"there is no node group {reference!r}; list them with GET /api/node-groups")
+    return group
+
+
+def named(tx: Tx, reference: str, field: str) -> NodeGroup:
+    """Return the group that a field of a body names."""
+    group = rows.find(tx, reference)
+    if group is None:
+        raise Invalid(f"there is no node group {reference!r}; list them with GET /api/node-groups", field=field)
+    return group
+
+
+def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[NodeGroup]:
+    """Return groups in the order they were made, from behind the id `after`."""
+    return rows.page(tx, after, limit)
+
+
+def update(tx: Tx, actor: str, group: NodeGroup, changes: NodeGroupChanges) -> NodeGroup:
+    """Change a group. Homes stay where they are until something moves them."""
+    _check(changes)
+    changed: dict[str, Any] = {name: value for name, value in changes.items() if getattr(group, name) != value}
+    if not changed:
+        return group
+    if "name" in changed:
+        _check_name_is_free(tx, changed["name"])
+    for name, value in changed.items():
+        setattr(group, name, value)
+    audit.record(tx, actor, "updated", "node_group", group.id, **changed)
+    return group
+
+
+def delete(tx: Tx, actor: str, group: NodeGroup) -> None:
+    """Delete a group that no node and no peer is in."""
+    nodes = rows.node_names(tx, group.id)
+    if nodes:
+        raise Conflict(f"node group {group.name!r} still has {', '.join(nodes)}; take them out of it first")
+    if rows.has_peers(tx, group.id):
+        raise Conflict(f"node group {group.name!r} is still the group of some peers; give them another first")
+    rows.delete(tx, group)
+    audit.record(tx, actor, "deleted", "node_group", group.id, name=group.name)
+
+
+def _check(changes: NodeGroupChanges) -> None:
+    if "name" in changes:
+        parse_name(changes["name"])
+    if changes.get("region"):
+        parse_name(changes["region"], "region")
+    if "priority" in changes:
+        check_range(changes["priority"], 0, MAX_PRIORITY, "priority")
+
+
+def _check_name_is_free(tx: Tx, name: str) -> None:
+    if rows.find(tx, name) is not None:
+        raise Conflict(f"there is a node group named {name!r} already; choose another name", field="name")

@@ -1,0 +1,230 @@
+"""Servers that run the agent."""
+
+import ipaddress
+import math
+from collections.abc import Collection, Sequence
+from typing import Any, TypedDict
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.fields import check_list, check_range, parse_host, parse_name
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.fleet import node_groups
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import nodes as rows
+from wgfleet.panel.store.tables import Node
+from wgfleet.protocol.addresses import parse_address, parse_port
+from wgfleet.protocol.messages import AGENT_PORT
+
+MAX_WEIGHT = 1_000_000.0
+MAX_CAPACITY = 10_000_000  # peers
+MAX_BANDWIDTH = 10_000_000  # Mbit/s
+
+
+class NodeChanges(TypedDict, total=False):
+    """What may change in a node; what is left out stays. `group` is an id or a name, None for no group."""
+
+    name: str
+    endpoint_addresses: Sequence[str]
+    agent_host: str
+    agent_port: int
+    weight: float
+    capacity: int | None
+    bandwidth_mbps: int | None
+    group: str | None
+
+
+def create(
+    tx: Tx,
+    actor: str,
+    name: str,
+    endpoint_addresses: Sequence[str],
+    *,
+    agent_host: str | None = None,
+    agent_port: int = AGENT_PORT,
+    weight: float = 1.0,
+    capacity: int | None = None,
+    bandwidth_mbps: int | None = None,
+    group: str | None = None,
+    is_panel_node: bool = False,
+) -> Node:
+    """Make a node that no agent has joined yet. The panel calls the agent at the first endpoint address by default."""
+    changes = NodeChanges(
+        name=name,
+        endpoint_addresses=endpoint_addresses,
+        agent_port=agent_port,
+        weight=weight,
+        capacity=capacity,
+        bandwidth_mbps=bandwidth_mbps,
+        group=group,
+    )
+    if agent_host is not None:
+        changes["agent_host"] = agent_host
+    values = _checked(tx, changes)
+    values.setdefault("agent_host", values["endpoint_addresses"][0])
+    _check_name_is_free(tx, name)
+    node = Node(
+        id=clock.new_id(),
+        **values,
+        cordoned=False,
+        is_panel_node=is_panel_node,
+        certificate_expires_at=None,
+        connected=False,
+        last_seen_at=None,
+        agent_version=None,
+        summary="waiting for its agent to join",
+        created_at=clock.now(),
+    )
+    rows.add(tx, node)
+    audit.record(tx, actor, "created", "node", node.id, name=name, endpoint_addresses=node.endpoint_addresses)
+    tx.wake("node", node.id)
+    return node
+
+
+def get(tx: Tx, reference: str) -> Node:
+    """Return a node by id or name."""
+    node = rows.find(tx, reference)
+    if node is None:
+        raise NotFound(f"there is no node {reference!r}; list them with GET /api/nodes")
+    return node
+
+
+def named(tx: Tx, reference: str, field: str) -> Node:
+    """Return the node that a field of a body names."""
+    node = rows.find(tx, reference)
+    if node is None:
+        raise NotFound(f"there is no node {reference!r}; list them with GET /api/nodes", field=field)
+    return node
+
+
+def resolve(tx: Tx, reference: str) -> str:
+    """Return the id of a node by id or name; what is not there (any more) stands for itself."""
+    node = rows.find(tx, reference)
+    return reference if node is None else node.id
+
+
+def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Node]:
+    """Return nodes in the order they were made, from behind the id `after`."""
+    return rows.page(tx, after, limit)
+
+
+def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the names of the configs assigned to each node."""
+    return rows.config_names(tx, node_ids)
+
+
+def home_counts(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
+    """Return how many peers have their home on each node; nodes without one are left out."""
+    return rows.home_counts(tx, node_ids)
+
+
+def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
+    """Change a node."""
+    values = _checked(tx, changes)
+    changed = {name: value for name, value in values.items() if getattr(node, name) != value}
+    if not changed:
+        return node
+    if "name" in changed:
+        _check_name_is_free(tx, changed["name"])
+    if "endpoint_addresses" in changed:
+        holders.witnesses_changed(tx, node.id)
+    for name, value in changed.items():
+        setattr(node, name, value)
+    audit.record(tx, actor, "updated", "node", node.id, **changed)
+    tx.wake("node", node.id)
+    return node
+
+
+def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
+    """Delete a node that has no config. `force` also forgets interfaces that it still has to delete."""
+    names = rows.config_names(tx, [node.id])[node.id]
+    if names:
+        raise Conflict(
+            f"node {node.name!r} still has {', '.join(names)}; remove it from them first "
+            f"(DELETE /api/configs/{names[0]}/nodes/{node.name})"
+        )
+    owed = rows.owed_interfaces(tx, node.id)
+    if owed and not force:
+        raise Conflict(
+            f"node {node.name!r} could not be reached and still has to delete {', '.join(owed)} when it returns; "
+            "wait for it, or delete it with force=true and remove them there by hand"
+        )
+    rows.delete(tx, node)
+    audit.record(tx, actor, "deleted", "node", node.id, name=node.name, forgotten_interfaces=list(owed))
+    tx.wake("node", node.id)
+
+
+def enrolled(tx: Tx, node: Node, *, agent_port: int, certificate_expires_at: float) -> None:
+    """Note that an agent has joined as this node."""
+    node.agent_port = parse_port(agent_port, "port")
+    node.certificate_expires_at = certificate_expires_at
+    node.summary = "joined; not connected yet"
+    audit.record(tx, f"node:{node.name}", "enrolled", "node", node.id, certificate_expires_at=certificate_expires_at)
+    tx.wake("node", node.id)
+
+
+def reported(
+    tx: Tx,
+    node_id: str,
+    *,
+    connected: bool,
+    last_seen_at: float | None = None,
+    version: str | None = None,
+    summary: str | None = None,
+) -> None:
+    """Keep what the node's reconciler last saw; None leaves a value as it is. Not audited, wakes nobody."""
+    values: dict[str, Any] = {
+        "connected": connected,
+        "last_seen_at": last_seen_at,
+        "agent_version": version,
+        "summary": summary,
+    }
+    if not rows.set_values(tx, node_id, {column: value for column, value in values.items() if value is not None}):
+        raise NotFound(f"there is no node {node_id!r}; it was deleted meanwhile")
+
+
+def _checked(tx: Tx, changes: NodeChanges) -> dict[str, Any]:
+    """Return the changes as columns in canonical form, or name the first that is wrong."""
+    values: dict[str, Any] = dict(changes)
+    if "name" in changes:
+        parse_name(changes["name"])
+    if "endpoint_addresses" in changes:
+        values["endpoint_addresses"] = _parse_endpoint_addresses(changes["endpoint_addresses"])
+        holders.check_free(tx, values["endpoint_addresses"], "endpoint_addresses")
+    if "agent_host" in changes:
+        values["agent_host"] = parse_host(changes["agent_host"], "agent_host")
+    if "agent_port" in changes:
+        parse_port(changes["agent_port"], "agent_port")
+    if "weight" in changes and not (math.isfinite(changes["weight"]) and 0 < changes["weight"] <= MAX_WEIGHT):
+        raise Invalid(f"must be above 0 and at most {MAX_WEIGHT:g}, not {changes['weight']}", field="weight")
+    if changes.get("capacity") is not None:
+        check_range(values["capacity"], 0, MAX_CAPACITY, "capacity", "peers")
+    if changes.get("bandwidth_mbps") is not None:
+        check_range(values["bandwidth_mbps"], 1, MAX_BANDWIDTH, "bandwidth_mbps", "Mbit/s")
+    if "group" in changes:
+        group = values.pop("group")
+        values["group_id"] = None if group is None else node_groups.named(tx, group, "group").id
+    return values
+
+
+def _parse_endpoint_addresses(texts: Sequence[str]) -> list[str]:
+    field = "endpoint_addresses"
+    check_list(texts, field)
+    if not texts:
+        raise Invalid("name at least one address that clients reach the node at", field=field)
+    found: list[str] = []
+    for i, text in enumerate(texts):
+        address = parse_address(text, f"{field}[{i}]")
+        parsed = ipaddress.ip_address(address)
+        if parsed.is_unspecified or parsed.is_multicast:
+            raise Invalid(f"{address} is no address of one host", field=f"{field}[{i}]")
+        if address in found:
+            raise Invalid(f"{address} is in the list twice", field=f"{field}[{i}]")
+        found.append(address)
+    return found
+
+
+def _check_name_is_free(tx: Tx, name: str) -> None:
+    if rows.find(tx, name) is not None:
+        raise Conflict(f"there is a node named {name!r} already; choose another name", field="name")

@@ -1,0 +1,271 @@
+"""User devices: made, changed, deleted, found."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain.rendering import host_network
+from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
+from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
+from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.fleet import peer_networks, placement
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import addresses as address_rows
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import peers as rows
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.tables import Config, Peer, PeerSession, Pool
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import parse_address
+from wgfleet.protocol.keys import parse_public_key
+
+MAX_NAME = 64
+MAX_BATCH = 10_000
+MAX_KEEPALIVE_S = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSpec:
+    """A peer to be made. `public_key` None: the panel makes the pair. `keepalive` in s, None: the config's own.
+
+    `addresses`: wanted ones, at most one a pool; the rest is allocated. `networks` are networks behind the peer.
+    """
+
+    name: str
+    public_key: str | None = None
+    preshared_key: bool = True
+    addresses: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    keepalive: int | None = None
+    group_id: str | None = None
+    enabled: bool = True
+
+
+class PeerChanges(TypedDict, total=False):
+    """What may change in a peer; what is left out stays. `rotate_keys` makes a new pair and preshared key."""
+
+    name: str
+    networks: Sequence[str]
+    keepalive: int
+    group_id: str | None
+    enabled: bool
+    public_key: str
+    rotate_keys: bool
+
+
+def create(
+    tx: Tx, vault: Vault, actor: str, config: Config, specs: Sequence[PeerSpec], *, field: str = ""
+) -> list[Peer]:
+    """Make peers, all or none. `field` is the path of the list in the request, for errors (`peers`)."""
+    if not 1 <= len(specs) <= MAX_BATCH:
+        raise Invalid(f"give 1 to {MAX_BATCH} peers at once, not {len(specs)}", field=field or None)
+    generation = configs.bump(tx, config.id, settings=any(spec.networks for spec in specs))
+    places = [f"{field}[{i}]." if field else "" for i in range(len(specs))]
+    _check_unique(tx, config, specs, places)
+    peer_networks.check(tx, config, [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)])
+    made = [_new(vault, config, spec, generation, at) for spec, at in zip(specs, places, strict=True)]
+    homes = _homes(tx, config, [(values["id"], values["group_id"]) for values in made])
+    peers = rows.add(tx, [{**values, "home_node_id": homes.get(values["id"])} for values in made])
+    rows.unbury(tx, config.id, [peer.public_key for peer in peers])
+    _give_addresses(tx, config, specs, peers, places)
+    if len(peers) == 1:
+        audit.record(tx, actor, "created", "peer", peers[0].id, name=peers[0].name, config=config.name)
+    else:
+        first, last = peers[0].name, peers[-1].name
+        audit.record(tx, actor, "peers_created", "config", config.id, count=len(peers), first=first, last=last)
+    return peers
+
+
+def get(tx: Tx, peer_id: str) -> Peer:
+    """Return a peer."""
+    peer = rows.get(tx, peer_id)
+    if peer is None:
+        raise NotFound(f"there is no peer {peer_id!r}; list them with GET /api/configs/CONFIG/peers")
+    return peer
+
+
+def page(
+    tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100, search: str | None = None
+) -> list[Peer]:
+    """Return peers in the order they were made, from behind the id `after`; `search` matches names and keys."""
+    return rows.page(tx, config_id, after, limit, search)
+
+
+def next_number(tx: Tx, config: Config, prefix: str) -> int:
+    """Return the number behind the highest that a peer named `prefix` and a number has; 1 where there is none."""
+    endings = (name.removeprefix(prefix) for name in rows.names(tx, config.id, prefix))
+    return max((int(ending) for ending in endings if ending.isascii() and ending.isdigit()), default=0) + 1
+
+
+def addresses(tx: Tx, peers: Sequence[Peer]) -> dict[str, list[str]]:
+    """Return the addresses of peers, by peer id."""
+    of: dict[str, list[str]] = {}
+    for config_id in {peer.config_id for peer in peers}:
+        of |= address_rows.of_peers(tx, [peer.id for peer in peers if peer.config_id == config_id], config_id)
+    return of
+
+
+def sessions(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
+    """Return the latest session of each peer that was ever seen."""
+    return session_rows.latest(tx, peer_ids)
+
+
+def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -> Peer:
+    """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it."""
+    # A peer's networks are routes of the interface, and come and go with it.
+    rerouted = "networks" in changes or ("enabled" in changes and bool(peer.networks))
+    generation = configs.bump(tx, peer.config_id, settings=rerouted)
+    tx.session.refresh(peer)
+    if "public_key" in changes and changes.get("rotate_keys"):
+        raise Invalid("give a public key or ask for new keys, not both", field="public_key")
+    changed = _set_columns(tx, peer, changes)
+    if "public_key" in changes or changes.get("rotate_keys"):
+        _replace_keys(tx, vault, peer, changes.get("public_key"), generation)
+        changed.append("keys")
+    peer.generation = generation
+    audit.record(tx, actor, "updated", "peer", peer.id, name=peer.name, changed=changed)
+    return peer
+
+
+def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> None:
+    """Delete peers of a config and give their addresses back."""
+    peers = rows.by_ids(tx, peer_ids)
+    generation = configs.bump(tx, config.id, settings=any(peer.networks for peer in peers))
+    rows.bury(tx, config.id, [peer.public_key for peer in peers], generation, clock.now())
+    address_rows.release(tx, [peer.id for peer in peers])
+    rows.remove(tx, [peer.id for peer in peers])
+    for peer in peers:
+        audit.record(tx, actor, "deleted", "peer", peer.id, name=peer.name, config=config.name)
+
+
+def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges) -> list[str]:
+    """Set what is no key; return the names of what is different now."""
+    values: dict[str, Any] = {}
+    if "name" in changes:
+        values["name"] = peer_name(changes["name"], "name")
+        if changes["name"] != peer.name and rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
+            raise Conflict(f"there is a peer named {changes['name']!r} already; choose another name", field="name")
+    if "networks" in changes:
+        config = configs.get(tx, peer.config_id)
+        peer_networks.check(tx, config, [(changes["networks"], "networks")], without=peer.id)
+        values["networks"] = list(changes["networks"])
+    if "keepalive" in changes:
+        values["keepalive"] = _keepalive(changes["keepalive"], "keepalive")
+    if "group_id" in changes:
+        values["group_id"] = changes["group_id"]
+    if "enabled" in changes:
+        values["enabled"] = changes["enabled"]
+    changed = [name for name, value in values.items() if getattr(peer, name) != value]
+    for name in changed:
+        setattr(peer, name, values[name])
+    return changed
+
+
+def peer_name(name: str, field: str) -> str:
+    """Check a peer's name: it ends up in files, as a comment."""
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
+        raise Invalid(f"must be 1 to {MAX_NAME} printable characters without outer spaces", field=field)
+    return name
+
+
+def _keepalive(value: int, field: str) -> int:
+    if not 0 <= value <= MAX_KEEPALIVE_S:
+        raise Invalid(f"must be 0 (off) to {MAX_KEEPALIVE_S} s, not {value}", field=field)
+    return value
+
+
+def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Sequence[str]) -> None:
+    """Refuse names and public keys that the config, or the same list, has already."""
+    keys = [spec.public_key for spec in specs if spec.public_key is not None]
+    taken_names, taken_keys = rows.clashes(tx, config.id, [spec.name for spec in specs], keys)
+    if config.public_key is not None:
+        taken_keys.add(config.public_key)
+    for spec, at in zip(specs, places, strict=True):
+        if peer_name(spec.name, f"{at}name") in taken_names:
+            raise Conflict(f"there is a peer named {spec.name!r} already; choose another name", field=f"{at}name")
+        taken_names.add(spec.name)
+        if spec.public_key is None:
+            continue
+        if parse_public_key(spec.public_key, f"{at}public_key") in taken_keys:
+            raise Conflict("another peer, or the server, has this public key", field=f"{at}public_key")
+        taken_keys.add(spec.public_key)
+
+
+def _new(vault: Vault, config: Config, spec: PeerSpec, generation: int, at: str) -> dict[str, Any]:
+    """Return the columns of a new peer, but for its home."""
+    peer_id = clock.new_id()
+    private, public = (None, spec.public_key) if spec.public_key is not None else new_key_pair()
+    keepalive = config.keepalive if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive")
+    psk = new_preshared_key() if spec.preshared_key else None
+    return {
+        "id": peer_id,
+        "config_id": config.id,
+        "name": spec.name,
+        "public_key": public,
+        "private_key_sealed": vault.seal(private, f"peers.private_key:{peer_id}") if private else None,
+        "preshared_key_sealed": vault.seal(psk, f"peers.preshared_key:{peer_id}") if psk else None,
+        "networks": list(spec.networks),
+        "keepalive": keepalive,
+        "enabled": spec.enabled,
+        "group_id": spec.group_id,
+        "generation": generation,
+        "created_at": clock.now(),
+    }
+
+
+def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, generation: int) -> None:
+    private, public = (None, parse_public_key(public_key)) if public_key is not None else new_key_pair()
+    if public == peer.public_key:
+        return
+    if rows.clashes(tx, peer.config_id, [], [public])[1]:
+        raise Conflict("another peer has this public key", field="public_key")
+    rows.bury(tx, peer.config_id, [peer.public_key], generation, clock.now())
+    rows.unbury(tx, peer.config_id, [public])
+    peer.public_key = public
+    peer.private_key_sealed = vault.seal(private, f"peers.private_key:{peer.id}") if private else None
+    if peer.preshared_key_sealed is not None:
+        peer.preshared_key_sealed = vault.seal(new_preshared_key(), f"peers.preshared_key:{peer.id}")
+
+
+def _homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> dict[str, str]:
+    """Place new peers, (id, wanted group); without a serving node they wait for the first."""
+    nodes = placement.candidates(tx, config.id)
+    if not nodes:
+        return {}
+    placed = placement.choose(tx, config.id, peers, nodes)
+    if placed.left:
+        raise Exhausted(
+            f"the nodes of config {config.name!r} have no room for {len(placed.left)} of {len(peers)} new peers; "
+            f"raise a node's capacity or assign another node"
+        )
+    return dict(placed.homes.items())
+
+
+def _give_addresses(
+    tx: Tx, config: Config, specs: Sequence[PeerSpec], peers: Sequence[Peer], places: Sequence[str]
+) -> None:
+    if config.mode == configs.INDEPENDENT:
+        pools = assignment_rows.slices(tx, config.id)
+    else:
+        pools = assignment_rows.pools(tx, config.id)
+    plain = [peer.id for peer, spec in zip(peers, specs, strict=True) if not spec.addresses]
+    address_rows.allocate(tx, pools, plain)
+    for peer, spec, at in zip(peers, specs, places, strict=True):
+        if spec.addresses:
+            _claim(tx, pools, peer, spec, at)
+
+
+def _claim(tx: Tx, pools: Sequence[Pool], peer: Peer, spec: PeerSpec, at: str) -> None:
+    left = list(pools)
+    for i, text in enumerate(spec.addresses):
+        field = f"{at}addresses[{i}]"
+        address = parse_address(text, field)
+        pool = next((pool for pool in left if addressing.contains(pool.network, host_network(address))), None)
+        if pool is None:
+            names = ", ".join(pool.network for pool in pools)
+            raise Invalid(f"{address} is in no pool of the config ({names}), or a second one of a pool", field=field)
+        address_rows.claim(tx, pool, address, peer.id, field)
+        left.remove(pool)
+    address_rows.allocate(tx, left, [peer.id])

@@ -1,0 +1,91 @@
+"""Homes for peers: which nodes may have them, and the placement written down."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY, Candidate, Placement, Strategy, Unplaced, place
+from wgfleet.panel.services.fleet import loads
+from wgfleet.panel.services.fleet.desired import FENCED, SERVING
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import node_groups as group_rows
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
+
+
+def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: bool = False) -> list[Candidate]:
+    """Return the nodes that may get homes of a config: those that serve it, with the load they have of all configs.
+
+    `well`: only those that nothing is said against, where there are any. A suspect node may be dead and only kept by
+    the floor, and one without its agent calls nobody: no places for sessions that are on their way.
+    """
+    in_use = [
+        (assignment.health, node)
+        for assignment, node in assignment_rows.of_config(tx, config_id)
+        if assignment.phase == SERVING and assignment.health not in FENCED and node.id not in without
+    ]
+    best = [node for health, node in in_use if health == Health.SERVING] if well else []
+    serving = best or [node for _, node in in_use]
+    ids = [node.id for node in serving]
+    homes, busy = node_rows.home_counts(tx, ids), loads.busy(tx, ids)
+    groups = group_rows.by_ids(tx, {node.group_id for node in serving if node.group_id})
+    return [
+        Candidate(
+            node_id=NodeId(node.id),
+            group_id=NodeGroupId(node.group_id) if node.group_id else None,
+            priority=groups[node.group_id].priority if node.group_id else DEFAULT_PRIORITY,
+            weight=node.weight,
+            capacity=node.capacity,
+            load=homes.get(node.id, 0),
+            cordoned=node.cordoned,
+            region=groups[node.group_id].region if node.group_id else "",
+            busy=busy.get(node.id),
+        )
+        for node in serving
+    ]
+
+
+def cordoned(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes of a config that shall get no homes as planned."""
+    return {node.id for _, node in assignment_rows.of_config(tx, config_id) if node.cordoned}
+
+
+def unplaced(tx: Tx, peers: Iterable[tuple[str, str | None]]) -> list[Unplaced]:
+    """Return (peer id, wanted group) as placement takes them."""
+    found = list(peers)
+    groups = group_rows.by_ids(tx, {group for _, group in found if group})
+    return [
+        Unplaced(PeerId(peer), NodeGroupId(group) if group else None, groups[group].region if group else "")
+        for peer, group in found
+    ]
+
+
+def strategy(tx: Tx, config_id: str) -> Strategy:
+    """Return how a config's new homes are chosen."""
+    config = config_rows.find(tx, config_id)
+    return Strategy(config.placement) if config is not None else Strategy.LEAST_PEERS
+
+
+def choose(
+    tx: Tx,
+    config_id: str,
+    peers: Iterable[tuple[str, str | None]],
+    nodes: Sequence[Candidate],
+    *,
+    overflow: bool = False,
+) -> Placement:
+    """Place a config's (peer id, wanted group) on nodes, by its strategy."""
+    return place(unplaced(tx, peers), nodes, overflow=overflow, strategy=strategy(tx, config_id))
+
+
+def settle_homeless(tx: Tx, config_id: str) -> int:
+    """Give a home to each peer of a config that has none, now that there are nodes; returns how many got one."""
+    homeless = peer_rows.homed_on(tx, None, config_id)
+    nodes = candidates(tx, config_id) if homeless else []
+    if not nodes:
+        return 0
+    placement = choose(tx, config_id, homeless, nodes, overflow=True)
+    peer_rows.rehome(tx, placement.homes)
+    return len(placement.homes)

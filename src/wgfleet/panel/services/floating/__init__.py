@@ -1,0 +1,1 @@
+"""Floating addresses: who holds them, attempts at providers, and their settings."""

@@ -1,0 +1,328 @@
+"""Floating addresses as rows: who is to hold which, and how one goes from node to node without two holding it.
+
+A node gives an address up first, and only when its agent has confirmed that does the next one get it. Where the node is
+out of use and its agent is silent there is nothing to wait for. Called in the transaction that changes what this
+follows from: a node that begins to serve, goes down, is emptied or taken out.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain import floating
+from wgfleet.panel.domain.floating import Place
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.errors import Conflict, NotFound
+from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.fleet.desired import DRAINING, FENCED, REMOVED, SERVING, on_agent
+from wgfleet.panel.services.floating import attempts
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import installation as installation_rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node
+from wgfleet.protocol.ids import NodeId
+
+GIVE_UP_AFTER = "health.give_up_after_s"
+Ask = tuple[str, str]
+"""An address, and the node that is to give it up."""
+
+ANSWER_S = 1.0  # a node that is out of use has this long to confirm that it gave its addresses up
+
+
+@dataclass(frozen=True, slots=True)
+class AddressView:
+    """A floating address. `in_use`: its holder serves clients. `leaving`: the node that has yet to give it up.
+
+    `attempts` and what follows say why its provider does not bring it there, see `FloatingAddress`.
+    """
+
+    address: str
+    holder: Node | None
+    leaving: Node | None
+    since: float
+    in_use: bool
+    attempts: int
+    error: str | None
+    failing_since: float | None
+    next_try_at: float | None
+
+
+def settle(
+    tx: Tx,
+    config_id: str,
+    *,
+    silent: Collection[str] = (),
+    emptied: str | None = None,
+    renew: bool = False,
+) -> bool:
+    """Give each address of a config to the node that is to hold it; tell whether any was not with it.
+
+    `silent`: nodes whose agents do not answer; `emptied`: the node that keeps no address which another can have.
+    `renew`: the nodes have to be told in any case, for they witness each other.
+    """
+    if not rows.of_config(tx, config_id):
+        return False
+    config_rows.lock(tx, config_id)
+    wanted = [row for row in rows.of_config(tx, config_id) if not row.withdrawn]
+    holders = floating.settle(_present(wanted), _places(rows.carriers(tx, config_id), emptied))
+    changed = {row.address: holders[row.address] for row in wanted if holders[row.address] != row.holder_node_id}
+    if changed:
+        give(tx, config_id, changed, silent=silent)
+    elif renew and on_agent(tx, config_id):
+        configs.bump(tx, config_id, settings=True)
+    return bool(changed)
+
+
+def spread(tx: Tx, config_id: str) -> dict[str, Node]:
+    """Return the fewest moves of addresses after which each node has its share by weight."""
+    wanted = [row for row in rows.of_config(tx, config_id) if not row.withdrawn]
+    carriers = rows.carriers(tx, config_id)
+    by_id = {node.id: node for _, node in carriers}
+    holders = floating.spread(_present(wanted), _places(carriers, None))
+    return {
+        row.address: by_id[to]
+        for row in wanted
+        if (to := holders[row.address]) is not None and to != row.holder_node_id
+    }
+
+
+def _present(wanted: Sequence[FloatingAddress]) -> dict[str, NodeId | None]:
+    return {row.address: NodeId(row.holder_node_id) if row.holder_node_id else None for row in wanted}
+
+
+def _places(carriers: Sequence[tuple[Assignment, Node]], emptied: str | None) -> list[Place]:
+    return [
+        Place(
+            node_id=NodeId(node.id),
+            weight=node.weight,
+            fit=assignment.health not in FENCED,
+            preferred=assignment.phase == SERVING and assignment.health == Health.SERVING and not node.cordoned,
+            emptied=node.id == emptied,
+        )
+        for assignment, node in carriers
+        if assignment.phase in {SERVING, DRAINING}
+    ]
+
+
+def give(
+    tx: Tx,
+    config_id: str,
+    holders: Mapping[str, str | None],
+    *,
+    silent: Collection[str] = (),
+    actor: str = audit.PANEL,
+) -> None:
+    """Write down new holders of addresses. The caller has locked the config."""
+    carried = on_agent(tx, config_id)
+    assignments = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
+    generation = configs.bump(tx, config_id, settings=True)
+    for row in rows.of_config(tx, config_id):
+        if row.address not in holders:
+            continue
+        before, after = row.holder_node_id, holders[row.address]
+        if row.leaving_node_id is None and before is not None:
+            row.former_node_id = before
+            if carried and not _gone(assignments.get(before), silent):
+                row.leaving_node_id = before
+        if row.leaving_node_id == after:
+            row.leaving_node_id = None
+        row.holder_node_id, row.generation, row.since = after, generation, clock.now()
+        row.next_try_at = None  # its provider may fail for the other node alone
+        audit.record(
+            tx, actor, "moved", "floating_address", row.address,
+            config_id=config_id, from_node=before, to_node=after, waits_for=row.leaving_node_id,
+        )  # fmt: skip
+    tx.session.flush()
+    tx.wake("floating", config_id)
+
+
+def _gone(assignment: Assignment | None, silent: Collection[str]) -> bool:
+    """Tell whether a node cannot have an address any more, as far as the panel can know."""
+    return assignment is None or (assignment.health in FENCED and assignment.node_id in silent)
+
+
+def confirmed(tx: Tx, assignment: Assignment, generation: int, drift: Collection[str] = ()) -> None:
+    """Note that a node's agent has applied a generation: what it was to give up is free for the next one.
+
+    Call it before the assignment itself is written.
+    """
+
+    def left(row: FloatingAddress) -> bool:
+        still_there = any(text.startswith("floating") and row.address in text for text in drift)
+        return row.leaving_node_id == assignment.node_id and row.generation <= generation and not still_there
+
+    if _free(tx, assignment.config_id, left):
+        return
+    before = assignment.applied_generation
+    found = rows.of_config(tx, assignment.config_id)
+    if any(row.holder_node_id == assignment.node_id and before < row.generation <= generation for row in found):
+        # It can now call clients from the address: whoever waits for that need not wait longer.
+        for operation_id in operation_rows.active_of(tx, assignment.config_id):
+            tx.wake("operation", operation_id)
+
+
+def gave_up(tx: Tx, config_id: str, node_id: str) -> None:
+    """Note that a node has nothing of the config any more: its interface is deleted, or it is not asked any longer."""
+    _free(tx, config_id, lambda row: row.leaving_node_id == node_id)
+
+
+def asked(tx: Tx, config_id: str) -> set[Ask]:
+    """Return what nodes that are out of use have yet to give up; they have `ANSWER_S` to confirm it."""
+    found = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
+    return {
+        (row.address, row.leaving_node_id)
+        for row in rows.of_config(tx, config_id)
+        if row.leaving_node_id is not None
+        and ((leaving := found.get(row.leaving_node_id)) is None or leaving.health in FENCED)
+    }
+
+
+def overdue(tx: Tx, config_id: str, silent: Collection[str], late: Collection[Ask]) -> bool:
+    """End the handovers that wait for nodes that are out of use and do not answer; True while one has time left.
+
+    `silent` are the nodes whose agents cannot be reached, `late` has those of `asked` whose time is over.
+    """
+    found = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
+    asks = asked(tx, config_id)
+
+    def left(row: FloatingAddress) -> bool:
+        ask = (row.address, row.leaving_node_id or "")
+        return ask in asks and (ask in late or _gone(found.get(ask[1]), silent))
+
+    _free(tx, config_id, left)
+    return bool(asked(tx, config_id))
+
+
+def _free(tx: Tx, config_id: str, left: Callable[[FloatingAddress], bool]) -> bool:
+    """Let the next holder have those addresses that `left` names; tell whether there were any."""
+    if not any(left(row) for row in rows.of_config(tx, config_id)):
+        return False
+    generation = configs.bump(tx, config_id, settings=True)
+    for row in rows.of_config(tx, config_id):
+        if not left(row):
+            continue
+        if row.withdrawn:
+            rows.delete(tx, row)
+        else:
+            row.leaving_node_id, row.generation = None, generation
+    tx.session.flush()
+    return True
+
+
+def carriers(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes that a config is assigned to."""
+    return {assignment.node_id for assignment, _ in rows.carriers(tx, config_id)}
+
+
+def empty(tx: Tx, config_id: str, node_id: str) -> bool:
+    """Give what a node holds to others, as far as there are any; tell whether it held what another can have."""
+    return settle(tx, config_id, emptied=node_id)
+
+
+def leaving(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes that have yet to give an address up."""
+    return {row.leaving_node_id for row in rows.of_config(tx, config_id) if row.leaving_node_id}
+
+
+def check_free(tx: Tx, addresses: Sequence[str], field: str) -> None:
+    """Refuse addresses of a node that are floating ones: it would keep what others are to have."""
+    floats = set(rows.all_addresses(tx))
+    for i, address in enumerate(addresses):
+        if address in floats:
+            raise Conflict(f"{address} is a floating address; name one that stays with the node", field=f"{field}[{i}]")
+
+
+def tell_give_up_after(tx: Tx, seconds: float) -> None:
+    """Have the nodes told after how long they are to give addresses up, where that is not what they were told last."""
+    if installation_rows.told(tx, GIVE_UP_AFTER) == seconds:
+        return
+    installation_rows.tell(tx, GIVE_UP_AFTER, seconds)
+    for config_id in rows.configs_with(tx):
+        if on_agent(tx, config_id):
+            configs.bump(tx, config_id, settings=True)
+
+
+def witnesses_changed(tx: Tx, node_id: str) -> None:
+    """Have the nodes of a node's configs told where it is reached now."""
+    for config_id in rows.of_node(tx, node_id):
+        configs.bump(tx, config_id, settings=True)
+
+
+def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: bool) -> None:
+    """Make the list of a config's addresses what it shall be; what is taken off the list is taken from its holder.
+
+    `other_provider`: who brings the addresses to their nodes has changed as well.
+    """
+    found = {row.address: row for row in rows.of_config(tx, config_id)}
+    generation = 0
+    if set(addresses) != set(listed(tx, config_id)) or (other_provider and found):
+        generation = configs.bump(tx, config_id, settings=True)
+    carried = on_agent(tx, config_id)
+    for address in addresses:
+        if address not in found:
+            row = FloatingAddress(
+                address=address, config_id=config_id, generation=generation, withdrawn=False, since=clock.now()
+            )
+            rows.add(tx, row)
+        else:
+            found[address].withdrawn = False
+            found[address].next_try_at = None  # what was saved just now may be what was missing
+            if other_provider:
+                attempts.clear(found[address])
+    for address, row in found.items():
+        if address in addresses or row.withdrawn:
+            continue
+        if row.leaving_node_id is None and row.holder_node_id is not None and carried:
+            row.leaving_node_id, row.generation = row.holder_node_id, generation
+        row.holder_node_id, row.withdrawn, row.since = None, True, clock.now()
+        if row.leaving_node_id is None:
+            rows.delete(tx, row)
+    tx.session.flush()
+    tx.wake("floating", config_id)
+    settle(tx, config_id)
+
+
+def listed(tx: Tx, config_id: str) -> list[str]:
+    """Return the floating addresses of a config, in order; none: it has no use for them."""
+    return [row.address for row in rows.of_config(tx, config_id) if not row.withdrawn]
+
+
+def view(tx: Tx, config: Config, address: str) -> AddressView:
+    """Return one of a config's addresses with who holds it."""
+    found = next((view for view in views(tx, config.id) if view.address == address), None)
+    if found is None:
+        listing = ", ".join(listed(tx, config.id)) or "none"
+        raise NotFound(f"config {config.name!r} has no floating address {address!r}; it has {listing}")
+    return found
+
+
+def published(tx: Tx, config_id: str) -> list[str]:
+    """Return the floating addresses behind which clients are served now: those whose holder is in use."""
+    return [view.address for view in views(tx, config_id) if view.in_use]
+
+
+def views(tx: Tx, config_id: str) -> list[AddressView]:
+    """Return a config's addresses with who holds them."""
+    by_id = {node.id: (assignment, node) for assignment, node in assignment_rows.of_config(tx, config_id)}
+    found = []
+    for row in rows.of_config(tx, config_id):
+        if not row.withdrawn:
+            holder, leaving = by_id.get(row.holder_node_id or ""), by_id.get(row.leaving_node_id or "")
+            in_use = holder is not None and holder[0].phase != REMOVED and holder[0].health not in FENCED
+            nodes = (holder[1] if holder else None, leaving[1] if leaving else None)
+            found.append(
+                AddressView(
+                    row.address,
+                    *nodes,
+                    row.since,
+                    in_use,
+                    attempts=row.attempts,
+                    error=row.error,
+                    failing_since=row.failing_since,
+                    next_try_at=row.next_try_at,
+                )
+            )
+    return found

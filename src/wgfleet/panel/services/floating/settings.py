@@ -1,0 +1,173 @@
+"""The floating addresses and the address provider of an endpoint group: checked, sealed, and what is to be told."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from wgfleet.panel import address_providers as providers
+from wgfleet.panel.address_providers import AddressNode, AddressProvider, AddressProviderType
+from wgfleet.panel.domain.fields import check_list
+from wgfleet.panel.errors import Conflict, Invalid, PermanentError
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.tables import EndpointGroup
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import parse_address
+
+HIDDEN = "(set)"
+FIELD = "address_provider"
+
+
+@dataclass(frozen=True, slots=True)
+class FloatingSpec:
+    """What an endpoint group says of floating addresses. `options` None: those of before, if the provider stays."""
+
+    addresses: Sequence[str] = ()
+    provider: str = providers.NONE
+    options: Mapping[str, Any] | None = None
+
+
+NO_FLOATING = FloatingSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a provider is to make true: each node of `holders` has its address. `nodes` are all there are."""
+
+    kind: AddressProviderType
+    options: Mapping[str, Any]
+    nodes: tuple[AddressNode, ...]
+    holders: Mapping[str, AddressNode]
+
+    def __repr__(self) -> str:
+        """Say what is to be, without the options."""
+        return f"Task({self.kind.name!r}, {[(address, node.name) for address, node in self.holders.items()]!r})"
+
+    def connect(self) -> AddressProvider:
+        """Make the provider."""
+        return self.kind(self.kind.Options.model_validate(dict(self.options)))
+
+
+def kind(name: str) -> AddressProviderType:
+    """Return the provider's class; refuse a name that is not installed."""
+    try:
+        return providers.provider(name)
+    except PermanentError as error:
+        raise Invalid(str(error), field=FIELD) from None
+
+
+def apply(tx: Tx, vault: Vault, group: EndpointGroup, spec: FloatingSpec) -> None:
+    """Make the group's floating addresses and their provider what they shall be."""
+    addresses = _checked(tx, group.config_id, spec.addresses)
+    if addresses and spec.provider == providers.NONE:
+        raise Invalid(
+            f"floating addresses need a provider: {', '.join(n for n in providers.names() if n != providers.NONE)}",
+            field=FIELD,
+        )
+    other = spec.provider != group.address_provider
+    kind(spec.provider)
+    if other or spec.options is not None:
+        group.address_options_sealed = seal(vault, group.config_id, spec.provider, spec.options or {})
+    group.address_provider = spec.provider
+    holders.put(tx, group.config_id, addresses, other_provider=other)
+
+
+def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
+    """Return the addresses in canonical form, or name the first that cannot float."""
+    check_list(texts, "floating_addresses")
+    nodes = node_rows.endpoint_addresses(tx)
+    pools = [(ip_network(network), owner) for network, owner in config_rows.all_pools(tx)]
+    found: list[str] = []
+    for i, text in enumerate(texts):
+        field = f"floating_addresses[{i}]"
+        address = parse_address(text, field)
+        parsed = ip_address(address)
+        row = rows.find(tx, address)
+        if parsed.is_unspecified or parsed.is_multicast or parsed.is_loopback or parsed.is_link_local:
+            raise Invalid(f"{address} is no address that clients could reach", field=field)
+        if address in found:
+            raise Invalid(f"{address} is in the list twice", field=field)
+        if address in nodes:
+            raise Conflict(f"{address} is node {nodes[address]!r}'s own and cannot leave it", field=field)
+        if row is not None and row.config_id != config_id:
+            raise Conflict(
+                f"{address} belongs to config {_name(tx, row.config_id)!r}, or is still being taken from a node of it",
+                field=field,
+            )
+        for network, owner in pools:
+            if parsed.version == network.version and parsed in network:
+                raise Conflict(f"{address} is within the tunnel, in pool {network} of config {owner!r}", field=field)
+        found.append(address)
+    return found
+
+
+def _name(tx: Tx, config_id: str) -> str:
+    config = config_rows.find(tx, config_id)
+    return config.name if config else config_id
+
+
+def seal(vault: Vault, config_id: str, name: str, options: Mapping[str, Any]) -> bytes | None:
+    """Check options and seal them for the database; None where there are none to keep."""
+    try:
+        kind(name).Options.model_validate(dict(options))
+    except ValidationError as error:
+        # The input is not repeated: it may be a secret.
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        path = ".".join(["address_options", *map(str, first["loc"])])
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise Invalid(message[:1].lower() + message[1:], field=path) from None
+    return vault.seal(json.dumps(dict(options)), _context(config_id)) if options else None
+
+
+def shown(vault: Vault, group: EndpointGroup) -> dict[str, Any]:
+    """Return a group's options as they may be shown: of a secret, only that it is set."""
+    options = _options(vault, group)
+    try:
+        fields = providers.provider(group.address_provider).Options.model_fields
+    except PermanentError:
+        return dict.fromkeys(options, HIDDEN)
+    return {name: HIDDEN if _is_secret(fields[name].annotation) else value for name, value in options.items()}
+
+
+def task(tx: Tx, vault: Vault, config_id: str) -> Task | None:
+    """Return what a config's provider is to make true; None where agents do it, or there are no addresses."""
+    group = endpoint_group_rows.get(tx, config_id)
+    if group is None or group.address_provider == providers.NONE:
+        return None
+    found = providers.provider(group.address_provider)
+    nodes = {
+        node.id: AddressNode(node.id, node.name, tuple(node.endpoint_addresses))
+        for _, node in assignment_rows.of_config(tx, config_id)
+    }
+    holders = {
+        row.address: nodes[row.holder_node_id]
+        for row in rows.of_config(tx, config_id)
+        if row.holder_node_id in nodes and not row.withdrawn
+    }
+    return (
+        None if found.on_agent or not holders else Task(found, _options(vault, group), tuple(nodes.values()), holders)
+    )
+
+
+def _options(vault: Vault, group: EndpointGroup) -> dict[str, Any]:
+    if group.address_options_sealed is None:
+        return {}
+    options: dict[str, Any] = json.loads(vault.open(group.address_options_sealed, _context(group.config_id)))
+    return options
+
+
+def _context(config_id: str) -> str:
+    return f"endpoint_groups.address_options:{config_id}"
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or SecretStr in getattr(annotation, "__args__", ())

@@ -1,0 +1,1 @@
+"""Operations that move peers between nodes: their start, their steps and their end."""

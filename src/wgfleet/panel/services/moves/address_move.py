@@ -1,0 +1,121 @@
+"""A floating address goes to another node because somebody wants it to: an operation that takes its clients along.
+
+The address moves at once, and its new holder calls the sessions of the old one from it. What that costs a client is the
+time from one node's giving it up to the call, some tenths of a second; a drain, which can call first, costs nothing.
+"""
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import Conflict, NotFound
+from wgfleet.panel.services import audit, configs, operations
+from wgfleet.panel.services.fleet.desired import FENCED, SERVING
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.moves import steps
+from wgfleet.panel.services.moves.steps import PLACE, PLACED
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.tables import Config, FloatingAddress, Node, Operation
+
+MOVE_ADDRESS = "move_address"
+URGENT = True
+WINDOW_S = 15.0  # WireGuard's clients themselves ask for a new session when a node has been silent for so long
+
+
+def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Operation:
+    """Begin to move an address to a node of its config; asked again while it runs, it is the same operation."""
+    configs.bump(tx, config.id)
+    row = _row(tx, config, address)
+    earlier = operation_rows.newest(tx, MOVE_ADDRESS, address)
+    if earlier is not None and earlier.finished_at is None:
+        if earlier.options["to_node_id"] == node.id:
+            return earlier
+        raise Conflict(f"{address} is on its way to another node; wait for operation {earlier.id}")
+    assignment = assignment_rows.get(tx, config.id, node.id)
+    if assignment is None or assignment.phase != SERVING or assignment.health in FENCED:
+        raise Conflict(
+            f"node {node.name!r} does not serve config {config.name!r} just now; "
+            f"see GET /api/configs/{config.name}/nodes",
+            field="node",
+        )
+    if row.holder_node_id == node.id:
+        raise Conflict(f"{address} is with node {node.name!r} already", field="node")
+    options = {"from_node_id": row.holder_node_id, "to_node_id": node.id, "drain_window_s": WINDOW_S}
+    operation = operations.start(tx, actor, MOVE_ADDRESS, address, config_id=config.id, node_id=None, options=options)
+    audit.record(
+        tx, actor, "move_started", "floating_address", address,
+        config=config.name, to_node=node.name, operation=operation.id,
+    )  # fmt: skip
+    return operation
+
+
+def spread(tx: Tx, actor: str, config: Config) -> None:
+    """Begin to move as few addresses as it takes until each node has its share by weight."""
+    for address, node in holders.spread(tx, config.id).items():
+        earlier = operation_rows.newest(tx, MOVE_ADDRESS, address)
+        if earlier is None or earlier.finished_at is not None:
+            start(tx, actor, config, address, node)
+
+
+def _row(tx: Tx, config: Config, address: str) -> FloatingAddress:
+    row = next((row for row in rows.of_config(tx, config.id) if row.address == address and not row.withdrawn), None)
+    if row is None:
+        raise NotFound(f"config {config.name!r} has no floating address {address!r}; it has {_list(tx, config)}")
+    return row
+
+
+def _list(tx: Tx, config: Config) -> str:
+    return ", ".join(holders.listed(tx, config.id)) or "none"
+
+
+def sources(tx: Tx, operation_id: str) -> list[str]:
+    """Return the node whose sessions have to be known before they are called."""
+    node_id = operations.get(tx, operation_id).options["from_node_id"]
+    return [node_id] if node_id else []
+
+
+def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
+    """Give the address to its new node, and write down the sessions that it calls; one transaction for all."""
+    operation = operations.get(tx, operation_id)
+    if PLACED in operation.progress:
+        return
+    config_id, now = operation.config_id or "", clock.now()
+    configs.bump(tx, config_id)
+    from_node_id, to_node_id = operation.options["from_node_id"], operation.options["to_node_id"]
+    holders.give(tx, config_id, {operation.subject: to_node_id}, actor=operation.requested_by)
+    live = dict(session_rows.live_on(tx, from_node_id, config_id, now - live_within_s)) if from_node_id else {}
+    written = [
+        steps.move(operation_id, peer_id, from_node_id, to_node_id, endpoint, rehomed=False)
+        for peer_id, endpoint in sorted(live.items())
+    ]
+    peer_rows.add_moves(tx, written)
+    progress = {PLACED: now + float(operation.options["drain_window_s"]), "started_at": operation.created_at}
+    operations.advance(tx, operation_id, PLACE, progress | steps.counts(tx, operation_id))
+
+
+def over(tx: Tx, operation_id: str) -> str | None:
+    """Say why there is nothing more to do: the address is no longer its new node's to have. Else None."""
+    operation = operations.get(tx, operation_id)
+    to_node_id = operation.options["to_node_id"]
+    assignment = assignment_rows.get(tx, operation.config_id or "", to_node_id)
+    if assignment is None or assignment.phase != SERVING or assignment.health in FENCED:
+        return "the node that was to have the address does not serve any more"
+    row = rows.find(tx, operation.subject)
+    if row is None or row.withdrawn:
+        return "the address was taken off the list"
+    if PLACED in operation.progress and row.holder_node_id != to_node_id:
+        return "the address went to another node meanwhile"
+    return None
+
+
+def close(tx: Tx, operation_id: str) -> None:
+    """End it with what came of it. Sessions that did not answer came by other addresses, and stay where they are."""
+    operation = operations.get(tx, operation_id)
+    if operation.finished_at is None:
+        result = steps.finish(tx, operation_id, over(tx, operation_id))
+        audit.record(
+            tx, operation.requested_by, "move_ended", "floating_address", operation.subject,
+            state=operation.state, **result,
+        )  # fmt: skip

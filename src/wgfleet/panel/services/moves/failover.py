@@ -1,0 +1,56 @@
+"""A node is down: its peers get new homes and their sessions are taken over, as an operation that anybody can watch."""
+
+from wgfleet.panel.services import audit, operations
+from wgfleet.panel.services.fleet.assignments import subject
+from wgfleet.panel.services.fleet.desired import SERVING
+from wgfleet.panel.services.moves import steps
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store.tables import Assignment, Operation
+
+FAILOVER = "failover"
+URGENT = True
+WINDOW_S = 60.0  # for clients that do not answer at once: two of WireGuard's keepalives and a retry
+
+
+def start(tx: Tx, assignment: Assignment, reason: str) -> Operation:
+    """Begin to replace a node in a config; one that is under way already is returned."""
+    about = subject(assignment.config_id, assignment.node_id)
+    earlier = rows.newest(tx, FAILOVER, about)
+    if earlier is not None and earlier.finished_at is None:
+        return earlier
+    return operations.start(
+        tx,
+        audit.PANEL,
+        FAILOVER,
+        about,
+        config_id=assignment.config_id,
+        node_id=assignment.node_id,
+        options={"drain_window_s": WINDOW_S, "reason": reason},
+    )
+
+
+def sources(tx: Tx, operation_id: str) -> list[str]:
+    """Return the node whose sessions have to be known before peers are placed."""
+    return [operations.get(tx, operation_id).node_id or ""]
+
+
+def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
+    """Give the node's peers new homes, and write down which sessions have to move; one transaction for all."""
+    steps.place(tx, operation_id, live_within_s=live_within_s)
+
+
+def over(tx: Tx, operation_id: str) -> str | None:
+    """Say why there is nothing more to move: the node is being removed, which does the same work. Else None."""
+    operation = operations.get(tx, operation_id)
+    assignment = assignment_rows.get(tx, operation.config_id or "", operation.node_id or "")
+    return None if assignment is not None and assignment.phase == SERVING else steps.REMOVING
+
+
+def close(tx: Tx, operation_id: str) -> None:
+    """End it with what came of it."""
+    operation = operations.get(tx, operation_id)
+    if operation.finished_at is None:
+        result = steps.finish(tx, operation_id, over(tx, operation_id))
+        audit.record(tx, audit.PANEL, "failed_over", "config_node", operation.subject, **result)

@@ -1,0 +1,70 @@
+"""Who calls the clients of a node that lost its floating addresses, and from which address."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from wgfleet.panel.services.fleet.desired import FENCED, SERVING, on_agent
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import floating as rows
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A node that calls clients, and the floating address to call from; None: whichever the node takes by itself."""
+
+    node_id: str
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """Who got the addresses of which node, by former holder, each with whether it can call from there already.
+
+    Behind a NAT, and of a client that never learns a server's address, only a call from the address that the client
+    knows gets through. Which of several that is is known of those that answered a call there; for others they take
+    turns. `serving` are the nodes in use: for a dead one that no address comes from (one that got it died as well) all
+    take turns.
+    """
+
+    found: Mapping[str, Sequence[tuple[Caller, bool]]]
+    serving: Collection[str]
+
+    def choose(
+        self, from_node_id: str, endpoint: str, attempts: int, home: str | None, known: str | None = None
+    ) -> Caller | None:
+        """Return who calls a client of a node at its next attempt; None: nobody just yet.
+
+        `home`: where it lives; `known`: the address that it answered to last.
+        """
+        taken = self.found.get(from_node_id, ())
+        if not taken and from_node_id not in self.serving:
+            taken = [pair for pairs in self.found.values() for pair in pairs]
+        same_family = [
+            (caller, ready)
+            for caller, ready in taken
+            if caller.source is None or (":" in caller.source) is endpoint.startswith("[")
+        ]
+        if not same_family:
+            return Caller(home, None) if home else None
+        usable = sorted((caller for caller, ready in same_family if ready), key=lambda each: each.source != known)
+        return usable[attempts % len(usable)] if usable else None
+
+
+def of_config(tx: Tx, config_id: str) -> Callers:
+    """Return who calls the clients of the nodes that gave addresses up, or lost them."""
+    taken = [row for row in rows.of_config(tx, config_id) if row.leaving_node_id or row.former_node_id]
+    if not taken:
+        return Callers({}, ())
+    applied = {
+        assignment.node_id: assignment.applied_generation
+        for assignment, _ in rows.carriers(tx, config_id)
+        if assignment.phase == SERVING and assignment.health not in FENCED
+    }
+    carried = on_agent(tx, config_id)
+    found: dict[str, list[tuple[Caller, bool]]] = {}
+    for row in taken:
+        giver, holder = row.leaving_node_id or row.former_node_id or "", row.holder_node_id
+        if holder in applied and holder != giver:
+            ready = row.leaving_node_id is None and applied[holder] >= row.generation
+            found.setdefault(giver, []).append((Caller(holder, row.address if carried else None), ready))
+    return Callers(found, applied)

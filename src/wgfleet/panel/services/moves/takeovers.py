@@ -1,0 +1,182 @@
+"""Calls to live sessions: which node is to call which peer now, and what came of it.
+
+The new homes call the clients; whoever answered has moved, and the old node then drops the peer.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.services import configs, operations
+from wgfleet.panel.services.fleet import placement
+from wgfleet.panel.services.fleet.desired import FENCED, SERVING
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.moves import steps, takeover_sources
+from wgfleet.panel.services.moves.steps import DROPPED, MOVED, TAKEOVER
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.tables import Move, Operation, Peer
+from wgfleet.protocol.ids import PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A live peer that a node is to call at its last endpoint (`ADDRESS:PORT`).
+
+    `source` is the floating address to call from, None: whichever the node takes by itself. `attempts`: calls that were
+    not answered.
+    """
+
+    peer_id: str
+    public_key: str
+    endpoint: str
+    node_id: str
+    source: str | None = None
+    attempts: int = 0
+
+
+def due(
+    tx: Tx, operation_id: str, *, live_within_s: float, reachable: Collection[str] | None = None
+) -> tuple[str, list[Call]]:
+    """Settle what needs no call, and return the interface with the calls that are left.
+
+    Idle peers are moved once their new node has them; a peer that shook hands elsewhere meanwhile has moved by itself.
+    `reachable`: the nodes whose agents answer (None: all).
+    """
+    operation = operations.get(tx, operation_id)
+    config = configs.get(tx, operation.config_id or "")
+    if operation.node_id is not None:
+        steps.note_arrivals(tx, steps.load(tx, operation_id), live_within_s)
+    pending = rows.pending(tx, operation_id)
+    having = _Having(tx, config.id, reachable)
+    # Nothing is lost while a planned move waits for its node, whose agent may be about to connect.
+    spared = placement.cordoned(tx, config.id) if operation.kind in (operations.DRAIN, operations.REBALANCE) else set()
+    _turn_away(tx, config.id, pending, having, spared)
+    targets = {
+        moving.peer_id: target for moving, peer in pending if (target := having.target(tx, moving, peer)) is not None
+    }
+    latest = session_rows.latest(tx, [moving.peer_id for moving, _ in pending if moving.live])
+    gone = {m.peer_id for m, _ in pending if (s := latest.get(m.peer_id)) is not None and s.node_id != m.from_node_id}
+    # Nobody calls a peer that is disabled: no node is to have it.
+    settled = [
+        m for m, peer in pending if m.peer_id in gone or not peer.enabled or (not m.live and m.peer_id in targets)
+    ]
+    if settled:
+        _settle(tx, operation, [m.peer_id for m in settled], drop=[m.peer_id for m in settled if m.live])
+    if operation.node_id is not None and not any(m.live and not m.attempts and m not in settled for m, _ in pending):
+        # Whoever could be called at an address of the new nodes has been: the others need the floating one.
+        holders.empty(tx, config.id, operation.node_id)
+    found = takeover_sources.of_config(tx, config.id)
+    wanted = []
+    for moving, peer in pending:
+        session = latest.get(moving.peer_id)
+        endpoint = session.endpoint if session is not None and session.endpoint else moving.endpoint
+        if not moving.live or moving.peer_id in gone or not peer.enabled or not endpoint:
+            continue
+        caller = found.choose(
+            moving.from_node_id,
+            endpoint,
+            moving.attempts,
+            targets.get(moving.peer_id),
+            known=session.called_from if session is not None else None,
+        )
+        if caller is not None and having.peer(tx, caller.node_id, peer):
+            wanted.append(
+                Call(moving.peer_id, peer.public_key, endpoint, caller.node_id, caller.source, moving.attempts)
+            )
+    return config.name, wanted
+
+
+class _Having:
+    """Which nodes of a config can call which peers. Nothing is said against those in `well`."""
+
+    def __init__(self, tx: Tx, config_id: str, reachable: Collection[str] | None) -> None:
+        self._config_id = config_id
+        serving = {
+            assignment.node_id: assignment
+            for assignment, _ in assignment_rows.of_config(tx, config_id)
+            if assignment.phase == SERVING and assignment.health not in FENCED
+        }
+        self._applied = {node_id: assignment.applied_generation for node_id, assignment in serving.items()}
+        self.well = {
+            node_id
+            for node_id, assignment in serving.items()
+            if assignment.health == Health.SERVING and (reachable is None or node_id in reachable)
+        }
+        self._given_up: dict[str, set[str]] = {}
+
+    def target(self, tx: Tx, moving: Move, peer: Peer) -> str | None:
+        """Return the node that is to have a peer, once it has it."""
+        node_id = self.planned(moving, peer)
+        return node_id if node_id is not None and self.peer(tx, node_id, peer) else None
+
+    def planned(self, moving: Move, peer: Peer) -> str | None:
+        """Return the node that is to have a peer: its present home where the planned one went away."""
+        node_id = moving.to_node_id if moving.to_node_id in self._applied else peer.home_node_id
+        return node_id if node_id != moving.from_node_id else None
+
+    def peer(self, tx: Tx, node_id: str, peer: Peer) -> bool:
+        """Tell whether a node has a peer now."""
+        if self._applied.get(node_id, 0) < peer.generation:
+            return False
+        if node_id not in self._given_up:
+            self._given_up[node_id] = peer_rows.given_up_by(tx, node_id, self._config_id)
+        return peer.public_key not in self._given_up[node_id]
+
+
+def _turn_away(
+    tx: Tx, config_id: str, pending: Sequence[tuple[Move, Peer]], having: _Having, spared: Collection[str]
+) -> None:
+    """Have sessions on their way to a node that may be dead, or calls nobody, go to one that is well and not spared."""
+    stranded: dict[str, list[tuple[Move, Peer]]] = defaultdict(list)
+    for moving, peer in pending:
+        if moving.live and (planned := having.planned(moving, peer)) is not None and planned not in having.well:
+            stranded[moving.from_node_id].append((moving, peer))
+    for from_node_id, found in stranded.items():
+        others = placement.candidates(tx, config_id, without={from_node_id, *spared}, well=True)
+        nodes = [candidate for candidate in others if candidate.node_id in having.well]
+        stray = [(peer.id, peer.group_id) for _, peer in found]
+        homes = placement.choose(tx, config_id, stray, nodes, overflow=True).homes
+        for moving, peer in found:
+            if (node_id := homes.get(PeerId(peer.id))) is not None:
+                moving.to_node_id = node_id
+                if moving.rehomed:
+                    peer.home_node_id = node_id
+
+
+def settle(
+    tx: Tx,
+    operation_id: str,
+    node_id: str,
+    answered: Mapping[str, str],
+    unanswered: Collection[str] = (),
+    sources: Mapping[str, str] | None = None,
+) -> None:
+    """Note who answered `node_id`, and at which endpoint: the sessions are there, before the node itself reports them.
+
+    The old node then drops those peers, or its next packet would turn them back. `sources`: the floating address that
+    each was called from, where it was one; the next call to it is tried from there first.
+    """
+    session_rows.arrived(tx, node_id, answered, clock.now(), sources)
+    operation = operations.get(tx, operation_id)
+    if operation.finished_at is not None:
+        return
+    rows.tried_again(tx, operation_id, unanswered)
+    waiting = {moving.peer_id for moving, _ in rows.pending(tx, operation_id)}
+    moved = [peer_id for peer_id in answered if peer_id in waiting]
+    _settle(tx, operation, moved, drop=moved)
+
+
+def _settle(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> None:
+    progress = dict(operation.progress)
+    if drop:
+        # The old node's rendering leaves these out from this generation on.
+        progress[DROPPED] = configs.bump(tx, operation.config_id or "")
+        peer_rows.touch(tx, drop, progress[DROPPED])
+    rows.settle_moves(tx, operation.id, peer_ids, MOVED)
+    operations.advance(tx, operation.id, TAKEOVER, progress | steps.counts(tx, operation.id))

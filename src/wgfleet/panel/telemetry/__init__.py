@@ -1,1 +1,0 @@
-"""What nodes report, on its way to the rows."""

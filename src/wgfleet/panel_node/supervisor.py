@@ -1,0 +1,168 @@
+"""The node that a panel makes of its own machine: its row, its enrolment without HTTP, its agent in a child process.
+
+Here panel and agent meet, which know nothing of each other. The child goes when the panel goes; its interfaces stay.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import shutil
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from wgfleet.agent.enrollment.certificates import make_request
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.machine import detect
+from wgfleet.agent.state.files import write_atomic
+from wgfleet.agent.state.identity import AgentFile, StateDirectory
+from wgfleet.panel import clock, machine
+from wgfleet.panel.agents.authority import Authority, certificate_expires_at
+from wgfleet.panel.errors import Conflict, NotFound, PanelError
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.store import Store, Tx
+from wgfleet.panel.store.tables import Node
+from wgfleet.panel_node.child import LOOPBACK, run_child
+from wgfleet.protocol.ids import NodeId
+
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 60.0
+STEADY_S = 60.0  # an agent that ran so long did not die of how it was started
+END_S = 5.0
+
+log = structlog.get_logger()
+
+
+class PanelNode:
+    """Keeps the agent of the panel's own node running. `start` and `close` are called in the main thread's loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._state = StateDirectory(settings.data_dir / "agent")
+        self._process: SpawnProcess | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, store: Store, authority: Authority) -> None:
+        """Enrol where needed and start the agent; where this machine cannot be a node, only log why."""
+        obstacle = await _obstacle()
+        if obstacle is None:
+            try:
+                node_id = await asyncio.to_thread(self._enrol, store, authority)
+            except PanelError as error:
+                obstacle = error.detail
+        if obstacle is not None:
+            log.info("panel_node.none", reason=obstacle)
+            return
+        log.info("panel_node.starting", node_id=node_id)
+        self._task = asyncio.create_task(self._keep_running())
+
+    async def close(self) -> None:
+        """End the agent; safe to call twice."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        if self._process is not None:
+            self._process.terminate()
+            await asyncio.to_thread(self._process.join, END_S)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+            self._process.close()
+            self._process = None
+
+    def _enrol(self, store: Store, authority: Authority) -> str:
+        with store.write() as tx:
+            node = find_or_create(tx, self._settings)
+            if not self._enrolled_as(node):
+                key, request = make_request(node.id)
+                now = clock.now()
+                certificate = authority.issue_agent(request, node.id, now, self._settings.certificates.agent_days)
+                self._state.make()
+                self._state.write_certificate(
+                    key=key, certificate=certificate.encode(), ca=authority.certificate_pem.encode()
+                )
+                about = AgentFile(NodeId(node.id), node.agent_port, str(self._settings.listen[0]))
+                write_atomic(self._state.agent, msgspec.json.encode(about))
+                nodes.enrolled(
+                    tx, node, agent_port=node.agent_port, certificate_expires_at=certificate_expires_at(certificate)
+                )
+            return node.id
+
+    def _enrolled_as(self, node: Node) -> bool:
+        try:
+            return (
+                self._state.read_agent().node_id == node.id
+                and node.certificate_expires_at is not None
+                and node.certificate_expires_at > clock.now()
+            )
+        except ValueError:
+            return False
+
+    async def _keep_running(self) -> None:
+        """Start the agent again whenever it ends, ever more slowly while it keeps ending at once."""
+        delay_s = FIRST_DELAY_S
+        while True:
+            started = clock.monotonic()
+            process = self._process = _spawn(self._state.root, self._settings.panel_node.agent_port)
+            await _ended(process)
+            if clock.monotonic() - started > STEADY_S:
+                delay_s = FIRST_DELAY_S
+            log.warning("panel_node.agent_ended", code=process.exitcode, again_in_s=delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(LONGEST_DELAY_S, delay_s * 2)
+            self._process = None
+            process.close()
+
+
+def find_or_create(tx: Tx, settings: Settings) -> Node:
+    """Return this machine's node, by its host name; raise a `PanelError` where there can be none."""
+    name = machine.host_name()
+    port = settings.panel_node.agent_port
+    addresses = settings.panel_node.endpoint_addresses
+    try:
+        node = nodes.get(tx, name)
+    except NotFound:
+        addresses = addresses or machine.outbound_addresses()
+        return nodes.create(tx, "panel", name, addresses, agent_host=LOOPBACK, agent_port=port, is_panel_node=True)
+    if not node.is_panel_node:
+        raise Conflict(f"node {name!r} has this machine's name and its own agent; start with --no-panel-node")
+    changes = nodes.NodeChanges(agent_port=port)
+    if addresses:
+        changes["endpoint_addresses"] = addresses
+    return nodes.update(tx, "panel", node, changes)
+
+
+async def _obstacle() -> str | None:
+    """Say what keeps this machine from being a node."""
+    if os.geteuid() != 0:
+        return "the panel does not run as root"
+    if shutil.which("wg") is None:
+        return "the wg tool is not installed (package wireguard-tools)"
+    try:
+        if await detect() == "userspace" and shutil.which("wireguard-go") is None:
+            return "the kernel has no WireGuard, and wireguard-go is not installed"
+    except (KernelError, OSError) as error:
+        return f"links cannot be made here: {error}"
+    return None
+
+
+def _spawn(state_dir: Path, port: int) -> SpawnProcess:
+    # A process that begins anew: a fork would inherit the panel's threads, connections and keys.
+    process = multiprocessing.get_context("spawn").Process(
+        target=run_child, args=(state_dir, port, os.getpid()), name="wgfleet-agent"
+    )
+    process.start()
+    return process
+
+
+async def _ended(process: SpawnProcess) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(process.sentinel, ended.set)
+    try:
+        await ended.wait()
+        process.join()
+    finally:
+        loop.remove_reader(process.sentinel)
