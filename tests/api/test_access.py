@@ -15,7 +15,7 @@ from wgfleet.panel.api.auth import OPEN_PATHS
 from wgfleet.panel.api.enrollment_limit import FAILURES, WINDOW_S
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import join_tokens, nodes
 from wgfleet.panel.store.tables import ApiKey, JoinToken
 
 
@@ -108,8 +108,8 @@ def test_of_many_agents_with_one_token_one_gets_in(client: httpx.Client, panel: 
     def redeem(_: int) -> str:
         try:
             with panel.store.write() as tx:
-                return api_keys.redeem_join_token(tx, token).name
-        except api_keys.TokenRefused as refused:
+                return join_tokens.redeem(tx, token).name
+        except join_tokens.TokenRefused as refused:
             return refused.reason
 
     with ThreadPoolExecutor(8) as threads:
@@ -125,7 +125,7 @@ def test_refused_tokens_are_audited_with_the_reason(
     assert anonymous.post("/api/enroll", json={"token": expired, "csr": "x"}).status_code == 401
     used = token_of(client, fra1)
     with panel.store.write() as tx:
-        api_keys.redeem_join_token(tx, used)
+        join_tokens.redeem(tx, used)
     for token in (used, "wgj_unknown"):
         assert anonymous.post("/api/enroll", json={"token": token, "csr": "x"}).status_code == 401
     entries = client.get("/api/audit-logs", params={"entity_type": "join_token", "action": "refused"}).json()["items"]
@@ -136,10 +136,10 @@ def test_refused_tokens_are_audited_with_the_reason(
 
 def test_a_new_token_ends_the_one_before(client: httpx.Client, panel: Panel, fra1: dict[str, Any]) -> None:
     before, after = token_of(client, fra1), token_of(client, fra1)
-    with panel.store.write() as tx, pytest.raises(api_keys.TokenRefused, match="not known"):
-        api_keys.redeem_join_token(tx, before)
+    with panel.store.write() as tx, pytest.raises(join_tokens.TokenRefused, match="not known"):
+        join_tokens.redeem(tx, before)
     with panel.store.write() as tx:
-        assert api_keys.redeem_join_token(tx, after).id == fra1["id"]
+        assert join_tokens.redeem(tx, after).id == fra1["id"]
 
 
 def test_a_bad_certificate_request_does_not_use_the_token_up(
@@ -149,7 +149,7 @@ def test_a_bad_certificate_request_does_not_use_the_token_up(
     answer = client.post("/api/enroll", json={"token": token, "csr": "nonsense"})
     assert (answer.status_code, answer.json()["field"]) == (422, "csr")
     with panel.store.write() as tx:
-        assert api_keys.redeem_join_token(tx, token).id == nodes.get(tx, "fra1").id
+        assert join_tokens.redeem(tx, token).id == nodes.get(tx, "fra1").id
 
 
 def test_an_address_that_guesses_tokens_is_put_off_and_fills_no_log(

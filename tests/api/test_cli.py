@@ -16,6 +16,7 @@ import pytest
 from tests.api.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.services.fleet import assignments
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Operation
@@ -191,7 +192,7 @@ def test_a_node_that_does_not_serve_is_told_with_its_reason(wgfleet: Run, client
     with panel.store.write() as tx:
         row = assignment_rows.get(tx, assigned["config_id"], assigned["node_id"])
         assert row is not None
-        row.health, row.health_reason = "down", "no answer to 3 of 3 vantage points"
+        row.health, row.health_reason = Health.DOWN, "no answer to 3 of 3 vantage points"
     panel.outlook.frozen = "3 of 4 nodes fell silent at once"
     listed = wgfleet("config", "nodes", "wg0").stdout
     assert "down" in listed

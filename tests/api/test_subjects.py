@@ -10,7 +10,7 @@ import pytest
 from tests.api.conftest import made, served
 from tests.api.tables import snapshot
 from wgfleet.panel.api import Panel, create_app
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import generations
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store.tables import Config
@@ -188,7 +188,7 @@ def test_peers_are_made_found_changed_and_deleted(client: httpx.Client) -> None:
 def test_concurrent_transactions_never_share_a_generation(panel: Panel, wg0: dict[str, Any]) -> None:
     def bump(_: int) -> int:
         with panel.store.write() as tx:
-            return configs.bump(tx, wg0["id"])
+            return generations.bump(tx, wg0["id"])
 
     with ThreadPoolExecutor(8) as threads:
         assert sorted(threads.map(bump, range(40))) == list(range(2, 42))

@@ -28,7 +28,7 @@ from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.settings.model import Dns
-from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.engine import Wake
 from wgfleet.panel.store.tables import AuditEntry, Config, DnsSync, Node
 
@@ -53,7 +53,7 @@ class Desk:
 
     def mark(self, config: Config) -> str:
         with self.world.store.read() as tx:
-            return mark(rows.panel_id(tx) or "panel", config.id)
+            return mark(dns_rows.panel_id(tx) or "panel", config.id)
 
     def publish(self, config: Config, **values: Any) -> None:
         """Save the config's endpoint group. `mode` and `drift` are those of its name."""
@@ -76,18 +76,18 @@ class Desk:
     def cycle(self) -> None:
         """Consider every name once."""
         with self.world.store.read() as tx:
-            found = rows.ids(tx)
+            found = dns_rows.ids(tx)
         for sync_id in found:
             asyncio.run(self.zones.reconcile(("dns", sync_id)))
 
     def sync(self, config: Config) -> DnsSync:
         with self.world.store.read() as tx:
-            [sync] = rows.of_config(tx, config.id)
+            [sync] = dns_rows.of_config(tx, config.id)
             return sync
 
     def syncs(self, config: Config) -> list[DnsSync]:
         with self.world.store.read() as tx:
-            return rows.of_config(tx, config.id)
+            return dns_rows.of_config(tx, config.id)
 
     def judged(self, config: Config, node: Node, state: Health) -> None:
         """Have a node's health decided."""
@@ -97,7 +97,7 @@ class Desk:
     def history(self, config: Config, action: str | None = None) -> list[AuditEntry]:
         """Return the audit entries about the config's names, oldest first."""
         with self.world.store.read() as tx:
-            found, _ = rows.history(tx, config.id, 1000, 0)
+            found, _ = dns_rows.history(tx, config.id, 1000, 0)
         return [entry for entry in reversed(found) if action in {None, entry.action}]
 
     def audited(self, action: str) -> list[AuditEntry]:

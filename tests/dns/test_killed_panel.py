@@ -20,7 +20,7 @@ from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import Store
-from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import DnsSync
 from wgfleet.panel.vault import load_vault
@@ -62,7 +62,7 @@ def test_what_was_written_before_the_panel_was_killed_is_found_and_not_written_a
 
     def sync() -> DnsSync:
         with world.store.read() as tx:
-            (found,) = rows.of_config(tx, config.id)
+            (found,) = dns_rows.of_config(tx, config.id)
             return found
 
     def listed() -> set[str]:
@@ -77,6 +77,6 @@ def test_what_was_written_before_the_panel_was_killed_is_found_and_not_written_a
     assert (listed(), set(sync().published)) == (addresses, addresses)
     assert (len(provider.records(NAME)), len(provider.stand_in.writes)) == (2, before)
     with world.store.read() as tx:
-        history, _ = rows.history(tx, config.id, 100, 0)
+        history, _ = dns_rows.history(tx, config.id, 100, 0)
     assert [set(entry.details["added"]) for entry in history if entry.action == "dns_updated"] == [addresses]
     world.store.close()

@@ -26,7 +26,7 @@ from wgfleet.panel.services.dns import results, syncs, wanted
 from wgfleet.panel.services.fleet import endpoint_groups, nodes
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.settings.model import Dns
-from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import Config, DnsSync, Node
 
 TIMEOUT_S = 1.0  # shorter, and a machine that is busy has answers lost that nobody meant to lose
@@ -112,7 +112,7 @@ class Panel:
 
     def _sync(self, config: Config) -> DnsSync:
         with self.world.store.read() as tx:
-            (sync,) = rows.of_config(tx, config.id)
+            (sync,) = dns_rows.of_config(tx, config.id)
             return sync
 
     def die_after_the_call(self, config: Config) -> None:

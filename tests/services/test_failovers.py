@@ -7,7 +7,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.address_providers import L2
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.services import configs, health, operations
-from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
+from wgfleet.panel.services.fleet import endpoint_groups, peers
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.floating.settings import FloatingSpec
@@ -143,7 +143,7 @@ def test_what_nodes_lose_that_die_together_goes_to_none_of_them(world: World) ->
         assert address.holder is not None
         assert (address.holder.id, address.leaving) == (three.id, None), "the second never had it to give up"
     with world.store.read() as tx:
-        first = operation_rows.newest(tx, failover.FAILOVER, assignments.subject(config.id, one.id))
+        first = operation_rows.newest(tx, failover.FAILOVER, operations.subject(config.id, one.id))
     assert first is not None
     world.carry(first)
     world.sync(config, three)

@@ -86,7 +86,7 @@ class Addresses(RuleBasedStateMachine):
         with self.world.store.read() as tx:
             assignment = assignment_rows.get(tx, self.config.id, node.id)
         assert assignment is not None
-        return Health(assignment.health)
+        return assignment.health
 
     def held(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.services.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.affected import affected
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.removal import RemovalStep
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services import configs, operations, retention
@@ -237,7 +238,7 @@ class Rows(RuleBasedStateMachine):
                 for node in self.nodes
                 for config in self.configs
                 if (assignment := assignment_rows.get(tx, config.id, node.id)) is not None
-                and assignment.phase != desired.REMOVED
+                and assignment.phase != Phase.REMOVED
             }
 
     @invariant()
@@ -249,7 +250,7 @@ class Rows(RuleBasedStateMachine):
         for (node_id, config_id), has in self.world.agents.items():
             with self.world.store.read() as tx:
                 assignment = assignment_rows.get(tx, config_id, node_id)
-                if assignment is None or assignment.phase == desired.REMOVED:
+                if assignment is None or assignment.phase == Phase.REMOVED:
                     continue
                 config = configs.get(tx, config_id)
                 if has.generation < max(config.oldest_base, assignment.oldest_base):
@@ -269,7 +270,7 @@ class Rows(RuleBasedStateMachine):
         with self.world.store.read() as tx:
             for config in self.configs:
                 carrying = {a.node_id: a.phase for a, _ in assignment_rows.of_config(tx, config.id)}
-                serving = {node for node, phase in carrying.items() if phase == desired.SERVING}
+                serving = {node for node, phase in carrying.items() if phase == Phase.SERVING}
                 placed = {
                     o.node_id
                     for o in (operations.get(tx, i) for i in operation_rows.active(tx))

@@ -65,7 +65,7 @@ def state(world: World, config: Config, node: Node) -> Health:
     with world.store.read() as tx:
         assignment = assignment_rows.get(tx, config.id, node.id)
     assert assignment is not None
-    return Health(assignment.health)
+    return assignment.health
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health, Standing
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.removal import RemovalStep, next_step
 from wgfleet.panel.reconcile.moves.worker import Work
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services import health as health_service
-from wgfleet.panel.services.fleet import assignments, desired, nodes, peers
+from wgfleet.panel.services.fleet import assignments, cordons, desired, nodes, peers
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.services.moves import drain, failover, removal, steps, takeovers
 from wgfleet.panel.services.moves.takeovers import Call
@@ -78,7 +79,7 @@ class World:
         """Render what a node must have; None where it must have nothing."""
         with self.store.read() as tx:
             assignment = assignment_rows.get(tx, config.id, node.id)
-            if assignment is None or assignment.phase == desired.REMOVED:
+            if assignment is None or assignment.phase == Phase.REMOVED:
                 return None
             return desired.whole(tx, self.vault, configs.get(tx, config.id), assignment)
 
@@ -91,7 +92,7 @@ class World:
         with self.store.read() as tx:
             assignment = assignment_rows.get(tx, config.id, node.id)
             owed = assignment_rows.cleanup(tx, node.id, config.id)
-            if assignment is not None and assignment.phase != desired.REMOVED:
+            if assignment is not None and assignment.phase != Phase.REMOVED:
                 fresh = configs.get(tx, config.id)
                 has = self.agents.get((node.id, config.id))
                 if has is None or has.generation < max(fresh.oldest_base, assignment.oldest_base):
@@ -123,7 +124,7 @@ class World:
     def remove(self, config: Config, node: Node, *, force: bool = False, window_s: float | None = None) -> Operation:
         with self.store.write() as tx:
             fresh = configs.get(tx, config.id)
-            return assignments.remove(tx, ACTOR, fresh, node, grace_s=30, force=force, drain_window_s=window_s)
+            return removal.start(tx, ACTOR, fresh, node, grace_s=30, force=force, drain_window_s=window_s)
 
     def step(self, operation: Operation, *, answers: frozenset[str] | None = None) -> RemovalStep:
         """Do the next step of a removal. `answers`: ids of the peers that answer a call (None: all)."""
@@ -142,11 +143,11 @@ class World:
 
     def cordon(self, node: Node) -> None:
         with self.store.write() as tx:
-            drain.cordon(tx, ACTOR, nodes.get(tx, node.id))
+            cordons.cordon(tx, ACTOR, nodes.get(tx, node.id))
 
     def uncordon(self, node: Node) -> None:
         with self.store.write() as tx:
-            drain.uncordon(tx, ACTOR, nodes.get(tx, node.id))
+            cordons.uncordon(tx, ACTOR, nodes.get(tx, node.id))
 
     def rebalance(self, config: Config) -> Operation:
         with self.store.write() as tx:
@@ -161,7 +162,7 @@ class World:
         """Have a node go down, and return the failover that this begins."""
         self.judged(config, node, Health.DOWN)
         with self.store.read() as tx:
-            found = operation_rows.newest(tx, failover.FAILOVER, assignments.subject(config.id, node.id))
+            found = operation_rows.newest(tx, failover.FAILOVER, operations.subject(config.id, node.id))
         assert found is not None
         return found
 

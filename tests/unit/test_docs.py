@@ -112,7 +112,7 @@ def test_a_call_that_an_error_names_is_told_as_a_command() -> None:
     assert in_commands("(DELETE /api/configs/wg0/nodes/NODE)") == "(`wgfleet config unassign wg0 NODE`)"
     assert in_commands("or repeat with force=true") == "or repeat with --force"
     named = set()
-    for module in (ROOT / "src/wgfleet/panel/services").glob("*.py"):
+    for module in (ROOT / "src/wgfleet/panel/services").rglob("*.py"):
         named |= set(re.findall(r"(?:GET|POST|PUT|PATCH|DELETE) /api/[^\s\")]+", module.read_text()))
     assert len(named) > 5
     assert {call for call in named if in_commands(call) == call} == WITHOUT_COMMAND

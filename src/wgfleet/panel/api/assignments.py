@@ -14,9 +14,10 @@ from wgfleet.panel.api.models import Body, Page, Reference, View, utc
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.services import configs, drift, operations
+from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.panel.services.fleet.assignments import AssignmentView as Assigned
+from wgfleet.panel.services.moves import removal
 from wgfleet.panel.store.tables import Config
 
 router = APIRouter(tags=["assignments"])
@@ -137,10 +138,10 @@ async def remove_node(
         with panel.store.write() as tx:
             row, node = configs.get(tx, config), nodes.get(tx, node_id)
             grace_s = panel.settings.drain.grace_s
-            removal = assignments.remove(
+            started = removal.start(
                 tx, caller.actor, row, node, grace_s=grace_s, force=force, drain_window_s=drain_window_s
             )
-            return operation_view(removal)
+            return operation_view(started)
 
     shown = await run_in_threadpool(begin)
     deadline = clock.monotonic() + wait
@@ -167,6 +168,6 @@ def list_drift(panel: ThePanel, _caller: Reader) -> Page[DriftView]:
                 DriftView(
                     config_id=config.id, config_name=config.name, node_id=node.id, node_name=node.name, drift=row.drift
                 )
-                for row, config, node in drift.listing(tx)
+                for row, config, node in assignments.drifted(tx)
             ]
         )

@@ -12,8 +12,8 @@ from wgfleet.panel.api.audit import MAX_OFFSET, AuditEntryView, AuditPage
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, View, page
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.dns.publisher import Target
 from wgfleet.panel.domain.dns.plan import Plan
+from wgfleet.panel.domain.dns.target import Target
 from wgfleet.panel.errors import Conflict, PermanentError, TransientError, Unavailable
 from wgfleet.panel.services.dns import commands, results
 from wgfleet.panel.store import Tx

@@ -7,8 +7,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import CSR_LIMIT, certificate_expires_at
 from wgfleet.panel.api.models import Body, Port, View
 from wgfleet.panel.api.panel import ThePanel
-from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import join_tokens, nodes
 from wgfleet.protocol.messages import AGENT_PORT
 
 router = APIRouter(tags=["enrolment"])
@@ -38,14 +37,14 @@ def enroll(panel: ThePanel, request: Request, body: Enrollment) -> Enrolled:
     panel.attempts.check(remote)
     try:
         with panel.store.write() as tx:
-            node = api_keys.redeem_join_token(tx, body.token)
+            node = join_tokens.redeem(tx, body.token)
             certificate = panel.authority.issue_agent(body.csr, node.id, clock.now(), days)
             expires_at = certificate_expires_at(certificate)
             nodes.enrolled(tx, node, agent_port=body.port, certificate_expires_at=expires_at)
-    except api_keys.TokenRefused as refused:
+    except join_tokens.TokenRefused as refused:
         panel.attempts.failed(remote)
         with panel.store.write() as tx:
-            api_keys.record_refusal(tx, refused, remote)
+            join_tokens.record_refusal(tx, refused, remote)
         raise
     return Enrolled(node_id=node.id, certificate=certificate, ca=panel.authority.certificate_pem)
 

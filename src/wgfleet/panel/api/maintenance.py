@@ -13,7 +13,7 @@ from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import node_groups, nodes
+from wgfleet.panel.services.fleet import cordons, node_groups, nodes
 from wgfleet.panel.services.moves import drain, group_drain
 
 router = APIRouter(tags=["maintenance"])
@@ -34,7 +34,7 @@ def cordon_node(panel: ThePanel, caller: Writer, node: Reference) -> NodeView:
     """Leave the peers that it has where they are."""
     with panel.store.write() as tx:
         row = nodes.get(tx, node)
-        drain.cordon(tx, caller.actor, row)
+        cordons.cordon(tx, caller.actor, row)
         return node_views(tx, [row])[0]
 
 
@@ -43,7 +43,7 @@ def uncordon_node(panel: ThePanel, caller: Writer, node: Reference) -> NodeView:
     """Drains of it that have not ended stop where they are. Peers come back with a rebalance only."""
     with panel.store.write() as tx:
         row = nodes.get(tx, node)
-        drain.uncordon(tx, caller.actor, row)
+        cordons.uncordon(tx, caller.actor, row)
         return node_views(tx, [row])[0]
 
 

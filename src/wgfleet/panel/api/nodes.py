@@ -13,8 +13,7 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import MAX_PORT, After, Body, Limit, Page, Port, Reference, View, page, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
-from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.services.fleet import loads, nodes
+from wgfleet.panel.services.fleet import join_tokens, loads, nodes
 from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeLoad
@@ -192,7 +191,7 @@ def create_join_token(panel: ThePanel, caller: Writer, node: Reference, request:
     """Earlier tokens of the node that nobody used end here."""
     lifetime_s = panel.settings.enrollment.token_lifetime_s
     with panel.store.write() as tx:
-        token, expires_at = api_keys.create_join_token(tx, caller.actor, nodes.get(tx, node), lifetime_s)
+        token, expires_at = join_tokens.create(tx, caller.actor, nodes.get(tx, node), lifetime_s)
     command = _join_command(panel, str(request.base_url).rstrip("/"), token)
     return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
 

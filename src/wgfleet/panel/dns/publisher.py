@@ -4,7 +4,6 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,60 +13,14 @@ from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.providers import Blocked, Finding, Provider, Raced
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.domain.dns.listing import Mode
-from wgfleet.panel.domain.dns.plan import Approval, Plan, differences, needs_approval, plan, without_deletes
+from wgfleet.panel.domain.dns.plan import Plan, differences, without_deletes
 from wgfleet.panel.domain.dns.records import Changes, Record
+from wgfleet.panel.domain.dns.target import APPROVAL, DRIFT, DRY_RUN, Outcome, Target
 from wgfleet.panel.errors import PermanentError, TransientError
 
 ROUNDS = 4  # reads of one look: others may race us, and an answer may be lost; more is for the next try
-APPROVAL, DRIFT, DRY_RUN = "approval", "drift", "dry_run"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a name is to be. `verified`: it was so before, so what differs now was done by somebody else.
-
-    `routine`: nothing is to be done there as far as is known, and nobody asked for the look.
-    `expected`: addresses whose removal needs no approval. `allowed_plan_id`: the plan that an administrator allowed.
-    """
-
-    id: str
-    provider: str
-    zone: str
-    name: str
-    options: Mapping[str, Any] = field(repr=False)
-    mark: str
-    wanted: tuple[Record, ...]
-    approval: Approval
-    mode: Mode = Mode.SYNC
-    withdrawn: bool = False
-    reports_drift: bool = False
-    verified: bool = False
-    routine: bool = False
-    expected: frozenset[str] = frozenset()
-    allowed_plan_id: str | None = None
-
-    def plan(self, existing: tuple[Record, ...], *, adopt: bool = False) -> Plan:
-        """Compare what is there with what is wanted."""
-        return plan(self.name, existing, self.wanted, self.mark, mode=self.mode, withdrawn=self.withdrawn, adopt=adopt)
-
-    def needs_approval(self, plan: Plan) -> bool:
-        """Tell whether a plan waits for an administrator."""
-        return not self.withdrawn and needs_approval(plan, self.mark, self.expected, self.approval)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the name was left. `plan`: what is still to be done there, with `held` saying why it was not.
-
-    `drift`: what somebody else had changed, field by field. `applied`: something was changed by us.
-    """
-
-    plan: Plan
-    held: str | None = None
-    drift: tuple[str, ...] = ()
-    applied: bool = False
 
 
 class Publisher:

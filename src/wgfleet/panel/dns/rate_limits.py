@@ -5,7 +5,7 @@ import math
 from wgfleet.panel import clock
 from wgfleet.panel.dns.providers import Account, Blocked
 from wgfleet.panel.store import Store
-from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store import dns as dns_rows
 
 # Of what the provider allows, half may be used at once and half comes back in the window. So no window ever sees more
 # than all of it, and people who use the provider's own pages share the rest of ours.
@@ -28,18 +28,18 @@ class Limiter:
         """Count calls that are about to be made, or raise `Blocked` with the s to wait."""
         if not account.calls:
             with self._store.read() as tx:
-                row = rows.account(tx, account.id)
+                row = dns_rows.account(tx, account.id)
             if row is not None:
                 _check_block(row.blocked_until, clock.now())
             return
         with self._store.write() as tx:
             now = clock.now()
-            row = rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
+            row = dns_rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
             _check_block(row.blocked_until, now)
             tokens = refilled(account, row.tokens, now - row.updated_at)
             enough = tokens >= calls
             # Also where it is not enough: from a time that a clock of before was ahead by, nothing would come back.
-            rows.set_account(tx, account.id, tokens=tokens - calls if enough else tokens, updated_at=now)
+            dns_rows.set_account(tx, account.id, tokens=tokens - calls if enough else tokens, updated_at=now)
         if not enough:
             rate = account.calls * (1 - BURST_SHARE) / account.window_s
             raise Blocked(
@@ -50,7 +50,7 @@ class Limiter:
     def spares(self, account: Account) -> bool:
         """Tell whether a call may be made that can as well be made later; an estimate, nothing is counted."""
         with self._store.read() as tx:
-            row = rows.account(tx, account.id)
+            row = dns_rows.account(tx, account.id)
         if row is None:
             return True
         now = clock.now()
@@ -65,17 +65,17 @@ class Limiter:
             return
         with self._store.write() as tx:
             now = clock.now()
-            row = rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
+            row = dns_rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
             tokens = refilled(account, row.tokens, now - row.updated_at)
-            rows.set_account(tx, account.id, tokens=tokens - calls, updated_at=now)
+            dns_rows.set_account(tx, account.id, tokens=tokens - calls, updated_at=now)
 
     def block(self, account: Account, seconds: float | None) -> float:
         """Note that the provider turned the account away; return for how many s no name of it is tried."""
         wait = BLOCKED_S if seconds is None else min(max(seconds, SHORTEST_BLOCK_S), LONGEST_BLOCK_S)
         with self._store.write() as tx:
             now = clock.now()
-            rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
-            rows.set_account(tx, account.id, blocked_until=now + wait)
+            dns_rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
+            dns_rows.set_account(tx, account.id, blocked_until=now + wait)
         return wait
 
 

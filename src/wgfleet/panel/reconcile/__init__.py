@@ -1,5 +1,5 @@
 """Make the world equal to the rows, again and again: desired → observe → diff → apply.
 
 Everything here starts from a fresh read; a wake only says where to look. Asynchronous; the store is reached through
-`seam` alone.
+`engine.threads` alone.
 """

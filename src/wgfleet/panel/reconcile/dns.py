@@ -8,7 +8,8 @@ from collections.abc import Collection
 
 import structlog
 
-from wgfleet.panel.dns.publisher import Outcome, Publisher
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.domain.dns.target import Outcome
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
@@ -16,7 +17,7 @@ from wgfleet.panel.services.dns import results, wanted
 from wgfleet.panel.services.dns.wanted import Decision, Job
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Store
-from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.vault import Vault
 
 KIND = "dns"
@@ -61,12 +62,12 @@ class Zones:
 
     def _ids(self) -> list[str]:
         with self._store.read() as tx:
-            return rows.ids(tx)
+            return dns_rows.ids(tx)
 
     def _behind(self, configs: Collection[str], assignments: Collection[str], nodes: Collection[str]) -> list[str]:
         with self._store.read() as tx:
-            more = rows.configs_behind(tx, assignments, nodes) if assignments or nodes else []
-            return rows.ids_of(tx, {*configs, *more})
+            more = dns_rows.configs_behind(tx, assignments, nodes) if assignments or nodes else []
+            return dns_rows.ids_of(tx, {*configs, *more})
 
     async def reconcile(self, key: Key) -> float | None:
         """Do one cycle for a name; return after how many s to look again, or None for when something changes."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import audit as rows
+from wgfleet.panel.store import audit as audit_rows
 from wgfleet.panel.store.tables import AuditEntry
 
 PANEL = "panel"
@@ -17,7 +17,7 @@ PANEL = "panel"
 
 def record(tx: Tx, actor: str, action: str, entity_type: str, entity_id: str, **details: Any) -> None:
     """Add an entry. `action` is a past participle (`created`), `entity_type` a word of the glossary (`config_node`)."""
-    rows.add(
+    audit_rows.add(
         tx,
         AuditEntry(
             at=clock.now(),
@@ -41,4 +41,4 @@ def page(
 ) -> tuple[Sequence[AuditEntry], int]:
     """Return the newest entries that match, and how many match in all."""
     filters = {"entity_type": entity_type, "entity_id": entity_id, "action": action}
-    return rows.page(tx, {column: value for column, value in filters.items() if value is not None}, limit, offset)
+    return audit_rows.page(tx, {column: value for column, value in filters.items() if value is not None}, limit, offset)

@@ -6,7 +6,7 @@ from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import desired
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import backups as rows
+from wgfleet.panel.store import backups as backup_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Backup, Config, Node
 from wgfleet.panel.vault import Vault
@@ -25,7 +25,7 @@ def create(
     operation_id: str | None = None,
 ) -> Backup:
     """Save the interface of a config on a node with all its peers; an operation that has saved already gets that."""
-    if operation_id is not None and (earlier := rows.of_operation(tx, operation_id)) is not None:
+    if operation_id is not None and (earlier := backup_rows.of_operation(tx, operation_id)) is not None:
         return earlier
     wanted = desired.whole(tx, vault, config, assignment)
     for key in desired.probe_peers(tx, config, assignment):
@@ -46,7 +46,7 @@ def create(
         content_sealed=vault.seal(text, f"backups:{backup_id}"),
         created_at=clock.now(),
     )
-    rows.add(tx, backup)
+    backup_rows.add(tx, backup)
     audit.record(
         tx, actor, "created", "backup", backup_id, config=config.name, node=node.name, peers=backup.peers, reason=reason
     )
@@ -55,7 +55,7 @@ def create(
 
 def get(tx: Tx, backup_id: str) -> Backup:
     """Return a backup without its content."""
-    backup = rows.get(tx, backup_id)
+    backup = backup_rows.get(tx, backup_id)
     if backup is None:
         raise NotFound(f"there is no backup {backup_id!r}; list them with GET /api/backups")
     return backup
@@ -65,7 +65,7 @@ def page(
     tx: Tx, config_id: str | None = None, node_id: str | None = None, after: str | None = None, limit: int = 100
 ) -> list[Backup]:
     """Return backups, newest first, from behind the id `after`."""
-    return rows.page(tx, config_id, node_id, after, limit)
+    return backup_rows.page(tx, config_id, node_id, after, limit)
 
 
 def text(tx: Tx, vault: Vault, actor: str, backup: Backup) -> str:

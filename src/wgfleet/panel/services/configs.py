@@ -10,9 +10,9 @@ from wgfleet.panel.domain.fields import check_range, parse_dns, parse_networks
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.keypairs import new_key_pair
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, generations
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import configs as rows
+from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.panel.vault import Vault
@@ -84,8 +84,8 @@ def create(
     networks = _parse_pools(pools)
     if listen_port is not None:
         parse_port(listen_port, "listen_port")
-    rows.serialise_creation(tx)
-    if rows.find(tx, name) is not None:
+    config_rows.serialise_creation(tx)
+    if config_rows.find(tx, name) is not None:
         raise Conflict(f"there is a config named {name!r} already; choose another name", field="name")
     _check_pools_are_free(tx, networks)
     if listen_port is None:
@@ -111,7 +111,7 @@ def create(
     if mode == CLUSTER:
         private_key, config.public_key = new_key_pair()
         config.private_key_sealed = vault.seal(private_key, f"configs.private_key:{config.id}")
-    rows.add(
+    config_rows.add(
         tx,
         config,
         [
@@ -133,7 +133,7 @@ def create(
 
 def get(tx: Tx, reference: str) -> Config:
     """Return a config by id or name."""
-    config = rows.find(tx, reference)
+    config = config_rows.find(tx, reference)
     if config is None:
         raise NotFound(f"there is no config {reference!r}; list them with GET /api/configs")
     return config
@@ -141,56 +141,27 @@ def get(tx: Tx, reference: str) -> Config:
 
 def resolve(tx: Tx, reference: str) -> str:
     """Return the id of a config by id or name; what is not there (any more) stands for itself."""
-    config = rows.find(tx, reference)
+    config = config_rows.find(tx, reference)
     return reference if config is None else config.id
 
 
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Config]:
     """Return configs in the order they were made, from behind the id `after`."""
-    return rows.page(tx, after, limit)
+    return config_rows.page(tx, after, limit)
 
 
 def networks(tx: Tx, config_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the networks of each config's pools."""
     found: dict[str, list[str]] = {config_id: [] for config_id in config_ids}
-    for pool in rows.pools(tx, config_ids):
+    for pool in config_rows.pools(tx, config_ids):
         found[pool.config_id].append(pool.network)
     return found
 
 
 def counts(tx: Tx, config_ids: Collection[str]) -> dict[str, tuple[int, int]]:
     """Return how many nodes and peers each config has."""
-    nodes, peers = rows.assignment_counts(tx, config_ids), rows.peer_counts(tx, config_ids)
+    nodes, peers = config_rows.assignment_counts(tx, config_ids), config_rows.peer_counts(tx, config_ids)
     return {config_id: (nodes.get(config_id, 0), peers.get(config_id, 0)) for config_id in config_ids}
-
-
-def bump(tx: Tx, config_id: str, *, settings: bool = False) -> int:
-    """Lock the config, raise its generation and return it. Call it first in whatever changes what a node must have.
-
-    `settings`: the interface itself changes too, not only its peers.
-    """
-    generation = rows.bump(tx, config_id, settings=settings)
-    if generation is None:
-        raise NotFound(f"there is no config {config_id!r}; it was deleted meanwhile")
-    tx.wake("config", config_id)
-    return generation
-
-
-def probes_changed(tx: Tx, config_id: str) -> int:
-    """As `bump`, where the vantage points from which the config's nodes are probed change."""
-    generation = bump(tx, config_id)
-    rows.set_values(tx, config_id, {"probes_generation": generation})
-    return generation
-
-
-def overtake(tx: Tx, config_id: str, generation: int) -> None:
-    """Go beyond a generation that a node has and we do not know: this database was restored from an older copy.
-
-    Every node then gets the whole, for what it was told in that other history is not written here.
-    """
-    bump(tx, config_id, settings=True)
-    beyond = rows.overtake(tx, config_id, generation)
-    audit.record(tx, audit.PANEL, "generation_overtaken", "config", config_id, found=generation, now=beyond)
 
 
 def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config:
@@ -200,10 +171,10 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
     if not changed:
         return config
     if "listen_port" in changed:
-        rows.serialise_creation(tx)
+        config_rows.serialise_creation(tx)
         _check_port_is_free(tx, changed["listen_port"])
     if INTERFACE_SETTINGS & changed.keys():
-        bump(tx, config.id, settings=True)
+        generations.bump(tx, config.id, settings=True)
     for name, value in changed.items():
         setattr(config, name, value)
     audit.record(tx, actor, "updated", "config", config.id, name=config.name, **changed)
@@ -213,15 +184,15 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
 
 def delete(tx: Tx, actor: str, config: Config) -> None:
     """Delete a config and its peers; refused while a node has it, or still has to give it up."""
-    bump(tx, config.id)
-    nodes = rows.assigned_node_names(tx, config.id)
+    generations.bump(tx, config.id)
+    nodes = config_rows.assigned_node_names(tx, config.id)
     if nodes:
         raise Conflict(
             f"config {config.name!r} is still assigned to {', '.join(nodes)}; remove its nodes first "
             f"(DELETE /api/configs/{config.name}/nodes/NODE)"
         )
     _, peers = counts(tx, [config.id])[config.id]
-    rows.delete(tx, config)
+    config_rows.delete(tx, config)
     audit.record(tx, actor, "deleted", "config", config.id, name=config.name, peers=peers)
 
 
@@ -267,7 +238,7 @@ def _parse_pools(texts: Sequence[str]) -> list[str]:
 
 
 def _check_pools_are_free(tx: Tx, networks: Sequence[str]) -> None:
-    taken = rows.all_pools(tx)
+    taken = config_rows.all_pools(tx)
     for i, network in enumerate(networks):
         for other, owner in taken:
             if _overlap(network, other):
@@ -280,7 +251,7 @@ def _check_pools_are_free(tx: Tx, networks: Sequence[str]) -> None:
 
 
 def _check_port_is_free(tx: Tx, listen_port: int) -> None:
-    owner = rows.by_port(tx, listen_port)
+    owner = config_rows.by_port(tx, listen_port)
     if owner is not None:
         raise Conflict(
             f"config {owner.name!r} listens on port {listen_port} already, and a node may carry both; choose another",
@@ -289,7 +260,7 @@ def _check_port_is_free(tx: Tx, listen_port: int) -> None:
 
 
 def _free_port(tx: Tx) -> int:
-    taken = rows.ports(tx)
+    taken = config_rows.ports(tx)
     for port in range(FIRST_PORT, MAX_PORT + 1):
         if port not in taken:
             return port

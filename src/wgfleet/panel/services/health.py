@@ -9,15 +9,14 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health, Standing
-from wgfleet.panel.services import audit, configs
-from wgfleet.panel.services.fleet.assignments import subject
-from wgfleet.panel.services.fleet.desired import FENCED
+from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import failover
+from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
-from wgfleet.panel.store import health as rows
+from wgfleet.panel.store import health as health_rows
 from wgfleet.panel.store.tables import Assignment, Config, HealthEvent
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import join_endpoint
@@ -67,7 +66,7 @@ def watched(tx: Tx, vault: Vault) -> list[Probed]:
             applied_generation=assignment.applied_generation,
             standing=_standing(assignment),
         )
-        for assignment, config, node, group in rows.serving(tx)
+        for assignment, config, node, group in health_rows.serving(tx)
     ]
 
 
@@ -76,9 +75,7 @@ def _public_key(config: Config, assignment: Assignment) -> str:
 
 
 def _standing(assignment: Assignment) -> Standing:
-    return Standing(
-        Health(assignment.health), assignment.health_since, assignment.health_reason, tuple(assignment.flaps)
-    )
+    return Standing(assignment.health, assignment.health_since, assignment.health_reason, tuple(assignment.flaps))
 
 
 def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent: Collection[str] = ()) -> None:
@@ -88,19 +85,17 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
     """
     found = [(assignment_rows.get(tx, config_id, node_id), standing) for node_id, standing in standings.items()]
     changed = [(assignment, standing) for assignment, standing in found if assignment is not None]
-    before = {assignment.id: Health(assignment.health) for assignment, _ in changed}
+    before = {assignment.id: assignment.health for assignment, _ in changed}
     fencing = [
-        assignment.id
-        for assignment, standing in changed
-        if (before[assignment.id] in FENCED) != (standing.state in FENCED)
+        assignment.id for assignment, standing in changed if before[assignment.id].in_use != standing.state.in_use
     ]
     # No delta leads in or out of a fence; anything else changes nothing that a node must have.
-    generation = configs.bump(tx, config_id) if fencing else 0
+    generation = generations.bump(tx, config_id) if fencing else 0
     for assignment, standing in changed:
-        rows.change(
+        health_rows.change(
             tx,
             assignment.id,
-            health=standing.state.value,
+            health=standing.state,
             health_since=standing.since,
             health_reason=standing.reason,
             flaps=list(standing.flaps),
@@ -117,7 +112,7 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
 
 
 def _tell(tx: Tx, assignment: Assignment, before: Health, standing: Standing) -> None:
-    rows.add_event(
+    health_rows.add_event(
         tx,
         HealthEvent(
             config_id=assignment.config_id,
@@ -142,4 +137,4 @@ def _migrates(tx: Tx, config_id: str) -> bool:
 
 def history(tx: Tx, config_id: str, node_id: str | None = None, limit: int = 100) -> Sequence[HealthEvent]:
     """Return the latest changes of a config's nodes, newest first."""
-    return rows.events(tx, config_id, node_id, limit)
+    return health_rows.events(tx, config_id, node_id, limit)

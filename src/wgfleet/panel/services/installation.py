@@ -3,7 +3,7 @@
 from wgfleet.panel import clock
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import installation as rows
+from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store.tables import Authority
 from wgfleet.panel.vault import Vault
 
@@ -15,14 +15,14 @@ def authority(tx: Tx, vault: Vault) -> tuple[str, str] | None:
 
     Opening it also shows at the start that the master key is the one that this database was sealed with.
     """
-    row = rows.authority(tx)
+    row = installation_rows.authority(tx)
     return None if row is None else (row.certificate, vault.open(row.key_sealed, CONTEXT))
 
 
 def keep_authority(tx: Tx, vault: Vault, panel_id: str, certificate: str, key: str) -> None:
     """Keep a new CA."""
     sealed = vault.seal(key, CONTEXT)
-    rows.add_authority(
+    installation_rows.add_authority(
         tx, Authority(id=1, panel_id=panel_id, certificate=certificate, key_sealed=sealed, created_at=clock.now())
     )
     audit.record(tx, audit.PANEL, "created", "authority", panel_id)

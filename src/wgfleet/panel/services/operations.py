@@ -9,7 +9,7 @@ from typing import Any
 from wgfleet.panel import clock
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Operation
 
 PENDING, RUNNING, SUCCEEDED, FAILED = "pending", "running", "succeeded", "failed"
@@ -19,7 +19,7 @@ DRAIN, REBALANCE = "drain", "rebalance"
 
 def get(tx: Tx, operation_id: str) -> Operation:
     """Return an operation."""
-    operation = rows.get(tx, operation_id)
+    operation = operation_rows.get(tx, operation_id)
     if operation is None:
         raise NotFound(f"there is no operation {operation_id!r}; list them with GET /api/operations")
     return operation
@@ -29,7 +29,7 @@ def page(
     tx: Tx, state: str | None = None, kind: str | None = None, after: str | None = None, limit: int = 100
 ) -> list[Operation]:
     """Return operations, newest first, from behind the id `after`."""
-    return rows.page(tx, state, kind, after, limit)
+    return operation_rows.page(tx, state, kind, after, limit)
 
 
 def start(
@@ -62,14 +62,14 @@ def start(
         updated_at=now,
         finished_at=None,
     )
-    rows.add(tx, operation)
+    operation_rows.add(tx, operation)
     tx.wake("operation", operation.id)
     return operation
 
 
 def advance(tx: Tx, operation_id: str, step: str, progress: Mapping[str, Any]) -> None:
     """Say where an operation stands."""
-    rows.change(
+    operation_rows.change(
         tx,
         operation_id,
         state=RUNNING,
@@ -84,14 +84,19 @@ def advance(tx: Tx, operation_id: str, step: str, progress: Mapping[str, Any]) -
 def stumbled(tx: Tx, operation_id: str, error: str) -> None:
     """Say what keeps an operation from going on; it is tried again."""
     attempts = get(tx, operation_id).attempts + 1
-    rows.change(tx, operation_id, error=error, attempts=attempts, updated_at=clock.now())
+    operation_rows.change(tx, operation_id, error=error, attempts=attempts, updated_at=clock.now())
     tx.wake("progress", operation_id)
 
 
 def finish(tx: Tx, operation_id: str, state: str, result: Mapping[str, Any]) -> None:
     """End an operation."""
     now = clock.now()
-    rows.change(
+    operation_rows.change(
         tx, operation_id, state=state, step="", result=dict(result), error=None, updated_at=now, finished_at=now
     )
     tx.wake("progress", operation_id)
+
+
+def subject(config_id: str, node_id: str) -> str:
+    """Name what an operation on an assignment is about."""
+    return f"{config_id}/{node_id}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import String, cast, delete, func, select, update
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Peer, Pool
@@ -99,3 +99,15 @@ def owe(tx: Tx, row: Cleanup) -> None:
 def settle(tx: Tx, node_id: str, config_id: str) -> None:
     """Strike out what a node had to delete of a config."""
     tx.session.execute(delete(Cleanup).where(Cleanup.node_id == node_id, Cleanup.config_id == config_id))
+
+
+def drifted(tx: Tx) -> list[tuple[Assignment, Config, Node]]:
+    """Return assignments with drift, ordered by config and node."""
+    query = (
+        select(Assignment, Config, Node)
+        .join(Config, Config.id == Assignment.config_id)
+        .join(Node, Node.id == Assignment.node_id)
+        .where(cast(Assignment.drift, String) != "[]")
+        .order_by(Config.name, Node.name)
+    )
+    return [(row, config, node) for row, config, node in tx.session.execute(query)]

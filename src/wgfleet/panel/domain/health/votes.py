@@ -14,7 +14,11 @@ PANEL = "panel"
 
 
 class Health(StrEnum):
-    """The state of an assignment. Clients use it in the first three."""
+    """The state of an assignment. Clients use it in the first three.
+
+    In the others it is fenced: its node has no user's peer, for whatever session it still held would turn clients back
+    that another node has taken over.
+    """
 
     SERVING = "serving"
     SUSPECT = "suspect"  # most do not reach it, but not enough of them to act on

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, certificate_expires_at, renewal_due
 from wgfleet.panel.agents.client import AgentRefused
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.reconcile.agents.links import NodeLink, Reported
 from wgfleet.panel.reconcile.agents.render_cache import Renderings
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services import audit, generations
 from wgfleet.panel.services.fleet import assignments, desired, nodes
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -109,13 +110,13 @@ class NodeReconciler:
         with self._store.read() as tx:
             wanted = []
             for assignment, config in assignment_rows.of_node(tx, node_id):
-                if assignment.phase == desired.REMOVED:
+                if assignment.phase == Phase.REMOVED:
                     continue
                 has = reported.get(config.name)
                 push = self._missing(tx, config, assignment, has)
                 unconfirmed = (
                     assignment.applied_generation != config.generation
-                    or assignment.phase == desired.JOINING
+                    or assignment.phase == Phase.JOINING
                     or (has is not None and list(has.drift) != assignment.drift)
                 )
                 wanted.append(Wanted(config.id, config.name, config.generation, push, unconfirmed))
@@ -158,7 +159,7 @@ class NodeReconciler:
 
     def _overtake(self, config_id: str, generation: int) -> None:
         with self._store.write() as tx:
-            configs.overtake(tx, config_id, generation)
+            generations.overtake(tx, config_id, generation)
 
     async def _renew(self, link: NodeLink) -> None:
         csr = await link.client.request_certificate()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from wgfleet.panel import clock
 from wgfleet.panel.store import Store
-from wgfleet.panel.store import sessions as rows
+from wgfleet.panel.store import sessions as session_rows
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import PeerStats
 
@@ -72,4 +72,4 @@ class SessionBuffer:
         seen_at = clock.now()
         with store.write() as tx:
             for config_id, stats in due.items():
-                rows.record(tx, self._node_id, config_id, stats, seen_at)
+                session_rows.record(tx, self._node_id, config_id, stats, seen_at)

@@ -1,9 +1,5 @@
-"""Who may talk to the panel: API keys of people and programs, one-time join tokens of agents.
+"""API keys of people and programs, and their scopes."""
 
-Both are 256 random bits behind a prefix, so a plain SHA-256 is kept of them: there is nothing to guess.
-"""
-
-import hashlib
 import hmac
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,10 +8,10 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import parse_name
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, Unauthorized
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import access as rows
-from wgfleet.panel.store.tables import ApiKey, JoinToken, Node
+from wgfleet.panel.store import access as access_rows
+from wgfleet.panel.store.tables import ApiKey
+from wgfleet.panel.tokens import digest, new_token
 
 READ, WRITE, SECRETS, ADMIN = "read", "write", "secrets", "admin"
 SCOPES = {
@@ -47,18 +43,9 @@ class Caller:
         return scope in self.scopes or ADMIN in self.scopes
 
 
-class TokenRefused(Unauthorized):
-    """A join token that lets nobody in; `node_id` where it once belonged to a node."""
-
-    def __init__(self, detail: str, reason: str, node_id: str | None = None) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.node_id = node_id
-
-
 def ensure_first_key(tx: Tx) -> str | None:
     """Make the first admin key and return its text, or None where there are keys already."""
-    if rows.any_key(tx):
+    if access_rows.any_key(tx):
         return None
     return create_key(tx, audit.PANEL, FIRST_KEY, [ADMIN])[1]
 
@@ -74,28 +61,28 @@ def create_key(
         raise Invalid(f"{wrong}; there are {', '.join(SCOPES)}", field="scopes")
     if expires_at is not None and expires_at <= clock.now():
         raise Invalid("is in the past; give a later time, or none", field="expires_at")
-    if rows.find_key(tx, name) is not None:
+    if access_rows.find_key(tx, name) is not None:
         raise Conflict(f"there is an API key named {name!r} already; choose another name", field="name")
-    text = f"wgf_{clock.new_token()}"
+    text = new_token("wgf_")
     key = ApiKey(
         id=clock.new_id(),
         name=name,
-        digest=_digest(text),
+        digest=digest(text),
         scopes=[scope for scope in SCOPES if scope in scopes],
         created_at=clock.now(),
         expires_at=expires_at,
         last_used_at=None,
     )
-    rows.add_key(tx, key)
+    access_rows.add_key(tx, key)
     audit.record(tx, actor, "created", "api_key", key.id, name=name, scopes=key.scopes, expires_at=expires_at)
     return key, text
 
 
 def authenticate(tx: Tx, text: str) -> Caller:
     """Return who holds this key; unknown and expired ones raise `Unauthorized`."""
-    digest = _digest(text)
-    key = rows.key_by_digest(tx, digest)
-    if key is None or not hmac.compare_digest(key.digest, digest):
+    kept = digest(text)
+    key = access_rows.key_by_digest(tx, kept)
+    if key is None or not hmac.compare_digest(key.digest, kept):
         raise Unauthorized("the API key is not known; it may have been revoked")
     now = clock.now()
     if key.expires_at is not None and key.expires_at <= now:
@@ -106,17 +93,17 @@ def authenticate(tx: Tx, text: str) -> Caller:
 
 def note_use(tx: Tx, caller: Caller) -> None:
     """Keep the time of the key's last use."""
-    rows.touch_key(tx, caller.key_id, clock.now())
+    access_rows.touch_key(tx, caller.key_id, clock.now())
 
 
 def keys(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[ApiKey]:
     """Return keys in the order they were made, from behind the id `after`."""
-    return rows.page_keys(tx, after, limit)
+    return access_rows.page_keys(tx, after, limit)
 
 
 def get_key(tx: Tx, reference: str) -> ApiKey:
     """Return a key by id or name."""
-    key = rows.find_key(tx, reference)
+    key = access_rows.find_key(tx, reference)
     if key is None:
         raise NotFound(f"there is no API key {reference!r}; list them with GET /api/keys")
     return key
@@ -124,48 +111,11 @@ def get_key(tx: Tx, reference: str) -> ApiKey:
 
 def revoke_key(tx: Tx, actor: str, key: ApiKey) -> None:
     """Delete a key; the last one with the admin scope that does not expire stays, or nobody could get in again."""
-    others = [other for other in rows.lock_keys(tx) if other.id != key.id]
+    others = [other for other in access_rows.lock_keys(tx) if other.id != key.id]
     if ADMIN in key.scopes and not any(ADMIN in other.scopes and other.expires_at is None for other in others):
         raise Conflict(
             f"{key.name!r} is the last admin key that does not expire; "
             "make another first (POST /api/keys), then revoke it"
         )
-    rows.delete_key(tx, key)
+    access_rows.delete_key(tx, key)
     audit.record(tx, actor, "revoked", "api_key", key.id, name=key.name)
-
-
-def create_join_token(tx: Tx, actor: str, node: Node, lifetime_s: float) -> tuple[str, float]:
-    """Return a token that lets one agent enrol as the node, once, and when it expires; older unused ones end."""
-    text = f"wgj_{clock.new_token()}"
-    now = clock.now()
-    token = JoinToken(digest=_digest(text), node_id=node.id, created_at=now, expires_at=now + lifetime_s, used_at=None)
-    rows.replace_token(tx, token)
-    audit.record(tx, actor, "created", "join_token", node.id, node=node.name, expires_at=token.expires_at)
-    return text, token.expires_at
-
-
-def redeem_join_token(tx: Tx, text: str) -> Node:
-    """Use a token up and return its node.
-
-    On `TokenRefused` the caller's transaction leaves nothing behind; `record_refusal` goes into one of its own.
-    """
-    digest, now = _digest(text), clock.now()
-    node_id = rows.use_token(tx, digest, now)
-    if node_id is not None:
-        return nodes.get(tx, node_id)
-    way_out = "make a new one with `wgfleet node join NODE` (POST /api/nodes/NODE/join-token)"
-    token = rows.token(tx, digest)
-    if token is None:
-        raise TokenRefused(f"the join token is not known; {way_out}", "unknown")
-    if token.used_at is not None:
-        raise TokenRefused(f"the join token was used already; {way_out}", "used", token.node_id)
-    raise TokenRefused(f"the join token has expired; {way_out}", "expired", token.node_id)
-
-
-def record_refusal(tx: Tx, refused: TokenRefused, remote: str) -> None:
-    """Audit that an agent was turned away. `remote` is the address it came from."""
-    audit.record(tx, "agent", "refused", "join_token", refused.node_id or "", reason=refused.reason, remote=remote)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

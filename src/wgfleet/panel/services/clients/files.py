@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from wgfleet.panel.domain import rendering
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.fleet import desired
-from wgfleet.panel.services.fleet.desired import DRAINING, SERVING
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
@@ -30,8 +30,10 @@ class ClientFile:
 def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
     """Render the files of a peer: one for a cluster, one for each serving node of an independent config."""
     config = configs.get(tx, peer.config_id)
-    serving = [(a, node) for a, node in assignment_rows.of_config(tx, config.id) if a.phase in {SERVING, DRAINING}]
-    steady = [(a, node) for a, node in serving if a.phase == SERVING] or serving
+    serving = [
+        (a, node) for a, node in assignment_rows.of_config(tx, config.id) if a.phase in {Phase.SERVING, Phase.DRAINING}
+    ]
+    steady = [(a, node) for a, node in serving if a.phase == Phase.SERVING] or serving
     audit.record(tx, actor, "read_config", "peer", peer.id, name=peer.name)
     if config.mode == configs.INDEPENDENT:
         home_first = sorted(steady, key=lambda pair: pair[1].id != peer.home_node_id)

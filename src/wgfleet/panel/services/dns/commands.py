@@ -4,15 +4,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
-from wgfleet.panel.dns.publisher import DRY_RUN, Target
 from wgfleet.panel.domain.dns.plan import Plan
+from wgfleet.panel.domain.dns.target import DRY_RUN, Target
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.syncs import APPROVAL, CANCELLED, CONFLICT, FAILING, PENDING, STATES, decided, record
 from wgfleet.panel.services.dns.wanted import target
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import AuditEntry, DnsSync
 from wgfleet.panel.vault import Vault
 
@@ -30,7 +30,7 @@ class Queue:
 
 def page(tx: Tx, state: str | None = None, after: str | None = None, limit: int = 100) -> Sequence[DnsSync]:
     """Return syncs in the order they were made, from behind the id `after`."""
-    return rows.page(tx, state, after, limit)
+    return dns_rows.page(tx, state, after, limit)
 
 
 def of_config(tx: Tx, reference: str) -> list[DnsSync]:
@@ -38,7 +38,7 @@ def of_config(tx: Tx, reference: str) -> list[DnsSync]:
 
     A config that was deleted is named by its id.
     """
-    found = rows.of_config(tx, configs.resolve(tx, reference))
+    found = dns_rows.of_config(tx, configs.resolve(tx, reference))
     if not found:
         raise NotFound(
             f"nothing is published for config {reference!r}; give it an endpoint group with a DNS provider: "
@@ -62,7 +62,7 @@ def subject(tx: Tx, vault: Vault, reference: str, rules: Dns) -> tuple[Target, s
 
 def config_names(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
     """Return the names of configs by id; those that were deleted have none."""
-    return rows.config_names(tx, config_ids)
+    return dns_rows.config_names(tx, config_ids)
 
 
 def retry(tx: Tx, actor: str, reference: str) -> list[DnsSync]:
@@ -91,7 +91,7 @@ def cancel(tx: Tx, actor: str, reference: str) -> list[DnsSync]:
         record(tx, sync, "dns_cancelled", actor, withdrawn=sync.withdrawn, left=sync.published)
         tx.wake("dns", sync.id)
         if sync.withdrawn:
-            rows.remove(tx, sync)
+            dns_rows.remove(tx, sync)
             continue
         sync.state, sync.next_try_at, sync.error, sync.error_class = CANCELLED, None, None, None
         left.append(sync)
@@ -129,13 +129,13 @@ def adopt(tx: Tx, actor: str, reference: str, plan: Plan, mark: str) -> DnsSync:
 
 def history(tx: Tx, reference: str, limit: int = 50, offset: int = 0) -> tuple[Sequence[AuditEntry], int]:
     """Return the newest audit entries about a config's names, and how many there are in all."""
-    return rows.history(tx, configs.resolve(tx, reference), limit, offset)
+    return dns_rows.history(tx, configs.resolve(tx, reference), limit, offset)
 
 
 def queue(tx: Tx) -> Queue:
     """Count names by state. A dry run waits for nothing."""
     now, states, ages = clock.now(), dict.fromkeys(STATES, 0), [0.0]
-    for sync in rows.all_syncs(tx):
+    for sync in dns_rows.all_syncs(tx):
         states[sync.state] += 1
         if sync.state in WAITING and sync.plan.get("held") != DRY_RUN:
             ages.append(max(0.0, now - sync.decided_at))

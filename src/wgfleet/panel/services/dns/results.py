@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 
 from wgfleet.panel import clock
 from wgfleet.panel.dns.providers import Blocked
-from wgfleet.panel.dns.publisher import APPROVAL as NEEDS_APPROVAL
-from wgfleet.panel.dns.publisher import DRIFT, DRY_RUN, Outcome
 from wgfleet.panel.dns.rate_limits import LONGEST_BLOCK_S
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.domain.dns.plan import Plan, differences
 from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.domain.dns.target import APPROVAL as NEEDS_APPROVAL
+from wgfleet.panel.domain.dns.target import DRIFT, DRY_RUN, Outcome
 from wgfleet.panel.errors import Invalid, PanelError, PermanentError, TransientError
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.dns.syncs import APPROVAL, BLOCKED, CANCELLED, CONFLICT, FAILING, PENDING, SYNCED, record
 from wgfleet.panel.services.dns.wanted import Job
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import DnsSync
 
 TRANSIENT, PERMANENT, BUG = "transient", "permanent", "bug"
@@ -38,7 +38,7 @@ def looked(tx: Tx, job: Job, outcome: Outcome | None, rules: Dns) -> float | Non
 
     No outcome: a routine look was not made, and is to be made later.
     """
-    sync = rows.get(tx, job.target.id)
+    sync = dns_rows.get(tx, job.target.id)
     if outcome is None:
         if sync is not None and _unchanged(sync, job):
             # Those put off together do not come again together, and none comes later than by a full interval.
@@ -53,7 +53,7 @@ def looked(tx: Tx, job: Job, outcome: Outcome | None, rules: Dns) -> float | Non
     if sync.state == FAILING:
         record(tx, sync, "dns_recovered", audit.PANEL, attempts=sync.attempts)
     if job.target.withdrawn and sync.withdrawn and not outcome.plan.changes:
-        rows.remove(tx, sync)
+        dns_rows.remove(tx, sync)
         if ours:
             record(
                 tx,
@@ -136,7 +136,7 @@ def _tell_left(tx: Tx, job: Job, outcome: Outcome) -> None:
 def failed(tx: Tx, job: Job, error: Exception, rules: Dns) -> str:
     """Write down that a look failed, and when the next is due; return the class of the error."""
     error_class = _class(error)
-    sync = rows.get(tx, job.target.id)
+    sync = dns_rows.get(tx, job.target.id)
     if sync is None:
         return error_class
     now, text = clock.now(), str(error) if error_class != BUG else f"the provider failed: {type(error).__name__}"

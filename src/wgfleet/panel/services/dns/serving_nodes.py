@@ -1,13 +1,13 @@
 """The nodes of a config as its published name sees them, read from rows: who can be reached, and who was taken away."""
 
 from wgfleet.panel.domain.dns.listing import Floating, Server
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, operations
-from wgfleet.panel.services.fleet.assignments import subject
-from wgfleet.panel.services.fleet.desired import DRAINING, FENCED, SERVING
 from wgfleet.panel.services.floating import holders as floating_addresses
+from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import dns as rows
+from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, Node
 
@@ -19,15 +19,15 @@ def of_config(tx: Tx, config_id: str) -> list[Server]:
 
 def _carriers(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
     found = assignment_rows.of_config(tx, config_id)
-    return [(assignment, node) for assignment, node in found if assignment.phase in {SERVING, DRAINING}]
+    return [(assignment, node) for assignment, node in found if assignment.phase in {Phase.SERVING, Phase.DRAINING}]
 
 
 def _server(assignment: Assignment, node: Node) -> Server:
     return Server(
         name=node.name,
         addresses=tuple(node.endpoint_addresses),
-        in_use=assignment.health not in FENCED,
-        leaving=assignment.phase == DRAINING,
+        in_use=assignment.health.in_use,
+        leaving=assignment.phase == Phase.DRAINING,
         cordoned=node.cordoned,
     )
 
@@ -43,10 +43,10 @@ def removed_by_people(tx: Tx, config_id: str) -> frozenset[str]:
     down = {
         address
         for assignment, node in assignment_rows.of_config(tx, config_id)
-        if assignment.health in FENCED and assignment.phase == SERVING and not node.cordoned
+        if not assignment.health.in_use and assignment.phase == Phase.SERVING and not node.cordoned
         for address in node.endpoint_addresses
     }
-    known = {address for addresses in rows.endpoint_addresses(tx) for address in addresses}
+    known = {address for addresses in dns_rows.endpoint_addresses(tx) for address in addresses}
     return frozenset(known - down)
 
 
@@ -74,9 +74,9 @@ def reason(tx: Tx, config_id: str, before: set[str], after: set[str]) -> tuple[s
 
 def _cause(tx: Tx, assignment: Assignment, node: Node) -> tuple[str, str]:
     about = subject(assignment.config_id, node.id)
-    if assignment.phase == DRAINING:
+    if assignment.phase == Phase.DRAINING:
         return "is being removed", _requested_by(tx, operations.REMOVE_NODE, about)
-    if assignment.health in FENCED:
+    if not assignment.health.in_use:
         return f"is {assignment.health}: {assignment.health_reason}", audit.PANEL
     if node.cordoned:
         return "is cordoned", _requested_by(tx, operations.DRAIN, about)

@@ -12,8 +12,8 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.dns.listing import Mode
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import dns as rows
-from wgfleet.panel.store import endpoint_groups as group_rows
+from wgfleet.panel.store import dns as dns_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import DnsSync, EndpointGroup
 from wgfleet.panel.vault import Vault
 
@@ -35,9 +35,9 @@ def group_context(config_id: str) -> str:
 
 def follow(tx: Tx, vault: Vault, config_id: str, actor: str, reason: str) -> None:
     """Have a sync for the name that the config's endpoint group publishes, and begin to withdraw all others."""
-    group = group_rows.get(tx, config_id)
+    group = endpoint_group_rows.get(tx, config_id)
     found = False
-    for sync in rows.of_config(tx, config_id):
+    for sync in dns_rows.of_config(tx, config_id):
         tx.wake("dns", sync.id)
         if is_of(sync, group):
             found = True
@@ -53,7 +53,7 @@ def follow(tx: Tx, vault: Vault, config_id: str, actor: str, reason: str) -> Non
     if group is not None and group.dns_provider and not found:
         sync = _new(group, actor, reason)
         sync.options_sealed = _options_for(vault, group, sync.id)
-        rows.add(tx, sync)
+        dns_rows.add(tx, sync)
         tx.wake("dns", sync.id)
 
 
@@ -129,7 +129,7 @@ def withdraw(tx: Tx, sync: DnsSync, actor: str, reason: str) -> None:
     """Begin to take away what is ours at a name, or drop the sync where its mode forbids that."""
     if sync.plan.get("mode") in {Mode.UPSERT_ONLY, Mode.DRY_RUN}:
         # Records are not ours to delete in this mode, and there is nothing else to do at the name.
-        rows.remove(tx, sync)
+        dns_rows.remove(tx, sync)
         if sync.published:
             record(tx, sync, "dns_left", actor, left=sync.published, reason=f"{reason}; the mode forbids to delete")
         return

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from wgfleet.panel import clock
-from wgfleet.panel.dns.publisher import Target
 from wgfleet.panel.dns.rate_limits import LONGEST_BLOCK_S
 from wgfleet.panel.domain.dns.listing import Listed, Mode, OnDrift, listed
 from wgfleet.panel.domain.dns.plan import Approval, address_records
 from wgfleet.panel.domain.dns.records import mark
+from wgfleet.panel.domain.dns.target import Target
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.dns import serving_nodes
 from wgfleet.panel.services.dns.syncs import (
@@ -26,8 +26,8 @@ from wgfleet.panel.services.dns.syncs import (
 )
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import dns as rows
-from wgfleet.panel.store import endpoint_groups as group_rows
+from wgfleet.panel.store import dns as dns_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import DnsSync, EndpointGroup
 from wgfleet.panel.vault import Vault
 
@@ -67,7 +67,7 @@ class _Wish:
 
 def is_idle(tx: Tx, sync_id: str, rules: Dns) -> Decision | None:
     """Return what to wait for where nothing is due and nothing new was decided; None: call `decide`."""
-    sync = rows.get(tx, sync_id)
+    sync = dns_rows.get(tx, sync_id)
     if sync is None:
         return Decision()
     wish = _wish(tx, sync)
@@ -91,7 +91,7 @@ def _wait(sync: DnsSync, rules: Dns) -> Decision | None:
 
 
 def _wish(tx: Tx, sync: DnsSync) -> _Wish:
-    group = group_rows.get(tx, sync.config_id)
+    group = endpoint_group_rows.get(tx, sync.config_id)
     if group is None or not is_of(sync, group):
         return _Wish(None, Listed(()))
     return _Wish(group, _listed(tx, group))
@@ -108,7 +108,7 @@ def _listed(tx: Tx, group: EndpointGroup) -> Listed:
 
 def decide(tx: Tx, vault: Vault, sync_id: str, rules: Dns) -> Decision:
     """Write down what is wanted of a name, where that is new, and return the look that is due."""
-    sync = rows.get(tx, sync_id)
+    sync = dns_rows.get(tx, sync_id)
     if sync is None:
         return Decision()
     wish = _wish(tx, sync)
@@ -173,7 +173,7 @@ def _target(tx: Tx, vault: Vault, sync: DnsSync, wish: _Wish, rules: Dns) -> Tar
 
 def _published_elsewhere(tx: Tx, sync: DnsSync) -> set[str]:
     """Return what the same name lists through another provider or zone: it may be the same one in truth."""
-    group = group_rows.get(tx, sync.config_id)
+    group = endpoint_group_rows.get(tx, sync.config_id)
     if group is None or not group.dns_provider or name_of(group) != sync.name:
         return set()
     return set(_listed(tx, group).addresses)
@@ -186,7 +186,7 @@ def target(tx: Tx, vault: Vault, sync: DnsSync, rules: Dns) -> tuple[Target, str
 
 
 def _mark(tx: Tx, config_id: str) -> str:
-    return mark(rows.panel_id(tx) or "panel", config_id)
+    return mark(dns_rows.panel_id(tx) or "panel", config_id)
 
 
 def withdrawn_at(tx: Tx, config_id: str, addresses: Collection[str]) -> float | None:
@@ -195,7 +195,7 @@ def withdrawn_at(tx: Tx, config_id: str, addresses: Collection[str]) -> float | 
     None: some of `addresses`, which are to go, are listed still.
     """
     latest = 0.0
-    for sync in rows.of_config(tx, config_id):
+    for sync in dns_rows.of_config(tx, config_id):
         if sync.withdrawn or sync.state == CANCELLED or sync.plan.get("mode") != Mode.SYNC:
             continue
         if set(addresses) & set(sync.published):

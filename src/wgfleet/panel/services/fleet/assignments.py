@@ -6,20 +6,19 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.keypairs import new_key_pair
-from wgfleet.panel.services import audit, configs, operations
+from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import placement
-from wgfleet.panel.services.fleet.desired import DRAINING, JOINING, REMOVED, SERVING
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
-from wgfleet.panel.store import assignments as rows
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
-from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
-from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Operation, Pool
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Pool
 from wgfleet.panel.vault import Vault
 
 SLICE_BITS = 4  # an independent config's pool is cut for up to 16 nodes
@@ -35,14 +34,9 @@ class AssignmentView:
     homes: int
 
 
-def subject(config_id: str, node_id: str) -> str:
-    """Name what an operation on an assignment is about."""
-    return f"{config_id}/{node_id}"
-
-
 def get(tx: Tx, config: Config, node: Node) -> Assignment:
     """Return the assignment of a config to a node."""
-    assignment = rows.get(tx, config.id, node.id)
+    assignment = assignment_rows.get(tx, config.id, node.id)
     if assignment is None:
         raise NotFound(f"config {config.name!r} is not assigned to node {node.name!r}")
     return assignment
@@ -50,17 +44,19 @@ def get(tx: Tx, config: Config, node: Node) -> Assignment:
 
 def listing(tx: Tx, config_id: str) -> list[AssignmentView]:
     """Return a config's assignments, oldest first."""
-    homes = rows.homes(tx, config_id)
-    return [AssignmentView(a, node, homes.get(node.id, 0)) for a, node in rows.of_config(tx, config_id)]
+    homes = assignment_rows.homes(tx, config_id)
+    return [AssignmentView(a, node, homes.get(node.id, 0)) for a, node in assignment_rows.of_config(tx, config_id)]
 
 
 def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assignment:
     """Put a config on a node. It joins, and serves once its agent has confirmed everything."""
-    configs.probes_changed(tx, config.id)
-    earlier = rows.get(tx, config.id, node.id)
+    generations.probes_changed(tx, config.id)
+    earlier = assignment_rows.get(tx, config.id, node.id)
     if earlier is not None:
         way = (
-            "it is being removed; wait for that operation" if earlier.phase in {DRAINING, REMOVED} else "nothing to do"
+            "it is being removed; wait for that operation"
+            if earlier.phase in {Phase.DRAINING, Phase.REMOVED}
+            else "nothing to do"
         )
         raise Conflict(f"config {config.name!r} is assigned to node {node.name!r} already: {way}", field="node_id")
     assignment_id = clock.new_id()
@@ -69,7 +65,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
         id=assignment_id,
         config_id=config.id,
         node_id=node.id,
-        phase=JOINING,
+        phase=Phase.JOINING,
         private_key_sealed=None,
         public_key=None,
         applied_generation=0,
@@ -88,22 +84,24 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
     if config.mode == configs.INDEPENDENT:
         private_key, assignment.public_key = new_key_pair()
         assignment.private_key_sealed = vault.seal(private_key, f"assignments.private_key:{assignment.id}")
-    rows.add(tx, assignment)
+    assignment_rows.add(tx, assignment)
     if config.mode == configs.INDEPENDENT:
         _cut_slices(tx, config, assignment)
     # What the node owed from an earlier time is overtaken: it is to carry the config again.
-    rows.settle(tx, node.id, config.id)
-    audit.record(tx, actor, "assigned", "config_node", subject(config.id, node.id), config=config.name, node=node.name)
+    assignment_rows.settle(tx, node.id, config.id)
+    audit.record(
+        tx, actor, "assigned", "config_node", operations.subject(config.id, node.id), config=config.name, node=node.name
+    )
     tx.wake("node", node.id)
     return assignment
 
 
 def _cut_slices(tx: Tx, config: Config, assignment: Assignment) -> None:
     """Take the first free slice of each pool for the node, and give each peer an address in it."""
-    taken = {pool.network for pool in rows.slices(tx, config.id)}
+    taken = {pool.network for pool in assignment_rows.slices(tx, config.id)}
     peers = [peer.id for peer in peer_rows.changed_since(tx, config.id, 0)]
     cut: list[Pool] = []
-    for pool in rows.pools(tx, config.id):
+    for pool in assignment_rows.pools(tx, config.id):
         whole = ipaddress.ip_network(pool.network)
         length = max(whole.prefixlen, min(whole.prefixlen + SLICE_BITS, whole.max_prefixlen - MIN_HOST_BITS))
         free = next((piece for piece in addressing.slices(pool.network, length) if piece not in taken), None)
@@ -120,20 +118,20 @@ def _cut_slices(tx: Tx, config: Config, assignment: Assignment) -> None:
             network=free,
             next_offset=addressing.first_offset(free),
         )
-        rows.add_pool(tx, piece)
+        assignment_rows.add_pool(tx, piece)
         cut.append(piece)
     address_rows.allocate(tx, cut, peers)
 
 
 def confirmed(tx: Tx, config_id: str, node_id: str, generation: int, drift: Sequence[str], summary: str) -> None:
     """Write down what a node's agent says that it has; a joining node that has everything begins to serve."""
-    assignment = rows.get(tx, config_id, node_id)
+    assignment = assignment_rows.get(tx, config_id, node_id)
     if assignment is None:
         return
-    if assignment.phase == JOINING:
+    if assignment.phase == Phase.JOINING:
         config_rows.lock(tx, config_id)  # before its assignment, as everywhere
     holders.confirmed(tx, assignment, generation, drift)
-    rows.applied(
+    assignment_rows.applied(
         tx,
         assignment.id,
         applied_generation=generation,
@@ -141,17 +139,17 @@ def confirmed(tx: Tx, config_id: str, node_id: str, generation: int, drift: Sequ
         drift=list(drift),
         summary=summary,
     )
-    if assignment.phase == JOINING and not drift:
+    if assignment.phase == Phase.JOINING and not drift:
         serve(tx, assignment)
 
 
 def serve(tx: Tx, assignment: Assignment) -> None:
     """Let a joined node serve, and give homes to peers that had none."""
-    rows.applied(tx, assignment.id, phase=SERVING)
+    assignment_rows.applied(tx, assignment.id, phase=Phase.SERVING)
     tx.session.expire(assignment)
     placed = placement.settle_homeless(tx, assignment.config_id)
     holders.settle(tx, assignment.config_id, renew=True)
-    identifier = subject(assignment.config_id, assignment.node_id)
+    identifier = operations.subject(assignment.config_id, assignment.node_id)
     audit.record(tx, audit.PANEL, "serving", "config_node", identifier, peers_placed=placed)
     tx.wake("assignment", assignment.id)
 
@@ -159,82 +157,16 @@ def serve(tx: Tx, assignment: Assignment) -> None:
 def cleaned(tx: Tx, owed: Cleanup) -> None:
     """Note that a node has deleted an interface that it owed."""
     holders.gave_up(tx, owed.config_id, owed.node_id)
-    rows.settle(tx, owed.node_id, owed.config_id)
+    assignment_rows.settle(tx, owed.node_id, owed.config_id)
     audit.record(
         tx, audit.PANEL, "interface_deleted", "node", owed.node_id, interface=owed.interface, config_id=owed.config_id
     )
     # A removal may be waiting for just this.
-    removal = operation_rows.newest(tx, operations.REMOVE_NODE, subject(owed.config_id, owed.node_id))
+    removal = operation_rows.newest(tx, operations.REMOVE_NODE, operations.subject(owed.config_id, owed.node_id))
     if removal is not None and removal.finished_at is None:
         tx.wake("operation", removal.id)
 
 
-def remove(
-    tx: Tx,
-    actor: str,
-    config: Config,
-    node: Node,
-    *,
-    grace_s: float,
-    force: bool = False,
-    drain_window_s: float | None = None,
-) -> Operation:
-    """Begin to take a node out of a config. Asked again, it is the same operation, also after it has ended.
-
-    It waits `drain_window_s` for sessions that do not follow; None: the TTL of the config's name and `grace_s`.
-    """
-    configs.bump(tx, config.id)
-    about = subject(config.id, node.id)
-    assignment = rows.get(tx, config.id, node.id)
-    earlier = operation_rows.newest(tx, operations.REMOVE_NODE, about)
-    if earlier is not None and (earlier.finished_at is None or assignment is None):
-        return earlier
-    if assignment is None:
-        raise NotFound(f"config {config.name!r} is not assigned to node {node.name!r}")
-    _check_floor(tx, config, node, assignment, force=force)
-    window = default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
-    rows.applied(tx, assignment.id, phase=DRAINING)
-    operation = operations.start(
-        tx,
-        actor,
-        operations.REMOVE_NODE,
-        about,
-        config_id=config.id,
-        node_id=node.id,
-        options={"force": force, "drain_window_s": window},
-    )
-    audit.record(
-        tx, actor, "draining", "config_node", about, config=config.name, node=node.name,
-        operation=operation.id, force=force,
-    )  # fmt: skip
-    return operation
-
-
-def default_window(tx: Tx, config: Config, grace_s: float) -> float:
-    """Return how long a planned move waits for sessions that do not follow, in s: the name's TTL and some grace."""
-    group = endpoint_group_rows.get(tx, config.id)
-    return grace_s + (group.ttl if group else 0)
-
-
-def _check_floor(tx: Tx, config: Config, node: Node, assignment: Assignment, *, force: bool) -> None:
-    """Refuse a removal that leaves too few nodes, or too little room for the peers, unless it is forced."""
-    if force:
-        return
-    group = endpoint_group_rows.get(tx, config.id)
-    least = group.min_nodes if group else 1
-    left = [n.name for a, n in rows.of_config(tx, config.id) if a.phase == SERVING and n.id != node.id]
-    homes = peer_rows.homed_on(tx, node.id, config.id)
-    # A node that never served takes nothing away.
-    counted = assignment.phase == SERVING or homes
-    if counted and len(left) < least and (homes or group is not None):
-        raise Conflict(
-            f"without node {node.name!r} config {config.name!r} would be served by {len(left)} of at least {least} "
-            f"nodes (min_nodes); assign another node first, or repeat with force=true"
-        )
-    if homes and left:
-        placed = placement.choose(tx, config.id, homes, placement.candidates(tx, config.id, without={node.id}))
-        if placed.left:
-            raise Exhausted(
-                f"the other nodes of config {config.name!r} have no room for {len(placed.left)} of {len(homes)} "
-                f"peers of node {node.name!r}; raise a capacity or assign a node, or repeat with force=true"
-            )
+def drifted(tx: Tx) -> list[tuple[Assignment, Config, Node]]:
+    """Return every assignment with drift, with its config and node."""
+    return assignment_rows.drifted(tx)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import totals as rows
+from wgfleet.panel.store import counts as count_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +21,22 @@ class Totals:
 
 def check(tx: Tx) -> None:
     """Raise `Unavailable` where the database does not answer."""
-    rows.check(tx)
+    count_rows.check(tx)
 
 
 def health(tx: Tx) -> dict[str, int]:
     """Count assignments by health."""
-    return rows.health(tx)
+    return count_rows.health(tx)
 
 
 def read(tx: Tx) -> Totals:
     """Count."""
     return Totals(
-        nodes=rows.nodes(tx),
-        connected=rows.connected_nodes(tx),
-        configs=rows.configs(tx),
-        peers=rows.peers(tx),
-        active_operations=rows.active_operations(tx),
-        unheld_addresses=rows.unheld_addresses(tx),
-        failing_addresses=rows.failing_addresses(tx),
+        nodes=count_rows.nodes(tx),
+        connected=count_rows.connected_nodes(tx),
+        configs=count_rows.configs(tx),
+        peers=count_rows.peers(tx),
+        active_operations=count_rows.active_operations(tx),
+        unheld_addresses=count_rows.unheld_addresses(tx),
+        failing_addresses=count_rows.failing_addresses(tx),
     )

@@ -1,14 +1,13 @@
 """What a node must have of a config, rendered from rows: the whole of it, or what changed since a generation."""
 
-from wgfleet.panel import address_providers as providers
 from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
-from wgfleet.panel.errors import PermanentError
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services.configs import INDEPENDENT
+from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Config, Peer, Pool
@@ -17,13 +16,6 @@ from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, Floating, InterfaceDelta, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
-
-DRAINING, JOINING, REMOVED, SERVING = "draining", "joining", "removed", "serving"
-
-
-# Health of an assignment (see domain.health). Nodes in FENCED have no user's peer: whatever session they still hold
-# would turn clients back that another node has taken over.
-FENCED = frozenset({"down", "recovering"})
 
 
 def whole(
@@ -74,7 +66,7 @@ def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:
         config.mode != INDEPENDENT
         and base > 0
         and config.probes_generation <= base
-        and assignment.health not in FENCED
+        and assignment.health.in_use
         and not peer_rows.given_up_by(tx, assignment.node_id, config.id)
         and (config.settings_generation <= base or not held(tx, config, assignment))
     )
@@ -102,23 +94,14 @@ def interface(
 
 def held(tx: Tx, config: Config, assignment: Assignment) -> tuple[str, ...]:
     """Return the floating addresses that a node's agent is to carry: its own, where no other may still have them."""
-    if assignment.phase not in {SERVING, DRAINING} or assignment.health in FENCED:
+    if assignment.phase not in {Phase.SERVING, Phase.DRAINING} or not assignment.health.in_use:
         return ()
     found = tuple(
         row.address
         for row in floating_rows.of_config(tx, config.id)
         if row.holder_node_id == assignment.node_id and row.leaving_node_id is None
     )
-    return found if found and on_agent(tx, config.id) else ()
-
-
-def on_agent(tx: Tx, config_id: str) -> bool:
-    """Tell whether agents carry the config's floating addresses; else they are a provider's, or there are none."""
-    group = endpoint_group_rows.get(tx, config_id)
-    try:
-        return group is not None and providers.provider(group.address_provider).on_agent
-    except PermanentError:
-        return False  # a plugin that is gone; whoever has work for it says so
+    return found if found and holders.on_agent(tx, config.id) else ()
 
 
 def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment, give_up_after_s: float) -> Floating | None:
@@ -132,7 +115,7 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment, give
         witnesses=tuple(
             join_endpoint(node.endpoint_addresses[0], config.listen_port)
             for other, node in assignment_rows.of_config(tx, config.id)
-            if other.id != assignment.id and other.phase in {SERVING, DRAINING}
+            if other.id != assignment.id and other.phase in {Phase.SERVING, Phase.DRAINING}
         ),
         probe_key=PrivateKey(probe_key),
         give_up_after_s=give_up_after_s,
@@ -161,7 +144,7 @@ def _peers(
     tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int
 ) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
     remove: list[str] = peer_rows.removed_since(tx, config.id, since) if since else []
-    if assignment.health in FENCED:
+    if not assignment.health.in_use:
         # A node is fenced by a whole push (its `oldest_base`), so there is nothing left that a delta could take away.
         return {}, tuple(PublicKey(key) for key in remove)
     changed = peer_rows.changed_since(tx, config.id, since)

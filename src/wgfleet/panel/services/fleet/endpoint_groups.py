@@ -18,7 +18,7 @@ from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import NO_FLOATING, FloatingSpec
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import endpoint_groups as rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Config, EndpointGroup
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_domain, parse_port
@@ -63,11 +63,11 @@ def put(
             "only a cluster has an endpoint group"
         )
     values = _checked(spec)
-    group = rows.get(tx, config.id)
+    group = endpoint_group_rows.get(tx, config.id)
     created = group is None
     if group is None:
         group = _new(config, values)
-        rows.add(tx, group)
+        endpoint_group_rows.add(tx, group)
     else:
         for name, value in values.items():
             setattr(group, name, value)
@@ -89,7 +89,7 @@ def rehearsed(
     dns = _dns_of(spec)
     if dns is None:
         return None
-    draft, present = _new(config, _checked(spec)), rows.get(tx, config.id)
+    draft, present = _new(config, _checked(spec)), endpoint_group_rows.get(tx, config.id)
     if present is not None:
         draft.dns_provider, draft.dns_zone = present.dns_provider, present.dns_zone
         draft.dns_options_sealed = present.dns_options_sealed
@@ -118,12 +118,12 @@ def _dns_of(spec: EndpointGroupSpec) -> DnsSpec | None:
 
 def find(tx: Tx, config: Config) -> EndpointGroup | None:
     """Return the config's endpoint group, if it has one."""
-    return rows.get(tx, config.id)
+    return endpoint_group_rows.get(tx, config.id)
 
 
 def get(tx: Tx, config: Config) -> EndpointGroup:
     """Return the config's endpoint group."""
-    group = rows.get(tx, config.id)
+    group = endpoint_group_rows.get(tx, config.id)
     if group is None:
         raise NotFound(
             f"config {config.name!r} has no endpoint group; "
@@ -139,7 +139,7 @@ def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
     """
     group = get(tx, config)
     holders.put(tx, config.id, [], other_provider=False)
-    rows.delete(tx, group)
+    endpoint_group_rows.delete(tx, group)
     syncs.follow(tx, vault, config.id, actor, "the endpoint group was deleted")
     audit.record(tx, actor, "deleted", "endpoint_group", config.id, config=config.name)
     tx.wake("config", config.id)

@@ -9,7 +9,7 @@ from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import node_groups as rows
+from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store.tables import NodeGroup
 
 MAX_PRIORITY = 1_000_000
@@ -29,14 +29,14 @@ def create(tx: Tx, actor: str, name: str, *, region: str = "", priority: int = D
     _check(NodeGroupChanges(name=name, region=region, priority=priority))
     _check_name_is_free(tx, name)
     group = NodeGroup(id=clock.new_id(), name=name, region=region, priority=priority)
-    rows.add(tx, group)
+    node_group_rows.add(tx, group)
     audit.record(tx, actor, "created", "node_group", group.id, name=name, region=region, priority=priority)
     return group
 
 
 def get(tx: Tx, reference: str) -> NodeGroup:
     """Return a group by id or name."""
-    group = rows.find(tx, reference)
+    group = node_group_rows.find(tx, reference)
     if group is None:
         raise NotFound(f"there is no node group {reference!r}; list them with GET /api/node-groups")
     return group
@@ -44,7 +44,7 @@ def get(tx: Tx, reference: str) -> NodeGroup:
 
 def named(tx: Tx, reference: str, field: str) -> NodeGroup:
     """Return the group that a field of a body names."""
-    group = rows.find(tx, reference)
+    group = node_group_rows.find(tx, reference)
     if group is None:
         raise Invalid(f"there is no node group {reference!r}; list them with GET /api/node-groups", field=field)
     return group
@@ -52,7 +52,7 @@ def named(tx: Tx, reference: str, field: str) -> NodeGroup:
 
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[NodeGroup]:
     """Return groups in the order they were made, from behind the id `after`."""
-    return rows.page(tx, after, limit)
+    return node_group_rows.page(tx, after, limit)
 
 
 def update(tx: Tx, actor: str, group: NodeGroup, changes: NodeGroupChanges) -> NodeGroup:
@@ -71,12 +71,12 @@ def update(tx: Tx, actor: str, group: NodeGroup, changes: NodeGroupChanges) -> N
 
 def delete(tx: Tx, actor: str, group: NodeGroup) -> None:
     """Delete a group that no node and no peer is in."""
-    nodes = rows.node_names(tx, group.id)
+    nodes = node_group_rows.node_names(tx, group.id)
     if nodes:
         raise Conflict(f"node group {group.name!r} still has {', '.join(nodes)}; take them out of it first")
-    if rows.has_peers(tx, group.id):
+    if node_group_rows.has_peers(tx, group.id):
         raise Conflict(f"node group {group.name!r} is still the group of some peers; give them another first")
-    rows.delete(tx, group)
+    node_group_rows.delete(tx, group)
     audit.record(tx, actor, "deleted", "node_group", group.id, name=group.name)
 
 
@@ -90,5 +90,5 @@ def _check(changes: NodeGroupChanges) -> None:
 
 
 def _check_name_is_free(tx: Tx, name: str) -> None:
-    if rows.find(tx, name) is not None:
+    if node_group_rows.find(tx, name) is not None:
         raise Conflict(f"there is a node group named {name!r} already; choose another name", field="name")

@@ -12,7 +12,7 @@ from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import nodes as rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.addresses import parse_address, parse_port
 from wgfleet.protocol.messages import AGENT_PORT
@@ -76,7 +76,7 @@ def create(
         summary="waiting for its agent to join",
         created_at=clock.now(),
     )
-    rows.add(tx, node)
+    node_rows.add(tx, node)
     audit.record(tx, actor, "created", "node", node.id, name=name, endpoint_addresses=node.endpoint_addresses)
     tx.wake("node", node.id)
     return node
@@ -84,7 +84,7 @@ def create(
 
 def get(tx: Tx, reference: str) -> Node:
     """Return a node by id or name."""
-    node = rows.find(tx, reference)
+    node = node_rows.find(tx, reference)
     if node is None:
         raise NotFound(f"there is no node {reference!r}; list them with GET /api/nodes")
     return node
@@ -92,7 +92,7 @@ def get(tx: Tx, reference: str) -> Node:
 
 def named(tx: Tx, reference: str, field: str) -> Node:
     """Return the node that a field of a body names."""
-    node = rows.find(tx, reference)
+    node = node_rows.find(tx, reference)
     if node is None:
         raise NotFound(f"there is no node {reference!r}; list them with GET /api/nodes", field=field)
     return node
@@ -100,23 +100,23 @@ def named(tx: Tx, reference: str, field: str) -> Node:
 
 def resolve(tx: Tx, reference: str) -> str:
     """Return the id of a node by id or name; what is not there (any more) stands for itself."""
-    node = rows.find(tx, reference)
+    node = node_rows.find(tx, reference)
     return reference if node is None else node.id
 
 
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Node]:
     """Return nodes in the order they were made, from behind the id `after`."""
-    return rows.page(tx, after, limit)
+    return node_rows.page(tx, after, limit)
 
 
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the names of the configs assigned to each node."""
-    return rows.config_names(tx, node_ids)
+    return node_rows.config_names(tx, node_ids)
 
 
 def home_counts(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
     """Return how many peers have their home on each node; nodes without one are left out."""
-    return rows.home_counts(tx, node_ids)
+    return node_rows.home_counts(tx, node_ids)
 
 
 def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
@@ -138,19 +138,19 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
 
 def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
     """Delete a node that has no config. `force` also forgets interfaces that it still has to delete."""
-    names = rows.config_names(tx, [node.id])[node.id]
+    names = node_rows.config_names(tx, [node.id])[node.id]
     if names:
         raise Conflict(
             f"node {node.name!r} still has {', '.join(names)}; remove it from them first "
             f"(DELETE /api/configs/{names[0]}/nodes/{node.name})"
         )
-    owed = rows.owed_interfaces(tx, node.id)
+    owed = node_rows.owed_interfaces(tx, node.id)
     if owed and not force:
         raise Conflict(
             f"node {node.name!r} could not be reached and still has to delete {', '.join(owed)} when it returns; "
             "wait for it, or delete it with force=true and remove them there by hand"
         )
-    rows.delete(tx, node)
+    node_rows.delete(tx, node)
     audit.record(tx, actor, "deleted", "node", node.id, name=node.name, forgotten_interfaces=list(owed))
     tx.wake("node", node.id)
 
@@ -180,7 +180,7 @@ def reported(
         "agent_version": version,
         "summary": summary,
     }
-    if not rows.set_values(tx, node_id, {column: value for column, value in values.items() if value is not None}):
+    if not node_rows.set_values(tx, node_id, {column: value for column, value in values.items() if value is not None}):
         raise NotFound(f"there is no node {node_id!r}; it was deleted meanwhile")
 
 
@@ -226,5 +226,5 @@ def _parse_endpoint_addresses(texts: Sequence[str]) -> list[str]:
 
 
 def _check_name_is_free(tx: Tx, name: str) -> None:
-    if rows.find(tx, name) is not None:
+    if node_rows.find(tx, name) is not None:
         raise Conflict(f"there is a node named {name!r} already; choose another name", field="name")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import peers as rows
+from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.addresses import parse_network
 
@@ -19,7 +19,7 @@ def check(tx: Tx, config: Config, wanted: Sequence[tuple[Sequence[str], str]], *
         ipaddress.ip_network(network): "a pool of the config"
         for network in configs.networks(tx, [config.id])[config.id]
     }
-    for behind, owner in rows.networks_by_peer(tx, config.id, without):
+    for behind, owner in peer_rows.networks_by_peer(tx, config.id, without):
         taken[ipaddress.ip_network(behind)] = f"the networks of peer {owner!r}"
     for networks, field in wanted:
         for i, text in enumerate(networks):

@@ -9,12 +9,12 @@ from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.rendering import host_network
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
-from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.fleet import peer_networks, placement
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import peers as rows
+from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Peer, PeerSession, Pool
 from wgfleet.panel.vault import Vault
@@ -61,14 +61,14 @@ def create(
     """Make peers, all or none. `field` is the path of the list in the request, for errors (`peers`)."""
     if not 1 <= len(specs) <= MAX_BATCH:
         raise Invalid(f"give 1 to {MAX_BATCH} peers at once, not {len(specs)}", field=field or None)
-    generation = configs.bump(tx, config.id, settings=any(spec.networks for spec in specs))
+    generation = generations.bump(tx, config.id, settings=any(spec.networks for spec in specs))
     places = [f"{field}[{i}]." if field else "" for i in range(len(specs))]
     _check_unique(tx, config, specs, places)
     peer_networks.check(tx, config, [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)])
     made = [_new(vault, config, spec, generation, at) for spec, at in zip(specs, places, strict=True)]
     homes = _homes(tx, config, [(values["id"], values["group_id"]) for values in made])
-    peers = rows.add(tx, [{**values, "home_node_id": homes.get(values["id"])} for values in made])
-    rows.unbury(tx, config.id, [peer.public_key for peer in peers])
+    peers = peer_rows.add(tx, [{**values, "home_node_id": homes.get(values["id"])} for values in made])
+    peer_rows.unbury(tx, config.id, [peer.public_key for peer in peers])
     _give_addresses(tx, config, specs, peers, places)
     if len(peers) == 1:
         audit.record(tx, actor, "created", "peer", peers[0].id, name=peers[0].name, config=config.name)
@@ -80,7 +80,7 @@ def create(
 
 def get(tx: Tx, peer_id: str) -> Peer:
     """Return a peer."""
-    peer = rows.get(tx, peer_id)
+    peer = peer_rows.get(tx, peer_id)
     if peer is None:
         raise NotFound(f"there is no peer {peer_id!r}; list them with GET /api/configs/CONFIG/peers")
     return peer
@@ -90,12 +90,12 @@ def page(
     tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100, search: str | None = None
 ) -> list[Peer]:
     """Return peers in the order they were made, from behind the id `after`; `search` matches names and keys."""
-    return rows.page(tx, config_id, after, limit, search)
+    return peer_rows.page(tx, config_id, after, limit, search)
 
 
 def next_number(tx: Tx, config: Config, prefix: str) -> int:
     """Return the number behind the highest that a peer named `prefix` and a number has; 1 where there is none."""
-    endings = (name.removeprefix(prefix) for name in rows.names(tx, config.id, prefix))
+    endings = (name.removeprefix(prefix) for name in peer_rows.names(tx, config.id, prefix))
     return max((int(ending) for ending in endings if ending.isascii() and ending.isdigit()), default=0) + 1
 
 
@@ -116,7 +116,7 @@ def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -
     """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it."""
     # A peer's networks are routes of the interface, and come and go with it.
     rerouted = "networks" in changes or ("enabled" in changes and bool(peer.networks))
-    generation = configs.bump(tx, peer.config_id, settings=rerouted)
+    generation = generations.bump(tx, peer.config_id, settings=rerouted)
     tx.session.refresh(peer)
     if "public_key" in changes and changes.get("rotate_keys"):
         raise Invalid("give a public key or ask for new keys, not both", field="public_key")
@@ -131,11 +131,11 @@ def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -
 
 def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> None:
     """Delete peers of a config and give their addresses back."""
-    peers = rows.by_ids(tx, peer_ids)
-    generation = configs.bump(tx, config.id, settings=any(peer.networks for peer in peers))
-    rows.bury(tx, config.id, [peer.public_key for peer in peers], generation, clock.now())
+    peers = peer_rows.by_ids(tx, peer_ids)
+    generation = generations.bump(tx, config.id, settings=any(peer.networks for peer in peers))
+    peer_rows.bury(tx, config.id, [peer.public_key for peer in peers], generation, clock.now())
     address_rows.release(tx, [peer.id for peer in peers])
-    rows.remove(tx, [peer.id for peer in peers])
+    peer_rows.remove(tx, [peer.id for peer in peers])
     for peer in peers:
         audit.record(tx, actor, "deleted", "peer", peer.id, name=peer.name, config=config.name)
 
@@ -145,7 +145,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges) -> list[str]:
     values: dict[str, Any] = {}
     if "name" in changes:
         values["name"] = peer_name(changes["name"], "name")
-        if changes["name"] != peer.name and rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
+        if changes["name"] != peer.name and peer_rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
             raise Conflict(f"there is a peer named {changes['name']!r} already; choose another name", field="name")
     if "networks" in changes:
         config = configs.get(tx, peer.config_id)
@@ -179,7 +179,7 @@ def _keepalive(value: int, field: str) -> int:
 def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Sequence[str]) -> None:
     """Refuse names and public keys that the config, or the same list, has already."""
     keys = [spec.public_key for spec in specs if spec.public_key is not None]
-    taken_names, taken_keys = rows.clashes(tx, config.id, [spec.name for spec in specs], keys)
+    taken_names, taken_keys = peer_rows.clashes(tx, config.id, [spec.name for spec in specs], keys)
     if config.public_key is not None:
         taken_keys.add(config.public_key)
     for spec, at in zip(specs, places, strict=True):
@@ -219,10 +219,10 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
     private, public = (None, parse_public_key(public_key)) if public_key is not None else new_key_pair()
     if public == peer.public_key:
         return
-    if rows.clashes(tx, peer.config_id, [], [public])[1]:
+    if peer_rows.clashes(tx, peer.config_id, [], [public])[1]:
         raise Conflict("another peer has this public key", field="public_key")
-    rows.bury(tx, peer.config_id, [peer.public_key], generation, clock.now())
-    rows.unbury(tx, peer.config_id, [public])
+    peer_rows.bury(tx, peer.config_id, [peer.public_key], generation, clock.now())
+    peer_rows.unbury(tx, peer.config_id, [public])
     peer.public_key = public
     peer.private_key_sealed = vault.seal(private, f"peers.private_key:{peer.id}") if private else None
     if peer.preshared_key_sealed is not None:

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY, Candidate, Placement, Strategy, Unplaced, place
 from wgfleet.panel.services.fleet import loads
-from wgfleet.panel.services.fleet.desired import FENCED, SERVING
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
-from wgfleet.panel.store import node_groups as group_rows
+from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
@@ -24,13 +24,13 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: b
     in_use = [
         (assignment.health, node)
         for assignment, node in assignment_rows.of_config(tx, config_id)
-        if assignment.phase == SERVING and assignment.health not in FENCED and node.id not in without
+        if assignment.phase == Phase.SERVING and assignment.health.in_use and node.id not in without
     ]
     best = [node for health, node in in_use if health == Health.SERVING] if well else []
     serving = best or [node for _, node in in_use]
     ids = [node.id for node in serving]
     homes, busy = node_rows.home_counts(tx, ids), loads.busy(tx, ids)
-    groups = group_rows.by_ids(tx, {node.group_id for node in serving if node.group_id})
+    groups = node_group_rows.by_ids(tx, {node.group_id for node in serving if node.group_id})
     return [
         Candidate(
             node_id=NodeId(node.id),
@@ -55,7 +55,7 @@ def cordoned(tx: Tx, config_id: str) -> set[str]:
 def unplaced(tx: Tx, peers: Iterable[tuple[str, str | None]]) -> list[Unplaced]:
     """Return (peer id, wanted group) as placement takes them."""
     found = list(peers)
-    groups = group_rows.by_ids(tx, {group for _, group in found if group})
+    groups = node_group_rows.by_ids(tx, {group for _, group in found if group})
     return [
         Unplaced(PeerId(peer), NodeGroupId(group) if group else None, groups[group].region if group else "")
         for peer, group in found

@@ -11,7 +11,7 @@ from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import FloatingAddress
 
 FIRST_DELAY_S = 0.5  # clients wait for the address
@@ -26,7 +26,7 @@ def due(tx: Tx, config_id: str, now: float) -> tuple[list[str], float | None]:
     """
     found: list[FloatingAddress] = []
     waits: list[float] = []
-    for row in rows.of_config(tx, config_id):
+    for row in floating_rows.of_config(tx, config_id):
         left = _left(row, now)
         if left > 0:
             waits.append(left)
@@ -45,7 +45,7 @@ def _left(row: FloatingAddress, now: float) -> float:
 
 def succeeded(tx: Tx, config_id: str, address: str) -> None:
     """Note that an address is with its holder, as its provider says."""
-    row = rows.find(tx, address)
+    row = floating_rows.find(tx, address)
     if row is None or row.config_id != config_id or row.error is None:
         return
     details = {"attempts": row.attempts, "seconds": round(max(0.0, clock.now() - (row.failing_since or 0.0)), 3)}
@@ -62,7 +62,7 @@ def failed(tx: Tx, config_id: str, holders: Mapping[str, str | None], error: Exc
     text, now = said(error), clock.now()
     waits: list[float] = []
     for address, node_id in holders.items():
-        row = rows.find(tx, address)
+        row = floating_rows.find(tx, address)
         if row is None or row.config_id != config_id:
             continue
         if node_id not in {None, row.holder_node_id}:

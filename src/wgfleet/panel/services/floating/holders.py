@@ -8,18 +8,20 @@ follows from: a node that begins to serve, goes down, is emptied or taken out.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from wgfleet.panel import address_providers as providers
 from wgfleet.panel import clock
 from wgfleet.panel.domain import floating
 from wgfleet.panel.domain.floating import Place
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.errors import Conflict, NotFound
-from wgfleet.panel.services import audit, configs
-from wgfleet.panel.services.fleet.desired import DRAINING, FENCED, REMOVED, SERVING, on_agent
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.errors import Conflict, NotFound, PermanentError
+from wgfleet.panel.services import audit, generations
 from wgfleet.panel.services.floating import attempts
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
-from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node
@@ -63,23 +65,23 @@ def settle(
     `silent`: nodes whose agents do not answer; `emptied`: the node that keeps no address which another can have.
     `renew`: the nodes have to be told in any case, for they witness each other.
     """
-    if not rows.of_config(tx, config_id):
+    if not floating_rows.of_config(tx, config_id):
         return False
     config_rows.lock(tx, config_id)
-    wanted = [row for row in rows.of_config(tx, config_id) if not row.withdrawn]
-    holders = floating.settle(_present(wanted), _places(rows.carriers(tx, config_id), emptied))
+    wanted = [row for row in floating_rows.of_config(tx, config_id) if not row.withdrawn]
+    holders = floating.settle(_present(wanted), _places(floating_rows.carriers(tx, config_id), emptied))
     changed = {row.address: holders[row.address] for row in wanted if holders[row.address] != row.holder_node_id}
     if changed:
         give(tx, config_id, changed, silent=silent)
     elif renew and on_agent(tx, config_id):
-        configs.bump(tx, config_id, settings=True)
+        generations.bump(tx, config_id, settings=True)
     return bool(changed)
 
 
 def spread(tx: Tx, config_id: str) -> dict[str, Node]:
     """Return the fewest moves of addresses after which each node has its share by weight."""
-    wanted = [row for row in rows.of_config(tx, config_id) if not row.withdrawn]
-    carriers = rows.carriers(tx, config_id)
+    wanted = [row for row in floating_rows.of_config(tx, config_id) if not row.withdrawn]
+    carriers = floating_rows.carriers(tx, config_id)
     by_id = {node.id: node for _, node in carriers}
     holders = floating.spread(_present(wanted), _places(carriers, None))
     return {
@@ -98,12 +100,12 @@ def _places(carriers: Sequence[tuple[Assignment, Node]], emptied: str | None) ->
         Place(
             node_id=NodeId(node.id),
             weight=node.weight,
-            fit=assignment.health not in FENCED,
-            preferred=assignment.phase == SERVING and assignment.health == Health.SERVING and not node.cordoned,
+            fit=assignment.health.in_use,
+            preferred=assignment.phase == Phase.SERVING and assignment.health == Health.SERVING and not node.cordoned,
             emptied=node.id == emptied,
         )
         for assignment, node in carriers
-        if assignment.phase in {SERVING, DRAINING}
+        if assignment.phase in {Phase.SERVING, Phase.DRAINING}
     ]
 
 
@@ -117,9 +119,9 @@ def give(
 ) -> None:
     """Write down new holders of addresses. The caller has locked the config."""
     carried = on_agent(tx, config_id)
-    assignments = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
-    generation = configs.bump(tx, config_id, settings=True)
-    for row in rows.of_config(tx, config_id):
+    assignments = {assignment.node_id: assignment for assignment, _ in floating_rows.carriers(tx, config_id)}
+    generation = generations.bump(tx, config_id, settings=True)
+    for row in floating_rows.of_config(tx, config_id):
         if row.address not in holders:
             continue
         before, after = row.holder_node_id, holders[row.address]
@@ -141,7 +143,7 @@ def give(
 
 def _gone(assignment: Assignment | None, silent: Collection[str]) -> bool:
     """Tell whether a node cannot have an address any more, as far as the panel can know."""
-    return assignment is None or (assignment.health in FENCED and assignment.node_id in silent)
+    return assignment is None or (not assignment.health.in_use and assignment.node_id in silent)
 
 
 def confirmed(tx: Tx, assignment: Assignment, generation: int, drift: Collection[str] = ()) -> None:
@@ -157,7 +159,7 @@ def confirmed(tx: Tx, assignment: Assignment, generation: int, drift: Collection
     if _free(tx, assignment.config_id, left):
         return
     before = assignment.applied_generation
-    found = rows.of_config(tx, assignment.config_id)
+    found = floating_rows.of_config(tx, assignment.config_id)
     if any(row.holder_node_id == assignment.node_id and before < row.generation <= generation for row in found):
         # It can now call clients from the address: whoever waits for that need not wait longer.
         for operation_id in operation_rows.active_of(tx, assignment.config_id):
@@ -171,12 +173,12 @@ def gave_up(tx: Tx, config_id: str, node_id: str) -> None:
 
 def asked(tx: Tx, config_id: str) -> set[Ask]:
     """Return what nodes that are out of use have yet to give up; they have `ANSWER_S` to confirm it."""
-    found = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
+    found = {assignment.node_id: assignment for assignment, _ in floating_rows.carriers(tx, config_id)}
     return {
         (row.address, row.leaving_node_id)
-        for row in rows.of_config(tx, config_id)
+        for row in floating_rows.of_config(tx, config_id)
         if row.leaving_node_id is not None
-        and ((leaving := found.get(row.leaving_node_id)) is None or leaving.health in FENCED)
+        and ((leaving := found.get(row.leaving_node_id)) is None or not leaving.health.in_use)
     }
 
 
@@ -185,7 +187,7 @@ def overdue(tx: Tx, config_id: str, silent: Collection[str], late: Collection[As
 
     `silent` are the nodes whose agents cannot be reached, `late` has those of `asked` whose time is over.
     """
-    found = {assignment.node_id: assignment for assignment, _ in rows.carriers(tx, config_id)}
+    found = {assignment.node_id: assignment for assignment, _ in floating_rows.carriers(tx, config_id)}
     asks = asked(tx, config_id)
 
     def left(row: FloatingAddress) -> bool:
@@ -198,14 +200,14 @@ def overdue(tx: Tx, config_id: str, silent: Collection[str], late: Collection[As
 
 def _free(tx: Tx, config_id: str, left: Callable[[FloatingAddress], bool]) -> bool:
     """Let the next holder have those addresses that `left` names; tell whether there were any."""
-    if not any(left(row) for row in rows.of_config(tx, config_id)):
+    if not any(left(row) for row in floating_rows.of_config(tx, config_id)):
         return False
-    generation = configs.bump(tx, config_id, settings=True)
-    for row in rows.of_config(tx, config_id):
+    generation = generations.bump(tx, config_id, settings=True)
+    for row in floating_rows.of_config(tx, config_id):
         if not left(row):
             continue
         if row.withdrawn:
-            rows.delete(tx, row)
+            floating_rows.delete(tx, row)
         else:
             row.leaving_node_id, row.generation = None, generation
     tx.session.flush()
@@ -214,7 +216,7 @@ def _free(tx: Tx, config_id: str, left: Callable[[FloatingAddress], bool]) -> bo
 
 def carriers(tx: Tx, config_id: str) -> set[str]:
     """Return the nodes that a config is assigned to."""
-    return {assignment.node_id for assignment, _ in rows.carriers(tx, config_id)}
+    return {assignment.node_id for assignment, _ in floating_rows.carriers(tx, config_id)}
 
 
 def empty(tx: Tx, config_id: str, node_id: str) -> bool:
@@ -224,12 +226,12 @@ def empty(tx: Tx, config_id: str, node_id: str) -> bool:
 
 def leaving(tx: Tx, config_id: str) -> set[str]:
     """Return the nodes that have yet to give an address up."""
-    return {row.leaving_node_id for row in rows.of_config(tx, config_id) if row.leaving_node_id}
+    return {row.leaving_node_id for row in floating_rows.of_config(tx, config_id) if row.leaving_node_id}
 
 
 def check_free(tx: Tx, addresses: Sequence[str], field: str) -> None:
     """Refuse addresses of a node that are floating ones: it would keep what others are to have."""
-    floats = set(rows.all_addresses(tx))
+    floats = set(floating_rows.all_addresses(tx))
     for i, address in enumerate(addresses):
         if address in floats:
             raise Conflict(f"{address} is a floating address; name one that stays with the node", field=f"{field}[{i}]")
@@ -240,15 +242,15 @@ def tell_give_up_after(tx: Tx, seconds: float) -> None:
     if installation_rows.told(tx, GIVE_UP_AFTER) == seconds:
         return
     installation_rows.tell(tx, GIVE_UP_AFTER, seconds)
-    for config_id in rows.configs_with(tx):
+    for config_id in floating_rows.configs_with(tx):
         if on_agent(tx, config_id):
-            configs.bump(tx, config_id, settings=True)
+            generations.bump(tx, config_id, settings=True)
 
 
 def witnesses_changed(tx: Tx, node_id: str) -> None:
     """Have the nodes of a node's configs told where it is reached now."""
-    for config_id in rows.of_node(tx, node_id):
-        configs.bump(tx, config_id, settings=True)
+    for config_id in floating_rows.of_node(tx, node_id):
+        generations.bump(tx, config_id, settings=True)
 
 
 def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: bool) -> None:
@@ -256,17 +258,17 @@ def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: b
 
     `other_provider`: who brings the addresses to their nodes has changed as well.
     """
-    found = {row.address: row for row in rows.of_config(tx, config_id)}
+    found = {row.address: row for row in floating_rows.of_config(tx, config_id)}
     generation = 0
     if set(addresses) != set(listed(tx, config_id)) or (other_provider and found):
-        generation = configs.bump(tx, config_id, settings=True)
+        generation = generations.bump(tx, config_id, settings=True)
     carried = on_agent(tx, config_id)
     for address in addresses:
         if address not in found:
             row = FloatingAddress(
                 address=address, config_id=config_id, generation=generation, withdrawn=False, since=clock.now()
             )
-            rows.add(tx, row)
+            floating_rows.add(tx, row)
         else:
             found[address].withdrawn = False
             found[address].next_try_at = None  # what was saved just now may be what was missing
@@ -279,7 +281,7 @@ def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: b
             row.leaving_node_id, row.generation = row.holder_node_id, generation
         row.holder_node_id, row.withdrawn, row.since = None, True, clock.now()
         if row.leaving_node_id is None:
-            rows.delete(tx, row)
+            floating_rows.delete(tx, row)
     tx.session.flush()
     tx.wake("floating", config_id)
     settle(tx, config_id)
@@ -287,7 +289,7 @@ def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: b
 
 def listed(tx: Tx, config_id: str) -> list[str]:
     """Return the floating addresses of a config, in order; none: it has no use for them."""
-    return [row.address for row in rows.of_config(tx, config_id) if not row.withdrawn]
+    return [row.address for row in floating_rows.of_config(tx, config_id) if not row.withdrawn]
 
 
 def view(tx: Tx, config: Config, address: str) -> AddressView:
@@ -308,10 +310,10 @@ def views(tx: Tx, config_id: str) -> list[AddressView]:
     """Return a config's addresses with who holds them."""
     by_id = {node.id: (assignment, node) for assignment, node in assignment_rows.of_config(tx, config_id)}
     found = []
-    for row in rows.of_config(tx, config_id):
+    for row in floating_rows.of_config(tx, config_id):
         if not row.withdrawn:
             holder, leaving = by_id.get(row.holder_node_id or ""), by_id.get(row.leaving_node_id or "")
-            in_use = holder is not None and holder[0].phase != REMOVED and holder[0].health not in FENCED
+            in_use = holder is not None and holder[0].phase != Phase.REMOVED and holder[0].health.in_use
             nodes = (holder[1] if holder else None, leaving[1] if leaving else None)
             found.append(
                 AddressView(
@@ -326,3 +328,12 @@ def views(tx: Tx, config_id: str) -> list[AddressView]:
                 )
             )
     return found
+
+
+def on_agent(tx: Tx, config_id: str) -> bool:
+    """Tell whether agents carry the config's floating addresses; else they are a provider's, or there are none."""
+    group = endpoint_group_rows.get(tx, config_id)
+    try:
+        return group is not None and providers.provider(group.address_provider).on_agent
+    except PermanentError:
+        return False  # a plugin that is gone; whoever has work for it says so

@@ -17,7 +17,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
-from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import EndpointGroup
 from wgfleet.panel.vault import Vault
@@ -91,7 +91,7 @@ def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
         field = f"floating_addresses[{i}]"
         address = parse_address(text, field)
         parsed = ip_address(address)
-        row = rows.find(tx, address)
+        row = floating_rows.find(tx, address)
         if parsed.is_unspecified or parsed.is_multicast or parsed.is_loopback or parsed.is_link_local:
             raise Invalid(f"{address} is no address that clients could reach", field=field)
         if address in found:
@@ -150,7 +150,7 @@ def task(tx: Tx, vault: Vault, config_id: str) -> Task | None:
     }
     holders = {
         row.address: nodes[row.holder_node_id]
-        for row in rows.of_config(tx, config_id)
+        for row in floating_rows.of_config(tx, config_id)
         if row.holder_node_id in nodes and not row.withdrawn
     }
     return (

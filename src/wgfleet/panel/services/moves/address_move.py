@@ -5,15 +5,15 @@ time from one node's giving it up to the call, some tenths of a second; a drain,
 """
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound
-from wgfleet.panel.services import audit, configs, operations
-from wgfleet.panel.services.fleet.desired import FENCED, SERVING
+from wgfleet.panel.services import audit, generations, operations
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.services.moves.steps import PLACE, PLACED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
@@ -26,7 +26,7 @@ WINDOW_S = 15.0  # WireGuard's clients themselves ask for a new session when a n
 
 def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Operation:
     """Begin to move an address to a node of its config; asked again while it runs, it is the same operation."""
-    configs.bump(tx, config.id)
+    generations.bump(tx, config.id)
     row = _row(tx, config, address)
     earlier = operation_rows.newest(tx, MOVE_ADDRESS, address)
     if earlier is not None and earlier.finished_at is None:
@@ -34,7 +34,7 @@ def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Opera
             return earlier
         raise Conflict(f"{address} is on its way to another node; wait for operation {earlier.id}")
     assignment = assignment_rows.get(tx, config.id, node.id)
-    if assignment is None or assignment.phase != SERVING or assignment.health in FENCED:
+    if assignment is None or assignment.phase != Phase.SERVING or not assignment.health.in_use:
         raise Conflict(
             f"node {node.name!r} does not serve config {config.name!r} just now; "
             f"see GET /api/configs/{config.name}/nodes",
@@ -60,7 +60,9 @@ def spread(tx: Tx, actor: str, config: Config) -> None:
 
 
 def _row(tx: Tx, config: Config, address: str) -> FloatingAddress:
-    row = next((row for row in rows.of_config(tx, config.id) if row.address == address and not row.withdrawn), None)
+    row = next(
+        (row for row in floating_rows.of_config(tx, config.id) if row.address == address and not row.withdrawn), None
+    )
     if row is None:
         raise NotFound(f"config {config.name!r} has no floating address {address!r}; it has {_list(tx, config)}")
     return row
@@ -82,7 +84,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     if PLACED in operation.progress:
         return
     config_id, now = operation.config_id or "", clock.now()
-    configs.bump(tx, config_id)
+    generations.bump(tx, config_id)
     from_node_id, to_node_id = operation.options["from_node_id"], operation.options["to_node_id"]
     holders.give(tx, config_id, {operation.subject: to_node_id}, actor=operation.requested_by)
     live = dict(session_rows.live_on(tx, from_node_id, config_id, now - live_within_s)) if from_node_id else {}
@@ -100,9 +102,9 @@ def over(tx: Tx, operation_id: str) -> str | None:
     operation = operations.get(tx, operation_id)
     to_node_id = operation.options["to_node_id"]
     assignment = assignment_rows.get(tx, operation.config_id or "", to_node_id)
-    if assignment is None or assignment.phase != SERVING or assignment.health in FENCED:
+    if assignment is None or assignment.phase != Phase.SERVING or not assignment.health.in_use:
         return "the node that was to have the address does not serve any more"
-    row = rows.find(tx, operation.subject)
+    row = floating_rows.find(tx, operation.subject)
     if row is None or row.withdrawn:
         return "the address was taken off the list"
     if PLACED in operation.progress and row.holder_node_id != to_node_id:

@@ -7,47 +7,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import spread
 from wgfleet.panel.errors import Conflict, Exhausted
-from wgfleet.panel.services import audit, configs, operations
-from wgfleet.panel.services.fleet import assignments, placement
-from wgfleet.panel.services.fleet.desired import FENCED, SERVING
+from wgfleet.panel.services import audit, configs, generations, operations
+from wgfleet.panel.services.fleet import cordons, placement
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.services.moves import address_move, steps
+from wgfleet.panel.services.moves import address_move, removal, steps
 from wgfleet.panel.services.moves.steps import PLACED
 from wgfleet.panel.services.operations import DRAIN, REBALANCE
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.protocol.ids import NodeId, PeerId
 
 URGENT = False
-
-
-def cordon(tx: Tx, actor: str, node: Node) -> None:
-    """Give a node no new homes."""
-    _set_cordoned(tx, actor, node, cordoned=True)
-
-
-def uncordon(tx: Tx, actor: str, node: Node) -> None:
-    """Let a node have homes again; drains of it that have not ended stop where they are."""
-    _set_cordoned(tx, actor, node, cordoned=False)
-    for _, config in assignment_rows.of_node(tx, node.id):
-        drain = rows.newest(tx, DRAIN, assignments.subject(config.id, node.id))
-        if drain is not None and drain.finished_at is None:
-            tx.wake("operation", drain.id)
-
-
-def _set_cordoned(tx: Tx, actor: str, node: Node, *, cordoned: bool) -> None:
-    if node.cordoned is not cordoned:
-        node.cordoned = cordoned
-        audit.record(tx, actor, "cordoned" if cordoned else "uncordoned", "node", node.id, name=node.name)
-        tx.wake("node", node.id)
 
 
 def drain(
@@ -61,17 +40,17 @@ def drain(
     served = sorted(assignment_rows.of_node(tx, node.id), key=lambda pair: pair[1].id)
     started: list[Operation] = []
     for assignment, config in served:
-        if assignment.phase != SERVING:
+        if assignment.phase != Phase.SERVING:
             continue
-        configs.bump(tx, config.id)
-        about = assignments.subject(config.id, node.id)
-        earlier = rows.newest(tx, DRAIN, about)
+        generations.bump(tx, config.id)
+        about = operations.subject(config.id, node.id)
+        earlier = operation_rows.newest(tx, DRAIN, about)
         if earlier is not None and earlier.finished_at is None:
             started.append(earlier)
             continue
         if not force:
             _check_config(tx, config, [node])
-        window = assignments.default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
+        window = removal.default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
         options = {"force": force, "drain_window_s": window}
         operation = operations.start(tx, actor, DRAIN, about, config_id=config.id, node_id=node.id, options=options)
         audit.record(
@@ -79,7 +58,7 @@ def drain(
             config=config.name, node=node.name, operation=operation.id, force=force,
         )  # fmt: skip
         started.append(operation)
-    cordon(tx, actor, node)
+    cordons.cordon(tx, actor, node)
     return started
 
 
@@ -87,7 +66,7 @@ def check_room(tx: Tx, leaving: Sequence[Node]) -> None:
     """Refuse to empty nodes where that leaves too few others in use, or too little room for the peers."""
     carried: dict[str, Config] = {}
     for node in leaving:
-        carried |= {config.id: config for a, config in assignment_rows.of_node(tx, node.id) if a.phase == SERVING}
+        carried |= {config.id: config for a, config in assignment_rows.of_node(tx, node.id) if a.phase == Phase.SERVING}
     for config in carried.values():
         _check_config(tx, config, leaving)
 
@@ -113,13 +92,13 @@ def _check_config(tx: Tx, config: Config, leaving: Sequence[Node]) -> None:
 
 def rebalance(tx: Tx, actor: str, config: Config, *, grace_s: float) -> Operation:
     """Begin to spread all homes of a config anew; asked again while it runs, it is the same operation."""
-    configs.bump(tx, config.id)
-    earlier = rows.newest(tx, REBALANCE, config.id)
+    generations.bump(tx, config.id)
+    earlier = operation_rows.newest(tx, REBALANCE, config.id)
     if earlier is not None and earlier.finished_at is None:
         return earlier
     if not placement.candidates(tx, config.id):
         raise Conflict(f"no node serves config {config.name!r}; assign one, and wait until it serves")
-    options = {"drain_window_s": assignments.default_window(tx, config, grace_s)}
+    options = {"drain_window_s": removal.default_window(tx, config, grace_s)}
     operation = operations.start(tx, actor, REBALANCE, config.id, config_id=config.id, node_id=None, options=options)
     audit.record(tx, actor, "rebalance_started", "config", config.id, name=config.name, operation=operation.id)
     return operation
@@ -131,7 +110,7 @@ def sources(tx: Tx, operation_id: str) -> list[str]:
     if operation.node_id is not None:
         return [operation.node_id]
     found = assignment_rows.of_config(tx, operation.config_id or "")
-    return [a.node_id for a, _ in found if a.phase == SERVING and a.health not in FENCED]
+    return [a.node_id for a, _ in found if a.phase == Phase.SERVING and a.health.in_use]
 
 
 def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
@@ -145,7 +124,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
 
 def _spread(tx: Tx, operation: Operation, live_within_s: float) -> None:
     config = configs.get(tx, operation.config_id or "")
-    configs.bump(tx, config.id)
+    generations.bump(tx, config.id)
     now = clock.now()
     homes: dict[PeerId, NodeId] = {}
     peers: list[tuple[str, str | None]] = []
@@ -192,9 +171,9 @@ def over(tx: Tx, operation_id: str) -> str | None:
         return None if assignment_rows.of_config(tx, config_id) else "no node carries the config any more"
     assignment = assignment_rows.get(tx, config_id, operation.node_id)
     node = node_rows.find(tx, operation.node_id)
-    if assignment is None or assignment.phase != SERVING:
+    if assignment is None or assignment.phase != Phase.SERVING:
         return steps.REMOVING
-    if assignment.health in FENCED:
+    if not assignment.health.in_use:
         return f"the node is {assignment.health}: {assignment.health_reason}"
     return None if node is not None and node.cordoned else "the node was uncordoned"
 

@@ -1,12 +1,12 @@
 """A node is down: its peers get new homes and their sessions are taken over, as an operation that anybody can watch."""
 
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, operations
-from wgfleet.panel.services.fleet.assignments import subject
-from wgfleet.panel.services.fleet.desired import SERVING
 from wgfleet.panel.services.moves import steps
+from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, Operation
 
 FAILOVER = "failover"
@@ -17,7 +17,7 @@ WINDOW_S = 60.0  # for clients that do not answer at once: two of WireGuard's ke
 def start(tx: Tx, assignment: Assignment, reason: str) -> Operation:
     """Begin to replace a node in a config; one that is under way already is returned."""
     about = subject(assignment.config_id, assignment.node_id)
-    earlier = rows.newest(tx, FAILOVER, about)
+    earlier = operation_rows.newest(tx, FAILOVER, about)
     if earlier is not None and earlier.finished_at is None:
         return earlier
     return operations.start(
@@ -45,7 +45,7 @@ def over(tx: Tx, operation_id: str) -> str | None:
     """Say why there is nothing more to move: the node is being removed, which does the same work. Else None."""
     operation = operations.get(tx, operation_id)
     assignment = assignment_rows.get(tx, operation.config_id or "", operation.node_id or "")
-    return None if assignment is not None and assignment.phase == SERVING else steps.REMOVING
+    return None if assignment is not None and assignment.phase == Phase.SERVING else steps.REMOVING
 
 
 def close(tx: Tx, operation_id: str) -> None:

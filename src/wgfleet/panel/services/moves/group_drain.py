@@ -9,12 +9,13 @@ from typing import Any
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import audit, operations
+from wgfleet.panel.services.fleet import cordons
 from wgfleet.panel.services.moves import drain
 from wgfleet.panel.services.operations import FAILED, SUCCEEDED
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import node_groups as group_rows
+from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Node, NodeGroup, Operation
 
 DRAIN_GROUP = "drain_group"
@@ -29,16 +30,16 @@ def start(
     `force` and `drain_window_s`: as for the drain of a node. Without force nothing is begun that cannot be ended: all
     nodes must have room elsewhere.
     """
-    earlier = rows.newest(tx, DRAIN_GROUP, group.id)
+    earlier = operation_rows.newest(tx, DRAIN_GROUP, group.id)
     if earlier is not None and earlier.finished_at is None:
         return earlier
-    nodes = group_rows.nodes(tx, group.id)
+    nodes = node_group_rows.nodes(tx, group.id)
     if not nodes:
         raise Conflict(f"node group {group.name!r} has no nodes; put some in it, or drain nodes by themselves")
     if not force:
         drain.check_room(tx, nodes)
     for node in nodes:
-        drain.cordon(tx, actor, node)
+        cordons.cordon(tx, actor, node)
     options = {"force": force, "drain_window_s": drain_window_s, "grace_s": grace_s, "nodes": [n.id for n in nodes]}
     operation = operations.start(tx, actor, DRAIN_GROUP, group.id, config_id=None, node_id=None, options=options)
     audit.record(
@@ -50,10 +51,10 @@ def start(
 
 def uncordon(tx: Tx, actor: str, group: NodeGroup) -> Sequence[Node]:
     """Let the nodes of a group have homes again; what is left of its drain does not happen. Returns the nodes."""
-    nodes = group_rows.nodes(tx, group.id)
+    nodes = node_group_rows.nodes(tx, group.id)
     for node in nodes:
-        drain.uncordon(tx, actor, node)
-    operation = rows.newest(tx, DRAIN_GROUP, group.id)
+        cordons.uncordon(tx, actor, node)
+    operation = operation_rows.newest(tx, DRAIN_GROUP, group.id)
     if operation is not None and operation.finished_at is None:
         tx.wake("operation", operation.id)
     return nodes

@@ -1,22 +1,25 @@
 """What the removal of a node from a config writes, step by step. Each may be done again without harm."""
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.removal import RemovalStep, RemovalView
-from wgfleet.panel.services import audit, backups, operations
-from wgfleet.panel.services.configs import bump, probes_changed
+from wgfleet.panel.errors import Conflict, Exhausted, NotFound
+from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.dns import wanted
-from wgfleet.panel.services.fleet.desired import REMOVED
+from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.generations import bump, probes_changed
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.services.moves.steps import LEFT, PENDING, PLACED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import backups as backup_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
-from wgfleet.panel.store.tables import Cleanup, Operation
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Operation
 from wgfleet.panel.vault import Vault
 
 LONGEST_WITHDRAWAL_S = 3600.0
@@ -28,7 +31,7 @@ def view(tx: Tx, operation_id: str) -> RemovalView:
     operation = operations.get(tx, operation_id)
     config_id, node_id = operation.config_id or "", operation.node_id or ""
     assignment = assignment_rows.get(tx, config_id, node_id)
-    tally = rows.tally(tx, operation_id)
+    tally = operation_rows.tally(tx, operation_id)
     progress = operation.progress
     unsettled = tally.get((PENDING, True), 0) + tally.get((PENDING, False), 0)
     return RemovalView(
@@ -37,7 +40,7 @@ def view(tx: Tx, operation_id: str) -> RemovalView:
         placed=PLACED in progress,
         unsettled=unsettled,
         drain_ends_at=_drain_ends_at(tx, operation) if unsettled else progress.get(PLACED, 0.0),
-        retired=assignment is None or assignment.phase == REMOVED,
+        retired=assignment is None or assignment.phase == Phase.REMOVED,
         owed=assignment_rows.cleanup(tx, node_id, config_id) is not None,
         clean_ends_at=progress.get("clean_ends_at", 0.0),
     )
@@ -77,8 +80,10 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     if steps.note_arrivals(tx, r, live_within_s) and clock.now() < r.operation.progress[PLACED]:
         return
     generation = bump(tx, r.config.id)
-    rows.settle_moves(tx, operation_id, [move.peer_id for move, _ in rows.pending(tx, operation_id)], LEFT)
-    assignment_rows.applied(tx, r.assignment.id, phase=REMOVED)
+    operation_rows.settle_moves(
+        tx, operation_id, [move.peer_id for move, _ in operation_rows.pending(tx, operation_id)], LEFT
+    )
+    assignment_rows.applied(tx, r.assignment.id, phase=Phase.REMOVED)
     holders.settle(tx, r.config.id, renew=True)
     if assignment_rows.cleanup(tx, r.node.id, r.config.id) is None:
         assignment_rows.owe(
@@ -109,7 +114,7 @@ def close(tx: Tx, operation_id: str) -> None:
     # It was asked to delete its interface, and had its time: the address must not wait for it for ever.
     holders.gave_up(tx, r.config.id, r.node.id)
     result = {
-        "peers_migrated": rows.rehomed(tx, operation_id),
+        "peers_migrated": operation_rows.rehomed(tx, operation_id),
         "sessions_taken_over": counts["taken_over"],
         "left_behind": counts["left"],
         "interface": OWED if owed else DELETED,
@@ -124,3 +129,74 @@ def close(tx: Tx, operation_id: str) -> None:
     if owed:
         detail = "the node could not be reached; it deletes the interface when it returns"
         audit.record(tx, audit.PANEL, "cleanup_owed", "node", r.node.id, interface=r.config.name, detail=detail)
+
+
+def start(
+    tx: Tx,
+    actor: str,
+    config: Config,
+    node: Node,
+    *,
+    grace_s: float,
+    force: bool = False,
+    drain_window_s: float | None = None,
+) -> Operation:
+    """Begin to take a node out of a config. Asked again, it is the same operation, also after it has ended.
+
+    It waits `drain_window_s` for sessions that do not follow; None: the TTL of the config's name and `grace_s`.
+    """
+    generations.bump(tx, config.id)
+    about = operations.subject(config.id, node.id)
+    assignment = assignment_rows.get(tx, config.id, node.id)
+    earlier = operation_rows.newest(tx, operations.REMOVE_NODE, about)
+    if earlier is not None and (earlier.finished_at is None or assignment is None):
+        return earlier
+    if assignment is None:
+        raise NotFound(f"config {config.name!r} is not assigned to node {node.name!r}")
+    _check_floor(tx, config, node, assignment, force=force)
+    window = default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
+    assignment_rows.applied(tx, assignment.id, phase=Phase.DRAINING)
+    operation = operations.start(
+        tx,
+        actor,
+        operations.REMOVE_NODE,
+        about,
+        config_id=config.id,
+        node_id=node.id,
+        options={"force": force, "drain_window_s": window},
+    )
+    audit.record(
+        tx, actor, "draining", "config_node", about, config=config.name, node=node.name,
+        operation=operation.id, force=force,
+    )  # fmt: skip
+    return operation
+
+
+def default_window(tx: Tx, config: Config, grace_s: float) -> float:
+    """Return how long a planned move waits for sessions that do not follow, in s: the name's TTL and some grace."""
+    group = endpoint_group_rows.get(tx, config.id)
+    return grace_s + (group.ttl if group else 0)
+
+
+def _check_floor(tx: Tx, config: Config, node: Node, assignment: Assignment, *, force: bool) -> None:
+    """Refuse a removal that leaves too few nodes, or too little room for the peers, unless it is forced."""
+    if force:
+        return
+    group = endpoint_group_rows.get(tx, config.id)
+    least = group.min_nodes if group else 1
+    left = [n.name for a, n in assignment_rows.of_config(tx, config.id) if a.phase == Phase.SERVING and n.id != node.id]
+    homes = peer_rows.homed_on(tx, node.id, config.id)
+    # A node that never served takes nothing away.
+    counted = assignment.phase == Phase.SERVING or homes
+    if counted and len(left) < least and (homes or group is not None):
+        raise Conflict(
+            f"without node {node.name!r} config {config.name!r} would be served by {len(left)} of at least {least} "
+            f"nodes (min_nodes); assign another node first, or repeat with force=true"
+        )
+    if homes and left:
+        placed = placement.choose(tx, config.id, homes, placement.candidates(tx, config.id, without={node.id}))
+        if placed.left:
+            raise Exhausted(
+                f"the other nodes of config {config.name!r} have no room for {len(placed.left)} of {len(homes)} "
+                f"peers of node {node.name!r}; raise a capacity or assign a node, or repeat with force=true"
+            )

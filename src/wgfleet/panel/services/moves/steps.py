@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from wgfleet.panel import clock
-from wgfleet.panel.services import audit, configs, operations
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import assignments, nodes, placement
-from wgfleet.panel.services.fleet.desired import DRAINING, FENCED, SERVING
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Operation
@@ -54,7 +54,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     r = load(tx, operation_id)
     if PLACED in r.operation.progress:
         return
-    configs.bump(tx, r.config.id)
+    generations.bump(tx, r.config.id)
     now = clock.now()
     homed = peer_rows.homed_on(tx, r.node.id, r.config.id)
     without = {r.node.id} | (placement.cordoned(tx, r.config.id) if stays else set())
@@ -97,7 +97,7 @@ def note_arrivals(tx: Tx, r: Subject, live_within_s: float) -> int:
     if r.config.mode != configs.CLUSTER:
         return 0
     now_live = dict(session_rows.live_on(tx, r.node.id, r.config.id, clock.now() - live_within_s))
-    moves = rows.moves(tx, r.operation.id)
+    moves = operation_rows.moves(tx, r.operation.id)
     new = {peer_id: endpoint for peer_id, endpoint in now_live.items() if not (m := moves.get(peer_id)) or not m.live}
     peers = {peer.id: peer for peer in peer_rows.by_ids(tx, new)}
     serving = {c.node_id for c in placement.candidates(tx, r.config.id, without={r.node.id})}
@@ -107,7 +107,7 @@ def note_arrivals(tx: Tx, r: Subject, live_within_s: float) -> int:
         if home not in serving:
             continue
         if peer_id in moves:
-            rows.went_live(tx, r.operation.id, peer_id, endpoint)
+            operation_rows.went_live(tx, r.operation.id, peer_id, endpoint)
         else:
             strays.append(move(r.operation.id, peer_id, r.node.id, home, endpoint, rehomed=False))
     peer_rows.add_moves(tx, strays)
@@ -139,7 +139,7 @@ def placed(tx: Tx, operation_id: str) -> bool:
 def waiting(tx: Tx, operation_id: str) -> bool:
     """Tell whether sessions are still to be called: placed, some not settled, and time left."""
     operation = operations.get(tx, operation_id)
-    tally = rows.tally(tx, operation_id)
+    tally = operation_rows.tally(tx, operation_id)
     unsettled = tally.get((PENDING, True), 0) + tally.get((PENDING, False), 0)
     return unsettled > 0 and clock.now() < operation.progress.get(PLACED, 0.0)
 
@@ -151,14 +151,14 @@ def holding(tx: Tx, operation_id: str) -> dict[str, str]:
     """
     operation = operations.get(tx, operation_id)
     generation = operation.progress.get(DROPPED, 0)
-    givers = set(rows.taken_over(tx, operation_id).values())
+    givers = set(operation_rows.taken_over(tx, operation_id).values())
     leaving = holders.leaving(tx, operation.config_id or "") & {operation.node_id}
     return {
         node.id: node.name
         for assignment, node in assignment_rows.of_config(tx, operation.config_id or "")
         if (assignment.node_id in givers or assignment.node_id in leaving)
-        and assignment.phase in {SERVING, DRAINING}
-        and assignment.health not in FENCED  # fenced nodes get no peer before they have dropped all
+        and assignment.phase in {Phase.SERVING, Phase.DRAINING}
+        and assignment.health.in_use  # fenced nodes get no peer before they have dropped all
         and (assignment.applied_generation < generation or assignment.node_id in leaving)
     }
 
@@ -176,12 +176,14 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     """
     operation = operations.get(tx, operation_id)
     unconfirmed = sorted(holding(tx, operation_id).values())
-    rows.settle_moves(tx, operation_id, [moving.peer_id for moving, _ in rows.pending(tx, operation_id)], LEFT)
-    if taken := rows.taken_over(tx, operation_id):
-        peer_rows.touch(tx, taken, configs.bump(tx, operation.config_id or ""))
+    operation_rows.settle_moves(
+        tx, operation_id, [moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id)], LEFT
+    )
+    if taken := operation_rows.taken_over(tx, operation_id):
+        peer_rows.touch(tx, taken, generations.bump(tx, operation.config_id or ""))
     tally = counts(tx, operation_id)
     result = {
-        "peers_migrated": rows.rehomed(tx, operation_id),
+        "peers_migrated": operation_rows.rehomed(tx, operation_id),
         "sessions_taken_over": tally["taken_over"],
         "left_behind": tally["left"],
         "seconds": round(clock.now() - operation.created_at, 3),
@@ -196,7 +198,7 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
 
 def counts(tx: Tx, operation_id: str) -> dict[str, Any]:
     """Count an operation's moves, for its progress and result."""
-    tally = rows.tally(tx, operation_id)
+    tally = operation_rows.tally(tx, operation_id)
     return {
         "peers": sum(tally.values()),
         "live": sum(count for (_, live), count in tally.items() if live),

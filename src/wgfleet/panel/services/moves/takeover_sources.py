@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from wgfleet.panel.services.fleet.desired import FENCED, SERVING, on_agent
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.services.floating.holders import on_agent
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import floating as rows
+from wgfleet.panel.store import floating as floating_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,13 @@ class Callers:
 
 def of_config(tx: Tx, config_id: str) -> Callers:
     """Return who calls the clients of the nodes that gave addresses up, or lost them."""
-    taken = [row for row in rows.of_config(tx, config_id) if row.leaving_node_id or row.former_node_id]
+    taken = [row for row in floating_rows.of_config(tx, config_id) if row.leaving_node_id or row.former_node_id]
     if not taken:
         return Callers({}, ())
     applied = {
         assignment.node_id: assignment.applied_generation
-        for assignment, _ in rows.carriers(tx, config_id)
-        if assignment.phase == SERVING and assignment.health not in FENCED
+        for assignment, _ in floating_rows.carriers(tx, config_id)
+        if assignment.phase == Phase.SERVING and assignment.health.in_use
     }
     carried = on_agent(tx, config_id)
     found: dict[str, list[tuple[Caller, bool]]] = {}

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.services import configs, operations
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.services import configs, generations, operations
 from wgfleet.panel.services.fleet import placement
-from wgfleet.panel.services.fleet.desired import FENCED, SERVING
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import steps, takeover_sources
 from wgfleet.panel.services.moves.steps import DROPPED, MOVED, TAKEOVER
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import operations as rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Move, Operation, Peer
@@ -52,7 +52,7 @@ def due(
     config = configs.get(tx, operation.config_id or "")
     if operation.node_id is not None:
         steps.note_arrivals(tx, steps.load(tx, operation_id), live_within_s)
-    pending = rows.pending(tx, operation_id)
+    pending = operation_rows.pending(tx, operation_id)
     having = _Having(tx, config.id, reachable)
     # Nothing is lost while a planned move waits for its node, whose agent may be about to connect.
     spared = placement.cordoned(tx, config.id) if operation.kind in (operations.DRAIN, operations.REBALANCE) else set()
@@ -100,7 +100,7 @@ class _Having:
         serving = {
             assignment.node_id: assignment
             for assignment, _ in assignment_rows.of_config(tx, config_id)
-            if assignment.phase == SERVING and assignment.health not in FENCED
+            if assignment.phase == Phase.SERVING and assignment.health.in_use
         }
         self._applied = {node_id: assignment.applied_generation for node_id, assignment in serving.items()}
         self.well = {
@@ -166,8 +166,8 @@ def settle(
     operation = operations.get(tx, operation_id)
     if operation.finished_at is not None:
         return
-    rows.tried_again(tx, operation_id, unanswered)
-    waiting = {moving.peer_id for moving, _ in rows.pending(tx, operation_id)}
+    operation_rows.tried_again(tx, operation_id, unanswered)
+    waiting = {moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id)}
     moved = [peer_id for peer_id in answered if peer_id in waiting]
     _settle(tx, operation, moved, drop=moved)
 
@@ -176,7 +176,7 @@ def _settle(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Co
     progress = dict(operation.progress)
     if drop:
         # The old node's rendering leaves these out from this generation on.
-        progress[DROPPED] = configs.bump(tx, operation.config_id or "")
+        progress[DROPPED] = generations.bump(tx, operation.config_id or "")
         peer_rows.touch(tx, drop, progress[DROPPED])
-    rows.settle_moves(tx, operation.id, peer_ids, MOVED)
+    operation_rows.settle_moves(tx, operation.id, peer_ids, MOVED)
     operations.advance(tx, operation.id, TAKEOVER, progress | steps.counts(tx, operation.id))

@@ -1,9 +1,13 @@
 """What all tables share: names of constraints, types of columns."""
 
-from typing import Any
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import JSON, LargeBinary, MetaData
+from sqlalchemy import JSON, Dialect, LargeBinary, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
+
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.phases import Phase
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -14,6 +18,26 @@ NAMING = {
 }
 
 
+_Enum = TypeVar("_Enum", bound=StrEnum)
+
+
+class EnumText(TypeDecorator[_Enum], Generic[_Enum]):
+    """A member of an enum, kept as its text."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type[_Enum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: _Enum | None, _dialect: Dialect) -> str | None:
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> _Enum | None:
+        return None if value is None else self.kind(value)
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {  # noqa: RUF012 - read once by the declarative machinery
@@ -21,4 +45,6 @@ class Base(DeclarativeBase):
         list[float]: JSON,
         dict[str, Any]: JSON,
         bytes: LargeBinary,
+        Health: EnumText(Health),
+        Phase: EnumText(Phase),
     }

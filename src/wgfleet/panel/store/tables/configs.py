@@ -3,6 +3,8 @@
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store.tables.base import Base
 
 
@@ -75,8 +77,8 @@ class FreeOffset(Base):
 class Assignment(Base):
     """A config on a node. `applied_generation` is what the agent last confirmed (0: nothing yet).
 
-    `health` is one of `serving`, `suspect`, `down`, `recovering`, `unmanaged`, and `flaps` the times at which it went
-    down lately. The probe key is for the node's handshakes with the others. `oldest_base`: as that of a config.
+    `flaps`: the times at which it went down lately. The probe key is for the node's handshakes with the others.
+    `oldest_base`: as that of a config.
     """
 
     __tablename__ = "assignments"
@@ -84,14 +86,14 @@ class Assignment(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     config_id: Mapped[str] = mapped_column(ForeignKey("configs.id"), index=True)
     node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id"), index=True)
-    phase: Mapped[str]
+    phase: Mapped[Phase]
     private_key_sealed: Mapped[bytes | None]
     public_key: Mapped[str | None]
     applied_generation: Mapped[int] = mapped_column(BigInteger)
     applied_at: Mapped[float | None]
     summary: Mapped[str]
     drift: Mapped[list[str]]
-    health: Mapped[str]
+    health: Mapped[Health]
     health_since: Mapped[float]
     health_reason: Mapped[str]
     flaps: Mapped[list[float]]
@@ -110,6 +112,6 @@ class HealthEvent(Base):
     config_id: Mapped[str]
     node_id: Mapped[str]
     at: Mapped[float]
-    before: Mapped[str]
-    after: Mapped[str]
+    before: Mapped[Health]
+    after: Mapped[Health]
     reason: Mapped[str]

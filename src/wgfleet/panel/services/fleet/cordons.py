@@ -1,0 +1,29 @@
+"""Cordons: nodes that get no new homes."""
+
+from wgfleet.panel.services import audit, operations
+from wgfleet.panel.services.operations import DRAIN
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store.tables import Node
+
+
+def cordon(tx: Tx, actor: str, node: Node) -> None:
+    """Give a node no new homes."""
+    _set_cordoned(tx, actor, node, cordoned=True)
+
+
+def uncordon(tx: Tx, actor: str, node: Node) -> None:
+    """Let a node have homes again; drains of it that have not ended stop where they are."""
+    _set_cordoned(tx, actor, node, cordoned=False)
+    for _, config in assignment_rows.of_node(tx, node.id):
+        drain = operation_rows.newest(tx, DRAIN, operations.subject(config.id, node.id))
+        if drain is not None and drain.finished_at is None:
+            tx.wake("operation", drain.id)
+
+
+def _set_cordoned(tx: Tx, actor: str, node: Node, *, cordoned: bool) -> None:
+    if node.cordoned is not cordoned:
+        node.cordoned = cordoned
+        audit.record(tx, actor, "cordoned" if cordoned else "uncordoned", "node", node.id, name=node.name)
+        tx.wake("node", node.id)

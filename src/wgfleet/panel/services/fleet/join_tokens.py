@@ -1,0 +1,52 @@
+"""One-time tokens with which an agent enrolls as a node."""
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import Unauthorized
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import access as access_rows
+from wgfleet.panel.store.tables import JoinToken, Node
+from wgfleet.panel.tokens import digest, new_token
+
+
+class TokenRefused(Unauthorized):
+    """A join token that lets nobody in; `node_id` where it once belonged to a node."""
+
+    def __init__(self, detail: str, reason: str, node_id: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.node_id = node_id
+
+
+def create(tx: Tx, actor: str, node: Node, lifetime_s: float) -> tuple[str, float]:
+    """Return a token that lets one agent enrol as the node, once, and when it expires; older unused ones end."""
+    text = new_token("wgj_")
+    now = clock.now()
+    token = JoinToken(digest=digest(text), node_id=node.id, created_at=now, expires_at=now + lifetime_s, used_at=None)
+    access_rows.replace_token(tx, token)
+    audit.record(tx, actor, "created", "join_token", node.id, node=node.name, expires_at=token.expires_at)
+    return text, token.expires_at
+
+
+def redeem(tx: Tx, text: str) -> Node:
+    """Use a token up and return its node.
+
+    On `TokenRefused` the caller's transaction leaves nothing behind; `record_refusal` goes into one of its own.
+    """
+    kept, now = digest(text), clock.now()
+    node_id = access_rows.use_token(tx, kept, now)
+    if node_id is not None:
+        return nodes.get(tx, node_id)
+    way_out = "make a new one with `wgfleet node join NODE` (POST /api/nodes/NODE/join-token)"
+    token = access_rows.token(tx, kept)
+    if token is None:
+        raise TokenRefused(f"the join token is not known; {way_out}", "unknown")
+    if token.used_at is not None:
+        raise TokenRefused(f"the join token was used already; {way_out}", "used", token.node_id)
+    raise TokenRefused(f"the join token has expired; {way_out}", "expired", token.node_id)
+
+
+def record_refusal(tx: Tx, refused: TokenRefused, remote: str) -> None:
+    """Audit that an agent was turned away. `remote` is the address it came from."""
+    audit.record(tx, "agent", "refused", "join_token", refused.node_id or "", reason=refused.reason, remote=remote)

@@ -1,0 +1,35 @@
+"""The generation of a config's desired state: raised before a change, and overtaken after a restore."""
+
+from wgfleet.panel.errors import NotFound
+from wgfleet.panel.services import audit
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import configs as config_rows
+
+
+def bump(tx: Tx, config_id: str, *, settings: bool = False) -> int:
+    """Lock the config, raise its generation and return it. Call it first in whatever changes what a node must have.
+
+    `settings`: the interface itself changes too, not only its peers.
+    """
+    generation = config_rows.bump(tx, config_id, settings=settings)
+    if generation is None:
+        raise NotFound(f"there is no config {config_id!r}; it was deleted meanwhile")
+    tx.wake("config", config_id)
+    return generation
+
+
+def probes_changed(tx: Tx, config_id: str) -> int:
+    """As `bump`, where the vantage points from which the config's nodes are probed change."""
+    generation = bump(tx, config_id)
+    config_rows.set_values(tx, config_id, {"probes_generation": generation})
+    return generation
+
+
+def overtake(tx: Tx, config_id: str, generation: int) -> None:
+    """Go beyond a generation that a node has and we do not know: this database was restored from an older copy.
+
+    Every node then gets the whole, for what it was told in that other history is not written here.
+    """
+    bump(tx, config_id, settings=True)
+    beyond = config_rows.overtake(tx, config_id, generation)
+    audit.record(tx, audit.PANEL, "generation_overtaken", "config", config_id, found=generation, now=beyond)
