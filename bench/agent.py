@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the node that the tests us
 
 import msgspec
 
-from tests.lab.agent.authority import Authority
-from tests.lab.agent.node import Host, Node, eventually
-from tests.lab.agent.values import peer, peers, private_key, random_key, settings, whole
+from tests.agent.authority import Authority
+from tests.agent.node import Host, Node, eventually
+from tests.agent.values import peer, peers, private_key, random_key, settings, whole
 from wgfleet.protocol.desired import DesiredInterface, delta_between
 from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.keys import PublicKey

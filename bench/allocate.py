@@ -17,8 +17,8 @@ from statistics import quantiles
 from sqlalchemy import insert
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # the tests' database server
+from tests.panel.store.networks import add_config, add_peers, add_pool
 from tests.postgresql import postgresql_server
-from tests.store.networks import add_config, add_peers, add_pool
 from wgfleet.panel.store import Store, addresses
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import FreeOffset, Pool

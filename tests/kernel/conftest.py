@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from pyroute2 import netns
 
-from tests.unit.protocol.strategies import clamp, text
+from tests.protocol.strategies import clamp, text
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.reconciler import Keeper
 from wgfleet.agent.kernel.machine import Machine, detect

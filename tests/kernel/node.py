@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from tests.agent.authority import CLIENT, SERVER, Authority
 from tests.kernel.systemd import UNITS, eventually, run
-from tests.lab.agent.authority import CLIENT, SERVER, Authority
 from wgfleet.protocol.desired import DesiredInterface, Floating
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Applied, Enrolled, EnrollRequest

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.kernel.conftest import NAME, Host, desired, key_pair
-from tests.unit.protocol.strategies import text
+from tests.protocol.strategies import text
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, delta_between
 from wgfleet.protocol.keys import PresharedKey, PublicKey

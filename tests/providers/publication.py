@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+from tests.panel.world import World, opened
 from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, CloudflareEnvironment, cloudflare
 from tests.providers.cloudflare.models import Stored
-from tests.services.world import World, opened
 from wgfleet.panel import clock, faultpoints
 from wgfleet.panel.dns.metrics import Meters
 from wgfleet.panel.dns.plugins import Registry

@@ -1,0 +1,61 @@
+"""Fixtures: hosts that are cleaned up, and agents on them."""
+
+import itertools
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.authority import Authority
+from tests.agent.node import Host, Node
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def make_host() -> Iterator[Callable[[], Host]]:
+    hosts: list[Host] = []
+
+    def make() -> Host:
+        hosts.append(Host(f"agt-{os.getpid()}-{next(_numbers)}"))
+        return hosts[-1]
+
+    yield make
+    for host in hosts:
+        host.close()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "ca")
+
+
+@pytest.fixture
+def make_node(make_host: Callable[[], Host], authority: Authority, tmp_path: Path) -> Iterator[Callable[..., Node]]:
+    nodes: list[Node] = []
+
+    def make(node_id: str = "node-1", host: Host | None = None, state: Path | None = None) -> Node:
+        nodes.append(Node(host or make_host(), state or tmp_path / node_id, authority, node_id))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.close()
+
+
+@pytest.fixture
+def node(make_node: Callable[..., Node]) -> Node:
+    made = make_node()
+    made.start()
+    return made
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "small"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)], check=True)
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)

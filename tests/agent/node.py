@@ -1,0 +1,211 @@
+"""A node for tests: a network namespace with its own /run, and the real agent in it as a process of its own."""
+
+import contextlib
+import ctypes
+import json
+import os
+import queue
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from tests.agent.authority import CLIENT, SERVER, Authority, Files
+from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS, enter
+from wgfleet.agent.state.files import write_atomic
+from wgfleet.agent.state.identity import AgentFile, StateDirectory
+from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.messages import Snapshot, WatchMessage
+
+T = TypeVar("T")
+PORT = 51900
+_CLONE_NEWNET = 0x40000000  # setns(2)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def eventually(check: Callable[[], T], timeout_s: float = 60.0, every_s: float = 0.05) -> T:
+    """Call `check` until it returns something true, and return that."""
+    until = time.monotonic() + timeout_s
+    while not (found := check()):
+        assert time.monotonic() < until, f"not so within {timeout_s} s"
+        time.sleep(every_s)
+    return found
+
+
+def node_name(node_id: str) -> str:
+    return f"{node_id}.node.wgfleet.internal"
+
+
+class Host:
+    """A network namespace with a mount namespace whose /run is its own. Ends with everything that runs in it."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self._spawned: list[subprocess.Popen[bytes]] = []
+        subprocess.run(["ip", "netns", "add", namespace], check=True)
+        self._holder = subprocess.Popen(
+            [
+                *("nsenter", f"--net=/run/netns/{namespace}", *UNSHARE_MOUNTS, "sh", "-ec"),
+                f"{MAKE_PRIVATE}; mount -t tmpfs tmpfs /run; ip link set lo up; echo ready; exec sleep infinity",
+            ],
+            stdout=subprocess.PIPE,
+        )
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"ready\n"
+
+    @property
+    def pid(self) -> int:
+        """A process that is in both namespaces."""
+        return self._holder.pid
+
+    def command(self, *command: str) -> list[str]:
+        return [*enter(self.pid), *command]
+
+    def run(self, *command: str, stdin: str | None = None, check: bool = True) -> str:
+        done = subprocess.run(self.command(*command), input=stdin, capture_output=True, text=True, check=False)
+        assert not check or done.returncode == 0, (command, done.stderr)
+        return done.stdout
+
+    def spawn(self, *command: str) -> None:
+        """Start a program that runs until the host is closed."""
+        self._spawned.append(
+            subprocess.Popen(self.command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+
+    def enter(self) -> None:
+        """Move the calling thread into the network namespace."""
+        with Path(f"/run/netns/{self.namespace}").open("rb") as handle:
+            if _libc.setns(handle.fileno(), _CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+
+    def close(self) -> None:
+        for pid in subprocess.run(
+            ["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=True
+        ).stdout.split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        for process in (self._holder, *self._spawned):
+            process.wait()
+        assert self._holder.stdout is not None
+        self._holder.stdout.close()
+        subprocess.run(["ip", "netns", "del", self.namespace], check=True)
+
+
+class Node:
+    """An enrolled agent on a host, and the panel's side of its API."""
+
+    def __init__(self, host: Host, state: Path, authority: Authority, node_id: str) -> None:
+        self.host = host
+        self.node_id = node_id
+        self.state = StateDirectory(state)
+        self.authority = authority
+        self.panel = authority.issue("panel", CLIENT)
+        self._agent: subprocess.Popen[bytes] | None = None
+        self._log = state.parent / f"{node_id}.log"
+        self._thread = ThreadPoolExecutor(2, initializer=host.enter)
+        mine = authority.issue(node_id, SERVER, node_name(node_id))
+        self.state.make()
+        self.state.write_certificate(
+            key=mine.key.read_bytes(), certificate=mine.certificate.read_bytes(), ca=authority.pem
+        )
+        write_atomic(
+            self.state.agent, msgspec.json.encode(AgentFile(NodeId(node_id), PORT, "https://panel.invalid:8443"))
+        )
+        self._client = self.client(self.panel)
+
+    @property
+    def pid(self) -> int:
+        assert self._agent is not None
+        return self._agent.pid
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+
+    def start(self, *options: str, wait: bool = True) -> None:
+        with self._log.open("ab") as log:
+            self._agent = subprocess.Popen(
+                self.host.command(
+                    *(sys.executable, "-c", "from wgfleet.cli import main; main()", "agent", "run"),
+                    *("--state-dir", str(self.state.root), *options),
+                ),
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            eventually(self._answers)
+
+    def _answers(self) -> bool:
+        assert self._agent is not None
+        assert self._agent.poll() is None, self._log.read_text()
+        try:
+            return self.call("GET", "/health").status_code == httpx.codes.OK
+        except httpx.ConnectError:
+            return False
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self._agent is not None
+        self._agent.send_signal(number)
+        return self._agent.wait(60)
+
+    def client(self, files: Files | None, authority: Authority | None = None) -> httpx.Client:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations((authority or self.authority).path)
+        if files is not None:
+            context.load_cert_chain(files.certificate, files.key)
+        return httpx.Client(verify=context, base_url=f"https://127.0.0.1:{PORT}", timeout=60, trust_env=False)
+
+    def begin(
+        self, method: str, path: str, body: object = None, *, client: httpx.Client | None = None
+    ) -> "Future[httpx.Response]":
+        """Call the agent's API from inside its namespace, beside whatever else is going on."""
+        content = body if isinstance(body, bytes) else None if body is None else msgspec.json.encode(body)
+        extensions = {"sni_hostname": node_name(self.node_id)}
+        return self._thread.submit(
+            lambda: (client or self._client).request(method, path, content=content, extensions=extensions)
+        )
+
+    def call(
+        self, method: str, path: str, body: object = None, *, client: httpx.Client | None = None
+    ) -> httpx.Response:
+        return self.begin(method, path, body, client=client).result()
+
+    @contextlib.contextmanager
+    def watch(self) -> Iterator["queue.Queue[tuple[float, WatchMessage]]"]:
+        """Read the stream in the background; messages come with the time of their arrival."""
+        messages: queue.Queue[tuple[float, WatchMessage]] = queue.Queue()
+        decoder = msgspec.json.Decoder(WatchMessage)
+        with self.client(self.panel) as client, ThreadPoolExecutor(1, initializer=self.host.enter) as thread:
+            request = client.build_request("GET", "/v1/watch", extensions={"sni_hostname": node_name(self.node_id)})
+            response = thread.submit(client.send, request, stream=True).result()
+            assert response.status_code == httpx.codes.OK
+
+            def read() -> None:
+                with contextlib.suppress(httpx.HTTPError, httpx.StreamError, ssl.SSLError, OSError):
+                    for line in response.iter_lines():
+                        messages.put((time.monotonic(), decoder.decode(line)))
+
+            reading = thread.submit(read)
+            first = messages.get(timeout=60)
+            assert isinstance(first[1], Snapshot)
+            messages.put(first)
+            try:
+                yield messages
+            finally:
+                response.extensions["network_stream"].get_extra_info("socket").shutdown(2)
+                reading.result(60)
+                response.close()
+
+    def close(self) -> None:
+        if self._agent is not None and self._agent.poll() is None:
+            self._agent.kill()
+            self._agent.wait()
+        self._client.close()
+        self._thread.shutdown()

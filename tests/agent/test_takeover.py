@@ -1,0 +1,154 @@
+"""Live sessions move from one node to another, with an unmodified client in between."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from tests.agent.node import Host, Node, eventually
+from tests.agent.test_push import applied
+from tests.agent.values import private_key, public_key, random_key, settings, whole
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, delta_between
+from wgfleet.protocol.ids import Generation
+from wgfleet.protocol.keys import PresharedKey, PublicKey
+from wgfleet.protocol.messages import Takeover, TakeoverPeer, TakeoverResult
+
+pytestmark = pytest.mark.lab
+CLIENT_IP = "10.8.0.2"
+
+
+@dataclass
+class Net:
+    """Two nodes with one key and all peers, and a stock client that is connected to the first."""
+
+    a: Node
+    b: Node
+    client: Host
+    client_key: PublicKey
+    wanted: DesiredInterface
+
+    def last_endpoint(self, node: Node) -> str:
+        lines = node.host.run("wg", "show", "wg0", "endpoints").splitlines()
+        return next(line.split("\t")[1] for line in lines if line.startswith(self.client_key))
+
+    def take_over(self, node: Node, endpoint: str, timeout_s: float = 20.0, *also: TakeoverPeer) -> TakeoverResult:
+        body = Takeover((TakeoverPeer(self.client_key, endpoint), *also), timeout_s)
+        response = node.call("POST", "/v1/wg/wg0/takeover", body)
+        assert response.status_code == 200, response.text
+        return msgspec.json.decode(response.content, type=TakeoverResult)
+
+    def pings(self, count: int = 1, timeout_s: float = 2) -> bool:
+        command = self.client.command("ping", "-q", "-c", str(count), "-i", "0.02", "-w", str(timeout_s), "10.8.0.1")
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def cable(switch: Host, host: Host, number: int) -> None:
+    end = f"p{number}"
+    switch.run("ip", "link", "add", end, "type", "veth", "peer", "name", "eth0", "netns", str(host.pid))
+    switch.run("ip", "link", "set", end, "master", "br0", "up")
+    host.run("ip", "addr", "add", f"198.18.0.{number}/24", "dev", "eth0")
+    host.run("ip", "link", "set", "eth0", "up")
+
+
+@pytest.fixture
+def net(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Net:
+    switch, client = make_host(), make_host()
+    switch.run("ip", "link", "add", "br0", "type", "bridge")
+    switch.run("ip", "link", "set", "br0", "up")
+    a, b = make_node("node-a"), make_node("node-b")
+    for number, host in enumerate((a.host, b.host, client), 1):
+        cable(switch, host, number)
+    key, psk = private_key(), PresharedKey(random_key())
+    client_private = private_key()
+    client_key = public_key(client_private)
+    wanted = whole(
+        1,
+        settings(addresses=("10.8.0.1/24",)),
+        {
+            client_key: DesiredPeer((f"{CLIENT_IP}/32",), psk),
+            PublicKey(random_key()): DesiredPeer(("10.8.0.3/32",), PresharedKey(random_key())),
+        },
+    )
+    wanted = msgspec.structs.replace(wanted, settings=msgspec.structs.replace(wanted.settings, private_key=key))
+    for node in (a, b):
+        node.start()
+        assert applied(node, wanted).verified
+    client.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
+    eventually(lambda: client.run("wg", "show", "wg0", check=False))
+    client.run(
+        *("wg", "setconf", "wg0", "/dev/stdin"),
+        stdin=f"[Interface]\nPrivateKey = {client_private}\n"
+        f"[Peer]\nPublicKey = {public_key(key)}\nPresharedKey = {psk}\n"
+        "AllowedIPs = 10.8.0.0/24\nEndpoint = 198.18.0.1:51820\nPersistentKeepalive = 25\n",
+    )
+    client.run("ip", "addr", "add", f"{CLIENT_IP}/24", "dev", "wg0")
+    client.run("ip", "link", "set", "wg0", "up")
+    made = Net(a, b, client, client_key, wanted)
+    eventually(made.pings)
+    return made
+
+
+def endpoint_of_client(net: Net) -> str:
+    return net.client.run("wg", "show", "wg0", "endpoints").split("\t")[1].strip()
+
+
+def keepalives_are_as_they_were(net: Net) -> bool:
+    dump = net.b.host.run("wg", "show", "wg0", "dump")
+    return all(line.split("\t")[-1] == "off" for line in dump.splitlines()[1:])
+
+
+def test_a_live_session_moves_at_once(net: Net) -> None:
+    endpoint = net.last_endpoint(net.a)
+    result = net.take_over(net.b, endpoint)
+    assert list(result.answered) == [net.client_key]
+    assert result.unanswered == ()
+    assert endpoint_of_client(net) == "198.18.0.2:51820"
+    assert net.pings(5)
+    eventually(lambda: keepalives_are_as_they_were(net))
+
+
+def test_a_peer_that_is_here_already_counts_as_answered(net: Net) -> None:
+    endpoint = net.last_endpoint(net.a)
+    net.take_over(net.b, endpoint)
+    again = net.take_over(net.b, endpoint)
+    assert list(again.answered) == [net.client_key]
+
+
+def test_a_session_moves_back_to_a_node_that_still_holds_an_old_one(net: Net) -> None:
+    endpoint = net.last_endpoint(net.a)
+    net.take_over(net.b, endpoint)
+    assert net.pings(3)
+    time.sleep(3)  # a's handshake is of the past now, but its session is still valid there
+    result = net.take_over(net.a, endpoint)
+    assert list(result.answered) == [net.client_key]
+    assert endpoint_of_client(net) == "198.18.0.1:51820"
+    assert net.pings(3)
+
+
+def test_those_who_do_not_answer_are_named_and_may_be_called_again(net: Net) -> None:
+    (other,) = [key for key in net.wanted.peers if key != net.client_key]
+    nowhere = TakeoverPeer(other, "198.18.0.99:1234")
+    started = time.monotonic()
+    result = net.take_over(net.b, "198.18.0.98:1234", 0.5, nowhere)
+    assert time.monotonic() - started >= 0.5
+    assert result.answered == {}
+    assert set(result.unanswered) == {net.client_key, other}
+    # A second call, within the 5 s in which WireGuard itself would not try again, at the right place.
+    assert list(net.take_over(net.b, net.last_endpoint(net.a)).answered) == [net.client_key]
+
+
+def test_a_push_during_a_takeover_is_not_held_up(net: Net) -> None:
+    (other,) = [key for key in net.wanted.peers if key != net.client_key]
+    running = net.b.begin(
+        "POST", "/v1/wg/wg0/takeover", Takeover((TakeoverPeer(other, "198.18.0.99:1234"),), timeout_s=10.0)
+    )
+    eventually(lambda: not keepalives_are_as_they_were(net))
+    added = {PublicKey(random_key()): DesiredPeer(("10.8.0.9/32",))}
+    after = msgspec.structs.replace(net.wanted, generation=Generation(2), peers={**net.wanted.peers, **added})
+    assert applied(net.b, delta_between(net.wanted, after)).verified
+    assert not running.done()
+    assert running.result().status_code == 200
+    eventually(lambda: keepalives_are_as_they_were(net))

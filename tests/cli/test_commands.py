@@ -1,0 +1,209 @@
+"""The commands against a panel on loopback: what people and programs see, and the exit codes."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.panel.conftest import made
+from wgfleet.panel import clock
+from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.services.fleet import assignments
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store.tables import Operation
+
+Run = Callable[..., CompletedProcess[str]]
+PROGRAM = Path(sys.executable).with_name("wgfleet")
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One database will do: the API's tests cover both."""
+    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+
+
+@pytest.fixture
+def environment(client: httpx.Client, tmp_path: Path) -> dict[str, str]:
+    key = str(client.headers["Authorization"]).removeprefix("Bearer ")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WGFLEET", "XDG"))}
+    return {**kept, "HOME": str(tmp_path), "WGFLEET_URL": str(client.base_url), "WGFLEET_API_KEY": key}
+
+
+@pytest.fixture
+def wgfleet(environment: dict[str, str]) -> Run:
+    def run(*words: str, given: str | None = None, **variables: str) -> CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, *words],
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**environment, **variables},
+            timeout=120,
+        )
+
+    return run
+
+
+def document(run: CompletedProcess[str]) -> Any:
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_a_fleet_is_built_with_commands(wgfleet: Run, tmp_path: Path) -> None:
+    assert document(wgfleet("config", "create", "wg0", "--pool", "10.8.0.0/24", "--json"))["listen_port"] == 51820
+    node = document(wgfleet("node", "create", "fra1", "--endpoint", "192.0.2.1", "--json"))
+    assert node["join"]["command"].startswith("wgfleet agent enroll --panel http://127.0.0.1:")
+    told = wgfleet("node", "create", "ber1", "--endpoint", "192.0.2.2").stdout.splitlines()
+    steps = [line.strip() for line in told if line.startswith("  ")]
+    assert steps[0].startswith("wgfleet agent enroll --panel http://127.0.0.1:")
+    assert steps[1].startswith("wgfleet agent run")
+    assert any("pip install" in line for line in told)
+    assert document(wgfleet("config", "assign", "wg0", "fra1", "--json"))["phase"] == "joining"
+    assert document(wgfleet("config", "endpoint", "wg0", "--domain", "vpn.example.com", "--json"))["ttl"] == 60
+    assert "3 peers made" in wgfleet("peer", "create", "wg0", "--count", "3").stdout
+    listed = wgfleet("peer", "list", "wg0")
+    assert "user-1" in listed.stdout
+    assert "10.8.0.2" in listed.stdout
+    target = tmp_path / "user.conf"
+    assert wgfleet("peer", "file", "wg0/user-1", "--output", str(target)).returncode == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert "Endpoint = vpn.example.com:51820" in target.read_text()
+    archive = tmp_path / "user.tar.gz"
+    assert wgfleet("peer", "bundle", "wg0/user-1", "-o", str(archive)).returncode == 0
+    assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+    assert archive.read_bytes().startswith(b"\x1f\x8b")
+    assert "█" in wgfleet("peer", "qr", "wg0/user-1").stdout
+    assert document(wgfleet("audit", "list", "--type", "config_node", "--json"))[0]["action"] == "assigned"
+
+
+def test_a_name_gets_its_provider_with_options_from_a_file(wgfleet: Run, tmp_path: Path) -> None:
+    assert wgfleet("config", "create", "wg0", "--pool", "10.8.0.0/24").returncode == 0
+    options = tmp_path / "options.json"
+    group = ["config", "endpoint", "wg0", "--domain", "vpn.example.com", "--dns-provider", "null"]
+    cases = {'{"token": "of-nobody"}': (1, "dns.options.token"), "[]": (2, "a JSON object"), "{": (2, "is not JSON")}
+    for content, (code, said) in cases.items():
+        options.write_text(content)
+        refused = wgfleet(*group, "--dns-options", str(options))
+        assert refused.returncode == code
+        assert said in refused.stderr
+        assert "of-nobody" not in refused.stderr
+    options.write_text("{}")
+    shown = document(wgfleet(*group, "--dns-mode", "dry_run", "--dns-options", str(options), "--json"))
+    assert (shown["dns"]["provider"], shown["dns"]["mode"]) == ("null", "dry_run")
+
+
+def test_exit_codes_and_one_line_errors_say_what_to_do(wgfleet: Run) -> None:
+    cases = {
+        1: wgfleet("config", "create", "wg0", "--pool", "10.8.0.1/24"),
+        2: wgfleet("config", "create"),
+        3: wgfleet("node", "list", WGFLEET_URL="http://127.0.0.1:9"),
+        4: wgfleet("node", "show", "nowhere"),
+    }
+    for code, run in cases.items():
+        assert run.returncode == code, run.stderr
+    assert cases[1].stderr == "error: pools[0]: '10.8.0.1/24' has host bits set; the network is 10.8.0.0/24\n"
+    assert "WGFLEET_URL" in cases[3].stderr
+    assert cases[4].stderr.count("\n") == 1
+    assert wgfleet("node", "list", WGFLEET_API_KEY="").returncode == 2
+
+
+@pytest.mark.usefixtures("wg0")
+def test_clumsy_words_get_one_line_and_no_traceback(wgfleet: Run, tmp_path: Path) -> None:
+    assert wgfleet("peer", "create", "wg0", "anna").returncode == 0
+    cases = [
+        (2, wgfleet("config", "show", "")),
+        (2, wgfleet("node", "show", "..")),
+        (2, wgfleet("peer", "create", "", "anna")),
+        (2, wgfleet("node", "update", "fra1", "--weight", "nan")),
+        (1, wgfleet("config", "show", "a b")),
+        (1, wgfleet("peer", "file", "wg0/anna", "-o", str(tmp_path / "absent" / "wg0.conf"))),
+    ]
+    for code, run in cases:
+        assert run.returncode == code, run.stderr
+        assert run.stderr.startswith("error: ")
+        assert run.stderr.count("\n") == 1, run.stderr
+
+
+def test_login_keeps_the_key_in_a_file_for_its_owner_only(
+    wgfleet: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    key, url = environment["WGFLEET_API_KEY"], environment["WGFLEET_URL"]
+    assert wgfleet("config", "login", url, given=f"{key}\n").returncode == 0
+    written = tmp_path / ".config" / "wgfleet" / "cli.toml"
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert wgfleet("node", "list", WGFLEET_API_KEY="", WGFLEET_URL="").returncode == 0
+    written.chmod(0o644)
+    refused = wgfleet("node", "list", WGFLEET_API_KEY="", WGFLEET_URL="")
+    assert refused.returncode == 2
+    assert "chmod 600" in refused.stderr
+
+
+@pytest.mark.usefixtures("wg0", "fra1")
+def test_waiting_for_a_removal_ends_with_its_result(wgfleet: Run, client: httpx.Client, panel: Panel) -> None:
+    made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    operation = client.delete("/api/configs/wg0/nodes/fra1").json()
+    assert operation["peers_migrated"] is None
+    with panel.store.write() as tx:
+        row = tx.session.get_one(Operation, operation["id"])
+        row.state, row.finished_at, row.result = "succeeded", clock.now(), {"peers_migrated": 7}
+    assert client.get(f"/api/operations/{operation['id']}").json()["peers_migrated"] == 7
+    ended = wgfleet("operation", "wait", operation["id"])
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "remove node: succeeded (peers migrated 7)\n"
+    assert document(wgfleet("operation", "list", "--json"))[0]["state"] == "succeeded"
+
+
+def test_maintenance_with_commands(wgfleet: Run, client: httpx.Client, panel: Panel, wg0: dict[str, Any]) -> None:
+    for name, address in (("fra1", "192.0.2.1"), ("ams1", "192.0.2.2")):
+        node = made(client, "/api/nodes", name=name, endpoint_addresses=[address])
+        made(client, "/api/configs/wg0/nodes", node_id=name)
+        with panel.store.write() as tx:
+            assignment = assignment_rows.get(tx, wg0["id"], node["id"])
+            assert assignment is not None
+            assignments.serve(tx, assignment)
+    shown = wgfleet("config", "capacity", "wg0")
+    assert "ams1" in shown.stdout
+    assert document(wgfleet("config", "capacity", "wg0", "--json"))["warnings"] == []
+    assert document(wgfleet("node", "drain", "fra1", "--json"))[0]["kind"] == "drain"
+    assert document(wgfleet("node", "uncordon", "fra1", "--json"))["cordoned"] is False
+    assert document(wgfleet("node", "cordon", "fra1", "--json"))["cordoned"] is True
+    assert "is pending" in wgfleet("config", "rebalance", "wg0").stdout
+    assert (
+        "serves no config"
+        in wgfleet(
+            "node", "drain", made(client, "/api/nodes", name="idle", endpoint_addresses=["192.0.2.3"])["id"]
+        ).stdout
+    )
+
+
+@pytest.mark.usefixtures("wg0", "fra1")
+def test_a_node_that_does_not_serve_is_told_with_its_reason(wgfleet: Run, client: httpx.Client, panel: Panel) -> None:
+    assigned = made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    with panel.store.write() as tx:
+        row = assignment_rows.get(tx, assigned["config_id"], assigned["node_id"])
+        assert row is not None
+        row.health, row.health_reason = Health.DOWN, "no answer to 3 of 3 vantage points"
+    panel.outlook.frozen = "3 of 4 nodes fell silent at once"
+    listed = wgfleet("config", "nodes", "wg0").stdout
+    assert "down" in listed
+    assert "no answer to 3 of 3 vantage points" in listed
+    shown = wgfleet("config", "health", "wg0")
+    assert "no answer to 3 of 3 vantage points" in shown.stdout
+    assert shown.stderr == "warning: no node is taken out of use just now: 3 of 4 nodes fell silent at once\n"
+    assert document(wgfleet("config", "health", "wg0", "--json"))["nodes"][0]["health"] == "down"
+
+
+@pytest.mark.usefixtures("wg0")
+def test_an_errors_way_out_is_a_command(wgfleet: Run) -> None:
+    assert wgfleet("node", "show", "x").stderr == "error: there is no node 'x'; list them with `wgfleet node list`\n"
+    assert "`wgfleet config endpoint wg0" in wgfleet("dns", "show", "wg0").stderr

@@ -1,0 +1,70 @@
+"""Health, metrics, the OpenAPI document and events."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.panel.conftest import made
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services.fleet import nodes
+
+
+def test_health_needs_no_key_and_readiness_needs_the_database(anonymous: httpx.Client) -> None:
+    assert anonymous.get("/healthz").json() == {"status": "ok"}
+    assert anonymous.get("/readyz").json() == {"status": "ok"}
+    assert anonymous.get("/api/ca.pem").text.startswith("-----BEGIN CERTIFICATE-----")
+
+
+def test_metrics_count_the_fleet_and_requests_by_route(
+    client: httpx.Client, panel: Panel, fra1: dict[str, Any]
+) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    made(client, "/api/configs/wg0/peers/batch", count=3)
+    with panel.store.write() as tx:
+        nodes.reported(tx, fra1["id"], connected=True)
+    client.get("/api/nodes/fra1")
+    client.get("/no/such/path")
+    text = client.get("/metrics").text
+    assert "wgfleet_nodes 1.0" in text
+    assert "wgfleet_nodes_connected 1.0" in text
+    assert "wgfleet_peers 3.0" in text
+    assert "wgfleet_operations_active 0.0" in text
+    assert "wgfleet_health_frozen 0.0" in text
+    assert 'wgfleet_http_requests_total{method="GET",route="/api/nodes/{node}",status="200"} 1.0' in text
+    assert 'route="unmatched",status="404"' in text
+
+
+def test_what_a_reconciler_reports_is_shown(client: httpx.Client, panel: Panel, fra1: dict[str, Any]) -> None:
+    with panel.store.write() as tx:
+        nodes.reported(tx, fra1["id"], connected=True, last_seen_at=1.0, version="0.1.0", summary="in sync")
+        nodes.reported(tx, fra1["id"], connected=False)
+    shown = client.get("/api/nodes/fra1").json()
+    assert (shown["connected"], shown["agent_version"], shown["summary"]) == (False, "0.1.0", "in sync")
+    assert shown["last_seen_at"] == "1970-01-01T00:00:01Z"
+
+
+def test_the_document_describes_every_call_and_its_problems(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            at = f"{method} {path}"
+            assert operation["summary"], at
+            assert {"422", "500", "503"} <= operation["responses"].keys(), at
+    assert "HTTPValidationError" not in json.dumps(document)
+    for reference in ("Problem409", "Problem422"):
+        assert "application/problem+json" in document["components"]["responses"][reference]["content"]
+
+
+@pytest.mark.parametrize(("kinds", "expected"), [((), ["node", "config"]), (("config",), ["config"])])
+def test_events_arrive_as_server_sent_events(client: httpx.Client, kinds: tuple[str, ...], expected: list[str]) -> None:
+    seen = []
+    with client.stream("GET", "/api/events", params={"kind": list(kinds)}) as answer:
+        assert answer.headers["Content-Type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("data:"):
+                seen.append(json.loads(line.removeprefix("data:")))
+            if len(seen) == len(expected):
+                break
+    assert [event["kind"] for event in seen] == expected

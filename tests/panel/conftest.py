@@ -1,0 +1,129 @@
+"""A panel's rows, and its API on loopback: on a real database, without agents."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from tests.panel.world import World, opened
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.api import Event, Panel, create_app
+from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.main import dns_defaults
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.store import Store, schema
+from wgfleet.panel.vault import Vault
+
+
+@dataclass(frozen=True)
+class Happening:
+    kind: str
+    id: str
+    data: dict[str, Any]
+
+
+class ListedEvents:
+    """Gives what it was made with, then waits like a quiet panel."""
+
+    def __init__(self, *events: Event) -> None:
+        self._events = events
+
+    async def subscribe(self) -> AsyncGenerator[Event, None]:
+        for event in self._events:
+            yield event
+        await asyncio.Event().wait()
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """Serve an application on loopback; give its URL."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the panel did not start"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    with opened(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
+    store = Store(database_url)
+    schema.migrate(store)
+    # Nobody listens there: what a provider says of a group is then told later.
+    dns = Dns(cloudflare_token=SecretStr("a-token"), cloudflare_url="http://127.0.0.1:9", save_check_s=0.5)
+    settings = Settings(data_dir=tmp_path, dns=dns)
+    yield Panel(
+        store=store,
+        vault=Vault([bytes(32)]),
+        settings=settings,
+        publisher=Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters()),
+        authority=Authority.create("test", clock.now()),
+        events=ListedEvents(Happening("node", "n1", {"name": "fra1"}), Happening("config", "c1", {})),
+    )
+    store.close()
+
+
+@pytest.fixture
+def anonymous(panel: Panel) -> Iterator[httpx.Client]:
+    """A client without a key."""
+    with served(create_app(panel)) as url, httpx.Client(base_url=url, trust_env=False, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture
+def client(panel: Panel, anonymous: httpx.Client) -> httpx.Client:
+    """A client with the admin key."""
+    with panel.store.write() as tx:
+        key = api_keys.ensure_first_key(tx)
+    anonymous.headers["Authorization"] = f"Bearer {key}"
+    return anonymous
+
+
+@pytest.fixture
+def wg0(client: httpx.Client) -> dict[str, Any]:
+    """A cluster config."""
+    return made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24", "fd00:8::/64"])
+
+
+@pytest.fixture
+def fra1(client: httpx.Client) -> dict[str, Any]:
+    """A node."""
+    return made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
+
+
+def made(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+    """POST a body and return what was made."""
+    response = client.post(path, json=body)
+    assert response.status_code == 201, response.text
+    answer: dict[str, Any] = response.json()
+    return answer

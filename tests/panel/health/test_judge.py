@@ -1,0 +1,363 @@
+"""The decision on health, rule by rule."""
+
+from itertools import pairwise
+
+import pytest
+from pydantic import ValidationError
+
+from tests.panel.health.network import DEFAULTS, OUT_OF_USE, QUICK, SETTLED_S, TICK, S, names, settled
+from wgfleet.panel.domain.health.judge import (
+    PANEL,
+    Health,
+    Observed,
+    Standing,
+    Verdict,
+    cut_off,
+    decide,
+    stable_period,
+)
+from wgfleet.panel.settings import Settings
+from wgfleet.protocol.ids import NodeId
+
+
+def test_a_dead_node_is_down_within_a_second_of_the_first_probe_that_it_missed() -> None:
+    network = settled(3, rules=DEFAULTS)
+    network.dead.add(network.nodes[0])
+    network.run(4 * TICK)
+    assert network.states() == [Health.DOWN, S, S]
+    assert network.standings[network.nodes[0]].reason == "no answer to 3 of 3 vantage points"
+
+
+def test_nodes_are_asked_as_soon_as_one_probe_is_missed() -> None:
+    network = settled(5, rules=DEFAULTS)
+    network.run(TICK)
+    network.dead.add(network.nodes[0])
+    asked = [vantage for vantage, target in network.step().ask if target == network.nodes[0]]
+    assert len(asked) == 3
+
+
+def test_a_node_that_the_panel_reaches_and_the_others_do_not_is_down() -> None:
+    network = settled(3)
+    first, *others = network.nodes
+    network.cuts |= {frozenset((first, other)) for other in others}
+    network.run(QUICK.cross_check_s + 1)
+    assert network.states() == [Health.DOWN, S, S]
+    network.run(SETTLED_S)
+    assert network.states() == [Health.DOWN, S, S]
+    assert network.moves(first) == 1
+
+
+def test_an_only_node_is_never_down() -> None:
+    network = settled(1)
+    network.dead.add(network.nodes[0])
+    network.run(SETTLED_S)
+    assert network.states() == [Health.SUSPECT]
+    assert "only node" in network.standings[network.nodes[0]].reason
+
+
+def test_of_two_nodes_one_is_down_when_panel_and_other_miss_it() -> None:
+    network = settled(2)
+    network.dead.add(network.nodes[0])
+    network.run(2)
+    assert network.states() == [Health.DOWN, S]
+    network.heal()
+    network.run(SETTLED_S)
+    assert network.states() == [S, S]
+
+
+def test_the_panels_word_alone_makes_a_suspect_and_no_more() -> None:
+    network = settled(3)
+    first, *others = network.nodes
+    network.no_agent |= set(others)
+    network.run(2 * QUICK.fresh_s)
+    network.dead.add(first)
+    network.run(SETTLED_S)
+    assert network.states() == [Health.SUSPECT, Health.UNMANAGED, Health.UNMANAGED]
+    assert "no second vantage point" in network.standings[first].reason
+
+
+def test_a_node_that_comes_back_for_some_only_stays_down() -> None:
+    network = settled(3)
+    first, second, third = network.nodes
+    network.dead.add(first)
+    network.run(2)
+    network.dead.clear()
+    network.blind = {(PANEL, first), (second, first)}
+    network.run(SETTLED_S)
+    assert network.states() == [Health.DOWN, S, S]
+    assert Health.RECOVERING not in [new for *_, new in network.history]
+    network.blind = {(third, first)}
+    network.run(SETTLED_S)
+    assert network.states() == [S, S, S]
+
+
+@pytest.mark.parametrize("one", [PANEL, "n1"])
+def test_of_two_nodes_none_is_down_when_only_one_side_misses_it(one: str) -> None:
+    network = settled(2)
+    network.cuts.add(frozenset((one, network.nodes[0])))
+    network.run(SETTLED_S)
+    assert all(state.in_use for state in network.states())
+    assert network.moves(network.nodes[0]) == network.moves(network.nodes[1]) == 0
+
+
+def test_of_two_nodes_the_one_that_is_out_of_use_is_still_heard() -> None:
+    network = settled(2)
+    first, second = network.nodes
+    network.dead.add(first)
+    network.run(2)
+    network.blind.add((PANEL, second))
+    network.run(SETTLED_S)
+    assert network.states() == [Health.DOWN, S]
+
+
+def test_a_node_without_its_agent_is_unmanaged_and_stays_in_use() -> None:
+    network = settled(3)
+    network.no_agent.add(network.nodes[0])
+    network.run(SETTLED_S)
+    assert network.states() == [Health.UNMANAGED, S, S]
+    assert network.moves(network.nodes[0]) == 0
+    network.heal()
+    network.run(SETTLED_S)
+    assert network.states() == [S, S, S]
+
+
+def test_a_node_without_agent_that_stops_serving_is_down() -> None:
+    network = settled(3)
+    network.no_agent.add(network.nodes[0])
+    network.run(5)
+    network.dead.add(network.nodes[0])
+    network.run(2)
+    assert network.states() == [Health.DOWN, S, S]
+
+
+def test_the_floor_keeps_a_dead_node_and_says_so() -> None:
+    network = settled(3, min_nodes=3)
+    network.dead.add(network.nodes[0])
+    network.run(5)
+    assert network.states() == [Health.SUSPECT, S, S]
+    assert "min_nodes" in network.standings[network.nodes[0]].reason
+
+
+def test_of_two_that_die_at_once_the_floor_keeps_the_one_that_answered_last() -> None:
+    network = settled(4, min_nodes=3)
+    first, second = network.nodes[:2]
+    verdicts = {first: 999.0, second: 998.0}
+    observed = network.observed() | {
+        node: Observed(node, True, tuple(Verdict(seen, 3, at, network.now) for seen in (PANEL, "n2", "n3")))
+        for node, at in verdicts.items()
+    }
+    after = decide(observed, network.standings, QUICK, 3, False, network.now).standings
+    assert [after[node].state for node in network.nodes] == [Health.SUSPECT, Health.DOWN, S, S]
+
+
+def test_below_the_floor_a_node_that_answers_is_used_without_a_trial() -> None:
+    network = settled(2)
+    first, second = network.nodes
+    network.dead.add(first)
+    network.run(2)
+    network.dead.add(second)
+    network.run(1)
+    assert network.states() == [Health.DOWN, Health.SUSPECT]
+    network.dead.remove(first)
+    network.run(1)
+    assert network.states()[0] is S
+    network.run(2)
+    assert network.states() == [S, Health.DOWN]
+
+
+def test_a_node_that_is_not_fenced_is_not_used() -> None:
+    network = settled(3)
+    first = network.nodes[0]
+    network.dead.add(first)
+    network.run(2)
+    network.unfenced.add(first)
+    network.heal()
+    network.run(SETTLED_S)
+    assert network.states() == [Health.RECOVERING, S, S]
+    assert "sessions" in network.standings[first].reason
+    network.unfenced.clear()
+    network.run(TICK)
+    assert network.states() == [S, S, S]
+
+
+def test_a_node_that_nobody_sees_does_not_pass_its_trial() -> None:
+    network = settled(3)
+    first = network.nodes[0]
+    network.dead.add(first)
+    network.run(2)
+    network.heal()
+    network.run(QUICK.cross_check_s + TICK)
+    assert network.states()[0] is Health.RECOVERING
+    for _ in range(20):  # the panel goes on without a word about it
+        network.now += 1
+        network.verdicts.clear()
+        network.standings = decide(network.observed(), network.standings, QUICK, 1, False, network.now).standings
+    network.step()
+    assert network.states()[0] is Health.RECOVERING
+
+
+def test_a_node_on_trial_is_down_with_the_first_probe_that_most_miss() -> None:
+    network = settled(3)
+    first = network.nodes[0]
+    network.dead.add(first)
+    network.run(2)
+    network.heal()
+    network.run(QUICK.cross_check_s + TICK)
+    assert network.states()[0] is Health.RECOVERING
+    network.dead.add(first)
+    network.run(2 * TICK)
+    assert network.states()[0] is Health.DOWN
+
+
+def test_a_clock_that_was_set_back_holds_nobody_up() -> None:
+    network = settled(3)
+    network.dead.add(network.nodes[0])
+    network.run(2)
+    network.heal()
+    network.run(QUICK.cross_check_s + TICK)
+    network.now -= 500
+    network.verdicts.clear()
+    network.standings = decide(network.observed(), network.standings, QUICK, 1, False, network.now).standings
+    network.run(SETTLED_S)
+    assert network.states() == [S, S, S]
+
+
+def test_where_no_node_answers_all_stay_until_one_does() -> None:
+    network = settled(3)
+    network.dead |= set(network.nodes)
+    network.run(SETTLED_S)
+    assert network.states() == [Health.SUSPECT] * 3
+    network.dead.discard(network.nodes[1])
+    network.run(1 + QUICK.cross_check_s)
+    assert network.states() == [Health.DOWN, S, Health.DOWN]
+
+
+def test_the_trial_doubles_with_each_relapse_up_to_the_cap_and_is_forgotten_in_time() -> None:
+    flaps = tuple(float(number) for number in range(10))
+    periods = [stable_period(flaps[:count], DEFAULTS, 10) for count in range(11)]
+    assert periods == [10, 10, 20, 40, 80, 160, 320, 600, 600, 600, 600]
+    assert stable_period(flaps, DEFAULTS, DEFAULTS.flap_window_s + 8.5) == 10
+
+
+def test_when_only_the_panel_is_cut_off_nothing_is_withdrawn_and_it_says_so_until_it_sees_again() -> None:
+    network = settled(4)
+    network.isolate(PANEL)
+    network.run(QUICK.cross_check_s + 2)
+    assert network.decision is not None
+    assert network.decision.frozen
+    assert "4 of 4 nodes" in str(network.decision.frozen_reason)
+    network.run(SETTLED_S)
+    assert not [entry for entry in network.history if entry[3] in OUT_OF_USE]
+    network.heal()
+    network.run(TICK)
+    assert not network.decision.frozen
+    network.run(SETTLED_S)
+    assert network.states() == [S] * 4
+
+
+def test_a_node_on_the_panels_machine_confirms_nothing() -> None:
+    network = settled(4, beside_panel=frozenset({NodeId("n0")}))
+    network.split({PANEL, "n0"})
+    network.run(SETTLED_S)
+    assert not [entry for entry in network.history if entry[3] in OUT_OF_USE]
+    assert network.decision is not None
+    assert network.decision.frozen
+
+
+def test_two_of_three_nodes_cut_off_are_down_when_the_third_confirms_it() -> None:
+    network = settled(3)
+    network.split({"n0", "n1"})
+    network.run(QUICK.fresh_s + 1)
+    assert network.states() == [Health.DOWN, Health.DOWN, S]
+
+
+def test_nodes_that_were_dead_long_before_do_not_hide_that_the_panel_is_cut_off() -> None:
+    network = settled(5)
+    network.dead |= set(network.nodes[:2])
+    network.run(20)
+    network.isolate(PANEL)
+    network.run(5)
+    assert network.decision is not None
+    assert network.decision.frozen
+    assert network.states() == [Health.DOWN] * 2 + [Health.SUSPECT] * 3
+
+
+def test_what_the_panels_machine_misses_does_not_speak_against_a_cut() -> None:
+    verdicts = (Verdict(PANEL, 9, 990.0, 1000.0), Verdict("n3", 9, 990.0, 1000.0))
+    observed = [Observed(node, False, verdicts) for node in names(3)]
+    for beside in (True, False):
+        here = Observed(NodeId("n3"), True, (Verdict(PANEL, 0, 1000.0, 1000.0),), beside_panel=beside)
+        assert (cut_off([*observed, here], 1000.0, QUICK) is not None) is beside
+
+
+def test_nodes_that_die_one_after_the_other_are_no_cut() -> None:
+    observed = [
+        Observed(node, False, (Verdict(PANEL, 9, 900.0 + 20 * number, 1000.0),)) for number, node in enumerate(names(4))
+    ]
+    assert cut_off(observed, 1000.0, QUICK) is None
+
+
+def test_a_node_that_has_never_answered_is_no_sign_of_a_cut() -> None:
+    observed = [Observed(node, False, (Verdict(PANEL, 9, None, 1000.0),)) for node in names(4)]
+    assert cut_off(observed, 1000.0, QUICK) is None
+
+
+def test_without_a_verdict_nothing_changes() -> None:
+    before = {
+        node: Standing(state, 5.0, "as it was", (5.0,)) for node, state in zip(names(4), list(Health)[:4], strict=True)
+    }
+    observed = {node: Observed(node, True, ()) for node in before}
+    after = decide(observed, before, QUICK, 1, False, 6.0)
+    assert after.standings == before
+    assert {target for _, target in after.ask} == set(before)
+
+
+def test_looks_are_spread_evenly_over_the_nodes() -> None:
+    observed = {node: Observed(node, True, ()) for node in names(30)}
+    asks = decide(observed, {}, QUICK, 1, False, 6.0).ask
+    for place in (0, 1):
+        assert {node: sum(ask[place] == node for ask in asks) for node in observed} == dict.fromkeys(observed, 3)
+
+
+def test_twenty_flaps_in_five_minutes_move_peers_three_times_at_most() -> None:
+    for up_s in (1.0, 5.0, 12.0):
+        network = settled(3, rules=DEFAULTS)
+        first = network.nodes[0]
+        for _ in range(20):
+            network.dead.add(first)
+            network.run(15 - up_s)
+            network.heal()
+            network.run(up_s)
+        assert 1 <= network.moves(first) <= 3
+
+
+def test_a_node_that_dies_whenever_it_is_on_trial_is_tried_ever_less_often() -> None:
+    network = settled(3, rules=DEFAULTS)
+    first = network.nodes[0]
+    for _ in range(round(600 / TICK)):
+        network.dead = set() if network.standings[first].state is Health.DOWN else {first}
+        network.step()
+    downs = [at for at, _, _, new in network.history if new is Health.DOWN]
+    assert len(downs) == 7
+    assert [round(later - earlier, -1) for earlier, later in pairwise(downs)] == [0, 10, 20, 40, 80, 160]
+
+
+def test_a_suspicion_stands_long_enough_to_be_seen() -> None:
+    network = settled(1)
+    first = network.nodes[0]
+    for _ in range(round(60 / TICK)):
+        network.dead = {first} if network.standings[first].state is S else set()
+        network.step()
+    suspected = [at for at, _, _, new in network.history if new is Health.SUSPECT]
+    assert len(suspected) > 10
+    assert min(later - earlier for earlier, later in pairwise(suspected)) >= QUICK.fresh_s
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"fresh_s": 2.2}, {"interval_s": 5}, {"stable_s": 700}, {"flap_window_s": 500}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match="raise"):
+        Settings.model_validate({"health": wrong})

@@ -1,0 +1,151 @@
+"""The watch over nodes with real rows; who answers whom is as each test says, and somebody sets the panel's clock."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from tests.panel.world import World
+from wgfleet.panel import clock
+from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.domain.health.votes import Health, Standing
+from wgfleet.panel.reconcile import health as watching
+from wgfleet.panel.reconcile.agents.links import SILENT_S, NodeLink
+from wgfleet.panel.reconcile.health import HealthMonitor, Outlook
+from wgfleet.panel.services import health as health_service
+from wgfleet.panel.settings.model import Health as Rules
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store.tables import Config, Node
+from wgfleet.probing.prober import ProbeOutcome
+from wgfleet.protocol.handshake import Answer
+from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.messages import (
+    AgentStatus,
+    Heartbeat,
+    ProbeRequest,
+    ProbeResult,
+    ProbeTarget,
+    Snapshot,
+    WatchMessage,
+)
+
+RULES = Rules(interval_s=0.05, timeout_s=0.05, cross_check_s=0.2, fresh_s=1.0, stable_s=1.0)
+
+
+@dataclass
+class Network:
+    """Whom nobody reaches; the panel's prober and the lines to agents are of this."""
+
+    dead: set[str] = field(default_factory=set)
+    connected: bool = True
+    silent: bool = False
+
+    @property
+    def client(self) -> "Network":
+        return self
+
+    async def probe(self, asked: ProbeRequest | ProbeTarget, _timeout_s: float = 0.0) -> ProbeResult | ProbeOutcome:
+        await asyncio.sleep(0)
+        if isinstance(asked, ProbeTarget):
+            answer = None if asked.endpoint in self.dead else Answer.RESPONSE
+            return ProbeOutcome(asked.endpoint, answer, 0.0, "")
+        ends = [target.endpoint for target in asked.targets]
+        return ProbeResult(
+            answered={end: 0.0 for end in ends if end not in self.dead},
+            unanswered=tuple(end for end in ends if end in self.dead),
+        )
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def state(world: World, config: Config, node: Node) -> Health:
+    with world.store.read() as tx:
+        assignment = assignment_rows.get(tx, config.id, node.id)
+    assert assignment is not None
+    return assignment.health
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - rows tell nobody that they changed
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("set_by_s", [-3600, 3600])
+def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
+    world: World, monkeypatch: pytest.MonkeyPatch, set_by_s: float
+) -> None:
+    config = world.config()
+    found = world.serving(config, "fra1", "ams1", "par1")
+    fra1, ams1, par1 = found
+    network = Network()
+    monkeypatch.setattr(watching, "Prober", lambda: network)
+    links = cast("dict[str, NodeLink]", dict.fromkeys((node.id for node in found), network))
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, RULES.timeout_s, links, Outlook())
+    real = clock.now
+
+    async def watched() -> None:
+        monitor.start()
+        try:
+            await asyncio.sleep(0.5)
+            monkeypatch.setattr(clock, "now", lambda: real() + set_by_s)
+            network.dead = {"192.0.2.1:51820"}
+            await until(lambda: state(world, config, fra1) is Health.DOWN)
+            assert [state(world, config, node) for node in (ams1, par1)] == [Health.SERVING] * 2
+            network.dead = set()
+            await until(lambda: state(world, config, fra1) is Health.RECOVERING)
+            begun = clock.monotonic()
+            monkeypatch.setattr(clock, "now", real)
+            world.sync_all(config, *found)
+            await until(lambda: state(world, config, fra1) is Health.SERVING)
+            assert clock.monotonic() - begun > RULES.stable_s / 2, "its trial takes the time that it takes"
+        finally:
+            await monitor.close()
+
+    asyncio.run(watched())
+    with world.store.read() as tx:
+        history = health_service.history(tx, config.id)
+    assert {change.node_id for change in history if change.after != Health.SERVING} == {fra1.id}
+
+
+def test_a_standing_goes_from_one_clock_to_another_and_back() -> None:
+    standing = Standing(Health.RECOVERING, 1000.0, "answers again", (900.0, 950.0))
+    assert standing.shifted(-900.0) == Standing(Health.RECOVERING, 100.0, "answers again", (0.0, 50.0))
+    assert standing.shifted(-900.0).shifted(900.0) == standing
+
+
+def test_a_line_is_silent_when_nothing_was_heard_for_a_while_whatever_the_clock_says(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = asyncio.Event()
+
+    class Agent:
+        async def watch(self) -> AsyncGenerator[WatchMessage, None]:
+            yield Snapshot(AgentStatus(NodeId("n1"), "1", "kernel", 0.0, clock.now(), 0.0, 1.0, ()), ())
+            yield Heartbeat(clock.now())
+            silence.set()
+            await asyncio.Event().wait()
+
+        async def aclose(self) -> None:
+            """Nothing is open."""
+
+    async def listened() -> None:
+        link = NodeLink("n1", cast("AgentClient", Agent()), world.store, lambda: None)
+        link.start()
+        try:
+            await asyncio.wait_for(silence.wait(), 30)
+            real, monotonic = clock.now(), clock.monotonic()
+            monkeypatch.setattr(clock, "monotonic", lambda: monotonic)
+            for ahead_s in (0, 3600, -3600):
+                monkeypatch.setattr(clock, "now", lambda ahead_s=ahead_s: real + ahead_s)
+                assert not link.silent
+            monkeypatch.setattr(clock, "monotonic", lambda: monotonic + SILENT_S + 0.1)
+            assert link.silent
+        finally:
+            monkeypatch.undo()
+            await link.close()
+
+    asyncio.run(listened())

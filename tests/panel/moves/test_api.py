@@ -1,0 +1,115 @@
+"""Capacity and maintenance over the API, and with commands."""
+
+from typing import Any
+
+import httpx
+
+from tests.panel.conftest import made
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services.fleet import assignments, loads
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.protocol.messages import Load
+
+
+def serve(panel: Panel, config: dict[str, Any], node: dict[str, Any]) -> None:
+    """Let a node serve as if its agent had confirmed everything."""
+    with panel.store.write() as tx:
+        assignment = assignment_rows.get(tx, config["id"], node["id"])
+        assert assignment is not None
+        assignments.serve(tx, assignment)
+
+
+def test_capacity_says_what_if_a_node_dies(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
+) -> None:
+    ams1 = made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"], capacity=2)
+    for node in (fra1, ams1):
+        made(client, "/api/configs/wg0/nodes", node_id=node["name"])
+        serve(panel, wg0, node)
+    made(client, "/api/configs/wg0/peers/batch", count=4)
+    found = client.get("/api/configs/wg0/capacity").json()
+    assert [(node["node_name"], node["homes"], node["headroom"]) for node in found["nodes"]] == [
+        ("fra1", 2, None),
+        ("ams1", 2, 0),
+    ]
+    assert found["nodes"][0]["if_it_dies"] == {
+        "holds": False,
+        "gained": {"ams1": 2},
+        "overloaded": {"ams1": 2},
+        "overworked": {},
+        "homeless": 0,
+    }
+    assert found["warnings"] == [
+        "if node 'fra1' dies, node 'ams1' is 2 peers above its capacity; raise it, or assign another node"
+    ]
+
+
+def test_a_node_is_cordoned_drained_and_uncordoned(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
+) -> None:
+    ams1 = made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"])
+    made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    serve(panel, wg0, fra1)
+    assert client.post("/api/nodes/fra1/cordon").json()["cordoned"] is True
+    refused = client.post("/api/nodes/fra1/drain")
+    assert refused.status_code == 409
+    assert "min_nodes" in refused.json()["detail"]
+    assert client.post("/api/nodes/fra1/uncordon").json()["cordoned"] is False
+    made(client, "/api/configs/wg0/nodes", node_id="ams1")
+    serve(panel, wg0, ams1)
+    started = client.post("/api/nodes/fra1/drain", params={"drain_window_s": 5})
+    assert started.status_code == 202
+    (operation,) = started.json()["items"]
+    assert (operation["kind"], operation["config_id"], operation["node_id"]) == ("drain", wg0["id"], fra1["id"])
+    assert operation["options"] == {"force": False, "drain_window_s": 5.0}
+    assert client.get("/api/nodes/fra1").json()["cordoned"] is True
+    assert client.post("/api/nodes/nowhere/drain").status_code == 404
+
+
+def test_a_rebalance_is_an_operation_on_the_config(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
+) -> None:
+    assert client.post("/api/configs/wg0/rebalance").status_code == 409
+    made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    serve(panel, wg0, fra1)
+    started = client.post("/api/configs/wg0/rebalance")
+    assert started.status_code == 202
+    assert started.headers["Location"] == f"/api/operations/{started.json()['id']}"
+    assert (started.json()["kind"], started.json()["node_id"]) == ("rebalance", None)
+    assert client.post("/api/configs/wg0/rebalance").json()["id"] == started.json()["id"]
+
+
+def test_placement_and_what_it_goes_by_are_set_and_shown(
+    client: httpx.Client, panel: Panel, fra1: dict[str, Any]
+) -> None:
+    assert made(client, "/api/configs", name="wg7", pools=["10.7.0.0/24"])["placement"] == "least_peers"
+    changed = client.patch("/api/configs/wg7", json={"placement": "least_load"})
+    assert changed.json()["placement"] == "least_load"
+    refused = client.patch("/api/configs/wg7", json={"placement": "random"})
+    assert (refused.status_code, refused.json()["field"]) == (422, "placement")
+    assert (fra1["bandwidth_mbps"], fra1["load"]) == (None, None)
+    assert client.patch("/api/nodes/fra1", json={"bandwidth_mbps": 1000}).json()["bandwidth_mbps"] == 1000
+    with panel.store.write() as tx:
+        loads.report(tx, fra1["id"], Load(cpu=0.25, memory=0.5, bandwidth=None, bandwidth_bps=1e8))
+    load = client.get("/api/nodes/fra1").json()["load"]
+    assert (load["cpu"], load["memory"], load["bandwidth"]) == (0.25, 0.5, 0.1)
+
+
+def test_a_group_is_drained_and_uncordoned(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
+) -> None:
+    made(client, "/api/node-groups", name="rack")
+    ams1 = made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"])
+    client.patch("/api/nodes/fra1", json={"group": "rack"})
+    for node in (fra1, ams1):
+        made(client, "/api/configs/wg0/nodes", node_id=node["id"])
+        serve(panel, wg0, node)
+    started = client.post("/api/node-groups/rack/drain", params={"drain_window_s": 5})
+    assert started.status_code == 202
+    operation = started.json()
+    assert (operation["kind"], operation["options"]["drain_window_s"]) == ("drain_group", 5)
+    assert client.get(started.headers["Location"]).json()["id"] == operation["id"]
+    assert client.get("/api/nodes/fra1").json()["cordoned"] is True
+    (freed,) = client.post("/api/node-groups/rack/uncordon").json()["items"]
+    assert (freed["name"], freed["cordoned"]) == ("fra1", False)
+    assert client.post("/api/node-groups/nowhere/drain").status_code == 404

@@ -1,0 +1,42 @@
+"""The panel dies at each point of a removal, and the removal ends all the same."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.panel.dying import panel_that_dies_at
+from wgfleet.lab import assembly, fleet, state
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios import drain, kill
+from wgfleet.lab.state import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+POINTS = [
+    f"removal.{step}.{moment}"
+    for step in ("backup", "place", "takeover", "retire", "clean", "close")
+    for moment in ("before", "after")
+]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with state.temporary("killed", 3, 2) as built:
+        assembly.assemble(built, Progress())
+        yield built
+
+
+@pytest.mark.parametrize("point", [*POINTS, "removal.takeover.answered"])
+def test_a_panel_killed_there_ends_the_removal_after_its_restart(lab: Lab, point: str) -> None:
+    with fleet.client(lab) as panel:
+        node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
+    with panel_that_dies_at(lab, point) as panel:
+        operation = panel.call("DELETE", f"/api/configs/{fleet.CONFIG}/nodes/{drain.node_id(lab, node)}")
+    with fleet.client(lab) as panel:
+        ended = panel.wait_operation(operation["id"], timeout_s=120)
+        assert kill.broken_promises(lab, panel, node) == []
+        assert ended["result"]["interface"] == "deleted"
+        assert ended["result"]["left_behind"] == 0
+        backups = panel.all("/api/backups")
+        assert sum(backup["operation_id"] == operation["id"] for backup in backups) == 1
+        drain.put_back(lab, panel, node)

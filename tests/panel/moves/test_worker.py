@@ -1,0 +1,142 @@
+"""The reconciler of moves with real rows, and agents that answer, hang or are silent as each test says."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+from tests.panel.world import World
+from wgfleet.panel import clock
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.moves.worker import MoveReconciler, Work
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.moves import drain, failover
+from wgfleet.panel.settings.model import Drain
+from wgfleet.panel.store.tables import Config, Node, Operation, Peer
+from wgfleet.protocol.messages import Takeover, TakeoverResult
+
+ENDPOINT = "198.51.100.7:4000"
+DRAIN = Drain(unreachable_s=0.5)
+
+
+async def everybody(takeover: Takeover) -> TakeoverResult:
+    return TakeoverResult({peer.public_key: 0.01 for peer in takeover.peers}, ())
+
+
+@dataclass
+class Line:
+    """A line to an agent, as far as moves use it. `answer` is what comes of a call."""
+
+    answer: Callable[[Takeover], Awaitable[TakeoverResult]] = everybody
+    connected: bool = True
+    heard_at: float = field(default_factory=clock.monotonic)
+    called: list[Takeover] = field(default_factory=list)
+
+    @property
+    def client(self) -> "Line":
+        return self
+
+    async def flush(self) -> None:
+        """Nothing waits to be written."""
+
+    async def takeover(self, _interface: str, takeover: Takeover) -> TakeoverResult:
+        self.called.append(takeover)
+        return await self.answer(takeover)
+
+
+def fleet(world: World, *names: str) -> tuple[Config, list[Node], list[Peer]]:
+    """Return a cluster in sync, all of whose peers have their session on the first node."""
+    config = world.config()
+    nodes = world.serving(config, *names)
+    made = world.peers(config, "a", "b", "c", "d")
+    world.sync_all(config, *nodes)
+    world.seen(config, nodes[0], {peer.public_key: ENDPOINT for peer in made})
+    return config, nodes, made
+
+
+async def carried_out(
+    world: World, work: Work, operation: Operation, lines: dict[str, Line], meanwhile: Callable[[], None]
+) -> Operation:
+    """Reconcile until the operation has ended; `meanwhile` is called between two cycles."""
+    reconciler = MoveReconciler(world.store, DRAIN, cast("dict[str, NodeLink]", lines), work)
+    try:
+        async with asyncio.timeout(120):
+            while (pause := await reconciler.reconcile(operation.id)) is not None:
+                meanwhile()
+                await asyncio.sleep(min(pause, 0.1))
+    finally:
+        await reconciler.close()
+    with world.store.read() as tx:
+        return operations.get(tx, operation.id)
+
+
+def test_a_drain_ends_though_the_agent_of_its_node_falls_silent(world: World) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    (operation,) = world.drain(one)
+    here, there = Line(), Line()
+
+    async def answered_and_gone(takeover: Takeover) -> TakeoverResult:
+        here.connected, here.heard_at = False, clock.monotonic()
+        return await everybody(takeover)
+
+    there.answer = answered_and_gone
+    ended = asyncio.run(
+        carried_out(world, drain, operation, {one.id: here, two.id: there}, lambda: world.sync(config, two))
+    )
+    assert ended.state == operations.SUCCEEDED
+    assert ended.result["sessions_taken_over"] == len(made)
+    assert ended.result["unconfirmed"] == ["one"]
+    world.sync_all(config, one, two)
+    assert len(world.users(config, one)) == len(made), "it may have them again when it returns"
+
+
+def test_a_drain_whose_node_confirms_says_nothing_of_that(world: World) -> None:
+    config, (one, two), _ = fleet(world, "one", "two")
+    (operation,) = world.drain(one)
+    lines = {one.id: Line(), two.id: Line()}
+    ended = asyncio.run(carried_out(world, drain, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert ended.state == operations.SUCCEEDED
+    assert "unconfirmed" not in ended.result
+
+
+def test_nobody_waits_for_a_node_that_does_not_answer_its_call(world: World) -> None:
+    """The second death beside the first: its sessions go to the node that is left as soon as it is suspect."""
+    config, (one, two, three), made = fleet(world, "one", "two", "three")
+    operation = world.failover(config, one)
+    lines = {node.id: Line() for node in (one, two, three)}
+
+    async def hangs(_takeover: Takeover) -> TakeoverResult:
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(world.judged, config, two, Health.SUSPECT)
+        await asyncio.Event().wait()  # it never answers
+        raise AssertionError
+
+    lines[two.id].answer = hangs
+    ended = asyncio.run(carried_out(world, failover, operation, lines, lambda: world.sync_all(config, two, three)))
+    assert len(lines[two.id].called) == 1
+    assert ended.result["sessions_taken_over"] == len(made)
+
+
+def test_a_client_without_a_node_is_called_again_soon_and_each_time_waited_for_longer(world: World) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = world.failover(config, one)
+    lines = {one.id: Line(connected=False), two.id: Line()}
+
+    async def third_time(takeover: Takeover) -> TakeoverResult:
+        if len(lines[two.id].called) < 3:
+            return TakeoverResult({}, tuple(peer.public_key for peer in takeover.peers))
+        return await everybody(takeover)
+
+    lines[two.id].answer = third_time
+    ended = asyncio.run(carried_out(world, failover, operation, lines, lambda: world.sync(config, two)))
+    assert [takeover.timeout_s for takeover in lines[two.id].called] == [0.3, 0.6, 1.2]
+    assert ended.result["sessions_taken_over"] == len(made)
+
+
+def test_a_planned_call_has_all_its_time_since_its_client_is_served_meanwhile(world: World) -> None:
+    config, (one, two), _ = fleet(world, "one", "two")
+    (operation,) = world.drain(one)
+    lines = {one.id: Line(), two.id: Line()}
+    asyncio.run(carried_out(world, drain, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert [takeover.timeout_s for takeover in lines[two.id].called] == [DRAIN.takeover_timeout_s]

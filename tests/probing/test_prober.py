@@ -1,0 +1,204 @@
+"""Many probes over one socket, against responders of the tests on loopback."""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from tests.protocol.responder import Responder
+from tests.protocol.strategies import clamp, text
+from wgfleet.probing.prober import PACE_S, Prober, Timestamps
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.handshake import Answer
+from wgfleet.protocol.keys import PrivateKey, PublicKey
+from wgfleet.protocol.messages import ProbeTarget
+
+T = TypeVar("T")
+Reply = Callable[[Responder, bytes], list[bytes]]
+
+
+def vantage() -> PrivateKey:
+    return PrivateKey(text(clamp(os.urandom(32))))
+
+
+class Interface(asyncio.DatagramProtocol):
+    """A responder on a socket; `reply` says what it sends back."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.responder = Responder()
+        self.arrived: list[bytes] = []
+        self.sources: set[tuple[str, int]] = set()
+        self._reply = reply
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.arrived.append(self.responder.open(data).timestamp)
+        self.sources.add(addr)
+        for packet in self._reply(self.responder, data):
+            self._transport.sendto(packet, addr)
+
+    def target(self, private_key: PrivateKey | None = None) -> ProbeTarget:
+        port = self._transport.get_extra_info("sockname")[1]
+        return ProbeTarget(f"127.0.0.1:{port}", PublicKey(text(self.responder.public)), private_key or vantage())
+
+
+def responds(responder: Responder, packet: bytes) -> list[bytes]:
+    return [responder.respond(packet)]
+
+
+def probing(reply: Reply, work: Callable[[Prober, Interface], Awaitable[T]]) -> T:
+    async def run() -> T:
+        transport, interface = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: Interface(reply), ("127.0.0.1", 0)
+        )
+        prober = Prober()
+        try:
+            return await work(prober, interface)
+        finally:
+            prober.close()
+            transport.close()
+            await asyncio.sleep(0)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        (responds, Answer.RESPONSE),
+        (lambda responder, packet: [responder.cookie(packet)], Answer.COOKIE),
+    ],
+)
+def test_who_answers_is_alive(reply: Reply, answer: Answer) -> None:
+    outcome = probing(reply, lambda prober, interface: prober.probe(interface.target(), 60))
+    assert outcome.answer is answer
+    assert outcome.seconds is not None
+    assert 0 < outcome.seconds < 60
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda _, __: [],
+        lambda _, __: [b"", bytes(92), os.urandom(64)],
+        lambda responder, packet: [responder.respond(packet, receiver=1)],
+        lambda responder, packet: [responder.respond(packet)[:60] + bytes(32)],
+        lambda responder, packet: [responder.cookie(packet, mac1=bytes(16))],
+    ],
+    ids=["silence", "noise", "wrong index", "wrong mac1", "cookie for another packet"],
+)
+def test_nothing_else_is_an_answer(reply: Reply) -> None:
+    outcome = probing(reply, lambda prober, interface: prober.probe(interface.target(), 0.1))
+    assert (outcome.answer, outcome.seconds, outcome.sent) == (None, None, True)
+    assert outcome.reason == "no answer within 0.1 s"
+
+
+def test_a_forged_answer_before_the_true_one_spoils_nothing() -> None:
+    def reply(responder: Responder, packet: bytes) -> list[bytes]:
+        true = responder.respond(packet)
+        return [true[:60] + bytes(32), true, true]
+
+    assert probing(reply, lambda prober, interface: prober.probe(interface.target(), 60)).answer is Answer.RESPONSE
+
+
+def test_many_probes_at_once_share_a_socket() -> None:
+    async def work(prober: Prober, interface: Interface) -> int:
+        outcomes = await asyncio.gather(*(prober.probe(interface.target(), 60) for _ in range(200)))
+        assert len(interface.sources) == 1
+        return sum(outcome.answer is Answer.RESPONSE for outcome in outcomes)
+
+    assert probing(responds, work) == 200
+
+
+def test_one_target_is_not_probed_faster_than_it_answers_and_time_only_grows() -> None:
+    async def work(prober: Prober, interface: Interface) -> list[bytes]:
+        target = interface.target()
+        started = time.monotonic()
+        await asyncio.gather(*(prober.probe(target, 60) for _ in range(5)))
+        assert time.monotonic() - started >= 4 * PACE_S
+        return interface.arrived
+
+    labels = probing(responds, work)
+    assert len(labels) == 5
+    assert sorted(set(labels)) == labels
+
+
+def test_probes_that_waited_for_their_turn_in_a_process_that_was_held_up_do_not_go_out_at_once() -> None:
+    async def work(prober: Prober, interface: Interface) -> None:
+        target = interface.target()
+        probes = [asyncio.ensure_future(prober.probe(target, 60)) for _ in range(5)]
+        await asyncio.sleep(0)
+        time.sleep(8 * PACE_S)  # noqa: ASYNC251 - the stall that the test is about
+        stalled = time.monotonic()
+        await asyncio.gather(*probes)
+        assert time.monotonic() - stalled >= 3 * PACE_S
+
+    probing(responds, work)
+
+
+def test_labels_grow_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([1_000, 999, 5, 2_000, 2_000])
+    monkeypatch.setattr("wgfleet.probing.prober.time.time_ns", lambda: next(clock))
+    timestamps = Timestamps()
+    labels = [timestamps.next() for _ in range(5)]
+    assert sorted(set(labels)) == labels
+
+
+def test_an_answer_that_waits_while_this_process_is_busy_counts() -> None:
+    timeout_s = 1.0  # by far more than the packet needs to arrive, on a busy machine too
+
+    async def work(prober: Prober, interface: Interface) -> Answer | None:
+        target = interface.target()
+        await prober.probe(target, 60)
+        await asyncio.sleep(PACE_S)
+        probe = asyncio.ensure_future(prober.probe(target, timeout_s))
+        while len(interface.arrived) < 2:  # noqa: ASYNC110 - nobody tells when the packet is there
+            await asyncio.sleep(0)
+        time.sleep(timeout_s + 0.1)  # noqa: ASYNC251 - the stall that the test is about
+        return (await probe).answer
+
+    assert probing(responds, work) is Answer.RESPONSE
+
+
+def test_an_address_without_a_route_says_nothing_about_the_target() -> None:
+    async def work(prober: Prober, interface: Interface) -> tuple[bool, str]:
+        key = PublicKey(text(interface.responder.public))
+        # A UDP socket is not allowed to send to the broadcast address unless it asks for it.
+        outcome = await prober.probe(ProbeTarget("255.255.255.255:51820", key, vantage()), 1)
+        return outcome.sent, outcome.reason
+
+    assert probing(responds, work) == (False, "cannot send: Permission denied")
+
+
+def test_a_wrong_endpoint_or_key_is_named() -> None:
+    async def work(prober: Prober, interface: Interface) -> None:
+        target = interface.target()
+        with pytest.raises(FieldError, match="endpoint"):
+            await prober.probe(ProbeTarget("vpn.example.com:51820", target.public_key, target.private_key), 1)
+        with pytest.raises(FieldError, match="public_key"):
+            await prober.probe(ProbeTarget(target.endpoint, PublicKey(text(bytes(32))), target.private_key), 1)
+
+    probing(responds, work)
+
+
+def test_closing_ends_probes_under_way() -> None:
+    async def work(prober: Prober, interface: Interface) -> bool:
+        probe = asyncio.ensure_future(prober.probe(interface.target(), 60))
+        while not interface.arrived:  # noqa: ASYNC110 - nobody tells when the packet is there
+            await asyncio.sleep(0)
+        prober.close()
+        return (await probe).answer is None
+
+    assert probing(lambda _, __: [], work)
+
+
+def test_a_target_is_printed_without_its_private_key() -> None:
+    key = vantage()
+    public = PublicKey(text(X25519PrivateKey.generate().public_key().public_bytes_raw()))
+    assert key not in repr(ProbeTarget("192.0.2.1:51820", public, key))

@@ -1,0 +1,170 @@
+"""The house rules that a program can check. Each takes what it looks at, and returns its complaints, one text each."""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any
+
+MAX_LINES = 400
+EMPTY_NAMES = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
+STARTS_PROCESSES = ("src/wgfleet/agent/kernel/", "src/wgfleet/lab/")
+# The panel's one source of time, ids and secrets.
+CLOCK = "src/wgfleet/panel/clock.py"
+OF_THE_CLOCK = {
+    "datetime.datetime.now", "datetime.datetime.today", "datetime.datetime.utcnow", "datetime.date.today", "os.urandom",
+    "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "uuid.uuid1", "uuid.uuid4",
+}  # fmt: skip
+CLOCK_MODULES = {"random", "secrets"}
+# What a test's imports say of what it needs: the marker -> the modules that need it.
+NEEDS = {
+    "lab": ("wgfleet.lab.", "tests.lab.", "tests.agent.node.", "tests.panel.dying."),
+    "kernel": ("tests.kernel.",),
+}
+NEED_NOTHING = ("wgfleet.lab.errors.", "wgfleet.lab.pings.count")
+PROCESS_CALLS = {
+    "asyncio.create_subprocess_exec", "asyncio.subprocess.create_subprocess_exec",
+    "os.fork", "os.posix_spawn", "os.spawnv", "pty.spawn",
+}  # fmt: skip
+SHELL_CALLS = {"asyncio.create_subprocess_shell", "asyncio.subprocess.create_subprocess_shell", "os.popen", "os.system"}
+# Written apart, or this file would break the rule itself.
+_OUTSIDE = [r"\.\./" + "shared", r"(?<![\w.])/" + "work/", "pypi" + r"\.org", "pythonhosted" + r"\.org"]
+OUTSIDE = re.compile("|".join([*_OUTSIDE, "registry" + r"\.npmjs", "deb" + r"\.debian\.org"]))
+
+
+def _names(tree: ast.AST) -> dict[str, str]:
+    """What the imported names of a module stand for: `{"dt": "datetime.datetime"}`."""
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                names[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0]
+                )
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+_parse = lru_cache(maxsize=4096)(ast.parse)
+
+
+def _used(source: str) -> Iterator[tuple[int, str]]:
+    """Every line and dotted name that a module uses, imports included, by its full name."""
+    tree = _parse(source)
+    names = _names(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            parts, inner = [node.attr], node.value
+            while isinstance(inner, ast.Attribute):
+                parts, inner = [inner.attr, *parts], inner.value
+            if isinstance(inner, ast.Name) and inner.id in names:
+                yield node.lineno, ".".join([names[inner.id], *parts])
+
+
+def processes(path: str, source: str) -> list[str]:
+    """Processes start in the agent's kernel layer and the lab only, and nowhere through a shell."""
+    found = [f"{path}:{line}: {name} goes through a shell" for line, name in _used(source) if name in SHELL_CALLS]
+    found += [
+        f"{path}:{node.lineno}: shell=True"
+        for node in ast.walk(_parse(source))
+        if isinstance(node, ast.keyword)
+        and node.arg == "shell"
+        and not (isinstance(node.value, ast.Constant) and not node.value.value)
+    ]
+    if not path.startswith(STARTS_PROCESSES):
+        found += [
+            f"{path}:{line}: {name} outside {' and '.join(STARTS_PROCESSES)}"
+            for line, name in _used(source)
+            if name.partition(".")[0] == "subprocess" or name in PROCESS_CALLS
+        ]
+    return found
+
+
+def clock(path: str, source: str) -> list[str]:
+    """Time, ids and randomness enter the panel through its clock only."""
+    if not path.startswith("src/wgfleet/panel/") or path == CLOCK:
+        return []
+    return [
+        f"{path}:{line}: {name}; take it from wgfleet.panel.clock"
+        for line, name in _used(source)
+        if name in OF_THE_CLOCK or name.partition(".")[0] in CLOCK_MODULES
+    ]
+
+
+def size(path: str, source: str) -> list[str]:
+    """A module has one reason to change, so it is short."""
+    lines = source.count("\n")
+    return [f"{path}: {lines} lines, more than {MAX_LINES}; split it by reason to change"] if lines > MAX_LINES else []
+
+
+def name(path: str) -> list[str]:
+    """A module's name says what it is about."""
+    parts = PurePosixPath(path).with_suffix("").parts
+    return [f"{path}: {part!r} says nothing about what is in it" for part in parts if part.lower() in EMPTY_NAMES]
+
+
+def docstring(path: str, source: str) -> list[str]:
+    """A module of the product says what it owns."""
+    tree = _parse(source)
+    return [f"{path}: no docstring"] if tree.body and ast.get_docstring(tree) is None else []
+
+
+def waivers(path: str, source: str) -> list[str]:
+    """What the linter is told to overlook carries the reason."""
+    return [
+        f"{path}:{number}: give the reason behind {match[0].strip()!r}"
+        for number, line in enumerate(source.splitlines(), 1)
+        if (match := re.search(r"# noqa(: [A-Z]+\d+(, ?[A-Z]+\d+)*)?\s*$", line))
+    ]
+
+
+def skips(path: str, source: str) -> list[str]:
+    """A test that does not run proves nothing."""
+    calls = {f"pytest.{way}" for way in ("skip", "xfail", "importorskip")}
+    calls |= {f"pytest.mark.{way}" for way in ("skip", "skipif", "xfail")}
+    return [f"{path}:{line}: {name}" for line, name in _used(source) if name in calls]
+
+
+def marker(path: str, source: str) -> list[str]:
+    """What needs root or a kernel of its own says so, and nothing else does."""
+    if not PurePosixPath(path).name.startswith("test_"):
+        return []
+    used = {name for _, name in _used(source)}
+    marked = {name.removeprefix("pytest.mark.") for name in used} & NEEDS.keys()
+    expected = {
+        mark
+        for mark, modules in NEEDS.items()
+        if any(name.startswith(modules) and not name.startswith(NEED_NOTHING) for name in used)
+    }
+    return [] if marked == expected else [f"{path}: marked {sorted(marked)}, expected {sorted(expected)}"]
+
+
+def outside(path: str, text: str) -> list[str]:
+    """The product names no registry host, and no path of a machine that it was written on."""
+    return [
+        f"{path}:{number}: {match[0]!r}"
+        for number, line in enumerate(text.splitlines(), 1)
+        if (match := OUTSIDE.search(line))
+    ]
+
+
+def scopes(routes: Iterable[Any], open_paths: Iterable[str]) -> list[str]:
+    """Every route asks for a scope, or is one of the few that are open and need a reason for it."""
+    found, seen = [], set()
+    for route in routes:
+        seen.add(route.path)
+        if bool(_scopes_of(route.dependant)) == (route.path in open_paths):
+            wrong = "is open and asks for a scope" if route.path in open_paths else "asks for no scope"
+            found.append(f"{'|'.join(sorted(route.methods))} {route.path} {wrong}")
+    return found + [f"{path} is open, but there is no such route" for path in open_paths if path not in seen]
+
+
+def _scopes_of(dependant: Any) -> set[str]:
+    inner = (_scopes_of(dependency) for dependency in dependant.dependencies)
+    return set(dependant.own_oauth_scopes or ()).union(*inner)

@@ -1,0 +1,151 @@
+"""The house rules hold for every file; and each rule can fail, shown by a bad sample."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+from tests.repository import house_rules
+from wgfleet.panel import api
+from wgfleet.panel.api.auth import OPEN_PATHS, Reader
+
+ROOT = Path(__file__).parents[2]
+SourceRule = Callable[[str, str], list[str]]
+# Which files each rule is for, by the start of their path.
+RULES: dict[SourceRule, tuple[str, ...]] = {
+    house_rules.processes: ("src/",),
+    house_rules.clock: ("src/",),
+    house_rules.size: ("src/", "tests/", "bench/"),
+    house_rules.docstring: ("src/",),
+    house_rules.waivers: ("src/", "tests/", "bench/"),
+    house_rules.skips: ("tests/",),
+    house_rules.marker: ("tests/",),
+}
+
+
+def files() -> list[str]:
+    """Every file of the repository, with those that are not committed yet."""
+    # safe.directory: the tests run as root in a checkout that may belong to someone else.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return sorted(path for path in listed.split("\0") if path and (ROOT / path).is_file())
+
+
+def routes(*routers: APIRouter) -> list[APIRoute]:
+    return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_module_keeps_the_rule(rule: SourceRule) -> None:
+    modules = [path for path in files() if path.endswith(".py") and path.startswith(RULES[rule])]
+    assert len(modules) > 10
+    assert [complaint for path in modules for complaint in rule(path, (ROOT / path).read_text())] == []
+
+
+def test_every_file_has_a_name_that_says_something() -> None:
+    assert [complaint for path in files() for complaint in house_rules.name(path)] == []
+
+
+def test_no_file_names_an_outside_path_or_a_registry_host() -> None:
+    texts = {path: (ROOT / path).read_text(errors="replace") for path in files()}
+    assert [complaint for path, text in texts.items() for complaint in house_rules.outside(path, text)] == []
+
+
+def test_every_route_of_the_panel_asks_for_a_scope() -> None:
+    found = routes(*(subject.router for subject in api.SUBJECTS))
+    assert len(found) > 20
+    assert house_rules.scopes(found, OPEN_PATHS) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "bad"),
+    [
+        (house_rules.processes, "src/wgfleet/panel/a.py", "import subprocess"),
+        (house_rules.processes, "src/wgfleet/agent/a.py", "from subprocess import run as go"),
+        (house_rules.processes, "src/wgfleet/cli/a.py", "import asyncio as a\na.create_subprocess_exec('true')"),
+        (house_rules.processes, "src/wgfleet/cli/a.py", "from asyncio import create_subprocess_exec"),
+        (house_rules.processes, "src/wgfleet/lab/a.py", "import os\nos.system('true')"),
+        (house_rules.processes, "src/wgfleet/agent/kernel/a.py", "import subprocess\nsubprocess.run('a', shell=True)"),
+        (house_rules.processes, "src/wgfleet/lab/a.py", "from asyncio import create_subprocess_shell"),
+        (house_rules.clock, "src/wgfleet/panel/a.py", "import time\ntime.time()"),
+        (house_rules.clock, "src/wgfleet/panel/a.py", "from time import time as wall"),
+        (house_rules.clock, "src/wgfleet/panel/a.py", "import datetime\ndatetime.datetime.now()"),
+        (house_rules.clock, "src/wgfleet/panel/a.py", "from datetime import datetime as dt\ndt.utcnow()"),
+        (house_rules.clock, "src/wgfleet/panel/a.py", "import secrets"),
+        (house_rules.size, "src/a.py", "x = 1\n" * 401),
+        (house_rules.docstring, "src/a.py", "x = 1"),
+        (house_rules.waivers, "src/a.py", "import os  # noqa: F401"),
+        (house_rules.waivers, "src/a.py", "import os  # noqa"),
+        (house_rules.waivers, "src/a.py", "import os  # noqa: F401, I001"),
+        (house_rules.skips, "tests/test_a.py", "import pytest\npytest.skip('later')"),
+        (house_rules.skips, "tests/test_a.py", "import pytest\n@pytest.mark.skipif(True)\ndef test(): ..."),
+        (house_rules.skips, "tests/test_a.py", "from pytest import mark\n@mark.xfail\ndef test(): ..."),
+        (house_rules.marker, "tests/lab/test_a.py", "from wgfleet.lab import hosts"),
+        (house_rules.marker, "tests/agent/test_a.py", "from tests.agent.node import Node"),
+        (
+            house_rules.marker,
+            "tests/kernel/test_a.py",
+            "import pytest\nfrom tests.kernel import node\npytest.mark.lab",
+        ),
+        (house_rules.marker, "tests/panel/test_a.py", "import pytest\npytestmark = pytest.mark.lab"),
+        (house_rules.outside, "a.md", "see ../" + "shared/notes.md"),
+        (house_rules.outside, "a.sh", "cd /" + "work/main"),
+        (house_rules.outside, "requirements.lock", "--index-url https://pypi." + "org/simple"),
+    ],
+)
+def test_a_rule_finds_a_breach(rule: SourceRule, path: str, bad: str) -> None:
+    assert rule(path, bad) != []
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "good"),
+    [
+        (
+            house_rules.processes,
+            "src/wgfleet/agent/kernel/a.py",
+            "import subprocess\nsubprocess.run(['a'], shell=False)",
+        ),
+        (house_rules.processes, "src/wgfleet/panel/a.py", "import os\nsystem = os.path.join('a')"),
+        (house_rules.clock, "src/wgfleet/panel/clock.py", "import time\ntime.time()"),
+        (house_rules.clock, "src/wgfleet/agent/a.py", "import time\ntime.time()"),
+        (house_rules.clock, "src/wgfleet/panel/a.py", "from wgfleet.panel import clock\nclock.time()"),
+        (house_rules.size, "src/a.py", "x = 1\n" * 400),
+        (house_rules.docstring, "src/a.py", ""),
+        (house_rules.waivers, "src/a.py", "import os  # noqa: F401 - kept for those who import it from here"),
+        (house_rules.marker, "tests/lab/conftest.py", ""),
+        (
+            house_rules.marker,
+            "tests/lab/test_a.py",
+            "import pytest\nfrom wgfleet.lab import hosts\npytest.mark.lab",
+        ),
+        (house_rules.marker, "tests/lab/test_a.py", "from wgfleet.lab.pings import count"),
+        (house_rules.outside, "a.py", "path = '/workspace', 'frame/work/x'"),
+    ],
+)
+def test_a_rule_leaves_alone_what_is_right(rule: SourceRule, path: str, good: str) -> None:
+    assert rule(path, good) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["src/wgfleet/utils.py", "src/wgfleet/helpers/a.py", "tests/common.py", "bench/misc.md"]
+)
+def test_an_empty_name_is_found(path: str) -> None:
+    assert house_rules.name(path) != []
+
+
+def test_a_route_without_a_scope_is_found_and_an_open_one_must_exist() -> None:
+    router = APIRouter()
+    router.get("/api/forgotten")(lambda: None)
+    router.get("/api/open")(lambda: None)
+
+    @router.get("/api/closed")
+    def closed(_caller: Reader) -> None: ...
+
+    assert house_rules.scopes(routes(router), {"/api/open": "", "/api/closed": "", "/api/gone": ""}) == [
+        "GET /api/forgotten asks for no scope",
+        "GET /api/closed is open and asks for a scope",
+        "/api/gone is open, but there is no such route",
+    ]
