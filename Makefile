@@ -39,7 +39,7 @@ test-units: ## Tests of the systemd units and of a boot without the panel, in th
 
 bench: ## Benchmarks; each prints its figures as JSON (root)
 	@script/bootstrap test
-	@for bench in bench/*.py; do script/as-root $(BIN)/python "$$bench" || exit 1; done
+	@for bench in $(basename $(notdir $(wildcard bench/*.py))); do script/as-root $(BIN)/python -m "bench.$$bench" || exit 1; done
 
 lock: ## Write requirements.lock anew: the newest versions that pyproject.toml allows
 	@script/bootstrap test

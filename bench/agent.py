@@ -2,7 +2,7 @@
 
 Needs root, wireguard-go and wireguard-tools. Each figure stands beside what the same machine takes at the same time
 for the least that has to be done (`wg show dump`, `wg syncconf`), so that it can be compared between machines.
-Usage: python bench/agent.py [--peers 10000] [--idle 60]
+Usage, from the top of the repository: .venv/bin/python -m bench.agent [--peers 10000] [--idle 60]
 """
 
 import argparse
@@ -10,18 +10,16 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the node that the tests use
-
 import msgspec
 
 from tests.agent.authority import Authority
-from tests.agent.node import Host, Node, eventually
+from tests.agent.node import Host, Node
 from tests.agent.values import peer, peers, private_key, random_key, settings, whole
+from tests.waiting import eventually
 from wgfleet.protocol.desired import DesiredInterface, delta_between
 from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.keys import PublicKey

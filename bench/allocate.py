@@ -7,16 +7,13 @@ row, taken in turn with the former; and the time of a batch of 1,000 when the po
 """
 
 import json
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import quantiles
 
 from sqlalchemy import insert
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # the tests' database server
 from tests.panel.store.networks import add_config, add_peers, add_pool
 from tests.postgresql import postgresql_server
 from wgfleet.panel.store import Store, addresses

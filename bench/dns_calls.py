@@ -5,12 +5,10 @@ look at the zone's name. A change is written by one call, however many records i
 """
 
 import json
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # the tests' stand-in of Cloudflare
 from tests.providers.publication import Calls, Panel, panel
 
 NODES = (1, 10, 100)

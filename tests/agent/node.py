@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +18,12 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
-from tests.agent.authority import CLIENT, SERVER, Authority, Files
+from tests.agent.authority import Authority, Files
 from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS, enter
+from tests.waiting import eventually
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
+from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Snapshot, WatchMessage
 
@@ -29,19 +31,6 @@ T = TypeVar("T")
 PORT = 51900
 _CLONE_NEWNET = 0x40000000  # setns(2)
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def eventually(check: Callable[[], T], timeout_s: float = 60.0, every_s: float = 0.05) -> T:
-    """Call `check` until it returns something true, and return that."""
-    until = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < until, f"not so within {timeout_s} s"
-        time.sleep(every_s)
-    return found
-
-
-def node_name(node_id: str) -> str:
-    return f"{node_id}.node.wgfleet.internal"
 
 
 class Host:
@@ -107,14 +96,14 @@ class Node:
         self.node_id = node_id
         self.state = StateDirectory(state)
         self.authority = authority
-        self.panel = authority.issue("panel", CLIENT)
+        self.panel = authority.panel()
         self._agent: subprocess.Popen[bytes] | None = None
         self._log = state.parent / f"{node_id}.log"
         self._thread = ThreadPoolExecutor(2, initializer=host.enter)
-        mine = authority.issue(node_id, SERVER, node_name(node_id))
+        mine = authority.node(node_id)
         self.state.make()
         self.state.write_certificate(
-            key=mine.key.read_bytes(), certificate=mine.certificate.read_bytes(), ca=authority.pem
+            key=mine.key.read_bytes(), certificate=mine.certificate.read_bytes(), ca=authority.pem.encode()
         )
         write_atomic(
             self.state.agent, msgspec.json.encode(AgentFile(NodeId(node_id), PORT, "https://panel.invalid:8443"))
@@ -167,7 +156,7 @@ class Node:
     ) -> "Future[httpx.Response]":
         """Call the agent's API from inside its namespace, beside whatever else is going on."""
         content = body if isinstance(body, bytes) else None if body is None else msgspec.json.encode(body)
-        extensions = {"sni_hostname": node_name(self.node_id)}
+        extensions = {"sni_hostname": agent_server_name(self.node_id)}
         return self._thread.submit(
             lambda: (client or self._client).request(method, path, content=content, extensions=extensions)
         )
@@ -183,7 +172,9 @@ class Node:
         messages: queue.Queue[tuple[float, WatchMessage]] = queue.Queue()
         decoder = msgspec.json.Decoder(WatchMessage)
         with self.client(self.panel) as client, ThreadPoolExecutor(1, initializer=self.host.enter) as thread:
-            request = client.build_request("GET", "/v1/watch", extensions={"sni_hostname": node_name(self.node_id)})
+            request = client.build_request(
+                "GET", "/v1/watch", extensions={"sni_hostname": agent_server_name(self.node_id)}
+            )
             response = thread.submit(client.send, request, stream=True).result()
             assert response.status_code == httpx.codes.OK
 

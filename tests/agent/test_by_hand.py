@@ -6,10 +6,11 @@ import httpx
 import msgspec
 import pytest
 
-from tests.agent.authority import CLIENT, SERVER, Authority
-from tests.agent.node import Node, eventually, node_name
+from tests.agent.authority import Authority
+from tests.agent.node import Node
 from tests.agent.test_push import applied
 from tests.agent.values import peer, random_key, settings, whole
+from tests.waiting import eventually
 from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.messages import AgentStatus
 
@@ -92,12 +93,11 @@ def test_metrics_count_what_is_there(node: Node) -> None:
 def test_a_renewed_certificate_serves_new_connections_at_once(node: Node) -> None:
     before = msgspec.json.decode(node.call("GET", "/v1/status").content, type=AgentStatus).certificate_expires_at
     csr = node.call("POST", "/v1/certificate/request").json()["csr"]
-    name = node_name(node.node_id)
-    ca = node.authority.pem.decode()
-    wrong = node.authority.sign(csr, "node-2", SERVER, name)
+    ca = node.authority.pem
+    wrong = node.authority.sign(csr, "node-2")
     refused = node.call("PUT", "/v1/certificate", {"certificate": wrong, "ca": ca})
     assert (refused.status_code, refused.json()["field"]) == (422, "certificate")
-    renewed = node.authority.sign(csr, node.node_id, SERVER, name, days=90)
+    renewed = node.authority.sign(csr, node.node_id, days=90)
     assert node.call("PUT", "/v1/certificate", {"certificate": renewed, "ca": ca}).status_code == 204
     with node.client(node.panel) as client:
         status = msgspec.json.decode(node.call("GET", "/v1/status", client=client).content, type=AgentStatus)
@@ -110,12 +110,12 @@ def test_a_renewed_certificate_serves_new_connections_at_once(node: Node) -> Non
 
 def test_a_replaced_ca_is_the_only_one_trusted_from_then_on(node: Node, tmp_path: Path) -> None:
     csr = node.call("POST", "/v1/certificate/request").json()["csr"]
-    new = Authority(tmp_path / "new-ca", "new CA")
-    body = {"certificate": new.sign(csr, node.node_id, SERVER, node_name(node.node_id)), "ca": "no certificate"}
+    new = Authority(tmp_path / "new-ca", "new")
+    body = {"certificate": new.sign(csr, node.node_id), "ca": "no certificate"}
     refused = node.call("PUT", "/v1/certificate", body)
     assert (refused.status_code, refused.json()["field"]) == (422, "ca")
-    assert node.call("PUT", "/v1/certificate", body | {"ca": new.pem.decode()}).status_code == 204
-    with node.client(new.issue("panel", CLIENT), new) as client:
+    assert node.call("PUT", "/v1/certificate", body | {"ca": new.pem}).status_code == 204
+    with node.client(new.panel(), new) as client:
         assert node.call("GET", "/health", client=client).status_code == 200
     with node.client(node.panel, new) as client, pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         node.call("GET", "/health", client=client)

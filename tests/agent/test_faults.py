@@ -13,9 +13,10 @@ import httpx
 import msgspec
 import pytest
 
-from tests.agent.node import Host, Node, eventually
+from tests.agent.node import Host, Node
 from tests.agent.test_push import applied, refused
 from tests.agent.values import peer, peers, random_key, settings, whole
+from tests.waiting import eventually
 from wgfleet.protocol.desired import delta_between
 from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.keys import PublicKey

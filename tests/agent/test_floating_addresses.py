@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.agent.node import Host, Node, eventually
+from tests.agent.node import Host, Node
 from tests.agent.test_faults import fill
 from tests.agent.test_push import applied, refused
 from tests.agent.test_takeover import cable
 from tests.agent.values import peer, private_key, public_key, settings, whole
+from tests.waiting import eventually
 from wgfleet.protocol.desired import DesiredInterface, Floating, InterfaceSettings, delta_between
 
 pytestmark = pytest.mark.lab

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tests.agent.node import Host, Node, eventually
+from tests.agent.node import Host, Node
 from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, settings, whole
+from tests.waiting import eventually
 from wgfleet.probing.prober import Prober
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
 from wgfleet.protocol.handshake import Answer, initiate, pair, tai64n

@@ -3,8 +3,9 @@
 import msgspec
 import pytest
 
-from tests.agent.node import Node, eventually
+from tests.agent.node import Node
 from tests.agent.values import peer, peers, random_key, settings, whole
+from tests.waiting import eventually
 from wgfleet.protocol.desired import apply_delta, delta_between
 from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.keys import PublicKey

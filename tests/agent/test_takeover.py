@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from tests.agent.node import Host, Node, eventually
+from tests.agent.node import Host, Node
 from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, random_key, settings, whole
+from tests.waiting import eventually
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, delta_between
 from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.keys import PresharedKey, PublicKey

@@ -6,10 +6,11 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from tests.agent.node import Host, Node, eventually
+from tests.agent.node import Host, Node
 from tests.agent.test_push import applied
 from tests.agent.test_takeover import CLIENT_IP, cable
 from tests.agent.values import private_key, public_key, settings, whole
+from tests.waiting import eventually
 from wgfleet.agent.kernel.source_routes import PRIORITY
 from wgfleet.protocol.desired import DesiredPeer, Floating, delta_between
 from wgfleet.protocol.messages import Refusal, Takeover, TakeoverPeer, TakeoverResult

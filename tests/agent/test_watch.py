@@ -9,8 +9,8 @@ import httpx
 import msgspec
 import pytest
 
-from tests.agent.authority import CLIENT, SERVER, Authority, Files
-from tests.agent.node import Node, node_name
+from tests.agent.authority import Authority, Files
+from tests.agent.node import Node
 from tests.agent.test_push import applied
 from tests.agent.values import peers, random_key, whole
 from wgfleet.protocol.ids import Generation
@@ -63,12 +63,12 @@ def test_heartbeats_go_on_during_a_big_push(node: Node) -> None:
 
 @pytest.fixture
 def strangers(authority: Authority, tmp_path: Path) -> dict[str, Files | None]:
-    other = Authority(tmp_path / "other", "other CA")
+    other = Authority(tmp_path / "other", "other")
     return {
         "nobody": None,
-        "other CA": other.issue("panel", CLIENT),
-        "another node": authority.issue("node-2", SERVER, node_name("node-2")),
-        "not the panel": authority.issue("somebody", CLIENT),
+        "other CA": other.panel(),
+        "another node": authority.node("node-2"),
+        "not the panel": authority.stranger("somebody"),
     }
 
 

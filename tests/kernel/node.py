@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from tests.agent.authority import CLIENT, SERVER, Authority
-from tests.kernel.systemd import UNITS, eventually, run
+from tests.agent.authority import Authority
+from tests.kernel.systemd import UNITS, run
+from tests.waiting import eventually
 from wgfleet.protocol.desired import DesiredInterface, Floating
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Applied, Enrolled, EnrollRequest
@@ -79,7 +80,7 @@ def install() -> None:
 def enroll() -> None:
     """Enrol with a panel that knows no more than that."""
     authority = Authority(CALLER)
-    authority.issue("panel", CLIENT)
+    authority.panel()
     with _panel(authority) as address:
         run("wgfleet", "agent", "enroll", "--panel", address, "--token", "token")
 
@@ -89,8 +90,8 @@ def _panel(authority: Authority) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = msgspec.json.decode(self.rfile.read(int(self.headers["content-length"])), type=EnrollRequest)
-            certificate = authority.sign(asked.csr, NODE, SERVER, HOST)
-            body = msgspec.json.encode(Enrolled(NODE, certificate, authority.pem.decode()))
+            certificate = authority.sign(asked.csr, NODE)
+            body = msgspec.json.encode(Enrolled(NODE, certificate, authority.pem))
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body)
@@ -155,4 +156,4 @@ def connect(private_key: str, node_key: str, address: str) -> None:
     run("ip", "-n", CLIENT_HOST, "link", "set", "wg0", "up")
     run("ip", "-n", CLIENT_HOST, "route", "add", "198.18.16.0/24", "dev", "wg0")
     run("ip", "-n", CLIENT_HOST, "route", "add", FLOATING, "via", NODE_ADDRESS)
-    eventually(lambda: pings(CLIENT_HOST, "10.9.0.1"))
+    eventually(lambda: pings(CLIENT_HOST, "10.9.0.1"), every_s=0.2)

@@ -1,8 +1,6 @@
 """The machine's own systemd: units put in place as a user does, and asked how they are."""
 
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,15 +16,6 @@ def run(*command: str, cwd: Path | None = None, stdin: str | None = None) -> str
 
 def succeeds(*command: str) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
-
-
-def eventually(check: Callable[[], T], timeout_s: float = 90, every_s: float = 0.2) -> T:
-    """Call `check` until it returns something true, and return that."""
-    until = time.monotonic() + timeout_s
-    while not (found := check()):
-        assert time.monotonic() < until, f"not so within {timeout_s} s"
-        time.sleep(every_s)
-    return found
 
 
 def shown(unit: str, name: str) -> str:

@@ -5,7 +5,8 @@ import pytest
 from tests.kernel import node
 from tests.kernel.conftest import key_pair
 from tests.kernel.node import AGENT, CLIENT_HOST, FLOATING, NEIGHBOUR, NEIGHBOUR_ADDRESS, pings
-from tests.kernel.systemd import eventually, run, shown
+from tests.kernel.systemd import run, shown
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.kernel
 

@@ -10,7 +10,8 @@ import pytest
 from tests.kernel import node
 from tests.kernel.conftest import desired, key_pair
 from tests.kernel.node import AGENT, CLIENT_ADDRESS, CLIENT_HOST, FLOATING, NEIGHBOUR, NEIGHBOUR_ADDRESS, pings
-from tests.kernel.systemd import UNITS, eventually, journal, run, shown, succeeds, verify
+from tests.kernel.systemd import UNITS, journal, run, shown, succeeds, verify
+from tests.waiting import eventually
 from wgfleet.protocol.desired import DesiredPeer
 from wgfleet.protocol.messages import Takeover, TakeoverPeer
 
@@ -101,7 +102,7 @@ def test_an_interface_serves_forwards_and_floats() -> None:
     assert node.applied(HOLDING).verified
     assert floats()
     own = Path("/sys/class/net/eth0/address").read_text().strip()
-    eventually(lambda: own in run("ip", "-n", NEIGHBOUR, "nei", "show", FLOATING))
+    eventually(lambda: own in run("ip", "-n", NEIGHBOUR, "nei", "show", FLOATING), every_s=0.2)
     assert pings(NEIGHBOUR, FLOATING)
 
 
@@ -121,10 +122,10 @@ def test_a_peer_is_called_from_the_floating_address() -> None:
 def test_systemd_brings_a_killed_agent_back_and_the_interface_stays() -> None:
     before = index()
     run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "wgfleet-agent")
-    eventually(lambda: shown(AGENT, "NRestarts") != "0")
+    eventually(lambda: shown(AGENT, "NRestarts") != "0", every_s=0.2)
     assert serves(), "the data plane needs no agent"
-    eventually(node.answers)
+    eventually(node.answers, every_s=0.2)
     assert (index(), floats()) == (before, True)
     # And it works, rather than only runs.
     run("ip", "link", "delete", "wg0")
-    eventually(lambda: succeeds("wg", "show", "wg0", "peers") and serves())
+    eventually(lambda: succeeds("wg", "show", "wg0", "peers") and serves(), every_s=0.2)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.conftest import BRIDGE, Network, desired, key_pair
-from tests.kernel.systemd import UNITS, eventually, journal, run, shown, succeeds, verify
+from tests.kernel.systemd import UNITS, journal, run, shown, succeeds, verify
+from tests.waiting import eventually
 from wgfleet.panel.services.clients import bundle
 from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.protocol.desired import DesiredPeer
@@ -49,7 +50,7 @@ def looked_at() -> int:
 def looks_again(times: int = 2) -> None:
     for _ in range(times):
         before = looked_at()
-        eventually(lambda before=before: looked_at() > before)  # type: ignore[misc]  # the default is what binds it
+        eventually(lambda before=before: looked_at() > before, every_s=0.2)  # type: ignore[misc]  # the default is what binds it
 
 
 def settings() -> list[str]:
@@ -75,7 +76,7 @@ def test_the_helper_runs_beside_the_tunnel_says_nothing_and_finds_the_other_node
         for command in commands:
             run(*command.split(), cwd=folder)
         assert verify(str(UNITS / SERVICE), str(UNITS / TIMER)) == ""
-        eventually(lambda: succeeds("ping", "-q", "-c", "1", "-W", "2", "10.8.0.1"))
+        eventually(lambda: succeeds("ping", "-q", "-c", "1", "-W", "2", "10.8.0.1"), every_s=0.2)
         looks_again()
         assert (shown(SERVICE, "Result"), shown(TIMER, "ActiveState")) == ("success", "active")
         assert journal("--unit", SERVICE) == [], "all is well: not a word a second"
@@ -90,15 +91,15 @@ def test_the_helper_runs_beside_the_tunnel_says_nothing_and_finds_the_other_node
             succeeds("ping", "-q", "-c", "1", "-W", "1", "10.8.0.1")
             return other.address in run("wg", "show", "office", "endpoints")
 
-        eventually(moved)
-        eventually(lambda: succeeds("ping", "-q", "-c", "1", "-W", "2", "10.8.0.1"))
+        eventually(moved, every_s=0.2)
+        eventually(lambda: succeeds("ping", "-q", "-c", "1", "-W", "2", "10.8.0.1"), every_s=0.2)
         assert settings() == before
         said = f"office: {gone.address}:51820 did not answer; now at {other.address}:51820"
-        eventually(lambda: said in journal("--identifier", bundle.PROGRAM))
+        eventually(lambda: said in journal("--identifier", bundle.PROGRAM), every_s=0.2)
 
         # It comes and goes with the tunnel.
         run("systemctl", "stop", TUNNEL)
-        eventually(lambda: shown(TIMER, "ActiveState") == "inactive")
+        eventually(lambda: shown(TIMER, "ActiveState") == "inactive", every_s=0.2)
         run("systemctl", "start", TUNNEL)
         assert shown(TIMER, "ActiveState") == "active"
         looks_again(1)

@@ -7,8 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +15,7 @@ import psutil
 import pytest
 
 from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS, enter
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.lab
 
@@ -37,14 +37,6 @@ ip link set outside up
 ip route add default via 198.18.0.1
 exec sleep 600
 """
-
-
-def wait_for(look: Callable[[], T | None], seconds: float = 60) -> T:
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
-    return found
 
 
 class Host:
@@ -129,7 +121,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     with subprocess.Popen([*UNSHARE_MOUNTS, "--net", "sh", "-c", MACHINE]) as holder:
         machine = Host(holder.pid, tmp_path / "data")
         try:
-            wait_for(lambda: "default via 198.18.0.1" in machine.run("ip", "route"))
+            eventually(lambda: "default via 198.18.0.1" in machine.run("ip", "route"))
             yield machine
         finally:
             if machine.panel and machine.panel.poll() is None:
@@ -140,17 +132,17 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 def test_the_panel_makes_its_own_machine_a_node_that_outlives_its_crashes(host: Host) -> None:
     host.start()
-    node = wait_for(host.node)
+    node = eventually(host.node)
     assert node["is_panel_node"]
     assert node["endpoint_addresses"] == [ADDRESS]
     host.call("POST", "/api/configs", {"name": "wg0", "pools": ["10.8.0.0/24"], "mode": "cluster"})
     host.call("POST", "/api/configs/wg0/nodes", {"node_id": node["id"]})
-    wait_for(lambda: "wg0" in host.run("wg", "show", "interfaces"))
+    eventually(lambda: "wg0" in host.run("wg", "show", "interfaces"))
 
     [agent] = host.agents()
     agent.kill()
-    again = wait_for(lambda: next((a for a in host.agents() if a.pid != agent.pid), None))
-    wait_for(host.node)
+    again = eventually(lambda: next((a for a in host.agents() if a.pid != agent.pid), None))
+    eventually(host.node)
 
     host.stop(signal.SIGKILL)
     psutil.wait_procs([again], timeout=60)
@@ -158,7 +150,7 @@ def test_the_panel_makes_its_own_machine_a_node_that_outlives_its_crashes(host: 
     assert "wg0" in host.run("wg", "show", "interfaces")
 
     host.start()
-    assert wait_for(host.node)["id"] == node["id"]
+    assert eventually(host.node)["id"] == node["id"]
     assert "wg0" in host.run("wg", "show", "interfaces")
     [last] = host.agents()
     host.stop(signal.SIGTERM)
@@ -175,4 +167,4 @@ def test_no_panel_node_means_none(host: Host) -> None:
 
 def test_the_given_address_is_what_clients_get(host: Host) -> None:
     host.start("--panel-node-address", "203.0.113.9")
-    assert wait_for(host.node)["endpoint_addresses"] == ["203.0.113.9"]
+    assert eventually(host.node)["endpoint_addresses"] == ["203.0.113.9"]

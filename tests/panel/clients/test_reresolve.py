@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import eventually
 from wgfleet.lab import processes, state, stock
 from wgfleet.lab.hosts import Host
 from wgfleet.panel import client_helper
@@ -96,13 +97,6 @@ def network(keepalive: int) -> Iterator[Net]:
 def net(request: pytest.FixtureRequest) -> Iterator[Net]:
     with network(getattr(request, "param", 25)) as built:
         yield built
-
-
-def eventually(check: Callable[[], bool], timeout_s: float = 60) -> None:
-    until = time.monotonic() + timeout_s
-    while not check():
-        assert time.monotonic() < until, f"not so within {timeout_s} s"
-        time.sleep(0.1)
 
 
 def remembers(net: Net) -> bool:

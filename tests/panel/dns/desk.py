@@ -2,9 +2,8 @@
 
 import asyncio
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,15 +143,6 @@ class Desk:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
-
-
-def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> float:
-    """Wait until a condition holds; return the s that it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < within_s, "it never came about"
-        time.sleep(0.005)
-    return time.monotonic() - began
 
 
 class Hands:

@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
-from tests.panel.dns.desk import NAME, Desk, Hands, eventually
+from tests.panel.dns.desk import NAME, Desk, Hands
 from tests.panel.dns.zone import Scripted, Zone
+from tests.waiting import eventually
 from wgfleet.panel import faultpoints
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.providers import Blocked, Raced

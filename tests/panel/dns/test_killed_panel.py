@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.panel.dns.desk import eventually
 from tests.panel.world import ACTOR, World
 from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, CloudflareEnvironment, cloudflare
+from tests.waiting import eventually
 from wgfleet.panel import faultpoints
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.services import configs

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.panel.dns.desk import NAME, Desk, Hands, eventually
+from tests.panel.dns.desk import NAME, Desk, Hands
+from tests.waiting import eventually
 from wgfleet.panel.domain.dns.records import Record
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.removal import RemovalStep

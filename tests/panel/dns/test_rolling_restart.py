@@ -9,9 +9,10 @@ import dns.message
 import dns.query
 import pytest
 
-from tests.panel.dns.desk import Desk, eventually
+from tests.panel.dns.desk import Desk
 from tests.panel.world import ACTOR
 from tests.providers.knot import ADDRESS, Knot, knot
+from tests.waiting import eventually
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.providers.rfc2136 import Rfc2136
 from wgfleet.panel.domain.health.votes import Health

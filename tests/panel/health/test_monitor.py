@@ -1,13 +1,14 @@
 """The watch over nodes with real rows; who answers whom is as each test says, and somebody sets the panel's clock."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
 
 from tests.panel.world import World
+from tests.waiting import eventually
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.health.votes import Health, Standing
@@ -68,12 +69,6 @@ def state(world: World, config: Config, node: Node) -> Health:
     return assignment.health
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not await asyncio.to_thread(holds):  # noqa: ASYNC110 - rows tell nobody that they changed
-            await asyncio.sleep(0.02)
-
-
 @pytest.mark.parametrize("set_by_s", [-3600, 3600])
 def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
     world: World, monkeypatch: pytest.MonkeyPatch, set_by_s: float
@@ -93,14 +88,14 @@ def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
             await asyncio.sleep(0.5)
             monkeypatch.setattr(clock, "now", lambda: real() + set_by_s)
             network.dead = {"192.0.2.1:51820"}
-            await until(lambda: state(world, config, fra1) is Health.DOWN)
+            await asyncio.to_thread(eventually, lambda: state(world, config, fra1) is Health.DOWN)
             assert [state(world, config, node) for node in (ams1, par1)] == [Health.SERVING] * 2
             network.dead = set()
-            await until(lambda: state(world, config, fra1) is Health.RECOVERING)
+            await asyncio.to_thread(eventually, lambda: state(world, config, fra1) is Health.RECOVERING)
             begun = clock.monotonic()
             monkeypatch.setattr(clock, "now", real)
             world.sync_all(config, *found)
-            await until(lambda: state(world, config, fra1) is Health.SERVING)
+            await asyncio.to_thread(eventually, lambda: state(world, config, fra1) is Health.SERVING)
             assert clock.monotonic() - begun > RULES.stable_s / 2, "its trial takes the time that it takes"
         finally:
             await monitor.close()
