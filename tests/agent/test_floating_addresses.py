@@ -89,12 +89,12 @@ def test_an_address_moves_with_the_pushes_and_the_neighbours_follow_at_once(segm
         applied(node, at(1, floating()))
     held, free = at(2, floating(FOUR, SIX)), at(3, floating())
     result = applied(a, delta_between(at(1, floating()), held))
-    assert (result.verified, result.drift) == (True, ())
+    assert (result.verified, result.drift, result.held) == (True, (), (FOUR, SIX))
     assert segment.reaches(a)
     assert segment.reaches(a, SIX)
     assert "198.18.0.100/32" in a.host.run("ip", "-o", "addr", "show", "dev", "eth0")
     # The neighbour keeps entries that say `a`; only the announcement can make it send to `b`.
-    applied(a, delta_between(held, free))
+    assert applied(a, delta_between(held, free)).held == ()
     assert not has(a)
     assert not has(a, SIX)
     assert applied(b, delta_between(at(1, floating()), held)).verified

@@ -32,6 +32,7 @@ class Interface:
     up: bool = True
     summary: str = "as wanted"
     drift: tuple[Drift, ...] = ()
+    held: tuple[str, ...] | None = None
     stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
 
 

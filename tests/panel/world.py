@@ -106,8 +106,9 @@ class World:
                 assignments.cleaned(tx, owed)
         has = self.agents.get((node.id, config.id))
         if has is not None:
+            held = has.settings.floating.addresses if has.settings.floating else ()
             with self.store.write() as tx:
-                assignments.confirmed(tx, config.id, node.id, has.generation, (), "in sync")
+                assignments.confirmed(tx, config.id, node.id, has.generation, (), "in sync", held=held)
 
     def sync_all(self, config: Config, *nodes: Node) -> None:
         """Have several nodes catch up."""

@@ -38,6 +38,10 @@ class Drift(Struct, frozen=True, gc=False):
     desired: str
     observed: str
 
+    def __str__(self) -> str:
+        """Say it in one line, for people."""
+        return f"{self.field}: wanted {self.desired}, found {self.observed}"
+
 
 class Plan(Struct, frozen=True):
     """Ordered work that makes an interface equal to what is desired; empty when it already is."""

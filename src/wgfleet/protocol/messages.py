@@ -13,13 +13,17 @@ LOAD_S = 10.0
 
 
 class Applied(Struct, frozen=True):
-    """Answer to a push: `verified` means that a fresh read found no drift. `seconds` is the agent's own time."""
+    """Answer to a push: `verified` means that a fresh read found no drift. `seconds` is the agent's own time.
+
+    `held`: as in `InterfaceReport`.
+    """
 
     generation: Generation
     changed: bool
     verified: bool
     seconds: float
     drift: tuple[Drift, ...] = ()
+    held: tuple[str, ...] | None = None
 
 
 class Refusal(Struct, frozen=True, omit_defaults=True):
@@ -130,7 +134,9 @@ class AgentStatus(Struct, frozen=True):
 class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     """One interface in the watch stream. In a delta, `peers` holds only those that changed since the last message.
 
-    Peers without endpoint, handshake and counters are left out of a snapshot: they are idle.
+    Peers without endpoint, handshake and counters are left out of a snapshot: they are idle. `held` are the floating
+    addresses that the machine has for the interface, read from its kernel; None: not known (not read yet, or an older
+    agent that does not report it), so it may still hold any of them. `drift` may be cut short; `held` never is.
     """
 
     name: InterfaceName
@@ -139,6 +145,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     up: bool
     summary: str
     drift: tuple[Drift, ...] = ()
+    held: tuple[str, ...] | None = None
     peers: dict[PublicKey, PeerStats] = {}
     removed_peers: tuple[PublicKey, ...] = ()
 

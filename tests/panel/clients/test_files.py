@@ -21,7 +21,7 @@ def serve(panel: Panel, client: httpx.Client, config: str, *names: str) -> None:
         made(client, f"/api/configs/{config}/nodes", node_id=name)
         with panel.store.write() as tx:
             config_row, node = configs.get(tx, config), nodes.get(tx, name)
-            assignments.confirmed(tx, config_row.id, node.id, config_row.generation, (), "in sync")
+            assignments.confirmed(tx, config_row.id, node.id, config_row.generation, (), "in sync", held=())
 
 
 @pytest.mark.usefixtures("wg0")

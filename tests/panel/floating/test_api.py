@@ -32,7 +32,7 @@ def nodes(panel: Panel, client: httpx.Client, wg0: dict[str, Any]) -> list[str]:
         ids.append(node["id"])
         with panel.store.write() as tx:
             generation = configs.get(tx, wg0["id"]).generation
-            assignments.confirmed(tx, wg0["id"], node["id"], generation, (), "in sync")
+            assignments.confirmed(tx, wg0["id"], node["id"], generation, (), "in sync", held=())
     return ids
 
 

@@ -60,6 +60,7 @@ class FloatingAddresses:
         self._ledger = ledger
         self._boot = boot_id()
         self._standings: dict[InterfaceName, _Standing] = {}
+        self._present: dict[InterfaceName, set[str]] = {}  # in the kernel; no entry: not read since the start
         self._announcer = announce.Announcer()
         self._lock = asyncio.Lock()  # not the interfaces' own: giving up waits for no scan
 
@@ -68,6 +69,13 @@ class FloatingAddresses:
         owned = self._ledger.owned().get(name)
         ours = {} if owned is None else owned.floating
         return frozenset(address for address, placed in ours.items() if placed.boot == self._boot)
+
+    def present(self, name: InterfaceName) -> frozenset[str] | None:
+        """Return the addresses that the kernel has for an interface; None while nobody has looked.
+
+        Never less than what is there by our doing: an address counts from before it is added until it is removed.
+        """
+        return None if (found := self._present.get(name)) is None else frozenset(found)
 
     def waits(self, name: InterfaceName) -> bool:
         """Whether the panel has to speak before an address is taken again."""
@@ -92,6 +100,7 @@ class FloatingAddresses:
         owned = self._ledger.owned().get(name)
         await self.remove(name, () if owned is None else owned.floating)
         self._standings.pop(name, None)
+        self._present.pop(name, None)
 
     async def look(self, settings: InterfaceSettings) -> Seen:
         """Read what the machine has, and find out what it may take: which may ask the neighbours, for half a second."""
@@ -99,9 +108,11 @@ class FloatingAddresses:
         owned = self._ledger.owned().get(name)
         ours = {} if owned is None else owned.floating
         if not wanted and not ours:
+            self._present[name] = set()
             return Seen()
         found = await host_addresses.places({*wanted, *ours})
         held = frozenset(address for address in ours if self._is_there(ours[address], found.get(address, ())))
+        self._present[name] = set(held)
         for address in ours.keys() - held - wanted:
             self._displace(name, address)
         withheld = {}
@@ -150,6 +161,8 @@ class FloatingAddresses:
             self._ledger.place(name, address, Placed(link, self._boot))
         except OSError as error:
             raise KernelError(f"address {address}: the ledger cannot be written ({error.strerror})") from None
+        if (present := self._present.get(name)) is not None:
+            present.add(address)
         await host_addresses.add(address, link)
         try:
             self._announcer.start(address, link)
@@ -181,6 +194,7 @@ class FloatingAddresses:
             self._announcer.stop(address)
             await host_addresses.remove(address, placed.link)
             _log.info("floating address removed", interface=name, address=address, link=placed.link)
+        self._present.get(name, set()).discard(address)
         self._displace(name, address)
 
     def _displace(self, name: InterfaceName, address: str) -> None:

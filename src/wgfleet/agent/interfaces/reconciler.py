@@ -18,7 +18,7 @@ from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
-from wgfleet.protocol.diff import Drift, Plan, diff
+from wgfleet.protocol.diff import Drift, Plan, Step, diff
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Applied
@@ -49,6 +49,7 @@ class Keeper:
         self.desired = desired
         self.holders = Holders(desired.peers)
         self.summary = "not looked at yet"
+        self._read_failed = True  # `summary` says so, or that nothing was read yet
         self.drift: tuple[Drift, ...] = ()
         self.scan_s = 0.0  # time that the last scan without repairs took
         self.scan_cost_s = 0.0  # CPU of such scans
@@ -80,9 +81,10 @@ class Keeper:
         return self._peers.stats
 
     @property
-    def floating(self) -> frozenset[str]:
-        """Floating addresses that the machine had for it when last seen."""
-        return self._seen.held
+    def held(self) -> tuple[str, ...] | None:
+        """Floating addresses that the machine has for it; None while nobody has looked."""
+        present = self._floating.present(self.name)
+        return None if present is None else tuple(sorted(present))
 
     @property
     def interface_index(self) -> int | None:
@@ -136,12 +138,13 @@ class Keeper:
             verified=not left,
             seconds=time.monotonic() - started,
             drift=self.drift[:MAX_DRIFT],
+            held=self.held,
         )
 
     async def scan(self, *, repair: bool) -> bool:
         """Look, and mend what differs if `repair`; return whether anything was mended. The caller holds the lock."""
         started, cpu = time.monotonic(), self._machine.cpu_s(self.name)
-        before = self.drift
+        drift, held = self.drift, self.held
         mended = await self._settle(repair=repair)
         if not mended:
             self.scan_s = time.monotonic() - started
@@ -151,10 +154,8 @@ class Keeper:
         if mended:
             left = f", {len(self.drift)} fields still differ" if self.drift else ""
             self._say(f"mended what had changed on the machine{left}")
-        elif self.drift != before:
+        elif self._read_failed or (self.drift, self.held) != (drift, held):
             self._say(f"{len(self.drift)} fields differ" if self.drift else "as wanted")
-        elif self.summary == "not looked at yet":
-            self._say("as wanted")
         return mended
 
     def failed(self, reason: str) -> None:
@@ -163,9 +164,10 @@ class Keeper:
         self.look_at_link()
         if self.summary != reason:
             self._say(reason)
+        self._read_failed = True
 
     def _say(self, summary: str) -> None:
-        self.summary = summary
+        self.summary, self._read_failed = summary, False
         self._listener.changed(self.name)
 
     async def _settle(self, *, repair: bool) -> bool:
@@ -180,7 +182,7 @@ class Keeper:
             await self._floating.take(self.name, plan.add_floating)
             changed = True
             self.look_at_link()
-            if plan.drift and plan.drift[0].field == "link":
+            if Step.CREATE_LINK in plan.steps:
                 self._peers.forget()
         return changed
 

@@ -47,6 +47,8 @@ class View(Protocol):
     @property
     def drift(self) -> tuple[Drift, ...]: ...
     @property
+    def held(self) -> tuple[str, ...] | None: ...
+    @property
     def stats(self) -> dict[PublicKey, PeerStats]: ...
 
 
@@ -154,6 +156,7 @@ def report(view: View, keys: Iterable[PublicKey] | None = None) -> InterfaceRepo
         up=view.up,
         summary=view.summary,
         drift=view.drift[:MAX_DRIFT],
+        held=view.held,
         peers=peers,
         removed_peers=removed,
     )

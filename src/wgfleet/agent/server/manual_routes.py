@@ -121,7 +121,7 @@ class Manual:
                 mtu=settings.mtu,
                 masquerade=settings.masquerade,
                 enabled=settings.enabled,
-                floating=tuple(sorted(keeper.floating)),
+                floating=keeper.held or (),
                 up=keeper.up,
                 summary=keeper.summary,
                 drift=keeper.drift[:MAX_DRIFT],

@@ -44,7 +44,7 @@ def render(status: AgentStatus, keepers: Iterable[Keeper], load: Load | None, *,
         "peers": ("gauge", "peers wanted", lambda keeper: len(keeper.desired.peers)),
         "peers_active": ("gauge", "peers that were ever seen", lambda keeper: len(keeper.stats)),
         "scan_seconds": ("gauge", "time of the last scan that found nothing to do", lambda keeper: keeper.scan_s),
-        "floating_addresses": ("gauge", "floating addresses held", lambda keeper: len(keeper.floating)),
+        "floating_addresses": ("gauge", "floating addresses held", lambda keeper: len(keeper.held or ())),
         "drift": ("gauge", "fields that are not as wanted", lambda keeper: len(keeper.drift)),
         "received_bytes": (
             "gauge",

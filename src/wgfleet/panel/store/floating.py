@@ -1,5 +1,6 @@
 """Rows of floating addresses."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -29,6 +30,14 @@ def of_node(tx: Tx, node_id: str) -> list[str]:
     """Return the configs of a node that have any."""
     query = select(FloatingAddress.config_id).join(Assignment, Assignment.config_id == FloatingAddress.config_id)
     return list(tx.session.scalars(query.where(Assignment.node_id == node_id).distinct()))
+
+
+def leaving(tx: Tx, node_id: str) -> dict[str, list[FloatingAddress]]:
+    """Return the addresses that a node has yet to give up, by config; of a config without any, an empty list."""
+    found: dict[str, list[FloatingAddress]] = defaultdict(list)
+    for row in tx.session.scalars(select(FloatingAddress).where(FloatingAddress.leaving_node_id == node_id)):
+        found[row.config_id].append(row)
+    return found
 
 
 def all_addresses(tx: Tx) -> list[str]:

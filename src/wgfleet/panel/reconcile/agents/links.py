@@ -6,7 +6,7 @@ Owns no decision: it says that something changed, and the node's reconciler look
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -20,6 +20,7 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Store
+from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.messages import (
     HEARTBEAT_S,
     AgentStatus,
@@ -40,13 +41,18 @@ LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a
 log = structlog.get_logger()
 
 
-class Reported(NamedTuple):
-    """What an agent last said of an interface."""
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What an agent last said of an interface. `held` as in `InterfaceReport`.
+
+    Two are equal if they ask for the same work: `summary` is for people, and not compared.
+    """
 
     config_id: str
     generation: int
-    drift: tuple[str, ...]
-    summary: str
+    drift: tuple[Drift, ...]
+    held: tuple[str, ...] | None
+    summary: str = field(compare=False)
 
 
 class NodeLink:
@@ -158,13 +164,12 @@ class NodeLink:
 
     def _report(self, report: InterfaceReport) -> bool:
         """Take one interface's report; True where the reconciler may have something to do."""
-        drift = tuple(f"{d.field}: wanted {d.desired}, found {d.observed}" for d in report.drift)
-        fresh = Reported(report.config_id, report.generation, drift, report.summary)
+        fresh = Reported(report.config_id, report.generation, report.drift, report.held, report.summary)
         before = self.reported.get(report.name)
         self.reported[report.name] = fresh
         if report.peers:
             self._buffer.add(report.config_id, report.peers, self._skew_s)
-        return before is None or before[:3] != fresh[:3]
+        return before != fresh
 
     def _audit_refusal(self, message: Refused) -> None:
         with self._store.write() as tx:

@@ -11,8 +11,10 @@ from wgfleet.panel.reconcile.agents.render_cache import Renderings
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit, generations
 from wgfleet.panel.services.fleet import assignments, desired, nodes
+from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config
 from wgfleet.panel.vault import Vault
@@ -80,10 +82,9 @@ class NodeReconciler:
             applied = await link.client.push(wanted.push)
         except AgentRefused as error:
             return await self._refused(link, wanted, error)
-        drift = tuple(f"{d.field}: wanted {d.desired}, found {d.observed}" for d in applied.drift)
         form = "whole" if isinstance(wanted.push, DesiredInterface) else "delta"
         summary = f"{wanted.interface} at generation {applied.generation} ({form}, {_verdict(applied)})"
-        reported = Reported(wanted.config_id, applied.generation, drift, summary)
+        reported = Reported(wanted.config_id, applied.generation, applied.drift, applied.held, summary)
         link.applied(wanted.interface, reported)
         await in_thread(self._confirm, link.node_id, wanted.config_id, reported)
         return summary
@@ -109,6 +110,7 @@ class NodeReconciler:
     def _read(self, node_id: str, reported: dict[str, Reported]) -> NodeWork:
         with self._store.read() as tx:
             wanted = []
+            awaited = floating_rows.leaving(tx, node_id)
             for assignment, config in assignment_rows.of_node(tx, node_id):
                 if assignment.phase == Phase.REMOVED:
                     continue
@@ -117,7 +119,8 @@ class NodeReconciler:
                 unconfirmed = (
                     assignment.applied_generation != config.generation
                     or assignment.phase == Phase.JOINING
-                    or (has is not None and list(has.drift) != assignment.drift)
+                    or (has is not None and assignments.described(has.drift) != assignment.drift)
+                    or any(has and holders.has_left(row, has.generation, has.held) for row in awaited[config.id])
                 )
                 wanted.append(Wanted(config.id, config.name, config.generation, push, unconfirmed))
             expires_at = nodes.get(tx, node_id).certificate_expires_at
@@ -145,7 +148,15 @@ class NodeReconciler:
 
     def _confirm(self, node_id: str, config_id: str, reported: Reported) -> None:
         with self._store.write() as tx:
-            assignments.confirmed(tx, config_id, node_id, reported.generation, reported.drift, reported.summary)
+            assignments.confirmed(
+                tx,
+                config_id,
+                node_id,
+                reported.generation,
+                reported.drift,
+                reported.summary,
+                held=reported.held,
+            )
 
     def _say(self, node_id: str, config_id: str, summary: str) -> None:
         with self._store.write() as tx:

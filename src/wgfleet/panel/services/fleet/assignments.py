@@ -1,7 +1,7 @@
 """Which node carries which config: assigned, settled once its agent confirms, removed through an operation."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
@@ -20,6 +20,7 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Pool
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.diff import Drift
 
 SLICE_BITS = 4  # an independent config's pool is cut for up to 16 nodes
 MIN_HOST_BITS = 2  # the least slice has a node and a peer
@@ -123,20 +124,37 @@ def _cut_slices(tx: Tx, config: Config, assignment: Assignment) -> None:
     address_rows.allocate(tx, cut, peers)
 
 
-def confirmed(tx: Tx, config_id: str, node_id: str, generation: int, drift: Sequence[str], summary: str) -> None:
-    """Write down what a node's agent says that it has; a joining node that has everything begins to serve."""
+def described(drift: Iterable[Drift]) -> list[str]:
+    """Return drift as the rows have it: a line for each field, for people."""
+    return [str(each) for each in drift]
+
+
+def confirmed(
+    tx: Tx,
+    config_id: str,
+    node_id: str,
+    generation: int,
+    drift: Sequence[Drift],
+    summary: str,
+    *,
+    held: Collection[str] | None,
+) -> None:
+    """Write down what a node's agent says that it has; a joining node that has everything begins to serve.
+
+    `held`: the floating addresses that the node has, None if its agent does not say.
+    """
     assignment = assignment_rows.get(tx, config_id, node_id)
     if assignment is None:
         return
     if assignment.phase == Phase.JOINING:
         config_rows.lock(tx, config_id)  # before its assignment, as everywhere
-    holders.confirmed(tx, assignment, generation, drift)
+    holders.confirmed(tx, assignment, generation, held)
     assignment_rows.applied(
         tx,
         assignment.id,
         applied_generation=generation,
         applied_at=clock.now(),
-        drift=list(drift),
+        drift=described(drift),
         summary=summary,
     )
     if assignment.phase == Phase.JOINING and not drift:

@@ -146,15 +146,22 @@ def _gone(assignment: Assignment | None, silent: Collection[str]) -> bool:
     return assignment is None or (not assignment.health.in_use and assignment.node_id in silent)
 
 
-def confirmed(tx: Tx, assignment: Assignment, generation: int, drift: Collection[str] = ()) -> None:
-    """Note that a node's agent has applied a generation: what it was to give up is free for the next one.
+def has_left(row: FloatingAddress, generation: int, held: Collection[str] | None) -> bool:
+    """Tell whether the node that is to give an address up has done so, by what its agent applied and holds.
+
+    None for `held`: its agent does not say, so it may still hold any.
+    """
+    return row.generation <= generation and held is not None and row.address not in held
+
+
+def confirmed(tx: Tx, assignment: Assignment, generation: int, held: Collection[str] | None) -> None:
+    """Note what a node's agent has applied and holds: what it has given up is free for the next one.
 
     Call it before the assignment itself is written.
     """
 
     def left(row: FloatingAddress) -> bool:
-        still_there = any(text.startswith("floating") and row.address in text for text in drift)
-        return row.leaving_node_id == assignment.node_id and row.generation <= generation and not still_there
+        return row.leaving_node_id == assignment.node_id and has_left(row, generation, held)
 
     if _free(tx, assignment.config_id, left):
         return

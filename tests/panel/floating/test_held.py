@@ -1,0 +1,127 @@
+"""Whether a node still has a floating address follows from what its agent says it holds, and from nothing else."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+from tests.panel.floating.test_holders import A1, carried, put
+from tests.panel.world import World
+from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.pusher import NodeReconciler
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.store.tables import Config, Node
+from wgfleet.protocol.diff import Drift
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
+from wgfleet.protocol.messages import AgentStatus, Applied, InterfaceReport, Snapshot, WatchMessage
+
+A10 = "203.0.113.10"
+STATUS = AgentStatus(NodeId("n"), "0", "userspace", 0.0, 0.0, 0.0, 1.0, ())
+
+
+class Agent:
+    """Reports what it is given, and answers pushes with it."""
+
+    def __init__(self, report: InterfaceReport, answer: Applied | None = None) -> None:
+        self._report = report
+        self._answer = answer
+
+    async def watch(self) -> AsyncGenerator[WatchMessage, None]:
+        yield Snapshot(STATUS, (self._report,))
+        await asyncio.Event().wait()
+
+    async def push(self, _push: object) -> Applied:
+        assert self._answer is not None
+        return self._answer
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+async def converse(world: World, node: Node, agent: Agent) -> str:
+    """Connect to an agent, and do one cycle of its node's reconciler."""
+    heard = asyncio.Event()
+    link = NodeLink(node.id, cast("AgentClient", agent), world.store, heard.set)
+    link.start()
+    try:
+        await heard.wait()
+        return await NodeReconciler(world.store, world.vault, cast("Any", None), 90, 4.0).cycle(link)
+    finally:
+        await link.close()
+
+
+def report(world: World, config: Config, generation: int | None = None, **said: Any) -> InterfaceReport:
+    with world.store.read() as tx:
+        generation = generation or configs.get(tx, config.id).generation
+    return InterfaceReport(InterfaceName(config.name), ConfigId(config.id), Generation(generation), True, "", **said)
+
+
+def empty(world: World, config: Config, node: Node) -> None:
+    with world.store.write() as tx:
+        holders.empty(tx, config.id, node.id)
+
+
+def leaving(world: World, config: Config) -> dict[str, str | None]:
+    """Return each address with the name of the node that has yet to give it up."""
+    with world.store.read() as tx:
+        return {view.address: view.leaving.name if view.leaving else None for view in holders.views(tx, config.id)}
+
+
+def test_an_address_that_another_one_begins_with_is_free_while_the_other_is_still_there(world: World) -> None:
+    config = world.config()
+    (fra1,) = world.serving(config, "fra1")
+    put(world, config, A1, A10)
+    world.sync(config, fra1)
+    (ams1,) = world.serving(config, "ams1")
+    empty(world, config, fra1)
+    still_there = Drift(f"floating.{A10}", "absent", "present")
+    asyncio.run(converse(world, fra1, Agent(report(world, config, drift=(still_there,), held=(A10,)))))
+    assert leaving(world, config) == {A1: None, A10: "fra1"}
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {A1: ["ams1"]}
+
+
+def test_an_address_that_could_not_be_removed_is_not_free_however_much_else_differs(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    empty(world, config, fra1)
+    # Of more than 100 peers that differ; what an agent says of floating addresses comes after them, and is cut off.
+    peers = tuple(Drift(f"peers.key-{number}", "present", "absent") for number in range(100))
+    asyncio.run(converse(world, fra1, Agent(report(world, config, drift=peers, held=(A1,)))))
+    assert leaving(world, config) == {A1: "fra1"}
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {}
+    # Once it could be removed, nothing else in the report has changed.
+    asyncio.run(converse(world, fra1, Agent(report(world, config, drift=peers, held=()))))
+    assert leaving(world, config) == {A1: None}
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {A1: ["ams1"]}
+
+
+def test_an_agent_that_does_not_say_what_it_holds_may_still_hold_it(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    empty(world, config, fra1)
+    asyncio.run(converse(world, fra1, Agent(report(world, config))))
+    assert leaving(world, config) == {A1: "fra1"}
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {}
+
+
+def test_the_answer_to_a_push_is_enough_to_free_an_address(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    before = report(world, config, held=(A1,))
+    empty(world, config, fra1)
+    now = report(world, config).generation
+    for held, waits_for in (((A1,), "fra1"), ((), None)):
+        answer = Applied(now, changed=True, verified=True, seconds=0.1, held=held)
+        asyncio.run(converse(world, fra1, Agent(before, answer)))
+        assert leaving(world, config) == {A1: waits_for}
