@@ -17,6 +17,7 @@ from wgfleet.panel.agents.tls import client_context, use_identity
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.agents.heartbeats import HeartbeatWriter
 from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.agents.pusher import NodeReconciler
 from wgfleet.panel.reconcile.dns import Zones
@@ -109,8 +110,10 @@ class Fleet:
                 loop.call_soon_threadsafe(self._hear, wakes)
 
         self._store.listen(committed)
+        heartbeats = HeartbeatWriter(self._store, self._links)
         retention = Retention(self._store, self._settings.audit.keep_days)
-        self._tasks = [asyncio.create_task(work()) for work in (self._resync, self._spread, retention.run)]
+        lasting = (self._resync, self._spread, heartbeats.run, retention.run)
+        self._tasks = [asyncio.create_task(work()) for work in lasting]
         self._health.start()
 
     async def close(self) -> None:

@@ -1,9 +1,9 @@
 """Rows of nodes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, NodeLoad, Peer
@@ -72,6 +72,14 @@ def owed_interfaces(tx: Tx, node_id: str) -> Sequence[str]:
 def set_values(tx: Tx, node_id: str, values: dict[str, Any]) -> bool:
     """Set columns of a node; False where there is no such node."""
     return tx.session.scalar(update(Node).where(Node.id == node_id).values(values).returning(Node.id)) is not None
+
+
+def set_last_seen(tx: Tx, last_seen_at: Mapping[str, float]) -> None:
+    """Set when each node was last seen, in one round trip for all."""
+    change = update(Node).where(Node.id == bindparam("node_id")).values(last_seen_at=bindparam("at"))
+    # In order of their ids, so that no two such transactions wait for each other's rows.
+    values = [{"node_id": node_id, "at": at} for node_id, at in sorted(last_seen_at.items())]
+    tx.session.connection().execute(change, values)
 
 
 def all_disconnected(tx: Tx) -> None:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypedDict
 
 from wgfleet.panel import clock
@@ -182,6 +182,11 @@ def reported(
     }
     if not node_rows.set_values(tx, node_id, {column: value for column, value in values.items() if value is not None}):
         raise NotFound(f"there is no node {node_id!r}; it was deleted meanwhile")
+
+
+def heard(tx: Tx, last_seen_at: Mapping[str, float]) -> None:
+    """Keep when agents were last heard, by node id; nodes that were deleted meanwhile are passed over."""
+    node_rows.set_last_seen(tx, last_seen_at)
 
 
 def _checked(tx: Tx, changes: NodeChanges) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""Times at which agents were last heard, written to the rows of all nodes in one transaction.
+
+A cycle writes a node's row only when its sentence changes, which may be weeks apart; this keeps `last_seen_at` true
+meanwhile.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.store import Store
+
+WRITE_EVERY_S = 10.0  # people read it as "is it still there"; a row of each node is written this often
+
+log = structlog.get_logger()
+
+
+class HeartbeatWriter:
+    """Writes when each agent was last heard, if it was heard since the last time. `links` are those to the agents."""
+
+    def __init__(self, store: Store, links: Mapping[str, NodeLink]) -> None:
+        self._store = store
+        self._links = links
+        self._written: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Write now and then until cancelled; what a database that is away misses is written when it is back."""
+        while True:
+            await asyncio.sleep(WRITE_EVERY_S)
+            try:
+                await self.flush()
+            except PanelError as error:
+                log.warning("heartbeats.not_written", error=str(error))
+
+    async def flush(self) -> None:
+        """Write what is new."""
+        heard = {node_id: link.last_seen_at for node_id, link in self._links.items() if link.last_seen_at is not None}
+        fresh = {node_id: at for node_id, at in heard.items() if self._written.get(node_id) != at}
+        if fresh:
+            await in_thread(self._write, fresh)
+        self._written = heard
+
+    def _write(self, heard: Mapping[str, float]) -> None:
+        with self._store.write() as tx:
+            nodes.heard(tx, heard)
