@@ -39,14 +39,14 @@ class Agent:
         """Nothing to close."""
 
 
-async def converse(world: World, node: Node, agent: Agent) -> str:
+async def converse(world: World, node: Node, agent: Agent) -> None:
     """Connect to an agent, and do one cycle of its node's reconciler."""
     heard = asyncio.Event()
     link = NodeLink(node.id, cast("AgentClient", agent), world.store, heard.set)
     link.start()
     try:
         await heard.wait()
-        return await NodeReconciler(world.store, world.vault, cast("Any", None), 90, 4.0).cycle(link)
+        await NodeReconciler(world.store, world.vault, cast("Any", None), 90, 4.0).cycle(link)
     finally:
         await link.close()
 

@@ -19,7 +19,7 @@ from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.heartbeats import HeartbeatWriter
 from wgfleet.panel.reconcile.agents.links import NodeLink
-from wgfleet.panel.reconcile.agents.pusher import NodeReconciler
+from wgfleet.panel.reconcile.agents.pusher import NodeCycle, NodeReconciler
 from wgfleet.panel.reconcile.dns import Zones
 from wgfleet.panel.reconcile.engine.events import Event, Events
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
@@ -250,14 +250,14 @@ class Fleet:
         link = await self._line_to(node_id)
         if link is None:
             return
-        summary = "its last cycle failed"
+        cycle = NodeCycle("its last cycle failed")
         try:
-            summary = await self._nodes.cycle(link)
+            cycle = await self._nodes.cycle(link)
         except Exception as error:
-            summary = str(error)
+            cycle = NodeCycle(str(error))
             raise
         finally:
-            await self._say(link, summary)
+            await self._say(link, cycle)
 
     async def _line_to(self, node_id: str) -> NodeLink | None:
         """Return the line to a node, made anew where its address changed; None where there is nobody to call."""
@@ -281,14 +281,14 @@ class Fleet:
         with self._store.read() as tx:
             return node_rows.find(tx, node_id)
 
-    async def _say(self, link: NodeLink, summary: str) -> None:
+    async def _say(self, link: NodeLink, cycle: NodeCycle) -> None:
         """Keep the sentence of the last cycle where people see it, if it says anything new."""
-        if summary == "in sync" and self._summaries.get(link.node_id, (None, ""))[0] is link.connected:
+        if cycle.idle and self._summaries.get(link.node_id, (None, ""))[0] is link.connected:
             return
-        if self._summaries.get(link.node_id) == (link.connected, summary):
+        if self._summaries.get(link.node_id) == (link.connected, cycle.summary):
             return
-        self._summaries[link.node_id] = (link.connected, summary)
-        await in_thread(self._report, link, summary)
+        self._summaries[link.node_id] = (link.connected, cycle.summary)
+        await in_thread(self._report, link, cycle.summary)
 
     def _report(self, link: NodeLink, summary: str) -> None:
         with self._store.write() as tx:

@@ -42,6 +42,14 @@ class NodeWork:
     certificate_due: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NodeCycle:
+    """Result of one cycle: a sentence for people on what it did, or why not; `idle`: there was nothing to do."""
+
+    summary: str
+    idle: bool = False
+
+
 class NodeReconciler:
     """Makes nodes equal to their rows."""
 
@@ -55,10 +63,10 @@ class NodeReconciler:
         self._give_up_after_s = give_up_after_s
         self._renderings = Renderings()
 
-    async def cycle(self, link: NodeLink) -> str:
-        """Do one cycle; return the sentence that says what it did, or why not."""
+    async def cycle(self, link: NodeLink) -> NodeCycle:
+        """Do one cycle."""
         if not link.connected:
-            return f"cannot be managed: {link.trouble}"
+            return NodeCycle(f"cannot be managed: {link.trouble}")
         work = await in_thread(self._read, link.node_id, dict(link.reported))
         done: list[str] = []
         for owed in work.cleanups:
@@ -73,7 +81,7 @@ class NodeReconciler:
         if work.certificate_due:
             await self._renew(link)
             done.append("certificate renewed")
-        return "; ".join(done) or "in sync"
+        return NodeCycle("; ".join(done)) if done else NodeCycle("in sync", idle=True)
 
     async def _push(self, link: NodeLink, wanted: Wanted) -> str:
         if wanted.push is None:
