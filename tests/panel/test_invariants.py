@@ -30,6 +30,7 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import Config, Node, Operation
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.desired import InterfaceDelta, apply_delta
 from wgfleet.protocol.ids import ConfigId, NodeId
 
@@ -105,9 +106,9 @@ class Rows(RuleBasedStateMachine):
             return None
         after, carried_after = self.renderings(), self.carriers()
         self.last = after
-        changed = [ConfigId(identifier) for kind, identifier in self.world.wakes if kind == "config"]
+        changed = [ConfigId(wake.id) for wake in self.world.wakes if wake.topic in {Topic.CONFIG, Topic.PEERS}]
         told = affected(changed, carried_before, carried_after)
-        told |= {NodeId(identifier) for kind, identifier in self.world.wakes if kind == "node"}
+        told |= {NodeId(wake.id) for wake in self.world.wakes if wake.topic is Topic.NODE}
         concerned = {node_id for node_id, config_id in after if after[node_id, config_id] != before[node_id, config_id]}
         assert concerned <= told
         return result
@@ -273,7 +274,7 @@ class Rows(RuleBasedStateMachine):
                 serving = {node for node, phase in carrying.items() if phase == Phase.SERVING}
                 placed = {
                     o.node_id
-                    for o in (operations.get(tx, i) for i in operation_rows.active(tx))
+                    for o in (operations.get(tx, i) for _, i in operation_rows.active(tx))
                     if o.kind == operations.REMOVE_NODE and o.config_id == config.id and "drain_ends_at" in o.progress
                 }
                 for peer in peers.page(tx, config.id, limit=1000):

@@ -20,9 +20,9 @@ from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import sessions as session_rows
-from wgfleet.panel.store.engine import Wake
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
+from wgfleet.panel.store.wakes import Wake
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.desired import DesiredInterface, apply_delta
 from wgfleet.protocol.observed import PeerStats

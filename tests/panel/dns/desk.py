@@ -22,14 +22,15 @@ from wgfleet.panel.domain.dns.listing import Mode, OnDrift
 from wgfleet.panel.domain.dns.records import mark
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.reconcile.dns import Zones
+from wgfleet.panel.reconcile.engine.keyed_runner import Key
 from wgfleet.panel.services import audit, configs, health
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import dns as dns_rows
-from wgfleet.panel.store.engine import Wake
 from wgfleet.panel.store.tables import AuditEntry, Config, DnsSync, Node
+from wgfleet.panel.store.wakes import Topic, Wake
 
 NAME = "vpn.example.com"
 
@@ -77,7 +78,7 @@ class Desk:
         with self.world.store.read() as tx:
             found = dns_rows.ids(tx)
         for sync_id in found:
-            asyncio.run(self.zones.reconcile(("dns", sync_id)))
+            asyncio.run(self.zones.reconcile(Key("dns", sync_id)))
 
     def sync(self, config: Config) -> DnsSync:
         with self.world.store.read() as tx:
@@ -116,16 +117,19 @@ class Desk:
         def hear(wakes: list[Wake]) -> None:
             if loop.is_closed():
                 return
-            kinds: dict[str, list[str]] = defaultdict(list)
-            for kind, identifier in wakes:
-                kinds[kind].append(identifier)
-            loop.call_soon_threadsafe(wake, kinds)
+            topics: dict[Topic, list[str]] = defaultdict(list)
+            for each in wakes:
+                topics[each.topic].append(each.id)
+            loop.call_soon_threadsafe(wake, topics)
 
-        def wake(kinds: dict[str, list[str]]) -> None:
+        def wake(topics: dict[Topic, list[str]]) -> None:
             if ended.is_set():
                 return
             woken = zones.wake(
-                syncs=kinds["dns"], configs=kinds["config"], assignments=kinds["assignment"], nodes=kinds["node"]
+                syncs=topics[Topic.DNS],
+                configs=topics[Topic.CONFIG],
+                assignments=topics[Topic.ASSIGNMENT],
+                nodes=topics[Topic.NODE],
             )
             tasks.add(loop.create_task(woken))
 

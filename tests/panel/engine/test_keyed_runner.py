@@ -11,7 +11,7 @@ from wgfleet.panel.errors import PermanentError, TransientError, Unavailable
 from wgfleet.panel.reconcile.engine import keyed_runner as module
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 
-KEY: Key = ("node", "one")
+KEY: Key = Key("node", "one")
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +64,8 @@ def test_keys_run_side_by_side() -> None:
                 both.set()
 
         worker = Runner(reconcile)
-        worker.wake(("node", "one"))
-        worker.wake(("node", "two"))
+        worker.wake(Key("node", "one"))
+        worker.wake(Key("node", "two"))
         async with asyncio.timeout(60):
             await both.wait()
         await worker.close()

@@ -12,6 +12,7 @@ from wgfleet.panel.services.moves import address_move, drain, failover, steps, t
 from wgfleet.panel.services.moves.takeovers import Call
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
+from wgfleet.panel.store.wakes import Topic, Wake
 
 HOME = "198.51.100.7:1000"  # where a client was last seen
 
@@ -67,7 +68,7 @@ def test_a_dead_node_s_client_is_called_from_its_address_once_the_new_holder_has
     assert due(world, operation) == []
     world.wakes.clear()
     world.sync_all(config, ams1)
-    assert ("operation", operation.id) in world.wakes
+    assert Wake(Topic.OPERATION, operation.id, operation.kind) in world.wakes
     assert callers(due(world, operation)) == [(ams1.id, A1)]
 
 

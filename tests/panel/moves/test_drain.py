@@ -11,6 +11,7 @@ from wgfleet.panel.services import configs as config_service
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
 from wgfleet.panel.store.tables import Config, Node, Operation
+from wgfleet.panel.store.wakes import Topic, Wake
 
 
 def homes(world: World, config: Config) -> dict[str, str | None]:
@@ -113,7 +114,7 @@ def test_uncordoning_stops_a_drain_where_it_is(world: World) -> None:
     (operation,) = world.drain(one)
     world.carry(operation)
     world.uncordon(one)
-    assert ("operation", operation.id) in world.wakes
+    assert Wake(Topic.OPERATION, operation.id, operation.kind) in world.wakes
     ended = run(world, config, [one, two], operation)
     assert ended.state == operations.FAILED
     assert ended.result["reason"] == "the node was uncordoned"

@@ -13,6 +13,7 @@ from wgfleet.panel.services.moves import group_drain
 from wgfleet.panel.services.moves.group_drain import DRAINS
 from wgfleet.panel.services.operations import FAILED, SUCCEEDED
 from wgfleet.panel.store.tables import Config, Node, Operation
+from wgfleet.panel.store.wakes import Topic, Wake
 
 PEERS = 9
 
@@ -101,7 +102,7 @@ def test_uncordoning_stops_it_and_says_what_was_not_drained(world: World) -> Non
     operation = begin(world)
     step(world, operation)
     uncordon(world)
-    assert ("operation", operation.id) in world.wakes
+    assert Wake(Topic.OPERATION, operation.id, operation.kind) in world.wakes
     ended = run(world, config, [*rack, out], operation)
     assert ended.state == FAILED
     assert set(ended.result["not_drained"]) == {"one", "two"}

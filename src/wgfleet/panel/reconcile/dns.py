@@ -43,7 +43,7 @@ class Zones:
     async def wake_all(self) -> None:
         """Have every name considered."""
         for sync_id in await in_thread(self._ids):
-            self._runner.wake((KIND, sync_id))
+            self._runner.wake(Key(KIND, sync_id))
 
     async def wake(
         self,
@@ -58,7 +58,7 @@ class Zones:
         if configs or assignments or nodes:
             found |= set(await in_thread(self._behind, configs, assignments, nodes))
         for sync_id in found:
-            self._runner.wake((KIND, sync_id))
+            self._runner.wake(Key(KIND, sync_id))
 
     def _ids(self) -> list[str]:
         with self._store.read() as tx:

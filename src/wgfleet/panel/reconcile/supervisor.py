@@ -39,13 +39,12 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
-from wgfleet.panel.store.engine import Wake
 from wgfleet.panel.store.tables import Node
+from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import ConfigId, NodeId
 
-# Wakes that are for people alone.
-SHOWN_AS = {"progress": "operation", "dns_published": "dns", "address_tried": "floating"}
+NODE, FLOATING = "node", "floating"  # kinds of keys, beside those of operations
 RESYNC_S = 30.0  # every key is looked at this often, whatever was or was not heard
 
 log = structlog.get_logger()
@@ -144,29 +143,29 @@ class Fleet:
                 log.warning("wake.lost", error=str(error), seconds_to_resync=RESYNC_S)
 
     async def _wake(self, woken: list[Wake]) -> None:
-        by_kind: dict[str, list[str]] = defaultdict(list)
-        for kind, identifier in woken:
-            by_kind[kind].append(identifier)
-        for node_id in by_kind["node"]:
-            self._runner.wake(("node", node_id))
-        for operation_id in by_kind["operation"]:
-            self._runner.wake(("operation", operation_id))
-        for config_id in by_kind["floating"]:
-            self._runner.wake(("floating", config_id))
-        if by_kind["config"]:
-            changed = [ConfigId(config_id) for config_id in by_kind["config"]]
+        by_topic: dict[Topic, list[str]] = defaultdict(list)
+        for wake in woken:
+            by_topic[wake.topic].append(wake.id)
+            if wake.kind is not None:
+                self._runner.wake(Key(wake.kind, wake.id))
+        for node_id in by_topic[Topic.NODE]:
+            self._runner.wake(Key(NODE, node_id))
+        for config_id in by_topic[Topic.FLOATING]:
+            self._runner.wake(Key(FLOATING, config_id))
+        if by_topic[Topic.CONFIG] or by_topic[Topic.PEERS]:
+            changed = [ConfigId(config_id) for config_id in {*by_topic[Topic.CONFIG], *by_topic[Topic.PEERS]}]
             after = await in_thread(self._carried_by, changed)
             for node_id in affected(changed, self._carriers, after):
-                self._runner.wake(("node", node_id))
+                self._runner.wake(Key(NODE, node_id))
             self._carriers.update(after)
         await self._zones.wake(
-            syncs=by_kind["dns"],
-            configs=by_kind["config"] + by_kind["floating"],
-            assignments=by_kind["assignment"],
-            nodes=by_kind["node"],
+            syncs=by_topic[Topic.DNS],
+            configs=by_topic[Topic.CONFIG] + by_topic[Topic.FLOATING],
+            assignments=by_topic[Topic.ASSIGNMENT],
+            nodes=by_topic[Topic.NODE],
         )
         if self._events.has_subscribers:
-            for kind, identifier in dict.fromkeys((SHOWN_AS.get(kind, kind), name) for kind, name in woken):
+            for kind, identifier in dict.fromkeys((wake.topic.shown_as, wake.id) for wake in woken):
                 self._events.publish(Event(kind, identifier, await in_thread(self._data, kind, identifier)))
 
     def _carried_by(self, config_ids: list[ConfigId]) -> dict[ConfigId, frozenset[NodeId]]:
@@ -197,13 +196,13 @@ class Fleet:
                     await in_thread(self._forget_connections)
                     first = False
                 await self._zones.wake_all()
-                node_ids, operation_ids, floating_ids = await in_thread(self._keys)
+                node_ids, active, floating_ids = await in_thread(self._keys)
                 for node_id in {*node_ids, *self._links}:
-                    self._runner.wake(("node", node_id))
-                for operation_id in operation_ids:
-                    self._runner.wake(("operation", operation_id))
+                    self._runner.wake(Key(NODE, node_id))
+                for kind, operation_id in active:
+                    self._runner.wake(Key(kind, operation_id))
                 for config_id in floating_ids:
-                    self._runner.wake(("floating", config_id))
+                    self._runner.wake(Key(FLOATING, config_id))
             except PanelError as error:
                 log.warning("resync.failed", error=str(error))
             self._renew_identity()
@@ -214,7 +213,7 @@ class Fleet:
         with self._store.write() as tx:
             node_rows.all_disconnected(tx)
 
-    def _keys(self) -> tuple[list[str], list[str], list[str]]:
+    def _keys(self) -> tuple[list[str], list[tuple[str, str]], list[str]]:
         with self._store.read() as tx:
             return node_rows.ids(tx), operation_rows.active(tx), floating_rows.configs_with(tx)
 
@@ -226,21 +225,16 @@ class Fleet:
 
     async def _reconcile(self, key: Key) -> float | None:
         kind, identifier = key
-        if kind == "node":
+        if kind == NODE:
             await self._reconcile_node(identifier)
             return None
-        if kind == "floating":
+        if kind == FLOATING:
             return await self._floating.reconcile(identifier)
         try:
-            kind = await in_thread(self._kind, identifier)
             return await self._operations[kind](identifier)
         except Exception as error:
             await in_thread(self._stumble, identifier, str(error))
             raise
-
-    def _kind(self, operation_id: str) -> str:
-        with self._store.read() as tx:
-            return operations.get(tx, operation_id).kind
 
     def _stumble(self, operation_id: str, error: str) -> None:
         with self._store.write() as tx:
@@ -272,7 +266,7 @@ class Fleet:
         if address is None:
             return None
         client = AgentClient(*address, node_id, self._tls)
-        link = NodeLink(node_id, client, self._store, lambda: self._runner.wake(("node", node_id)))
+        link = NodeLink(node_id, client, self._store, lambda: self._runner.wake(Key(NODE, node_id)))
         self._links[node_id], self._addresses[node_id] = link, address
         link.start()
         return link

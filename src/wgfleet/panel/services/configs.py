@@ -15,6 +15,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import Config, Pool
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_network, parse_port
 from wgfleet.protocol.desired import MAX_MTU, MIN_MTU
@@ -127,7 +128,7 @@ def create(
         ],
     )
     audit.record(tx, actor, "created", "config", config.id, name=name, mode=mode, pools=networks)
-    tx.wake("config", config.id)
+    tx.wake(Topic.CONFIG, config.id)
     return config
 
 
@@ -178,7 +179,7 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
     for name, value in changed.items():
         setattr(config, name, value)
     audit.record(tx, actor, "updated", "config", config.id, name=config.name, **changed)
-    tx.wake("config", config.id)
+    tx.wake(Topic.CONFIG, config.id)
     return config
 
 

@@ -4,17 +4,19 @@ from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store.wakes import Topic
 
 
-def bump(tx: Tx, config_id: str, *, settings: bool = False) -> int:
+def bump(tx: Tx, config_id: str, *, settings: bool = False, topic: Topic = Topic.CONFIG) -> int:
     """Lock the config, raise its generation and return it. Call it first in whatever changes what a node must have.
 
-    `settings`: the interface itself changes too, not only its peers.
+    `settings`: the interface itself changes too, not only its peers. `topic`: `PEERS` where only
+    peers change, which the DNS name of the config does not depend on.
     """
     generation = config_rows.bump(tx, config_id, settings=settings)
     if generation is None:
         raise NotFound(f"there is no config {config_id!r}; it was deleted meanwhile")
-    tx.wake("config", config_id)
+    tx.wake(topic, config_id)
     return generation
 
 

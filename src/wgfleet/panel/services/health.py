@@ -18,6 +18,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import health as health_rows
 from wgfleet.panel.store.tables import Assignment, Config, HealthEvent
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.ids import NodeId
@@ -101,7 +102,7 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
             flaps=list(standing.flaps),
             oldest_base=generation if assignment.id in fencing else assignment.oldest_base,
         )
-        tx.wake("assignment", assignment.id)
+        tx.wake(Topic.ASSIGNMENT, assignment.id)
     if fencing:
         holders.settle(tx, config_id, silent=silent)
     for assignment, standing in changed:

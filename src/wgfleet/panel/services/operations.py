@@ -11,6 +11,7 @@ from wgfleet.panel.errors import NotFound
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Operation
+from wgfleet.panel.store.wakes import Topic
 
 PENDING, RUNNING, SUCCEEDED, FAILED = "pending", "running", "succeeded", "failed"
 REMOVE_NODE = "remove_node"
@@ -63,8 +64,13 @@ def start(
         finished_at=None,
     )
     operation_rows.add(tx, operation)
-    tx.wake("operation", operation.id)
+    wake(tx, operation)
     return operation
+
+
+def wake(tx: Tx, operation: Operation) -> None:
+    """Have an operation taken up again: what it waits for may have come."""
+    tx.wake(Topic.OPERATION, operation.id, kind=operation.kind)
 
 
 def advance(tx: Tx, operation_id: str, step: str, progress: Mapping[str, Any]) -> None:
@@ -78,14 +84,14 @@ def advance(tx: Tx, operation_id: str, step: str, progress: Mapping[str, Any]) -
         error=None,
         updated_at=clock.now(),
     )
-    tx.wake("progress", operation_id)
+    tx.wake(Topic.PROGRESS, operation_id)
 
 
 def stumbled(tx: Tx, operation_id: str, error: str) -> None:
     """Say what keeps an operation from going on; it is tried again."""
     attempts = get(tx, operation_id).attempts + 1
     operation_rows.change(tx, operation_id, error=error, attempts=attempts, updated_at=clock.now())
-    tx.wake("progress", operation_id)
+    tx.wake(Topic.PROGRESS, operation_id)
 
 
 def finish(tx: Tx, operation_id: str, state: str, result: Mapping[str, Any]) -> None:
@@ -94,7 +100,7 @@ def finish(tx: Tx, operation_id: str, state: str, result: Mapping[str, Any]) -> 
     operation_rows.change(
         tx, operation_id, state=state, step="", result=dict(result), error=None, updated_at=now, finished_at=now
     )
-    tx.wake("progress", operation_id)
+    tx.wake(Topic.PROGRESS, operation_id)
 
 
 def subject(config_id: str, node_id: str) -> str:

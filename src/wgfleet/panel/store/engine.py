@@ -1,6 +1,6 @@
 """Connections and transactions, for SQLite (WAL, one writer) and PostgreSQL alike.
 
-A `Tx` collects what others must hear of (`wake`); listeners are told after the commit, never before.
+A `Tx` collects its wakes; listeners get them after the commit, never before.
 """
 
 import sqlite3
@@ -16,13 +16,11 @@ from sqlalchemy.orm import Session
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict, Unavailable
+from wgfleet.panel.store.wakes import Topic, Wake
 
 SQLITE_BUSY_S = 10  # another process (a backup, a shell) may hold the file; longer is an outage that we report
 WAL_RETRY_S = 0.01
 POOL_SIZE = 20
-
-Wake = tuple[str, str]
-"""What changed, as (kind, id): ("config", id), ("node", id), ("operation", id). It carries no data."""
 
 
 class Tx:
@@ -32,9 +30,9 @@ class Tx:
         self.session = session
         self.wakes: dict[Wake, None] = {}
 
-    def wake(self, kind: str, identifier: str) -> None:
-        """Tell listeners of (kind, identifier) once this transaction is committed."""
-        self.wakes[kind, identifier] = None
+    def wake(self, topic: Topic, identifier: str, *, kind: str | None = None) -> None:
+        """Notify listeners once this transaction is committed. `kind` is that of an operation, for its topic."""
+        self.wakes[Wake(topic, identifier, kind)] = None
 
 
 class Store:

@@ -29,14 +29,15 @@ def add(tx: Tx, operation: Operation) -> None:
     tx.session.flush()
 
 
-def active(tx: Tx) -> list[str]:
-    """Return the ids of the operations that have not ended."""
-    return list(tx.session.scalars(select(Operation.id).where(Operation.finished_at.is_(None))))
+def active(tx: Tx) -> list[tuple[str, str]]:
+    """Return kind and id of each operation that has not ended."""
+    query = select(Operation.kind, Operation.id).where(Operation.finished_at.is_(None))
+    return [(kind, operation_id) for kind, operation_id in tx.session.execute(query)]
 
 
-def active_of(tx: Tx, config_id: str) -> list[str]:
-    """Return the ids of a config's operations that have not ended."""
-    query = select(Operation.id).where(Operation.finished_at.is_(None), Operation.config_id == config_id)
+def active_of(tx: Tx, config_id: str) -> list[Operation]:
+    """Return a config's operations that have not ended."""
+    query = select(Operation).where(Operation.finished_at.is_(None), Operation.config_id == config_id)
     return list(tx.session.scalars(query))
 
 

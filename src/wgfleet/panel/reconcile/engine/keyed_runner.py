@@ -5,6 +5,7 @@ Owns when something is reconciled, never what. Events carry no data, so a lost o
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import structlog
 
@@ -12,7 +13,14 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 
-Key = tuple[str, str]
+
+class Key(NamedTuple):
+    """What one worker reconciles. `kind` is a topic (`node`, `dns`, ...) or the kind of an operation (`drain`, ...)."""
+
+    kind: str
+    id: str
+
+
 Reconcile = Callable[[Key], Awaitable[float | None]]
 """Does one cycle for a key; returns after how many s it wants another one, or None for when something changes."""
 

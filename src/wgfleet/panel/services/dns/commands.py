@@ -14,6 +14,7 @@ from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import AuditEntry, DnsSync
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 
 WAITING = frozenset({PENDING, FAILING, CONFLICT, APPROVAL})
@@ -81,7 +82,7 @@ def _look_again(tx: Tx, sync: DnsSync) -> None:
     if sync.state != FAILING:
         sync.state = PENDING
     sync.next_try_at = clock.now()
-    tx.wake("dns", sync.id)
+    tx.wake(Topic.DNS, sync.id)
 
 
 def cancel(tx: Tx, actor: str, reference: str) -> list[DnsSync]:
@@ -89,7 +90,7 @@ def cancel(tx: Tx, actor: str, reference: str) -> list[DnsSync]:
     left = []
     for sync in of_config(tx, reference):
         record(tx, sync, "dns_cancelled", actor, withdrawn=sync.withdrawn, left=sync.published)
-        tx.wake("dns", sync.id)
+        tx.wake(Topic.DNS, sync.id)
         if sync.withdrawn:
             dns_rows.remove(tx, sync)
             continue

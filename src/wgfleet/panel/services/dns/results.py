@@ -22,6 +22,7 @@ from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import DnsSync
+from wgfleet.panel.store.wakes import Topic
 
 TRANSIENT, PERMANENT, BUG = "transient", "permanent", "bug"
 _OF_A_LOOK = ("changes", "conflicts", "counts", "drift", "differences", "adopts", "held")
@@ -63,7 +64,7 @@ def looked(tx: Tx, job: Job, outcome: Outcome | None, rules: Dns) -> float | Non
                 left=ours,
                 reason="the name lists them through another provider or zone",
             )
-        tx.wake("dns", sync.id)
+        tx.wake(Topic.DNS, sync.id)
         return None
     if sync.approved_plan_id == job.target.allowed_plan_id:
         # It was for this look: were it kept, the same plan would be carried out unseen some other day.
@@ -77,7 +78,7 @@ def looked(tx: Tx, job: Job, outcome: Outcome | None, rules: Dns) -> float | Non
     if sync.state != CANCELLED and not overtaken:
         _conclude(tx, sync, outcome, verdict)
         sync.next_try_at = now + rules.check_interval_s
-    tx.wake("dns_published", sync.id)
+    tx.wake(Topic.DNS_PUBLISHED, sync.id)
     if overtaken or verdict.state != SYNCED or (sync.published_at is not None and sync.published_at >= sync.decided_at):
         return None
     sync.published_at = now
@@ -147,7 +148,7 @@ def failed(tx: Tx, job: Job, error: Exception, rules: Dns) -> str:
         sync.state, sync.error, sync.error_class = FAILING, text, error_class
         if _unchanged(sync, job) or error_class == BLOCKED:
             sync.next_try_at = now + _delay(error, error_class, sync.attempts, rules)
-    tx.wake("dns_published", sync.id)
+    tx.wake(Topic.DNS_PUBLISHED, sync.id)
     return error_class
 
 

@@ -15,6 +15,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import DnsSync, EndpointGroup
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 
 PENDING, SYNCED, FAILING = "pending", "synced", "failing"
@@ -38,7 +39,7 @@ def follow(tx: Tx, vault: Vault, config_id: str, actor: str, reason: str) -> Non
     group = endpoint_group_rows.get(tx, config_id)
     found = False
     for sync in dns_rows.of_config(tx, config_id):
-        tx.wake("dns", sync.id)
+        tx.wake(Topic.DNS, sync.id)
         if is_of(sync, group):
             found = True
             _take_up(vault, sync, group, actor, reason)
@@ -54,7 +55,7 @@ def follow(tx: Tx, vault: Vault, config_id: str, actor: str, reason: str) -> Non
         sync = _new(group, actor, reason)
         sync.options_sealed = _options_for(vault, group, sync.id)
         dns_rows.add(tx, sync)
-        tx.wake("dns", sync.id)
+        tx.wake(Topic.DNS, sync.id)
 
 
 def is_of(sync: DnsSync, group: EndpointGroup | None) -> bool:

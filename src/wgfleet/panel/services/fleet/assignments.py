@@ -19,6 +19,7 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Pool
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.diff import Drift
 
@@ -93,7 +94,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
     audit.record(
         tx, actor, "assigned", "config_node", operations.subject(config.id, node.id), config=config.name, node=node.name
     )
-    tx.wake("node", node.id)
+    tx.wake(Topic.NODE, node.id)
     return assignment
 
 
@@ -169,7 +170,7 @@ def serve(tx: Tx, assignment: Assignment) -> None:
     holders.settle(tx, assignment.config_id, renew=True)
     identifier = operations.subject(assignment.config_id, assignment.node_id)
     audit.record(tx, audit.PANEL, "serving", "config_node", identifier, peers_placed=placed)
-    tx.wake("assignment", assignment.id)
+    tx.wake(Topic.ASSIGNMENT, assignment.id)
 
 
 def cleaned(tx: Tx, owed: Cleanup) -> None:
@@ -182,7 +183,7 @@ def cleaned(tx: Tx, owed: Cleanup) -> None:
     # A removal may be waiting for just this.
     removal = operation_rows.newest(tx, operations.REMOVE_NODE, operations.subject(owed.config_id, owed.node_id))
     if removal is not None and removal.finished_at is None:
-        tx.wake("operation", removal.id)
+        operations.wake(tx, removal)
 
 
 def drifted(tx: Tx) -> list[tuple[Assignment, Config, Node]]:

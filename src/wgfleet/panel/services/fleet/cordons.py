@@ -6,6 +6,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Node
+from wgfleet.panel.store.wakes import Topic
 
 
 def cordon(tx: Tx, actor: str, node: Node) -> None:
@@ -19,11 +20,11 @@ def uncordon(tx: Tx, actor: str, node: Node) -> None:
     for _, config in assignment_rows.of_node(tx, node.id):
         drain = operation_rows.newest(tx, DRAIN, operations.subject(config.id, node.id))
         if drain is not None and drain.finished_at is None:
-            tx.wake("operation", drain.id)
+            operations.wake(tx, drain)
 
 
 def _set_cordoned(tx: Tx, actor: str, node: Node, *, cordoned: bool) -> None:
     if node.cordoned is not cordoned:
         node.cordoned = cordoned
         audit.record(tx, actor, "cordoned" if cordoned else "uncordoned", "node", node.id, name=node.name)
-        tx.wake("node", node.id)
+        tx.wake(Topic.NODE, node.id)

@@ -20,6 +20,7 @@ from wgfleet.panel.services.floating.settings import NO_FLOATING, FloatingSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Config, EndpointGroup
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_domain, parse_port
 
@@ -78,7 +79,7 @@ def put(
     dns = {"dns_provider": group.dns_provider, "dns_zone": group.dns_zone, "dns_record_name": group.dns_record_name}
     audit.record(tx, actor, action, "endpoint_group", config.id, config=config.name, **values, **floats, **dns)
     syncs.follow(tx, vault, config.id, actor, f"the endpoint group was {action}")
-    tx.wake("config", config.id)
+    tx.wake(Topic.CONFIG, config.id)
     return group, created
 
 
@@ -142,7 +143,7 @@ def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
     endpoint_group_rows.delete(tx, group)
     syncs.follow(tx, vault, config.id, actor, "the endpoint group was deleted")
     audit.record(tx, actor, "deleted", "endpoint_group", config.id, config=config.name)
-    tx.wake("config", config.id)
+    tx.wake(Topic.CONFIG, config.id)
 
 
 def _checked(spec: EndpointGroupSpec) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Node
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import parse_address, parse_port
 from wgfleet.protocol.messages import AGENT_PORT
 
@@ -78,7 +79,7 @@ def create(
     )
     node_rows.add(tx, node)
     audit.record(tx, actor, "created", "node", node.id, name=name, endpoint_addresses=node.endpoint_addresses)
-    tx.wake("node", node.id)
+    tx.wake(Topic.NODE, node.id)
     return node
 
 
@@ -132,7 +133,7 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
     for name, value in changed.items():
         setattr(node, name, value)
     audit.record(tx, actor, "updated", "node", node.id, **changed)
-    tx.wake("node", node.id)
+    tx.wake(Topic.NODE, node.id)
     return node
 
 
@@ -152,7 +153,7 @@ def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
         )
     node_rows.delete(tx, node)
     audit.record(tx, actor, "deleted", "node", node.id, name=node.name, forgotten_interfaces=list(owed))
-    tx.wake("node", node.id)
+    tx.wake(Topic.NODE, node.id)
 
 
 def enrolled(tx: Tx, node: Node, *, agent_port: int, certificate_expires_at: float) -> None:
@@ -161,7 +162,7 @@ def enrolled(tx: Tx, node: Node, *, agent_port: int, certificate_expires_at: flo
     node.certificate_expires_at = certificate_expires_at
     node.summary = "joined; not connected yet"
     audit.record(tx, f"node:{node.name}", "enrolled", "node", node.id, certificate_expires_at=certificate_expires_at)
-    tx.wake("node", node.id)
+    tx.wake(Topic.NODE, node.id)
 
 
 def reported(

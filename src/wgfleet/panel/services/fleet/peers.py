@@ -17,6 +17,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Peer, PeerSession, Pool
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_address
 from wgfleet.protocol.keys import parse_public_key
@@ -61,7 +62,7 @@ def create(
     """Make peers, all or none. `field` is the path of the list in the request, for errors (`peers`)."""
     if not 1 <= len(specs) <= MAX_BATCH:
         raise Invalid(f"give 1 to {MAX_BATCH} peers at once, not {len(specs)}", field=field or None)
-    generation = generations.bump(tx, config.id, settings=any(spec.networks for spec in specs))
+    generation = generations.bump(tx, config.id, settings=any(spec.networks for spec in specs), topic=Topic.PEERS)
     places = [f"{field}[{i}]." if field else "" for i in range(len(specs))]
     _check_unique(tx, config, specs, places)
     peer_networks.check(tx, config, [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)])
@@ -116,7 +117,7 @@ def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -
     """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it."""
     # A peer's networks are routes of the interface, and come and go with it.
     rerouted = "networks" in changes or ("enabled" in changes and bool(peer.networks))
-    generation = generations.bump(tx, peer.config_id, settings=rerouted)
+    generation = generations.bump(tx, peer.config_id, settings=rerouted, topic=Topic.PEERS)
     tx.session.refresh(peer)
     if "public_key" in changes and changes.get("rotate_keys"):
         raise Invalid("give a public key or ask for new keys, not both", field="public_key")
@@ -132,7 +133,7 @@ def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -
 def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> None:
     """Delete peers of a config and give their addresses back."""
     peers = peer_rows.by_ids(tx, peer_ids)
-    generation = generations.bump(tx, config.id, settings=any(peer.networks for peer in peers))
+    generation = generations.bump(tx, config.id, settings=any(peer.networks for peer in peers), topic=Topic.PEERS)
     peer_rows.bury(tx, config.id, [peer.public_key for peer in peers], generation, clock.now())
     address_rows.release(tx, [peer.id for peer in peers])
     peer_rows.remove(tx, [peer.id for peer in peers])

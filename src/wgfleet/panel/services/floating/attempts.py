@@ -13,6 +13,7 @@ from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import FloatingAddress
+from wgfleet.panel.store.wakes import Topic
 
 FIRST_DELAY_S = 0.5  # clients wait for the address
 LONGEST_DELAY_S = 30.0  # as often is looked at addresses that are where they should be
@@ -51,7 +52,7 @@ def succeeded(tx: Tx, config_id: str, address: str) -> None:
     details = {"attempts": row.attempts, "seconds": round(max(0.0, clock.now() - (row.failing_since or 0.0)), 3)}
     clear(row)
     audit.record(tx, audit.PANEL, "recovered", "floating_address", address, config_id=config_id, **details)
-    tx.wake("address_tried", config_id)
+    tx.wake(Topic.ADDRESS_TRIED, config_id)
 
 
 def failed(tx: Tx, config_id: str, holders: Mapping[str, str | None], error: Exception) -> float | None:
@@ -76,7 +77,7 @@ def failed(tx: Tx, config_id: str, holders: Mapping[str, str | None], error: Exc
         row.error, row.tried_at, row.next_try_at = text, now, now + wait_s
         waits.append(wait_s)
     tx.session.flush()
-    tx.wake("address_tried", config_id)
+    tx.wake(Topic.ADDRESS_TRIED, config_id)
     return min(waits, default=None)
 
 

@@ -15,7 +15,7 @@ from wgfleet.panel.domain.floating import Place
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound, PermanentError
-from wgfleet.panel.services import audit, generations
+from wgfleet.panel.services import audit, generations, operations
 from wgfleet.panel.services.floating import attempts
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -25,6 +25,7 @@ from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import NodeId
 
 GIVE_UP_AFTER = "health.give_up_after_s"
@@ -138,7 +139,7 @@ def give(
             config_id=config_id, from_node=before, to_node=after, waits_for=row.leaving_node_id,
         )  # fmt: skip
     tx.session.flush()
-    tx.wake("floating", config_id)
+    tx.wake(Topic.FLOATING, config_id)
 
 
 def _gone(assignment: Assignment | None, silent: Collection[str]) -> bool:
@@ -169,8 +170,8 @@ def confirmed(tx: Tx, assignment: Assignment, generation: int, held: Collection[
     found = floating_rows.of_config(tx, assignment.config_id)
     if any(row.holder_node_id == assignment.node_id and before < row.generation <= generation for row in found):
         # It can now call clients from the address: whoever waits for that need not wait longer.
-        for operation_id in operation_rows.active_of(tx, assignment.config_id):
-            tx.wake("operation", operation_id)
+        for operation in operation_rows.active_of(tx, assignment.config_id):
+            operations.wake(tx, operation)
 
 
 def gave_up(tx: Tx, config_id: str, node_id: str) -> None:
@@ -290,7 +291,7 @@ def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: b
         if row.leaving_node_id is None:
             floating_rows.delete(tx, row)
     tx.session.flush()
-    tx.wake("floating", config_id)
+    tx.wake(Topic.FLOATING, config_id)
     settle(tx, config_id)
 
 

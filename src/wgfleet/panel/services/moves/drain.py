@@ -186,7 +186,7 @@ def close(tx: Tx, operation_id: str) -> None:
     if operation.kind == DRAIN and over(tx, operation_id) is None:
         holders.empty(tx, operation.config_id or "", operation.node_id or "")
         if operation.node_id in holders.leaving(tx, operation.config_id or ""):
-            tx.wake("operation", operation_id)  # it ends when the node has given its addresses up
+            operations.wake(tx, operation)  # it ends when the node has given its addresses up
             return
     result = steps.finish(tx, operation_id, over(tx, operation_id))
     entity = "config_node" if operation.kind == DRAIN else "config"

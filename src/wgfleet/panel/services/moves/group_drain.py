@@ -56,7 +56,7 @@ def uncordon(tx: Tx, actor: str, group: NodeGroup) -> Sequence[Node]:
         cordons.uncordon(tx, actor, node)
     operation = operation_rows.newest(tx, DRAIN_GROUP, group.id)
     if operation is not None and operation.finished_at is None:
-        tx.wake("operation", operation.id)
+        operations.wake(tx, operation)
     return nodes
 
 

@@ -20,6 +20,7 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Operation
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 
 LONGEST_WITHDRAWAL_S = 3600.0
@@ -99,7 +100,7 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
         )
     progress = {**r.operation.progress, **steps.counts(tx, operation_id), "clean_ends_at": clock.now() + clean_within_s}
     operations.advance(tx, operation_id, RemovalStep.RETIRE, progress)
-    tx.wake("node", r.node.id)
+    tx.wake(Topic.NODE, r.node.id)
 
 
 def close(tx: Tx, operation_id: str) -> None:

@@ -18,6 +18,7 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Operation
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 
 PENDING, MOVED, LEFT = "pending", "moved", "left"
@@ -54,7 +55,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     r = load(tx, operation_id)
     if PLACED in r.operation.progress:
         return
-    generations.bump(tx, r.config.id)
+    generations.bump(tx, r.config.id, topic=Topic.PEERS)
     now = clock.now()
     homed = peer_rows.homed_on(tx, r.node.id, r.config.id)
     without = {r.node.id} | (placement.cordoned(tx, r.config.id) if stays else set())
@@ -180,7 +181,7 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
         tx, operation_id, [moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id)], LEFT
     )
     if taken := operation_rows.taken_over(tx, operation_id):
-        peer_rows.touch(tx, taken, generations.bump(tx, operation.config_id or ""))
+        peer_rows.touch(tx, taken, generations.bump(tx, operation.config_id or "", topic=Topic.PEERS))
     tally = counts(tx, operation_id)
     result = {
         "peers_migrated": operation_rows.rehomed(tx, operation_id),

@@ -21,6 +21,7 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Move, Operation, Peer
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 
 
@@ -176,7 +177,7 @@ def _settle(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Co
     progress = dict(operation.progress)
     if drop:
         # The old node's rendering leaves these out from this generation on.
-        progress[DROPPED] = generations.bump(tx, operation.config_id or "")
+        progress[DROPPED] = generations.bump(tx, operation.config_id or "", topic=Topic.PEERS)
         peer_rows.touch(tx, drop, progress[DROPPED])
     operation_rows.settle_moves(tx, operation.id, peer_ids, MOVED)
     operations.advance(tx, operation.id, TAKEOVER, progress | steps.counts(tx, operation.id))
