@@ -14,9 +14,8 @@ from wgfleet.panel.dns.metrics import Meters
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
-from wgfleet.panel.reconcile.engine.events import Events
-from wgfleet.panel.reconcile.health import Outlook
-from wgfleet.panel.reconcile.supervisor import Fleet
+from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services import installation
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import holders
@@ -44,17 +43,17 @@ def build(settings: Settings) -> FastAPI:
             first_key = api_keys.ensure_first_key(tx)
             holders.tell_give_up_after(tx, settings.health.give_up_after_s)
         undo.pop_all()
-    events, outlook = Events(), Outlook()
+    outlook = Outlook()
     publisher = Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters())
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        fleet = Fleet(store, vault, authority, settings, events, outlook, publisher)
-        fleet.start()
+        supervisor = Supervisor(store, vault, authority, publisher, settings, outlook)
+        supervisor.start()
         try:
             yield
         finally:
-            await fleet.close()
+            await supervisor.close()
             store.close()
 
     panel = Panel(
@@ -62,7 +61,7 @@ def build(settings: Settings) -> FastAPI:
         vault=vault,
         settings=settings,
         authority=authority,
-        events=events,
+        events=outlook.events,
         publisher=publisher,
         outlook=outlook,
     )

@@ -17,9 +17,8 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.reconcile.agents import heartbeats
 from wgfleet.panel.reconcile.agents.heartbeats import HeartbeatWriter
 from wgfleet.panel.reconcile.agents.links import NodeLink
-from wgfleet.panel.reconcile.engine.events import Events
-from wgfleet.panel.reconcile.health import Outlook
-from wgfleet.panel.reconcile.supervisor import Fleet
+from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.messages import HEARTBEAT_S
@@ -47,16 +46,18 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
             fresh = nodes.get(tx, node.id)
             nodes.enrolled(tx, fresh, agent_port=agent.port, certificate_expires_at=clock.now() + 90 * 86400)
         outlook = Outlook()
-        fleet = Fleet(panel.store, panel.vault, authority, panel.settings, Events(), outlook, panel.publisher)
-        fleet.start()
+        supervisor = Supervisor(panel.store, panel.vault, authority, panel.publisher, panel.settings, outlook)
+        supervisor.start()
         try:
             await asyncio.to_thread(eventually, lambda: seen().summary == "in sync")
             for _ in range(3):
                 since = clock.now()
                 await asyncio.to_thread(eventually, lambda since=since: (seen().last_seen_at or 0) > since)
             assert (seen().summary, seen().connected) == ("in sync", True)
+            assert outlook.tasks.failing == []
+            assert not any(outlook.tasks.deaths.values())
         finally:
-            await fleet.close()
+            await supervisor.close()
 
     identity = authority.issue_server([agent_server_name(node.id)], [], time.time())
     with serve(agent, identity, authority):

@@ -1,5 +1,6 @@
 """Health, metrics, the OpenAPI document and events."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 
 from tests.panel.conftest import made
+from tests.waiting import eventually
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.fleet import nodes
 
@@ -15,6 +17,37 @@ def test_health_needs_no_key_and_readiness_needs_the_database(anonymous: httpx.C
     assert anonymous.get("/healthz").json() == {"status": "ok"}
     assert anonymous.get("/readyz").json() == {"status": "ok"}
     assert anonymous.get("/api/ca.pem").text.startswith("-----BEGIN CERTIFICATE-----")
+
+
+def test_readiness_names_the_background_tasks_that_fail_and_metrics_count_them(
+    client: httpx.Client, panel: Panel
+) -> None:
+    async def run() -> None:
+        async def work() -> None:
+            await failing.wait()
+            raise RuntimeError("a bug with a secret")
+
+        failing = asyncio.Event()
+        panel.outlook.tasks.start("resync", work)
+        panel.outlook.tasks.start("link_watch", asyncio.Event().wait, subject="n1")
+        assert (await asyncio.to_thread(client.get, "/readyz")).json() == {"status": "ok"}
+        failing.set()
+        await asyncio.to_thread(eventually, lambda: panel.outlook.tasks.deaths["resync"] >= 3)
+        answer = await asyncio.to_thread(client.get, "/readyz")
+        assert answer.status_code == 200
+        shown = answer.json()
+        [task] = shown.pop("failing")
+        assert shown == {"status": "degraded"}
+        assert task.pop("failures") >= 3
+        assert task.pop("running") in {True, False}
+        assert task == {"task": "resync", "subject": ""}
+        text = (await asyncio.to_thread(client.get, "/metrics")).text
+        assert 'wgfleet_background_task_deaths_total{task="link_watch"} 0.0' in text
+        assert float(text.split('deaths_total{task="resync"} ')[1].split()[0]) >= 3
+        await panel.outlook.tasks.close()
+        assert (await asyncio.to_thread(client.get, "/readyz")).json() == {"status": "ok"}
+
+    asyncio.run(run())
 
 
 def test_metrics_count_the_fleet_and_requests_by_route(

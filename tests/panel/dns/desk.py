@@ -2,11 +2,10 @@
 
 import asyncio
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -21,8 +20,12 @@ from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.domain.dns.listing import Mode, OnDrift
 from wgfleet.panel.domain.dns.records import mark
 from wgfleet.panel.domain.health.votes import Health, Standing
-from wgfleet.panel.reconcile.dns import Zones
-from wgfleet.panel.reconcile.engine.keyed_runner import Key
+from wgfleet.panel.reconcile.agents.connections import Connections
+from wgfleet.panel.reconcile.dispatcher import Dispatcher
+from wgfleet.panel.reconcile.dns import DnsWorker
+from wgfleet.panel.reconcile.engine.events import Events
+from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.services import audit, configs, health
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
@@ -30,7 +33,7 @@ from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import AuditEntry, Config, DnsSync, Node
-from wgfleet.panel.store.wakes import Topic, Wake
+from wgfleet.panel.store.wakes import Topic
 
 NAME = "vpn.example.com"
 
@@ -49,7 +52,7 @@ class Desk:
     def restart(self) -> None:
         """Forget all that is not in rows."""
         self.publisher = Publisher(self.registry, Limiter(self.world.store), Meters())
-        self.zones = Zones(self.world.store, self.world.vault, self.publisher, self.rules)
+        self.worker = DnsWorker(self.world.store, self.world.vault, self.publisher, self.rules)
 
     def mark(self, config: Config) -> str:
         with self.world.store.read() as tx:
@@ -78,7 +81,7 @@ class Desk:
         with self.world.store.read() as tx:
             found = dns_rows.ids(tx)
         for sync_id in found:
-            asyncio.run(self.zones.reconcile(Key("dns", sync_id)))
+            asyncio.run(self.worker.reconcile(sync_id))
 
     def sync(self, config: Config) -> DnsSync:
         with self.world.store.read() as tx:
@@ -110,36 +113,26 @@ class Desk:
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
-        zones = Zones(self.world.store, self.world.vault, self.publisher, self.rules)
-        tasks: set[asyncio.Task[None]] = set()
-        ended = asyncio.Event()  # the store keeps its listeners, and tells of what is written after the block too
+        worker = DnsWorker(self.world.store, self.world.vault, self.publisher, self.rules)
 
-        def hear(wakes: list[Wake]) -> None:
-            if loop.is_closed():
-                return
-            topics: dict[Topic, list[str]] = defaultdict(list)
-            for each in wakes:
-                topics[each.topic].append(each.id)
-            loop.call_soon_threadsafe(wake, topics)
+        async def reconcile(key: Key) -> float | None:
+            return await worker.reconcile(key.id) if key.kind == Topic.DNS else None
 
-        def wake(topics: dict[Topic, list[str]]) -> None:
-            if ended.is_set():
-                return
-            woken = zones.wake(
-                syncs=topics[Topic.DNS],
-                configs=topics[Topic.CONFIG],
-                assignments=topics[Topic.ASSIGNMENT],
-                nodes=topics[Topic.NODE],
-            )
-            tasks.add(loop.create_task(woken))
+        runner, tasks, nobody = Runner(reconcile), BackgroundTasks(), cast("Connections", {})
+        dispatcher = Dispatcher(self.world.store, runner, nobody, worker, Events())
+
+        async def start() -> None:
+            dispatcher.listen()
+            tasks.start("dispatch", dispatcher.run)
+            tasks.start("resync", dispatcher.resync)
 
         async def end() -> None:
-            ended.set()
-            await zones.close()
-            await asyncio.gather(*tasks)
+            await tasks.close()
+            await runner.close()
+            worker.close()
+            assert not tasks.deaths["dispatch"] + tasks.deaths["resync"]
 
-        self.world.store.listen(hear)
-        asyncio.run_coroutine_threadsafe(zones.wake_all(), loop).result()
+        asyncio.run_coroutine_threadsafe(start(), loop).result()
         try:
             yield
         finally:

@@ -8,7 +8,8 @@ from tests.panel.floating.test_holders import A1, carried, put
 from tests.panel.world import World
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.reconcile.agents.links import NodeLink
-from wgfleet.panel.reconcile.agents.pusher import NodeReconciler
+from wgfleet.panel.reconcile.agents.pusher import Pusher
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store.tables import Config, Node
@@ -43,10 +44,10 @@ async def converse(world: World, node: Node, agent: Agent) -> None:
     """Connect to an agent, and do one cycle of its node's reconciler."""
     heard = asyncio.Event()
     link = NodeLink(node.id, cast("AgentClient", agent), world.store, heard.set)
-    link.start()
+    link.start(BackgroundTasks())
     try:
         await heard.wait()
-        await NodeReconciler(world.store, world.vault, cast("Any", None), 90, 4.0).cycle(link)
+        await Pusher(world.store, world.vault, cast("Any", None), 90, 4.0).cycle(link)
     finally:
         await link.close()
 

@@ -14,7 +14,9 @@ from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.reconcile import health as watching
 from wgfleet.panel.reconcile.agents.links import SILENT_S, NodeLink
-from wgfleet.panel.reconcile.health import HealthMonitor, Outlook
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
+from wgfleet.panel.reconcile.health import HealthMonitor
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import health as health_service
 from wgfleet.panel.settings.model import Health as Rules
 from wgfleet.panel.store import assignments as assignment_rows
@@ -83,7 +85,7 @@ def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
     real = clock.now
 
     async def watched() -> None:
-        monitor.start()
+        watching_them = monitor.start()
         try:
             await asyncio.sleep(0.5)
             monkeypatch.setattr(clock, "now", lambda: real() + set_by_s)
@@ -98,7 +100,7 @@ def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
             await asyncio.to_thread(eventually, lambda: state(world, config, fra1) is Health.SERVING)
             assert clock.monotonic() - begun > RULES.stable_s / 2, "its trial takes the time that it takes"
         finally:
-            await monitor.close()
+            await watching_them.stop()
 
     asyncio.run(watched())
     with world.store.read() as tx:
@@ -129,7 +131,7 @@ def test_a_line_is_silent_when_nothing_was_heard_for_a_while_whatever_the_clock_
 
     async def listened() -> None:
         link = NodeLink("n1", cast("AgentClient", Agent()), world.store, lambda: None)
-        link.start()
+        link.start(BackgroundTasks())
         try:
             await asyncio.wait_for(silence.wait(), 30)
             real, monotonic = clock.now(), clock.monotonic()

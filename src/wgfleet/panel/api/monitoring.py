@@ -1,11 +1,12 @@
 """`/healthz`, `/readyz` and `/metrics`: for load balancers and Prometheus."""
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,7 +14,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import View
 from wgfleet.panel.api.panel import ThePanel
-from wgfleet.panel.reconcile.health import Outlook
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import counts
 from wgfleet.panel.store import Store
@@ -22,22 +23,44 @@ router = APIRouter(tags=["health"])
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
+class FailingTask(View):
+    """A background task of the panel that is waiting to be restarted, or that keeps failing. Its log says why."""
+
+    task: str
+    subject: str
+    running: bool
+    failures: int
+
+
 class Health(View):
-    """All is well; anything else is an error."""
+    """`ok`, or `degraded` where the panel answers but background tasks fail; the answer then has `failing`."""
 
-    status: str = "ok"
+    status: Literal["ok", "degraded"] = "ok"
+    failing: list[FailingTask] | None = None
 
 
-@router.get("/healthz", summary="Say that the process answers")
+@router.get("/healthz", summary="Say that the process answers", response_model_exclude_none=True)
 async def healthz() -> Health:
     return Health()
 
 
-@router.get("/readyz", summary="Say that the database answers too")
+@router.get(
+    "/readyz",
+    summary="Say that the database answers too, and which background tasks fail",
+    response_model_exclude_none=True,
+)
 def readyz(panel: ThePanel) -> Health:
+    """Status 200 also where background tasks fail: they are restarted, and all calls are answered meanwhile.
+
+    Alert on `status` or on `wgfleet_background_task_deaths_total`.
+    """
     with panel.store.read() as tx:
         counts.check(tx)
-    return Health()
+    failing = [
+        FailingTask(task=task.name, subject=task.subject, running=task.running, failures=task.failures)
+        for task in panel.outlook.tasks.failing
+    ]
+    return Health(status="degraded", failing=failing) if failing else Health()
 
 
 @router.get(
@@ -77,6 +100,12 @@ class FleetCollector(Collector):
             "1: no node is taken out of use, as the panel seems to be cut off.",
             value=self._outlook.frozen is not None,
         )
+        deaths = CounterMetricFamily(
+            "wgfleet_background_task_deaths", "Background tasks that died and were restarted.", labels=["task"]
+        )
+        for name, count in self._outlook.tasks.deaths.items():
+            deaths.add_metric([name], count)
+        yield deaths
         yield GaugeMetricFamily(
             "wgfleet_floating_unheld", "Floating addresses that no node has.", value=found.unheld_addresses
         )

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api.enrollment_limit import Attempts
 from wgfleet.panel.dns.publisher import Publisher
-from wgfleet.panel.reconcile.health import Outlook
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault

@@ -11,7 +11,6 @@ import structlog
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.dns.target import Outcome
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
-from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services.dns import results, wanted
 from wgfleet.panel.services.dns.wanted import Decision, Job
@@ -20,65 +19,38 @@ from wgfleet.panel.store import Store
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.vault import Vault
 
-KIND = "dns"
-
 log = structlog.get_logger()
 
 
-class Zones:
-    """Keeps names as wanted until it is closed. Wake it in the event loop."""
+class DnsWorker:
+    """Keeps names as wanted."""
 
     def __init__(self, store: Store, vault: Vault, publisher: Publisher, rules: Dns) -> None:
         self._store = store
         self._vault = vault
         self._publisher = publisher
         self._rules = rules
-        self._runner = Runner(self.reconcile)
 
-    async def close(self) -> None:
-        """End all work where it stands; what was begun at a provider is seen by the first look after the start."""
-        await self._runner.close()
+    def close(self) -> None:
+        """Close the providers; what was begun at one is seen by the first look after the next start."""
         self._publisher.close()
 
-    async def wake_all(self) -> None:
-        """Have every name considered."""
-        for sync_id in await in_thread(self._ids):
-            self._runner.wake(Key(KIND, sync_id))
-
-    async def wake(
-        self,
-        *,
-        syncs: Collection[str] = (),
-        configs: Collection[str] = (),
-        assignments: Collection[str] = (),
-        nodes: Collection[str] = (),
-    ) -> None:
-        """Have the names considered that some rows have a part in."""
-        found = set(syncs)
-        if configs or assignments or nodes:
-            found |= set(await in_thread(self._behind, configs, assignments, nodes))
-        for sync_id in found:
-            self._runner.wake(Key(KIND, sync_id))
-
-    def _ids(self) -> list[str]:
-        with self._store.read() as tx:
-            return dns_rows.ids(tx)
-
-    def _behind(self, configs: Collection[str], assignments: Collection[str], nodes: Collection[str]) -> list[str]:
+    def concerned(self, configs: Collection[str], assignments: Collection[str], nodes: Collection[str]) -> list[str]:
+        """Return the names that some rows have a part in."""
         with self._store.read() as tx:
             more = dns_rows.configs_behind(tx, assignments, nodes) if assignments or nodes else []
             return dns_rows.ids_of(tx, {*configs, *more})
 
-    async def reconcile(self, key: Key) -> float | None:
+    async def reconcile(self, sync_id: str) -> float | None:
         """Do one cycle for a name; return after how many s to look again, or None for when something changes."""
-        decision = await in_thread(self._decide, key[1])
+        decision = await in_thread(self._decide, sync_id)
         if decision.job is None:
             if decision.wait_s is None:
-                self._publisher.forget(key[1])
+                self._publisher.forget(sync_id)
             return decision.wait_s
         await self._look(decision.job)
         # What is due next is in the row: also where somebody asked for another look meanwhile.
-        return (await in_thread(self._idle, key[1])).wait_s
+        return (await in_thread(self._idle, sync_id)).wait_s
 
     def _idle(self, sync_id: str) -> Decision:
         with self._store.read() as tx:

@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class FloatingReconciler:
-    """Makes addresses follow their rows. `links` are the lines to the agents, by node id."""
+    """Makes addresses follow their rows. `links`: those to the agents, by node id."""
 
     def __init__(self, store: Store, vault: Vault, links: Mapping[str, NodeLink]) -> None:
         self._store = store

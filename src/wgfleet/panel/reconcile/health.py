@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import structlog
@@ -28,7 +28,9 @@ from wgfleet.panel.domain.health.judge import (
 )
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTask
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import health
 from wgfleet.panel.services.health import Probed
 from wgfleet.panel.store import Store
@@ -38,6 +40,7 @@ from wgfleet.protocol.ids import InterfaceName, NodeId
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
 
+LONGEST_DELAY_S = 1.0
 REREAD_S = 1.0  # which assignments there are, and what others wrote of them
 
 Verdicts = dict[str, Verdict]
@@ -50,15 +53,8 @@ Clocked = tuple[Standing, Standing]
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Outlook:
-    """What people see of the watch itself."""
-
-    frozen: str | None = None  # why nothing is withdrawn just now
-
-
 class HealthMonitor:
-    """Runs until it is closed. `links` are the lines to the agents, by node id."""
+    """Judges the nodes of all configs. `links`: those to the agents, by node id."""
 
     def __init__(
         self,
@@ -82,17 +78,11 @@ class HealthMonitor:
         self._looks: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._reread_at = 0.0
-        self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to watch."""
-        self._task = asyncio.create_task(self._watch())
-
-    async def close(self) -> None:
-        """End; safe to call twice."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    def start(self) -> BackgroundTask:
+        """Begin to watch, until the task is stopped."""
+        # Nobody else notices a dead node, so that a bug must not keep it from looking for long.
+        return self._outlook.tasks.start("health", self._watch, longest_delay_s=LONGEST_DELAY_S)
 
     async def _watch(self) -> None:
         prober = Prober()
@@ -105,8 +95,8 @@ class HealthMonitor:
                     next_probes_at = clock.monotonic() + self._rules.interval_s
                 try:
                     await self._round(prober, due=due)
-                except Exception as error:
-                    log.warning("health.round_lost", error=str(error), exc_info=not isinstance(error, PanelError))
+                except PanelError as error:
+                    log.warning("health.round_lost", error=str(error))
                     self._news.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, next_probes_at - clock.monotonic())):

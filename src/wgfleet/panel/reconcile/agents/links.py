@@ -1,4 +1,4 @@
-"""The panel's end of the line to one agent: a watch stream that is always being kept up, and what it told us.
+"""The panel's link to one agent: a watch stream that is always being reopened, and what it reported.
 
 Owns no decision: it says that something changed, and the node's reconciler looks.
 """
@@ -16,6 +16,7 @@ from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.load_gauge import LoadGauge
 from wgfleet.panel.reconcile.agents.session_buffer import FLUSH_S, SessionBuffer
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import loads
@@ -56,7 +57,7 @@ class Reported:
 
 
 class NodeLink:
-    """One node's line. `changed` is called in the event loop when the node's reconciler ought to look."""
+    """The link to one node. `changed` is called in the event loop when the node's reconciler ought to look."""
 
     def __init__(self, node_id: str, client: AgentClient, store: Store, changed: Callable[[], None]) -> None:
         self.node_id = node_id
@@ -72,22 +73,24 @@ class NodeLink:
         self._ahead_s = 0.0
         self._buffer = SessionBuffer(node_id)
         self._load = LoadGauge()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[BackgroundTask] = []
 
     @property
     def silent(self) -> bool:
-        """Whether the agent has missed a heartbeat, or the line is down."""
+        """Whether the agent has missed a heartbeat, or the link is down."""
         return not self.connected or clock.monotonic() - self.heard_at > SILENT_S
 
-    def start(self) -> None:
-        """Begin to keep the line up."""
-        self._tasks = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._keep_flushing())]
+    def start(self, tasks: BackgroundTasks) -> None:
+        """Begin to keep the link up."""
+        self._tasks = [
+            tasks.start("link_watch", self._keep_up, subject=self.node_id, longest_delay_s=LONGEST_PAUSE_S),
+            tasks.start("link_flush", self._keep_flushing, subject=self.node_id),
+        ]
 
     async def close(self) -> None:
-        """Hang up; safe to call twice."""
+        """Close it; safe to call twice."""
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await task.stop()
         self._tasks = []
         self.connected = False
         await self.client.aclose()

@@ -50,8 +50,8 @@ class NodeCycle:
     idle: bool = False
 
 
-class NodeReconciler:
-    """Makes nodes equal to their rows."""
+class Pusher:
+    """Pushes to nodes what their rows ask for, over links that others keep up."""
 
     def __init__(
         self, store: Store, vault: Vault, authority: Authority, certificate_days: int, give_up_after_s: float

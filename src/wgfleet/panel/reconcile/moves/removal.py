@@ -23,7 +23,7 @@ NEED_SESSIONS = {RemovalStep.PLACE, RemovalStep.TAKEOVER, RemovalStep.RETIRE}
 
 
 class RemovalReconciler:
-    """Carries removals out. `links` are the lines to the agents, by node id."""
+    """Carries removals out. `links`: those to the agents, by node id."""
 
     def __init__(self, store: Store, vault: Vault, drain: Drain, links: Mapping[str, NodeLink]) -> None:
         self._store = store

@@ -7,7 +7,7 @@ from wgfleet.panel.reconcile.agents.links import NodeLink
 
 
 class Reports:
-    """Waits for nodes that may still say something. `links` are the lines to the agents, by node id."""
+    """Waits for nodes that may still say something. `links`: those to the agents, by node id."""
 
     def __init__(self, links: Mapping[str, NodeLink], patience_s: float) -> None:
         self._links = links

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class Takeovers:
-    """Moves live sessions. `links` are the lines to the agents, by node id. `urgent`: the clients have no node."""
+    """Moves live sessions. `links`: those to the agents, by node id. `urgent`: the clients have no node."""
 
     def __init__(self, store: Store, drain: Drain, links: Mapping[str, NodeLink], *, urgent: bool = False) -> None:
         self._store = store

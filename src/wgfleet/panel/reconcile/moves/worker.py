@@ -49,7 +49,7 @@ class Stage:
 
 
 class MoveReconciler:
-    """Carries operations of one kind of work out. `links` are the lines to the agents, by node id."""
+    """Carries operations of one kind of work out. `links`: those to the agents, by node id."""
 
     def __init__(self, store: Store, drain: Drain, links: Mapping[str, NodeLink], work: Work) -> None:
         self._store = store

@@ -1,0 +1,83 @@
+"""Connections to the agents: one link for each node that has an agent, and the certificate that the panel shows."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority, renewal_due
+from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.agents.tls import client_context, use_identity
+from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.store import Store
+from wgfleet.panel.store import nodes as node_rows
+
+RENEWAL_CHECK_S = 30.0
+
+Address = tuple[str, int]
+
+
+class Connections(Mapping[str, NodeLink]):
+    """The links by node id. `changed` is called with a node's id when its reconciler has something to look at."""
+
+    def __init__(
+        self,
+        store: Store,
+        authority: Authority,
+        identity_days: int,
+        tasks: BackgroundTasks,
+        changed: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._authority = authority
+        self._identity_days = identity_days
+        self._tasks = tasks
+        self._changed = changed
+        self._identity = authority.issue_panel_client(clock.now(), identity_days)
+        self._tls = client_context(authority.certificate_pem, self._identity)
+        self._links: dict[str, NodeLink] = {}
+        self._addresses: dict[str, Address] = {}
+
+    def __getitem__(self, node_id: str) -> NodeLink:
+        return self._links[node_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._links)
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    async def link_to(self, node_id: str) -> NodeLink | None:
+        """Return the link to a node, opened again where its address changed; None where there is no agent."""
+        address = await in_thread(self._address, node_id)
+        link = self._links.get(node_id)
+        if link is not None and self._addresses.get(node_id) == address:
+            return link
+        if link is not None:
+            del self._links[node_id]
+            await link.close()
+        if address is None:
+            return None
+        client = AgentClient(*address, node_id, self._tls)
+        link = NodeLink(node_id, client, self._store, lambda: self._changed(node_id))
+        self._links[node_id], self._addresses[node_id] = link, address
+        link.start(self._tasks)
+        return link
+
+    def _address(self, node_id: str) -> Address | None:
+        with self._store.read() as tx:
+            node = node_rows.find(tx, node_id)
+        return (node.agent_host, node.agent_port) if node is not None and node.certificate_expires_at else None
+
+    async def keep_identity(self) -> None:
+        """Issue the panel's client certificate again whenever it is due; links use it from their next request on."""
+        while True:
+            if renewal_due(self._identity.expires_at, clock.now(), self._identity_days):
+                self._identity = self._authority.issue_panel_client(clock.now(), self._identity_days)
+                use_identity(self._tls, self._identity)
+            await asyncio.sleep(RENEWAL_CHECK_S)
+
+    async def close(self) -> None:
+        """Close all links."""
+        await asyncio.gather(*(link.close() for link in self._links.values()), return_exceptions=True)

@@ -1,0 +1,28 @@
+"""The reconciler of a node: finds the link to its agent, runs one cycle over it, and has the outcome written."""
+
+from wgfleet.panel.reconcile.agents.connections import Connections
+from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
+from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
+
+
+class NodeReconciler:
+    """Makes nodes equal to their rows."""
+
+    def __init__(self, connections: Connections, pusher: Pusher, summaries: SummaryWriter) -> None:
+        self._connections = connections
+        self._pusher = pusher
+        self._summaries = summaries
+
+    async def reconcile(self, node_id: str) -> None:
+        """Do one cycle; whatever needs another wakes the node's key."""
+        link = await self._connections.link_to(node_id)
+        if link is None:
+            return
+        cycle = NodeCycle("its last cycle failed")
+        try:
+            cycle = await self._pusher.cycle(link)
+        except Exception as error:
+            cycle = NodeCycle(str(error))
+            raise
+        finally:
+            await self._summaries.write(link, cycle)

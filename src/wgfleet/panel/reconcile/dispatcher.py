@@ -1,0 +1,157 @@
+"""The dispatcher: turns the wakes of committed transactions into keys to reconcile, and into events for the stream.
+
+It decides which keys a change concerns. It also wakes all keys every `RESYNC_S`; a lost wake costs no more.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from wgfleet.panel.domain.affected import affected
+from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.agents.connections import Connections
+from wgfleet.panel.reconcile.dns import DnsWorker
+from wgfleet.panel.reconcile.engine.events import Event, Events
+from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services import operations
+from wgfleet.panel.store import Store
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import dns as dns_rows
+from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store.wakes import Topic, Wake
+from wgfleet.protocol.ids import ConfigId, NodeId
+
+RESYNC_S = 30.0
+
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Hears of every commit once `listen` was called; `run` and `resync` are background tasks."""
+
+    def __init__(self, store: Store, runner: Runner, connections: Connections, dns: DnsWorker, events: Events) -> None:
+        self._store = store
+        self._runner = runner
+        self._connections = connections
+        self._dns = dns
+        self._events = events
+        self._carriers: dict[ConfigId, frozenset[NodeId]] = {}
+        self._woken: dict[Wake, None] = {}
+        self._woken_event = asyncio.Event()
+        self._rows_are_ours = False
+
+    def listen(self) -> None:
+        """Begin to collect wakes. Call it in the event loop."""
+        loop = asyncio.get_running_loop()
+
+        def committed(wakes: list[Wake]) -> None:
+            # A transaction may commit while the loop is being closed; the next start reads everything again.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._hear, wakes)
+
+        self._store.listen(committed)
+
+    def _hear(self, wakes: list[Wake]) -> None:
+        self._woken.update(dict.fromkeys(wakes))
+        self._woken_event.set()
+
+    async def run(self) -> None:
+        """Dispatch what was committed, many commits at a time."""
+        while True:
+            await self._woken_event.wait()
+            self._woken_event.clear()
+            woken, self._woken = list(self._woken), {}
+            try:
+                await self.dispatch(woken)
+            except PanelError as error:
+                log.warning("wake.lost", error=str(error), seconds_to_resync=RESYNC_S)
+
+    async def dispatch(self, woken: Sequence[Wake]) -> None:
+        """Wake the keys that some wakes concern, and publish their events."""
+        by_topic: dict[Topic, list[str]] = defaultdict(list)
+        for wake in woken:
+            by_topic[wake.topic].append(wake.id)
+        self._wake(Key(wake.kind, wake.id) for wake in woken if wake.kind is not None)
+        self._wake(Key(Topic.NODE, node_id) for node_id in by_topic[Topic.NODE])
+        self._wake(Key(Topic.FLOATING, config_id) for config_id in by_topic[Topic.FLOATING])
+        await self._wake_carriers({ConfigId(config) for config in by_topic[Topic.CONFIG] + by_topic[Topic.PEERS]})
+        await self._wake_names(by_topic)
+        await self._publish(woken)
+
+    def _wake(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._runner.wake(key)
+
+    async def _wake_carriers(self, changed: set[ConfigId]) -> None:
+        """Wake the nodes that carry, or carried until now, one of some configs."""
+        if changed:
+            after = await in_thread(self._carried_by, list(changed))
+            self._wake(Key(Topic.NODE, node_id) for node_id in affected(changed, self._carriers, after))
+            self._carriers.update(after)
+
+    def _carried_by(self, config_ids: list[ConfigId]) -> dict[ConfigId, frozenset[NodeId]]:
+        with self._store.read() as tx:
+            found = assignment_rows.nodes_of(tx, config_ids)
+        return {ConfigId(config): frozenset(NodeId(node) for node in carriers) for config, carriers in found.items()}
+
+    async def _wake_names(self, by_topic: Mapping[Topic, Sequence[str]]) -> None:
+        """Wake the DNS names whose addresses may have changed. Which peers a config has changes none."""
+        names = set(by_topic[Topic.DNS])
+        configs = [*by_topic[Topic.CONFIG], *by_topic[Topic.FLOATING]]
+        assignments, nodes = by_topic[Topic.ASSIGNMENT], by_topic[Topic.NODE]
+        if configs or assignments or nodes:
+            names |= set(await in_thread(self._dns.concerned, configs, assignments, nodes))
+        self._wake(Key(Topic.DNS, sync_id) for sync_id in names)
+
+    async def _publish(self, woken: Sequence[Wake]) -> None:
+        if self._events.has_subscribers:
+            for kind, identifier in dict.fromkeys((wake.topic.shown_as, wake.id) for wake in woken):
+                self._events.publish(Event(kind, identifier, await in_thread(self._data, kind, identifier)))
+
+    def _data(self, kind: str, identifier: str) -> dict[str, Any]:
+        if kind != Topic.OPERATION:
+            return {}
+        with self._store.read() as tx:
+            operation = operations.get(tx, identifier)
+        return {
+            "kind": operation.kind,
+            "state": operation.state,
+            "step": operation.step,
+            "progress": operation.progress,
+            "result": operation.result,
+            "error": operation.error,
+        }
+
+    async def resync(self) -> None:
+        """Wake every key now and then."""
+        while True:
+            try:
+                if not self._rows_are_ours:
+                    await in_thread(self._disconnect_all)
+                    self._rows_are_ours = True
+                self._wake(await in_thread(self._keys))
+                self._wake(Key(Topic.NODE, node_id) for node_id in self._connections)
+            except PanelError as error:
+                log.warning("resync.failed", error=str(error))
+            await asyncio.sleep(RESYNC_S)
+
+    def _disconnect_all(self) -> None:
+        """Set every node as not connected: the rows are from before the start, and no link is up."""
+        with self._store.write() as tx:
+            node_rows.all_disconnected(tx)
+
+    def _keys(self) -> list[Key]:
+        with self._store.read() as tx:
+            return [
+                *(Key(Topic.DNS, sync_id) for sync_id in dns_rows.ids(tx)),
+                *(Key(Topic.NODE, node_id) for node_id in node_rows.ids(tx)),
+                *(Key(kind, operation_id) for kind, operation_id in operation_rows.active(tx)),
+                *(Key(Topic.FLOATING, config_id) for config_id in floating_rows.configs_with(tx)),
+            ]

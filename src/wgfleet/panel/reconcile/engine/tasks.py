@@ -1,0 +1,133 @@
+"""Background tasks: the panel's endless loops, restarted when they die, counted, and visible to `/readyz`.
+
+What is done for one key, once, belongs to the keyed runner. A loop handles the errors that it expects (a database that
+cannot be reached); what comes out of it is a bug, and must not stop the work for good without anybody noticing.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.backoff import backoff
+
+FIRST_DELAY_S = 0.25
+LONGEST_DELAY_S = 30.0
+STABLE_S = 60.0  # a task that has run for this long since its last failure is well again
+FAILURES = 3  # from so many in a row a task counts as failing, also while it runs
+
+Work = Callable[[], Awaitable[object]]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A task that is not running just now, or that dies again and again. `subject`: the node's id for one of a link."""
+
+    name: str
+    subject: str
+    running: bool
+    failures: int
+
+
+class BackgroundTask:
+    """One loop, from its start until it is stopped."""
+
+    def __init__(self, name: str, subject: str, work: Work, longest_delay_s: float, died: Callable[[], None]) -> None:
+        self._name = name
+        self._subject = subject
+        self._work = work
+        self._longest_delay_s = longest_delay_s
+        self._died = died
+        self._failures = 0
+        self._running = True
+        self._started_at = clock.monotonic()
+        self._task = asyncio.create_task(self._keep_running(), name=f"{name} {subject}".rstrip())
+
+    @property
+    def failing(self) -> Failing | None:
+        """Return what is wrong with it; None where nothing is."""
+        failures = 0 if self._stable else self._failures
+        if self._running and failures < FAILURES:
+            return None
+        return Failing(self._name, self._subject, self._running, failures)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was stopped."""
+        return self._task.done()
+
+    async def stop(self) -> None:
+        """Stop it where it stands; safe to call twice."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def _stable(self) -> bool:
+        return self._running and clock.monotonic() - self._started_at >= STABLE_S
+
+    async def _keep_running(self) -> None:
+        while True:
+            self._started_at, self._running = clock.monotonic(), True
+            error: BaseException | None = None
+            try:
+                await self._work()
+            except asyncio.CancelledError as cancelled:
+                if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # we run in a task
+                    raise
+                error = cancelled  # something that it waited for was cancelled, not this task
+            except Exception as raised:  # noqa: BLE001 - a bug of ours, whatever it is
+                error = raised
+            self._failures = 1 if self._stable else self._failures + 1
+            self._running = False
+            self._died()
+            delay_s = backoff(self._failures, clock.fraction(), first_s=FIRST_DELAY_S, longest_s=self._longest_delay_s)
+            log.error(
+                "task.died" if error else "task.ended",
+                task=self._name,
+                subject=self._subject,
+                failures=self._failures,
+                delay_s=round(delay_s, 2),
+                exc_info=error,
+            )
+            await asyncio.sleep(delay_s)
+
+
+class BackgroundTasks:
+    """All loops of a panel. Use it in the event loop; `failing` and `deaths` may be read from any thread."""
+
+    def __init__(self) -> None:
+        self._tasks: list[BackgroundTask] = []
+        self._deaths: Counter[str] = Counter()
+
+    def start(
+        self, name: str, work: Work, *, subject: str = "", longest_delay_s: float = LONGEST_DELAY_S
+    ) -> BackgroundTask:
+        """Run a loop until it is stopped, and start it again whenever it dies or ends."""
+        self._deaths[name] += 0  # so that the metric is there before the first
+
+        def died() -> None:
+            self._deaths[name] += 1
+
+        task = BackgroundTask(name, subject, work, longest_delay_s, died)
+        self._tasks = [*(other for other in self._tasks if not other.ended), task]
+        return task
+
+    @property
+    def failing(self) -> Sequence[Failing]:
+        """Return the tasks that are not running, or keep dying."""
+        return [failing for task in self._tasks if not task.ended and (failing := task.failing) is not None]
+
+    @property
+    def deaths(self) -> Mapping[str, int]:
+        """Return how often the tasks of each name have died since the panel started."""
+        return dict(self._deaths)
+
+    async def close(self) -> None:
+        """Stop all of them."""
+        await asyncio.gather(*(task.stop() for task in self._tasks))
+        self._tasks = []
