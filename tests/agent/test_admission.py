@@ -3,7 +3,7 @@
 import pytest
 
 from tests.agent.test_journal import state
-from wgfleet.agent.interfaces.admission import Held, Situation, check_delete, check_push, past_after_delete
+from wgfleet.agent.interfaces.admission import KeptInterface, Situation, check_delete, check_push, past_after_delete
 from wgfleet.protocol.desired import delta_between
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 
@@ -11,11 +11,11 @@ NAME, OURS, OTHER = InterfaceName("wg0"), ConfigId("config-1"), ConfigId("config
 
 
 def situation(
-    held: int | None = None, *, config: ConfigId = OURS, foreign: bool = False, past: int | None = None
+    kept: int | None = None, *, config: ConfigId = OURS, foreign: bool = False, past: int | None = None
 ) -> Situation:
     return Situation(
         NAME,
-        None if held is None else Held(config, Generation(held)),
+        None if kept is None else KeptInterface(config, Generation(kept)),
         foreign=foreign,
         past=None if past is None else Generation(past),
     )
@@ -74,7 +74,7 @@ def test_a_removal(now: Situation, config: ConfigId | None, generation: Generati
 
 
 def test_a_removal_by_hand_does_not_end_the_generation_that_it_removes() -> None:
-    assert past_after_delete(Held(OURS, Generation(5)), None) == 4
-    assert past_after_delete(Held(OURS, Generation(5)), Generation(6)) == 6
+    assert past_after_delete(KeptInterface(OURS, Generation(5)), None) == 4
+    assert past_after_delete(KeptInterface(OURS, Generation(5)), Generation(6)) == 6
     assert past_after_delete(None, Generation(6)) == 6
     assert past_after_delete(None, None) is None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.strategies import desired_interfaces, peer_sets
-from wgfleet.agent.interfaces.allowed_ips import Holders
+from wgfleet.agent.interfaces.allowed_ips import AllowedIpIndex
 from wgfleet.protocol.desired import (
     DesiredInterface,
     DesiredPeer,
@@ -51,7 +51,7 @@ def refusal(check: Any, value: Any) -> FieldError | None:
 def test_a_delta_is_refused_exactly_when_two_peers_would_hold_the_same_network(
     start: DesiredInterface, steps: list[tuple[dict[PublicKey, DesiredPeer], set[int]]]
 ) -> None:
-    whole, holders = start, Holders(start.peers)
+    whole, holders = start, AllowedIpIndex(start.peers)
     for upsert, gone in steps:
         keys = list(whole.peers)
         delta = delta_of(whole, upsert, [keys[i] for i in gone if i < len(keys)])
@@ -59,7 +59,7 @@ def test_a_delta_is_refused_exactly_when_two_peers_would_hold_the_same_network(
         refused = refusal(holders.check, delta)
         assert (refused is not None) == (refusal(check_allowed_ips, after.peers) is not None)
         if refused is None:
-            holders.move_on(delta, whole.peers)
+            holders.apply(delta, whole.peers)
             whole = after
         else:
             assert refused.field.startswith("upsert.")
@@ -68,20 +68,20 @@ def test_a_delta_is_refused_exactly_when_two_peers_would_hold_the_same_network(
 
 def test_the_refusal_names_network_and_holder() -> None:
     one, two = PublicKey("A" * 43 + "="), PublicKey("B" * 43 + "=")
-    holders = Holders({one: DesiredPeer(("10.8.0.2/32",))})
+    holders = AllowedIpIndex({one: DesiredPeer(("10.8.0.2/32",))})
     with pytest.raises(FieldError, match=f"10.8.0.2/32 is already an allowed IP of peer {one}"):
         holders.check(delta_of(EMPTY, {two: DesiredPeer(("10.8.0.2/32",))}))
 
 
 def seconds_of_a_delta(peers: int) -> float:
     many = {PublicKey(f"{i:043}="): DesiredPeer((f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}/32",)) for i in range(peers)}
-    holders = Holders(many)
+    holders = AllowedIpIndex(many)
     delta = delta_of(EMPTY, {PublicKey("new" + "A" * 40 + "="): DesiredPeer(("10.200.0.1/32",))})
     best = float("inf")
     for _ in range(50):
         started = time.perf_counter()
         holders.check(delta)
-        holders.move_on(delta, many)
+        holders.apply(delta, many)
         best = min(best, time.perf_counter() - started)
     return best
 

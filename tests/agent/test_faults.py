@@ -51,7 +51,7 @@ def test_a_killed_wireguard_go_is_noticed_and_back_with_its_peers(node: Node) ->
     eventually(lambda: peers_of(node) == wanted.peers.keys())
     eventually(lambda: "10.77.0.0/16 dev wg0" in node.host.run("ip", "route"))
     assert wireguard_go(node) != before
-    assert any(line["event"] in {"wireguard-go ended", "link vanished"} for line in node.log())
+    assert any(line["event"] in {"wireguard_go.ended", "link.vanished"} for line in node.log())
 
 
 def test_a_removed_link_comes_back(node: Node) -> None:
@@ -125,7 +125,7 @@ def test_an_agent_killed_during_a_push_ends_at_one_of_the_two_states(node: Node,
     killer.wait()
     node.stop(signal.SIGKILL)
     node.start()
-    eventually(lambda: status(node).interfaces[0].summary in {"as wanted", "mended what had changed on the machine"})
+    eventually(lambda: status(node).interfaces[0].summary in {"as wanted", "repaired what had changed on the machine"})
     generation = status(node).interfaces[0].generation
     wanted = {1: before, 2: after}[generation]
     eventually(lambda: peers_of(node) == wanted.peers.keys())

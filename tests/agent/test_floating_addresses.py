@@ -16,7 +16,7 @@ from tests.agent.test_push import applied, refused
 from tests.agent.test_takeover import cable
 from tests.agent.values import peer, private_key, public_key, settings, whole
 from tests.waiting import eventually
-from wgfleet.protocol.desired import DesiredInterface, Floating, InterfaceSettings, delta_between
+from wgfleet.protocol.desired import DesiredInterface, FloatingSettings, InterfaceSettings, delta_between
 
 pytestmark = pytest.mark.lab
 FOUR, SIX = "198.18.0.100", "2001:db8:18::100"
@@ -26,7 +26,7 @@ PROBER = {public_key(PROBE_KEY): peer(999, psk=False)}
 
 def floating(*addresses: str, witnesses: tuple[str, ...] = (), give_up_after_s: float = 4.0) -> InterfaceSettings:
     return msgspec.structs.replace(
-        settings(key=KEY), floating=Floating(addresses, witnesses, PROBE_KEY, give_up_after_s)
+        settings(key=KEY), floating=FloatingSettings(addresses, witnesses, PROBE_KEY, give_up_after_s)
     )
 
 
@@ -138,7 +138,7 @@ def test_an_agent_that_hears_nobody_gives_its_address_up_and_waits_for_the_panel
     eventually(lambda: not has(a))
     assert time.monotonic() - before > 2.0  # its last question may have been answered a third of the time ago
     said = eventually(lambda: drift(a))
-    assert said[f"floating.{FOUR}"].startswith("given up: no word from the panel nor from any of 1 other nodes")
+    assert said[f"floating.{FOUR}"].startswith("given up: nothing heard from the panel or from any of 1 other nodes")
     assert applied(b, at(2, floating(FOUR))).verified
     assert segment.reaches(b)
     segment.cut(1, up=True)
@@ -197,7 +197,7 @@ def test_an_address_that_was_on_the_machine_before_is_left_alone(segment: Segmen
     result = applied(a, at(1, floating("198.18.0.1")))
     assert not result.verified
     assert [(each.field, each.observed) for each in result.drift] == [
-        ("floating.198.18.0.1", "on eth0 already and not put there by this agent; remove it there")
+        ("floating.198.18.0.1", "already on eth0, where this agent did not add it; remove it there")
     ]
     applied(a, at(2, floating()))
     assert has(a, "198.18.0.1")

@@ -8,7 +8,7 @@ import pytest
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
 from wgfleet.agent.kernel import host_addresses
 from wgfleet.agent.kernel.commands import KernelError
-from wgfleet.agent.kernel.host_addresses import Place
+from wgfleet.agent.kernel.host_addresses import Location
 from wgfleet.agent.state.ledger import Ledger, Placed
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, InterfaceName
@@ -22,7 +22,7 @@ ADDRESS = "203.0.113.1"
 def test_what_the_machine_has_is_not_known_before_somebody_looked(tmp_path: Path) -> None:
     floating = FloatingAddresses(Ledger(tmp_path / "ledger.json"))
     assert floating.present(WG0) is None
-    asyncio.run(floating.look(SETTINGS))
+    asyncio.run(floating.observe(SETTINGS))
     assert floating.present(WG0) == frozenset()
 
 
@@ -34,17 +34,17 @@ def test_an_address_that_cannot_be_removed_is_still_said_to_be_there(
     ledger.place(WG0, ADDRESS, Placed("eth0", boot_id()))
     works = False
 
-    async def places(_addresses: object) -> dict[str, list[Place]]:
-        return {ADDRESS: [Place("eth0", alone=True)]}
+    async def locate(_addresses: object) -> dict[str, list[Location]]:
+        return {ADDRESS: [Location("eth0", alone=True)]}
 
     async def remove(_address: str, _link: str) -> None:
         if not works:
             raise KernelError("the kernel refuses")
 
-    monkeypatch.setattr(host_addresses, "places", places)
+    monkeypatch.setattr(host_addresses, "locate", locate)
     monkeypatch.setattr(host_addresses, "remove", remove)
     floating = FloatingAddresses(ledger)
-    seen = asyncio.run(floating.look(SETTINGS))
+    seen = asyncio.run(floating.observe(SETTINGS))
     assert seen.held == floating.present(WG0) == frozenset({ADDRESS})
     with pytest.raises(KernelError):
         asyncio.run(floating.remove(WG0, seen.held))

@@ -1,4 +1,4 @@
-"""Probes of a real interface: who gets an answer, and what a probe leaves alone."""
+"""ProbeRoute of a real interface: who gets an answer, and what a probe leaves alone."""
 
 import asyncio
 import socket

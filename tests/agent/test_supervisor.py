@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
-from wgfleet.agent.interfaces.isolation import Fence
-from wgfleet.agent.interfaces.reconciler import Keeper
-from wgfleet.agent.interfaces.supervisor import Loop
-from wgfleet.agent.interfaces.watch_board import Board
+from wgfleet.agent.interfaces.isolation import IsolationWatch
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
+from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
@@ -25,7 +25,7 @@ WANTED = DesiredInterface(
 )
 
 
-class BrokenFence(Fence):
+class BrokenIsolationWatch(IsolationWatch):
     """What a fault of the program looks like from outside."""
 
     async def run(self) -> None:
@@ -33,15 +33,17 @@ class BrokenFence(Fence):
 
 
 def test_a_fault_in_what_looks_after_an_interface_ends_the_agent(tmp_path: Path) -> None:
-    def make_fence(keeper: Keeper, floating: FloatingAddresses, _board: Board) -> Fence:
-        return BrokenFence(keeper, floating, Prober(), lambda: 0.0, lambda: False)
+    def make_isolation_watch(
+        reconciler: InterfaceReconciler, floating: FloatingAddresses, _board: WatchBoard
+    ) -> IsolationWatch:
+        return BrokenIsolationWatch(reconciler, floating, Prober(), lambda: 0.0, lambda: False)
 
     async def work() -> None:
         (tmp_path / "desired").mkdir()
         journal = Journal(tmp_path / "desired")
         journal.write(WANTED)
         ledger = Ledger(tmp_path / "ledger.json")
-        loop = Loop(Machine("kernel", tmp_path), journal, ledger, make_fence, repair=False)
+        loop = InterfaceSupervisor(Machine("kernel", tmp_path), journal, ledger, make_isolation_watch, repair=False)
         await loop.start()
         async with asyncio.timeout(60):
             await loop.run()

@@ -12,7 +12,7 @@ from tests.agent.test_takeover import CLIENT_IP, cable
 from tests.agent.values import private_key, public_key, settings, whole
 from tests.waiting import eventually
 from wgfleet.agent.kernel.source_routes import PRIORITY
-from wgfleet.protocol.desired import DesiredPeer, Floating, delta_between
+from wgfleet.protocol.desired import DesiredPeer, FloatingSettings, delta_between
 from wgfleet.protocol.messages import Refusal, Takeover, TakeoverPeer, TakeoverResult
 
 pytestmark = pytest.mark.lab
@@ -51,7 +51,7 @@ def test_a_node_that_got_the_dead_ones_address_calls_from_it_through_the_clients
     key, own = private_key(), private_key()
     peer = public_key(own)
     without = settings(addresses=("10.8.0.1/24",), key=key)
-    holding = msgspec.structs.replace(without, floating=Floating((FLOATING,), (), private_key(), 5.0))
+    holding = msgspec.structs.replace(without, floating=FloatingSettings((FLOATING,), (), private_key(), 5.0))
     peers = {peer: DesiredPeer((f"{CLIENT_IP}/32",))}
     for node, made in ((a, holding), (b, without)):
         node.start()

@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.agent.interfaces.takeover import Call, by_source
+from wgfleet.agent.interfaces.takeover import PeerCall, by_source
 from wgfleet.protocol.keys import PublicKey
 
 calls = st.lists(
     st.builds(
-        Call,
+        PeerCall,
         endpoint=st.sampled_from(["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1", "[2001:db8::1]:1"]),
         source=st.sampled_from([None, "198.18.0.100", "198.18.0.101"]),
     ),
@@ -17,7 +17,7 @@ calls = st.lists(
 
 
 @given(calls)
-def test_every_peer_is_called_once_and_in_each_round_from_its_own_source(made: dict[PublicKey, Call]) -> None:
+def test_every_peer_is_called_once_and_in_each_round_from_its_own_source(made: dict[PublicKey, PeerCall]) -> None:
     rounds = by_source(made)
     assert sorted(key for each in rounds for key in each.peers) == sorted(made)
     for each in rounds:
@@ -27,5 +27,5 @@ def test_every_peer_is_called_once_and_in_each_round_from_its_own_source(made: d
 
 
 def test_users_at_different_addresses_are_called_in_one_round() -> None:
-    made = {PublicKey(str(i)): Call(f"192.0.2.{i}:1", "198.18.0.100") for i in range(9)}
+    made = {PublicKey(str(i)): PeerCall(f"192.0.2.{i}:1", "198.18.0.100") for i in range(9)}
     assert len(by_source(made)) == 1

@@ -13,7 +13,7 @@ from pyroute2 import netns
 
 from tests.protocol.strategies import clamp, text
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
-from wgfleet.agent.interfaces.reconciler import Keeper
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.kernel.machine import Machine, detect
 from wgfleet.agent.state.ledger import Ledger
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
@@ -72,11 +72,11 @@ class Host:
         self.changes = 0
 
     def changed(self, _name: InterfaceName, _peers: object = ()) -> None:
-        """Count what the keeper has to tell."""
+        """Count what the reconciler has to tell."""
         self.changes += 1
 
-    def keeper(self, wanted: DesiredInterface) -> Keeper:
-        return Keeper(self.machine, wanted, self, self.floating)
+    def reconciler(self, wanted: DesiredInterface) -> InterfaceReconciler:
+        return InterfaceReconciler(self.machine, wanted, self, self.floating)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         with self._inside():

@@ -14,7 +14,7 @@ import msgspec
 from tests.agent.authority import Authority
 from tests.kernel.systemd import UNITS, run
 from tests.waiting import eventually
-from wgfleet.protocol.desired import DesiredInterface, Floating
+from wgfleet.protocol.desired import DesiredInterface, FloatingSettings
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Applied, Enrolled, EnrollRequest
 
@@ -133,7 +133,7 @@ def applied(wanted: DesiredInterface) -> Applied:
 
 
 def with_floating(wanted: DesiredInterface, *addresses: str) -> DesiredInterface:
-    floating = Floating(addresses, (), wanted.settings.private_key, 3.0)
+    floating = FloatingSettings(addresses, (), wanted.settings.private_key, 3.0)
     return msgspec.structs.replace(wanted, settings=msgspec.structs.replace(wanted.settings, floating=floating))
 
 

@@ -64,7 +64,7 @@ def test_the_helper_runs_beside_the_tunnel_says_nothing_and_finds_the_other_node
     nodes = [network.host("one"), network.host("two")]
     wanted = desired({CLIENT_PUBLIC: DesiredPeer(("10.8.0.2/32",), PSK)}, private_key=NODE_PRIVATE)
     for node in nodes:
-        assert node.do(node.keeper(wanted).apply_whole(wanted)).verified
+        assert node.do(node.reconciler(wanted).apply_whole(wanted)).verified
     run("ip", "address", "add", "198.18.0.250/24", "dev", BRIDGE)
     name, data = bundle.archive(ClientFile(None, None, "office.conf", FILE))
     (tmp_path / name).write_bytes(data)

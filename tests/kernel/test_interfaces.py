@@ -22,7 +22,7 @@ PEERS = {
 
 
 def push(node: Host, wanted: DesiredInterface) -> Applied:
-    return node.do(node.keeper(wanted).apply_whole(wanted))
+    return node.do(node.reconciler(wanted).apply_whole(wanted))
 
 
 def allowed_ips(node: Host) -> dict[str, set[str]]:
@@ -69,9 +69,9 @@ def test_a_delta_removes_adds_and_moves_networks_between_peers(node: Host) -> No
         private_key=PRIVATE,
         generation=2,
     )
-    keeper = node.keeper(before)
-    node.do(keeper.apply_whole(before))
-    applied = node.do(keeper.apply_delta(delta_between(before, after), after))
+    reconciler = node.reconciler(before)
+    node.do(reconciler.apply_whole(before))
+    applied = node.do(reconciler.apply_delta(delta_between(before, after), after))
     assert (applied.generation, applied.verified) == (2, True)
     assert allowed_ips(node) == {key: set(peer.allowed_ips) for key, peer in after.peers.items()}
     assert node.run("wg", "show", NAME, "preshared-keys").count("(none)") == 2, "a preshared key that goes is cleared"
@@ -118,18 +118,18 @@ def test_a_disabled_interface_goes_down_keeps_its_peers_and_comes_back_whole(nod
 
 def test_what_someone_else_changes_is_seen_and_mended(node: Host) -> None:
     wanted = desired(PEERS, private_key=PRIVATE, routes=("10.9.0.0/24",), masquerade=True)
-    keeper = node.keeper(wanted)
-    node.do(keeper.apply_whole(wanted))
+    reconciler = node.reconciler(wanted)
+    node.do(reconciler.apply_whole(wanted))
     node.run("wg", "set", NAME, "peer", KEY, "remove")
     node.run("ip", "address", "delete", "10.8.0.1/24", "dev", NAME)
     node.run("nft", "flush", "ruleset")
-    keeper.look_at_link()
-    assert not node.do(keeper.scan(repair=False))
+    reconciler.refresh_link()
+    assert not node.do(reconciler.scan(repair=False))
     # With its last IPv4 address, the kernel takes an interface's IPv4 routes.
     gone = {f"peers.{KEY}", "addresses.10.8.0.1/24", "routes.10.9.0.0/24", "masquerade"}
-    assert {drift.field for drift in keeper.drift} == gone
-    assert node.do(keeper.scan(repair=True))
-    assert keeper.drift == ()
+    assert {drift.field for drift in reconciler.drift} == gone
+    assert node.do(reconciler.scan(repair=True))
+    assert reconciler.drift == ()
     assert set(allowed_ips(node)) == set(PEERS)
     assert "10.8.0.1/24" in node.run("ip", "-o", "address", "show", NAME)
     assert "10.9.0.0/24" in node.run("ip", "route", "show", "dev", NAME)
@@ -141,10 +141,10 @@ def test_a_thousand_peers_come_in_one_push_and_go_in_one_delta(node: Host) -> No
         for number in range(1, 1001)
     }
     full, empty = desired(peers, private_key=PRIVATE), desired({}, private_key=PRIVATE, generation=2)
-    keeper = node.keeper(full)
-    assert node.do(keeper.apply_whole(full)).verified
+    reconciler = node.reconciler(full)
+    assert node.do(reconciler.apply_whole(full)).verified
     assert len(allowed_ips(node)) == 1000
-    assert node.do(keeper.apply_delta(delta_between(full, empty), empty)).verified
+    assert node.do(reconciler.apply_delta(delta_between(full, empty), empty)).verified
     assert allowed_ips(node) == {}
 
 

@@ -23,7 +23,7 @@ WANTED = desired(
 
 
 def serve(node: Host) -> None:
-    assert node.do(node.keeper(WANTED).apply_whole(WANTED)).verified
+    assert node.do(node.reconciler(WANTED).apply_whole(WANTED)).verified
 
 
 def probe(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from wgfleet.protocol.desired import DesiredInterface
-from wgfleet.protocol.diff import Plan, Step
+from wgfleet.protocol.diff import InterfacePlan, Step
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
@@ -50,60 +50,60 @@ class LinkModel:
                 )
         self.peers[key] = peer
 
-    def set_device(self, _plan: Plan, desired: DesiredInterface) -> None:
+    def set_device(self, _plan: InterfacePlan, desired: DesiredInterface) -> None:
         self.private_key, self.listen_port = desired.settings.private_key, desired.settings.listen_port
 
-    def remove_peers(self, plan: Plan, _desired: DesiredInterface) -> None:
+    def remove_peers(self, plan: InterfacePlan, _desired: DesiredInterface) -> None:
         for key in plan.remove_peers:
             del self.peers[key]
 
-    def upsert_peers(self, plan: Plan, desired: DesiredInterface) -> None:
+    def upsert_peers(self, plan: InterfacePlan, desired: DesiredInterface) -> None:
         for key in plan.upsert_peers:
             peer = desired.peers[key]
             self.upsert_peer(
                 key, ObservedPeer(frozenset(peer.allowed_ips), peer.preshared_key, peer.persistent_keepalive)
             )
 
-    def set_mtu(self, _plan: Plan, desired: DesiredInterface) -> None:
+    def set_mtu(self, _plan: InterfacePlan, desired: DesiredInterface) -> None:
         assert desired.settings.mtu is not None
         self.mtu = desired.settings.mtu
 
-    def remove_routes(self, plan: Plan, _desired: DesiredInterface) -> None:
+    def remove_routes(self, plan: InterfacePlan, _desired: DesiredInterface) -> None:
         for route in plan.remove_routes:
             self.routes.remove(route)
 
-    def remove_addresses(self, plan: Plan, _desired: DesiredInterface) -> None:
+    def remove_addresses(self, plan: InterfacePlan, _desired: DesiredInterface) -> None:
         for address in plan.remove_addresses:
             self.addresses.remove(address)
 
-    def add_addresses(self, plan: Plan, _desired: DesiredInterface) -> None:
+    def add_addresses(self, plan: InterfacePlan, _desired: DesiredInterface) -> None:
         assert not self.addresses & set(plan.add_addresses)
         self.addresses |= set(plan.add_addresses)
 
-    def set_link(self, _plan: Plan, desired: DesiredInterface) -> None:
+    def set_link(self, _plan: InterfacePlan, desired: DesiredInterface) -> None:
         if self.up and not desired.settings.enabled:
             self.routes.clear()
             self.addresses = {address for address in self.addresses if ":" not in address}
         self.up = desired.settings.enabled
 
-    def add_routes(self, plan: Plan, _desired: DesiredInterface) -> None:
+    def add_routes(self, plan: InterfacePlan, _desired: DesiredInterface) -> None:
         assert self.up, "network is down"
         self.routes |= set(plan.add_routes)
 
-    def set_masquerade(self, _plan: Plan, desired: DesiredInterface) -> None:
+    def set_masquerade(self, _plan: InterfacePlan, desired: DesiredInterface) -> None:
         self.masquerade = desired.settings.masquerade and desired.settings.enabled
 
-    def remove_floating(self, plan: Plan, _desired: DesiredInterface) -> None:
+    def remove_floating(self, plan: InterfacePlan, _desired: DesiredInterface) -> None:
         for address in plan.remove_floating:
             self.floating.remove(address)
 
-    def add_floating(self, plan: Plan, _desired: DesiredInterface) -> None:
+    def add_floating(self, plan: InterfacePlan, _desired: DesiredInterface) -> None:
         assert self.up, "nobody would answer there"
         assert not self.floating & set(plan.add_floating)
         self.floating |= set(plan.add_floating)
 
 
-def carry_out(plan: Plan, desired: DesiredInterface, link: LinkModel | None) -> LinkModel | None:
+def carry_out(plan: InterfacePlan, desired: DesiredInterface, link: LinkModel | None) -> LinkModel | None:
     """Do all steps of a plan in their order; the link is None until a step makes it."""
     for step in plan.steps:
         if step is Step.CREATE_LINK:

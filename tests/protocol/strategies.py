@@ -6,7 +6,14 @@ import socket
 
 from hypothesis import strategies as st
 
-from wgfleet.protocol.desired import MAX_MTU, MIN_MTU, DesiredInterface, DesiredPeer, Floating, InterfaceSettings
+from wgfleet.protocol.desired import (
+    MAX_MTU,
+    MIN_MTU,
+    DesiredInterface,
+    DesiredPeer,
+    FloatingSettings,
+    InterfaceSettings,
+)
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 
@@ -86,9 +93,9 @@ def settings_of(name: str = "wg0") -> st.SearchStrategy[InterfaceSettings]:
     )
 
 
-def floats() -> st.SearchStrategy[Floating]:
+def floats() -> st.SearchStrategy[FloatingSettings]:
     return st.builds(
-        Floating,
+        FloatingSettings,
         addresses=st.lists(st.sampled_from(["198.18.0.100", "2001:db8::100"]), unique=True).map(tuple),
         witnesses=st.just(("198.18.0.2:51820",)),
         probe_key=st.sampled_from(_FEW_PRIVATE_KEYS),

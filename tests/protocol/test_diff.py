@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from tests.protocol.interface_model import LinkModel, carry_out
 from tests.protocol.strategies import clamp, desired_interfaces, text
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, Floating, InterfaceSettings
-from wgfleet.protocol.diff import Drift, Plan, Step, diff, peer_drift, same
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings
+from wgfleet.protocol.diff import Drift, InterfacePlan, Step, diff, peer_drift, same
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
@@ -49,7 +49,7 @@ def desired(
 
 
 def holding(state: DesiredInterface, *addresses: str) -> DesiredInterface:
-    floating = Floating(addresses, (), PRIVATE, 3.0)
+    floating = FloatingSettings(addresses, (), PRIVATE, 3.0)
     return msgspec.structs.replace(state, settings=msgspec.structs.replace(state.settings, floating=floating))
 
 
@@ -57,7 +57,7 @@ def holding(state: DesiredInterface, *addresses: str) -> DesiredInterface:
 def test_a_link_made_from_nothing_is_as_wanted(wanted: DesiredInterface) -> None:
     plan = diff(wanted, make(wanted).observe())
     assert not plan
-    assert plan == Plan(steps=(), drift=())
+    assert plan == InterfacePlan(steps=(), drift=())
 
 
 @given(desired_interfaces(1), desired_interfaces(2))

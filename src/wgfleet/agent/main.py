@@ -1,4 +1,4 @@
-"""Puts the agent together and runs it until it is told to end. Ending touches no interface."""
+"""The agent as a process: its parts put together, run until it is stopped. Stopping it touches no interface."""
 
 import asyncio
 import contextlib
@@ -7,23 +7,25 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.server import ServerState
 
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
-from wgfleet.agent.interfaces.isolation import Fence
-from wgfleet.agent.interfaces.reconciler import Keeper
-from wgfleet.agent.interfaces.supervisor import Loop
-from wgfleet.agent.interfaces.watch_board import Board
+from wgfleet.agent.interfaces.isolation import IsolationWatch
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
+from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
-from wgfleet.agent.server.certificate_routes import Renewal
-from wgfleet.agent.server.listener import Door
-from wgfleet.agent.server.manual_routes import Manual
+from wgfleet.agent.server.certificate_routes import CertificateRoutes
+from wgfleet.agent.server.listener import PanelConnection
+from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
-from wgfleet.agent.server.probe_route import Probes
-from wgfleet.agent.server.routes import Api
+from wgfleet.agent.server.probe_route import ProbeRoute
+from wgfleet.agent.server.routes import AgentRoutes
 from wgfleet.agent.settings import AgentSettings
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.agent.state.journal import Journal
@@ -34,7 +36,7 @@ _log = structlog.get_logger()
 
 
 def run(settings: AgentSettings) -> None:
-    """Run the agent in this process. ValueError or KernelError when it cannot start, with the way out."""
+    """Run the agent in this process; raise ValueError or KernelError, saying what to do, if it cannot start."""
     _log_as_json()
     asyncio.run(_run(settings))
 
@@ -48,19 +50,59 @@ async def _run(settings: AgentSettings) -> None:
     backend = await detect() if settings.backend == "auto" else settings.backend
     ledger = Ledger(state.ledger)
     ledger.load()
-    machine = Machine(backend, state.root)
     prober, contact = Prober(), PanelContact()
 
-    def make_fence(keeper: Keeper, floating: FloatingAddresses, board: Board) -> Fence:
-        return Fence(keeper, floating, prober, contact.heard_at, lambda: board.readers > 0 and contact.is_near())
+    def make_isolation_watch(
+        reconciler: InterfaceReconciler, floating: FloatingAddresses, board: WatchBoard
+    ) -> IsolationWatch:
+        def watched() -> bool:
+            return board.readers > 0 and contact.is_near()
 
-    loop = Loop(
-        machine, Journal(state.desired), ledger, make_fence, interval_s=settings.interval_s, repair=settings.repair
+        return IsolationWatch(reconciler, floating, prober, contact.heard_at, watched)
+
+    supervisor = InterfaceSupervisor(
+        Machine(backend, state.root),
+        Journal(state.desired),
+        ledger,
+        make_isolation_watch,
+        interval_s=settings.interval_s,
+        repair=settings.repair,
     )
-    renewal = Renewal(state, me.node_id)
-    more = [*renewal.routes(), *Probes(loop, prober).routes(), *Manual(loop).routes()]
-    app = Api(loop, me.node_id, lambda: renewal.expires_at).app(more)
+    certificates = CertificateRoutes(state, me.node_id)
+    more = [*certificates.routes(), *ProbeRoute(supervisor, prober).routes(), *ManualRoutes(supervisor).routes()]
+    app = AgentRoutes(supervisor, me.node_id, lambda: certificates.expires_at).app(more)
 
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await supervisor.start()
+    port = settings.port or me.port
+    make_connection = _connections(app, certificates, supervisor.board, contact)
+    server = await asyncio.get_running_loop().create_server(make_connection, settings.listen, port)
+    _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
+    _notify("READY=1")
+    try:
+        await _until_stopped(supervisor, stop)
+    finally:
+        server.close()
+        prober.close()
+    _log.info("agent.stopped")  # its interfaces stay up
+
+
+async def _until_stopped(supervisor: InterfaceSupervisor, stop: asyncio.Event) -> None:
+    """Run the supervisor until `stop` is set; raise what broke it, since it never ends by itself."""
+    work = asyncio.create_task(supervisor.run())
+    stopped = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+    _notify("STOPPING=1")
+    if work in done:
+        work.result()
+
+
+def _connections(
+    app: Starlette, certificates: CertificateRoutes, board: WatchBoard, contact: PanelContact
+) -> Callable[[], PanelConnection]:
+    """Return what makes a connection's protocol: TLS by the current certificate, then HTTP of `app`."""
     config = uvicorn.Config(
         app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
         server_header=False, date_header=False, timeout_keep_alive=75,
@@ -70,31 +112,13 @@ async def _run(settings: AgentSettings) -> None:
     pending: set[asyncio.Task[None]] = set()
 
     def refused(remote: str, reason: str) -> None:
-        _log.warning("caller refused", remote=remote, reason=reason)
-        loop.board.refused(remote, reason)
+        _log.warning("client.refused", remote=remote, reason=reason)
+        board.refused(remote, reason)
 
     def make_protocol() -> asyncio.Protocol:
         return config.http_protocol_class(config=config, server_state=shared, app_state={})  # type: ignore[call-arg]
 
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await loop.start()
-    port = settings.port or me.port
-    server = await asyncio.get_running_loop().create_server(
-        lambda: Door(renewal.context, make_protocol, refused, contact.admitted, pending), settings.listen, port
-    )
-    _log.info("agent ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
-    _notify("READY=1")
-    work = asyncio.create_task(loop.run())
-    stopped = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
-    _notify("STOPPING=1")
-    server.close()
-    prober.close()
-    if work in done:
-        work.result()  # it never ends by itself: this raises what broke it
-    _log.info("agent ended; its interfaces go on")
+    return lambda: PanelConnection(certificates.context, make_protocol, refused, contact.admitted, pending)
 
 
 def _log_as_json() -> None:

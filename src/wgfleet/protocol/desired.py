@@ -47,7 +47,7 @@ class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omi
     persistent_keepalive: Keepalive = 0
 
 
-class Floating(Struct, frozen=True, forbid_unknown_fields=True):
+class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The public addresses that this node holds for an interface as long as the panel lets it.
 
     `addresses` without prefix. An agent that has heard neither from the panel nor of any of the `witnesses`
@@ -63,7 +63,7 @@ class Floating(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         """Say what is held, without the key."""
-        return f"Floating(addresses={self.addresses!r}, witnesses={self.witnesses!r})"
+        return f"FloatingSettings(addresses={self.addresses!r}, witnesses={self.witnesses!r})"
 
 
 class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -84,7 +84,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     mtu: int | None = None
     masquerade: bool = False
     enabled: bool = True
-    floating: Floating | None = None
+    floating: FloatingSettings | None = None
 
 
 class DesiredInterface(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="whole"):
@@ -170,7 +170,7 @@ def check_settings(settings: InterfaceSettings) -> None:
         check_floating(settings.floating)
 
 
-def check_floating(floating: Floating, where: str = "settings.floating") -> None:
+def check_floating(floating: FloatingSettings, where: str = "settings.floating") -> None:
     """Raise `FieldError` unless addresses and witnesses are canonical, and the addresses usable on a public link."""
     seen: set[str] = set()
     for i, address in enumerate(floating.addresses):

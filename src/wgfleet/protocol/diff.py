@@ -1,8 +1,9 @@
-"""Pure comparison of desired and observed: an ordered plan, and the drift it mends, field by field."""
+"""Comparison of desired and observed state: an ordered plan, and the drift that it repairs, field by field. Pure."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -10,11 +11,11 @@ from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSet
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
 
-SECRET = "(secret)"  # noqa: S105 - what is shown in place of a key
+SECRET = "(secret)"  # noqa: S105 - shown in place of a key
 
 
 class Step(StrEnum):
-    """What a plan may ask for. The order of the members is the order of work."""
+    """A step of a plan. The order of the members is the order of execution."""
 
     REMOVE_FLOATING = "remove_floating"  # another node may be waiting for it
     CREATE_LINK = "create_link"
@@ -28,23 +29,23 @@ class Step(StrEnum):
     SET_LINK = "set_link"  # up or down
     ADD_ROUTES = "add_routes"  # after the link is up: the kernel refuses routes over a link that is down
     SET_MASQUERADE = "set_masquerade"
-    ADD_FLOATING = "add_floating"  # last: it calls the users here
+    ADD_FLOATING = "add_floating"  # last: it attracts the users' packets
 
 
 class Drift(Struct, frozen=True, gc=False):
-    """One field that is not as wanted. `field` is dotted (`peers.KEY.allowed_ips`); secrets are never shown."""
+    """One field that differs from what is wanted: `field` is dotted (`peers.KEY.allowed_ips`), secrets are not shown."""
 
     field: str
     desired: str
     observed: str
 
     def __str__(self) -> str:
-        """Say it in one line, for people."""
+        """Describe it in one line, for people."""
         return f"{self.field}: wanted {self.desired}, found {self.observed}"
 
 
-class Plan(Struct, frozen=True):
-    """Ordered work that makes an interface equal to what is desired; empty when it already is."""
+class InterfacePlan(Struct, frozen=True):
+    """Ordered steps that make an interface equal to what is desired; empty when it already is."""
 
     steps: tuple[Step, ...]
     drift: tuple[Drift, ...]
@@ -65,99 +66,121 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def floating_wanted(settings: InterfaceSettings) -> frozenset[str]:
-    """Return the floating addresses that an interface wants: none while it is off, since nobody would answer there."""
+    """Return the floating addresses that an interface wants: none while it is disabled, since nothing would answer."""
     return frozenset(settings.floating.addresses) if settings.floating is not None and settings.enabled else frozenset()
 
 
-def diff(desired: DesiredInterface, observed: ObservedInterface | None, withheld: Mapping[str, str] = _NOTHING) -> Plan:
+def diff(
+    desired: DesiredInterface, observed: ObservedInterface | None, withheld: Mapping[str, str] = _NOTHING
+) -> InterfacePlan:
     """Compare; `observed` None means that there is no such link.
 
     Counters, endpoints and handshakes are not compared: they belong to the session. `withheld` are floating addresses
-    that must not be on this machine now, whoever wants them, each with the reason: that is drift which no step mends.
+    that must not be on this machine now, even if wanted, each with the reason: that is drift which no step repairs.
     """
-    drift: list[Drift] = []
-    steps: set[Step] = set()
-    settings = desired.settings
-
-    def differs(field: str, step: Step, want: object, have: object, *, secret: bool = False) -> None:
-        if want != have:
-            steps.add(step)
-            drift.append(Drift(field, SECRET if secret else str(want), SECRET if secret else str(have)))
-
+    comparison = _Comparison()
     if observed is None:
-        steps.add(Step.CREATE_LINK)
-        drift.append(Drift("link", "present", "absent"))
+        comparison.add(Step.CREATE_LINK, Drift("link", "present", "absent"))
     have = observed or ObservedInterface(
-        name=settings.name, private_key=None, listen_port=0, addresses=frozenset(), routes=frozenset(),
+        name=desired.settings.name, private_key=None, listen_port=0, addresses=frozenset(), routes=frozenset(),
         mtu=0, up=False, masquerade=False, peers={},
     )  # fmt: skip
-    differs("private_key", Step.SET_DEVICE, settings.private_key, have.private_key, secret=True)
-    differs("listen_port", Step.SET_DEVICE, settings.listen_port, have.listen_port)
-    if settings.mtu is not None:
-        differs("mtu", Step.SET_MTU, settings.mtu, have.mtu)
-    differs("enabled", Step.SET_LINK, settings.enabled, have.up)
-    differs("masquerade", Step.SET_MASQUERADE, settings.masquerade and settings.enabled, have.masquerade)
-
-    remove_peers = tuple(key for key in have.peers if key not in desired.peers)
-    upsert_peers = tuple(
-        k for k, p in desired.peers.items() if (seen := have.peers.get(k)) is None or not same(p, seen)
+    _compare_settings(comparison, desired.settings, have)
+    remove_peers, upsert_peers = _compare_peers(comparison, desired.peers, have.peers)
+    addresses, routes, floating = _compare_addresses(comparison, desired.settings, have, withheld)
+    return InterfacePlan(
+        steps=tuple(step for step in Step if step in comparison.steps),
+        drift=tuple(comparison.drift),
+        remove_peers=remove_peers,
+        upsert_peers=upsert_peers,
+        remove_addresses=addresses.remove,
+        add_addresses=addresses.add,
+        remove_routes=routes.remove,
+        add_routes=routes.add,
+        remove_floating=floating.remove,
+        add_floating=floating.add,
     )
-    if remove_peers:
-        steps.add(Step.REMOVE_PEERS)
-        drift += [Drift(f"peers.{key}", "absent", "present") for key in remove_peers]
-    if upsert_peers:
-        steps.add(Step.UPSERT_PEERS)
-        for key in upsert_peers:
-            drift += peer_drift(key, desired.peers[key], have.peers.get(key))
 
+
+class _Comparison:
+    """The steps and the drift found so far."""
+
+    def __init__(self) -> None:
+        self.steps: set[Step] = set()
+        self.drift: list[Drift] = []
+
+    def add(self, step: Step, *drift: Drift) -> None:
+        """Add a step and the drift that it repairs."""
+        self.steps.add(step)
+        self.drift += drift
+
+    def compare(self, field: str, step: Step, want: object, have: object) -> None:
+        """Compare one field."""
+        if want != have:
+            self.add(step, Drift(field, str(want), str(have)))
+
+    def compare_items(self, field: str, remove: Step, add: Step, items: "_Items") -> None:
+        """Take the items of a list that differ."""
+        for item in items.remove:
+            self.add(remove, Drift(f"{field}.{item}", "absent", "present"))
+        for item in items.add:
+            self.add(add, Drift(f"{field}.{item}", "present", "absent"))
+
+
+class _Items(NamedTuple):
+    """What to remove from a list and what to add to it."""
+
+    remove: tuple[str, ...]
+    add: tuple[str, ...]
+
+
+def _compare_settings(comparison: _Comparison, settings: InterfaceSettings, have: ObservedInterface) -> None:
+    if settings.private_key != have.private_key:
+        comparison.add(Step.SET_DEVICE, Drift("private_key", SECRET, SECRET))
+    comparison.compare("listen_port", Step.SET_DEVICE, settings.listen_port, have.listen_port)
+    if settings.mtu is not None:
+        comparison.compare("mtu", Step.SET_MTU, settings.mtu, have.mtu)
+    comparison.compare("enabled", Step.SET_LINK, settings.enabled, have.up)
+    comparison.compare("masquerade", Step.SET_MASQUERADE, settings.masquerade and settings.enabled, have.masquerade)
+
+
+def _compare_peers(
+    comparison: _Comparison, want: Mapping[PublicKey, DesiredPeer], have: Mapping[PublicKey, ObservedPeer]
+) -> tuple[tuple[PublicKey, ...], tuple[PublicKey, ...]]:
+    """Return the peers to remove and those to create or overwrite."""
+    remove = tuple(key for key in have if key not in want)
+    upsert = tuple(key for key, peer in want.items() if (seen := have.get(key)) is None or not same(peer, seen))
+    for key in remove:
+        comparison.add(Step.REMOVE_PEERS, Drift(f"peers.{key}", "absent", "present"))
+    for key in upsert:
+        comparison.add(Step.UPSERT_PEERS, *peer_drift(key, want[key], have.get(key)))
+    return remove, upsert
+
+
+def _compare_addresses(
+    comparison: _Comparison, settings: InterfaceSettings, have: ObservedInterface, withheld: Mapping[str, str]
+) -> tuple[_Items, _Items, _Items]:
+    """Return how addresses, routes and floating addresses differ."""
     # The kernel drops IPv6 addresses when a link goes down, so a disabled interface does not want them back.
     want_addresses = frozenset(
         address for address in settings.addresses if settings.enabled or ":" not in address or address in have.addresses
     )
     # It drops routes as well, so a disabled interface wants none.
     want_routes = frozenset(settings.routes) if settings.enabled else frozenset()
-    remove_addresses, add_addresses = _both(have.addresses, want_addresses)
-    remove_routes, add_routes = _both(have.routes, want_routes)
-    remove_floating, add_floating, refused = _floating(settings, have, withheld)
-    drift += refused
-    for field, step, items, present in (
-        ("addresses", Step.REMOVE_ADDRESSES, remove_addresses, True),
-        ("addresses", Step.ADD_ADDRESSES, add_addresses, False),
-        ("routes", Step.REMOVE_ROUTES, remove_routes, True),
-        ("routes", Step.ADD_ROUTES, add_routes, False),
-        ("floating", Step.REMOVE_FLOATING, remove_floating, True),
-        ("floating", Step.ADD_FLOATING, add_floating, False),
-    ):
-        for item in items:
-            steps.add(step)
-            want, seen_as = ("absent", "present") if present else ("present", "absent")
-            drift.append(Drift(f"{field}.{item}", want, seen_as))
-    return Plan(
-        steps=tuple(step for step in Step if step in steps),
-        drift=tuple(drift),
-        remove_peers=remove_peers,
-        upsert_peers=upsert_peers,
-        remove_addresses=remove_addresses,
-        add_addresses=add_addresses,
-        remove_routes=remove_routes,
-        add_routes=add_routes,
-        remove_floating=remove_floating,
-        add_floating=add_floating,
-    )
-
-
-def _floating(
-    settings: InterfaceSettings, have: ObservedInterface, withheld: Mapping[str, str]
-) -> tuple[tuple[str, ...], tuple[str, ...], list[Drift]]:
-    """Return what to remove and to add, and the drift of what is wanted but must not be there."""
-    want = floating_wanted(settings)
-    remove, add = _both(have.floating, want - withheld.keys())
-    refused = sorted((want & withheld.keys()) - have.floating)
-    return remove, add, [Drift(f"floating.{address}", "present", withheld[address]) for address in refused]
+    want_floating = floating_wanted(settings)
+    for address in sorted((want_floating & withheld.keys()) - have.floating):
+        comparison.drift.append(Drift(f"floating.{address}", "present", withheld[address]))
+    addresses = _items(have.addresses, want_addresses)
+    routes = _items(have.routes, want_routes)
+    floating = _items(have.floating, want_floating - withheld.keys())
+    comparison.compare_items("addresses", Step.REMOVE_ADDRESSES, Step.ADD_ADDRESSES, addresses)
+    comparison.compare_items("routes", Step.REMOVE_ROUTES, Step.ADD_ROUTES, routes)
+    comparison.compare_items("floating", Step.REMOVE_FLOATING, Step.ADD_FLOATING, floating)
+    return addresses, routes, floating
 
 
 def same(desired: DesiredPeer, observed: ObservedPeer) -> bool:
-    """Whether a configured peer is as wanted."""
+    """Whether a peer is configured as desired."""
     return (
         observed.preshared_key == desired.preshared_key
         and observed.persistent_keepalive == desired.persistent_keepalive
@@ -166,7 +189,7 @@ def same(desired: DesiredPeer, observed: ObservedPeer) -> bool:
 
 
 def peer_drift(key: PublicKey, desired: DesiredPeer, observed: ObservedPeer | None) -> list[Drift]:
-    """Name each field of a peer that is not as wanted; empty when all are."""
+    """List each field of a peer that differs from what is wanted."""
     if observed is None:
         return [Drift(f"peers.{key}", "present", "absent")]
     found = []
@@ -181,5 +204,5 @@ def peer_drift(key: PublicKey, desired: DesiredPeer, observed: ObservedPeer | No
     return found
 
 
-def _both(have: frozenset[str], want: frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(sorted(have - want)), tuple(sorted(want - have))
+def _items(have: frozenset[str], want: frozenset[str]) -> _Items:
+    return _Items(remove=tuple(sorted(have - want)), add=tuple(sorted(want - have)))

@@ -45,7 +45,7 @@ def look(world: World, config: Config, *, silent: tuple[Node, ...] = (), later_s
     """Do what the reconciler does; True while it waits."""
     with world.store.write() as tx:
         quiet = {node.id for node in silent}
-        late = holders.asked(tx, config.id) if later_s >= holders.ANSWER_S else set()
+        late = holders.urgent_handovers(tx, config.id) if later_s >= holders.ANSWER_S else set()
         waiting = holders.overdue(tx, config.id, quiet, late)
         holders.settle(tx, config.id, silent=quiet)
         return waiting

@@ -1,4 +1,4 @@
-"""Whether the agent may do what it is asked. Pure: values in, a refusal or None out."""
+"""Admission of requests: whether the agent may do what it is asked. Pure: values in, a refusal or None out."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class KeptInterface:
     """What the agent keeps under an interface's name."""
 
     config_id: ConfigId
@@ -25,14 +25,14 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a decision on one interface needs.
+    """Everything that a decision on one interface needs.
 
-    `held`: what the agent keeps there. `foreign`: a link of that name exists that the agent did not make.
+    `kept`: what the agent keeps there. `foreign`: a link of that name exists that the agent did not make.
     `past`: newest generation of the asked config that was removed from here.
     """
 
     name: InterfaceName
-    held: Held | None
+    kept: KeptInterface | None
     foreign: bool
     past: Generation | None
 
@@ -44,17 +44,17 @@ def config_of(push: Push) -> ConfigId:
 
 def check_push(push: Push, situation: Situation) -> Refusal | None:
     """Decide on a push: whole or delta."""
-    name, held = situation.name, situation.held
+    name, kept = situation.name, situation.kept
     if situation.foreign:
         return foreign(name)
-    if held is not None and held.config_id != config_of(push):
-        return _other_config(name, held)
-    if held is not None and push.generation < held.generation:
-        return _older(name, push.generation, held)
-    if held is None and situation.past is not None and push.generation <= situation.past:
-        return _older(name, push.generation, Held(config_of(push), situation.past))
-    if isinstance(push, InterfaceDelta) and (held is None or held.generation != push.base):
-        have = Generation(0) if held is None else held.generation
+    if kept is not None and kept.config_id != config_of(push):
+        return _other_config(name, kept)
+    if kept is not None and push.generation < kept.generation:
+        return _older(name, push.generation, kept)
+    if kept is None and situation.past is not None and push.generation <= situation.past:
+        return _older(name, push.generation, KeptInterface(config_of(push), situation.past))
+    if isinstance(push, InterfaceDelta) and (kept is None or kept.generation != push.base):
+        have = Generation(0) if kept is None else kept.generation
         return Refusal(
             title="the delta does not start from what this agent has",
             status=409,
@@ -68,19 +68,19 @@ def check_push(push: Push, situation: Situation) -> Refusal | None:
 
 def check_delete(situation: Situation, config_id: ConfigId | None, generation: Generation | None) -> Refusal | None:
     """Decide on a removal."""
-    name, held = situation.name, situation.held
+    name, kept = situation.name, situation.kept
     if situation.foreign:
         return foreign(name)
-    if held is None:
+    if kept is None:
         return None
-    if config_id is not None and config_id != held.config_id:
-        return _other_config(name, held)
-    if generation is not None and generation < held.generation:
-        return _older(name, generation, held)
+    if config_id is not None and config_id != kept.config_id:
+        return _other_config(name, kept)
+    if generation is not None and generation < kept.generation:
+        return _older(name, generation, kept)
     return None
 
 
-def past_after_delete(held: Held | None, generation: Generation | None) -> Generation | None:
+def past_after_delete(kept: KeptInterface | None, generation: Generation | None) -> Generation | None:
     """Return the newest generation that a removal makes past; None when it makes none.
 
     A removal that names its generation is the panel's, and ends that generation too. One that names none is a
@@ -88,7 +88,7 @@ def past_after_delete(held: Held | None, generation: Generation | None) -> Gener
     """
     if generation is not None:
         return generation
-    return Generation(held.generation - 1) if held is not None else None
+    return Generation(kept.generation - 1) if kept is not None else None
 
 
 def foreign(name: InterfaceName) -> Refusal:
@@ -111,23 +111,23 @@ def not_found(name: InterfaceName) -> Refusal:
     )
 
 
-def _older(name: InterfaceName, generation: Generation, held: Held) -> Refusal:
+def _older(name: InterfaceName, generation: Generation, kept: KeptInterface) -> Refusal:
     return Refusal(
         title="older than what this agent has",
         status=409,
-        detail=f"interface {name} is at generation {held.generation}, newer than {generation}; read it and push again",
+        detail=f"interface {name} is at generation {kept.generation}, newer than {generation}; read it and push again",
         reason="older_generation",
-        generation=held.generation,
-        config_id=held.config_id,
+        generation=kept.generation,
+        config_id=kept.config_id,
     )
 
 
-def _other_config(name: InterfaceName, held: Held) -> Refusal:
+def _other_config(name: InterfaceName, kept: KeptInterface) -> Refusal:
     return Refusal(
         title="the interface belongs to another config",
         status=409,
-        detail=f"interface {name} serves config {held.config_id}; remove it from there first",
+        detail=f"interface {name} serves config {kept.config_id}; remove it from there first",
         reason="other_config",
-        generation=held.generation,
-        config_id=held.config_id,
+        generation=kept.generation,
+        config_id=kept.config_id,
     )

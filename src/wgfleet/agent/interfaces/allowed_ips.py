@@ -1,6 +1,6 @@
-"""Which peer of an interface holds which network, so that a delta of one peer is checked without looking at all. Pure.
+"""Index of allowed IPs: which peer of an interface has which network, so that a delta is checked by itself. Pure.
 
-WireGuard gives a network that two peers hold to the last one only, without a word.
+If two peers have the same network, WireGuard silently gives it to the last one only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,17 +10,17 @@ from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PublicKey
 
 
-class Holders:
-    """The allowed IPs of one interface's peers, each with its holder."""
+class AllowedIpIndex:
+    """The allowed IPs of one interface's peers, each with its peer."""
 
     def __init__(self, peers: Mapping[PublicKey, DesiredPeer]) -> None:
         self._peer_with: dict[str, PublicKey] = {}
         self._add(peers.items())
 
     def check(self, delta: InterfaceDelta) -> None:
-        """Raise `FieldError` if a peer of `delta` wants what a peer that it leaves alone holds.
+        """Raise `FieldError` if a peer of `delta` wants a network of a peer that `delta` leaves alone.
 
-        Two peers within `delta` are `parse_push`'s to compare. Takes time by the size of the delta alone.
+        `parse_push` compares the peers within `delta`. The time depends on the size of the delta alone.
         """
         removed = frozenset(delta.remove)
         for key, peer in delta.upsert.items():
@@ -32,7 +32,7 @@ class Holders:
                         f"{network} is already an allowed IP of peer {holder}; remove or change that one as well",
                     )
 
-    def move_on(self, delta: InterfaceDelta, before: Mapping[PublicKey, DesiredPeer]) -> None:
+    def apply(self, delta: InterfaceDelta, before: Mapping[PublicKey, DesiredPeer]) -> None:
         """Follow a delta that was applied to the peers `before`."""
         for key in (*delta.remove, *delta.upsert):
             peer = before.get(key)

@@ -1,7 +1,7 @@
-"""Gives up an interface's floating addresses when this machine is cut off, and asks for them when the panel is back.
+"""Isolation of this machine: it gives up an interface's floating addresses, and reclaims them when the panel is back.
 
-Cut off: for `give_up_after_s`, neither the panel was heard nor did any witness answer a probe. Owns that judgement and
-its clock; `floating` does the work.
+Isolated: for `give_up_after_s`, nothing was heard from the panel and no witness answered a probe. Owns that decision
+and its clock; `floating_addresses` does the work.
 """
 
 import asyncio
@@ -12,36 +12,36 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
-from wgfleet.agent.interfaces.reconciler import Keeper
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.probing.prober import Prober
-from wgfleet.protocol.desired import Floating
+from wgfleet.protocol.desired import FloatingSettings
 from wgfleet.protocol.diff import floating_wanted
 from wgfleet.protocol.keys import PrivateKey, PublicKey, raw_to_text, text_to_raw
 from wgfleet.protocol.messages import ProbeTarget
 
 _ASKS = 3  # rounds of probes within `give_up_after_s`: one lost packet costs nothing
 _TIMEOUT_S = 1.0  # a probe's, at most
-_LEAST_TIMEOUT_S = 0.2  # also when time is over already, since this process was held up: it may not be cut off
-_LISTEN_S = 0.5  # between two looks whether the panel is back
-# A panel that is back pushes what changed meanwhile, and only that. Silence for so long means that nothing did.
+_LEAST_TIMEOUT_S = 0.2  # also when time is up already because this process was held up: it may not be isolated
+_LISTEN_S = 0.5  # between two checks whether the panel is back
+# A panel that is back pushes only what changed meanwhile. Silence for this long means that nothing did.
 _GRACE_S = 2.0
-_ASK_AGAIN_S = 10.0  # between two questions for an address that another machine claims, while the panel is there
+_ASK_AGAIN_S = 10.0  # between two checks of an address that another machine claims, while the panel is there
 _log = structlog.get_logger()
 
 
-class Fence:
-    """One interface's. `heard_at` says when the panel was last heard, `watched` whether it reads the watch stream."""
+class IsolationWatch:
+    """The check of one interface. `heard_at`: when the panel was last heard; `watched`: whether it reads the stream."""
 
     def __init__(
         self,
-        keeper: Keeper,
+        reconciler: InterfaceReconciler,
         floating: FloatingAddresses,
         prober: Prober,
         heard_at: Callable[[], float],
         watched: Callable[[], bool],
     ) -> None:
-        self._keeper = keeper
+        self._reconciler = reconciler
         self._floating = floating
         self._prober = prober
         self._panel_heard_at = heard_at
@@ -50,22 +50,22 @@ class Fence:
         self._asked_again_at = float("-inf")
 
     async def run(self) -> None:
-        """Watch until cancelled. Sleeps for good while the interface has no floating addresses."""
+        """Check until cancelled; sleep while the interface has no floating addresses."""
         while True:
-            settings = self._keeper.desired.settings
-            self._keeper.settings_changed.clear()
+            settings = self._reconciler.desired.settings
+            self._reconciler.settings_changed.clear()
             if settings.floating is None or not floating_wanted(settings):
-                await self._keeper.settings_changed.wait()
+                await self._reconciler.settings_changed.wait()
                 self._heard_at = time.monotonic()
-            elif self._floating.waits(self._keeper.name):
+            elif self._floating.waits_for_panel(self._reconciler.name):
                 await self._wait_for_panel()
             elif settings.floating.witnesses:
                 await self._listen(settings.floating)
             else:
-                await self._pause(_ASK_AGAIN_S)  # nobody to lose them to; but somebody may claim one
+                await self._pause(_ASK_AGAIN_S)  # no other node could take them; but somebody may claim one
 
-    async def _listen(self, floating: Floating) -> None:
-        """Make sure that somebody is there: sleep, ask the witnesses, or give up."""
+    async def _listen(self, floating: FloatingSettings) -> None:
+        """Make sure that somebody can be heard: sleep, probe the witnesses, or give up."""
         every = floating.give_up_after_s / _ASKS
         self._heard_at = max(self._heard_at, self._panel_heard_at())
         started = time.monotonic()
@@ -83,12 +83,12 @@ class Fence:
             await self._give_up(floating)
         elif until_end <= 2 * _LEAST_TIMEOUT_S:
             await asyncio.sleep(_LEAST_TIMEOUT_S / 2)
-        else:  # the last round has to be over when time is
+        else:  # the last round must end in time
             await self._pause(max(0.0, min(started + every - now, until_end - 2 * _LEAST_TIMEOUT_S)))
 
-    async def _any_answers(self, floating: Floating, timeout_s: float) -> bool:
-        """Probe all witnesses; return at the first answer. They have the key of this interface, as all nodes."""
-        own = public_key(self._keeper.desired.settings.private_key)
+    async def _any_answers(self, floating: FloatingSettings, timeout_s: float) -> bool:
+        """Probe all witnesses; return at the first answer. Like all nodes they have this interface's key."""
+        own = public_key(self._reconciler.desired.settings.private_key)
         probes = [
             asyncio.ensure_future(
                 self._prober.probe(ProbeTarget(endpoint, own, floating.probe_key), timeout_s=timeout_s)
@@ -104,41 +104,41 @@ class Fence:
             for each in probes:
                 each.cancel()
 
-    async def _give_up(self, floating: Floating) -> None:
-        name, others = self._keeper.name, len(floating.witnesses)
+    async def _give_up(self, floating: FloatingSettings) -> None:
+        name, others = self._reconciler.name, len(floating.witnesses)
         why = (
-            f"given up: no word from the panel nor from any of {others} other nodes "
+            f"given up: nothing heard from the panel or from any of {others} other nodes "
             f"for {floating.give_up_after_s:g} s; waiting for the panel"
         )
-        _log.error("floating addresses given up", interface=name, addresses=list(floating.addresses), reason=why)
+        _log.error("floating_address.given_up", interface=name, addresses=list(floating.addresses), reason=why)
         try:
             await self._floating.give_up(name, why)
         except KernelError as error:
-            _log.error("floating addresses not removed", interface=name, reason=str(error))
-        self._keeper.look_at_link()  # its scan reports, and removes what is left
+            _log.error("floating_address.removal_failed", interface=name, reason=str(error))
+        self._reconciler.refresh_link()  # the next scan reports, and removes what is left
 
     async def _wait_for_panel(self) -> None:
-        """Sleep; when the panel has read for a while without pushing, ask whether the addresses are free.
+        """Sleep; when the panel has read for a while without pushing, check whether the addresses are free.
 
-        A push needs nothing from here: whoever applies it has confirmed the addresses.
+        A push needs nothing from here: applying it confirms the addresses.
         """
         since = time.monotonic()
-        while self._watched() and self._floating.waits(self._keeper.name):
+        while self._watched() and self._floating.waits_for_panel(self._reconciler.name):
             await asyncio.sleep(_LISTEN_S)
             now = time.monotonic()
             if now - since >= _GRACE_S and now - self._asked_again_at >= _ASK_AGAIN_S:
                 self._asked_again_at = self._heard_at = now
-                self._floating.ask_again(self._keeper.name)
-                self._keeper.look_at_link()
+                self._floating.recheck_claims(self._reconciler.name)
+                self._reconciler.refresh_link()
                 return
         self._heard_at = time.monotonic()
         await asyncio.sleep(_LISTEN_S)
 
     async def _pause(self, seconds: float | None) -> None:
-        """Sleep, or until the settings change."""
+        """Sleep until the time is up or the settings change."""
         try:
             async with asyncio.timeout(seconds):
-                await self._keeper.settings_changed.wait()
+                await self._reconciler.settings_changed.wait()
         except TimeoutError:
             return
 

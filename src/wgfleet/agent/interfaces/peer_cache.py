@@ -1,7 +1,7 @@
-"""What the last reading of an interface showed, kept small: a hash per peer, and the live half of active peers.
+"""Cache of an interface's last reading, kept small: a hash per peer, and the session data of active peers. Pure.
 
-Pure. Owns the comparison of a reading with the one before and with what is desired, so that a scan without changes
-parses nothing.
+Owns the comparison of a reading with the previous one and with what is desired, so that a scan without changes parses
+nothing.
 """
 
 from collections.abc import Iterable
@@ -18,8 +18,8 @@ from wgfleet.protocol.observed import ObservedPeer, PeerStats
 class PeerCache:
     """The peers of one interface as last seen.
 
-    `stats`: live half of those that were ever used. `wrong`: peers that differ from what is desired, as found (None:
-    missing). All others are as desired. `changed`: whose live half changed since a comparison was last finished.
+    `stats`: session data of those that were ever used. `wrong`: peers that differ from what is desired, as found (None:
+    missing). All others are as desired. `changed`: whose session data changed since a comparison was last finished.
     """
 
     stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class PeerCache:
 
 
 class Comparison:
-    """One reading, taken in block by block. Abandoned halfway, it leaves a cache that compares everything next time."""
+    """One reading, block by block. If abandoned halfway, it leaves a cache that compares everything next time."""
 
     def __init__(self, cache: PeerCache, form: Form, desired: dict[PublicKey, DesiredPeer]) -> None:
         self._cache = cache
@@ -68,7 +68,7 @@ class Comparison:
                 self._take(block)
 
     def finish(self) -> set[PublicKey] | None:
-        """Return whose live half changed; None when peers vanished, and all must be read once more to say which."""
+        """Return whose session data changed; None if peers vanished and all must be read again to say which."""
         cache = self._cache
         if self._known is not None:
             missing = sum(seen is None for seen in cache.wrong.values())

@@ -1,7 +1,7 @@
-"""One interface: observe, diff, apply, look again. Owns the order of work under the interface's lock.
+"""Reconciler of one interface: observe, diff, apply, observe again. Owns the order of work under the interface's lock.
 
-It neither decides whether it may (guard) nor stores anything (journal, ledger): it makes the machine equal to
-`desired` and knows what it last saw.
+It neither decides whether a change is allowed (`admission`) nor stores anything (journal, ledger): it makes the machine
+equal to `desired` and knows what it last saw.
 """
 
 import asyncio
@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from wgfleet.agent.interfaces.allowed_ips import Holders
-from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, Seen
+from wgfleet.agent.interfaces.allowed_ips import AllowedIpIndex
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
-from wgfleet.protocol.diff import Drift, Plan, Step, diff
+from wgfleet.protocol.diff import Drift, InterfacePlan, Step, diff
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Applied
@@ -27,28 +27,28 @@ from wgfleet.protocol.observed import ObservedInterface, PeerStats
 if TYPE_CHECKING:
     from wgfleet.agent.kernel.links import Link
 
-_ROUNDS = 2  # plans carried out before what is left is reported as drift
+_ROUNDS = 2  # plans executed before what is left is reported as drift
 _SMOOTHING = 0.2
-_LINK_EVERY_S = 30.0  # full look at link, addresses, routes and rules, when no event asked for one sooner
+_LINK_EVERY_S = 30.0  # between two readings of link, addresses, routes and rules, if no event asks for one sooner
 
 
-class Listener(Protocol):
-    """Who hears of changes."""
+class ChangeSink(Protocol):
+    """What takes note of changes."""
 
     def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None: ...
 
 
-class Keeper:
-    """Keeps one interface. Everything that changes it holds `lock`."""
+class InterfaceReconciler:
+    """Reconciles one interface. Everything that changes it holds `lock`."""
 
     def __init__(
-        self, machine: Machine, desired: DesiredInterface, listener: Listener, floating: FloatingAddresses
+        self, machine: Machine, desired: DesiredInterface, changes: ChangeSink, floating: FloatingAddresses
     ) -> None:
         self.name = desired.settings.name
         self.lock = asyncio.Lock()
         self.desired = desired
-        self.holders = Holders(desired.peers)
-        self.summary = "not looked at yet"
+        self.allowed_ips = AllowedIpIndex(desired.peers)
+        self.summary = "not read yet"
         self._read_failed = True  # `summary` says so, or that nothing was read yet
         self.drift: tuple[Drift, ...] = ()
         self.scan_s = 0.0  # time that the last scan without repairs took
@@ -56,9 +56,9 @@ class Keeper:
         self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds
         self.settings_changed = asyncio.Event()
         self._machine = machine
-        self._listener = listener
+        self._changes = changes
         self._floating = floating
-        self._seen = Seen()
+        self._addresses = ObservedAddresses()
         self._peers = PeerCache()
         self._link: Link | None = None
         self._masquerades = False
@@ -82,51 +82,51 @@ class Keeper:
 
     @property
     def held(self) -> tuple[str, ...] | None:
-        """Floating addresses that the machine has for it; None while nobody has looked."""
+        """Floating addresses that the machine has for it; None until they were read."""
         present = self._floating.present(self.name)
         return None if present is None else tuple(sorted(present))
 
     @property
     def interface_index(self) -> int | None:
-        """Kernel's number of the link that was last seen."""
+        """The kernel's index of the link that was last seen."""
         return None if self._link is None else self._link.index
 
-    def look_at_link(self) -> None:
-        """Read link, addresses, routes and rules again at the next scan: something changed on the machine."""
+    def refresh_link(self) -> None:
+        """Have the next scan read link, addresses, routes and rules again: something changed on the machine."""
         self._link_seen_at = float("-inf")
 
     async def apply_whole(self, desired: DesiredInterface) -> Applied:
         """Make the machine equal to `desired`; the caller holds the lock and has stored it."""
         started = time.monotonic()
         self.desired = desired
-        self.holders = Holders(desired.peers)
+        self.allowed_ips = AllowedIpIndex(desired.peers)
         self._peers.forget()
-        self.look_at_link()
+        self.refresh_link()
         self.settings_changed.set()
-        await self._settle_floating()
-        changed = await self._settle(repair=True)
+        await self._converge_floating()
+        changed = await self._converge(repair=True)
         return self._applied(started, changed=changed)
 
     async def apply_delta(self, delta: InterfaceDelta, desired: DesiredInterface) -> Applied:
-        """As `apply_whole`, but touching the peers of `delta` before anything is read."""
+        """As `apply_whole`, but change the peers of `delta` before anything is read."""
         started = time.monotonic()
-        self.holders.move_on(delta, self.desired.peers)
+        self.allowed_ips.apply(delta, self.desired.peers)
         self.desired = desired
         self._peers.desired_changed((*delta.upsert, *delta.remove))
         if self._link is not None:
             await self._machine.change_peers(self.name, upsert=delta.upsert, remove=delta.remove)
         if delta.settings is not None:
-            self.look_at_link()
+            self.refresh_link()
             self.settings_changed.set()
-            await self._settle_floating()
-        await self._settle(repair=True)
+            await self._converge_floating()
+        await self._converge(repair=True)
         return self._applied(started, changed=True)
 
-    async def _settle_floating(self) -> None:
-        """Take and leave floating addresses at once if the interface is there already: reading it all takes time."""
+    async def _converge_floating(self) -> None:
+        """Add and remove floating addresses first if the interface exists: reading all of it takes time."""
         if self._link is not None:
-            with contextlib.suppress(KernelError):  # tried again, and told, when the rest is settled
-                await self._floating.settle(self.desired.settings)
+            with contextlib.suppress(KernelError):  # tried again, and reported, with the rest
+                await self._floating.converge(self.desired.settings)
 
     def _applied(self, started: float, *, changed: bool) -> Applied:
         left = len(self.drift)
@@ -142,38 +142,38 @@ class Keeper:
         )
 
     async def scan(self, *, repair: bool) -> bool:
-        """Look, and mend what differs if `repair`; return whether anything was mended. The caller holds the lock."""
+        """Observe, and repair what differs if `repair`; return whether anything was. The caller holds the lock."""
         started, cpu = time.monotonic(), self._machine.cpu_s(self.name)
         drift, held = self.drift, self.held
-        mended = await self._settle(repair=repair)
-        if not mended:
+        repaired = await self._converge(repair=repair)
+        if not repaired:
             self.scan_s = time.monotonic() - started
             cost = self._machine.cpu_s(self.name) - cpu
             # Smoothed, since the kernel counts another process's time in steps of 10 ms.
             self.scan_cost_s += _SMOOTHING * (cost - self.scan_cost_s)
-        if mended:
+        if repaired:
             left = f", {len(self.drift)} fields still differ" if self.drift else ""
-            self._say(f"mended what had changed on the machine{left}")
+            self._say(f"repaired what had changed on the machine{left}")
         elif self._read_failed or (self.drift, self.held) != (drift, held):
             self._say(f"{len(self.drift)} fields differ" if self.drift else "as wanted")
-        return mended
+        return repaired
 
     def failed(self, reason: str) -> None:
         """Report that the interface could not be read or changed."""
         self._peers.forget()
-        self.look_at_link()
+        self.refresh_link()
         if self.summary != reason:
             self._say(reason)
         self._read_failed = True
 
     def _say(self, summary: str) -> None:
         self.summary, self._read_failed = summary, False
-        self._listener.changed(self.name)
+        self._changes.changed(self.name)
 
-    async def _settle(self, *, repair: bool) -> bool:
+    async def _converge(self, *, repair: bool) -> bool:
         changed = False
         for round_ in range(_ROUNDS + 1):
-            plan = await self._look()
+            plan = await self._plan()
             self.drift = plan.drift
             if not plan or not repair or round_ == _ROUNDS:
                 break
@@ -181,22 +181,22 @@ class Keeper:
             await self._machine.execute(plan, self.desired)
             await self._floating.take(self.name, plan.add_floating)
             changed = True
-            self.look_at_link()
+            self.refresh_link()
             if Step.CREATE_LINK in plan.steps:
                 self._peers.forget()
         return changed
 
-    async def _look(self) -> Plan:
-        """Observe and diff. Peers that are as wanted, which is nearly all of them, take no part in the diff."""
+    async def _plan(self) -> InterfacePlan:
+        """Observe and diff. Peers that are as wanted, nearly all of them, take no part in the diff."""
         settings = self.desired.settings
         if time.monotonic() - self._link_seen_at > _LINK_EVERY_S:
             seen_at = time.monotonic()
             self._link = await self._machine.link(self.name)
             self._masquerades = await self._machine.masquerades(settings)
-            self._seen = await self._floating.look(settings)
+            self._addresses = await self._floating.observe(settings)
             self._link_seen_at = seen_at
         if self._link is None:
-            return diff(self.desired, None, self._seen.withheld)
+            return diff(self.desired, None, self._addresses.withheld)
         device = await self._read()
         wrong = {key: seen for key, seen in self._peers.wrong.items() if key not in self.calling}
         return diff(
@@ -215,9 +215,9 @@ class Keeper:
                 up=self._link.up,
                 masquerade=self._masquerades,
                 peers={key: seen for key, seen in wrong.items() if seen is not None},
-                floating=self._seen.held,
+                floating=self._addresses.held,
             ),
-            self._seen.withheld,
+            self._addresses.withheld,
         )
 
     async def _read(self) -> Device:
@@ -230,5 +230,5 @@ class Keeper:
             changed = comparison.finish()
             if changed is not None:
                 if changed:
-                    self._listener.changed(self.name, changed)
+                    self._changes.changed(self.name, changed)
                 return reading.device

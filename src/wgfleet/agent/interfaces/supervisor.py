@@ -1,7 +1,7 @@
-"""The agent's work: every interface that it keeps, attended all the time, and changed when the panel asks.
+"""Supervisor of all interfaces that the agent keeps: it watches them all the time and changes them when the panel asks.
 
-Owns the order of the durable steps (journal, ledger, machine), so that a kill between any two of them is mended at
-the next start.
+Owns the order of the durable steps (journal, ledger, machine), so that the next start repairs a kill between any two of
+them.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 import structlog
 
 from wgfleet.agent.interfaces import admission
-from wgfleet.agent.interfaces.admission import Held, RefusedError, Situation
+from wgfleet.agent.interfaces.admission import KeptInterface, RefusedError, Situation
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
-from wgfleet.agent.interfaces.isolation import Fence
-from wgfleet.agent.interfaces.reconciler import Keeper
-from wgfleet.agent.interfaces.tasks import Attendant
-from wgfleet.agent.interfaces.watch_board import Board
+from wgfleet.agent.interfaces.isolation import IsolationWatch
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.interfaces.tasks import InterfaceTasks
+from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.kernel import links
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.load import LoadMeter
@@ -31,7 +31,7 @@ from wgfleet.protocol.messages import Applied
 _log = structlog.get_logger()
 
 
-class Loop:
+class InterfaceSupervisor:
     """All interfaces of this agent."""
 
     def __init__(
@@ -39,78 +39,78 @@ class Loop:
         machine: Machine,
         journal: Journal,
         ledger: Ledger,
-        make_fence: Callable[[Keeper, FloatingAddresses, Board], Fence],
+        make_isolation_watch: Callable[[InterfaceReconciler, FloatingAddresses, WatchBoard], IsolationWatch],
         *,
         interval_s: float = 1.0,
         repair: bool = True,
     ) -> None:
         self.machine = machine
-        self.keepers: dict[InterfaceName, Keeper] = {}
+        self.reconcilers: dict[InterfaceName, InterfaceReconciler] = {}
         self.meter = LoadMeter()
-        self.board = Board(self.keepers.values, time.time, self.meter.load)
+        self.board = WatchBoard(self.reconcilers.values, time.time, self.meter.load)
         self.repair = repair
         self.floating = FloatingAddresses(ledger)
-        self._make_fence = make_fence
+        self._make_isolation_watch = make_isolation_watch
         self._journal = journal
         self._ledger = ledger
         self._interval_s = interval_s
         self._locks: dict[InterfaceName, asyncio.Lock] = {}
-        self._attendants: dict[InterfaceName, Attendant] = {}
+        self._tasks: dict[InterfaceName, InterfaceTasks] = {}
         self._boot = boot_id()
-        self._woken = asyncio.Event()
+        self._attention = asyncio.Event()
         self._broken: BaseException | None = None
 
     @property
     def scan_interval_s(self) -> float:
-        """Time between two scans of the dearest interface."""
-        return max((each.interval_s for each in self._attendants.values()), default=self._interval_s)
+        """Time between two scans of the interface that is scanned most rarely."""
+        return max((each.interval_s for each in self._tasks.values()), default=self._interval_s)
 
-    def keeper(self, name: InterfaceName) -> Keeper:
-        """Return the keeper of an interface; `RefusedError` (404) when there is none."""
-        if name not in self.keepers:
+    def reconciler(self, name: InterfaceName) -> InterfaceReconciler:
+        """Return the reconciler of an interface; raise `RefusedError` (404) if there is none."""
+        if name not in self.reconcilers:
             raise RefusedError(admission.foreign(name) if self._is_foreign(name) else admission.not_found(name))
-        return self.keepers[name]
+        return self.reconcilers[name]
 
     async def start(self) -> None:
-        """Finish removals, and apply what is on disk. A broken interface does not hold up the others."""
-        await self.machine.forget_sources()
+        """Finish removals and apply what is on disk. A broken interface does not delay the others."""
+        await self.machine.remove_leftover_source_routes()
         for name, owned in self._ledger.owned().items():
             if owned.deleting:
                 try:
                     await self._finish_delete(name)
                 except (KernelError, OSError) as error:
-                    _log.error("removal failed", interface=name, reason=str(error))
+                    _log.error("interface.removal_failed", interface=name, reason=str(error))
         for name, desired in self._journal.load().items():
             if self._is_foreign(name):
-                _log.error("interface left alone", interface=name, reason=admission.foreign(name).detail)
+                _log.error("interface.foreign", interface=name, reason=admission.foreign(name).detail)
                 continue
             self._ledger.add(name, desired.settings.config_id, self._boot)
             self._keep(desired)
 
     async def run(self) -> None:
-        """Wake the scans when the machine's links change, until cancelled.
+        """Have the scans read links again when the machine's links change, until cancelled.
 
-        Raises what broke a scan or a fence: an agent that answers but no longer looks is worse than one that ends,
-        and is started again.
+        Raise what broke a task of an interface: an agent that answers but no longer scans is worse than one that ends
+        and is restarted.
         """
         events = links.open_events()
         loop = asyncio.get_running_loop()
-        loop.add_reader(events, self._woken.set)
+        loop.add_reader(events, self._attention.set)
         try:
             while True:
-                await self._woken.wait()
-                self._woken.clear()
+                await self._attention.wait()
+                self._attention.clear()
                 if self._broken is not None:
                     raise self._broken
                 links.drain(events)
-                for keeper in self.keepers.values():
-                    keeper.look_at_link()
-                # Our own changes come back as events too; what they ask for is one look at the next scan.
+                for reconciler in self.reconcilers.values():
+                    reconciler.refresh_link()
+                # Our own changes come back as events too; all that they cause is one reading at the next scan.
                 await asyncio.sleep(0.1)
         finally:
             loop.remove_reader(events)
             events.close()
-            for each in self._attendants.values():
+            for each in self._tasks.values():
                 each.stop()
 
     async def push(self, name: InterfaceName, push: Push) -> Applied:
@@ -123,18 +123,18 @@ class Loop:
             if refusal is not None:
                 raise RefusedError(refusal)
             if isinstance(push, InterfaceDelta):
-                keeper = self.keepers[name]
-                keeper.holders.check(push)
-                desired = apply_delta(keeper.desired, push)
+                reconciler = self.reconcilers[name]
+                reconciler.allowed_ips.check(push)
+                desired = apply_delta(reconciler.desired, push)
                 await asyncio.to_thread(self._journal.append, push, desired)
                 self.floating.confirm(name)
-                return await self._apply(keeper, keeper.apply_delta(push, desired))
+                return await self._apply(reconciler, reconciler.apply_delta(push, desired))
             return await self._apply_whole(push, by_panel=True)
 
     async def change(self, name: InterfaceName, change: Callable[[DesiredInterface], DesiredInterface]) -> Applied:
         """Store and apply a change that a person makes by hand to the generation that is there. Errors as `push`."""
         async with self._exclusive(name):
-            desired = change(self.keeper(name).desired)
+            desired = change(self.reconciler(name).desired)
             check_allowed_ips(desired.peers)
             return await self._apply_whole(desired, by_panel=False)
 
@@ -143,48 +143,48 @@ class Loop:
         await asyncio.to_thread(self._journal.write, desired)
         if by_panel:
             self.floating.confirm(name)
-        if name not in self.keepers:
+        if name not in self.reconcilers:
             try:
                 self._ledger.add(name, desired.settings.config_id, self._boot)
             except OSError:
                 self._journal.remove(name)
                 raise
             self._keep(desired)
-        keeper = self.keepers[name]
-        return await self._apply(keeper, keeper.apply_whole(desired))
+        reconciler = self.reconcilers[name]
+        return await self._apply(reconciler, reconciler.apply_whole(desired))
 
-    async def _apply(self, keeper: Keeper, work: Coroutine[None, None, Applied]) -> Applied:
-        async with keeper.lock:
+    async def _apply(self, reconciler: InterfaceReconciler, work: Coroutine[None, None, Applied]) -> Applied:
+        async with reconciler.lock:
             try:
                 return await work
             except KernelError as error:
-                keeper.failed(str(error))
+                reconciler.failed(str(error))
                 raise
 
     async def delete(self, name: InterfaceName, config_id: ConfigId | None, generation: Generation | None) -> None:
         """Remove an interface; nothing there is no error. Errors as `push`."""
         async with self._exclusive(name):
-            held = self.keepers.get(name)
-            config_id = config_id or (held.config_id if held else None)
+            kept = self.reconcilers.get(name)
+            config_id = config_id or (kept.config_id if kept else None)
             situation = self._situation(name, config_id or ConfigId(""))
             refusal = admission.check_delete(situation, config_id, generation)
             if refusal is not None:
                 raise RefusedError(refusal)
-            past = admission.past_after_delete(situation.held, generation)
+            past = admission.past_after_delete(situation.kept, generation)
             if past is not None and config_id is not None:
                 self._ledger.bury(name, config_id, past)
-            if held is not None:
-                async with held.lock:
+            if kept is not None:
+                async with kept.lock:
                     # Only now, when neither is in the middle of making a link.
-                    self._attendants.pop(name).stop()
-                    del self.keepers[name]
+                    self._tasks.pop(name).stop()
+                    del self.reconcilers[name]
                     await self._finish_delete(name)
             elif name in self._ledger.owned():  # a removal before this one failed halfway
                 await self._finish_delete(name)
             else:
                 return
             self.board.gone(name)
-            _log.info("interface removed", interface=name, config_id=config_id)
+            _log.info("interface.removed", interface=name, config_id=config_id)
 
     async def _finish_delete(self, name: InterfaceName) -> None:
         self._journal.remove(name)
@@ -195,15 +195,15 @@ class Loop:
 
     def _keep(self, desired: DesiredInterface) -> None:
         name = desired.settings.name
-        keeper = self.keepers[name] = Keeper(self.machine, desired, self.board, self.floating)
-        fence = self._make_fence(keeper, self.floating, self.board)
-        self._attendants[name] = Attendant(
-            keeper, self.machine, fence, self._break, interval_s=self._interval_s, repair=self.repair
+        reconciler = self.reconcilers[name] = InterfaceReconciler(self.machine, desired, self.board, self.floating)
+        isolation_watch = self._make_isolation_watch(reconciler, self.floating, self.board)
+        self._tasks[name] = InterfaceTasks(
+            reconciler, self.machine, isolation_watch, self._break, interval_s=self._interval_s, repair=self.repair
         )
 
     def _break(self, error: BaseException) -> None:
         self._broken = error
-        self._woken.set()
+        self._attention.set()
 
     @asynccontextmanager
     async def _exclusive(self, name: InterfaceName) -> AsyncIterator[None]:
@@ -213,10 +213,10 @@ class Loop:
             yield
 
     def _situation(self, name: InterfaceName, config_id: ConfigId) -> Situation:
-        keeper = self.keepers.get(name)
+        reconciler = self.reconcilers.get(name)
         return Situation(
             name=name,
-            held=None if keeper is None else Held(keeper.config_id, keeper.generation),
+            kept=None if reconciler is None else KeptInterface(reconciler.config_id, reconciler.generation),
             foreign=self._is_foreign(name),
             past=self._ledger.tombstone(name, config_id),
         )

@@ -1,17 +1,18 @@
-"""Takeover: call peers at their last address, so that their sessions move to this node, and see who answers.
+"""Takeovers: calls to peers at their last endpoint, so that their sessions move to this node, and who answered.
 
-The new node starts a handshake with the key that all nodes share; the client accepts it and sends here from then on.
+To call a peer is to initiate a WireGuard handshake with it. All nodes share one key, so the client accepts it and sends
+here from then on.
 """
 
 import asyncio
 import time
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import structlog
 
-from wgfleet.agent.interfaces.reconciler import Keeper
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.kernel.source_routes import SourceRoutes
@@ -22,34 +23,33 @@ from wgfleet.protocol.messages import Takeover, TakeoverResult
 
 MAX_TIMEOUT_S = 30.0
 _POLL_S = 0.01
-_LEAVE_S = 0.05  # that WireGuard is given to send what it was asked to
+_LEAVE_S = 0.05  # time for WireGuard to send what it was asked to
 _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `latest_handshake` has whole seconds
 _REMIND_FIRST_S = 0.01
 _REMIND_LAST_S = 0.64
-_following: set[asyncio.Task[None]] = set()  # a task that nobody refers to may be collected
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """Where to call a peer, and from which address of this machine (None: its own choice)."""
+class PeerCall:
+    """Where to call a peer, and from which address of this machine (None: the machine chooses)."""
 
     endpoint: str
     source: str | None = None
 
 
-def check(takeover: Takeover, keeper: Keeper, held: Collection[str]) -> dict[PublicKey, Call]:
-    """Return how to call each peer; raise `FieldError` for the first wrong field. `held`: sources that may be used."""
+def check(takeover: Takeover, reconciler: InterfaceReconciler, held: Collection[str]) -> dict[PublicKey, PeerCall]:
+    """Return how to call each peer; raise `FieldError` for the first wrong field. `held`: the allowed sources."""
     if not 0 < takeover.timeout_s <= MAX_TIMEOUT_S:
         raise FieldError("timeout_s", f"must be above 0 and at most {MAX_TIMEOUT_S:.0f} s, not {takeover.timeout_s}")
     calls = {}
     for i, peer in enumerate(takeover.peers):
-        if peer.public_key not in keeper.desired.peers:
-            raise FieldError(f"peers[{i}].public_key", f"interface {keeper.name} has no such peer; push it first")
+        if peer.public_key not in reconciler.desired.peers:
+            raise FieldError(f"peers[{i}].public_key", f"interface {reconciler.name} has no such peer; push it first")
         endpoint = parse_endpoint(peer.endpoint, f"peers[{i}].endpoint")
         if peer.source is not None:
             _check_source(peer.source, endpoint, held, f"peers[{i}].source")
-        calls[peer.public_key] = Call(endpoint, peer.source)
+        calls[peer.public_key] = PeerCall(endpoint, peer.source)
     return calls
 
 
@@ -60,37 +60,61 @@ def _check_source(source: str, endpoint: str, held: Collection[str], field: str)
         raise FieldError(field, f"{source} and the endpoint {endpoint} are not of the same IP version")
 
 
-async def take_over(machine: Machine, keeper: Keeper, calls: dict[PublicKey, Call], timeout_s: float) -> TakeoverResult:
-    """Call all peers, then wait until each has a handshake with this node or `timeout_s` are over."""
-    started = time.monotonic()
-    answered: dict[PublicKey, float] = {}
-    async with keeper.lock:
-        await _collect(machine, keeper, set(calls), answered, started, newer_than=int(time.time()) - _JUST_NOW_S)
-        called = {key: call for key, call in calls.items() if key not in answered}
-        if not called:
-            return TakeoverResult(answered, ())
-        keeper.calling |= called.keys()
-    reminder = _Reminder(machine, keeper)
-    reminding = asyncio.create_task(reminder.run())
-    try:
-        async with AsyncExitStack() as stack:
-            rounds, routes = by_source(called), None
-            if any(each.sources for each in rounds):
-                routes = await stack.enter_async_context(machine.sources(keeper.desired.settings))
-            await _call(machine, keeper, called, rounds, routes, reminder)
-            until = time.monotonic() + timeout_s
-            # The routes stay for as long: WireGuard sends, and repeats, in its own time.
-            while (waiting := called.keys() - answered.keys()) and time.monotonic() < until:
-                await asyncio.sleep(_POLL_S)
-                await _collect(machine, keeper, waiting, answered, started, newer_than=0)
-    finally:
-        # A task of its own: neither the caller's answer nor a caller that hangs up ends it. Should the agent die, its
-        # next scan finds the keepalives.
-        reminder.finish(called.keys() - answered.keys())
-        _spawn(_follow(machine, keeper, set(called), called.keys() & answered.keys(), reminding))
-    unanswered = tuple(key for key in calls if key not in answered)
-    _log.info("takeover", interface=keeper.name, answered=len(answered), unanswered=len(unanswered))
-    return TakeoverResult(answered, unanswered)
+class Takeovers:
+    """The takeovers that run on this machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._restoring: set[asyncio.Task[None]] = set()  # a task that nobody refers to may be collected
+
+    async def run(
+        self, reconciler: InterfaceReconciler, calls: dict[PublicKey, PeerCall], timeout_s: float
+    ) -> TakeoverResult:
+        """Call all peers, then wait until each has a handshake with this node or `timeout_s` has passed."""
+        started = time.monotonic()
+        answered: dict[PublicKey, float] = {}
+        machine = self._machine
+        async with reconciler.lock:
+            just_now = int(time.time()) - _JUST_NOW_S
+            await _collect(machine, reconciler, set(calls), answered, started, newer_than=just_now)
+            called = {key: call for key, call in calls.items() if key not in answered}
+            if not called:
+                return TakeoverResult(answered, ())
+            reconciler.calling |= called.keys()
+        reminder = _Reminder(machine, reconciler)
+        reminding = asyncio.create_task(reminder.run())
+        try:
+            async with AsyncExitStack() as stack:
+                rounds, routes = by_source(called), None
+                if any(each.sources for each in rounds):
+                    routes = await stack.enter_async_context(machine.open_source_routes(reconciler.desired.settings))
+                await _call(machine, reconciler, called, rounds, routes, reminder)
+                until = time.monotonic() + timeout_s
+                # The routes stay until then: WireGuard sends, and repeats, in its own time.
+                while (waiting := called.keys() - answered.keys()) and time.monotonic() < until:
+                    await asyncio.sleep(_POLL_S)
+                    await _collect(machine, reconciler, waiting, answered, started, newer_than=0)
+        finally:
+            reminder.finish(called.keys() - answered.keys())
+            self._restore(reconciler, set(called), called.keys() & answered.keys(), reminding)
+        unanswered = tuple(key for key in calls if key not in answered)
+        _log.info("takeover.ended", interface=reconciler.name, answered=len(answered), unanswered=len(unanswered))
+        return TakeoverResult(answered, unanswered)
+
+    def _restore(
+        self,
+        reconciler: InterfaceReconciler,
+        called: set[PublicKey],
+        answered: set[PublicKey],
+        reminding: asyncio.Task[None],
+    ) -> None:
+        """Put the keepalives back in a task of its own, which outlives the request.
+
+        Should the agent die meanwhile, its next scan finds the wrong keepalives.
+        """
+        task = asyncio.create_task(_restore_keepalives(self._machine, reconciler, called, answered, reminding))
+        self._restoring.add(task)
+        task.add_done_callback(self._restoring.discard)
 
 
 @dataclass
@@ -101,10 +125,10 @@ class Round:
     sources: dict[str, str] = field(default_factory=dict)
 
 
-def by_source(calls: Mapping[PublicKey, Call]) -> list[Round]:
-    """Divide calls so that within a round a host is called from one address only; mostly there is one round.
+def by_source(calls: Mapping[PublicKey, PeerCall]) -> list[Round]:
+    """Divide calls into rounds, so that each calls a host from one source only; usually one round is enough.
 
-    Behind one address of a NAT there may be users who came in by different floating addresses, or by a node's own.
+    Behind one address of a NAT there may be users who connected to different floating addresses, or to a node's own.
     """
     rounds: list[Round] = []
     places: dict[tuple[str, str | None], Round] = {}
@@ -125,42 +149,42 @@ def by_source(calls: Mapping[PublicKey, Call]) -> list[Round]:
 
 async def _call(
     machine: Machine,
-    keeper: Keeper,
-    called: dict[PublicKey, Call],
+    reconciler: InterfaceReconciler,
+    called: dict[PublicKey, PeerCall],
     rounds: list[Round],
     routes: SourceRoutes | None,
     reminder: "_Reminder",
 ) -> None:
-    """Call a few peers at a time."""
-    async with keeper.lock:
-        await machine.drop_sessions(keeper.name, list(called))
+    """PeerCall a few peers at a time."""
+    async with reconciler.lock:
+        await machine.drop_sessions(reconciler.name, list(called))
     endpoints = {key: call.endpoint for key, call in called.items()}
     size = machine.calls_at_once
     for number, each in enumerate(rounds):
         if routes is not None:
-            if number:  # the calls of the last round leave by its routes
+            if number:  # the calls of the previous round still need its routes
                 await asyncio.sleep(_LEAVE_S)
                 await routes.clear()
-            await routes.call_from(each.sources)
+            await routes.send_from(each.sources)
         for start in range(0, len(each.peers), size):
-            async with keeper.lock:
+            async with reconciler.lock:
                 keys = each.peers[start : start + size]
-                batch = {key: peer for key in keys if (peer := keeper.desired.peers.get(key))}
-                await machine.call(keeper.name, batch, endpoints)
+                batch = {key: peer for key in keys if (peer := reconciler.desired.peers.get(key))}
+                await machine.call(reconciler.name, batch, endpoints)
             reminder.add(batch)
 
 
 class _Reminder:
-    """Reminds peers that were called of where they are now, at growing intervals.
+    """Sends keepalives to peers that were called, at growing intervals, so that they keep sending here.
 
-    A packet that the old node sent before, or sends until it drops the peer, turns the peer's endpoint back to it, and
-    what the peer then sends there with its new keys is lost. Each packet of ours turns it here again; a keepalive
-    each 1 s, WireGuard's least, would let that last a second.
+    A packet from the old node, sent earlier or until it drops the peer, turns the peer's endpoint back to it, and what
+    the peer then sends there under its new keys is lost. Each packet of ours turns it here again; WireGuard's shortest
+    keepalive interval, 1 s, would let that loss last a second.
     """
 
-    def __init__(self, machine: Machine, keeper: Keeper) -> None:
+    def __init__(self, machine: Machine, reconciler: InterfaceReconciler) -> None:
         self._machine = machine
-        self._keeper = keeper
+        self._reconciler = reconciler
         self._due: dict[PublicKey, tuple[float, float]] = {}  # when the next one is due, and the pause after it, in s
         self._finished = False
 
@@ -178,8 +202,8 @@ class _Reminder:
     async def run(self) -> None:
         """Send what is due until finished.
 
-        Without the interface's lock: a push holds it for as long as it takes to verify. A peer that a push removes in
-        the same moment is made again, empty, and the next scan mends that.
+        Without the interface's lock: a push holds it until it is verified. A peer that a push removes at the same
+        moment is recreated, empty, and the next scan removes it.
         """
         while self._due or not self._finished:
             now = time.monotonic()
@@ -188,42 +212,40 @@ class _Reminder:
                 _, pause = self._due.pop(key)
                 if pause <= 2 * _REMIND_LAST_S:
                     self._due[key] = (now + pause, 2 * pause)
-            if peers := [key for key in due if key in self._keeper.desired.peers]:
-                await self._machine.send_keepalives(self._keeper.name, peers)
+            if peers := [key for key in due if key in self._reconciler.desired.peers]:
+                await self._machine.send_keepalives(self._reconciler.name, peers)
             await asyncio.sleep(_POLL_S)
 
 
-async def _follow(
-    machine: Machine, keeper: Keeper, called: set[PublicKey], answered: set[PublicKey], reminding: asyncio.Task[None]
+async def _restore_keepalives(
+    machine: Machine,
+    reconciler: InterfaceReconciler,
+    called: set[PublicKey],
+    answered: set[PublicKey],
+    reminding: asyncio.Task[None],
 ) -> None:
-    """Put the keepalives back: of those that did not answer now, of the others after their last reminder."""
+    """Put the keepalives back: of peers that did not answer now, of the others after their last reminder."""
     try:
-        await _end(machine, keeper, called - answered)
+        await _end(machine, reconciler, called - answered)
         await reminding
-        await _end(machine, keeper, answered)
+        await _end(machine, reconciler, answered)
     except KernelError as error:
-        keeper.calling -= called
-        _log.warning("takeover not finished", interface=keeper.name, reason=str(error))
+        reconciler.calling -= called
+        _log.warning("takeover.keepalives_left", interface=reconciler.name, reason=str(error))
 
 
-def _spawn(work: Coroutine[None, None, None]) -> None:
-    task = asyncio.create_task(work)
-    _following.add(task)
-    task.add_done_callback(_following.discard)
-
-
-async def _end(machine: Machine, keeper: Keeper, called: set[PublicKey]) -> None:
-    async with keeper.lock:
+async def _end(machine: Machine, reconciler: InterfaceReconciler, called: set[PublicKey]) -> None:
+    async with reconciler.lock:
         try:
-            own = {key: peer.persistent_keepalive for key in called if (peer := keeper.desired.peers.get(key))}
-            await machine.end_call(keeper.name, own)
+            own = {key: peer.persistent_keepalive for key in called if (peer := reconciler.desired.peers.get(key))}
+            await machine.end_call(reconciler.name, own)
         finally:
-            keeper.calling -= called
+            reconciler.calling -= called
 
 
 async def _collect(
     machine: Machine,
-    keeper: Keeper,
+    reconciler: InterfaceReconciler,
     waiting: set[PublicKey],
     answered: dict[PublicKey, float],
     started: float,
@@ -231,7 +253,7 @@ async def _collect(
     newer_than: int,
 ) -> None:
     """Note each waiting peer that has a handshake newer than `newer_than` (s since the epoch)."""
-    async with machine.reading(keeper.name) as reading:
+    async with machine.reading(reconciler.name) as reading:
         key_of = reading.form.key_of
         async for blocks in reading.blocks:
             for block in blocks:

@@ -1,6 +1,6 @@
-"""What goes on beside the panel's requests for one interface: scans, the watch over its process, and its fence.
+"""Background tasks of one interface: periodic scan, wireguard-go supervision, isolation check.
 
-Owns when to look. What is looked at and mended is the keeper's.
+Owns when to scan; the reconciler knows what to observe and repair.
 """
 
 import asyncio
@@ -9,39 +9,39 @@ from collections.abc import Callable
 
 import structlog
 
-from wgfleet.agent.interfaces.isolation import Fence
-from wgfleet.agent.interfaces.reconciler import Keeper
+from wgfleet.agent.interfaces.isolation import IsolationWatch
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Machine, link_exists
 
-_SHARE = 0.02  # of a core, that scans may use
+_SHARE = 0.02  # of a core that scans may use
 _MAX_INTERVAL_S = (
     10.0  # traffic that wireguard-go carries meanwhile counts as cost; endpoints must not get stale for it
 )
-_LINK_CHECK_S = 0.25  # between two cheap looks whether a link is still there
+_LINK_CHECK_S = 0.25  # between two cheap checks whether a link is still there
 _CRASH_PAUSE_S = 1.0  # between two restarts of a wireguard-go that keeps dying
 _log = structlog.get_logger()
 
 
-class Attendant:
-    """Tasks of one interface, from now until `stop`. `broken` hears of one that ended by an error."""
+class InterfaceTasks:
+    """Tasks of one interface, from now until `stop`. `broken` is called when one ends by an error."""
 
     def __init__(
         self,
-        keeper: Keeper,
+        reconciler: InterfaceReconciler,
         machine: Machine,
-        fence: Fence,
+        isolation_watch: IsolationWatch,
         broken: Callable[[BaseException], None],
         *,
         interval_s: float,
         repair: bool,
     ) -> None:
-        self._keeper = keeper
+        self._reconciler = reconciler
         self._machine = machine
         self._broken = broken
         self._least_interval_s = interval_s
         self._repair = repair
-        work = (self._scan(), self._guard_process(), fence.run())
+        work = (self._scan(), self._guard_process(), isolation_watch.run())
         self._tasks = [asyncio.create_task(each) for each in work]
         for task in self._tasks:
             task.add_done_callback(self._ended)
@@ -49,10 +49,10 @@ class Attendant:
     @property
     def interval_s(self) -> float:
         """Time between two scans."""
-        return max(self._least_interval_s, min(self._keeper.scan_cost_s / _SHARE, _MAX_INTERVAL_S))
+        return max(self._least_interval_s, min(self._reconciler.scan_cost_s / _SHARE, _MAX_INTERVAL_S))
 
     def stop(self) -> None:
-        """End all tasks; the caller holds the keeper's lock, or the agent ends."""
+        """End all tasks; the caller holds the reconciler's lock, or the agent ends."""
         for task in self._tasks:
             task.cancel()
 
@@ -61,45 +61,45 @@ class Attendant:
             self._broken(error)
 
     async def _scan(self) -> None:
-        keeper = self._keeper
+        reconciler = self._reconciler
         while True:
-            async with keeper.lock:
+            async with reconciler.lock:
                 try:
-                    if await keeper.scan(repair=self._repair):
-                        _log.warning("mended", interface=keeper.name, left=len(keeper.drift))
+                    if await reconciler.scan(repair=self._repair):
+                        _log.warning("interface.repaired", interface=reconciler.name, left=len(reconciler.drift))
                 except (KernelError, OSError) as error:
                     self._failed(error)
             await self._pause()
 
     async def _pause(self) -> None:
         """Sleep until the next scan is due, or the link vanishes."""
-        keeper = self._keeper
+        reconciler = self._reconciler
         until = time.monotonic() + self.interval_s
         while (left := until - time.monotonic()) > 0:
             await asyncio.sleep(min(left, _LINK_CHECK_S))
-            if keeper.interface_index is not None and not link_exists(keeper.name):
-                _log.error("link vanished", interface=keeper.name)
-                keeper.look_at_link()
+            if reconciler.interface_index is not None and not link_exists(reconciler.name):
+                _log.error("link.vanished", interface=reconciler.name)
+                reconciler.refresh_link()
                 return
 
     async def _guard_process(self) -> None:
-        """Notice at once when the interface's wireguard-go dies; the scan then brings everything back."""
-        keeper = self._keeper
+        """Notice at once when the interface's wireguard-go dies; a scan then restores everything."""
+        reconciler = self._reconciler
         while self._machine.backend == "userspace":
-            said = await self._machine.crash(keeper.name)
+            said = await self._machine.crash(reconciler.name)
             if said is None:
                 await asyncio.sleep(_LINK_CHECK_S)
                 continue
-            _log.error("wireguard-go ended", interface=keeper.name, said=said)
-            async with keeper.lock:
+            _log.error("wireguard_go.ended", interface=reconciler.name, said=said)
+            async with reconciler.lock:
                 try:
-                    keeper.look_at_link()
-                    await keeper.scan(repair=True)
+                    reconciler.refresh_link()
+                    await reconciler.scan(repair=True)
                 except (KernelError, OSError) as error:
                     self._failed(error)
             await asyncio.sleep(_CRASH_PAUSE_S)
 
     def _failed(self, error: KernelError | OSError) -> None:
-        if self._keeper.summary != str(error):
-            _log.error("interface failed", interface=self._keeper.name, reason=str(error))
-        self._keeper.failed(str(error))
+        if self._reconciler.summary != str(error):
+            _log.error("interface.failed", interface=self._reconciler.name, reason=str(error))
+        self._reconciler.failed(str(error))

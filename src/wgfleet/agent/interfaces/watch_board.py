@@ -1,6 +1,6 @@
-"""The watch stream: what is current, and for each reader what of it changed since its last message.
+"""The watch stream: the current state, and for each reader what has changed since its last message.
 
-No queue per reader: a slow one finds its changes merged, so its memory is bounded by the state itself.
+No queue per reader: a slow reader gets its changes merged, so its memory is bounded by the state itself.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from wgfleet.protocol.messages import (
 from wgfleet.protocol.observed import PeerStats
 
 MAX_READERS = 16
-_MAX_REFUSED = 100  # kept while nobody listens, and per reader
-MAX_DRIFT = 100  # lines of drift in a report: a wholly wrong interface needs no thousand examples
+_MAX_REFUSED = 100  # kept while there is no reader, and per reader
+MAX_DRIFT = 100  # drifted fields in a report: a wholly wrong interface needs no thousand examples
 
 
-class View(Protocol):
+class BoardEntry(Protocol):
     """An interface as the stream reports it."""
 
     name: InterfaceName
@@ -60,13 +60,13 @@ class _Reader:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Board:
+class WatchBoard:
     """Takes changes from the interfaces and hands them to any number of readers."""
 
     def __init__(
-        self, views: Callable[[], Iterable[View]], clock: Callable[[], float], load: Callable[[], Load | None]
+        self, entries: Callable[[], Iterable[BoardEntry]], clock: Callable[[], float], load: Callable[[], Load | None]
     ) -> None:
-        self._views = views
+        self._entries = entries
         self._clock = clock
         self._load = load
         self._readers: list[_Reader] = []
@@ -78,7 +78,7 @@ class Board:
         return len(self._readers)
 
     def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None:
-        """Note that an interface changed, and the live half of these peers of it."""
+        """Note that an interface changed, and the session data of these peers."""
         for reader in self._readers:
             reader.changed.setdefault(name, set()).update(peers)
             reader.gone.discard(name)
@@ -92,7 +92,7 @@ class Board:
             reader.woken.set()
 
     def refused(self, remote: str, reason: str) -> None:
-        """Note a caller that was turned away; kept for the next reader while there is none."""
+        """Note a client that was refused; kept for the next reader while there is none."""
         message = Refused(self._clock(), remote, reason)
         if not self._readers:
             self._unread.append(message)
@@ -101,12 +101,12 @@ class Board:
             reader.woken.set()
 
     async def watch(self, status: Callable[[], AgentStatus]) -> AsyncIterator[WatchMessage]:
-        """Yield the whole state, then changes as they come, heartbeats, and in some of these the load."""
+        """Yield the whole state, then changes and heartbeats as they come, some with the load."""
         loop = asyncio.get_running_loop()
         reader = _Reader()
         self._readers.append(reader)
         try:
-            yield Snapshot(status(), tuple(report(view) for view in self._views()))
+            yield Snapshot(status(), tuple(report(entry) for entry in self._entries()))
             reader.refused.extend(self._unread)
             self._unread.clear()
             beat = load_due = loop.time()
@@ -132,8 +132,8 @@ class Board:
         reader.woken.clear()
         messages: list[WatchMessage] = []
         if reader.changed or reader.gone:
-            views = {view.name: view for view in self._views()}
-            reports = tuple(report(views[name], keys) for name, keys in reader.changed.items() if name in views)
+            entries = {entry.name: entry for entry in self._entries()}
+            reports = tuple(report(entries[name], keys) for name, keys in reader.changed.items() if name in entries)
             messages.append(Change(self._clock(), reports, tuple(reader.gone)))
             reader.changed, reader.gone = {}, set()
         while reader.refused:
@@ -141,22 +141,22 @@ class Board:
         return messages
 
 
-def report(view: View, keys: Iterable[PublicKey] | None = None) -> InterfaceReport:
-    """Report an interface: with all its active peers, or with these only, those without a live half as removed."""
+def report(entry: BoardEntry, keys: Iterable[PublicKey] | None = None) -> InterfaceReport:
+    """Report an interface: with all its active peers, or only these, where those without session data are removed."""
     removed: tuple[PublicKey, ...] = ()
     if keys is None:
-        peers = dict(view.stats)
+        peers = dict(entry.stats)
     else:
-        peers = {key: view.stats[key] for key in keys if key in view.stats}
-        removed = tuple(key for key in keys if key not in view.stats)
+        peers = {key: entry.stats[key] for key in keys if key in entry.stats}
+        removed = tuple(key for key in keys if key not in entry.stats)
     return InterfaceReport(
-        name=view.name,
-        config_id=view.config_id,
-        generation=view.generation,
-        up=view.up,
-        summary=view.summary,
-        drift=view.drift[:MAX_DRIFT],
-        held=view.held,
+        name=entry.name,
+        config_id=entry.config_id,
+        generation=entry.generation,
+        up=entry.up,
+        summary=entry.summary,
+        drift=entry.drift[:MAX_DRIFT],
+        held=entry.held,
         peers=peers,
         removed_peers=removed,
     )

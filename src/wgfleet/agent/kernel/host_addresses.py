@@ -14,23 +14,23 @@ _FOR_EVER = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where an address is on this machine: on which link, and whether alone, without a network around it."""
 
     link: str
     alone: bool
 
 
-async def places(addresses: Collection[str]) -> dict[str, list[Place]]:
+async def locate(addresses: Collection[str]) -> dict[str, list[Location]]:
     """Find those of `addresses` that the machine has; each may be in several places."""
-    found: dict[str, list[Place]] = {}
+    found: dict[str, list[Location]] = {}
     async with AsyncIPRoute() as ip:
         try:
             async for message in await ip.addr("dump"):
                 text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
                 if text in addresses:
                     alone = message["prefixlen"] == _length(text)
-                    found.setdefault(text, []).append(Place(_name(message["index"]), alone))
+                    found.setdefault(text, []).append(Location(_name(message["index"]), alone))
         except NetlinkError as error:
             raise KernelError(f"reading the machine's addresses failed: {errno.errorcode.get(error.code)}") from None
     return found

@@ -1,6 +1,6 @@
-"""One door to the machine: which kind of WireGuard it has, and interfaces as whole things.
+"""The machine as the rest of the agent sees it: which kind of WireGuard it has, and whole interfaces.
 
-Owns making and removing links of either kind. It must be called only for interfaces that the ledger names.
+Owns creating and removing links of either kind. Must be used only for interfaces that the ledger lists.
 """
 
 import os
@@ -8,7 +8,7 @@ import resource
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -16,17 +16,17 @@ from wgfleet.agent.kernel import links, nftables, source_routes, userspace, wg
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Reading
 from wgfleet.agent.kernel.links import Link
-from wgfleet.agent.kernel.source_routes import SourceRoutes
+from wgfleet.agent.kernel.source_routes import SourceRoutes, SourceRouteTables
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
-from wgfleet.protocol.diff import Plan, Step
+from wgfleet.protocol.diff import InterfacePlan, Step
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 
 Backend = Literal["kernel", "userspace"]
 _PROBE = InterfaceName("wgfleet-probe")
-# wireguard-go makes all handshakes that it is asked for before it looks at the answers, and whoever has accepted one
-# loses what it sends until its answer is looked at. Measured with 10 peers at 80 packets/s, 120 moves each: calls of 10
-# lost 48 packets, calls of 2 lost 8. The kernel has workers for handshakes.
+# wireguard-go starts all the handshakes that it is asked for before it reads any answer, and a peer that has accepted
+# one loses what it sends until its answer is read. Measured with 10 peers at 80 packets/s, 120 takeovers each: calls of
+# 10 lost 48 packets, calls of 2 lost 8. The kernel has workers for handshakes.
 _CALLS_AT_ONCE: dict[Backend, int] = {"userspace": 2, "kernel": 256}
 
 
@@ -44,6 +44,7 @@ class Machine:
 
     backend: Backend
     log_dir: Path
+    _source_routes: SourceRouteTables = field(default_factory=SourceRouteTables)
 
     def reading(self, name: InterfaceName) -> AbstractAsyncContextManager[Reading]:
         """Read a device by the cheapest way."""
@@ -54,25 +55,25 @@ class Machine:
         return await links.observe(name)
 
     async def masquerades(self, settings: InterfaceSettings) -> bool:
-        """Whether masquerading is as wanted, told as the state that it is in: a wrong table counts as the opposite."""
+        """Whether masquerading is on; a table with wrong rules counts as the opposite of what is wanted."""
         found = await nftables.observe(settings.name, settings.addresses)
         return found is True if settings.masquerade and settings.enabled else found is not False
 
     def cpu_s(self, name: InterfaceName) -> float:
-        """CPU that the agent, its children that ended, and the interface's own process have used, in s."""
+        """CPU time used by the agent, its finished children and the interface's own process, in s."""
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         own = time.process_time() + children.ru_utime + children.ru_stime
         return own + (userspace.cpu_s(name) if self.backend == "userspace" else 0.0)
 
     async def create(self, name: InterfaceName) -> None:
-        """Make a fresh link and wait until it can be configured."""
+        """Create a link and wait until it can be configured."""
         if self.backend == "userspace":
             await userspace.start(name, self.log_dir)
         elif not await links.create_wireguard(name):
-            raise KernelError(f"link {name} cannot be made: the kernel has no WireGuard any more; restart the agent")
+            raise KernelError(f"link {name} cannot be created: the kernel no longer has WireGuard; restart the agent")
 
     async def delete(self, name: InterfaceName) -> None:
-        """Remove the link with its process and its table; what is already gone is no error."""
+        """Remove the link, its process and its nftables table; anything already gone is no error."""
         await nftables.set_masquerade(name, (), on=False)
         pid = userspace.process_of(name) if self.backend == "userspace" else None
         await links.delete(name)
@@ -89,8 +90,8 @@ class Machine:
         await userspace.stopped(pid)
         return userspace.last_words(name, self.log_dir)
 
-    async def execute(self, plan: Plan, desired: DesiredInterface) -> None:
-        """Carry out a plan in its order, with as few processes as it takes."""
+    async def execute(self, plan: InterfacePlan, desired: DesiredInterface) -> None:
+        """Carry out a plan in order, with as few processes as possible."""
         settings, steps = desired.settings, set(plan.steps)
         if Step.CREATE_LINK in steps:
             await self.create(settings.name)
@@ -127,14 +128,14 @@ class Machine:
 
     @property
     def calls_at_once(self) -> int:
-        """How many peers to give to one `call`."""
+        """How many peers to pass to one `call`."""
         return _CALLS_AT_ONCE[self.backend]
 
     async def drop_sessions(self, name: InterfaceName, peers: Iterable[PublicKey]) -> None:
         """Prepare peers for `call`, which has to follow for each.
 
-        A peer with an old session, or called less than 5 s ago, would not handshake again (REKEY_TIMEOUT), so each is
-        made anew. Its counters start at zero.
+        A peer with an old session, or called less than 5 s ago, would not handshake again (REKEY_TIMEOUT), so `call`
+        creates each one afresh. Its counters start at zero.
         """
         await wg.remove_peers(name, peers)
 
@@ -148,13 +149,13 @@ class Machine:
         """Send a keepalive to each of `peers` now, and leave them with a persistent keepalive of 1 s."""
         await wg.send_keepalives(name, peers)
 
-    def sources(self, settings: InterfaceSettings) -> AbstractAsyncContextManager[SourceRoutes]:
-        """Open what chooses the address that `call` goes out from."""
-        return source_routes.open_sources(settings.listen_port)
+    def open_source_routes(self, settings: InterfaceSettings) -> AbstractAsyncContextManager[SourceRoutes]:
+        """Open the routes that choose the source address of a `call`."""
+        return self._source_routes.open(settings.listen_port)
 
-    async def forget_sources(self) -> None:
-        """Remove what a killed agent left of `sources`."""
-        await source_routes.forget()
+    async def remove_leftover_source_routes(self) -> None:
+        """Remove the source routes that a killed agent left."""
+        await source_routes.remove_leftovers()
 
     async def end_call(self, name: InterfaceName, keepalives: Mapping[PublicKey, int]) -> None:
         """Put back the peers' own persistent keepalives."""

@@ -1,9 +1,9 @@
-"""Lets WireGuard call chosen hosts from a chosen address of this machine, for as long as a takeover runs.
+"""Routes that make WireGuard's packets to chosen hosts leave from a chosen address, for as long as a takeover runs.
 
-WireGuard asks the routing table for the source of its first packet to a peer, so that is where it is said: in a table
-of our own, a route to each host that differs from the kernel's only by the source; and a rule that sends there nothing
-but what leaves WireGuard's own port. Rules and tables have numbers of their own, so that what a killed agent left is
-found.
+WireGuard takes the source address of its first packet to a peer from the routing table. So each takeover gets a table
+of its own, with a route to each host that differs from the kernel's only in its source, and a rule that applies it to
+nothing but WireGuard's own port. Rules and tables have reserved numbers, so that a new agent finds what a killed one
+left.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ _log = structlog.get_logger()
 
 
 class SourceRoutes:
-    """One takeover's table. `call_from` may be used again and again."""
+    """One takeover's routing table. `send_from` may be used repeatedly."""
 
     def __init__(self, table: int) -> None:
         self._table = table
         self._routes: dict[str, bytes] = {}  # host -> what deletes its route
 
-    async def call_from(self, sources: Mapping[str, str]) -> None:
-        """Have packets to each host leave from the address given. What cannot be routed so leaves as ever."""
+    async def send_from(self, sources: Mapping[str, str]) -> None:
+        """Make packets to each host leave from the given address; where that fails, the kernel's default stays."""
         hosts = list(sources)
         found = await rtnetlink.exchange([_lookup(host, sources[host]) for host in hosts])
         wanted, failed = [], {}
@@ -55,7 +55,7 @@ class SourceRoutes:
         failed |= {host: rtnetlink.reason(reply) for (host, _), reply in zip(wanted, made, strict=True) if reply.error}
         if failed:
             host, why = next(iter(failed.items()))
-            _log.warning("called from another address", hosts=len(failed), one=host, reason=why)
+            _log.warning("takeover.source_route_failed", hosts=len(failed), one=host, reason=why)
 
     async def clear(self) -> None:
         """Remove all routes."""
@@ -63,35 +63,36 @@ class SourceRoutes:
         await rtnetlink.exchange([Request(rtnetlink.DELETE_ROUTE, rtnetlink.ACK, route) for route in routes])
 
 
-_free = list(range(FIRST_TABLE, FIRST_TABLE + TABLES))
-_freed = asyncio.Event()
+class SourceRouteTables:
+    """The routing tables reserved for takeovers, one for each that runs."""
+
+    def __init__(self) -> None:
+        self._free: asyncio.Queue[int] = asyncio.Queue()
+        for table in range(FIRST_TABLE, FIRST_TABLE + TABLES):
+            self._free.put_nowait(table)
+
+    @asynccontextmanager
+    async def open(self, port: int) -> AsyncIterator[SourceRoutes]:
+        """Open a table for packets from UDP `port`, once one is free; leaving the block removes it and its rule."""
+        table = await self._free.get()
+        routes = SourceRoutes(table)
+        try:
+            flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE | rtnetlink.ACK
+            rules = [Request(rtnetlink.NEW_RULE, flags, _rule(family, table, port)) for family in _FAMILIES]
+            for reply in await rtnetlink.exchange(rules):
+                if reply.error not in {0, errno.EEXIST, errno.EAFNOSUPPORT}:
+                    why = rtnetlink.reason(reply)
+                    _log.warning("takeover.source_rule_failed", table=table, port=port, reason=why)
+            yield routes
+        finally:
+            # Routes first: a rule that is left over still tells which table to clean up.
+            await routes.clear()
+            await _delete_rules([(family, table, port) for family in _FAMILIES])
+            self._free.put_nowait(table)
 
 
-@asynccontextmanager
-async def open_sources(port: int) -> AsyncIterator[SourceRoutes]:
-    """Open a table for what leaves UDP `port`; it is gone, with its rule, when the block is left."""
-    while not _free:
-        _freed.clear()
-        await _freed.wait()
-    table = _free.pop(0)
-    routes = SourceRoutes(table)
-    try:
-        flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE | rtnetlink.ACK
-        made = await rtnetlink.exchange([Request(rtnetlink.NEW_RULE, flags, _rule(f, table, port)) for f in _FAMILIES])
-        for reply in made:
-            if reply.error not in {0, errno.EEXIST, errno.EAFNOSUPPORT}:
-                _log.warning("no rule for sources", table=table, port=port, reason=rtnetlink.reason(reply))
-        yield routes
-    finally:
-        # Routes first: a rule that is left behind tells which table to look into.
-        await routes.clear()
-        await _delete_rules([(family, table, port) for family in _FAMILIES])
-        _free.append(table)
-        _freed.set()
-
-
-async def forget() -> None:
-    """Remove what a killed agent has left."""
+async def remove_leftovers() -> None:
+    """Remove what a killed agent left."""
     left: list[tuple[int, int]] = []
     async with AsyncIPRoute() as ip:
         async for rule in await ip.rule("dump", family=socket.AF_UNSPEC):

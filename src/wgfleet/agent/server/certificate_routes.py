@@ -1,4 +1,4 @@
-"""Renewal of the agent's certificate, driven by the panel: a request for a fresh key, then the certificate for it."""
+"""Routes that renew the agent's certificate, driven by the panel: a request for a new key, then its certificate."""
 
 import ssl
 
@@ -14,11 +14,11 @@ from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Certificate, CertificateRequest
 
 
-class Renewal:
+class CertificateRoutes:
     """Handlers of `/v1/certificate`. New connections use a new certificate at once; open ones go on.
 
-    `context` is what new connections use. It is made anew with each certificate: one that exists can be given
-    another CA to trust, but none can be taken from it.
+    `context` is what new connections use. Each certificate gets a new one: an existing context can be given another CA
+    to trust, but none can be taken from it.
     """
 
     def __init__(self, state: StateDirectory, node_id: NodeId) -> None:
@@ -44,7 +44,7 @@ class Renewal:
         return answer(CertificateRequest(csr))
 
     async def install(self, request: Request) -> Response:
-        """`PUT /v1/certificate`: checked before anything of the old one is given up."""
+        """`PUT /v1/certificate`: checked before the old one is replaced."""
         from wgfleet.agent.enrollment.certificates import check_certificate  # noqa: PLC0415 - 10 MB, needed once in months
 
         given = decode(await read_body(request), Certificate)

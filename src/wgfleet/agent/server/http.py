@@ -79,13 +79,13 @@ def field_error(request: Request, error: FieldError) -> Response:
 
 
 def kernel_error(request: Request, error: KernelError) -> Response:
-    _log.error("request failed", path=request.url.path, reason=str(error))
+    _log.error("request.failed", path=request.url.path, reason=str(error))
     detail = f"{error}; the agent tries again by itself"
     return problem(Refusal(title="the machine refused", status=500, detail=detail, reason="kernel"))
 
 
 def os_error(request: Request, error: OSError) -> Response:
-    _log.error("request failed", path=request.url.path, reason=str(error))
+    _log.error("request.failed", path=request.url.path, reason=str(error))
     if error.errno not in _DISK:
         return problem(Refusal(title="the machine refused", status=500, detail=str(error), reason="kernel"))
     detail = f"the state could not be stored ({error.strerror}), so nothing was applied; free space and push again"

@@ -30,7 +30,7 @@ def make_context(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
     return context
 
 
-class Door(asyncio.Protocol):
+class PanelConnection(asyncio.Protocol):
     """One connection: handshake, check of the name, then handed over to the HTTP protocol."""
 
     def __init__(

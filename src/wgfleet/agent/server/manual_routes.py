@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from wgfleet.agent.interfaces import admission
 from wgfleet.agent.interfaces.admission import RefusedError
-from wgfleet.agent.interfaces.reconciler import Keeper
-from wgfleet.agent.interfaces.supervisor import Loop
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT
 from wgfleet.agent.server import wg_quick
 from wgfleet.agent.server.http import answer, decode, interface_name, read_body
@@ -72,11 +72,11 @@ class NewPeer(Struct, frozen=True, forbid_unknown_fields=True):
     peer: DesiredPeer
 
 
-class Manual:
+class ManualRoutes:
     """Handlers."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, supervisor: InterfaceSupervisor) -> None:
+        self._supervisor = supervisor
 
     def routes(self) -> list[Route]:
         """Form the routes."""
@@ -94,45 +94,45 @@ class Manual:
             Route(f"{one}/peers/{{key:path}}", self.remove_peer, methods=["DELETE"]),
         ]
 
-    def _keeper(self, request: Request) -> Keeper:
-        return self._loop.keeper(interface_name(request))
+    def _reconciler(self, request: Request) -> InterfaceReconciler:
+        return self._supervisor.reconciler(interface_name(request))
 
     async def get(self, request: Request) -> Response:
         """`GET /v1/wg/{name}`."""
-        keeper = self._keeper(request)
-        settings, idle = keeper.desired.settings, PeerStats()
+        reconciler = self._reconciler(request)
+        settings, idle = reconciler.desired.settings, PeerStats()
         peers = {
             key: PeerView(
                 peer.allowed_ips,
                 peer.persistent_keepalive,
                 peer.preshared_key is not None,
-                keeper.stats.get(key, idle),
+                reconciler.stats.get(key, idle),
             )
-            for key, peer in keeper.desired.peers.items()
+            for key, peer in reconciler.desired.peers.items()
         }
         return answer(
             InterfaceView(
-                name=keeper.name,
-                config_id=keeper.config_id,
-                generation=keeper.generation,
+                name=reconciler.name,
+                config_id=reconciler.config_id,
+                generation=reconciler.generation,
                 listen_port=settings.listen_port,
                 addresses=settings.addresses,
                 routes=settings.routes,
                 mtu=settings.mtu,
                 masquerade=settings.masquerade,
                 enabled=settings.enabled,
-                floating=keeper.held or (),
-                up=keeper.up,
-                summary=keeper.summary,
-                drift=keeper.drift[:MAX_DRIFT],
+                floating=reconciler.held or (),
+                up=reconciler.up,
+                summary=reconciler.summary,
+                drift=reconciler.drift[:MAX_DRIFT],
                 peers=peers,
             )
         )
 
     async def dump(self, request: Request) -> Response:
         """`GET /v1/wg/{name}/dump`: as `wg show IF dump`, with `(secret)` in place of keys that are not public."""
-        keeper = self._keeper(request)
-        async with self._loop.machine.reading(keeper.name) as reading:
+        reconciler = self._reconciler(request)
+        async with self._supervisor.machine.reading(reconciler.name) as reading:
             lines = [f"{SECRET}\t{reading.device.listen_port}"]
             async for blocks in reading.blocks:
                 for block in blocks:
@@ -153,7 +153,9 @@ class Manual:
 
     async def get_config(self, request: Request) -> Response:
         """`GET /v1/wg/{name}/config`: the one answer that holds secrets."""
-        return PlainTextResponse(wg_quick.render(self._keeper(request).desired), headers={"cache-control": "no-store"})
+        return PlainTextResponse(
+            wg_quick.render(self._reconciler(request).desired), headers={"cache-control": "no-store"}
+        )
 
     async def put_config(self, request: Request) -> Response:
         """`PUT /v1/wg/{name}/config`."""
@@ -210,7 +212,7 @@ class Manual:
         return await self._change(request, without)
 
     async def _change(self, request: Request, change: Callable[[DesiredInterface], DesiredInterface]) -> Response:
-        return answer(ByHand(await asyncio.shield(self._loop.change(interface_name(request), change))))
+        return answer(ByHand(await asyncio.shield(self._supervisor.change(interface_name(request), change))))
 
 
 def _no_peer(name: InterfaceName, key: PublicKey) -> Refusal:

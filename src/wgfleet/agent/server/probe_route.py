@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from wgfleet.agent.interfaces.supervisor import Loop
+from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.server.http import answer, decode, read_body
 from wgfleet.probing.prober import ProbeOutcome, Prober
 from wgfleet.protocol.addresses import split_endpoint
@@ -36,11 +36,11 @@ def check(request: ProbeRequest) -> None:
         seen.add(target.endpoint)
 
 
-class Probes:
+class ProbeRoute:
     """Handler, with the prober of this agent."""
 
-    def __init__(self, loop: Loop, prober: Prober) -> None:
-        self._loop = loop
+    def __init__(self, supervisor: InterfaceSupervisor, prober: Prober) -> None:
+        self._supervisor = supervisor
         self._prober = prober
 
     def routes(self) -> list[Route]:
@@ -51,7 +51,7 @@ class Probes:
         """`POST /v1/probe`."""
         wanted = decode(await read_body(request), ProbeRequest)
         check(wanted)
-        self._loop.keeper(wanted.interface)
+        self._supervisor.reconciler(wanted.interface)
         outcomes = await asyncio.gather(*(self._prober.probe(target, wanted.timeout_s) for target in wanted.targets))
         return answer(form_result(outcomes))
 

@@ -15,7 +15,8 @@ from starlette.routing import BaseRoute, Route
 import wgfleet
 from wgfleet.agent.interfaces import takeover
 from wgfleet.agent.interfaces.admission import RefusedError
-from wgfleet.agent.interfaces.supervisor import Loop
+from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
+from wgfleet.agent.interfaces.takeover import Takeovers
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, MAX_READERS
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.server import http, metrics
@@ -30,11 +31,14 @@ _log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
 
 
-class Api:
+class AgentRoutes:
     """Handlers of what the panel uses. `certificate_expires_at` is in s since the epoch."""
 
-    def __init__(self, loop: Loop, node_id: NodeId, certificate_expires_at: Callable[[], float]) -> None:
-        self._loop = loop
+    def __init__(
+        self, supervisor: InterfaceSupervisor, node_id: NodeId, certificate_expires_at: Callable[[], float]
+    ) -> None:
+        self._supervisor = supervisor
+        self._takeovers = Takeovers(supervisor.machine)
         self._node_id = node_id
         self._certificate_expires_at = certificate_expires_at
         self._started_at = time.time()
@@ -65,22 +69,22 @@ class Api:
         return AgentStatus(
             node_id=self._node_id,
             version=wgfleet.__version__,
-            backend=self._loop.machine.backend,
+            backend=self._supervisor.machine.backend,
             started_at=self._started_at,
             now=time.time(),
             certificate_expires_at=self._certificate_expires_at(),
-            scan_interval_s=self._loop.scan_interval_s,
+            scan_interval_s=self._supervisor.scan_interval_s,
             interfaces=tuple(
                 InterfaceStatus(
-                    name=keeper.name,
-                    config_id=keeper.config_id,
-                    generation=keeper.generation,
-                    peers=len(keeper.desired.peers),
-                    up=keeper.up,
-                    drift=keeper.drift[:MAX_DRIFT],
-                    summary=keeper.summary,
+                    name=reconciler.name,
+                    config_id=reconciler.config_id,
+                    generation=reconciler.generation,
+                    peers=len(reconciler.desired.peers),
+                    up=reconciler.up,
+                    drift=reconciler.drift[:MAX_DRIFT],
+                    summary=reconciler.summary,
                 )
-                for keeper in self._loop.keepers.values()
+                for reconciler in self._supervisor.reconcilers.values()
             ),
         )
 
@@ -97,25 +101,27 @@ class Api:
     async def get_metrics(self, request: Request) -> Response:
         """`GET /v1/metrics`."""
         del request
-        loop = self._loop
-        text = metrics.render(self.status(), loop.keepers.values(), loop.meter.load(), readers=loop.board.readers)
+        supervisor = self._supervisor
+        text = metrics.render(
+            self.status(), supervisor.reconcilers.values(), supervisor.meter.load(), readers=supervisor.board.readers
+        )
         return Response(text, media_type=metrics.CONTENT_TYPE)
 
     async def watch(self, request: Request) -> Response:
         """`GET /v1/watch`: a `WatchMessage` a line."""
         del request
-        if self._loop.board.readers >= MAX_READERS:
+        if self._supervisor.board.readers >= MAX_READERS:
             raise HTTPException(503, f"{MAX_READERS} streams are open already; close one")
-        return StreamingResponse(_lines(self._loop.board.watch(self.status)), media_type="application/x-ndjson")
+        return StreamingResponse(_lines(self._supervisor.board.watch(self.status)), media_type="application/x-ndjson")
 
     async def push(self, request: Request) -> Response:
         """`PUT /v1/wg/{name}`."""
         name, body = interface_name(request), await read_body(request)
         started = time.monotonic()
         push = await asyncio.to_thread(parse_push, body, name) if len(body) > _BIG else parse_push(body, name)
-        applied = await asyncio.shield(self._loop.push(name, push))
+        applied = await asyncio.shield(self._supervisor.push(name, push))
         seconds = round(time.monotonic() - started, 4)
-        _log.info("push applied", interface=name, generation=applied.generation, bytes=len(body), seconds=seconds)
+        _log.info("push.applied", interface=name, generation=applied.generation, bytes=len(body), seconds=seconds)
         return answer(applied)
 
     async def delete(self, request: Request) -> Response:
@@ -126,7 +132,7 @@ class Api:
             raise FieldError("generation", f"must be a number, not {text!r}")
         config_id = query.get("config_id")
         await asyncio.shield(
-            self._loop.delete(
+            self._supervisor.delete(
                 name,
                 None if config_id is None else ConfigId(config_id),
                 None if text is None else Generation(int(text)),
@@ -136,10 +142,10 @@ class Api:
 
     async def takeover(self, request: Request) -> Response:
         """`POST /v1/wg/{name}/takeover`."""
-        keeper = self._loop.keeper(interface_name(request))
+        reconciler = self._supervisor.reconciler(interface_name(request))
         wanted = decode(await read_body(request), Takeover)
-        calls = takeover.check(wanted, keeper, self._loop.floating.held(keeper.name))
-        return answer(await takeover.take_over(self._loop.machine, keeper, calls, wanted.timeout_s))
+        calls = takeover.check(wanted, reconciler, self._supervisor.floating.held(reconciler.name))
+        return answer(await self._takeovers.run(reconciler, calls, wanted.timeout_s))
 
 
 async def _lines(messages: AsyncIterator[WatchMessage]) -> AsyncIterator[bytes]:

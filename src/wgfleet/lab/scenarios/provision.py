@@ -113,7 +113,7 @@ def _wait_applied(panel: PanelClient, count: int, *, every_s: float = POLL_S) ->
 def _pushes(host: Host) -> list[float]:
     """Return how long each push to a node took, in s, oldest first."""
     lines = fleet.agent_log(host).read_text(encoding="utf-8").splitlines()
-    entries = [json.loads(line) for line in lines if '"push applied"' in line]
+    entries = [json.loads(line) for line in lines if '"push.applied"' in line]
     return [float(entry["seconds"]) for entry in entries]
 
 

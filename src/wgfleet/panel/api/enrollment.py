@@ -13,7 +13,7 @@ from wgfleet.protocol.messages import AGENT_PORT
 router = APIRouter(tags=["enrolment"])
 
 
-class Enrollment(Body):
+class EnrollBody(Body):
     """What a new agent sends: protocol's `EnrollRequest`."""
 
     token: str = Field(max_length=128, description="The join token.")
@@ -21,7 +21,7 @@ class Enrollment(Body):
     port: Port = Field(default=AGENT_PORT, description="Where the agent will listen.")
 
 
-class Enrolled(View):
+class EnrolledView(View):
     """What a new agent gets: protocol's `Enrolled`."""
 
     node_id: str
@@ -30,7 +30,7 @@ class Enrolled(View):
 
 
 @router.post("/api/enroll", status_code=status.HTTP_201_CREATED, summary="Join as a node")
-def enroll(panel: ThePanel, request: Request, body: Enrollment) -> Enrolled:
+def enroll(panel: ThePanel, request: Request, body: EnrollBody) -> EnrolledView:
     """Use the join token up, unless the certificate request is refused. Refused tokens are audited, and bounded."""
     days = panel.settings.certificates.agent_days
     remote = request.client.host if request.client else "unknown"
@@ -46,7 +46,7 @@ def enroll(panel: ThePanel, request: Request, body: Enrollment) -> Enrolled:
         with panel.store.write() as tx:
             join_tokens.record_refusal(tx, refused, remote)
         raise
-    return Enrolled(node_id=node.id, certificate=certificate, ca=panel.authority.certificate_pem)
+    return EnrolledView(node_id=node.id, certificate=certificate, ca=panel.authority.certificate_pem)
 
 
 @router.get(

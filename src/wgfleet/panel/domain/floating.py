@@ -14,7 +14,7 @@ GIVE_UP_AFTER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Candidate:
     """A node that carries the config. A node of twice the `weight` gets twice the addresses.
 
     `fit`: clients use it, so what it holds it keeps. `preferred`: nothing speaks against giving it more; one that is
@@ -31,14 +31,18 @@ class Place:
 Holders = dict[str, NodeId | None]
 
 
-def settle(present: Mapping[str, NodeId | None], places: Collection[Place]) -> Holders:
+def settle(present: Mapping[str, NodeId | None], candidates: Collection[Candidate]) -> Holders:
     """Return the holder of each address: the present one while it is fit, else the fit node with the least of them.
 
-    Least is by (held + 1) / weight. Where no node is fit an address stays with whoever of `places` had it, so that it
-    need not move once more when that one returns.
+    Least is by (held + 1) / weight. Where no node is fit an address stays with the candidate that had it, so that it need
+    not move once more when that one returns.
     """
-    takers = _takers(places)
-    keepers = {place.node_id for place in places if not takers or (place.fit and not place.emptied) or place in takers}
+    takers = _takers(candidates)
+    keepers = {
+        candidate.node_id
+        for candidate in candidates
+        if not takers or (candidate.fit and not candidate.emptied) or candidate in takers
+    }
     holders: Holders = {}
     orphans: list[str] = []
     for address in sorted(present):
@@ -55,15 +59,15 @@ def settle(present: Mapping[str, NodeId | None], places: Collection[Place]) -> H
     return holders
 
 
-def spread(present: Mapping[str, NodeId | None], places: Collection[Place]) -> Holders:
+def spread(present: Mapping[str, NodeId | None], candidates: Collection[Candidate]) -> Holders:
     """Return holders as if all addresses were given out anew, with the fewest that change hands."""
-    takers = _takers(places)
+    takers = _takers(candidates)
     quotas: Counter[NodeId] = Counter()
     for _ in present:
         if (taker := _least(takers, quotas)) is not None:
             quotas[taker] += 1
     if not quotas:
-        return settle(present, places)
+        return settle(present, candidates)
     holders: Holders = {}
     movers: list[str] = []
     for address in sorted(present):
@@ -77,14 +81,18 @@ def spread(present: Mapping[str, NodeId | None], places: Collection[Place]) -> H
     return holders | dict(zip(movers, free, strict=True))
 
 
-def _takers(places: Collection[Place]) -> Sequence[Place]:
+def _takers(candidates: Collection[Candidate]) -> Sequence[Candidate]:
     """Return the nodes that may get an address, best first: the first of these groups that is not empty."""
-    fit = [place for place in places if place.fit and place.weight > 0]
-    stay = [place for place in fit if not place.emptied]
-    return [place for place in stay if place.preferred] or stay or fit
+    fit = [candidate for candidate in candidates if candidate.fit and candidate.weight > 0]
+    stay = [candidate for candidate in fit if not candidate.emptied]
+    return [candidate for candidate in stay if candidate.preferred] or stay or fit
 
 
-def _least(takers: Sequence[Place], held: Counter[NodeId]) -> NodeId | None:
+def _least(takers: Sequence[Candidate], held: Counter[NodeId]) -> NodeId | None:
     # Nodes of equal burden: by id, so that the answer is always the same.
-    burden = min(takers, key=lambda place: ((held[place.node_id] + 1) / place.weight, place.node_id), default=None)
+    burden = min(
+        takers,
+        key=lambda candidate: ((held[candidate.node_id] + 1) / candidate.weight, candidate.node_id),
+        default=None,
+    )
     return burden.node_id if burden is not None else None

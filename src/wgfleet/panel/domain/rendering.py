@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel.domain.addressing import gateway
 from wgfleet.protocol.addresses import join_endpoint
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, Floating, InterfaceSettings
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 
@@ -28,7 +28,7 @@ class NetworkValues:
     mtu: int | None
     masquerade: bool
     enabled: bool
-    floating: Floating | None = None
+    floating: FloatingSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class FloatingReconciler:
         self._store = store
         self._vault = vault
         self._links = links
-        self._asked: dict[str, dict[holders.Ask, float]] = {}
+        self._asked: dict[str, dict[holders.Handover, float]] = {}
 
     async def reconcile(self, config_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None for when something changes."""
@@ -49,12 +49,12 @@ class FloatingReconciler:
     def _settle(self, config_id: str, speaking: Collection[str]) -> bool:
         with self._store.write() as tx:
             silent = holders.carriers(tx, config_id) - set(speaking)
-            late = self._late(config_id, holders.asked(tx, config_id))
+            late = self._late(config_id, holders.urgent_handovers(tx, config_id))
             waiting = holders.overdue(tx, config_id, silent, late)
             holders.settle(tx, config_id, silent=silent)
             return waiting
 
-    def _late(self, config_id: str, asks: Collection[holders.Ask]) -> set[holders.Ask]:
+    def _late(self, config_id: str, asks: Collection[holders.Handover]) -> set[holders.Handover]:
         """Return those that have had their time to confirm. A panel that starts anew gives them all of it again."""
         now, before = clock.monotonic(), self._asked.get(config_id, {})
         self._asked[config_id] = {ask: before.get(ask, now) for ask in asks}

@@ -13,7 +13,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Config, Peer, Pool
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import join_endpoint
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, Floating, InterfaceDelta, InterfaceSettings
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceDelta, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 
@@ -21,7 +21,7 @@ from wgfleet.protocol.keys import PrivateKey, PublicKey
 def whole(
     tx: Tx, vault: Vault, config: Config, assignment: Assignment, *, give_up_after_s: float = GIVE_UP_AFTER_S
 ) -> DesiredInterface:
-    """Render everything. `give_up_after_s`: see `protocol.desired.Floating`."""
+    """Render everything. `give_up_after_s`: see `protocol.desired.FloatingSettings`."""
     upsert, _ = _peers(tx, vault, config, assignment, since=0)
     upsert |= probe_peers(tx, config, assignment)
     return DesiredInterface(
@@ -104,12 +104,14 @@ def held(tx: Tx, config: Config, assignment: Assignment) -> tuple[str, ...]:
     return found if found and holders.on_agent(tx, config.id) else ()
 
 
-def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment, give_up_after_s: float) -> Floating | None:
+def _floating(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, give_up_after_s: float
+) -> FloatingSettings | None:
     addresses = held(tx, config, assignment)
     if not addresses:
         return None
     probe_key = vault.open(assignment.probe_private_key_sealed, f"assignments.probe_private_key:{assignment.id}")
-    return Floating(
+    return FloatingSettings(
         addresses=addresses,
         # Those out of use count too: who reaches them is not the one that is cut off.
         witnesses=tuple(

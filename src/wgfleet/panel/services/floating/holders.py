@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from wgfleet.panel import address_providers as providers
 from wgfleet.panel import clock
 from wgfleet.panel.domain import floating
-from wgfleet.panel.domain.floating import Place
+from wgfleet.panel.domain.floating import Candidate
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound, PermanentError
@@ -29,7 +29,7 @@ from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import NodeId
 
 GIVE_UP_AFTER = "health.give_up_after_s"
-Ask = tuple[str, str]
+Handover = tuple[str, str]
 """An address, and the node that is to give it up."""
 
 ANSWER_S = 1.0  # a node that is out of use has this long to confirm that it gave its addresses up
@@ -70,7 +70,7 @@ def settle(
         return False
     config_rows.lock(tx, config_id)
     wanted = [row for row in floating_rows.of_config(tx, config_id) if not row.withdrawn]
-    holders = floating.settle(_present(wanted), _places(floating_rows.carriers(tx, config_id), emptied))
+    holders = floating.settle(_present(wanted), _candidates(floating_rows.carriers(tx, config_id), emptied))
     changed = {row.address: holders[row.address] for row in wanted if holders[row.address] != row.holder_node_id}
     if changed:
         give(tx, config_id, changed, silent=silent)
@@ -84,7 +84,7 @@ def spread(tx: Tx, config_id: str) -> dict[str, Node]:
     wanted = [row for row in floating_rows.of_config(tx, config_id) if not row.withdrawn]
     carriers = floating_rows.carriers(tx, config_id)
     by_id = {node.id: node for _, node in carriers}
-    holders = floating.spread(_present(wanted), _places(carriers, None))
+    holders = floating.spread(_present(wanted), _candidates(carriers, None))
     return {
         row.address: by_id[to]
         for row in wanted
@@ -96,9 +96,9 @@ def _present(wanted: Sequence[FloatingAddress]) -> dict[str, NodeId | None]:
     return {row.address: NodeId(row.holder_node_id) if row.holder_node_id else None for row in wanted}
 
 
-def _places(carriers: Sequence[tuple[Assignment, Node]], emptied: str | None) -> list[Place]:
+def _candidates(carriers: Sequence[tuple[Assignment, Node]], emptied: str | None) -> list[Candidate]:
     return [
-        Place(
+        Candidate(
             node_id=NodeId(node.id),
             weight=node.weight,
             fit=assignment.health.in_use,
@@ -179,7 +179,7 @@ def gave_up(tx: Tx, config_id: str, node_id: str) -> None:
     _free(tx, config_id, lambda row: row.leaving_node_id == node_id)
 
 
-def asked(tx: Tx, config_id: str) -> set[Ask]:
+def urgent_handovers(tx: Tx, config_id: str) -> set[Handover]:
     """Return what nodes that are out of use have yet to give up; they have `ANSWER_S` to confirm it."""
     found = {assignment.node_id: assignment for assignment, _ in floating_rows.carriers(tx, config_id)}
     return {
@@ -190,20 +190,20 @@ def asked(tx: Tx, config_id: str) -> set[Ask]:
     }
 
 
-def overdue(tx: Tx, config_id: str, silent: Collection[str], late: Collection[Ask]) -> bool:
+def overdue(tx: Tx, config_id: str, silent: Collection[str], late: Collection[Handover]) -> bool:
     """End the handovers that wait for nodes that are out of use and do not answer; True while one has time left.
 
-    `silent` are the nodes whose agents cannot be reached, `late` has those of `asked` whose time is over.
+    `silent` are the nodes whose agents cannot be reached, `late` has those of `urgent_handovers` whose time is over.
     """
     found = {assignment.node_id: assignment for assignment, _ in floating_rows.carriers(tx, config_id)}
-    asks = asked(tx, config_id)
+    urgent = urgent_handovers(tx, config_id)
 
     def left(row: FloatingAddress) -> bool:
-        ask = (row.address, row.leaving_node_id or "")
-        return ask in asks and (ask in late or _gone(found.get(ask[1]), silent))
+        handover = (row.address, row.leaving_node_id or "")
+        return handover in urgent and (handover in late or _gone(found.get(handover[1]), silent))
 
     _free(tx, config_id, left)
-    return bool(asked(tx, config_id))
+    return bool(urgent_handovers(tx, config_id))
 
 
 def _free(tx: Tx, config_id: str, left: Callable[[FloatingAddress], bool]) -> bool:
