@@ -1,6 +1,6 @@
 # Every target installs what it needs first (script/bootstrap), from a bare Debian 12 with python3, git and make on.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format test-kernel test-units bench lock clean bootstrap
+.PHONY: help demo quick test check format test-kernel test-units bench lock clean bootstrap
 
 BIN := .venv/bin
 KERNEL_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m kernel --timeout=600
@@ -13,6 +13,10 @@ help: ## Show the targets
 demo: ## Three nodes, some clients, one node removed under traffic: the main job, on this machine (root)
 	@script/bootstrap demo
 	script/as-root $(BIN)/wgfleet lab demo
+
+quick: ## Tests that need no root, no servers and less than a minute
+	@script/bootstrap quick
+	script/tests --quick
 
 test: check ## All checks, then all tests except those of the kernel (root)
 	script/as-root script/tests

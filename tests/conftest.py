@@ -1,19 +1,63 @@
 """Fixtures that several kinds of tests share."""
 
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterator
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 
+from tests import groups, markers
 from tests.postgresql import PostgresqlServer, postgresql_server
 from wgfleet.panel.store import Store, schema
 
 # No time limits: a slow machine must not turn an invariant red.
 settings.register_profile("wgfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("wgfleet"), max_examples=25)
 settings.load_profile("wgfleet")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--group", choices=groups.GROUPS, help="only the tests of this group; script/tests runs them all")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out, unread, what cannot be of the group. What is named on the command line is read all the same."""
+    group = config.getoption("group")
+    if group is None or collection_path.suffix != ".py" or config.args_source is config.ArgsSource.ARGS:
+        return None
+    path = PurePosixPath(collection_path.relative_to(config.rootpath))
+    return None if groups.possible(path, group) else True
+
+
+@pytest.hookimpl(tryfirst=True)  # before the markers are chosen from
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _mark_postgresql(items)
+    if (group := config.getoption("group")) is not None:
+        chosen = [item for item in items if _group(item) == group]
+        config.hook.pytest_deselected(items=[item for item in items if _group(item) != group])
+        items[:] = chosen
+
+
+def _group(item: pytest.Item) -> str:
+    path = PurePosixPath(item.path.relative_to(item.config.rootpath))
+    return groups.of(path, lab=item.get_closest_marker("lab") is not None)
+
+
+def _mark_postgresql(items: list[pytest.Item]) -> None:
+    """Mark what runs on PostgreSQL: a fixture's parameter says so, or a fixture of the server itself."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            if "postgresql" in {*item.fixturenames, *(value for value in parameters if isinstance(value, str))}:
+                item.add_marker(pytest.mark.postgresql)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    markers.begin({mark.name for mark in item.iter_markers()})
+    return (yield)
 
 
 @pytest.fixture(scope="session")

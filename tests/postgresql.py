@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.markers import require
+
 _START_S = 120  # a busy machine is no fault; pytest has its own limit
 # Nothing here outlives the session, so nothing needs to reach the disk.
 _SETTINGS = {
@@ -58,6 +60,7 @@ class PostgresqlServer:
 @contextmanager
 def postgresql_server() -> Iterator[PostgresqlServer]:
     """Start a server, wait until it answers, and stop it in the end."""
+    require("postgresql")
     programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="wgfleet-postgresql-"))
     # pdeathsig: a killed pytest takes its server along.

@@ -20,6 +20,7 @@ import msgspec
 
 from tests.agent.authority import Authority, Files
 from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS, enter
+from tests.markers import require
 from tests.waiting import eventually
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
@@ -37,6 +38,7 @@ class Host:
     """A network namespace with a mount namespace whose /run is its own. Ends with everything that runs in it."""
 
     def __init__(self, namespace: str) -> None:
+        require("lab")
         self.namespace = namespace
         self._spawned: list[subprocess.Popen[bytes]] = []
         subprocess.run(["ip", "netns", "add", namespace], check=True)

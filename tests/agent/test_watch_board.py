@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import pytest
+
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
@@ -78,6 +80,7 @@ def test_a_slow_reader_gets_one_merged_change() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_heartbeats_come_each_half_second_and_not_in_bursts() -> None:
     async def scenario() -> None:
         board = WatchBoard(list, lambda: 7.0, no_load)

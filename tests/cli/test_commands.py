@@ -21,6 +21,8 @@ from wgfleet.panel.services.fleet import assignments
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Operation
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., CompletedProcess[str]]
 PROGRAM = Path(sys.executable).with_name("wgfleet")
 

@@ -21,6 +21,8 @@ from typer.testing import CliRunner, Result
 
 from wgfleet.cli import panel
 
+pytestmark = pytest.mark.slow
+
 WGFLEET = str(Path(sys.executable).parent / "wgfleet")
 
 

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -295,5 +296,5 @@ class Rows(RuleBasedStateMachine):
                 assert len(given) == len(set(given))
 
 
-TestRows = Rows.TestCase
+TestRows = pytest.mark.slow(Rows.TestCase)
 TestRows.settings = settings(max_examples=8, stateful_step_count=20)

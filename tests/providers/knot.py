@@ -22,6 +22,7 @@ import dns.update
 import dns.xfr
 import dns.zone
 
+from tests.markers import require
 from tests.providers.contract import TTL_S
 from wgfleet.lab import nameserver
 from wgfleet.panel.dns.providers.rfc2136 import Options, Rfc2136
@@ -108,6 +109,7 @@ def free_port() -> int:
 @contextmanager
 def knot(zone: str = ZONE, more: str = "") -> Iterator[Knot]:
     """Start a server, wait until it answers, and end it. `more`: records that the zone has from the beginning."""
+    require("servers")
     with tempfile.TemporaryDirectory(prefix="wgfleet-knot-") as folder:
         server = Knot(free_port(), nameserver.new_secret(), zone)
         (Path(folder) / "zone").write_text(_ZONE + more, encoding="ascii")

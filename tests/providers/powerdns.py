@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+from tests.markers import require
 from tests.providers.contract import TTL_S
 from tests.providers.knot import ADDRESS, ended, free_port
 from wgfleet.panel.dns.providers.lexicon import Lexicon, Options
@@ -86,6 +87,7 @@ class PowerDns:
 @contextmanager
 def powerdns() -> Iterator[PowerDns]:
     """Give a server with a new zone; all tests share its process, which takes a while to start."""
+    require("servers")
     server = _shared()
     server.make_zone()
     try:

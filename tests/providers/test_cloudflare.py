@@ -92,6 +92,7 @@ def test_more_than_a_batch_takes_is_split_with_the_new_first(
     assert said(provider.read(NAME)) == set(new)
 
 
+@pytest.mark.slow
 def test_all_pages_of_a_name_are_read(environment: CloudflareEnvironment, provider: Provider) -> None:
     environment.rows.plan = "pro"
     for number in range(PER_PAGE + 1):
@@ -179,6 +180,7 @@ LOST = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: " ".join(map(str, fault.values())))
 def test_a_lost_answer_is_transient_and_the_call_is_not_made_twice(

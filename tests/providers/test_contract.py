@@ -16,13 +16,16 @@ from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
 
 ENVIRONMENTS: dict[str, Opened] = {"cloudflare": cloudflare, "lexicon": powerdns, "rfc2136": knot}
+WITH_SERVERS = ("lexicon", "rfc2136")
 OWNER = mark("panel1", "config1")
 OTHER = mark("panel2", "config1")
 V4, V4_B, V4_C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 V6 = "2001:db8::1"
 
 
-@pytest.fixture(params=ENVIRONMENTS)
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.servers] if name in WITH_SERVERS else []) for name in ENVIRONMENTS]
+)
 def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
     with ENVIRONMENTS[request.param]() as opened:
         yield opened

@@ -89,6 +89,7 @@ def test_a_service_that_never_answers_holds_nobody_up_and_is_not_asked_again(mon
             provider.read(NAME)
 
 
+@pytest.mark.servers
 def test_an_address_that_changes_is_there_before_the_old_one_goes(
     server: PowerDns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +109,7 @@ def test_an_address_that_changes_is_there_before_the_old_one_goes(
     assert server.records(f"_wgfleet.{NAME}") == set()
 
 
+@pytest.mark.servers
 def test_a_ttl_that_is_one_for_all_changes_only_where_all_are_ours(server: PowerDns) -> None:
     name, provider = f"shared.{server.zone}", server.provider()
     server.plant(name, "A", V4)
@@ -117,6 +119,7 @@ def test_a_ttl_that_is_one_for_all_changes_only_where_all_are_ours(server: Power
     assert {(record.content, record.owner) for record in provider.read(name)} == {(V4, None), (V4_B, OWNER)}
 
 
+@pytest.mark.servers
 def test_of_two_marks_for_one_record_everybody_believes_the_same(server: PowerDns) -> None:
     name = f"twice.{server.zone}"
     server.plant(name, "A", V4)

@@ -9,6 +9,8 @@ from tests.providers.publication import Panel, panel
 from wgfleet.panel.services.dns import syncs
 from wgfleet.panel.store.tables import Node
 
+pytestmark = pytest.mark.slow
+
 HOURS_READS = 60
 
 

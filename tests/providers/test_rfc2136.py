@@ -20,6 +20,7 @@ from wgfleet.panel.dns.providers.rfc2136_client import primary_of
 from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
 
+pytestmark = pytest.mark.servers
 OWNER, OTHER = mark("panel1", "config1"), mark("panel2", "config1")
 V4, V4_B, V4_C = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 

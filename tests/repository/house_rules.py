@@ -50,7 +50,12 @@ def _names(tree: ast.AST) -> dict[str, str]:
 _parse = lru_cache(maxsize=4096)(ast.parse)
 
 
-def _used(source: str) -> Iterator[tuple[int, str]]:
+@lru_cache(maxsize=4096)
+def _used(source: str) -> tuple[tuple[int, str], ...]:
+    return tuple(_uses(source))
+
+
+def _uses(source: str) -> Iterator[tuple[int, str]]:
     """Every line and dotted name that a module uses, imports included, by its full name."""
     tree = _parse(source)
     names = _names(tree)

@@ -32,6 +32,8 @@ from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, schema
 from wgfleet.panel.vault import Vault
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 10  # for each of some 45 routes and each database; 20 found nothing that these did not
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

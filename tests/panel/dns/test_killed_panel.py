@@ -25,6 +25,8 @@ from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import DnsSync
 from wgfleet.panel.vault import load_vault
 
+pytestmark = pytest.mark.slow
+
 NAME = f"vpn.{ZONE}"
 WGFLEET = str(Path(sys.executable).parent / "wgfleet")
 

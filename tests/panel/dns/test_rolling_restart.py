@@ -23,6 +23,7 @@ from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.settings.model import Dns
 from wgfleet.panel.store.tables import Config
 
+pytestmark = pytest.mark.servers
 NODES, EVERY_S = 20, 0.05
 
 

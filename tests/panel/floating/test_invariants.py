@@ -121,6 +121,7 @@ class Addresses(RuleBasedStateMachine):
         self.settle()
 
 
+@pytest.mark.slow
 def test_an_address_has_one_holder_whatever_happens(tmp_path_factory: pytest.TempPathFactory) -> None:
     class Here(Addresses):
         directory = tmp_path_factory.mktemp("addresses")

@@ -1,0 +1,32 @@
+"""The groups of tests that run side by side, a process for each: see script/tests.
+
+Tests on labs are one group, because a machine has one lab at a time, and those of agents in namespaces of their own are
+another. The rest is divided by folder into groups that take about the same time.
+"""
+
+import sys
+from pathlib import PurePosixPath
+
+LABS, AGENTS, OTHERS = "labs", "agents", "others"
+FOLDERS = {
+    "names": ("tests/providers", "tests/panel/dns", "tests/cli"),
+    "fleet": ("tests/panel/fleet", "tests/panel/floating", "tests/panel/health", "tests/panel/moves"),
+}
+WITHOUT_LAB = (*FOLDERS, OTHERS)
+GROUPS = (LABS, AGENTS, *WITHOUT_LAB)
+
+
+def of(path: PurePosixPath, *, lab: bool) -> str:
+    """Tell which group a test belongs to; `path` from the top of the repository, `lab`: it is marked so."""
+    if lab:
+        return AGENTS if path.is_relative_to("tests/agent") else LABS
+    return next((group for group, folders in FOLDERS.items() if any(map(path.is_relative_to, folders))), OTHERS)
+
+
+def possible(path: PurePosixPath, group: str) -> bool:
+    """Tell whether tests of a module can be of the group, whatever their markers."""
+    return group in {of(path, lab=True), of(path, lab=False)}
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(WITHOUT_LAB if "--without-lab" in sys.argv else GROUPS) + "\n")
