@@ -30,6 +30,9 @@ PROCESS_CALLS = {
 SHELL_CALLS = {"asyncio.create_subprocess_shell", "asyncio.subprocess.create_subprocess_shell", "os.popen", "os.system"}
 # Written apart, or this file would break the rule itself.
 _OUTSIDE = [r"\.\./" + "shared", r"(?<![\w.])/" + "work/", "pypi" + r"\.org", "pythonhosted" + r"\.org"]
+# Words of one surface: errors carry hints, which API, CLI and web each put in their own words.
+WITHOUT_SURFACE = tuple(f"src/wgfleet/panel/{part}/" for part in ("services", "domain", "reconcile", "dns"))
+SURFACE = re.compile(r"/api/|force=true|--force|`wgfleet [a-z]")
 OUTSIDE = re.compile("|".join([*_OUTSIDE, "registry" + r"\.npmjs", "deb" + r"\.debian\.org"]))
 
 
@@ -148,6 +151,17 @@ def marker(path: str, source: str) -> list[str]:
         if any(name.startswith(modules) and not name.startswith(NEED_NOTHING) for name in used)
     }
     return [] if marked == expected else [f"{path}: marked {sorted(marked)}, expected {sorted(expected)}"]
+
+
+def surfaces(path: str, source: str) -> list[str]:
+    """What lies under the API speaks of no call and no command."""
+    if not path.startswith(WITHOUT_SURFACE):
+        return []
+    return [
+        f"{path}:{number}: {match[0]!r}; give the error a Hint"
+        for number, line in enumerate(source.splitlines(), 1)
+        if (match := SURFACE.search(line))
+    ]
 
 
 def outside(path: str, text: str) -> list[str]:

@@ -11,7 +11,6 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from wgfleet.cli import app
-from wgfleet.cli.hints import in_commands
 from wgfleet.panel.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -19,8 +18,6 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SHORT_GROUPS = "node|group|config|peer|address|dns|operation|backup|audit|lab"  # also written without `wgfleet`
 NO_SETTINGS = {("tls", "key"), ("tls", "crt")}  # files of an agent, whose names look like settings
 ENDS = {"|", "&&", ";", "\\"}
-# In the panel's errors, but no command of ours: keys are made with the API.
-WITHOUT_COMMAND = {"GET /api/keys", "POST /api/keys", "POST /api/nodes/NODE/join-token"}
 
 
 def commands(page: str) -> Iterator[str]:
@@ -105,14 +102,3 @@ def test_every_link_within_the_docs_leads_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
-
-
-def test_a_call_that_an_error_names_is_told_as_a_command() -> None:
-    assert in_commands("list them with GET /api/nodes") == "list them with `wgfleet node list`"
-    assert in_commands("(DELETE /api/configs/wg0/nodes/NODE)") == "(`wgfleet config unassign wg0 NODE`)"
-    assert in_commands("or repeat with force=true") == "or repeat with --force"
-    named = set()
-    for module in (ROOT / "src/wgfleet/panel/services").rglob("*.py"):
-        named |= set(re.findall(r"(?:GET|POST|PUT|PATCH|DELETE) /api/[^\s\")]+", module.read_text()))
-    assert len(named) > 5
-    assert {call for call in named if in_commands(call) == call} == WITHOUT_COMMAND

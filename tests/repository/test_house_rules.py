@@ -18,6 +18,7 @@ SourceRule = Callable[[str, str], list[str]]
 RULES: dict[SourceRule, tuple[str, ...]] = {
     house_rules.processes: ("src/",),
     house_rules.clock: ("src/",),
+    house_rules.surfaces: ("src/",),
     house_rules.size: ("src/", "tests/", "bench/"),
     house_rules.docstring: ("src/",),
     house_rules.waivers: ("src/", "tests/", "bench/"),
@@ -63,6 +64,9 @@ def test_every_route_of_the_panel_asks_for_a_scope() -> None:
 @pytest.mark.parametrize(
     ("rule", "path", "bad"),
     [
+        (house_rules.surfaces, "src/wgfleet/panel/services/a.py", "raise NotFound('list them with GET /api/nodes')"),
+        (house_rules.surfaces, "src/wgfleet/panel/domain/a.py", "TEXT = 'or repeat with force=true'"),
+        (house_rules.surfaces, "src/wgfleet/panel/dns/a.py", "TEXT = 'see `wgfleet node list`'"),
         (house_rules.processes, "src/wgfleet/panel/a.py", "import subprocess"),
         (house_rules.processes, "src/wgfleet/agent/a.py", "from subprocess import run as go"),
         (house_rules.processes, "src/wgfleet/cli/a.py", "import asyncio as a\na.create_subprocess_exec('true')"),

@@ -9,6 +9,7 @@ import typer
 
 from wgfleet.agent.settings import AgentSettings
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
+from wgfleet.cli.hints import sentence
 from wgfleet.protocol.messages import AGENT_PORT
 
 app = typer.Typer(no_args_is_help=True)
@@ -28,15 +29,21 @@ def enroll(
     port: Annotated[int, typer.Option(help="TCP port that the agent will listen on.")] = AGENT_PORT,
 ) -> None:
     """Get this node's certificate from the panel."""
-    from wgfleet.agent.enrollment.enroll import EnrollError  # noqa: PLC0415 - httpx and cryptography would cost `run` 20 MB
+    from wgfleet.agent.enrollment.enroll import (  # noqa: PLC0415 - httpx and cryptography would cost `run` 20 MB
+        EnrollError,
+        PanelRefusedError,
+    )
     from wgfleet.agent.enrollment.enroll import enroll as enroll_agent  # noqa: PLC0415 - loaded when asked for
 
     try:
         node_id = enroll_agent(
             panel=panel, token=token, ca_fingerprint=ca_fingerprint, state=StateDirectory(state_dir), port=port
         )
+    except PanelRefusedError as refused:
+        typer.echo(f"enrollment failed: the panel refused ({refused.status}): {sentence(refused.problem)}", err=True)
+        raise typer.Exit(_FAILED) from None
     except (EnrollError, OSError) as error:
-        typer.echo(f"enrolment failed: {error}", err=True)
+        typer.echo(f"enrollment failed: {error}", err=True)
         raise typer.Exit(_FAILED) from None
     typer.echo(f"enrolled as node {node_id}; start it with `wgfleet agent run --state-dir {state_dir}`")
 

@@ -16,7 +16,7 @@ import typer
 
 from wgfleet.cli import connection
 from wgfleet.cli.connection import Connection, ConnectionSettingsError
-from wgfleet.cli.hints import in_commands
+from wgfleet.cli.hints import sentence
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
 TIMEOUT_S = 60.0
@@ -122,13 +122,13 @@ class Client:
 def _refused(answer: httpx.Response) -> CallFailed:
     try:
         problem = answer.json()
-        detail = str(problem["detail"])
+        detail = sentence(problem)
         field = str(problem["errors"][0]["field"]) if problem.get("errors") else ""
         if field not in detail:
             detail = f"{field}: {detail}"
     except (ValueError, LookupError, TypeError):
         detail = f"{answer.status_code} {answer.reason_phrase}"
-    return CallFailed(in_commands(detail), ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED)
+    return CallFailed(detail, ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED)
 
 
 def given(**values: Any) -> Document:

@@ -1,24 +1,60 @@
-"""Ways out in the words of the commands: the API's errors name calls, which a person at a terminal cannot type."""
+"""The CLI's words for hints: the command that helps, as a person at a terminal would type it."""
 
-import re
+import shlex
+from typing import Any
 
-# The longer path first: a shorter one would match its beginning.
-_COMMANDS: tuple[tuple[str, str], ...] = (
-    (r"POST /api/configs/(\S+?)/endpoint-group", r"`wgfleet config endpoint \1 --domain NAME`"),
-    (r"DELETE /api/configs/(\S+?)/nodes/([^\s)]+)", r"`wgfleet config unassign \1 \2`"),
-    (r"GET /api/configs/(\S+?)/peers", r"`wgfleet peer list \1`"),
-    (r"GET /api/configs/(\S+?)/nodes", r"`wgfleet config nodes \1`"),
-    (r"GET /api/configs", "`wgfleet config list`"),
-    (r"GET /api/nodes", "`wgfleet node list`"),
-    (r"GET /api/node-groups", "`wgfleet group list`"),
-    (r"GET /api/backups", "`wgfleet backup list`"),
-    (r"GET /api/operations", "`wgfleet operation list`"),
-    (r"force=true", "--force"),
-)
+from wgfleet.panel.hints import ARGUMENTS, HintCode, joined
+
+# code -> words with {command} where it stands, and the command itself after `wgfleet`
+COMMANDS: dict[HintCode, tuple[str, str]] = {
+    HintCode.LIST_CONFIGS: ("list them with {command}", "config list"),
+    HintCode.LIST_NODES: ("list them with {command}", "node list"),
+    HintCode.LIST_NODE_GROUPS: ("list them with {command}", "group list"),
+    HintCode.LIST_OPERATIONS: ("list them with {command}", "operation list"),
+    HintCode.LIST_BACKUPS: ("list them with {command}", "backup list"),
+    HintCode.LIST_PEERS: ("list them with {command}", "peer list {config}"),
+    HintCode.LIST_CONFIG_NODES: ("list the nodes of the config with {command}", "config nodes {config}"),
+    HintCode.WAIT_FOR_NODE: ("wait until the node is connected ({command})", "node show {node}"),
+    HintCode.ASSIGN_NODE: ("assign a node ({command})", "config assign {config} NODE"),
+    HintCode.UNASSIGN_NODE: ("unassign it first ({command})", "config unassign {config} {node}"),
+    HintCode.UNCORDON_NODE: ("uncordon a node ({command})", "node uncordon {node}"),
+    HintCode.RAISE_CAPACITY: (
+        "raise the capacity of a node ({command})",
+        "node update {node} --capacity NUMBER",
+    ),
+    HintCode.MAKE_API_KEY: ("make another key first ({command}, where the panel runs)", "panel admin-key NAME"),
+    HintCode.MAKE_JOIN_TOKEN: ("make a new one with {command}", "node join {node}"),
+    HintCode.SET_ENDPOINT_GROUP: (
+        "set its endpoint group ({command})",
+        "config endpoint {config} --domain NAME",
+    ),
+    HintCode.PLAN_ADOPTION: ("read the new plan with {command}", "dns plan {config} --adopt"),
+}
+FORCE = "repeat with --force"  # an option of the command that was refused
+WITHOUT_COMMAND = {HintCode.LIST_API_KEYS}  # keys are managed with the API only; its words are shown
 
 
-def in_commands(detail: str) -> str:
-    """Replace the calls in an error's text by the commands that make them; others stay as they are."""
-    for call, command in _COMMANDS:
-        detail = re.sub(call, command, detail)
-    return detail
+def sentence(problem: dict[str, Any]) -> str:
+    """Return what a problem of the API says, with commands for its ways out.
+
+    The API's own text where one of its hints has no command here, as those of a newer panel may.
+    """
+    detail = str(problem["detail"])
+    hints = problem.get("hints")
+    if not hints:
+        return detail
+    try:
+        return joined(str(problem["reason"]), [_words(hint["code"], hint.get("arguments") or {}) for hint in hints])
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return detail
+
+
+def _words(code: str, arguments: dict[str, Any]) -> str:
+    known = HintCode(code)
+    if known is HintCode.FORCE:
+        return FORCE
+    words, command = COMMANDS[known]
+    values = {name: shlex.quote(str(arguments[name])) for name in ARGUMENTS if name in arguments}
+    return words.format(
+        command=f"`wgfleet {command.format(**{name: values.get(name, name.upper()) for name in ARGUMENTS})}`"
+    )

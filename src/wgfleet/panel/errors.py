@@ -11,19 +11,22 @@ PanelError
 └── Unavailable    the database or an agent cannot be had just now (503); carries `retry_after_s`
 
 Two more say whether a reconciler tries again: TransientError and PermanentError. Anything else is a bug.
-Texts are in lower case, carry identifiers and the way out, and never a secret.
+Texts are in lower case, carry identifiers and never a secret. The ways out are hints: each surface has its own words.
 """
+
+from wgfleet.panel.hints import Hint
 
 
 class PanelError(Exception):
-    """A refusal with a reason. `field` is the dotted path of the wrong value, where there is one."""
+    """A refusal with a reason and the ways out. `field` is the dotted path of the wrong value, where there is one."""
 
     status = 500
     title = "error"
 
-    def __init__(self, detail: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(self, detail: str, *hints: Hint, field: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.hints = hints
         self.field = field
         self.retry_after_s = retry_after_s
 

@@ -7,6 +7,7 @@ import pytest
 from tests.panel.world import World
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, Exhausted
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs as config_service
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
@@ -146,8 +147,9 @@ def test_a_drain_that_leaves_too_few_nodes_or_too_little_room_is_refused(world: 
     with pytest.raises(Exhausted, match="no room for 1 of 4 peers"):
         world.drain(one)
     world.cordon(two)
-    with pytest.raises(Conflict, match="uncordon"):
+    with pytest.raises(Conflict, match="min_nodes") as refused:
         world.drain(one)
+    assert Hint(HintCode.UNCORDON_NODE) in refused.value.hints
     world.uncordon(two)
     with world.store.write() as tx:
         spec = endpoint_groups.EndpointGroupSpec(domain="vpn.example.com", port=51820, min_nodes=2)

@@ -1,6 +1,7 @@
 """Enrolment: turns a join token into a certificate. Runs once per node, before the agent does."""
 
 import ssl
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,6 +23,15 @@ class EnrollError(Exception):
     """Enrolment did not happen; the text says why and what to do. Never holds the token."""
 
 
+class PanelRefusedError(EnrollError):
+    """The panel answered with a problem, which `problem` is as it came."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        super().__init__(f"the panel refused ({status}): {str(problem['detail'])[:500]}")
+        self.status = status
+        self.problem = problem
+
+
 def enroll(*, panel: str, token: str, ca_fingerprint: str | None, state: StateDirectory, port: int) -> NodeId:
     """Get a certificate for a fresh key and store who this agent is; return its id."""
     trust = _trust(panel, ca_fingerprint)
@@ -35,7 +45,7 @@ def enroll(*, panel: str, token: str, ca_fingerprint: str | None, state: StateDi
     except httpx.HTTPError as error:
         raise EnrollError(f"the panel at {panel} cannot be reached: {error}") from None
     if response.is_error:
-        raise EnrollError(f"the panel refused ({response.status_code}): {_detail(response)}")
+        raise _refusal(response)
     try:
         enrolled = msgspec.json.decode(response.content, type=Enrolled)
         check_certificate(key=key, certificate=enrolled.certificate, node_id=enrolled.node_id)
@@ -67,9 +77,11 @@ def _trust(panel: str, ca_fingerprint: str | None) -> ssl.SSLContext | bool:
     return context
 
 
-def _detail(response: httpx.Response) -> str:
+def _refusal(response: httpx.Response) -> EnrollError:
     try:
         problem = msgspec.json.decode(response.content)
     except msgspec.MsgspecError:
-        return response.text[:200]
-    return str(problem.get("detail", problem))[:500] if isinstance(problem, dict) else str(problem)[:500]
+        problem = response.text[:200]
+    if isinstance(problem, dict) and "detail" in problem:
+        return PanelRefusedError(response.status_code, problem)
+    return EnrollError(f"the panel refused ({response.status_code}): {str(problem)[:500]}")

@@ -15,6 +15,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.dns.plan import Plan
 from wgfleet.panel.domain.dns.target import Target
 from wgfleet.panel.errors import Conflict, PermanentError, TransientError, Unavailable
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services.dns import commands, results
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import DnsSync
@@ -234,8 +235,11 @@ def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanRefe
     target, _ = _target(panel, config)
     found = _previewed(panel, target, adopt=True)
     if found.id != body.plan_id:
-        detail = f"plan {body.plan_id} is not what adopting would do now, which is {found.id}; look at it with"
-        raise Conflict(f"{detail} GET /api/dns/{config}/plan?adopt=true", field="plan_id")
+        raise Conflict(
+            f"plan {body.plan_id} is not what adopting would do now, which is {found.id}",
+            Hint(HintCode.PLAN_ADOPTION, config=config),
+            field="plan_id",
+        )
     with panel.store.write() as tx:
         return views(tx, [commands.adopt(tx, caller.actor, config, found, target.mark)])[0]
 

@@ -13,6 +13,7 @@ from wgfleet.panel.api.auth import SecretReader
 from wgfleet.panel.api.models import Identifier, Page, ReferenceFilter, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Conflict, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services.access.api_keys import Caller
 from wgfleet.panel.services.clients import bundle, files
 from wgfleet.panel.services.clients.files import ClientFile
@@ -117,7 +118,7 @@ def _files(panel: Panel, caller: Caller, peer_id: str) -> list[ClientFile]:
 def _file(panel: Panel, caller: Caller, peer_id: str, node: str | None) -> ClientFile:
     found = _files(panel, caller, peer_id)
     if not found:
-        raise Conflict("the peer's config has no serving node, so there is no file; assign a node first")
+        raise Conflict("the peer's config has no serving node, so there is no file", Hint(HintCode.ASSIGN_NODE))
     wanted = [file for file in found if node is None or node in {file.node_id, file.node_name}]
     if not wanted:
         raise NotFound(f"the peer has no file of its own for node {node!r}; list its files with /configs", field="node")

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from wgfleet.panel.api.auth import OPEN_PATHS
-from wgfleet.panel.api.problems import MEDIA_TYPE, FieldProblem, Problem
+from wgfleet.panel.api.problems import MEDIA_TYPE, FieldProblem, Problem, ProblemHint
 
 _EVERYWHERE = {
     400: "The body is not JSON.",
@@ -38,7 +38,7 @@ def install(app: FastAPI) -> None:
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     components = document["components"]
-    for model in (FieldProblem, Problem):
+    for model in (FieldProblem, ProblemHint, Problem):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schema.pop("$defs", None)
         components["schemas"][model.__name__] = schema

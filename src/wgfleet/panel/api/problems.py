@@ -10,7 +10,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from wgfleet.panel.api.hints import sentence
 from wgfleet.panel.errors import Invalid, PanelError, Unauthorized
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.protocol.errors import FieldError
 
 MEDIA_TYPE = "application/problem+json"
@@ -23,13 +25,28 @@ class FieldProblem(BaseModel):
     detail: str = Field(description="What is wrong with it, and what would be right.")
 
 
+class ProblemHint(BaseModel):
+    """A way out of a refusal, for programs that have words or links of their own for it."""
+
+    code: str = Field(
+        description="Which call helps. The examples are all codes; later versions may add some.",
+        examples=[code.value for code in HintCode],
+    )
+    arguments: dict[str, str] = Field(
+        description="The ids or names that the call needs, as far as they are known.",
+        examples=[{"config": "wg0", "node": "fra1"}],
+    )
+
+
 class Problem(BaseModel):
     """Why a request was refused (RFC 9457)."""
 
     type: str = Field(default="about:blank", description="Always `about:blank`: `status` and `title` say the kind.")
     title: str = Field(description="The kind of problem.", examples=["conflict"])
     status: int = Field(description="The HTTP status.", examples=[409])
-    detail: str = Field(description="What is wrong here, and the way out.")
+    detail: str = Field(description="What is wrong, and the ways out as calls of this API.")
+    reason: str | None = Field(default=None, description="`detail` without the ways out, where `hints` have them.")
+    hints: list[ProblemHint] | None = Field(default=None, description="The ways out; any one of them is enough.")
     field: str | None = Field(default=None, description="The first wrong field, where there is one.")
     errors: list[FieldProblem] | None = Field(default=None, description="Every wrong field, where there is one.")
 
@@ -49,12 +66,15 @@ def answer(
     detail: str,
     errors: Sequence[FieldProblem] = (),
     headers: dict[str, str] | None = None,
+    hints: tuple[Hint, ...] = (),
 ) -> JSONResponse:
-    """Form the answer; a wrong field among `errors` comes out as `field` too."""
+    """Form the answer; a wrong field among `errors` comes out as `field` too, and `hints` at the end of `detail`."""
     problem = Problem(
         title=title,
         status=status,
-        detail=detail,
+        detail=sentence(detail, hints),
+        reason=detail if hints else None,
+        hints=[ProblemHint(code=hint.code.value, arguments=hint.arguments) for hint in hints] or None,
         field=errors[0].field if errors else None,
         errors=list(errors) or None,
     )
@@ -68,8 +88,8 @@ def _panel_error(_request: Request, error: Exception) -> JSONResponse:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    errors = [FieldProblem(field=error.field, detail=error.detail)] if error.field else []
-    return answer(error.status, error.title, error.detail, errors, headers)
+    errors = [FieldProblem(field=error.field, detail=sentence(error.detail, error.hints))] if error.field else []
+    return answer(error.status, error.title, error.detail, errors, headers, error.hints)
 
 
 def _field_error(_request: Request, error: Exception) -> JSONResponse:

@@ -3,6 +3,7 @@
 from wgfleet.panel import clock
 from wgfleet.panel.domain import rendering
 from wgfleet.panel.errors import NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import desired
 from wgfleet.panel.store import Tx
@@ -57,7 +58,7 @@ def get(tx: Tx, backup_id: str) -> Backup:
     """Return a backup without its content."""
     backup = backup_rows.get(tx, backup_id)
     if backup is None:
-        raise NotFound(f"there is no backup {backup_id!r}; list them with GET /api/backups")
+        raise NotFound(f"there is no backup {backup_id!r}", Hint(HintCode.LIST_BACKUPS))
     return backup
 
 

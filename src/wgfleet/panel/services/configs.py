@@ -9,6 +9,7 @@ from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.fields import check_range, parse_dns, parse_networks
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, generations
 from wgfleet.panel.store import Tx
@@ -136,7 +137,7 @@ def get(tx: Tx, reference: str) -> Config:
     """Return a config by id or name."""
     config = config_rows.find(tx, reference)
     if config is None:
-        raise NotFound(f"there is no config {reference!r}; list them with GET /api/configs")
+        raise NotFound(f"there is no config {reference!r}", Hint(HintCode.LIST_CONFIGS))
     return config
 
 
@@ -189,8 +190,8 @@ def delete(tx: Tx, actor: str, config: Config) -> None:
     nodes = config_rows.assigned_node_names(tx, config.id)
     if nodes:
         raise Conflict(
-            f"config {config.name!r} is still assigned to {', '.join(nodes)}; remove its nodes first "
-            f"(DELETE /api/configs/{config.name}/nodes/NODE)"
+            f"config {config.name!r} is still assigned to {', '.join(nodes)}",
+            Hint(HintCode.UNASSIGN_NODE, config=config.name),
         )
     _, peers = counts(tx, [config.id])[config.id]
     config_rows.delete(tx, config)

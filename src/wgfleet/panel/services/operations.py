@@ -8,6 +8,7 @@ from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Operation
@@ -22,7 +23,7 @@ def get(tx: Tx, operation_id: str) -> Operation:
     """Return an operation."""
     operation = operation_rows.get(tx, operation_id)
     if operation is None:
-        raise NotFound(f"there is no operation {operation_id!r}; list them with GET /api/operations")
+        raise NotFound(f"there is no operation {operation_id!r}", Hint(HintCode.LIST_OPERATIONS))
     return operation
 
 

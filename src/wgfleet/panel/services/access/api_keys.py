@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import parse_name
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, Unauthorized
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import access as access_rows
@@ -105,7 +106,7 @@ def get_key(tx: Tx, reference: str) -> ApiKey:
     """Return a key by id or name."""
     key = access_rows.find_key(tx, reference)
     if key is None:
-        raise NotFound(f"there is no API key {reference!r}; list them with GET /api/keys")
+        raise NotFound(f"there is no API key {reference!r}", Hint(HintCode.LIST_API_KEYS))
     return key
 
 
@@ -113,9 +114,6 @@ def revoke_key(tx: Tx, actor: str, key: ApiKey) -> None:
     """Delete a key; the last one with the admin scope that does not expire stays, or nobody could get in again."""
     others = [other for other in access_rows.lock_keys(tx) if other.id != key.id]
     if ADMIN in key.scopes and not any(ADMIN in other.scopes and other.expires_at is None for other in others):
-        raise Conflict(
-            f"{key.name!r} is the last admin key that does not expire; "
-            "make another first (POST /api/keys), then revoke it"
-        )
+        raise Conflict(f"API key {key.name!r} is the last admin key that does not expire", Hint(HintCode.MAKE_API_KEY))
     access_rows.delete_key(tx, key)
     audit.record(tx, actor, "revoked", "api_key", key.id, name=key.name)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.fleet import desired
 from wgfleet.panel.store import Tx
@@ -50,8 +51,9 @@ def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[No
         endpoint = rendering.endpoint(home.endpoint_addresses[0], config.listen_port)
     else:
         raise Conflict(
-            f"config {config.name!r} has neither a domain nor a serving node, so a file would have no endpoint; "
-            f"assign a node, or set its endpoint group"
+            f"config {config.name!r} has neither a domain nor a serving node, so a file would have no endpoint",
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
+            Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name),
         )
     addresses = address_rows.of_peers(tx, [peer.id], config.id).get(peer.id, [])
     text = _render(vault, config, peer, addresses, config.public_key or "", endpoint)

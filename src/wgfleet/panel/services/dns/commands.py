@@ -7,6 +7,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.dns.plan import Plan
 from wgfleet.panel.domain.dns.target import DRY_RUN, Target
 from wgfleet.panel.errors import Conflict, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.syncs import APPROVAL, CANCELLED, CONFLICT, FAILING, PENDING, STATES, decided, record
 from wgfleet.panel.services.dns.wanted import target
@@ -42,8 +43,8 @@ def of_config(tx: Tx, reference: str) -> list[DnsSync]:
     found = dns_rows.of_config(tx, configs.resolve(tx, reference))
     if not found:
         raise NotFound(
-            f"nothing is published for config {reference!r}; give it an endpoint group with a DNS provider: "
-            f"POST /api/configs/{reference}/endpoint-group"
+            f"nothing is published for config {reference!r}: it has no endpoint group with a DNS provider",
+            Hint(HintCode.SET_ENDPOINT_GROUP, config=reference),
         )
     return found
 

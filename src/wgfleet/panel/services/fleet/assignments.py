@@ -8,6 +8,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import placement
@@ -40,7 +41,10 @@ def get(tx: Tx, config: Config, node: Node) -> Assignment:
     """Return the assignment of a config to a node."""
     assignment = assignment_rows.get(tx, config.id, node.id)
     if assignment is None:
-        raise NotFound(f"config {config.name!r} is not assigned to node {node.name!r}")
+        raise NotFound(
+            f"config {config.name!r} is not assigned to node {node.name!r}",
+            Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
+        )
     return assignment
 
 

@@ -10,6 +10,7 @@ from wgfleet.panel.domain.dns.listing import Mode, OnDrift
 from wgfleet.panel.domain.dns.records import AUTOMATIC_TTL_S
 from wgfleet.panel.domain.fields import check_range
 from wgfleet.panel.errors import Invalid, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.dns import settings as dns_settings
 from wgfleet.panel.services.dns import syncs
@@ -127,8 +128,7 @@ def get(tx: Tx, config: Config) -> EndpointGroup:
     group = endpoint_group_rows.get(tx, config.id)
     if group is None:
         raise NotFound(
-            f"config {config.name!r} has no endpoint group; "
-            f"make one with POST /api/configs/{config.name}/endpoint-group"
+            f"config {config.name!r} has no endpoint group", Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name)
         )
     return group
 

@@ -2,6 +2,7 @@
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unauthorized
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Tx
@@ -14,7 +15,7 @@ class TokenRefused(Unauthorized):
     """A join token that lets nobody in; `node_id` where it once belonged to a node."""
 
     def __init__(self, detail: str, reason: str, node_id: str | None = None) -> None:
-        super().__init__(detail)
+        super().__init__(detail, Hint(HintCode.MAKE_JOIN_TOKEN))
         self.reason = reason
         self.node_id = node_id
 
@@ -38,13 +39,12 @@ def redeem(tx: Tx, text: str) -> Node:
     node_id = access_rows.use_token(tx, kept, now)
     if node_id is not None:
         return nodes.get(tx, node_id)
-    way_out = "make a new one with `wgfleet node join NODE` (POST /api/nodes/NODE/join-token)"
     token = access_rows.token(tx, kept)
     if token is None:
-        raise TokenRefused(f"the join token is not known; {way_out}", "unknown")
+        raise TokenRefused("the join token is not known", "unknown")
     if token.used_at is not None:
-        raise TokenRefused(f"the join token was used already; {way_out}", "used", token.node_id)
-    raise TokenRefused(f"the join token has expired; {way_out}", "expired", token.node_id)
+        raise TokenRefused("the join token was used already", "used", token.node_id)
+    raise TokenRefused("the join token has expired", "expired", token.node_id)
 
 
 def record_refusal(tx: Tx, refused: TokenRefused, remote: str) -> None:

@@ -7,6 +7,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import check_range, parse_name
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import node_groups as node_group_rows
@@ -38,7 +39,7 @@ def get(tx: Tx, reference: str) -> NodeGroup:
     """Return a group by id or name."""
     group = node_group_rows.find(tx, reference)
     if group is None:
-        raise NotFound(f"there is no node group {reference!r}; list them with GET /api/node-groups")
+        raise NotFound(f"there is no node group {reference!r}", Hint(HintCode.LIST_NODE_GROUPS))
     return group
 
 
@@ -46,7 +47,7 @@ def named(tx: Tx, reference: str, field: str) -> NodeGroup:
     """Return the group that a field of a body names."""
     group = node_group_rows.find(tx, reference)
     if group is None:
-        raise Invalid(f"there is no node group {reference!r}; list them with GET /api/node-groups", field=field)
+        raise Invalid(f"there is no node group {reference!r}", Hint(HintCode.LIST_NODE_GROUPS), field=field)
     return group
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import check_list, check_range, parse_host, parse_name
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.services.floating import holders
@@ -87,7 +88,7 @@ def get(tx: Tx, reference: str) -> Node:
     """Return a node by id or name."""
     node = node_rows.find(tx, reference)
     if node is None:
-        raise NotFound(f"there is no node {reference!r}; list them with GET /api/nodes")
+        raise NotFound(f"there is no node {reference!r}", Hint(HintCode.LIST_NODES))
     return node
 
 
@@ -95,7 +96,7 @@ def named(tx: Tx, reference: str, field: str) -> Node:
     """Return the node that a field of a body names."""
     node = node_rows.find(tx, reference)
     if node is None:
-        raise NotFound(f"there is no node {reference!r}; list them with GET /api/nodes", field=field)
+        raise NotFound(f"there is no node {reference!r}", Hint(HintCode.LIST_NODES), field=field)
     return node
 
 
@@ -142,14 +143,16 @@ def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
     names = node_rows.config_names(tx, [node.id])[node.id]
     if names:
         raise Conflict(
-            f"node {node.name!r} still has {', '.join(names)}; remove it from them first "
-            f"(DELETE /api/configs/{names[0]}/nodes/{node.name})"
+            f"node {node.name!r} is still assigned to {', '.join(names)}",
+            Hint(HintCode.UNASSIGN_NODE, config=names[0], node=node.name),
         )
     owed = node_rows.owed_interfaces(tx, node.id)
     if owed and not force:
         raise Conflict(
-            f"node {node.name!r} could not be reached and still has to delete {', '.join(owed)} when it returns; "
-            "wait for it, or delete it with force=true and remove them there by hand"
+            f"node {node.name!r} could not be reached and still has to delete {', '.join(owed)} when it returns "
+            "(forced, they stay there for you to delete by hand)",
+            Hint(HintCode.WAIT_FOR_NODE, node=node.name),
+            Hint(HintCode.FORCE),
         )
     node_rows.delete(tx, node)
     audit.record(tx, actor, "deleted", "node", node.id, name=node.name, forgotten_interfaces=list(owed))

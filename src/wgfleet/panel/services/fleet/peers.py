@@ -8,6 +8,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.rendering import host_network
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.fleet import peer_networks, placement
@@ -83,7 +84,7 @@ def get(tx: Tx, peer_id: str) -> Peer:
     """Return a peer."""
     peer = peer_rows.get(tx, peer_id)
     if peer is None:
-        raise NotFound(f"there is no peer {peer_id!r}; list them with GET /api/configs/CONFIG/peers")
+        raise NotFound(f"there is no peer {peer_id!r}", Hint(HintCode.LIST_PEERS))
     return peer
 
 
@@ -238,8 +239,9 @@ def _homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> d
     placed = placement.choose(tx, config.id, peers, nodes)
     if placed.left:
         raise Exhausted(
-            f"the nodes of config {config.name!r} have no room for {len(placed.left)} of {len(peers)} new peers; "
-            f"raise a node's capacity or assign another node"
+            f"the nodes of config {config.name!r} have no room for {len(placed.left)} of {len(peers)} new peers",
+            Hint(HintCode.RAISE_CAPACITY),
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
         )
     return dict(placed.homes.items())
 

@@ -7,6 +7,7 @@ time from one node's giving it up to the call, some tenths of a second; a drain,
 from wgfleet.panel import clock
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, generations, operations
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import steps
@@ -36,8 +37,8 @@ def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Opera
     assignment = assignment_rows.get(tx, config.id, node.id)
     if assignment is None or assignment.phase != Phase.SERVING or not assignment.health.in_use:
         raise Conflict(
-            f"node {node.name!r} does not serve config {config.name!r} just now; "
-            f"see GET /api/configs/{config.name}/nodes",
+            f"node {node.name!r} does not serve config {config.name!r} just now",
+            Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
             field="node",
         )
     if row.holder_node_id == node.id:

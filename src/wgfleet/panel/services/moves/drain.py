@@ -10,6 +10,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import spread
 from wgfleet.panel.errors import Conflict, Exhausted
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import cordons, placement
 from wgfleet.panel.services.floating import holders
@@ -79,14 +80,19 @@ def _check_config(tx: Tx, config: Config, leaving: Sequence[Node]) -> None:
     if len(others) < least:
         raise Conflict(
             f"without {names} config {config.name!r} would be left with {len(others)} of at least {least} "
-            f"nodes in use (min_nodes); assign or uncordon another node first, or repeat with force=true"
+            "nodes in use (min_nodes)",
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
+            Hint(HintCode.UNCORDON_NODE),
+            Hint(HintCode.FORCE),
         )
     homes = [peer for node in leaving for peer in peer_rows.homed_on(tx, node.id, config.id)]
     left = placement.choose(tx, config.id, homes, others).left
     if left:
         raise Exhausted(
-            f"the other nodes of config {config.name!r} have no room for {len(left)} of {len(homes)} peers of "
-            f"{names}; raise a capacity or assign a node, or repeat with force=true"
+            f"the other nodes of config {config.name!r} have no room for {len(left)} of {len(homes)} peers of {names}",
+            Hint(HintCode.RAISE_CAPACITY),
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
+            Hint(HintCode.FORCE),
         )
 
 
@@ -97,7 +103,7 @@ def rebalance(tx: Tx, actor: str, config: Config, *, grace_s: float) -> Operatio
     if earlier is not None and earlier.finished_at is None:
         return earlier
     if not placement.candidates(tx, config.id):
-        raise Conflict(f"no node serves config {config.name!r}; assign one, and wait until it serves")
+        raise Conflict(f"no node serves config {config.name!r}", Hint(HintCode.ASSIGN_NODE, config=config.name))
     options = {"drain_window_s": removal.default_window(tx, config, grace_s)}
     operation = operations.start(tx, actor, REBALANCE, config.id, config_id=config.id, node_id=None, options=options)
     audit.record(tx, actor, "rebalance_started", "config", config.id, name=config.name, operation=operation.id)

@@ -4,6 +4,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.removal import RemovalStep, RemovalView
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.dns import wanted
 from wgfleet.panel.services.fleet import placement
@@ -153,7 +154,10 @@ def start(
     if earlier is not None and (earlier.finished_at is None or assignment is None):
         return earlier
     if assignment is None:
-        raise NotFound(f"config {config.name!r} is not assigned to node {node.name!r}")
+        raise NotFound(
+            f"config {config.name!r} is not assigned to node {node.name!r}",
+            Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
+        )
     _check_floor(tx, config, node, assignment, force=force)
     window = default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
     assignment_rows.applied(tx, assignment.id, phase=Phase.DRAINING)
@@ -192,12 +196,17 @@ def _check_floor(tx: Tx, config: Config, node: Node, assignment: Assignment, *, 
     if counted and len(left) < least and (homes or group is not None):
         raise Conflict(
             f"without node {node.name!r} config {config.name!r} would be served by {len(left)} of at least {least} "
-            f"nodes (min_nodes); assign another node first, or repeat with force=true"
+            "nodes (min_nodes)",
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
+            Hint(HintCode.FORCE),
         )
     if homes and left:
         placed = placement.choose(tx, config.id, homes, placement.candidates(tx, config.id, without={node.id}))
         if placed.left:
             raise Exhausted(
                 f"the other nodes of config {config.name!r} have no room for {len(placed.left)} of {len(homes)} "
-                f"peers of node {node.name!r}; raise a capacity or assign a node, or repeat with force=true"
+                f"peers of node {node.name!r}",
+                Hint(HintCode.RAISE_CAPACITY),
+                Hint(HintCode.ASSIGN_NODE, config=config.name),
+                Hint(HintCode.FORCE),
             )
