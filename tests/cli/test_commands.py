@@ -140,7 +140,7 @@ def test_login_keeps_the_key_in_a_file_for_its_owner_only(
     wgfleet: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:
     key, url = environment["WGFLEET_API_KEY"], environment["WGFLEET_URL"]
-    assert wgfleet("config", "login", url, given=f"{key}\n").returncode == 0
+    assert wgfleet("login", url, given=f"{key}\n").returncode == 0
     written = tmp_path / ".config" / "wgfleet" / "cli.toml"
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert wgfleet("node", "list", WGFLEET_API_KEY="", WGFLEET_URL="").returncode == 0
@@ -209,3 +209,20 @@ def test_a_node_that_does_not_serve_is_told_with_its_reason(wgfleet: Run, client
 def test_an_errors_way_out_is_a_command(wgfleet: Run) -> None:
     assert wgfleet("node", "show", "x").stderr == "error: there is no node 'x'; list them with `wgfleet node list`\n"
     assert "`wgfleet config endpoint wg0" in wgfleet("dns", "show", "wg0").stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "command"),
+    [
+        ("login", "wgfleet login"),
+        ("check", "wgfleet panel check-settings"),
+        ("sample", "wgfleet panel sample-settings"),
+    ],
+)
+def test_what_is_no_command_of_a_config_is_named_where_it_is(wgfleet: Run, word: str, command: str) -> None:
+    refused = wgfleet("config", word)
+    assert refused.returncode == 2
+    assert f"No such command '{word}'" in refused.stderr
+    assert command in " ".join(refused.stderr.replace("│", " ").split())
+    assert wgfleet(*command.split()[1:], "--help").returncode == 0
+    assert word not in wgfleet("config", "--help").stdout.split()

@@ -128,7 +128,7 @@ def test_another_master_key_stops_the_start_in_one_line(tmp_path: Path) -> None:
         (["--listen", "http://0.0.0.0:8080"], "plain http is for loopback only"),
         (["--listen", "nonsense"], "ADDRESS:PORT"),
         (["--panel-node-address", "x"], "not an IPv4 or IPv6 address"),
-        (["--config-file", "/nonexistent.toml"], "cannot be read"),
+        (["--settings-file", "/nonexistent.toml"], "cannot be read"),
     ],
 )
 def test_wrong_settings_end_with_two_and_make_nothing(tmp_path: Path, arguments: list[str], text: str) -> None:

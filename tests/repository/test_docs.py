@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from wgfleet.cli import app
+from wgfleet.cli import COMMANDS, app
 from wgfleet.panel.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,9 @@ def test_every_command_is_in_the_page_of_commands() -> None:
     rows = dict(re.findall(r"^\| `([a-z]+)` \| (.*) \|$", page, re.MULTILINE))
     for group in root.list_commands(context):
         found = root.get_command(context, group)
+        if group in COMMANDS:
+            assert group in rows
+            continue
         assert isinstance(found, TyperGroup)
         missing = [name for name in found.list_commands(context) if f"`{name}`" not in rows.get(group, "")]
         assert missing == [], group

@@ -1,7 +1,8 @@
 """The `wgfleet` program. Thin: every command calls the layer below it and prints.
 
-Each group is a module of this package with a `typer.Typer` named `app`, imported only when it is asked for, so that
-an agent's machine needs none of the panel's libraries and completion stays quick.
+Each group (and each command that is in none) is a module of this package with a `typer.Typer` named `app`. It is
+imported only when it is asked for, so that an agent's machine needs none of the panel's libraries and completion stays
+quick.
 """
 
 import importlib
@@ -15,11 +16,12 @@ import wgfleet
 
 # group -> (one line of help, library that it cannot do without)
 GROUPS: dict[str, tuple[str, str]] = {
-    "panel": ("Run the panel, or prepare its first start.", "fastapi"),
-    "agent": ("Run the agent on a node, or enrol it.", "starlette"),
+    "login": ("Choose the panel that all other commands talk to.", "httpx"),
+    "panel": ("Run the panel, prepare its first start, check its settings.", "fastapi"),
+    "agent": ("Run the agent on a node, or enroll it.", "starlette"),
     "node": ("Servers that run the agent.", "httpx"),
     "group": ("Node groups, for placement.", "httpx"),
-    "config": ("WireGuard networks, their nodes and endpoint; check or print the panel's settings.", "httpx"),
+    "config": ("WireGuard networks, their nodes and endpoint.", "httpx"),
     "address": ("Floating addresses: who holds them, and moving one.", "httpx"),
     "peer": ("User devices and their files.", "httpx"),
     "dns": ("Published names, and what is done at them.", "httpx"),
@@ -28,10 +30,11 @@ GROUPS: dict[str, tuple[str, str]] = {
     "audit": ("Who did what, and when.", "httpx"),
     "lab": ("A network of namespaces with real WireGuard on this machine.", "httpx"),
 }
+COMMANDS = {"login"}  # not a group: its module's application has the one command of this name
 
 
 class LazyGroup(TyperGroup):
-    """Knows the names of all groups, and imports one only to run it."""
+    """Knows the names of all groups and commands, and imports one only to run it."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Name every group whose library is installed."""
@@ -46,8 +49,10 @@ class LazyGroup(TyperGroup):
         if importlib.util.find_spec(library) is None:
             typer.echo(f"wgfleet {cmd_name} needs the panel's libraries: pip install 'wgfleet[panel]'", err=True)
             raise typer.Exit(2)
-        command = typer.main.get_group(importlib.import_module(f"wgfleet.cli.{cmd_name}").app)
-        command.name, command.help, command.short_help = cmd_name, text, text
+        group = typer.main.get_group(importlib.import_module(f"wgfleet.cli.{cmd_name}").app)
+        command: Any = group.commands[cmd_name] if cmd_name in COMMANDS else group
+        command.name, command.short_help = cmd_name, text
+        command.help = text if command is group else command.help
         return command
 
 

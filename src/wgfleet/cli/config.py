@@ -1,23 +1,34 @@
-"""`wgfleet config`: WireGuard networks, their nodes and endpoint; the panel's settings; this program's login."""
+"""`wgfleet config`: WireGuard networks, their nodes and endpoint."""
 
-import os
-import sys
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import typer
+from typer.core import TyperGroup
 
-from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
-from wgfleet.cli import connection
-from wgfleet.cli.client import UNREACHABLE, USAGE, given, panel, part
+from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.config_health import health
-from wgfleet.cli.connection import DEFAULT_URL, Connection
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 from wgfleet.cli.waiting import Wait, show_operation
 
-app = typer.Typer(no_args_is_help=True)
+
+class ConfigGroup(TyperGroup):
+    """The commands about WireGuard networks; what may be looked for here and is elsewhere is named."""
+
+    elsewhere: ClassVar = {
+        "login": "wgfleet login",
+        "check": "wgfleet panel check-settings",
+        "sample": "wgfleet panel sample-settings",
+    }
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; refuse those that are elsewhere."""
+        if cmd_name in self.elsewhere:
+            ctx.fail(f"No such command '{cmd_name}'; a config is a WireGuard network. See: {self.elsewhere[cmd_name]}")
+        return super().get_command(ctx, cmd_name)
+
+
+app = typer.Typer(cls=ConfigGroup, no_args_is_help=True)
 COLUMNS = ("name", "mode", "pools", "listen_port", "nodes", "peers", "generation")
 CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom", "busy", "if_it_dies")
 NODE_COLUMNS = ("node_name", "phase", "health", "connected", "peers", "applied", "summary")
@@ -32,12 +43,6 @@ Keepalive = Annotated[int | None, typer.Option(help="Seconds between keepalives 
 Masquerade = Annotated[bool | None, typer.Option("--masquerade/--no-masquerade", help="Hide clients behind nodes.")]
 Placement = Annotated[str | None, typer.Option(help="least_peers, least_load or nearest_group: who gets new peers.")]
 Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Interfaces up, or down.")]
-
-if find_spec("pydantic_settings"):  # on a machine with the panel's libraries
-    from wgfleet.cli.panel_settings import check, sample
-
-    app.command()(check)
-    app.command()(sample)
 
 app.command()(endpoint)
 app.command()(health)
@@ -187,33 +192,3 @@ def rebalance(
     with panel() as client:
         operation = client.call("POST", f"/api/configs/{part(config)}/rebalance")
         show_operation(client, operation, wait=wait, as_json=as_json)
-
-
-@app.command()
-def login(
-    url: Annotated[str, typer.Argument(help="Where the panel is.")] = DEFAULT_URL,
-    *,
-    ca_fingerprint: Annotated[
-        str | None, typer.Option(help="The panel's own CA is fetched and must have this, as the panel printed it.")
-    ] = None,
-    ca_file: Annotated[Path | None, typer.Option(help="CA certificates to check it against.", exists=True)] = None,
-) -> None:
-    """Keep a panel's address and an API key (asked for, or from standard input) in a file for you only."""
-    key = typer.prompt("API key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
-    if not key:
-        typer.echo("error: no API key on standard input", err=True)
-        raise typer.Exit(USAGE)
-    try:
-        ca = None if ca_fingerprint is None else fetch_ca(url, ca_fingerprint)
-    except TrustError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(UNREACHABLE) from None
-    if ca is not None:
-        ca_file = connection.save_ca(ca, os.environ)
-    wanted = Connection(url.rstrip("/"), key, ca_file)
-    with panel(wanted) as client:
-        nodes = client.get("/api/nodes?limit=1")["items"]
-    written = connection.save(wanted, os.environ)
-    if not nodes:
-        typer.echo("this panel has no nodes yet: wgfleet node create NAME --endpoint ADDRESS", err=True)
-    typer.echo(f"written to {written}")

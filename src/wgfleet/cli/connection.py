@@ -36,7 +36,7 @@ def load(env: Mapping[str, str]) -> Connection:
     stored = _read(path(env))
     key = env.get("WGFLEET_API_KEY") or stored.get("api_key")
     if not key:
-        raise ConnectionSettingsError("no API key: run `wgfleet config login`, or set WGFLEET_API_KEY")
+        raise ConnectionSettingsError("no API key: run `wgfleet login`, or set WGFLEET_API_KEY")
     ca_file = env.get("WGFLEET_CA_FILE") or stored.get("ca_file")
     url = env.get("WGFLEET_URL") or stored.get("url") or DEFAULT_URL
     return Connection(url.rstrip("/"), key, Path(ca_file) if ca_file else None)
@@ -76,4 +76,4 @@ def _read(file: Path) -> dict[str, str]:
     try:
         return {name: str(value) for name, value in tomllib.loads(file.read_text()).items()}
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConnectionSettingsError(f"{file} cannot be read ({error}); run `wgfleet config login` again") from None
+        raise ConnectionSettingsError(f"{file} cannot be read ({error}); run `wgfleet login` again") from None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from fastapi import FastAPI
 
-from wgfleet.cli.panel_settings import EXIT_SETTINGS, load_or_exit
+from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
 from wgfleet.panel import clock, logs
 from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.errors import PanelError, PermanentError
@@ -18,7 +18,7 @@ from wgfleet.panel.listening import ListenError, PanelServer, ServerCertificate,
 from wgfleet.panel.main import build
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.settings import DEFAULT_FILE, Listener, Settings
+from wgfleet.panel.settings import Listener, Settings
 from wgfleet.protocol.messages import AGENT_PORT
 
 EXIT_FAILED = 1
@@ -26,16 +26,17 @@ PRIVATE_UMASK = 0o077  # database, journals and keys are for the panel alone
 
 app = typer.Typer(no_args_is_help=True)
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config-file", help=f"Settings; else {DEFAULT_FILE} where there is one.")
-]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Directory of master key, database and agent state.")]
 
 
+app.command()(check_settings)
+app.command()(sample_settings)
+
+
 @app.command()
-def init(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
+def init(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
     """Make data directory, master key, database, CA and the first admin key, which is printed once."""
-    settings = load_or_exit(config_file, _overrides(data_dir))
+    settings = load_or_exit(settings_file, _overrides(data_dir))
     application = _build_or_exit(settings)
     application.state.store.close()
     typer.echo(f"data directory: {settings.data_dir}")
@@ -47,11 +48,11 @@ def init(config_file: ConfigFile = None, data_dir: DataDir = None) -> None:
 @app.command()
 def admin_key(
     name: Annotated[str, typer.Argument(help="Name of the new key.")],
-    config_file: ConfigFile = None,
+    settings_file: SettingsFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make another admin key, for whoever holds the machine but lost the key; it is printed once."""
-    application = _build_or_exit(load_or_exit(config_file, _overrides(data_dir)))
+    application = _build_or_exit(load_or_exit(settings_file, _overrides(data_dir)))
     store = application.state.store
     try:
         with store.write() as tx:
@@ -67,11 +68,11 @@ def admin_key(
 def client_certificate(
     directory: Annotated[Path, typer.Argument(help="Where panel.crt, panel.key and ca.crt are written.")],
     days: Annotated[int, typer.Option(min=1, max=30, help="How long it is good for.")] = 1,
-    config_file: ConfigFile = None,
+    settings_file: SettingsFile = None,
     data_dir: DataDir = None,
 ) -> None:
     """Write a certificate with which curl may call agents, for whoever holds this machine; it is audited."""
-    application = _build_or_exit(load_or_exit(config_file, _overrides(data_dir)))
+    application = _build_or_exit(load_or_exit(settings_file, _overrides(data_dir)))
     authority, store = application.state.authority, application.state.store
     identity = authority.issue_panel_client(clock.now(), days)
     try:
@@ -98,7 +99,7 @@ def client_certificate(
 @app.command()
 def run(
     *,
-    config_file: ConfigFile = None,
+    settings_file: SettingsFile = None,
     data_dir: DataDir = None,
     listen: Annotated[
         list[str] | None, typer.Option("--listen", help="ADDRESS:PORT; https but on loopback. May be given often.")
@@ -112,7 +113,7 @@ def run(
 ) -> None:
     """Run the panel until it is told to end."""
     overrides = _overrides(data_dir, listen, panel_node_address, panel_node=panel_node)
-    settings = load_or_exit(config_file, overrides)
+    settings = load_or_exit(settings_file, overrides)
     try:
         certificate = ServerCertificate(settings)
         sockets = open_sockets(settings.listen)

@@ -1,4 +1,4 @@
-"""`wgfleet config check` and `wgfleet config sample`: the panel's settings, without a panel."""
+"""The panel's settings on the command line: where they come from, `check-settings`, `sample-settings`."""
 
 import os
 from pathlib import Path
@@ -13,6 +13,8 @@ EXIT_SETTINGS = 2
 
 app = typer.Typer()
 
+SettingsFile = Annotated[Path | None, typer.Option("--settings-file", help=f"Default: {DEFAULT_FILE}, if it exists.")]
+
 
 def load_or_exit(path: Path | None, overrides: dict[str, object] | None = None) -> Settings:
     """Load the settings; print every problem and end with code 2 where there is one."""
@@ -25,17 +27,13 @@ def load_or_exit(path: Path | None, overrides: dict[str, object] | None = None) 
 
 
 @app.command()
-def check(
-    file: Annotated[
-        Path | None, typer.Option("--file", "-f", help=f"Settings file; else {DEFAULT_FILE} where there is one.")
-    ] = None,
-) -> None:
+def check_settings(settings_file: SettingsFile = None) -> None:
     """Check the panel's settings file and environment; print every error with its place."""
-    settings = load_or_exit(file)
+    settings = load_or_exit(settings_file)
     typer.echo(f"settings are fine: data in {settings.data_dir}, listening on {', '.join(map(str, settings.listen))}")
 
 
 @app.command()
-def sample() -> None:
+def sample_settings() -> None:
     """Print a settings file with every key, its meaning and its default."""
     typer.echo(panel_settings.sample(), nl=False)

@@ -126,14 +126,14 @@ def test_the_database_is_a_file_in_the_data_directory_by_default() -> None:
 
 def test_check_prints_all_problems_and_ends_with_two(file: Path) -> None:
     file.write_text("a = 1\nb = 2\n")
-    result = CliRunner().invoke(app, ["check", "--file", str(file)])
+    result = CliRunner().invoke(app, ["check-settings", "--settings-file", str(file)])
     assert result.exit_code == 2
     assert result.stderr.count("error: ") == 2
 
 
 def test_check_accepts_what_sample_prints(file: Path) -> None:
-    printed = CliRunner().invoke(app, ["sample"])
+    printed = CliRunner().invoke(app, ["sample-settings"])
     file.write_text(printed.stdout)
-    result = CliRunner().invoke(app, ["check", "--file", str(file)])
+    result = CliRunner().invoke(app, ["check-settings", "--settings-file", str(file)])
     assert (printed.exit_code, result.exit_code) == (0, 0)
     assert "settings are fine" in result.stdout

@@ -117,7 +117,7 @@ def _suggestion(path: list[str]) -> str:
     close = difflib.get_close_matches(".".join(path), known, n=1) or difflib.get_close_matches(
         path[-1], [key.rpartition(".")[2] for key in known], n=1
     )
-    return f"; did you mean {close[0]}?" if close else "; see: wgfleet config sample"
+    return f"; did you mean {close[0]}?" if close else "; see: wgfleet panel sample-settings"
 
 
 def _groups() -> list[str]:

@@ -1,0 +1,45 @@
+"""`wgfleet login`: which panel the commands talk to, and with which key."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
+from wgfleet.cli import connection
+from wgfleet.cli.client import UNREACHABLE, USAGE, panel
+from wgfleet.cli.connection import DEFAULT_URL, Connection
+
+app = typer.Typer()
+
+
+@app.command()
+def login(
+    url: Annotated[str, typer.Argument(help="Where the panel is.")] = DEFAULT_URL,
+    *,
+    ca_fingerprint: Annotated[
+        str | None, typer.Option(help="The panel's own CA is fetched and must have this, as the panel printed it.")
+    ] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="CA certificates to check it against.", exists=True)] = None,
+) -> None:
+    """Keep a panel's address and an API key (asked for, or from standard input) in a file for you only."""
+    key = typer.prompt("API key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
+    if not key:
+        typer.echo("error: no API key on standard input", err=True)
+        raise typer.Exit(USAGE)
+    try:
+        ca = None if ca_fingerprint is None else fetch_ca(url, ca_fingerprint)
+    except TrustError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(UNREACHABLE) from None
+    if ca is not None:
+        ca_file = connection.save_ca(ca, os.environ)
+    wanted = Connection(url.rstrip("/"), key, ca_file)
+    with panel(wanted) as client:
+        nodes = client.get("/api/nodes?limit=1")["items"]
+    written = connection.save(wanted, os.environ)
+    if not nodes:
+        typer.echo("this panel has no nodes yet: wgfleet node create NAME --endpoint ADDRESS", err=True)
+    typer.echo(f"written to {written}")
