@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from pydantic import SecretStr
 from tests.panel.world import World, opened
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
-from wgfleet.panel.api import Event, Panel, create_app
+from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import Meters
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.main import dns_defaults
+from wgfleet.panel.reconcile.engine.events import Event, Events
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.model import Dns
@@ -31,17 +31,11 @@ from wgfleet.panel.store import Store, schema
 from wgfleet.panel.vault import Vault
 
 
-@dataclass(frozen=True)
-class Happening:
-    kind: str
-    id: str
-    data: dict[str, Any]
-
-
-class ListedEvents:
+class ListedEvents(Events):
     """Gives what it was made with, then waits like a quiet panel."""
 
     def __init__(self, *events: Event) -> None:
+        super().__init__()
         self._events = events
 
     async def subscribe(self) -> AsyncGenerator[Event, None]:
@@ -88,7 +82,7 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
         settings=settings,
         publisher=Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters()),
         authority=Authority.create("test", clock.now()),
-        events=ListedEvents(Happening("node", "n1", {"name": "fra1"}), Happening("config", "c1", {})),
+        events=ListedEvents(Event("node", "n1", {"name": "fra1"}), Event("config", "c1", {})),
     )
     store.close()
 

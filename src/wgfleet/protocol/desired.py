@@ -146,7 +146,7 @@ def _decode(body: bytes) -> Push:
     try:
         push: Push = msgspec.json.decode(body, type=Push)
     except msgspec.MsgspecError as error:
-        raise _field_error(error) from None
+        raise field_error(error) from None
     except UnicodeDecodeError:
         raise FieldError("body", "is not UTF-8") from None
     return push
@@ -216,7 +216,7 @@ def _same(canonical: str, text: str, field: str) -> None:
         raise FieldError(field, f"{text!r} is not in canonical form; write {canonical}")
 
 
-def _field_error(error: msgspec.MsgspecError) -> FieldError:
+def field_error(error: msgspec.MsgspecError) -> FieldError:
     """Turn msgspec's `... - at `$.peers[...].x`` into a field and a detail in our words."""
     detail, _, place = str(error).partition(" - at `")
     field = place.rstrip("`").removeprefix("$.").removeprefix("$")

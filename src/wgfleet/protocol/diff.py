@@ -33,7 +33,7 @@ class Step(StrEnum):
 
 
 class Drift(Struct, frozen=True, gc=False):
-    """One field that differs from what is wanted: `field` is dotted (`peers.KEY.allowed_ips`), secrets are not shown."""
+    """A field that differs from what is wanted: `field` is dotted (`peers.KEY.allowed_ips`), secrets are not shown."""
 
     field: str
     desired: str

@@ -1,6 +1,8 @@
 """Bodies of the agent's API other than desired state. JSON; unknown fields are refused in requests."""
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
@@ -209,16 +211,16 @@ class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EnrollRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of the panel's `POST /api/enroll`. `token` names the node; `port` is where the agent will listen."""
+    """What a new agent sends to the panel, as the body of `POST /api/enroll`."""
 
-    token: str
-    csr: str
-    port: int = AGENT_PORT
+    token: Annotated[str, Meta(max_length=128, description="The join token; it says which node this is.")]
+    csr: Annotated[str, Meta(description="A certificate request (PKCS#10, PEM); its names are not used.")]
+    port: Annotated[int, Meta(ge=1, le=65535, description="Where the agent will listen.")] = AGENT_PORT
 
 
 class Enrolled(Struct, frozen=True):
-    """What a new agent gets: its id, its certificate (serverAuth), and the CA to check the panel against."""
+    """What a new agent gets from the panel."""
 
     node_id: NodeId
-    certificate: str
-    ca: str
+    certificate: Annotated[str, Meta(description="Its certificate (PEM), for a server only.")]
+    ca: Annotated[str, Meta(description="The panel's CA (PEM), to check the panel against.")]

@@ -25,6 +25,7 @@ from wgfleet.panel.api import (
     files,
     floating,
     health,
+    join_tokens,
     keys,
     maintenance,
     monitoring,
@@ -35,10 +36,10 @@ from wgfleet.panel.api import (
     peers,
     problems,
 )
-from wgfleet.panel.api.panel import Event, Events, Panel
+from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.request_bodies import BodyLimit, JsonByDefault
 
-__all__ = ["Event", "Events", "Panel", "create_app"]
+__all__ = ["Panel", "create_app"]
 
 SUBJECTS = (
     configs,
@@ -50,6 +51,7 @@ SUBJECTS = (
     peers,
     files,
     nodes,
+    join_tokens,
     maintenance,
     node_groups,
     operations,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import After, Body, Limit, Page, Port, Reference, View, page, utc
+from wgfleet.panel.api.models import UNCHANGED, After, Body, Changes, Limit, Page, Port, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.services import configs
@@ -59,17 +59,17 @@ class NewConfig(Body):
     placement: Placement = Field(default="least_peers", description=PLACEMENT)
 
 
-class ChangedConfig(Body):
-    """What shall change; what is left out stays."""
+class ChangedConfig(Changes):
+    """The fields to change; a field that is left out keeps its value."""
 
-    listen_port: Port = Field(default=51820, description="UDP port on each node. Files of users change with it.")
-    mtu: Mtu | None = Field(default=None, description="In bytes; null: the driver's own choice.")
-    dns: DnsEntries = Field(default=[], description="DNS servers and search domains for clients.")
-    client_allowed_ips: Networks = Field(default=[], description="What clients send through the tunnel.")
-    keepalive: Keepalive = Field(default=25, description="For peers made from now on, in s; 0: none.")
-    masquerade: bool = Field(default=True, description="Nodes forward, and hide clients behind their own address.")
-    enabled: bool = Field(default=True, description="false: nodes keep the interface, but down.")
-    placement: Placement = Field(default="least_peers", description=PLACEMENT)
+    listen_port: Port = Field(default=UNCHANGED, description="UDP port on each node. Files of users change with it.")
+    mtu: Mtu | None = Field(default=UNCHANGED, description="In bytes; null: the driver's own choice.")
+    dns: DnsEntries = Field(default=UNCHANGED, description="DNS servers and search domains for clients.")
+    client_allowed_ips: Networks = Field(default=UNCHANGED, description="What clients send through the tunnel.")
+    keepalive: Keepalive = Field(default=UNCHANGED, description="For peers made from now on, in s; 0: none.")
+    masquerade: bool = Field(default=UNCHANGED, description="Nodes forward, and hide clients behind their own address.")
+    enabled: bool = Field(default=UNCHANGED, description="false: nodes keep the interface, but down.")
+    placement: Placement = Field(default=UNCHANGED, description=PLACEMENT)
 
 
 class ConfigView(View):
@@ -146,7 +146,7 @@ def show_config(panel: ThePanel, _caller: Reader, config: Reference) -> ConfigVi
 def update_config(panel: ThePanel, caller: Writer, config: Reference, body: ChangedConfig) -> ConfigView:
     """Nodes hear of it at once, where it concerns them; files that users have already stay as they are."""
     with panel.store.write() as tx:
-        changes = cast("ConfigChanges", body.model_dump(exclude_unset=True))
+        changes = cast("ConfigChanges", body.given())
         row = configs.update(tx, caller.actor, configs.get(tx, config), changes)
         return views(tx, [row])[0]
 

@@ -1,52 +1,65 @@
-"""`/api/enroll` and `/api/ca.pem`: how a new agent comes to its certificate. Neither needs an API key."""
+"""`/api/enroll` and `/api/ca.pem`: how a new agent gets its certificate. Neither needs an API key."""
 
-from fastapi import APIRouter, Request, Response, status
-from pydantic import Field
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Body, Depends, Request, Response, status
+from fastapi.responses import JSONResponse
+from msgspec import Struct
 
 from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import CSR_LIMIT, certificate_expires_at
-from wgfleet.panel.api.models import Body, Port, View
+from wgfleet.panel.agents.authority import certificate_expires_at
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services.fleet import join_tokens, nodes
-from wgfleet.protocol.messages import AGENT_PORT
+from wgfleet.protocol.desired import field_error
+from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.messages import Enrolled, EnrollRequest
 
-router = APIRouter(tags=["enrolment"])
-
-
-class EnrollBody(Body):
-    """What a new agent sends: protocol's `EnrollRequest`."""
-
-    token: str = Field(max_length=128, description="The join token.")
-    csr: str = Field(max_length=CSR_LIMIT, description="A certificate request (PKCS#10, PEM); its names are not used.")
-    port: Port = Field(default=AGENT_PORT, description="Where the agent will listen.")
+router = APIRouter(tags=["enrollment"])
 
 
-class EnrolledView(View):
-    """What a new agent gets: protocol's `Enrolled`."""
-
-    node_id: str
-    certificate: str = Field(description="Its certificate (PEM), for a server only.")
-    ca: str = Field(description="The panel's CA (PEM).")
+def _schema(message: type[Struct]) -> dict[str, Any]:
+    schema: dict[str, Any] = msgspec.json.schema(message)["$defs"][message.__name__]
+    return schema
 
 
-@router.post("/api/enroll", status_code=status.HTTP_201_CREATED, summary="Join as a node")
-def enroll(panel: ThePanel, request: Request, body: EnrollBody) -> EnrolledView:
-    """Use the join token up, unless the certificate request is refused. Refused tokens are audited, and bounded."""
+def _request(body: Annotated[dict[str, Any], Body()]) -> EnrollRequest:
+    try:
+        return msgspec.convert(body, EnrollRequest)
+    except msgspec.ValidationError as error:
+        raise field_error(error) from None
+
+
+@router.post(
+    "/api/enroll",
+    status_code=status.HTTP_201_CREATED,
+    summary="Join as a node",
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": _schema(EnrollRequest)}}}},
+    responses={
+        201: {"description": "The node's identity.", "content": {"application/json": {"schema": _schema(Enrolled)}}}
+    },
+)
+def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, Depends(_request)]) -> JSONResponse:
+    """Exchange a join token for a certificate.
+
+    The token is used up, unless the certificate request is refused. Refused tokens are audited and rate limited.
+    """
     days = panel.settings.certificates.agent_days
     remote = request.client.host if request.client else "unknown"
     panel.attempts.check(remote)
     try:
         with panel.store.write() as tx:
-            node = join_tokens.redeem(tx, body.token)
-            certificate = panel.authority.issue_agent(body.csr, node.id, clock.now(), days)
+            node = join_tokens.redeem(tx, message.token)
+            certificate = panel.authority.issue_agent(message.csr, node.id, clock.now(), days)
             expires_at = certificate_expires_at(certificate)
-            nodes.enrolled(tx, node, agent_port=body.port, certificate_expires_at=expires_at)
+            nodes.enrolled(tx, node, agent_port=message.port, certificate_expires_at=expires_at)
     except join_tokens.TokenRefused as refused:
         panel.attempts.failed(remote)
         with panel.store.write() as tx:
             join_tokens.record_refusal(tx, refused, remote)
         raise
-    return EnrolledView(node_id=node.id, certificate=certificate, ca=panel.authority.certificate_pem)
+    enrolled = Enrolled(node_id=NodeId(node.id), certificate=certificate, ca=panel.authority.certificate_pem)
+    return JSONResponse(msgspec.to_builtins(enrolled), status.HTTP_201_CREATED)
 
 
 @router.get(

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.panel import Events, ThePanel
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.reconcile.engine.events import Events
 
 router = APIRouter(tags=["events"])
 PING_S = 15  # shorter than the idle time-out of the usual proxies

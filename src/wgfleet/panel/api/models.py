@@ -21,6 +21,24 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+UNCHANGED: Any = None  # what a field of `Changes` is when it was left out; nobody reads it
+
+
+class Changes(Body):
+    """What a PATCH sends. What is left out stays as it is, so no field has a default for the API's document to show."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    def given(self) -> dict[str, Any]:
+        """Return what was sent."""
+        return self.model_dump(exclude_unset=True)
+
+
 class View(BaseModel):
     """What callers get."""
 

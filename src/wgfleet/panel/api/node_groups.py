@@ -6,7 +6,7 @@ from fastapi import APIRouter, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page
+from wgfleet.panel.api.models import UNCHANGED, After, Body, Changes, Limit, Page, Reference, View, page
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY
@@ -30,12 +30,12 @@ class NewNodeGroup(Body):
     )
 
 
-class ChangedNodeGroup(Body):
-    """What shall change; what is left out stays."""
+class ChangedNodeGroup(Changes):
+    """The fields to change; a field that is left out keeps its value."""
 
-    name: str = Field(default="", max_length=MAX_NAME)
-    region: str = Field(default="", max_length=MAX_REGION)
-    priority: int = Field(default=100, ge=0, le=MAX_PRIORITY)
+    name: str = Field(default=UNCHANGED, max_length=MAX_NAME)
+    region: str = Field(default=UNCHANGED, max_length=MAX_REGION)
+    priority: int = Field(default=UNCHANGED, ge=0, le=MAX_PRIORITY)
 
 
 class NodeGroupView(View):
@@ -74,7 +74,7 @@ def show_node_group(panel: ThePanel, _caller: Reader, group: Reference) -> NodeG
 def update_node_group(panel: ThePanel, caller: Writer, group: Reference, body: ChangedNodeGroup) -> NodeGroupView:
     """Homes stay where they are; what is placed from now on goes by it."""
     with panel.store.write() as tx:
-        changes = cast("NodeGroupChanges", body.model_dump(exclude_unset=True))
+        changes = cast("NodeGroupChanges", body.given())
         return _view(node_groups.update(tx, caller.actor, node_groups.get(tx, group), changes))
 
 

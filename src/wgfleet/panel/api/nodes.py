@@ -1,19 +1,29 @@
-"""`/api/nodes`: servers that run the agent, and the tokens with which they join."""
+"""`/api/nodes`: servers that run the agent."""
 
-import ipaddress
-import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Query, Request, status
+from fastapi import APIRouter, Query, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import MAX_PORT, After, Body, Limit, Page, Port, Reference, View, page, utc
-from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.models import (
+    UNCHANGED,
+    After,
+    Body,
+    Changes,
+    Limit,
+    Page,
+    Port,
+    Reference,
+    View,
+    page,
+    utc,
+)
+from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
-from wgfleet.panel.services.fleet import join_tokens, loads, nodes
+from wgfleet.panel.services.fleet import loads, nodes
 from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeLoad
@@ -47,21 +57,21 @@ class NewNode(Body):
     group: Name | None = Field(default=None, description="Id or name of its node group.")
 
 
-class ChangedNode(Body):
-    """What shall change; what is left out stays."""
+class ChangedNode(Changes):
+    """The fields to change; a field that is left out keeps its value."""
 
-    name: Name = Field(default="")
-    endpoint_addresses: Addresses = Field(default=[], description="Addresses that clients reach it at.")
+    name: Name = UNCHANGED
+    endpoint_addresses: Addresses = Field(default=UNCHANGED, description="Addresses that clients reach it at.")
     agent_host: Annotated[str, Field(max_length=253)] = Field(
-        default="", description="Where the panel calls its agent."
+        default=UNCHANGED, description="Where the panel calls its agent."
     )
-    agent_port: Annotated[int, Field(ge=1, le=MAX_PORT)] = Field(default=AGENT_PORT)
-    weight: Weight = Field(default=1.0, description="Share of peers beside other nodes.")
-    capacity: Capacity | None = Field(default=None, description="At most so many peers; null: no limit.")
+    agent_port: Port = UNCHANGED
+    weight: Weight = Field(default=UNCHANGED, description="Share of peers beside other nodes.")
+    capacity: Capacity | None = Field(default=UNCHANGED, description="At most so many peers; null: no limit.")
     bandwidth_mbps: Bandwidth | None = Field(
-        default=None, description="What its uplink carries, in Mbit/s each way; null: as the link says."
+        default=UNCHANGED, description="What its uplink carries, in Mbit/s each way; null: as the link says."
     )
-    group: Name | None = Field(default=None, description="Id or name of its node group; null: none.")
+    group: Name | None = Field(default=UNCHANGED, description="Id or name of its node group; null: none.")
 
 
 class LoadView(View):
@@ -97,14 +107,6 @@ class NodeView(View):
     peers: int = Field(description="How many peers have their home there.")
     load: LoadView | None = Field(description="null: its agent has not said so lately.")
     created_at: datetime
-
-
-class JoinTokenView(View):
-    """Lets one agent join as the node, once. It is shown here and never again."""
-
-    token: str
-    expires_at: datetime
-    command: str = Field(description="To be run as root on the node.")
 
 
 def _load(row: NodeLoad | None) -> LoadView | None:
@@ -169,7 +171,7 @@ def show_node(panel: ThePanel, _caller: Reader, node: Reference) -> NodeView:
 def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode) -> NodeView:
     """Publish new endpoint addresses at once; they go into the files that are made from now on."""
     with panel.store.write() as tx:
-        changes = cast("NodeChanges", body.model_dump(exclude_unset=True))
+        changes = cast("NodeChanges", body.given())
         return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]
 
 
@@ -184,33 +186,3 @@ def delete_node(
     """Refused (409) while a config is assigned to it, or while it still has to delete an interface."""
     with panel.store.write() as tx:
         nodes.delete(tx, caller.actor, nodes.get(tx, node), force=force)
-
-
-@router.post("/api/nodes/{node}/join-token", status_code=status.HTTP_201_CREATED, summary="Make a join token")
-def create_join_token(panel: ThePanel, caller: Writer, node: Reference, request: Request) -> JoinTokenView:
-    """Earlier tokens of the node that nobody used end here."""
-    lifetime_s = panel.settings.enrollment.token_lifetime_s
-    with panel.store.write() as tx:
-        token, expires_at = join_tokens.create(tx, caller.actor, nodes.get(tx, node), lifetime_s)
-    command = _join_command(panel, str(request.base_url).rstrip("/"), token)
-    return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
-
-
-def _https_url(panel: Panel) -> str | None:
-    """Return the first https listener that others can reach as it stands."""
-    for listener in panel.settings.listen:
-        if listener.secure and listener.port and not ipaddress.ip_address(listener.host).is_unspecified:
-            return str(listener)
-    return None
-
-
-def _join_command(panel: Panel, called_at: str, token: str) -> str:
-    """Form the command that joins an agent to this panel. `called_at`: where the caller reaches the panel."""
-    url = panel.settings.public_url or (
-        called_at if called_at.startswith("https://") else _https_url(panel) or called_at
-    )
-    words = ["wgfleet", "agent", "enroll", "--panel", url, "--token", token]
-    # A certificate from elsewhere is checked as usual; that of our own CA against the CA's fingerprint.
-    if url.startswith("https://") and panel.settings.tls.certificate_file is None:
-        words += ["--ca-fingerprint", panel.authority.fingerprint]
-    return shlex.join(words)

@@ -8,7 +8,19 @@ from fastapi import APIRouter, Query, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, Reference, View, page, utc
+from wgfleet.panel.api.models import (
+    UNCHANGED,
+    After,
+    Body,
+    Changes,
+    Identifier,
+    Limit,
+    Page,
+    Reference,
+    View,
+    page,
+    utc,
+)
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.errors import Invalid
@@ -52,16 +64,16 @@ class NewPeers(Body):
     )
 
 
-class ChangedPeer(Body):
-    """What shall change; what is left out, or null, stays, but `group` null takes the group away."""
+class ChangedPeer(Changes):
+    """The fields to change; a field that is left out, or null, keeps its value. `group` null removes the group."""
 
-    name: Name | None = None
-    networks: Networks | None = Field(default=None, description="Networks behind the peer.")
-    keepalive: Keepalive | None = Field(default=None, description="In s, 0: none.")
-    group: Group | None = None
-    enabled: bool | None = Field(default=None, description="false: no node lets it in.")
-    public_key: PublicKey | None = None
-    rotate_keys: bool = Field(default=False, description="Make new keys; the file that the user has ends to work.")
+    name: Name | None = UNCHANGED
+    networks: Networks | None = Field(default=UNCHANGED, description="Networks behind the peer.")
+    keepalive: Keepalive | None = Field(default=UNCHANGED, description="In s, 0: none.")
+    group: Group | None = UNCHANGED
+    enabled: bool | None = Field(default=UNCHANGED, description="false: no node lets it in.")
+    public_key: PublicKey | None = UNCHANGED
+    rotate_keys: bool = Field(default=UNCHANGED, description="Make new keys; the user's current file stops working.")
 
 
 class SessionView(View):
@@ -199,7 +211,7 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
         # A group may be taken away with null; for all else, null says the same as nothing.
-        given = {name: value for name, value in body.model_dump(exclude_unset=True).items() if value is not None}
+        given = {name: value for name, value in body.given().items() if value is not None}
         if "group" in body.model_fields_set:
             given.pop("group", None)
             given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None

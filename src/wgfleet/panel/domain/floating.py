@@ -34,8 +34,8 @@ Holders = dict[str, NodeId | None]
 def settle(present: Mapping[str, NodeId | None], candidates: Collection[Candidate]) -> Holders:
     """Return the holder of each address: the present one while it is fit, else the fit node with the least of them.
 
-    Least is by (held + 1) / weight. Where no node is fit an address stays with the candidate that had it, so that it need
-    not move once more when that one returns.
+    Least is by (held + 1) / weight. Where no node is fit an address stays with the candidate that had it, so that it
+    need not move once more when that one returns.
     """
     takers = _takers(candidates)
     keepers = {

@@ -1,0 +1,53 @@
+"""`/api/nodes/{node}/join-token`: one-time tokens with which agents join, and the command that uses one."""
+
+import ipaddress
+import shlex
+from datetime import datetime
+
+from fastapi import APIRouter, Request, status
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.models import Reference, View, utc
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.services.fleet import join_tokens, nodes
+
+router = APIRouter(tags=["nodes"])
+
+
+class JoinTokenView(View):
+    """Lets one agent join as the node, once. It is shown here and never again."""
+
+    token: str
+    expires_at: datetime
+    command: str = Field(description="To be run as root on the node.")
+
+
+@router.post("/api/nodes/{node}/join-token", status_code=status.HTTP_201_CREATED, summary="Make a join token")
+def create_join_token(panel: ThePanel, caller: Writer, node: Reference, request: Request) -> JoinTokenView:
+    """Earlier tokens of the node that nobody used end here."""
+    lifetime_s = panel.settings.enrollment.token_lifetime_s
+    with panel.store.write() as tx:
+        token, expires_at = join_tokens.create(tx, caller.actor, nodes.get(tx, node), lifetime_s)
+    command = _join_command(panel, str(request.base_url).rstrip("/"), token)
+    return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
+
+
+def _https_url(panel: Panel) -> str | None:
+    """Return the first https listener that others can reach as it stands."""
+    for listener in panel.settings.listen:
+        if listener.secure and listener.port and not ipaddress.ip_address(listener.host).is_unspecified:
+            return str(listener)
+    return None
+
+
+def _join_command(panel: Panel, called_at: str, token: str) -> str:
+    """Form the command that joins an agent to this panel. `called_at`: where the caller reaches the panel."""
+    url = panel.settings.public_url or (
+        called_at if called_at.startswith("https://") else _https_url(panel) or called_at
+    )
+    words = ["wgfleet", "agent", "enroll", "--panel", url, "--token", token]
+    # A certificate from elsewhere is checked as usual; that of our own CA against the CA's fingerprint.
+    if url.startswith("https://") and panel.settings.tls.certificate_file is None:
+        words += ["--ca-fingerprint", panel.authority.fingerprint]
+    return shlex.join(words)
