@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from fastapi.openapi.utils import get_openapi
-from tests.repository.test_docs import complaint
 
+from tests.repository.test_docs import complaint
 from wgfleet.cli import hints as commands
 from wgfleet.panel import api
 from wgfleet.panel.api import hints as calls
