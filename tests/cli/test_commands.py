@@ -17,6 +17,7 @@ from tests.panel.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.services.fleet import assignments
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Operation
@@ -157,7 +158,7 @@ def test_waiting_for_a_removal_ends_with_its_result(wgfleet: Run, client: httpx.
     assert operation["peers_migrated"] is None
     with panel.store.write() as tx:
         row = tx.session.get_one(Operation, operation["id"])
-        row.state, row.finished_at, row.result = "succeeded", clock.now(), {"peers_migrated": 7}
+        row.state, row.finished_at, row.result = OperationState.SUCCEEDED, clock.now(), {"peers_migrated": 7}
     assert client.get(f"/api/operations/{operation['id']}").json()["peers_migrated"] == 7
     ended = wgfleet("operation", "wait", operation["id"])
     assert ended.returncode == 0, ended.stderr

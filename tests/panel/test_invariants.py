@@ -19,8 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.affected import affected
+from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.domain.removal import RemovalStep
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services import configs, operations, retention
 from wgfleet.panel.services.fleet import desired, peers
@@ -199,7 +200,7 @@ class Rows(RuleBasedStateMachine):
     def carry_on(self, which: int, *, everybody: bool) -> None:
         operation = self.removals[which % len(self.removals)]
         step = self.watched(lambda: self.world.step(operation, answers=None if everybody else frozenset()))
-        if step is RemovalStep.DONE:
+        if step is MoveStep.DONE:
             self.removals.remove(operation)
 
     @rule(node=st.integers(0, 2), force=st.booleans())
@@ -223,7 +224,7 @@ class Rows(RuleBasedStateMachine):
     def carry_planned_moves_on(self, which: int, *, everybody: bool) -> None:
         operation = self.planned[which % len(self.planned)]
         given_up = self.silent()
-        going_on = self.watched(lambda: self.world.carry(operation, answers=None if everybody else frozenset()))
+        going_on = self.watched(lambda: self.world.step(operation, answers=None if everybody else frozenset()))
         if going_on is False:
             self.planned.remove(operation)
         # Whoever may have a peer again had dropped it: its session went elsewhere.
@@ -276,7 +277,9 @@ class Rows(RuleBasedStateMachine):
                 placed = {
                     o.node_id
                     for o in (operations.get(tx, i) for _, i in operation_rows.active(tx))
-                    if o.kind == operations.REMOVE_NODE and o.config_id == config.id and "drain_ends_at" in o.progress
+                    if o.kind == OperationKind.REMOVE_NODE
+                    and o.config_id == config.id
+                    and "drain_ends_at" in o.progress
                 }
                 for peer in peers.page(tx, config.id, limit=1000):
                     if serving:

@@ -1,5 +1,6 @@
 """A panel's database with configs, nodes and peers, and nodes that do what their rows say, without any network."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,15 +8,15 @@ from dataclasses import dataclass, field
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health, Standing
+from wgfleet.panel.domain.moves import MoveStep, next_step
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.domain.removal import RemovalStep, next_step
-from wgfleet.panel.reconcile.moves.worker import Work
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services import health as health_service
 from wgfleet.panel.services.fleet import assignments, cordons, desired, nodes, peers
 from wgfleet.panel.services.fleet.peers import PeerSpec
-from wgfleet.panel.services.moves import drain, failover, removal, steps, takeovers
-from wgfleet.panel.services.moves.takeovers import Call
+from wgfleet.panel.services.moves import drain, kinds, rebalance, removal, takeovers
+from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
@@ -95,11 +96,13 @@ class World:
             if assignment is not None and assignment.phase != Phase.REMOVED:
                 fresh = configs.get(tx, config.id)
                 has = self.agents.get((node.id, config.id))
-                if has is None or has.generation < max(fresh.oldest_base, assignment.oldest_base):
-                    self.agents[node.id, config.id] = desired.whole(tx, self.vault, fresh, assignment)
-                elif has.generation < fresh.generation:
-                    delta = desired.since(tx, self.vault, fresh, assignment, has.generation)
-                    self.agents[node.id, config.id] = apply_delta(has, delta)
+                base = desired.usable_base(fresh, assignment, has.generation if has else None)
+                if base != fresh.generation:
+                    push = desired.push(tx, self.vault, fresh, assignment, base)
+                    if isinstance(push, DesiredInterface):
+                        self.agents[node.id, config.id] = push
+                    else:
+                        self.agents[node.id, config.id] = apply_delta(self.agents[node.id, config.id], push)
         if owed is not None:
             self.agents.pop((node.id, config.id), None)
             with self.store.write() as tx:
@@ -127,20 +130,29 @@ class World:
             fresh = configs.get(tx, config.id)
             return removal.start(tx, ACTOR, fresh, node, grace_s=30, force=force, drain_window_s=window_s)
 
-    def step(self, operation: Operation, *, answers: frozenset[str] | None = None) -> RemovalStep:
-        """Do the next step of a removal. `answers`: ids of the peers that answer a call (None: all)."""
-        with self.store.read() as tx:
-            step = next_step(removal.view(tx, operation.id), clock.now())
-        if step in {RemovalStep.CLEAN, RemovalStep.DONE}:
-            return step
+    def step(
+        self,
+        operation: Operation,
+        *,
+        answers: frozenset[str] | None = None,
+        reachable: frozenset[str] | None = None,
+    ) -> MoveStep:
+        """Do the next step of an operation that moves peers, as its worker would, and return which it was.
+
+        `answers`: ids of the peers that answer a call; `reachable`: of the nodes whose agents answer (None: all).
+        """
         with self.store.write() as tx:
-            self._write(tx, step, operation.id, answers)
+            step = next_step(kinds.view(tx, operation.id), clock.now(), confirm_within_s=math.inf)
+            if step is MoveStep.TAKEOVER:
+                self._call(tx, operation.id, answers, reachable)
+            else:
+                kinds.perform(tx, self.vault, step, operation.id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
         return step
 
     def drain(self, node: Node, *, force: bool = False, window_s: float | None = None) -> list[Operation]:
         with self.store.write() as tx:
             fresh = nodes.get(tx, node.id)
-            return drain.drain(tx, ACTOR, fresh, grace_s=30, force=force, drain_window_s=window_s)
+            return drain.start(tx, ACTOR, fresh, grace_s=30, force=force, drain_window_s=window_s)
 
     def cordon(self, node: Node) -> None:
         with self.store.write() as tx:
@@ -152,7 +164,7 @@ class World:
 
     def rebalance(self, config: Config) -> Operation:
         with self.store.write() as tx:
-            return drain.rebalance(tx, ACTOR, configs.get(tx, config.id), grace_s=30)
+            return rebalance.start(tx, ACTOR, configs.get(tx, config.id), grace_s=30)
 
     def judged(self, config: Config, node: Node, health: Health) -> None:
         """Have the watch decide what a node's health is."""
@@ -163,33 +175,9 @@ class World:
         """Have a node go down, and return the failover that this begins."""
         self.judged(config, node, Health.DOWN)
         with self.store.read() as tx:
-            found = operation_rows.newest(tx, failover.FAILOVER, operations.subject(config.id, node.id))
+            found = operation_rows.newest(tx, OperationKind.FAILOVER, operations.subject(config.id, node.id))
         assert found is not None
         return found
-
-    def carry(
-        self,
-        operation: Operation,
-        *,
-        answers: frozenset[str] | None = None,
-        reachable: frozenset[str] | None = None,
-    ) -> bool:
-        """Do what the reconciler of moves does next; False once it has ended.
-
-        `answers`: as in `step`; `reachable`: ids of the nodes whose agents answer (None: all).
-        """
-        work: Work = failover if operation.kind == failover.FAILOVER else drain
-        with self.store.write() as tx:
-            if operations.get(tx, operation.id).finished_at is not None:
-                return False
-            over = work.over(tx, operation.id) is not None
-            if not over and not steps.placed(tx, operation.id):
-                work.place(tx, operation.id, live_within_s=LIVE_S)
-            elif not over and steps.waiting(tx, operation.id):
-                self._call(tx, operation.id, answers, reachable)
-            elif not steps.holding(tx, operation.id):
-                work.close(tx, operation.id)
-        return True
 
     def _call(
         self,
@@ -198,30 +186,18 @@ class World:
         answers: frozenset[str] | None,
         reachable: frozenset[str] | None = None,
     ) -> None:
-        by_node: dict[str, list[Call]] = defaultdict(list)
+        by_node: dict[str, list[TakeoverCall]] = defaultdict(list)
         for call in takeovers.due(tx, operation_id, live_within_s=LIVE_S, reachable=reachable)[1]:
             by_node[call.node_id].append(call)
         for node_id, called in by_node.items():
             answered = {call.peer_id: call.endpoint for call in called if answers is None or call.peer_id in answers}
             unanswered = [call.peer_id for call in called if call.peer_id not in answered]
-            takeovers.settle(tx, operation_id, node_id, answered, unanswered)
+            takeovers.record_answers(tx, operation_id, node_id, answered, unanswered)
 
-    def answered(self, operation: Operation, node: Node, called: Iterable[Call]) -> None:
+    def answered(self, operation: Operation, node: Node, called: Iterable[TakeoverCall]) -> None:
         """Have clients answer a node."""
         with self.store.write() as tx:
-            takeovers.settle(tx, operation.id, node.id, {call.peer_id: call.endpoint for call in called})
-
-    def _write(self, tx: Tx, step: RemovalStep, operation_id: str, answers: frozenset[str] | None) -> None:
-        if step is RemovalStep.BACKUP:
-            removal.back_up(tx, self.vault, operation_id)
-        elif step is RemovalStep.PLACE:
-            steps.place(tx, operation_id, live_within_s=LIVE_S)
-        elif step is RemovalStep.TAKEOVER:
-            self._call(tx, operation_id, answers)
-        elif step is RemovalStep.RETIRE:
-            removal.retire(tx, operation_id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
-        else:
-            removal.close(tx, operation_id)
+            takeovers.record_answers(tx, operation.id, node.id, {call.peer_id: call.endpoint for call in called})
 
 
 @contextmanager

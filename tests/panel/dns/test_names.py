@@ -6,7 +6,7 @@ from tests.panel.dns.desk import NAME, Desk, Hands
 from tests.waiting import eventually
 from wgfleet.panel.domain.dns.records import Record
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.domain.removal import RemovalStep
+from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.errors import Invalid, TransientError
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import nodes
@@ -165,14 +165,14 @@ def test_a_removal_waits_for_its_clients_from_the_moment_that_the_name_lost_the_
         desk.world.sync_all(wg0, fra1, ams1)
     desk.cycle()
     hands.move(600)
-    assert desk.world.step(removal, answers=nobody) is RemovalStep.TAKEOVER, "the name lists it still"
+    assert desk.world.step(removal, answers=nobody) is MoveStep.TAKEOVER, "the name lists it still"
     desk.zone.before.clear()
     desk.cycle()
     assert len(desk.zone.at(NAME)) == 1
     hands.move(60)
-    assert desk.world.step(removal, answers=nobody) is RemovalStep.TAKEOVER
+    assert desk.world.step(removal, answers=nobody) is MoveStep.TAKEOVER
     hands.move(31)
-    assert desk.world.step(removal, answers=nobody) is RemovalStep.RETIRE
+    assert desk.world.step(removal, answers=nobody) is MoveStep.RETIRE
 
 
 def test_a_changed_ttl_is_an_update(desk: Desk, wg0: Config) -> None:

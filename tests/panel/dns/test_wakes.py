@@ -13,7 +13,7 @@ from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import cordons, nodes, peers
-from wgfleet.panel.services.moves import drain
+from wgfleet.panel.services.moves import rebalance
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config
 
@@ -80,11 +80,11 @@ def test_whatever_changes_its_addresses_has_a_name_considered(desk: Desk, wg0: C
 def test_an_operation_is_a_key_of_its_own_kind(desk: Desk, wg0: Config) -> None:
     desk.world.serving(wg0, "fra1", "ams1")
 
-    def rebalance() -> None:
+    def begin() -> None:
         with desk.world.store.write() as tx:
-            drain.rebalance(tx, ACTOR, configs.get(tx, wg0.id), grace_s=1.0)
+            rebalance.start(tx, ACTOR, configs.get(tx, wg0.id), grace_s=1.0)
 
-    keys = woken(desk, rebalance)
+    keys = woken(desk, begin)
     with desk.world.store.read() as tx:
         [active] = operation_rows.active(tx)
     assert active[0] == "rebalance"

@@ -5,7 +5,7 @@ import pytest
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import peers
-from wgfleet.panel.services.moves import drain
+from wgfleet.panel.services.moves import rebalance
 from wgfleet.panel.store.wakes import Topic, Wake
 
 
@@ -26,7 +26,7 @@ def test_an_operation_wakes_with_its_kind(world: World) -> None:
     world.serving(config, "a")
     world.wakes.clear()
     with world.store.write() as tx:
-        operation = drain.rebalance(tx, ACTOR, configs.get(tx, config.id), grace_s=1.0)
+        operation = rebalance.start(tx, ACTOR, configs.get(tx, config.id), grace_s=1.0)
     assert Wake(Topic.OPERATION, operation.id, "rebalance") in world.wakes
 
 

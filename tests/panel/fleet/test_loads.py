@@ -78,7 +78,7 @@ def test_a_failover_goes_by_the_strategy_and_capacity_says_what_it_would_need(wo
     assert dead.busy == 0.1
     assert found.nodes[0].loss.gained == {three.id: 2}
     operation = world.failover(config, one)
-    world.carry(operation)
+    world.step(operation)
     assert homes(world, config) == {two.id: 2, three.id: 4}
 
 

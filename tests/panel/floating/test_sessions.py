@@ -7,9 +7,10 @@ import pytest
 from tests.panel.floating.test_holders import A1, A2, becomes, carried, holder_names, put
 from tests.panel.world import LIVE_S, World
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import configs, operations
-from wgfleet.panel.services.moves import address_move, drain, failover, steps, takeovers
-from wgfleet.panel.services.moves.takeovers import Call
+from wgfleet.panel.services.moves import address_move, drain, failover, rebalance, steps, takeovers
+from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.panel.store.wakes import Topic, Wake
@@ -23,18 +24,18 @@ def database_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'panel.sqlite'}"
 
 
-def due(world: World, operation: Operation) -> list[Call]:
+def due(world: World, operation: Operation) -> list[TakeoverCall]:
     with world.store.write() as tx:
         return takeovers.due(tx, operation.id, live_within_s=LIVE_S)[1]
 
 
-def answer(world: World, operation: Operation, call: Call, *, answered: bool) -> None:
+def answer(world: World, operation: Operation, call: TakeoverCall, *, answered: bool) -> None:
     with world.store.write() as tx:
         if answered:
             sources = {call.peer_id: call.source} if call.source is not None else {}
-            takeovers.settle(tx, operation.id, call.node_id, {call.peer_id: call.endpoint}, sources=sources)
+            takeovers.record_answers(tx, operation.id, call.node_id, {call.peer_id: call.endpoint}, sources=sources)
         else:
-            takeovers.settle(tx, operation.id, call.node_id, {}, [call.peer_id])
+            takeovers.record_answers(tx, operation.id, call.node_id, {}, [call.peer_id])
 
 
 def live(world: World, config: Config, node: Node, *others: Node, names: tuple[str, ...] = ("anna",)) -> list[Peer]:
@@ -49,13 +50,13 @@ def failed_over(world: World, config: Config, node: Node) -> Operation:
     """Have a node die with its agent; return the failover, placed."""
     becomes(world, config, node, Health.DOWN, silent=True)
     with world.store.write() as tx:
-        found = operation_rows.newest(tx, failover.FAILOVER, f"{config.id}/{node.id}")
+        found = operation_rows.newest(tx, OperationKind.FAILOVER, f"{config.id}/{node.id}")
         assert found is not None
-        failover.place(tx, found.id, live_within_s=LIVE_S)
+        steps.place(tx, found.id, live_within_s=LIVE_S)
     return found
 
 
-def callers(found: list[Call]) -> list[tuple[str, str | None]]:
+def callers(found: list[TakeoverCall]) -> list[tuple[str, str | None]]:
     return [(call.node_id, call.source) for call in found]
 
 
@@ -161,12 +162,12 @@ def test_a_drain_ends_when_the_node_has_given_its_address_up(world: World) -> No
     (operation,) = world.drain(fra1)
     with world.store.write() as tx:
         drain.place(tx, operation.id, live_within_s=LIVE_S)
-        assert steps.holding(tx, operation.id) == {fra1.id: "fra1"}
+        assert steps.unconfirmed(tx, operations.get(tx, operation.id)) == {fra1.id: "fra1"}
     world.sync_all(config, fra1, ams1)
     with world.store.write() as tx:
-        assert not steps.holding(tx, operation.id)
+        assert not steps.unconfirmed(tx, operations.get(tx, operation.id))
         drain.close(tx, operation.id)
-        assert operations.get(tx, operation.id).state == operations.SUCCEEDED
+        assert operations.get(tx, operation.id).state == OperationState.SUCCEEDED
     assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
 
 
@@ -180,11 +181,11 @@ def test_a_drain_whose_clients_could_not_be_called_moves_the_address_before_it_e
         drain.place(tx, operation.id, live_within_s=LIVE_S)
         drain.close(tx, operation.id)
         assert operations.get(tx, operation.id).finished_at is None
-        assert steps.holding(tx, operation.id) == {fra1.id: "fra1"}
+        assert steps.unconfirmed(tx, operations.get(tx, operation.id)) == {fra1.id: "fra1"}
     world.sync_all(config, fra1, ams1)
     with world.store.write() as tx:
         drain.close(tx, operation.id)
-        assert operations.get(tx, operation.id).state == operations.SUCCEEDED
+        assert operations.get(tx, operation.id).state == OperationState.SUCCEEDED
 
 
 def test_an_address_that_is_moved_by_hand_takes_its_clients_along(world: World) -> None:
@@ -204,10 +205,10 @@ def test_an_address_that_is_moved_by_hand_takes_its_clients_along(world: World) 
     assert world.users(config, fra1) == set()
     with world.store.write() as tx:
         assert address_move.over(tx, operation.id) is None
-        assert not steps.holding(tx, operation.id)
+        assert not steps.unconfirmed(tx, operations.get(tx, operation.id))
         address_move.close(tx, operation.id)
         ended = operations.get(tx, operation.id)
-        assert (ended.state, ended.result["sessions_taken_over"]) == (operations.SUCCEEDED, 1)
+        assert (ended.state, ended.result["sessions_taken_over"]) == (OperationState.SUCCEEDED, 1)
     world.sync_all(config, fra1, ams1)
     assert world.users(config, fra1) == {peer.public_key}
 
@@ -224,7 +225,7 @@ def test_a_move_whose_node_dies_says_so(world: World) -> None:
     with world.store.write() as tx:
         address_move.close(tx, operation.id)
         ended = operations.get(tx, operation.id)
-        assert ended.state == operations.FAILED
+        assert ended.state == OperationState.FAILED
         assert "does not serve any more" in ended.result["reason"]
 
 
@@ -237,10 +238,10 @@ def test_a_rebalance_spreads_addresses_and_leaves_sessions_to_follow_them(world:
     assert holder_names(world, config) == {A1: "fra1", A2: "fra1"}
     operation = world.rebalance(config)
     with world.store.write() as tx:
-        drain.place(tx, operation.id, live_within_s=LIVE_S)
+        rebalance.place(tx, operation.id, live_within_s=LIVE_S)
         (moving,) = [
             found
-            for found in operations.page(tx, kind=address_move.MOVE_ADDRESS)
+            for found in operations.page(tx, kind=OperationKind.MOVE_ADDRESS)
             if found.options["to_node_id"] == ams1.id
         ]
         address_move.place(tx, moving.id, live_within_s=LIVE_S)

@@ -6,6 +6,8 @@ import pytest
 
 from tests.panel.world import World
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.errors import Conflict, Exhausted
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs as config_service
@@ -28,7 +30,7 @@ def now(world: World, operation: Operation) -> Operation:
 def run(world: World, config: Config, nodes: list[Node], operation: Operation) -> Operation:
     """Carry an operation to its end, with every node in sync all the time."""
     for _ in range(20):
-        if not world.carry(operation):
+        if world.step(operation) is MoveStep.DONE:
             return now(world, operation)
         for node in nodes:
             world.sync(config, node)
@@ -75,7 +77,7 @@ def test_a_drain_moves_homes_and_sessions_and_the_node_stays_ready_for_every_pee
     world.seen(config, one, {keys(world, config)[name]: "198.51.100.7:4000" for name in mine[:2]})
     (operation,) = world.drain(one)
     ended = run(world, config, [one, two], operation)
-    assert ended.state == operations.SUCCEEDED
+    assert ended.state == OperationState.SUCCEEDED
     expected = {"peers_migrated": 4, "sessions_taken_over": 2, "left_behind": 0}
     assert {name: ended.result[name] for name in expected} == expected
     assert set(homes(world, config).values()) == {two.id}
@@ -91,19 +93,19 @@ def test_the_drained_node_drops_a_taken_peer_before_it_may_have_it_again(world: 
     key = keys(world, config)[name]
     world.seen(config, one, {key: "198.51.100.7:4000"})
     (operation,) = world.drain(one)
-    world.carry(operation)
+    world.step(operation)
     world.sync(config, one)
     assert key in world.users(config, one), "nobody has answered yet"
-    world.carry(operation)
+    world.step(operation)
     world.sync(config, two)
     for _ in range(3):
-        world.carry(operation)
+        world.step(operation)
         assert now(world, operation).finished_at is None, "the node has not dropped it yet"
     world.sync(config, one)
     assert key not in world.users(config, one)
     assert key in world.users(config, two)
-    world.carry(operation)
-    assert now(world, operation).state == operations.SUCCEEDED
+    world.step(operation)
+    assert now(world, operation).state == OperationState.SUCCEEDED
     world.sync(config, one)
     assert key in world.users(config, one)
 
@@ -113,11 +115,11 @@ def test_uncordoning_stops_a_drain_where_it_is(world: World) -> None:
     mine = [name for name, home in homes(world, config).items() if home == one.id]
     world.seen(config, one, {keys(world, config)[name]: "198.51.100.7:4000" for name in mine})
     (operation,) = world.drain(one)
-    world.carry(operation)
+    world.step(operation)
     world.uncordon(one)
     assert Wake(Topic.OPERATION, operation.id, operation.kind) in world.wakes
     ended = run(world, config, [one, two], operation)
-    assert ended.state == operations.FAILED
+    assert ended.state == OperationState.FAILED
     assert ended.result["reason"] == "the node was uncordoned"
     assert ended.result["left_behind"] == 4
     assert len(world.users(config, one)) == 8
@@ -176,8 +178,8 @@ def test_a_drain_waits_for_a_node_without_its_agent_and_leaves_cordoned_ones_alo
     mine = [name for name, home in homes(world, config).items() if home == two.id]
     world.seen(config, two, {keys(world, config)[mine[0]]: "203.0.113.1:4000"})
     (operation,) = world.drain(two)
-    world.carry(operation)
-    world.carry(operation)
+    world.step(operation)
+    world.step(operation)
     assert {homes(world, config)[name] for name in mine} == {three.id}
     world.judged(config, three, Health.SERVING)
     ended = run(world, config, [one, two, three], operation)
@@ -194,7 +196,7 @@ def test_a_rebalance_spreads_homes_and_brings_sessions_along(world: World) -> No
     assert Counter(homes(world, config).values()) == {two.id: 8}
     world.seen(config, two, dict.fromkeys(keys(world, config).values(), "198.51.100.7:4000"))
     ended = run(world, config, [one, two], world.rebalance(config))
-    assert ended.state == operations.SUCCEEDED
+    assert ended.state == OperationState.SUCCEEDED
     assert Counter(homes(world, config).values()) == {one.id: 4, two.id: 4}
     assert (ended.result["peers_migrated"], ended.result["sessions_taken_over"]) == (4, 4)
     assert len(world.users(config, one)) == len(world.users(config, two)) == 8
@@ -228,7 +230,7 @@ def test_a_removal_overtakes_a_drain(world: World) -> None:
     mine = [name for name, home in homes(world, config).items() if home == one.id]
     world.seen(config, one, {keys(world, config)[name]: "198.51.100.7:4000" for name in mine})
     (drain,) = world.drain(one)
-    world.carry(drain)
+    world.step(drain)
     removal = world.remove(config, one)
     ended = run(world, config, [one, two], drain)
     assert ended.result["reason"] == "the node is being removed from the config"
@@ -245,12 +247,12 @@ def test_a_disabled_peer_is_not_called(world: World) -> None:
     mine = [name for name, home in homes(world, config).items() if home == one.id]
     world.seen(config, one, {keys(world, config)[name]: "198.51.100.7:4000" for name in mine})
     (drain,) = world.drain(one)
-    world.carry(drain)
+    world.step(drain)
     with world.store.write() as tx:
         found = next(peer for peer in peers.page(tx, config.id) if peer.name == mine[0])
         peers.update(tx, world.vault, "test", found, peers.PeerChanges(enabled=False))
     world.sync(config, two)
-    world.carry(drain, answers=frozenset())
+    world.step(drain, answers=frozenset())
     with world.store.read() as tx:
         assert operations.get(tx, drain.id).progress["moved"] == 1
-    assert run(world, config, [one, two], drain).state == operations.SUCCEEDED
+    assert run(world, config, [one, two], drain).state == OperationState.SUCCEEDED

@@ -6,13 +6,14 @@ from tests.panel.world import LIVE_S, World
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import L2
 from wgfleet.panel.domain.health.votes import Health, Standing
+from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.services import configs, health, operations
 from wgfleet.panel.services.fleet import endpoint_groups, peers
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.floating.settings import FloatingSpec
-from wgfleet.panel.services.moves import failover
-from wgfleet.panel.services.moves.takeovers import Call, due
+from wgfleet.panel.services.moves.takeovers import TakeoverCall, due
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 
@@ -29,7 +30,7 @@ def fleet(world: World, *names: str) -> tuple[Config, list[Node], list[Peer]]:
     return config, nodes, made
 
 
-def called(world: World, operation: Operation, reachable: set[str] | None = None) -> list[Call]:
+def called(world: World, operation: Operation, reachable: set[str] | None = None) -> list[TakeoverCall]:
     with world.store.write() as tx:
         return due(tx, operation.id, live_within_s=LIVE_S, reachable=reachable)[1]
 
@@ -41,7 +42,7 @@ def homes(world: World, config: Config) -> set[str | None]:
 
 def ended(world: World, config: Config, nodes: list[Node], operation: Operation) -> Operation:
     for _ in range(20):
-        if not world.carry(operation):
+        if world.step(operation) is MoveStep.DONE:
             with world.store.read() as tx:
                 return operations.get(tx, operation.id)
         world.sync_all(config, *nodes)
@@ -52,7 +53,7 @@ def test_sessions_on_their_way_to_a_node_that_turns_suspect_go_to_one_that_is_we
     """It may be dead as well, and only kept by the floor."""
     config, (one, two, three), made = fleet(world, "one", "two", "three")
     operation = world.failover(config, one)
-    world.carry(operation)
+    world.step(operation)
     world.sync_all(config, two, three)
     before = called(world, operation)
     assert {call.node_id for call in before} == {two.id, three.id}
@@ -67,7 +68,7 @@ def test_sessions_on_their_way_to_a_node_that_turns_suspect_go_to_one_that_is_we
 def test_sessions_are_not_left_to_a_node_whose_agent_does_not_answer(world: World) -> None:
     config, (one, two, three), made = fleet(world, "one", "two", "three")
     operation = world.failover(config, one)
-    world.carry(operation)
+    world.step(operation)
     world.sync_all(config, two, three)
     found = called(world, operation, {three.id})
     assert {call.node_id for call in found} == {three.id}
@@ -78,7 +79,7 @@ def test_a_suspect_node_gets_sessions_where_there_is_no_other(world: World) -> N
     config, (one, two), made = fleet(world, "one", "two")
     operation = world.failover(config, one)
     world.judged(config, two, Health.SUSPECT)
-    world.carry(operation)
+    world.step(operation)
     world.sync(config, two)
     assert [call.node_id for call in called(world, operation, set())] == [two.id] * len(made)
 
@@ -86,11 +87,11 @@ def test_a_suspect_node_gets_sessions_where_there_is_no_other(world: World) -> N
 def test_a_node_that_dies_before_it_has_said_whom_it_took_over_is_replaced_all_the_same(world: World) -> None:
     config, (one, two, three), made = fleet(world, "one", "two", "three")
     first = world.failover(config, one)
-    world.carry(first)
+    world.step(first)
     world.sync_all(config, two, three)
-    world.carry(first)  # all answer, and no node has reported any of it
+    world.step(first)  # all answer, and no node has reported any of it
     second = world.failover(config, two)
-    world.carry(second)
+    world.step(second)
     world.sync(config, three)
     found = called(world, second)
     assert len(found) > 0
@@ -102,7 +103,7 @@ def test_a_node_that_dies_before_it_has_said_whom_it_took_over_is_replaced_all_t
 def test_an_answer_that_comes_late_is_a_session_and_ends_nothing_twice(world: World) -> None:
     config, (one, two, three), made = fleet(world, "one", "two", "three")
     operation = world.failover(config, one)
-    world.carry(operation)
+    world.step(operation)
     world.sync_all(config, two, three)
     calls_of_two = [call for call in called(world, operation) if call.node_id == two.id]
     closed = ended(world, config, [two, three], operation)
@@ -110,7 +111,7 @@ def test_an_answer_that_comes_late_is_a_session_and_ends_nothing_twice(world: Wo
     with world.store.read() as tx:
         assert operations.get(tx, operation.id).result == closed.result
     second = world.failover(config, two)
-    world.carry(second)
+    world.step(second)
     world.sync(config, three)
     assert called(world, second) == [], "they are on the third already"
     assert closed.result["sessions_taken_over"] == len(made)
@@ -143,9 +144,9 @@ def test_what_nodes_lose_that_die_together_goes_to_none_of_them(world: World) ->
         assert address.holder is not None
         assert (address.holder.id, address.leaving) == (three.id, None), "the second never had it to give up"
     with world.store.read() as tx:
-        first = operation_rows.newest(tx, failover.FAILOVER, operations.subject(config.id, one.id))
+        first = operation_rows.newest(tx, OperationKind.FAILOVER, operations.subject(config.id, one.id))
     assert first is not None
-    world.carry(first)
+    world.step(first)
     world.sync(config, three)
     assert {call.node_id for call in called(world, first)} == {three.id}
     assert homes(world, config) == {two.id, three.id}, "the second's own peers are its own failover's"

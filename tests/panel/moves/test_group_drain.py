@@ -6,12 +6,11 @@ import pytest
 
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.operations import GroupDrainProgress, OperationState
 from wgfleet.panel.errors import Conflict, Exhausted
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.fleet import node_groups, nodes, peers
 from wgfleet.panel.services.moves import group_drain
-from wgfleet.panel.services.moves.group_drain import DRAINS
-from wgfleet.panel.services.operations import FAILED, SUCCEEDED
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic, Wake
 
@@ -56,7 +55,7 @@ def now(world: World, operation: Operation) -> Operation:
 
 def drains(world: World, operation: Operation) -> list[Operation]:
     """Return the drains of nodes that were begun, in their order."""
-    begun = now(world, operation).progress.get(DRAINS, {})
+    begun = operations.progress_of(now(world, operation), GroupDrainProgress).drains or {}
     with world.store.read() as tx:
         return [operations.get(tx, drain_id) for found in begun.values() for drain_id in found]
 
@@ -69,7 +68,7 @@ def run(world: World, config: Config, every: list[Node], operation: Operation) -
         running = [drain for drain in drains(world, operation) if drain.finished_at is None]
         assert len(running) <= 1, "one node after the other"
         for drain in running:
-            world.carry(drain)
+            world.step(drain)
         world.sync_all(config, *every)
     raise AssertionError("it does not end")
 
@@ -85,7 +84,7 @@ def test_a_group_is_emptied_one_node_after_the_other_and_no_peer_moves_twice(wor
     with world.store.read() as tx:
         assert [nodes.get(tx, node.id).cordoned for node in rack] == [True, True], "before the first is emptied"
     ended = run(world, config, [*rack, out], operation)
-    assert ended.state == SUCCEEDED
+    assert ended.state == OperationState.SUCCEEDED
     expected = {"peers_migrated": 6, "sessions_taken_over": 2, "left_behind": 0, "nodes": 2}
     assert {name: ended.result[name] for name in expected} == expected
     assert homes(world, config) == {out.id: PEERS}
@@ -104,7 +103,7 @@ def test_uncordoning_stops_it_and_says_what_was_not_drained(world: World) -> Non
     uncordon(world)
     assert Wake(Topic.OPERATION, operation.id, operation.kind) in world.wakes
     ended = run(world, config, [*rack, out], operation)
-    assert ended.state == FAILED
+    assert ended.state == OperationState.FAILED
     assert set(ended.result["not_drained"]) == {"one", "two"}
     assert len(drains(world, operation)) == 1, "the second is not begun"
 
@@ -132,10 +131,10 @@ def test_a_node_that_dies_meanwhile_is_left_to_its_failover(world: World) -> Non
     step(world, operation)
     failover = world.failover(config, one)
     for _ in range(10):
-        world.carry(failover)
+        world.step(failover)
         world.sync_all(config, two, out)
     ended = run(world, config, [two, out], operation)
-    assert ended.state == FAILED
+    assert ended.state == OperationState.FAILED
     assert list(ended.result["not_drained"]) == ["one"]
     assert homes(world, config) == {out.id: PEERS}
 
@@ -149,4 +148,4 @@ def test_it_waits_for_the_others_where_the_room_went_meanwhile(world: World) -> 
     assert drains(world, operation) == []
     world.judged(config, out, Health.SERVING)
     world.sync(config, out)
-    assert run(world, config, [*rack, out], operation).state == SUCCEEDED
+    assert run(world, config, [*rack, out], operation).state == OperationState.SUCCEEDED

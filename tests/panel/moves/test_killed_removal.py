@@ -13,7 +13,7 @@ from wgfleet.lab.state import Lab
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 POINTS = [
-    f"removal.{step}.{moment}"
+    f"moves.{step}.{moment}"
     for step in ("backup", "place", "takeover", "retire", "clean", "close")
     for moment in ("before", "after")
 ]
@@ -26,7 +26,7 @@ def lab() -> Iterator[Lab]:
         yield built
 
 
-@pytest.mark.parametrize("point", [*POINTS, "removal.takeover.answered"])
+@pytest.mark.parametrize("point", [*POINTS, "moves.takeover.answered"])
 def test_a_panel_killed_there_ends_the_removal_after_its_restart(lab: Lab, point: str) -> None:
     with fleet.client(lab) as panel:
         node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))

@@ -2,14 +2,16 @@
 
 import pytest
 
-from tests.panel.world import World
-from wgfleet.panel.domain.removal import RemovalStep
+from tests.panel.world import CLEAN_S, LIVE_S, World
+from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.services import audit, backups, configs, operations
 from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
+from wgfleet.panel.services.moves import kinds
 from wgfleet.panel.store.tables import Config, Node, Operation
 
-S = RemovalStep
+S = MoveStep
 
 
 def homes(world: World, config: Config) -> dict[str, str | None]:
@@ -22,9 +24,9 @@ def operation_now(world: World, operation: Operation) -> Operation:
         return operations.get(tx, operation.id)
 
 
-def run(world: World, config: Config, nodes: list[Node], operation: Operation) -> list[RemovalStep]:
+def run(world: World, config: Config, nodes: list[Node], operation: Operation) -> list[MoveStep]:
     """Do all steps, with every node in sync all the time, as if all agents answered."""
-    steps: list[RemovalStep] = []
+    steps: list[MoveStep] = []
     while (step := world.step(operation)) is not S.DONE:
         if not steps or steps[-1] is not step:
             steps.append(step)
@@ -45,7 +47,7 @@ def test_a_removal_moves_homes_and_sessions_deletes_the_interface_and_ends(world
     assert run(world, config, [one, two], operation) == [S.BACKUP, S.PLACE, S.TAKEOVER, S.RETIRE, S.CLOSE]
     assert set(homes(world, config).values()) == {two.id}
     ended = operation_now(world, operation)
-    assert ended.state == operations.SUCCEEDED
+    assert ended.state == OperationState.SUCCEEDED
     expected = {"peers_migrated": 2, "sessions_taken_over": 1, "left_behind": 0, "interface": "deleted"}
     assert {name: ended.result[name] for name in expected} == expected
     assert (one.id, config.id) not in world.agents
@@ -158,7 +160,7 @@ def test_a_node_that_comes_back_serves_every_peer_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("again", [S.BACKUP, S.PLACE, S.RETIRE])
-def test_a_step_that_is_done_again_changes_nothing(world: World, again: RemovalStep) -> None:
+def test_a_step_that_is_done_again_changes_nothing(world: World, again: MoveStep) -> None:
     """The panel may be killed after a step was committed and before it knew."""
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -172,7 +174,7 @@ def test_a_step_that_is_done_again_changes_nothing(world: World, again: RemovalS
         world.sync(config, two)
     before = homes(world, config)
     with world.store.write() as tx:
-        world._write(tx, again, operation.id, None)  # noqa: SLF001 - the very step, whatever comes next
+        kinds.perform(tx, world.vault, again, operation.id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
     assert homes(world, config) == before
     run(world, config, [one, two], operation)
     assert operation_now(world, operation).result["peers_migrated"] == sum(p.home_node_id == one.id for p in made)
@@ -200,7 +202,7 @@ def test_min_nodes_of_the_endpoint_group_is_a_floor(world: World) -> None:
         endpoint_groups.put(tx, world.vault, "test", configs.get(tx, config.id), spec)
     with pytest.raises(Conflict, match="at least 2"):
         world.remove(config, one)
-    assert world.remove(config, one, force=True).state == operations.PENDING
+    assert world.remove(config, one, force=True).state == OperationState.PENDING
 
 
 def test_a_removal_that_the_others_have_no_room_for_is_refused(world: World) -> None:

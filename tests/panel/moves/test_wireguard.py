@@ -70,7 +70,7 @@ def test_a_node_is_drained_and_filled_again_under_ping(lab: Lab) -> None:
     assert max(lost.values()) <= 2 * MAX_LOST_S * RATE, lost
 
 
-@pytest.mark.parametrize("point", ["moves.place.after", "removal.takeover.answered", "moves.takeover.after"])
+@pytest.mark.parametrize("point", ["moves.place.after", "moves.takeover.answered", "moves.takeover.after"])
 def test_a_panel_killed_there_ends_the_drain_after_its_restart(lab: Lab, point: str) -> None:
     with fleet.client(lab) as panel:
         node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))

@@ -1,4 +1,4 @@
-"""The reconciler of moves with real rows, and agents that answer, hang or are silent as each test says."""
+"""The worker of moves with real rows, and agents that answer, hang or are silent as each test says."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,10 +8,10 @@ from typing import cast
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.reconcile.agents.links import NodeLink
-from wgfleet.panel.reconcile.moves.worker import MoveReconciler, Work
+from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.services import operations
-from wgfleet.panel.services.moves import drain, failover
 from wgfleet.panel.settings.model import Drain
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.protocol.messages import Takeover, TakeoverResult
@@ -56,17 +56,17 @@ def fleet(world: World, *names: str) -> tuple[Config, list[Node], list[Peer]]:
 
 
 async def carried_out(
-    world: World, work: Work, operation: Operation, lines: dict[str, Line], meanwhile: Callable[[], None]
+    world: World, operation: Operation, lines: dict[str, Line], meanwhile: Callable[[], None]
 ) -> Operation:
     """Reconcile until the operation has ended; `meanwhile` is called between two cycles."""
-    reconciler = MoveReconciler(world.store, DRAIN, cast("dict[str, NodeLink]", lines), work)
+    worker = MoveWorker(world.store, world.vault, DRAIN, cast("dict[str, NodeLink]", lines))
     try:
         async with asyncio.timeout(120):
-            while (pause := await reconciler.reconcile(operation.id)) is not None:
+            while (pause := await worker.reconcile(operation.id)) is not None:
                 meanwhile()
                 await asyncio.sleep(min(pause, 0.1))
     finally:
-        await reconciler.close()
+        await worker.close()
     with world.store.read() as tx:
         return operations.get(tx, operation.id)
 
@@ -81,10 +81,8 @@ def test_a_drain_ends_though_the_agent_of_its_node_falls_silent(world: World) ->
         return await everybody(takeover)
 
     there.answer = answered_and_gone
-    ended = asyncio.run(
-        carried_out(world, drain, operation, {one.id: here, two.id: there}, lambda: world.sync(config, two))
-    )
-    assert ended.state == operations.SUCCEEDED
+    ended = asyncio.run(carried_out(world, operation, {one.id: here, two.id: there}, lambda: world.sync(config, two)))
+    assert ended.state == OperationState.SUCCEEDED
     assert ended.result["sessions_taken_over"] == len(made)
     assert ended.result["unconfirmed"] == ["one"]
     world.sync_all(config, one, two)
@@ -95,8 +93,8 @@ def test_a_drain_whose_node_confirms_says_nothing_of_that(world: World) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
     (operation,) = world.drain(one)
     lines = {one.id: Line(), two.id: Line()}
-    ended = asyncio.run(carried_out(world, drain, operation, lines, lambda: world.sync_all(config, one, two)))
-    assert ended.state == operations.SUCCEEDED
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert ended.state == OperationState.SUCCEEDED
     assert "unconfirmed" not in ended.result
 
 
@@ -113,7 +111,7 @@ def test_nobody_waits_for_a_node_that_does_not_answer_its_call(world: World) -> 
         raise AssertionError
 
     lines[two.id].answer = hangs
-    ended = asyncio.run(carried_out(world, failover, operation, lines, lambda: world.sync_all(config, two, three)))
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, two, three)))
     assert len(lines[two.id].called) == 1
     assert ended.result["sessions_taken_over"] == len(made)
 
@@ -129,7 +127,7 @@ def test_a_client_without_a_node_is_called_again_soon_and_each_time_waited_for_l
         return await everybody(takeover)
 
     lines[two.id].answer = third_time
-    ended = asyncio.run(carried_out(world, failover, operation, lines, lambda: world.sync(config, two)))
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync(config, two)))
     assert [takeover.timeout_s for takeover in lines[two.id].called] == [0.3, 0.6, 1.2]
     assert ended.result["sessions_taken_over"] == len(made)
 
@@ -138,5 +136,5 @@ def test_a_planned_call_has_all_its_time_since_its_client_is_served_meanwhile(wo
     config, (one, two), _ = fleet(world, "one", "two")
     (operation,) = world.drain(one)
     lines = {one.id: Line(), two.id: Line()}
-    asyncio.run(carried_out(world, drain, operation, lines, lambda: world.sync_all(config, one, two)))
+    asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
     assert [takeover.timeout_s for takeover in lines[two.id].called] == [DRAIN.takeover_timeout_s]

@@ -14,7 +14,7 @@ from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import cordons, node_groups, nodes
-from wgfleet.panel.services.moves import drain, group_drain
+from wgfleet.panel.services.moves import drain, group_drain, rebalance
 
 router = APIRouter(tags=["maintenance"])
 
@@ -61,7 +61,7 @@ def drain_node(
     The node stays assigned; uncordon it when the maintenance is over.
     """
     with panel.store.write() as tx:
-        started = drain.drain(
+        started = drain.start(
             tx,
             caller.actor,
             nodes.get(tx, node),
@@ -110,12 +110,12 @@ def uncordon_node_group(panel: ThePanel, caller: Writer, group: Reference) -> Pa
 
 
 @router.post(
-    "/api/configs/{config}/rebalance", status_code=status.HTTP_202_ACCEPTED, summary="Spread a config's peers anew"
+    "/api/configs/{config}/rebalance", status_code=status.HTTP_202_ACCEPTED, summary="Spread a config's peers again"
 )
 def rebalance_config(panel: ThePanel, caller: Writer, config: Reference, response: Response) -> OperationView:
     """Move as few peers as it takes until the nodes have their shares by weight, live sessions with them."""
     with panel.store.write() as tx:
         grace_s = panel.settings.drain.grace_s
-        shown = operation_view(drain.rebalance(tx, caller.actor, configs.get(tx, config), grace_s=grace_s))
+        shown = operation_view(rebalance.start(tx, caller.actor, configs.get(tx, config), grace_s=grace_s))
     response.headers["Location"] = f"/api/operations/{shown.id}"
     return shown

@@ -1,30 +1,30 @@
 """`/api/operations`: long work and where it stands."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field, computed_field
 
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.models import After, Identifier, Limit, Page, View, Word, page
+from wgfleet.panel.api.models import After, Identifier, Limit, Page, View, page
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import operations
 from wgfleet.panel.store.tables import Operation
 
 router = APIRouter(tags=["operations"])
-State = Literal["pending", "running", "succeeded", "failed"]
 
 
 class OperationView(View):
     """A durable piece of work. It goes on by itself, also after a restart of the panel."""
 
     id: str
-    kind: str = Field(examples=["remove_node"])
+    kind: OperationKind
     subject: str = Field(description="What it is about.")
     config_id: str | None
     node_id: str | None
-    state: str = Field(description="`pending`, `running`, `succeeded` or `failed`.")
+    state: OperationState
     step: str = Field(description="What it does now.")
     options: dict[str, Any]
     progress: dict[str, Any] = Field(description="Counts, as they grow.")
@@ -53,8 +53,8 @@ def list_operations(
     panel: ThePanel,
     _caller: Reader,
     *,
-    state: Annotated[State | None, Query(description="Only those in this state.")] = None,
-    kind: Annotated[Word, Query(description="Only those of this kind, as `remove_node`.")] = None,
+    state: Annotated[OperationState | None, Query(description="Only those in this state.")] = None,
+    kind: Annotated[OperationKind | None, Query(description="Only those of this kind.")] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Page[OperationView]:

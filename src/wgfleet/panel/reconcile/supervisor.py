@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.agents.heartbeats import HeartbeatWriter
 from wgfleet.panel.reconcile.agents.node import NodeReconciler
@@ -16,12 +17,11 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
-from wgfleet.panel.reconcile.moves.removal import RemovalReconciler
-from wgfleet.panel.reconcile.moves.worker import MoveReconciler
+from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.retention import Retention
 from wgfleet.panel.services import operations
-from wgfleet.panel.services.moves import address_move, drain, failover, group_drain
+from wgfleet.panel.services.moves.kinds import KINDS
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.wakes import Topic
@@ -56,18 +56,10 @@ class Supervisor:
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._retention = Retention(store, settings.audit.keep_days)
         pusher = Pusher(store, vault, authority, settings.certificates.agent_days, settings.health.give_up_after_s)
-        removals = RemovalReconciler(store, vault, settings.drain, self._connections)
-        failovers = MoveReconciler(store, settings.drain, self._connections, failover)
-        drains = MoveReconciler(store, settings.drain, self._connections, drain)
-        address_moves = MoveReconciler(store, settings.drain, self._connections, address_move)
-        self._moving = (removals, failovers, drains, address_moves)
+        self._moves = MoveWorker(store, vault, settings.drain, self._connections)
         self._operations: dict[str, Reconcile] = {
-            operations.REMOVE_NODE: removals.reconcile,
-            failover.FAILOVER: failovers.reconcile,
-            operations.DRAIN: drains.reconcile,
-            operations.REBALANCE: drains.reconcile,
-            address_move.MOVE_ADDRESS: address_moves.reconcile,
-            group_drain.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
+            **dict.fromkeys(KINDS, self._moves.reconcile),
+            OperationKind.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
         }
         self._subjects: dict[str, Reconcile] = {
             Topic.NODE: NodeReconciler(self._connections, pusher, SummaryWriter(store)).reconcile,
@@ -90,8 +82,7 @@ class Supervisor:
         await self._tasks.close()
         await self._runner.close()
         self._dns.close()
-        for moving in self._moving:
-            await moving.close()
+        await self._moves.close()
         await self._connections.close()
 
     def _node_changed(self, node_id: str) -> None:

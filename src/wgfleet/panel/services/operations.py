@@ -3,10 +3,12 @@
 Its own progress wakes listeners as `progress`, not as `operation`: the reconciler must not wake itself.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.operations import OperationKind, OperationState, Options, Progress, Result
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.store import Tx
@@ -14,9 +16,7 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Operation
 from wgfleet.panel.store.wakes import Topic
 
-PENDING, RUNNING, SUCCEEDED, FAILED = "pending", "running", "succeeded", "failed"
-REMOVE_NODE = "remove_node"
-DRAIN, REBALANCE = "drain", "rebalance"
+T = TypeVar("T")
 
 
 def get(tx: Tx, operation_id: str) -> Operation:
@@ -28,7 +28,11 @@ def get(tx: Tx, operation_id: str) -> Operation:
 
 
 def page(
-    tx: Tx, state: str | None = None, kind: str | None = None, after: str | None = None, limit: int = 100
+    tx: Tx,
+    state: OperationState | None = None,
+    kind: OperationKind | None = None,
+    after: str | None = None,
+    limit: int = 100,
 ) -> list[Operation]:
     """Return operations, newest first, from behind the id `after`."""
     return operation_rows.page(tx, state, kind, after, limit)
@@ -37,12 +41,12 @@ def page(
 def start(
     tx: Tx,
     actor: str,
-    kind: str,
+    kind: OperationKind,
     subject: str,
     *,
     config_id: str | None,
     node_id: str | None,
-    options: Mapping[str, Any],
+    options: Options,
 ) -> Operation:
     """Write down a new operation. The caller has looked for one that is active."""
     now = clock.now()
@@ -52,9 +56,9 @@ def start(
         subject=subject,
         config_id=config_id,
         node_id=node_id,
-        state=PENDING,
+        state=OperationState.PENDING,
         step="",
-        options=dict(options),
+        options=msgspec.to_builtins(options),
         progress={},
         result={},
         error=None,
@@ -74,14 +78,15 @@ def wake(tx: Tx, operation: Operation) -> None:
     tx.wake(Topic.OPERATION, operation.id, kind=operation.kind)
 
 
-def advance(tx: Tx, operation_id: str, step: str, progress: Mapping[str, Any]) -> None:
-    """Say where an operation stands."""
+def advance(tx: Tx, operation_id: str, step: str, progress: Progress) -> None:
+    """Write down how far an operation is. What is None in `progress` stays as it was."""
+    earlier = get(tx, operation_id).progress
     operation_rows.change(
         tx,
         operation_id,
-        state=RUNNING,
+        state=OperationState.RUNNING,
         step=step,
-        progress=dict(progress),
+        progress=earlier | encode(progress),
         error=None,
         updated_at=clock.now(),
     )
@@ -95,13 +100,33 @@ def stumbled(tx: Tx, operation_id: str, error: str) -> None:
     tx.wake(Topic.PROGRESS, operation_id)
 
 
-def finish(tx: Tx, operation_id: str, state: str, result: Mapping[str, Any]) -> None:
+def finish(tx: Tx, operation_id: str, state: OperationState, result: Result) -> None:
     """End an operation."""
     now = clock.now()
     operation_rows.change(
-        tx, operation_id, state=state, step="", result=dict(result), error=None, updated_at=now, finished_at=now
+        tx, operation_id, state=state, step="", result=encode(result), error=None, updated_at=now, finished_at=now
     )
     tx.wake(Topic.PROGRESS, operation_id)
+
+
+def options_of(operation: Operation, kind: type[T]) -> T:
+    """Return what an operation was asked, as the dataclass of its kind."""
+    return msgspec.convert(operation.options, kind)
+
+
+def progress_of(operation: Operation, kind: type[T]) -> T:
+    """Return how far an operation is, as the dataclass of its kind."""
+    return msgspec.convert(operation.progress, kind)
+
+
+def result_of(operation: Operation, kind: type[T]) -> T:
+    """Return the result of an operation that has ended, as the dataclass of its kind."""
+    return msgspec.convert(operation.result, kind)
+
+
+def encode(values: Progress | Result) -> dict[str, Any]:
+    """Return progress or result as its JSON object; what is None is left out."""
+    return {name: value for name, value in msgspec.to_builtins(values).items() if value is not None}
 
 
 def subject(config_id: str, node_id: str) -> str:

@@ -3,8 +3,10 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
+from wgfleet.panel.domain.moves import MoveState
+from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Move, Operation, Peer
@@ -15,7 +17,7 @@ def get(tx: Tx, operation_id: str) -> Operation | None:
     return tx.session.get(Operation, operation_id)
 
 
-def newest(tx: Tx, kind: str, subject: str) -> Operation | None:
+def newest(tx: Tx, kind: OperationKind, subject: str) -> Operation | None:
     """Return the operation of a kind on a subject that is active, else the latest, or None."""
     query = select(Operation).where(Operation.kind == kind, Operation.subject == subject)
     # Ids go by the clock, which may have been set back since another has ended.
@@ -29,7 +31,7 @@ def add(tx: Tx, operation: Operation) -> None:
     tx.session.flush()
 
 
-def active(tx: Tx) -> list[tuple[str, str]]:
+def active(tx: Tx) -> list[tuple[OperationKind, str]]:
     """Return kind and id of each operation that has not ended."""
     query = select(Operation.kind, Operation.id).where(Operation.finished_at.is_(None))
     return [(kind, operation_id) for kind, operation_id in tx.session.execute(query)]
@@ -41,7 +43,9 @@ def active_of(tx: Tx, config_id: str) -> list[Operation]:
     return list(tx.session.scalars(query))
 
 
-def page(tx: Tx, state: str | None, kind: str | None, after: str | None, limit: int) -> list[Operation]:
+def page(
+    tx: Tx, state: OperationState | None, kind: OperationKind | None, after: str | None, limit: int
+) -> list[Operation]:
     """Return up to `limit` operations, newest first, behind the id `after`."""
     query = select(Operation).order_by(Operation.id.desc()).limit(limit)
     if state is not None:
@@ -61,7 +65,7 @@ def change(tx: Tx, operation_id: str, **values: Any) -> None:
 def pending(tx: Tx, operation_id: str) -> list[tuple[Move, Peer]]:
     """Return the moves of an operation that are not settled, with their peers."""
     query = select(Move, Peer).join(Peer, Peer.id == Move.peer_id).where(Move.operation_id == operation_id)
-    rows = tx.session.execute(query.where(Move.state == "pending").order_by(Move.attempts, Move.peer_id))
+    rows = tx.session.execute(query.where(Move.state == MoveState.PENDING).order_by(Move.attempts, Move.peer_id))
     return [(move, peer) for move, peer in rows]
 
 
@@ -75,20 +79,28 @@ def went_live(tx: Tx, operation_id: str, peer_id: str, endpoint: str) -> None:
     tx.session.execute(
         update(Move)
         .where(Move.operation_id == operation_id, Move.peer_id == peer_id)
-        .values(live=True, endpoint=endpoint, state="pending")
+        .values(live=True, endpoint=endpoint, state=MoveState.PENDING)
     )
 
 
-def tally(tx: Tx, operation_id: str) -> dict[tuple[str, bool], int]:
+def tally(tx: Tx, operation_id: str) -> dict[tuple[MoveState, bool], int]:
     """Return how many moves there are for each (state, live)."""
     query = select(Move.state, Move.live, func.count()).where(Move.operation_id == operation_id)
     return {(state, live): count for state, live, count in tx.session.execute(query.group_by(Move.state, Move.live))}
 
 
-def taken_over(tx: Tx, operation_id: str) -> dict[str, str]:
-    """Return, for each peer whose session another node took in an operation, the node that it was taken from."""
-    query = select(Move).where(Move.operation_id == operation_id, Move.state == "moved", Move.live)
-    return {move.peer_id: move.from_node_id for move in tx.session.scalars(query)}
+def taken_over(tx: Tx, operation_id: str) -> list[str]:
+    """Return the peers whose sessions other nodes took over in an operation."""
+    return list(tx.session.scalars(select(Move.peer_id).where(*_taken_over(operation_id))))
+
+
+def givers(tx: Tx, operation_id: str) -> set[str]:
+    """Return the nodes that sessions were taken over from in an operation."""
+    return set(tx.session.scalars(select(Move.from_node_id).distinct().where(*_taken_over(operation_id))))
+
+
+def _taken_over(operation_id: str) -> tuple[ColumnElement[bool], ...]:
+    return Move.operation_id == operation_id, Move.state == MoveState.MOVED, Move.live.is_(True)
 
 
 def rehomed(tx: Tx, operation_id: str) -> int:
@@ -97,7 +109,7 @@ def rehomed(tx: Tx, operation_id: str) -> int:
     return tx.session.scalar(query) or 0
 
 
-def settle_moves(tx: Tx, operation_id: str, peer_ids: Collection[str], state: str) -> None:
+def set_move_states(tx: Tx, operation_id: str, peer_ids: Collection[str], state: MoveState) -> None:
     """Set the state of some of an operation's moves."""
     for chunk in chunked(peer_ids):
         tx.session.execute(

@@ -137,18 +137,13 @@ class Pusher:
 
     def _missing(self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None) -> Push | None:
         """Render what a node lacks of a config; None where it has everything."""
-        base = 0
-        oldest = max(config.oldest_base, assignment.oldest_base)
-        if has is not None and has.config_id == config.id and oldest <= has.generation <= config.generation:
-            base = has.generation
+        applied = has.generation if has is not None and has.config_id == config.id else None
+        base = desired.usable_base(config, assignment, applied)
         if base == config.generation:
             return None
 
         def render() -> Push:
-            give_up_after_s = self._give_up_after_s
-            if base == 0:
-                return desired.whole(tx, self._vault, config, assignment, give_up_after_s=give_up_after_s)
-            return desired.since(tx, self._vault, config, assignment, base, give_up_after_s=give_up_after_s)
+            return desired.push(tx, self._vault, config, assignment, base, give_up_after_s=self._give_up_after_s)
 
         if desired.alike(tx, config, assignment, base):
             return self._renderings.get((config.id, base, config.generation), render)

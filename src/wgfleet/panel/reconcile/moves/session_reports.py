@@ -1,4 +1,4 @@
-"""What nodes last said of their sessions, brought into the rows before anything is decided by them."""
+"""Session reports of nodes, brought into the rows before anything is decided from them."""
 
 from collections.abc import Collection, Mapping
 
@@ -17,7 +17,7 @@ class Reports:
     async def gather(self, node_ids: Collection[str]) -> bool:
         """Write what the nodes said to the rows; False while one of them may still say something.
 
-        Straight after a start they have not been heard of, and their clients would be taken for idle and be lost.
+        Right after the panel starts no node has reported yet; treating its clients as idle would drop live sessions.
         """
         gathered = True
         for node_id in node_ids:

@@ -1,4 +1,4 @@
-"""Rounds of takeover: the new homes of an operation's live peers call them, and those that answer are settled.
+"""Rounds of takeover: the new homes of an operation's live peers call them, and the answers are written down.
 
 A node is called once at a time for an operation, and nobody waits for one that is slow or dead.
 """
@@ -15,7 +15,7 @@ from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.moves import takeovers
-from wgfleet.panel.services.moves.takeovers import Call
+from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.model import Drain
 from wgfleet.panel.store import Store
 from wgfleet.protocol.ids import InterfaceName
@@ -49,13 +49,13 @@ class Takeovers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def round(self, operation_id: str) -> float | None:
-        """Have the new homes call the live peers, and settle those that answered.
+        """Let the new homes call the live peers, and write the answers down.
 
         Return after how many s to do another round, or None for at once.
         """
         reachable = {node_id for node_id, link in self._links.items() if link.connected}
         interface, due = await in_thread(self._due, operation_id, reachable)
-        waiting: dict[str, list[Call]] = defaultdict(list)
+        waiting: dict[str, list[TakeoverCall]] = defaultdict(list)
         for call in due:
             waiting[call.node_id].append(call)
         for node_id in reachable & waiting.keys():
@@ -67,23 +67,25 @@ class Takeovers:
         done, _ = await asyncio.wait(mine, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
         return max((pause for task in done if (pause := task.result()) is not None), default=None)
 
-    def _due(self, operation_id: str, reachable: set[str]) -> tuple[str, list[Call]]:
+    def _due(self, operation_id: str, reachable: set[str]) -> tuple[str, list[TakeoverCall]]:
         with self._store.write() as tx:
             return takeovers.due(tx, operation_id, live_within_s=self._drain.live_s, reachable=reachable)
 
-    def _begin(self, operation_id: str, node_id: str, interface: str, waiting: list[Call]) -> None:
+    def _begin(self, operation_id: str, node_id: str, interface: str, waiting: list[TakeoverCall]) -> None:
         task = asyncio.create_task(self._call_all(operation_id, node_id, interface, waiting))
         self._under_way[operation_id, node_id] = task
         task.add_done_callback(lambda _: self._under_way.pop((operation_id, node_id), None))
 
-    async def _call_all(self, operation_id: str, node_id: str, interface: str, waiting: list[Call]) -> float | None:
+    async def _call_all(
+        self, operation_id: str, node_id: str, interface: str, waiting: list[TakeoverCall]
+    ) -> float | None:
         """Call peers in batches; return the pause in s before the next round for this node, None for none."""
         pause: float | None = None
         for batch, timeout_s in self._batches(waiting):
             try:
                 result = await self._call(node_id, interface, batch, timeout_s)
-                faultpoints.reached("removal.takeover.answered")
-                await in_thread(self._settle, operation_id, node_id, batch, result)
+                faultpoints.reached("moves.takeover.answered")
+                await in_thread(self._record, operation_id, node_id, batch, result)
             except (TransientError, PermanentError, PanelError) as error:
                 log.warning("takeover.failed", node_id=node_id, peers=len(batch), error=str(error))
                 return AGAIN_S
@@ -91,7 +93,7 @@ class Takeovers:
                 pause = AGAIN_S
         return pause
 
-    def _batches(self, waiting: Sequence[Call]) -> Iterator[tuple[list[Call], float]]:
+    def _batches(self, waiting: Sequence[TakeoverCall]) -> Iterator[tuple[list[TakeoverCall], float]]:
         """Give batches of peers that were called equally often, with how long to wait for their answers in s."""
         longest = self._drain.takeover_timeout_s
         for attempts, group in groupby(sorted(waiting, key=_attempts), key=_attempts):
@@ -100,7 +102,7 @@ class Takeovers:
             for start in range(0, len(alike), self._drain.takeover_batch):
                 yield alike[start : start + self._drain.takeover_batch], timeout_s
 
-    async def _call(self, node_id: str, interface: str, batch: list[Call], timeout_s: float) -> TakeoverResult:
+    async def _call(self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float) -> TakeoverResult:
         link = self._links.get(node_id)
         if link is None:
             raise TransientError(f"node {node_id} has no agent any more")
@@ -108,13 +110,13 @@ class Takeovers:
         takeover = Takeover(peers=peers, timeout_s=timeout_s)
         return await link.client.takeover(InterfaceName(interface), takeover)
 
-    def _settle(self, operation_id: str, node_id: str, batch: list[Call], result: TakeoverResult) -> None:
+    def _record(self, operation_id: str, node_id: str, batch: list[TakeoverCall], result: TakeoverResult) -> None:
         answered = {call.peer_id: call.endpoint for call in batch if call.public_key in result.answered}
         unanswered = [call.peer_id for call in batch if call.public_key in result.unanswered]
         sources = {call.peer_id: call.source for call in batch if call.source is not None}
         with self._store.write() as tx:
-            takeovers.settle(tx, operation_id, node_id, answered, unanswered, sources)
+            takeovers.record_answers(tx, operation_id, node_id, answered, unanswered, sources)
 
 
-def _attempts(call: Call) -> int:
+def _attempts(call: TakeoverCall) -> int:
     return call.attempts

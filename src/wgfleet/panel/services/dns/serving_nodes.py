@@ -1,8 +1,9 @@
 """The nodes of a config as its published name sees them, read from rows: who can be reached, and who was taken away."""
 
 from wgfleet.panel.domain.dns.listing import Floating, Server
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services import audit, operations
+from wgfleet.panel.services import audit
 from wgfleet.panel.services.floating import holders as floating_addresses
 from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx
@@ -75,14 +76,14 @@ def reason(tx: Tx, config_id: str, before: set[str], after: set[str]) -> tuple[s
 def _cause(tx: Tx, assignment: Assignment, node: Node) -> tuple[str, str]:
     about = subject(assignment.config_id, node.id)
     if assignment.phase == Phase.DRAINING:
-        return "is being removed", _requested_by(tx, operations.REMOVE_NODE, about)
+        return "is being removed", _requested_by(tx, OperationKind.REMOVE_NODE, about)
     if not assignment.health.in_use:
         return f"is {assignment.health}: {assignment.health_reason}", audit.PANEL
     if node.cordoned:
-        return "is cordoned", _requested_by(tx, operations.DRAIN, about)
+        return "is cordoned", _requested_by(tx, OperationKind.DRAIN, about)
     return "has another address", audit.PANEL
 
 
-def _requested_by(tx: Tx, kind: str, about: str) -> str:
+def _requested_by(tx: Tx, kind: OperationKind, about: str) -> str:
     operation = operation_rows.newest(tx, kind, about)
     return audit.PANEL if operation is None else operation.requested_by

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -185,7 +186,7 @@ def cleaned(tx: Tx, owed: Cleanup) -> None:
         tx, audit.PANEL, "interface_deleted", "node", owed.node_id, interface=owed.interface, config_id=owed.config_id
     )
     # A removal may be waiting for just this.
-    removal = operation_rows.newest(tx, operations.REMOVE_NODE, operations.subject(owed.config_id, owed.node_id))
+    removal = operation_rows.newest(tx, OperationKind.REMOVE_NODE, operations.subject(owed.config_id, owed.node_id))
     if removal is not None and removal.finished_at is None:
         operations.wake(tx, removal)
 

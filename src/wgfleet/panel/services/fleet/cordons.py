@@ -1,7 +1,7 @@
 """Cordons: nodes that get no new homes."""
 
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.services import audit, operations
-from wgfleet.panel.services.operations import DRAIN
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
@@ -18,7 +18,7 @@ def uncordon(tx: Tx, actor: str, node: Node) -> None:
     """Let a node have homes again; drains of it that have not ended stop where they are."""
     _set_cordoned(tx, actor, node, cordoned=False)
     for _, config in assignment_rows.of_node(tx, node.id):
-        drain = operation_rows.newest(tx, DRAIN, operations.subject(config.id, node.id))
+        drain = operation_rows.newest(tx, OperationKind.DRAIN, operations.subject(config.id, node.id))
         if drain is not None and drain.finished_at is None:
             operations.wake(tx, drain)
 

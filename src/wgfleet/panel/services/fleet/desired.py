@@ -13,7 +13,14 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Config, Peer, Pool
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import join_endpoint
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceDelta, InterfaceSettings
+from wgfleet.protocol.desired import (
+    DesiredInterface,
+    DesiredPeer,
+    FloatingSettings,
+    InterfaceDelta,
+    InterfaceSettings,
+    Push,
+)
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 
@@ -54,6 +61,27 @@ def since(
         upsert=upsert,
         remove=remove,
     )
+
+
+def usable_base(config: Config, assignment: Assignment, applied: int | None) -> int:
+    """Return the generation that a delta for a node can start from, given what it has applied; 0: needs the whole."""
+    oldest = max(config.oldest_base, assignment.oldest_base)
+    return applied if applied is not None and oldest <= applied <= config.generation else 0
+
+
+def push(
+    tx: Tx,
+    vault: Vault,
+    config: Config,
+    assignment: Assignment,
+    base: int,
+    *,
+    give_up_after_s: float = GIVE_UP_AFTER_S,
+) -> Push:
+    """Render what brings a node from generation `base` to the present one; from 0 it is the whole."""
+    if base == 0:
+        return whole(tx, vault, config, assignment, give_up_after_s=give_up_after_s)
+    return since(tx, vault, config, assignment, base, give_up_after_s=give_up_after_s)
 
 
 def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:

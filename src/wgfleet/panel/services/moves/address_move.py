@@ -1,17 +1,19 @@
-"""A floating address goes to another node because somebody wants it to: an operation that takes its clients along.
+"""Address moves: a floating address goes to another node on request, and its clients' sessions go along.
 
-The address moves at once, and its new holder calls the sessions of the old one from it. What that costs a client is the
-time from one node's giving it up to the call, some tenths of a second; a drain, which can call first, costs nothing.
+The address moves at once, and its new holder takes the sessions of the old one over from it. That costs a client the
+time from one node's giving it up to the handshake, some tenths of a second; a drain, which takes sessions over first,
+costs nothing.
 """
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.moves import MoveView
+from wgfleet.panel.domain.operations import AddressMoveOptions, MoveProgress, OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, generations, operations
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import steps
-from wgfleet.panel.services.moves.steps import PLACE, PLACED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
@@ -20,8 +22,6 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, FloatingAddress, Node, Operation
 
-MOVE_ADDRESS = "move_address"
-URGENT = True
 WINDOW_S = 15.0  # WireGuard's clients themselves ask for a new session when a node has been silent for so long
 
 
@@ -29,9 +29,9 @@ def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Opera
     """Begin to move an address to a node of its config; asked again while it runs, it is the same operation."""
     generations.bump(tx, config.id)
     row = _row(tx, config, address)
-    earlier = operation_rows.newest(tx, MOVE_ADDRESS, address)
+    earlier = operation_rows.newest(tx, OperationKind.MOVE_ADDRESS, address)
     if earlier is not None and earlier.finished_at is None:
-        if earlier.options["to_node_id"] == node.id:
+        if _options(earlier).to_node_id == node.id:
             return earlier
         raise Conflict(f"{address} is on its way to another node; wait for operation {earlier.id}")
     assignment = assignment_rows.get(tx, config.id, node.id)
@@ -43,8 +43,10 @@ def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Opera
         )
     if row.holder_node_id == node.id:
         raise Conflict(f"{address} is with node {node.name!r} already", field="node")
-    options = {"from_node_id": row.holder_node_id, "to_node_id": node.id, "drain_window_s": WINDOW_S}
-    operation = operations.start(tx, actor, MOVE_ADDRESS, address, config_id=config.id, node_id=None, options=options)
+    options = AddressMoveOptions(from_node_id=row.holder_node_id, to_node_id=node.id, drain_window_s=WINDOW_S)
+    operation = operations.start(
+        tx, actor, OperationKind.MOVE_ADDRESS, address, config_id=config.id, node_id=None, options=options
+    )
     audit.record(
         tx, actor, "move_started", "floating_address", address,
         config=config.name, to_node=node.name, operation=operation.id,
@@ -55,7 +57,7 @@ def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Opera
 def spread(tx: Tx, actor: str, config: Config) -> None:
     """Begin to move as few addresses as it takes until each node has its share by weight."""
     for address, node in holders.spread(tx, config.id).items():
-        earlier = operation_rows.newest(tx, MOVE_ADDRESS, address)
+        earlier = operation_rows.newest(tx, OperationKind.MOVE_ADDRESS, address)
         if earlier is None or earlier.finished_at is not None:
             start(tx, actor, config, address, node)
 
@@ -73,48 +75,53 @@ def _list(tx: Tx, config: Config) -> str:
     return ", ".join(holders.listed(tx, config.id)) or "none"
 
 
-def sources(tx: Tx, operation_id: str) -> list[str]:
-    """Return the node whose sessions have to be known before they are called."""
-    node_id = operations.get(tx, operation_id).options["from_node_id"]
-    return [node_id] if node_id else []
+def _options(operation: Operation) -> AddressMoveOptions:
+    return operations.options_of(operation, AddressMoveOptions)
+
+
+def view(tx: Tx, operation_id: str) -> MoveView:
+    """Read where an address move stands."""
+    node_id = _options(operations.get(tx, operation_id)).from_node_id
+    return steps.view(tx, operation_id, over=over(tx, operation_id), sources=[node_id] if node_id else [])
 
 
 def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     """Give the address to its new node, and write down the sessions that it calls; one transaction for all."""
     operation = operations.get(tx, operation_id)
-    if PLACED in operation.progress:
+    if operations.progress_of(operation, MoveProgress).placed:
         return
     config_id, now = operation.config_id or "", clock.now()
     generations.bump(tx, config_id)
-    from_node_id, to_node_id = operation.options["from_node_id"], operation.options["to_node_id"]
+    from_node_id, to_node_id = _options(operation).from_node_id, _options(operation).to_node_id
     holders.give(tx, config_id, {operation.subject: to_node_id}, actor=operation.requested_by)
     live = dict(session_rows.live_on(tx, from_node_id, config_id, now - live_within_s)) if from_node_id else {}
     written = [
         steps.move(operation_id, peer_id, from_node_id, to_node_id, endpoint, rehomed=False)
         for peer_id, endpoint in sorted(live.items())
+        if from_node_id
     ]
     peer_rows.add_moves(tx, written)
-    progress = {PLACED: now + float(operation.options["drain_window_s"]), "started_at": operation.created_at}
-    operations.advance(tx, operation_id, PLACE, progress | steps.counts(tx, operation_id))
+    steps.note_placed(tx, operation, now)
 
 
 def over(tx: Tx, operation_id: str) -> str | None:
     """Say why there is nothing more to do: the address is no longer its new node's to have. Else None."""
     operation = operations.get(tx, operation_id)
-    to_node_id = operation.options["to_node_id"]
+    to_node_id = _options(operation).to_node_id
     assignment = assignment_rows.get(tx, operation.config_id or "", to_node_id)
     if assignment is None or assignment.phase != Phase.SERVING or not assignment.health.in_use:
         return "the node that was to have the address does not serve any more"
     row = floating_rows.find(tx, operation.subject)
     if row is None or row.withdrawn:
         return "the address was taken off the list"
-    if PLACED in operation.progress and row.holder_node_id != to_node_id:
+    placed = operations.progress_of(operation, MoveProgress).placed
+    if placed and row.holder_node_id != to_node_id:
         return "the address went to another node meanwhile"
     return None
 
 
 def close(tx: Tx, operation_id: str) -> None:
-    """End it with what came of it. Sessions that did not answer came by other addresses, and stay where they are."""
+    """End it. Sessions that did not answer came by other addresses, and stay where they are."""
     operation = operations.get(tx, operation_id)
     if operation.finished_at is None:
         result = steps.finish(tx, operation_id, over(tx, operation_id))

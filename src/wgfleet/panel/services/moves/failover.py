@@ -1,5 +1,7 @@
-"""A node is down: its peers get new homes and their sessions are taken over, as an operation that anybody can watch."""
+"""Failovers: a node is down, its peers get new homes, and other nodes take their sessions over."""
 
+from wgfleet.panel.domain.moves import MoveView
+from wgfleet.panel.domain.operations import FailoverOptions, OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, operations
 from wgfleet.panel.services.moves import steps
@@ -9,36 +11,30 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, Operation
 
-FAILOVER = "failover"
-URGENT = True
 WINDOW_S = 60.0  # for clients that do not answer at once: two of WireGuard's keepalives and a retry
 
 
 def start(tx: Tx, assignment: Assignment, reason: str) -> Operation:
     """Begin to replace a node in a config; one that is under way already is returned."""
     about = subject(assignment.config_id, assignment.node_id)
-    earlier = operation_rows.newest(tx, FAILOVER, about)
+    earlier = operation_rows.newest(tx, OperationKind.FAILOVER, about)
     if earlier is not None and earlier.finished_at is None:
         return earlier
     return operations.start(
         tx,
         audit.PANEL,
-        FAILOVER,
+        OperationKind.FAILOVER,
         about,
         config_id=assignment.config_id,
         node_id=assignment.node_id,
-        options={"drain_window_s": WINDOW_S, "reason": reason},
+        options=FailoverOptions(drain_window_s=WINDOW_S, reason=reason),
     )
 
 
-def sources(tx: Tx, operation_id: str) -> list[str]:
-    """Return the node whose sessions have to be known before peers are placed."""
-    return [operations.get(tx, operation_id).node_id or ""]
-
-
-def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
-    """Give the node's peers new homes, and write down which sessions have to move; one transaction for all."""
-    steps.place(tx, operation_id, live_within_s=live_within_s)
+def view(tx: Tx, operation_id: str) -> MoveView:
+    """Read where a failover stands."""
+    node_id = operations.get(tx, operation_id).node_id or ""
+    return steps.view(tx, operation_id, over=over(tx, operation_id), sources=[node_id])
 
 
 def over(tx: Tx, operation_id: str) -> str | None:
@@ -49,7 +45,7 @@ def over(tx: Tx, operation_id: str) -> str | None:
 
 
 def close(tx: Tx, operation_id: str) -> None:
-    """End it with what came of it."""
+    """End it; the nodes that lost sessions may have those peers again."""
     operation = operations.get(tx, operation_id)
     if operation.finished_at is None:
         result = steps.finish(tx, operation_id, over(tx, operation_id))

@@ -1,25 +1,28 @@
-"""All nodes of a group are emptied, one after the other: an operation that has a node's drains done, then the next's.
+"""Group drains: all nodes of a group are emptied, one after the other, each by drains of its own.
 
 The nodes are cordoned at once, so that no peer moves twice. One that is uncordoned or leaves the group is passed over.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.operations import (
+    GroupDrainOptions,
+    GroupDrainProgress,
+    GroupDrainResult,
+    MoveResult,
+    OperationKind,
+    OperationState,
+)
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import audit, operations
 from wgfleet.panel.services.fleet import cordons
 from wgfleet.panel.services.moves import drain
-from wgfleet.panel.services.operations import FAILED, SUCCEEDED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Node, NodeGroup, Operation
-
-DRAIN_GROUP = "drain_group"
-DRAINS = "drains"  # in the progress: the operations of each node that was begun with, by its id
 
 
 def start(
@@ -30,7 +33,7 @@ def start(
     `force` and `drain_window_s`: as for the drain of a node. Without force nothing is begun that cannot be ended: all
     nodes must have room elsewhere.
     """
-    earlier = operation_rows.newest(tx, DRAIN_GROUP, group.id)
+    earlier = operation_rows.newest(tx, OperationKind.DRAIN_GROUP, group.id)
     if earlier is not None and earlier.finished_at is None:
         return earlier
     nodes = node_group_rows.nodes(tx, group.id)
@@ -40,8 +43,12 @@ def start(
         drain.check_room(tx, nodes)
     for node in nodes:
         cordons.cordon(tx, actor, node)
-    options = {"force": force, "drain_window_s": drain_window_s, "grace_s": grace_s, "nodes": [n.id for n in nodes]}
-    operation = operations.start(tx, actor, DRAIN_GROUP, group.id, config_id=None, node_id=None, options=options)
+    options = GroupDrainOptions(
+        force=force, drain_window_s=drain_window_s, grace_s=grace_s, nodes=tuple(node.id for node in nodes)
+    )
+    operation = operations.start(
+        tx, actor, OperationKind.DRAIN_GROUP, group.id, config_id=None, node_id=None, options=options
+    )
     audit.record(
         tx, actor, "drain_started", "node_group", group.id,
         name=group.name, nodes=[node.name for node in nodes], operation=operation.id, force=force,
@@ -54,7 +61,7 @@ def uncordon(tx: Tx, actor: str, group: NodeGroup) -> Sequence[Node]:
     nodes = node_group_rows.nodes(tx, group.id)
     for node in nodes:
         cordons.uncordon(tx, actor, node)
-    operation = operation_rows.newest(tx, DRAIN_GROUP, group.id)
+    operation = operation_rows.newest(tx, OperationKind.DRAIN_GROUP, group.id)
     if operation is not None and operation.finished_at is None:
         operations.wake(tx, operation)
     return nodes
@@ -65,51 +72,58 @@ def step(tx: Tx, operation_id: str) -> bool:
     operation = operations.get(tx, operation_id)
     if operation.finished_at is not None:
         return False
-    begun: dict[str, list[str]] = operation.progress.get(DRAINS, {})
+    options = operations.options_of(operation, GroupDrainOptions)
+    begun = operations.progress_of(operation, GroupDrainProgress).drains or {}
     if any(operations.get(tx, drain_id).finished_at is None for drains in begun.values() for drain_id in drains):
         return True
-    for node_id in operation.options["nodes"]:
+    for node_id in options.nodes:
         node = node_rows.find(tx, node_id)
         if node_id in begun or node is None or not node.cordoned or node.group_id != operation.subject:
             continue
-        options = operation.options
-        started = drain.drain(
+        started = drain.start(
             tx,
             operation.requested_by,
             node,
-            grace_s=options["grace_s"],
-            force=options["force"],
-            drain_window_s=options["drain_window_s"],
+            grace_s=options.grace_s,
+            force=options.force,
+            drain_window_s=options.drain_window_s,
         )
-        begun = {**begun, node_id: [drain.id for drain in started]}
-        progress = {DRAINS: begun, "node": node.name, "nodes_begun": len(begun), "nodes": len(options["nodes"])}
+        begun = {**begun, node_id: tuple(each.id for each in started)}
+        progress = GroupDrainProgress(drains=begun, node=node.name, nodes_begun=len(begun), nodes=len(options.nodes))
         operations.advance(tx, operation_id, "drain", progress)
         return True
-    _close(tx, operation, begun)
+    _close(tx, operation, options, begun)
     return False
 
 
-def _close(tx: Tx, operation: Operation, begun: dict[str, list[str]]) -> None:
-    """End it with what came of each node."""
-    found = {node_id: [operations.get(tx, drain_id) for drain_id in drains] for node_id, drains in begun.items()}
-    result: dict[str, Any] = {
-        name: sum(drain.result.get(name, 0) for drains in found.values() for drain in drains)
-        for name in ("peers_migrated", "sessions_taken_over", "left_behind")
-    }
-    reasons = {
-        _name(tx, node_id): "; ".join(reason)
-        for node_id, drains in found.items()
-        if (reason := [str(drain.result.get("reason", drain.state)) for drain in drains if drain.state != SUCCEEDED])
-    }
-    for node_id in operation.options["nodes"]:
+def _close(tx: Tx, operation: Operation, options: GroupDrainOptions, begun: Mapping[str, Sequence[str]]) -> None:
+    """End it with the sums over its nodes, and why some were not drained."""
+    ended = {node_id: [operations.get(tx, drain_id) for drain_id in drains] for node_id, drains in begun.items()}
+    reasons: dict[str, str] = {}
+    for node_id in options.nodes:
         if node_id not in begun:
             reasons[_name(tx, node_id)] = "the node was uncordoned, or is not in the group any more"
-    result |= {"nodes": len(begun), "seconds": round(clock.now() - operation.created_at, 3)}
-    if reasons:
-        result["not_drained"] = reasons
-    state = FAILED if reasons else SUCCEEDED
+        elif failed := [each for each in ended[node_id] if each.state != OperationState.SUCCEEDED]:
+            reasons[_name(tx, node_id)] = "; ".join(_result(each).reason or each.state for each in failed)
+    results = [_result(each) for drains in ended.values() for each in drains]
+    result = GroupDrainResult(
+        peers_migrated=sum(each.peers_migrated for each in results),
+        sessions_taken_over=sum(each.sessions_taken_over for each in results),
+        left_behind=sum(each.left_behind for each in results),
+        seconds=round(clock.now() - operation.created_at, 3),
+        nodes=len(begun),
+        not_drained=reasons or None,
+    )
+    state = OperationState.FAILED if reasons else OperationState.SUCCEEDED
     operations.finish(tx, operation.id, state, result)
-    audit.record(tx, operation.requested_by, "drained", "node_group", operation.subject, state=state, **result)
+    audit.record(
+        tx, operation.requested_by, "drained", "node_group", operation.subject,
+        state=state, **operations.encode(result),
+    )  # fmt: skip
+
+
+def _result(drain_of_node: Operation) -> MoveResult:
+    return operations.result_of(drain_of_node, MoveResult)
 
 
 def _name(tx: Tx, node_id: str) -> str:

@@ -1,9 +1,12 @@
 """What the removal of a node from a config writes, step by step. Each may be done again without harm."""
 
+from dataclasses import asdict
+
 from wgfleet.panel import clock
+from wgfleet.panel.domain.moves import MoveStep, MoveView
+from wgfleet.panel.domain.operations import DrainOptions, OperationKind, OperationState, RemovalProgress, RemovalResult
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.domain.removal import RemovalStep, RemovalView
-from wgfleet.panel.errors import Conflict, Exhausted, NotFound
+from wgfleet.panel.errors import NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.dns import wanted
@@ -11,7 +14,7 @@ from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.generations import bump, probes_changed
 from wgfleet.panel.services.moves import steps
-from wgfleet.panel.services.moves.steps import LEFT, PENDING, PLACED
+from wgfleet.panel.services.moves.floor import check_floor
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import backups as backup_rows
@@ -28,39 +31,40 @@ LONGEST_WITHDRAWAL_S = 3600.0
 DELETED, OWED = "deleted", "cleanup owed"
 
 
-def view(tx: Tx, operation_id: str) -> RemovalView:
+def view(tx: Tx, operation_id: str) -> MoveView:
     """Read where a removal stands."""
     operation = operations.get(tx, operation_id)
     config_id, node_id = operation.config_id or "", operation.node_id or ""
     assignment = assignment_rows.get(tx, config_id, node_id)
-    tally = operation_rows.tally(tx, operation_id)
-    progress = operation.progress
-    unsettled = tally.get((PENDING, True), 0) + tally.get((PENDING, False), 0)
-    return RemovalView(
+    progress = operations.progress_of(operation, RemovalProgress)
+    unsettled = steps.unsettled(tx, operation_id)
+    return MoveView(
+        kind=operation.kind,
         finished=operation.finished_at is not None,
-        has_backup=backup_rows.of_operation(tx, operation_id) is not None,
-        placed=PLACED in progress,
+        placed=progress.placed,
         unsettled=unsettled,
-        drain_ends_at=_drain_ends_at(tx, operation) if unsettled else progress.get(PLACED, 0.0),
+        drain_ends_at=_drain_ends_at(tx, operation) if unsettled else progress.window_ends_at,
+        sources=(node_id,),
+        backed_up=backup_rows.of_operation(tx, operation_id) is not None,
         retired=assignment is None or assignment.phase == Phase.REMOVED,
         owed=assignment_rows.cleanup(tx, node_id, config_id) is not None,
-        clean_ends_at=progress.get("clean_ends_at", 0.0),
+        clean_ends_at=progress.clean_ends_at or 0.0,
     )
 
 
 def _drain_ends_at(tx: Tx, operation: Operation) -> float:
     """Return when waiting for sessions that do not follow ends: the window counts from when the name lost the node.
 
-    A client that comes back meanwhile would be sent here still. It is not waited for beyond an hour.
+    A client that comes back meanwhile would still be sent here. It is not waited for beyond an hour.
     """
-    planned = float(operation.progress.get(PLACED, 0.0))
-    window = float(operation.options["drain_window_s"])
+    planned = operations.progress_of(operation, RemovalProgress).window_ends_at
+    window_s = operations.options_of(operation, DrainOptions).drain_window_s
     node = node_rows.find(tx, operation.node_id or "")
-    if not planned or not window or node is None:
+    if not planned or not window_s or node is None:
         return planned
     withdrawn_at = wanted.withdrawn_at(tx, operation.config_id or "", node.endpoint_addresses)
     longest = planned + LONGEST_WITHDRAWAL_S
-    return longest if withdrawn_at is None else max(planned, min(longest, withdrawn_at + window))
+    return longest if withdrawn_at is None else max(planned, min(longest, withdrawn_at + window_s))
 
 
 def back_up(tx: Tx, vault: Vault, operation_id: str) -> None:
@@ -70,7 +74,7 @@ def back_up(tx: Tx, vault: Vault, operation_id: str) -> None:
     backup = backups.create(
         tx, vault, audit.PANEL, r.config, r.node, r.assignment, reason=reason, operation_id=operation_id
     )
-    operations.advance(tx, operation_id, RemovalStep.BACKUP, {**r.operation.progress, "backup_id": backup.id})
+    operations.advance(tx, operation_id, MoveStep.BACKUP, RemovalProgress(backup_id=backup.id))
 
 
 def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: float) -> None:
@@ -79,12 +83,11 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     Does nothing when a client has just come to this node and there is time left to move it.
     """
     r = steps.load(tx, operation_id)
-    if steps.note_arrivals(tx, r, live_within_s) and clock.now() < r.operation.progress[PLACED]:
+    ends_at = operations.progress_of(r.operation, RemovalProgress).window_ends_at
+    if steps.note_arrivals(tx, r, live_within_s) and clock.now() < ends_at:
         return
     generation = bump(tx, r.config.id)
-    operation_rows.settle_moves(
-        tx, operation_id, [move.peer_id for move, _ in operation_rows.pending(tx, operation_id)], LEFT
-    )
+    steps.give_up(tx, operation_id)
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.REMOVED)
     holders.settle(tx, r.config.id, renew=True)
     if assignment_rows.cleanup(tx, r.node.id, r.config.id) is None:
@@ -99,13 +102,13 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
                 created_at=clock.now(),
             ),
         )
-    progress = {**r.operation.progress, **steps.counts(tx, operation_id), "clean_ends_at": clock.now() + clean_within_s}
-    operations.advance(tx, operation_id, RemovalStep.RETIRE, progress)
+    progress = RemovalProgress(**asdict(steps.counts(tx, operation_id)), clean_ends_at=clock.now() + clean_within_s)
+    operations.advance(tx, operation_id, MoveStep.RETIRE, progress)
     tx.wake(Topic.NODE, r.node.id)
 
 
 def close(tx: Tx, operation_id: str) -> None:
-    """Take the assignment out, and end the operation with what came of it."""
+    """Take the assignment out, and end the operation."""
     r = steps.load(tx, operation_id)
     generation = probes_changed(tx, r.config.id)
     peer_rows.bury(tx, r.config.id, [r.assignment.probe_public_key], generation, clock.now())
@@ -115,18 +118,18 @@ def close(tx: Tx, operation_id: str) -> None:
     assignment_rows.remove(tx, r.assignment.id)
     # It was asked to delete its interface, and had its time: the address must not wait for it for ever.
     holders.gave_up(tx, r.config.id, r.node.id)
-    result = {
-        "peers_migrated": operation_rows.rehomed(tx, operation_id),
-        "sessions_taken_over": counts["taken_over"],
-        "left_behind": counts["left"],
-        "interface": OWED if owed else DELETED,
-        "backup_id": r.operation.progress.get("backup_id"),
-        "seconds": round(clock.now() - r.operation.created_at, 3),
-    }
-    operations.finish(tx, operation_id, operations.SUCCEEDED, result)
+    result = RemovalResult(
+        peers_migrated=operation_rows.rehomed(tx, operation_id),
+        sessions_taken_over=counts.taken_over or 0,
+        left_behind=counts.left or 0,
+        seconds=round(clock.now() - r.operation.created_at, 3),
+        interface=OWED if owed else DELETED,
+        backup_id=operations.progress_of(r.operation, RemovalProgress).backup_id,
+    )
+    operations.finish(tx, operation_id, OperationState.SUCCEEDED, result)
     audit.record(
         tx, r.operation.requested_by, "removed", "config_node", r.operation.subject,
-        config=r.config.name, node=r.node.name, **result,
+        config=r.config.name, node=r.node.name, **operations.encode(result),
     )  # fmt: skip
     if owed:
         detail = "the node could not be reached; it deletes the interface when it returns"
@@ -150,7 +153,7 @@ def start(
     generations.bump(tx, config.id)
     about = operations.subject(config.id, node.id)
     assignment = assignment_rows.get(tx, config.id, node.id)
-    earlier = operation_rows.newest(tx, operations.REMOVE_NODE, about)
+    earlier = operation_rows.newest(tx, OperationKind.REMOVE_NODE, about)
     if earlier is not None and (earlier.finished_at is None or assignment is None):
         return earlier
     if assignment is None:
@@ -158,17 +161,18 @@ def start(
             f"config {config.name!r} is not assigned to node {node.name!r}",
             Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
         )
-    _check_floor(tx, config, node, assignment, force=force)
-    window = default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
+    if not force:
+        _check_floor(tx, config, node, assignment)
+    window = steps.default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
     assignment_rows.applied(tx, assignment.id, phase=Phase.DRAINING)
     operation = operations.start(
         tx,
         actor,
-        operations.REMOVE_NODE,
+        OperationKind.REMOVE_NODE,
         about,
         config_id=config.id,
         node_id=node.id,
-        options={"force": force, "drain_window_s": window},
+        options=DrainOptions(force=force, drain_window_s=window),
     )
     audit.record(
         tx, actor, "draining", "config_node", about, config=config.name, node=node.name,
@@ -177,36 +181,13 @@ def start(
     return operation
 
 
-def default_window(tx: Tx, config: Config, grace_s: float) -> float:
-    """Return how long a planned move waits for sessions that do not follow, in s: the name's TTL and some grace."""
-    group = endpoint_group_rows.get(tx, config.id)
-    return grace_s + (group.ttl if group else 0)
-
-
-def _check_floor(tx: Tx, config: Config, node: Node, assignment: Assignment, *, force: bool) -> None:
-    """Refuse a removal that leaves too few nodes, or too little room for the peers, unless it is forced."""
-    if force:
-        return
-    group = endpoint_group_rows.get(tx, config.id)
-    least = group.min_nodes if group else 1
-    left = [n.name for a, n in assignment_rows.of_config(tx, config.id) if a.phase == Phase.SERVING and n.id != node.id]
+def _check_floor(tx: Tx, config: Config, node: Node, assignment: Assignment) -> None:
+    """Refuse a removal that leaves too few nodes that serve, or too little room for the peers."""
     homes = peer_rows.homed_on(tx, node.id, config.id)
-    # A node that never served takes nothing away.
-    counted = assignment.phase == Phase.SERVING or homes
-    if counted and len(left) < least and (homes or group is not None):
-        raise Conflict(
-            f"without node {node.name!r} config {config.name!r} would be served by {len(left)} of at least {least} "
-            "nodes (min_nodes)",
-            Hint(HintCode.ASSIGN_NODE, config=config.name),
-            Hint(HintCode.FORCE),
-        )
-    if homes and left:
-        placed = placement.choose(tx, config.id, homes, placement.candidates(tx, config.id, without={node.id}))
-        if placed.left:
-            raise Exhausted(
-                f"the other nodes of config {config.name!r} have no room for {len(placed.left)} of {len(homes)} "
-                f"peers of node {node.name!r}",
-                Hint(HintCode.RAISE_CAPACITY),
-                Hint(HintCode.ASSIGN_NODE, config=config.name),
-                Hint(HintCode.FORCE),
-            )
+    group = endpoint_group_rows.get(tx, config.id)
+    # A node that never served takes nothing away; the last node of a config without a name and peers may always go.
+    if not (assignment.phase == Phase.SERVING or homes) or not (homes or group is not None):
+        return
+    left = [n for a, n in assignment_rows.of_config(tx, config.id) if a.phase == Phase.SERVING and n.id != node.id]
+    candidates = placement.candidates(tx, config.id, without={node.id})
+    check_floor(tx, config, [node], left=len(left), candidates=candidates, cordoned_count=True)

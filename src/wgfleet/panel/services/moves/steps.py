@@ -1,19 +1,22 @@
-"""Peers on their way from nodes to others: new homes, which sessions have to move, and what came of it.
+"""Steps that all operations that move peers share: new homes, the sessions that have to move, and the result.
 
-The sessions are moved by `calls`. Written step by step for an operation that takes a node out (`removals`), replaces a
-dead one (`failovers`), or moves peers as planned (`maintenance`); each may be done again without harm.
+Sessions are moved by `takeovers`. `kinds` says which operation takes which steps; each may be done again without harm.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.moves import MoveState, MoveStep, MoveView
+from wgfleet.panel.domain.operations import MoveCounts, MoveOptions, MoveProgress, MoveResult, OperationState
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import assignments, nodes, placement
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
@@ -21,10 +24,6 @@ from wgfleet.panel.store.tables import Assignment, Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 
-PENDING, MOVED, LEFT = "pending", "moved", "left"
-PLACED = "drain_ends_at"  # in an operation's progress from the moment that its moves are written
-DROPPED = "dropped_generation"  # in the progress: from here on the nodes that lost sessions have dropped those peers
-PLACE, TAKEOVER = "place", "takeover"
 REMOVING = "the node is being removed from the config"  # which does the same work
 
 
@@ -53,7 +52,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     `stays`: the node goes on serving, so peers that no other can have stay at home, and cordoned nodes get none.
     """
     r = load(tx, operation_id)
-    if PLACED in r.operation.progress:
+    if operations.progress_of(r.operation, MoveProgress).placed:
         return
     generations.bump(tx, r.config.id, topic=Topic.PEERS)
     now = clock.now()
@@ -84,13 +83,17 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     peer_rows.add_moves(tx, moves)
     if not live:
         holders.empty(tx, r.config.id, r.node.id)
-    window = float(r.operation.options["drain_window_s"])
-    progress = {**r.operation.progress, PLACED: now + window, "started_at": r.operation.created_at}
-    operations.advance(tx, operation_id, PLACE, progress | counts(tx, operation_id))
+    note_placed(tx, r.operation, now)
     audit.record(
         tx, audit.PANEL, "peers_migrated", "config_node", r.operation.subject,
         config=r.config.name, node=r.node.name, peers=len(rehomed), live=len(live), to=_shares(targets),
     )  # fmt: skip
+
+
+def default_window(tx: Tx, config: Config, grace_s: float) -> float:
+    """Return how long a planned move waits for sessions that do not follow, in s: the name's TTL and some grace."""
+    group = endpoint_group_rows.get(tx, config.id)
+    return grace_s + (group.ttl if group else 0)
 
 
 def note_arrivals(tx: Tx, r: Subject, live_within_s: float) -> int:
@@ -127,32 +130,41 @@ def move(
         "endpoint": endpoint,
         "live": endpoint is not None,
         "rehomed": rehomed and to_node_id is not None,
-        "state": PENDING if to_node_id else LEFT,
+        "state": MoveState.PENDING if to_node_id else MoveState.LEFT,
         "attempts": 0,
     }
 
 
-def placed(tx: Tx, operation_id: str) -> bool:
-    """Tell whether the homes have moved."""
-    return PLACED in operations.get(tx, operation_id).progress
-
-
-def waiting(tx: Tx, operation_id: str) -> bool:
-    """Tell whether sessions are still to be called: placed, some not settled, and time left."""
+def view(tx: Tx, operation_id: str, *, over: str | None, sources: Collection[str]) -> MoveView:
+    """Read where an operation stands. `over`, `sources`: see `MoveView`."""
     operation = operations.get(tx, operation_id)
-    tally = operation_rows.tally(tx, operation_id)
-    unsettled = tally.get((PENDING, True), 0) + tally.get((PENDING, False), 0)
-    return unsettled > 0 and clock.now() < operation.progress.get(PLACED, 0.0)
+    progress = operations.progress_of(operation, MoveProgress)
+    return MoveView(
+        kind=operation.kind,
+        finished=operation.finished_at is not None,
+        over=over is not None,
+        placed=progress.placed,
+        unsettled=unsettled(tx, operation_id),
+        drain_ends_at=progress.window_ends_at,
+        sources=tuple(sources),
+        unconfirmed=tuple(unconfirmed(tx, operation)) if progress.placed else (),
+    )
 
 
-def holding(tx: Tx, operation_id: str) -> dict[str, str]:
+def unsettled(tx: Tx, operation_id: str) -> int:
+    """Return how many of an operation's moves are neither done nor given up."""
+    return sum(
+        count for (state, _), count in operation_rows.tally(tx, operation_id).items() if state is MoveState.PENDING
+    )
+
+
+def unconfirmed(tx: Tx, operation: Operation) -> dict[str, str]:
     """Return the nodes (id, name) that lost sessions and have yet to drop those peers, before they have them again.
 
     So has the node that is emptied as long as it has a floating address.
     """
-    operation = operations.get(tx, operation_id)
-    generation = operation.progress.get(DROPPED, 0)
-    givers = set(operation_rows.taken_over(tx, operation_id).values())
+    generation = operations.progress_of(operation, MoveProgress).dropped_generation or 0
+    givers = operation_rows.givers(tx, operation.id)
     leaving = holders.leaving(tx, operation.config_id or "") & {operation.node_id}
     return {
         node.id: node.name
@@ -164,49 +176,55 @@ def holding(tx: Tx, operation_id: str) -> dict[str, str]:
     }
 
 
-def ends_at(tx: Tx, operation_id: str) -> float:
-    """Return when the time for sessions to move is over, in s since the epoch."""
-    return float(operations.get(tx, operation_id).progress.get(PLACED, 0.0))
-
-
 def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
-    """End an operation with what came of it and return that; the nodes that lost sessions may have those peers again.
+    """End an operation and return its result; the nodes that lost sessions may have those peers again.
 
-    `reason`: why it ended before all was moved. `unconfirmed` in the result: nodes that could not say that they dropped
-    the sessions that others took over.
+    `reason`: why it ended before everything had moved.
     """
     operation = operations.get(tx, operation_id)
-    unconfirmed = sorted(holding(tx, operation_id).values())
-    operation_rows.settle_moves(
-        tx, operation_id, [moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id)], LEFT
-    )
+    silent = sorted(unconfirmed(tx, operation).values())
+    give_up(tx, operation_id)
     if taken := operation_rows.taken_over(tx, operation_id):
         peer_rows.touch(tx, taken, generations.bump(tx, operation.config_id or "", topic=Topic.PEERS))
     tally = counts(tx, operation_id)
-    result = {
-        "peers_migrated": operation_rows.rehomed(tx, operation_id),
-        "sessions_taken_over": tally["taken_over"],
-        "left_behind": tally["left"],
-        "seconds": round(clock.now() - operation.created_at, 3),
-    }
-    if unconfirmed:
-        result["unconfirmed"] = unconfirmed
-    if reason is not None:
-        result["reason"] = reason
-    operations.finish(tx, operation_id, operations.SUCCEEDED if reason is None else operations.FAILED, result)
-    return result
+    result = MoveResult(
+        peers_migrated=operation_rows.rehomed(tx, operation_id),
+        sessions_taken_over=tally.taken_over or 0,
+        left_behind=tally.left or 0,
+        seconds=round(clock.now() - operation.created_at, 3),
+        unconfirmed=tuple(silent) or None,
+        reason=reason,
+    )
+    state = OperationState.SUCCEEDED if reason is None else OperationState.FAILED
+    operations.finish(tx, operation_id, state, result)
+    return operations.encode(result)
 
 
-def counts(tx: Tx, operation_id: str) -> dict[str, Any]:
-    """Count an operation's moves, for its progress and result."""
+def give_up(tx: Tx, operation_id: str) -> None:
+    """Leave behind the sessions that did not follow."""
+    left = [moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id)]
+    operation_rows.set_move_states(tx, operation_id, left, MoveState.LEFT)
+
+
+def counts(tx: Tx, operation_id: str) -> MoveCounts:
+    """Count an operation's moves."""
     tally = operation_rows.tally(tx, operation_id)
-    return {
-        "peers": sum(tally.values()),
-        "live": sum(count for (_, live), count in tally.items() if live),
-        "moved": tally.get((MOVED, True), 0) + tally.get((MOVED, False), 0),
-        "taken_over": tally.get((MOVED, True), 0),
-        "left": tally.get((LEFT, True), 0),
-    }
+    return MoveCounts(
+        peers=sum(tally.values()),
+        live=sum(count for (_, live), count in tally.items() if live),
+        moved=tally.get((MoveState.MOVED, True), 0) + tally.get((MoveState.MOVED, False), 0),
+        taken_over=tally.get((MoveState.MOVED, True), 0),
+        left=tally.get((MoveState.LEFT, True), 0),
+    )
+
+
+def note_placed(tx: Tx, operation: Operation, now: float) -> None:
+    """Write down that an operation's moves are written, and when the wait for sessions ends."""
+    window_s = operations.options_of(operation, MoveOptions).drain_window_s
+    progress = MoveProgress(
+        **asdict(counts(tx, operation.id)), drain_ends_at=now + window_s, started_at=operation.created_at
+    )
+    operations.advance(tx, operation.id, MoveStep.PLACE, progress)
 
 
 def _shares(targets: dict[str, str | None]) -> dict[str, int]:

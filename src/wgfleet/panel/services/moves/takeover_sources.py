@@ -1,4 +1,4 @@
-"""Who calls the clients of a node that lost its floating addresses, and from which address."""
+"""Sources of takeovers: who calls the clients of a node that lost its floating addresses, and from which address."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from wgfleet.panel.store import floating as floating_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class TakeoverSource:
     """A node that calls clients, and the floating address to call from; None: whichever the node takes by itself."""
 
     node_id: str
-    source: str | None
+    address: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Callers:
+class TakeoverSources:
     """Who got the addresses of which node, by former holder, each with whether it can call from there already.
 
     Behind a NAT, and of a client that never learns a server's address, only a call from the address that the client
@@ -27,12 +27,12 @@ class Callers:
     take turns.
     """
 
-    found: Mapping[str, Sequence[tuple[Caller, bool]]]
+    found: Mapping[str, Sequence[tuple[TakeoverSource, bool]]]
     serving: Collection[str]
 
     def choose(
         self, from_node_id: str, endpoint: str, attempts: int, home: str | None, known: str | None = None
-    ) -> Caller | None:
+    ) -> TakeoverSource | None:
         """Return who calls a client of a node at its next attempt; None: nobody just yet.
 
         `home`: where it lives; `known`: the address that it answered to last.
@@ -41,31 +41,31 @@ class Callers:
         if not taken and from_node_id not in self.serving:
             taken = [pair for pairs in self.found.values() for pair in pairs]
         same_family = [
-            (caller, ready)
-            for caller, ready in taken
-            if caller.source is None or (":" in caller.source) is endpoint.startswith("[")
+            (source, ready)
+            for source, ready in taken
+            if source.address is None or (":" in source.address) is endpoint.startswith("[")
         ]
         if not same_family:
-            return Caller(home, None) if home else None
-        usable = sorted((caller for caller, ready in same_family if ready), key=lambda each: each.source != known)
+            return TakeoverSource(home, None) if home else None
+        usable = sorted((source for source, ready in same_family if ready), key=lambda each: each.address != known)
         return usable[attempts % len(usable)] if usable else None
 
 
-def of_config(tx: Tx, config_id: str) -> Callers:
+def of_config(tx: Tx, config_id: str) -> TakeoverSources:
     """Return who calls the clients of the nodes that gave addresses up, or lost them."""
     taken = [row for row in floating_rows.of_config(tx, config_id) if row.leaving_node_id or row.former_node_id]
     if not taken:
-        return Callers({}, ())
+        return TakeoverSources({}, ())
     applied = {
         assignment.node_id: assignment.applied_generation
         for assignment, _ in floating_rows.carriers(tx, config_id)
         if assignment.phase == Phase.SERVING and assignment.health.in_use
     }
     carried = on_agent(tx, config_id)
-    found: dict[str, list[tuple[Caller, bool]]] = {}
+    found: dict[str, list[tuple[TakeoverSource, bool]]] = {}
     for row in taken:
         giver, holder = row.leaving_node_id or row.former_node_id or "", row.holder_node_id
         if holder in applied and holder != giver:
             ready = row.leaving_node_id is None and applied[holder] >= row.generation
-            found.setdefault(giver, []).append((Caller(holder, row.address if carried else None), ready))
-    return Callers(found, applied)
+            found.setdefault(giver, []).append((TakeoverSource(holder, row.address if carried else None), ready))
+    return TakeoverSources(found, applied)

@@ -1,32 +1,36 @@
-"""Calls to live sessions: which node is to call which peer now, and what came of it.
+"""Takeover calls: which node is to start a handshake with which live peer, and who answered.
 
-The new homes call the clients; whoever answered has moved, and the old node then drops the peer.
+The new homes call the clients; a client that answered has moved, and the old node then drops the peer.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.moves import MoveState, MoveStep
+from wgfleet.panel.domain.operations import MoveProgress, OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, generations, operations
 from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import steps, takeover_sources
-from wgfleet.panel.services.moves.steps import DROPPED, MOVED, TAKEOVER
+from wgfleet.panel.services.moves.takeover_sources import TakeoverSources
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
-from wgfleet.panel.store.tables import Move, Operation, Peer
+from wgfleet.panel.store.tables import Move, Operation, Peer, PeerSession
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 
+PLANNED = {OperationKind.DRAIN, OperationKind.REBALANCE}
+
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TakeoverCall:
     """A live peer that a node is to call at its last endpoint (`ADDRESS:PORT`).
 
     `source` is the floating address to call from, None: whichever the node takes by itself. `attempts`: calls that were
@@ -43,7 +47,7 @@ class Call:
 
 def due(
     tx: Tx, operation_id: str, *, live_within_s: float, reachable: Collection[str] | None = None
-) -> tuple[str, list[Call]]:
+) -> tuple[str, list[TakeoverCall]]:
     """Settle what needs no call, and return the interface with the calls that are left.
 
     Idle peers are moved once their new node has them; a peer that shook hands elsewhere meanwhile has moved by itself.
@@ -56,41 +60,68 @@ def due(
     pending = operation_rows.pending(tx, operation_id)
     having = _Having(tx, config.id, reachable)
     # Nothing is lost while a planned move waits for its node, whose agent may be about to connect.
-    spared = placement.cordoned(tx, config.id) if operation.kind in (operations.DRAIN, operations.REBALANCE) else set()
+    spared = placement.cordoned(tx, config.id) if operation.kind in PLANNED else set()
     _turn_away(tx, config.id, pending, having, spared)
     targets = {
         moving.peer_id: target for moving, peer in pending if (target := having.target(tx, moving, peer)) is not None
     }
     latest = session_rows.latest(tx, [moving.peer_id for moving, _ in pending if moving.live])
-    gone = {m.peer_id for m, _ in pending if (s := latest.get(m.peer_id)) is not None and s.node_id != m.from_node_id}
-    # Nobody calls a peer that is disabled: no node is to have it.
-    settled = [
-        m for m, peer in pending if m.peer_id in gone or not peer.enabled or (not m.live and m.peer_id in targets)
-    ]
-    if settled:
-        _settle(tx, operation, [m.peer_id for m in settled], drop=[m.peer_id for m in settled if m.live])
-    if operation.node_id is not None and not any(m.live and not m.attempts and m not in settled for m, _ in pending):
+    waiting = _settle(tx, operation, pending, targets, latest)
+    if operation.node_id is not None and not any(moving.live and not moving.attempts for moving, _ in waiting):
         # Whoever could be called at an address of the new nodes has been: the others need the floating one.
         holders.empty(tx, config.id, operation.node_id)
-    found = takeover_sources.of_config(tx, config.id)
-    wanted = []
+    sources = takeover_sources.of_config(tx, config.id)
+    calls = [_call(moving, peer, targets, latest, sources) for moving, peer in waiting if moving.live]
+    peers = {moving.peer_id: peer for moving, peer in waiting}
+    return config.name, [
+        call for call in calls if call is not None and having.peer(tx, call.node_id, peers[call.peer_id])
+    ]
+
+
+def _settle(
+    tx: Tx,
+    operation: Operation,
+    pending: Sequence[tuple[Move, Peer]],
+    targets: Mapping[str, str],
+    latest: Mapping[str, PeerSession],
+) -> list[tuple[Move, Peer]]:
+    """Write down which moves are done without a call; return the others."""
+    done: list[tuple[Move, Peer]] = []
+    waiting: list[tuple[Move, Peer]] = []
     for moving, peer in pending:
         session = latest.get(moving.peer_id)
-        endpoint = session.endpoint if session is not None and session.endpoint else moving.endpoint
-        if not moving.live or moving.peer_id in gone or not peer.enabled or not endpoint:
-            continue
-        caller = found.choose(
-            moving.from_node_id,
-            endpoint,
-            moving.attempts,
-            targets.get(moving.peer_id),
-            known=session.called_from if session is not None else None,
-        )
-        if caller is not None and having.peer(tx, caller.node_id, peer):
-            wanted.append(
-                Call(moving.peer_id, peer.public_key, endpoint, caller.node_id, caller.source, moving.attempts)
-            )
-    return config.name, wanted
+        elsewhere = session is not None and session.node_id != moving.from_node_id
+        # Nobody calls a peer that is disabled: no node is to have it.
+        settled = elsewhere or not peer.enabled or (not moving.live and moving.peer_id in targets)
+        (done if settled else waiting).append((moving, peer))
+    if done:
+        drop = [moving.peer_id for moving, _ in done if moving.live]
+        _mark_moved(tx, operation, [moving.peer_id for moving, _ in done], drop=drop)
+    return waiting
+
+
+def _call(
+    moving: Move,
+    peer: Peer,
+    targets: Mapping[str, str],
+    latest: Mapping[str, PeerSession],
+    sources: TakeoverSources,
+) -> TakeoverCall | None:
+    """Return who is to call a live peer next, at its last endpoint; None: nobody just yet."""
+    session = latest.get(moving.peer_id)
+    endpoint = session.endpoint if session is not None and session.endpoint else moving.endpoint
+    if not endpoint:
+        return None
+    source = sources.choose(
+        moving.from_node_id,
+        endpoint,
+        moving.attempts,
+        targets.get(moving.peer_id),
+        known=session.called_from if session is not None else None,
+    )
+    if source is None:
+        return None
+    return TakeoverCall(moving.peer_id, peer.public_key, endpoint, source.node_id, source.address, moving.attempts)
 
 
 class _Having:
@@ -150,7 +181,7 @@ def _turn_away(
                     peer.home_node_id = node_id
 
 
-def settle(
+def record_answers(
     tx: Tx,
     operation_id: str,
     node_id: str,
@@ -158,7 +189,7 @@ def settle(
     unanswered: Collection[str] = (),
     sources: Mapping[str, str] | None = None,
 ) -> None:
-    """Note who answered `node_id`, and at which endpoint: the sessions are there, before the node itself reports them.
+    """Write down who answered `node_id`, and at which endpoint, before the node itself reports those sessions.
 
     The old node then drops those peers, or its next packet would turn them back. `sources`: the floating address that
     each was called from, where it was one; the next call to it is tried from there first.
@@ -170,14 +201,16 @@ def settle(
     operation_rows.tried_again(tx, operation_id, unanswered)
     waiting = {moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id)}
     moved = [peer_id for peer_id in answered if peer_id in waiting]
-    _settle(tx, operation, moved, drop=moved)
+    _mark_moved(tx, operation, moved, drop=moved)
 
 
-def _settle(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> None:
-    progress = dict(operation.progress)
+def _mark_moved(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> None:
+    """Write down that peers have moved. `drop`: those that their old nodes have to drop."""
+    dropped_generation = None
     if drop:
         # The old node's rendering leaves these out from this generation on.
-        progress[DROPPED] = generations.bump(tx, operation.config_id or "", topic=Topic.PEERS)
-        peer_rows.touch(tx, drop, progress[DROPPED])
-    operation_rows.settle_moves(tx, operation.id, peer_ids, MOVED)
-    operations.advance(tx, operation.id, TAKEOVER, progress | steps.counts(tx, operation.id))
+        dropped_generation = generations.bump(tx, operation.config_id or "", topic=Topic.PEERS)
+        peer_rows.touch(tx, drop, dropped_generation)
+    operation_rows.set_move_states(tx, operation.id, peer_ids, MoveState.MOVED)
+    progress = MoveProgress(**asdict(steps.counts(tx, operation.id)), dropped_generation=dropped_generation)
+    operations.advance(tx, operation.id, MoveStep.TAKEOVER, progress)

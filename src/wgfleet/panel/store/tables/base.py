@@ -7,6 +7,8 @@ from sqlalchemy import JSON, Dialect, LargeBinary, MetaData, String, TypeDecorat
 from sqlalchemy.orm import DeclarativeBase
 
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.moves import MoveState
+from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.domain.phases import Phase
 
 NAMING = {
@@ -46,5 +48,8 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSON,
         bytes: LargeBinary,
         Health: EnumText(Health),
+        MoveState: EnumText(MoveState),
+        OperationKind: EnumText(OperationKind),
+        OperationState: EnumText(OperationState),
         Phase: EnumText(Phase),
     }

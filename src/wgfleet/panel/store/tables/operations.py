@@ -5,11 +5,16 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wgfleet.panel.domain.moves import MoveState
+from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.store.tables.base import Base
 
 
 class Operation(Base):
-    """A durable piece of work. `subject` names what it is about; one may be active for a kind and a subject."""
+    """A durable piece of work. `subject` names what it is about; one may be active for a kind and a subject.
+
+    `options`, `progress` and `result`: see `domain.operations`.
+    """
 
     __tablename__ = "operations"
     __table_args__ = (
@@ -23,11 +28,11 @@ class Operation(Base):
         ),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
-    kind: Mapped[str]
+    kind: Mapped[OperationKind]
     subject: Mapped[str] = mapped_column(index=True)
     config_id: Mapped[str | None]
     node_id: Mapped[str | None]
-    state: Mapped[str]
+    state: Mapped[OperationState]
     step: Mapped[str]
     options: Mapped[dict[str, Any]]
     progress: Mapped[dict[str, Any]]
@@ -41,11 +46,7 @@ class Operation(Base):
 
 
 class Move(Base):
-    """A peer that an operation moves from one node to another.
-
-    `state`: `pending`, then `moved` (the new node has it, or its session) or `left` (the session did not follow in
-    time; it comes back by itself when the client next starts a handshake). `live`: it had a session at the start.
-    """
+    """A peer that an operation moves from one node to another. `live`: it had a session at the start."""
 
     __tablename__ = "moves"
     operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True)
@@ -55,7 +56,7 @@ class Move(Base):
     endpoint: Mapped[str | None]
     live: Mapped[bool]
     rehomed: Mapped[bool]
-    state: Mapped[str]
+    state: Mapped[MoveState]
     attempts: Mapped[int]
 
 

@@ -1,0 +1,92 @@
+"""The order of steps of an operation that moves peers. Pure: everything is read off rows, so a restart changes nothing.
+
+A removal goes BACKUP, PLACE, TAKEOVER, RETIRE, CLEAN, CLOSE; the others PLACE, TAKEOVER, CONFIRM, CLOSE. Each step may
+be done again without harm.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wgfleet.panel.domain.operations import OperationKind
+
+
+class MoveState(StrEnum):
+    """Where one peer's move stands."""
+
+    PENDING = "pending"
+    MOVED = "moved"  # the new node has it, or its session
+    LEFT = "left"  # the session did not follow in time; it comes by itself with the client's next handshake
+
+
+class MoveStep(StrEnum):
+    """What is done next."""
+
+    BACKUP = "backup"
+    PLACE = "place"  # peers get new homes, and the moves are written
+    TAKEOVER = "takeover"  # live sessions are taken over; also the wait for the drain window
+    RETIRE = "retire"  # the interface is to be deleted: written down before it is asked for
+    CLEAN = "clean"  # the node deletes it, if it can be reached
+    CONFIRM = "confirm"  # the nodes that lost sessions say that they have dropped those peers
+    CLOSE = "close"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveView:
+    """An operation as its rows stand. Times in s since the epoch.
+
+    `over`: there is nothing more to move, though not everything has. `unsettled`: moves that are neither done nor given
+    up. `drain_ends_at`: when waiting for them ends. `sources`: the nodes whose sessions have to be known first.
+    `unconfirmed`: the nodes that have yet to drop peers, or an address. Of a removal alone: `backed_up`; `retired`, the
+    assignment's phase is `removed`; `owed`, the node still has the interface; `clean_ends_at`, when waiting for its
+    deletion ends.
+    """
+
+    kind: OperationKind
+    finished: bool
+    over: bool = False
+    placed: bool = False
+    unsettled: int = 0
+    drain_ends_at: float = 0.0
+    sources: tuple[str, ...] = ()
+    unconfirmed: tuple[str, ...] = ()
+    backed_up: bool = False
+    retired: bool = False
+    owed: bool = False
+    clean_ends_at: float = 0.0
+
+    @property
+    def removes(self) -> bool:
+        """Whether a node leaves the config for good."""
+        return self.kind is OperationKind.REMOVE_NODE
+
+
+def next_step(view: MoveView, now: float, *, confirm_within_s: float) -> MoveStep:
+    """Name the next step. `confirm_within_s`: how long after the drain window nodes may still confirm."""
+    if view.finished:
+        return MoveStep.DONE
+    if view.removes and not view.backed_up:
+        return MoveStep.BACKUP
+    if not view.placed and not view.over:
+        return MoveStep.PLACE
+    if not view.retired and not view.over and view.unsettled and now < view.drain_ends_at:
+        return MoveStep.TAKEOVER
+    return _last_steps(view, now, confirm_within_s)
+
+
+def _last_steps(view: MoveView, now: float, confirm_within_s: float) -> MoveStep:
+    """Name the next step once no session is waited for any more."""
+    if view.removes and not view.retired:
+        return MoveStep.RETIRE
+    if view.removes:
+        return MoveStep.CLEAN if view.owed and now < view.clean_ends_at else MoveStep.CLOSE
+    confirming = view.unconfirmed and now < view.drain_ends_at + confirm_within_s
+    return MoveStep.CONFIRM if confirming else MoveStep.CLOSE
+
+
+def needs_sessions(view: MoveView, step: MoveStep) -> bool:
+    """Tell whether the sessions of the view's sources have to be known before a step is done.
+
+    A removal gives nobody a second chance, so it looks again before each step that gives a session up.
+    """
+    return step is MoveStep.PLACE or (view.removes and step in {MoveStep.TAKEOVER, MoveStep.RETIRE})

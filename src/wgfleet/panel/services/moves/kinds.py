@@ -1,0 +1,61 @@
+"""Kinds of operations that move peers: what each does at the steps of `domain.moves`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from wgfleet.panel.domain.moves import MoveStep, MoveView
+from wgfleet.panel.domain.operations import OperationKind
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.moves import address_move, drain, failover, rebalance, removal, steps
+from wgfleet.panel.store import Tx
+from wgfleet.panel.vault import Vault
+
+
+class Place(Protocol):
+    """Gives peers new homes and writes their moves. `live_within_s`: the age up to which a session counts as live."""
+
+    def __call__(self, tx: Tx, operation_id: str, *, live_within_s: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MoveKind:
+    """What sets one kind apart. `urgent`: its clients are without a node, so nobody is waited for."""
+
+    view: Callable[[Tx, str], MoveView]
+    place: Place
+    close: Callable[[Tx, str], None]
+    urgent: bool = False
+
+
+KINDS: Mapping[OperationKind, MoveKind] = {
+    OperationKind.REMOVE_NODE: MoveKind(removal.view, steps.place, removal.close),
+    OperationKind.FAILOVER: MoveKind(failover.view, steps.place, failover.close, urgent=True),
+    OperationKind.DRAIN: MoveKind(drain.view, drain.place, drain.close),
+    OperationKind.REBALANCE: MoveKind(rebalance.view, rebalance.place, rebalance.close),
+    OperationKind.MOVE_ADDRESS: MoveKind(address_move.view, address_move.place, address_move.close, urgent=True),
+}
+
+
+def view(tx: Tx, operation_id: str) -> MoveView:
+    """Read where an operation stands."""
+    return KINDS[operations.get(tx, operation_id).kind].view(tx, operation_id)
+
+
+def perform(
+    tx: Tx, vault: Vault, step: MoveStep, operation_id: str, *, live_within_s: float, clean_within_s: float
+) -> None:
+    """Write what a step writes; doing it again is harmless. TAKEOVER, CLEAN and CONFIRM wait for nodes: not here.
+
+    `live_within_s`: the age up to which a session counts as live; `clean_within_s`: how long a node has to delete its
+    interface.
+    """
+    kind = KINDS[operations.get(tx, operation_id).kind]
+    if step is MoveStep.BACKUP:
+        removal.back_up(tx, vault, operation_id)
+    elif step is MoveStep.PLACE:
+        kind.place(tx, operation_id, live_within_s=live_within_s)
+    elif step is MoveStep.RETIRE:
+        removal.retire(tx, operation_id, live_within_s=live_within_s, clean_within_s=clean_within_s)
+    elif step is MoveStep.CLOSE:
+        kind.close(tx, operation_id)
