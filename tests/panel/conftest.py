@@ -26,7 +26,7 @@ from wgfleet.panel.main import dns_defaults
 from wgfleet.panel.reconcile.engine.events import Event, Events
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store import Store, schema
 from wgfleet.panel.vault import Vault
 

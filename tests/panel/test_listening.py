@@ -13,7 +13,7 @@ from wgfleet.panel import machine
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.listening import ListenError, ServerCertificate, certificate_subjects, open_sockets
 from wgfleet.panel.settings import Listener, Settings
-from wgfleet.panel.settings.model import Tls
+from wgfleet.panel.settings.tls import Tls
 
 AUTHORITY = Authority.create("test", time.time())
 

@@ -25,7 +25,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns import results, syncs, wanted
 from wgfleet.panel.services.fleet import endpoint_groups, nodes
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import Config, DnsSync, Node
 

@@ -20,7 +20,7 @@ from wgfleet.panel.services import installation
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.vault import Vault, load_vault

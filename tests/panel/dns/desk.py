@@ -30,7 +30,7 @@ from wgfleet.panel.services import audit, configs, health
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import AuditEntry, Config, DnsSync, Node
 from wgfleet.panel.store.wakes import Topic

@@ -7,7 +7,7 @@ from wgfleet.panel.domain.dns.records import Record
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, PermanentError
 from wgfleet.panel.services.dns import commands
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store.tables import Config
 
 

@@ -20,7 +20,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store.tables import Config
 
 pytestmark = pytest.mark.servers

@@ -12,7 +12,7 @@ from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.services import operations
-from wgfleet.panel.settings.model import Drain
+from wgfleet.panel.settings.drain import Drain
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.protocol.messages import Takeover, TakeoverResult
 

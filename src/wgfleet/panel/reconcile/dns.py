@@ -14,7 +14,7 @@ from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services.dns import results, wanted
 from wgfleet.panel.services.dns.wanted import Decision, Job
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.vault import Vault

@@ -16,7 +16,7 @@ from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
-from wgfleet.panel.settings.model import Drain
+from wgfleet.panel.settings.drain import Drain
 from wgfleet.panel.store import Store
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey

@@ -14,7 +14,7 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.moves.session_reports import Reports
 from wgfleet.panel.reconcile.moves.takeovers import Takeovers
 from wgfleet.panel.services.moves import kinds
-from wgfleet.panel.settings.model import Drain
+from wgfleet.panel.settings.drain import Drain
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 

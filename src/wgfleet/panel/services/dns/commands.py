@@ -11,7 +11,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.syncs import APPROVAL, CANCELLED, CONFLICT, FAILING, PENDING, STATES, decided, record
 from wgfleet.panel.services.dns.wanted import target
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import AuditEntry, DnsSync

@@ -18,7 +18,7 @@ from wgfleet.panel.errors import Invalid, PanelError, PermanentError, TransientE
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.dns.syncs import APPROVAL, BLOCKED, CANCELLED, CONFLICT, FAILING, PENDING, SYNCED, record
 from wgfleet.panel.services.dns.wanted import Job
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import DnsSync

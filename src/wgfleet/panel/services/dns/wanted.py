@@ -24,7 +24,7 @@ from wgfleet.panel.services.dns.syncs import (
     opened,
     withdraw,
 )
-from wgfleet.panel.settings.model import Dns
+from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows

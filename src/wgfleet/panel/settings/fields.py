@@ -1,0 +1,38 @@
+"""Types of fields that several groups of settings share, and the base of all groups."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_settings import NoDecode
+
+from wgfleet.protocol.addresses import parse_address, parse_domain
+
+DAY_S = 86400
+
+
+def _words(value: object) -> object:
+    """Let the environment and the command line give a list as comma-separated text."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+def _address(text: str) -> str:
+    return parse_address(text, "address")
+
+
+def _name_or_address(text: str) -> str:
+    try:
+        return parse_address(text, "name")
+    except ValueError:
+        return parse_domain(text, "name")
+
+
+ListOf = (NoDecode, BeforeValidator(_words))
+Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], *ListOf]
+Names = Annotated[tuple[Annotated[str, AfterValidator(_name_or_address)], ...], *ListOf]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Group(BaseModel):
+    """A table of the settings file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)

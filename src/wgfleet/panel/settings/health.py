@@ -1,0 +1,101 @@
+"""Settings of health: how nodes are probed and judged."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
+from wgfleet.panel.domain.health.votes import HealthRules
+from wgfleet.panel.settings.fields import DAY_S, Group
+
+
+class Health(Group):
+    """How the panel finds out that a node no longer serves, and when it may again."""
+
+    interval_s: float = Field(
+        default=0.25,
+        ge=0.05,
+        le=60,
+        description="Seconds between two probes of a node by the panel. A failure is noticed after this "
+        "times failures plus timeout_s. WireGuard answers a peer at most once in 20 ms.",
+    )
+    timeout_s: float = Field(
+        default=0.3,
+        gt=0,
+        le=10,
+        description="Seconds to wait for the answer to a probe. Round trips by cable stay below it, even "
+        "to the other side of the Earth; raise it for satellite links.",
+    )
+    failures: int = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="Probes in a row without an answer after which a vantage point counts a node as not reached. 1 "
+        "makes a lost packet a failure; each more costs interval_s.",
+    )
+    cross_check_s: float = Field(
+        default=2.0,
+        ge=0.05,
+        le=600,
+        description="Seconds between two looks of nodes at each other while nobody misses any. Finds the node that "
+        "the panel reaches and clients do not. Also the time in which a node may confirm what the panel misses, before "
+        "it takes itself to be cut off.",
+    )
+    fresh_s: float = Field(
+        default=5.0,
+        ge=0.1,
+        le=3600,
+        description="Seconds after which what a vantage point saw no longer counts. Twice cross_check_s and more, so "
+        "that one lost round silences nobody. A suspicion lasts as long at least, so that it can be seen.",
+    )
+    stable_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=DAY_S,
+        description="Seconds for which a node that was down must answer before it is used again: longer than a machine "
+        "that starts over and over stays up. Twice as long with each time that it was down within flap_window_s.",
+    )
+    stable_cap_s: float = Field(
+        default=600.0,
+        ge=0,
+        le=DAY_S,
+        description="Seconds that this grows to at most, so that a mended node is back soon.",
+    )
+    flap_window_s: float = Field(
+        default=3600.0,
+        ge=0,
+        le=30 * DAY_S,
+        description="Seconds after which it is forgotten that a node was down. Longer than stable_cap_s, or the growth "
+        "would forget itself.",
+    )
+
+    give_up_after_s: float = Field(
+        default=GIVE_UP_AFTER_S,
+        ge=1,
+        le=3600,
+        description="Seconds after which a node that hears neither the panel nor any other node takes itself to be cut "
+        "off and gives its floating addresses up. Longer than the hiccups of a network, for which a good node should "
+        "keep them; short, because the panel has given them to another by then. A new value reaches the nodes when "
+        "the panel starts with it.",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.fresh_s < self.cross_check_s + self.timeout_s or self.fresh_s < self.interval_s + self.timeout_s:
+            raise ValueError("fresh_s must be longer than cross_check_s or interval_s plus timeout_s: raise it")
+        if not self.stable_s <= self.stable_cap_s <= self.flap_window_s:
+            raise ValueError("stable_s, stable_cap_s and flap_window_s must not fall: raise the later")
+        return self
+
+    @property
+    def rules(self) -> HealthRules:
+        """What the decision needs of this."""
+        return HealthRules(
+            interval_s=self.interval_s,
+            failures=self.failures,
+            cross_check_s=self.cross_check_s,
+            fresh_s=self.fresh_s,
+            stable_s=self.stable_s,
+            stable_cap_s=self.stable_cap_s,
+            flap_window_s=self.flap_window_s,
+        )
