@@ -16,6 +16,7 @@ OF_THE_CLOCK = {
     "datetime.datetime.now", "datetime.datetime.today", "datetime.datetime.utcnow", "datetime.date.today", "os.urandom",
     "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "uuid.uuid1", "uuid.uuid4",
 }  # fmt: skip
+STORE = "src/wgfleet/panel/store/"
 CLOCK_MODULES = {"random", "secrets"}
 # What a test's imports say of what it needs: the marker -> the modules that need it.
 NEEDS = {
@@ -103,6 +104,22 @@ def clock(path: str, source: str) -> list[str]:
         for line, name in _used(source)
         if name in OF_THE_CLOCK or name.partition(".")[0] in CLOCK_MODULES
     ]
+
+
+def repositories(path: str, source: str) -> list[str]:
+    """SQLAlchemy's session is used by the store only, and what the vault sealed by its registry of sealed columns."""
+    if not path.startswith("src/wgfleet/panel/") or path.startswith(STORE):
+        return []
+    found = []
+    for node in ast.walk(_parse(source)):
+        if not isinstance(node, ast.Attribute):
+            continue
+        if node.attr == "session":
+            found.append(f"{path}:{node.lineno}: a session outside the store; call a repository, or a method of Tx")
+        owner = getattr(node.value, "attr", getattr(node.value, "id", ""))
+        if node.attr in {"open", "seal"} and owner.lstrip("_") == "vault":
+            found.append(f"{path}:{node.lineno}: a context of its own; call wgfleet.panel.store.sealed")
+    return found
 
 
 def size(path: str, source: str) -> list[str]:

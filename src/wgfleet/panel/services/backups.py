@@ -6,7 +6,7 @@ from wgfleet.panel.errors import NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import desired
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import backups as backup_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Backup, Config, Node
@@ -44,7 +44,7 @@ def create(
         operation_id=operation_id,
         reason=reason,
         peers=len(wanted.peers),
-        content_sealed=vault.seal(text, f"backups:{backup_id}"),
+        content_sealed=sealed.seal(vault, Backup.content_sealed, backup_id, text),
         created_at=clock.now(),
     )
     backup_rows.add(tx, backup)
@@ -72,4 +72,4 @@ def page(
 def text(tx: Tx, vault: Vault, actor: str, backup: Backup) -> str:
     """Return the content, a wg-quick file with its secrets; that it was read is audited."""
     audit.record(tx, actor, "read", "backup", backup.id, config=backup.config_name, node=backup.node_name)
-    return vault.open(backup.content_sealed, f"backups:{backup.id}")
+    return sealed.unseal(vault, Backup.content_sealed, backup)

@@ -12,7 +12,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, generations
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import Config, Pool
@@ -109,10 +109,10 @@ def create(
         created_at=clock.now(),
     )
     private_key, config.probe_public_key = new_key_pair()
-    config.probe_private_key_sealed = vault.seal(private_key, f"configs.probe_private_key:{config.id}")
+    config.probe_private_key_sealed = sealed.seal(vault, Config.probe_private_key_sealed, config.id, private_key)
     if mode == CLUSTER:
         private_key, config.public_key = new_key_pair()
-        config.private_key_sealed = vault.seal(private_key, f"configs.private_key:{config.id}")
+        config.private_key_sealed = sealed.seal(vault, Config.private_key_sealed, config.id, private_key)
     config_rows.add(
         tx,
         config,

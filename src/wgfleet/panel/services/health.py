@@ -13,7 +13,7 @@ from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import failover
 from wgfleet.panel.services.operations import subject
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import health as health_rows
@@ -60,8 +60,8 @@ def watched(tx: Tx, vault: Vault) -> list[Probed]:
             is_panel_node=node.is_panel_node,
             endpoint=join_endpoint(node.endpoint_addresses[0], config.listen_port),
             public_key=_public_key(config, assignment),
-            panel_key=vault.open(config.probe_private_key_sealed, f"configs.probe_private_key:{config.id}"),
-            node_key=vault.open(assignment.probe_private_key_sealed, f"assignments.probe_private_key:{assignment.id}"),
+            panel_key=sealed.unseal(vault, Config.probe_private_key_sealed, config),
+            node_key=sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment),
             min_nodes=group.min_nodes if group else 1,
             fence_generation=assignment.oldest_base,
             applied_generation=assignment.applied_generation,

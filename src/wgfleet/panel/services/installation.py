@@ -2,12 +2,12 @@
 
 from wgfleet.panel import clock
 from wgfleet.panel.services import audit
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store.tables import Authority
 from wgfleet.panel.vault import Vault
 
-CONTEXT = "authority.key"
+ONLY_ROW = 1
 
 
 def authority(tx: Tx, vault: Vault) -> tuple[str, str] | None:
@@ -16,13 +16,17 @@ def authority(tx: Tx, vault: Vault) -> tuple[str, str] | None:
     Opening it also shows at the start that the master key is the one that this database was sealed with.
     """
     row = installation_rows.authority(tx)
-    return None if row is None else (row.certificate, vault.open(row.key_sealed, CONTEXT))
+    return None if row is None else (row.certificate, sealed.unseal(vault, Authority.key_sealed, row))
 
 
 def keep_authority(tx: Tx, vault: Vault, panel_id: str, certificate: str, key: str) -> None:
     """Keep a new CA."""
-    sealed = vault.seal(key, CONTEXT)
-    installation_rows.add_authority(
-        tx, Authority(id=1, panel_id=panel_id, certificate=certificate, key_sealed=sealed, created_at=clock.now())
+    row = Authority(
+        id=ONLY_ROW,
+        panel_id=panel_id,
+        certificate=certificate,
+        key_sealed=sealed.seal(vault, Authority.key_sealed, ONLY_ROW, key),
+        created_at=clock.now(),
     )
+    installation_rows.add_authority(tx, row)
     audit.record(tx, audit.PANEL, "created", "authority", panel_id)

@@ -24,7 +24,7 @@ POOL_SIZE = 20
 
 
 class Tx:
-    """One open transaction."""
+    """One open transaction. `session` is for repositories only."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -33,6 +33,14 @@ class Tx:
     def wake(self, topic: Topic, identifier: str, *, kind: str | None = None) -> None:
         """Notify listeners once this transaction is committed. `kind` is that of an operation, for its topic."""
         self.wakes[Wake(topic, identifier, kind)] = None
+
+    def flush(self) -> None:
+        """Write the changes of rows now, so that statements which follow find them."""
+        self.session.flush()
+
+    def refresh(self, row: object) -> None:
+        """Read a row again: it was changed by a statement, or may have been by others before it was locked."""
+        self.session.refresh(row)
 
 
 class Store:

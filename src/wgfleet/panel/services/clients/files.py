@@ -8,7 +8,7 @@ from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.fleet import desired
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -73,7 +73,7 @@ def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assig
 def _render(vault: Vault, config: Config, peer: Peer, addresses: list[str], public_key: str, endpoint: str) -> str:
     private_key = None
     if peer.private_key_sealed is not None:
-        private_key = vault.open(peer.private_key_sealed, f"peers.private_key:{peer.id}")
+        private_key = sealed.unseal(vault, Peer.private_key_sealed, peer)
     return rendering.client_file(
         rendering.ClientValues(
             title=f"{peer.name} on {config.name}",

@@ -11,7 +11,8 @@ from wgfleet.panel.dns.providers import Capabilities
 from wgfleet.panel.domain.dns.listing import Mode, OnDrift
 from wgfleet.panel.domain.dns.records import AUTOMATIC_TTL_S
 from wgfleet.panel.errors import Invalid, PermanentError
-from wgfleet.panel.services.dns.syncs import group_context, name_of
+from wgfleet.panel.services.dns.syncs import name_of
+from wgfleet.panel.store import sealed
 from wgfleet.panel.store.tables import EndpointGroup
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_domain
@@ -69,7 +70,9 @@ def apply(vault: Vault, registry: Registry, group: EndpointGroup, spec: DnsSpec 
     _check_ttl(group.ttl, _capabilities(registry, spec, given), spec.provider)
     group.dns_provider, group.dns_zone, group.dns_record_name = spec.provider, spec.zone, record_name
     group.dns_mode, group.dns_drift = spec.mode.value, spec.drift.value
-    group.dns_options_sealed = vault.seal(json.dumps(given), group_context(group.config_id)) if given else None
+    group.dns_options_sealed = (
+        sealed.seal(vault, EndpointGroup.dns_options_sealed, group.config_id, json.dumps(given)) if given else None
+    )
 
 
 def _with_kept(registry: Registry, spec: DnsSpec, kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def options(vault: Vault, group: EndpointGroup) -> dict[str, Any]:
     """Return a group's options with their secrets."""
     if group.dns_options_sealed is None:
         return {}
-    found: dict[str, Any] = json.loads(vault.open(group.dns_options_sealed, group_context(group.config_id)))
+    found: dict[str, Any] = json.loads(sealed.unseal(vault, EndpointGroup.dns_options_sealed, group))
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from wgfleet.panel import clock
 from wgfleet.panel.domain.dns.listing import Mode
 from wgfleet.panel.services import audit
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import DnsSync, EndpointGroup
@@ -27,11 +27,6 @@ BLOCKED = "blocked"
 def name_of(group: EndpointGroup) -> str:
     """Return the name that an endpoint group publishes."""
     return group.dns_record_name or group.domain
-
-
-def group_context(config_id: str) -> str:
-    """Name the place of an endpoint group's sealed options."""
-    return f"endpoint_groups.dns_options:{config_id}"
 
 
 def follow(tx: Tx, vault: Vault, config_id: str, actor: str, reason: str) -> None:
@@ -98,11 +93,8 @@ def _new(group: EndpointGroup, actor: str, reason: str) -> DnsSync:
 def _options_for(vault: Vault, group: EndpointGroup, sync_id: str) -> bytes | None:
     if group.dns_options_sealed is None:
         return None
-    return vault.seal(vault.open(group.dns_options_sealed, group_context(group.config_id)), _context(sync_id))
-
-
-def _context(sync_id: str) -> str:
-    return f"dns_syncs.options:{sync_id}"
+    options = sealed.unseal(vault, EndpointGroup.dns_options_sealed, group)
+    return sealed.seal(vault, DnsSync.options_sealed, sync_id, options)
 
 
 def _take_up(vault: Vault, sync: DnsSync, group: EndpointGroup | None, actor: str, reason: str) -> None:
@@ -148,5 +140,5 @@ def opened(vault: Vault, sync: DnsSync) -> Mapping[str, Any]:
     """Return a sync's options with their secrets."""
     if sync.options_sealed is None:
         return {}
-    options: dict[str, Any] = json.loads(vault.open(sync.options_sealed, _context(sync.id)))
+    options: dict[str, Any] = json.loads(sealed.unseal(vault, DnsSync.options_sealed, sync))
     return options

@@ -14,7 +14,7 @@ from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
@@ -83,14 +83,14 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
         health_since=clock.now(),
         health_reason="joined",
         flaps=[],
-        probe_private_key_sealed=vault.seal(probe_key, f"assignments.probe_private_key:{assignment_id}"),
+        probe_private_key_sealed=sealed.seal(vault, Assignment.probe_private_key_sealed, assignment_id, probe_key),
         probe_public_key=probe_public_key,
         oldest_base=0,
         created_at=clock.now(),
     )
     if config.mode == configs.INDEPENDENT:
         private_key, assignment.public_key = new_key_pair()
-        assignment.private_key_sealed = vault.seal(private_key, f"assignments.private_key:{assignment.id}")
+        assignment.private_key_sealed = sealed.seal(vault, Assignment.private_key_sealed, assignment.id, private_key)
     assignment_rows.add(tx, assignment)
     if config.mode == configs.INDEPENDENT:
         _cut_slices(tx, config, assignment)
@@ -170,7 +170,7 @@ def confirmed(
 def serve(tx: Tx, assignment: Assignment) -> None:
     """Let a joined node serve, and give homes to peers that had none."""
     assignment_rows.applied(tx, assignment.id, phase=Phase.SERVING)
-    tx.session.expire(assignment)
+    tx.refresh(assignment)
     placed = placement.settle_homeless(tx, assignment.config_id)
     holders.settle(tx, assignment.config_id, renew=True)
     identifier = operations.subject(assignment.config_id, assignment.node_id)

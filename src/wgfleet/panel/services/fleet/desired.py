@@ -5,7 +5,7 @@ from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
@@ -138,7 +138,7 @@ def _floating(
     addresses = held(tx, config, assignment)
     if not addresses:
         return None
-    probe_key = vault.open(assignment.probe_private_key_sealed, f"assignments.probe_private_key:{assignment.id}")
+    probe_key = sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment)
     return FloatingSettings(
         addresses=addresses,
         # Those out of use count too: who reaches them is not the one that is cut off.
@@ -155,8 +155,8 @@ def _floating(
 def private_key(vault: Vault, config: Config, assignment: Assignment) -> str:
     """Return the interface's private key: the cluster's, or the node's own."""
     if config.mode == INDEPENDENT:
-        return vault.open(assignment.private_key_sealed or b"", f"assignments.private_key:{assignment.id}")
-    return vault.open(config.private_key_sealed or b"", f"configs.private_key:{config.id}")
+        return sealed.unseal(vault, Assignment.private_key_sealed, assignment)
+    return sealed.unseal(vault, Config.private_key_sealed, config)
 
 
 def served_pools(tx: Tx, config: Config, assignment: Assignment) -> list[Pool]:
@@ -196,4 +196,4 @@ def preshared_key(vault: Vault, peer: Peer) -> str | None:
     """Return the peer's preshared key, or None where it has none."""
     if peer.preshared_key_sealed is None:
         return None
-    return vault.open(peer.preshared_key_sealed, f"peers.preshared_key:{peer.id}")
+    return sealed.unseal(vault, Peer.preshared_key_sealed, peer)

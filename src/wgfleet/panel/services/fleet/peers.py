@@ -12,7 +12,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.fleet import peer_networks, placement
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -119,7 +119,7 @@ def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -
     # A peer's networks are routes of the interface, and come and go with it.
     rerouted = "networks" in changes or ("enabled" in changes and bool(peer.networks))
     generation = generations.bump(tx, peer.config_id, settings=rerouted, topic=Topic.PEERS)
-    tx.session.refresh(peer)
+    tx.refresh(peer)
     if "public_key" in changes and changes.get("rotate_keys"):
         raise Invalid("give a public key or ask for new keys, not both", field="public_key")
     changed = _set_columns(tx, peer, changes)
@@ -206,8 +206,8 @@ def _new(vault: Vault, config: Config, spec: PeerSpec, generation: int, at: str)
         "config_id": config.id,
         "name": spec.name,
         "public_key": public,
-        "private_key_sealed": vault.seal(private, f"peers.private_key:{peer_id}") if private else None,
-        "preshared_key_sealed": vault.seal(psk, f"peers.preshared_key:{peer_id}") if psk else None,
+        "private_key_sealed": sealed.seal(vault, Peer.private_key_sealed, peer_id, private) if private else None,
+        "preshared_key_sealed": sealed.seal(vault, Peer.preshared_key_sealed, peer_id, psk) if psk else None,
         "networks": list(spec.networks),
         "keepalive": keepalive,
         "enabled": spec.enabled,
@@ -226,9 +226,9 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
     peer_rows.bury(tx, peer.config_id, [peer.public_key], generation, clock.now())
     peer_rows.unbury(tx, peer.config_id, [public])
     peer.public_key = public
-    peer.private_key_sealed = vault.seal(private, f"peers.private_key:{peer.id}") if private else None
+    peer.private_key_sealed = sealed.seal(vault, Peer.private_key_sealed, peer.id, private) if private else None
     if peer.preshared_key_sealed is not None:
-        peer.preshared_key_sealed = vault.seal(new_preshared_key(), f"peers.preshared_key:{peer.id}")
+        peer.preshared_key_sealed = sealed.seal(vault, Peer.preshared_key_sealed, peer.id, new_preshared_key())
 
 
 def _homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> dict[str, str]:

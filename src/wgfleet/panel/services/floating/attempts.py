@@ -76,7 +76,7 @@ def failed(tx: Tx, config_id: str, holders: Mapping[str, str | None], error: Exc
         wait_s = _delay(error, row.attempts)
         row.error, row.tried_at, row.next_try_at = text, now, now + wait_s
         waits.append(wait_s)
-    tx.session.flush()
+    tx.flush()
     tx.wake(Topic.ADDRESS_TRIED, config_id)
     return min(waits, default=None)
 

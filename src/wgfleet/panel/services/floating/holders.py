@@ -138,7 +138,7 @@ def give(
             tx, actor, "moved", "floating_address", row.address,
             config_id=config_id, from_node=before, to_node=after, waits_for=row.leaving_node_id,
         )  # fmt: skip
-    tx.session.flush()
+    tx.flush()
     tx.wake(Topic.FLOATING, config_id)
 
 
@@ -218,7 +218,7 @@ def _free(tx: Tx, config_id: str, left: Callable[[FloatingAddress], bool]) -> bo
             floating_rows.delete(tx, row)
         else:
             row.leaving_node_id, row.generation = None, generation
-    tx.session.flush()
+    tx.flush()
     return True
 
 
@@ -290,7 +290,7 @@ def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: b
         row.holder_node_id, row.withdrawn, row.since = None, True, clock.now()
         if row.leaving_node_id is None:
             floating_rows.delete(tx, row)
-    tx.session.flush()
+    tx.flush()
     tx.wake(Topic.FLOATING, config_id)
     settle(tx, config_id)
 

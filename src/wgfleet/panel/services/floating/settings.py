@@ -13,7 +13,7 @@ from wgfleet.panel.address_providers import AddressNode, AddressProvider, Addres
 from wgfleet.panel.domain.fields import check_list
 from wgfleet.panel.errors import Conflict, Invalid, PermanentError
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -125,7 +125,11 @@ def seal(vault: Vault, config_id: str, name: str, options: Mapping[str, Any]) ->
         path = ".".join(["address_options", *map(str, first["loc"])])
         message = str(first["msg"]).removeprefix("Value error, ")
         raise Invalid(message[:1].lower() + message[1:], field=path) from None
-    return vault.seal(json.dumps(dict(options)), _context(config_id)) if options else None
+    return (
+        sealed.seal(vault, EndpointGroup.address_options_sealed, config_id, json.dumps(dict(options)))
+        if options
+        else None
+    )
 
 
 def shown(vault: Vault, group: EndpointGroup) -> dict[str, Any]:
@@ -161,12 +165,8 @@ def task(tx: Tx, vault: Vault, config_id: str) -> Task | None:
 def _options(vault: Vault, group: EndpointGroup) -> dict[str, Any]:
     if group.address_options_sealed is None:
         return {}
-    options: dict[str, Any] = json.loads(vault.open(group.address_options_sealed, _context(group.config_id)))
+    options: dict[str, Any] = json.loads(sealed.unseal(vault, EndpointGroup.address_options_sealed, group))
     return options
-
-
-def _context(config_id: str) -> str:
-    return f"endpoint_groups.address_options:{config_id}"
 
 
 def _is_secret(annotation: Any) -> bool:

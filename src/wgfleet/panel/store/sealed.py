@@ -1,0 +1,84 @@
+"""The registry of sealed columns: every column that the vault encrypts, with the context that binds a value to its row.
+
+The contexts are part of the ciphertexts: a text that is changed here leaves every secret of its column unreadable.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import (
+    Assignment,
+    Authority,
+    Backup,
+    Base,
+    Config,
+    DnsSync,
+    EndpointGroup,
+    Peer,
+)
+from wgfleet.panel.vault import Vault
+
+ROWS_AT_A_TIME = 500
+
+SEALED: Mapping[InstrumentedAttribute[Any], str] = MappingProxyType(
+    {
+        Authority.key_sealed: "authority.key",
+        Assignment.private_key_sealed: "assignments.private_key:{}",
+        Assignment.probe_private_key_sealed: "assignments.probe_private_key:{}",
+        Backup.content_sealed: "backups:{}",
+        Config.private_key_sealed: "configs.private_key:{}",
+        Config.probe_private_key_sealed: "configs.probe_private_key:{}",
+        DnsSync.options_sealed: "dns_syncs.options:{}",
+        EndpointGroup.address_options_sealed: "endpoint_groups.address_options:{}",
+        EndpointGroup.dns_options_sealed: "endpoint_groups.dns_options:{}",
+        Peer.preshared_key_sealed: "peers.preshared_key:{}",
+        Peer.private_key_sealed: "peers.private_key:{}",
+    }
+)
+"""The context of each sealed column; `{}` stands for the primary key of its row."""
+
+
+class Secret(NamedTuple):
+    """One sealed value and its place."""
+
+    table: type[Base]
+    column: str
+    row_id: str | int
+    context: str
+    value: bytes
+
+
+def context(column: InstrumentedAttribute[Any], row_id: str | int) -> str:
+    """Return the context of a sealed column's value in a row."""
+    return SEALED[column].format(row_id)
+
+
+def seal(vault: Vault, column: InstrumentedAttribute[Any], row_id: str | int, plain: str) -> bytes:
+    """Encrypt a value for a column of the row with that primary key."""
+    return vault.seal(plain, context(column, row_id))
+
+
+def unseal(vault: Vault, column: InstrumentedAttribute[Any], row: Base) -> str:
+    """Decrypt the value of a column of a row; raise `VaultError` where there is none."""
+    (row_id,) = column.parent.primary_key_from_instance(row)
+    return vault.open(getattr(row, column.key) or b"", context(column, row_id))
+
+
+def secrets(tx: Tx) -> Iterator[Secret]:
+    """Yield every sealed value of the database."""
+    for column in SEALED:
+        query = select(_primary_key(column), column).where(column.is_not(None))
+        for row_id, value in tx.session.execute(query.execution_options(yield_per=ROWS_AT_A_TIME)):
+            yield Secret(column.parent.class_, column.key, row_id, context(column, row_id), value)
+
+
+@cache
+def _primary_key(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    (found,) = column.parent.primary_key
+    return found

@@ -1,0 +1,84 @@
+"""The registry of sealed columns is complete, keeps its contexts, and finds every secret of a database."""
+
+import base64
+
+import pytest
+
+from tests.panel.dns.desk import Desk
+from tests.panel.world import ACTOR, World
+from wgfleet.panel.services import backups, configs, installation
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import sealed
+from wgfleet.panel.store.tables import Base, Config, EndpointGroup, Peer
+from wgfleet.panel.vault import Vault, VaultError
+
+
+def test_every_column_that_ends_in_sealed_is_in_the_registry_and_no_other() -> None:
+    columns = {
+        f"{table.name}.{column.name}"
+        for table in Base.metadata.tables.values()
+        for column in table.columns
+        if column.name.endswith("_sealed")
+    }
+    assert {f"{column.class_.__tablename__}.{column.key}" for column in sealed.SEALED} == columns
+
+
+def test_contexts_stay_as_they_are_bound_into_ciphertexts() -> None:
+    contexts = {f"{c.class_.__name__}.{c.key}": sealed.context(c, "ID") for c in sealed.SEALED}
+    assert contexts == {
+        "Authority.key_sealed": "authority.key",
+        "Assignment.private_key_sealed": "assignments.private_key:ID",
+        "Assignment.probe_private_key_sealed": "assignments.probe_private_key:ID",
+        "Backup.content_sealed": "backups:ID",
+        "Config.private_key_sealed": "configs.private_key:ID",
+        "Config.probe_private_key_sealed": "configs.probe_private_key:ID",
+        "DnsSync.options_sealed": "dns_syncs.options:ID",
+        "EndpointGroup.address_options_sealed": "endpoint_groups.address_options:ID",
+        "EndpointGroup.dns_options_sealed": "endpoint_groups.dns_options:ID",
+        "Peer.preshared_key_sealed": "peers.preshared_key:ID",
+        "Peer.private_key_sealed": "peers.private_key:ID",
+    }
+
+
+def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) -> None:
+    desk = Desk(world)
+    cluster, own = world.config("wg0"), world.config("wg1", mode="independent", pools=("10.9.0.0/24",))
+    [fra1] = world.serving(cluster, "fra1")
+    world.assign(own, fra1)
+    desk.publish(cluster, options={"token": "very secret"})
+    with world.store.write() as tx:
+        config = configs.get(tx, cluster.id)
+        peers.create(tx, world.vault, ACTOR, config, [PeerSpec(f"p{number}") for number in range(3)])
+        installation.keep_authority(tx, world.vault, "panel", "certificate", "key")
+        assignment = assignment_rows.get(tx, cluster.id, fra1.id)
+        assert assignment is not None
+        backups.create(tx, world.vault, ACTOR, config, fra1, assignment, reason="test")
+        group = endpoint_group_rows.get(tx, cluster.id)
+        assert group is not None
+        group.address_options_sealed = sealed.seal(
+            world.vault, EndpointGroup.address_options_sealed, cluster.id, "of a cloud"
+        )
+    with world.store.read() as tx:
+        found = list(sealed.secrets(tx))
+    assert {(secret.table, secret.column) for secret in found} == {(c.class_, c.key) for c in sealed.SEALED}
+    opened = [world.vault.open(secret.value, secret.context) for secret in found]
+    assert all(opened)
+    assert len({secret.context for secret in found}) == len(found)
+    assert {"key", "of a cloud"} < set(opened)
+    assert sum(secret.table is Peer for secret in found) == 6
+    keys = [text for secret, text in zip(found, opened, strict=True) if secret.table is Peer]
+    assert {len(base64.b64decode(key)) for key in keys} == {32}
+
+
+def test_a_value_opens_in_its_own_row_only(world: World) -> None:
+    one, other = world.config("wg0"), world.config("wg1", pools=("10.9.0.0/24",))
+    assert sealed.unseal(world.vault, Config.private_key_sealed, one)
+    one.private_key_sealed = other.private_key_sealed
+    with pytest.raises(VaultError, match="belongs to another row"):
+        sealed.unseal(world.vault, Config.private_key_sealed, one)
+    one.private_key_sealed = None
+    with pytest.raises(VaultError, match=f"configs.private_key:{one.id}"):
+        sealed.unseal(Vault([bytes(32)]), Config.private_key_sealed, one)
