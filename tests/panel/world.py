@@ -13,7 +13,9 @@ from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services import health as health_service
+from wgfleet.panel.services.configs import ConfigSpec
 from wgfleet.panel.services.fleet import assignments, cordons, desired, nodes, peers
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.services.moves import drain, kinds, rebalance, removal, takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
@@ -53,12 +55,12 @@ class World:
     def config(self, name: str = "wg0", mode: str = "cluster", pools: tuple[str, ...] = ("10.8.0.0/24",)) -> Config:
         with self.store.write() as tx:
             port = 51820 + len(configs.page(tx))
-            return configs.create(tx, self.vault, ACTOR, name, mode, pools, listen_port=port)
+            return configs.create(tx, self.vault, ACTOR, ConfigSpec(name, mode, pools, listen_port=port))
 
     def node(self, name: str, *, capacity: int | None = None, weight: float = 1.0) -> Node:
         with self.store.write() as tx:
             last = len(nodes.page(tx)) + 1
-            return nodes.create(tx, ACTOR, name, [f"192.0.2.{last}"], capacity=capacity, weight=weight)
+            return nodes.create(tx, ACTOR, NodeSpec(name, [f"192.0.2.{last}"], capacity=capacity, weight=weight))
 
     def assign(self, config: Config, node: Node) -> None:
         with self.store.write() as tx:

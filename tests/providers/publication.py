@@ -25,6 +25,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns import results, syncs, wanted
 from wgfleet.panel.services.fleet import endpoint_groups, nodes
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.settings.dns import Dns
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import Config, DnsSync, Node
@@ -83,7 +84,7 @@ class Panel:
         """Make a node with an address that no other has."""
         number = next(self._hosts)
         with self.world.store.write() as tx:
-            return nodes.create(tx, ACTOR, name, [f"198.51.{100 + number // 250}.{1 + number % 250}"])
+            return nodes.create(tx, ACTOR, NodeSpec(name, [f"198.51.{100 + number // 250}.{1 + number % 250}"]))
 
     def publish(self, *served: Node, ttl: int = 300) -> Config:
         """Make a config that these nodes serve, and have its name published; none of it is done yet."""

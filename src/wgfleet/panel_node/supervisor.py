@@ -22,6 +22,7 @@ from wgfleet.panel import clock, machine
 from wgfleet.panel.agents.authority import Authority, certificate_expires_at
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
 from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.tables import Node
@@ -126,7 +127,8 @@ def find_or_create(tx: Tx, settings: Settings) -> Node:
         node = nodes.get(tx, name)
     except NotFound:
         addresses = addresses or machine.outbound_addresses()
-        return nodes.create(tx, "panel", name, addresses, agent_host=LOOPBACK, agent_port=port, is_panel_node=True)
+        spec = NodeSpec(name, addresses, agent_host=LOOPBACK, agent_port=port, is_panel_node=True)
+        return nodes.create(tx, "panel", spec)
     if not node.is_panel_node:
         raise Conflict(f"node {name!r} has this machine's name and its own agent; start with --no-panel-node")
     changes = nodes.NodeChanges(agent_port=port)

@@ -20,6 +20,7 @@ from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.messages import HEARTBEAT_S
 
@@ -34,7 +35,7 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
 ) -> None:
     monkeypatch.setattr(heartbeats, "WRITE_EVERY_S", 0.05)
     with panel.store.write() as tx:
-        node = nodes.create(tx, "test", "fra1", ["127.0.0.1"])
+        node = nodes.create(tx, "test", NodeSpec("fra1", ["127.0.0.1"]))
     agent = ScriptedAgent(stream=[SNAPSHOT, *(HEARTBEAT, HEARTBEAT_S / 5) * 600])
 
     def seen() -> Node:
@@ -66,7 +67,7 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
 
 def test_two_hundred_nodes_cost_one_transaction_and_silent_ones_none(world: World) -> None:
     with world.store.write() as tx:
-        found = [nodes.create(tx, "test", f"node{n}", [f"192.0.2.{n}"]) for n in range(1, 201)]
+        found = [nodes.create(tx, "test", NodeSpec(f"node{n}", [f"192.0.2.{n}"])) for n in range(1, 201)]
     links = {node.id: NodeLink(node.id, cast("AgentClient", None), world.store, lambda: None) for node in found}
     links["deleted meanwhile"] = NodeLink("deleted meanwhile", cast("AgentClient", None), world.store, lambda: None)
     commits: list[object] = []

@@ -27,7 +27,9 @@ from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.configs import ConfigSpec
 from wgfleet.panel.services.fleet import nodes, peers
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, schema
 from wgfleet.panel.vault import Vault
@@ -56,8 +58,8 @@ def document(module_database_url: str, tmp_path_factory: pytest.TempPathFactory)
     vault = Vault([bytes(32)])
     with store.write() as tx:
         key = api_keys.ensure_first_key(tx)
-        config = configs.create(tx, vault, "panel", "wg0", "cluster", ["10.8.0.0/24"])
-        nodes.create(tx, "panel", "fra1", ["192.0.2.1"])
+        config = configs.create(tx, vault, "panel", ConfigSpec("wg0", "cluster", ["10.8.0.0/24"]))
+        nodes.create(tx, "panel", NodeSpec("fra1", ["192.0.2.1"]))
         peers.create(tx, vault, "panel", config, [peers.PeerSpec("anna")])
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
     publisher = Publisher(Registry({"null": Null}), Limiter(store), Meters())

@@ -17,6 +17,7 @@ from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.services import audit, configs, health
 from wgfleet.panel.services.fleet import desired, endpoint_groups, nodes
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.services.moves import removal
@@ -318,7 +319,7 @@ def test_addresses_without_a_provider_are_refused(world: World) -> None:
 def test_a_floating_address_is_nobody_s_own(world: World) -> None:
     put(world, world.config(), A1)
     with world.store.write() as tx, pytest.raises(Conflict, match="is a floating address"):
-        nodes.create(tx, "test", "fra1", [A1])
+        nodes.create(tx, "test", NodeSpec("fra1", [A1]))
     with pytest.raises(Conflict, match="contains the floating address"):
         world.config("wg1", pools=("203.0.113.0/24",))
 

@@ -12,7 +12,7 @@ from wgfleet.panel.api.models import UNCHANGED, After, Body, Changes, Limit, Pag
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, MAX_POOLS, ConfigChanges
+from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, MAX_POOLS, ConfigChanges, ConfigSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.desired import MAX_MTU, MIN_MTU
@@ -132,7 +132,7 @@ def list_configs(panel: ThePanel, _caller: Reader, after: After = None, limit: L
 def create_config(panel: ThePanel, caller: Writer, body: NewConfig) -> ConfigView:
     """No node carries it before it is assigned to one. Its pools and port must be free of other configs."""
     with panel.store.write() as tx:
-        config = configs.create(tx, panel.vault, caller.actor, **body.model_dump())
+        config = configs.create(tx, panel.vault, caller.actor, ConfigSpec(**body.model_dump()))
         return views(tx, [config])[0]
 
 

@@ -24,7 +24,7 @@ from wgfleet.panel.api.models import (
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
 from wgfleet.panel.services.fleet import loads, nodes
-from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
+from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges, NodeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeLoad
 from wgfleet.protocol.messages import AGENT_PORT
@@ -158,7 +158,7 @@ def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Lim
 def create_node(panel: ThePanel, caller: Writer, body: NewNode) -> NodeView:
     """Its agent joins with a join token; configs may be assigned to it before."""
     with panel.store.write() as tx:
-        return views(tx, [nodes.create(tx, caller.actor, **body.model_dump())])[0]
+        return views(tx, [nodes.create(tx, caller.actor, NodeSpec(**body.model_dump()))])[0]
 
 
 @router.get("/api/nodes/{node}", summary="Show a node")

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from wgfleet.panel import clock
@@ -48,57 +49,56 @@ class ConfigChanges(TypedDict, total=False):
     placement: str
 
 
-def create(
-    tx: Tx,
-    vault: Vault,
-    actor: str,
-    name: str,
-    mode: str,
-    pools: Sequence[str],
-    *,
-    listen_port: int | None = None,
-    mtu: int | None = None,
-    dns: Sequence[str] = (),
-    client_allowed_ips: Sequence[str] = ("0.0.0.0/0", "::/0"),
-    keepalive: int = 25,
-    masquerade: bool = True,
-    enabled: bool = True,
-    placement: str = Strategy.LEAST_PEERS,
-) -> Config:
-    """Make a config at generation 1. A cluster gets its key pair here, an independent config one for each node.
+@dataclass(frozen=True, slots=True)
+class ConfigSpec:
+    """A new config. `listen_port` None: the first from 51820 on that no other config has."""
 
-    `listen_port` None: the first from 51820 on that no other config has.
-    """
-    parse_interface_name(name)
-    if mode not in MODES:
-        raise Invalid(f"mode must be {' or '.join(MODES)}, not {mode!r}", field="mode")
-    values = _checked(
-        ConfigChanges(
-            mtu=mtu,
-            dns=dns,
-            client_allowed_ips=client_allowed_ips,
-            keepalive=keepalive,
-            masquerade=masquerade,
-            enabled=enabled,
-            placement=placement,
+    name: str
+    mode: str
+    pools: Sequence[str]
+    listen_port: int | None = None
+    mtu: int | None = None
+    dns: Sequence[str] = ()
+    client_allowed_ips: Sequence[str] = ("0.0.0.0/0", "::/0")
+    keepalive: int = 25
+    masquerade: bool = True
+    enabled: bool = True
+    placement: str = Strategy.LEAST_PEERS
+
+    @property
+    def changeable(self) -> ConfigChanges:
+        """Return what may change later; without the port, which may have to be chosen."""
+        return ConfigChanges(
+            mtu=self.mtu,
+            dns=self.dns,
+            client_allowed_ips=self.client_allowed_ips,
+            keepalive=self.keepalive,
+            masquerade=self.masquerade,
+            enabled=self.enabled,
+            placement=self.placement,
         )
-    )
-    networks = _parse_pools(pools)
-    if listen_port is not None:
-        parse_port(listen_port, "listen_port")
+
+
+def create(tx: Tx, vault: Vault, actor: str, spec: ConfigSpec) -> Config:
+    """Make a config at generation 1. A cluster gets its key pair here, an independent config one for each node."""
+    parse_interface_name(spec.name)
+    if spec.mode not in MODES:
+        raise Invalid(f"mode must be {' or '.join(MODES)}, not {spec.mode!r}", field="mode")
+    values = _checked(spec.changeable)
+    networks = _parse_pools(spec.pools)
+    if spec.listen_port is not None:
+        parse_port(spec.listen_port, "listen_port")
     config_rows.serialise_creation(tx)
-    if config_rows.find(tx, name) is not None:
-        raise Conflict(f"there is a config named {name!r} already; choose another name", field="name")
+    if config_rows.find(tx, spec.name) is not None:
+        raise Conflict(f"there is a config named {spec.name!r} already; choose another name", field="name")
     _check_pools_are_free(tx, networks)
-    if listen_port is None:
-        listen_port = _free_port(tx)
-    else:
-        _check_port_is_free(tx, listen_port)
+    if spec.listen_port is not None:
+        _check_port_is_free(tx, spec.listen_port)
     config = Config(
         id=clock.new_id(),
-        name=name,
-        mode=mode,
-        listen_port=listen_port,
+        name=spec.name,
+        mode=spec.mode,
+        listen_port=_free_port(tx) if spec.listen_port is None else spec.listen_port,
         **values,
         private_key_sealed=None,
         public_key=None,
@@ -108,29 +108,30 @@ def create(
         probes_generation=1,
         created_at=clock.now(),
     )
-    private_key, config.probe_public_key = new_key_pair()
-    config.probe_private_key_sealed = sealed.seal(vault, Config.probe_private_key_sealed, config.id, private_key)
-    if mode == CLUSTER:
-        private_key, config.public_key = new_key_pair()
-        config.private_key_sealed = sealed.seal(vault, Config.private_key_sealed, config.id, private_key)
-    config_rows.add(
-        tx,
-        config,
-        [
-            Pool(
-                id=clock.new_id(),
-                config_id=config.id,
-                assignment_id=None,
-                parent_id=None,
-                network=network,
-                next_offset=addressing.first_offset(network),
-            )
-            for network in networks
-        ],
-    )
-    audit.record(tx, actor, "created", "config", config.id, name=name, mode=mode, pools=networks)
+    _give_keys(vault, config)
+    config_rows.add(tx, config, [_pool(config, network) for network in networks])
+    audit.record(tx, actor, "created", "config", config.id, name=spec.name, mode=spec.mode, pools=networks)
     tx.wake(Topic.CONFIG, config.id)
     return config
+
+
+def _give_keys(vault: Vault, config: Config) -> None:
+    private_key, config.probe_public_key = new_key_pair()
+    config.probe_private_key_sealed = sealed.seal(vault, Config.probe_private_key_sealed, config.id, private_key)
+    if config.mode == CLUSTER:
+        private_key, config.public_key = new_key_pair()
+        config.private_key_sealed = sealed.seal(vault, Config.private_key_sealed, config.id, private_key)
+
+
+def _pool(config: Config, network: str) -> Pool:
+    return Pool(
+        id=clock.new_id(),
+        config_id=config.id,
+        assignment_id=None,
+        parent_id=None,
+        network=network,
+        next_offset=addressing.first_offset(network),
+    )
 
 
 def get(tx: Tx, reference: str) -> Config:

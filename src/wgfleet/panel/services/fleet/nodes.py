@@ -3,6 +3,7 @@
 import ipaddress
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from wgfleet.panel import clock
@@ -37,40 +38,47 @@ class NodeChanges(TypedDict, total=False):
     group: str | None
 
 
-def create(
-    tx: Tx,
-    actor: str,
-    name: str,
-    endpoint_addresses: Sequence[str],
-    *,
-    agent_host: str | None = None,
-    agent_port: int = AGENT_PORT,
-    weight: float = 1.0,
-    capacity: int | None = None,
-    bandwidth_mbps: int | None = None,
-    group: str | None = None,
-    is_panel_node: bool = False,
-) -> Node:
-    """Make a node that no agent has joined yet. The panel calls the agent at the first endpoint address by default."""
-    changes = NodeChanges(
-        name=name,
-        endpoint_addresses=endpoint_addresses,
-        agent_port=agent_port,
-        weight=weight,
-        capacity=capacity,
-        bandwidth_mbps=bandwidth_mbps,
-        group=group,
-    )
-    if agent_host is not None:
-        changes["agent_host"] = agent_host
-    values = _checked(tx, changes)
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A new node. `agent_host` None: the first endpoint address."""
+
+    name: str
+    endpoint_addresses: Sequence[str]
+    agent_host: str | None = None
+    agent_port: int = AGENT_PORT
+    weight: float = 1.0
+    capacity: int | None = None
+    bandwidth_mbps: int | None = None
+    group: str | None = None
+    is_panel_node: bool = False
+
+    @property
+    def changeable(self) -> NodeChanges:
+        """Return what may change later; without the agent's host where that follows from the addresses."""
+        changes = NodeChanges(
+            name=self.name,
+            endpoint_addresses=self.endpoint_addresses,
+            agent_port=self.agent_port,
+            weight=self.weight,
+            capacity=self.capacity,
+            bandwidth_mbps=self.bandwidth_mbps,
+            group=self.group,
+        )
+        if self.agent_host is not None:
+            changes["agent_host"] = self.agent_host
+        return changes
+
+
+def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
+    """Make a node that no agent has joined yet."""
+    values = _checked(tx, spec.changeable)
     values.setdefault("agent_host", values["endpoint_addresses"][0])
-    _check_name_is_free(tx, name)
+    _check_name_is_free(tx, spec.name)
     node = Node(
         id=clock.new_id(),
         **values,
         cordoned=False,
-        is_panel_node=is_panel_node,
+        is_panel_node=spec.is_panel_node,
         certificate_expires_at=None,
         connected=False,
         last_seen_at=None,
@@ -79,7 +87,7 @@ def create(
         created_at=clock.now(),
     )
     node_rows.add(tx, node)
-    audit.record(tx, actor, "created", "node", node.id, name=name, endpoint_addresses=node.endpoint_addresses)
+    audit.record(tx, actor, "created", "node", node.id, name=spec.name, endpoint_addresses=node.endpoint_addresses)
     tx.wake(Topic.NODE, node.id)
     return node
 
