@@ -41,7 +41,7 @@ def build(settings: Settings) -> FastAPI:
         with store.write() as tx:
             authority = _authority(tx, vault)
             first_key = api_keys.ensure_first_key(tx)
-            holders.tell_give_up_after(tx, settings.health.give_up_after_s)
+            holders.set_give_up_after(tx, settings.health.give_up_after_s)
         undo.pop_all()
     outlook = Outlook()
     publisher = Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters())

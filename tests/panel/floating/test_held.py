@@ -47,7 +47,7 @@ async def converse(world: World, node: Node, agent: Agent) -> None:
     link.start(BackgroundTasks())
     try:
         await heard.wait()
-        await Pusher(world.store, world.vault, cast("Any", None), 90, 4.0).cycle(link)
+        await Pusher(world.store, world.vault, cast("Any", None), 90).cycle(link)
     finally:
         await link.close()
 

@@ -350,12 +350,12 @@ def test_a_new_time_after_which_to_give_up_is_told_once_to_those_whom_it_concern
     generations = []
     for seconds in (3.0, 3.0, 5.0, 5.0):
         with world.store.write() as tx:
-            holders.tell_give_up_after(tx, seconds)
+            holders.set_give_up_after(tx, seconds)
         with world.store.read() as tx:
             fresh, assignment = configs.get(tx, config.id), assignment_rows.get(tx, config.id, fra1.id)
             assert assignment is not None
             base = world.agents[fra1.id, config.id].generation
-            delta = desired.since(tx, world.vault, fresh, assignment, base, give_up_after_s=seconds)
+            delta = desired.since(tx, world.vault, fresh, assignment, base)
             generations.append((fresh.generation, configs.get(tx, other.id).generation))
         assert delta.settings is not None
         assert delta.settings.floating is not None

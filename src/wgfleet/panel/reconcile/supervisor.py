@@ -55,7 +55,7 @@ class Supervisor:
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._retention = Retention(store, settings.audit.keep_days)
-        pusher = Pusher(store, vault, authority, settings.certificates.agent_days, settings.health.give_up_after_s)
+        pusher = Pusher(store, vault, authority, settings.certificates.agent_days)
         self._moves = MoveWorker(store, vault, settings.drain, self._connections)
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),

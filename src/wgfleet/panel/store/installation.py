@@ -3,7 +3,7 @@
 from sqlalchemy import func, select
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Authority, ToldSetting
+from wgfleet.panel.store.tables import Authority, RenderedSetting
 
 _LOCK_KEY = 0x77676666697273  # "wgffirs"; advisory locks of one database share their numbers
 
@@ -21,13 +21,13 @@ def add_authority(tx: Tx, row: Authority) -> None:
     tx.session.flush()
 
 
-def told(tx: Tx, name: str) -> float | None:
-    """Return a setting as the nodes were last told it, or None where they never were."""
-    row = tx.session.get(ToldSetting, name)
+def rendered_setting(tx: Tx, name: str) -> float | None:
+    """Return a setting as it is rendered for nodes, or None where it never was."""
+    row = tx.session.get(RenderedSetting, name)
     return None if row is None else row.value
 
 
-def tell(tx: Tx, name: str, value: float) -> None:
-    """Note what the nodes are told from now on."""
-    tx.session.merge(ToldSetting(name=name, value=value))
+def set_rendered_setting(tx: Tx, name: str, value: float) -> None:
+    """Set what is rendered from now on."""
+    tx.session.merge(RenderedSetting(name=name, value=value))
     tx.session.flush()

@@ -53,14 +53,11 @@ class NodeCycle:
 class Pusher:
     """Pushes to nodes what their rows ask for, over links that others keep up."""
 
-    def __init__(
-        self, store: Store, vault: Vault, authority: Authority, certificate_days: int, give_up_after_s: float
-    ) -> None:
+    def __init__(self, store: Store, vault: Vault, authority: Authority, certificate_days: int) -> None:
         self._store = store
         self._vault = vault
         self._authority = authority
         self._certificate_days = certificate_days
-        self._give_up_after_s = give_up_after_s
         self._renderings = Renderings()
 
     async def cycle(self, link: NodeLink) -> NodeCycle:
@@ -143,7 +140,7 @@ class Pusher:
             return None
 
         def render() -> Push:
-            return desired.push(tx, self._vault, config, assignment, base, give_up_after_s=self._give_up_after_s)
+            return desired.push(tx, self._vault, config, assignment, base)
 
         if desired.alike(tx, config, assignment, base):
             return self._renderings.get((config.id, base, config.generation), render)

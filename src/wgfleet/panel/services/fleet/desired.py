@@ -1,7 +1,6 @@
 """What a node must have of a config, rendered from rows: the whole of it, or what changed since a generation."""
 
 from wgfleet.panel.domain import rendering
-from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.floating import holders
@@ -25,28 +24,18 @@ from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 
 
-def whole(
-    tx: Tx, vault: Vault, config: Config, assignment: Assignment, *, give_up_after_s: float = GIVE_UP_AFTER_S
-) -> DesiredInterface:
-    """Render everything. `give_up_after_s`: see `protocol.desired.FloatingSettings`."""
+def whole(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> DesiredInterface:
+    """Render everything."""
     upsert, _ = _peers(tx, vault, config, assignment, since=0)
     upsert |= probe_peers(tx, config, assignment)
     return DesiredInterface(
         generation=Generation(config.generation),
-        settings=interface(tx, vault, config, assignment, give_up_after_s=give_up_after_s),
+        settings=interface(tx, vault, config, assignment),
         peers=upsert,
     )
 
 
-def since(
-    tx: Tx,
-    vault: Vault,
-    config: Config,
-    assignment: Assignment,
-    base: int,
-    *,
-    give_up_after_s: float = GIVE_UP_AFTER_S,
-) -> InterfaceDelta:
+def since(tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: int) -> InterfaceDelta:
     """Render what changed after generation `base`, which the node has applied."""
     upsert, remove = _peers(tx, vault, config, assignment, since=base)
     if config.probes_generation > base:
@@ -57,7 +46,7 @@ def since(
         config_id=ConfigId(config.id),
         base=Generation(base),
         generation=Generation(config.generation),
-        settings=interface(tx, vault, config, assignment, give_up_after_s=give_up_after_s) if changed else None,
+        settings=interface(tx, vault, config, assignment) if changed else None,
         upsert=upsert,
         remove=remove,
     )
@@ -75,13 +64,11 @@ def push(
     config: Config,
     assignment: Assignment,
     base: int,
-    *,
-    give_up_after_s: float = GIVE_UP_AFTER_S,
 ) -> Push:
     """Render what brings a node from generation `base` to the present one; from 0 it is the whole."""
     if base == 0:
-        return whole(tx, vault, config, assignment, give_up_after_s=give_up_after_s)
-    return since(tx, vault, config, assignment, base, give_up_after_s=give_up_after_s)
+        return whole(tx, vault, config, assignment)
+    return since(tx, vault, config, assignment, base)
 
 
 def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:
@@ -100,9 +87,7 @@ def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:
     )
 
 
-def interface(
-    tx: Tx, vault: Vault, config: Config, assignment: Assignment, *, give_up_after_s: float
-) -> InterfaceSettings:
+def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> InterfaceSettings:
     """Render the interface alone."""
     return rendering.settings(
         rendering.NetworkValues(
@@ -115,7 +100,7 @@ def interface(
             mtu=config.mtu,
             masquerade=config.masquerade,
             enabled=config.enabled,
-            floating=_floating(tx, vault, config, assignment, give_up_after_s),
+            floating=_floating(tx, vault, config, assignment),
         )
     )
 
@@ -132,9 +117,7 @@ def held(tx: Tx, config: Config, assignment: Assignment) -> tuple[str, ...]:
     return found if found and holders.on_agent(tx, config.id) else ()
 
 
-def _floating(
-    tx: Tx, vault: Vault, config: Config, assignment: Assignment, give_up_after_s: float
-) -> FloatingSettings | None:
+def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> FloatingSettings | None:
     addresses = held(tx, config, assignment)
     if not addresses:
         return None
@@ -148,7 +131,7 @@ def _floating(
             if other.id != assignment.id and other.phase in {Phase.SERVING, Phase.DRAINING}
         ),
         probe_key=PrivateKey(probe_key),
-        give_up_after_s=give_up_after_s,
+        give_up_after_s=holders.give_up_after_s(tx),
     )
 
 

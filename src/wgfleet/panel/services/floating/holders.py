@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from wgfleet.panel import address_providers as providers
 from wgfleet.panel import clock
 from wgfleet.panel.domain import floating
-from wgfleet.panel.domain.floating import Candidate
+from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S, Candidate
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound, PermanentError
@@ -245,11 +245,17 @@ def check_free(tx: Tx, addresses: Sequence[str], field: str) -> None:
             raise Conflict(f"{address} is a floating address; name one that stays with the node", field=f"{field}[{i}]")
 
 
-def tell_give_up_after(tx: Tx, seconds: float) -> None:
-    """Have the nodes told after how long they are to give addresses up, where that is not what they were told last."""
-    if installation_rows.told(tx, GIVE_UP_AFTER) == seconds:
+def give_up_after_s(tx: Tx) -> float:
+    """Return after how many s nodes give addresses up; see `protocol.desired.FloatingSettings`."""
+    rendered = installation_rows.rendered_setting(tx, GIVE_UP_AFTER)
+    return GIVE_UP_AFTER_S if rendered is None else rendered
+
+
+def set_give_up_after(tx: Tx, seconds: float) -> None:
+    """Push the panel's setting to the nodes if it changed since the last start. Call it at the start."""
+    if installation_rows.rendered_setting(tx, GIVE_UP_AFTER) == seconds:
         return
-    installation_rows.tell(tx, GIVE_UP_AFTER, seconds)
+    installation_rows.set_rendered_setting(tx, GIVE_UP_AFTER, seconds)
     for config_id in floating_rows.configs_with(tx):
         if on_agent(tx, config_id):
             generations.bump(tx, config_id, settings=True)

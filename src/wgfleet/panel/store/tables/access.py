@@ -19,8 +19,8 @@ class Authority(Base):
     created_at: Mapped[float]
 
 
-class ToldSetting(Base):
-    """A setting of the panel that nodes are told with what they must have, as it was when they were last told."""
+class RenderedSetting(Base):
+    """A panel setting that is part of nodes' desired state: the value last rendered."""
 
     __tablename__ = "told_settings"
     name: Mapped[str] = mapped_column(primary_key=True)
