@@ -38,7 +38,7 @@ class DnsWorker:
     def concerned(self, configs: Collection[str], assignments: Collection[str], nodes: Collection[str]) -> list[str]:
         """Return the names that some rows have a part in."""
         with self._store.read() as tx:
-            more = dns_rows.configs_behind(tx, assignments, nodes) if assignments or nodes else []
+            more = dns_rows.configs_of(tx, assignments, nodes) if assignments or nodes else []
             return dns_rows.ids_of(tx, {*configs, *more})
 
     async def reconcile(self, sync_id: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Once an hour, deletes what is kept for a time only. Every replica may do so; the second finds nothing."""
+"""Retention: once an hour, delete what has been kept long enough. Every replica may do so; the second finds nothing."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What an administrator decides about a panel: the model, how it is read, and the sample that documents it.
+"""Settings of a panel: the model (a module a group), how it is read, and the sample that documents it.
 
 Values come from the defaults, a TOML file, the environment (`WGFLEET_GROUP__KEY`) and the command line, the later
 winning over the earlier. Secrets other than the database's password are not settings.

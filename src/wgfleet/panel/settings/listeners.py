@@ -1,4 +1,4 @@
-"""Where the panel listens, and the rule that plain HTTP never leaves the machine."""
+"""Listeners: where the panel listens, and the rule that plain HTTP never leaves the machine."""
 
 import ipaddress
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Reading settings: file, environment, command line; every error at once, each with its place and the way out."""
+"""The loader of settings: file, environment, command line; all errors at once, each with its place and the way out."""
 
 import difflib
 import tomllib
@@ -14,7 +14,7 @@ from wgfleet.panel.settings.model import Settings
 DEFAULT_FILE = Path("/etc/wgfleet/panel.toml")
 PREFIX = "WGFLEET_"
 DELIMITER = "__"
-# Variables of ours that are no settings: the vault's key, and what the other commands of the program read.
+# Variables of this program that are no settings: the vault's key, and what the other commands of the program read.
 OTHER_VARIABLES = frozenset({"WGFLEET_MASTER_KEY", "WGFLEET_URL", "WGFLEET_API_KEY", "WGFLEET_CA_FILE"})
 
 

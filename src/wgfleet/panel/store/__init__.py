@@ -1,4 +1,4 @@
-"""The only place that speaks SQL: tables, engine, repositories (one module a subject), migrations.
+"""The store, the only place that speaks SQL: tables, engine, repositories (one module a subject), migrations.
 
 Repositories are functions that take an open `Tx` first. They decide nothing.
 """

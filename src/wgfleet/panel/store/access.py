@@ -26,7 +26,7 @@ def find_key(tx: Tx, reference: str) -> ApiKey | None:
 
 
 def page_keys(tx: Tx, after: str | None, limit: int) -> Sequence[ApiKey]:
-    """Return keys in the order they were made, from behind the id `after`."""
+    """Return keys in the order they were made, after the id `after`."""
     query = select(ApiKey).order_by(ApiKey.id).limit(limit)
     return tx.session.scalars(query.where(ApiKey.id > after) if after else query).all()
 

@@ -23,7 +23,7 @@ def of_operation(tx: Tx, operation_id: str) -> Backup | None:
 
 
 def page(tx: Tx, config_id: str | None, node_id: str | None, after: str | None, limit: int) -> list[Backup]:
-    """Return up to `limit` backups, newest first, behind the id `after`."""
+    """Return up to `limit` backups, newest first, after the id `after`."""
     query = select(Backup).order_by(Backup.id.desc()).limit(limit)
     if config_id is not None:
         query = query.where(Backup.config_id == config_id)

@@ -1,4 +1,4 @@
-"""Long lists of ids go to the database in pieces: a statement takes only so many parameters."""
+"""Chunks of long lists: a statement takes a limited number of parameters."""
 
 from collections.abc import Collection, Iterator
 

@@ -42,7 +42,7 @@ def ports(tx: Tx) -> frozenset[int]:
 
 
 def page(tx: Tx, after: str | None, limit: int) -> Sequence[Config]:
-    """Return configs in the order they were made, from behind the id `after`."""
+    """Return configs in the order they were made, after the id `after`."""
     query = select(Config).order_by(Config.id).limit(limit)
     return tx.session.scalars(query.where(Config.id > after) if after else query).all()
 

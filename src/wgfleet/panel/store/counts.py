@@ -1,4 +1,4 @@
-"""How much there is of everything."""
+"""Counts of rows, for metrics."""
 
 from typing import Any
 

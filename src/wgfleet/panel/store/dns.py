@@ -39,7 +39,7 @@ def ids_of(tx: Tx, config_ids: Collection[str]) -> list[str]:
     return list(tx.session.scalars(select(DnsSync.id).where(DnsSync.config_id.in_(config_ids))))
 
 
-def configs_behind(tx: Tx, assignment_ids: Collection[str], node_ids: Collection[str]) -> list[str]:
+def configs_of(tx: Tx, assignment_ids: Collection[str], node_ids: Collection[str]) -> list[str]:
     """Return the configs with an endpoint group that some assignments or nodes have a part in."""
     query = select(Assignment.config_id).join(EndpointGroup, EndpointGroup.config_id == Assignment.config_id)
     where = Assignment.id.in_(assignment_ids) | Assignment.node_id.in_(node_ids)
@@ -47,7 +47,7 @@ def configs_behind(tx: Tx, assignment_ids: Collection[str], node_ids: Collection
 
 
 def page(tx: Tx, state: str | None, after: str | None, limit: int) -> Sequence[DnsSync]:
-    """Return up to `limit` syncs in the order they were made, behind the id `after`."""
+    """Return up to `limit` syncs in the order they were made, after the id `after`."""
     query = select(DnsSync).order_by(DnsSync.id).limit(limit)
     if state is not None:
         query = query.where(DnsSync.state == state)

@@ -61,13 +61,13 @@ class Store:
         """Open a transaction that sees one state of the database and changes nothing."""
         with translated(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
             if self._writer is None:
-                # Else each statement would see its own; what a delta is made of must be from one moment.
+                # Otherwise each statement sees a state of its own, but a delta must be read from one.
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield Tx(session)
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
-        """Open a transaction that commits at the end of the block, or leaves nothing behind on an error."""
+        """Open a transaction that commits at the end of the block, or changes nothing on an error."""
         with translated():
             if self._writer:
                 self._writer.acquire()
@@ -92,7 +92,7 @@ class Store:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Say in the panel's words that the database cannot be had, or that another was faster; all else keeps its type."""
+    """Raise the panel's own errors where the database is unavailable, or another writer was faster."""
     try:
         yield
     except OperationalError as error:

@@ -20,7 +20,7 @@ def find(tx: Tx, reference: str) -> NodeGroup | None:
 
 
 def page(tx: Tx, after: str | None, limit: int) -> Sequence[NodeGroup]:
-    """Return groups in the order they were made, from behind the id `after`."""
+    """Return groups in the order they were made, after the id `after`."""
     query = select(NodeGroup).order_by(NodeGroup.id).limit(limit)
     return tx.session.scalars(query.where(NodeGroup.id > after) if after else query).all()
 

@@ -26,7 +26,7 @@ def ids(tx: Tx) -> list[str]:
 
 
 def page(tx: Tx, after: str | None, limit: int) -> Sequence[Node]:
-    """Return nodes in the order they were made, from behind the id `after`."""
+    """Return nodes in the order they were made, after the id `after`."""
     query = select(Node).order_by(Node.id).limit(limit)
     return tx.session.scalars(query.where(Node.id > after) if after else query).all()
 

@@ -46,7 +46,7 @@ def active_of(tx: Tx, config_id: str) -> list[Operation]:
 def page(
     tx: Tx, state: OperationState | None, kind: OperationKind | None, after: str | None, limit: int
 ) -> list[Operation]:
-    """Return up to `limit` operations, newest first, behind the id `after`."""
+    """Return up to `limit` operations, newest first, after the id `after`."""
     query = select(Operation).order_by(Operation.id.desc()).limit(limit)
     if state is not None:
         query = query.where(Operation.state == state)

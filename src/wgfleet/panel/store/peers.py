@@ -34,7 +34,7 @@ def by_ids(tx: Tx, peer_ids: Collection[str]) -> list[Peer]:
 
 
 def page(tx: Tx, config_id: str | None, after: str | None, limit: int, search: str | None) -> list[Peer]:
-    """Return up to `limit` peers by ascending id, behind the id `after`; `search` is part of a name, or a key."""
+    """Return up to `limit` peers by ascending id, after the id `after`; `search` is part of a name, or a key."""
     query = select(Peer).order_by(Peer.id).limit(limit)
     if config_id is not None:
         query = query.where(Peer.config_id == config_id)

@@ -1,4 +1,4 @@
-"""What nodes last reported of peers."""
+"""Rows of sessions: what nodes last reported of peers."""
 
 from collections.abc import Collection, Mapping
 

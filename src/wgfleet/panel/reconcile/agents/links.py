@@ -1,6 +1,6 @@
 """The panel's link to one agent: a watch stream that is always being reopened, and what it reported.
 
-Owns no decision: it says that something changed, and the node's reconciler looks.
+It decides nothing: it reports that something changed, and the node's reconciler acts.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from wgfleet.protocol.messages import (
 )
 
 STEP_S = 0.5  # an agent's clock that is off by more was set; less is the way of the message
-SILENT_S = 1.5 * HEARTBEAT_S  # one that speaks has said something by then
+SILENT_S = 1.5 * HEARTBEAT_S  # a live agent has sent something by then
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a packet
 
@@ -96,7 +96,7 @@ class NodeLink:
         await self.client.aclose()
 
     def applied(self, interface: str, reported: Reported) -> None:
-        """Note what a push was answered with; the stream says the same a little later."""
+        """Note the answer to a push; the stream reports the same a little later."""
         self.reported[interface] = reported
 
     def forget(self, interface: str) -> None:
@@ -146,7 +146,7 @@ class NodeLink:
 
     @property
     def _skew_s(self) -> float:
-        """The panel's clock less the agent's now, also where one of them was set since the agent told its time."""
+        """The panel's clock less the agent's now, also where one of them was set since the last heartbeat."""
         return clock.now() - (clock.monotonic() + self._ahead_s)
 
     def _set_by(self, agents_now: float) -> None:

@@ -1,4 +1,4 @@
-"""How busy one node is, from its watch stream: the last word, and when it is worth a row."""
+"""The load gauge: how busy one node is, from its watch stream, and when that is worth a write."""
 
 from wgfleet.panel import clock
 from wgfleet.protocol.messages import LOAD_S, Load
@@ -16,7 +16,7 @@ class LoadGauge:
         self._written_at = 0.0
 
     def add(self, load: Load) -> None:
-        """Take what the agent said."""
+        """Take a report."""
         self._last = load
 
     def take(self) -> Load | None:

@@ -1,4 +1,4 @@
-"""One cycle for a node: read what it must have, compare with what its agent says that it has, push the difference."""
+"""The push cycle of a node: read what it must have, compare with what its agent reports, push the difference."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from wgfleet.panel.agents.authority import Authority, certificate_expires_at, re
 from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.reconcile.agents.links import NodeLink, Reported
-from wgfleet.panel.reconcile.agents.render_cache import Renderings
+from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit, generations
 from wgfleet.panel.services.fleet import assignments, desired, nodes
@@ -58,7 +58,7 @@ class Pusher:
         self._vault = vault
         self._authority = authority
         self._certificate_days = certificate_days
-        self._renderings = Renderings()
+        self._renderings = RenderCache()
 
     async def cycle(self, link: NodeLink) -> NodeCycle:
         """Do one cycle."""
@@ -95,7 +95,7 @@ class Pusher:
         return summary
 
     async def _refused(self, link: NodeLink, wanted: Wanted, error: AgentRefused) -> str:
-        """Act on what the agent holds instead; anything that the panel cannot mend is said on the assignment."""
+        """Act on what the agent holds instead; what the panel cannot repair is written to the assignment."""
         refusal = error.refusal
         if refusal.reason == "base_mismatch":
             # What we knew of it was stale: without a base, the next cycle sends the whole.

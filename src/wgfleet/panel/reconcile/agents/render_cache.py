@@ -1,4 +1,4 @@
-"""What was just rendered for one node of a cluster, for the others: they all get the same.
+"""A cache of renderings: what was just rendered for one node of a cluster serves the others, which get the same.
 
 Holds secrets in memory for a short while, as the pushes themselves do. Safe to use by several threads.
 """
@@ -12,11 +12,11 @@ from wgfleet.protocol.desired import Push
 Key = tuple[str, int, int]
 """Config, base generation (0: the whole), generation: what is rendered for it never changes."""
 
-KEPT_S = 10.0  # nodes of a cluster are woken together; one that comes later renders anew
+KEPT_S = 10.0  # nodes of a cluster are woken together; one that comes later renders again
 KEPT = 8
 
 
-class Renderings:
+class RenderCache:
     """A few renderings, each made once however many nodes ask at the same time."""
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ class SessionBuffer:
             kept.pop(config_id, None)
 
     def take(self) -> dict[str, dict[str, PeerStats]]:
-        """Return what is due for writing, and begin anew."""
+        """Return what is due for writing, and forget it."""
         due, self._urgent = self._urgent, {}
         now = clock.monotonic()
         if now >= self._counters_due:
@@ -63,7 +63,7 @@ class SessionBuffer:
         return {config_id: stats for config_id, stats in due.items() if stats}
 
     def give_back(self, due: Mapping[str, Mapping[str, PeerStats]]) -> None:
-        """Keep what could not be written; what came meanwhile is newer and stands."""
+        """Take back what could not be written; what arrived meanwhile is newer and wins."""
         for config_id, stats in due.items():
             self._urgent[config_id] = {**stats, **self._urgent.get(config_id, {})}
 

@@ -1,1 +1,1 @@
-"""What every reconciler runs on: a runner with one worker a key, threads for blocking work, events for people."""
+"""The engine under every reconciler: the keyed runner, background tasks, threads for blocking work, events."""

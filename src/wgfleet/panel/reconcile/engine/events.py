@@ -1,11 +1,11 @@
-"""What happens, for whoever listens: a bounded queue for each subscriber, the oldest dropped for a slow one."""
+"""Events for the stream: a bounded queue for each subscriber; a slow one loses the oldest."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
-KEPT = 1000  # events a slow subscriber may be behind; it can always read the current state over the API
+KEPT = 1000  # events that a subscriber may lag; it can always read the current state over the API
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""A worker per key: wakes are merged, one key never runs twice at once, failures back off with jitter.
+"""The keyed runner, with one worker for each key that was woken.
 
-Owns when something is reconciled, never what. Events carry no data, so a lost or doubled one does no harm.
+Wakes are merged, one key never runs twice at once, failures back off with jitter. It decides when a key is reconciled, never how. Wakes carry no data, so a lost or doubled one does no harm.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ class Runner:
                     async with asyncio.timeout(IDLE_S if delay is None else delay):
                         await event.wait()
                 except TimeoutError:
-                    # A wake may have come in the same turn of the loop as the end of the wait; it started nobody.
+                    # A wake may have come in the same turn of the loop as the time-out; no other worker was started for it.
                     if delay is None and not event.is_set():
                         return
                 event.clear()
@@ -77,7 +77,7 @@ class Runner:
                     delay = LONGEST_DELAY_S
                     log.warning("reconcile.stuck", kind=key[0], id=key[1], error=str(error), delay_s=delay)
                 except Exception:
-                    # A bug of ours: say all we know, and keep the others going.
+                    # A bug: log the traceback, and keep the other keys going.
                     failures += 1
                     delay = _delay(failures)
                     log.exception("reconcile.failed", kind=key[0], id=key[1], delay_s=round(delay, 2))

@@ -1,4 +1,4 @@
-"""The seam between asynchronous reconcilers and what blocks: the store, in a few threads, and providers."""
+"""Threads for what blocks, called from asynchronous code: a few for the store, one for each call of a provider."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 async def in_own_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run what may block for long in a thread of its own, so that nothing else waits for it.
 
-    Cancelling the wait leaves it to end by itself; it does not keep the process alive.
+    Cancelling the wait does not cancel the function; its thread does not keep the process alive.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -41,7 +41,7 @@ async def in_own_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
             result = function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
             failure = error
-        # The loop may be gone by now, and with it whoever waited.
+        # The loop may be gone by now, and nobody waits for the result.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(tell, result, failure)
 

@@ -1,6 +1,7 @@
-"""The tables. The one place that says what is kept.
+"""Tables: the one definition of what is kept.
 
-Times are s since the epoch (float). Columns ending in `_sealed` are encrypted by the vault. JSON columns hold small
+Times are s since the epoch (float). Columns ending in `_sealed` are encrypted by the vault
+(`wgfleet.panel.store.sealed` lists them). JSON columns hold small
 lists or objects that are never searched. `generation` columns: see `wgfleet.protocol.desired`.
 """
 

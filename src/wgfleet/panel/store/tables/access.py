@@ -1,4 +1,4 @@
-"""The panel itself, who may use it, and who did what."""
+"""Tables of the installation, of API keys and of the audit log."""
 
 from typing import Any
 

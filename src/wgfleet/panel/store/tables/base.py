@@ -1,4 +1,4 @@
-"""What all tables share: names of constraints, types of columns."""
+"""The base of all tables: names of constraints, types of columns."""
 
 from enum import StrEnum
 from typing import Any, Generic, TypeVar

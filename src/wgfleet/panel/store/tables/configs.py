@@ -1,4 +1,4 @@
-"""Configs, where they are served, and their addresses."""
+"""Tables of configs, assignments, their health, and addresses."""
 
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column

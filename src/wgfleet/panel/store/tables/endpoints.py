@@ -1,4 +1,4 @@
-"""The public face of configs: endpoint groups, floating addresses, published names."""
+"""Tables of endpoint groups, floating addresses and DNS names."""
 
 from typing import Any
 

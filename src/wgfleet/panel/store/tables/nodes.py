@@ -1,4 +1,4 @@
-"""Nodes: what they are, how they joined, and how busy they are."""
+"""Tables of nodes, node groups, join tokens, load, and interfaces that nodes still have to delete."""
 
 from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -21,7 +21,7 @@ class Node(Base):
 
     `certificate_expires_at` is None until the agent has enrolled. `weight` and `capacity` (peers, None: no limit)
     steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps` is what its uplink carries (None:
-    as the link says). `summary` is the last cycle's sentence.
+    as the link says). `summary` is what the last cycle did.
     """
 
     __tablename__ = "nodes"

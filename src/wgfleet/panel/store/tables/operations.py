@@ -1,4 +1,4 @@
-"""Operations and what they leave: moves, backups."""
+"""Tables of operations, of their moves, and of backups."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Peers, what is left of those that went, and their sessions."""
+"""Tables of peers, of their sessions, and of public keys that were removed."""
 
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -47,7 +47,7 @@ class PeerTombstone(Base):
 class PeerSession(Base):
     """The last that a node reported of a peer.
 
-    `called_from`: the floating address at which the peer answered that node, None: another, or it came by itself.
+    `called_from`: the floating address at which the peer answered that node, None: another, or the client started it.
     """
 
     __tablename__ = "peer_sessions"
