@@ -114,7 +114,7 @@ def test_a_standing_goes_from_one_clock_to_another_and_back() -> None:
     assert standing.shifted(-900.0).shifted(900.0) == standing
 
 
-def test_a_line_is_silent_when_nothing_was_heard_for_a_while_whatever_the_clock_says(
+def test_a_link_is_silent_when_nothing_was_heard_for_a_while_whatever_the_clock_says(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silence = asyncio.Event()

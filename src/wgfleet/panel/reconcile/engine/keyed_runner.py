@@ -1,6 +1,7 @@
 """The keyed runner, with one worker for each key that was woken.
 
-Wakes are merged, one key never runs twice at once, failures back off with jitter. It decides when a key is reconciled, never how. Wakes carry no data, so a lost or doubled one does no harm.
+Wakes are merged, one key never runs twice at once, failures back off with jitter. It decides when a key is
+reconciled, never how. Wakes carry no data, so a lost or doubled one does no harm.
 """
 
 import asyncio
@@ -61,7 +62,7 @@ class Runner:
                     async with asyncio.timeout(IDLE_S if delay is None else delay):
                         await event.wait()
                 except TimeoutError:
-                    # A wake may have come in the same turn of the loop as the time-out; no other worker was started for it.
+                    # A wake may come in the same turn of the loop as the time-out; it starts no other worker.
                     if delay is None and not event.is_set():
                         return
                 event.clear()
