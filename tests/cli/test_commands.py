@@ -73,7 +73,7 @@ def test_a_fleet_is_built_with_commands(wgfleet: Run, tmp_path: Path) -> None:
     assert any("pip install" in line for line in told)
     assert document(wgfleet("config", "assign", "wg0", "fra1", "--json"))["phase"] == "joining"
     assert document(wgfleet("config", "endpoint", "wg0", "--domain", "vpn.example.com", "--json"))["ttl"] == 60
-    assert "3 peers made" in wgfleet("peer", "create", "wg0", "--count", "3").stdout
+    assert "3 peers created" in wgfleet("peer", "create", "wg0", "--count", "3").stdout
     listed = wgfleet("peer", "list", "wg0")
     assert "user-1" in listed.stdout
     assert "10.8.0.2" in listed.stdout
@@ -182,7 +182,7 @@ def test_maintenance_with_commands(wgfleet: Run, client: httpx.Client, panel: Pa
     assert document(wgfleet("node", "cordon", "fra1", "--json"))["cordoned"] is True
     assert "is pending" in wgfleet("config", "rebalance", "wg0").stdout
     assert (
-        "serves no config"
+        "it has no config to drain"
         in wgfleet(
             "node", "drain", made(client, "/api/nodes", name="idle", endpoint_addresses=["192.0.2.3"])["id"]
         ).stdout
@@ -202,7 +202,7 @@ def test_a_node_that_does_not_serve_is_told_with_its_reason(wgfleet: Run, client
     assert "no answer to 3 of 3 vantage points" in listed
     shown = wgfleet("config", "health", "wg0")
     assert "no answer to 3 of 3 vantage points" in shown.stdout
-    assert shown.stderr == "warning: no node is taken out of use just now: 3 of 4 nodes fell silent at once\n"
+    assert shown.stderr == "warning: no node is taken out of use at present: 3 of 4 nodes fell silent at once\n"
     assert document(wgfleet("config", "health", "wg0", "--json"))["nodes"][0]["health"] == "down"
 
 

@@ -22,11 +22,11 @@ GROUPS: dict[str, tuple[str, str]] = {
     "node": ("Servers that run the agent.", "httpx"),
     "group": ("Node groups, for placement.", "httpx"),
     "config": ("WireGuard networks, their nodes and endpoint.", "httpx"),
-    "address": ("Floating addresses: who holds them, and moving one.", "httpx"),
+    "address": ("Floating addresses and the nodes that hold them.", "httpx"),
     "peer": ("User devices and their files.", "httpx"),
-    "dns": ("Published names, and what is done at them.", "httpx"),
-    "operation": ("Long work and its progress.", "httpx"),
-    "backup": ("What was saved before something was removed.", "httpx"),
+    "dns": ("Published names: state, plans, approval.", "httpx"),
+    "operation": ("Long-running work and its progress.", "httpx"),
+    "backup": ("Copies made before a node was removed.", "httpx"),
     "audit": ("Who did what, and when.", "httpx"),
     "lab": ("A network of namespaces with real WireGuard on this machine.", "httpx"),
 }
@@ -34,7 +34,7 @@ COMMANDS = {"login"}  # not a group: its module's application has the one comman
 
 
 class LazyGroup(TyperGroup):
-    """Knows the names of all groups and commands, and imports one only to run it."""
+    """The top level: it knows the names of all groups and commands, and imports one only to run it."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Name every group whose library is installed."""

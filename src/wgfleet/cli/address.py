@@ -1,4 +1,4 @@
-"""`wgfleet address`: floating addresses, who holds them, and moving one. They are set with `config endpoint`."""
+"""`wgfleet address`: floating addresses and their holders. `config endpoint` sets them."""
 
 from typing import Annotated
 
@@ -28,7 +28,7 @@ def show(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show a floating address: who holds it, and why its provider does not bring it there."""
+    """Show a floating address: its holder, and the provider's last error."""
     with panel() as client:
         found = client.get(f"/api/configs/{part(config)}/floating-addresses/{part(address)}")
         show_fields(found, as_json=as_json)
@@ -43,7 +43,7 @@ def move(
     wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Move a floating address to a node, live sessions with it."""
+    """Move a floating address and its live sessions to a node."""
     path = f"/api/configs/{part(config)}/floating-addresses/{part(address)}/move"
     with panel() as client:
         operation = client.call("POST", path, {"node": node})

@@ -1,4 +1,4 @@
-"""`wgfleet agent`: enrol a node, run its agent."""
+"""`wgfleet agent`: enroll a node, run its agent."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ def enroll(
     panel: Annotated[str, typer.Option(help="Address of the panel, https://HOST:PORT.")],
     token: Annotated[str, typer.Option(help="One-time join token.", envvar="WGFLEET_JOIN_TOKEN")],
     ca_fingerprint: Annotated[
-        str | None, typer.Option(help="sha256:HEX of the panel's CA, as the join command has it.")
+        str | None, typer.Option(help="sha256:HEX of the panel's CA, from the join command.")
     ] = None,
     state_dir: StateDir = DEFAULT_STATE_DIR,
     port: Annotated[int, typer.Option(help="TCP port that the agent will listen on.")] = AGENT_PORT,
@@ -53,12 +53,12 @@ def run(
     *,
     state_dir: StateDir = DEFAULT_STATE_DIR,
     listen: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",
-    port: Annotated[int | None, typer.Option(help="TCP port; the enrolled one if not given.")] = None,
-    interval: Annotated[float, typer.Option(help="Least time between two scans, in s.", min=0.1)] = 1.0,
-    repair: Annotated[bool, typer.Option("--repair/--report-only", help="Mend drift, or only report it.")] = True,
+    port: Annotated[int | None, typer.Option(help="TCP port; default: the one given at enrollment.")] = None,
+    interval: Annotated[float, typer.Option(help="Minimum time between scans, in seconds.", min=0.1)] = 1.0,
+    repair: Annotated[bool, typer.Option("--repair/--report-only", help="Repair drift, or only report it.")] = True,
     backend: Annotated[Backend, typer.Option(help="Kind of WireGuard to use.")] = "auto",
 ) -> None:
-    """Run the agent until it is told to end; its interfaces go on without it."""
+    """Run the agent until it is stopped; its interfaces keep working without it."""
     settings = AgentSettings(
         state_dir=state_dir, listen=listen, port=port, interval_s=interval, repair=repair, backend=backend
     )

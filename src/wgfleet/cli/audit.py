@@ -19,11 +19,13 @@ def root() -> None:
 @app.command("list")
 def list_entries(
     *,
-    entity_type: Annotated[str | None, typer.Option("--type", help="config_node, peer, node, ...")] = None,
-    entity_id: Annotated[str | None, typer.Option("--id", help="Id of what it was done to.")] = None,
+    entity_type: Annotated[
+        str | None, typer.Option("--type", help="Type of the object: config_node, peer, node, ...")
+    ] = None,
+    entity_id: Annotated[str | None, typer.Option("--id", help="Id of the object.")] = None,
     action: Annotated[str | None, typer.Option(help="created, assigned, deleted, ...")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
-    offset: Annotated[int, typer.Option(min=0, help="Skip so many of the newest.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries.")] = 50,
+    offset: Annotated[int, typer.Option(min=0, help="Number of entries to skip.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """List the audit log, newest first."""

@@ -1,4 +1,4 @@
-"""`wgfleet backup`: what was saved before something was removed."""
+"""`wgfleet backup`: copies of interfaces, made before a node is removed from a config."""
 
 from typing import Annotated
 
@@ -16,8 +16,8 @@ Backup = Annotated[str, typer.Argument(help="Id of the backup.")]
 @app.command("list")
 def list_backups(
     *,
-    config: Annotated[str | None, typer.Option(help="Of this config.")] = None,
-    node: Annotated[str | None, typer.Option(help="Of this node.")] = None,
+    config: Annotated[str | None, typer.Option(help="Only backups of this config.")] = None,
+    node: Annotated[str | None, typer.Option(help="Only backups of this node.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List backups, newest first."""

@@ -1,6 +1,6 @@
-"""The panel's API for the commands: one call, one answer, and errors that are one line and an exit code.
+"""The client of the panel's API. An error is one line and an exit code.
 
-Exit codes: 1 refused or failed, 2 usage, 3 the panel cannot be reached, 4 no such thing.
+Exit codes: 1 refused or failed, 2 usage, 3 the panel is unreachable, 4 not found.
 """
 
 import os
@@ -26,7 +26,7 @@ Document = dict[str, Any]
 
 
 class CallFailed(Exception):
-    """A call did not bring what was asked for."""
+    """A call failed; the text and the exit code are for the user."""
 
     def __init__(self, detail: str, exit_code: int = FAILED) -> None:
         super().__init__(detail)
@@ -40,7 +40,7 @@ class Client:
         try:
             verify = ssl.create_default_context(cafile=to.ca_file)
         except (OSError, ssl.SSLError) as error:
-            raise CallFailed(f"{to.ca_file} is no file of CA certificates ({error})", USAGE) from None
+            raise CallFailed(f"{to.ca_file} is not a file of CA certificates ({error})", USAGE) from None
         self._url = to.url
         try:
             self._http = httpx.Client(
@@ -50,7 +50,7 @@ class Client:
                 timeout=TIMEOUT_S,
             )
         except (httpx.InvalidURL, ValueError):
-            raise CallFailed(f"{to.url!r} is no address such as https://panel.example.com:8443", USAGE) from None
+            raise CallFailed(f"{to.url!r} is not an address such as https://panel.example.com:8443", USAGE) from None
 
     def close(self) -> None:
         """Close all connections."""
@@ -62,15 +62,15 @@ class Client:
         return answer.json() if answer.content else None
 
     def get(self, path: str, **query: Any) -> Any:
-        """Read something."""
+        """Read JSON."""
         return self.call("GET", path, None, **query)
 
     def text(self, path: str, **query: Any) -> str:
-        """Read something that is text."""
+        """Read text."""
         return self._call("GET", path, None, query).text
 
     def content(self, path: str, **query: Any) -> bytes:
-        """Read something that is neither JSON nor text."""
+        """Read binary content."""
         return self._call("GET", path, None, query).content
 
     def all(self, path: str, **query: Any) -> list[Document]:
@@ -85,7 +85,7 @@ class Client:
                 return found
 
     def events(self, *kinds: str) -> Iterator[None]:
-        """Yield once when listening, then whenever something of these kinds happened (and at least every 15 s)."""
+        """Yield once when connected, then on each event of these kinds (and at least every 15 s)."""
         try:
             with self._http.stream("GET", "/api/events", params={"kind": list(kinds)}) as answer:
                 if answer.is_error:
@@ -100,20 +100,20 @@ class Client:
 
     def _call(self, method: str, path: str, body: Document | None, query: Document) -> httpx.Response:
         if not {"", ".", ".."}.isdisjoint(path.partition("?")[0].split("/")[1:]):
-            raise CallFailed("an id or name is empty, or only dots; give one", USAGE)
+            raise CallFailed("an id or name is empty, or consists of dots; give a valid one", USAGE)
         params = {name: value for name, value in query.items() if value is not None}
         try:
             answer = self._http.request(method, path, json=body, params=params)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise CallFailed(
-                f"the panel at {self._url} cannot be reached: {reason}; see WGFLEET_URL and WGFLEET_CA_FILE",
+                f"the panel at {self._url} cannot be reached: {reason}; check WGFLEET_URL and WGFLEET_CA_FILE",
                 UNREACHABLE,
             ) from None
         except UnicodeEncodeError:
-            raise CallFailed("what was given is not UTF-8", USAGE) from None
+            raise CallFailed("an argument is not UTF-8", USAGE) from None
         except ValueError:
-            raise CallFailed("a number that was given is not finite", USAGE) from None
+            raise CallFailed("a number is not finite", USAGE) from None
         if answer.is_error:
             raise _refused(answer)
         return answer
@@ -132,7 +132,7 @@ def _refused(answer: httpx.Response) -> CallFailed:
 
 
 def given(**values: Any) -> Document:
-    """Form a body of those options that were given."""
+    """Return a body of the options that were given."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -143,7 +143,7 @@ def part(text: str) -> str:
 
 @contextmanager
 def panel(chosen: Connection | None = None) -> Iterator[Client]:
-    """Give the chosen panel, or the one that environment and file name; where something fails, say it in one line."""
+    """Open the given panel, or the one of environment and file; report a failure in one line."""
     try:
         client = Client(chosen or connection.load(os.environ))
         try:

@@ -13,7 +13,7 @@ from wgfleet.cli.waiting import Wait, show_operation
 
 
 class ConfigGroup(TyperGroup):
-    """The commands about WireGuard networks; what may be looked for here and is elsewhere is named."""
+    """The commands about WireGuard networks; it names those that people may look for here but are elsewhere."""
 
     elsewhere: ClassVar = {
         "login": "wgfleet login",
@@ -22,7 +22,7 @@ class ConfigGroup(TyperGroup):
     }
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; refuse those that are elsewhere."""
+        """Return a command, or say where it is."""
         if cmd_name in self.elsewhere:
             ctx.fail(f"No such command '{cmd_name}'; a config is a WireGuard network. See: {self.elsewhere[cmd_name]}")
         return super().get_command(ctx, cmd_name)
@@ -38,11 +38,13 @@ Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
 Port = Annotated[int | None, typer.Option("--listen-port", help="UDP port on each node.")]
 Mtu = Annotated[int | None, typer.Option(help="In bytes.")]
 Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS server or search domain; repeatable.")]
-AllowedIps = Annotated[list[str] | None, typer.Option("--client-allowed-ip", help="Sent by clients; repeatable.")]
-Keepalive = Annotated[int | None, typer.Option(help="Seconds between keepalives of clients; 0: none.")]
-Masquerade = Annotated[bool | None, typer.Option("--masquerade/--no-masquerade", help="Hide clients behind nodes.")]
-Placement = Annotated[str | None, typer.Option(help="least_peers, least_load or nearest_group: who gets new peers.")]
-Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Interfaces up, or down.")]
+AllowedIps = Annotated[
+    list[str] | None, typer.Option("--client-allowed-ip", help="Network that clients route here; repeatable.")
+]
+Keepalive = Annotated[int | None, typer.Option(help="Client keepalive in seconds; 0: off.")]
+Masquerade = Annotated[bool | None, typer.Option("--masquerade/--no-masquerade", help="Nodes masquerade clients.")]
+Placement = Annotated[str | None, typer.Option(help="least_peers, least_load or nearest_group.")]
+Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Take interfaces up or down.")]
 
 app.command()(endpoint)
 app.command()(health)
@@ -66,7 +68,7 @@ def show(config: Config, *, as_json: AsJson = False) -> None:
 def create(
     name: str,
     *,
-    pool: Annotated[list[str], typer.Option("--pool", help="Network of addresses, IPv4 or IPv6; repeatable.")],
+    pool: Annotated[list[str], typer.Option("--pool", help="Address pool, IPv4 or IPv6; repeatable.")],
     mode: Annotated[str, typer.Option(help="cluster: one key for all nodes; independent: one each.")] = "cluster",
     listen_port: Port = None,
     mtu: Mtu = None,
@@ -77,7 +79,7 @@ def create(
     placement: Placement = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a config."""
+    """Create a config."""
     body = given(
         listen_port=listen_port,
         mtu=mtu,
@@ -106,7 +108,7 @@ def update(
     enabled: Enabled = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a config; what is not given stays."""
+    """Change a config; options that are not given keep their values."""
     body = given(
         listen_port=listen_port,
         mtu=mtu,
@@ -123,14 +125,14 @@ def update(
 
 @app.command()
 def delete(config: Config) -> None:
-    """Delete a config that no node has, and its peers."""
+    """Delete a config that is assigned to no node, and its peers."""
     with panel() as client:
         client.call("DELETE", f"/api/configs/{part(config)}")
 
 
 @app.command()
 def nodes(config: Config, *, as_json: AsJson = False) -> None:
-    """List the nodes of a config; `applied` is the generation that each has, of the one that it shall have."""
+    """List the nodes of a config; `applied`: the generation of each, and the desired one."""
     with panel() as client:
         found = client.get(f"/api/configs/{part(config)}/nodes")["items"]
     if not as_json:
@@ -144,7 +146,7 @@ def nodes(config: Config, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def capacity(config: Config, *, as_json: AsJson = False) -> None:
-    """Show how much room the nodes of a config have, and what if one of them dies."""
+    """Show the capacity of a config's nodes, and the effect of losing one."""
     with panel() as client:
         found = client.get(f"/api/configs/{part(config)}/capacity")
     if as_json:
@@ -158,7 +160,7 @@ def capacity(config: Config, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def assign(config: Config, node: Node, *, as_json: AsJson = False) -> None:
-    """Let a node serve a config."""
+    """Assign a node to a config."""
     with panel() as client:
         made = client.call("POST", f"/api/configs/{part(config)}/nodes", {"node_id": node})
         show_fields(made, as_json=as_json)
@@ -170,12 +172,10 @@ def unassign(
     node: Node,
     *,
     wait: Wait = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also where too few nodes, or too little room, is left.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if too few nodes or too little room is left.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a node from a config: its peers move to the others, live sessions with them."""
+    """Remove a node from a config; its peers and live sessions move to the others."""
     with panel() as client:
         operation = client.call("DELETE", f"/api/configs/{part(config)}/nodes/{part(node)}", force=force)
         show_operation(client, operation, wait=wait, as_json=as_json)
@@ -188,7 +188,7 @@ def rebalance(
     wait: Wait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Spread the peers of a config over its nodes anew, live sessions with them."""
+    """Redistribute the peers and live sessions of a config over its nodes."""
     with panel() as client:
         operation = client.call("POST", f"/api/configs/{part(config)}/rebalance")
         show_operation(client, operation, wait=wait, as_json=as_json)

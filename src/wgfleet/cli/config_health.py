@@ -1,4 +1,4 @@
-"""`wgfleet config health`: which nodes of a config serve, since when and why, and how that came about."""
+"""`wgfleet config health`: the health of a config's nodes, and its history."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ HISTORY = ("at", "node", "change", "reason")
 def health(
     config: Annotated[str, typer.Argument(help="Id or name of the config.")],
     *,
-    history: Annotated[int, typer.Option(min=0, max=1000, help="How many of the latest changes to list.")] = 10,
+    history: Annotated[int, typer.Option(min=0, max=1000, help="Number of changes to list.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Show which nodes of a config serve, since when and why, and the latest changes."""
@@ -24,7 +24,7 @@ def health(
         show_json(found)
         return
     if found["frozen"]:
-        typer.echo(f"warning: no node is taken out of use just now: {found['frozen']}", err=True)
+        typer.echo(f"warning: no node is taken out of use at present: {found['frozen']}", err=True)
     show_table(found["nodes"], NODES, as_json=False)
     if not found["history"]:
         return

@@ -1,4 +1,4 @@
-"""Where the panel is and which key to use: the environment first, then `~/.config/wgfleet/cli.toml`."""
+"""The panel's address and the key, from the environment or from `~/.config/wgfleet/cli.toml`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`wgfleet dns`: published names, what was and would be done at them, and what to do about it."""
+"""`wgfleet dns`: published names: their state, plans and history, and the actions on them."""
 
 from typing import Annotated, Any
 
@@ -26,14 +26,14 @@ def list_names(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List published names and where they stand."""
+    """List published names and their state."""
     with panel() as client:
         show_table(client.all("/api/dns", state=state), COLUMNS, as_json=as_json)
 
 
 @app.command()
 def show(config: Config, *, as_json: AsJson = False) -> None:
-    """Show a config's name, and names of before that are being withdrawn."""
+    """Show a config's name, and former names that are being withdrawn."""
     with panel() as client:
         _show(client.get(f"/api/dns/{part(config)}"), as_json=as_json)
 
@@ -42,10 +42,10 @@ def show(config: Config, *, as_json: AsJson = False) -> None:
 def plan(
     config: Config,
     *,
-    adopt: Annotated[bool, typer.Option("--adopt", help="As if records of somebody else were adopted.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Plan as if foreign records were adopted.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look at the name and say what would be done there; changes nothing."""
+    """Show what would change at the name now; changes nothing."""
     with panel() as client:
         found = client.get(f"/api/dns/{part(config)}/plan", adopt=adopt or None)
     if as_json:
@@ -58,21 +58,21 @@ def plan(
     if found["note"]:
         typer.echo(f"note: {found['note']}")
     counts = ", ".join(f"{count} {action}" for action, count in found["counts"].items())
-    held = " (nothing is done: see the conflicts)" if found["stopped"] else ""
-    held = " (waits for approval)" if found["needs_approval"] else held
+    held = " (nothing will be changed: see the conflicts)" if found["stopped"] else ""
+    held = " (waiting for approval)" if found["needs_approval"] else held
     typer.echo(f"plan {found['id']} for {found['name']}: {counts}{held}")
 
 
 @app.command()
 def retry(config: Config, *, as_json: AsJson = False) -> None:
-    """Look at the config's names now; what was cancelled goes on, and reported drift is repaired."""
+    """Retry the config's names now; resume cancelled ones, repair reported drift."""
     with panel() as client:
         _show(client.call("POST", f"/api/dns/{part(config)}/retry"), as_json=as_json)
 
 
 @app.command()
 def cancel(config: Config, *, as_json: AsJson = False) -> None:
-    """Leave the config's names as they are, until `retry` or until its endpoint group is saved."""
+    """Stop changing the config's names until `retry`, or until its endpoint group is saved."""
     with panel() as client:
         _show(client.call("POST", f"/api/dns/{part(config)}/cancel"), as_json=as_json)
 
@@ -80,11 +80,11 @@ def cancel(config: Config, *, as_json: AsJson = False) -> None:
 @app.command()
 def approve(
     config: Config,
-    plan_id: Annotated[str, typer.Argument(help="Of the plan, as `show` and `plan` print it.")],
+    plan_id: Annotated[str, typer.Argument(help="Id of the plan, from `show` or `plan`.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Allow the plan that the name waits with, and no other."""
+    """Approve the plan that the name is waiting with, and no other."""
     with panel() as client:
         _show_one(client.call("POST", f"/api/dns/{part(config)}/approve", {"plan_id": plan_id}), as_json=as_json)
 
@@ -92,18 +92,18 @@ def approve(
 @app.command()
 def adopt(
     config: Config,
-    plan_id: Annotated[str, typer.Argument(help="As `plan --adopt` prints it.")],
+    plan_id: Annotated[str, typer.Argument(help="Id of the plan, from `plan --adopt`.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Take over the addresses of somebody else at the name: wanted ones become ours, others go."""
+    """Adopt foreign addresses at the name: desired ones become ours, others are deleted."""
     with panel() as client:
         _show_one(client.call("POST", f"/api/dns/{part(config)}/adopt", {"plan_id": plan_id}), as_json=as_json)
 
 
 @app.command()
 def check(config: Config, *, as_json: AsJson = False) -> None:
-    """Ask the provider whether credential, zone and permissions are right; exit code 1 where they are not."""
+    """Check credential, zone and permissions with the provider; exit code 1 if one is wrong."""
     with panel() as client:
         found = client.call("POST", f"/api/dns/{part(config)}/check")
     if as_json:
@@ -118,11 +118,11 @@ def check(config: Config, *, as_json: AsJson = False) -> None:
 def history(
     config: Config,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
-    offset: Annotated[int, typer.Option(min=0, help="Skip so many of the newest.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries.")] = 50,
+    offset: Annotated[int, typer.Option(min=0, help="Number of entries to skip.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Read what happened at the config's names, who asked for it and why; newest first."""
+    """Show what changed at the config's names, who asked for it and why; newest first."""
     with panel() as client:
         found = client.get(f"/api/dns/{part(config)}/history", limit=limit, offset=offset)
     show_table(found["items"], HISTORY, as_json=as_json)

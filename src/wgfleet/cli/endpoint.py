@@ -12,16 +12,18 @@ from wgfleet.cli.output import AsJson, show_fields
 def endpoint(
     config: Annotated[str, typer.Argument(help="Id or name of the config.")],
     *,
-    domain: Annotated[str | None, typer.Option(help="The name in the files of users; without it, show.")] = None,
-    port: Annotated[int | None, typer.Option(help="The UDP port in the files of users.")] = None,
-    ttl: Annotated[int | None, typer.Option(help="Of the records, in s.")] = None,
-    min_nodes: Annotated[int | None, typer.Option(help="A removal that leaves fewer is refused.")] = None,
+    domain: Annotated[str | None, typer.Option(help="The name in the users' files; without it, show.")] = None,
+    port: Annotated[int | None, typer.Option(help="The UDP port in the users' files.")] = None,
+    ttl: Annotated[int | None, typer.Option(help="TTL of the records, in seconds.")] = None,
+    min_nodes: Annotated[int | None, typer.Option(help="Refuse removals that would leave fewer.")] = None,
     auto_migrate: Annotated[bool | None, typer.Option("--auto-migrate/--no-auto-migrate")] = None,
     publish_only_healthy: Annotated[bool | None, typer.Option("--only-healthy/--also-unhealthy")] = None,
-    cloudflare_zone_id: Annotated[str | None, typer.Option(help="The zone's id, as its overview shows it.")] = None,
-    cloudflare_record_name: Annotated[str | None, typer.Option(help="Default: the domain.")] = None,
-    dns_provider: Annotated[str | None, typer.Option(help="Who publishes the name: rfc2136, lexicon, ...")] = None,
-    dns_zone: Annotated[str | None, typer.Option(help="The provider's name or id of the zone.")] = None,
+    cloudflare_zone_id: Annotated[str | None, typer.Option(help="The zone's id, from its overview page.")] = None,
+    cloudflare_record_name: Annotated[
+        str | None, typer.Option(help="The name to publish; default: the domain.")
+    ] = None,
+    dns_provider: Annotated[str | None, typer.Option(help="DNS provider: rfc2136, lexicon, ...")] = None,
+    dns_zone: Annotated[str | None, typer.Option(help="Name or id of the zone at the provider.")] = None,
     dns_record_name: Annotated[str | None, typer.Option(help="The name to publish; default: the domain.")] = None,
     dns_mode: Annotated[str | None, typer.Option(help="sync, upsert_only or dry_run.")] = None,
     dns_drift: Annotated[str | None, typer.Option(help="repair or report.")] = None,
@@ -30,14 +32,14 @@ def endpoint(
         typer.Option(help="File with the provider's options, a JSON object; - for standard input."),
     ] = None,
     floating_address: Annotated[
-        list[str] | None, typer.Option("--floating-address", help="Moves between nodes; repeatable.")
+        list[str] | None, typer.Option("--floating-address", help="Address that moves between nodes; repeatable.")
     ] = None,
     address_provider: Annotated[str | None, typer.Option(help="What moves them: l2, or a plugin.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the endpoint group of a cluster, or with --domain make or replace it.
+    """Show the endpoint group of a cluster; with --domain create or replace it.
 
-    A secret among the DNS options is given in a file or on standard input, where no other user of the machine sees it.
+    Secrets are read from a file or standard input, where no other user can see them.
     """
     dns = given(
         provider=dns_provider,

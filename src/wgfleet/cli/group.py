@@ -11,7 +11,7 @@ from wgfleet.cli.waiting import Wait, show_operation
 app = typer.Typer(no_args_is_help=True)
 
 Group = Annotated[str, typer.Argument(help="Id or name of the group.")]
-Region = Annotated[str | None, typer.Option(help="Where it is, for people.")]
+Region = Annotated[str | None, typer.Option(help="Where it is; for display only.")]
 Priority = Annotated[int | None, typer.Option(help="Lower is filled first.")]
 
 
@@ -31,7 +31,7 @@ def show(group: Group, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def create(name: str, *, region: Region = None, priority: Priority = None, as_json: AsJson = False) -> None:
-    """Make a node group."""
+    """Create a node group."""
     with panel() as client:
         made = client.call("POST", "/api/node-groups", given(name=name, region=region, priority=priority))
         show_fields(made, as_json=as_json)
@@ -46,7 +46,7 @@ def update(
     priority: Priority = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a node group; what is not given stays."""
+    """Change a node group; options that are not given keep their values."""
     with panel() as client:
         changed = client.call(
             "PATCH", f"/api/node-groups/{part(group)}", given(name=name, region=region, priority=priority)
@@ -56,7 +56,7 @@ def update(
 
 @app.command()
 def delete(group: Group) -> None:
-    """Delete a node group that nothing is in."""
+    """Delete an empty node group."""
     with panel() as client:
         client.call("DELETE", f"/api/node-groups/{part(group)}")
 
@@ -66,12 +66,10 @@ def drain(
     group: Group,
     *,
     wait: Wait = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also where too few nodes, or too little room, is left.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if too few nodes or too little room is left.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cordon the nodes of a group and empty them one after the other; they stay assigned."""
+    """Cordon the nodes of a group and drain them one by one; they stay assigned."""
     with panel() as client:
         operation = client.call("POST", f"/api/node-groups/{part(group)}/drain", force=force)
         show_operation(client, operation, wait=wait, as_json=as_json)
@@ -79,7 +77,7 @@ def drain(
 
 @app.command()
 def uncordon(group: Group, *, as_json: AsJson = False) -> None:
-    """Let the nodes of a group have peers again, and stop its drain; `config rebalance` moves peers back."""
+    """Allow new placements and stop the drain; `config rebalance` moves peers back."""
     with panel() as client:
         freed = client.call("POST", f"/api/node-groups/{part(group)}/uncordon")["items"]
         show_table(freed, ("name", "cordoned", "peers"), as_json=as_json)

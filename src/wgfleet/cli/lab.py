@@ -36,7 +36,7 @@ HostName = Annotated[str, typer.Argument(help="panel, node-1, client-1, ...")]
 
 @contextmanager
 def _reported(*, left: str = "") -> Iterator[None]:
-    """Say an error in one line. A termination request ends things in order, as Ctrl-C does, and says what is `left`."""
+    """Report an error in one line. SIGTERM and Ctrl-C stop in order and report what is `left`."""
 
     def end(number: int, _frame: object) -> NoReturn:
         raise KeyboardInterrupt(number)
@@ -63,7 +63,7 @@ def _print(document: dict[str, Any]) -> None:
 def up(
     name: Name = DEFAULT_NAME, nodes: Nodes = 3, clients: Clients = 3, *, logs: Logs = None, as_json: Json = False
 ) -> None:
-    """Build a lab and leave it running: router, panel, nodes with agents, clients connected to config wg0."""
+    """Build a lab and leave it running: router, panel, nodes, clients connected to wg0."""
     with _reported(left=NOTHING_LEFT), state.lasting(name, nodes, clients, logs=logs) as lab:
         assembly.assemble(lab, Progress(), Equipment(name=True))
     if as_json:
@@ -74,7 +74,7 @@ def up(
 
 @app.command()
 def down(name: Name = DEFAULT_NAME) -> None:
-    """Remove a lab and everything that belongs to it, and what labs whose command was killed have left behind."""
+    """Remove a lab and everything of it, also what killed labs have left."""
     with _reported(), state.locked():
         there = name in state.found()
         state.remove(name)
@@ -122,10 +122,10 @@ def cut(host: HostName, name: Name = DEFAULT_NAME) -> None:
 
 
 @app.command()
-def mend(host: HostName, name: Name = DEFAULT_NAME) -> None:
+def reconnect(host: HostName, name: Name = DEFAULT_NAME) -> None:
     """Put a host's cable back."""
     with _reported():
-        state.load(name).mend(host)
+        state.load(name).reconnect(host)
 
 
 @app.command()
@@ -134,7 +134,7 @@ def kill(
     only: Annotated[str, typer.Option(help="Only what has this in its command line, e.g. `wgfleet.agent`.")] = "",
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Kill everything that runs in a host with SIGKILL, as a power cut would: a node, or the panel."""
+    """Kill all processes of a host with SIGKILL, as a power cut would."""
     with _reported():
         target = state.load(name).host(host)
         killed = len(target.signal(signal.SIGKILL, only)) if only else fleet.power_off(target)
@@ -174,16 +174,14 @@ def run(
         ),
     ] = False,
     takeover: Annotated[
-        bool, typer.Option("--takeover/--without-takeover", help="Without: what clients wait by themselves (failover).")
+        bool, typer.Option("--takeover/--without-takeover", help="Without: clients reconnect on their own (failover).")
     ] = True,
     nat: Annotated[bool, typer.Option("--nat", help="Put the clients behind NAT.")] = False,
     floating: Annotated[
         bool, typer.Option("--floating", help="Give the config floating addresses, and the clients' files their name.")
     ] = False,
     addresses: Annotated[int, typer.Option(min=0, help="How many floating addresses; 0: one for each node.")] = 0,
-    mobile: Annotated[
-        bool, typer.Option("--mobile", help="Have the clients never learn endpoints, as the phones' apps (a model).")
-    ] = False,
+    mobile: Annotated[bool, typer.Option("--mobile", help="Clients never learn endpoints, like phone apps.")] = False,
     helper: Annotated[
         bool,
         typer.Option("--helper", help="Have the clients run the helper of their bundle; their files name all nodes."),
@@ -191,7 +189,7 @@ def run(
     logs: Logs = None,
     as_json: Json = False,
 ) -> None:
-    """Run a scenario in a lab of its own. Exit code 3: it ran, and something was not as promised."""
+    """Run a scenario in its own lab. Exit code 3: a promise was not kept."""
     with _reported(left=NOTHING_LEFT):
         chosen = SCENARIOS.get(scenario)
         if chosen is None:

@@ -17,14 +17,17 @@ app = typer.Typer()
 
 @app.command()
 def login(
-    url: Annotated[str, typer.Argument(help="Where the panel is.")] = DEFAULT_URL,
+    url: Annotated[str, typer.Argument(help="Address of the panel.")] = DEFAULT_URL,
     *,
-    ca_fingerprint: Annotated[
-        str | None, typer.Option(help="The panel's own CA is fetched and must have this, as the panel printed it.")
+    ca_fingerprint: Annotated[str | None, typer.Option(help="Fetch the panel's CA and check it against this.")] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="CA certificates to check the panel against.", exists=True)
     ] = None,
-    ca_file: Annotated[Path | None, typer.Option(help="CA certificates to check it against.", exists=True)] = None,
 ) -> None:
-    """Keep a panel's address and an API key (asked for, or from standard input) in a file for you only."""
+    """Store a panel's address and an API key in a file that only you can read.
+
+    The key is asked for, or read from standard input.
+    """
     key = typer.prompt("API key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
     if not key:
         typer.echo("error: no API key on standard input", err=True)

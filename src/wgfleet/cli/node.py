@@ -18,11 +18,11 @@ nftables, and wireguard-go where the kernel has no WireGuard: docs/agent.md has 
 
 Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
 Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", help="Address that clients reach; repeatable.")]
-AgentHost = Annotated[str | None, typer.Option(help="Where the panel calls its agent, if not at the first endpoint.")]
+AgentHost = Annotated[str | None, typer.Option(help="Host of its agent, if not the first endpoint.")]
 AgentPort = Annotated[int | None, typer.Option(help="TCP port of its agent.")]
-Weight = Annotated[float | None, typer.Option(help="Share of peers beside other nodes.")]
-Capacity = Annotated[int | None, typer.Option(help="At most so many peers.")]
-Bandwidth = Annotated[int | None, typer.Option("--bandwidth-mbps", help="What its uplink carries, in Mbit/s.")]
+Weight = Annotated[float | None, typer.Option(help="Share of peers relative to other nodes.")]
+Capacity = Annotated[int | None, typer.Option(help="Maximum number of peers.")]
+Bandwidth = Annotated[int | None, typer.Option("--bandwidth-mbps", help="Capacity of its uplink, in Mbit/s.")]
 Group = Annotated[str | None, typer.Option(help="Id or name of its node group.")]
 
 
@@ -53,7 +53,7 @@ def create(
     group: Group = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a node, and print the command that joins it."""
+    """Create a node, and print the command that joins it."""
     body = given(
         endpoint_addresses=endpoint or [],
         agent_host=agent_host,
@@ -69,14 +69,14 @@ def create(
         if as_json:
             show_json({**node, "join": joining})
             return
-        typer.echo(f"node {name} is made. On the server, as root, before {joining['expires_at']}:\n")
+        typer.echo(f"node {name} is created. On the server, as root, before {joining['expires_at']}:\n")
         typer.echo(f"  {joining['command']}")
         typer.echo(AFTER_JOINING)
 
 
 @app.command()
 def join(node: Node, *, as_json: AsJson = False) -> None:
-    """Print a new command that joins a node's agent; it works once."""
+    """Print a new command to join a node's agent; it works once."""
     with panel() as client:
         joining = client.call("POST", f"/api/nodes/{part(node)}/join-token")
         if as_json:
@@ -99,7 +99,7 @@ def update(
     group: Group = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a node; what is not given stays."""
+    """Change a node; options that are not given keep their values."""
     body = given(
         name=name,
         endpoint_addresses=endpoint,
@@ -118,23 +118,23 @@ def update(
 def delete(
     node: Node,
     *,
-    force: Annotated[bool, typer.Option("--force", help="Also forget interfaces that it still has to delete.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Delete even if interfaces stay on it.")] = False,
 ) -> None:
-    """Delete a node that has no config."""
+    """Delete a node that is assigned to no config."""
     with panel() as client:
         client.call("DELETE", f"/api/nodes/{part(node)}", force=force)
 
 
 @app.command()
 def cordon(node: Node, *, as_json: AsJson = False) -> None:
-    """Give a node no new peers."""
+    """Exclude a node from new placements."""
     with panel() as client:
         show_fields(client.call("POST", f"/api/nodes/{part(node)}/cordon"), as_json=as_json)
 
 
 @app.command()
 def uncordon(node: Node, *, as_json: AsJson = False) -> None:
-    """Let a node have peers again, and stop its drains; `config rebalance` moves peers back."""
+    """Allow new placements and stop drains; `config rebalance` moves peers back."""
     with panel() as client:
         show_fields(client.call("POST", f"/api/nodes/{part(node)}/uncordon"), as_json=as_json)
 
@@ -144,12 +144,10 @@ def drain(
     node: Node,
     *,
     wait: Wait = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also where too few nodes, or too little room, is left.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if too few nodes or too little room is left.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cordon a node and move its peers to the others, live sessions with them; it stays assigned."""
+    """Cordon a node and move its peers and live sessions away; it stays assigned."""
     with panel() as client:
         operations = client.call("POST", f"/api/nodes/{part(node)}/drain", force=force)["items"]
         if wait:
@@ -158,7 +156,7 @@ def drain(
             show_json(operations)
             return
         if not operations:
-            typer.echo("it serves no config that could move: it is cordoned, and nothing else is to be done")
+            typer.echo("the node is cordoned; it has no config to drain")
         for operation in operations:
             if wait:
                 report(operation)

@@ -1,4 +1,4 @@
-"""`wgfleet operation`: long work and its progress."""
+"""`wgfleet operation`: long-running work and its progress."""
 
 from typing import Annotated
 
@@ -38,7 +38,7 @@ def show(operation: Operation, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def wait(operation: Operation, *, as_json: AsJson = False) -> None:
-    """Wait until an operation has ended."""
+    """Wait until an operation has finished."""
     with panel() as client:
         ended = follow(client, operation)
         if as_json:

@@ -1,4 +1,4 @@
-"""What commands print: tables and fields for people, JSON for programs, files for their owner only."""
+"""Output of the commands: tables and fields for people, JSON for programs, files for their owner only."""
 
 import json
 import os
@@ -15,8 +15,8 @@ WIDE = 250  # columns where nobody's terminal sets them: a pipe must not lose te
 FILE_MODE = 0o600
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")  # as the API writes times; a person needs whole seconds
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file (for you only), not here.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, readable by you only.")]
 
 
 def console(*, err: bool = False) -> Console:
@@ -59,7 +59,7 @@ def show_fields(document: dict[str, Any], *, as_json: bool) -> None:
 
 
 def text(value: Any) -> str:
-    """Turn a value of a document into what a person reads in a cell; brackets are no markup of ours."""
+    """Return a value of a document as the text of a cell; brackets are not markup."""
     if value is None or value in ("", [], {}):
         shown = "-"
     elif isinstance(value, bool):
@@ -76,7 +76,7 @@ def text(value: Any) -> str:
 
 
 def write_secret(content: str, output: Path | None) -> None:
-    """Print a text that holds keys, or write it to a file that only its owner can read."""
+    """Print a text that contains keys, or write it to a file that only its owner can read."""
     if output is None:
         typer.echo(content, nl=False)
     else:
@@ -84,7 +84,7 @@ def write_secret(content: str, output: Path | None) -> None:
 
 
 def write_secret_file(content: bytes, output: Path) -> None:
-    """Write what holds keys to a file that only its owner can read."""
+    """Write content with keys to a file that only its owner can read."""
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, FILE_MODE)

@@ -35,7 +35,7 @@ app.command()(sample_settings)
 
 @app.command()
 def init(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
-    """Make data directory, master key, database, CA and the first admin key, which is printed once."""
+    """Create data directory, master key, database, CA and first admin key (printed once)."""
     settings = load_or_exit(settings_file, _overrides(data_dir))
     application = _build_or_exit(settings)
     application.state.store.close()
@@ -51,7 +51,7 @@ def admin_key(
     settings_file: SettingsFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Make another admin key, for whoever holds the machine but lost the key; it is printed once."""
+    """Create another admin key, in case all keys are lost; it is printed once."""
     application = _build_or_exit(load_or_exit(settings_file, _overrides(data_dir)))
     store = application.state.store
     try:
@@ -66,12 +66,12 @@ def admin_key(
 
 @app.command()
 def client_certificate(
-    directory: Annotated[Path, typer.Argument(help="Where panel.crt, panel.key and ca.crt are written.")],
-    days: Annotated[int, typer.Option(min=1, max=30, help="How long it is good for.")] = 1,
+    directory: Annotated[Path, typer.Argument(help="Directory for panel.crt, panel.key and ca.crt.")],
+    days: Annotated[int, typer.Option(min=1, max=30, help="Days until it expires.")] = 1,
     settings_file: SettingsFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write a certificate with which curl may call agents, for whoever holds this machine; it is audited."""
+    """Write a certificate that lets curl call agents; audited."""
     application = _build_or_exit(load_or_exit(settings_file, _overrides(data_dir)))
     authority, store = application.state.authority, application.state.store
     identity = authority.issue_panel_client(clock.now(), days)
@@ -102,16 +102,16 @@ def run(
     settings_file: SettingsFile = None,
     data_dir: DataDir = None,
     listen: Annotated[
-        list[str] | None, typer.Option("--listen", help="ADDRESS:PORT; https but on loopback. May be given often.")
+        list[str] | None, typer.Option("--listen", help="ADDRESS:PORT; TLS unless on loopback; repeatable.")
     ] = None,
     panel_node: Annotated[
         bool, typer.Option("--panel-node/--no-panel-node", help="Make this machine a node, if it can be one.")
     ] = True,
     panel_node_address: Annotated[
-        list[str] | None, typer.Option("--panel-node-address", help="What clients reach this machine's node at.")
+        list[str] | None, typer.Option("--panel-node-address", help="Address of this machine for clients; repeatable.")
     ] = None,
 ) -> None:
-    """Run the panel until it is told to end."""
+    """Run the panel until it is stopped."""
     overrides = _overrides(data_dir, listen, panel_node_address, panel_node=panel_node)
     settings = load_or_exit(settings_file, overrides)
     try:
@@ -145,7 +145,7 @@ async def _serve(settings: Settings, application: FastAPI, sockets: Sockets, cer
 
 
 def announce(application: FastAPI, listeners: Sequence[Listener], *, own_ca: bool) -> None:
-    """Print, for whoever started the panel, where it listens and how to know that it is it."""
+    """Print where the panel listens, and the fingerprint to recognize it by."""
     for listener in listeners:
         typer.echo(f"listening on {listener}")
     if own_ca:
@@ -159,7 +159,7 @@ def _overrides(
     *,
     panel_node: bool = True,
 ) -> dict[str, Any]:
-    """Return what the command line says, in the shape of the settings."""
+    """Return the settings that the command line overrides."""
     values: dict[str, Any] = {}
     if data_dir is not None:
         values["data_dir"] = data_dir.absolute()
@@ -173,7 +173,7 @@ def _overrides(
 
 
 def _build_or_exit(settings: Settings) -> FastAPI:
-    """Build the panel; print its first key at once, since it is kept nowhere."""
+    """Build the panel; print its first key immediately, because it is stored nowhere."""
     os.umask(PRIVATE_UMASK)
     try:
         application = build(settings)

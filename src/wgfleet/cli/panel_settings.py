@@ -17,7 +17,7 @@ SettingsFile = Annotated[Path | None, typer.Option("--settings-file", help=f"Def
 
 
 def load_or_exit(path: Path | None, overrides: dict[str, object] | None = None) -> Settings:
-    """Load the settings; print every problem and end with code 2 where there is one."""
+    """Load the settings; print every problem and exit with code 2 if there are any."""
     try:
         return load_settings(path, os.environ, overrides)
     except SettingsError as error:
@@ -30,7 +30,7 @@ def load_or_exit(path: Path | None, overrides: dict[str, object] | None = None) 
 def check_settings(settings_file: SettingsFile = None) -> None:
     """Check the panel's settings file and environment; print every error with its place."""
     settings = load_or_exit(settings_file)
-    typer.echo(f"settings are fine: data in {settings.data_dir}, listening on {', '.join(map(str, settings.listen))}")
+    typer.echo(f"settings are valid: data in {settings.data_dir}, listening on {', '.join(map(str, settings.listen))}")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`wgfleet peer`: user devices and their files. A peer is named by its id or as CONFIG/NAME."""
+"""`wgfleet peer`: user devices and their files. A peer is given as an id or as CONFIG/NAME."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +21,9 @@ COLUMNS = ("name", "addresses", "enabled", "last_handshake", "endpoint", "id")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
 Peer = Annotated[str, typer.Argument(help="Id of the peer, or CONFIG/NAME.")]
-Node = Annotated[str | None, typer.Option(help="Of an independent config: the file for this node.")]
+Node = Annotated[str | None, typer.Option(help="Node of an independent config.")]
 Networks = Annotated[list[str] | None, typer.Option("--network", help="Network behind the peer; repeatable.")]
-Keepalive = Annotated[int | None, typer.Option(help="In s; 0: none.")]
+Keepalive = Annotated[int | None, typer.Option(help="Keepalive in seconds; 0: off.")]
 Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
 
 
@@ -31,7 +31,7 @@ Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
 def list_peers(
     config: Config,
     *,
-    search: Annotated[str | None, typer.Option(help="In names and public keys.")] = None,
+    search: Annotated[str | None, typer.Option(help="Text in names and public keys.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the peers of a config."""
@@ -56,8 +56,8 @@ def create(
     config: Config,
     name: Annotated[str | None, typer.Argument(help="Name of the peer.")] = None,
     *,
-    count: Annotated[int | None, typer.Option(help="Make so many, named by --prefix and a number.")] = None,
-    prefix: Annotated[str, typer.Option(help="With --count.")] = "user-",
+    count: Annotated[int | None, typer.Option(help="Create this many, named --prefix and a number.")] = None,
+    prefix: Annotated[str, typer.Option(help="Prefix of the names, with --count.")] = "user-",
     public_key: Annotated[str | None, typer.Option(help="The user's own key.")] = None,
     address: Annotated[list[str] | None, typer.Option("--address", help="Wanted address; repeatable.")] = None,
     network: Networks = None,
@@ -65,7 +65,7 @@ def create(
     group: Group = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a peer, or --count of them."""
+    """Create a peer, or --count of them."""
     path = f"/api/configs/{part(config)}/peers"
     if (name is None) == (count is None):
         typer.echo("error: give either a name or --count", err=True)
@@ -76,7 +76,7 @@ def create(
             if as_json:
                 show_json(made)
             else:
-                typer.echo(f"{len(made)} peers made, {made[0]['name']} to {made[-1]['name']}")
+                typer.echo(f"{len(made)} peers created, {made[0]['name']} to {made[-1]['name']}")
             return
         body = given(public_key=public_key, addresses=address, networks=network, keepalive=keepalive, group=group)
         show_fields(client.call("POST", path, {"name": name, **body}), as_json=as_json)
@@ -89,15 +89,15 @@ def update(
     name: Annotated[str | None, typer.Option(help="New name.")] = None,
     public_key: Annotated[str | None, typer.Option(help="The user's new key.")] = None,
     rotate_keys: Annotated[
-        bool, typer.Option("--rotate-keys", help="Make new keys; the old file ends to work.")
+        bool, typer.Option("--rotate-keys", help="Create new keys; the old file stops working.")
     ] = False,
     network: Networks = None,
     keepalive: Keepalive = None,
     group: Group = None,
-    enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Let it in, or not.")] = None,
+    enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Accept it, or not.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a peer; what is not given stays."""
+    """Change a peer; options that are not given keep their values."""
     body = given(name=name, public_key=public_key, networks=network, keepalive=keepalive, group=group, enabled=enabled)
     with panel() as client:
         path = f"/api/peers/{_id(client, peer)}"
@@ -125,7 +125,7 @@ def bundle(
     output: Annotated[Path, typer.Option("--output", "-o", help="Write the tar.gz to this file (for you only).")],
     node: Node = None,
 ) -> None:
-    """Write a peer's file with the helper for Linux that finds another server when its own is dead."""
+    """Write a peer's file with the Linux helper, which finds another server if its own is down."""
     with panel() as client:
         write_secret_file(client.content(f"/api/peers/{_id(client, peer)}/bundle", node=node), output)
 
@@ -144,7 +144,7 @@ def qr(peer: Peer, *, node: Node = None) -> None:
 
 
 def _id(client: Client, reference: str) -> str:
-    """Return the id of a peer that is named by its id or as CONFIG/NAME."""
+    """Return the id of a peer that is given as an id or as CONFIG/NAME."""
     config, slash, name = reference.partition("/")
     if not slash:
         return part(reference)

@@ -1,4 +1,4 @@
-"""Following an operation to its end, with a bar for people."""
+"""Waiting for an operation, with a progress bar in a terminal."""
 
 from typing import Annotated, Any
 
@@ -10,11 +10,11 @@ from wgfleet.cli.output import console, show_json
 
 KINDS = ("operation", "progress")
 
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has finished.")]
 
 
 def show_operation(client: Client, operation: Document, *, wait: bool, as_json: bool) -> None:
-    """Print where an operation stands that was begun just now, or with `wait` what came of it."""
+    """Print the state of an operation that was just started, or with `wait` its result."""
     if wait:
         operation = follow(client, operation["id"])
     if as_json:
@@ -26,7 +26,7 @@ def show_operation(client: Client, operation: Document, *, wait: bool, as_json: 
 
 
 def follow(client: Client, operation_id: str) -> Document:
-    """Wait until an operation has ended and return it; raise `CallFailed` where it failed."""
+    """Wait until an operation has finished and return it; raise `CallFailed` if it failed."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
     bars_on = console(err=True)  # a file or a pipe gets no bars, and no empty line in their place
     with Progress(*columns, console=bars_on, transient=True, disable=not bars_on.is_terminal) as bars:
@@ -42,14 +42,14 @@ def follow(client: Client, operation_id: str) -> Document:
 
 
 def report(operation: Document) -> None:
-    """Print what came of an operation in one line."""
+    """Print the result of an operation in one line."""
     numbers = {name: value for name, value in operation["result"].items() if isinstance(value, (int, float))}
     shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items())
     typer.echo(f"{operation['kind'].replace('_', ' ')}: {operation['state']}" + (f" ({shown})" if shown else ""))
 
 
 def moved(operation: Document) -> str:
-    """Say how many of the peers that an operation is about have moved; nothing where it is about none."""
+    """Return how many of an operation's peers have moved; empty if it moves no peers."""
     progress = operation["progress"]
     return f"{progress.get('moved') or 0}/{progress['peers']} peers" if progress.get("peers") else ""
 

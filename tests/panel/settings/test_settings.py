@@ -136,4 +136,4 @@ def test_check_accepts_what_sample_prints(file: Path) -> None:
     file.write_text(printed.stdout)
     result = CliRunner().invoke(app, ["check-settings", "--settings-file", str(file)])
     assert (printed.exit_code, result.exit_code) == (0, 0)
-    assert "settings are fine" in result.stdout
+    assert "settings are valid" in result.stdout

@@ -1,6 +1,6 @@
 """The HTTP API: one module a subject. A handler opens one transaction, calls services, answers. No SQL, no rules.
 
-`create_app` puts it together; `Panel` is what it works with.
+`create_app` assembles the application; `Panel` holds what the handlers work with.
 """
 
 import operator
@@ -67,11 +67,11 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
-    """Return the application. `lifespan` starts and stops what works beside it."""
+    """Return the application. `lifespan` starts and stops the background work."""
     app = FastAPI(
         title="wgfleet",
         version=wgfleet.__version__,
-        description="One panel, many WireGuard nodes. Errors are RFC 9457 problems; lists are paged by `after`.",
+        description="One panel, many WireGuard nodes. Errors are RFC 9457 problems; lists are paged with `after`.",
         lifespan=lifespan,
         docs_url=None,  # its page runs scripts from elsewhere, on the origin that holds the keys
         redoc_url=None,

@@ -1,4 +1,4 @@
-"""`/api/configs/{config}/nodes`: which nodes serve a config, and the seed's removal."""
+"""`/api/configs/{config}/nodes`: which nodes serve a config; assigning and removing them."""
 
 import asyncio
 from datetime import datetime
@@ -27,7 +27,7 @@ POLL_S = 0.1  # a removal takes seconds; a read of one row costs less than a mil
 
 
 class NewAssignment(Body):
-    """The node that shall serve the config."""
+    """The node to assign."""
 
     node_id: str = Field(description="Id or name of the node.", min_length=1, max_length=64, examples=["fra1"])
 
@@ -46,19 +46,19 @@ class AssignmentView(View):
     )
     health_since: datetime
     health_reason: str
-    peers: int = Field(description="How many peers have their home there.")
-    generation: int = Field(description="What the node shall have.")
-    applied_generation: int = Field(description="What its agent last confirmed; 0: nothing yet.")
+    peers: int = Field(description="Number of peers whose home is this node.")
+    generation: int = Field(description="The generation that the node should have.")
+    applied_generation: int = Field(description="The generation that its agent last confirmed; 0: none yet.")
     applied_at: datetime | None
-    connected: bool = Field(description="Whether the panel reaches the node's agent just now.")
-    summary: str = Field(description="What the last cycle did, or why not.")
-    drift: list[str] = Field(description="Fields in which the node differs from what it shall have.")
-    public_key: str | None = Field(description="The server's key that clients of this node have.")
+    connected: bool = Field(description="Whether the panel is connected to the node's agent.")
+    summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
+    drift: list[str] = Field(description="Fields in which the node differs from the desired state.")
+    public_key: str | None = Field(description="The server key in the files of this node's clients.")
     created_at: datetime
 
 
 class DriftView(View):
-    """An assignment whose node is not as wanted."""
+    """An assignment whose node differs from the desired state."""
 
     config_id: str
     config_name: str
@@ -100,7 +100,7 @@ def list_assignments(panel: ThePanel, _caller: Reader, config: Reference) -> Pag
 
 @router.post("/api/configs/{config}/nodes", status_code=status.HTTP_201_CREATED, summary="Assign a node")
 def assign_node(panel: ThePanel, caller: Writer, config: Reference, body: NewAssignment) -> AssignmentView:
-    """Let the node join; it serves as soon as its agent has confirmed everything."""
+    """Assign the node. It starts to serve the config once its agent has confirmed the whole state."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         node = nodes.named(tx, body.node_id, "node_id")
@@ -112,7 +112,7 @@ def assign_node(panel: ThePanel, caller: Writer, config: Reference, body: NewAss
     "/api/configs/{config}/nodes/{node_id}",
     status_code=status.HTTP_202_ACCEPTED,
     summary="Remove a node",
-    responses={200: {"model": OperationView, "description": "The removal has ended (only with `wait`)."}},
+    responses={200: {"model": OperationView, "description": "The removal has finished (only with `wait`)."}},
 )
 async def remove_node(
     panel: ThePanel,
@@ -121,18 +121,22 @@ async def remove_node(
     node_id: Reference,
     response: Response,
     *,
-    force: Annotated[bool, Query(description="Also where fewer than `min_nodes` are left, or room is short.")] = False,
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Answer when it has ended, at most so many s.")] = 0,
+    force: Annotated[
+        bool, Query(description="Remove it even if fewer than `min_nodes` or too little capacity would be left.")
+    ] = False,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for it to finish.")
+    ] = 0,
     drain_window_s: Annotated[
         float | None,
         Query(
             ge=0,
             le=MAX_WINDOW_S,
-            description="Wait so many s for sessions that do not follow; default: TTL + drain.grace_s.",
+            description="Seconds to wait for sessions that could not be moved; default: TTL + drain.grace_s.",
         ),
     ] = None,
 ) -> OperationView:
-    """Its peers move to the other nodes, live sessions with them; asked twice, it is the same operation."""
+    """Move its peers and their live sessions to the other nodes. Repeating the call returns the same operation."""
 
     def begin() -> OperationView:
         with panel.store.write() as tx:
@@ -159,9 +163,9 @@ def _show(panel: Panel, operation_id: str) -> OperationView:
         return operation_view(operations.get(tx, operation_id))
 
 
-@router.get("/api/drift", summary="List what is not as wanted")
+@router.get("/api/drift", summary="List assignments with drift")
 def list_drift(panel: ThePanel, _caller: Reader) -> Page[DriftView]:
-    """Every assignment whose node differs from what it shall have, as its agent last reported."""
+    """Every assignment whose node differs from the desired state, as its agent last reported."""
     with panel.store.read() as tx:
         return Page(
             items=[

@@ -16,7 +16,7 @@ MAX_OFFSET = 1_000_000_000
 
 
 class AuditEntryView(View):
-    """One thing that somebody did."""
+    """An audit log entry."""
 
     id: int
     at: datetime
@@ -28,7 +28,7 @@ class AuditEntryView(View):
 
 
 class AuditPage(View):
-    """A piece of the audit log, newest first."""
+    """A page of the audit log, newest first."""
 
     items: list[AuditEntryView]
     total: int = Field(description="How many entries match.")
@@ -39,11 +39,13 @@ def list_audit_log(
     panel: ThePanel,
     _caller: Reader,
     *,
-    entity_type: Annotated[Word, Query(description="Only of such things, as `config_node`.")] = None,
-    entity_id: Annotated[Word, Query(description="Only of the thing with this id.")] = None,
-    action: Annotated[Word, Query(description="Only what was done so, as `assigned`.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most this many.")] = 50,
-    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Skip so many of the newest.")] = 0,
+    entity_type: Annotated[Word, Query(description="Only entries about this type, such as `config_node`.")] = None,
+    entity_id: Annotated[Word, Query(description="Only entries about the object with this id.")] = None,
+    action: Annotated[Word, Query(description="Only entries with this action, such as `assigned`.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of entries.")] = 50,
+    offset: Annotated[
+        int, Query(ge=0, le=MAX_OFFSET, description="Number of entries to skip, starting with the newest.")
+    ] = 0,
 ) -> AuditPage:
     with panel.store.read() as tx:
         rows, total = audit.page(

@@ -38,7 +38,7 @@ def _caller(
     if missing:
         raise Forbidden(f"API key {caller.name!r} lacks the scope {missing[0]!r}; use one that has it")
     if caller.stale_use:
-        # What is asked for may be had although nobody can write just now; the next use is noted.
+        # Reads must work while the database cannot be written; the next use is noted then.
         with contextlib.suppress(Unavailable), panel.store.write() as tx:
             api_keys.note_use(tx, caller)
     return caller

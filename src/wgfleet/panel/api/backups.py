@@ -1,4 +1,4 @@
-"""`/api/backups`: what was saved before something was removed."""
+"""`/api/backups`: copies of interfaces, made before a node is removed from a config."""
 
 from datetime import datetime
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["backups"])
 
 
 class BackupView(View):
-    """An interface and its peers as they were. The content is encrypted at rest."""
+    """A copy of an interface and its peers. The content is encrypted at rest."""
 
     id: str
     config_id: str
@@ -26,7 +26,7 @@ class BackupView(View):
     node_name: str
     operation_id: str | None
     reason: str
-    peers: int = Field(description="How many peers are in it.")
+    peers: int = Field(description="Number of peers in it.")
     created_at: datetime
 
 
@@ -44,7 +44,7 @@ def list_backups(
     after: After = None,
     limit: Limit = 100,
 ) -> Page[BackupView]:
-    """`config` and `node` may be ids of what is gone; names only of what is there."""
+    """`config` and `node` may be ids of deleted objects; names must belong to existing ones."""
     with panel.store.read() as tx:
         config_id = configs.resolve(tx, config) if config else None
         node_id = nodes.resolve(tx, node) if node else None
@@ -65,7 +65,7 @@ def show_backup(panel: ThePanel, _caller: Reader, backup_id: Identifier) -> Back
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A wg-quick file."}},
 )
 def download_backup(panel: ThePanel, caller: SecretReader, backup_id: Identifier) -> Response:
-    """Read the interface with its private key and all its peers, as a wg-quick file. Audited."""
+    """Return the interface with its private key and all peers as a wg-quick file. Audited."""
     with panel.store.write() as tx:
         row = backups.get(tx, backup_id)
         text = backups.text(tx, panel.vault, caller.actor, row)

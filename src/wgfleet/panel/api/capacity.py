@@ -1,4 +1,4 @@
-"""`/api/configs/{config}/capacity`: how much room its nodes have, and what if one dies."""
+"""`/api/configs/{config}/capacity`: how much room its nodes have, and the effect of losing one."""
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -13,15 +13,15 @@ router = APIRouter(tags=["configs"])
 
 
 class LossView(View):
-    """What the death of the node would do, all of its configs counted. Nodes go by name."""
+    """The effect of losing the node, counting all of its configs. Nodes are given by name."""
 
-    holds: bool = Field(description="Whether the others have room for all its peers.")
-    gained: dict[str, int] = Field(description="How many peers each other node would get.")
-    overloaded: dict[str, int] = Field(description="By how many peers a node would be above its capacity.")
+    holds: bool = Field(description="Whether the other nodes have room for all its peers.")
+    gained: dict[str, int] = Field(description="Number of peers that each other node would receive.")
+    overloaded: dict[str, int] = Field(description="Nodes that would exceed their capacity, and by how many peers.")
     overworked: dict[str, float] = Field(
-        description="Which share of its machine a node would need, where that is more than 1."
+        description="Nodes that would need more than their machine has, with the share needed (above 1)."
     )
-    homeless: int = Field(description="How many peers no node could have.")
+    homeless: int = Field(description="Number of peers that no node could take.")
 
 
 class NodeCapacityView(View):
@@ -30,27 +30,29 @@ class NodeCapacityView(View):
     node_id: str
     node_name: str
     cordoned: bool
-    homes: int = Field(description="Peers of this config that have their home there.")
-    live: int = Field(description="Peers of this config that have a live session there.")
-    load: int = Field(description="Peers of all configs that have their home there.")
-    capacity: int | None = Field(description="At most so many peers; null: no limit.")
-    headroom: int | None = Field(description="Room for so many more; null: no limit.")
+    homes: int = Field(description="Peers of this config whose home is this node.")
+    live: int = Field(description="Peers of this config with a live session on this node.")
+    load: int = Field(description="Peers of all configs whose home is this node.")
+    capacity: int | None = Field(description="Maximum number of peers; null means unlimited.")
+    headroom: int | None = Field(description="Number of peers that can be added; null means unlimited.")
     busy: float | None = Field(
-        description="Share of its processors, memory or uplink in use, whichever is more; null: not known."
+        description="Share of processors, memory or uplink in use, whichever is highest; null if unknown."
     )
     if_it_dies: LossView
 
 
 class CapacityView(View):
-    """The room that a config has."""
+    """The capacity of a config."""
 
     nodes: list[NodeCapacityView]
-    warnings: list[str] = Field(description="Which deaths the other nodes would not hold; empty: none.")
+    warnings: list[str] = Field(description="Nodes whose loss the others could not absorb; empty if there are none.")
 
 
-@router.get("/api/configs/{config}/capacity", summary="Show the room of a config's nodes, and what if one dies")
+@router.get(
+    "/api/configs/{config}/capacity", summary="Show the capacity of a config's nodes, and the effect of losing one"
+)
 def show_capacity(panel: ThePanel, _caller: Reader, config: Reference) -> CapacityView:
-    """Tell for each serving node what it has, and who would get its peers if it died now."""
+    """For each serving node: its load, and which nodes would receive its peers if it failed now."""
     with panel.store.read() as tx:
         found = capacity.of_config(tx, configs.get(tx, config), live_within_s=panel.settings.drain.live_s)
         return CapacityView(nodes=[_view(one, found) for one in found.nodes], warnings=found.warnings)

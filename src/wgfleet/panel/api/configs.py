@@ -25,55 +25,64 @@ Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_lengt
 DnsEntries = Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=MAX_LIST)]
 Placement = Literal["least_peers", "least_load", "nearest_group"]
 PLACEMENT = (
-    "How new homes are chosen, after the peer's own group. `least_peers`: by peers for the node's weight; "
-    "`least_load`: the least busy node; `nearest_group`: groups of the same region before others."
+    "How a new peer's home is chosen, after the peer's own group. `least_peers`: fewest peers for the node's weight; "
+    "`least_load`: the least busy node; `nearest_group`: groups of the same region first."
 )
 
 
 class NewConfig(Body):
-    """A network to be made."""
+    """The config to create."""
 
-    name: str = Field(description="Its interface on each node.", max_length=15, examples=["wg0"])
+    name: str = Field(
+        description="Name of the config, and of its interface on each node.", max_length=15, examples=["wg0"]
+    )
     mode: Literal["cluster", "independent"] = Field(
         default="cluster",
-        description="`cluster`: one key and one name, every peer on every node. `independent`: a key, an endpoint and "
-        "a slice of the pools for each node.",
+        description="`cluster`: one key and one name, every peer on every node. `independent`: own key, endpoint and "
+        "slice of the pools for each node.",
     )
     pools: list[Annotated[str, Field(max_length=64)]] = Field(
-        description="Networks that peers get addresses from; the first host of each is the node's own.",
+        description="Networks from which peers get addresses; the first address of each is the node's own.",
         min_length=1,
         max_length=MAX_POOLS,
         examples=[["10.8.0.0/16", "fd00:8::/64"]],
     )
     listen_port: Port | None = Field(
-        default=None, description="UDP port on each node; null: the first free from 51820."
+        default=None, description="UDP port on each node; null: the first free one from 51820."
     )
-    mtu: Mtu | None = Field(default=None, description="In bytes; null: the driver's own choice.")
+    mtu: Mtu | None = Field(default=None, description="In bytes; null: the driver's default.")
     dns: DnsEntries = Field(default=[], description="DNS servers and search domains for clients.")
     client_allowed_ips: Networks = Field(
-        default=["0.0.0.0/0", "::/0"], description="What clients send through the tunnel."
+        default=["0.0.0.0/0", "::/0"], description="Networks that clients route through the tunnel."
     )
-    keepalive: Keepalive = Field(default=25, description="Seconds between keepalives of clients; 0: none.")
-    masquerade: bool = Field(default=True, description="Nodes forward, and hide clients behind their own address.")
-    enabled: bool = Field(default=True, description="false: nodes keep the interface, but down.")
+    keepalive: Keepalive = Field(default=25, description="Interval of client keepalives in seconds; 0 turns them off.")
+    masquerade: bool = Field(default=True, description="Nodes forward and masquerade client traffic.")
+    enabled: bool = Field(default=True, description="false: nodes keep the interface but take it down.")
     placement: Placement = Field(default="least_peers", description=PLACEMENT)
 
 
 class ChangedConfig(Changes):
     """The fields to change; a field that is left out keeps its value."""
 
-    listen_port: Port = Field(default=UNCHANGED, description="UDP port on each node. Files of users change with it.")
-    mtu: Mtu | None = Field(default=UNCHANGED, description="In bytes; null: the driver's own choice.")
+    listen_port: Port = Field(
+        default=UNCHANGED, description="UDP port on each node. Users need new files after a change."
+    )
+    mtu: Mtu | None = Field(default=UNCHANGED, description="In bytes; null: the driver's default.")
     dns: DnsEntries = Field(default=UNCHANGED, description="DNS servers and search domains for clients.")
-    client_allowed_ips: Networks = Field(default=UNCHANGED, description="What clients send through the tunnel.")
-    keepalive: Keepalive = Field(default=UNCHANGED, description="For peers made from now on, in s; 0: none.")
-    masquerade: bool = Field(default=UNCHANGED, description="Nodes forward, and hide clients behind their own address.")
-    enabled: bool = Field(default=UNCHANGED, description="false: nodes keep the interface, but down.")
+    client_allowed_ips: Networks = Field(
+        default=UNCHANGED, description="Networks that clients route through the tunnel."
+    )
+    keepalive: Keepalive = Field(
+        default=UNCHANGED,
+        description="Client keepalive interval in seconds, for peers created from now on; 0 turns it off.",
+    )
+    masquerade: bool = Field(default=UNCHANGED, description="Nodes forward and masquerade client traffic.")
+    enabled: bool = Field(default=UNCHANGED, description="false: nodes keep the interface but take it down.")
     placement: Placement = Field(default=UNCHANGED, description=PLACEMENT)
 
 
 class ConfigView(View):
-    """A network."""
+    """A config."""
 
     id: str
     name: str
@@ -87,10 +96,10 @@ class ConfigView(View):
     masquerade: bool
     enabled: bool
     placement: str
-    public_key: str | None = Field(description="The cluster's; null for an independent config.")
-    generation: int = Field(description="Counts what its nodes must have; grows with every change of that.")
-    nodes: int = Field(description="How many nodes it is assigned to.")
-    peers: int = Field(description="How many peers it has.")
+    public_key: str | None = Field(description="Public key of a cluster; null for an independent config.")
+    generation: int = Field(description="Number of the desired state; increases with every change that concerns nodes.")
+    nodes: int = Field(description="Number of nodes it is assigned to.")
+    peers: int = Field(description="Number of peers.")
     created_at: datetime
 
 
@@ -128,9 +137,9 @@ def list_configs(panel: ThePanel, _caller: Reader, after: After = None, limit: L
         return page(configs.page(tx, after, limit + 1), limit, lambda rows: views(tx, rows))
 
 
-@router.post("/api/configs", status_code=status.HTTP_201_CREATED, summary="Make a config")
+@router.post("/api/configs", status_code=status.HTTP_201_CREATED, summary="Create a config")
 def create_config(panel: ThePanel, caller: Writer, body: NewConfig) -> ConfigView:
-    """No node carries it before it is assigned to one. Its pools and port must be free of other configs."""
+    """Create a config, on no node yet. Its pools and port must not clash with those of other configs."""
     with panel.store.write() as tx:
         config = configs.create(tx, panel.vault, caller.actor, ConfigSpec(**body.model_dump()))
         return views(tx, [config])[0]
@@ -144,7 +153,7 @@ def show_config(panel: ThePanel, _caller: Reader, config: Reference) -> ConfigVi
 
 @router.patch("/api/configs/{config}", summary="Change a config")
 def update_config(panel: ThePanel, caller: Writer, config: Reference, body: ChangedConfig) -> ConfigView:
-    """Nodes hear of it at once, where it concerns them; files that users have already stay as they are."""
+    """Push what concerns nodes immediately. Files that users already have are not changed."""
     with panel.store.write() as tx:
         changes = cast("ConfigChanges", body.given())
         row = configs.update(tx, caller.actor, configs.get(tx, config), changes)
@@ -153,6 +162,6 @@ def update_config(panel: ThePanel, caller: Writer, config: Reference, body: Chan
 
 @router.delete("/api/configs/{config}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a config")
 def delete_config(panel: ThePanel, caller: Writer, config: Reference) -> None:
-    """Its peers go with it. Refused (409) while it is assigned to a node."""
+    """Delete it and its peers. Refused (409) while it is assigned to a node."""
     with panel.store.write() as tx:
         configs.delete(tx, caller.actor, configs.get(tx, config))

@@ -1,4 +1,4 @@
-"""`/api/dns`: published names, what was and would be done at them, and what people do about it."""
+"""`/api/dns`: published names: their state, plans and history, and the actions on them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,17 +29,17 @@ class RecordView(View):
 
     type: str = Field(examples=["A"])
     content: str = Field(examples=["192.0.2.1"])
-    ttl: int = Field(description="In s; 1 is the provider's own choice.")
-    owner: str | None = Field(description="The mark that was found with it: of this panel, of another, or none.")
-    proxied: bool = Field(description="Answered by the provider's own machines, which do not carry WireGuard.")
+    ttl: int = Field(description="In seconds; 1 means the provider's default.")
+    owner: str | None = Field(description="The ownership mark found with it: this panel's, another panel's, or null.")
+    proxied: bool = Field(description="Answered by the provider's proxies, which do not carry WireGuard.")
 
 
 class ChangeView(View):
     """One change of a plan."""
 
     action: Literal["create", "update", "delete"]
-    before: RecordView | None = Field(description="The record as it is; null for one that is made.")
-    after: RecordView | None = Field(description="The record as it is to be; null for one that goes.")
+    before: RecordView | None = Field(description="The record as it is; null for `create`.")
+    after: RecordView | None = Field(description="The record as it will be; null for `delete`.")
 
 
 class ConflictView(View):
@@ -47,7 +47,7 @@ class ConflictView(View):
 
     kind: Literal["alias", "proxied", "taken", "foreign"]
     record: RecordView
-    detail: str = Field(description="What it is, and what to do about it.")
+    detail: str = Field(description="What the record is, and what to do about it.")
 
 
 class CountsView(View):
@@ -60,47 +60,51 @@ class CountsView(View):
 
 
 class PlanView(View):
-    """What is to be done at a name. Empty lists: nothing."""
+    """The changes planned for a name. Empty lists mean that there are none."""
 
-    wanted: list[str] = Field(default=[], description="The addresses that the name is to list.")
+    wanted: list[str] = Field(default=[], description="The addresses that the name should list.")
     ttl: int | None = None
     mode: Literal["sync", "upsert_only", "dry_run"] | None = None
-    note: str | None = Field(default=None, description="What there is to say about the choice of addresses.")
+    note: str | None = Field(default=None, description="A remark about the choice of addresses.")
     changes: list[ChangeView] = Field(default=[], description="In order: deletes, updates, creates.")
     conflicts: list[ConflictView] = Field(default=[], description="Records at the name that are not ours.")
     counts: CountsView = CountsView()
-    differences: list[str] = Field(default=[], description="The changes, field by field, in words.")
-    drift: list[str] = Field(default=[], description="What somebody else had changed when it was last looked at.")
-    held: Literal["approval", "drift", "dry_run"] | None = Field(default=None, description="Why changes were not made.")
+    differences: list[str] = Field(default=[], description="The changes in words, field by field.")
+    drift: list[str] = Field(default=[], description="Changes made by somebody else, found by the last check.")
+    held: Literal["approval", "drift", "dry_run"] | None = Field(
+        default=None, description="Why the changes were not made."
+    )
 
 
 class DnsSyncView(View):
-    """A published name and where it stands. It is looked at again by itself, also after a restart of the panel."""
+    """A published name and its state. Retries are automatic and survive a restart of the panel."""
 
     id: str
     config_id: str
-    config: str | None = Field(description="The config's name; null where it was deleted.")
+    config: str | None = Field(description="The config's name; null if it was deleted.")
     provider: str
     zone: str
     name: str
-    withdrawn: bool = Field(description="Nothing of ours is to be left at the name.")
+    withdrawn: bool = Field(description="The name is no longer wanted; our records are being deleted.")
     state: State
-    reason: str = Field(description="Why what is wanted last changed.")
+    reason: str = Field(description="Why the desired records last changed.")
     requested_by: str
-    attempts: int = Field(description="Looks in a row that failed.")
+    attempts: int = Field(description="Number of consecutive failed attempts.")
     error: str | None
     error_class: str | None = Field(
         description="`transient`, `permanent`, `blocked`, `conflict`, `drift`, `approval` or `bug`."
     )
-    next_try_at: datetime | None = Field(description="When it is looked at again; null: now, or never if cancelled.")
-    published: list[str] = Field(description="The addresses at the name that are ours, as last seen.")
-    plan_id: str | None = Field(description="Of what is still to be done; null: nothing.")
+    next_try_at: datetime | None = Field(
+        description="Time of the next attempt; null: immediately, or never if cancelled."
+    )
+    published: list[str] = Field(description="Our addresses at the name, as last seen.")
+    plan_id: str | None = Field(description="Id of the plan that is still to be carried out; null if there is none.")
     approved_plan_id: str | None
     plan: PlanView
     decided_at: datetime
     checked_at: datetime | None
-    published_at: datetime | None = Field(description="When it was first seen to be as decided.")
-    seconds: float | None = Field(description="From the decision until it was seen to be so; null until then.")
+    published_at: datetime | None = Field(description="When the desired records were first seen at the provider.")
+    seconds: float | None = Field(description="Seconds from the decision until the records were seen; null until then.")
 
 
 class ConfigDnsView(View):
@@ -109,39 +113,39 @@ class ConfigDnsView(View):
     config_id: str
     config: str | None
     current: DnsSyncView | None = Field(description="The name that is published now.")
-    withdrawals: list[DnsSyncView] = Field(description="Names of before, whose records are being deleted.")
+    withdrawals: list[DnsSyncView] = Field(description="Former names, whose records are being deleted.")
 
 
 class PreviewView(PlanView):
-    """What would be done at a name now."""
+    """The plan for a name as of now."""
 
-    id: str = Field(description="Give this to `approve` or `adopt`.")
+    id: str = Field(description="Pass this to `approve` or `adopt`.")
     name: str
     provider: str
     zone: str
-    existing: list[RecordView] = Field(description="What is at the name.")
-    stopped: bool = Field(description="A conflict forbids all of it.")
-    needs_approval: bool = Field(description="It deletes more than may go unseen.")
+    existing: list[RecordView] = Field(description="The records at the name.")
+    stopped: bool = Field(description="A conflict prevents all changes.")
+    needs_approval: bool = Field(description="It deletes more records than the approval threshold allows.")
 
 
 class FindingView(View):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     subject: str = Field(examples=["token"])
     ok: bool
     detail: str
-    certain: bool = Field(description="False: the provider could not be asked; look again.")
+    certain: bool = Field(description="false: the provider could not be asked; try again.")
 
 
 class FindingsView(View):
-    """What a provider says of credential, zone and permissions."""
+    """What a provider says about credential, zone and permissions."""
 
     ok: bool
     items: list[FindingView]
 
 
 class PlanReference(Body):
-    """The plan that somebody saw."""
+    """A plan that was shown before."""
 
     plan_id: str = Field(max_length=64, description="`plan_id` of the name, or `id` of the plan.")
 
@@ -187,28 +191,28 @@ def list_dns(
 
 @router.get("/api/dns/{config}", summary="Show the names of a config")
 def show_dns(panel: ThePanel, _caller: Reader, config: Reference) -> ConfigDnsView:
-    """Those of a config that was deleted are shown by its id until they are withdrawn."""
+    """Find the names of a deleted config by its id, until they are withdrawn."""
     with panel.store.read() as tx:
         rows = commands.of_config(tx, config)
         return _of_config(tx, rows, rows[0].config_id)
 
 
-@router.get("/api/dns/{config}/plan", summary="Look at a name and say what would be done there")
+@router.get("/api/dns/{config}/plan", summary="Plan the changes for a name")
 def plan_dns(
     panel: ThePanel,
     _caller: Reader,
     config: Reference,
     *,
-    adopt: Annotated[bool, Query(description="As if records of somebody else were adopted.")] = False,
+    adopt: Annotated[bool, Query(description="Plan as if foreign records were adopted.")] = False,
 ) -> PreviewView:
-    """Ask the provider, and change nothing."""
+    """Read the name from the provider and return what would change. Changes nothing."""
     target, note = _target(panel, config)
     return _preview(target, note, _previewed(panel, target, adopt=adopt))
 
 
-@router.post("/api/dns/{config}/retry", summary="Look at the names of a config now")
+@router.post("/api/dns/{config}/retry", summary="Retry the names of a config now")
 def retry_dns(panel: ThePanel, caller: Writer, config: Reference) -> ConfigDnsView:
-    """Go on with what was cancelled too, and repair drift that was only reported."""
+    """Also resumes cancelled names, and repairs drift that was only reported."""
     with panel.store.write() as tx:
         rows = commands.retry(tx, caller.actor, config)
         return _of_config(tx, rows, rows[0].config_id)
@@ -216,22 +220,22 @@ def retry_dns(panel: ThePanel, caller: Writer, config: Reference) -> ConfigDnsVi
 
 @router.post("/api/dns/{config}/cancel", summary="Leave the names of a config as they are")
 def cancel_dns(panel: ThePanel, caller: Writer, config: Reference) -> ConfigDnsView:
-    """Until `retry`, or until the endpoint group is saved. What was being withdrawn is left behind for good."""
+    """Stop until `retry`, or until the endpoint group is saved. Records that were being withdrawn stay for good."""
     with panel.store.write() as tx:
         config_id = commands.of_config(tx, config)[0].config_id
         return _of_config(tx, commands.cancel(tx, caller.actor, config), config_id)
 
 
-@router.post("/api/dns/{config}/approve", summary="Allow the plan that a name waits with")
+@router.post("/api/dns/{config}/approve", summary="Approve the plan that a name is waiting with")
 def approve_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanReference) -> DnsSyncView:
-    """Allow just what was seen: where the name has changed meanwhile, there is another plan to approve."""
+    """Approves exactly this plan: if the name has changed since, there is a new plan to approve."""
     with panel.store.write() as tx:
         return views(tx, [commands.approve(tx, caller.actor, config, body.plan_id)])[0]
 
 
-@router.post("/api/dns/{config}/adopt", summary="Take over records of somebody else at a name")
+@router.post("/api/dns/{config}/adopt", summary="Adopt foreign records at a name")
 def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanReference) -> DnsSyncView:
-    """Addresses that are wanted become ours, others go. `plan_id` is that of `plan` with `adopt=true`."""
+    """Desired addresses become ours, others are deleted. `plan_id` is the id of a `plan` with `adopt=true`."""
     target, _ = _target(panel, config)
     found = _previewed(panel, target, adopt=True)
     if found.id != body.plan_id:
@@ -244,9 +248,9 @@ def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanRefe
         return views(tx, [commands.adopt(tx, caller.actor, config, found, target.mark)])[0]
 
 
-@router.post("/api/dns/{config}/check", summary="Ask the provider whether credential, zone and permissions are right")
+@router.post("/api/dns/{config}/check", summary="Check credential, zone and permissions")
 def check_dns(panel: ThePanel, _caller: Writer, config: Reference) -> FindingsView:
-    """Nothing is changed at the provider. What it could not be asked is `certain: false`."""
+    """Asks the provider and changes nothing there. Checks that could not be made have `certain: false`."""
     target, _ = _target(panel, config)
     with _asking():
         found = panel.publisher.check(target.provider, target.zone, target.name, target.options)
@@ -254,16 +258,18 @@ def check_dns(panel: ThePanel, _caller: Writer, config: Reference) -> FindingsVi
     return FindingsView(ok=all(item.ok for item in items), items=items)
 
 
-@router.get("/api/dns/{config}/history", summary="Read what happened at the names of a config, newest first")
+@router.get("/api/dns/{config}/history", summary="Read the history of a config's names, newest first")
 def list_dns_history(
     panel: ThePanel,
     _caller: Reader,
     config: Reference,
     *,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most this many.")] = 50,
-    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Skip so many of the newest.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of entries.")] = 50,
+    offset: Annotated[
+        int, Query(ge=0, le=MAX_OFFSET, description="Number of entries to skip, starting with the newest.")
+    ] = 0,
 ) -> AuditPage:
-    """Give the audit log's entries `dns_updated`, `dns_failing`, `dns_recovered`, `dns_conflict`, `dns_drifted`, ..."""
+    """Return the audit entries `dns_updated`, `dns_failing`, `dns_recovered`, `dns_conflict`, `dns_drifted`, ..."""
     with panel.store.read() as tx:
         rows, total = commands.history(tx, config, limit, offset)
         return AuditPage(items=[AuditEntryView.model_validate(r, from_attributes=True) for r in rows], total=total)
@@ -301,7 +307,7 @@ def _preview(target: Target, note: str | None, plan: Plan) -> PreviewView:
 
 @contextmanager
 def _asking() -> Iterator[None]:
-    """Say in the API's words that a provider failed."""
+    """Turn a provider's failure into an answer of the API."""
     try:
         yield
     except TransientError as error:

@@ -29,19 +29,19 @@ router = APIRouter(tags=["endpoint groups"])
 class DnsBody(Body):
     """How a name is published."""
 
-    provider: str = Field(max_length=64, examples=["rfc2136"], description="A DNS provider that is installed.")
+    provider: str = Field(max_length=64, examples=["rfc2136"], description="Name of an installed DNS provider.")
     zone: str | None = Field(default=None, max_length=253, description="The provider's name or id of the zone.")
     record_name: str | None = Field(default=None, max_length=253, description="Default: the group's domain.")
     mode: Literal["sync", "upsert_only", "dry_run"] = Field(
         default="sync", description="`upsert_only` deletes nothing, `dry_run` changes nothing."
     )
     drift: Literal["repair", "report"] = Field(
-        default="repair", description="What is done when somebody else changes records that are ours."
+        default="repair", description="What to do when somebody else changes our records."
     )
     options: dict[str, Any] | None = Field(
         default=None,
-        description="The provider's own. A secret is never shown again; left out or `(set)`, it stays as long as "
-        "provider, zone and all other options do.",
+        description="The provider's own options. Secrets are never shown; one that is left out or `(set)` is kept if "
+        "provider, zone and all other options are unchanged.",
     )
 
 
@@ -53,36 +53,42 @@ class DnsSettingsView(View):
     record_name: str
     mode: Literal["sync", "upsert_only", "dry_run"]
     drift: Literal["repair", "report"]
-    options: dict[str, Any] = Field(description="Of secrets only that they are set.")
+    options: dict[str, Any] = Field(description="Secrets are shown as `(set)`.")
 
 
 class EndpointGroupBody(Body):
-    """The endpoint group as it shall be."""
+    """The whole endpoint group."""
 
-    domain: str = Field(description="The name in the files of users.", max_length=253, examples=["vpn.example.com"])
-    port: Port = Field(default=51820, description="The UDP port in the files of users.")
+    domain: str = Field(description="The name in the users' files.", max_length=253, examples=["vpn.example.com"])
+    port: Port = Field(default=51820, description="The UDP port in the users' files.")
     ttl: int = Field(
-        default=60, ge=1, le=TTL_RANGE_S[1], description="Of the records, in s: 30 to 86400, or 1 for the provider's."
+        default=60,
+        ge=1,
+        le=TTL_RANGE_S[1],
+        description="TTL of the records in seconds: 30 to 86400, or 1 for the provider's default.",
     )
-    auto_migrate: bool = Field(default=True, description="Move peers by itself when a node fails.")
-    publish_only_healthy: bool = Field(default=True, description="Publish only nodes that serve.")
+    auto_migrate: bool = Field(default=True, description="Move peers automatically when a node fails.")
+    publish_only_healthy: bool = Field(default=True, description="Publish only nodes that are serving.")
     min_nodes: int = Field(
-        default=1, ge=1, le=MAX_MIN_NODES, description="A removal that leaves fewer is refused, unless forced."
+        default=1,
+        ge=1,
+        le=MAX_MIN_NODES,
+        description="Removals that would leave fewer nodes are refused unless forced.",
     )
     cloudflare_zone_id: str | None = Field(
-        default=None, max_length=32, description="The zone's id: short for `dns` with the provider `cloudflare`."
+        default=None, max_length=32, description="The zone's id; shorthand for `dns` with the provider `cloudflare`."
     )
     cloudflare_record_name: str | None = Field(default=None, max_length=253, description="Default: the domain.")
-    dns: DnsBody | None = Field(default=None, description="How the name is published; left out, it is not.")
+    dns: DnsBody | None = Field(default=None, description="How the name is published; left out: not at all.")
     proxied: bool = Field(default=False, description="Must be false: Cloudflare's proxy does not carry WireGuard.")
     floating_addresses: list[str] = Field(
-        default=[], description="Public addresses that one node at a time holds; they move when it fails."
+        default=[], description="Public addresses that one node holds at a time; they move when it fails."
     )
     address_provider: str = Field(
-        default="none", max_length=64, description="What brings them to their nodes: `l2`, or a plugin."
+        default="none", max_length=64, description="What moves them between nodes: `l2`, or a plugin."
     )
     address_options: dict[str, Any] | None = Field(
-        default=None, description="The provider's own; left out, those of before."
+        default=None, description="The provider's own options; left out: unchanged."
     )
 
 
@@ -96,13 +102,13 @@ class EndpointGroupView(View):
     auto_migrate: bool
     publish_only_healthy: bool
     min_nodes: int
-    cloudflare_zone_id: str | None = Field(default=None, description="With the provider `cloudflare`.")
-    cloudflare_record_name: str | None = Field(default=None, description="As above.")
-    dns: DnsSettingsView | None = Field(default=None, description="How the name is published; null: it is not.")
+    cloudflare_zone_id: str | None = Field(default=None, description="Set if the provider is `cloudflare`.")
+    cloudflare_record_name: str | None = Field(default=None, description="Set if the provider is `cloudflare`.")
+    dns: DnsSettingsView | None = Field(default=None, description="How the name is published; null: not at all.")
     proxied: bool = Field(default=False, description="Always false: Cloudflare's proxy does not carry WireGuard.")
     floating_addresses: list[str] = Field(default=[])
     address_provider: str
-    address_options: dict[str, Any] = Field(default={}, description="Of secrets only that they are set.")
+    address_options: dict[str, Any] = Field(default={}, description="Secrets are shown as `(set)`.")
     created_at: datetime
 
 
@@ -131,7 +137,7 @@ def _spec(body: EndpointGroupBody) -> EndpointGroupSpec:
 
 
 def _check(panel: Panel, config: str, spec: EndpointGroupSpec) -> None:
-    """Ask the provider whether it would publish the name; what it does not say in time shows when it is published."""
+    """Ask the provider whether it would publish the name; answers that come too late show up when it is published."""
     seconds = panel.settings.dns.save_check_s
     with panel.store.read() as tx:
         found = endpoint_groups.rehearsed(tx, panel.vault, configs.get(tx, config), spec, panel.publisher.registry)
@@ -155,13 +161,13 @@ def show_endpoint_group(panel: ThePanel, _caller: Reader, config: Reference) -> 
 @router.post(
     "/api/configs/{config}/endpoint-group",
     status_code=status.HTTP_201_CREATED,
-    summary="Make or replace the endpoint group",
-    responses={200: {"model": EndpointGroupView, "description": "It was there and is replaced."}},
+    summary="Create or replace the endpoint group",
+    responses={200: {"model": EndpointGroupView, "description": "The group existed and was replaced."}},
 )
 def put_endpoint_group(
     panel: ThePanel, caller: Writer, config: Reference, body: EndpointGroupBody, response: Response
 ) -> EndpointGroupView:
-    """Only a cluster has one. What the body leaves out gets its default, also where there was another value."""
+    """Only a cluster has one. Fields that are left out are reset to their defaults."""
     spec = _spec(body)
     _check(panel, config, spec)
     registry = panel.publisher.registry
@@ -176,6 +182,6 @@ def put_endpoint_group(
     "/api/configs/{config}/endpoint-group", status_code=status.HTTP_204_NO_CONTENT, summary="Delete the endpoint group"
 )
 def delete_endpoint_group(panel: ThePanel, caller: Writer, config: Reference) -> None:
-    """Its records that are ours are withdrawn; `GET /api/dns/{config}` shows how far that is."""
+    """Our records at its name are withdrawn; `GET /api/dns/{config}` shows the progress."""
     with panel.store.write() as tx:
         endpoint_groups.delete(tx, panel.vault, caller.actor, configs.get(tx, config))

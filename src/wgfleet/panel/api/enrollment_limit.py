@@ -1,4 +1,4 @@
-"""Bounds how often one address may fail where no credential is needed, so that it fills neither audit log nor time."""
+"""The rate limit of enrollment: how often one address may fail where no credential is needed."""
 
 import threading
 from collections import OrderedDict, deque
@@ -19,7 +19,7 @@ class Attempts:
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     def check(self, address: str) -> None:
-        """Raise `TooMany` for an address that has failed too often just now."""
+        """Raise `TooMany` for an address that has failed too often within the window."""
         with self._lock:
             failures = self._recent(address)
             if len(failures) >= FAILURES:

@@ -27,9 +27,9 @@ async def watch_events(
     _caller: Reader,
     kind: Annotated[list[str] | None, Query(description="Only these kinds; repeatable.", max_length=16)] = None,
 ) -> EventSourceResponse:
-    """Each event is named by its kind (`operation`, `node`, `config`, ...); its data is `{"kind", "id", "data"}`.
+    """Each event is named after its kind (`operation`, `node`, `config`, ...); its data is `{"kind", "id", "data"}`.
 
-    There is no replay: read what you show first, then again when an event names it.
+    There is no replay: after connecting, read the objects you need, and again when an event names one.
     """
     return EventSourceResponse(_stream(panel.events, frozenset(kind or ())), ping=PING_S)
 

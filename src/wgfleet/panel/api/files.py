@@ -1,4 +1,4 @@
-"""What users download: stock WireGuard files, their QR codes, bundles with the helper for Linux.
+"""User downloads: stock WireGuard files, their QR codes, bundles with the helper for Linux.
 
 All of it needs the scope `secrets`.
 """
@@ -26,7 +26,7 @@ QR_SCALE = 6  # pixels a module: a phone reads it from a screen at arm's length
 
 
 class ClientFileView(View):
-    """A file that `wg-quick` and every WireGuard app take. `node_id` is null where it is for the whole cluster."""
+    """A file for `wg-quick` and every WireGuard app. `node_id` is null if it is for a whole cluster."""
 
     node_id: str | None
     node_name: str | None
@@ -36,7 +36,7 @@ class ClientFileView(View):
 
 @router.get("/api/peers/{peer_id}/configs", summary="List the files of a peer")
 def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, response: Response) -> Page[ClientFileView]:
-    """One for a cluster; for an independent config one a node, that of the home first."""
+    """One file for a cluster; one for each node of an independent config, the home node first."""
     response.headers.update(NO_STORE)
     found = _files(panel, caller, peer_id)
     return Page(items=[ClientFileView.model_validate(file, from_attributes=True) for file in found])
@@ -49,14 +49,14 @@ def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, respo
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A wg-quick file."}},
 )
 def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
-    """With `node`, the file for that node of an independent config; else that of the home."""
+    """`node` selects the node of an independent config; default: the home node."""
     file = _file(panel, caller, peer_id, node)
     return Response(file.text, media_type="text/plain", headers=_attachment(file.file_name))
 
 
 @router.get(
     "/api/peers/{peer_id}/bundle",
-    summary="Download the file of a peer with the helper for Linux",
+    summary="Download the file of a peer with the Linux helper",
     response_class=Response,
     responses={
         200: {
@@ -68,7 +68,7 @@ def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, no
 def download_bundle(
     panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None
 ) -> Response:
-    """Equal for equal input. With `node`, for that node of an independent config; else for the home."""
+    """`node` selects the node of an independent config; default: the home node. Reproducible for the same input."""
     name, content = bundle.archive(_file(panel, caller, peer_id, node))
     return Response(content, media_type="application/gzip", headers=_attachment(name))
 
@@ -83,7 +83,7 @@ def download_bundle(
                 "image/png": {"schema": {"type": "string", "format": "binary"}},
                 "image/svg+xml": {"schema": {"type": "string"}},
             },
-            "description": "An image that the WireGuard apps scan.",
+            "description": "An image for the WireGuard apps to scan.",
         }
     },
 )
@@ -121,5 +121,5 @@ def _file(panel: Panel, caller: Caller, peer_id: str, node: str | None) -> Clien
         raise Conflict("the peer's config has no serving node, so there is no file", Hint(HintCode.ASSIGN_NODE))
     wanted = [file for file in found if node is None or node in {file.node_id, file.node_name}]
     if not wanted:
-        raise NotFound(f"the peer has no file of its own for node {node!r}; list its files with /configs", field="node")
+        raise NotFound(f"the peer has no file of its own for node {node!r}; list them under `/configs`", field="node")
     return wanted[0]

@@ -1,4 +1,4 @@
-"""`/api/configs/{config}/floating-addresses`: who holds which, and moving one."""
+"""`/api/configs/{config}/floating-addresses`: which node holds which address; moving an address."""
 
 from datetime import datetime
 from typing import Annotated
@@ -22,30 +22,30 @@ Address = Annotated[str, Path(max_length=64, pattern=r"^[!-~]+$", description="A
 
 
 class FloatingAddressView(View):
-    """A floating address. Nodes go by id and name."""
+    """A floating address and its holder."""
 
     address: str
-    node_id: str | None = Field(description="The node that holds it, or is to; null: none can.")
+    node_id: str | None = Field(description="The node that holds it or will hold it; null if no node can.")
     node_name: str | None
-    in_use: bool = Field(description="Whether that node serves clients.")
-    leaving_node_id: str | None = Field(description="The node that has yet to give it up before the other gets it.")
+    in_use: bool = Field(description="Whether that node is serving clients.")
+    leaving_node_id: str | None = Field(description="The former holder, which must give it up first; null if it has.")
     leaving_node_name: str | None
-    since: datetime = Field(description="When it was last decided.")
-    error: str | None = Field(description="Why the provider does not bring it there; null: it does, or agents do.")
-    failing_since: datetime | None = Field(description="When that began.")
-    attempts: int = Field(description="Tries in a row that failed.")
-    next_try_at: datetime | None = Field(description="When the provider is asked again; null: now, where it fails.")
+    since: datetime = Field(description="When the holder was last decided.")
+    error: str | None = Field(description="Why the provider could not move it; null if there is no error.")
+    failing_since: datetime | None = Field(description="When the provider began to fail.")
+    attempts: int = Field(description="Number of consecutive failed attempts.")
+    next_try_at: datetime | None = Field(description="Time of the next attempt; null: immediately.")
 
 
 class MoveBody(Body):
-    """Where the address is to go."""
+    """The node to move the address to."""
 
     node: str = Field(max_length=64, pattern=r"^[!-~]+$", description="Id or name of a node that serves the config.")
 
 
 @router.get("/api/configs/{config}/floating-addresses", summary="List a config's floating addresses")
 def list_floating_addresses(panel: ThePanel, _caller: Reader, config: Reference) -> Page[FloatingAddressView]:
-    """They are set in the endpoint group."""
+    """Floating addresses are set in the endpoint group."""
     with panel.store.read() as tx:
         return Page(items=[_view(found) for found in holders.views(tx, configs.get(tx, config).id)])
 
@@ -80,7 +80,7 @@ def show_floating_address(panel: ThePanel, _caller: Reader, config: Reference, a
 def move_floating_address(
     panel: ThePanel, caller: Writer, config: Reference, address: Address, body: MoveBody, response: Response
 ) -> OperationView:
-    """Its clients' sessions go with it: the new holder calls them from the address."""
+    """Its clients' sessions move too: the new holder starts handshakes with them from the address."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         operation = address_move.start(

@@ -1,4 +1,4 @@
-"""`/api/configs/{config}/health`: which nodes serve, since when and why, and how that came about."""
+"""`/api/configs/{config}/health`: the health of a config's nodes, and its history."""
 
 from datetime import datetime
 from typing import Annotated
@@ -17,7 +17,7 @@ MAX_HISTORY = 1000
 
 
 class NodeHealth(View):
-    """A node of a config as it is judged now."""
+    """The current health of a node."""
 
     node_id: str
     node_name: str
@@ -39,7 +39,9 @@ class HealthChange(View):
 class ConfigHealth(View):
     """The health of a config."""
 
-    frozen: str | None = Field(description="Why no node is taken out of use just now; null: the panel sees well.")
+    frozen: str | None = Field(
+        description="Why no node is taken out of use at present; null if the panel is not cut off."
+    )
     nodes: list[NodeHealth]
     history: list[HealthChange] = Field(description="Newest first.")
 
@@ -49,9 +51,9 @@ def show_health(
     panel: ThePanel,
     _caller: Reader,
     config: Reference,
-    history: Annotated[int, Query(ge=0, le=MAX_HISTORY, description="How many changes to list.")] = 50,
+    history: Annotated[int, Query(ge=0, le=MAX_HISTORY, description="Number of changes to list.")] = 50,
 ) -> ConfigHealth:
-    """Tell which nodes serve, since when and why, and the latest changes."""
+    """Which nodes serve, since when and why, and the latest changes."""
     with panel.store.read() as tx:
         row = configs.get(tx, config)
         return ConfigHealth(

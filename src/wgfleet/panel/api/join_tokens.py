@@ -16,16 +16,16 @@ router = APIRouter(tags=["nodes"])
 
 
 class JoinTokenView(View):
-    """Lets one agent join as the node, once. It is shown here and never again."""
+    """A token that lets one agent join as the node, once. It is never shown again."""
 
     token: str
     expires_at: datetime
-    command: str = Field(description="To be run as root on the node.")
+    command: str = Field(description="The command to run as root on the node.")
 
 
-@router.post("/api/nodes/{node}/join-token", status_code=status.HTTP_201_CREATED, summary="Make a join token")
+@router.post("/api/nodes/{node}/join-token", status_code=status.HTTP_201_CREATED, summary="Create a join token")
 def create_join_token(panel: ThePanel, caller: Writer, node: Reference, request: Request) -> JoinTokenView:
-    """Earlier tokens of the node that nobody used end here."""
+    """Unused earlier tokens of the node become invalid."""
     lifetime_s = panel.settings.enrollment.token_lifetime_s
     with panel.store.write() as tx:
         token, expires_at = join_tokens.create(tx, caller.actor, nodes.get(tx, node), lifetime_s)

@@ -18,7 +18,7 @@ Scope = Literal["read", "write", "secrets", "admin"]
 
 
 class NewKey(Body):
-    """A key to be made."""
+    """The key to create."""
 
     name: str = Field(max_length=MAX_NAME, examples=["ci"])
     scopes: list[Scope] = Field(
@@ -33,20 +33,20 @@ class NewKey(Body):
 
 
 class KeyView(View):
-    """A key, without what it lets in with."""
+    """An API key, without its secret."""
 
     id: str
     name: str
     scopes: list[str]
     created_at: datetime
     expires_at: datetime | None
-    last_used_at: datetime | None = Field(description="Right to a minute.")
+    last_used_at: datetime | None = Field(description="Accurate to one minute.")
 
 
 class NewKeyView(KeyView):
-    """A key that was just made."""
+    """A new API key."""
 
-    key: str = Field(description="Shown here and never again.", examples=["wgf_..."])
+    key: str = Field(description="The secret key. It is never shown again.", examples=["wgf_..."])
 
 
 def _view(row: ApiKey) -> KeyView:
@@ -66,9 +66,9 @@ def list_keys(panel: ThePanel, _caller: Admin, after: After = None, limit: Limit
         return page(api_keys.keys(tx, after, limit + 1), limit, lambda rows: [_view(row) for row in rows])
 
 
-@router.post("/api/keys", status_code=status.HTTP_201_CREATED, summary="Make an API key")
+@router.post("/api/keys", status_code=status.HTTP_201_CREATED, summary="Create an API key")
 def create_key(panel: ThePanel, caller: Admin, body: NewKey) -> NewKeyView:
-    """Give the key in the answer and nowhere else; the panel keeps a digest of it."""
+    """Return the key, which is never shown again: the panel keeps only a digest of it."""
     expires_at = body.expires_at.timestamp() if body.expires_at else None
     with panel.store.write() as tx:
         row, text = api_keys.create_key(tx, caller.actor, body.name, body.scopes, expires_at)

@@ -1,4 +1,4 @@
-"""Planned moves without loss: cordon, uncordon and drain of nodes and node groups, rebalance of configs."""
+"""Maintenance: cordon, uncordon and drain of nodes and node groups, rebalance of configs."""
 
 from typing import Annotated
 
@@ -18,36 +18,36 @@ from wgfleet.panel.services.moves import drain, group_drain, rebalance
 
 router = APIRouter(tags=["maintenance"])
 
-Force = Annotated[bool, Query(description="Also where fewer than `min_nodes` are left, or room is short.")]
+Force = Annotated[bool, Query(description="Drain even if fewer than `min_nodes` or too little capacity would be left.")]
 Window = Annotated[
     float | None,
     Query(
         ge=0,
         le=MAX_WINDOW_S,
-        description="Wait so many s for sessions that do not follow; default: TTL + drain.grace_s.",
+        description="Seconds to wait for sessions that could not be moved; default: TTL + drain.grace_s.",
     ),
 ]
 
 
-@router.post("/api/nodes/{node}/cordon", summary="Give a node no new peers")
+@router.post("/api/nodes/{node}/cordon", summary="Cordon a node")
 def cordon_node(panel: ThePanel, caller: Writer, node: Reference) -> NodeView:
-    """Leave the peers that it has where they are."""
+    """Exclude it from new placements; the peers that it has stay."""
     with panel.store.write() as tx:
         row = nodes.get(tx, node)
         cordons.cordon(tx, caller.actor, row)
         return node_views(tx, [row])[0]
 
 
-@router.post("/api/nodes/{node}/uncordon", summary="Let a node have peers again")
+@router.post("/api/nodes/{node}/uncordon", summary="Uncordon a node")
 def uncordon_node(panel: ThePanel, caller: Writer, node: Reference) -> NodeView:
-    """Drains of it that have not ended stop where they are. Peers come back with a rebalance only."""
+    """Allow new placements, and stop unfinished drains. Moved peers return only with a rebalance."""
     with panel.store.write() as tx:
         row = nodes.get(tx, node)
         cordons.uncordon(tx, caller.actor, row)
         return node_views(tx, [row])[0]
 
 
-@router.post("/api/nodes/{node}/drain", status_code=status.HTTP_202_ACCEPTED, summary="Empty a node, for maintenance")
+@router.post("/api/nodes/{node}/drain", status_code=status.HTTP_202_ACCEPTED, summary="Drain a node")
 def drain_node(
     panel: ThePanel,
     caller: Writer,
@@ -56,7 +56,7 @@ def drain_node(
     force: Force = False,
     drain_window_s: Window = None,
 ) -> Page[OperationView]:
-    """Cordon it, and move its peers to other nodes, live sessions with them: an operation for each config.
+    """Cordon it and move its peers and their live sessions to other nodes: one operation for each config.
 
     The node stays assigned; uncordon it when the maintenance is over.
     """
@@ -75,7 +75,7 @@ def drain_node(
 @router.post(
     "/api/node-groups/{group}/drain",
     status_code=status.HTTP_202_ACCEPTED,
-    summary="Empty the nodes of a group, one after the other",
+    summary="Drain a node group",
 )
 def drain_node_group(
     panel: ThePanel,
@@ -86,7 +86,7 @@ def drain_node_group(
     force: Force = False,
     drain_window_s: Window = None,
 ) -> OperationView:
-    """Cordon all its nodes at once, then drain each. Uncordon the group to stop it, and when maintenance is over."""
+    """Cordon all its nodes, then drain them one by one. Uncordon the group to stop, and after the maintenance."""
     with panel.store.write() as tx:
         started = group_drain.start(
             tx,
@@ -101,19 +101,17 @@ def drain_node_group(
     return shown
 
 
-@router.post("/api/node-groups/{group}/uncordon", summary="Let the nodes of a group have peers again")
+@router.post("/api/node-groups/{group}/uncordon", summary="Uncordon a node group")
 def uncordon_node_group(panel: ThePanel, caller: Writer, group: Reference) -> Page[NodeView]:
-    """Drains that have not ended stop where they are. Peers come back with a rebalance only."""
+    """Its nodes can get peers again, and unfinished drains stop. Moved peers return only with a rebalance."""
     with panel.store.write() as tx:
         freed = group_drain.uncordon(tx, caller.actor, node_groups.get(tx, group))
         return Page(items=node_views(tx, freed))
 
 
-@router.post(
-    "/api/configs/{config}/rebalance", status_code=status.HTTP_202_ACCEPTED, summary="Spread a config's peers again"
-)
+@router.post("/api/configs/{config}/rebalance", status_code=status.HTTP_202_ACCEPTED, summary="Rebalance a config")
 def rebalance_config(panel: ThePanel, caller: Writer, config: Reference, response: Response) -> OperationView:
-    """Move as few peers as it takes until the nodes have their shares by weight, live sessions with them."""
+    """Move as few peers and live sessions as it takes for each node to have its share by weight."""
     with panel.store.write() as tx:
         grace_s = panel.settings.drain.grace_s
         shown = operation_view(rebalance.start(tx, caller.actor, configs.get(tx, config), grace_s=grace_s))

@@ -1,4 +1,4 @@
-"""What bodies and parameters of all subjects share."""
+"""Bases of bodies and views, and the parameters that all subjects share."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ Row = TypeVar("Row")
 
 
 class Body(BaseModel):
-    """What callers send: types as JSON has them, and no unknown fields."""
+    """A request body: strict JSON types, and no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -26,11 +26,11 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
-UNCHANGED: Any = None  # what a field of `Changes` is when it was left out; nobody reads it
+UNCHANGED: Any = None  # the value of a field of `Changes` that was left out; nobody reads it
 
 
 class Changes(Body):
-    """What a PATCH sends. What is left out stays as it is, so no field has a default for the API's document to show."""
+    """The body of a PATCH. A field that is left out keeps its value, so OpenAPI must not show a default for it."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
@@ -40,15 +40,15 @@ class Changes(Body):
 
 
 class View(BaseModel):
-    """What callers get."""
+    """A response body."""
 
 
 class Page(View, Generic[T]):
-    """A piece of a list."""
+    """A page of a list."""
 
     items: list[T]
     next: str | None = Field(
-        default=None, description="Give this as `after` to get the next piece; null at the end of the list."
+        default=None, description="Cursor: pass it as `after` to get the next page; null on the last page."
     )
 
 
@@ -71,9 +71,9 @@ def page(rows: Sequence[Row], limit: int, views: Callable[[Sequence[Row]], list[
 
 
 After = Annotated[
-    str | None, Query(max_length=64, pattern=_PRINTABLE, description="Begin behind this one: `next` of the last page.")
+    str | None, Query(max_length=64, pattern=_PRINTABLE, description="Cursor: pass `next` from the previous page.")
 ]
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="At most this many.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of items.")]
 Reference = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="An id or a name.")]
 Identifier = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="An id.")]
 ReferenceFilter = Annotated[str | None, Query(max_length=64, pattern=_PRINTABLE, description="An id or a name.")]

@@ -33,24 +33,24 @@ class FailingTask(View):
 
 
 class Health(View):
-    """`ok`, or `degraded` where the panel answers but background tasks fail; the answer then has `failing`."""
+    """`ok`, or `degraded` if the panel answers but background tasks fail, which are then listed in `failing`."""
 
     status: Literal["ok", "degraded"] = "ok"
     failing: list[FailingTask] | None = None
 
 
-@router.get("/healthz", summary="Say that the process answers", response_model_exclude_none=True)
+@router.get("/healthz", summary="Check that the process is alive", response_model_exclude_none=True)
 async def healthz() -> Health:
     return Health()
 
 
 @router.get(
     "/readyz",
-    summary="Say that the database answers too, and which background tasks fail",
+    summary="Check the database, and list failing background tasks",
     response_model_exclude_none=True,
 )
 def readyz(panel: ThePanel) -> Health:
-    """Status 200 also where background tasks fail: they are restarted, and all calls are answered meanwhile.
+    """Failing background tasks do not change the status 200: they are restarted, and calls are still answered.
 
     Alert on `status` or on `wgfleet_background_task_deaths_total`.
     """
@@ -75,7 +75,7 @@ def metrics(request: Request, _caller: Reader) -> Response:
 
 
 class FleetCollector(Collector):
-    """Counts rows, and tells of the watch on the nodes, when Prometheus asks."""
+    """Counts rows and reports the state of health checking when Prometheus asks."""
 
     def __init__(self, store: Store, outlook: Outlook) -> None:
         self._store = store
@@ -93,11 +93,11 @@ class FleetCollector(Collector):
         yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
         yield GaugeMetricFamily("wgfleet_configs", "Configs.", value=found.configs)
         yield GaugeMetricFamily("wgfleet_peers", "Peers.", value=found.peers)
-        yield GaugeMetricFamily("wgfleet_operations_active", "Operations not ended.", value=found.active_operations)
+        yield GaugeMetricFamily("wgfleet_operations_active", "Unfinished operations.", value=found.active_operations)
         yield _by_label("wgfleet_assignments", "Configs on nodes, by health.", "health", healths)
         yield GaugeMetricFamily(
             "wgfleet_health_frozen",
-            "1: no node is taken out of use, as the panel seems to be cut off.",
+            "1: no node is taken out of use, because the panel seems to be cut off.",
             value=self._outlook.frozen is not None,
         )
         deaths = CounterMetricFamily(
@@ -111,13 +111,15 @@ class FleetCollector(Collector):
         )
         yield GaugeMetricFamily(
             "wgfleet_floating_failing",
-            "Floating addresses that their provider does not bring to their node.",
+            "Floating addresses that their provider could not move to their node.",
             value=found.failing_addresses,
         )
         yield _by_label("wgfleet_dns_names", "Published names, by state.", "state", queue.states)
-        yield GaugeMetricFamily("wgfleet_dns_waiting", "Names that are not as they are wanted.", value=queue.waiting)
         yield GaugeMetricFamily(
-            "wgfleet_dns_oldest_seconds", "For how long the oldest of these has waited.", value=queue.oldest_s
+            "wgfleet_dns_waiting", "Names that differ from the desired records.", value=queue.waiting
+        )
+        yield GaugeMetricFamily(
+            "wgfleet_dns_oldest_seconds", "Seconds for which the oldest of these has waited.", value=queue.oldest_s
         )
 
 

@@ -18,10 +18,12 @@ router = APIRouter(tags=["node groups"])
 
 
 class NewNodeGroup(Body):
-    """A group to be made."""
+    """The node group to create."""
 
     name: str = Field(max_length=MAX_NAME, examples=["europe"])
-    region: str = Field(default="", max_length=MAX_REGION, description="Where it is, for people.", examples=["eu-west"])
+    region: str = Field(
+        default="", max_length=MAX_REGION, description="Where it is; for display only.", examples=["eu-west"]
+    )
     priority: int = Field(
         default=DEFAULT_PRIORITY,
         ge=0,
@@ -57,9 +59,9 @@ def list_node_groups(panel: ThePanel, _caller: Reader, after: After = None, limi
         return page(node_groups.page(tx, after, limit + 1), limit, lambda rows: [_view(row) for row in rows])
 
 
-@router.post("/api/node-groups", status_code=status.HTTP_201_CREATED, summary="Make a node group")
+@router.post("/api/node-groups", status_code=status.HTTP_201_CREATED, summary="Create a node group")
 def create_node_group(panel: ThePanel, caller: Writer, body: NewNodeGroup) -> NodeGroupView:
-    """Nodes are put into it, and peers that prefer it get their homes there."""
+    """Nodes can then join it, and peers can prefer it."""
     with panel.store.write() as tx:
         return _view(node_groups.create(tx, caller.actor, **body.model_dump()))
 
@@ -72,7 +74,7 @@ def show_node_group(panel: ThePanel, _caller: Reader, group: Reference) -> NodeG
 
 @router.patch("/api/node-groups/{group}", summary="Change a node group")
 def update_node_group(panel: ThePanel, caller: Writer, group: Reference, body: ChangedNodeGroup) -> NodeGroupView:
-    """Homes stay where they are; what is placed from now on goes by it."""
+    """Apply the change to peers placed from now on; existing homes do not move."""
     with panel.store.write() as tx:
         changes = cast("NodeGroupChanges", body.given())
         return _view(node_groups.update(tx, caller.actor, node_groups.get(tx, group), changes))

@@ -39,20 +39,20 @@ Bandwidth = Annotated[int, Field(ge=1, le=MAX_BANDWIDTH)]
 
 
 class NewNode(Body):
-    """A node to be made; its agent joins later."""
+    """The node to create; its agent joins later."""
 
     name: Name = Field(examples=["fra1"])
     endpoint_addresses: Addresses = Field(
-        description="Addresses that clients reach it at, the first one preferred.", examples=[["192.0.2.10"]]
+        description="Addresses at which clients reach the node; the first is preferred.", examples=[["192.0.2.10"]]
     )
     agent_host: Annotated[str, Field(max_length=253)] | None = Field(
-        default=None, description="Where the panel calls its agent; null: the first endpoint address."
+        default=None, description="Host at which the panel calls its agent; null: the first endpoint address."
     )
-    agent_port: Port = Field(default=AGENT_PORT, description="TCP port of its agent; the agent says so when it joins.")
-    weight: Weight = Field(default=1.0, description="Share of peers beside other nodes.")
-    capacity: Capacity | None = Field(default=None, description="At most so many peers; null: no limit.")
+    agent_port: Port = Field(default=AGENT_PORT, description="TCP port of its agent; overwritten when the agent joins.")
+    weight: Weight = Field(default=1.0, description="Share of peers relative to other nodes.")
+    capacity: Capacity | None = Field(default=None, description="Maximum number of peers; null means unlimited.")
     bandwidth_mbps: Bandwidth | None = Field(
-        default=None, description="What its uplink carries, in Mbit/s each way; null: as the link says."
+        default=None, description="Capacity of its uplink in Mbit/s each way; null: the speed that the link reports."
     )
     group: Name | None = Field(default=None, description="Id or name of its node group.")
 
@@ -61,25 +61,30 @@ class ChangedNode(Changes):
     """The fields to change; a field that is left out keeps its value."""
 
     name: Name = UNCHANGED
-    endpoint_addresses: Addresses = Field(default=UNCHANGED, description="Addresses that clients reach it at.")
+    endpoint_addresses: Addresses = Field(
+        default=UNCHANGED, description="Addresses at which clients reach the node; the first is preferred."
+    )
     agent_host: Annotated[str, Field(max_length=253)] = Field(
-        default=UNCHANGED, description="Where the panel calls its agent."
+        default=UNCHANGED, description="Host at which the panel calls its agent."
     )
     agent_port: Port = UNCHANGED
-    weight: Weight = Field(default=UNCHANGED, description="Share of peers beside other nodes.")
-    capacity: Capacity | None = Field(default=UNCHANGED, description="At most so many peers; null: no limit.")
+    weight: Weight = Field(default=UNCHANGED, description="Share of peers relative to other nodes.")
+    capacity: Capacity | None = Field(default=UNCHANGED, description="Maximum number of peers; null means unlimited.")
     bandwidth_mbps: Bandwidth | None = Field(
-        default=UNCHANGED, description="What its uplink carries, in Mbit/s each way; null: as the link says."
+        default=UNCHANGED,
+        description="Capacity of its uplink in Mbit/s each way; null: the speed that the link reports.",
     )
-    group: Name | None = Field(default=UNCHANGED, description="Id or name of its node group; null: none.")
+    group: Name | None = Field(
+        default=UNCHANGED, description="Id or name of its node group; null removes it from its group."
+    )
 
 
 class LoadView(View):
     """How busy the machine was, as shares of 1."""
 
-    cpu: float = Field(description="All its processors.")
+    cpu: float = Field(description="Of all processors.")
     memory: float
-    bandwidth: float = Field(description="The busier direction of its uplink; 0 also where it is not known.")
+    bandwidth: float = Field(description="Of the busier direction of its uplink; also 0 if unknown.")
     at: datetime
 
 
@@ -95,17 +100,17 @@ class NodeView(View):
     capacity: int | None
     bandwidth_mbps: int | None
     group_id: str | None
-    cordoned: bool = Field(description="Whether it gets no new homes, for maintenance.")
+    cordoned: bool = Field(description="Whether it is excluded from new placements, for maintenance.")
     is_panel_node: bool
     joined: bool = Field(description="Whether an agent has joined as this node.")
     certificate_expires_at: datetime | None
-    connected: bool = Field(description="Whether the panel reaches its agent just now.")
+    connected: bool = Field(description="Whether the panel is connected to its agent.")
     last_seen_at: datetime | None
     agent_version: str | None
-    summary: str = Field(description="What the last cycle did, or why not.")
-    configs: list[str] = Field(description="Names of the configs that are assigned to it.")
-    peers: int = Field(description="How many peers have their home there.")
-    load: LoadView | None = Field(description="null: its agent has not said so lately.")
+    summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
+    configs: list[str] = Field(description="Names of the configs assigned to it.")
+    peers: int = Field(description="Number of peers whose home is this node.")
+    load: LoadView | None = Field(description="null: its agent has not reported it recently.")
     created_at: datetime
 
 
@@ -154,9 +159,9 @@ def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Lim
         return page(nodes.page(tx, after, limit + 1), limit, lambda rows: views(tx, rows))
 
 
-@router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Make a node")
+@router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Create a node")
 def create_node(panel: ThePanel, caller: Writer, body: NewNode) -> NodeView:
-    """Its agent joins with a join token; configs may be assigned to it before."""
+    """Its agent joins with a join token; configs can be assigned before that."""
     with panel.store.write() as tx:
         return views(tx, [nodes.create(tx, caller.actor, NodeSpec(**body.model_dump()))])[0]
 
@@ -169,7 +174,7 @@ def show_node(panel: ThePanel, _caller: Reader, node: Reference) -> NodeView:
 
 @router.patch("/api/nodes/{node}", summary="Change a node")
 def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode) -> NodeView:
-    """Publish new endpoint addresses at once; they go into the files that are made from now on."""
+    """Publish new endpoint addresses immediately; they appear in files created from now on."""
     with panel.store.write() as tx:
         changes = cast("NodeChanges", body.given())
         return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]
@@ -181,7 +186,9 @@ def delete_node(
     caller: Writer,
     node: Reference,
     *,
-    force: Annotated[bool, Query(description="Also forget interfaces that it still has to delete.")] = False,
+    force: Annotated[
+        bool, Query(description="Delete it even if it still has to delete interfaces, which then stay on the machine.")
+    ] = False,
 ) -> None:
     """Refused (409) while a config is assigned to it, or while it still has to delete an interface."""
     with panel.store.write() as tx:

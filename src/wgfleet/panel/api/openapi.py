@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI finds, and the problems that every route may answer with."""
+"""The OpenAPI document: FastAPI's own, completed by the problems that routes answer with."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ _EVERYWHERE = {
     400: "The body is not JSON.",
     413: "The body is larger than 16 MB.",
     422: "A value is not valid; `field` names it.",
-    500: "The panel failed; its log says why.",
-    503: "The database cannot be had just now; `Retry-After` says when to try again.",
+    500: "Internal error; see the panel's log.",
+    503: "The database is unavailable; `Retry-After` says when to try again.",
 }
-_WITH_KEY = {401: "No credential, or one that is not known.", 403: "The API key lacks the scope."}
+_WITH_KEY = {401: "The credential is missing or unknown.", 403: "The API key lacks the scope."}
 _WITH_TOKEN = {
-    401: "No credential, or one that is not known.",
+    401: "The credential is missing or unknown.",
     429: "Too many refused tokens from this address; see `Retry-After`.",
 }
-_WITH_OBJECT = {404: "There is no such thing.", 409: "It clashes with what is there."}
+_WITH_OBJECT = {404: "The object does not exist.", 409: "The request conflicts with the current state."}
 
 
 def install(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""`/api/operations`: long work and where it stands."""
+"""`/api/operations`: long-running work and its progress."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -17,26 +17,26 @@ router = APIRouter(tags=["operations"])
 
 
 class OperationView(View):
-    """A durable piece of work. It goes on by itself, also after a restart of the panel."""
+    """A durable piece of work. It continues automatically, also after a restart of the panel."""
 
     id: str
     kind: OperationKind
-    subject: str = Field(description="What it is about.")
+    subject: str = Field(description="The object that it works on.")
     config_id: str | None
     node_id: str | None
     state: OperationState
-    step: str = Field(description="What it does now.")
+    step: str = Field(description="The current step.")
     options: dict[str, Any]
-    progress: dict[str, Any] = Field(description="Counts, as they grow.")
-    result: dict[str, Any] = Field(description="What came of it, once it has ended.")
-    error: str | None = Field(description="What keeps it from going on; it is tried again.")
+    progress: dict[str, Any] = Field(description="Counts so far.")
+    result: dict[str, Any] = Field(description="The result, once it has finished.")
+    error: str | None = Field(description="Why the last attempt failed; it is retried automatically.")
     attempts: int
     requested_by: str
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
 
-    @computed_field(description="How many peers have another home; null until it has ended.")  # type: ignore[prop-decorator]  # mypy has no rule for a decorated property
+    @computed_field(description="Number of peers with a new home; null until it has finished.")  # type: ignore[prop-decorator]  # mypy has no rule for a decorated property
     @property
     def peers_migrated(self) -> int | None:
         """The one figure of `result` that every caller looks for."""
@@ -53,8 +53,8 @@ def list_operations(
     panel: ThePanel,
     _caller: Reader,
     *,
-    state: Annotated[OperationState | None, Query(description="Only those in this state.")] = None,
-    kind: Annotated[OperationKind | None, Query(description="Only those of this kind.")] = None,
+    state: Annotated[OperationState | None, Query(description="Only operations in this state.")] = None,
+    kind: Annotated[OperationKind | None, Query(description="Only operations of this kind.")] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Page[OperationView]:

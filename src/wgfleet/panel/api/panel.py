@@ -1,4 +1,4 @@
-"""What the handlers work with. Built once by the panel's main module; holds no rows and no state of its own."""
+"""The parts of a running panel that handlers work with. The panel's main module builds it once."""
 
 from dataclasses import dataclass, field
 from typing import Annotated

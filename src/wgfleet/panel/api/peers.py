@@ -33,7 +33,7 @@ from wgfleet.panel.store.tables import Peer
 router = APIRouter(tags=["peers"])
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
-PublicKey = Annotated[str, Field(max_length=44, description="Base64 of 32 bytes, as `wg pubkey` prints it.")]
+PublicKey = Annotated[str, Field(max_length=44, description="Base64 of 32 bytes, as printed by `wg pubkey`.")]
 Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_LIST)]
 Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
 Group = Annotated[str, Field(min_length=1, max_length=64, description="Id or name of the node group it prefers.")]
@@ -41,26 +41,32 @@ MAX_SEARCH = 100
 
 
 class NewPeer(Body):
-    """A peer to be made."""
+    """The peer to create."""
 
     name: Name = Field(examples=["anna-phone"])
-    public_key: PublicKey | None = Field(default=None, description="The user's own; null: the panel makes the pair.")
-    preshared_key: bool = Field(default=True, description="Make a preshared key too.")
-    addresses: Networks = Field(default=[], description="Wanted addresses, at most one a pool; the rest is chosen.")
+    public_key: PublicKey | None = Field(
+        default=None, description="The user's own public key; null: the panel creates the key pair."
+    )
+    preshared_key: bool = Field(default=True, description="Create a preshared key too.")
+    addresses: Networks = Field(
+        default=[], description="Wanted addresses, at most one from each pool; the others are chosen."
+    )
     networks: Networks = Field(default=[], description="Networks behind the peer.", examples=[["192.168.7.0/24"]])
-    keepalive: Keepalive | None = Field(default=None, description="In s, 0: none; null: the config's.")
+    keepalive: Keepalive | None = Field(
+        default=None, description="Keepalive interval in seconds; 0 turns it off; null: the config's."
+    )
     group: Group | None = None
-    enabled: bool = Field(default=True, description="false: no node lets it in.")
+    enabled: bool = Field(default=True, description="false: no node accepts it.")
 
 
 class NewPeers(Body):
-    """Either `peers`, or `count` peers named `name_prefix` and a number. All are made, or none."""
+    """Either `peers`, or `count` peers named `name_prefix` and a number. Creates all of them or none."""
 
     peers: list[NewPeer] | None = Field(default=None, min_length=1, max_length=MAX_BATCH)
     count: Annotated[int, Field(ge=1, le=MAX_BATCH)] | None = None
     name_prefix: str = Field(default="user-", max_length=MAX_NAME - 8)
     first_number: Annotated[int, Field(ge=0, le=90_000_000)] | None = Field(
-        default=None, description="null, or left out: behind the highest number that the prefix has."
+        default=None, description="null: one above the highest number in use with the prefix."
     )
 
 
@@ -69,38 +75,38 @@ class ChangedPeer(Changes):
 
     name: Name | None = UNCHANGED
     networks: Networks | None = Field(default=UNCHANGED, description="Networks behind the peer.")
-    keepalive: Keepalive | None = Field(default=UNCHANGED, description="In s, 0: none.")
+    keepalive: Keepalive | None = Field(default=UNCHANGED, description="Keepalive interval in seconds; 0 turns it off.")
     group: Group | None = UNCHANGED
-    enabled: bool | None = Field(default=UNCHANGED, description="false: no node lets it in.")
+    enabled: bool | None = Field(default=UNCHANGED, description="false: no node accepts it.")
     public_key: PublicKey | None = UNCHANGED
     rotate_keys: bool = Field(default=UNCHANGED, description="Make new keys; the user's current file stops working.")
 
 
 class SessionView(View):
-    """The last that a node reported of a peer."""
+    """What a node last reported about the peer."""
 
     node_id: str
     endpoint: str | None
     latest_handshake: datetime | None
-    rx: int = Field(description="Bytes that the node received.")
-    tx: int = Field(description="Bytes that the node sent.")
+    rx: int = Field(description="Bytes received by the node.")
+    tx: int = Field(description="Bytes sent by the node.")
     seen_at: datetime
 
 
 class PeerView(View):
-    """A peer. Its keys are in its file, for those who may see that."""
+    """A peer. Its secret keys are only in its file."""
 
     id: str
     config_id: str
     name: str
     public_key: str
-    has_private_key: bool = Field(description="false: the user has it, and the panel never had.")
+    has_private_key: bool = Field(description="false: only the user has the private key.")
     has_preshared_key: bool
     addresses: list[str]
     networks: list[str]
     keepalive: int
     enabled: bool
-    home_node_id: str | None = Field(description="The node it is counted on; in a cluster every node lets it in.")
+    home_node_id: str | None = Field(description="The node it is placed on; in a cluster every node accepts it.")
     group_id: str | None
     session: SessionView | None
     created_at: datetime
@@ -160,7 +166,8 @@ def list_peers(
     config: Reference,
     *,
     search: Annotated[
-        str | None, Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$", description="In names and public keys.")
+        str | None,
+        Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$", description="Text to find in names and public keys."),
     ] = None,
     after: After = None,
     limit: Limit = 100,
@@ -170,17 +177,17 @@ def list_peers(
         return page(rows, limit, lambda shown: _views(tx, shown))
 
 
-@router.post("/api/configs/{config}/peers", status_code=status.HTTP_201_CREATED, summary="Make a peer")
+@router.post("/api/configs/{config}/peers", status_code=status.HTTP_201_CREATED, summary="Create a peer")
 def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPeer) -> PeerView:
-    """Give it an address of each pool and a home; every node that is to let it in hears of it at once."""
+    """Give it a home and an address from each pool, and update the nodes that serve it immediately."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         return _views(tx, peers.create(tx, panel.vault, caller.actor, row, [_spec(tx, body)]))[0]
 
 
-@router.post("/api/configs/{config}/peers/batch", status_code=status.HTTP_201_CREATED, summary="Make many peers")
+@router.post("/api/configs/{config}/peers/batch", status_code=status.HTTP_201_CREATED, summary="Create many peers")
 def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPeers) -> Page[PeerView]:
-    """Up to 10,000 at once, in one step: every node gets them in one batch."""
+    """Up to 10,000 in one transaction; every node gets them in one batch."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         if (body.peers is None) == (body.count is None):
@@ -207,7 +214,7 @@ def show_peer(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> PeerView
 
 @router.patch("/api/peers/{peer_id}", summary="Change a peer")
 def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> PeerView:
-    """Nodes hear of it at once. The file that the user has goes on working, but for new keys."""
+    """Nodes are updated immediately. The user's current file keeps working unless the keys change."""
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
         # A group may be taken away with null; for all else, null says the same as nothing.
@@ -221,7 +228,7 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
 
 @router.delete("/api/peers/{peer_id}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a peer")
 def delete_peer(panel: ThePanel, caller: Writer, peer_id: Identifier) -> None:
-    """Every node ends to let it in; its addresses are free again."""
+    """All nodes stop accepting it; its addresses become free."""
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
         peers.delete(tx, caller.actor, configs.get(tx, peer.config_id), [peer.id])

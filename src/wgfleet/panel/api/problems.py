@@ -1,4 +1,4 @@
-"""Every refusal as RFC 9457 `application/problem+json`. Never says what was sent: it may hold a key."""
+"""Errors as RFC 9457 `application/problem+json`. They never repeat what was sent: it may contain a key."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -22,7 +22,7 @@ class FieldProblem(BaseModel):
     """One wrong field of a request."""
 
     field: str = Field(description="Dotted path with indexes.", examples=["peers[3].name"])
-    detail: str = Field(description="What is wrong with it, and what would be right.")
+    detail: str = Field(description="What is wrong with it, and what is allowed.")
 
 
 class ProblemHint(BaseModel):
@@ -41,14 +41,16 @@ class ProblemHint(BaseModel):
 class Problem(BaseModel):
     """Why a request was refused (RFC 9457)."""
 
-    type: str = Field(default="about:blank", description="Always `about:blank`: `status` and `title` say the kind.")
+    type: str = Field(
+        default="about:blank", description="Always `about:blank`; `status` and `title` identify the kind of problem."
+    )
     title: str = Field(description="The kind of problem.", examples=["conflict"])
     status: int = Field(description="The HTTP status.", examples=[409])
     detail: str = Field(description="What is wrong, and the ways out as calls of this API.")
     reason: str | None = Field(default=None, description="`detail` without the ways out, where `hints` have them.")
     hints: list[ProblemHint] | None = Field(default=None, description="The ways out; any one of them is enough.")
-    field: str | None = Field(default=None, description="The first wrong field, where there is one.")
-    errors: list[FieldProblem] | None = Field(default=None, description="Every wrong field, where there is one.")
+    field: str | None = Field(default=None, description="The first wrong field, if a field is wrong.")
+    errors: list[FieldProblem] | None = Field(default=None, description="All wrong fields, if a field is wrong.")
 
 
 def install(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""What may come in as a body: how large, and that it is JSON however curl calls it."""
+"""Middleware for request bodies: their maximum size, and JSON as the default content type."""
 
 from http import HTTPStatus
 
@@ -15,7 +15,7 @@ _CREDENTIALS = {b"authorization", b"x-api-key"}
 
 
 class BodyLimit:
-    """Refuses a body that is too large: at once where its length is announced, else when it has grown so far."""
+    """Refuses a body that is too large: immediately if its length is announced, else once it exceeds the limit."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
