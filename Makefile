@@ -28,7 +28,7 @@ check: ## Format, lint, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: ## Format, and mend what the linter can
+format: ## Format, and fix what the linter can
 	@script/bootstrap test
 	$(BIN)/ruff check --fix --exit-zero
 	$(BIN)/ruff format

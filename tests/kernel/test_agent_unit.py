@@ -51,7 +51,7 @@ def capabilities(status: str, which: str) -> int:
 
 @pytest.fixture(scope="module", autouse=True)
 def _agent() -> Iterator[None]:
-    """Install and enrol it, with a client that uses it; stop it at the end, enabled.
+    """Install and enroll it, with a client that uses it; stop it at the end, enabled.
 
     On its way it shows that wireguard-go runs under the unit and outlives a restart: to start an agent takes long here.
     """

@@ -53,7 +53,7 @@ def test_a_cut_cable_stops_traffic_and_a_mended_one_carries_it_again(lab: state.
     try:
         assert not client.succeeds("ping", "-n", "-q", "-c", "1", "-W", "1", address)
     finally:
-        lab.mend("node-1")
+        lab.reconnect("node-1")
     stock.wait_reply(client, address, timeout_s=30)
 
 
@@ -90,7 +90,7 @@ def test_a_stock_client_pings_through_a_tunnel_to_a_node_made_by_hand(lab: state
     running = pings.start([client], TUNNEL, rate=50)
     lab.cut("node-1")
     time.sleep(1.5)
-    lab.mend("node-1")
+    lab.reconnect("node-1")
     time.sleep(2)
     torn = pings.measure(running)[0]
     assert torn.lost > 0

@@ -70,7 +70,7 @@ def test_a_node_that_is_cut_off_is_removed_its_clients_follow_and_it_cleans_up_w
     for client in fleet.hosts(lab, "client"):
         stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=SEEN_S)
     assert node.succeeds("wg", "show", stock.INTERFACE)
-    lab.mend(node.name)
+    lab.reconnect(node.name)
     wait(lambda: not node.succeeds("wg", "show", stock.INTERFACE), "the interface is still there")
     assert kill.broken_promises(lab, panel, node) == []
     drain.put_back(lab, panel, node)

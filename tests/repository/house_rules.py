@@ -34,6 +34,19 @@ _OUTSIDE = [r"\.\./" + "shared", r"(?<![\w.])/" + "work/", "pypi" + r"\.org", "p
 # Words of one surface: errors carry hints, which API, CLI and web each put in their own words.
 WITHOUT_SURFACE = tuple(f"src/wgfleet/panel/{part}/" for part in ("services", "domain", "reconcile", "dns"))
 SURFACE = re.compile(r"/api/|force=true|--force|`wgfleet [a-z]")
+# What a native engineer stumbles over, and the spelling that is not ours. Add folders as they are cleaned.
+PLAIN = (
+    *("docs/", "README.md", "CONTRIBUTING.md"),
+    *(f"src/wgfleet/{part}/" for part in ("cli", "lab", "panel_node", "probing")),
+    *(f"src/wgfleet/panel/{part}/" for part in ("address_providers", "agents", "api", "settings", "store")),
+    *(f"src/wgfleet/panel/services/{part}" for part in ("access/", "clients/", "fleet/", "floating/")),
+    *(f"src/wgfleet/panel/services/{part}.py" for part in ("audit", "backups", "configs", "generations", "operations")),
+)
+ODD = re.compile(
+    r"\b(what came of|(is|are|was|were) told|said of|mend(s|ed|ing)?|for else|ends? to (work|let|be|have)|whoever|anew|"
+    r"so many|behind the (id|highest)|enrol(?!l)\w*|(serial|initial)is\w*|colour\w*)\b",
+    re.IGNORECASE,
+)
 OUTSIDE = re.compile("|".join([*_OUTSIDE, "registry" + r"\.npmjs", "deb" + r"\.debian\.org"]))
 
 
@@ -178,6 +191,17 @@ def surfaces(path: str, source: str) -> list[str]:
         f"{path}:{number}: {match[0]!r}; give the error a Hint"
         for number, line in enumerate(source.splitlines(), 1)
         if (match := SURFACE.search(line))
+    ]
+
+
+def plain(path: str, text: str) -> list[str]:
+    """Texts read easily, in American spelling."""
+    if not path.startswith(PLAIN):
+        return []
+    return [
+        f"{path}:{number}: say {match[0]!r} in plain English"
+        for number, line in enumerate(text.splitlines(), 1)
+        if (match := ODD.search(line))
     ]
 
 

@@ -56,6 +56,12 @@ def test_no_file_names_an_outside_path_or_a_registry_host() -> None:
     assert [complaint for path, text in texts.items() for complaint in house_rules.outside(path, text)] == []
 
 
+def test_texts_are_in_plain_english() -> None:
+    texts = {path: (ROOT / path).read_text() for path in files() if path.endswith((".py", ".md"))}
+    assert sum(path.startswith(house_rules.PLAIN) for path in texts) > 150
+    assert [complaint for path, text in texts.items() for complaint in house_rules.plain(path, text)] == []
+
+
 def test_every_route_of_the_panel_asks_for_a_scope() -> None:
     found = routes(*(subject.router for subject in api.SUBJECTS))
     assert len(found) > 20
@@ -68,6 +74,10 @@ def test_every_route_of_the_panel_asks_for_a_scope() -> None:
         (house_rules.surfaces, "src/wgfleet/panel/services/a.py", "raise NotFound('list them with GET /api/nodes')"),
         (house_rules.surfaces, "src/wgfleet/panel/domain/a.py", "TEXT = 'or repeat with force=true'"),
         (house_rules.surfaces, "src/wgfleet/panel/dns/a.py", "TEXT = 'see `wgfleet node list`'"),
+        (house_rules.plain, "src/wgfleet/panel/api/a.py", "# What came of it"),
+        (house_rules.plain, "src/wgfleet/cli/a.py", "'the agent enrols'"),
+        (house_rules.plain, "src/wgfleet/cli/a.py", "initialised = 1"),
+        (house_rules.plain, "docs/a.md", "Whoever calls ends to work and is told so."),
         (house_rules.processes, "src/wgfleet/panel/a.py", "import subprocess"),
         (house_rules.processes, "src/wgfleet/agent/a.py", "from subprocess import run as go"),
         (house_rules.processes, "src/wgfleet/cli/a.py", "import asyncio as a\na.create_subprocess_exec('true')"),

@@ -18,7 +18,7 @@ class Equipment:
     """What a lab has beyond the least. Whether clients are behind NAT is a matter of the network.
 
     `name`: the panel publishes the endpoint's name, and the clients' files have that instead of an address.
-    `floating`: so many addresses that the nodes hold in turn, and the name lists those. `mobile`: the clients never
+    `floating`: how many addresses the nodes hold in turn, and the name lists those. `mobile`: the clients never
     learn endpoints. `helper`: they run the script of their bundle, and the name is in their hosts files with all nodes.
     """
 
@@ -81,7 +81,7 @@ def _enrol_nodes(lab: Lab, panel: PanelClient, progress: Progress) -> None:
     if not machines:
         return
     with progress.step(f"{len(machines)} nodes enrolled", len(machines)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
-        nodes = pool.map(lambda host: fleet.enrol(panel, fleet.panel_url(lab), host), machines)
+        nodes = pool.map(lambda host: fleet.enroll(panel, fleet.panel_url(lab), host), machines)
         for host, node in zip(machines, nodes, strict=True):
             lab.result["nodes"].append(_described(host, node["id"]))
             step.advance()

@@ -22,7 +22,7 @@ table ip mobile {{
 
 
 def make_mobile(host: Host) -> None:
-    """Have a connected device send to the address that its file names, whoever calls it.
+    """Have a connected device send to the address that its file names, no matter who calls it.
 
     This models the Android and iOS apps, whose WireGuard takes handshakes from anywhere and still sends to where it was
     told to. wireguard-go as distributed always learns, so a rule rewrites the destination of what it sends. It must

@@ -140,8 +140,8 @@ def agent_log(host: Host) -> Path:
     return host.directory / "log" / "agent.log"
 
 
-def enrol(panel: PanelClient, url: str, host: Host) -> Document:
-    """Add a node, let its agent enrol with a join token as the panel's command says, start it; return the node."""
+def enroll(panel: PanelClient, url: str, host: Host) -> Document:
+    """Add a node, let its agent enroll with a join token as the panel's command says, start it; return the node."""
     node: Document = panel.call("POST", "/api/nodes", {"name": host.name, "endpoint_addresses": [host.address]})
     join = panel.call("POST", f"/api/nodes/{node['id']}/join-token")
     fingerprint = re.search(r"--ca-fingerprint[ =](\S+)", join["command"])
@@ -179,7 +179,7 @@ def assign(panel: PanelClient, node_id: str) -> None:
 
 
 def wait_connected(panel: PanelClient, count: int) -> None:
-    """Wait until the panel has a line to the agents of so many nodes."""
+    """Wait until the panel is connected to the agents of that many nodes."""
     wait_for(
         lambda: sum(node["connected"] for node in panel.all("/api/nodes")) >= count,
         "not all agents are connected",
@@ -189,7 +189,7 @@ def wait_connected(panel: PanelClient, count: int) -> None:
 
 
 def wait_serving(panel: PanelClient, count: int) -> None:
-    """Wait until so many nodes serve the config."""
+    """Wait until that many nodes serve the config."""
     path = f"/api/configs/{CONFIG}/nodes"
 
     def states() -> str:

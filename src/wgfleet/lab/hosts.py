@@ -34,7 +34,7 @@ class Host:
 
     @property
     def enter(self) -> list[str]:
-        """Return the command that enters the host: put a program and its arguments behind it."""
+        """Return the command that enters the host: append a program and its arguments."""
         # --root: without it a lab inside a chroot would land in the machine's own root.
         return ["nsenter", f"--target={self.pid}", "--mount", "--net", "--root", "--wd", "--"]
 
@@ -63,7 +63,7 @@ class Host:
         """Start a program in the background; its output is appended to the returned log file."""
         path = self.directory / "log" / f"{log}.log"
         with path.open("ab") as output:
-            subprocess.run(  # --fork: the program belongs to init, and outlives whoever started it
+            subprocess.run(  # --fork: the program belongs to init, and outlives the process that started it
                 ["setsid", "--fork", *self.enter, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -1,4 +1,4 @@
-"""The lab's name server: Knot in the router, authoritative for `lab.test`, changed by whoever has the lab's key.
+"""The lab's name server: Knot in the router, authoritative for `lab.test`, changed with the lab's key.
 
 Owns the server's settings, its process and its key. Must not know what is published, nor who publishes it.
 """
@@ -103,7 +103,7 @@ def start(router: Host) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said of a name: its IPv4 addresses, and when it had been said, in s since the epoch."""
+    """The server's answer for a name: its IPv4 addresses, and the time of the answer in s since the epoch."""
 
     addresses: frozenset[str]
     at: float

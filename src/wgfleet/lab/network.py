@@ -1,4 +1,4 @@
-"""Builds the network of topology.py: namespaces, cables, bridges, routes. Cuts and mends cables.
+"""Builds the network of topology.py: namespaces, cables, bridges, routes. Cuts and reconnects cables.
 
 Must not know what runs in the hosts.
 """
@@ -134,7 +134,7 @@ def cut(lab: str, place: Place) -> None:
     processes.ip_batch([f"link set {place.cable} down"], namespace=namespace(lab, place.router))
 
 
-def mend(lab: str, place: Place) -> None:
+def reconnect(lab: str, place: Place) -> None:
     """Put a host's cable back."""
     processes.ip_batch([f"link set {place.cable} up"], namespace=namespace(lab, place.router))
 

@@ -1,6 +1,6 @@
 """Processes of the lab: run a program, and find and end what lives in a namespace.
 
-A process belongs to a host when it lives in the host's network namespace, whoever started it and however it has
+A process belongs to a host when it lives in the host's network namespace, no matter who started it and how it has
 daemonised; nothing needs to be remembered for cleaning up.
 """
 

@@ -39,13 +39,13 @@ class Progress:
 
 
 def readable(figures: dict[str, Any], prefix: str = "") -> list[str]:
-    """Put figures into lines; what is told of each client and round is in the JSON only."""
+    """Put figures into lines; those of each client and round are in the JSON only."""
     lines = []
     for key, value in figures.items():
         if isinstance(value, dict):
             lines += readable(value, f"{prefix}{key}.")
         elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
-            lines.append(f"{prefix + key:>28} {len(value)} (each is told with --json)")
+            lines.append(f"{prefix + key:>28} {len(value)} (listed with --json)")
         elif isinstance(value, list):
             lines += [f"{prefix + key:>28} {each}" for each in value or ["none"]]
         elif isinstance(value, bool):

@@ -52,7 +52,7 @@ class Lab:
         return self.hosts[name]
 
     def place(self, name: str) -> Place:
-        """Return where a host hangs, for cutting and mending its cable."""
+        """Return where a host hangs, for cutting and reconnecting its cable."""
         self.host(name)
         return next(place for place in places(self.nodes, self.clients, nat=self.nat) if place.name == name)
 
@@ -60,9 +60,9 @@ class Lab:
         """Pull a host's cable."""
         network.cut(self.name, self.place(host))
 
-    def mend(self, host: str) -> None:
+    def reconnect(self, host: str) -> None:
         """Put a host's cable back."""
-        network.mend(self.name, self.place(host))
+        network.reconnect(self.name, self.place(host))
 
 
 @contextlib.contextmanager

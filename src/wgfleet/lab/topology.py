@@ -90,7 +90,7 @@ class Place:
 
     @property
     def is_nat(self) -> bool:
-        """Whether it hides what is behind it."""
+        """Whether it hides the addresses of its network."""
         return self.segment is not None and bool(self.bridges)
 
 

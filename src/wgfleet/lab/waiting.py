@@ -11,7 +11,7 @@ EVERY_S = 0.1
 
 
 def look_for(look: Callable[[], T], *, within_s: float, every_s: float = EVERY_S) -> T:
-    """Look until something true is seen, or for so many s; return what was seen last."""
+    """Look until something true is seen, or for that many s; return what was seen last."""
     deadline = time.monotonic() + within_s
     while True:
         last = time.monotonic() >= deadline  # read before the look, which may take long: what held in time is seen

@@ -1,7 +1,7 @@
 """Ways out of a refusal, as data: a code says which call helps, its arguments say with what.
 
-Whoever refuses names them; the API, the CLI and a web page each put them in words of their own. No imports beyond the
-standard library: the CLI needs the codes on machines without the panel's libraries.
+An error names them; the API, the CLI and a web page each put them in their own words. No imports beyond the standard
+library: the CLI needs the codes on machines without the panel's libraries.
 """
 
 from dataclasses import dataclass, fields

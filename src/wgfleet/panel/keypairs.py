@@ -1,4 +1,4 @@
-"""New WireGuard keys (RFC 7748, section 6.1), in the text form that `wg` reads; whoever calls seals the secrets."""
+"""New WireGuard keys (RFC 7748, section 6.1), in the text form that `wg` reads; the caller seals the secrets."""
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 

@@ -1,6 +1,6 @@
 """The panel's listening sockets, in plain HTTP or TLS, one server behind all of them; and the certificate they show.
 
-Owns sockets and TLS of the panel's own API. The application behind it is somebody else's.
+Owns sockets and TLS of the panel's own API, but not the application that is served there.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The node that a panel makes of its own machine: its row, its enrolment without HTTP, its agent in a child process.
+"""The node that a panel makes of its own machine: its row, its enrollment without HTTP, its agent in a child process.
 
 Here panel and agent meet, which know nothing of each other. The child goes when the panel goes; its interfaces stay.
 """
@@ -46,7 +46,7 @@ class PanelNode:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self, store: Store, authority: Authority) -> None:
-        """Enrol where needed and start the agent; where this machine cannot be a node, only log why."""
+        """Enroll if needed and start the agent; if this machine cannot be a node, only log why."""
         obstacle = await _obstacle()
         if obstacle is None:
             try:
@@ -152,7 +152,7 @@ async def _obstacle() -> str | None:
 
 
 def _spawn(state_dir: Path, port: int) -> SpawnProcess:
-    # A process that begins anew: a fork would inherit the panel's threads, connections and keys.
+    # A fresh process: a fork would inherit the panel's threads, connections and keys.
     process = multiprocessing.get_context("spawn").Process(
         target=run_child, args=(state_dir, port, os.getpid()), name="wgfleet-agent"
     )

@@ -1,4 +1,4 @@
-"""Probes WireGuard interfaces: an initiation goes out, and whoever holds the interface's key answers it.
+"""Probes WireGuard interfaces: an initiation goes out, and the holder of the interface's key answers it.
 
 Owns one UDP socket per address family for all probes, their pace and their time stamps. It judges nothing: one probe,
 one packet, one outcome.
@@ -133,7 +133,7 @@ class Prober:
     async def _wait_for_turn(self, key: tuple[str, int, bytes]) -> None:
         """Wait until `key` may be probed again, and take the turn."""
         loop = asyncio.get_running_loop()
-        # Looked at anew after each wait: when this process was held up, all who waited come back at once.
+        # Checked again after each wait: when this process was held up, all who waited come back at once.
         while (wait_s := self._free_at.get(key, 0.0) - loop.time()) > 0:  # noqa: ASYNC110 - it waits for a time
             await asyncio.sleep(wait_s)
         now = loop.time()

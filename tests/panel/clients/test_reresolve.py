@@ -158,7 +158,7 @@ def test_all_servers_gone_is_said_once_and_ends_when_one_is_back(net: Net) -> No
     for node in ("node-1", "node-2"):
         net.lab.cut(node)
     eventually(lambda: "no address of" in net.log.read_text())
-    net.lab.mend("node-1")
+    net.lab.reconnect("node-1")
     eventually(net.reaches)
     assert net.log.read_text().count("no address of") == 1
 

@@ -1,7 +1,7 @@
 """`agent-down`: a node's agent is killed while its WireGuard goes on serving and every client pings without pause.
 
 Nobody may be moved. `moves`: failovers and peers with another home; `withdrawals`: nodes taken out of use; `lost` and
-`clients_lost`: packets, and clients that lost any, over the whole time. `health`: what the panel said of the node while
+`clients_lost`: packets, and clients that lost any, over the whole time. `health`: how the panel judged the node while
 the agent was away (promised: `unmanaged`), `noticed_s` after how long; `back_s`: from the agent's new start until the
 node was `serving` again.
 """

@@ -4,7 +4,7 @@ The node with the most sessions is cut off; when its clients have moved, its cab
 until it had no users' peers any more, read from its WireGuard; `unfenced_use`: whether it was in use before that.
 `peers_while_out`: the most users' peers that it had after that and before it served (promised: 0). `served_s`: until it
 served. `reclaimed`: peers whose home changed by the return, and `pulled_back`: clients with a session on it that is
-newer than the return (both promised: 0). `lost`: packets lost by all clients from the mending on.
+newer than the return (both promised: 0). `lost`: packets lost by all clients from the reconnection on.
 """
 
 import time
@@ -21,7 +21,7 @@ LOOK_S = 0.1
 
 
 def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
-    """Cut, wait, mend, watch."""
+    """Cut, wait, reconnect, watch."""
     devices = fleet.hosts(lab, "client")
     with fleet.client(lab) as panel, progress.step("a node dies and returns"):
         node = standings.busiest(lab, panel)
@@ -30,8 +30,8 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
         standings.wait_operations(panel)
         homes = standings.homes(panel)
         running = pings.start(devices, fleet.NODE_TUNNEL_ADDRESS, rate=options.rate)
-        mended, begun = time.time(), time.monotonic()
-        lab.mend(node.name)
+        reconnected, begun = time.time(), time.monotonic()
+        lab.reconnect(node.name)
         fenced_s, peers_while_out, unfenced_use, state = None, 0, False, "down"
         while state != "serving" and time.monotonic() - begun < RETURN_S:
             held = len(drain.user_keys(node))
@@ -45,7 +45,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
         served_s = time.monotonic() - begun
         time.sleep(AFTER_S)
         counts = pings.measure(running)
-        pulled_back = [key for key, at in drain.handshakes(node).items() if at > mended]
+        pulled_back = [key for key, at in drain.handshakes(node).items() if at > reconnected]
         figures = {
             "node": node.name,
             "fenced_s": None if fenced_s is None else round(fenced_s, 1),

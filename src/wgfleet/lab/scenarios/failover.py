@@ -140,7 +140,7 @@ def lose_busiest(lab: Lab, panel: PanelClient, options: Options, watch_s: float 
     if options.kill:
         fleet.start_agent(node)
     else:
-        lab.mend(node.name)
+        lab.reconnect(node.name)
     names = standings.clients_by_key(lab, panel)
     hit = {names[key] for key in live[node.name]}
     # A gap that ends with the counting never ended.

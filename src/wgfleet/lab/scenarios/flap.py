@@ -1,6 +1,6 @@
 """`flap`: one node's cable is pulled and put back again and again while every client pings; `--rounds` times (20).
 
-Each time it is cut for `CUT_S`, and mended for the rest of `PERIOD_S`. `moves`: how often a failover moved peers from
+Each time it is cut for `CUT_S`, and connected for the rest of `PERIOD_S`. `moves`: how often failover moved peers from
 one node to others (promised: at most `MAX_MOVES` in 20 rounds); `moves_of_a_client`: the most that one peer's home
 changed; `withdrawals`: how often the node was taken out of use; `trial_s`: how long it had to answer after the last;
 `lost`: packets of all clients, `worst_gap_ms` of any.
@@ -36,7 +36,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
                 started = time.monotonic()
                 lab.cut(node.name)
                 time.sleep(CUT_S)
-                lab.mend(node.name)
+                lab.reconnect(node.name)
                 time.sleep(max(0.0, started + PERIOD_S - time.monotonic()))
                 now = standings.homes(panel)
                 changed.update(peer for peer, home in homes.items() if now.get(peer) != home)

@@ -55,7 +55,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
 
 
 def remove_and_kill(lab: Lab, node: Host, after_ms: int) -> Round:
-    """Remove a node, kill the panel so many ms later, start it again; return what became of it."""
+    """Remove a node, kill the panel that many ms later, start it again; return what became of it."""
     node_id = drain.node_id(lab, node)
     with fleet.client(lab) as panel:
         operation = panel.call("DELETE", f"/api/configs/{fleet.CONFIG}/nodes/{node_id}")

@@ -1,4 +1,4 @@
-"""What a scenario may be told."""
+"""Options of scenarios."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from wgfleet.lab.assembly import PLAIN, Equipment
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a scenario may be told; each reads what concerns it.
+    """The options of all scenarios; each reads those that concern it.
 
     `rate` in packets/s for each client, `rounds` repeats in one lab, `peers` for scenarios that only configure,
     `minutes` for those that go on for a while, `equipment` is what the lab has been built with. Of `failover`: `kill`

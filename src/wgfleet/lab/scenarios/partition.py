@@ -7,7 +7,7 @@
 the panel can. The other nodes miss it and its clients move.
 `two_nodes`: all nodes but one are cut off, with a floor of one node, so their clients have to move to that.
 `floor`: the same with `min_nodes` one less than there are nodes: only one may be taken out of use, the one that fell
-silent first, which is the busiest. Its clients move to the node that is left and not to the other dead one; whoever has
+silent first, which is the busiest. Its clients move to the node that is left and not to the other dead one; one with
 a session on that other one waits for its cable (`silent`), and `in_use` never falls below the floor.
 
 For each: `moved` clients answer before the cables are put back, of the `hit` ones whose session was on a node that
@@ -74,7 +74,7 @@ def panel_alone(lab: Lab, panel: PanelClient, rate: float) -> Figures:
     running = pings.start(fleet.hosts(lab, "client"), fleet.NODE_TUNNEL_ADDRESS, rate=rate)
     lab.cut("panel")
     time.sleep(APART_S)
-    lab.mend("panel")
+    lab.reconnect("panel")
     standings.wait_all_serving(lab, panel, RETURN_S)
     wait_for(lambda: standings.health(panel)["frozen"] is None, "the panel still says it is cut off", within_s=RETURN_S)
     time.sleep(AFTER_S)  # what it may have decided while it was cut off would be done now
@@ -129,7 +129,7 @@ def _with_busiest(lab: Lab, panel: PanelClient) -> list[Host]:
 def _cables(lab: Lab, hosts: Collection[Host]) -> Callable[[bool], None]:
     def pull(apart: bool) -> None:
         for host in hosts:
-            (lab.cut if apart else lab.mend)(host.name)
+            (lab.cut if apart else lab.reconnect)(host.name)
             time.sleep(BETWEEN_S)
 
     return pull

@@ -4,7 +4,7 @@ In each round the node that the first client's session is on is cut off. `detect
 wrote down that the node is down, which is its decision. `answer_changed_s`: from the decision until the name server
 answered without the node for the first time, so up to 50 ms too long (promised: p99 at most 1 s);
 `death_to_answer_s`: the same from the cut. Then that client's user does what users do and toggles the tunnel
-(`wg-quick down`, `up`), which resolves the name anew: `reconnected_s` is from there to the first reply through the
+(`wg-quick down`, `up`), which resolves the name again: `reconnected_s` is from there to the first reply through the
 tunnel, and `reached_live` how often the session was then on a node that lives (promised: always). The node's cable is
 put back, and the next round begins when the name lists it again. `fewest`: the addresses in the shortest answer of all;
 `never_below_min`: that was never below the endpoint group's `min_nodes`, all nodes but one (promised). `calls`: of the
@@ -62,10 +62,10 @@ def _round(watch: Listing) -> dict[str, Any]:
     reconnected_s = time.monotonic() - toggled
     live = _server_of(lab, device) != node
     detected = failover.detected_at(lab, panel, node, died)
-    mended = time.time()
-    lab.mend(node.name)
+    reconnected = time.time()
+    lab.reconnect(node.name)
     standings.wait_all_serving(lab, panel, BACK_S)
-    sampler.wait(node.address, listed=True, since=mended, within_s=BACK_S)
+    sampler.wait(node.address, listed=True, since=reconnected, within_s=BACK_S)
     standings.wait_operations(panel)
     return {"died": died, "detected": detected, "answered": answered, "reconnected_s": reconnected_s, "live": live}
 

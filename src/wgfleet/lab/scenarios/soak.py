@@ -1,7 +1,7 @@
 """`soak`: for `--minutes`, things break at random while every client pings, and what must hold is checked.
 
 A blow is one of: a node's cable cut, everything on a node killed, only its agent killed, the panel killed, the panel's
-cable cut. It lasts `BLOW_S`, then it is mended; then there is quiet: no operation under way, every node that answers
+cable cut. It lasts `BLOW_S`, then it is repaired; then there is quiet: no operation under way, every node that answers
 has what it shall have. A node is only hit while two others are in use. Checked at each quiet moment, and `broken` lists
 what did not hold (promised: nothing): every enabled peer's home is a node in use; every node in use that has an agent
 has exactly the peers of the panel, and no node out of use has any; each floating address is on one node, and that is in
@@ -35,7 +35,7 @@ Undo = Callable[[], object]
 
 
 def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
-    """Break, mend, check, until the time is over."""
+    """Break, repair, check, until the time is over."""
     chance = random.Random()  # noqa: S311 - what breaks next, not a secret
     blows: Counter[str] = Counter()
     broken: list[str] = []
@@ -84,16 +84,16 @@ def strike(lab: Lab, panel: PanelClient, chance: random.Random) -> str:
 
 
 def _blow(lab: Lab, kind: str, node: Host) -> Undo:
-    """Deal a blow; return what mends it."""
+    """Deal a blow; return what repairs it."""
     if kind == "panel_killed":
         fleet.kill_panel(lab)
         return partial(fleet.start_panel, lab)
     if kind == "panel_cut":
         lab.cut("panel")
-        return partial(lab.mend, "panel")
+        return partial(lab.reconnect, "panel")
     if kind == "node_cut":
         lab.cut(node.name)
-        return partial(lab.mend, node.name)
+        return partial(lab.reconnect, node.name)
     if kind == "node_killed":
         fleet.power_off(node)
     else:
@@ -109,7 +109,7 @@ def check(lab: Lab, panel: PanelClient) -> list[str]:
         nonlocal broken
         try:
             broken = _amiss(lab, panel)
-        except LabError as error:  # the panel has just been mended
+        except LabError as error:  # the panel has just been repaired
             broken = [str(error)]
         return not broken
 

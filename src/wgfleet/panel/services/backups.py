@@ -1,4 +1,4 @@
-"""What was saved before something was removed: encrypted, listed, readable as a wg-quick file."""
+"""Backups of an interface before its removal: encrypted, listed, readable as a wg-quick file."""
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import rendering
@@ -30,7 +30,7 @@ def create(
         return earlier
     wanted = desired.whole(tx, vault, config, assignment)
     for key in desired.probe_peers(tx, config, assignment):
-        del wanted.peers[key]  # they are nobody's, and made anew with the assignment
+        del wanted.peers[key]  # they are nobody's, and recreated with the assignment
     names = {PublicKey(peer.public_key): peer.name for peer in peer_rows.changed_since(tx, config.id, 0)}
     notes = [f"config {config.name} on node {node.name}, generation {config.generation}: {reason}"]
     backup_id = clock.new_id()
@@ -65,7 +65,7 @@ def get(tx: Tx, backup_id: str) -> Backup:
 def page(
     tx: Tx, config_id: str | None = None, node_id: str | None = None, after: str | None = None, limit: int = 100
 ) -> list[Backup]:
-    """Return backups, newest first, from behind the id `after`."""
+    """Return backups, newest first, starting after the id `after`."""
     return backup_rows.page(tx, config_id, node_id, after, limit)
 
 

@@ -88,7 +88,7 @@ def create(tx: Tx, vault: Vault, actor: str, spec: ConfigSpec) -> Config:
     networks = _parse_pools(spec.pools)
     if spec.listen_port is not None:
         parse_port(spec.listen_port, "listen_port")
-    config_rows.serialise_creation(tx)
+    config_rows.serialize_creation(tx)
     if config_rows.find(tx, spec.name) is not None:
         raise Conflict(f"there is a config named {spec.name!r} already; choose another name", field="name")
     _check_pools_are_free(tx, networks)
@@ -149,7 +149,7 @@ def resolve(tx: Tx, reference: str) -> str:
 
 
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Config]:
-    """Return configs in the order they were made, from behind the id `after`."""
+    """Return configs in the order of creation, starting after the id `after`."""
     return config_rows.page(tx, after, limit)
 
 
@@ -174,7 +174,7 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
     if not changed:
         return config
     if "listen_port" in changed:
-        config_rows.serialise_creation(tx)
+        config_rows.serialize_creation(tx)
         _check_port_is_free(tx, changed["listen_port"])
     if INTERFACE_SETTINGS & changed.keys():
         generations.bump(tx, config.id, settings=True)

@@ -30,7 +30,7 @@ def probes_changed(tx: Tx, config_id: str) -> int:
 def overtake(tx: Tx, config_id: str, generation: int) -> None:
     """Go beyond a generation that a node has and we do not know: this database was restored from an older copy.
 
-    Every node then gets the whole, for what it was told in that other history is not written here.
+    Every node then gets the whole, for what it got in that other history is not recorded here.
     """
     bump(tx, config_id, settings=True)
     beyond = config_rows.overtake(tx, config_id, generation)

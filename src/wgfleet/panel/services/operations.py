@@ -34,7 +34,7 @@ def page(
     after: str | None = None,
     limit: int = 100,
 ) -> list[Operation]:
-    """Return operations, newest first, from behind the id `after`."""
+    """Return operations, newest first, starting after the id `after`."""
     return operation_rows.page(tx, state, kind, after, limit)
 
 

@@ -16,7 +16,7 @@ def configs_with_tombstones(tx: Tx, before: float) -> list[str]:
 def forget_tombstones(tx: Tx, config_id: str, before: float) -> int | None:
     """Delete the tombstones of public keys that left a config before a time.
 
-    Returns the generation below which a node can no longer be told by a delta what left, and gets the whole; None
+    Returns the generation below which deltas no longer name what left, so that a node gets the whole; None
     where nothing was deleted.
     """
     config = config_rows.lock(tx, config_id)

@@ -12,7 +12,7 @@ from wgfleet.panel.store.tables import Assignment, Config, Node, Peer, Pool
 _CREATION_LOCK = 0x77676366  # any constant that no other advisory lock of ours uses
 
 
-def serialise_creation(tx: Tx) -> None:
+def serialize_creation(tx: Tx) -> None:
     """Let one transaction at a time compare a new config with all others (SQLite has one writer anyway)."""
     if tx.session.get_bind().dialect.name == "postgresql":
         tx.session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATION_LOCK})

@@ -98,7 +98,7 @@ def note_use(tx: Tx, caller: Caller) -> None:
 
 
 def keys(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[ApiKey]:
-    """Return keys in the order they were made, from behind the id `after`."""
+    """Return keys in the order of creation, starting after the id `after`."""
     return access_rows.page_keys(tx, after, limit)
 
 

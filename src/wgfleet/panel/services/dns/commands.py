@@ -31,7 +31,7 @@ class Queue:
 
 
 def page(tx: Tx, state: str | None = None, after: str | None = None, limit: int = 100) -> Sequence[DnsSync]:
-    """Return syncs in the order they were made, from behind the id `after`."""
+    """Return syncs in the order of creation, starting after the id `after`."""
     return dns_rows.page(tx, state, after, limit)
 
 

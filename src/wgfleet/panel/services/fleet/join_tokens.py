@@ -21,7 +21,7 @@ class TokenRefused(Unauthorized):
 
 
 def create(tx: Tx, actor: str, node: Node, lifetime_s: float) -> tuple[str, float]:
-    """Return a token that lets one agent enrol as the node, once, and when it expires; older unused ones end."""
+    """Return a token that lets one agent enroll as the node, once, and its expiry; revoke older unused ones."""
     text = new_token("wgj_")
     now = clock.now()
     token = JoinToken(digest=digest(text), node_id=node.id, created_at=now, expires_at=now + lifetime_s, used_at=None)

@@ -52,7 +52,7 @@ def named(tx: Tx, reference: str, field: str) -> NodeGroup:
 
 
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[NodeGroup]:
-    """Return groups in the order they were made, from behind the id `after`."""
+    """Return groups in the order of creation, starting after the id `after`."""
     return node_group_rows.page(tx, after, limit)
 
 

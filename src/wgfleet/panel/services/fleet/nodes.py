@@ -115,7 +115,7 @@ def resolve(tx: Tx, reference: str) -> str:
 
 
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Node]:
-    """Return nodes in the order they were made, from behind the id `after`."""
+    """Return nodes in the order of creation, starting after the id `after`."""
     return node_rows.page(tx, after, limit)
 
 

@@ -1,4 +1,4 @@
-"""User devices: made, changed, deleted, found."""
+"""User devices: creating, changing, deleting and finding them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -91,12 +91,12 @@ def get(tx: Tx, peer_id: str) -> Peer:
 def page(
     tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100, search: str | None = None
 ) -> list[Peer]:
-    """Return peers in the order they were made, from behind the id `after`; `search` matches names and keys."""
+    """Return peers in the order of creation, starting after the id `after`; `search` matches names and keys."""
     return peer_rows.page(tx, config_id, after, limit, search)
 
 
 def next_number(tx: Tx, config: Config, prefix: str) -> int:
-    """Return the number behind the highest that a peer named `prefix` and a number has; 1 where there is none."""
+    """Return one more than the highest number in use after `prefix` in a peer's name; 1 if there is none."""
     endings = (name.removeprefix(prefix) for name in peer_rows.names(tx, config.id, prefix))
     return max((int(ending) for ending in endings if ending.isascii() and ending.isdigit()), default=0) + 1
 

@@ -1,6 +1,6 @@
-"""What came of asking a provider to bring an address to its node: kept with the address, and when to ask again.
+"""Attempts of providers to bring an address to its node: the result, kept with the address, and the next retry.
 
-A failure is told once when it begins and once when it ends, however often it is tried in between. Must not call a
+A failure is reported once when it begins and once when it ends, however often it is tried in between. Must not call a
 provider: `reconcile.floating` does, between `due` and `succeeded` or `failed`.
 """
 
@@ -58,7 +58,7 @@ def succeeded(tx: Tx, config_id: str, address: str) -> None:
 def failed(tx: Tx, config_id: str, holders: Mapping[str, str | None], error: Exception) -> float | None:
     """Note that a provider did not bring addresses to `holders`; return in how many s to try again (None: no need to).
 
-    What another node is to hold by now is due at once: it may fail for this one alone. None: whoever holds it.
+    What another node is to hold by now is due at once: it may fail for this one alone. None: any holder.
     """
     text, now = said(error), clock.now()
     waits: list[float] = []
@@ -87,7 +87,7 @@ def clear(row: FloatingAddress) -> None:
 
 
 def said(error: Exception) -> str:
-    """Return what people are told of a failure."""
+    """Return the text that describes a failure."""
     if isinstance(error, TransientError | PermanentError | PanelError):
         return str(error)
     # A bug of the plugin's: its text may be anything, a token too.
@@ -98,7 +98,7 @@ def _delay(error: Exception, attempts: int) -> float:
     asked: float | None = getattr(error, "retry_after_s", None)
     if asked is not None:
         return min(max(asked, 0.0), LONGEST_WAIT_S)
-    # What only people can mend is tried now and then, in case they did so at the provider.
+    # What only people can repair is retried now and then, in case they did so at the provider.
     if isinstance(error, PermanentError):
         return LONGEST_DELAY_S
     return backoff(attempts, clock.fraction(), first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)

@@ -169,7 +169,7 @@ def confirmed(tx: Tx, assignment: Assignment, generation: int, held: Collection[
     before = assignment.applied_generation
     found = floating_rows.of_config(tx, assignment.config_id)
     if any(row.holder_node_id == assignment.node_id and before < row.generation <= generation for row in found):
-        # It can now call clients from the address: whoever waits for that need not wait longer.
+        # It can now call clients from the address, so takeovers that wait for that can begin.
         for operation in operation_rows.active_of(tx, assignment.config_id):
             operations.wake(tx, operation)
 
@@ -262,7 +262,7 @@ def set_give_up_after(tx: Tx, seconds: float) -> None:
 
 
 def witnesses_changed(tx: Tx, node_id: str) -> None:
-    """Have the nodes of a node's configs told where it is reached now."""
+    """Push a node's new addresses to the nodes of its configs, for which it is a witness."""
     for config_id in floating_rows.of_node(tx, node_id):
         generations.bump(tx, config_id, settings=True)
 
@@ -350,4 +350,4 @@ def on_agent(tx: Tx, config_id: str) -> bool:
     try:
         return group is not None and providers.provider(group.address_provider).on_agent
     except PermanentError:
-        return False  # a plugin that is gone; whoever has work for it says so
+        return False  # plugin not installed; the floating worker reports it

@@ -1,4 +1,4 @@
-"""The floating addresses and the address provider of an endpoint group: checked, sealed, and what is to be told."""
+"""The floating addresses and address provider of an endpoint group: checked, sealed, and rendered for the provider."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -56,7 +56,7 @@ class NodeLoad(Base):
 
 
 class JoinToken(Base):
-    """Lets one agent enrol as one node, once. Only the digest is kept."""
+    """Lets one agent enroll as one node, once. Only the digest is kept."""
 
     __tablename__ = "join_tokens"
     digest: Mapped[str] = mapped_column(primary_key=True)
