@@ -136,7 +136,7 @@ def test_refused_tokens_are_audited_with_the_reason(
 
 def test_a_new_token_ends_the_one_before(client: httpx.Client, panel: Panel, fra1: dict[str, Any]) -> None:
     before, after = token_of(client, fra1), token_of(client, fra1)
-    with panel.store.write() as tx, pytest.raises(join_tokens.TokenRefused, match="not known"):
+    with panel.store.write() as tx, pytest.raises(join_tokens.TokenRefused, match="is unknown"):
         join_tokens.redeem(tx, before)
     with panel.store.write() as tx:
         assert join_tokens.redeem(tx, after).id == fra1["id"]

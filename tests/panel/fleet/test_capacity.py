@@ -43,7 +43,7 @@ def test_a_failover_that_would_overload_says_so_before_it_happens(world: World) 
     assert found.nodes[1].headroom == 1
     assert found.nodes[0].loss.overloaded == {two.id: 3}
     assert found.warnings == [
-        "if node 'one' dies, node 'two' is 3 peers above its capacity; raise it, or assign another node"
+        "if node 'one' fails, node 'two' would exceed its capacity by 3 peers; raise it, or assign another node"
     ]
 
 
@@ -52,5 +52,5 @@ def test_the_only_node_warns_that_its_peers_would_have_none(world: World) -> Non
     world.serving(config, "one")
     world.peers(config, "a", "b")
     assert capacities(world, config).warnings == [
-        "if node 'one' dies, 2 peers of config 'wg0' have no node; assign another"
+        "if node 'one' fails, no node has room for 2 peers of config 'wg0'; assign another"
     ]

@@ -191,7 +191,7 @@ def test_an_address_taken_off_the_list_is_taken_from_its_holder_first(world: Wor
     world.sync_all(config, fra1, ams1)
     put(world, config, A2)
     assert holder_names(world, config) == {A2: "ams1"}
-    with pytest.raises(Conflict, match="still being taken"):
+    with pytest.raises(Conflict, match="has not been released"):
         put(world, other, A1)
     world.sync_all(config, fra1, ams1)
     assert carried(world, config, fra1, ams1) == {A2: ["ams1"]}
@@ -292,11 +292,11 @@ def test_each_move_is_in_the_audit_log(world: World) -> None:
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("127.0.0.1", "no address that clients could reach"),
-        ("fe80::1", "no address that clients could reach"),
+        ("127.0.0.1", "not an address that clients could reach"),
+        ("fe80::1", "not an address that clients could reach"),
         ("192.0.2.1", "node 'fra1''s own"),
-        ("10.8.0.77", "within the tunnel"),
-        (A2, "belongs to config 'wg1'"),
+        ("10.8.0.77", "inside the tunnel"),
+        (A2, "is used by config 'wg1'"),
     ],
 )
 def test_an_address_that_cannot_float_is_refused(world: World, address: str, reason: str) -> None:

@@ -40,7 +40,7 @@ def test_capacity_says_what_if_a_node_dies(
         "homeless": 0,
     }
     assert found["warnings"] == [
-        "if node 'fra1' dies, node 'ams1' is 2 peers above its capacity; raise it, or assign another node"
+        "if node 'fra1' fails, node 'ams1' would exceed its capacity by 2 peers; raise it, or assign another node"
     ]
 
 

@@ -90,7 +90,7 @@ def create(tx: Tx, vault: Vault, actor: str, spec: ConfigSpec) -> Config:
         parse_port(spec.listen_port, "listen_port")
     config_rows.serialize_creation(tx)
     if config_rows.find(tx, spec.name) is not None:
-        raise Conflict(f"there is a config named {spec.name!r} already; choose another name", field="name")
+        raise Conflict(f"a config named {spec.name!r} already exists; choose another name", field="name")
     _check_pools_are_free(tx, networks)
     if spec.listen_port is not None:
         _check_port_is_free(tx, spec.listen_port)
@@ -211,7 +211,7 @@ def _checked(changes: ConfigChanges) -> dict[str, Any]:
     if "client_allowed_ips" in changes:
         values["client_allowed_ips"] = parse_networks(changes["client_allowed_ips"], "client_allowed_ips")
         if not values["client_allowed_ips"]:
-            raise Invalid("name at least one network, 0.0.0.0/0 for everything", field="client_allowed_ips")
+            raise Invalid("give at least one network; 0.0.0.0/0 means everything", field="client_allowed_ips")
     if "placement" in changes and changes["placement"] not in PLACEMENTS:
         wanted = changes["placement"]
         raise Invalid(f"placement must be one of {', '.join(PLACEMENTS)}, not {wanted!r}", field="placement")
@@ -232,7 +232,7 @@ def _parse_pools(texts: Sequence[str]) -> list[str]:
         if not low <= network.prefixlen <= high:
             raise Invalid(f"{pool}: an IPv{network.version} pool is /{low} to /{high}", field=field)
         if network.is_multicast or network.is_loopback or network.is_link_local or not int(network.network_address):
-            raise Invalid(f"{pool} is no range for hosts; take one such as 10.8.0.0/24 or fd00::/64", field=field)
+            raise Invalid(f"{pool} is not a network for hosts; use one such as 10.8.0.0/24 or fd00::/64", field=field)
         for other in found:
             if _overlap(pool, other):
                 raise Invalid(f"{pool} overlaps {other} in the same list", field=field)
@@ -257,7 +257,7 @@ def _check_port_is_free(tx: Tx, listen_port: int) -> None:
     owner = config_rows.by_port(tx, listen_port)
     if owner is not None:
         raise Conflict(
-            f"config {owner.name!r} listens on port {listen_port} already, and a node may carry both; choose another",
+            f"config {owner.name!r} already listens on port {listen_port}, and a node may serve both; choose another",
             field="listen_port",
         )
 
@@ -267,9 +267,7 @@ def _free_port(tx: Tx) -> int:
     for port in range(FIRST_PORT, MAX_PORT + 1):
         if port not in taken:
             return port
-    raise Exhausted(
-        f"every port from {FIRST_PORT} on belongs to a config; name a lower listen_port", field="listen_port"
-    )
+    raise Exhausted(f"every port from {FIRST_PORT} up is in use; choose a lower listen_port", field="listen_port")
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -58,12 +58,12 @@ def create_key(
     parse_name(name)
     unknown = sorted(set(scopes) - SCOPES.keys())
     if unknown or not scopes:
-        wrong = f"{unknown[0]!r} is no scope" if unknown else "a key needs at least one scope"
+        wrong = f"{unknown[0]!r} is not a scope" if unknown else "a key needs at least one scope"
         raise Invalid(f"{wrong}; there are {', '.join(SCOPES)}", field="scopes")
     if expires_at is not None and expires_at <= clock.now():
-        raise Invalid("is in the past; give a later time, or none", field="expires_at")
+        raise Invalid("is in the past; give a later time, or null", field="expires_at")
     if access_rows.find_key(tx, name) is not None:
-        raise Conflict(f"there is an API key named {name!r} already; choose another name", field="name")
+        raise Conflict(f"an API key named {name!r} already exists; choose another name", field="name")
     text = new_token("wgf_")
     key = ApiKey(
         id=clock.new_id(),
@@ -84,7 +84,7 @@ def authenticate(tx: Tx, text: str) -> Caller:
     kept = digest(text)
     key = access_rows.key_by_digest(tx, kept)
     if key is None or not hmac.compare_digest(key.digest, kept):
-        raise Unauthorized("the API key is not known; it may have been revoked")
+        raise Unauthorized("the API key is unknown; it may have been revoked")
     now = clock.now()
     if key.expires_at is not None and key.expires_at <= now:
         raise Unauthorized(f"API key {key.name!r} has expired; make a new one")

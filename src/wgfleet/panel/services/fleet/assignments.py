@@ -65,7 +65,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
             if earlier.phase in {Phase.DRAINING, Phase.REMOVED}
             else "nothing to do"
         )
-        raise Conflict(f"config {config.name!r} is assigned to node {node.name!r} already: {way}", field="node_id")
+        raise Conflict(f"config {config.name!r} is already assigned to node {node.name!r}: {way}", field="node_id")
     assignment_id = clock.new_id()
     probe_key, probe_public_key = new_key_pair()
     assignment = Assignment(

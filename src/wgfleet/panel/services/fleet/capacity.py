@@ -82,18 +82,19 @@ def _shares(tx: Tx, node_id: NodeId, known: dict[str, list[Candidate]], names: d
 
 def _warnings(config: Config, one: NodeCapacity, names: Mapping[NodeId, str]) -> list[str]:
     texts = [
-        f"if node {one.node.name!r} dies, node {names[node_id]!r} is {more} peers above its capacity; "
+        f"if node {one.node.name!r} fails, node {names[node_id]!r} would exceed its capacity by {more} peers; "
         "raise it, or assign another node"
         for node_id, more in sorted(one.loss.overloaded.items())
     ]
     texts += [
-        f"if node {one.node.name!r} dies, node {names[node_id]!r} would need {share:.0%} of its processors, memory or "
+        f"if node {one.node.name!r} fails, node {names[node_id]!r} would need {share:.0%} of its processors, memory or "
         "uplink; assign another node"
         for node_id, share in sorted(one.loss.overworked.items())
     ]
     homeless = one.loss.homeless.get(ConfigId(config.id))
     if homeless:
         texts.append(
-            f"if node {one.node.name!r} dies, {homeless} peers of config {config.name!r} have no node; assign another"
+            f"if node {one.node.name!r} fails, no node has room for {homeless} peers of config {config.name!r}; "
+            "assign another"
         )
     return texts

@@ -156,7 +156,7 @@ def _checked(spec: EndpointGroupSpec) -> dict[str, Any]:
     if spec.ttl != AUTOMATIC_TTL_S:
         low, high = TTL_RANGE_S
         if not low <= spec.ttl <= high:
-            raise Invalid(f"must be {low} to {high} s, or 1 for the provider's choice, not {spec.ttl}", field="ttl")
+            raise Invalid(f"must be {low} to {high} s, or 1 for the provider's default, not {spec.ttl}", field="ttl")
     check_range(spec.min_nodes, 1, MAX_MIN_NODES, "min_nodes", "nodes")
     return {
         "domain": parse_domain(spec.domain, "domain"),

@@ -41,9 +41,9 @@ def redeem(tx: Tx, text: str) -> Node:
         return nodes.get(tx, node_id)
     token = access_rows.token(tx, kept)
     if token is None:
-        raise TokenRefused("the join token is not known", "unknown")
+        raise TokenRefused("the join token is unknown", "unknown")
     if token.used_at is not None:
-        raise TokenRefused("the join token was used already", "used", token.node_id)
+        raise TokenRefused("the join token has already been used", "used", token.node_id)
     raise TokenRefused("the join token has expired", "expired", token.node_id)
 
 

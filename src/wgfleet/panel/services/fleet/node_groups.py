@@ -74,9 +74,9 @@ def delete(tx: Tx, actor: str, group: NodeGroup) -> None:
     """Delete a group that no node and no peer is in."""
     nodes = node_group_rows.node_names(tx, group.id)
     if nodes:
-        raise Conflict(f"node group {group.name!r} still has {', '.join(nodes)}; take them out of it first")
+        raise Conflict(f"node group {group.name!r} still has nodes {', '.join(nodes)}; remove them from it first")
     if node_group_rows.has_peers(tx, group.id):
-        raise Conflict(f"node group {group.name!r} is still the group of some peers; give them another first")
+        raise Conflict(f"node group {group.name!r} is still preferred by peers; change their group first")
     node_group_rows.delete(tx, group)
     audit.record(tx, actor, "deleted", "node_group", group.id, name=group.name)
 
@@ -92,4 +92,4 @@ def _check(changes: NodeGroupChanges) -> None:
 
 def _check_name_is_free(tx: Tx, name: str) -> None:
     if node_group_rows.find(tx, name) is not None:
-        raise Conflict(f"there is a node group named {name!r} already; choose another name", field="name")
+        raise Conflict(f"a node group named {name!r} already exists; choose another name", field="name")

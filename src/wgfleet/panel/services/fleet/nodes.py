@@ -193,7 +193,7 @@ def reported(
         "summary": summary,
     }
     if not node_rows.set_values(tx, node_id, {column: value for column, value in values.items() if value is not None}):
-        raise NotFound(f"there is no node {node_id!r}; it was deleted meanwhile")
+        raise NotFound(f"there is no node {node_id!r}; it has been deleted")
 
 
 def heard(tx: Tx, last_seen_at: Mapping[str, float]) -> None:
@@ -229,13 +229,13 @@ def _parse_endpoint_addresses(texts: Sequence[str]) -> list[str]:
     field = "endpoint_addresses"
     check_list(texts, field)
     if not texts:
-        raise Invalid("name at least one address that clients reach the node at", field=field)
+        raise Invalid("give at least one address at which clients reach the node", field=field)
     found: list[str] = []
     for i, text in enumerate(texts):
         address = parse_address(text, f"{field}[{i}]")
         parsed = ipaddress.ip_address(address)
         if parsed.is_unspecified or parsed.is_multicast:
-            raise Invalid(f"{address} is no address of one host", field=f"{field}[{i}]")
+            raise Invalid(f"{address} is not the address of a host", field=f"{field}[{i}]")
         if address in found:
             raise Invalid(f"{address} is in the list twice", field=f"{field}[{i}]")
         found.append(address)
@@ -244,4 +244,4 @@ def _parse_endpoint_addresses(texts: Sequence[str]) -> list[str]:
 
 def _check_name_is_free(tx: Tx, name: str) -> None:
     if node_rows.find(tx, name) is not None:
-        raise Conflict(f"there is a node named {name!r} already; choose another name", field="name")
+        raise Conflict(f"a node named {name!r} already exists; choose another name", field="name")

@@ -28,7 +28,7 @@ def check(tx: Tx, config: Config, wanted: Sequence[tuple[Sequence[str], str]], *
             if parse_network(text, at) != text:
                 raise Invalid(f"write {network} in its canonical form", field=at)
             if network.prefixlen == 0:
-                raise Invalid("a default route cannot lie behind a peer; name the networks that do", field=at)
+                raise Invalid("a peer cannot have a default route as its network; list its own networks", field=at)
             for other, owner in taken.items():
                 if other.version == network.version and other.overlaps(network):
                     raise Conflict(f"{network} overlaps {other}, {owner}", field=at)

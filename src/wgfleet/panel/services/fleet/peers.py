@@ -62,7 +62,7 @@ def create(
 ) -> list[Peer]:
     """Make peers, all or none. `field` is the path of the list in the request, for errors (`peers`)."""
     if not 1 <= len(specs) <= MAX_BATCH:
-        raise Invalid(f"give 1 to {MAX_BATCH} peers at once, not {len(specs)}", field=field or None)
+        raise Invalid(f"give 1 to {MAX_BATCH} peers in a call, not {len(specs)}", field=field or None)
     generation = generations.bump(tx, config.id, settings=any(spec.networks for spec in specs), topic=Topic.PEERS)
     places = [f"{field}[{i}]." if field else "" for i in range(len(specs))]
     _check_unique(tx, config, specs, places)
@@ -148,7 +148,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges) -> list[str]:
     if "name" in changes:
         values["name"] = peer_name(changes["name"], "name")
         if changes["name"] != peer.name and peer_rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
-            raise Conflict(f"there is a peer named {changes['name']!r} already; choose another name", field="name")
+            raise Conflict(f"a peer named {changes['name']!r} already exists; choose another name", field="name")
     if "networks" in changes:
         config = configs.get(tx, peer.config_id)
         peer_networks.check(tx, config, [(changes["networks"], "networks")], without=peer.id)
@@ -168,7 +168,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges) -> list[str]:
 def peer_name(name: str, field: str) -> str:
     """Check a peer's name: it ends up in files, as a comment."""
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
-        raise Invalid(f"must be 1 to {MAX_NAME} printable characters without outer spaces", field=field)
+        raise Invalid(f"must be 1 to {MAX_NAME} printable characters, without leading or trailing spaces", field=field)
     return name
 
 
@@ -186,12 +186,12 @@ def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Seq
         taken_keys.add(config.public_key)
     for spec, at in zip(specs, places, strict=True):
         if peer_name(spec.name, f"{at}name") in taken_names:
-            raise Conflict(f"there is a peer named {spec.name!r} already; choose another name", field=f"{at}name")
+            raise Conflict(f"a peer named {spec.name!r} already exists; choose another name", field=f"{at}name")
         taken_names.add(spec.name)
         if spec.public_key is None:
             continue
         if parse_public_key(spec.public_key, f"{at}public_key") in taken_keys:
-            raise Conflict("another peer, or the server, has this public key", field=f"{at}public_key")
+            raise Conflict("this public key is already used by another peer or by the server", field=f"{at}public_key")
         taken_keys.add(spec.public_key)
 
 
@@ -222,7 +222,7 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
     if public == peer.public_key:
         return
     if peer_rows.clashes(tx, peer.config_id, [], [public])[1]:
-        raise Conflict("another peer has this public key", field="public_key")
+        raise Conflict("this public key is already used by another peer", field="public_key")
     peer_rows.bury(tx, peer.config_id, [peer.public_key], generation, clock.now())
     peer_rows.unbury(tx, peer.config_id, [public])
     peer.public_key = public
@@ -268,7 +268,10 @@ def _claim(tx: Tx, pools: Sequence[Pool], peer: Peer, spec: PeerSpec, at: str) -
         pool = next((pool for pool in left if addressing.contains(pool.network, host_network(address))), None)
         if pool is None:
             names = ", ".join(pool.network for pool in pools)
-            raise Invalid(f"{address} is in no pool of the config ({names}), or a second one of a pool", field=field)
+            raise Invalid(
+                f"{address} is in none of the config's pools ({names}), or is a second address from the same pool",
+                field=field,
+            )
         address_rows.claim(tx, pool, address, peer.id, field)
         left.remove(pool)
     address_rows.allocate(tx, left, [peer.id])

@@ -242,7 +242,9 @@ def check_free(tx: Tx, addresses: Sequence[str], field: str) -> None:
     floats = set(floating_rows.all_addresses(tx))
     for i, address in enumerate(addresses):
         if address in floats:
-            raise Conflict(f"{address} is a floating address; name one that stays with the node", field=f"{field}[{i}]")
+            raise Conflict(
+                f"{address} is a floating address; give one that belongs to the node alone", field=f"{field}[{i}]"
+            )
 
 
 def give_up_after_s(tx: Tx) -> float:

@@ -93,19 +93,20 @@ def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
         parsed = ip_address(address)
         row = floating_rows.find(tx, address)
         if parsed.is_unspecified or parsed.is_multicast or parsed.is_loopback or parsed.is_link_local:
-            raise Invalid(f"{address} is no address that clients could reach", field=field)
+            raise Invalid(f"{address} is not an address that clients could reach", field=field)
         if address in found:
             raise Invalid(f"{address} is in the list twice", field=field)
         if address in nodes:
-            raise Conflict(f"{address} is node {nodes[address]!r}'s own and cannot leave it", field=field)
+            raise Conflict(f"{address} is node {nodes[address]!r}'s own address and cannot move", field=field)
         if row is not None and row.config_id != config_id:
             raise Conflict(
-                f"{address} belongs to config {_name(tx, row.config_id)!r}, or is still being taken from a node of it",
+                f"{address} is used by config {_name(tx, row.config_id)!r}, or has not been released by one of its "
+                "nodes yet",
                 field=field,
             )
         for network, owner in pools:
             if parsed.version == network.version and parsed in network:
-                raise Conflict(f"{address} is within the tunnel, in pool {network} of config {owner!r}", field=field)
+                raise Conflict(f"{address} is inside the tunnel, in pool {network} of config {owner!r}", field=field)
         found.append(address)
     return found
 
