@@ -78,7 +78,7 @@ def install() -> None:
 
 
 def enroll() -> None:
-    """Enrol with a panel that knows no more than that."""
+    """Enroll with a panel that knows no more than that."""
     authority = Authority(CALLER)
     authority.panel()
     with _panel(authority) as address:

@@ -37,7 +37,7 @@ SURFACE = re.compile(r"/api/|force=true|--force|`wgfleet [a-z]")
 # What a native engineer stumbles over, and the spelling that is not ours. Add folders as they are cleaned.
 PLAIN = (
     *("docs/", "README.md", "CONTRIBUTING.md"),
-    *(f"src/wgfleet/{part}/" for part in ("cli", "lab", "panel_node", "probing")),
+    *(f"src/wgfleet/{part}/" for part in ("agent", "cli", "lab", "panel_node", "probing", "protocol")),
     *(f"src/wgfleet/panel/{part}/" for part in ("address_providers", "agents", "api", "settings", "store")),
     *(f"src/wgfleet/panel/services/{part}" for part in ("access/", "clients/", "fleet/", "floating/")),
     *(f"src/wgfleet/panel/services/{part}.py" for part in ("audit", "backups", "configs", "generations", "operations")),

@@ -11,7 +11,7 @@ from wgfleet.agent.state.identity import DEFAULT_STATE_DIR
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """How to run. `port` None: the one of the enrolment. `interval_s`: least time between two scans of an interface."""
+    """How to run. `port` None: the one of the enrollment. `interval_s`: least time between scans of an interface."""
 
     state_dir: Path = DEFAULT_STATE_DIR
     listen: str = "0.0.0.0"

@@ -39,7 +39,7 @@ Keepalive = Annotated[int, Meta(ge=0, le=65535)]
 class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):
     """One peer of an interface; its public key is the key it is filed under. `persistent_keepalive` in s, 0 = off.
 
-    The endpoint is not here: it belongs to the live session, and whoever sets it breaks roaming.
+    The endpoint is not here: it belongs to the live session, and setting it breaks roaming.
     """
 
     allowed_ips: tuple[str, ...]

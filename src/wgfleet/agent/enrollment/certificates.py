@@ -1,4 +1,4 @@
-"""Certificate requests of the agent. Imported only to enrol and to renew: `cryptography` costs 10 MB of memory."""
+"""Certificate requests of the agent. Imported only to enroll and to renew: `cryptography` costs 10 MB of memory."""
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization

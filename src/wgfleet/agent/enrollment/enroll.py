@@ -1,4 +1,4 @@
-"""Enrolment: turns a join token into a certificate. Runs once per node, before the agent does."""
+"""Enrollment: turns a join token into a certificate. Runs once per node, before the agent does."""
 
 import ssl
 from typing import Any
@@ -20,7 +20,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class EnrollError(Exception):
-    """Enrolment did not happen; the text says why and what to do. Never holds the token."""
+    """Enrollment failed; the text says why and what to do. Never holds the token."""
 
 
 class PanelRefusedError(EnrollError):

@@ -23,7 +23,7 @@ _UNSPECIFIED = bytes(16)
 def announcement(address: str, mac: bytes) -> bytes:
     """Say that `address` is here: an ARP announcement (RFC 5227, section 3), or an unsolicited neighbour advertisement.
 
-    Whoever has another entry for the address replaces it. The advertisement (RFC 4861, section 7.2.6) has the override
+    Neighbors replace another entry for the address. The advertisement (RFC 4861, section 7.2.6) has the override
     flag and goes to all nodes.
     """
     if ":" not in address:
@@ -50,7 +50,7 @@ def question(address: str, mac: bytes) -> bytes:
 def claimant(frame: bytes, address: str, mac: bytes) -> str | None:
     """Return the link address of who, in an ARP frame, has the IPv4 `address` or is about to take it; None: nobody.
 
-    Whoever probes for it at the same time counts (RFC 5227, section 2.1.1). What has our own `mac` does not.
+    A probe for it at the same time counts (RFC 5227, section 2.1.1). What has our own `mac` does not.
     """
     arp = frame[_ARP]
     if len(arp) < _ARP.stop - _ARP.start or arp[:6] != _ARP_HEAD[:6]:

@@ -9,7 +9,7 @@ from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
 
 _UNICAST = 1  # RTN_UNICAST
-_NO_DAD = 0x02  # IFA_F_NODAD: it must be usable at once; whoever had it before may still answer
+_NO_DAD = 0x02  # IFA_F_NODAD: it must be usable at once; its former holder may still answer
 _FOR_EVER = 0xFFFFFFFF
 
 

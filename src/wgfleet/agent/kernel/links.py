@@ -151,7 +151,7 @@ def open_events() -> socket.socket:
 
 
 def drain(events: socket.socket) -> None:
-    """Empty the socket. Its content does not matter: whoever is woken reads afresh."""
+    """Empty the socket. Its content does not matter: the woken task reads afresh."""
     while True:
         try:
             events.recv(1 << 16)

@@ -16,7 +16,7 @@ REQUEST, ACK, REPLACE, EXCLUSIVE, CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 _HEADER = struct.Struct("IHHII")  # length, type, flags, sequence, port: netlink(7)
 _ATTRIBUTE = struct.Struct("HH")
 _ERROR, _ERRNO = 2, struct.Struct("i")
-_BATCH = 64  # replies of so many fit the receive buffer that every kernel gives
+_BATCH = 64  # as many replies fit the receive buffer of every kernel
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ class ManualRoutes:
         )
 
     async def sync(self, request: Request) -> Response:
-        """`POST /v1/wg/{name}/syncconf`: look at everything now, and mend it."""
+        """`POST /v1/wg/{name}/syncconf`: check everything now, and repair it."""
         return await self._change(request, lambda held: held)
 
     async def add_peer(self, request: Request) -> Response:

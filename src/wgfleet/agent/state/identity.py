@@ -66,7 +66,7 @@ class StateDirectory:
         except FileNotFoundError:
             raise ValueError(f"{self.root} holds no enrolled agent; run `wgfleet agent enroll` first") from None
         except msgspec.MsgspecError as error:
-            raise ValueError(f"{self.agent} is damaged ({error}); enrol the agent again") from None
+            raise ValueError(f"{self.agent} is damaged ({error}); enroll the agent again") from None
 
     def write_certificate(self, *, key: bytes, certificate: bytes, ca: bytes) -> None:
         """Replace key, certificate and CA (PEM) so that a crash leaves a pair that fits together."""

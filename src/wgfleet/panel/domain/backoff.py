@@ -2,7 +2,7 @@
 
 
 def backoff(failures: int, random: float, *, first_s: float, longest_s: float) -> float:
-    """Return the s to wait after so many failures: doubling from `first_s`, capped, spread over the upper half.
+    """Return the s to wait after that many failures: doubling from `first_s`, capped, spread over the upper half.
 
     `random` is in [0, 1); it keeps those that failed together from coming back together.
     """

@@ -60,7 +60,7 @@ def settle(present: Mapping[str, NodeId | None], candidates: Collection[Candidat
 
 
 def spread(present: Mapping[str, NodeId | None], candidates: Collection[Candidate]) -> Holders:
-    """Return holders as if all addresses were given out anew, with the fewest that change hands."""
+    """Return holders as if all addresses were assigned from scratch, with the fewest changes."""
     takers = _takers(candidates)
     quotas: Counter[NodeId] = Counter()
     for _ in present:

@@ -178,7 +178,7 @@ def _recent(flaps: Iterable[float], rules: HealthRules, now: float) -> tuple[flo
 
 
 def _not_ahead(standing: Standing, now: float) -> Standing:
-    """Begin anew what began after now: the clock was set back, and would else be waited for."""
+    """Restart what began after now: the clock was set back, and would otherwise be waited for."""
     return dataclasses.replace(standing, since=now) if standing.since > now else standing
 
 

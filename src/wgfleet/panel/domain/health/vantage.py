@@ -99,7 +99,7 @@ def _missed_by_node(seen: Observed, beside: set[str], rules: HealthRules, now: f
 
 
 def _doubtful(verdicts: Iterable[Verdict], rules: HealthRules, now: float) -> bool:
-    """Tell whether somebody has begun to miss the node. Whoever has missed it for long told all there is to know."""
+    """Tell whether a vantage point has begun to miss the node. One that has missed it for long has no news."""
     return any(
         is_fresh(verdict, rules, now) and 0 < verdict.failures <= _URGENT_ROUNDS * rules.failures
         for verdict in verdicts

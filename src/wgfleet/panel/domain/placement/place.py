@@ -65,7 +65,7 @@ class Placement:
 _Key = TypeVar("_Key")
 
 Burden = Callable[[Candidate, int], float]
-"""How hard one more peer would be on a node that has so many."""
+"""The cost of one more peer on a node with that many."""
 
 
 def place(
@@ -128,7 +128,7 @@ def spread(
     candidates: Iterable[Candidate],
     strategy: Strategy = Strategy.LEAST_PEERS,
 ) -> dict[PeerId, NodeId]:
-    """Return the fewest new homes that spread peers as if all were placed anew in O(P log N).
+    """Return the fewest new homes that spread peers as if all were placed from scratch in O(P log N).
 
     `homes` has where they are now; the load of the candidates is without them. Done twice, the second changes nothing,
     so how busy nodes are does not count: it follows the peers with delay, and they would go to and fro.
