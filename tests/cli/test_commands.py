@@ -212,6 +212,18 @@ def test_an_errors_way_out_is_a_command(wgfleet: Run) -> None:
     assert "`wgfleet config endpoint wg0" in wgfleet("dns", "show", "wg0").stderr
 
 
+def test_an_agent_that_is_refused_says_the_command_that_makes_a_new_token(
+    wgfleet: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    words = ("--panel", environment["WGFLEET_URL"], "--token", "wgj_unknown", "--state-dir", str(tmp_path / "agent"))
+    refused = wgfleet("agent", "enroll", *words)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "enrollment failed: the panel refused (401): the join token is unknown; "
+        "make a new one with `wgfleet node join NODE`\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("word", "command"),
     [
