@@ -37,6 +37,9 @@ def test_a_cluster_has_one_file_with_the_domain_and_without_one_the_home_nodes_a
     (only,) = client.get(f"/api/peers/{peer['id']}/configs").json()["items"]
     assert "Endpoint = vpn.example.com:443\n" in only["text"]
     assert only["node_id"] is None
+    refused = client.get(f"/api/peers/{peer['id']}/config", params={"node": "fra1"})
+    assert refused.status_code == 404
+    assert "its one file is for all nodes" in refused.json()["detail"]
     own = made(client, "/api/configs/wg0/peers", name="bert", public_key=new_key_pair()[1])
     assert "REPLACE_THIS" in client.get(f"/api/peers/{own['id']}/config").text
 
@@ -53,6 +56,9 @@ def test_an_independent_config_has_a_file_for_each_node(panel: Panel, client: ht
     for name in ("Address", "PublicKey", "Endpoint"):
         assert lines[0][name] != lines[1][name]
     assert lines[0]["PrivateKey"] == lines[1]["PrivateKey"]
+    refused = client.get(f"/api/peers/{peer['id']}/config", params={"node": "lon1"})
+    assert refused.status_code == 404
+    assert "there are files for ams1, fra1" in refused.json()["detail"]
 
 
 @pytest.mark.usefixtures("wg0")

@@ -121,5 +121,7 @@ def _file(panel: Panel, caller: Caller, peer_id: str, node: str | None) -> Clien
         raise Conflict("the peer's config has no serving node, so there is no file", Hint(HintCode.ASSIGN_NODE))
     wanted = [file for file in found if node is None or node in {file.node_id, file.node_name}]
     if not wanted:
-        raise NotFound(f"the peer has no file of its own for node {node!r}; list them under `/configs`", field="node")
+        names = ", ".join(sorted(file.node_name for file in found if file.node_name is not None))
+        way_out = f"there are files for {names}" if names else "its one file is for all nodes, so leave `node` out"
+        raise NotFound(f"the peer has no file of its own for node {node!r}; {way_out}", field="node")
     return wanted[0]
