@@ -8,6 +8,20 @@ from pathlib import PurePosixPath
 from typing import Any
 
 MAX_LINES = 400
+MAX_FUNCTION_LINES = 83
+MIGRATIONS = "src/wgfleet/panel/store/migrations/"  # as long as the tables are many
+# What a noun phrase does not begin with: questions, and verbs that say what a module does.
+NO_NOUNS = {
+    "how", "what", "when", "where", "whether", "which", "who", "whose", "why", "once", "there", "it",
+}  # fmt: skip
+NAMES = ("wgfleet", "wireguard-go", "pyroute2", "dns-lexicon")  # lower-case by themselves
+VERBS = {
+    "Bounds", "Brings", "Builds", "Deletes", "Fills", "Finds", "Follows", "Getting", "Gives", "Keeps", "Lets",
+    "Makes", "Packs", "Puts", "Reading", "Reads", "Runs", "Sends", "Starts", "Takes", "Tells", "Turns",
+    "Watches", "Writes",
+    "Bring", "Build", "Count", "Fill", "Find", "Give", "Keep", "Let", "Make", "Pack", "Put", "Read", "Run", "Send",
+    "Start", "Take", "Tell", "Turn", "Watch", "Write",
+}  # fmt: skip
 EMPTY_NAMES = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 STARTS_PROCESSES = ("src/wgfleet/agent/kernel/", "src/wgfleet/lab/")
 # The panel's one source of time, ids and secrets.
@@ -151,6 +165,26 @@ def docstring(path: str, source: str) -> list[str]:
     """A module of the product says what it owns."""
     tree = _parse(source)
     return [f"{path}: no docstring"] if tree.body and ast.get_docstring(tree) is None else []
+
+
+def begins(path: str, source: str) -> list[str]:
+    """A module's docstring begins with a noun phrase: what the module holds, by the term that a search would find."""
+    first = (ast.get_docstring(_parse(source)) or "").partition(" ")[0].rstrip(":,.")
+    name = not first or first[0] == "`" or first.startswith(NAMES)
+    if name or not (first.lower() in NO_NOUNS or first in VERBS or first[0].islower()):
+        return []
+    return [f"{path}: begins with {first!r}; begin with what the module holds"]
+
+
+def length(path: str, source: str) -> list[str]:
+    """A function does one thing, so it is short."""
+    return [
+        f"{path}:{node.lineno}: {node.name} has {lines} lines, more than {MAX_FUNCTION_LINES}"
+        for node in ast.walk(_parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not path.startswith(MIGRATIONS)
+        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
 
 
 def waivers(path: str, source: str) -> list[str]:

@@ -14,6 +14,10 @@ from wgfleet.panel.api.auth import OPEN_PATHS, Reader
 
 ROOT = Path(__file__).parents[2]
 SourceRule = Callable[[str, str], list[str]]
+# The folders whose docstrings begin with a noun phrase. It only grows.
+BEGINS = ("src/wgfleet/agent/", "src/wgfleet/cli/", "src/wgfleet/lab/", "src/wgfleet/panel/address_providers/",
+    "src/wgfleet/panel/agents/", "src/wgfleet/panel_node/", "src/wgfleet/probing/", "src/wgfleet/protocol/",
+)  # fmt: skip
 # Which files each rule is for, by the start of their path.
 RULES: dict[SourceRule, tuple[str, ...]] = {
     house_rules.processes: ("src/",),
@@ -22,6 +26,8 @@ RULES: dict[SourceRule, tuple[str, ...]] = {
     house_rules.repositories: ("src/",),
     house_rules.size: ("src/", "tests/", "bench/"),
     house_rules.docstring: ("src/",),
+    house_rules.begins: BEGINS,
+    house_rules.length: ("src/", "tests/", "bench/"),
     house_rules.waivers: ("src/", "tests/", "bench/"),
     house_rules.skips: ("tests/",),
     house_rules.marker: ("tests/",),
@@ -95,6 +101,10 @@ def test_every_route_of_the_panel_asks_for_a_scope() -> None:
         (house_rules.repositories, "src/wgfleet/panel/api/a.py", "def f(panel): panel.vault.open(b'a', 'b')"),
         (house_rules.size, "src/a.py", "x = 1\n" * 401),
         (house_rules.docstring, "src/a.py", "x = 1"),
+        (house_rules.begins, "src/a.py", '"""What a peer is."""'),
+        (house_rules.begins, "src/a.py", '"""Builds peers."""'),
+        (house_rules.begins, "src/a.py", '"""peers of a config."""'),
+        (house_rules.length, "src/a.py", "def f():\n" + "    x = 1\n" * house_rules.MAX_FUNCTION_LINES),
         (house_rules.waivers, "src/a.py", "import os  # noqa: F401"),
         (house_rules.waivers, "src/a.py", "import os  # noqa"),
         (house_rules.waivers, "src/a.py", "import os  # noqa: F401, I001"),
@@ -134,6 +144,9 @@ def test_a_rule_finds_a_breach(rule: SourceRule, path: str, bad: str) -> None:
         (house_rules.repositories, "src/wgfleet/panel/services/a.py", "def f(tx): tx.flush(); sealed.seal(tx)"),
         (house_rules.size, "src/a.py", "x = 1\n" * 400),
         (house_rules.docstring, "src/a.py", ""),
+        (house_rules.begins, "src/a.py", '"""Peers: what they are."""'),
+        (house_rules.begins, "src/a.py", '"""wireguard-go, for machines without WireGuard."""'),
+        (house_rules.length, "src/a.py", "def f():\n" + "    x = 1\n" * (house_rules.MAX_FUNCTION_LINES - 1)),
         (house_rules.waivers, "src/a.py", "import os  # noqa: F401 - kept for those who import it from here"),
         (house_rules.marker, "tests/lab/conftest.py", ""),
         (

@@ -1,4 +1,4 @@
-"""How an agent runs on its node: what the command line may choose."""
+"""The settings of an agent: what the command line may choose."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fills a built network: a panel, nodes with agents, a config with its public face, peers, and their devices."""
+"""Assembly of a fleet on a built network: a panel, nodes, a config with its public face, peers, and devices."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

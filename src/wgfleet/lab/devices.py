@@ -1,4 +1,4 @@
-"""What sets some users' devices apart from stock.py's: apps that never learn endpoints, and the helper for Linux."""
+"""Devices of users that differ from stock.py's: apps that never learn endpoints, and the helper for Linux."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""What runs on a built network: a panel, nodes with agents, a config, peers. Restarts what was killed.
+"""The fleet on a built network: a panel, nodes with agents, a config, peers. Restarts what was killed.
 
 Everything goes through the `wgfleet` program and the HTTP API, as it would on real machines.
 """

@@ -1,4 +1,4 @@
-"""Starts the process that keeps a host's namespaces alive: `python -m wgfleet.lab.holder < hosts.json > pids.json`.
+"""The process that keeps a host's namespaces alive: `python -m wgfleet.lab.holder < hosts.json > pids.json`.
 
 Input is a list of `HostSpec`-shaped objects: the named network namespace to enter, the host's directory, what to call
 the process. Each holder enters that network namespace, makes a mount namespace of its own with an empty /run (so an own

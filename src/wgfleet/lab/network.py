@@ -1,4 +1,4 @@
-"""Builds the network of topology.py: namespaces, cables, bridges, routes. Cuts and reconnects cables.
+"""The network of topology.py, built: namespaces, cables, bridges, routes. Cuts and reconnects cables.
 
 Must not know what runs in the hosts.
 """

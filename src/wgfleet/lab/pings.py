@@ -1,4 +1,4 @@
-"""Counts what a client loses: unbroken `ping`s from first to last packet, read back from their own output.
+"""A count of what a client loses: unbroken `ping`s from first to last packet, read back from their own output.
 
 One ping sends at most `_RATE_EACH` packets/s: above that it spins between two packets, and twenty of them would take
 the cores that the nodes need. A higher rate is several pings at once, evenly shifted.

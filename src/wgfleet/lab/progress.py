@@ -1,4 +1,4 @@
-"""What a person sees: while the lab works, rich's bars on a terminal and plain lines elsewhere; then its figures."""
+"""Output for a person: while the lab works, rich's bars on a terminal and plain lines elsewhere; then its figures."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What the lab needs of the machine: root, and a few programs of Debian."""
+"""Requirements of the lab on the machine: root, and a few programs of Debian."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What the machine remembers of a lab: /run/wgfleet-lab/NAME, with state.json in it, and who may change it.
+"""The record of a lab on the machine: /run/wgfleet-lab/NAME, with state.json in it, and who may change it.
 
 One lab at a time: two would share their addresses. A lab belongs to the command that runs it (which holds the lock)
 until `up` hands it over to the user by writing phase `up`. Whatever is found in another phase with nobody holding the

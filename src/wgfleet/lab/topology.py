@@ -1,4 +1,4 @@
-"""Who is where in the lab. Pure: names and addresses, no IO.
+"""The topology of the lab: who is where. Pure: names and addresses, no IO.
 
     root namespace of the machine (curl, browser, `wgfleet` itself)
         wgl-root 198.18.0.254

@@ -1,4 +1,4 @@
-"""How the lab waits for something: look again and again, never just sleep."""
+"""Waiting for something: look again and again, never just sleep."""
 
 import time
 from collections.abc import Callable

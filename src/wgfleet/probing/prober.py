@@ -1,4 +1,4 @@
-"""Probes WireGuard interfaces: an initiation goes out, and the holder of the interface's key answers it.
+"""Probes of WireGuard interfaces: an initiation goes out, and the holder of the interface's key answers it.
 
 Owns one UDP socket per address family for all probes, their pace and their time stamps. It judges nothing: one probe,
 one packet, one outcome.

@@ -1,4 +1,4 @@
-"""What the panel wants of one WireGuard interface on one node.
+"""The desired state of one WireGuard interface on one node.
 
 A *generation* is the number of a config's desired state. It only grows; an agent that has applied generation g of
 an interface refuses anything older. Comparisons hold within one `config_id`: another config of the same name is

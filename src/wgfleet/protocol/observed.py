@@ -1,4 +1,4 @@
-"""What an agent sees on its machine. Never the same object as what is desired."""
+"""The observed state of a machine. Never the same object as what is desired."""
 
 from msgspec import Struct
 

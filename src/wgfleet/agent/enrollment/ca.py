@@ -1,4 +1,4 @@
-"""Getting a panel's own CA over a network that is not trusted, by the fingerprint that its administrator was shown."""
+"""The panel's own CA, fetched over an untrusted network, by the fingerprint that its administrator was shown."""
 
 import hashlib
 import ssl

@@ -1,4 +1,4 @@
-"""Tells a link's neighbours where an address is, and asks them whether somebody has it. Packets only, no addresses.
+"""Announcements of an address to a link's neighbors, and questions whether somebody has it. Packets only.
 
 A link without Ethernet has no neighbours that could be wrong about us: there is nothing to say and nobody to ask.
 """

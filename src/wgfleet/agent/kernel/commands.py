@@ -1,4 +1,4 @@
-"""Runs the system's tools without blocking the event loop. Never through a shell; secrets go through stdin.
+"""The system's tools, run without blocking the event loop. Never through a shell; secrets go through stdin.
 
 Not through asyncio's own subprocesses: cancelled while one is being made, together with the task that connects its
 pipes (as `asyncio.run` does at its end), they wait for ever (Python 3.11, `_make_subprocess_transport`). Here nothing

@@ -1,4 +1,4 @@
-"""What a WireGuard device says of itself, in its raw form, and how to parse one peer of it. Pure.
+"""The raw forms in which a WireGuard device describes itself, and how to parse one peer of it. Pure.
 
 A reading is a stream of blocks of bytes, one per peer, so that a scan compares blocks, parses only those that changed,
 and never holds the whole. Two forms: `wg show IF dump` (kernel and userspace), and the socket protocol (`get=1`) that

@@ -1,4 +1,4 @@
-"""What a link says that it can carry, through ethtool's ioctl: /sys may show another network namespace's links."""
+"""The speed of a link, through ethtool's ioctl: /sys may show another network namespace's links."""
 
 import array
 import fcntl

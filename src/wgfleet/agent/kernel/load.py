@@ -1,4 +1,4 @@
-"""How busy this machine is: processors, memory, and the link of the default route. Reads /proc when asked, and no more.
+"""The load of this machine: processors, memory, and the link of the default route. Reads /proc when asked, and no more.
 
 A `Load` covers the time since the one before, so somebody has to ask at a steady pace.
 """

@@ -1,4 +1,4 @@
-"""What all handlers of the agent's API share: reading a request, answering, turning errors into problems."""
+"""Common parts of the agent's handlers: reading a request, answering, turning errors into problems."""
 
 import asyncio
 import errno

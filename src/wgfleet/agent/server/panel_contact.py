@@ -1,4 +1,4 @@
-"""When this agent last heard from the panel, by what TCP itself has seen.
+"""The time when this agent last heard from the panel, by what TCP itself has seen.
 
 A write succeeds long after the other side is gone, and a panel may have nothing to ask for minutes. But each heartbeat
 of a watch stream is acknowledged by the panel's machine, and the kernel knows when (tcp(7), TCP_INFO).

@@ -1,1 +1,1 @@
-"""What the agent keeps on disk: its identity, the desired state, and the interfaces that it made."""
+"""The agent's state on disk: its identity, the desired state, and the interfaces that it made."""

@@ -1,4 +1,4 @@
-"""Who this agent is: its id, where it listens, its key and certificates, in the state directory."""
+"""The identity of this agent: its id, where it listens, its key and certificates, in the state directory."""
 
 import ssl
 from dataclasses import dataclass

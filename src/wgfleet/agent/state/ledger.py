@@ -1,4 +1,4 @@
-"""Which interfaces and floating addresses of this machine are ours, and which generations of removed ones are past.
+"""The record of which interfaces and floating addresses are ours, and which generations of removed ones are past.
 
 Written before a link or an address is made and after it is gone. What is not in here is never touched.
 """

@@ -1,4 +1,4 @@
-"""What the endpoint's name lists while nodes come and go: the beginning that `dns` and `rolling` share, and its count.
+"""The addresses that the endpoint's name lists while nodes come and go: what `dns` and `rolling` share.
 
 Owns what is asked of the name server and of the panel's count of its calls. Must not know what happens to the nodes.
 """

@@ -1,4 +1,4 @@
-"""What the panel says of the nodes' health and of where peers live, for scenarios that break nodes.
+"""The nodes' health and the peers' homes as the panel shows them, for scenarios that break nodes.
 
 Reads the API and nothing else; what a client feels is counted by pings.py.
 """
