@@ -9,6 +9,8 @@ AFTER_BOOT := tests/kernel/test_after_boot.py
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo; echo "  One test, after script/bootstrap test: .venv/bin/pytest tests/panel/moves/test_removal.py -k refused"
+	@echo "  CONTRIBUTING.md has a map of the tests."
 
 demo: ## Three nodes, some clients, one node removed under traffic: the main job, on this machine (root)
 	@script/bootstrap demo
@@ -45,7 +47,7 @@ bench: ## Benchmarks; each prints its figures as JSON (root)
 	@script/bootstrap test
 	@for bench in $(basename $(notdir $(wildcard bench/*.py))); do script/as-root $(BIN)/python -m "bench.$$bench" || exit 1; done
 
-lock: ## Write requirements.lock anew: the newest versions that pyproject.toml allows
+lock: ## Write requirements.lock again, with the newest versions that pyproject.toml allows
 	@script/bootstrap test
 	$(BIN)/uv pip compile --quiet --upgrade --all-extras --group dev --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --output-file requirements.lock pyproject.toml
