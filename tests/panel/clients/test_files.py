@@ -1,17 +1,14 @@
-"""What a user downloads, what an administrator gets back, and how an agent joins: over the API, with its secrets."""
-
-from typing import Any
+"""Files of users over the API, with their secrets."""
 
 import httpx
 import pytest
 
 from tests.panel.conftest import made
-from wgfleet.agent.enrollment.certificates import check_certificate, make_request
+from tests.panel.fleet.test_api import SEED_ENDPOINT_GROUP
 from wgfleet.panel.api import Panel
 from wgfleet.panel.keypairs import new_key_pair
-from wgfleet.panel.services import backups, configs
+from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import assignments, nodes
-from wgfleet.protocol.ids import NodeId
 
 
 def serve(panel: Panel, client: httpx.Client, config: str, *names: str) -> None:
@@ -62,29 +59,26 @@ def test_an_independent_config_has_a_file_for_each_node(panel: Panel, client: ht
 
 
 @pytest.mark.usefixtures("wg0")
-def test_a_backup_is_listed_and_downloaded_as_a_file_and_the_download_is_audited(
-    panel: Panel, client: httpx.Client
-) -> None:
-    serve(panel, client, "wg0", "fra1")
+def test_a_file_and_its_qr_codes_are_for_the_owner_only(client: httpx.Client) -> None:
+    made(client, "/api/configs/wg0/endpoint-group", **SEED_ENDPOINT_GROUP)
     peer = made(client, "/api/configs/wg0/peers", name="anna")
-    with panel.store.write() as tx:
-        config, node = configs.get(tx, "wg0"), nodes.get(tx, "fra1")
-        assignment = assignments.get(tx, config, node)
-        backups.create(tx, panel.vault, "test", config, node, assignment, reason="a test")
-    (listed,) = client.get("/api/backups", params={"config": "wg0"}).json()["items"]
-    assert listed["peers"] == 1
-    text = client.get(f"/api/backups/{listed['id']}/download").text
-    assert f"# anna\n[Peer]\nPublicKey = {peer['public_key']}\n" in text
-    assert text.count("[Peer]") == 1
-    read: dict[str, Any] = client.get("/api/audit-logs", params={"entity_type": "backup", "action": "read"}).json()
-    assert read["total"] == 1
+    path = f"/api/peers/{peer['id']}"
+    file = client.get(f"{path}/config")
+    assert file.headers["Content-Type"].startswith("text/plain")
+    assert file.headers["Content-Disposition"] == 'attachment; filename="wg0.conf"'
+    assert file.headers["Cache-Control"] == "no-store"
+    assert "Endpoint = vpn.example.com:51820" in file.text
+    files = client.get(f"{path}/configs").json()["items"]
+    assert [(each["file_name"], each["text"]) for each in files] == [("wg0.conf", file.text)]
+    png, svg = client.get(f"{path}/qr"), client.get(f"{path}/qr?format=svg")
+    assert png.content.startswith(b"\x89PNG")
+    assert b"<svg" in svg.content
+    assert client.get(f"{path}/qr?format=gif").status_code == 422
 
 
-def test_an_agent_joins_once_with_a_certificate_of_its_own(client: httpx.Client, fra1: dict[str, Any]) -> None:
-    token = made(client, "/api/nodes/fra1/join-token")["token"]
-    key, csr = make_request("whatever it says")
-    enrolled = made(client, "/api/enroll", token=token, csr=csr, port=52000)
-    assert enrolled["node_id"] == fra1["id"]
-    check_certificate(key=key, certificate=enrolled["certificate"], node_id=NodeId(fra1["id"]))
-    assert client.get("/api/nodes/fra1").json()["agent_port"] == 52000
-    assert client.post("/api/enroll", json={"token": token, "csr": csr}).status_code == 401
+@pytest.mark.usefixtures("wg0")
+def test_a_config_without_endpoint_says_what_a_file_lacks(client: httpx.Client) -> None:
+    peer = made(client, "/api/configs/wg0/peers", name="anna")
+    answer = client.get(f"/api/peers/{peer['id']}/config")
+    assert answer.status_code == 409
+    assert "assign a node" in answer.json()["detail"]
