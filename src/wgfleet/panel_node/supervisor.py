@@ -50,7 +50,7 @@ class PanelNode:
         obstacle = await _obstacle()
         if obstacle is None:
             try:
-                node_id = await asyncio.to_thread(self._enrol, store, authority)
+                node_id = await asyncio.to_thread(self._enroll, store, authority)
             except PanelError as error:
                 obstacle = error.detail
         if obstacle is not None:
@@ -74,7 +74,7 @@ class PanelNode:
             self._process.close()
             self._process = None
 
-    def _enrol(self, store: Store, authority: Authority) -> str:
+    def _enroll(self, store: Store, authority: Authority) -> str:
         with store.write() as tx:
             node = find_or_create(tx, self._settings)
             if not self._enrolled_as(node):

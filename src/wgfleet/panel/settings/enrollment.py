@@ -21,7 +21,7 @@ class Certificates(Group):
     """Lifetimes of what the panel's CA issues, in days. All are renewed after two thirds of their life."""
 
     agent_days: Days = Field(
-        default=90, description="Certificates of agents. A node that is cut off for a third of this must enrol again."
+        default=90, description="Certificates of agents. A node that is cut off for a third of this must enroll again."
     )
     panel_days: Days = Field(default=90, description="The certificate with which the panel calls agents.")
     server_days: Days = Field(default=90, description="The certificate of the panel's listeners.")
