@@ -26,7 +26,7 @@ from wgfleet.panel.main import dns_defaults
 from wgfleet.panel.reconcile.engine.events import Event, Events
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Store, schema
 from wgfleet.panel.vault import Vault
 
@@ -74,7 +74,7 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
     store = Store(database_url)
     schema.migrate(store)
     # Nobody listens there: what a provider says of a group is then told later.
-    dns = Dns(cloudflare_token=SecretStr("a-token"), cloudflare_url="http://127.0.0.1:9", save_check_s=0.5)
+    dns = DnsSettings(cloudflare_token=SecretStr("a-token"), cloudflare_url="http://127.0.0.1:9", save_check_s=0.5)
     settings = Settings(data_dir=tmp_path, dns=dns)
     yield Panel(
         store=store,

@@ -13,7 +13,7 @@ from wgfleet.panel import machine
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.listening import ListenError, ServerCertificate, certificate_subjects, open_sockets
 from wgfleet.panel.settings import Listener, Settings
-from wgfleet.panel.settings.tls import Tls
+from wgfleet.panel.settings.tls import TlsSettings
 
 AUTHORITY = Authority.create("test", time.time())
 
@@ -25,7 +25,7 @@ def write_identity(directory: Path, name: str) -> None:
 
 
 def with_files(directory: Path) -> Settings:
-    return Settings(tls=Tls(certificate_file=directory / "tls.crt", key_file=directory / "tls.key"))
+    return Settings(tls=TlsSettings(certificate_file=directory / "tls.crt", key_file=directory / "tls.key"))
 
 
 def shown_name(certificate: ServerCertificate) -> str:
@@ -65,7 +65,7 @@ def test_the_certificate_names_what_the_panel_is_reached_at() -> None:
     settings = Settings(
         listen=(Listener("https", "192.0.2.7", 1), Listener("https", "2001:db8::7", 1)),
         public_url="https://panel.example.com:8443",
-        tls=Tls(names=("vpn.example.com", "192.0.2.8")),
+        tls=TlsSettings(names=("vpn.example.com", "192.0.2.8")),
     )
     names, addresses = certificate_subjects(settings)
     assert names == ["panel.example.com", "vpn.example.com", machine.host_name(), "localhost"]
@@ -79,7 +79,7 @@ def test_a_wildcard_listener_stands_for_the_addresses_of_the_machine() -> None:
 
 
 def test_our_own_certificate_is_renewed_before_it_ends() -> None:
-    certificate = ServerCertificate(Settings(tls=Tls(names=("vpn.example.com",))))
+    certificate = ServerCertificate(Settings(tls=TlsSettings(names=("vpn.example.com",))))
     certificate.issue_from(AUTHORITY)
     assert certificate.own
     assert shown_name(certificate) == "vpn.example.com"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from wgfleet.protocol.desired import DesiredInterface
-from wgfleet.protocol.diff import InterfacePlan, Step
+from wgfleet.protocol.diff import InterfacePlan, PlanStep
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
@@ -106,7 +106,7 @@ class LinkModel:
 def carry_out(plan: InterfacePlan, desired: DesiredInterface, link: LinkModel | None) -> LinkModel | None:
     """Do all steps of a plan in their order; the link is None until a step makes it."""
     for step in plan.steps:
-        if step is Step.CREATE_LINK:
+        if step is PlanStep.CREATE_LINK:
             assert link is None
             link = LinkModel(desired.settings.name)
         else:

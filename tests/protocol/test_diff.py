@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from tests.protocol.interface_model import LinkModel, carry_out
 from tests.protocol.strategies import clamp, desired_interfaces, text
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings
-from wgfleet.protocol.diff import Drift, InterfacePlan, Step, diff, peer_drift, same
+from wgfleet.protocol.diff import Drift, InterfacePlan, PlanStep, diff, peer_drift, same
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
@@ -83,7 +83,7 @@ def test_a_plan_cut_short_at_any_step_is_finished_by_the_next(
 def test_a_plan_is_empty_exactly_when_it_names_no_drift(before: DesiredInterface, wanted: DesiredInterface) -> None:
     plan = diff(wanted, make(before).observe())
     assert bool(plan) == bool(plan.drift)
-    assert list(plan.steps) == sorted(plan.steps, key=list(Step).index)
+    assert list(plan.steps) == sorted(plan.steps, key=list(PlanStep).index)
 
 
 @given(desired_interfaces(1), desired_interfaces(2))
@@ -107,14 +107,14 @@ def test_the_fields_of_a_peer_differ_exactly_when_the_peer_does(
 def test_an_absent_link_is_created_first_and_its_routes_come_after_it_is_up() -> None:
     plan = diff(desired({KEY: DesiredPeer(("10.8.0.2/32",))}, mtu=1300), None)
     assert plan.steps == (
-        Step.CREATE_LINK,
-        Step.SET_DEVICE,
-        Step.UPSERT_PEERS,
-        Step.SET_MTU,
-        Step.ADD_ADDRESSES,
-        Step.SET_LINK,
-        Step.ADD_ROUTES,
-        Step.SET_MASQUERADE,
+        PlanStep.CREATE_LINK,
+        PlanStep.SET_DEVICE,
+        PlanStep.UPSERT_PEERS,
+        PlanStep.SET_MTU,
+        PlanStep.ADD_ADDRESSES,
+        PlanStep.SET_LINK,
+        PlanStep.ADD_ROUTES,
+        PlanStep.SET_MASQUERADE,
     )
     assert plan.drift[0].field == "link"
 
@@ -122,7 +122,7 @@ def test_an_absent_link_is_created_first_and_its_routes_come_after_it_is_up() ->
 def test_peers_are_removed_before_others_take_over_their_networks() -> None:
     link = make(desired({KEY: DesiredPeer(("10.8.0.2/32",))}))
     plan = diff(desired({OTHER_KEY: DesiredPeer(("10.8.0.2/32",))}), link.observe())
-    assert plan.steps == (Step.REMOVE_PEERS, Step.UPSERT_PEERS)
+    assert plan.steps == (PlanStep.REMOVE_PEERS, PlanStep.UPSERT_PEERS)
     assert (plan.remove_peers, plan.upsert_peers) == ((KEY,), (OTHER_KEY,))
 
 
@@ -138,7 +138,7 @@ def test_disabling_takes_the_link_down_and_does_not_ask_back_what_goes_with_it()
     link = make(desired())
     off = desired(enabled=False)
     plan = diff(off, link.observe())
-    assert plan.steps == (Step.REMOVE_ROUTES, Step.SET_LINK, Step.SET_MASQUERADE)
+    assert plan.steps == (PlanStep.REMOVE_ROUTES, PlanStep.SET_LINK, PlanStep.SET_MASQUERADE)
     carry_out(plan, off, link)
     assert link.addresses == {"10.8.0.1/24"}
     assert not diff(off, link.observe())
@@ -157,7 +157,7 @@ def test_the_drivers_own_mtu_is_no_drift_when_none_is_wanted() -> None:
     link = make(desired())
     link.mtu = 1380
     assert not diff(desired(mtu=None), link.observe())
-    assert diff(desired(mtu=1420), link.observe()).steps == (Step.SET_MTU,)
+    assert diff(desired(mtu=1420), link.observe()).steps == (PlanStep.SET_MTU,)
 
 
 def test_drift_of_a_peer_names_each_field_with_what_was_wanted_and_seen() -> None:
@@ -182,7 +182,7 @@ def test_a_floating_address_goes_first_and_comes_last() -> None:
     before = holding(desired(), "198.18.0.100")
     wanted = holding(desired(routes=()), "198.18.0.101")
     plan = diff(wanted, make(before).observe())
-    assert (plan.steps[0], plan.steps[-1]) == (Step.REMOVE_FLOATING, Step.ADD_FLOATING)
+    assert (plan.steps[0], plan.steps[-1]) == (PlanStep.REMOVE_FLOATING, PlanStep.ADD_FLOATING)
     assert (plan.remove_floating, plan.add_floating) == (("198.18.0.100",), ("198.18.0.101",))
     assert [drift.field for drift in plan.drift if drift.field.startswith("floating")] == [
         "floating.198.18.0.100",
@@ -198,7 +198,7 @@ def test_an_address_that_must_not_be_here_is_drift_that_no_step_mends() -> None:
     assert plan.drift == (Drift("floating.198.18.0.100", "present", "somebody has it"),)
     link.floating.add("198.18.0.100")
     plan = diff(wanted, link.observe(), {"198.18.0.100": "somebody has it"})
-    assert plan.steps == (Step.REMOVE_FLOATING,)
+    assert plan.steps == (PlanStep.REMOVE_FLOATING,)
 
 
 def test_an_interface_that_is_off_holds_no_floating_address() -> None:

@@ -26,7 +26,7 @@ from wgfleet.panel.services.dns import results, syncs, wanted
 from wgfleet.panel.services.fleet import endpoint_groups, nodes
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.fleet.nodes import NodeSpec
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import Config, DnsSync, Node
 
@@ -65,7 +65,7 @@ class Panel:
         self.world = world
         self.at = at
         self.clock = moved
-        self.rules = Dns()
+        self.rules = DnsSettings()
         self._numbers = itertools.count(1)
         self._hosts = itertools.count()
         self.publisher = self._publisher()

@@ -18,7 +18,7 @@ from wgfleet.lab.errors import LabError
 from wgfleet.lab.progress import Progress, readable
 from wgfleet.lab.requirements import check_machine
 from wgfleet.lab.scenarios import SCENARIOS
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.topology import FLOATING_ADDRESSES
 
 app = typer.Typer(no_args_is_help=True)
@@ -209,7 +209,7 @@ def run(
             helper=helper,
             name=chosen.name,
         )
-        options = Options(rate, rounds, peers, minutes, kill_processes, takeover, equipment)
+        options = ScenarioOptions(rate, rounds, peers, minutes, kill_processes, takeover, equipment)
         with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, logs=logs) as lab:
             assembly.assemble(lab, progress, equipment)
             figures = chosen.run(lab, options, progress)

@@ -102,18 +102,18 @@ def start(router: Host) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LookupAnswer:
     """The server's answer for a name: its IPv4 addresses, and the time of the answer in s since the epoch."""
 
     addresses: frozenset[str]
     at: float
 
 
-def ask(name: str) -> Answer | None:
+def ask(name: str) -> LookupAnswer | None:
     """Ask the server itself for the A records of a name; None where it does not answer in time."""
     question = dns.message.make_query(name, dns.rdatatype.A, use_edns=0)
     try:
         answer = dns.query.udp(question, ADDRESS, _TRY_S, PORT, raise_on_truncation=True)
     except (OSError, dns.exception.DNSException):
         return None
-    return Answer(frozenset(rdata.address for rrset in answer.answer for rdata in rrset), time.time())
+    return LookupAnswer(frozenset(rdata.address for rrset in answer.answer for rdata in rrset), time.time())

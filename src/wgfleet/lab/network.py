@@ -22,7 +22,7 @@ from wgfleet.lab.topology import (
     ROOT_LINK,
     ROUTER,
     SEGMENTS,
-    Place,
+    HostSpec,
     namespace,
 )
 
@@ -36,7 +36,7 @@ table ip home {
 """
 
 
-def build(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
+def build(lab: str, directory: Path, hosts: Sequence[HostSpec]) -> dict[str, Host]:
     """Build everything; return the hosts by name. What a failure leaves, `sweep` removes."""
     _refuse_taken_range()
     processes.ip_batch([f"netns add {namespace(lab, place.name)}" for place in hosts])
@@ -49,7 +49,7 @@ def build(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
     return built
 
 
-def _connect(lab: str, place: Place, behind: Sequence[Place]) -> None:
+def _connect(lab: str, place: HostSpec, behind: Sequence[HostSpec]) -> None:
     """Give a host its address, and its bridges with a cable for each host `behind` it; its own cable is there."""
     commands = ["link set lo up"]
     if place.segment is not None:
@@ -76,7 +76,7 @@ def _hide(box: Host) -> None:
     box.run("nft", "-f", "-", stdin=_HOME_ROUTER)
 
 
-def _hold(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
+def _hold(lab: str, directory: Path, hosts: Sequence[HostSpec]) -> dict[str, Host]:
     names = "".join(f"{place.address} {place.name}.lab.test {place.name}\n" for place in hosts if place.address)
     specs = []
     for place in hosts:
@@ -100,7 +100,7 @@ def _hold(lab: str, directory: Path, hosts: Sequence[Place]) -> dict[str, Host]:
     }
 
 
-def _resolver(place: Place) -> str:
+def _resolver(place: HostSpec) -> str:
     """Say whom a host asks for names: the router, at the nearest of its addresses that is not behind NAT."""
     near = place.segment if place.segment in SEGMENTS else CLIENT_SEGMENT
     return f"nameserver {near.gateway}\noptions timeout:1 attempts:5\n"
@@ -129,12 +129,12 @@ def _refuse_taken_range() -> None:
         raise LabError(f"the lab needs {RANGE}, but this machine has a route in it: {routes.splitlines()[0].strip()}")
 
 
-def cut(lab: str, place: Place) -> None:
+def cut(lab: str, place: HostSpec) -> None:
     """Pull a host's cable."""
     processes.ip_batch([f"link set {place.cable} down"], namespace=namespace(lab, place.router))
 
 
-def reconnect(lab: str, place: Place) -> None:
+def reconnect(lab: str, place: HostSpec) -> None:
     """Put a host's cable back."""
     processes.ip_batch([f"link set {place.cable} up"], namespace=namespace(lab, place.router))
 

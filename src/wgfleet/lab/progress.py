@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Stage:
     """A step that runs; call `advance` for each piece that is done."""
 
     advance: Callable[[], None]
@@ -25,16 +25,16 @@ class Progress:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
 
     @contextmanager
-    def step(self, text: str, total: int | None = None) -> Iterator[Step]:
+    def step(self, text: str, total: int | None = None) -> Iterator[Stage]:
         """Show a step; `total` counts what `advance` will be called for."""
         begun = time.monotonic()
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
             with Bars(*columns, TimeElapsedColumn(), console=self._console, transient=True) as bars:
                 task = bars.add_task(text, total=total)
-                yield Step(lambda: bars.advance(task))
+                yield Stage(lambda: bars.advance(task))
         else:
-            yield Step(lambda: None)
+            yield Stage(lambda: None)
         self._console.print(f"{text}: {time.monotonic() - begun:.1f} s", soft_wrap=True)
 
 

@@ -18,7 +18,7 @@ class Sampler:
     """Asks until the block that it is used in ends. `answers` are in order; `missed` counts questions without one."""
 
     def __init__(self, name: str) -> None:
-        self.answers: list[nameserver.Answer] = []
+        self.answers: list[nameserver.LookupAnswer] = []
         self.missed = 0
         self._name = name
         self._ended = threading.Event()

@@ -19,7 +19,7 @@ from typing import Any
 from wgfleet.lab import network, processes
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
-from wgfleet.lab.topology import Place, check_name, places
+from wgfleet.lab.topology import HostSpec, check_name, places
 
 BASE = Path("/run/wgfleet-lab")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a person or a system ends a command with
@@ -51,7 +51,7 @@ class Lab:
             raise LabError(f"lab {self.name} has no host {name!r}; it has {', '.join(self.hosts)}")
         return self.hosts[name]
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> HostSpec:
         """Return where a host hangs, for cutting and reconnecting its cable."""
         self.host(name)
         return next(place for place in places(self.nodes, self.clients, nat=self.nat) if place.name == name)

@@ -71,7 +71,7 @@ SEGMENTS = (PANEL_SEGMENT, NODE_SEGMENT, CLIENT_SEGMENT)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HostSpec:
     """A host before it exists. The router has no segment and no address of its own.
 
     `router` is the host that has the segment's bridge; `bridges` are the segments whose bridges are in this one.
@@ -94,34 +94,34 @@ class Place:
         return self.segment is not None and bool(self.bridges)
 
 
-def places(nodes: int, clients: int, *, nat: bool = False) -> list[Place]:
+def places(nodes: int, clients: int, *, nat: bool = False) -> list[HostSpec]:
     """Return every host of a lab, each after its router; the panel is the second. `nat`: clients are behind some."""
     if not 0 <= nodes <= MAX_NODES:
         raise LabError(f"a lab has 0 to {MAX_NODES} nodes, not {nodes}")
     if not 0 <= clients <= MAX_CLIENTS:
         raise LabError(f"a lab has 0 to {MAX_CLIENTS} clients, not {clients}")
     return [
-        Place(ROUTER, None, "", bridges=SEGMENTS),
-        Place("panel", PANEL_SEGMENT, str(PANEL_SEGMENT.network[2])),
+        HostSpec(ROUTER, None, "", bridges=SEGMENTS),
+        HostSpec("panel", PANEL_SEGMENT, str(PANEL_SEGMENT.network[2])),
         *(_numbered("node", NODE_SEGMENT, i) for i in range(1, nodes + 1)),
         *(_behind_nat(clients) if nat else (_numbered("client", CLIENT_SEGMENT, i) for i in range(1, clients + 1))),
     ]
 
 
-def _numbered(kind: str, segment: Segment, number: int) -> Place:
-    return Place(f"{kind}-{number}", segment, str(segment.network[_FIRST_HOST + number]))
+def _numbered(kind: str, segment: Segment, number: int) -> HostSpec:
+    return HostSpec(f"{kind}-{number}", segment, str(segment.network[_FIRST_HOST + number]))
 
 
-def _behind_nat(clients: int) -> list[Place]:
+def _behind_nat(clients: int) -> list[HostSpec]:
     found = []
     for home in range(1, math.ceil(clients / BEHIND_ONE_NAT) + 1):
         box = _numbered("nat", CLIENT_SEGMENT, home)
         segment = Segment("home", ipaddress.IPv4Network(f"192.168.{home}.0/24"))
-        found.append(Place(box.name, box.segment, box.address, bridges=(segment,)))
+        found.append(HostSpec(box.name, box.segment, box.address, bridges=(segment,)))
         first = (home - 1) * BEHIND_ONE_NAT
         for i in range(1, min(BEHIND_ONE_NAT, clients - first) + 1):
             address = str(segment.network[_FIRST_HOST + i])
-            found.append(Place(f"client-{first + i}", segment, address, router=box.name))
+            found.append(HostSpec(f"client-{first + i}", segment, address, router=box.name))
     return found
 
 

@@ -20,7 +20,7 @@ from wgfleet.panel.services import installation
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.vault import Vault, load_vault
@@ -70,7 +70,7 @@ def build(settings: Settings) -> FastAPI:
     return app
 
 
-def dns_defaults(dns: Dns) -> dict[str, dict[str, str]]:
+def dns_defaults(dns: DnsSettings) -> dict[str, dict[str, str]]:
     """Return the options that a DNS provider gets where an endpoint group has no credential of its own."""
     if dns.cloudflare_token is None:
         return {}

@@ -14,7 +14,7 @@ from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
 SECRET = "(secret)"  # noqa: S105 - shown in place of a key
 
 
-class Step(StrEnum):
+class PlanStep(StrEnum):
     """A step of a plan. The order of the members is the order of execution."""
 
     REMOVE_FLOATING = "remove_floating"  # another node may be waiting for it
@@ -47,7 +47,7 @@ class Drift(Struct, frozen=True, gc=False):
 class InterfacePlan(Struct, frozen=True):
     """Ordered steps that make an interface equal to what is desired; empty when it already is."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     drift: tuple[Drift, ...]
     remove_peers: tuple[PublicKey, ...] = ()
     upsert_peers: tuple[PublicKey, ...] = ()
@@ -80,7 +80,7 @@ def diff(
     """
     comparison = _Comparison()
     if observed is None:
-        comparison.add(Step.CREATE_LINK, Drift("link", "present", "absent"))
+        comparison.add(PlanStep.CREATE_LINK, Drift("link", "present", "absent"))
     have = observed or ObservedInterface(
         name=desired.settings.name, private_key=None, listen_port=0, addresses=frozenset(), routes=frozenset(),
         mtu=0, up=False, masquerade=False, peers={},
@@ -89,7 +89,7 @@ def diff(
     remove_peers, upsert_peers = _compare_peers(comparison, desired.peers, have.peers)
     addresses, routes, floating = _compare_addresses(comparison, desired.settings, have, withheld)
     return InterfacePlan(
-        steps=tuple(step for step in Step if step in comparison.steps),
+        steps=tuple(step for step in PlanStep if step in comparison.steps),
         drift=tuple(comparison.drift),
         remove_peers=remove_peers,
         upsert_peers=upsert_peers,
@@ -106,20 +106,20 @@ class _Comparison:
     """The steps and the drift found so far."""
 
     def __init__(self) -> None:
-        self.steps: set[Step] = set()
+        self.steps: set[PlanStep] = set()
         self.drift: list[Drift] = []
 
-    def add(self, step: Step, *drift: Drift) -> None:
+    def add(self, step: PlanStep, *drift: Drift) -> None:
         """Add a step and the drift that it repairs."""
         self.steps.add(step)
         self.drift += drift
 
-    def compare(self, field: str, step: Step, want: object, have: object) -> None:
+    def compare(self, field: str, step: PlanStep, want: object, have: object) -> None:
         """Compare one field."""
         if want != have:
             self.add(step, Drift(field, str(want), str(have)))
 
-    def compare_items(self, field: str, remove: Step, add: Step, items: "_Items") -> None:
+    def compare_items(self, field: str, remove: PlanStep, add: PlanStep, items: "_Items") -> None:
         """Take the items of a list that differ."""
         for item in items.remove:
             self.add(remove, Drift(f"{field}.{item}", "absent", "present"))
@@ -136,12 +136,12 @@ class _Items(NamedTuple):
 
 def _compare_settings(comparison: _Comparison, settings: InterfaceSettings, have: ObservedInterface) -> None:
     if settings.private_key != have.private_key:
-        comparison.add(Step.SET_DEVICE, Drift("private_key", SECRET, SECRET))
-    comparison.compare("listen_port", Step.SET_DEVICE, settings.listen_port, have.listen_port)
+        comparison.add(PlanStep.SET_DEVICE, Drift("private_key", SECRET, SECRET))
+    comparison.compare("listen_port", PlanStep.SET_DEVICE, settings.listen_port, have.listen_port)
     if settings.mtu is not None:
-        comparison.compare("mtu", Step.SET_MTU, settings.mtu, have.mtu)
-    comparison.compare("enabled", Step.SET_LINK, settings.enabled, have.up)
-    comparison.compare("masquerade", Step.SET_MASQUERADE, settings.masquerade and settings.enabled, have.masquerade)
+        comparison.compare("mtu", PlanStep.SET_MTU, settings.mtu, have.mtu)
+    comparison.compare("enabled", PlanStep.SET_LINK, settings.enabled, have.up)
+    comparison.compare("masquerade", PlanStep.SET_MASQUERADE, settings.masquerade and settings.enabled, have.masquerade)
 
 
 def _compare_peers(
@@ -151,9 +151,9 @@ def _compare_peers(
     remove = tuple(key for key in have if key not in want)
     upsert = tuple(key for key, peer in want.items() if (seen := have.get(key)) is None or not same(peer, seen))
     for key in remove:
-        comparison.add(Step.REMOVE_PEERS, Drift(f"peers.{key}", "absent", "present"))
+        comparison.add(PlanStep.REMOVE_PEERS, Drift(f"peers.{key}", "absent", "present"))
     for key in upsert:
-        comparison.add(Step.UPSERT_PEERS, *peer_drift(key, want[key], have.get(key)))
+        comparison.add(PlanStep.UPSERT_PEERS, *peer_drift(key, want[key], have.get(key)))
     return remove, upsert
 
 
@@ -173,9 +173,9 @@ def _compare_addresses(
     addresses = _items(have.addresses, want_addresses)
     routes = _items(have.routes, want_routes)
     floating = _items(have.floating, want_floating - withheld.keys())
-    comparison.compare_items("addresses", Step.REMOVE_ADDRESSES, Step.ADD_ADDRESSES, addresses)
-    comparison.compare_items("routes", Step.REMOVE_ROUTES, Step.ADD_ROUTES, routes)
-    comparison.compare_items("floating", Step.REMOVE_FLOATING, Step.ADD_FLOATING, floating)
+    comparison.compare_items("addresses", PlanStep.REMOVE_ADDRESSES, PlanStep.ADD_ADDRESSES, addresses)
+    comparison.compare_items("routes", PlanStep.REMOVE_ROUTES, PlanStep.ADD_ROUTES, routes)
+    comparison.compare_items("floating", PlanStep.REMOVE_FLOATING, PlanStep.ADD_FLOATING, floating)
     return addresses, routes, floating
 
 

@@ -30,7 +30,7 @@ from wgfleet.panel.services import audit, configs, health
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import AuditEntry, Config, DnsSync, Node
 from wgfleet.panel.store.wakes import Topic
@@ -42,7 +42,7 @@ NAME = "vpn.example.com"
 class Desk:
     world: World
     zone: Zone = field(default_factory=Zone)
-    rules: Dns = field(default_factory=lambda: Dns(gather_s=0, approval_records=2))
+    rules: DnsSettings = field(default_factory=lambda: DnsSettings(gather_s=0, approval_records=2))
 
     def __post_init__(self) -> None:
         kind: ProviderType = Scripted(self.zone)

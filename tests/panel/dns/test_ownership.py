@@ -7,7 +7,7 @@ from wgfleet.panel.domain.dns.records import Record
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, PermanentError
 from wgfleet.panel.services.dns import commands
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store.tables import Config
 
 
@@ -105,7 +105,7 @@ def test_additions_do_not_wait_for_the_approval_of_deletions(desk: Desk, wg0: Co
 
 
 def test_two_dead_nodes_of_three_go_by_themselves(desk: Desk, wg0: Config) -> None:
-    desk.rules = Dns(gather_s=0)
+    desk.rules = DnsSettings(gather_s=0)
     desk.restart()
     one, two, _ = desk.world.serving(wg0, "fra1", "ams1", "par1")
     desk.publish(wg0)

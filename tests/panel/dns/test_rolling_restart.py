@@ -20,7 +20,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store.tables import Config
 
 pytestmark = pytest.mark.servers
@@ -70,7 +70,7 @@ def test_a_rolling_restart_costs_a_change_a_node_and_the_name_never_lacks_two(
     desk: Desk, wg0: Config, server: Knot
 ) -> None:
     # Longer than it takes on a slow machine from one node's return to the next one's death.
-    desk.rules, desk.registry = Dns(gather_s=10), Registry({"rfc2136": Rfc2136})
+    desk.rules, desk.registry = DnsSettings(gather_s=10), Registry({"rfc2136": Rfc2136})
     desk.restart()
     machines = desk.world.serving(wg0, *(f"node-{number}" for number in range(1, NODES + 1)))
     addresses = [node.endpoint_addresses[0] for node in machines]

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.panel.domain.floating import Candidate, settle, spread
+from wgfleet.panel.domain.floating import HolderCandidate, settle, spread
 from wgfleet.protocol.ids import NodeId
 
 NODES = [NodeId(name) for name in "abcdef"]
@@ -13,12 +13,12 @@ NODES = [NodeId(name) for name in "abcdef"]
 
 def place(
     name: str, *, fit: bool = True, preferred: bool = True, emptied: bool = False, weight: float = 1.0
-) -> Candidate:
-    return Candidate(NodeId(name), weight, fit, fit and preferred, emptied)
+) -> HolderCandidate:
+    return HolderCandidate(NodeId(name), weight, fit, fit and preferred, emptied)
 
 
 @st.composite
-def places(draw: st.DrawFn) -> list[Candidate]:
+def places(draw: st.DrawFn) -> list[HolderCandidate]:
     names = draw(st.lists(st.sampled_from(NODES), unique=True))
     return [
         place(
@@ -39,7 +39,7 @@ presents = st.dictionaries(
 
 @given(presents, places())
 def test_every_address_has_one_holder_and_it_is_fit_where_any_node_is(
-    present: dict[str, NodeId | None], nodes: list[Candidate]
+    present: dict[str, NodeId | None], nodes: list[HolderCandidate]
 ) -> None:
     fit = {node.node_id for node in nodes if node.fit}
     for decide in (settle, spread):
@@ -52,7 +52,7 @@ def test_every_address_has_one_holder_and_it_is_fit_where_any_node_is(
 
 
 @given(presents, places())
-def test_asked_again_nothing_changes(present: dict[str, NodeId | None], nodes: list[Candidate]) -> None:
+def test_asked_again_nothing_changes(present: dict[str, NodeId | None], nodes: list[HolderCandidate]) -> None:
     for decide in (settle, spread):
         holders = decide(present, nodes)
         assert decide(holders, nodes) == holders
@@ -60,7 +60,7 @@ def test_asked_again_nothing_changes(present: dict[str, NodeId | None], nodes: l
 
 @given(presents, places())
 def test_what_a_fit_node_holds_it_keeps_unless_it_is_emptied(
-    present: dict[str, NodeId | None], nodes: list[Candidate]
+    present: dict[str, NodeId | None], nodes: list[HolderCandidate]
 ) -> None:
     keepers = {node.node_id for node in nodes if node.fit and not node.emptied}
     holders = settle(present, nodes)
@@ -69,7 +69,7 @@ def test_what_a_fit_node_holds_it_keeps_unless_it_is_emptied(
 
 @given(presents, places())
 def test_a_node_that_is_emptied_keeps_nothing_that_another_can_have(
-    present: dict[str, NodeId | None], nodes: list[Candidate]
+    present: dict[str, NodeId | None], nodes: list[HolderCandidate]
 ) -> None:
     emptied = {node.node_id for node in nodes if node.emptied}
     if any(node.fit and not node.emptied for node in nodes):
@@ -78,7 +78,7 @@ def test_a_node_that_is_emptied_keeps_nothing_that_another_can_have(
 
 @given(presents, places())
 def test_addresses_without_a_holder_go_to_preferred_nodes_where_there_are_any(
-    present: dict[str, NodeId | None], nodes: list[Candidate]
+    present: dict[str, NodeId | None], nodes: list[HolderCandidate]
 ) -> None:
     best = {node.node_id for node in nodes if node.preferred and not node.emptied}
     holders = settle(present, nodes)

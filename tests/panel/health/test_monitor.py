@@ -18,7 +18,7 @@ from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import health as health_service
-from wgfleet.panel.settings.health import Health as Rules
+from wgfleet.panel.settings.health import HealthSettings as Rules
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.probing.prober import ProbeOutcome

@@ -9,13 +9,13 @@ from wgfleet.lab import state as labs
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import agent_down, comeback, failover, partition, soak, standings
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 CLIENTS = 4
-OPTIONS = Options(rate=20.0)
+OPTIONS = ScenarioOptions(rate=20.0)
 QUIET = Progress(quiet=True)
 WATCH_S = 20.0  # `lab run failover` holds clients to 3 s, on a machine of its own
 RETURN_S = 120.0
@@ -58,12 +58,12 @@ def test_a_node_that_returns_is_fenced_first_and_pulls_nobody_back(lab: Lab) -> 
 
 
 def test_the_clients_of_a_node_that_dies_all_go_on_elsewhere(lab: Lab, panel: PanelClient) -> None:
-    happened = failover.lose_busiest(lab, panel, Options(rate=20.0, kill=True), WATCH_S)
+    happened = failover.lose_busiest(lab, panel, ScenarioOptions(rate=20.0, kill=True), WATCH_S)
     assert len(happened["gaps_ms"]) == happened["moved"] > 0
     assert happened["others_lost"] == 0
 
 
 def test_what_must_hold_holds_after_random_blows(lab: Lab, panel: PanelClient) -> None:
     face.float_addresses(lab, panel, 2)
-    happened = soak.run(lab, Options(rate=20.0, minutes=0.4), QUIET)
+    happened = soak.run(lab, ScenarioOptions(rate=20.0, minutes=0.4), QUIET)
     assert happened["broken"] == [], happened

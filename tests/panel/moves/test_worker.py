@@ -12,12 +12,12 @@ from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.services import operations
-from wgfleet.panel.settings.drain import Drain
+from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.protocol.messages import Takeover, TakeoverResult
 
 ENDPOINT = "198.51.100.7:4000"
-DRAIN = Drain(unreachable_s=0.5)
+DRAIN = DrainSettings(unreachable_s=0.5)
 
 
 async def everybody(takeover: Takeover) -> TakeoverResult:

@@ -18,7 +18,7 @@ from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
-from wgfleet.protocol.diff import Drift, InterfacePlan, Step, diff
+from wgfleet.protocol.diff import Drift, InterfacePlan, PlanStep, diff
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Applied
@@ -182,7 +182,7 @@ class InterfaceReconciler:
             await self._floating.take(self.name, plan.add_floating)
             changed = True
             self.refresh_link()
-            if Step.CREATE_LINK in plan.steps:
+            if PlanStep.CREATE_LINK in plan.steps:
                 self._peers.forget()
         return changed
 

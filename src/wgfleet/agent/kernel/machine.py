@@ -18,7 +18,7 @@ from wgfleet.agent.kernel.device_formats import Reading
 from wgfleet.agent.kernel.links import Link
 from wgfleet.agent.kernel.source_routes import SourceRoutes, SourceRouteTables
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
-from wgfleet.protocol.diff import InterfacePlan, Step
+from wgfleet.protocol.diff import InterfacePlan, PlanStep
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 
@@ -93,27 +93,27 @@ class Machine:
     async def execute(self, plan: InterfacePlan, desired: DesiredInterface) -> None:
         """Carry out a plan in order, with as few processes as possible."""
         settings, steps = desired.settings, set(plan.steps)
-        if Step.CREATE_LINK in steps:
+        if PlanStep.CREATE_LINK in steps:
             await self.create(settings.name)
-        if Step.REMOVE_PEERS in steps:
+        if PlanStep.REMOVE_PEERS in steps:
             await wg.remove_peers(settings.name, plan.remove_peers)
-        if steps & {Step.SET_DEVICE, Step.UPSERT_PEERS}:
+        if steps & {PlanStep.SET_DEVICE, PlanStep.UPSERT_PEERS}:
             await wg.configure(
                 settings.name,
-                device=(settings.private_key, settings.listen_port) if Step.SET_DEVICE in steps else None,
+                device=(settings.private_key, settings.listen_port) if PlanStep.SET_DEVICE in steps else None,
                 peers={key: desired.peers[key] for key in plan.upsert_peers},
             )
         if steps & _LINK_STEPS:
             await links.change(
                 settings.name,
-                mtu=settings.mtu if Step.SET_MTU in steps else None,
-                up=settings.enabled if Step.SET_LINK in steps else None,
+                mtu=settings.mtu if PlanStep.SET_MTU in steps else None,
+                up=settings.enabled if PlanStep.SET_LINK in steps else None,
                 remove_addresses=plan.remove_addresses,
                 add_addresses=plan.add_addresses,
                 remove_routes=plan.remove_routes,
                 add_routes=plan.add_routes,
             )
-        if Step.SET_MASQUERADE in steps:
+        if PlanStep.SET_MASQUERADE in steps:
             on = settings.masquerade and settings.enabled
             await nftables.set_masquerade(settings.name, settings.addresses, on=on)
 
@@ -163,12 +163,12 @@ class Machine:
 
 
 _LINK_STEPS = {
-    Step.SET_MTU,
-    Step.SET_LINK,
-    Step.REMOVE_ADDRESSES,
-    Step.ADD_ADDRESSES,
-    Step.REMOVE_ROUTES,
-    Step.ADD_ROUTES,
+    PlanStep.SET_MTU,
+    PlanStep.SET_LINK,
+    PlanStep.REMOVE_ADDRESSES,
+    PlanStep.ADD_ADDRESSES,
+    PlanStep.REMOVE_ROUTES,
+    PlanStep.ADD_ROUTES,
 }
 
 

@@ -37,7 +37,7 @@ class ByHand(Struct, frozen=True):
     note: str = _NOTE
 
 
-class PeerView(Struct, frozen=True):
+class ManualPeerView(Struct, frozen=True):
     """A peer without its secrets."""
 
     allowed_ips: tuple[str, ...]
@@ -62,10 +62,10 @@ class InterfaceView(Struct, frozen=True):
     up: bool
     summary: str
     drift: tuple[Drift, ...]
-    peers: dict[PublicKey, PeerView]
+    peers: dict[PublicKey, ManualPeerView]
 
 
-class NewPeer(Struct, frozen=True, forbid_unknown_fields=True):
+class ManualPeer(Struct, frozen=True, forbid_unknown_fields=True):
     """Body of `POST /v1/wg/{if}/peers`."""
 
     public_key: PublicKey
@@ -102,7 +102,7 @@ class ManualRoutes:
         reconciler = self._reconciler(request)
         settings, idle = reconciler.desired.settings, PeerStats()
         peers = {
-            key: PeerView(
+            key: ManualPeerView(
                 peer.allowed_ips,
                 peer.persistent_keepalive,
                 peer.preshared_key is not None,
@@ -187,7 +187,7 @@ class ManualRoutes:
 
     async def add_peer(self, request: Request) -> Response:
         """`POST /v1/wg/{name}/peers`."""
-        new = decode(await read_body(request), NewPeer)
+        new = decode(await read_body(request), ManualPeer)
         return await self._put(request, new.public_key, new.peer)
 
     async def put_peer(self, request: Request) -> Response:

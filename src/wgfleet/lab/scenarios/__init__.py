@@ -22,7 +22,7 @@ from wgfleet.lab.scenarios import (
     rolling,
     soak,
 )
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
 
@@ -33,7 +33,7 @@ class Scenario:
     `name`: whether it needs the endpoint's name published. `nodes`: how many it needs at least.
     """
 
-    run: Callable[[Lab, Options, Progress], dict[str, Any]]
+    run: Callable[[Lab, ScenarioOptions, Progress], dict[str, Any]]
     text: str
     clients: bool
     floating: bool = False

@@ -12,14 +12,14 @@ from typing import Any
 from wgfleet.lab import fleet, pings
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import standings
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
 AWAY_S = 5.0
 NOTICED_S = 60.0
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Kill the agent of the busiest node, watch, start it again."""
     with fleet.client(lab) as panel, progress.step("agent killed and started again"):
         begun, homes = time.time(), standings.homes(panel)

@@ -13,14 +13,14 @@ from typing import Any
 from wgfleet.lab import fleet, pings
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, standings
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
 DOWN_S, RETURN_S, AFTER_S = 60.0, 120.0, 5.0
 LOOK_S = 0.1
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Cut, wait, reconnect, watch."""
     devices = fleet.hosts(lab, "client")
     with fleet.client(lab) as panel, progress.step("a node dies and returns"):

@@ -19,7 +19,7 @@ from wgfleet.lab import fleet, pings, stock
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
 CALM_S = 2.0
@@ -30,7 +30,7 @@ MAX_LOST = 1  # the round trip before the new keys are in use, at up to 100 pack
 Round = dict[str, Any]
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Run the rounds and sum them up; `ok` means that every round was as promised."""
     with fleet.client(lab) as panel:
         rounds = []

@@ -28,7 +28,7 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, standings
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
 RETURN_S = 60.0
@@ -56,7 +56,7 @@ HELPER_BAR = Bar(5000, 7000, 15.0)
 FLOOR_WATCH_S = 30.0
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Run the rounds; `ok` means that all clients moved, within the bar."""
     rounds: list[Round] = []
     held_wrong: list[str] = []
@@ -78,7 +78,7 @@ def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
     return {**figures, "ok": figures["ok"] and not held_wrong, "each": rounds}
 
 
-def promised(options: Options, *, nat: bool) -> Bar | None:
+def promised(options: ScenarioOptions, *, nat: bool) -> Bar | None:
     """Return what clients are promised; None where nobody can call them and they do not help themselves."""
     equipment = options.equipment
     if equipment.helper and not equipment.floating:
@@ -88,7 +88,7 @@ def promised(options: Options, *, nat: bool) -> Bar | None:
     return CALLED_BAR
 
 
-def setting(options: Options, *, nat: bool) -> dict[str, str]:
+def setting(options: ScenarioOptions, *, nat: bool) -> dict[str, str]:
     """Say what the clients of a run are like; empty: reachable Linux clients at a node's own address."""
     equipment = options.equipment
     has = {"nat": nat, "floating": equipment.floating, "mobile": equipment.mobile, "helper": equipment.helper}
@@ -120,7 +120,7 @@ def percentile(ordered: list[float], percent: int) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def lose_busiest(lab: Lab, panel: PanelClient, options: Options, watch_s: float = CALLED_BAR.watch_s) -> Round:
+def lose_busiest(lab: Lab, panel: PanelClient, options: ScenarioOptions, watch_s: float = CALLED_BAR.watch_s) -> Round:
     """Have the node with the most live sessions die, watch, and put it back."""
     fleet.favour_nodes(lab)
     running = pings.start(fleet.hosts(lab, "client"), fleet.NODE_TUNNEL_ADDRESS, rate=options.rate)

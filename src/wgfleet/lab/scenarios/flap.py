@@ -14,7 +14,7 @@ from typing import Any
 from wgfleet.lab import fleet, pings
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import standings
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
 ROUNDS = 20
@@ -23,7 +23,7 @@ MAX_MOVES = 3
 _TRIAL = re.compile(r"is used after ([\d.]+) s")
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Flap the busiest node."""
     rounds = options.rounds if options.rounds > 1 else ROUNDS
     with fleet.client(lab) as panel:

@@ -19,7 +19,7 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 from wgfleet.lab.waiting import look_for
 
@@ -30,7 +30,7 @@ _SOON_S = 30.0
 Round = dict[str, Any]
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Run the rounds; `ok` means that every invariant held after each."""
     chance = random.Random()  # noqa: S311 - a moment, not a secret
     rounds: list[Round] = []

@@ -6,7 +6,7 @@ from wgfleet.lab.assembly import PLAIN, Equipment
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ScenarioOptions:
     """The options of all scenarios; each reads those that concern it.
 
     `rate` in packets/s for each client, `rounds` repeats in one lab, `peers` for scenarios that only configure,

@@ -23,7 +23,7 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, standings
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 from wgfleet.lab.topology import CLIENT_SEGMENT, ROUTER, namespace
 from wgfleet.lab.waiting import wait_for
@@ -36,7 +36,7 @@ _TABLE = "wgfleetlab"
 Figures = dict[str, Any]
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> Figures:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> Figures:
     """Take the network apart and put it together again, in each way."""
     nodes = fleet.hosts(lab, "node")
     with fleet.client(lab) as panel:

@@ -25,7 +25,7 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import POLL_S, PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 from wgfleet.lab.waiting import wait_for
 
@@ -36,7 +36,7 @@ _ONE_MORE_TIMES = 5
 _CLOSE_LOOK_S = 0.005
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Add `options.peers` peers and time it."""
     machines = fleet.hosts(lab, "node")
     with fleet.client(lab) as panel:

@@ -20,14 +20,14 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import failover, listing, standings
 from wgfleet.lab.scenarios.listing import BACK_S, Listing
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
 MAX_P99_S = 1.0
 _GONE_S, _REPLY_S = 15.0, 20.0
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Run the rounds."""
     rounds = []
     with listing.watched(lab) as watch:

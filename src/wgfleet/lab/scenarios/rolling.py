@@ -16,13 +16,13 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, listing, standings
 from wgfleet.lab.scenarios.listing import BACK_S, Listing
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
 _DRAINED_S, _NOTICED_S = 60.0, 30.0
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Restart the nodes."""
     machines = fleet.hosts(lab, "node")
     with listing.watched(lab) as watch:

@@ -23,7 +23,7 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, standings
-from wgfleet.lab.scenarios.options import Options
+from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 from wgfleet.lab.waiting import look_for
 
@@ -34,7 +34,7 @@ SPARE = 2  # nodes in use beside the one that is hit
 Undo = Callable[[], object]
 
 
-def run(lab: Lab, options: Options, progress: Progress) -> dict[str, Any]:
+def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Break, repair, check, until the time is over."""
     chance = random.Random()  # noqa: S311 - what breaks next, not a secret
     blows: Counter[str] = Counter()

@@ -16,7 +16,7 @@ from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.fleet import assignments, nodes
-from wgfleet.panel.services.fleet.assignments import AssignmentView as Assigned
+from wgfleet.panel.services.fleet.assignments import NodeAssignment as Assigned
 from wgfleet.panel.services.moves import removal
 from wgfleet.panel.store.tables import Config
 

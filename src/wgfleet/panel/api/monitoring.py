@@ -32,7 +32,7 @@ class FailingTask(View):
     failures: int
 
 
-class Health(View):
+class PanelStatus(View):
     """`ok`, or `degraded` if the panel answers but background tasks fail, which are then listed in `failing`."""
 
     status: Literal["ok", "degraded"] = "ok"
@@ -40,8 +40,8 @@ class Health(View):
 
 
 @router.get("/healthz", summary="Check that the process is alive", response_model_exclude_none=True)
-async def healthz() -> Health:
-    return Health()
+async def healthz() -> PanelStatus:
+    return PanelStatus()
 
 
 @router.get(
@@ -49,7 +49,7 @@ async def healthz() -> Health:
     summary="Check the database, and list failing background tasks",
     response_model_exclude_none=True,
 )
-def readyz(panel: ThePanel) -> Health:
+def readyz(panel: ThePanel) -> PanelStatus:
     """Failing background tasks do not change the status 200: they are restarted, and calls are still answered.
 
     Alert on `status` or on `wgfleet_background_task_deaths_total`.
@@ -60,7 +60,7 @@ def readyz(panel: ThePanel) -> Health:
         FailingTask(task=task.name, subject=task.subject, running=task.running, failures=task.failures)
         for task in panel.outlook.tasks.failing
     ]
-    return Health(status="degraded", failing=failing) if failing else Health()
+    return PanelStatus(status="degraded", failing=failing) if failing else PanelStatus()
 
 
 @router.get(

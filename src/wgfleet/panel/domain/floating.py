@@ -14,7 +14,7 @@ GIVE_UP_AFTER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class HolderCandidate:
     """A node that carries the config. A node of twice the `weight` gets twice the addresses.
 
     `fit`: clients use it, so what it holds it keeps. `preferred`: nothing speaks against giving it more; one that is
@@ -31,7 +31,7 @@ class Candidate:
 Holders = dict[str, NodeId | None]
 
 
-def settle(present: Mapping[str, NodeId | None], candidates: Collection[Candidate]) -> Holders:
+def settle(present: Mapping[str, NodeId | None], candidates: Collection[HolderCandidate]) -> Holders:
     """Return the holder of each address: the present one while it is fit, else the fit node with the least of them.
 
     Least is by (held + 1) / weight. Where no node is fit an address stays with the candidate that had it, so that it
@@ -59,7 +59,7 @@ def settle(present: Mapping[str, NodeId | None], candidates: Collection[Candidat
     return holders
 
 
-def spread(present: Mapping[str, NodeId | None], candidates: Collection[Candidate]) -> Holders:
+def spread(present: Mapping[str, NodeId | None], candidates: Collection[HolderCandidate]) -> Holders:
     """Return holders as if all addresses were assigned from scratch, with the fewest changes."""
     takers = _takers(candidates)
     quotas: Counter[NodeId] = Counter()
@@ -81,14 +81,14 @@ def spread(present: Mapping[str, NodeId | None], candidates: Collection[Candidat
     return holders | dict(zip(movers, free, strict=True))
 
 
-def _takers(candidates: Collection[Candidate]) -> Sequence[Candidate]:
+def _takers(candidates: Collection[HolderCandidate]) -> Sequence[HolderCandidate]:
     """Return the nodes that may get an address, best first: the first of these groups that is not empty."""
     fit = [candidate for candidate in candidates if candidate.fit and candidate.weight > 0]
     stay = [candidate for candidate in fit if not candidate.emptied]
     return [candidate for candidate in stay if candidate.preferred] or stay or fit
 
 
-def _least(takers: Sequence[Candidate], held: Counter[NodeId]) -> NodeId | None:
+def _least(takers: Sequence[HolderCandidate], held: Counter[NodeId]) -> NodeId | None:
     # Nodes of equal burden: by id, so that the answer is always the same.
     burden = min(
         takers,

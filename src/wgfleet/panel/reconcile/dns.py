@@ -14,7 +14,7 @@ from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services.dns import results, wanted
 from wgfleet.panel.services.dns.wanted import Decision, Job
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.vault import Vault
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 class DnsWorker:
     """Keeps names as wanted."""
 
-    def __init__(self, store: Store, vault: Vault, publisher: Publisher, rules: Dns) -> None:
+    def __init__(self, store: Store, vault: Vault, publisher: Publisher, rules: DnsSettings) -> None:
         self._store = store
         self._vault = vault
         self._publisher = publisher

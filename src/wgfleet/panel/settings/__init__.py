@@ -5,16 +5,16 @@ winning over the earlier. Secrets other than the database's password are not set
 """
 
 from wgfleet.panel.settings.listeners import Listener, SocketAddress
-from wgfleet.panel.settings.loading import DEFAULT_FILE, Problem, SettingsError, load_settings
+from wgfleet.panel.settings.loading import DEFAULT_FILE, SettingsError, SettingsProblem, load_settings
 from wgfleet.panel.settings.model import Settings
 from wgfleet.panel.settings.sample import sample
 
 __all__ = [
     "DEFAULT_FILE",
     "Listener",
-    "Problem",
     "Settings",
     "SettingsError",
+    "SettingsProblem",
     "SocketAddress",
     "load_settings",
     "sample",

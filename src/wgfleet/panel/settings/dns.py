@@ -5,7 +5,7 @@ from pydantic import Field, SecretStr
 from wgfleet.panel.settings.fields import DAY_S, Group
 
 
-class Dns(Group):
+class DnsSettings(Group):
     """How the names of endpoint groups are published."""
 
     cloudflare_token: SecretStr | None = Field(

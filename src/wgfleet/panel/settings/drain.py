@@ -5,7 +5,7 @@ from pydantic import Field
 from wgfleet.panel.settings.fields import DAY_S, Group
 
 
-class Drain(Group):
+class DrainSettings(Group):
     """How a node is taken out of a config."""
 
     grace_s: float = Field(

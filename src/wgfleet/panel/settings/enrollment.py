@@ -9,7 +9,7 @@ from wgfleet.panel.settings.fields import DAY_S, Group
 Days = Annotated[int, Field(ge=1, le=825)]  # more is refused by Apple's and other TLS libraries
 
 
-class Enrollment(Group):
+class EnrollmentSettings(Group):
     """How new agents join."""
 
     token_lifetime_s: int = Field(
@@ -17,7 +17,7 @@ class Enrollment(Group):
     )
 
 
-class Certificates(Group):
+class CertificateSettings(Group):
     """Lifetimes of what the panel's CA issues, in days. All are renewed after two thirds of their life."""
 
     agent_days: Days = Field(

@@ -9,7 +9,7 @@ from wgfleet.panel.domain.health.votes import HealthRules
 from wgfleet.panel.settings.fields import DAY_S, Group
 
 
-class Health(Group):
+class HealthSettings(Group):
     """How the panel finds out that a node no longer serves, and when it may again."""
 
     interval_s: float = Field(

@@ -18,7 +18,7 @@ DELIMITER = "__"
 OTHER_VARIABLES = frozenset({"WGFLEET_MASTER_KEY", "WGFLEET_URL", "WGFLEET_API_KEY", "WGFLEET_CA_FILE"})
 
 
-class Problem(NamedTuple):
+class SettingsProblem(NamedTuple):
     """One thing that is wrong: where it was said, which key, and why."""
 
     place: str
@@ -32,7 +32,7 @@ class Problem(NamedTuple):
 class SettingsError(Exception):
     """The settings cannot be used. `problems` holds every reason."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[SettingsProblem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
 
@@ -45,7 +45,7 @@ def load_settings(path: Path | None, env: Mapping[str, str], overrides: Mapping[
     places = dict.fromkeys(_keys(values), str(path))
     variables = {name: text for name, text in env.items() if name.upper().startswith(PREFIX)}
     whole_groups = [
-        Problem("environment", name, f"is a group of settings; set {name}{DELIMITER}KEY instead")
+        SettingsProblem("environment", name, f"is a group of settings; set {name}{DELIMITER}KEY instead")
         for name in variables
         if name.upper() in {PREFIX + group.upper() for group in _groups()}
     ]
@@ -68,9 +68,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except OSError as error:
-        raise SettingsError([Problem(str(path), "", f"cannot be read ({error.strerror})")]) from None
+        raise SettingsError([SettingsProblem(str(path), "", f"cannot be read ({error.strerror})")]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError([Problem(str(path), "", f"is not TOML: {error}")]) from None
+        raise SettingsError([SettingsProblem(str(path), "", f"is not TOML: {error}")]) from None
 
 
 def _read_environment(variables: Mapping[str, str]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _keys(values: Mapping[str, Any], parent: str = "") -> Iterator[str]:
             yield from _keys(value, f"{parent}{key}.")
 
 
-def _problem(detail: dict[str, Any], places: Mapping[str, str]) -> Problem:
+def _problem(detail: dict[str, Any], places: Mapping[str, str]) -> SettingsProblem:
     path = [str(part) for part in detail["loc"]]
     place = "defaults"
     for end in range(len(path), 0, -1):
@@ -107,9 +107,9 @@ def _problem(detail: dict[str, Any], places: Mapping[str, str]) -> Problem:
     else:
         key = ".".join(path)
     if detail["type"] == "extra_forbidden":
-        return Problem(place, key, "there is no such setting" + _suggestion(path))
+        return SettingsProblem(place, key, "there is no such setting" + _suggestion(path))
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return Problem(place, key, message[:1].lower() + message[1:])
+    return SettingsProblem(place, key, message[:1].lower() + message[1:])
 
 
 def _suggestion(path: list[str]) -> str:
@@ -131,7 +131,7 @@ def _known_keys(model: type[BaseModel], parent: str = "") -> Iterator[str]:
             yield from _known_keys(field.annotation, f"{parent}{name}.")
 
 
-def _misspelt(variables: Mapping[str, str]) -> Iterator[Problem]:
+def _misspelt(variables: Mapping[str, str]) -> Iterator[SettingsProblem]:
     """Name variables that look like a setting and are none; others may share our prefix for their own purposes."""
     known = {PREFIX + key.replace(".", DELIMITER).upper() for key in _known_keys(Settings)}
     for name in variables:
@@ -143,4 +143,4 @@ def _misspelt(variables: Mapping[str, str]) -> Iterator[Problem]:
             continue  # an unknown key of a known group reaches the model, which refuses it
         close = difflib.get_close_matches(upper, sorted(known | OTHER_VARIABLES), n=1, cutoff=0.85)
         if close:
-            yield Problem("environment", name, f"there is no such setting; did you mean {close[0]}?")
+            yield SettingsProblem("environment", name, f"there is no such setting; did you mean {close[0]}?")

@@ -7,7 +7,7 @@ from pydantic import Field
 from wgfleet.panel.settings.fields import Group
 
 
-class Audit(Group):
+class AuditSettings(Group):
     """The log of who changed what."""
 
     keep_days: int = Field(
@@ -18,7 +18,7 @@ class Audit(Group):
     )
 
 
-class Log(Group):
+class LogSettings(Group):
     """What the panel writes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(

@@ -9,15 +9,15 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from wgfleet.panel.settings.dns import Dns
-from wgfleet.panel.settings.drain import Drain
-from wgfleet.panel.settings.enrollment import Certificates, Enrollment
+from wgfleet.panel.settings.dns import DnsSettings
+from wgfleet.panel.settings.drain import DrainSettings
+from wgfleet.panel.settings.enrollment import CertificateSettings, EnrollmentSettings
 from wgfleet.panel.settings.fields import ListOf
-from wgfleet.panel.settings.health import Health
+from wgfleet.panel.settings.health import HealthSettings
 from wgfleet.panel.settings.listeners import Listener, parse_listener
-from wgfleet.panel.settings.logs import Audit, Log
-from wgfleet.panel.settings.panel_node import PanelNode
-from wgfleet.panel.settings.tls import Tls
+from wgfleet.panel.settings.logs import AuditSettings, LogSettings
+from wgfleet.panel.settings.panel_node import PanelNodeSettings
+from wgfleet.panel.settings.tls import TlsSettings
 
 ListenerText = Annotated[Listener, BeforeValidator(parse_listener), PlainSerializer(str)]
 Listeners = Annotated[tuple[ListenerText, ...], *ListOf, Field(min_length=1)]
@@ -56,15 +56,15 @@ class Settings(BaseSettings):
         description="URL under which nodes reach the panel; it goes into the join command. Default: the address "
         "that the command was asked for at.",
     )
-    tls: Tls = Tls()
-    panel_node: PanelNode = PanelNode()
-    drain: Drain = Drain()
-    health: Health = Health()
-    dns: Dns = Dns()
-    enrollment: Enrollment = Enrollment()
-    certificates: Certificates = Certificates()
-    audit: Audit = Audit()
-    log: Log = Log()
+    tls: TlsSettings = TlsSettings()
+    panel_node: PanelNodeSettings = PanelNodeSettings()
+    drain: DrainSettings = DrainSettings()
+    health: HealthSettings = HealthSettings()
+    dns: DnsSettings = DnsSettings()
+    enrollment: EnrollmentSettings = EnrollmentSettings()
+    certificates: CertificateSettings = CertificateSettings()
+    audit: AuditSettings = AuditSettings()
+    log: LogSettings = LogSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -6,7 +6,7 @@ from wgfleet.panel.settings.fields import Addresses, Group, Port
 from wgfleet.protocol.messages import AGENT_PORT
 
 
-class PanelNode(Group):
+class PanelNodeSettings(Group):
     """The node that the panel makes of its own machine, where that machine has WireGuard and it runs as root."""
 
     enabled: bool = Field(default=True, description="false: do not make this machine a node.")

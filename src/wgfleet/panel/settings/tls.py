@@ -7,7 +7,7 @@ from pydantic import Field, FilePath, model_validator
 from wgfleet.panel.settings.fields import Group, Names
 
 
-class Tls(Group):
+class TlsSettings(Group):
     """TLS of the panel's own listeners. Without files, the panel's own CA issues the certificate."""
 
     certificate_file: FilePath | None = Field(

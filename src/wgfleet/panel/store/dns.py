@@ -9,7 +9,7 @@ from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import (
     Assignment,
     AuditEntry,
-    Authority,
+    CertificateAuthority,
     Config,
     DnsAccount,
     DnsSync,
@@ -81,7 +81,7 @@ def config_names(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
 
 def panel_id(tx: Tx) -> str | None:
     """Return the name of this installation."""
-    return tx.session.scalar(select(Authority.panel_id))
+    return tx.session.scalar(select(CertificateAuthority.panel_id))
 
 
 def endpoint_addresses(tx: Tx) -> list[list[str]]:

@@ -3,19 +3,19 @@
 from sqlalchemy import func, select
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Authority, RenderedSetting
+from wgfleet.panel.store.tables import CertificateAuthority, RenderedSetting
 
 _LOCK_KEY = 0x77676666697273  # "wgffirs"; advisory locks of one database share their numbers
 
 
-def authority(tx: Tx) -> Authority | None:
+def authority(tx: Tx) -> CertificateAuthority | None:
     """Return the CA's row. A second panel that starts at the same moment waits here until the first has committed."""
     if tx.session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
         tx.session.execute(select(func.pg_advisory_xact_lock(_LOCK_KEY)))
-    return tx.session.get(Authority, 1)
+    return tx.session.get(CertificateAuthority, 1)
 
 
-def add_authority(tx: Tx, row: Authority) -> None:
+def add_authority(tx: Tx, row: CertificateAuthority) -> None:
     """Add the CA's row."""
     tx.session.add(row)
     tx.session.flush()

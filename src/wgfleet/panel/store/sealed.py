@@ -14,9 +14,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import (
     Assignment,
-    Authority,
     Backup,
     Base,
+    CertificateAuthority,
     Config,
     DnsSync,
     EndpointGroup,
@@ -28,7 +28,7 @@ ROWS_AT_A_TIME = 500
 
 SEALED: Mapping[InstrumentedAttribute[Any], str] = MappingProxyType(
     {
-        Authority.key_sealed: "authority.key",
+        CertificateAuthority.key_sealed: "authority.key",
         Assignment.private_key_sealed: "assignments.private_key:{}",
         Assignment.probe_private_key_sealed: "assignments.probe_private_key:{}",
         Backup.content_sealed: "backups:{}",

@@ -16,7 +16,7 @@ from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
-from wgfleet.panel.settings.drain import Drain
+from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store import Store
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
@@ -31,10 +31,12 @@ QUICK_TRIES_S = (0.3, 0.6, 1.2)
 log = structlog.get_logger()
 
 
-class Takeovers:
+class TakeoverRounds:
     """Moves live sessions. `links`: those to the agents, by node id. `urgent`: the clients have no node."""
 
-    def __init__(self, store: Store, drain: Drain, links: Mapping[str, NodeLink], *, urgent: bool = False) -> None:
+    def __init__(
+        self, store: Store, drain: DrainSettings, links: Mapping[str, NodeLink], *, urgent: bool = False
+    ) -> None:
         self._store = store
         self._drain = drain
         self._links = links

@@ -12,9 +12,9 @@ from wgfleet.panel.domain.moves import MoveStep, MoveView, needs_sessions, next_
 from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.moves.session_reports import Reports
-from wgfleet.panel.reconcile.moves.takeovers import Takeovers
+from wgfleet.panel.reconcile.moves.takeovers import TakeoverRounds
 from wgfleet.panel.services.moves import kinds
-from wgfleet.panel.settings.drain import Drain
+from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 
@@ -24,11 +24,11 @@ POLL_S = 0.25  # for a node that has yet to be heard, to drop peers that it lost
 class MoveWorker:
     """Carries operations out. `links`: those to the agents, by node id."""
 
-    def __init__(self, store: Store, vault: Vault, drain: Drain, links: Mapping[str, NodeLink]) -> None:
+    def __init__(self, store: Store, vault: Vault, drain: DrainSettings, links: Mapping[str, NodeLink]) -> None:
         self._store = store
         self._vault = vault
         self._drain = drain
-        self._takeovers = {urgent: Takeovers(store, drain, links, urgent=urgent) for urgent in (False, True)}
+        self._takeovers = {urgent: TakeoverRounds(store, drain, links, urgent=urgent) for urgent in (False, True)}
         self._reports = {urgent: Reports(links, 0.0 if urgent else drain.unreachable_s) for urgent in (False, True)}
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.syncs import APPROVAL, CANCELLED, CONFLICT, FAILING, PENDING, STATES, decided, record
 from wgfleet.panel.services.dns.wanted import target
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import AuditEntry, DnsSync
@@ -57,7 +57,7 @@ def current(tx: Tx, reference: str) -> DnsSync:
     raise NotFound(f"config {reference!r} publishes no name any more; what is left is being withdrawn")
 
 
-def subject(tx: Tx, vault: Vault, reference: str, rules: Dns) -> tuple[Target, str | None]:
+def subject(tx: Tx, vault: Vault, reference: str, rules: DnsSettings) -> tuple[Target, str | None]:
     """Return what the name of a config is to be, for a look that changes nothing, and what there is to say of it."""
     return target(tx, vault, current(tx, reference), rules)
 

@@ -18,7 +18,7 @@ from wgfleet.panel.errors import Invalid, PanelError, PermanentError, TransientE
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.dns.syncs import APPROVAL, BLOCKED, CANCELLED, CONFLICT, FAILING, PENDING, SYNCED, record
 from wgfleet.panel.services.dns.wanted import Job
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import DnsSync
@@ -34,7 +34,7 @@ class _Verdict(NamedTuple):
     error_class: str | None = None
 
 
-def looked(tx: Tx, job: Job, outcome: Outcome | None, rules: Dns) -> float | None:
+def looked(tx: Tx, job: Job, outcome: Outcome | None, rules: DnsSettings) -> float | None:
     """Write down how a look left a name; return the s from the decision until it was published, when that is now.
 
     No outcome: a routine look was not made, and is to be made later.
@@ -134,7 +134,7 @@ def _tell_left(tx: Tx, job: Job, outcome: Outcome) -> None:
         audit.record(tx, audit.PANEL, "dns_left", "endpoint_group", job.config_id, **about, left=ours, reason=reason)
 
 
-def failed(tx: Tx, job: Job, error: Exception, rules: Dns) -> str:
+def failed(tx: Tx, job: Job, error: Exception, rules: DnsSettings) -> str:
     """Write down that a look failed, and when the next is due; return the class of the error."""
     error_class = _class(error)
     sync = dns_rows.get(tx, job.target.id)
@@ -163,7 +163,7 @@ def _class(error: Exception) -> str:
     return TRANSIENT if isinstance(error, PanelError) else BUG
 
 
-def _delay(error: Exception, error_class: str, attempts: int, rules: Dns) -> float:
+def _delay(error: Exception, error_class: str, attempts: int, rules: DnsSettings) -> float:
     asked: float | None = getattr(error, "retry_after_s", None)
     if asked is not None and error_class == BLOCKED:
         return asked

@@ -24,7 +24,7 @@ from wgfleet.panel.services.dns.syncs import (
     opened,
     withdraw,
 )
-from wgfleet.panel.settings.dns import Dns
+from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -65,7 +65,7 @@ class _Wish:
         return {"wanted": list(self.listed.addresses), "ttl": self.group.ttl, "mode": self.group.dns_mode}
 
 
-def is_idle(tx: Tx, sync_id: str, rules: Dns) -> Decision | None:
+def is_idle(tx: Tx, sync_id: str, rules: DnsSettings) -> Decision | None:
     """Return what to wait for where nothing is due and nothing new was decided; None: call `decide`."""
     sync = dns_rows.get(tx, sync_id)
     if sync is None:
@@ -81,7 +81,7 @@ def _differs(sync: DnsSync, wish: _Wish) -> bool:
     return not sync.withdrawn and known != wish.summary
 
 
-def _wait(sync: DnsSync, rules: Dns) -> Decision | None:
+def _wait(sync: DnsSync, rules: DnsSettings) -> Decision | None:
     if sync.state == CANCELLED:
         return Decision()
     left = (sync.next_try_at or 0.0) - clock.now()
@@ -106,7 +106,7 @@ def _listed(tx: Tx, group: EndpointGroup) -> Listed:
     )
 
 
-def decide(tx: Tx, vault: Vault, sync_id: str, rules: Dns) -> Decision:
+def decide(tx: Tx, vault: Vault, sync_id: str, rules: DnsSettings) -> Decision:
     """Write down what is wanted of a name, where that is new, and return the look that is due."""
     sync = dns_rows.get(tx, sync_id)
     if sync is None:
@@ -126,7 +126,7 @@ def decide(tx: Tx, vault: Vault, sync_id: str, rules: Dns) -> Decision:
     return Decision(Job(_target(tx, vault, sync, wish, rules), sync.config_id, sync.decided_at, sync.next_try_at))
 
 
-def _decided(tx: Tx, sync: DnsSync, wish: _Wish, rules: Dns) -> None:
+def _decided(tx: Tx, sync: DnsSync, wish: _Wish, rules: DnsSettings) -> None:
     now, first = clock.now(), not sync.plan
     before, after = set(sync.published), set(wish.listed.addresses)
     sync.plan = {**sync.plan, **wish.summary}
@@ -146,7 +146,7 @@ def _decided(tx: Tx, sync: DnsSync, wish: _Wish, rules: Dns) -> None:
         sync.next_try_at = min(sync.next_try_at, now + rules.gather_s)
 
 
-def _target(tx: Tx, vault: Vault, sync: DnsSync, wish: _Wish, rules: Dns) -> Target:
+def _target(tx: Tx, vault: Vault, sync: DnsSync, wish: _Wish, rules: DnsSettings) -> Target:
     ours = _mark(tx, sync.config_id)
     verified = sync.published_at is not None and sync.published_at >= sync.decided_at
     wanted: Collection[str] = wish.listed.addresses
@@ -179,7 +179,7 @@ def _published_elsewhere(tx: Tx, sync: DnsSync) -> set[str]:
     return set(_listed(tx, group).addresses)
 
 
-def target(tx: Tx, vault: Vault, sync: DnsSync, rules: Dns) -> tuple[Target, str | None]:
+def target(tx: Tx, vault: Vault, sync: DnsSync, rules: DnsSettings) -> tuple[Target, str | None]:
     """Return what a name is to be, for somebody who wants to see what would be done, and what there is to say of it."""
     wish = _wish(tx, sync)
     return _target(tx, vault, sync, wish, rules), wish.listed.note

@@ -30,7 +30,7 @@ MIN_HOST_BITS = 2  # the least slice has a node and a peer
 
 
 @dataclass(frozen=True, slots=True)
-class AssignmentView:
+class NodeAssignment:
     """An assignment with its node and how many peers of the config have their home there."""
 
     assignment: Assignment
@@ -49,10 +49,10 @@ def get(tx: Tx, config: Config, node: Node) -> Assignment:
     return assignment
 
 
-def listing(tx: Tx, config_id: str) -> list[AssignmentView]:
+def listing(tx: Tx, config_id: str) -> list[NodeAssignment]:
     """Return a config's assignments, oldest first."""
     homes = assignment_rows.homes(tx, config_id)
-    return [AssignmentView(a, node, homes.get(node.id, 0)) for a, node in assignment_rows.of_config(tx, config_id)]
+    return [NodeAssignment(a, node, homes.get(node.id, 0)) for a, node in assignment_rows.of_config(tx, config_id)]
 
 
 def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assignment:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from wgfleet.panel import address_providers as providers
 from wgfleet.panel import clock
 from wgfleet.panel.domain import floating
-from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S, Candidate
+from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S, HolderCandidate
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound, PermanentError
@@ -96,9 +96,9 @@ def _present(wanted: Sequence[FloatingAddress]) -> dict[str, NodeId | None]:
     return {row.address: NodeId(row.holder_node_id) if row.holder_node_id else None for row in wanted}
 
 
-def _candidates(carriers: Sequence[tuple[Assignment, Node]], emptied: str | None) -> list[Candidate]:
+def _candidates(carriers: Sequence[tuple[Assignment, Node]], emptied: str | None) -> list[HolderCandidate]:
     return [
-        Candidate(
+        HolderCandidate(
             node_id=NodeId(node.id),
             weight=node.weight,
             fit=assignment.health.in_use,

@@ -12,7 +12,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.vault import Vault
 
 
-class Place(Protocol):
+class PlacePeers(Protocol):
     """Gives peers new homes and writes their moves. `live_within_s`: the age up to which a session counts as live."""
 
     def __call__(self, tx: Tx, operation_id: str, *, live_within_s: float) -> None: ...
@@ -23,7 +23,7 @@ class MoveKind:
     """What sets one kind apart. `urgent`: its clients are without a node, so nobody is waited for."""
 
     view: Callable[[Tx, str], MoveView]
-    place: Place
+    place: PlacePeers
     close: Callable[[Tx, str], None]
     urgent: bool = False
 

@@ -5,7 +5,7 @@ Times are s since the epoch (float). Columns ending in `_sealed` are encrypted b
 lists or objects that are never searched. `generation` columns: see `wgfleet.protocol.desired`.
 """
 
-from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, Authority, RenderedSetting
+from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, CertificateAuthority, RenderedSetting
 from wgfleet.panel.store.tables.base import Base
 from wgfleet.panel.store.tables.configs import Address, Assignment, Config, FreeOffset, HealthEvent, Pool
 from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress
@@ -18,9 +18,9 @@ __all__ = [
     "ApiKey",
     "Assignment",
     "AuditEntry",
-    "Authority",
     "Backup",
     "Base",
+    "CertificateAuthority",
     "Cleanup",
     "Config",
     "DnsAccount",

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from wgfleet.panel.store.tables.base import Base
 
 
-class Authority(Base):
+class CertificateAuthority(Base):
     """The private CA; one row. `panel_id` names this installation in certificates and ownership marks."""
 
     __tablename__ = "authority"
