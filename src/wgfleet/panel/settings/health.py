@@ -59,7 +59,7 @@ class HealthSettings(Group):
         default=600.0,
         ge=0,
         le=DAY_S,
-        description="Seconds that this grows to at most, so that a repaired node is used again soon.",
+        description="Seconds that this grows to at most, so that a repaired node is back soon.",
     )
     flap_window_s: float = Field(
         default=3600.0,
