@@ -3,6 +3,7 @@
 import pytest
 
 from tests.panel.world import ACTOR, World
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.services.moves import rebalance
@@ -27,14 +28,14 @@ def test_an_operation_wakes_with_its_kind(world: World) -> None:
     world.wakes.clear()
     with world.store.write() as tx:
         operation = rebalance.start(tx, ACTOR, configs.get(tx, config.id), grace_s=1.0)
-    assert Wake(Topic.OPERATION, operation.id, "rebalance") in world.wakes
+    assert Wake(Topic.OPERATION, operation.id, OperationKind.REBALANCE) in world.wakes
 
 
 def test_a_wake_has_a_kind_where_it_is_that_of_an_operation_and_only_there() -> None:
     with pytest.raises(ValueError, match="kind of an operation"):
         Wake(Topic.OPERATION, "o")
     with pytest.raises(ValueError, match="kind of an operation"):
-        Wake(Topic.NODE, "n", "drain")
+        Wake(Topic.NODE, "n", OperationKind.DRAIN)
 
 
 def test_topics_that_are_finer_than_events_are_shown_as_their_subject() -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import Conflict, Unavailable
 from wgfleet.panel.store.wakes import Topic, Wake
 
@@ -30,7 +31,7 @@ class Tx:
         self.session = session
         self.wakes: dict[Wake, None] = {}
 
-    def wake(self, topic: Topic, identifier: str, *, kind: str | None = None) -> None:
+    def wake(self, topic: Topic, identifier: str, *, kind: OperationKind | None = None) -> None:
         """Notify listeners once this transaction is committed. `kind` is that of an operation, for its topic."""
         self.wakes[Wake(topic, identifier, kind)] = None
 

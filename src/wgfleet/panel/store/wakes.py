@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wgfleet.panel.domain.operations import OperationKind
+
 
 class Topic(StrEnum):
     """What kind of thing changed. The reconcilers act on the first group; the second only feeds the event stream."""
@@ -49,7 +51,7 @@ class Wake:
 
     topic: Topic
     id: str
-    kind: str | None = None
+    kind: OperationKind | None = None
 
     def __post_init__(self) -> None:
         if (self.topic is Topic.OPERATION) is (self.kind is None):
