@@ -8,12 +8,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 MAX_LINES = 400
-MAX_FUNCTION_LINES = 83
+MAX_FUNCTION_LINES = 68
 MIGRATIONS = "src/wgfleet/panel/store/migrations/"  # as long as the tables are many
 # What a noun phrase does not begin with: questions, and verbs that say what a module does.
 NO_NOUNS = {
     "how", "what", "when", "where", "whether", "which", "who", "whose", "why", "once", "there", "it",
 }  # fmt: skip
+# Their docstrings have yet to be changed; this list only gets shorter.
+NOT_YET = ("src/wgfleet/panel/dns/", "src/wgfleet/panel/domain/dns/", "src/wgfleet/panel/services/dns/")
 NAMES = ("wgfleet", "wireguard-go", "pyroute2", "dns-lexicon")  # lower-case by themselves
 VERBS = {
     "Bounds", "Brings", "Builds", "Deletes", "Fills", "Finds", "Follows", "Getting", "Gives", "Keeps", "Lets",
@@ -171,7 +173,11 @@ def begins(path: str, source: str) -> list[str]:
     """A module's docstring begins with a noun phrase: what the module holds, by the term that a search would find."""
     first = (ast.get_docstring(_parse(source)) or "").partition(" ")[0].rstrip(":,.")
     name = not first or first[0] == "`" or first.startswith(NAMES)
-    if name or not (first.lower() in NO_NOUNS or first in VERBS or first[0].islower()):
+    if (
+        name
+        or path.startswith((*NOT_YET, MIGRATIONS))
+        or not (first.lower() in NO_NOUNS or first in VERBS or first[0].islower())
+    ):
         return []
     return [f"{path}: begins with {first!r}; begin with what the module holds"]
 

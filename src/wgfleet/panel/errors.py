@@ -1,4 +1,4 @@
-"""What the panel says when it cannot do something.
+"""Errors of the panel: what it says when it cannot do something.
 
 PanelError
 ├── Invalid        a field is wrong (422); carries `field`

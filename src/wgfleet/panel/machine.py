@@ -1,4 +1,4 @@
-"""What the panel asks of the machine that it runs on: its name and the addresses it goes out with. Sends nothing."""
+"""Facts about the machine that the panel runs on: its name and the addresses it goes out with. Sends nothing."""
 
 import re
 import socket

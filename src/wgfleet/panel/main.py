@@ -1,4 +1,4 @@
-"""Puts a panel together: database, secrets, CA, first key, reconcilers, API."""
+"""A panel put together: database, secrets, CA, first key, reconcilers, API."""
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager

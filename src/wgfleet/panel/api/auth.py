@@ -1,4 +1,4 @@
-"""Who is calling, and whether the route lets them. A route declares its scope by the type of its `caller`."""
+"""Authentication and scopes: who calls, and whether the route allows it, by the type of its `caller`."""
 
 import contextlib
 from typing import Annotated

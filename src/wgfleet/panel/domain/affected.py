@@ -1,4 +1,4 @@
-"""Which nodes must hear of a change. May name too many, never too few: a node that is missed serves stale peers."""
+"""The nodes that must hear of a change. May name too many, never too few: a node that is missed serves stale peers."""
 
 from collections.abc import Iterable, Mapping
 

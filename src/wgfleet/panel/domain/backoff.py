@@ -1,4 +1,4 @@
-"""How long to wait before another try."""
+"""The wait before another try."""
 
 
 def backoff(failures: int, random: float, *, first_s: float, longest_s: float) -> float:

@@ -1,4 +1,4 @@
-"""Which node holds which floating address. Pure, and the same answer for the same input.
+"""The holder of each floating address. Pure, and the same answer for the same input.
 
 An address stays where it is as long as its holder is in use: moving it costs the clients behind it a blink. So a node
 that joins or comes back gets addresses only when others lose theirs, or by an explicit rebalance.

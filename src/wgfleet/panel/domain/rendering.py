@@ -1,4 +1,4 @@
-"""Turn values of rows into what an agent gets and what a user downloads.
+"""Renderings of rows: what an agent gets, and what a user downloads.
 
 Both texts are stock WireGuard: nothing in them needs wgfleet on the other side.
 """

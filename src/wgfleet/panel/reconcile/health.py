@@ -1,4 +1,4 @@
-"""Watches the data plane of every serving node: probes it, has other nodes probe it, and writes down what that means.
+"""The watch over the data plane of every serving node: probes from here and from other nodes, and what they mean.
 
 The decision is `domain.health.decide`, a pure function; this is its eyes and its hands. Looks run beside each other and
 nobody waits for a slow one; it decides every `interval_s`, and at once when a look says anything new. It judges by the

@@ -1,4 +1,4 @@
-"""Who did what to what. Every change of desired state, every secret read and every refusal of a stranger is recorded.
+"""The audit log: each change of desired state, each secret that is read and each stranger who is refused.
 
 Details never hold a secret: no key, token or file, only names, numbers and what changed.
 """

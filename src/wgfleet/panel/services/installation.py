@@ -1,4 +1,4 @@
-"""What there is once in an installation: its name and its private CA, kept in the database for all replicas."""
+"""The installation: its name and its private CA, kept in the database for all replicas."""
 
 from wgfleet.panel import clock
 from wgfleet.panel.services import audit

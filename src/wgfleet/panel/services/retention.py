@@ -1,4 +1,4 @@
-"""What is kept for a time only, and goes when that is over."""
+"""Rows that are kept for a time only, and go when that is over."""
 
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import audit as audit_rows

@@ -1,4 +1,4 @@
-"""Which peer has which address. The primary key of `addresses` forbids a second use, whatever else goes wrong.
+"""Rows of addresses: which peer has which. The primary key of `addresses` forbids a second use, whatever goes wrong.
 
 A pool hands out what was given back first, lowest first, then counts up. Each call locks the rows of its pools, so that
 no two transactions work on one pool at a time; the cost of an address does not depend on how many are in use.

@@ -1,4 +1,4 @@
-"""Brings a database to the schema of this program: alembic's revisions in `migrations/versions`, in order.
+"""The schema of this program, to which a database is brought: alembic's revisions in `migrations/versions`, in order.
 
 Owns the migration's transaction and its lock. Must not know what the tables mean. `script/migration` writes revisions.
 """

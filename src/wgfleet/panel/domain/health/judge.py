@@ -1,4 +1,4 @@
-"""Whether a node serves, and who is to look at it next. One pure function over observations, rules and time.
+"""The judgment whether a node serves, and who looks at it next. One pure function over observations, rules and time.
 
 Owns the states and what leads from one to another. Must not know what follows from them: homes, names and fences are
 others' work. docs/health.md has the rules in words.

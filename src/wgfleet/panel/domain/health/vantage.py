@@ -1,4 +1,4 @@
-"""Who looks at whom, and whether the panel is the one that cannot see.
+"""Vantage points: who looks at whom, and whether the panel is the one that cannot see.
 
 Pure. Plans looks; must not judge nodes.
 """

@@ -1,4 +1,4 @@
-"""What is known of the nodes of a config: what each vantage point saw of them, and what was decided last.
+"""Knowledge of the nodes of a config: what each vantage point saw of them, and what was decided last.
 
 Pure. Counts votes; must not decide what becomes of a node. Times are seconds, all of the same clock.
 """

@@ -1,4 +1,4 @@
-"""What if a node dies: who would get its peers, and would they have room. Pure."""
+"""Capacity when a node dies: who would get its peers, and whether they would have room. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Where peers get their homes: group first, then the node with the least peers for its weight, or the least busy one.
+"""The choice of peers' homes: group first, then the node with the least peers for its weight, or the least busy one.
 
 Pure, and the same answer for the same input. Must not ask whether a node is fit to serve: callers leave out those that
 are not.

@@ -1,1 +1,1 @@
-"""What users get: WireGuard files, QR codes and bundles."""
+"""Downloads for users: WireGuard files, QR codes and bundles."""

@@ -1,4 +1,4 @@
-"""Packs a user's file and the helper for Linux clients into one archive. Equal input gives equal bytes.
+"""An archive of a user's file and the helper for Linux clients. Equal input gives equal bytes.
 
 Must not decide what is in the user's file: that is services/files.py.
 """

@@ -1,4 +1,4 @@
-"""What a user downloads: one stock file for a cluster, one a node for an independent config."""
+"""The files that a user downloads: one stock file for a cluster, one a node for an independent config."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which node carries which config: assigned, settled once its agent confirms, removed through an operation."""
+"""Assignments of configs to nodes: assigned, settled once its agent confirms, removed through an operation."""
 
 import ipaddress
 from collections.abc import Collection, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""How many peers the nodes of a config have room for, now and when one of them dies. Reads only."""
+"""The room that the nodes of a config have for peers, now and when one of them dies. Reads only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How much there is of everything, for metrics."""
+"""Counts of everything there is, for metrics."""
 
 from dataclasses import dataclass
 

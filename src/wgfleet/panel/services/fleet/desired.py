@@ -1,4 +1,4 @@
-"""What a node must have of a config, rendered from rows: the whole of it, or what changed since a generation."""
+"""The desired state of a config on a node, rendered from rows: the whole of it, or what changed since a generation."""
 
 from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.phases import Phase

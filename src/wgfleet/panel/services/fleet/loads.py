@@ -1,4 +1,4 @@
-"""How busy nodes are, as their agents say: kept for placement, and for people."""
+"""The load of nodes, as their agents report it: kept for placement, and for people."""
 
 from collections.abc import Collection, Mapping
 

@@ -1,4 +1,4 @@
-"""What the removal of a node from a config writes, step by step. Each may be done again without harm."""
+"""The removal of a node from a config, in rows, step by step. Each may be done again without harm."""
 
 from dataclasses import asdict
 
