@@ -27,19 +27,19 @@ def test_every_column_that_ends_in_sealed_is_in_the_registry_and_no_other() -> N
 
 
 def test_contexts_stay_as_they_are_bound_into_ciphertexts() -> None:
-    contexts = {f"{c.class_.__name__}.{c.key}": sealed.context(c, "ID") for c in sealed.SEALED}
+    contexts = {f"{c.class_.__tablename__}.{c.key}": sealed.context(c, "ID") for c in sealed.SEALED}
     assert contexts == {
-        "Authority.key_sealed": "authority.key",
-        "Assignment.private_key_sealed": "assignments.private_key:ID",
-        "Assignment.probe_private_key_sealed": "assignments.probe_private_key:ID",
-        "Backup.content_sealed": "backups:ID",
-        "Config.private_key_sealed": "configs.private_key:ID",
-        "Config.probe_private_key_sealed": "configs.probe_private_key:ID",
-        "DnsSync.options_sealed": "dns_syncs.options:ID",
-        "EndpointGroup.address_options_sealed": "endpoint_groups.address_options:ID",
-        "EndpointGroup.dns_options_sealed": "endpoint_groups.dns_options:ID",
-        "Peer.preshared_key_sealed": "peers.preshared_key:ID",
-        "Peer.private_key_sealed": "peers.private_key:ID",
+        "authority.key_sealed": "authority.key",
+        "assignments.private_key_sealed": "assignments.private_key:ID",
+        "assignments.probe_private_key_sealed": "assignments.probe_private_key:ID",
+        "backups.content_sealed": "backups:ID",
+        "configs.private_key_sealed": "configs.private_key:ID",
+        "configs.probe_private_key_sealed": "configs.probe_private_key:ID",
+        "dns_syncs.options_sealed": "dns_syncs.options:ID",
+        "endpoint_groups.address_options_sealed": "endpoint_groups.address_options:ID",
+        "endpoint_groups.dns_options_sealed": "endpoint_groups.dns_options:ID",
+        "peers.preshared_key_sealed": "peers.preshared_key:ID",
+        "peers.private_key_sealed": "peers.private_key:ID",
     }
 
 
