@@ -42,7 +42,7 @@ def test_a_solicitation_for_detection_comes_from_nobody_and_goes_to_the_addresss
     assert frame[:6] == bytes.fromhex("3333ff123456")
     assert frame[22:38] == bytes(16)
     assert frame[38:54] == socket.inet_pton(socket.AF_INET6, "ff02::1:ff12:3456")
-    assert frame[54] == arp_frames.NEIGHBOUR_SOLICITATION
+    assert frame[54] == arp_frames.NEIGHBOR_SOLICITATION
     assert len(frame) == 54 + 24  # without an option, as RFC 4861, section 4.3, wants it from nobody
     assert checksum_is_right(frame)
 

@@ -1,4 +1,4 @@
-"""`python -m wgfleet.agent SETTINGS`: runs the agent with settings as JSON.
+"""Entry point `python -m wgfleet.agent SETTINGS`, which runs the agent with settings as JSON.
 
 `wgfleet agent run` becomes this process, so that the libraries of the command line do not stay in an agent's memory.
 """

@@ -21,7 +21,7 @@ class AgentSettings:
     backend: Literal["auto", "kernel", "userspace"] = "auto"
 
     def to_json(self) -> str:
-        """Write down for another process of this program."""
+        """Serialize for another process of this program."""
         return msgspec.json.encode(self, enc_hook=str).decode()
 
     @classmethod

@@ -1,1 +1,1 @@
-"""The IO part of probes: sends WireGuard initiations and waits for answers. Used by panel and agent alike."""
+"""Probes over the network: WireGuard initiations and their answers. Used by both panel and agent."""

@@ -28,13 +28,13 @@ from wgfleet.protocol.handshake import (
 )
 from wgfleet.protocol.messages import ProbeTarget
 
-# A responder drops what it handles less than 20 ms after the last initiation of a peer (wireguard-go and the kernel
+# A responder drops what it handles within 20 ms of a peer's last initiation (wireguard-go and the kernel
 # alike). Counted from the answer, where there is one: a busy responder handles packets closer together than they came.
 PACE_S = 0.025
 _PAIRINGS = 4096  # kept; some 600 bytes each
 _PACES = 4096
-_BUFFER = 1024 * 1024  # bytes asked of the kernel, for the answers that come while this process does something else
-_READ_AT_ONCE = 256  # packets, before others get their turn
+_BUFFER = 1024 * 1024  # bytes of receive buffer, for answers that arrive while this process is busy
+_READ_AT_ONCE = 256  # packets, before other tasks get their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +52,18 @@ class ProbeOutcome:
 
 
 class Timestamps:
-    """TAI64N labels of the wall clock, each above the one before, also when the clock goes back."""
+    """TAI64N labels of the wall clock, each above the one before, even if the clock goes back."""
 
     def __init__(self) -> None:
         self._last = 0
 
     def next(self) -> bytes:
-        """Form the label of now."""
+        """Return the label of the current time."""
         self._last = max(time.time_ns(), self._last + 1)
         return tai64n(self._last)
 
 
-_timestamps = Timestamps()  # of the process, since two probers may use the same keys
+_timestamps = Timestamps()  # one per process, since two probers may use the same keys
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,8 +89,9 @@ class Prober:
         """Send one initiation and wait for its answer, from whatever address it comes: the keys prove whose it is.
 
         A probe of the same endpoint with the same keys waits until the last one is `PACE_S` old, and `timeout_s` counts
-        from when it is sent. A node that is probed at several endpoints with the same keys needs the same care of the
-        caller. The keys were parsed; raise `FieldError` for a wrong endpoint or a public key of low order.
+        from when it is sent. If a node is probed at several endpoints with the same keys, the caller
+        must keep that pace. The keys are parsed already; raise `FieldError` for a wrong endpoint or a public key of low
+        order.
         """
         address, port = split_endpoint(target.endpoint)
         pairing = self._pair(target.private_key, target.public_key)
@@ -162,7 +163,7 @@ class Prober:
                     _end(flight, (answer, asyncio.get_running_loop().time() - flight.started))
 
     def _expire(self, flight: _Flight) -> None:
-        """End a flight whose time is over, but for an answer that is here already: we may be the ones who are late."""
+        """End a flight whose time is up, unless its answer is here already: we may be the ones who are late."""
         for opened in self._sockets.values():
             self._read(opened)
         _end(flight, None)

@@ -1,4 +1,4 @@
-"""Addresses, networks and endpoints: parsed at the edge, kept as the text that `wg` and the kernel print.
+"""Addresses, networks and endpoints, parsed at the edge and kept as the text that `wg` and the kernel print.
 
 The canonical text of an address is what inet_ntop(3) prints, since that is what observed state is compared with.
 """
@@ -36,7 +36,7 @@ def _refuse_zone(text: str, field: str) -> None:
 
 
 def parse_network(text: str, field: str) -> str:
-    """Parse a network such as `10.8.0.0/24`; host bits are refused, since they are mostly a slip."""
+    """Parse a network such as `10.8.0.0/24`; host bits are refused, since they are usually a mistake."""
     if _is_canonical_host(text):
         return text
     _refuse_zone(text, field)
@@ -52,7 +52,7 @@ def parse_network(text: str, field: str) -> str:
 
 
 def _is_canonical_host(text: str) -> bool:
-    """Whether text is a whole address in canonical form: nearly every allowed IP is, so this path is the quick one."""
+    """Whether text is a whole address in canonical form: nearly every allowed IP is, so this is the fast path."""
     address, _, prefix = text.partition("/")
     family = _HOST_PREFIXES.get(prefix)
     if family is None:

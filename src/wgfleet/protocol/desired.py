@@ -37,7 +37,7 @@ Keepalive = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):
-    """One peer of an interface; its public key is the key it is filed under. `persistent_keepalive` in s, 0 = off.
+    """One peer of an interface; its public key is its key in `peers`. `persistent_keepalive` in s, 0 = off.
 
     The endpoint is not here: it belongs to the live session, and setting it breaks roaming.
     """
@@ -48,12 +48,12 @@ class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omi
 
 
 class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The public addresses that this node holds for an interface as long as the panel lets it.
+    """The public addresses that this node holds for an interface while the panel allows it.
 
-    `addresses` without prefix. An agent that has heard neither from the panel nor of any of the `witnesses`
-    (`ADDRESS:PORT` of the other nodes, which it probes with `probe_key`) for `give_up_after_s` removes the addresses
-    by itself, for others have them by then. It takes them back only when the panel has spoken. No witnesses: there is
-    nobody to lose them to, and they stay.
+    `addresses` without prefix. An agent that for `give_up_after_s` has heard neither from the panel nor
+    from any of the `witnesses` (`ADDRESS:PORT` of the other nodes, which it probes with `probe_key`) removes the
+    addresses, because others have them by then. It takes them back only when the panel is back. Without witnesses no
+    other node can have them, and they stay.
     """
 
     addresses: tuple[str, ...]
@@ -62,7 +62,7 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     give_up_after_s: float
 
     def __repr__(self) -> str:
-        """Say what is held, without the key."""
+        """Leave out the key."""
         return f"FloatingSettings(addresses={self.addresses!r}, witnesses={self.witnesses!r})"
 
 
@@ -72,7 +72,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     `addresses` with prefix (`10.8.0.1/24`), `routes` are networks behind peers that no address covers, `mtu` in
     bytes (None: the driver's own choice), `masquerade` turns forwarding on and rewrites the source address of what
     leaves the node from the addresses' networks. `enabled=False` takes the link down and keeps the rest. `floating`
-    is None where the addresses are not the agent's business.
+    is None where the agent has nothing to do with them.
     """
 
     name: InterfaceName
@@ -161,7 +161,7 @@ def check_settings(settings: InterfaceSettings) -> None:
         field = f"settings.addresses[{i}]"
         _same(parse_interface_address(address, field), address, field)
         if ipaddress.ip_interface(address).is_link_local:
-            raise FieldError(field, f"{address!r} is link-local; the kernel looks after those itself")
+            raise FieldError(field, f"{address!r} is link-local; the kernel manages those itself")
     for i, route in enumerate(settings.routes):
         _same(parse_network(route, f"settings.routes[{i}]"), route, f"settings.routes[{i}]")
     if settings.mtu is not None and not MIN_MTU <= settings.mtu <= MAX_MTU:
@@ -180,7 +180,7 @@ def check_floating(floating: FloatingSettings, where: str = "settings.floating")
         if kind.is_link_local or kind.is_loopback or kind.is_multicast or kind.is_unspecified:
             raise FieldError(field, f"{address} cannot be reached from other networks, so no user could use it")
         if address in seen:
-            raise FieldError(field, f"{address} is named twice; name it once")
+            raise FieldError(field, f"{address} is listed twice")
         seen.add(address)
     for i, witness in enumerate(floating.witnesses):
         _same(parse_endpoint(witness, f"{where}.witnesses[{i}]"), witness, f"{where}.witnesses[{i}]")
@@ -193,7 +193,7 @@ def check_floating(floating: FloatingSettings, where: str = "settings.floating")
 
 
 def check_allowed_ips(peers: dict[PublicKey, DesiredPeer], where: str = "peers") -> None:
-    """Raise `FieldError` if two peers hold the same network: WireGuard would give it to the last one only."""
+    """Raise `FieldError` if two peers have the same network: WireGuard would give it to the last one only."""
     holders: dict[str, PublicKey] = {}
     for key, peer in peers.items():
         for network in peer.allowed_ips:
@@ -217,7 +217,7 @@ def _same(canonical: str, text: str, field: str) -> None:
 
 
 def field_error(error: msgspec.MsgspecError) -> FieldError:
-    """Turn msgspec's `... - at `$.peers[...].x`` into a field and a detail in our words."""
+    """Turn msgspec's `... - at `$.peers[...].x`` into a field and a detail in our terms."""
     detail, _, place = str(error).partition(" - at `")
     field = place.rstrip("`").removeprefix("$.").removeprefix("$")
     if named := _UNKNOWN_OR_MISSING.fullmatch(detail):
@@ -227,7 +227,7 @@ def field_error(error: msgspec.MsgspecError) -> FieldError:
 
 
 def apply_delta(whole: DesiredInterface, delta: InterfaceDelta) -> DesiredInterface:
-    """Return `whole` moved on by `delta`; the caller has checked `delta.base` against `whole.generation`."""
+    """Return `whole` with `delta` applied; the caller has checked `delta.base` against `whole.generation`."""
     removed = set(delta.remove)
     peers = {key: peer for key, peer in whole.peers.items() if key not in removed}
     peers.update(delta.upsert)

@@ -1,11 +1,11 @@
-"""The one error of parsing: which field is wrong, why, and what would be right."""
+"""Parsing error: which field is invalid, why, and what would be valid."""
 
 
 class FieldError(ValueError):
-    """A value that came from outside is wrong.
+    """A value from outside is invalid.
 
-    `field` is a dotted path with indexes (`peers[3].allowed_ips[0]`), `detail` says what is wrong and what would
-    be right, in lower case. The value itself is left out where it may be a secret.
+    `field` is a dotted path with indexes (`peers[3].allowed_ips[0]`), `detail` says what is invalid and what would
+    be valid, in lower case. The value itself is left out where it may be a secret.
     """
 
     def __init__(self, field: str, detail: str) -> None:

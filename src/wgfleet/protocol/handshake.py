@@ -1,4 +1,4 @@
-"""WireGuard's handshake as the initiator sees it: forms an initiation, and says whether a packet truly answers it.
+"""WireGuard's handshake from the initiator's side: forming an initiation, and checking whether a packet answers it.
 
 Noise_IKpsk2 without a preshared key, as in the WireGuard paper (Donenfeld, NDSS 2017), section 5.4; the names of the
 paper are kept: C is the chaining key, H the hash of what was exchanged. It derives no session and sends nothing; key
@@ -71,7 +71,7 @@ def _kdf3(key: bytes, text: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 class Answer(StrEnum):
-    """How a responder showed that it lives: it finished the handshake, or asked for a cookie since it is under load."""
+    """How a responder proved to be alive: it finished the handshake, or asked for a cookie because it is under load."""
 
     RESPONSE = "response"
     COOKIE = "cookie"
@@ -79,7 +79,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What one pair of static keys, ours and the responder's, fixes for all its handshakes. Dear to make: keep it."""
+    """What a pair of static keys, ours and the responder's, fixes for all handshakes. Expensive to derive: keep it."""
 
     private: X25519PrivateKey = field(repr=False)
     public: bytes
@@ -105,7 +105,7 @@ class Initiation:
 def pair(private_key: PrivateKey, public_key: PublicKey) -> Pairing:
     """Derive what two static keys fix.
 
-    Raise `FieldError` for a public key of low order: everybody knows the secret that is shared with it.
+    Raise `FieldError` for a public key of low order: its shared secret is known to everybody.
     """
     private = X25519PrivateKey.from_private_bytes(text_to_raw(private_key))
     raw = text_to_raw(public_key)
@@ -114,7 +114,7 @@ def pair(private_key: PrivateKey, public_key: PublicKey) -> Pairing:
     try:
         shared = private.exchange(responder)
     except ValueError:
-        raise FieldError("public_key", "is a point of low order and belongs to nobody") from None
+        raise FieldError("public_key", "is a point of low order, which no private key has") from None
     return Pairing(
         private=private,
         public=public,
@@ -153,7 +153,7 @@ def initiate(pairing: Pairing, ephemeral: X25519PrivateKey, timestamp: bytes, se
 
 
 def receiver(packet: bytes) -> int | None:
-    """Return the index that a packet is for, if it has the form of an answer: cheap, and proves nothing."""
+    """Return the index that a packet is addressed to, if it has the form of an answer: cheap, but proves nothing."""
     kind = packet[:4]
     if len(packet) == RESPONSE_BYTES and kind == _RESPONSE:
         return int.from_bytes(packet[8:12], "little")
@@ -165,8 +165,8 @@ def receiver(packet: bytes) -> int | None:
 def read_answer(pairing: Pairing, initiation: Initiation, packet: bytes) -> Answer | None:
     """Return what `packet` answers to `initiation`; None unless the holder of the responder's key made it for this one.
 
-    A cookie reply proves less than a response: its key follows from the responder's public key, so who sees our packets
-    on their way and knows that key can forge one.
+    A cookie reply proves less than a response: its key follows from the responder's public key, so somebody who
+    knows that key and sees our packets can forge one.
     """
     if receiver(packet) != initiation.sender:
         return None

@@ -1,4 +1,4 @@
-"""Curve25519 and preshared keys in WireGuard's base64 form (32 bytes, 44 characters)."""
+"""Keys of WireGuard (Curve25519 and preshared) in WireGuard's base64 form (32 bytes, 44 characters)."""
 
 import binascii
 from typing import NewType
@@ -19,7 +19,7 @@ def raw_to_text(raw: bytes) -> str:
 
 
 def text_to_raw(key: PublicKey | PrivateKey | PresharedKey) -> bytes:
-    """Return the 32 bytes of a key that was parsed."""
+    """Return the 32 bytes of a parsed key."""
     return binascii.a2b_base64(key)
 
 
@@ -33,7 +33,7 @@ def _parse_key(text: str, field: str) -> tuple[str, bytes]:
         raise FieldError(field, "must be a key of 32 bytes in base64 (44 characters), as `wg genkey` prints it")
     canonical = raw_to_text(raw)
     if canonical != text:
-        raise FieldError(field, "is not a canonical base64 key: its last character carries stray bits")
+        raise FieldError(field, "is not a canonical base64 key: its last character has stray bits")
     return canonical, raw
 
 
@@ -46,7 +46,7 @@ def parse_public_key(text: str, field: str = "public_key") -> PublicKey:
 def parse_private_key(text: str, field: str = "private_key") -> PrivateKey:
     """Parse a private key; the error never carries the value.
 
-    WireGuard clamps a key that is not (RFC 7748, section 5) and would then show another than the one wanted.
+    WireGuard would clamp another key (RFC 7748, section 5), and then show one that differs from what is wanted.
     """
     key, raw = _parse_key(text, field)
     if raw[0] & 0b111 or raw[-1] >> 6 != 1:
@@ -58,5 +58,5 @@ def parse_preshared_key(text: str, field: str = "preshared_key") -> PresharedKey
     """Parse a preshared key; the error never carries the value."""
     key, raw = _parse_key(text, field)
     if not any(raw):
-        raise FieldError(field, "is all zeros, which WireGuard takes for no preshared key; leave the field out")
+        raise FieldError(field, "is all zeros, which WireGuard reads as no preshared key; omit the field")
     return PresharedKey(key)

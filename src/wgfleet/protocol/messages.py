@@ -1,4 +1,4 @@
-"""Bodies of the agent's API other than desired state. JSON; unknown fields are refused in requests."""
+"""Messages of the agent's API other than desired state, as JSON. Unknown fields are refused in requests."""
 
 from typing import Annotated
 
@@ -47,10 +47,10 @@ class Refusal(Struct, frozen=True, omit_defaults=True):
 
 
 class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A peer to call, and the `ADDRESS:PORT` it was last seen at.
+    """A peer to call, and the `ADDRESS:PORT` where it was last seen.
 
-    `source` is the floating address of this machine to call from, which a NAT before the peer lets through; None: the
-    machine's own choice.
+    `source` is the floating address of this machine to call from, which a NAT in front of the peer lets through; None:
+    the machine chooses.
     """
 
     public_key: PublicKey
@@ -59,7 +59,7 @@ class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 class Takeover(Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of `POST /v1/wg/{if}/takeover`. `timeout_s` bounds the wait that begins when all have been called."""
+    """Body of `POST /v1/wg/{if}/takeover`. `timeout_s` limits the wait after all have been called."""
 
     peers: tuple[TakeoverPeer, ...]
     timeout_s: float = 2.0
@@ -73,22 +73,22 @@ class TakeoverResult(Struct, frozen=True):
 
 
 class ProbeTarget(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """An interface to probe: its `ADDRESS:PORT` and public key; and the private key of who probes."""
+    """An interface to probe: its `ADDRESS:PORT` and public key, and the private key to probe with."""
 
     endpoint: str
     public_key: PublicKey
     private_key: PrivateKey
 
     def __repr__(self) -> str:
-        """Say what is probed, without the key."""
+        """Leave out the private key."""
         return f"ProbeTarget(endpoint={self.endpoint!r}, public_key={self.public_key!r})"
 
 
 class ProbeRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of `POST /v1/probe`: look at `targets` in behalf of `interface`, which the agent must keep.
+    """Body of `POST /v1/probe`: probe `targets` on behalf of `interface`, which the agent must keep.
 
-    All are probed at once, each with one initiation; `timeout_s` bounds the wait. An endpoint is named once, and of a
-    node only one: it drops what comes within 20 ms of the last initiation of a peer, wherever that came in.
+    All are probed at once, each with one initiation; `timeout_s` limits the wait. List an endpoint once, and only one
+    per node: a node drops what arrives within 20 ms of a peer's last initiation, at whichever endpoint.
     """
 
     interface: InterfaceName
@@ -99,8 +99,8 @@ class ProbeRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class ProbeResult(Struct, frozen=True):
     """Which endpoints answered, and after how many s.
 
-    `unsent` are those of `unanswered` that this machine has no way to send to, as to IPv6 without any: of them the
-    result says nothing.
+    `unsent` are those of `unanswered` that this machine has no route to (such as IPv6 where it has none): the result
+    says nothing about them.
     """
 
     answered: dict[str, float]
@@ -109,7 +109,7 @@ class ProbeResult(Struct, frozen=True):
 
 
 class InterfaceStatus(Struct, frozen=True):
-    """One interface in `GET /v1/status`. `summary` is one sentence on what the last cycle did, or why not."""
+    """One interface in `GET /v1/status`. `summary` is a sentence for people on what the last cycle did, or why not."""
 
     name: InterfaceName
     config_id: ConfigId
@@ -134,7 +134,7 @@ class AgentStatus(Struct, frozen=True):
 
 
 class InterfaceReport(Struct, frozen=True, omit_defaults=True):
-    """One interface in the watch stream. In a delta, `peers` holds only those that changed since the last message.
+    """One interface in the watch stream. In a `Change`, `peers` has only those that changed since the last message.
 
     Peers without endpoint, handshake and counters are left out of a snapshot: they are idle. `held` are the floating
     addresses that the machine has for the interface, read from its kernel; None: not known (not read yet, or an older
@@ -170,7 +170,7 @@ class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=
 class Load(Struct, frozen=True):
     """How busy a machine is, as shares of 1: all its processors, its memory, the busier direction of its uplink.
 
-    `bandwidth_bps` is that direction in bits/s; `bandwidth` is None where the link does not say what it carries.
+    `bandwidth_bps` is that direction in bits/s; `bandwidth` is None if the speed of the link is unknown.
     """
 
     cpu: float
@@ -180,14 +180,14 @@ class Load(Struct, frozen=True):
 
 
 class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat", omit_defaults=True):
-    """Sent each `HEARTBEAT_S`, whatever else is sent; with the load in one each `LOAD_S`."""
+    """Sent every `HEARTBEAT_S`, whatever else is sent; once per `LOAD_S` with the load."""
 
     now: float
     load: Load | None = None
 
 
 class Refused(Struct, frozen=True, tag_field="type", tag="refused"):
-    """A caller that the agent turned away (wrong CA, wrong purpose, not the panel); for the panel's audit log."""
+    """A client that the agent refused (wrong CA, wrong purpose, not the panel); for the panel's audit log."""
 
     now: float
     remote: str
@@ -198,7 +198,7 @@ WatchMessage = Snapshot | Change | Heartbeat | Refused
 
 
 class CertificateRequest(Struct, frozen=True):
-    """Answer to `POST /v1/certificate/request`: a PKCS#10 request (PEM) for a key that the agent just made."""
+    """Answer to `POST /v1/certificate/request`: a PKCS#10 request (PEM) for a key that the agent just generated."""
 
     csr: str
 

@@ -7,7 +7,7 @@ from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 
 
 class PeerStats(Struct, frozen=True, gc=False, omit_defaults=True):
-    """The live half of a peer. `latest_handshake` in s since the epoch (0: never), `rx` and `tx` in bytes."""
+    """The session data of a peer. `latest_handshake` in s since the epoch (0: never), `rx` and `tx` in bytes."""
 
     endpoint: str | None = None
     latest_handshake: int = 0
@@ -16,7 +16,7 @@ class PeerStats(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class ObservedPeer(Struct, frozen=True, gc=False):
-    """The configured half of a peer as the interface has it."""
+    """The configuration of a peer as found on the interface."""
 
     allowed_ips: frozenset[str]
     preshared_key: PresharedKey | None
@@ -26,7 +26,7 @@ class ObservedPeer(Struct, frozen=True, gc=False):
 class ObservedInterface(Struct, frozen=True):
     """A WireGuard link as found. `private_key` is None on a fresh link; `addresses` exclude link-local ones.
 
-    `floating` are the addresses that the agent has put on the machine's own links for this interface.
+    `floating` are the addresses that the agent has added to the machine's own links for this interface.
     """
 
     name: InterfaceName

@@ -9,7 +9,7 @@ _TIMEOUT_S = 30.0
 
 
 class TrustError(Exception):
-    """The CA cannot be had, or is not the one expected; the text says what to do."""
+    """The CA cannot be fetched, or is not the expected one; the text says what to do."""
 
 
 def fetch_ca(panel: str, fingerprint: str) -> str:
@@ -26,11 +26,11 @@ def fetch_ca(panel: str, fingerprint: str) -> str:
     except httpx.HTTPError as error:
         raise TrustError(f"the panel's CA cannot be fetched from {panel}: {error}") from None
     except ValueError:
-        raise TrustError(f"{panel}/api/ca.pem is no certificate; is it a wgfleet panel?") from None
+        raise TrustError(f"{panel}/api/ca.pem is not a certificate; is it a wgfleet panel?") from None
     found = hashlib.sha256(der).hexdigest()
     if found != fingerprint.removeprefix("sha256:").replace(":", "").lower():
         raise TrustError(
             f"the CA of {panel} has the fingerprint sha256:{found}, not the one given; "
-            "copy it again, and if it still differs, somebody is in between"
+            "copy it again; if it still differs, somebody intercepts the connection"
         )
     return ssl.DER_cert_to_PEM_cert(der)

@@ -58,11 +58,11 @@ def enroll(*, panel: str, token: str, ca_fingerprint: str | None, state: StateDi
 
 
 def _trust(panel: str, ca_fingerprint: str | None) -> ssl.SSLContext | bool:
-    """Decide whom to believe that it is the panel."""
+    """Decide which certificates prove that the other side is the panel."""
     url = urlsplit(panel)
     if url.scheme == "http":
         if url.hostname not in _LOOPBACK:
-            raise EnrollError(f"{panel}: the token would cross the network in clear; use https")
+            raise EnrollError(f"{panel}: the token would cross the network unencrypted; use https")
         return True
     if url.scheme != "https" or not url.hostname:
         raise EnrollError(f"{panel!r} is not a panel address such as https://panel.example.com:8443")

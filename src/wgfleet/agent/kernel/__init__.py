@@ -1,4 +1,4 @@
 """All privileged IO of the agent: links, WireGuard devices, wireguard-go processes, nftables.
 
-No decisions here beyond order and retry: what is to be done arrives as values.
+No decisions here beyond order and retry: what to do comes in as values.
 """

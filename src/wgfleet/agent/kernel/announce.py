@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from wgfleet.agent.kernel import arp_frames
 from wgfleet.agent.kernel.commands import KernelError
 
-# RFC 5227, section 2.3, has two announcements 2 s apart. Ours come sooner, since somebody else had the address before
-# and users wait; the late ones are for a neighbour, or a switch's port, that was not ready.
+# RFC 5227, section 2.3, has two announcements 2 s apart. Ours come sooner, since another node had the address before
+# and users wait; the late ones are for a neighbor, or a switch port, that was not ready.
 _ANNOUNCE_AFTER_S = (0.05, 0.5, 1.0, 2.0)
 # RFC 5227, section 2.1.1, has three probes within 7 s. A server's link has no station that takes a second to answer.
 _ASK_AT_S = (0.0, 0.1, 0.2)
@@ -22,7 +22,7 @@ _ASK_FOR_S = 0.5
 _ETHERNET = 1  # ARPHRD_ETHER
 _GET_FLAGS, _RUNNING = 0x8913, 0x40  # SIOCGIFFLAGS and IFF_RUNNING, netdevice(7)
 _ICMP6_FILTER = 1  # linux/icmpv6.h; a bit that is set blocks a type
-_WORD, _BIT = divmod(arp_frames.NEIGHBOUR_ADVERTISEMENT, 32)
+_WORD, _BIT = divmod(arp_frames.NEIGHBOR_ADVERTISEMENT, 32)
 _ONLY_ADVERTISEMENTS = struct.pack("8I", *(0xFFFFFFFF ^ (1 << _BIT if word == _WORD else 0) for word in range(8)))
 
 
@@ -46,7 +46,7 @@ class Announcer:
         )
 
     def stop(self, address: str) -> None:
-        """Say no more that `address` is here."""
+        """Stop announcing `address`."""
         if task := self._tasks.pop(address, None):
             task.cancel()
 
@@ -56,32 +56,32 @@ async def _repeat(link: str, frame: bytes) -> None:
     for after in _ANNOUNCE_AFTER_S:
         await asyncio.sleep(after - before)
         before = after
-        with contextlib.suppress(OSError), _raw(link, 0) as (raw, _):  # a link that is down: who repairs it looks here
+        with contextlib.suppress(OSError), _raw(link, 0) as (raw, _):  # the link is down; a scan repairs it
             raw.send(frame)
 
 
 async def claimant(address: str, link: str) -> str | None:
-    """Ask on `link` who has `address`; return their name there, or None if nobody answers within half a second."""
+    """Ask on `link` who has `address`; return their link address, or None if nobody answers within half a second."""
     try:
         with _raw(link, 0) as (raw, mac):
             if mac is None:
                 return None
             if not _runs(raw, link):
                 raise KernelError(f"cannot ask on {link} who has {address}: it has no carrier")
-            with _ears(address, link) as ears:
-                return await _ask(raw, ears, address, mac)
+            with _answers(address, link) as answers:
+                return await _ask(raw, answers, address, mac)
     except OSError as error:
         raise KernelError(f"cannot ask on {link} who has {address}: {error.strerror}") from None
 
 
-async def _ask(raw: socket.socket, ears: socket.socket, address: str, mac: bytes) -> str | None:
+async def _ask(raw: socket.socket, answers: socket.socket, address: str, mac: bytes) -> str | None:
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[str] = loop.create_future()
 
     def read() -> None:
         with contextlib.suppress(OSError):  # nothing more to read
             while not answered.done():
-                packet = ears.recv(2048)
+                packet = answers.recv(2048)
                 if ":" not in address:
                     found = arp_frames.claimant(packet, address, mac)
                 else:
@@ -92,7 +92,7 @@ async def _ask(raw: socket.socket, ears: socket.socket, address: str, mac: bytes
     frame = arp_frames.question(address, mac)
     start = loop.time()
     timers = [loop.call_at(start + at, _send, raw, frame) for at in _ASK_AT_S[1:]]
-    loop.add_reader(ears, read)
+    loop.add_reader(answers, read)
     try:
         raw.send(frame)
         async with asyncio.timeout_at(start + _ASK_FOR_S):
@@ -100,7 +100,7 @@ async def _ask(raw: socket.socket, ears: socket.socket, address: str, mac: bytes
     except TimeoutError:
         return None
     finally:
-        loop.remove_reader(ears)
+        loop.remove_reader(answers)
         for timer in timers:
             timer.cancel()
 
@@ -127,8 +127,8 @@ def _raw(link: str, protocol: int) -> Iterator[tuple[socket.socket, bytes | None
 
 
 @contextlib.contextmanager
-def _ears(address: str, link: str) -> Iterator[socket.socket]:
-    """Open a socket that gets the answers to `frames.question`, and little else."""
+def _answers(address: str, link: str) -> Iterator[socket.socket]:
+    """Open a socket that gets the answers to `arp_frames.question`, and little else."""
     if ":" not in address:
         with _raw(link, arp_frames.ETH_ARP) as (raw, _):
             yield raw

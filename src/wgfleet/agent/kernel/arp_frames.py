@@ -1,4 +1,4 @@
-"""Ethernet frames that say and ask who has an address: ARP (RFC 826, RFC 5227), neighbour discovery (RFC 4861). Pure.
+"""Ethernet frames that say and ask who has an address: ARP (RFC 826, RFC 5227), neighbor discovery (RFC 4861). Pure.
 
 Addresses are in their text form, `mac` is the 6 bytes of a link's own address.
 """
@@ -13,7 +13,7 @@ _NOBODY = bytes(6)
 _ARP_HEAD = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)  # Ethernet, IPv4, their sizes, and a request
 _ARP = slice(14, 42)
 _ICMPV6 = 58
-NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+NEIGHBOR_SOLICITATION, NEIGHBOR_ADVERTISEMENT = 135, 136
 _OVERRIDE = 0x20000000
 _TARGET_LINK_ADDRESS = struct.pack("!BB", 2, 1)  # option 2, in units of 8 bytes
 _ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
@@ -21,7 +21,7 @@ _UNSPECIFIED = bytes(16)
 
 
 def announcement(address: str, mac: bytes) -> bytes:
-    """Say that `address` is here: an ARP announcement (RFC 5227, section 3), or an unsolicited neighbour advertisement.
+    """Form a frame that says `address` is here: an ARP announcement (RFC 5227, section 3), or an advertisement.
 
     Neighbors replace another entry for the address. The advertisement (RFC 4861, section 7.2.6) has the override
     flag and goes to all nodes.
@@ -31,11 +31,11 @@ def announcement(address: str, mac: bytes) -> bytes:
         return _arp(mac, sender=raw, target=raw)
     raw = socket.inet_pton(socket.AF_INET6, address)
     body = struct.pack("!I", _OVERRIDE) + raw + _TARGET_LINK_ADDRESS + mac
-    return _icmpv6(mac, raw, _ALL_NODES, NEIGHBOUR_ADVERTISEMENT, body)
+    return _icmpv6(mac, raw, _ALL_NODES, NEIGHBOR_ADVERTISEMENT, body)
 
 
 def question(address: str, mac: bytes) -> bytes:
-    """Ask whether anybody has `address`, without saying that we do.
+    """Form a frame that asks who has `address`, without claiming it.
 
     An ARP probe (RFC 5227, section 2.1.1), or a solicitation as of duplicate address detection (RFC 4862, section
     5.4.2).
@@ -44,7 +44,7 @@ def question(address: str, mac: bytes) -> bytes:
         return _arp(mac, sender=bytes(4), target=socket.inet_pton(socket.AF_INET, address))
     raw = socket.inet_pton(socket.AF_INET6, address)
     group = socket.inet_pton(socket.AF_INET6, "ff02::1:ff00:0")[:13] + raw[13:]  # RFC 4291, section 2.7.1
-    return _icmpv6(mac, _UNSPECIFIED, group, NEIGHBOUR_SOLICITATION, bytes(4) + raw)
+    return _icmpv6(mac, _UNSPECIFIED, group, NEIGHBOR_SOLICITATION, bytes(4) + raw)
 
 
 def claimant(frame: bytes, address: str, mac: bytes) -> str | None:
@@ -64,8 +64,8 @@ def claimant(frame: bytes, address: str, mac: bytes) -> str | None:
 
 
 def advertised(packet: bytes) -> str | None:
-    """Return the address that a neighbour advertisement (ICMPv6, without IP header) is about; None if it is none."""
-    if len(packet) < 24 or packet[0] != NEIGHBOUR_ADVERTISEMENT:  # noqa: PLR2004 - header and target
+    """Return the address that a neighbor advertisement (ICMPv6, without IP header) is about; None if it is none."""
+    if len(packet) < 24 or packet[0] != NEIGHBOR_ADVERTISEMENT:  # noqa: PLR2004 - header and target
         return None
     return socket.inet_ntop(socket.AF_INET6, packet[8:24])
 
@@ -75,7 +75,7 @@ def _arp(mac: bytes, *, sender: bytes, target: bytes) -> bytes:
 
 
 def _icmpv6(mac: bytes, source: bytes, group: bytes, kind: int, body: bytes) -> bytes:
-    """Form a frame to a multicast group (RFC 2464, section 7), with hop limit 255 as neighbour discovery demands."""
+    """Form a frame to a multicast group (RFC 2464, section 7), with hop limit 255 as neighbor discovery demands."""
     message = struct.pack("!BBH", kind, 0, 0) + body
     checksum = _checksum(source + group + struct.pack("!II", len(message), _ICMPV6) + message)
     message = struct.pack("!BBH", kind, 0, checksum) + body

@@ -15,12 +15,12 @@ from typing import IO
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{43}=|[0-9a-fA-F]{64}")  # base64 as `wg` prints it, hex as the socket does
 _TIMEOUT_S = 60.0
-_KILL_WAIT_S = 1.0  # that a killed tool may stay in the kernel, before its end is left to be noticed later
+_KILL_WAIT_S = 1.0  # that a killed command may stay in the kernel before it is left to be reaped later
 _CHUNK = 64 * 1024  # bytes: some hundred peers, about 1 ms of work
 
 
 class KernelError(Exception):
-    """The machine did not do what it was asked. The text never holds a key."""
+    """The machine did not do what it was asked. The text never contains a key."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(_KEY.sub("(key)", detail))
@@ -28,7 +28,7 @@ class KernelError(Exception):
 
 @asynccontextmanager
 async def output_of(*command: str) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Run `command` and hand out its stdout in chunks, as it comes; `KernelError` at the end if it failed."""
+    """Run `command` and yield its stdout in chunks, as it comes; raise `KernelError` at the end if it failed."""
     with ExitStack() as stack:
         process = stack.enter_context(_child(command, subprocess.DEVNULL, subprocess.PIPE, subprocess.DEVNULL))
         reader = asyncio.StreamReader(limit=_CHUNK)
@@ -44,7 +44,7 @@ async def output_of(*command: str) -> AsyncIterator[AsyncIterator[bytes]]:
 
 
 async def chunks_of(reader: asyncio.StreamReader, until: bytes | None = None) -> AsyncIterator[bytes]:
-    """Hand out what comes until its end, or until it ends with `until`."""
+    """Yield data until the end, or until it ends with `until`."""
     tail = b""
     while chunk := await reader.read(_CHUNK):
         yield chunk
@@ -69,7 +69,7 @@ async def run(*command: str, stdin: bytes | None = None) -> bytes:
 
 
 async def ended(pid: int) -> None:
-    """Wait until a process, child or not, has ended; at once when there is none."""
+    """Wait until a process, child or not, has ended; return at once if there is none."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -85,7 +85,7 @@ async def ended(pid: int) -> None:
 
 
 def _memory() -> IO[bytes]:
-    """Make a file without a name, in memory: unlike a pipe it takes any amount, and nobody has to empty it."""
+    """Make an anonymous file in memory: unlike a pipe it takes any amount, and nobody has to empty it."""
     return os.fdopen(os.memfd_create("wgfleet"), "w+b", buffering=0)
 
 
@@ -98,7 +98,7 @@ def _content(file: IO[bytes]) -> bytes:
 def _child(
     command: tuple[str, ...], stdin: int | IO[bytes], stdout: int | IO[bytes], stderr: int | IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a program; whatever happens meanwhile, it has ended, or was killed, when the block is left."""
+    """Start a program; it has ended, or was killed, when the block is left."""
     try:
         process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
     except FileNotFoundError:

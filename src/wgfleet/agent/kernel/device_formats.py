@@ -19,7 +19,7 @@ _IDLE = PeerStats()
 
 @dataclass(frozen=True, slots=True)
 class SeenPeer:
-    """One peer of a reading: its key, how it is configured, and its live half (None: never used)."""
+    """One peer of a reading: its key, its configuration, and its session data (None: never used)."""
 
     key: PublicKey
     observed: ObservedPeer
@@ -35,7 +35,7 @@ class Device:
 
 
 class Form(Protocol):
-    """How a device is written down. `separator` stands between blocks, `end` closes the last one."""
+    """A format of a reading. `separator` stands between blocks, `end` follows the last one."""
 
     separator: bytes
     end: bytes
@@ -51,7 +51,7 @@ class Form(Protocol):
 
 
 class DumpForm:
-    """Output of `wg show IF dump`: a line for the device, then a line for each peer, fields parted by tabs (wg(8))."""
+    """Output of `wg show IF dump`: a line for the device, then one per peer, fields separated by tabs (wg(8))."""
 
     separator = b"\n"
     end = b"\n"
@@ -129,7 +129,7 @@ class Reading:
 
 
 async def read(form: Form, chunks: AsyncIterator[bytes]) -> Reading:
-    """Begin a reading; ValueError, now or while iterating, when what comes is cut off."""
+    """Begin a reading; raise ValueError, now or while iterating, if it is cut off."""
     blocks = _split(form, chunks)
     head, *first = await anext(blocks)
 
@@ -145,14 +145,14 @@ async def read(form: Form, chunks: AsyncIterator[bytes]) -> Reading:
 async def _split(form: Form, chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
     rest = b""
     async for chunk in chunks:
-        # What may be the end, or half of a separator, stays back for the next chunk.
+        # What may be the end, or half of a separator, waits for the next chunk.
         *whole, rest = (rest + chunk).split(form.separator)
         if form.separator == form.end and rest == b"" and whole:
             whole, rest = whole[:-1], whole[-1] + form.end
         if whole:
             yield whole
     if not rest.endswith(form.end):
-        raise ValueError(f"what the device says is cut off or an error, it ends with {len(rest)} bytes")
+        raise ValueError(f"the device's answer is cut off or an error; {len(rest)} bytes are left")
     yield [rest.removesuffix(form.end)]
 
 

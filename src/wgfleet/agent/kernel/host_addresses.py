@@ -1,4 +1,4 @@
-"""Addresses that stand alone (/32, /128) on the machine's own links, through rtnetlink. Decides nothing."""
+"""Single addresses (/32, /128) on the machine's own links, through rtnetlink. Decides nothing."""
 
 import errno
 import socket
@@ -15,14 +15,14 @@ _FOR_EVER = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where an address is on this machine: on which link, and whether alone, without a network around it."""
+    """Where an address is on this machine: on which link, and whether alone (a /32 or /128)."""
 
     link: str
     alone: bool
 
 
 async def locate(addresses: Collection[str]) -> dict[str, list[Location]]:
-    """Find those of `addresses` that the machine has; each may be in several places."""
+    """Find those of `addresses` that the machine has; each may be on several links."""
     found: dict[str, list[Location]] = {}
     async with AsyncIPRoute() as ip:
         try:
@@ -37,9 +37,9 @@ async def locate(addresses: Collection[str]) -> dict[str, list[Location]]:
 
 
 async def link_towards(address: str) -> str:
-    """Return the link that an address belongs on: the one whose network has it, or else that of the way out.
+    """Return the link that an address belongs on: the one whose network contains it, or else the default route's.
 
-    That is the kernel's own answer to where it would send a packet for it. It must not be on the machine yet.
+    This is where the kernel would send a packet for it, so it must not be on the machine yet.
     """
     async with AsyncIPRoute() as ip:
         try:
@@ -54,17 +54,17 @@ async def link_towards(address: str) -> str:
 
 
 async def add(address: str, link: str) -> None:
-    """Put an address on a link; there already is no error.
+    """Add an address to a link; if it is there already, that is no error.
 
-    Nothing that the machine sends by itself leaves from it: for IPv4 the link's first address goes first, and for IPv6
-    it is deprecated (RFC 6724, section 5, rule 3).
+    The machine never uses it as the source of its own packets: for IPv4 the link's first address is preferred, and for
+    IPv6 it is deprecated (RFC 6724, section 5, rule 3).
     """
     lifetime = {"flags": _NO_DAD, "preferred_lft": 0, "valid_lft": _FOR_EVER} if ":" in address else {}
     await _change("add", address, link, {errno.EEXIST}, lifetime)
 
 
 async def remove(address: str, link: str) -> None:
-    """Take an address off a link; neither there is no error."""
+    """Remove an address from a link; if either is gone, that is no error."""
     await _change("del", address, link, {errno.EADDRNOTAVAIL, errno.ENODEV}, {})
 
 

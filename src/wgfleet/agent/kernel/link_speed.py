@@ -10,11 +10,11 @@ _GET_SETTINGS, _GET_DRIVER = 0x1, 0x3  # linux/ethtool.h
 _SETTINGS = struct.Struct("12xH14xH14x")  # struct ethtool_cmd: lower and upper half of the speed, in Mbit/s
 _DRIVER = struct.Struct("4x32s160x")  # struct ethtool_drvinfo: the driver's name
 _UNKNOWN = {0, 0xFFFF, 0xFFFFFFFF}
-_MADE_UP = {"veth", "tun", "dummy"}  # they name a speed that nothing holds them to
+_MADE_UP = {"veth", "tun", "dummy"}  # they report a speed that means nothing
 
 
 def speed_bps(link: str) -> float | None:
-    """Return a link's speed in bits/s; None if it does not say, or does not know."""
+    """Return a link's speed in bits/s; None if it is unknown."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
         try:
             (driver,) = _DRIVER.unpack(_ask(any_socket, link, _GET_DRIVER, _DRIVER.size))

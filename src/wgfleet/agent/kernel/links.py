@@ -96,7 +96,7 @@ async def change(
     remove_routes: Iterable[str] = (),
     add_routes: Iterable[str] = (),
 ) -> None:
-    """Make the changes in the order of the parameters; what is already so is no error."""
+    """Make the changes in the order of the parameters; what is already as wanted is no error."""
     doing = "looking it up"
     async with AsyncIPRoute() as ip:
         try:
@@ -158,5 +158,5 @@ def drain(events: socket.socket) -> None:
         except BlockingIOError:
             return
         except OSError as error:
-            if error.errno != errno.ENOBUFS:  # events were lost, which is all the same here
+            if error.errno != errno.ENOBUFS:  # events were lost, which does not matter here
                 raise

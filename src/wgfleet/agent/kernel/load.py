@@ -11,14 +11,14 @@ from wgfleet.agent.kernel.link_speed import speed_bps
 from wgfleet.protocol.messages import LOAD_S, Load
 
 _PROC = Path("/proc")
-_LEAST_S = 1.0  # that a reading covers, for figures that mean something
-_MOST_S = 3 * LOAD_S  # after which the last reading is history: a new one begins
+_LEAST_S = 1.0  # a reading covers at least this, or its figures mean nothing
+_MOST_S = 3 * LOAD_S  # after this the last reading is outdated: a new one begins
 _UP = 1  # RTF_UP
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What only grows: time of all processors (any unit), the part of it that they idled; bytes of the uplink."""
+    """Counters that only grow: time of all processors (any unit), their idle part; bytes of the uplink."""
 
     at: float
     total: int
@@ -29,14 +29,14 @@ class Counters:
 
 
 class LoadMeter:
-    """Measures from one reading to the next; all who ask within a `LOAD_S` get the same."""
+    """Measures from one reading to the next; within a `LOAD_S` the answer stays the same."""
 
     def __init__(self) -> None:
         self._before = read_counters()
         self._load: Load | None = None
 
     def load(self) -> Load | None:
-        """Return the load of about the last `LOAD_S`; None while there is too little to go by."""
+        """Return the load of about the last `LOAD_S`; None while too little was measured."""
         now = time.monotonic()
         age = now - self._before.at
         if age < (_LEAST_S if self._load is None else LOAD_S / 2):
@@ -49,10 +49,10 @@ class LoadMeter:
 
 
 def between(before: Counters, after: Counters, memory: float, speed: float | None) -> Load:
-    """Form the load between two readings; `speed` of the link in bits/s, None if it does not say."""
+    """Return the load between two readings; `speed` of the link in bits/s, None if unknown."""
     total, idle = after.total - before.total, after.idle - before.idle
     busier = 0
-    if before.link == after.link:  # and else the counters are of another link
+    if before.link == after.link:  # otherwise the counters are of another link
         busier = max(after.received - before.received, after.sent - before.sent, 0)
     bps = busier * 8 / (after.at - before.at)
     return Load(

@@ -1,6 +1,6 @@
-"""pyroute2's routing socket, and nothing else of pyroute2.
+"""Routing socket of pyroute2, and nothing else of pyroute2.
 
-The package's own `__init__` imports every protocol that it knows: 7 MB, a sixth of the agent, and most of its start.
+The package's own `__init__` imports every protocol that it knows: 7 MB, a sixth of the agent, and most of its startup.
 """
 
 import importlib.util

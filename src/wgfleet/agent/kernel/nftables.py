@@ -1,4 +1,4 @@
-"""Masquerading and forwarding of one interface: an nftables table of its own, removed with the interface."""
+"""Masquerading and forwarding of one interface: its own nftables table, removed with the interface."""
 
 import ipaddress
 import shutil
@@ -16,7 +16,7 @@ def table_of(name: InterfaceName) -> str:
 
 
 def rules(name: InterfaceName, addresses: tuple[str, ...]) -> str:
-    """Render the table: what comes from the addresses' networks and leaves by another link gets that link's address."""
+    """Render the table: packets from the addresses' networks that leave by another link get that link's address."""
     networks = sorted({ipaddress.ip_interface(address).network for address in addresses}, key=str)
     lines = [
         f'\t\t{"ip" if network.version == 4 else "ip6"} saddr {network} oifname != "{name}" masquerade'  # noqa: PLR2004 - IPv4

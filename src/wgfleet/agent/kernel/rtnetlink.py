@@ -1,7 +1,6 @@
-"""Many rtnetlink(7) requests in one go, for where pyroute2's one at a time (about 1 ms each) would be felt.
+"""Batches of rtnetlink(7) requests, where pyroute2's one at a time (about 1 ms each) would be too slow.
 
-Forms messages, sends them in batches and pairs them with the kernel's replies. Knows routes and rules by their layout
-only.
+Forms messages, sends them in batches and matches the kernel's replies. Knows only the layout of routes and rules.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the kernel said: `error` is an errno (0: done), or `payload` what was asked for."""
+    """The kernel's reply: `error` is an errno (0: done), `payload` is what was asked for."""
 
     error: int
     payload: bytes = b""
@@ -43,7 +42,7 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def attributes(data: bytes) -> dict[int, bytes]:
-    """Parse a run of attributes; what is cut off is left out."""
+    """Parse consecutive attributes; a truncated one is left out."""
     found, at = {}, 0
     while at + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
@@ -62,7 +61,7 @@ async def exchange(requests: Sequence[Request]) -> list[Reply]:
         for start in range(0, len(requests), _BATCH):
             batch = requests[start : start + _BATCH]
             kernel.send(b"".join(_message(start + i, each) for i, each in enumerate(batch)))
-            # The kernel has dealt with all of it before `send` returned, so nothing here waits.
+            # The kernel has handled all of it before `send` returned, so nothing here waits.
             while len(replies) < start + len(batch):
                 _read(kernel.recv(1 << 16, socket.MSG_DONTWAIT), replies)
             await asyncio.sleep(0)
@@ -87,5 +86,5 @@ def _read(data: bytes, replies: dict[int, Reply]) -> None:
 
 
 def reason(reply: Reply) -> str:
-    """Say what went wrong."""
+    """Describe the error."""
     return os.strerror(reply.error)

@@ -1,6 +1,6 @@
-"""wireguard-go for machines whose kernel has no WireGuard: started so that it outlives the agent, watched by pidfd.
+"""Processes of wireguard-go, for machines whose kernel has no WireGuard: they outlive the agent, and pidfds watch them.
 
-A process is found again through its socket (SO_PEERCRED), so there is no pid file to go stale.
+A process is found again through its socket (SO_PEERCRED), so there is no pid file that could be stale.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from wgfleet.agent.kernel.commands import KernelError, chunks_of, ended
 from wgfleet.agent.kernel.device_formats import Reading, SocketForm, read
 from wgfleet.protocol.ids import InterfaceName
 
-_SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` agree to meet
+_SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` expect the sockets
 _START_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 30.0
 _POLL_S = 0.005
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CHUNK = 64 * 1024
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
-_children: dict[int, subprocess.Popen[bytes]] = {}  # those that this process started, to be waited for when they end
+_children: dict[int, subprocess.Popen[bytes]] = {}  # started by this process, which has to reap them
 
 
 def _socket_path(name: InterfaceName) -> str:
@@ -85,10 +85,10 @@ async def start(name: InterfaceName, log_dir: Path) -> None:
 
 
 def last_words(name: InterfaceName, log_dir: Path) -> str:
-    """Return the first lines of what a crashed wireguard-go printed; a Go panic says its reason first."""
+    """Return the first lines that a crashed wireguard-go printed; a Go panic begins with its reason."""
     try:
         with (log_dir / f"wireguard-go.{name}.log").open("rb") as file:
-            return " ".join(file.read(400).decode(errors="replace").split()) or "(it said nothing)"
+            return " ".join(file.read(400).decode(errors="replace").split()) or "(no output)"
     except OSError:
         return "(no log)"
 
@@ -114,7 +114,7 @@ async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
 
 
 def cpu_s(name: InterfaceName) -> float:
-    """CPU that the interface's process has used, in s (0 when there is none)."""
+    """CPU time used by the interface's process, in s (0 if there is none)."""
     try:
         fields = Path(f"/proc/{process_of(name)}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     except OSError:
@@ -130,7 +130,7 @@ async def stopped(pid: int) -> None:
 
 
 async def kill(pid: int) -> None:
-    """End a wireguard-go whose link is gone and that did not follow it by itself."""
+    """Kill a wireguard-go whose link is gone, unless it ends by itself."""
     try:
         async with asyncio.timeout(2):
             await stopped(pid)

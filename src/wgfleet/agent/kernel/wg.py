@@ -1,4 +1,4 @@
-"""The `wg` tool: always many peers in one process, configuration through stdin, never `setconf` on a live interface."""
+"""Commands of the `wg` tool: many peers a process, configuration by stdin, never `setconf` on a live interface."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ async def configure(
     """Set the device's key and port if given, and create or overwrite `peers`; all others stay as they are.
 
     `wg addconf` replaces a peer's allowed IPs and leaves its endpoint and session alone. `call`: endpoints to start a
-    handshake with at once, which a persistent keepalive that was off before does.
+    handshake with at once, which turning on the persistent keepalive does.
     """
     text = []
     if device is not None:
@@ -59,7 +59,7 @@ async def set_keepalives(name: InterfaceName, keepalives: Mapping[PublicKey, int
 
 
 async def send_keepalives(name: InterfaceName, keys: Iterable[PublicKey]) -> None:
-    """Send a keepalive to each of existing peers now, which turning its persistent keepalive on does; it stays on."""
+    """Send a keepalive to each existing peer now, by turning its persistent keepalive off and on; it stays on."""
     for batch in _batches(list(keys)):
         command = ["wg", "set", name]
         for key in batch:

@@ -1,1 +1,1 @@
-"""The agent's HTTPS server: mutual TLS, routes for the panel, routes for a person with curl, metrics."""
+"""The agent's HTTPS server: mutual TLS, routes for the panel, routes for people with curl, metrics."""

@@ -29,7 +29,7 @@ class CertificateRoutes:
         self.expires_at = expires_at(state.certificate)
 
     def routes(self) -> list[Route]:
-        """Form the routes."""
+        """Return the routes."""
         return [
             Route("/v1/certificate/request", self.request, methods=["POST"]),
             Route("/v1/certificate", self.install, methods=["PUT"]),
@@ -49,7 +49,7 @@ class CertificateRoutes:
 
         given = decode(await read_body(request), Certificate)
         if self._key is None:
-            raise FieldError("certificate", "no request is open; POST /v1/certificate/request first")
+            raise FieldError("certificate", "there is no open request; POST /v1/certificate/request first")
         check_certificate(key=self._key, certificate=given.certificate, node_id=self._node_id)
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=given.ca)

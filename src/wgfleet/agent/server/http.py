@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 def answer(body: Struct, status: int = 200) -> Response:
-    """Form a JSON response."""
+    """Build a JSON response."""
     return Response(_encode(body), status, media_type="application/json")
 
 
 def problem(refusal: Refusal) -> Response:
-    """Form an RFC 9457 response."""
+    """Build an RFC 9457 response."""
     return Response(_encode(refusal), refusal.status, media_type="application/problem+json")
 
 
@@ -45,7 +45,7 @@ def decode(body: bytes, kind: type[T]) -> T:
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the whole body, within its limit of size and time."""
+    """Read the whole body, within its limits of size and time."""
     body = bytearray()
     parts = request.stream().__aiter__()
     while True:
@@ -57,7 +57,7 @@ async def read_body(request: Request) -> bytes:
         except TimeoutError:
             raise HTTPException(408, f"no data for {_READ_TIMEOUT_S:.0f} s") from None
         if len(body) > MAX_BODY:
-            raise HTTPException(413, f"the body is above {MAX_BODY} bytes; push deltas")
+            raise HTTPException(413, f"the body is larger than {MAX_BODY} bytes; push deltas")
 
 
 def interface_name(request: Request) -> InterfaceName:
@@ -69,7 +69,7 @@ def field_error(request: Request, error: FieldError) -> Response:
     del request
     return problem(
         Refusal(
-            title="a field is wrong",
+            title="a field is invalid",
             status=400 if error.field == "body" else 422,
             detail=str(error),
             reason="bad_field",
@@ -80,7 +80,7 @@ def field_error(request: Request, error: FieldError) -> Response:
 
 def kernel_error(request: Request, error: KernelError) -> Response:
     _log.error("request.failed", path=request.url.path, reason=str(error))
-    detail = f"{error}; the agent tries again by itself"
+    detail = f"{error}; the agent keeps retrying"
     return problem(Refusal(title="the machine refused", status=500, detail=detail, reason="kernel"))
 
 

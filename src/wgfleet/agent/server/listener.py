@@ -1,6 +1,6 @@
-"""The agent's TLS listener: lets in the panel, and nobody else; tells who was turned away and why.
+"""TLS listener of the agent: it admits the panel and nobody else, and reports who was refused and why.
 
-TLS is done here rather than in the HTTP server, because only so is it known whom a failed handshake was with.
+TLS is done here and not in the HTTP server, because only here the address behind a failed handshake is known.
 """
 
 import asyncio
@@ -10,28 +10,28 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-PANEL_NAME = "panel"  # common name of the one client certificate that may come in
+PANEL_NAME = "panel"  # common name of the only client certificate that is admitted
 _HANDSHAKE_TIMEOUT_S = 5.0
 _MAX_HANDSHAKES = 64  # at the same time; more are closed at once
-_USER_TIMEOUT_MS = 30_000  # data not acknowledged for so long ends a connection: the panel's machine is gone
+_USER_TIMEOUT_MS = 30_000  # unacknowledged data ends a connection after this: the panel's machine is gone
 
 
 def make_context(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
-    """Make a context that demands a client certificate of the CA; OpenSSL checks that its purpose is `clientAuth`."""
+    """Make a context that requires a client certificate of the CA; OpenSSL checks its purpose, `clientAuth`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     context.load_verify_locations(ca)
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["http/1.1"])
-    # Without tickets every connection shows its certificate again, and a resumed one cannot outlive a change of CA.
+    # Without tickets every connection presents its certificate, so no resumed one can outlive a change of CA.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     return context
 
 
 class PanelConnection(asyncio.Protocol):
-    """One connection: handshake, check of the name, then handed over to the HTTP protocol."""
+    """One connection: TLS handshake, check of the certificate's name, then the HTTP protocol."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class PanelConnection(asyncio.Protocol):
         self._refused = refused
         self._admitted = admitted
         self._pending = pending
-        self._early: list[bytes] = []  # what came right behind the handshake
+        self._early: list[bytes] = []  # data received together with the end of the handshake
         self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,7 +79,7 @@ class PanelConnection(asyncio.Protocol):
             self._refused(remote, getattr(error, "verify_message", None) or error.reason or "tls failed")
             return
         except (OSError, ConnectionError):
-            return  # it hung up: no one to turn away
+            return  # it hung up: nobody to refuse
         if tls is None:  # it hung up during the handshake
             return
         names = common_names(tls.get_extra_info("peercert"))

@@ -1,4 +1,4 @@
-"""Calls that serve a person with curl: read an interface, change it by hand. The panel uses none of them.
+"""Routes for people with curl: read an interface, change it by hand. The panel uses none of them.
 
 A change keeps the interface's generation, so the panel's next generation replaces it; each answer says so.
 """
@@ -47,7 +47,7 @@ class ManualPeerView(Struct, frozen=True):
 
 
 class InterfaceView(Struct, frozen=True):
-    """`GET /v1/wg/{if}`: what is wanted, without secrets, and how the machine differs."""
+    """`GET /v1/wg/{if}`: the desired state, without secrets, and how the machine differs."""
 
     name: InterfaceName
     config_id: ConfigId
@@ -73,13 +73,13 @@ class ManualPeer(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ManualRoutes:
-    """Handlers."""
+    """Handlers of the routes."""
 
     def __init__(self, supervisor: InterfaceSupervisor) -> None:
         self._supervisor = supervisor
 
     def routes(self) -> list[Route]:
-        """Form the routes."""
+        """Return the routes."""
         one = "/v1/wg/{name}"
         return [
             Route(one, self.get, methods=["GET"]),
@@ -152,7 +152,7 @@ class ManualRoutes:
         return PlainTextResponse("\n".join(lines) + "\n")
 
     async def get_config(self, request: Request) -> Response:
-        """`GET /v1/wg/{name}/config`: the one answer that holds secrets."""
+        """`GET /v1/wg/{name}/config`: the only answer that contains secrets."""
         return PlainTextResponse(
             wg_quick.render(self._reconciler(request).desired), headers={"cache-control": "no-store"}
         )
@@ -162,7 +162,7 @@ class ManualRoutes:
         try:
             text = (await read_body(request)).decode()
         except UnicodeDecodeError:
-            raise FieldError("body", "is not text in UTF-8") from None
+            raise FieldError("body", "is not UTF-8 text") from None
         return await self._change(request, lambda held: wg_quick.parse(text, held))
 
     async def enable(self, request: Request) -> Response:

@@ -13,28 +13,28 @@ from wgfleet.protocol.messages import HEARTBEAT_S
 
 # struct tcp_info, linux/tcp.h: 8 bytes of states, then words of which these are the 12th and 13th; in ms.
 _LAST_DATA_AND_ACK_RECEIVED = struct.Struct("52x2I")
-_NEAR_S = 4 * HEARTBEAT_S  # what is on its way, and acknowledged late
+_NEAR_S = 4 * HEARTBEAT_S  # for packets under way and late acknowledgements
 
 
 class PanelContact:
-    """The panel's connections to this agent. Times are of the monotonic clock, in s."""
+    """The panel's connections to this agent. Times are in s of the monotonic clock."""
 
     def __init__(self) -> None:
         self._open: set[asyncio.Transport] = set()
         self._heard_at = float("-inf")
 
     def admitted(self, transport: asyncio.Transport) -> None:
-        """Note a connection that showed the panel's certificate."""
+        """Note a connection that presented the panel's certificate."""
         self._heard_at = time.monotonic()
         self._open = {each for each in self._open if not each.is_closing()}
         self._open.add(transport)
 
     def is_near(self) -> bool:
-        """Whether the panel was heard within the time of a few heartbeats."""
+        """Whether the panel was heard within the last few heartbeats."""
         return time.monotonic() - self.heard_at() < _NEAR_S
 
     def heard_at(self) -> float:
-        """Return when something last came from the panel's machine on a connection of the panel's."""
+        """Return when the panel's machine last sent something on one of the panel's connections."""
         now = time.monotonic()
         for transport in tuple(self._open):
             if transport.is_closing():

@@ -1,4 +1,4 @@
-"""`POST /v1/probe`: look at the interfaces of other nodes from here. Judges nothing; the panel does."""
+"""Route `POST /v1/probe`, which probes the interfaces of other nodes from here. The panel judges the results."""
 
 import asyncio
 
@@ -25,26 +25,26 @@ def check(request: ProbeRequest) -> None:
     if not 0 < request.timeout_s <= MAX_TIMEOUT_S:
         raise FieldError("timeout_s", f"must be above 0 and at most {MAX_TIMEOUT_S:.0f} s, not {request.timeout_s}")
     if len(request.targets) > MAX_TARGETS:
-        raise FieldError("targets", f"{len(request.targets)} are more than {MAX_TARGETS}; ask several times")
+        raise FieldError("targets", f"{len(request.targets)} are more than {MAX_TARGETS}; send several requests")
     seen: set[str] = set()
     for i, target in enumerate(request.targets):
         split_endpoint(target.endpoint, f"targets[{i}].endpoint")
         parse_public_key(target.public_key, f"targets[{i}].public_key")
         parse_private_key(target.private_key, f"targets[{i}].private_key")
         if target.endpoint in seen:
-            raise FieldError(f"targets[{i}].endpoint", f"{target.endpoint} is named twice; name it once")
+            raise FieldError(f"targets[{i}].endpoint", f"{target.endpoint} is listed twice")
         seen.add(target.endpoint)
 
 
 class ProbeRoute:
-    """Handler, with the prober of this agent."""
+    """Handler of the route, with this agent's prober."""
 
     def __init__(self, supervisor: InterfaceSupervisor, prober: Prober) -> None:
         self._supervisor = supervisor
         self._prober = prober
 
     def routes(self) -> list[Route]:
-        """Form the route."""
+        """Return the route."""
         return [Route("/v1/probe", self.probe, methods=["POST"])]
 
     async def probe(self, request: Request) -> Response:
@@ -57,7 +57,7 @@ class ProbeRoute:
 
 
 def form_result(outcomes: list[ProbeOutcome]) -> ProbeResult:
-    """Sort outcomes by whether there was an answer."""
+    """Divide outcomes by whether there was an answer."""
     return ProbeResult(
         answered={each.endpoint: round(each.seconds, 6) for each in outcomes if each.seconds is not None},
         unanswered=tuple(each.endpoint for each in outcomes if each.seconds is None),

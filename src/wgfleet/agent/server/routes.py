@@ -1,4 +1,4 @@
-"""The agent's HTTP API: parses, calls the loop, answers. No decisions of its own."""
+"""Routes of the agent's HTTP API that the panel uses: parse, ask the supervisor, answer. No decisions of their own."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class AgentRoutes:
-    """Handlers of what the panel uses. `certificate_expires_at` is in s since the epoch."""
+    """Handlers of the panel's requests. `certificate_expires_at` is in s since the epoch."""
 
     def __init__(
         self, supervisor: InterfaceSupervisor, node_id: NodeId, certificate_expires_at: Callable[[], float]
@@ -44,7 +44,7 @@ class AgentRoutes:
         self._started_at = time.time()
 
     def app(self, more: Sequence[BaseRoute]) -> Starlette:
-        """Form the application, with `more` routes beside its own."""
+        """Build the application, with `more` routes beside its own."""
         routes = [
             Route("/v1/metrics", self.get_metrics),
             Route("/health", self.health),
@@ -65,7 +65,7 @@ class AgentRoutes:
         return Starlette(routes=routes, exception_handlers=handlers)
 
     def status(self) -> AgentStatus:
-        """Form the status, which is also the head of the watch stream."""
+        """Build the status, which is also the head of the watch stream."""
         return AgentStatus(
             node_id=self._node_id,
             version=wgfleet.__version__,
@@ -89,7 +89,7 @@ class AgentRoutes:
         )
 
     async def health(self, request: Request) -> Response:
-        """Answer that the agent lives."""
+        """Answer that the agent is alive."""
         del request
         return Response(b'{"status":"ok"}', media_type="application/json")
 
@@ -108,10 +108,10 @@ class AgentRoutes:
         return Response(text, media_type=metrics.CONTENT_TYPE)
 
     async def watch(self, request: Request) -> Response:
-        """`GET /v1/watch`: a `WatchMessage` a line."""
+        """`GET /v1/watch`: one `WatchMessage` per line."""
         del request
         if self._supervisor.board.readers >= MAX_READERS:
-            raise HTTPException(503, f"{MAX_READERS} streams are open already; close one")
+            raise HTTPException(503, f"{MAX_READERS} watch streams are already open; close one")
         return StreamingResponse(_lines(self._supervisor.board.watch(self.status)), media_type="application/x-ndjson")
 
     async def push(self, request: Request) -> Response:

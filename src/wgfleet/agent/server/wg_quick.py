@@ -1,6 +1,6 @@
-"""An interface as the text that `wg-quick` reads: written, and read with the line that is wrong. Pure.
+"""Text form of an interface as `wg-quick` reads it: rendering, and parsing that names a wrong line. Pure.
 
-What that text cannot say (routes, masquerading, whether the link is up) stays as it is when one is read.
+What this text cannot express (routes, masquerading, whether the link is up) stays as it is when one is parsed.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _MAX_KEEPALIVE = 65535  # wg(8)
 
 
 def render(desired: DesiredInterface) -> str:
-    """Write an interface with all its secrets."""
+    """Render an interface with all its secrets."""
     settings = desired.settings
     lines = ["[Interface]", f"PrivateKey = {settings.private_key}", f"ListenPort = {settings.listen_port}"]
     lines += [f"Address = {address}" for address in settings.addresses]
@@ -57,7 +57,7 @@ class _Section:
 
     def end(self, hint: dict[str, str]) -> None:
         for name, (place, _) in self.fields.items():
-            raise FieldError(place, hint.get(name, "is not a field that the agent knows here"))
+            raise FieldError(place, hint.get(name, "is not a field that the agent knows in this section"))
 
 
 _LISTS = {"address", "allowedips"}  # fields that may be given several times
@@ -65,15 +65,15 @@ _SHELL = "hooks are not run; forwarding and masquerading are settings of the con
 _INTERFACE_HINTS = dict.fromkeys(("preup", "postup", "predown", "postdown"), _SHELL) | {
     "dns": "belongs to the clients' files, not to a node",
     "table": "routes are settings of the config in the panel",
-    "saveconfig": "the agent keeps the state by itself",
+    "saveconfig": "the agent stores the state itself",
 }
 _PEER_HINTS = {"endpoint": "belongs to the live session: WireGuard learns it from the peer"}
 
 
 def parse(text: str, held: DesiredInterface) -> DesiredInterface:
-    """Read an interface; `held` gives its name, config, generation and what the text cannot say.
+    """Parse an interface; `held` gives its name, config, generation and what the text cannot express.
 
-    Raises `FieldError` whose field is the line (`line 7, AllowedIPs`).
+    Raise `FieldError` whose field is the line (`line 7, AllowedIPs`).
     """
     sections = _sections(text)
     interfaces = [section for kind, section in sections if kind == "interface"]
@@ -84,7 +84,7 @@ def parse(text: str, held: DesiredInterface) -> DesiredInterface:
         if kind == "peer":
             key, peer, place = _peer(section)
             if key in peers:
-                raise FieldError(place, "this peer is there twice")
+                raise FieldError(place, "this peer is listed twice")
             peers[key] = peer
     return DesiredInterface(generation=held.generation, settings=_settings(interfaces[0], held.settings), peers=peers)
 
@@ -140,11 +140,11 @@ def _sections(text: str) -> list[tuple[str, _Section]]:
             continue
         name, equals, value = (part.strip() for part in line.partition("="))
         if not equals or not sections:
-            raise FieldError(f"line {number}", "must be NAME = VALUE below a [Section]")
+            raise FieldError(f"line {number}", "must be NAME = VALUE under a [Section]")
         fields, place = sections[-1][1].fields, f"line {number}, {name}"
         before = fields.get(name.lower())
         if before is not None and name.lower() not in _LISTS:
-            raise FieldError(place, "is there twice in this section")
+            raise FieldError(place, "is set twice in this section")
         fields[name.lower()] = (place, value if before is None else f"{before[1]}, {value}")
     return sections
 

@@ -54,13 +54,13 @@ class StateDirectory:
         return self.root / "desired"
 
     def make(self) -> None:
-        """Make the directory, or tighten it."""
+        """Create the directory, or tighten its mode."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
         remove_temporaries(self.root)
 
     def read_agent(self) -> AgentFile:
-        """Read who this agent is; ValueError, with the way out, when it was never enrolled."""
+        """Read who this agent is; raise ValueError, saying what to do, if it was never enrolled."""
         try:
             return msgspec.json.decode(self.agent.read_bytes(), type=AgentFile)
         except FileNotFoundError:
@@ -69,7 +69,7 @@ class StateDirectory:
             raise ValueError(f"{self.agent} is damaged ({error}); enroll the agent again") from None
 
     def write_certificate(self, *, key: bytes, certificate: bytes, ca: bytes) -> None:
-        """Replace key, certificate and CA (PEM) so that a crash leaves a pair that fits together."""
+        """Replace key, certificate and CA (PEM) so that a crash leaves a matching pair."""
         write_atomic(self.ca, ca)
         new_certificate = self.certificate.with_name(self.certificate.name + _NEW)
         write_atomic(new_certificate, certificate)
@@ -79,7 +79,7 @@ class StateDirectory:
         sync_directory(self.root)
 
     def finish_renewal(self) -> None:
-        """Finish or undo a replacement that was cut short: the new certificate counts if the key is its own."""
+        """Finish or undo an interrupted replacement: the new certificate is used if it matches the key."""
         new = self.certificate.with_name(self.certificate.name + _NEW)
         if not new.exists():
             return

@@ -1,8 +1,7 @@
-"""The desired state on disk: per interface a base file, and beside it the deltas since, one a line.
+"""Journal of the desired state on disk: per interface a base file, and the deltas since, one per line.
 
-A delta of one peer costs one short write, not a rewrite of ten thousand. A line that was cut off by a crash is
-ignored, and overwritten by the next. Every call that returns has made its change durable; OSError means that the
-state is as it was before.
+A delta of one peer costs one short write, not a rewrite of ten thousand. A line that a crash cut off is ignored,
+and overwritten by the next. A method that returns has made its change durable; OSError means that nothing changed.
 """
 
 import os
@@ -25,7 +24,7 @@ _decode_delta = msgspec.json.Decoder(InterfaceDelta).decode
 @dataclass
 class _Sizes:
     base: int
-    deltas: int  # bytes of the whole lines; what follows them is torn
+    deltas: int  # bytes of complete lines; what follows them is cut off
 
 
 class Journal:
@@ -60,12 +59,12 @@ class Journal:
         """Store a whole desired state."""
         name, raw = desired.settings.name, _encode(desired)
         write_atomic(self._path(name, _BASE), raw)
-        # Deltas left by a crash right here are of this generation or older, and `replay` skips them.
+        # Deltas that a crash leaves at this point are of this generation or older, and `replay` skips them.
         self._path(name, _DELTAS).unlink(missing_ok=True)
         self._sizes[name] = _Sizes(len(raw), 0)
 
     def append(self, delta: InterfaceDelta, result: DesiredInterface) -> None:
-        """Store a delta whose outcome is `result`; now and then that is written as the new base."""
+        """Store a delta that leads to `result`; when there are many, write that as the new base."""
         sizes = self._sizes[delta.name]
         line = _encode(delta) + b"\n"
         if sizes.deltas + len(line) > max(sizes.base, _COMPACT_FROM):
@@ -77,7 +76,7 @@ class Journal:
         try:
             os.ftruncate(handle, sizes.deltas)
             written = os.pwrite(handle, line, sizes.deltas)
-            if written != len(line):  # a full disk takes what fits
+            if written != len(line):  # a full disk writes what fits
                 os.ftruncate(handle, sizes.deltas)
                 raise OSError(28, os.strerror(28), str(path))
             os.fsync(handle)
@@ -99,9 +98,9 @@ class Journal:
 
 
 def replay(whole: DesiredInterface, lines: bytes) -> tuple[DesiredInterface, int]:
-    """Apply the deltas in `lines` to `whole`; return the outcome and how many bytes of whole, usable lines there are.
+    """Apply the deltas in `lines` to `whole`; return the result and the number of bytes in complete, usable lines.
 
-    Deltas that `whole` already holds are skipped; the first that is torn or does not follow ends the replay.
+    Deltas that `whole` already holds are skipped; the first that is cut off or does not follow ends the replay.
     """
     used = 0
     for line in lines.splitlines(keepends=True):

@@ -15,7 +15,7 @@ _MAX_TOMBSTONES = 1000
 
 
 class Placed(Struct, frozen=True):
-    """Where an address of ours is. `boot`: the kernel's id of the boot that it was put there in, which it ends with."""
+    """Where an address of ours is. `boot`: the kernel's id of the boot in which it was added and with which it ends."""
 
     link: str
     boot: str
@@ -24,8 +24,8 @@ class Placed(Struct, frozen=True):
 class Owned(Struct, frozen=True, omit_defaults=True):
     """An interface of ours, and the floating addresses that the machine has for it.
 
-    `deleting`: its removal has begun and is finished at the next start. `boot`: the kernel's id of the boot that its
-    link is of; one of that name in a later boot is somebody else's, until it is claimed again. Empty: not known.
+    `deleting`: its removal has begun, and the next start finishes it. `boot`: the kernel's id of the boot that its
+    link is of; a link of that name in a later boot is somebody else's until it is claimed again. Empty: unknown.
     """
 
     config_id: ConfigId
@@ -77,14 +77,14 @@ class Ledger:
         return None
 
     def add(self, name: InterfaceName, config_id: ConfigId, boot: str) -> None:
-        """Claim an interface, for the boot that this is."""
+        """Claim an interface for the current boot."""
         held = self._entries.owned.get(name)
         owned = Owned(config_id, boot=boot, floating={} if held is None else held.floating)
         if held != owned:
             self._change(name, owned)
 
     def place(self, name: InterfaceName, address: str, placed: Placed) -> None:
-        """Note, before it is done, that an address is put on the machine for an interface of ours."""
+        """Note that an address is about to be added for an interface of ours."""
         owned = self._entries.owned[name]
         if owned.floating.get(address) != placed:
             self._change(name, msgspec.structs.replace(owned, floating={**owned.floating, address: placed}))
