@@ -14,10 +14,10 @@ from tests.providers.publication import Calls, Panel, panel
 NODES = (1, 10, 100)
 
 
-def counted(at: Panel, change: Callable[[], object], settle: Callable[[], object]) -> dict[str, int]:
+def counted(at: Panel, change: Callable[[], object], converge: Callable[[], object]) -> dict[str, int]:
     with at.counted() as found:
         change()
-        settle()
+        converge()
     calls: Calls = found[0]
     return {"reads": calls.reads, "writes": calls.writes}
 
@@ -27,18 +27,18 @@ def measured(at: Panel, count: int) -> dict[str, object]:
     nodes = [at.node(f"n{count}-{number}") for number in range(count + 1)]
     config = at.publish(*nodes[:count])
 
-    def settle() -> None:
-        state = at.settle(config)
+    def converge() -> None:
+        state = at.converge(config)
         if state != "synced":
             raise SystemExit(f"{at.name(config)} is {state}")
 
     return {
         "nodes": count,
-        "first": counted(at, lambda: None, settle),
-        "add_one": counted(at, lambda: at.serve(config, nodes[count]), settle),
-        "remove_one": counted(at, lambda: at.world.remove(config, nodes[0]), settle),
-        "change_ttl": counted(at, lambda: at.set_ttl(config, 120), settle),
-        "look_when_nothing_changed": counted(at, lambda: at.look(config), lambda: at.look(config)),
+        "first": counted(at, lambda: None, converge),
+        "add_one": counted(at, lambda: at.serve(config, nodes[count]), converge),
+        "remove_one": counted(at, lambda: at.world.remove(config, nodes[0]), converge),
+        "change_ttl": counted(at, lambda: at.set_ttl(config, 120), converge),
+        "look_when_nothing_changed": counted(at, lambda: at.cycle(config), lambda: at.cycle(config)),
         "records": len(at.listed(config)),
     }
 

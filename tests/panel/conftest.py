@@ -18,7 +18,7 @@ from tests.panel.world import World, opened
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel, create_app
-from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
@@ -80,7 +80,7 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
         store=store,
         vault=Vault([bytes(32)]),
         settings=settings,
-        publisher=Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters()),
+        publisher=Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), DnsMetrics()),
         authority=Authority.create("test", clock.now()),
         events=ListedEvents(Event("node", "n1", {"name": "fra1"}), Event("config", "c1", {})),
     )

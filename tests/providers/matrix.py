@@ -17,7 +17,7 @@ from rich.table import Table
 
 from tests.providers.cloudflare.misbehaviour import Fault
 from tests.providers.publication import Calls, Panel, panel
-from wgfleet.panel.services.dns import syncs
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.store.tables import Config, Node
 
 TTL_S, NEW_TTL_S = 300, 120
@@ -57,7 +57,7 @@ class Cell:
 
     fault: str
     change: str
-    state: str
+    state: SyncState
     equal: bool
     others_untouched: bool
     calls: Calls
@@ -99,7 +99,7 @@ def cell(at: Panel, nodes: list[Node], fault: str, change: str) -> Cell:
     """Publish a name with two nodes, then have one change meet one fault, until all is settled."""
     act, expected, ttl = CHANGES[change]
     config = at.publish(*nodes[:2], ttl=TTL_S)
-    at.settle(config)
+    at.converge(config)
     at.at.plant(at.name(config), "TXT", '"by hand"')
     others = at.others(config)
     act(at, config, nodes)
@@ -110,10 +110,10 @@ def cell(at: Panel, nodes: list[Node], fault: str, change: str) -> Cell:
         if fault in {OUTAGE, REVOKED}:
             end = at.clock.now() + HOUR_S
             while at.clock.now() < end:
-                at.look(config)
+                at.cycle(config)
             at.at.stand_in.faults.clear()
             at.at.token.status = "active"
-        state = at.settle(config)
+        state = at.converge(config)
     at.at.stand_in.faults.clear()
     wanted = {("A", nodes[index].endpoint_addresses[0], ttl) for index in expected}
     return Cell(fault, change, state, at.listed(config) == wanted, at.others(config) == others, counted[0])
@@ -130,7 +130,7 @@ def cells(folder: Path) -> Iterator[Cell]:
 
 def shown(found: Cell) -> str:
     """Say a cell in a few words."""
-    good = found.state == syncs.SYNCED and found.equal and found.others_untouched
+    good = found.state is SyncState.SYNCED and found.equal and found.others_untouched
     return f"{'equal' if good else 'WRONG'}, {found.calls.reads} + {found.calls.writes}, {found.calls.seconds:g} s"
 
 

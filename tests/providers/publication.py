@@ -15,14 +15,15 @@ from tests.panel.world import World, opened
 from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, CloudflareEnvironment, cloudflare
 from tests.providers.cloudflare.models import Stored
 from wgfleet.panel import clock, faultpoints
-from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.providers.cloudflare import Cloudflare
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.dns import results, syncs, wanted
+from wgfleet.panel.services.dns import desired, results
 from wgfleet.panel.services.fleet import endpoint_groups, nodes
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.fleet.nodes import NodeSpec
@@ -31,7 +32,7 @@ from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import Config, DnsSync, Node
 
 TIMEOUT_S = 1.0  # shorter, and a machine that is busy has answers lost that nobody meant to lose
-LOOKS = 40  # of one name until it is as wanted; more means that it never will be
+MAX_CYCLES = 40  # of one name until it is as wanted; more means that it never will be
 ACTOR = "test"
 
 
@@ -73,7 +74,7 @@ class Panel:
     def _publisher(self) -> Publisher:
         defaults = {"token": SECRET, "api_url": self.at.stand_in.url, "timeout_s": TIMEOUT_S}
         registry = Registry({"cloudflare": Cloudflare}, {"cloudflare": defaults})
-        return Publisher(registry, Limiter(self.world.store), Meters())
+        return Publisher(registry, Limiter(self.world.store), DnsMetrics())
 
     def restart(self) -> None:
         """Forget all that is not in rows."""
@@ -117,42 +118,42 @@ class Panel:
             return sync
 
     def die_after_the_call(self, config: Config) -> None:
-        """Look, end as a panel does that is killed once the provider has taken the changes, and start again."""
+        """Sync, end as a panel does that is killed once the provider has taken the changes, and start again."""
 
         def killed(_point: str) -> None:
             raise Killed
 
         with patch.object(faultpoints, "reached", killed), suppress(Killed):
-            self.look(config)
+            self.cycle(config)
         self.restart()
 
-    def look(self, config: Config) -> bool:
+    def cycle(self, config: Config) -> bool:
         """Do what the panel's worker does next for the config's name; False where it only waits."""
         sync_id = self._sync(config).id
         with self.world.store.write() as tx:
-            decision = wanted.is_idle(tx, sync_id, self.rules)
-            if decision is None:
-                decision = wanted.decide(tx, self.world.vault, sync_id, self.rules)
-        if decision.job is None:
-            if decision.wait_s is not None:
-                self.clock.ahead_s += decision.wait_s + 0.001
+            schedule = desired.waiting(tx, sync_id, self.rules)
+            if schedule is None:
+                schedule = desired.record_desired(tx, self.world.vault, sync_id, self.rules)
+        if schedule.due is None:
+            if schedule.wait_s is not None:
+                self.clock.ahead_s += schedule.wait_s + 0.001
             return False
         try:
-            outcome = self.publisher.look(decision.job.target)
+            result = self.publisher.sync(schedule.due.target)
         except (TransientError, PermanentError, PanelError) as error:
             with self.world.store.write() as tx:
-                results.failed(tx, decision.job, error, self.rules)
+                results.record_failure(tx, schedule.due, error, self.rules)
         else:
             with self.world.store.write() as tx:
-                results.looked(tx, decision.job, outcome, self.rules)
+                results.record_result(tx, schedule.due, result, self.rules)
         return True
 
-    def settle(self, config: Config) -> str:
-        """Look until the name is as wanted; return its last state. Waits are passed over."""
-        for _ in range(LOOKS):
-            if self.look(config):
+    def converge(self, config: Config) -> SyncState:
+        """Sync until the name is as desired; return its last state. Waits are skipped."""
+        for _ in range(MAX_CYCLES):
+            if self.cycle(config):
                 sync = self._sync(config)
-                if sync.state == syncs.SYNCED and (sync.published_at or 0) >= sync.decided_at:
+                if sync.state is SyncState.SYNCED and (sync.published_at or 0) >= sync.decided_at:
                     break
         return self._sync(config).state
 

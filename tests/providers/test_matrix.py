@@ -6,7 +6,7 @@ import pytest
 
 from tests.providers.matrix import CHANGES, FAULTS, OUTAGE, cell, opened_nodes
 from tests.providers.publication import Panel, panel
-from wgfleet.panel.services.dns import syncs
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.store.tables import Node
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def nodes(at: Panel) -> list[Node]:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_name_ends_as_wanted(at: Panel, nodes: list[Node], fault: str, change: str) -> None:
     found = cell(at, nodes, fault, change)
-    assert (found.state, found.equal, found.others_untouched) == (syncs.SYNCED, True, True)
+    assert (found.state, found.equal, found.others_untouched) == (SyncState.SYNCED, True, True)
     lost = sum(one.times for one in FAULTS[fault] if one.on == "write" and one.when == "before" and one.kind != "slow")
     assert found.calls.writes == 1 + lost
     assert found.calls.reads <= (HOURS_READS if fault == OUTAGE else 20)

@@ -45,20 +45,20 @@ def save(at: Panel, config: Config, spec: EndpointGroupSpec) -> None:
 
 def test_a_proxied_record_of_somebody_else_stops_publishing_until_it_is_gone(at: Panel, config: Config) -> None:
     record_id = at.at.plant(at.name(config), "A", FOREIGN, proxied=True)
-    assert at.settle(config) == "conflict"
+    assert at.converge(config) == "conflict"
     assert at.at.stand_in.writes == []
     del at.at.rows.records[record_id]
-    assert at.settle(config) == "synced"
+    assert at.converge(config) == "synced"
     assert answers(at, config) == {"198.51.100.1", "198.51.100.2"}
 
 
 def test_a_record_of_ours_that_somebody_proxied_is_unproxied(at: Panel, config: Config) -> None:
-    at.settle(config)
+    at.converge(config)
     row = next(row for row in at.at.rows.records.values() if row.name == at.name(config))
     row.proxied = True
     assert "198.51.100.1" not in answers(at, config)
     with at.counted() as counted:
-        while not at.look(config):
+        while not at.cycle(config):
             pass
     assert answers(at, config) == {"198.51.100.1", "198.51.100.2"}
     assert counted[0].writes == 1
@@ -67,7 +67,7 @@ def test_a_record_of_ours_that_somebody_proxied_is_unproxied(at: Panel, config: 
 def test_another_panel_on_the_name_is_seen_and_left_alone(at: Panel, config: Config) -> None:
     other = mark("another", config.id)
     at.at.plant(at.name(config), "A", FOREIGN, comment=other)
-    assert at.settle(config) == "conflict"
+    assert at.converge(config) == "conflict"
     assert answers(at, config) == {FOREIGN}
     with at.world.store.read() as tx:
         (sync,) = published.of_config(tx, config.id)
@@ -75,11 +75,11 @@ def test_another_panel_on_the_name_is_seen_and_left_alone(at: Panel, config: Con
 
 
 def test_nodes_that_come_together_are_one_change(at: Panel, config: Config) -> None:
-    at.settle(config)
+    at.converge(config)
     with at.counted() as counted:
         for number in range(20):
             at.serve(config, at.node(f"node{number}"))
-        assert at.settle(config) == "synced"
+        assert at.converge(config) == "synced"
     assert (counted[0].reads, counted[0].writes) == (2, 1)
     assert len(answers(at, config)) == 22
 
@@ -105,9 +105,9 @@ def test_a_groups_token_is_nowhere_in_the_clear(at: Panel, config: Config, tmp_p
     own = DnsSpec("cloudflare", ZONE_ID, options={"token": SECRET, "api_url": at.at.stand_in.url})
     save(at, config, EndpointGroupSpec(domain=at.name(config), dns=own))
     at.at.token.status = "disabled"
-    at.look(config)
+    at.cycle(config)
     at.at.token.status = "active"
-    assert at.settle(config) == "synced"
+    assert at.converge(config) == "synced"
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"Invalid access token" in written
     assert SECRET.encode() not in written

@@ -10,7 +10,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import create_app
 from wgfleet.panel.api.panel import Panel
-from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
@@ -44,7 +44,7 @@ def build(settings: Settings) -> FastAPI:
             holders.set_give_up_after(tx, settings.health.give_up_after_s)
         undo.pop_all()
     outlook = Outlook()
-    publisher = Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), Meters())
+    publisher = Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), DnsMetrics())
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -12,12 +12,12 @@ import pytest
 from tests.panel.dns.zone import Scripted, Zone
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
-from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.providers import ProviderType
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
-from wgfleet.panel.domain.dns.listing import Mode, OnDrift
+from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.records import mark
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.reconcile.agents.connections import Connections
@@ -51,7 +51,7 @@ class Desk:
 
     def restart(self) -> None:
         """Forget all that is not in rows."""
-        self.publisher = Publisher(self.registry, Limiter(self.world.store), Meters())
+        self.publisher = Publisher(self.registry, Limiter(self.world.store), DnsMetrics())
         self.worker = DnsWorker(self.world.store, self.world.vault, self.publisher, self.rules)
 
     def mark(self, config: Config) -> str:
@@ -63,7 +63,7 @@ class Desk:
         dns = DnsSpec(
             "scripted",
             values.pop("zone", "example.com"),
-            mode=Mode(values.pop("mode", "sync")),
+            mode=DnsMode(values.pop("mode", "sync")),
             drift=OnDrift(values.pop("drift", "repair")),
             options=values.pop("options", None),
         )

@@ -73,7 +73,7 @@ def test_a_name_is_planned_published_and_told_of(wgfleet: Run, publishing: Publi
     planned = wgfleet("plan", "wg0").stdout
     assert "A 192.0.2.1: wanted, not there" in planned
     assert planned.splitlines()[-1].endswith(f"for {NAME}: 2 create, 0 update, 0 delete, 0 keep")
-    assert publishing.settle(config) == "synced"
+    assert publishing.converge(config) == "synced"
     shown = wgfleet("show", "wg0").stdout
     assert "synced" in shown
     assert "192.0.2.1, 192.0.2.2" in shown
@@ -85,7 +85,7 @@ def test_a_conflict_is_shown_and_adopted(
     wgfleet: Run, publishing: Publishing, zone: CloudflareEnvironment, config: Config
 ) -> None:
     zone.plant(NAME, "A", "192.0.2.1")
-    publishing.look(config)
+    publishing.cycle(config)
     assert document(wgfleet("show", "wg0", "--json"))["current"]["state"] == "conflict"
     told = wgfleet("plan", "wg0").stdout
     assert told.startswith("conflict: ")
@@ -93,16 +93,16 @@ def test_a_conflict_is_shown_and_adopted(
     assert wgfleet("adopt", "wg0", "0" * 16).exit_code == 1
     plan = document(wgfleet("plan", "wg0", "--adopt", "--json"))["id"]
     assert wgfleet("adopt", "wg0", plan).exit_code == 0
-    assert publishing.settle(config) == "synced"
+    assert publishing.converge(config) == "synced"
     assert {address for _, address, _ in publishing.listed(config)} == {"192.0.2.1", "192.0.2.2"}
 
 
 def test_a_name_is_left_alone_until_it_is_tried_again(wgfleet: Run, publishing: Publishing, config: Config) -> None:
     assert "cancelled" in wgfleet("cancel", "wg0").stdout
-    assert not publishing.look(config)
+    assert not publishing.cycle(config)
     assert wgfleet("approve", "wg0", "0" * 16).exit_code == 1
     assert document(wgfleet("retry", "wg0", "--json"))["current"]["state"] == "pending"
-    assert publishing.settle(config) == "synced"
+    assert publishing.converge(config) == "synced"
     assert len(document(wgfleet("list", "--state", "synced", "--json"))) == 1
 
 

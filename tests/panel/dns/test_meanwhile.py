@@ -11,7 +11,7 @@ from wgfleet.panel.domain.dns.records import Record
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, TransientError, Unavailable
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.dns import commands, wanted
+from wgfleet.panel.services.dns import commands, desired
 from wgfleet.panel.store.tables import Config
 
 OTHER = "other.example.com"
@@ -90,7 +90,7 @@ def test_a_name_of_before_is_withdrawn_with_the_credential_of_now(desk: Desk, wg
     desk.cycle()
     desk.publish(wg0, domain=OTHER, options={"token": "new"})
     with desk.world.store.read() as tx:
-        targets = [wanted.target(tx, desk.world.vault, one, desk.rules)[0] for one in desk.syncs(wg0)]
+        targets = [desired.desired_target(tx, desk.world.vault, one, desk.rules)[0] for one in desk.syncs(wg0)]
     assert [target.options["token"] for target in targets] == ["new", "new"]
 
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_adopted_is_refused_with_what_to_do(desk: Desk, wg0: Conf
     desk.publish(wg0)
     desk.cycle()
     with desk.world.store.read() as tx:
-        target, _ = commands.subject(tx, desk.world.vault, wg0.name, desk.rules)
+        target, _ = commands.current_target(tx, desk.world.vault, wg0.name, desk.rules)
     plan = desk.publisher.preview(target, adopt=True)
     with pytest.raises(Conflict, match="delete it there"), desk.world.store.write() as tx:
         commands.adopt(tx, "key:anna", wg0.name, plan, target.mark)
@@ -180,7 +180,7 @@ def test_nothing_is_put_beside_a_proxied_record_that_may_not_go(desk: Desk, wg0:
     desk.publish(wg0, mode="upsert_only")
     desk.cycle()
     with desk.world.store.read() as tx:
-        target, _ = commands.subject(tx, desk.world.vault, wg0.name, desk.rules)
+        target, _ = commands.current_target(tx, desk.world.vault, wg0.name, desk.rules)
     assert desk.publisher.preview(target, adopt=True).stopped
     desk.cycle()
     assert desk.zone.records[NAME] == {foreign}

@@ -94,7 +94,7 @@ def test_cordoned_nodes_are_listed_only_where_min_nodes_asks_for_it(desk: Desk, 
     desk.world.cordon(ams1)
     desk.cycle()
     assert desk.zone.at(NAME) == {"192.0.2.2", "192.0.2.3"}
-    assert "although cordoned: ams1" in desk.sync(wg0).plan["note"]
+    assert "cordoned node ams1 is still listed" in desk.sync(wg0).plan["note"]
 
 
 def test_a_new_address_of_a_node_replaces_the_old_one(desk: Desk, wg0: Config) -> None:
@@ -210,7 +210,7 @@ def test_secrets_are_sealed_kept_for_the_same_place_and_never_sent_to_another(de
     assert sync.options_sealed is not None
     assert b"very secret" not in sync.options_sealed
     with desk.world.store.read() as tx:
-        target, _ = commands.subject(tx, desk.world.vault, wg0.id, desk.rules)
+        target, _ = commands.current_target(tx, desk.world.vault, wg0.id, desk.rules)
     assert target.options == {"token": "very secret"}
     assert "very secret" not in repr(target)
     with pytest.raises(Invalid) as caught:

@@ -59,7 +59,7 @@ def test_adopting_takes_wanted_records_over_and_deletes_the_rest(desk: Desk, wg0
     desk.publish(wg0)
     desk.cycle()
     with desk.world.store.write() as tx:
-        target, _ = commands.subject(tx, desk.world.vault, wg0.name, desk.rules)
+        target, _ = commands.current_target(tx, desk.world.vault, wg0.name, desk.rules)
         found = desk.publisher.preview(target, adopt=True)
         commands.adopt(tx, "key:anna", wg0.name, found, target.mark)
     desk.cycle()

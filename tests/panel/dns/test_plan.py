@@ -5,8 +5,8 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.panel.domain.dns.listing import Floating, Mode, Server, listed
-from wgfleet.panel.domain.dns.plan import Approval, Plan, address_records, is_ours, needs_approval, plan
+from wgfleet.panel.domain.dns.listing import DnsFloatingAddress, DnsMode, DnsNode, desired_addresses
+from wgfleet.panel.domain.dns.plan import Approval, DnsPlan, address_records, is_ours, needs_approval, plan
 from wgfleet.panel.domain.dns.records import Record, mark
 
 NAME, OURS, THEIRS = "vpn.example.com", mark("this", "config"), mark("other", "config")
@@ -34,7 +34,7 @@ names = st.builds(
 )
 
 
-def applied(there: tuple[Record, ...], found: Plan) -> tuple[Record, ...]:
+def applied(there: tuple[Record, ...], found: DnsPlan) -> tuple[Record, ...]:
     """Do what a provider does."""
     changes = found.changes
     old = [*changes.deletes, *(before for before, _ in changes.updates)]
@@ -43,13 +43,13 @@ def applied(there: tuple[Record, ...], found: Plan) -> tuple[Record, ...]:
     return (*(record for record in there if record not in old), *new)
 
 
-@given(names, addresses, st.sampled_from([Mode.SYNC, Mode.UPSERT_ONLY]))
-def test_what_is_not_ours_is_never_touched(there: tuple[Record, ...], wanted: set[str], mode: Mode) -> None:
+@given(names, addresses, st.sampled_from([DnsMode.SYNC, DnsMode.UPSERT_ONLY]))
+def test_what_is_not_ours_is_never_touched(there: tuple[Record, ...], wanted: set[str], mode: DnsMode) -> None:
     found = plan(NAME, there, address_records(wanted, 60, OURS), OURS, mode=mode)
     foreign = [record for record in there if not is_ours(record, OURS)]
     assert [record for record in applied(there, found) if record in foreign] == foreign
     assert {conflict.record for conflict in found.conflicts} == set(foreign)
-    assert not (found.changes.deletes and mode is Mode.UPSERT_ONLY)
+    assert not (found.changes.deletes and mode is DnsMode.UPSERT_ONLY)
 
 
 @given(names, addresses, st.booleans())
@@ -103,7 +103,7 @@ def test_the_same_plan_has_the_same_id_and_another_has_another(
 
 
 servers = st.builds(
-    Server,
+    DnsNode,
     name=st.sampled_from(["n1", "n2", "n3", "n4", "n5"]),
     addresses=st.sampled_from([(address,) for address in ADDRESSES]),
     in_use=st.booleans(),
@@ -114,19 +114,23 @@ servers = st.builds(
 
 @given(st.lists(servers, unique_by=(lambda s: s.name, lambda s: s.addresses)), st.booleans(), st.integers(1, 4))
 def test_never_fewer_than_min_nodes_are_listed_while_so_many_could_be(
-    found: list[Server], only_healthy: bool, min_nodes: int
+    found: list[DnsNode], only_healthy: bool, min_nodes: int
 ) -> None:
-    chosen = set(listed(found, (), only_healthy=only_healthy, min_nodes=min_nodes).addresses)
+    chosen = set(desired_addresses(found, (), only_healthy=only_healthy, min_nodes=min_nodes).addresses)
     eligible = [s for s in found if not s.leaving and (s.in_use or not only_healthy)]
     assert len(chosen) >= min(min_nodes, len(eligible))
     assert chosen <= {address for server in eligible for address in server.addresses}
     assert chosen >= {address for server in eligible if not server.cordoned for address in server.addresses}
 
 
-@given(st.lists(st.builds(Floating, st.sampled_from(ADDRESSES), st.booleans()), unique_by=lambda one: one.address))
-def test_of_floating_addresses_just_those_that_somebody_holds_are_listed(floating: list[Floating]) -> None:
-    server = Server("n1", ("198.51.100.1",), in_use=True)
-    chosen = listed([server], floating, only_healthy=True, min_nodes=1)
+@given(
+    st.lists(
+        st.builds(DnsFloatingAddress, st.sampled_from(ADDRESSES), st.booleans()), unique_by=lambda one: one.address
+    )
+)
+def test_of_floating_addresses_just_those_that_somebody_holds_are_listed(floating: list[DnsFloatingAddress]) -> None:
+    server = DnsNode("n1", ("198.51.100.1",), in_use=True)
+    chosen = desired_addresses([server], floating, only_healthy=True, min_nodes=1)
     held = tuple(sorted(one.address for one in floating if one.in_use))
     assert chosen.addresses == (held if floating else ("198.51.100.1",))
     assert (chosen.note is None) is bool(chosen.addresses)

@@ -99,7 +99,7 @@ def test_a_rolling_restart_costs_a_change_a_node_and_the_name_never_lacks_two(
 
 
 def _writes(desk: Desk) -> int:
-    (calls,) = [metric for metric in desk.publisher.meters.collect() if metric.name == "wgfleet_dns_calls"]
+    (calls,) = [metric for metric in desk.publisher.metrics.collect() if metric.name == "wgfleet_dns_calls"]
     return sum(
         int(sample.value)
         for sample in calls.samples

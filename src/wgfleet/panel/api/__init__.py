@@ -80,7 +80,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.panel = panel
     registry: Any = CollectorRegistry()
     registry.register(monitoring.FleetCollector(panel.store, panel.outlook))
-    registry.register(panel.publisher.meters)
+    registry.register(panel.publisher.metrics)
     app.state.metrics = registry
     app.add_middleware(JsonByDefault)
     app.add_middleware(BodyLimit)

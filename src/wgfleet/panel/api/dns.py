@@ -12,16 +12,18 @@ from wgfleet.panel.api.audit import MAX_OFFSET, AuditEntryView, AuditPage
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, View, page
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.domain.dns.plan import Plan
+from wgfleet.panel.domain.dns.description import describe_plan, describe_records
+from wgfleet.panel.domain.dns.listing import DnsMode
+from wgfleet.panel.domain.dns.plan import ConflictKind, DnsPlan
+from wgfleet.panel.domain.dns.states import ErrorClass, HeldReason, SyncState
 from wgfleet.panel.domain.dns.target import Target
 from wgfleet.panel.errors import Conflict, PermanentError, TransientError, Unavailable
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services.dns import commands, results
+from wgfleet.panel.services.dns import commands
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import DnsSync
 
 router = APIRouter(tags=["dns"])
-State = Literal["pending", "synced", "failing", "conflict", "approval", "cancelled"]
 
 
 class RecordView(View):
@@ -43,9 +45,9 @@ class ChangeView(View):
 
 
 class ConflictView(View):
-    """A record at the name that is not ours."""
+    """A foreign record at the name."""
 
-    kind: Literal["alias", "proxied", "taken", "foreign"]
+    kind: ConflictKind
     record: RecordView
     detail: str = Field(description="What the record is, and what to do about it.")
 
@@ -64,16 +66,14 @@ class PlanView(View):
 
     wanted: list[str] = Field(default=[], description="The addresses that the name should list.")
     ttl: int | None = None
-    mode: Literal["sync", "upsert_only", "dry_run"] | None = None
+    mode: DnsMode | None = None
     note: str | None = Field(default=None, description="A remark about the choice of addresses.")
     changes: list[ChangeView] = Field(default=[], description="In order: deletes, updates, creates.")
-    conflicts: list[ConflictView] = Field(default=[], description="Records at the name that are not ours.")
+    conflicts: list[ConflictView] = Field(default=[], description="Foreign records at the name.")
     counts: CountsView = CountsView()
     differences: list[str] = Field(default=[], description="The changes in words, field by field.")
     drift: list[str] = Field(default=[], description="Changes made by somebody else, found by the last check.")
-    held: Literal["approval", "drift", "dry_run"] | None = Field(
-        default=None, description="Why the changes were not made."
-    )
+    held: HeldReason | None = Field(default=None, description="Why the changes were not made.")
 
 
 class DnsSyncView(View):
@@ -86,14 +86,12 @@ class DnsSyncView(View):
     zone: str
     name: str
     withdrawn: bool = Field(description="The name is no longer wanted; our records are being deleted.")
-    state: State
+    state: SyncState
     reason: str = Field(description="Why the desired records last changed.")
     requested_by: str
     attempts: int = Field(description="Number of consecutive failed attempts.")
     error: str | None
-    error_class: str | None = Field(
-        description="`transient`, `permanent`, `blocked`, `conflict`, `drift`, `approval` or `bug`."
-    )
+    error_class: ErrorClass | None
     next_try_at: datetime | None = Field(
         description="Time of the next attempt; null: immediately, or never if cancelled."
     )
@@ -181,7 +179,7 @@ def list_dns(
     panel: ThePanel,
     _caller: Reader,
     *,
-    state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    state: Annotated[SyncState | None, Query(description="Only names in this state.")] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Page[DnsSyncView]:
@@ -240,7 +238,7 @@ def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanRefe
     found = _previewed(panel, target, adopt=True)
     if found.id != body.plan_id:
         raise Conflict(
-            f"plan {body.plan_id} is not what adopting would do now, which is {found.id}",
+            f"adopting would now be plan {found.id}, not plan {body.plan_id}",
             Hint(HintCode.PLAN_ADOPTION, config=config),
             field="plan_id",
         )
@@ -277,16 +275,16 @@ def list_dns_history(
 
 def _target(panel: Panel, config: str) -> tuple[Target, str | None]:
     with panel.store.read() as tx:
-        return commands.subject(tx, panel.vault, config, panel.settings.dns)
+        return commands.current_target(tx, panel.vault, config, panel.settings.dns)
 
 
-def _previewed(panel: Panel, target: Target, *, adopt: bool) -> Plan:
+def _previewed(panel: Panel, target: Target, *, adopt: bool) -> DnsPlan:
     with _asking():
         return panel.publisher.preview(target, adopt=adopt)
 
 
-def _preview(target: Target, note: str | None, plan: Plan) -> PreviewView:
-    described: dict[str, Any] = results.described(plan)
+def _preview(target: Target, note: str | None, plan: DnsPlan) -> PreviewView:
+    described: dict[str, Any] = describe_plan(plan)
     return PreviewView.model_validate(
         {
             **described,
@@ -294,11 +292,11 @@ def _preview(target: Target, note: str | None, plan: Plan) -> PreviewView:
             "name": target.name,
             "provider": target.provider,
             "zone": target.zone,
-            "wanted": sorted({record.content for record in target.wanted}),
-            "ttl": target.wanted[0].ttl if target.wanted else None,
+            "wanted": sorted({record.content for record in target.desired}),
+            "ttl": target.desired[0].ttl if target.desired else None,
             "mode": target.mode,
             "note": note,
-            "existing": results.shown(plan.existing),
+            "existing": describe_records(plan.observed),
             "stopped": plan.stopped,
             "needs_approval": target.needs_approval(plan),
         }

@@ -1,7 +1,7 @@
 """`/api/configs/{config}/endpoint-group`: the public face of a cluster."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Response, status
 from pydantic import Field
@@ -9,7 +9,7 @@ from pydantic import Field
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Body, Port, Reference, View
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.domain.dns.listing import Mode, OnDrift
+from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns import settings as dns_settings
@@ -32,11 +32,11 @@ class DnsBody(Body):
     provider: str = Field(max_length=64, examples=["rfc2136"], description="Name of an installed DNS provider.")
     zone: str | None = Field(default=None, max_length=253, description="The provider's name or id of the zone.")
     record_name: str | None = Field(default=None, max_length=253, description="Default: the group's domain.")
-    mode: Literal["sync", "upsert_only", "dry_run"] = Field(
-        default="sync", description="`upsert_only` deletes nothing, `dry_run` changes nothing."
+    mode: DnsMode = Field(
+        default=DnsMode.SYNC, strict=False, description="`upsert_only` deletes nothing, `dry_run` changes nothing."
     )
-    drift: Literal["repair", "report"] = Field(
-        default="repair", description="What to do when somebody else changes our records."
+    drift: OnDrift = Field(
+        default=OnDrift.REPAIR, strict=False, description="What to do when somebody else changes our records."
     )
     options: dict[str, Any] | None = Field(
         default=None,
@@ -51,8 +51,8 @@ class DnsSettingsView(View):
     provider: str
     zone: str | None
     record_name: str
-    mode: Literal["sync", "upsert_only", "dry_run"]
-    drift: Literal["repair", "report"]
+    mode: DnsMode
+    drift: OnDrift
     options: dict[str, Any] = Field(description="Secrets are shown as `(set)`.")
 
 
@@ -132,7 +132,7 @@ def _spec(body: EndpointGroupBody) -> EndpointGroupSpec:
     )
     dns = values.pop("dns")
     if dns is not None:
-        dns = DnsSpec(**{**dns, "mode": Mode(dns["mode"]), "drift": OnDrift(dns["drift"])})
+        dns = DnsSpec(**dns)
     return EndpointGroupSpec(**values, floating=floats, dns=dns)
 
 

@@ -114,7 +114,8 @@ class FleetCollector(Collector):
             "Floating addresses that their provider could not move to their node.",
             value=found.failing_addresses,
         )
-        yield _by_label("wgfleet_dns_names", "Published names, by state.", "state", queue.states)
+        names = {state.value: count for state, count in queue.states.items()}
+        yield _by_label("wgfleet_dns_names", "Published names, by state.", "state", names)
         yield GaugeMetricFamily(
             "wgfleet_dns_waiting", "Names that differ from the desired records.", value=queue.waiting
         )

@@ -1,4 +1,4 @@
-"""One look at a name: read, plan, apply, read again. Blocks; must not decide what is wanted, nor touch its rows."""
+"""Publisher of DNS names: observe, plan, apply, observe again. Blocks; target and result are values, not rows."""
 
 import hashlib
 import json
@@ -8,69 +8,71 @@ from functools import partial
 from typing import Any, TypeVar
 
 from wgfleet.panel import faultpoints
-from wgfleet.panel.dns.metrics import Meters
+from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.providers import Blocked, Finding, Provider, Raced
 from wgfleet.panel.dns.rate_limits import Limiter
-from wgfleet.panel.domain.dns.listing import Mode
-from wgfleet.panel.domain.dns.plan import Plan, differences, without_deletes
+from wgfleet.panel.domain.dns.listing import DnsMode
+from wgfleet.panel.domain.dns.plan import DnsPlan, differences, without_deletes
 from wgfleet.panel.domain.dns.records import Changes, Record
-from wgfleet.panel.domain.dns.target import APPROVAL, DRIFT, DRY_RUN, Outcome, Target
+from wgfleet.panel.domain.dns.states import HeldReason
+from wgfleet.panel.domain.dns.target import SyncResult, Target
 from wgfleet.panel.errors import PermanentError, TransientError
 
-ROUNDS = 4  # reads of one look: others may race us, and an answer may be lost; more is for the next try
+MAX_READS = 4  # in one sync: others may race us, or an answer may be lost; the rest is for the next attempt
 
 T = TypeVar("T")
 
 
 class Publisher:
-    """Looks at names. Safe to share by threads; a name is looked at by one of them at a time."""
+    """Syncs names. Safe to share between threads, as long as only one of them at a time syncs a name."""
 
-    def __init__(self, registry: Registry, limiter: Limiter, meters: Meters) -> None:
+    def __init__(self, registry: Registry, limiter: Limiter, metrics: DnsMetrics) -> None:
         self.registry = registry
-        self.meters = meters
+        self.metrics = metrics
         self._limiter = limiter
         self._open: dict[str, tuple[str, Provider]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close all providers; the next look opens its own again."""
+        """Close all providers; the next sync opens its own again."""
         with self._lock:
             opened, self._open = list(self._open.values()), {}
         for _, provider in opened:
             provider.close()
 
     def forget(self, target_id: str) -> None:
-        """Close the provider of a name that is no longer looked after."""
+        """Close the provider of a name that is no longer synced."""
         with self._lock:
             _, provider = self._open.pop(target_id, ("", None))
         if provider is not None:
             provider.close()
 
-    def look(self, target: Target) -> Outcome | None:
-        """Make a name as wanted, as far as that is allowed, and see that it is.
+    def sync(self, target: Target) -> SyncResult | None:
+        """Give a name its desired records, as far as that is allowed, and read them back.
 
-        None: it was not looked at, since that is routine and what is left of the account's calls is for changes.
-        Raise `TransientError` (`Blocked` among them), `PermanentError`, or `Invalid` where the options do not fit.
+        None: a routine sync was skipped, because the calls that the account has left are for changes.
+        Raise `TransientError` (`Blocked` among them), `PermanentError`, or `Invalid` if the options are wrong.
         """
         provider = self._provider(target)
-        if target.routine and not self._limiter.spares(provider.account):
+        if target.routine and not self._limiter.allows_routine(provider.account):
             return None
-        first: Plan | None = None
-        lost: TransientError | None = None
+        first: DnsPlan | None = None
+        unconfirmed: TransientError | None = None
         applied = False
-        for _ in range(ROUNDS):
-            found = self._plan(target, self._read(target, provider))
-            first = first or found
+        for _ in range(MAX_READS):
+            plan = self._plan(target, self._observe(target, provider))
+            first = first or plan
             drift = differences(first) if target.verified and not first.stopped else ()
-            todo, held = _allowed(target, found, publishes=provider.capabilities.publishes)
+            todo, held = _allowed_changes(target, plan, publishes=provider.capabilities.publishes)
             if not todo:
-                return Outcome(found, held, drift, applied)
-            if lost is not None:
-                raise lost
+                return SyncResult(plan, held, drift, applied)
+            if unconfirmed is not None:
+                raise unconfirmed
             if applied:
-                # Another write would be made from what the provider may not show yet.
-                raise TransientError(f"{target.name}: changes were accepted and do not show yet: {_words(found)}")
+                # The provider may still show old records; another write would be planned from those.
+                missing = "; ".join(differences(plan))
+                raise TransientError(f"{target.name}: changes were accepted but do not show yet: {missing}")
             try:
                 self._apply(target, provider, todo)
             except Raced:
@@ -78,32 +80,34 @@ class Publisher:
             except Blocked:
                 raise
             except TransientError as error:
-                # Whether it was done is not known: the next read says so.
-                lost = error
+                # Whether the changes were made is not known; the next read tells.
+                unconfirmed = error
                 continue
             applied = True
             faultpoints.reached("dns.applied")
-        raise TransientError(f"{target.name}: others change the name as quickly as we do")
+        raise TransientError(
+            f"{target.name}: gave up after {MAX_READS} attempts: the records keep being changed by somebody else"
+        )
 
-    def preview(self, target: Target, *, adopt: bool = False) -> Plan:
-        """Read a name and say what would be done there."""
-        provider = self._fresh(target)
+    def preview(self, target: Target, *, adopt: bool = False) -> DnsPlan:
+        """Read a name and return the plan of what would be done there."""
+        provider = self._open_provider(target)
         try:
-            return target.plan(self._read(target, provider), adopt=adopt)
+            return target.plan(self._observe(target, provider), adopt=adopt)
         finally:
             provider.close()
 
     def check(self, kind: str, zone: str, name: str, options: Mapping[str, Any]) -> list[Finding]:
-        """Have a provider look whether credential, zone and permissions are right for a name."""
+        """Ask the provider whether credential, zone and permissions are right for a name."""
         provider = self.registry.open(kind, zone, options)
         try:
-            self.meters.called(kind, "check")
+            self.metrics.count_calls(kind, "check")
             return self._call(provider, lambda: provider.check(name))
         finally:
             provider.close()
 
     def refusals(self, kind: str, zone: str, name: str, options: Mapping[str, Any], within_s: float) -> list[Finding]:
-        """Return what a provider certainly refuses; nothing where it does not say so in time."""
+        """Return what a provider certainly refuses; nothing if it does not answer in time."""
         found: list[Finding] = []
 
         def ask() -> None:
@@ -111,7 +115,7 @@ class Publisher:
                 found.extend(f for f in self.check(kind, zone, name, options) if not f.ok and f.certain)
             except PermanentError as error:
                 found.append(Finding("provider", ok=False, detail=str(error)))
-            except Exception:  # noqa: BLE001 - of a plugin; a bug of it shows when the name is published
+            except Exception:  # noqa: BLE001 - a plugin's bug, which shows when the name is published
                 return
 
         asking = threading.Thread(target=ask, name=f"check {name}", daemon=True)
@@ -119,30 +123,30 @@ class Publisher:
         asking.join(within_s)
         return list(found)
 
-    def _plan(self, target: Target, existing: tuple[Record, ...]) -> Plan:
-        found = target.plan(existing)
-        if found.conflicts and target.allowed_plan_id is not None:
-            adopting = target.plan(existing, adopt=True)
-            if adopting.id == target.allowed_plan_id:
+    def _plan(self, target: Target, observed: tuple[Record, ...]) -> DnsPlan:
+        plan = target.plan(observed)
+        if plan.conflicts and target.approved_plan_id is not None:
+            adopting = target.plan(observed, adopt=True)
+            if adopting.id == target.approved_plan_id:
                 return adopting
-        return found
+        return plan
 
-    def _read(self, target: Target, provider: Provider) -> tuple[Record, ...]:
-        self.meters.called(target.provider, "read")
+    def _observe(self, target: Target, provider: Provider) -> tuple[Record, ...]:
+        self.metrics.count_calls(target.provider, "read")
         return self._call(provider, lambda: provider.read(target.name))
 
     def _apply(self, target: Target, provider: Provider, changes: Changes) -> None:
         parts = [changes]
         if not provider.capabilities.atomic and changes.deletes:
-            # New addresses before old ones go: the name is never shorter than it must be.
+            # New addresses first, so that the name always lists as many as possible.
             parts = [Changes((), changes.updates, changes.creates), Changes(changes.deletes)]
         for part in filter(None, parts):
             calls = self._call(provider, partial(provider.apply, target.name, part))
-            self.meters.called(target.provider, "apply", calls)
+            self.metrics.count_calls(target.provider, "apply", calls)
             self._limiter.charge(provider.account, calls - 1)
 
     def _call(self, provider: Provider, call: Callable[[], T]) -> T:
-        """Make a call that counts; where the account is turned away, note it for all names of the account."""
+        """Make a call that counts against the rate limit; if the account is blocked, block all its names."""
         self._limiter.take(provider.account)
         try:
             return call()
@@ -151,37 +155,34 @@ class Publisher:
             raise
 
     def _provider(self, target: Target) -> Provider:
-        """Return the open provider of a name; a new one where zone or options changed."""
-        print_ = _fingerprint(target)
+        """Return the open provider of a name; a new one if zone or options changed."""
+        fingerprint = _fingerprint(target)
         with self._lock:
             known = self._open.get(target.id)
-        if known is not None and known[0] == print_:
+        if known is not None and known[0] == fingerprint:
             return known[1]
         self.forget(target.id)
-        provider = self._fresh(target)
+        provider = self._open_provider(target)
         with self._lock:
-            self._open[target.id] = (print_, provider)
+            self._open[target.id] = (fingerprint, provider)
         return provider
 
-    def _fresh(self, target: Target) -> Provider:
+    def _open_provider(self, target: Target) -> Provider:
         return self.registry.open(target.provider, target.zone, target.options)
 
 
-def _allowed(target: Target, found: Plan, *, publishes: bool) -> tuple[Changes, str | None]:
-    """Return the changes that may be made now, and why the others may not."""
-    if not found.changes:
+def _allowed_changes(target: Target, plan: DnsPlan, *, publishes: bool) -> tuple[Changes, HeldReason | None]:
+    """Return the changes that may be made now, and why the others are held."""
+    approved = plan.id == target.approved_plan_id
+    if not plan.changes:
         return Changes(), None
-    if target.mode is Mode.DRY_RUN or not publishes:
-        return Changes(), DRY_RUN
-    if target.verified and target.reports_drift and found.id != target.allowed_plan_id:
-        return Changes(), DRIFT
-    if found.id != target.allowed_plan_id and target.needs_approval(found):
-        return without_deletes(found).changes, APPROVAL
-    return found.changes, None
-
-
-def _words(found: Plan) -> str:
-    return "; ".join(differences(found))
+    if target.mode is DnsMode.DRY_RUN or not publishes:
+        return Changes(), HeldReason.DRY_RUN
+    if target.verified and target.reports_drift and not approved:
+        return Changes(), HeldReason.DRIFT
+    if not approved and target.needs_approval(plan):
+        return without_deletes(plan).changes, HeldReason.APPROVAL
+    return plan.changes, None
 
 
 def _fingerprint(target: Target) -> str:

@@ -1,4 +1,4 @@
-"""What is left of each DNS account's rate limit, in rows: kept over restarts, shared by all names of the account."""
+"""Rate limits of DNS accounts, counted in rows: kept across restarts, shared by all names of an account."""
 
 import math
 
@@ -7,19 +7,19 @@ from wgfleet.panel.dns.providers import Account, Blocked
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import dns as dns_rows
 
-# Of what the provider allows, half may be used at once and half comes back in the window. So no window ever sees more
-# than all of it, and people who use the provider's own pages share the rest of ours.
+# Half of the limit may be used in one burst, the other half is refilled over the window. So no window ever sees more
+# calls than the limit.
 BURST_SHARE = 0.5
-# Looks at names that are right leave so much of what may be used at once to changes.
+# The share of the burst that routine syncs leave for changes.
 RESERVED_SHARE = 0.5
-BLOCKED_S = 60.0  # where the provider turned the account away and did not say for how long
-SHORTEST_BLOCK_S = 1.0  # who is told to come back at once, and turned away again, would do nothing else
-# What a provider may have us wait. A block that ends later was written by a clock that has been set back since.
+BLOCKED_S = 60.0  # if the provider blocked the account and did not say for how long
+SHORTEST_BLOCK_S = 1.0  # a floor, so that `Retry-After: 0` does not become a busy loop
+# The longest block that a provider can ask for. One that ends later is from a clock that has been set back since.
 LONGEST_BLOCK_S = 3600.0
 
 
 class Limiter:
-    """Counts calls against accounts. Safe to share by threads."""
+    """Counts calls against accounts. Safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -38,17 +38,17 @@ class Limiter:
             _check_block(row.blocked_until, now)
             tokens = refilled(account, row.tokens, now - row.updated_at)
             enough = tokens >= calls
-            # Also where it is not enough: from a time that a clock of before was ahead by, nothing would come back.
+            # Written even if too few are left: a row from a clock that was ahead would never be refilled.
             dns_rows.set_account(tx, account.id, tokens=tokens - calls if enough else tokens, updated_at=now)
         if not enough:
             rate = account.calls * (1 - BURST_SHARE) / account.window_s
             raise Blocked(
-                f"{account.calls} calls in {account.window_s:g} s are allowed, and too few of them are left",
+                f"{account.calls} calls in {account.window_s:g} s are allowed, and too few are left",
                 retry_after_s=math.ceil((calls - tokens) / rate),
             )
 
-    def spares(self, account: Account) -> bool:
-        """Tell whether a call may be made that can as well be made later; an estimate, nothing is counted."""
+    def allows_routine(self, account: Account) -> bool:
+        """Tell whether a call that can wait may be made now; an estimate, nothing is counted."""
         with self._store.read() as tx:
             row = dns_rows.account(tx, account.id)
         if row is None:
@@ -60,7 +60,7 @@ class Limiter:
         return not account.calls or left - 1 >= account.calls * BURST_SHARE * RESERVED_SHARE
 
     def charge(self, account: Account, calls: int) -> None:
-        """Count calls that were made beyond those taken; they may take more than is left."""
+        """Count calls that were made beyond those taken; the balance may become negative."""
         if not account.calls or calls <= 0:
             return
         with self._store.write() as tx:
@@ -70,7 +70,7 @@ class Limiter:
             dns_rows.set_account(tx, account.id, tokens=tokens - calls, updated_at=now)
 
     def block(self, account: Account, seconds: float | None) -> float:
-        """Note that the provider turned the account away; return for how many s no name of it is tried."""
+        """Block the account, as its provider does; return for how many s none of its names is tried."""
         wait = BLOCKED_S if seconds is None else min(max(seconds, SHORTEST_BLOCK_S), LONGEST_BLOCK_S)
         with self._store.write() as tx:
             now = clock.now()
@@ -80,7 +80,7 @@ class Limiter:
 
 
 def refilled(account: Account, tokens: float, elapsed_s: float) -> float:
-    """Return what is left of a limit after some time."""
+    """Return the calls that an account has left after some time."""
     full = account.calls * BURST_SHARE
     rate = account.calls * (1 - BURST_SHARE) / account.window_s
     return min(full, tokens + max(0.0, elapsed_s) * rate)
@@ -94,4 +94,4 @@ def _block_left(blocked_until: float, now: float) -> float:
 def _check_block(blocked_until: float, now: float) -> None:
     wait = _block_left(blocked_until, now)
     if wait:
-        raise Blocked(f"the provider turns this account away for another {wait:.0f} s", retry_after_s=wait)
+        raise Blocked(f"the provider has blocked this account for another {wait:.0f} s", retry_after_s=wait)

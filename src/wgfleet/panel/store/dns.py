@@ -1,10 +1,11 @@
-"""Rows of published names and of provider accounts."""
+"""Rows of published names (syncs) and of provider accounts."""
 
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import (
     Assignment,
@@ -40,13 +41,13 @@ def ids_of(tx: Tx, config_ids: Collection[str]) -> list[str]:
 
 
 def configs_of(tx: Tx, assignment_ids: Collection[str], node_ids: Collection[str]) -> list[str]:
-    """Return the configs with an endpoint group that some assignments or nodes have a part in."""
+    """Return the configs with an endpoint group that some assignments or nodes belong to."""
     query = select(Assignment.config_id).join(EndpointGroup, EndpointGroup.config_id == Assignment.config_id)
     where = Assignment.id.in_(assignment_ids) | Assignment.node_id.in_(node_ids)
     return list(tx.session.scalars(query.where(where).distinct()))
 
 
-def page(tx: Tx, state: str | None, after: str | None, limit: int) -> Sequence[DnsSync]:
+def page(tx: Tx, state: SyncState | None, after: str | None, limit: int) -> Sequence[DnsSync]:
     """Return up to `limit` syncs in the order they were made, after the id `after`."""
     query = select(DnsSync).order_by(DnsSync.id).limit(limit)
     if state is not None:
@@ -90,7 +91,7 @@ def endpoint_addresses(tx: Tx) -> list[list[str]]:
 
 
 def history(tx: Tx, config_id: str, limit: int, offset: int) -> tuple[Sequence[AuditEntry], int]:
-    """Return the newest audit entries about a config's published name, and how many there are in all."""
+    """Return the newest audit entries about a config's names, and the number of all."""
     where = (
         AuditEntry.entity_type == "endpoint_group",
         AuditEntry.entity_id == config_id,
@@ -102,12 +103,12 @@ def history(tx: Tx, config_id: str, limit: int, offset: int) -> tuple[Sequence[A
 
 
 def account(tx: Tx, account_id: str) -> DnsAccount | None:
-    """Return what is known of a provider account's limit."""
+    """Return an account's rate limit row, or None."""
     return tx.session.get(DnsAccount, account_id)
 
 
 def locked_account(tx: Tx, account_id: str, *, tokens: float, now: float) -> DnsAccount:
-    """Return an account's row, which nobody else can change until this transaction ends; made if it is not there."""
+    """Return an account's row, locked until this transaction ends; created if it does not exist."""
     dialect = tx.session.get_bind().dialect.name
     new = (
         (sqlite if dialect == "sqlite" else postgresql)

@@ -14,7 +14,7 @@ from wgfleet.panel.dns.providers import Account, Blocked, Capabilities, Finding
 from wgfleet.panel.dns.providers.cloudflare_api import UNREADABLE, Api
 from wgfleet.panel.dns.providers.cloudflare_records import (
     Batched,
-    Listed,
+    RecordPage,
     Row,
     Usage,
     Zone,
@@ -107,7 +107,7 @@ class Cloudflare:
         page = pages = 1
         while page <= pages:
             query = {"name.exact": name, "per_page": str(PER_PAGE), "page": str(page)}
-            listed = parsed(Listed, self._api.call("GET", self._path, DNS_READ, query=query))
+            listed = parsed(RecordPage, self._api.call("GET", self._path, DNS_READ, query=query))
             rows |= {row.id: row for row in listed.result}
             pages = listed.result_info.total_pages if listed.result else page
             if pages > MAX_PAGES:

@@ -30,7 +30,7 @@ class Page(BaseModel):
     total_pages: int = 1
 
 
-class Listed(BaseModel):
+class RecordPage(BaseModel):
     """The answer to a list."""
 
     result: list[Row]

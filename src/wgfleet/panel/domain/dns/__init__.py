@@ -1,1 +1,1 @@
-"""DNS as values: which nodes a name lists, the records it needs, and the plan that leads there."""
+"""DNS as values: the addresses a name should list, its records and states, and the plan that gets it there."""

@@ -1,6 +1,6 @@
-"""Which addresses a config's name is to list. Pure: everything is read off rows, so a lost wake changes nothing.
+"""Addresses that a config's DNS name should list, and why. Pure: rows decide alone, so a lost wake changes nothing.
 
-Owns who is listed and why. Must not know what the name lists now; `record_plan` makes the one into the other.
+What the name lists now plays no part; `plan` compares the two.
 """
 
 from collections.abc import Collection, Iterable
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Mode(StrEnum):
-    """What may be done at a name."""
+class DnsMode(StrEnum):
+    """What may be changed at a name."""
 
     SYNC = "sync"
     UPSERT_ONLY = "upsert_only"  # nothing is deleted
@@ -17,17 +17,17 @@ class Mode(StrEnum):
 
 
 class OnDrift(StrEnum):
-    """What is done when somebody else changed records that are ours."""
+    """What to do when somebody else changed our records."""
 
     REPAIR = "repair"
     REPORT = "report"
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A node that carries a config, as far as its name is concerned.
+class DnsNode:
+    """A node that carries a config, with what matters for the config's name.
 
-    `in_use`: clients that reach it are served. `leaving`: it is being removed. `cordoned`: it is to get nobody new.
+    `in_use`: clients that reach it are served. `leaving`: it is being removed. `cordoned`: no new clients.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Floating:
+class DnsFloatingAddress:
     """A floating address. `in_use`: a node holds it, and clients that reach it are served."""
 
     address: str
@@ -46,40 +46,45 @@ class Floating:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """The addresses to be listed, sorted, and what there is to say about them.
+class DesiredAddresses:
+    """The addresses that a name should list, sorted, and a note that explains an unusual choice.
 
-    No address means that there is nobody to list: whatever the name lists stays as it is.
+    None at all means that no node can be listed: the name keeps what it lists.
     """
 
     addresses: tuple[str, ...]
     note: str | None = None
 
 
-NOBODY = "no node serves; what the name lists stays, for a name without addresses helps nobody"
+NO_NODE = "no node serves; the name keeps what it lists, because a name without addresses helps nobody"
+NO_HOLDER = "no node that serves holds a floating address; " + NO_NODE
 
 
-def listed(servers: Iterable[Server], floating: Collection[Floating], *, only_healthy: bool, min_nodes: int) -> Listed:
-    """Say which addresses a name is to list.
+def desired_addresses(
+    nodes: Iterable[DnsNode], floating: Collection[DnsFloatingAddress], *, only_healthy: bool, min_nodes: int
+) -> DesiredAddresses:
+    """Choose the addresses that a name should list.
 
-    Floating ones, where the config has any: they are made to be reached. Else those of the nodes that serve, without
-    cordoned ones as long as `min_nodes` others are left.
+    If the config has floating addresses, those that are held. Otherwise those of the nodes that serve; cordoned nodes
+    are left out as long as `min_nodes` others remain.
     """
     if floating:
         held = tuple(sorted(one.address for one in floating if one.in_use))
-        return Listed(held) if held else Listed((), "no floating address is held by a node that serves; " + NOBODY)
-    staying = [server for server in servers if not server.leaving and (server.in_use or not only_healthy)]
-    chosen = [server for server in staying if not server.cordoned]
+        return DesiredAddresses(held, None if held else NO_HOLDER)
+    staying = [node for node in nodes if not node.leaving and (node.in_use or not only_healthy)]
+    chosen = [node for node in staying if not node.cordoned]
     note = None
-    spare = sorted(
-        (server for server in staying if server.cordoned), key=lambda server: (not server.in_use, server.name)
-    )
+    spare = sorted((node for node in staying if node.cordoned), key=lambda node: (not node.in_use, node.name))
     missing = max(min_nodes, 1) - len(chosen)
     if missing > 0 and spare:
         kept = spare[:missing]
         chosen += kept
-        names = ", ".join(server.name for server in kept)
-        note = f"listed although cordoned: {names}, for else fewer than {max(min_nodes, 1)} nodes would be (min_nodes)"
+        names = ", ".join(node.name for node in kept)
+        plural = len(kept) > 1
+        note = (
+            f"cordoned node{'s' * plural} {names} {'are' if plural else 'is'} still listed: "
+            f"without {'them' if plural else 'it'} fewer than min_nodes={max(min_nodes, 1)} would be"
+        )
     if not chosen:
-        return Listed((), NOBODY)
-    return Listed(tuple(sorted({address for server in chosen for address in server.addresses})), note)
+        return DesiredAddresses((), NO_NODE)
+    return DesiredAddresses(tuple(sorted({address for node in chosen for address in node.addresses})), note)

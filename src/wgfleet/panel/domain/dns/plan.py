@@ -1,6 +1,6 @@
-"""What turns the records at a name into those that are wanted: a plan that can be shown before it is carried out.
+"""Plans: the changes that give a name its desired records, to be shown before they are made.
 
-Pure. A record is ours when it has our mark; no other is changed or deleted, unless an administrator adopts it.
+Pure. A record is ours if it has our mark. Foreign ones are left alone unless an administrator adopts them.
 """
 
 import dataclasses
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from wgfleet.panel.domain.dns.listing import Mode
+from wgfleet.panel.domain.dns.listing import DnsMode
 from wgfleet.panel.domain.dns.records import ADDRESS_TYPES, Changes, Record
 
 _ID_DIGITS = 16
 
 
 class ConflictKind(StrEnum):
-    """Why somebody else's record is in the way."""
+    """Why a foreign record is a conflict."""
 
-    ALIAS = "alias"  # a CNAME, beside which nothing may stand (RFC 1034, section 3.6.2)
-    PROXIED = "proxied"  # the provider then proxies the whole name, and WireGuard is cut off
-    TAKEN = "taken"  # says what we want to say
+    ALIAS = "alias"  # a CNAME: a name that has one has no other records (RFC 1034, section 3.6.2)
+    PROXIED = "proxied"  # the provider then proxies the whole name, which blocks WireGuard
+    TAKEN = "taken"  # the same as one that is desired
     FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
-    """A record at the name that is not ours. `detail` says what to do about it."""
+class RecordConflict:
+    """A foreign record at the name. `detail` says what to do about it."""
 
     kind: ConflictKind
     record: Record
@@ -37,33 +37,33 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """From which share of our records, and from how many on, a deletion that nobody asked for needs to be approved."""
+    """The threshold of approval: the share and the number of our records that may be deleted without anybody asking."""
 
     share: float
     records: int
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done at a name. `stopped`: a conflict forbids all of it. `kept`: how many stay as they are."""
+class DnsPlan:
+    """What a sync would do at a name. `stopped`: a conflict forbids all of it. `kept`: how many of our records stay."""
 
     name: str
-    existing: tuple[Record, ...]
+    observed: tuple[Record, ...]
     changes: Changes
-    conflicts: tuple[Conflict, ...] = ()
+    conflicts: tuple[RecordConflict, ...] = ()
     stopped: bool = False
     kept: int = 0
     adopts: bool = False
 
     @property
     def id(self) -> str:
-        """Name the plan by what it starts from and what it does, so that nobody approves another one unseen."""
-        parts = [self.name, self.adopts, sorted(map(_said, self.existing)), _said_all(self.changes)]
+        """Return a digest of what the plan starts from and what it does, so that nobody approves another one unseen."""
+        parts = [self.name, self.adopts, sorted(map(_key, self.observed)), _changes_key(self.changes)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_ID_DIGITS]
 
     @property
     def counts(self) -> dict[str, int]:
-        """Count what is done."""
+        """Count the changes by kind."""
         changes = self.changes
         return {
             "create": len(changes.creates),
@@ -74,16 +74,16 @@ class Plan:
 
     def ours(self, mark: str) -> tuple[str, ...]:
         """Return the addresses at the name that are ours."""
-        return tuple(sorted({record.content for record in self.existing if is_ours(record, mark)}))
+        return tuple(sorted({record.content for record in self.observed if is_ours(record, mark)}))
 
 
 def is_ours(record: Record, mark: str) -> bool:
-    """Tell whether a record is ours to change."""
+    """Tell whether a record is ours."""
     return record.owner == mark and record.type in ADDRESS_TYPES
 
 
 def address_records(addresses: Collection[str], ttl: int, mark: str) -> tuple[Record, ...]:
-    """Return the records for addresses, A and AAAA, in order."""
+    """Return the A and AAAA records of addresses, sorted."""
     return tuple(
         Record("AAAA" if ":" in address else "A", address, ttl, owner=mark) for address in sorted(set(addresses))
     )
@@ -91,43 +91,43 @@ def address_records(addresses: Collection[str], ttl: int, mark: str) -> tuple[Re
 
 def plan(
     name: str,
-    existing: Sequence[Record],
-    wanted: Collection[Record],
+    observed: Sequence[Record],
+    desired: Collection[Record],
     mark: str,
     *,
-    mode: Mode = Mode.SYNC,
+    mode: DnsMode = DnsMode.SYNC,
     withdrawn: bool = False,
     adopt: bool = False,
-) -> Plan:
-    """Compare the records at a name with those that are wanted; none wanted changes nothing.
+) -> DnsPlan:
+    """Compare the observed records of a name with the desired ones; if none are desired, nothing changes.
 
-    `withdrawn`: all that is ours goes, but for what is wanted, which somebody else publishes at the name.
-    `adopt`: addresses that are not ours become ours, and go where they are not wanted; where nothing may go, those stay
-    somebody else's.
+    `withdrawn`: all our records are deleted, except desired ones: those are published through another zone.
+    `adopt`: foreign addresses become ours, and are deleted if they are not desired; in a mode that deletes nothing,
+    those stay foreign.
     """
-    existing = tuple(existing)
-    targets = {(record.type, record.content): record for record in wanted}
+    observed = tuple(observed)
+    targets = {(record.type, record.content): record for record in desired}
     if withdrawn:
-        gone = (r for r in existing if is_ours(r, mark) and (r.type, r.content) not in targets)
-        return Plan(name, existing, Changes(deletes=tuple(sorted(gone, key=_said))))
+        gone = (r for r in observed if is_ours(r, mark) and (r.type, r.content) not in targets)
+        return DnsPlan(name, observed, Changes(deletes=tuple(sorted(gone, key=_key))))
     adopted = {
         (r.type, r.content)
-        for r in existing
-        if adopt and r.type in ADDRESS_TYPES and (mode is not Mode.UPSERT_ONLY or (r.type, r.content) in targets)
+        for r in observed
+        if adopt and r.type in ADDRESS_TYPES and (mode is not DnsMode.UPSERT_ONLY or (r.type, r.content) in targets)
     }
-    mine = [r for r in existing if is_ours(r, mark) or (r.type, r.content) in adopted]
-    foreign = [r for r in existing if r not in mine]
-    conflicts = tuple(_conflict(r, targets) for r in sorted(foreign, key=_said))
+    mine = [r for r in observed if is_ours(r, mark) or (r.type, r.content) in adopted]
+    foreign = [r for r in observed if r not in mine]
+    conflicts = tuple(_conflict(r, targets) for r in sorted(foreign, key=_key))
     stopping = {ConflictKind.ALIAS, ConflictKind.PROXIED}
-    # Whoever was there first keeps the name: an address of ours beside theirs would take half of their visitors.
+    # The first owner keeps the name: an address of ours beside theirs would get half of their visitors.
     stopped = any(c.kind in stopping for c in conflicts) or (bool(foreign) and not mine)
     if stopped or not targets:
-        return Plan(name, existing, Changes(), conflicts, stopped=stopped, kept=len(mine), adopts=adopt)
+        return DnsPlan(name, observed, Changes(), conflicts, stopped=stopped, kept=len(mine), adopts=adopt)
     changes, kept = _changes(mine, foreign, targets, mark)
-    if mode is Mode.UPSERT_ONLY:
+    if mode is DnsMode.UPSERT_ONLY:
         kept += len(changes.deletes)
         changes = dataclasses.replace(changes, deletes=())
-    return Plan(name, existing, changes, conflicts, kept=kept, adopts=adopt)
+    return DnsPlan(name, observed, changes, conflicts, kept=kept, adopts=adopt)
 
 
 def _changes(
@@ -135,8 +135,8 @@ def _changes(
 ) -> tuple[Changes, int]:
     taken = {(record.type, record.content) for record in foreign}
     deletes, updates, found = [], [], set()
-    # Ours before adopted ones, so that of two equal records ours stays.
-    for record in sorted(mine, key=lambda r: (r.owner != mark, _said(r), r.handle or "")):
+    # Ours before adopted ones, so that ours stays if two are equal.
+    for record in sorted(mine, key=lambda r: (r.owner != mark, _key(r), r.handle or "")):
         key = (record.type, record.content)
         target = targets.get(key)
         if target is None or key in found:
@@ -151,60 +151,60 @@ def _changes(
     return changes, len(found) - len(updates)
 
 
-def needs_approval(plan: Plan, mark: str, expected: Collection[str], limit: Approval) -> bool:
-    """Tell whether a plan deletes more of our records than may go unseen. `expected`: addresses that people removed."""
-    ours = sum(is_ours(record, mark) for record in plan.existing)
+def needs_approval(plan: DnsPlan, mark: str, expected: Collection[str], limit: Approval) -> bool:
+    """Tell whether a plan deletes more than the threshold. `expected`: addresses that operators removed."""
+    ours = sum(is_ours(record, mark) for record in plan.observed)
     unasked = sum(is_ours(record, mark) and record.content not in expected for record in plan.changes.deletes)
     return unasked >= limit.records and unasked > limit.share * ours
 
 
-def without_deletes(plan: Plan) -> Plan:
-    """Return the part of a plan that can do no harm."""
+def without_deletes(plan: DnsPlan) -> DnsPlan:
+    """Return a plan without its deletes: the part that can do no harm."""
     return dataclasses.replace(plan, changes=dataclasses.replace(plan.changes, deletes=()))
 
 
-def differences(plan: Plan) -> tuple[str, ...]:
-    """Say field by field what the plan would mend."""
+def differences(plan: DnsPlan) -> tuple[str, ...]:
+    """Describe, field by field, what the plan would change."""
     found = [f"{r.type} {r.content}: wanted, not there" for r in plan.changes.creates]
     found += [f"{r.type} {r.content}: there, not wanted" for r in plan.changes.deletes]
     for old, new in plan.changes.updates:
         found += [
-            f"{old.type} {old.content}: {field} wanted {wanted}, found {there}"
-            for field, wanted, there in (
+            f"{old.type} {old.content}: {field} wanted {new_value}, found {old_value}"
+            for field, new_value, old_value in (
                 ("ttl", new.ttl, old.ttl),
                 ("proxied", new.proxied, old.proxied),
                 ("owner", new.owner, old.owner),
             )
-            if wanted != there
+            if new_value != old_value
         ]
     return tuple(found)
 
 
-def _conflict(record: Record, targets: dict[tuple[str, str], Record]) -> Conflict:
+def _conflict(record: Record, targets: dict[tuple[str, str], Record]) -> RecordConflict:
     whose = f"of {record.owner}" if record.owner else "of somebody else"
-    said = f"{record.type} {record.content}"
+    what = f"{record.type} {record.content}"
     if record.type not in ADDRESS_TYPES:
-        detail = f"{said} {whose}: nothing may stand beside an alias; delete it there, or choose another name"
-        return Conflict(ConflictKind.ALIAS, record, detail)
+        detail = f"{what} {whose}: an alias can have no records beside it; delete it there, or choose another name"
+        return RecordConflict(ConflictKind.ALIAS, record, detail)
     if record.proxied:
         detail = (
-            f"{said} {whose} is proxied, which cuts WireGuard off at the whole name; "
+            f"{what} {whose} is proxied, which blocks WireGuard at the whole name; "
             "unproxy or delete it there, adopt it, or choose another name"
         )
-        return Conflict(ConflictKind.PROXIED, record, detail)
+        return RecordConflict(ConflictKind.PROXIED, record, detail)
     taken = (record.type, record.content) in targets
-    detail = f"{said} {whose} is at the name {'already' if taken else 'too'}; adopt it, or choose another name"
-    return Conflict(ConflictKind.TAKEN if taken else ConflictKind.FOREIGN, record, detail)
+    detail = f"{what} {whose} is {'already' if taken else 'also'} at the name; adopt it, or choose another name"
+    return RecordConflict(ConflictKind.TAKEN if taken else ConflictKind.FOREIGN, record, detail)
 
 
-def _said(record: Record) -> list[Any]:
+def _key(record: Record) -> list[Any]:
     """Return what a record says, without the provider's handle."""
     return [record.type, record.content, record.ttl, record.owner or "", record.proxied]
 
 
-def _said_all(changes: Changes) -> list[Any]:
+def _changes_key(changes: Changes) -> list[Any]:
     return [
-        sorted(map(_said, changes.deletes)),
-        sorted([_said(old), _said(new)] for old, new in changes.updates),
-        sorted(map(_said, changes.creates)),
+        sorted(map(_key, changes.deletes)),
+        sorted([_key(old), _key(new)] for old, new in changes.updates),
+        sorted(map(_key, changes.creates)),
     ]

@@ -1,4 +1,4 @@
-"""DNS records at one name, and what changes them. Pure values; the plan that makes them is in `publishing`."""
+"""DNS records of one name, and changes of them: pure values. `plan` computes the changes."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ AUTOMATIC_TTL_S = 1  # "the provider chooses", as Cloudflare writes it
 class Record:
     """One record at a name. `content` in canonical form (an address as `ipaddress` prints it), `ttl` in s.
 
-    `owner` is the mark that was found with it, None where there is none; ours is `mark(...)`. `proxied`: answered by
+    `owner` is the mark that was found with it, None if there is none; ours is `mark(...)`. `proxied`: answered by
     the provider's own machines, which do not carry WireGuard. `handle` is the provider's way to name the record, and
     no part of what it says.
     """
@@ -25,7 +25,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What turns a name's records into others. `deletes` and the first of each of `updates` are as they were read."""
+    """Changes of a name's records. `deletes`, and the first record of each of `updates`, are as they were read."""
 
     deletes: tuple[Record, ...] = ()
     updates: tuple[tuple[Record, Record], ...] = ()

@@ -1,22 +1,22 @@
-"""The target of a DNS sync, and its outcome."""
+"""Targets and results of DNS syncs: what a name should have, and what an attempt to get it there did."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wgfleet.panel.domain.dns.listing import Mode
-from wgfleet.panel.domain.dns.plan import Approval, Plan, needs_approval, plan
+from wgfleet.panel.domain.dns.listing import DnsMode
+from wgfleet.panel.domain.dns.plan import Approval, DnsPlan, needs_approval, plan
 from wgfleet.panel.domain.dns.records import Record
-
-APPROVAL, DRIFT, DRY_RUN = "approval", "drift", "dry_run"
+from wgfleet.panel.domain.dns.states import HeldReason
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name is to be. `verified`: it was so before, so what differs now was done by somebody else.
+    """The desired records of a name, and the rules for getting there.
 
-    `routine`: nothing is to be done there as far as is known, and nobody asked for the look.
-    `expected`: addresses whose removal needs no approval. `allowed_plan_id`: the plan that an administrator allowed.
+    `verified`: the name had them before, so a difference now is drift. `routine`: the sync is only a check for drift;
+    nothing is known to differ and nobody asked for it. `expected`: addresses whose removal needs no approval.
+    `approved_plan_id`: the plan that an administrator approved.
     """
 
     id: str
@@ -25,33 +25,33 @@ class Target:
     name: str
     options: Mapping[str, Any] = field(repr=False)
     mark: str
-    wanted: tuple[Record, ...]
+    desired: tuple[Record, ...]
     approval: Approval
-    mode: Mode = Mode.SYNC
+    mode: DnsMode = DnsMode.SYNC
     withdrawn: bool = False
     reports_drift: bool = False
     verified: bool = False
     routine: bool = False
     expected: frozenset[str] = frozenset()
-    allowed_plan_id: str | None = None
+    approved_plan_id: str | None = None
 
-    def plan(self, existing: tuple[Record, ...], *, adopt: bool = False) -> Plan:
-        """Compare what is there with what is wanted."""
-        return plan(self.name, existing, self.wanted, self.mark, mode=self.mode, withdrawn=self.withdrawn, adopt=adopt)
+    def plan(self, observed: tuple[Record, ...], *, adopt: bool = False) -> DnsPlan:
+        """Compare the observed records with the desired ones."""
+        return plan(self.name, observed, self.desired, self.mark, mode=self.mode, withdrawn=self.withdrawn, adopt=adopt)
 
-    def needs_approval(self, plan: Plan) -> bool:
+    def needs_approval(self, plan: DnsPlan) -> bool:
         """Tell whether a plan waits for an administrator."""
         return not self.withdrawn and needs_approval(plan, self.mark, self.expected, self.approval)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the name was left. `plan`: what is still to be done there, with `held` saying why it was not.
+class SyncResult:
+    """How a sync left the name. `plan`: what is still to be done there, with `held` saying why it was not.
 
-    `drift`: what somebody else had changed, field by field. `applied`: something was changed by us.
+    `drift`: what somebody else had changed, field by field. `applied`: we changed something.
     """
 
-    plan: Plan
-    held: str | None = None
+    plan: DnsPlan
+    held: HeldReason | None = None
     drift: tuple[str, ...] = ()
     applied: bool = False

@@ -1,207 +1,194 @@
-"""What came of a look at a published name: its state, when to look again, and what is told of it.
+"""Results of DNS syncs, written to rows: the new state, the time of the next attempt, audit entries.
 
-A failure is told once when it begins and once when it ends, however often it is tried in between.
+A failure is recorded once when it begins and once when it ends, however many attempts lie between.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from wgfleet.panel import clock
 from wgfleet.panel.dns.providers import Blocked
 from wgfleet.panel.dns.rate_limits import LONGEST_BLOCK_S
 from wgfleet.panel.domain.backoff import backoff
-from wgfleet.panel.domain.dns.plan import Plan, differences
-from wgfleet.panel.domain.dns.records import Record
-from wgfleet.panel.domain.dns.target import APPROVAL as NEEDS_APPROVAL
-from wgfleet.panel.domain.dns.target import DRIFT, DRY_RUN, Outcome
+from wgfleet.panel.domain.dns.description import describe_plan
+from wgfleet.panel.domain.dns.states import ErrorClass, HeldReason, SyncState
+from wgfleet.panel.domain.dns.target import SyncResult
 from wgfleet.panel.errors import Invalid, PanelError, PermanentError, TransientError
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.dns.syncs import APPROVAL, BLOCKED, CANCELLED, CONFLICT, FAILING, PENDING, SYNCED, record
-from wgfleet.panel.services.dns.wanted import Job
+from wgfleet.panel.services.dns.desired import DueSync
+from wgfleet.panel.services.dns.syncs import record_history
 from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import DnsSync
 from wgfleet.panel.store.wakes import Topic
 
-TRANSIENT, PERMANENT, BUG = "transient", "permanent", "bug"
-_OF_A_LOOK = ("changes", "conflicts", "counts", "drift", "differences", "adopts", "held")
+_RESULT_KEYS = ("changes", "conflicts", "counts", "drift", "differences", "adopts", "held")
 
 
-class _Verdict(NamedTuple):
-    state: str
+class _NewState(NamedTuple):
+    state: SyncState
     error: str | None = None
-    error_class: str | None = None
+    error_class: ErrorClass | None = None
 
 
-def looked(tx: Tx, job: Job, outcome: Outcome | None, rules: DnsSettings) -> float | None:
-    """Write down how a look left a name; return the s from the decision until it was published, when that is now.
+def record_result(tx: Tx, due: DueSync, result: SyncResult | None, rules: DnsSettings) -> float | None:
+    """Record the result of a sync; return the s from the change to publication if the name was published just now.
 
-    No outcome: a routine look was not made, and is to be made later.
+    No result: a routine sync was skipped to save calls, and is put off.
     """
-    sync = dns_rows.get(tx, job.target.id)
-    if outcome is None:
-        if sync is not None and _unchanged(sync, job):
-            # Those put off together do not come again together, and none comes later than by a full interval.
-            sync.next_try_at = clock.now() + rules.check_interval_s * (1 + clock.fraction()) / 2
+    sync = dns_rows.get(tx, due.target.id)
+    if result is None:
+        if sync is not None and _unchanged(sync, due):
+            _put_off(sync, rules)
         return None
+    ours = result.plan.ours(due.target.mark)
     if sync is None:
-        _tell_left(tx, job, outcome)
+        _record_left(tx, due, result, ours)
         return None
-    now, verdict = clock.now(), _verdict(outcome)
-    ours = list(outcome.plan.ours(job.target.mark))
-    _tell(tx, sync, outcome, ours)
-    if sync.state == FAILING:
-        record(tx, sync, "dns_recovered", audit.PANEL, attempts=sync.attempts)
-    if job.target.withdrawn and sync.withdrawn and not outcome.plan.changes:
-        dns_rows.remove(tx, sync)
-        if ours:
-            record(
-                tx,
-                sync,
-                "dns_left",
-                audit.PANEL,
-                left=ours,
-                reason="the name lists them through another provider or zone",
-            )
-        tx.wake(Topic.DNS, sync.id)
+    _record_changes(tx, sync, result, ours)
+    if sync.state is SyncState.FAILING:
+        record_history(tx, sync, "dns_recovered", audit.PANEL, attempts=sync.attempts)
+    if due.target.withdrawn and sync.withdrawn and not result.plan.changes:
+        _end_withdrawal(tx, sync, ours)
         return None
-    if sync.approved_plan_id == job.target.allowed_plan_id:
-        # It was for this look: were it kept, the same plan would be carried out unseen some other day.
-        sync.approved_plan_id = None
-    kept = {key: value for key, value in sync.plan.items() if key not in _OF_A_LOOK}
-    sync.plan = {**kept, **described(outcome.plan), "drift": list(outcome.drift), "held": outcome.held}
-    sync.plan_id = outcome.plan.id if outcome.plan.changes or outcome.plan.conflicts else None
-    sync.published, sync.attempts, sync.checked_at = ours, 0, now
-    # What was decided or asked for meanwhile is for the next look.
-    overtaken = not _unchanged(sync, job)
-    if sync.state != CANCELLED and not overtaken:
-        _conclude(tx, sync, outcome, verdict)
-        sync.next_try_at = now + rules.check_interval_s
+    _keep_result(sync, due, result, ours)
+    new = _new_state(result)
+    # What was changed or asked for in the meantime is for the next sync.
+    overtaken = not _unchanged(sync, due)
+    if sync.state is not SyncState.CANCELLED and not overtaken:
+        _set_state(tx, sync, result, new)
+        sync.next_try_at = clock.now() + rules.check_interval_s
     tx.wake(Topic.DNS_PUBLISHED, sync.id)
-    if overtaken or verdict.state != SYNCED or (sync.published_at is not None and sync.published_at >= sync.decided_at):
-        return None
-    sync.published_at = now
-    return max(0.0, now - sync.decided_at)
+    return None if overtaken or new.state is not SyncState.SYNCED else _stamp_publication(sync)
 
 
-def _conclude(tx: Tx, sync: DnsSync, outcome: Outcome, verdict: _Verdict) -> None:
-    if verdict.state != sync.state and verdict.state in {CONFLICT, APPROVAL}:
-        action = "dns_conflict" if verdict.state == CONFLICT else "dns_approval_needed"
-        record(tx, sync, action, audit.PANEL, error=verdict.error, plan_id=sync.plan_id, counts=outcome.plan.counts)
-    sync.state, sync.error, sync.error_class = verdict.state, verdict.error, verdict.error_class
+def _unchanged(sync: DnsSync, due: DueSync) -> bool:
+    return (sync.decided_at, sync.next_try_at) == (due.decided_at, due.next_try_at)
 
 
-def _unchanged(sync: DnsSync, job: Job) -> bool:
-    return (sync.decided_at, sync.next_try_at) == (job.decided_at, job.next_try_at)
+def _put_off(sync: DnsSync, rules: DnsSettings) -> None:
+    # Between half an interval and a whole one: those put off together do not come again together.
+    sync.next_try_at = clock.now() + rules.check_interval_s * (1 + clock.fraction()) / 2
 
 
-def _verdict(outcome: Outcome) -> _Verdict:
-    plan = outcome.plan
-    if outcome.held == NEEDS_APPROVAL:
-        few = f"{plan.counts['delete']} records would be deleted, more than may go unseen"
-        return _Verdict(APPROVAL, f"{few}; approve plan {plan.id}, or mend the nodes", APPROVAL)
-    if outcome.held == DRIFT:
-        return _Verdict(CONFLICT, f"changed by somebody else: {'; '.join(outcome.drift)}; retry repairs it", DRIFT)
-    if plan.conflicts:
-        stopped = "nothing is published: " if plan.stopped else ""
-        return _Verdict(CONFLICT, stopped + "; ".join(conflict.detail for conflict in plan.conflicts), CONFLICT)
-    if outcome.held == DRY_RUN:
-        return _Verdict(PENDING)
-    return _Verdict(SYNCED)
+def _record_left(tx: Tx, due: DueSync, result: SyncResult, ours: Sequence[str]) -> None:
+    """Record that records were made at a name while it was given up."""
+    if result.applied and ours:
+        about = {"name": due.target.name, "provider": due.target.provider}
+        reason = "they were made while the name was given up"
+        audit.record(
+            tx, audit.PANEL, "dns_left", "endpoint_group", due.config_id, **about, left=list(ours), reason=reason
+        )
 
 
-def _tell(tx: Tx, sync: DnsSync, outcome: Outcome, ours: Sequence[str]) -> None:
-    """Add to the history what changed at the name, as it is seen there: also what a killed panel did before."""
-    if outcome.drift and list(outcome.drift) != sync.plan.get("drift"):
-        record(tx, sync, "dns_drifted", audit.PANEL, fields=list(outcome.drift), repaired=outcome.applied)
-    if outcome.drift:
+def _record_changes(tx: Tx, sync: DnsSync, result: SyncResult, ours: Sequence[str]) -> None:
+    """Record what changed at the name, as observed there: so also what a panel did that was killed before it could."""
+    if result.drift and list(result.drift) != sync.plan.get("drift"):
+        record_history(tx, sync, "dns_drifted", audit.PANEL, fields=list(result.drift), repaired=result.applied)
+    if result.drift:
         return
     added, removed = sorted(set(ours) - set(sync.published)), sorted(set(sync.published) - set(ours))
-    if not (added or removed or outcome.applied):
+    if not (added or removed or result.applied):
         return
     who = sync.requested_by
     seconds = round(max(0.0, clock.now() - sync.decided_at), 3)
-    record(tx, sync, "dns_updated", who, added=added, removed=removed, reason=sync.reason, seconds=seconds)
+    record_history(tx, sync, "dns_updated", who, added=added, removed=removed, reason=sync.reason, seconds=seconds)
 
 
-def _tell_left(tx: Tx, job: Job, outcome: Outcome) -> None:
-    """Tell of records that were made at a name while it was given up."""
-    ours = list(outcome.plan.ours(job.target.mark))
-    if outcome.applied and ours:
-        about = {"name": job.target.name, "provider": job.target.provider}
-        reason = "they were made while the name was given up"
-        audit.record(tx, audit.PANEL, "dns_left", "endpoint_group", job.config_id, **about, left=ours, reason=reason)
+def _end_withdrawal(tx: Tx, sync: DnsSync, ours: Sequence[str]) -> None:
+    dns_rows.remove(tx, sync)
+    if ours:
+        reason = "the name lists them through another provider or zone"
+        record_history(tx, sync, "dns_left", audit.PANEL, left=list(ours), reason=reason)
+    tx.wake(Topic.DNS, sync.id)
 
 
-def failed(tx: Tx, job: Job, error: Exception, rules: DnsSettings) -> str:
-    """Write down that a look failed, and when the next is due; return the class of the error."""
+def _keep_result(sync: DnsSync, due: DueSync, result: SyncResult, ours: Sequence[str]) -> None:
+    if sync.approved_plan_id == due.target.approved_plan_id:
+        # An approval is for one sync: if it were kept, the same plan would be carried out unseen some other day.
+        sync.approved_plan_id = None
+    kept = {key: value for key, value in sync.plan.items() if key not in _RESULT_KEYS}
+    sync.plan = {**kept, **describe_plan(result.plan), "drift": list(result.drift), "held": result.held}
+    sync.plan_id = result.plan.id if result.plan.changes or result.plan.conflicts else None
+    sync.published, sync.attempts, sync.checked_at = list(ours), 0, clock.now()
+
+
+def _new_state(result: SyncResult) -> _NewState:
+    plan = result.plan
+    if result.held is HeldReason.APPROVAL:
+        return _NewState(SyncState.APPROVAL, _approval_needed(result), ErrorClass.APPROVAL)
+    if result.held is HeldReason.DRIFT:
+        text = f"somebody else changed our records: {'; '.join(result.drift)}; retry repairs them"
+        return _NewState(SyncState.CONFLICT, text, ErrorClass.DRIFT)
+    if plan.conflicts:
+        stopped = "nothing is published: " if plan.stopped else ""
+        details = "; ".join(conflict.detail for conflict in plan.conflicts)
+        return _NewState(SyncState.CONFLICT, stopped + details, ErrorClass.CONFLICT)
+    return _NewState(SyncState.PENDING if result.held is HeldReason.DRY_RUN else SyncState.SYNCED)
+
+
+def _approval_needed(result: SyncResult) -> str:
+    counts = result.plan.counts
+    ours = counts["delete"] + counts["update"] + counts["keep"]
+    return (
+        f"{counts['delete']} of {ours} records would be deleted, which is above the approval threshold; "
+        f"approve plan {result.plan.id}, or bring the nodes back"
+    )
+
+
+def _set_state(tx: Tx, sync: DnsSync, result: SyncResult, new: _NewState) -> None:
+    if new.state is not sync.state and new.state in {SyncState.CONFLICT, SyncState.APPROVAL}:
+        action = "dns_conflict" if new.state is SyncState.CONFLICT else "dns_approval_needed"
+        counts = result.plan.counts
+        record_history(tx, sync, action, audit.PANEL, error=new.error, plan_id=sync.plan_id, counts=counts)
+    sync.state, sync.error, sync.error_class = new
+
+
+def _stamp_publication(sync: DnsSync) -> float | None:
+    if sync.published_at is not None and sync.published_at >= sync.decided_at:
+        return None
+    sync.published_at = clock.now()
+    return max(0.0, sync.published_at - sync.decided_at)
+
+
+def record_failure(tx: Tx, due: DueSync, error: Exception, rules: DnsSettings) -> ErrorClass:
+    """Record that a sync failed, and when the next is due; return the class of the error."""
     error_class = _class(error)
-    sync = dns_rows.get(tx, job.target.id)
+    sync = dns_rows.get(tx, due.target.id)
     if sync is None:
         return error_class
-    now, text = clock.now(), str(error) if error_class != BUG else f"the provider failed: {type(error).__name__}"
+    text = f"the provider failed: {type(error).__name__}" if error_class is ErrorClass.BUG else str(error)
     sync.attempts += 1
-    if sync.state != CANCELLED:
-        if sync.state != FAILING:
-            record(tx, sync, "dns_failing", audit.PANEL, error=text, error_class=error_class)
-        sync.state, sync.error, sync.error_class = FAILING, text, error_class
-        if _unchanged(sync, job) or error_class == BLOCKED:
-            sync.next_try_at = now + _delay(error, error_class, sync.attempts, rules)
+    if sync.state is not SyncState.CANCELLED:
+        if sync.state is not SyncState.FAILING:
+            record_history(tx, sync, "dns_failing", audit.PANEL, error=text, error_class=error_class)
+        sync.state, sync.error, sync.error_class = SyncState.FAILING, text, error_class
+        if _unchanged(sync, due) or error_class is ErrorClass.BLOCKED:
+            sync.next_try_at = clock.now() + _delay(error, error_class, sync.attempts, rules)
     tx.wake(Topic.DNS_PUBLISHED, sync.id)
     return error_class
 
 
-def _class(error: Exception) -> str:
+def _class(error: Exception) -> ErrorClass:
     if isinstance(error, Blocked):
-        return BLOCKED
+        return ErrorClass.BLOCKED
     if isinstance(error, TransientError):
-        return TRANSIENT
+        return ErrorClass.TRANSIENT
     if isinstance(error, PermanentError | Invalid):
-        return PERMANENT
-    # The panel's own: its database could not be had.
-    return TRANSIENT if isinstance(error, PanelError) else BUG
+        return ErrorClass.PERMANENT
+    # One of the panel's own, such as a database that is not available.
+    return ErrorClass.TRANSIENT if isinstance(error, PanelError) else ErrorClass.BUG
 
 
-def _delay(error: Exception, error_class: str, attempts: int, rules: DnsSettings) -> float:
+def _delay(error: Exception, error_class: ErrorClass, attempts: int, rules: DnsSettings) -> float:
     asked: float | None = getattr(error, "retry_after_s", None)
-    if asked is not None and error_class == BLOCKED:
+    if asked is not None and error_class is ErrorClass.BLOCKED:
         return asked
-    # What only people can mend is looked at now and then, in case they did so at the provider.
+    # What only people can fix is tried again now and then, in case they did so at the provider.
     own = (
         rules.retry_cap_s
-        if error_class == PERMANENT
+        if error_class is ErrorClass.PERMANENT
         else backoff(attempts, clock.fraction(), first_s=1, longest_s=rules.retry_cap_s)
     )
     return own if asked is None else min(max(asked, own), max(LONGEST_BLOCK_S, own))
-
-
-def described(plan: Plan) -> dict[str, Any]:
-    """Return a plan as rows and answers have it."""
-    changes = plan.changes
-    return {
-        "changes": [
-            *({"action": "delete", "before": _shown(r), "after": None} for r in changes.deletes),
-            *({"action": "update", "before": _shown(old), "after": _shown(new)} for old, new in changes.updates),
-            *({"action": "create", "before": None, "after": _shown(r)} for r in changes.creates),
-        ],
-        "conflicts": [{"kind": c.kind, "record": _shown(c.record), "detail": c.detail} for c in plan.conflicts],
-        "counts": plan.counts,
-        "differences": list(differences(plan)),
-        "adopts": plan.adopts,
-    }
-
-
-def shown(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Return records as answers have them."""
-    return [_shown(record) for record in records]
-
-
-def _shown(record: Record) -> dict[str, Any]:
-    return {
-        "type": record.type,
-        "content": record.content,
-        "ttl": record.ttl,
-        "owner": record.owner,
-        "proxied": record.proxied,
-    }

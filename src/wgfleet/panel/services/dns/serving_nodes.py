@@ -1,10 +1,10 @@
-"""The nodes of a config as its published name sees them, read from rows: who can be reached, and who was taken away."""
+"""Nodes eligible for a config's DNS name, read from rows, and why the addresses changed."""
 
-from wgfleet.panel.domain.dns.listing import Floating, Server
+from wgfleet.panel.domain.dns.listing import DnsFloatingAddress, DnsNode
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.floating import holders as floating_addresses
+from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -13,9 +13,9 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, Node
 
 
-def of_config(tx: Tx, config_id: str) -> list[Server]:
-    """Return the nodes that carry a config, without those that are only joining."""
-    return [_server(assignment, node) for assignment, node in _carriers(tx, config_id)]
+def of_config(tx: Tx, config_id: str) -> list[DnsNode]:
+    """Return the nodes that carry a config, except those that are joining."""
+    return [_dns_node(assignment, node) for assignment, node in _carriers(tx, config_id)]
 
 
 def _carriers(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
@@ -23,8 +23,8 @@ def _carriers(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
     return [(assignment, node) for assignment, node in found if assignment.phase in {Phase.SERVING, Phase.DRAINING}]
 
 
-def _server(assignment: Assignment, node: Node) -> Server:
-    return Server(
+def _dns_node(assignment: Assignment, node: Node) -> DnsNode:
+    return DnsNode(
         name=node.name,
         addresses=tuple(node.endpoint_addresses),
         in_use=assignment.health.in_use,
@@ -33,14 +33,14 @@ def _server(assignment: Assignment, node: Node) -> Server:
     )
 
 
-def floating(tx: Tx, config_id: str) -> list[Floating]:
+def floating_addresses(tx: Tx, config_id: str) -> list[DnsFloatingAddress]:
     """Return a config's floating addresses."""
-    published = set(floating_addresses.published(tx, config_id))
-    return [Floating(address, address in published) for address in floating_addresses.listed(tx, config_id)]
+    published = set(holders.published(tx, config_id))
+    return [DnsFloatingAddress(address, address in published) for address in holders.listed(tx, config_id)]
 
 
-def removed_by_people(tx: Tx, config_id: str) -> frozenset[str]:
-    """Return the addresses of nodes that are not to be listed because somebody said so, not because they died."""
+def removed_by_operators(tx: Tx, config_id: str) -> frozenset[str]:
+    """Return the addresses of nodes that operators took out of the name, as opposed to nodes that went down."""
     down = {
         address
         for assignment, node in assignment_rows.of_config(tx, config_id)
@@ -51,25 +51,25 @@ def removed_by_people(tx: Tx, config_id: str) -> frozenset[str]:
     return frozenset(known - down)
 
 
-def reason(tx: Tx, config_id: str, before: set[str], after: set[str]) -> tuple[str, str]:
-    """Say why a name is to list other addresses than before, and who asked for it."""
-    said: list[str] = []
-    who: list[str] = []
+def change_reason(tx: Tx, config_id: str, before: set[str], after: set[str]) -> tuple[str, str]:
+    """Return why a name's desired addresses changed, and who asked for it."""
+    reasons: list[str] = []
+    requesters: list[str] = []
     explained: set[str] = set()
     for assignment, node in _carriers(tx, config_id):
         mine = set(node.endpoint_addresses)
         if mine & after - before:
-            said.append(f"node {node.name} serves")
+            reasons.append(f"node {node.name} serves")
         elif mine & before - after:
             cause, asked_by = _cause(tx, assignment, node)
-            said.append(f"node {node.name} {cause}")
-            who.append(asked_by)
+            reasons.append(f"node {node.name} {cause}")
+            requesters.append(asked_by)
         explained |= mine
     gone = sorted(before - after - explained)
     if gone:
-        said.append(f"{', '.join(gone)}: no node of this config has it any more")
-    return "; ".join(said) or "the endpoint group says so", next(
-        (name for name in who if name != audit.PANEL), audit.PANEL
+        reasons.append(f"{', '.join(gone)}: no node of this config has it now")
+    return "; ".join(reasons) or "the endpoint group changed", next(
+        (name for name in requesters if name != audit.PANEL), audit.PANEL
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wgfleet.panel.dns.plugins import HIDDEN, Registry
 from wgfleet.panel.dns.providers import Capabilities
-from wgfleet.panel.domain.dns.listing import Mode, OnDrift
+from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.records import AUTOMATIC_TTL_S
 from wgfleet.panel.errors import Invalid, PermanentError
 from wgfleet.panel.services.dns.syncs import name_of
@@ -28,7 +28,7 @@ class DnsSpec:
     provider: str
     zone: str | None = None
     record_name: str | None = None
-    mode: Mode = Mode.SYNC
+    mode: DnsMode = DnsMode.SYNC
     drift: OnDrift = OnDrift.REPAIR
     options: Mapping[str, Any] | None = None
     short_form: bool = False
@@ -61,7 +61,7 @@ def apply(vault: Vault, registry: Registry, group: EndpointGroup, spec: DnsSpec 
     """Set the group's columns of DNS, or name the first field that is wrong; domain and TTL are set already."""
     if spec is None:
         group.dns_provider = group.dns_zone = group.dns_record_name = group.dns_options_sealed = None
-        group.dns_mode, group.dns_drift = Mode.SYNC.value, OnDrift.REPAIR.value
+        group.dns_mode, group.dns_drift = DnsMode.SYNC, OnDrift.REPAIR
         return
     registry.type(spec.provider)
     kept = options(vault, group) if (group.dns_provider, group.dns_zone) == (spec.provider, spec.zone) else {}
@@ -69,7 +69,7 @@ def apply(vault: Vault, registry: Registry, group: EndpointGroup, spec: DnsSpec 
     record_name = None if spec.record_name is None else parse_domain(spec.record_name, spec.field("record_name"))
     _check_ttl(group.ttl, _capabilities(registry, spec, given), spec.provider)
     group.dns_provider, group.dns_zone, group.dns_record_name = spec.provider, spec.zone, record_name
-    group.dns_mode, group.dns_drift = spec.mode.value, spec.drift.value
+    group.dns_mode, group.dns_drift = spec.mode, spec.drift
     group.dns_options_sealed = (
         sealed.seal(vault, EndpointGroup.dns_options_sealed, group.config_id, json.dumps(given)) if given else None
     )

@@ -1,6 +1,6 @@
-"""The rows of published names: which there are, as endpoint groups say, and what is told of each.
+"""Syncs, the rows of published names: made and withdrawn as endpoint groups say, and the history of each.
 
-What a name is to list, and when it is looked at, is for `decisions`; what came of a look for `looks`.
+Which records a name should have, and when its sync is due, is in `desired`; the result of a sync in `results`.
 """
 
 import json
@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.dns.listing import Mode
+from wgfleet.panel.domain.dns.listing import DnsMode
+from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import dns as dns_rows
@@ -18,11 +19,6 @@ from wgfleet.panel.store.tables import DnsSync, EndpointGroup
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 
-PENDING, SYNCED, FAILING = "pending", "synced", "failing"
-CONFLICT, APPROVAL, CANCELLED = "conflict", "approval", "cancelled"
-STATES = (PENDING, SYNCED, FAILING, CONFLICT, APPROVAL, CANCELLED)
-BLOCKED = "blocked"
-
 
 def name_of(group: EndpointGroup) -> str:
     """Return the name that an endpoint group publishes."""
@@ -30,21 +26,21 @@ def name_of(group: EndpointGroup) -> str:
 
 
 def follow(tx: Tx, vault: Vault, config_id: str, actor: str, reason: str) -> None:
-    """Have a sync for the name that the config's endpoint group publishes, and begin to withdraw all others."""
+    """Make or restart the sync of the name that the config's endpoint group publishes, and withdraw all others."""
     group = endpoint_group_rows.get(tx, config_id)
     found = False
     for sync in dns_rows.of_config(tx, config_id):
         tx.wake(Topic.DNS, sync.id)
         if is_of(sync, group):
             found = True
-            _take_up(vault, sync, group, actor, reason)
+            _resume(vault, sync, group, actor, reason)
             continue
         if not sync.withdrawn:
             withdraw(tx, sync, actor, reason)
-        elif sync.error_class != BLOCKED:
+        elif sync.error_class is not ErrorClass.BLOCKED:
             sync.next_try_at = None
         if group is not None and (sync.provider, sync.zone) == (group.dns_provider, group.dns_zone or ""):
-            # It is the same place, and the credential of before may have been taken away.
+            # The zone is the same, and the earlier credential may have been revoked.
             sync.options_sealed = _options_for(vault, group, sync.id)
     if group is not None and group.dns_provider and not found:
         sync = _new(group, actor, reason)
@@ -54,7 +50,7 @@ def follow(tx: Tx, vault: Vault, config_id: str, actor: str, reason: str) -> Non
 
 
 def is_of(sync: DnsSync, group: EndpointGroup | None) -> bool:
-    """Tell whether a sync is of the name that a group publishes."""
+    """Tell whether a sync is for the name that a group publishes."""
     return group is not None and (sync.provider, sync.zone, sync.name) == (
         group.dns_provider,
         group.dns_zone or "",
@@ -72,7 +68,7 @@ def _new(group: EndpointGroup, actor: str, reason: str) -> DnsSync:
         name=name_of(group),
         options_sealed=None,
         withdrawn=False,
-        state=PENDING,
+        state=SyncState.PENDING,
         reason=reason,
         requested_by=actor,
         attempts=0,
@@ -97,46 +93,47 @@ def _options_for(vault: Vault, group: EndpointGroup, sync_id: str) -> bytes | No
     return sealed.seal(vault, DnsSync.options_sealed, sync_id, options)
 
 
-def _take_up(vault: Vault, sync: DnsSync, group: EndpointGroup | None, actor: str, reason: str) -> None:
-    """Begin again with what was saved just now: perhaps it mends what kept the name from being published."""
+def _resume(vault: Vault, sync: DnsSync, group: EndpointGroup | None, actor: str, reason: str) -> None:
+    """Restart with the options just saved: they may fix what kept the name from being published."""
     if group is not None:
         sync.options_sealed = _options_for(vault, group, sync.id)
     sync.withdrawn = False
-    _undecided(sync, actor, reason)
+    _restart(sync, actor, reason)
 
 
-def _undecided(sync: DnsSync, actor: str, reason: str) -> None:
-    sync.state, sync.reason, sync.requested_by, sync.next_try_at = PENDING, reason, actor, None
-    decided(sync)
+def _restart(sync: DnsSync, actor: str, reason: str) -> None:
+    sync.state, sync.reason, sync.requested_by, sync.next_try_at = SyncState.PENDING, reason, actor, None
+    stamp_change(sync)
 
 
-def decided(sync: DnsSync) -> None:
-    """Note that what is wanted changed just now: whatever the name was seen to be, it was before."""
+def stamp_change(sync: DnsSync) -> None:
+    """Set the time of the last change to now: what was observed at the name so far is older."""
     sync.decided_at = clock.now()
     if sync.published_at is not None and sync.published_at >= sync.decided_at:
-        # The clock was set back since. What differs would else be taken for somebody else's doing.
+        # The clock was set back since. Otherwise a difference would be taken for drift.
         sync.published_at = math.nextafter(sync.decided_at, 0.0)
 
 
 def withdraw(tx: Tx, sync: DnsSync, actor: str, reason: str) -> None:
-    """Begin to take away what is ours at a name, or drop the sync where its mode forbids that."""
-    if sync.plan.get("mode") in {Mode.UPSERT_ONLY, Mode.DRY_RUN}:
-        # Records are not ours to delete in this mode, and there is nothing else to do at the name.
+    """Begin to delete our records at a name, or drop the sync if its mode forbids deleting."""
+    if sync.plan.get("mode") in {DnsMode.UPSERT_ONLY, DnsMode.DRY_RUN}:
+        # In this mode records may not be deleted, and nothing else is left to do at the name.
         dns_rows.remove(tx, sync)
         if sync.published:
-            record(tx, sync, "dns_left", actor, left=sync.published, reason=f"{reason}; the mode forbids to delete")
+            reason = f"{reason}; the mode forbids deleting"
+            record_history(tx, sync, "dns_left", actor, left=sync.published, reason=reason)
         return
     sync.withdrawn = True
-    _undecided(sync, actor, reason)
+    _restart(sync, actor, reason)
 
 
-def record(tx: Tx, sync: DnsSync, action: str, actor: str, **details: Any) -> None:
-    """Add to the history of a name."""
+def record_history(tx: Tx, sync: DnsSync, action: str, actor: str, **details: Any) -> None:
+    """Add an entry to the history of a name."""
     about = {"name": sync.name, "provider": sync.provider}
     audit.record(tx, actor, action, "endpoint_group", sync.config_id, **about, **details)
 
 
-def opened(vault: Vault, sync: DnsSync) -> Mapping[str, Any]:
+def open_options(vault: Vault, sync: DnsSync) -> Mapping[str, Any]:
     """Return a sync's options with their secrets."""
     if sync.options_sealed is None:
         return {}

@@ -6,7 +6,7 @@ from typing import Any
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import NONE
 from wgfleet.panel.dns.plugins import Registry
-from wgfleet.panel.domain.dns.listing import Mode, OnDrift
+from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.records import AUTOMATIC_TTL_S
 from wgfleet.panel.domain.fields import check_range
 from wgfleet.panel.errors import Invalid, NotFound
@@ -107,8 +107,8 @@ def _new(config: Config, values: dict[str, Any]) -> EndpointGroup:
         dns_provider=None,
         dns_zone=None,
         dns_record_name=None,
-        dns_mode=Mode.SYNC.value,
-        dns_drift=OnDrift.REPAIR.value,
+        dns_mode=DnsMode.SYNC,
+        dns_drift=OnDrift.REPAIR,
         dns_options_sealed=None,
         **values,
     )

@@ -9,7 +9,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, backups, generations, operations
-from wgfleet.panel.services.dns import wanted
+from wgfleet.panel.services.dns import desired
 from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.generations import bump, probes_changed
@@ -62,7 +62,7 @@ def _drain_ends_at(tx: Tx, operation: Operation) -> float:
     node = node_rows.find(tx, operation.node_id or "")
     if not planned or not window_s or node is None:
         return planned
-    withdrawn_at = wanted.withdrawn_at(tx, operation.config_id or "", node.endpoint_addresses)
+    withdrawn_at = desired.withdrawn_at(tx, operation.config_id or "", node.endpoint_addresses)
     longest = planned + LONGEST_WITHDRAWAL_S
     return longest if withdrawn_at is None else max(planned, min(longest, withdrawn_at + window_s))
 

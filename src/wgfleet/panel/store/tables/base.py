@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import JSON, Dialect, LargeBinary, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
+from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
+from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
@@ -47,9 +49,13 @@ class Base(DeclarativeBase):
         list[float]: JSON,
         dict[str, Any]: JSON,
         bytes: LargeBinary,
+        DnsMode: EnumText(DnsMode),
+        ErrorClass: EnumText(ErrorClass),
         Health: EnumText(Health),
         MoveState: EnumText(MoveState),
         OperationKind: EnumText(OperationKind),
         OperationState: EnumText(OperationState),
+        OnDrift: EnumText(OnDrift),
         Phase: EnumText(Phase),
+        SyncState: EnumText(SyncState),
     }

@@ -5,6 +5,8 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
+from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.store.tables.base import Base
 
 
@@ -12,8 +14,8 @@ class EndpointGroup(Base):
     """The public face of a cluster config.
 
     `dns_provider` is None where nothing is published. `dns_zone` is the provider's name or id of the zone,
-    `dns_record_name` the name that is published (None: the domain), `dns_mode` one of `sync`, `upsert_only` and
-    `dry_run`, `dns_drift` one of `repair` and `report`. Options are JSON objects of the plugin's own fields.
+    `dns_record_name` the name that is published (None: the domain). Options are JSON objects of the
+    plugin's own fields.
     """
 
     __tablename__ = "endpoint_groups"
@@ -27,8 +29,8 @@ class EndpointGroup(Base):
     dns_provider: Mapped[str | None]
     dns_zone: Mapped[str | None]
     dns_record_name: Mapped[str | None]
-    dns_mode: Mapped[str] = mapped_column(server_default="sync")
-    dns_drift: Mapped[str] = mapped_column(server_default="repair")
+    dns_mode: Mapped[DnsMode] = mapped_column(server_default="sync")
+    dns_drift: Mapped[OnDrift] = mapped_column(server_default="repair")
     dns_options_sealed: Mapped[bytes | None]
     address_provider: Mapped[str] = mapped_column(server_default="none")
     address_options_sealed: Mapped[bytes | None]
@@ -63,12 +65,12 @@ class FloatingAddress(Base):
 
 
 class DnsSync(Base):
-    """A name that is made equal to what is wanted of it; outlives its endpoint group until its records are gone.
+    """A published name and where it stands; outlives its endpoint group until our records are gone.
 
-    `withdrawn`: nothing of ours is to be left at the name. `options_sealed` as when it was last decided. `state`:
-    `pending`, `synced`, `failing`, `conflict`, `approval` or `cancelled`. `plan` is what the last look would do, and
-    `approved_plan_id` the one that an administrator allowed. `published` are the addresses at the name that are ours.
-    `decided_at`: when what is wanted last changed, `published_at`: when the name was first seen to be so.
+    `withdrawn`: all our records at the name are to be deleted. `options_sealed` is a copy of the group's. `plan` is
+    what the last sync left to be done, and `approved_plan_id` the plan that an administrator approved. `published` are
+    the addresses at the name that are ours. `decided_at`: when the desired records last changed, `published_at`: when
+    the name was first seen to have them.
     """
 
     __tablename__ = "dns_syncs"
@@ -80,12 +82,12 @@ class DnsSync(Base):
     name: Mapped[str]
     options_sealed: Mapped[bytes | None]
     withdrawn: Mapped[bool]
-    state: Mapped[str]
+    state: Mapped[SyncState]
     reason: Mapped[str]
     requested_by: Mapped[str]
     attempts: Mapped[int] = mapped_column(Integer)
     error: Mapped[str | None]
-    error_class: Mapped[str | None]
+    error_class: Mapped[ErrorClass | None]
     next_try_at: Mapped[float | None] = mapped_column(index=True)
     plan_id: Mapped[str | None]
     plan: Mapped[dict[str, Any]]
