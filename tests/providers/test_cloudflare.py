@@ -226,7 +226,7 @@ def test_the_call_beyond_the_limit_blocks_every_one_for_five_minutes(
 
 def test_a_revoked_token_names_what_it_must_have(environment: CloudflareEnvironment, provider: Provider) -> None:
     environment.stand_in.misbehave(Fault(kind="revoked"))
-    with pytest.raises(PermanentError, match=r"\[9109\] Invalid access token; .*'Zone / DNS / Edit' on this very zone"):
+    with pytest.raises(PermanentError, match=r"\[9109\] Invalid access token; .*'Zone / DNS / Edit' on this zone"):
         provider.apply(NAME, Changes(creates=(ours("A", V4, OWNER),), deletes=()))
 
 
@@ -285,7 +285,7 @@ def test_the_plan_says_what_the_zone_takes(environment: CloudflareEnvironment) -
 
 @pytest.mark.parametrize("zone", ["", "../user/tokens", "a/dns_records?x=", "a#b", "a b"])
 def test_a_zone_that_would_be_another_path_is_refused(environment: CloudflareEnvironment, zone: str) -> None:
-    with pytest.raises(PermanentError, match="is not the id of one"):
+    with pytest.raises(PermanentError, match="is not the id of a zone"):
         environment.provider(zone=zone)
 
 

@@ -1,7 +1,8 @@
-"""DNS providers: read the records at a name, and change them. What is to change, when and how often is not theirs.
+"""DNS providers: the interface for reading and changing the records of a name.
 
-A provider is a plugin: an entry point in the group `wgfleet.dns_providers` whose object is a `ProviderType`. All calls
-block and are made from threads; one object serves one account and may be called from several threads.
+The panel decides what to change, when and how often. A provider is a plugin: an entry point in the group
+`wgfleet.dns_providers` whose object is a `ProviderType`. All calls block and are made from threads; one object serves
+one account and may be called from several threads.
 """
 
 from dataclasses import dataclass
@@ -29,18 +30,18 @@ __all__ = [
 
 
 class Blocked(TransientError):
-    """The whole account is turned away until `retry_after_s` have passed: no name of it may be tried before."""
+    """The provider refuses the whole account for `retry_after_s`: no name of it may be tried before."""
 
 
 class Raced(TransientError):
-    """Somebody else changed the name between our look and our change; nothing of ours was done."""
+    """Somebody else changed the name between our read and our change; nothing was changed by us."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose rate limit a call counts against. `id` is a digest of what identifies it, never the credential.
+    """An account, whose rate limit calls count against. `id` is a digest of what identifies it, never the credential.
 
-    `calls` in `window_s` are allowed (0: no limit is known).
+    `calls` are allowed in `window_s` (0: no known limit).
     """
 
     id: str
@@ -50,11 +51,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a provider can do. TTLs in s; `automatic_ttl`: it takes 1 for its own choice.
+    """What a provider can do. TTLs in s; `automatic_ttl`: it accepts 1 for its own choice.
 
     `atomic`: all changes of a call happen or none. `batch`: the most changes that one call carries.
-    `marks`: `comment` with each record, or `txt` beside the name. `publishes`: False where nothing is ever changed, and
-    what would be done is only said.
+    `marks`: `comment` with each record, or `txt` beside the name. `publishes`: False if it never changes anything and
+    only reports what it would do.
     """
 
     min_ttl: int
@@ -68,9 +69,9 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that `check` looked at: `ok`, and in `detail` what was found or what to do about it.
+    """A result of `check`: `ok`, and in `detail` what was found or what to do about it.
 
-    `certain` is False where the provider could not be asked, so that another look may find otherwise.
+    `certain` is False if the provider could not be asked, so that another check may find otherwise.
     """
 
     subject: str
@@ -82,8 +83,8 @@ class Finding:
 class Provider(Protocol):
     """One account at a provider, for one zone.
 
-    Failures: `TransientError` (worth another try; whether a change was made is not known, so read first), its
-    subclasses `Blocked` and `Raced`, or `PermanentError` with the provider's own words and what would help. No error
+    Errors: `TransientError` (worth another attempt; whether a change was made is not known, so read first), its
+    subclasses `Blocked` and `Raced`, or `PermanentError` with the provider's own message and what to do. No error
     holds a credential.
     """
 
@@ -97,19 +98,19 @@ class Provider(Protocol):
         """Return all A, AAAA and CNAME records at exactly `name` (lower case, IDNA A-labels, no final dot)."""
 
     def apply(self, name: str, changes: Changes) -> int:
-        """Make the changes; records of `creates` and new ones of `updates` get their `owner` as mark.
+        """Make the changes; created and updated records get their `owner` as mark.
 
-        Returns how many calls it took. Nothing else at the name or in the zone is touched.
+        Returns the number of calls. Nothing else at the name or in the zone is touched.
         """
 
     def check(self, name: str) -> list[Finding]:
-        """Look whether credential, zone and permissions are as they must be for `name`; changes nothing."""
+        """Check credential, zone and permissions for `name`; changes nothing."""
 
     def close(self) -> None: ...
 
 
 class ProviderType(Protocol):
-    """What an entry point holds: a class of providers. `Options` says what an endpoint group may set.
+    """The object of an entry point: a class of providers. `Options` are what an endpoint group may set.
 
     Secret fields of `Options` are `pydantic.SecretStr`.
     """

@@ -1,6 +1,6 @@
-"""Cloudflare: the records of a zone by its id; each change one call, whose they are in the records' comments.
+"""Provider `cloudflare`: a zone by its id, one call for each change, marks in the records' comments.
 
-A batch is one transaction there: deletes, then patches, puts, posts. `proxied` is false in all that is sent.
+A batch is one transaction: deletes, then patches, puts, posts. All records are sent with `proxied` false.
 """
 
 import hashlib
@@ -30,17 +30,17 @@ API_URL = "https://api.cloudflare.com/client/v4"
 DNS_EDIT, DNS_READ, ZONE_READ = "Zone / DNS / Edit", "Zone / DNS / Read", "Zone / Zone / Read"
 TYPES = (*ADDRESS_TYPES, "CNAME")
 PER_PAGE = 1000
-MAX_PAGES = 20  # of the records at one name; more is an answer about something else
+MAX_PAGES = 20  # of the records at one name; more cannot be right
 _ZONE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # it becomes part of a path
-_TOKEN = re.compile(r"[!-~]+")  # else the HTTP library says the whole header in its error
-# Published: 1,200 calls in five minutes for a user's tokens and dashboard together; some are left to the people.
+_TOKEN = re.compile(r"[!-~]+")  # otherwise the HTTP library puts the whole header into its error
+# Published: 1,200 calls in five minutes for a user's tokens and dashboard together; some are left for people.
 CALLS, WINDOW_S = 1000, 300.0
 MIN_TTL_S, MIN_TTL_ENTERPRISE_S, MAX_TTL_S = 60, 30, 86400
 BATCH_LIMIT_FREE, BATCH_LIMIT_PAID = 200, 3500
 
 
 class CloudflareOptions(BaseModel):
-    """What may be set: the API token, and the zone's plan, which says how much one call may carry. Times in s."""
+    """The API token, and the zone's plan, which limits the size of a call. Times in s."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -52,9 +52,9 @@ class CloudflareOptions(BaseModel):
     @field_validator("token")
     @classmethod
     def _printable(cls, value: SecretStr) -> SecretStr:
-        token = value.get_secret_value().strip()  # a line's end comes along when it is copied or read from a file
+        token = value.get_secret_value().strip()  # copying, or reading from a file, adds a line end
         if not _TOKEN.fullmatch(token):
-            raise ValueError("must be one word of ASCII characters, as Cloudflare shows it")  # no word of it itself
+            raise ValueError("must be one word of ASCII characters, as Cloudflare shows it")  # without the value itself
         return SecretStr(token)
 
 
@@ -68,10 +68,10 @@ class Cloudflare:
         if not isinstance(options, CloudflareOptions):
             raise TypeError(f"options of cloudflare, not {type(options).__name__}")
         if not _ZONE_ID.fullmatch(zone):
-            raise PermanentError(f"zone {zone!r} is not the id of one; it is on the zone's overview page")
+            raise PermanentError(f"zone {zone!r} is not the id of a zone, which is on the zone's overview page")
         self._zone = zone
         self._path = f"zones/{zone}/dns_records"
-        self._enclosed: set[str] = set()  # names that are known to be in the zone
+        self._names_in_zone: set[str] = set()  # names that are known to be in the zone
         self._api = Api(options.api_url, options.token, options.timeout_s)
         digest = hashlib.sha256(options.token.get_secret_value().encode()).hexdigest()
         self._account = Account(id=f"{self.name} {digest[:32]}", calls=CALLS, window_s=WINDOW_S)
@@ -89,12 +89,12 @@ class Cloudflare:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the zone's plan allows."""
+        """Return what the zone's plan allows."""
         return self._capabilities
 
     @property
     def account(self) -> Account:
-        """The token, by its digest."""
+        """Return the token's account, with a digest of it as id."""
         return self._account
 
     def close(self) -> None:
@@ -102,8 +102,8 @@ class Cloudflare:
         self._api.close()
 
     def read(self, name: str) -> tuple[Record, ...]:
-        """Return the addresses and aliases at exactly `name`; one call for each thousand records."""
-        rows: dict[str, Row] = {}  # what is written meanwhile may have one come again on the next page
+        """Return the addresses and aliases at exactly `name`; one call per thousand records."""
+        rows: dict[str, Row] = {}  # by id: a write in the meantime may shift a record to the next page
         page = pages = 1
         while page <= pages:
             query = {"name.exact": name, "per_page": str(PER_PAGE), "page": str(page)}
@@ -115,13 +115,13 @@ class Cloudflare:
             page += 1
         at_name = [row for row in rows.values() if row.name.lower() == name]
         if at_name:
-            self._enclosed.add(name)
+            self._names_in_zone.add(name)
         return tuple(record_of(row) for row in at_name if row.type in TYPES)
 
     def apply(self, name: str, changes: Changes) -> int:
-        """Make the changes in one call, or in as many as the plan's limit takes: then creates first, deletes last."""
+        """Make the changes in one call, or in several if the plan's limit asks: creates first, deletes last."""
         calls = 0
-        if changes.creates and name not in self._enclosed:
+        if changes.creates and name not in self._names_in_zone:
             calls += self._refuse_other_zones(name)
         for batch in self._batches(name, changes):
             done = parsed(Batched, self._api.call("POST", f"{self._path}/batch", DNS_EDIT, body=batch)).result
@@ -132,16 +132,16 @@ class Cloudflare:
                 undo = {"deletes": [{"id": record_id} for record_id in astray]}
                 undone = self._tried("POST", f"{self._path}/batch", DNS_EDIT, body=undo)
                 left = (
-                    f"; records were made at {name}.ZONE, which you must delete there, for it failed here: {undone}"
+                    f"; records were created at {name}.ZONE, and deleting them failed: {undone}; delete them there"
                     if isinstance(undone, Exception)
                     else ""
                 )
-                raise PermanentError(f"name {name!r} is not in zone {self._zone}; choose the zone that it is in{left}")
-            self._enclosed.add(name)
+                raise PermanentError(f"name {name!r} is not in zone {self._zone}; set the zone that it is in{left}")
+            self._names_in_zone.add(name)
         return calls
 
     def check(self, name: str) -> list[Finding]:
-        """Look at token, zone and permissions; four calls, none of which changes anything."""
+        """Check token, zone and permissions with four calls that change nothing."""
         verified = self._tried("GET", "user/tokens/verify", "any")
         if isinstance(verified, TransientError):
             return [Finding("token", ok=False, detail=str(verified), certain=False)]
@@ -152,7 +152,7 @@ class Cloudflare:
                 Finding("token", ok=not isinstance(verified, Exception), detail=token),
                 Finding("records", ok=False, detail=str(used), certain=not isinstance(used, TransientError)),
             ]
-        # A token of an account, not of a user, is not known to the user's verification; it works all the same.
+        # A token of an account, unlike one of a user, fails verification but works all the same.
         usage = parsed(Usage, used.get("result"))
         quota = "the account's quota" if usage.record_quota is None else f"{usage.record_quota} allowed"
         return [
@@ -168,7 +168,7 @@ class Cloudflare:
             return Finding("zone", ok=False, detail=str(shown), certain=False)
         if isinstance(shown, Exception):
             told = (
-                f"whether {name!r} is in it cannot be told without the permission {ZONE_READ!r}; the first change will"
+                f"whether it holds {name!r} cannot be told without the permission {ZONE_READ!r}; the first change shows"
             )
             return Finding("zone", ok=True, detail=told)
         zone = parsed(Zone, shown.get("result")).name
@@ -177,7 +177,7 @@ class Cloudflare:
         return Finding("zone", ok=True, detail=f"it is {zone!r}, which {name!r} is in")
 
     def _edit_found(self) -> Finding:
-        """Send a batch of nothing: a token that may not edit is turned away before anybody looks what is in it."""
+        """Send an empty batch: a token without the permission is refused before the content is read."""
         sent = self._tried("POST", f"{self._path}/batch", DNS_EDIT, body={})
         if not isinstance(sent, Exception):
             return Finding("edit", ok=True, detail=f"the token has {DNS_EDIT!r}")
@@ -194,7 +194,7 @@ class Cloudflare:
             return error
 
     def _refuse_other_zones(self, name: str) -> int:
-        """Look whether the name is in the zone, if the token may look; return how many calls it took."""
+        """Raise if the name is not in the zone, as far as the token may read that; return the number of calls."""
         shown = self._tried("GET", f"zones/{self._zone}", ZONE_READ)
         if isinstance(shown, TransientError):
             raise shown
@@ -202,13 +202,13 @@ class Cloudflare:
             zone = parsed(Zone, shown.get("result")).name
             if not encloses(zone, name):
                 raise PermanentError(
-                    f"name {name!r} is not in zone {zone!r} ({self._zone}); choose the zone that it is in"
+                    f"name {name!r} is not in zone {zone!r} ({self._zone}); set the zone that it is in"
                 )
-            self._enclosed.add(name)
+            self._names_in_zone.add(name)
         return 1
 
     def _batches(self, name: str, changes: Changes) -> Iterator[dict[str, list[dict[str, Any]]]]:
-        """Split the changes into bodies; in more than one, what is new comes first, so that the name is never empty."""
+        """Split the changes into request bodies; if several, creates come first, so that the name is never empty."""
         items = [
             *(("posts", body_of(name, record)) for record in changes.creates),
             *(("patches", {"id": old.handle, **body_of(name, new)}) for old, new in changes.updates),

@@ -1,7 +1,7 @@
-"""Cloudflare's HTTP API: one call and its answer, and what each failure means. Knows nothing of records.
+"""Client of Cloudflare's HTTP API: calls, answers, and the meaning of each failure. Knows nothing of records.
 
-`TransientError` for all that another try may mend, `Blocked` for a used-up rate limit, `Raced` for what somebody else
-changed, else `PermanentError` with Cloudflare's own words. Nothing here holds the token but the client's header.
+`TransientError` if another attempt may help, `Blocked` for an exhausted rate limit, `Raced` if somebody else changed
+the name, otherwise `PermanentError` with Cloudflare's own message. Only the client's header holds the token.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ from wgfleet.panel.dns.providers import Blocked, Raced
 from wgfleet.panel.errors import PermanentError, TransientError
 
 CONNECT_S = 5.0
-BLOCK_S = 300.0  # published: who exceeds the rate limit is turned away for the next five minutes
+BLOCK_S = 300.0  # published: an account that exceeds the rate limit is blocked for the next five minutes
 MAX_WORDS = 300
-# Error codes; there is no official list of them. What they say is that the name is not as it was read.
+# Error codes, of which there is no official list. The first three mean that the name is not as it was read.
 GONE = 81044
 EXISTS = {81057, 81058}
 ALIAS_CONFLICT = {81053, 81054}
 AUTHENTICATION = {1000, 6003, 6111, 9106, 9109, 10000, 10001}
-UNREADABLE = "an answer that is not the API's"
+UNREADABLE = "an answer that is not in the API's format"
 
 
 class Api:
@@ -46,11 +46,11 @@ class Api:
     def call(
         self, method: str, path: str, needs: str, *, query: dict[str, str] | None = None, body: Any = None
     ) -> dict[str, Any]:
-        """Return the answer's body. `needs` is the permission that the call takes, as the dashboard names it."""
+        """Return the answer's body. `needs` is the permission that the call needs, as the dashboard names it."""
         try:
             response = self._client.request(method, path, params=query, json=body)
         except (httpx.TransportError, httpx.DecodingError) as error:
-            # From None: the transport's error holds the request, and that the token.
+            # From None: the transport's error holds the request, which holds the token.
             raise TransientError(f"no answer from {self.host}: {_words(str(error)) or type(error).__name__}") from None
         return self._read(response, needs)
 
@@ -58,7 +58,7 @@ class Api:
         status = response.status_code
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait_s = _retry_after(response)
-            raise Blocked(f"{self.host} turns all calls of this token away for {wait_s:.0f} s", retry_after_s=wait_s)
+            raise Blocked(f"{self.host} has blocked this token for {wait_s:.0f} s", retry_after_s=wait_s)
         body = _object(response)
         errors = _errors(body)
         said = "; ".join(f"[{code}] {words}" for code, words in errors) or f"HTTP {status}"
@@ -72,18 +72,18 @@ class Api:
         if response.is_success and body.get("success") is True:
             return body
         if codes & EXISTS:
-            raise Raced(f"{self.host} has such a record already: {said}")
+            raise Raced(f"{self.host} already has such a record: {said}")
         if GONE in codes:
-            raise Raced(f"{self.host} has a record no longer: {said}")
+            raise Raced(f"{self.host} no longer has a record: {said}")
         if codes & ALIAS_CONFLICT:
             raise Raced(f"{self.host} has an alias at the name, or records beside it: {said}")
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN} or codes & AUTHENTICATION:
             raise PermanentError(
-                f"{self.host} does not let this token do it: {said}; it must be active, allowed from this machine's "
-                f"address, and have the permission {needs!r} on this very zone"
+                f"{self.host} does not allow this token to do this: {said}; it must be active, allowed from this "
+                f"machine's address, and have the permission {needs!r} on this zone"
             )
         if status == httpx.codes.NOT_FOUND:
-            raise PermanentError(f"{self.host} does not know it: {said}; is the zone's id right?")
+            raise PermanentError(f"{self.host} did not find it: {said}; check the zone's id")
         if status in {httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT}:
             raise TransientError(f"{self.host} answers: {said}")
         raise PermanentError(f"{self.host} refuses: {said}")
@@ -91,7 +91,7 @@ class Api:
 
 @cache
 def _trusted() -> ssl.SSLContext:
-    """Return the public CAs; read once, for it takes longer than a call."""
+    """Return the public CAs; cached, because reading them takes longer than a call."""
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -122,7 +122,7 @@ def _words(text: str) -> str:
 
 
 def _given_retry_after(response: httpx.Response) -> float | None:
-    """Return what the answer asks for, in s; the header's other form, a date, is not used by this API."""
+    """Return the wait that the answer asks for, in s; this API does not use the header's other form, a date."""
     given = response.headers.get("retry-after", "")
     return float(given) if re.fullmatch(r"\d{1,6}", given) else None
 

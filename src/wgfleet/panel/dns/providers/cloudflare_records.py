@@ -1,4 +1,4 @@
-"""How Cloudflare writes records: what is read of its answers, and what is sent. Pure."""
+"""Cloudflare's records: the parts of answers that we read, and the bodies that we send. Pure."""
 
 import ipaddress
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Row(BaseModel):
-    """What is read of a record in an answer."""
+    """The parts of a record that we read."""
 
     id: str
     name: str
@@ -25,20 +25,20 @@ class Row(BaseModel):
 
 
 class Page(BaseModel):
-    """Where a list stands."""
+    """The pages of a list."""
 
     total_pages: int = 1
 
 
 class RecordPage(BaseModel):
-    """The answer to a list."""
+    """A page of a list of records."""
 
     result: list[Row]
     result_info: Page = Field(default_factory=Page)
 
 
 class Lists(BaseModel):
-    """What a batch did; the API says null for no records."""
+    """The records that a batch changed; the API sends null for none."""
 
     deletes: list[Row] | None = None
     patches: list[Row] | None = None
@@ -52,20 +52,20 @@ class Batched(BaseModel):
 
 
 class Zone(BaseModel):
-    """What is read of a zone."""
+    """The parts of a zone that we read."""
 
     name: str
 
 
 class Usage(BaseModel):
-    """How many records a zone has, and may have (None: the account's quota counts)."""
+    """The number of records of a zone, and its quota (None: the account's quota applies)."""
 
     record_usage: int
     record_quota: int | None = None
 
 
 def body_of(name: str, record: Record) -> dict[str, Any]:
-    """Return a record as it is sent; never proxied, for WireGuard does not pass there."""
+    """Return the body of a record; never proxied, because the proxies do not carry WireGuard."""
     return {
         "type": record.type,
         "name": name,
@@ -93,7 +93,7 @@ def encloses(zone: str, name: str) -> bool:
 
 
 def parsed(model: type[Model], body: Any) -> Model:
-    """Read an answer. What is not as expected may have come from something in between."""
+    """Parse an answer. An unexpected one may be from something between us and Cloudflare."""
     try:
         return model.model_validate(body)
     except ValidationError:

@@ -1,7 +1,7 @@
-"""The provider `lexicon`: the DNS services that dns-lexicon knows, for those that have no provider of their own here.
+"""Provider `lexicon`: the many DNS services of dns-lexicon, for those without a provider of their own here.
 
-Records are made and deleted one by one, so a change can end halfway; the order is such that the name is never shorter
-than it must be, and a record that stands is marked (as in `txt_marks`). What lexicon is like is for `lexicon_client`.
+Records are created and deleted one by one, so a change can end halfway. The order keeps the name as long as possible,
+and every record marked (as in `ownership_txt`). How lexicon is called is in `lexicon_client`.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from wgfleet.panel.dns.providers.lexicon_client import Entry, Service, Session
 from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
 
-MAX_TTL_S = 86400  # what the services of the long tail have in common, as far as anything is
+MAX_TTL_S = 86400  # lexicon does not know; most services accept this
 _KINDS = ("A", "AAAA", "CNAME")
 Key = tuple[str, str]  # type and content
 
 
 class Options(BaseModel):
-    """Which of lexicon's providers, and what it wants to know: `auth_token` and the like (`lexicon NAME --help`).
+    """One of lexicon's providers and its settings: `auth_token` and the like (`lexicon NAME --help`).
 
-    `min_ttl`: the least TTL that the service takes, in s; lexicon does not know.
+    `min_ttl`: the least TTL that the service accepts, in s; lexicon does not know.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -43,8 +43,8 @@ class Options(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What is at a name: the records, the service's own words for each, and the marks with theirs."""
+class _Observed:
+    """The records at a name and its marks, each with the entry that the service lists for it."""
 
     records: dict[Key, Record]
     entries: dict[Key, Entry]
@@ -69,38 +69,38 @@ class Lexicon:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what lexicon makes of any service: one record a call."""
+        """Return what lexicon can do with any service: one record a call."""
         return Capabilities(
             min_ttl=self._min_ttl, max_ttl=MAX_TTL_S, automatic_ttl=False, atomic=False, batch=1, marks="txt"
         )
 
     @property
     def account(self) -> Account:
-        """Return the account: a service and the settings; what limit it has is not known."""
+        """Return the account: a service and the settings; its limit is not known."""
         return self._account
 
     def read(self, name: str) -> tuple[Record, ...]:
         """List the records at the name and their marks."""
         self._check_name(name)
-        found = self._service.call(lambda session: self._look(session, name))
+        found = self._service.call(lambda session: self._observe(session, name))
         return tuple(sorted(found.records.values(), key=lambda record: (record.type, record.content)))
 
     def apply(self, name: str, changes: Changes) -> int:
-        """Look, and make one record after the other: marks first, new records before old ones go."""
+        """Make the changes one by one, after reading the name again: marks first, creates before deletes."""
         if not changes:
             return 0
         self._check_name(name)
         return self._service.call(lambda session: self._apply(session, name, changes))
 
     def check(self, name: str) -> list[Finding]:
-        """List what is at the name: credential and zone are right then. Whether we may write, only writing tells."""
+        """List the records at the name, which proves credential and zone. The permission to write is not tested."""
         try:
             found = self.read(name)
         except (PermanentError, TransientError) as error:
             return [Finding("zone", ok=False, detail=str(error), certain=isinstance(error, PermanentError))]
         return [
             Finding(
-                "zone", ok=True, detail=f"{self._service} lists {name} ({len(found)} records); writing is not tried"
+                "zone", ok=True, detail=f"{self._service} lists {name} ({len(found)} records); writing was not tested"
             )
         ]
 
@@ -111,43 +111,43 @@ class Lexicon:
         if name != self._zone and not name.endswith(f".{self._zone}"):
             raise PermanentError(f"{name} is not in zone {self._zone}")
 
-    def _look(self, session: Session, name: str) -> _Look:
+    def _observe(self, session: Session, name: str) -> _Observed:
         marks = {entry.content: entry for entry in session.find(ownership_txt.marker_name(name), "TXT")}
         owners = ownership_txt.owners(marks)
         entries = {(kind, entry.content): entry for kind in _KINDS for entry in session.find(name, kind)}
         records = {key: Record(key[0], entry.content, entry.ttl, owners.get(key)) for key, entry in entries.items()}
-        return _Look(records, entries, marks)
+        return _Observed(records, entries, marks)
 
     def _apply(self, session: Session, name: str, changes: Changes) -> int:
-        look = self._look(session, name)
-        gone = [*changes.deletes, *(old for old, _ in changes.updates)]
-        come = [*(new for _, new in changes.updates), *changes.creates]
-        kept = _kept(name, look, gone, come)
-        right = ownership_txt.replaced(look.marks, gone, come, kept)
+        observed = self._observe(session, name)
+        removed = [*changes.deletes, *(old for old, _ in changes.updates)]
+        added = [*(new for _, new in changes.updates), *changes.creates]
+        kept = _kept(name, observed, removed, added)
+        right = ownership_txt.replaced(observed.marks, removed, added, kept)
         marker = ownership_txt.marker_name(name)
-        for text in sorted(right - set(look.marks)):
+        for text in sorted(right - set(observed.marks)):
             session.create(marker, "TXT", text, ownership_txt.TTL_S)
-        coming = {(record.type, record.content): record for record in come}
-        for key, record in coming.items():
-            if key not in look.records:
+        desired = {(record.type, record.content): record for record in added}
+        for key, record in desired.items():
+            if key not in observed.records:
                 session.create(name, *key, record.ttl)
-        for record in gone:
+        for record in removed:
             key = (record.type, record.content)
-            if key not in coming:
-                session.delete(name, look.entries[key])
-        self._set_ttls(session, name, look, [record for key, record in coming.items() if key in look.records])
-        for text in sorted(set(look.marks) - right):
-            session.delete(marker, look.marks[text])
+            if key not in desired:
+                session.delete(name, observed.entries[key])
+        self._set_ttls(session, name, observed, [record for key, record in desired.items() if key in observed.records])
+        for text in sorted(set(observed.marks) - right):
+            session.delete(marker, observed.marks[text])
         return session.calls
 
-    def _set_ttls(self, session: Session, name: str, look: _Look, wanted: Iterable[Record]) -> None:
-        """Change the TTL of records that stay. Where a service has one for all of a type, all are made anew.
+    def _set_ttls(self, session: Session, name: str, observed: _Observed, records: Iterable[Record]) -> None:
+        """Change the TTL of records that stay. If the service has one TTL for a type, recreate all records of it.
 
-        The name then has none of that type for as long as two calls take: lexicon has no other way to say it.
+        The name then has none of that type for the time of two calls: lexicon offers no other way.
         """
-        changing = [record for record in wanted if record.ttl != look.records[record.type, record.content].ttl]
+        changing = [record for record in records if record.ttl != observed.records[record.type, record.content].ttl]
         for record in changing:
-            session.update(name, look.entries[record.type, record.content], record.ttl)
+            session.update(name, observed.entries[record.type, record.content], record.ttl)
         for kind in {record.type for record in changing}:
             now = {entry.content: entry for entry in session.find(name, kind)}
             ours = [record for record in changing if record.type == kind]
@@ -160,16 +160,16 @@ class Lexicon:
                 session.create(name, kind, record.content, record.ttl)
 
 
-def _kept(name: str, look: _Look, gone: list[Record], come: list[Record]) -> list[Record]:
-    """Return what a change leaves as it is; raise `Raced` if the change is not about what is there."""
-    kept = dict(look.records)
-    for record in gone:
+def _kept(name: str, observed: _Observed, removed: list[Record], added: list[Record]) -> list[Record]:
+    """Return the records that a change leaves alone; raise `Raced` if it does not fit the observed ones."""
+    kept = dict(observed.records)
+    for record in removed:
         there = kept.pop((record.type, record.content), None)
         if there is None or there.owner != record.owner:
-            raise Raced(f"{name} has no {record.type} {record.content} of {record.owner or 'nobody'} any more")
-    for record in come:
+            raise Raced(f"{name} has no {record.type} {record.content} of {record.owner or 'nobody'} now")
+    for record in added:
         if (record.type, record.content) in kept:
-            raise Raced(f"{name} has {record.type} {record.content} by now")
+            raise Raced(f"{name} already has {record.type} {record.content}")
         if any(kind == "CNAME" for kind, _ in kept):
-            raise PermanentError(f"{name} is an alias (CNAME), beside which no address can be; remove it first")
+            raise PermanentError(f"{name} is an alias (CNAME), which can have no address beside it; delete it first")
     return list(kept.values())

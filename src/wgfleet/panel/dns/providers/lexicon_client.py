@@ -1,7 +1,7 @@
-"""dns-lexicon as we need it: sessions with one of its providers, in time, with its failures as errors of the panel.
+"""Client of dns-lexicon: sessions with one of its providers, with a time limit, and its failures as the panel's errors.
 
-lexicon's providers are used and its client is not: that one guesses the zone from the public suffix list, which it
-fetches from the internet. Nothing of lexicon is imported before it is needed: it is large.
+lexicon's providers are used, but not its client, which guesses the zone from the public suffix list that it
+downloads. lexicon is large, so it is imported only when it is needed.
 """
 
 import argparse
@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 from wgfleet.panel.dns.providers import Blocked
 from wgfleet.panel.errors import PermanentError, TransientError
 
-CALL_S = 60.0  # lexicon's providers wait for ever by themselves
-_SHOWN = 300  # characters of what a service said
+CALL_S = 60.0  # lexicon's providers have no time limit of their own
+_SHOWN = 300  # characters of a service's answer
 _REFUSED, _SLOW_DOWN, _SERVER_ERROR = (401, 403), 429, 500
-# An error of these is one of lexicon's own, and another try gives it again.
+# Bugs in lexicon: another attempt would fail in the same way.
 _BUGS = (TypeError, AttributeError, NameError, LookupError, NotImplementedError)
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Entry:
 
 
 def settings_of(provider: str) -> set[str]:
-    """Return what a provider of lexicon can be told; raise `ValueError` if there is none of that name."""
+    """Return the settings of one of lexicon's providers; raise `ValueError` if there is none of that name."""
     from lexicon._private import discovery  # noqa: PLC0415 - see the module
 
     available = discovery.find_providers()
@@ -64,7 +64,7 @@ class Service:
         return f"{self._provider} (lexicon)"
 
     def call(self, work: Callable[["Session"], T]) -> T:
-        """Do some work in a session of its own, in at most `CALL_S`."""
+        """Do some work in a session of its own, within `CALL_S`."""
         with self._lock:
             if self._unanswered is not None and self._unanswered.is_alive():
                 raise TransientError(f"{self}: an earlier call is still without an answer", retry_after_s=CALL_S)
@@ -88,9 +88,9 @@ class Service:
                 result = work(session)
         except (PermanentError, TransientError) as error:
             failure = error
-        except Exception as error:  # noqa: BLE001 - a hundred providers raise what they like
+        except Exception as error:  # noqa: BLE001 - a hundred providers may raise anything
             failure = self._translated(error)
-        # Outside of `except`, so that the error does not carry the other one, which may show a credential.
+        # Outside `except`, so that the error does not reference the other one, which may hold a credential.
         results.put((result, failure))
 
     def _open(self, ttl: int) -> Any:
@@ -126,7 +126,7 @@ class Service:
 
 
 class Session:
-    """A time with a service. Each TTL needs a lexicon object of its own, and only one at a time sees what is there."""
+    """A session with a service. Each TTL needs a lexicon object of its own, and only one at a time reads correctly."""
 
     def __init__(self, open_: Callable[[int], Any], zone: str) -> None:
         self.calls = 0
@@ -152,17 +152,17 @@ class Session:
         ]
 
     def create(self, name: str, kind: str, content: str, ttl: int) -> None:
-        """Make a record."""
+        """Create a record."""
         self._done(self._using(ttl).create_record(kind, name, content), f"create {kind} {content} at {name}")
 
     def update(self, name: str, entry: Entry, ttl: int) -> None:
-        """Give a record another TTL."""
+        """Change the TTL of a record."""
         provider = self._using(ttl)
-        provider.list_records(entry.type, name)  # some resolve an id only if they have seen it
+        provider.list_records(entry.type, name)  # some resolve only ids that they have listed
         self._done(provider.update_record(entry.id, entry.type, name, entry.raw), f"change {entry.type} at {name}")
 
     def delete(self, name: str, entry: Entry) -> None:
-        """Delete one record, named by its content: not all ids are for one record."""
+        """Delete one record by its content: not every id stands for a single record."""
         provider = self._using(self._ttl)
         self._done(provider.delete_record(None, entry.type, name, entry.raw), f"delete {entry.type} at {name}")
 
@@ -176,7 +176,7 @@ class Session:
 
     def _done(self, result: object, what: str) -> None:
         if result is False:
-            raise TransientError(f"lexicon could not {what}, and does not say why")
+            raise TransientError(f"lexicon could not {what}, and gives no reason")
 
     def _full(self, name: str) -> str:
         name = name.rstrip(".").lower()

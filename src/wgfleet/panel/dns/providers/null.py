@@ -1,7 +1,7 @@
-"""The provider `null`: for names whose records somebody keeps by hand. It says what it would do, and does nothing.
+"""Provider `null`: for names whose records somebody keeps by hand. It reports what it would do, and does nothing.
 
-It reads nothing either: whose records are at the name, and which of them are meant for the config, only that somebody
-knows. So a plan for it always lists all that is wanted, and the name never counts as published.
+It reads nothing either: only that somebody knows which records at the name are for the config. So its plan always lists
+all desired records, and the name never counts as published.
 """
 
 from typing import ClassVar
@@ -17,13 +17,13 @@ _log = structlog.get_logger(__name__)
 
 
 class Options(BaseModel):
-    """Nothing can be set."""
+    """No options."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Null:
-    """A zone that is left alone."""
+    """A zone that is never read or changed."""
 
     name: ClassVar[str] = "null"
     Options: ClassVar[type[BaseModel]] = Options
@@ -45,7 +45,7 @@ class Null:
         return Account("null")
 
     def read(self, name: str) -> tuple[Record, ...]:
-        """Return nothing, whatever the name has."""
+        """Return nothing, whatever is at the name."""
         del name
         return ()
 
@@ -63,7 +63,7 @@ class Null:
         return 0
 
     def check(self, name: str) -> list[Finding]:
-        """Say that there is nothing to check."""
+        """Report that there is nothing to check."""
         return [
             Finding("records", ok=True, detail=f"the records of {name} are kept by hand; nothing is read or changed")
         ]

@@ -1,8 +1,8 @@
-"""Marks of ownership for providers whose records carry no comment: TXT records beside the name, one for each record.
+"""Ownership marks for providers whose records carry no comment: TXT records beside the name, one for each record.
 
 The record `vpn.example.com A 192.0.2.7` of mark `wgfleet P/C` has at `_wgfleet.vpn.example.com` the TXT string
-`wgfleet P/C A 192.0.2.7`. Beside the name and not at it, because a TXT record at the name would be answered to anybody
-who asks for it, and none may stand beside a CNAME. Pure.
+`wgfleet P/C A 192.0.2.7`. Beside the name and not at it, because a TXT record at the name would show in
+everybody's queries of it, and none may stand beside a CNAME. Pure.
 """
 
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from wgfleet.panel.domain.dns.records import Record
 
 LABEL = "_wgfleet"
-TTL_S = 300  # nobody but us looks, and we ask the primary
+TTL_S = 300  # only we read them, and from the primary
 _TYPES = ("A", "AAAA", "CNAME")
 Key = tuple[str, str]  # type and content of a record
 
 
 def marker_name(name: str) -> str:
-    """Return where the marks of the records at a name are."""
+    """Return the name of the TXT records that mark the records at a name."""
     return f"{LABEL}.{name}"
 
 
@@ -26,9 +26,9 @@ def text_of(record: Record) -> str:
 
 
 def owners(texts: Iterable[str]) -> dict[Key, str]:
-    """Return who owns which record, from the TXT strings; strings that are no marks are passed over.
+    """Return the owner of each record, from the TXT strings; strings that are not marks are skipped.
 
-    Of two marks for one record the lesser counts, so that two who marked it at once agree whose it is.
+    Of two marks for one record the lesser counts, so that two panels that marked it at once agree on the owner.
     """
     found: dict[Key, str] = {}
     for text in sorted(texts, reverse=True):
@@ -39,19 +39,22 @@ def owners(texts: Iterable[str]) -> dict[Key, str]:
     return found
 
 
-def replaced(texts: Iterable[str], gone: Iterable[Record], come: Iterable[Record], kept: Iterable[Record]) -> set[str]:
-    """Return the TXT strings that are right after a change: `gone` and `come` changed, `kept` stayed at the name.
+def replaced(
+    texts: Iterable[str], removed: Iterable[Record], added: Iterable[Record], kept: Iterable[Record]
+) -> set[str]:
+    """Return the TXT strings that belong after a change: records in `removed` and `added` changed, `kept` did not.
 
-    What is no mark, or the mark of somebody who has no part in the change, stays as it is. A mark of one who has, for a
-    record that is not there (a change that broke off left it), goes: else whoever makes that record would give it away.
+    Strings that are not marks, and marks of owners that the change does not concern, stay. Of owners that it does
+    concern, a mark without a record (left by an interrupted change) is dropped: otherwise that record would be theirs
+    if somebody else created it.
     """
-    come, gone = tuple(come), tuple(gone)
-    ours = {record.owner for record in (*come, *gone)}
-    right = {text_of(record) for record in (*come, *kept) if record.owner is not None}
-    lost = {(record.type, record.content) for record in gone}
+    added, removed = tuple(added), tuple(removed)
+    ours = {record.owner for record in (*added, *removed)}
+    right = {text_of(record) for record in (*added, *kept) if record.owner is not None}
+    unowned = {(record.type, record.content) for record in removed}
     result = set(right)
     for text in texts:
         found = owners([text])
-        if not found or (set(found.values()).isdisjoint(ours) and set(found).isdisjoint(lost)):
+        if not found or (set(found.values()).isdisjoint(ours) and set(found).isdisjoint(unowned)):
             result.add(text)
     return result

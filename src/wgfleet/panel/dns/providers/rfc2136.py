@@ -1,8 +1,8 @@
-"""The provider `rfc2136`: dynamic update (RFC 2136) of BIND, Knot, PowerDNS and whoever else speaks it, with TSIG.
+"""Provider `rfc2136`: dynamic update (RFC 2136) of BIND, Knot, PowerDNS and other servers, with TSIG.
 
-One UPDATE for each change, which the server does as a whole or not at all. Its prerequisites (section 2.4) are that all
-addresses, aliases and marks at the name still are what was read: whoever writes in between makes it `Raced`, and
-nothing is done. Records are marked as in `txt_marks`. What the protocol is like on the wire is for `primary`.
+One UPDATE for each change, which the server makes as a whole or not at all. Its prerequisites (section 2.4) are that
+all addresses, aliases and marks at the name are still as observed: if somebody else writes in between, it is `Raced`
+and nothing is changed. Marks are as in `ownership_txt`; the protocol on the wire is in `rfc2136_client`.
 """
 
 import base64
@@ -26,7 +26,7 @@ import dns.update
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from wgfleet.panel.dns.providers import Account, Capabilities, Finding, Raced, ownership_txt
-from wgfleet.panel.dns.providers.rfc2136_client import Line, Primary
+from wgfleet.panel.dns.providers.rfc2136_client import Connection, Primary
 from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
 
@@ -38,7 +38,7 @@ _TXT = dns.rdatatype.TXT
 
 
 class Options(BaseModel):
-    """Where and as whom to update. Without `server`, the primary that the zone's SOA record names."""
+    """The server and the TSIG key. Without `server`, the primary that the zone's SOA record names."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -65,13 +65,13 @@ class Options(BaseModel):
         except binascii.Error:
             empty = True
         if empty:
-            raise ValueError("is not base64; it is the `secret` of the server's key")  # no word of the value itself
+            raise ValueError("is not base64; it is the `secret` of the server's key")  # without the value itself
         return value
 
     @model_validator(mode="after")
     def _whole_key(self) -> Self:
         if (self.key_name is None) != (self.key_secret is None):
-            raise ValueError("key_name and key_secret go together")
+            raise ValueError("set both key_name and key_secret, or neither")
         return self
 
     def key(self) -> dns.tsig.Key | None:
@@ -82,8 +82,8 @@ class Options(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What was at a name and at its marks' name; an RRset is None where there was none."""
+class _Observed:
+    """The RRsets at a name and at the name of its marks, None where there is none."""
 
     rrsets: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], dns.rrset.RRset | None]
     texts: tuple[str, ...]
@@ -91,7 +91,7 @@ class _Look:
 
 
 class Rfc2136:
-    """A zone on a server that takes dynamic updates."""
+    """A zone on a server that accepts dynamic updates."""
 
     name: ClassVar[str] = "rfc2136"
     Options: ClassVar[type[BaseModel]] = Options
@@ -106,12 +106,12 @@ class Rfc2136:
         self._primary = Primary(self._zone, options.server, options.port, options.key())
         identity = f"{zone} {options.server} {options.port} {options.key_name}"
         self._account = Account(hashlib.sha256(identity.lower().encode()).hexdigest()[:32])
-        self._looks: dict[str, _Look] = {}
+        self._observed: dict[str, _Observed] = {}
         self._lock = threading.Lock()
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what every server of this protocol can do."""
+        """Return what every server with this protocol can do."""
         return Capabilities(min_ttl=1, max_ttl=MAX_TTL_S, automatic_ttl=False, atomic=True, batch=BATCH, marks="txt")
 
     @property
@@ -120,40 +120,40 @@ class Rfc2136:
         return self._account
 
     def read(self, name: str) -> tuple[Record, ...]:
-        """Ask the primary for the records at the name; what is found becomes what `apply` insists on."""
-        with self._primary.connected() as line:
-            look = self._look(line, name)
+        """Query the primary for the records at the name, which become the prerequisites of `apply`."""
+        with self._primary.connected() as connection:
+            observed = self._observe(connection, name)
         with self._lock:
-            self._looks[name] = look
-        return look.records
+            self._observed[name] = observed
+        return observed.records
 
     def apply(self, name: str, changes: Changes) -> int:
-        """Make the changes in one UPDATE, if the name still is as it was read last."""
+        """Make the changes in one UPDATE, if the name is still as last read."""
         if not changes:
             return 0
         with self._lock:
-            look = self._looks.pop(name, None)
-        with self._primary.connected() as line:
-            look = look or self._look(line, name)
-            line.change(name, self._update(line, name, look, changes))
+            observed = self._observed.pop(name, None)
+        with self._primary.connected() as connection:
+            observed = observed or self._observe(connection, name)
+            connection.apply(name, self._update(connection, name, observed, changes))
         return 1
 
     def check(self, name: str) -> list[Finding]:
-        """Ask for the zone, and send an UPDATE that removes what nobody has."""
+        """Query the zone, and send an UPDATE that deletes records which do not exist."""
         try:
             owner = self._name(name)
-            with self._primary.connected() as line:
-                serial = line.serial()
-                findings = [Finding("zone", ok=True, detail=f"{line.where} is authoritative, serial {serial}")]
-                line.send(_harmless(line.update(), owner, self._marker(name)))
+            with self._primary.connected() as connection:
+                serial = connection.serial()
+                findings = [Finding("zone", ok=True, detail=f"{connection.where} is authoritative, serial {serial}")]
+                connection.send(_harmless(connection.update(), owner, self._marker(name)))
         except (PermanentError, TransientError) as error:
             return [Finding("update", ok=False, detail=str(error), certain=isinstance(error, PermanentError))]
         return [*findings, Finding("update", ok=True, detail=f"{self._primary.key_name} may update {name}")]
 
     def close(self) -> None:
-        """Forget what was read; connections do not outlive a call."""
+        """Forget what was observed; connections do not outlive a call."""
         with self._lock:
-            self._looks.clear()
+            self._observed.clear()
 
     def _name(self, name: str) -> dns.name.Name:
         owner = dns.name.from_text(name)
@@ -167,17 +167,17 @@ class Rfc2136:
         except dns.exception.DNSException:
             raise PermanentError(f"{name} is too long for its mark, {ownership_txt.marker_name(name)}") from None
 
-    def _look(self, line: Line, name: str) -> _Look:
+    def _observe(self, connection: Connection, name: str) -> _Observed:
         owner, marker = self._name(name), self._marker(name)
-        found = {(owner, kind): line.find(owner, kind) for kind in _KINDS}
-        marks = line.find(marker, _TXT)
+        found = {(owner, kind): connection.find(owner, kind) for kind in _KINDS}
+        marks = connection.find(marker, _TXT)
         texts = () if marks is None else tuple(b"".join(rdata.strings).decode("ascii", "replace") for rdata in marks)
         owners = ownership_txt.owners(texts)
         if not owners:
-            # Nothing of anybody's: it may be that there is nothing at all, and a wildcard answers.
-            if any(found.values()) and not _in_use(line, owner):
+            # No record has a mark: perhaps none exists, and these are the answers of a wildcard.
+            if any(found.values()) and not _in_use(connection, owner):
                 found = dict.fromkeys(found)
-            if marks is not None and not _in_use(line, marker):
+            if marks is not None and not _in_use(connection, marker):
                 marks, texts = None, ()
         records = [
             Record(kind, content, rrset.ttl, owners.get((kind, content)))
@@ -186,25 +186,27 @@ class Rfc2136:
             for kind, content in (_key(rdata) for rdata in rrset)
         ]
         records.sort(key=lambda record: (record.type, record.content))
-        return _Look({**found, (marker, _TXT): marks}, texts, tuple(records))
+        return _Observed({**found, (marker, _TXT): marks}, texts, tuple(records))
 
-    def _update(self, line: Line, name: str, look: _Look, changes: Changes) -> dns.update.UpdateMessage:
+    def _update(
+        self, connection: Connection, name: str, observed: _Observed, changes: Changes
+    ) -> dns.update.UpdateMessage:
         owner, marker = self._name(name), self._marker(name)
-        gone = [*changes.deletes, *(old for old, _ in changes.updates)]
-        come = [*(new for _, new in changes.updates), *changes.creates]
-        kept = _kept(name, look, gone, come)
-        update = line.update()
-        for (where, kind), rrset in look.rrsets.items():
+        removed = [*changes.deletes, *(old for old, _ in changes.updates)]
+        added = [*(new for _, new in changes.updates), *changes.creates]
+        kept = _kept(name, observed, removed, added)
+        update = connection.update()
+        for (where, kind), rrset in observed.rrsets.items():
             if rrset is None:
                 update.absent(where, kind)
             else:
                 update.present(where, *rrset)
-        for record in gone:
+        for record in removed:
             update.delete(owner, _rdata(record))
-        for record in come:
+        for record in added:
             update.add(owner, record.ttl, _rdata(record))
-        texts = set(look.texts)
-        right = ownership_txt.replaced(texts, gone, come, kept)
+        texts = set(observed.texts)
+        right = ownership_txt.replaced(texts, removed, added, kept)
         for text in sorted(texts - right):
             update.delete(marker, _txt(text))
         for text in sorted(right - texts):
@@ -212,32 +214,32 @@ class Rfc2136:
         return update
 
 
-def _kept(name: str, look: _Look, gone: list[Record], come: list[Record]) -> list[Record]:
-    """Return what a change leaves as it is; raise `Raced` if the change is not about what was read."""
-    kept = {(record.type, record.content): record for record in look.records}
-    for record in gone:
+def _kept(name: str, observed: _Observed, removed: list[Record], added: list[Record]) -> list[Record]:
+    """Return the records that a change leaves alone; raise `Raced` if it does not fit the observed ones."""
+    kept = {(record.type, record.content): record for record in observed.records}
+    for record in removed:
         there = kept.pop((record.type, record.content), None)
         if there is None or there.owner != record.owner:
-            raise Raced(f"{name} has no {record.type} {record.content} of {record.owner or 'nobody'} any more")
-    for record in come:
+            raise Raced(f"{name} has no {record.type} {record.content} of {record.owner or 'nobody'} now")
+    for record in added:
         if (record.type, record.content) in kept:
-            raise Raced(f"{name} has {record.type} {record.content} by now")
-        if any(kind == "CNAME" for kind, _ in kept):  # a server passes over what does not fit (section 3.4.2.2)
-            raise PermanentError(f"{name} is an alias (CNAME), beside which no address can be; remove it first")
+            raise Raced(f"{name} already has {record.type} {record.content}")
+        if any(kind == "CNAME" for kind, _ in kept):  # a server silently ignores such an addition (section 3.4.2.2)
+            raise PermanentError(f"{name} is an alias (CNAME), which can have no address beside it; delete it first")
     return list(kept.values())
 
 
-def _in_use(line: Line, name: dns.name.Name) -> bool:
+def _in_use(connection: Connection, name: dns.name.Name) -> bool:
     """Tell whether a name has records of its own (section 2.4.4), by an UPDATE that changes nothing."""
-    update = line.update()
+    update = connection.update()
     update.present(name)
-    return line.send(update) == dns.rcode.NOERROR
+    return connection.send(update) == dns.rcode.NOERROR
 
 
 def _harmless(
     update: dns.update.UpdateMessage, owner: dns.name.Name, marker: dns.name.Name
 ) -> dns.update.UpdateMessage:
-    """Fill an UPDATE with all that we may ever change, which is not there: removing it changes nothing."""
+    """Fill an UPDATE with deletes of every kind that we may send, of records that do not exist."""
     update.delete(owner, dns.rdatatype.A, "0.0.0.0")
     update.delete(owner, dns.rdatatype.AAAA, "::")
     update.delete(marker, _txt(f"{ownership_txt.LABEL} check"))

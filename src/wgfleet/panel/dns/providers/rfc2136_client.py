@@ -1,6 +1,6 @@
-"""A zone's primary name server: asks it and updates it over TCP, signed with TSIG (RFC 8945), and reads its refusals.
+"""RFC 2136 client: queries and updates a zone's primary name server over TCP, signed with TSIG (RFC 8945).
 
-Must not know what is asked or changed, or whose records there are.
+Knows nothing of records and their owners. Refusals become the panel's errors.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ import dns.update
 from wgfleet.panel.dns.providers import Raced
 from wgfleet.panel.errors import PermanentError, TransientError
 
-TIMEOUT_S = 10.0  # for connecting, and for each piece of an answer
+TIMEOUT_S = 10.0  # for connecting, and for each read of an answer
 _LARGEST = 65535
 _RACED = {dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN}
 _NOT_SIGNED = "answers without the key's signature; check that key_name, key_secret and algorithm are as the server's"
@@ -32,7 +32,7 @@ _NOT_SIGNED = "answers without the key's signature; check that key_name, key_sec
 
 @dataclass(frozen=True, slots=True)
 class Primary:
-    """Where a zone is changed. `server` is an address, a host name, or None: whoever the zone's SOA record names."""
+    """A zone's primary. `server` is an address, a host name, or None: the host that the zone's SOA record names."""
 
     zone: dns.name.Name
     server: str | None
@@ -40,42 +40,42 @@ class Primary:
     key: dns.tsig.Key | None
 
     @contextlib.contextmanager
-    def connected(self) -> Iterator["Line"]:
-        """Give a line to the server for some questions."""
+    def connected(self) -> Iterator["Connection"]:
+        """Open a connection to the server."""
         host = self.server or primary_of(self.zone)
         where = f"DNS server {host} port {self.port}"
         with _explained(where, self.key_name):
             try:
-                line = socket.create_connection((host, self.port), TIMEOUT_S)
+                sock = socket.create_connection((host, self.port), TIMEOUT_S)
             except socket.gaierror as error:
                 raise TransientError(f"{where}: the name does not resolve: {error.strerror}") from error
-        with line:
-            yield Line(self, line, where)
+        with sock:
+            yield Connection(self, sock, where)
 
     @property
     def key_name(self) -> str:
-        """Name the key for a text."""
+        """Return the key's name, for messages."""
         return "no key" if self.key is None else f"key {self.key.name.to_text(omit_final_dot=True)}"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A connection to the primary, for questions one after the other."""
+class Connection:
+    """A TCP connection to the primary, for one message at a time."""
 
     primary: Primary
-    connection: socket.socket
+    sock: socket.socket
     where: str
 
     def find(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
-        """Return the records of a type at exactly a name. Those that a wildcard makes look the same."""
+        """Return the records of a type at exactly a name; those of a wildcard cannot be told apart."""
         query = dns.message.make_query(name, kind)
         query.flags &= ~dns.flags.RD
         answer = self._exchange(query)
         if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-            self._refused(answer.rcode(), "a question about")
+            self._refused(answer.rcode(), "a query of")
         if not answer.flags & dns.flags.AA:
             raise PermanentError(
-                f"{self.where} is not authoritative for {self._zone}; name the zone's primary as `server`"
+                f"{self.where} is not authoritative for {self._zone}; set `server` to the zone's primary"
             )
         return answer.get_rrset(answer.answer, name, dns.rdataclass.IN, kind)
 
@@ -91,14 +91,14 @@ class Line:
         return dns.update.UpdateMessage(self.primary.zone)
 
     def send(self, update: dns.update.UpdateMessage) -> dns.rcode.Rcode:
-        """Send an UPDATE; return NOERROR or the code of the prerequisite that does not hold, raise for all else."""
+        """Send an UPDATE; return NOERROR or the code of a failed prerequisite, raise for all else."""
         code = self._exchange(update).rcode()
         if code != dns.rcode.NOERROR and code not in _RACED:
             self._refused(code, "an update of")
         return code
 
-    def change(self, name: str, update: dns.update.UpdateMessage) -> None:
-        """Send an UPDATE; raise `Raced` if its prerequisites do not hold any more."""
+    def apply(self, name: str, update: dns.update.UpdateMessage) -> None:
+        """Send an UPDATE; raise `Raced` if its prerequisites no longer hold."""
         code = self.send(update)
         if code != dns.rcode.NOERROR:
             raise Raced(
@@ -114,7 +114,7 @@ class Line:
             message.use_tsig(self.primary.key)
         with _explained(self.where, self.primary.key_name):
             wire = message.to_wire(max_size=_LARGEST)
-            self.connection.sendall(len(wire).to_bytes(2, "big") + wire)
+            self.sock.sendall(len(wire).to_bytes(2, "big") + wire)
             answer = self._parsed(message, self._received(int.from_bytes(self._received(2), "big")))
             if not message.is_response(answer):
                 raise dns.query.BadResponse
@@ -123,7 +123,7 @@ class Line:
     def _received(self, length: int) -> bytes:
         found = b""
         while len(found) < length:
-            piece = self.connection.recv(length - len(found))
+            piece = self.sock.recv(length - len(found))
             if not piece:
                 raise EOFError("it closed the connection")
             found += piece
@@ -135,7 +135,7 @@ class Line:
         except dns.exception.FormError:
             if not question.keyring:
                 raise
-        # It is not signed. An error may come so (RFC 8945 section 5.3.2), and changes nothing that we believe.
+        # It is not signed. Only an error may be so (RFC 8945 section 5.3.2); anything else is not trusted.
         answer = dns.message.from_wire(wire)
         if answer.rcode() == dns.rcode.NOERROR:
             raise PermanentError(f"{self.where} {_NOT_SIGNED}")
@@ -144,32 +144,32 @@ class Line:
     def _refused(self, code: dns.rcode.Rcode, what: str) -> None:
         said = f"{self.where} answered {dns.rcode.to_text(code)} to {what} {self._zone} with {self.primary.key_name}"
         if code == dns.rcode.SERVFAIL:
-            raise TransientError(f"{said}; its own log says why")
-        raise PermanentError(f"{said}; {_ADVICE.get(code, 'the server does not take such updates')}")
+            raise TransientError(f"{said}; see the server's log")
+        raise PermanentError(f"{said}; {_ADVICE.get(code, 'the server does not accept such updates')}")
 
 
 _ADVICE = {
-    dns.rcode.REFUSED: "allow the key to update the zone and to ask it (Knot: an acl with `action: update`, BIND: "
+    dns.rcode.REFUSED: "allow the key to update and to query the zone (Knot: an acl with `action: update`, BIND: "
     "`update-policy`, PowerDNS: `dnsupdate=yes` and the zone's TSIG-ALLOW-DNSUPDATE)",
     dns.rcode.NOTAUTH: "check the zone's name, that this is its primary, and that the server knows the key",
     dns.rcode.NOTZONE: "the name is not in that zone; check `zone`",
-    dns.rcode.NOTIMP: "the server has no dynamic updates (RFC 2136)",
+    dns.rcode.NOTIMP: "the server does not support dynamic updates (RFC 2136)",
 }
 
 
 @contextlib.contextmanager
 def _explained(where: str, key: str) -> Iterator[None]:
-    """Turn what goes wrong on the way into the panel's errors."""
+    """Turn network and protocol errors into the panel's errors."""
     try:
         yield
     except (OSError, EOFError, dns.exception.Timeout) as error:
         raise TransientError(f"{where} does not answer: {str(error) or type(error).__name__}") from error
     except (dns.tsig.PeerBadTime, dns.tsig.BadTime) as error:
-        raise TransientError(f"{where} and this machine do not agree on the time; set both clocks") from error
+        raise TransientError(f"{where} and this machine disagree on the time; check both clocks") from error
     except dns.tsig.PeerBadKey as error:
         raise PermanentError(
-            f"{where} does not know {key}, or not for this zone (BADKEY); check key_name and algorithm, and that the "
-            "server lets this key update the zone"
+            f"{where} does not know {key}, or does not accept it for this zone (BADKEY); check key_name and algorithm, "
+            "and that the server lets this key update the zone"
         ) from error
     except (dns.tsig.PeerBadSignature, dns.tsig.PeerBadTruncation) as error:
         raise PermanentError(f"{where} has another secret for {key}; check key_secret and algorithm") from error
@@ -178,7 +178,7 @@ def _explained(where: str, key: str) -> Iterator[None]:
     except dns.exception.TooBig as error:
         raise PermanentError(f"{where}: the change is larger than a DNS message (65,535 bytes)") from error
     except dns.exception.DNSException as error:
-        raise TransientError(f"{where} answers something that is no DNS: {error}") from error
+        raise TransientError(f"{where} sent a malformed DNS response: {error}") from error
 
 
 def primary_of(zone: dns.name.Name, resolver: dns.resolver.Resolver | None = None) -> str:
@@ -188,7 +188,7 @@ def primary_of(zone: dns.name.Name, resolver: dns.resolver.Resolver | None = Non
         resolver = resolver or dns.resolver.get_default_resolver()
         answer = resolver.resolve(zone, dns.rdatatype.SOA, lifetime=TIMEOUT_S)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
-        raise PermanentError(f"{text} is no zone with an SOA record; check `zone`, or set `server`") from error
+        raise PermanentError(f"{text} is not a zone with an SOA record; check `zone`, or set `server`") from error
     except dns.exception.DNSException as error:
         raise TransientError(f"the primary of zone {text} cannot be found; set `server`: {error}") from error
     return str(answer[0].mname.to_text(omit_final_dot=True))
