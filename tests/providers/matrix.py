@@ -53,7 +53,7 @@ HOUR_S = 3600
 
 @dataclass(frozen=True)
 class Cell:
-    """What came of one fault at one kind of change. `equal`: the zone lists what is wanted, and no more of ours."""
+    """The result of one fault at one kind of change. `equal`: our records in the zone are the desired ones."""
 
     fault: str
     change: str

@@ -32,7 +32,7 @@ from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import Config, DnsSync, Node
 
 TIMEOUT_S = 1.0  # shorter, and a machine that is busy has answers lost that nobody meant to lose
-MAX_CYCLES = 40  # of one name until it is as wanted; more means that it never will be
+MAX_CYCLES = 40  # of one name until it is as desired; more means that it never will be
 ACTOR = "test"
 
 

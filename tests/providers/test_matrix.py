@@ -1,4 +1,4 @@
-"""However the provider's API misbehaves, the name ends as it is wanted, and nothing else in the zone was touched."""
+"""However the provider's API misbehaves, the name ends with its desired records, and nothing else is touched."""
 
 from collections.abc import Iterator
 

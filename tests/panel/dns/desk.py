@@ -1,4 +1,4 @@
-"""Published names of a world: the rows, a zone in memory, and the looks at it, one at a time or by themselves."""
+"""Published names of a world: the rows, a zone in memory, and its syncs, one cycle at a time or by a worker."""
 
 import asyncio
 import threading
@@ -93,7 +93,7 @@ class Desk:
             return dns_rows.of_config(tx, config.id)
 
     def judged(self, config: Config, node: Node, state: Health) -> None:
-        """Have a node's health decided."""
+        """Record a node's health."""
         with self.world.store.write() as tx:
             health.record(tx, config.id, {node.id: Standing(state, clock.now(), "as the test says", ())})
 
@@ -109,7 +109,7 @@ class Desk:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Have names looked at by themselves, as a panel does, while the block runs."""
+        """Have a worker sync the names, as a panel does, while the block runs."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever)
         thread.start()

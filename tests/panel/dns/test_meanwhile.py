@@ -1,4 +1,4 @@
-"""What people do to a name while it is looked at, fails or waits: nothing of ours is forgotten, nothing done unseen."""
+"""Commands on a name while it is synced, fails or waits: no record of ours is forgotten, none deleted unseen."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -220,7 +220,7 @@ def test_secrets_are_sealed_kept_for_the_same_place_and_never_sent_to_another(de
 
 
 def test_what_is_decided_is_published_without_anybody_asking(desk: Desk, wg0: Config) -> None:
-    desk.rules = desk.rules.model_copy(update={"check_interval_s": 3600})  # no look that is due by itself helps
+    desk.rules = desk.rules.model_copy(update={"check_interval_s": 3600})  # no routine sync helps
     found = desk.world.serving(wg0, *(f"n{i}" for i in range(4)))
     desk.publish(wg0)
     with desk.working():

@@ -118,7 +118,7 @@ def test_looks_at_names_that_are_right_leave_calls_to_changes(either_desk: Desk,
     assert desk.audited("dns_failing") == []
     hands.move(1e6)
     desk.cycle()
-    assert desk.zone.calls["read"] + desk.zone.calls["apply"] == 18, "looked at again once there are calls"
+    assert desk.zone.calls["read"] + desk.zone.calls["apply"] == 18, "read again once there are calls"
 
 
 def test_a_look_that_somebody_asked_for_is_not_put_off(desk: Desk, wg0: Config, hands: Hands) -> None:
