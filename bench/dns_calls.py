@@ -1,7 +1,7 @@
 """Calls that a change of a published name costs at Cloudflare, for names of 1, 10 and 100 nodes.
 
 JSON: reads and writes of each change, counted in the request log of the tests' stand-in; `first` includes the one
-look at the zone's name. A change is written by one call, however many records it is.
+read of the zone's name. A change is written by one call, however many records it is.
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.providers.publication import Calls, Panel, panel
+from wgfleet.panel.domain.dns.states import SyncState
 
 NODES = (1, 10, 100)
 
@@ -29,7 +30,7 @@ def measured(at: Panel, count: int) -> dict[str, object]:
 
     def converge() -> None:
         state = at.converge(config)
-        if state != "synced":
+        if state is not SyncState.SYNCED:
             raise SystemExit(f"{at.name(config)} is {state}")
 
     return {
@@ -38,7 +39,7 @@ def measured(at: Panel, count: int) -> dict[str, object]:
         "add_one": counted(at, lambda: at.serve(config, nodes[count]), converge),
         "remove_one": counted(at, lambda: at.world.remove(config, nodes[0]), converge),
         "change_ttl": counted(at, lambda: at.set_ttl(config, 120), converge),
-        "look_when_nothing_changed": counted(at, lambda: at.cycle(config), lambda: at.cycle(config)),
+        "routine": counted(at, lambda: at.cycle(config), lambda: at.cycle(config)),
         "records": len(at.listed(config)),
     }
 

@@ -9,6 +9,7 @@ from tests.providers.cloudflare.environment import SECRET, ZONE_ID
 from tests.providers.cloudflare.zones import Zone
 from tests.providers.publication import ACTOR, Panel, panel
 from wgfleet.panel.domain.dns.records import mark
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns import commands as published
@@ -45,10 +46,10 @@ def save(at: Panel, config: Config, spec: EndpointGroupSpec) -> None:
 
 def test_a_proxied_record_of_somebody_else_stops_publishing_until_it_is_gone(at: Panel, config: Config) -> None:
     record_id = at.at.plant(at.name(config), "A", FOREIGN, proxied=True)
-    assert at.converge(config) == "conflict"
+    assert at.converge(config) == SyncState.CONFLICT
     assert at.at.stand_in.writes == []
     del at.at.rows.records[record_id]
-    assert at.converge(config) == "synced"
+    assert at.converge(config) == SyncState.SYNCED
     assert answers(at, config) == {"198.51.100.1", "198.51.100.2"}
 
 
@@ -67,7 +68,7 @@ def test_a_record_of_ours_that_somebody_proxied_is_unproxied(at: Panel, config: 
 def test_another_panel_on_the_name_is_seen_and_left_alone(at: Panel, config: Config) -> None:
     other = mark("another", config.id)
     at.at.plant(at.name(config), "A", FOREIGN, comment=other)
-    assert at.converge(config) == "conflict"
+    assert at.converge(config) == SyncState.CONFLICT
     assert answers(at, config) == {FOREIGN}
     with at.world.store.read() as tx:
         (sync,) = published.of_config(tx, config.id)
@@ -79,7 +80,7 @@ def test_nodes_that_come_together_are_one_change(at: Panel, config: Config) -> N
     with at.counted() as counted:
         for number in range(20):
             at.serve(config, at.node(f"node{number}"))
-        assert at.converge(config) == "synced"
+        assert at.converge(config) == SyncState.SYNCED
     assert (counted[0].reads, counted[0].writes) == (2, 1)
     assert len(answers(at, config)) == 22
 
@@ -107,7 +108,7 @@ def test_a_groups_token_is_nowhere_in_the_clear(at: Panel, config: Config, tmp_p
     at.at.token.status = "disabled"
     at.cycle(config)
     at.at.token.status = "active"
-    assert at.converge(config) == "synced"
+    assert at.converge(config) == SyncState.SYNCED
     written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"Invalid access token" in written
     assert SECRET.encode() not in written

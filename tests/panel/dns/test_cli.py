@@ -16,6 +16,7 @@ from tests.providers.publication import Clock
 from tests.providers.publication import Panel as Publishing
 from wgfleet.cli import app
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.store.tables import Config
 
 Run = Callable[..., Result]
@@ -73,7 +74,7 @@ def test_a_name_is_planned_published_and_told_of(wgfleet: Run, publishing: Publi
     planned = wgfleet("plan", "wg0").stdout
     assert "A 192.0.2.1: wanted, not there" in planned
     assert planned.splitlines()[-1].endswith(f"for {NAME}: 2 create, 0 update, 0 delete, 0 keep")
-    assert publishing.converge(config) == "synced"
+    assert publishing.converge(config) == SyncState.SYNCED
     shown = wgfleet("show", "wg0").stdout
     assert "synced" in shown
     assert "192.0.2.1, 192.0.2.2" in shown
@@ -93,7 +94,7 @@ def test_a_conflict_is_shown_and_adopted(
     assert wgfleet("adopt", "wg0", "0" * 16).exit_code == 1
     plan = document(wgfleet("plan", "wg0", "--adopt", "--json"))["id"]
     assert wgfleet("adopt", "wg0", plan).exit_code == 0
-    assert publishing.converge(config) == "synced"
+    assert publishing.converge(config) == SyncState.SYNCED
     assert {address for _, address, _ in publishing.listed(config)} == {"192.0.2.1", "192.0.2.2"}
 
 
@@ -102,7 +103,7 @@ def test_a_name_is_left_alone_until_it_is_tried_again(wgfleet: Run, publishing: 
     assert not publishing.cycle(config)
     assert wgfleet("approve", "wg0", "0" * 16).exit_code == 1
     assert document(wgfleet("retry", "wg0", "--json"))["current"]["state"] == "pending"
-    assert publishing.converge(config) == "synced"
+    assert publishing.converge(config) == SyncState.SYNCED
     assert len(document(wgfleet("list", "--state", "synced", "--json"))) == 1
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.panel.dns.desk import NAME, Desk, Hands
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.services.dns import commands
@@ -35,7 +36,7 @@ def test_a_name_that_fails_is_tried_again_all_the_same(desk: Desk, wg0: Config, 
     assert waits == pytest.approx(3600, abs=60), "what a provider asks for has its bounds too"
     hands.move(-DAY_S)
     desk.cycle()
-    assert desk.sync(wg0).state == "synced"
+    assert desk.sync(wg0).state == SyncState.SYNCED
 
 
 @pytest.mark.parametrize("drift", ["repair", "report"])
@@ -50,7 +51,10 @@ def test_what_is_decided_then_is_a_decision_and_nobody_elses_doing(
     desk.cycle()
     assert desk.zone.at(NAME) == {"192.0.2.2"}
     sync = desk.sync(wg0)
-    assert (sync.state, sync.published_at is not None and sync.published_at >= sync.decided_at) == ("synced", True)
+    assert (sync.state, sync.published_at is not None and sync.published_at >= sync.decided_at) == (
+        SyncState.SYNCED,
+        True,
+    )
     assert desk.history(wg0, "dns_drifted") == []
     assert desk.history(wg0, "dns_updated")[-1].details["seconds"] >= 0
 
@@ -64,4 +68,4 @@ def test_reported_drift_is_repaired_when_somebody_retries(desk: Desk, wg0: Confi
     with desk.world.store.write() as tx:
         commands.retry(tx, "test", wg0.name)
     desk.cycle()
-    assert (len(desk.zone.at(NAME)), desk.sync(wg0).state) == (2, "synced")
+    assert (len(desk.zone.at(NAME)), desk.sync(wg0).state) == (2, SyncState.SYNCED)

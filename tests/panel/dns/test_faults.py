@@ -11,6 +11,7 @@ from wgfleet.panel import faultpoints
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.providers import Blocked, Raced
 from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.services import configs
@@ -51,7 +52,7 @@ def test_an_hour_without_the_provider_ends_in_one_call(desk: Desk, wg0: Config, 
     desk.cycle()
     assert desk.zone.calls["apply"] - before["apply"] == 1
     assert len(desk.zone.at(NAME)) == 4
-    assert desk.sync(wg0).state == "synced"
+    assert desk.sync(wg0).state == SyncState.SYNCED
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -64,7 +65,7 @@ def test_an_answer_that_is_lost_is_read_again(desk: Desk, wg0: Config, *, commit
 
     (desk.zone.after if committed else desk.zone.before)["apply"] = lost
     desk.cycle()
-    assert desk.sync(wg0).state == ("synced" if committed else "failing")
+    assert desk.sync(wg0).state == (SyncState.SYNCED if committed else SyncState.FAILING)
     assert desk.zone.calls["apply"] == 1
     assert len(desk.zone.at(NAME)) == (2 if committed else 0)
 
@@ -79,7 +80,7 @@ def test_a_race_is_read_again_at_once(desk: Desk, wg0: Config) -> None:
 
     desk.zone.before["apply"] = other_writer
     desk.cycle()
-    assert (desk.sync(wg0).state, desk.zone.calls["apply"]) == ("synced", 2)
+    assert (desk.sync(wg0).state, desk.zone.calls["apply"]) == (SyncState.SYNCED, 2)
 
 
 def test_a_panel_killed_between_apply_and_read_neither_doubles_nor_loses(
@@ -103,7 +104,7 @@ def test_a_panel_killed_between_apply_and_read_neither_doubles_nor_loses(
         calls = desk.zone.calls["apply"]
         desk.cycle()
         assert desk.zone.calls["apply"] == calls, "all was done before"
-        assert desk.sync(wg0).state == "synced"
+        assert desk.sync(wg0).state == SyncState.SYNCED
         assert sorted(desk.zone.at(NAME)) == desk.sync(wg0).published
     first, second = desk.history(wg0, "dns_updated")
     assert (first.details["added"], second.details["removed"]) == (["192.0.2.1", "192.0.2.2"], ["192.0.2.1"])
@@ -127,11 +128,11 @@ def test_attempts_and_blocks_outlive_a_restart(desk: Desk, wg0: Config, hands: H
         desk.cycle()
         hands.move(90)
     assert desk.zone.calls["read"] == 1, "no name of the account is tried while it is blocked"
-    assert (desk.sync(wg0).error_class, desk.sync(wg0).attempts) == ("blocked", 1)
+    assert (desk.sync(wg0).error_class, desk.sync(wg0).attempts) == (ErrorClass.BLOCKED, 1)
     hands.move(60)
     desk.restart()
     desk.cycle()
-    assert (desk.sync(wg0).state, desk.sync(other).state) == ("synced", "synced")
+    assert (desk.sync(wg0).state, desk.sync(other).state) == (SyncState.SYNCED, SyncState.SYNCED)
 
 
 def test_a_permanent_error_is_told_with_the_providers_words_and_mended_by_saving(desk: Desk, wg0: Config) -> None:
@@ -143,12 +144,12 @@ def test_a_permanent_error_is_told_with_the_providers_words_and_mended_by_saving
     desk.zone.before["apply"] = refused
     desk.publish(wg0)
     desk.cycle()
-    assert (desk.sync(wg0).state, desk.sync(wg0).error_class) == ("failing", "permanent")
+    assert (desk.sync(wg0).state, desk.sync(wg0).error_class) == (SyncState.FAILING, ErrorClass.PERMANENT)
     assert "Authentication error" in str(desk.sync(wg0).error)
     desk.zone.before.clear()
     desk.publish(wg0)
     desk.cycle()
-    assert desk.sync(wg0).state == "synced"
+    assert desk.sync(wg0).state == SyncState.SYNCED
 
 
 def test_a_bug_of_a_provider_is_told_without_its_words(desk: Desk, wg0: Config) -> None:
@@ -160,7 +161,7 @@ def test_a_bug_of_a_provider_is_told_without_its_words(desk: Desk, wg0: Config) 
     desk.zone.before["read"] = bug
     desk.publish(wg0)
     desk.cycle()
-    assert (desk.sync(wg0).error_class, desk.sync(wg0).error) == ("bug", "the provider failed: RuntimeError")
+    assert (desk.sync(wg0).error_class, desk.sync(wg0).error) == (ErrorClass.BUG, "the provider failed: RuntimeError")
 
 
 def test_a_provider_that_is_gone_is_a_permanent_error(desk: Desk, wg0: Config) -> None:
@@ -169,7 +170,7 @@ def test_a_provider_that_is_gone_is_a_permanent_error(desk: Desk, wg0: Config) -
     desk.registry = Registry({})
     desk.restart()
     desk.cycle()
-    assert (desk.sync(wg0).state, desk.sync(wg0).error_class) == ("failing", "permanent")
+    assert (desk.sync(wg0).state, desk.sync(wg0).error_class) == (SyncState.FAILING, ErrorClass.PERMANENT)
 
 
 def test_changes_that_do_not_show_are_not_made_twice(desk: Desk, wg0: Config, hands: Hands) -> None:
@@ -183,11 +184,11 @@ def test_changes_that_do_not_show_are_not_made_twice(desk: Desk, wg0: Config, ha
 
     desk.zone.after["apply"] = not_shown_yet
     desk.cycle()
-    assert (desk.sync(wg0).state, desk.zone.calls["apply"]) == ("failing", 1)
+    assert (desk.sync(wg0).state, desk.zone.calls["apply"]) == (SyncState.FAILING, 1)
     desk.zone.records.update(late)
     hands.move(5)
     desk.cycle()
-    assert (desk.sync(wg0).state, desk.zone.calls["apply"]) == ("synced", 1)
+    assert (desk.sync(wg0).state, desk.zone.calls["apply"]) == (SyncState.SYNCED, 1)
 
 
 def test_new_addresses_come_before_old_ones_go_where_changes_are_not_one(desk: Desk, wg0: Config) -> None:
@@ -212,7 +213,7 @@ def test_two_panels_do_not_share_a_name(desk: Desk, wg0: Config) -> None:
     desk.publish(other)
     desk.cycle()
     assert desk.zone.at(NAME) == {"192.0.2.1"}
-    assert desk.sync(other).state == "conflict"
+    assert desk.sync(other).state == SyncState.CONFLICT
     assert desk.mark(wg0) in str(desk.sync(other).error)
 
 

@@ -15,6 +15,7 @@ from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, Cloudf
 from tests.waiting import eventually
 from wgfleet.panel import faultpoints
 from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
@@ -72,10 +73,10 @@ def test_what_was_written_before_the_panel_was_killed_is_found_and_not_written_a
 
     with panel(tmp_path, {faultpoints.VARIABLE: "dns.applied"}) as process:
         assert process.wait(120) == -signal.SIGKILL
-    assert (listed(), sync().state, sync().published) == (addresses, "pending", [])
+    assert (listed(), sync().state, sync().published) == (addresses, SyncState.PENDING, [])
     before = len(provider.stand_in.writes)
     with panel(tmp_path, {}):
-        eventually(lambda: sync().state == "synced", 120)
+        eventually(lambda: sync().state == SyncState.SYNCED, 120)
     assert (listed(), set(sync().published)) == (addresses, addresses)
     assert (len(provider.records(NAME)), len(provider.stand_in.writes)) == (2, before)
     with world.store.read() as tx:

@@ -8,6 +8,7 @@ import pytest
 from tests.panel.dns.desk import NAME, Desk, Hands
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, TransientError, Unavailable
 from wgfleet.panel.services import configs
@@ -34,7 +35,7 @@ def test_a_name_that_is_published_again_while_it_is_withdrawn_is_not_lost(desk: 
     desk.zone.before["read"] = once(desk, lambda: desk.publish(wg0))
     for _ in range(2):
         desk.cycle()
-    assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.1"}, "synced")
+    assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.1"}, SyncState.SYNCED)
 
 
 def test_a_name_that_is_given_up_during_its_first_change_is_withdrawn(desk: Desk, wg0: Config) -> None:
@@ -76,7 +77,7 @@ def test_names_of_before_are_withdrawn_when_the_provider_is_back(desk: Desk, wg0
     desk.restart()
     desk.cycle()
     assert {(sync.name, sync.withdrawn, sync.state) for sync in desk.syncs(wg0)} == {
-        (name, True, "failing") for name in (NAME, OTHER, "third.example.com")
+        (name, True, SyncState.FAILING) for name in (NAME, OTHER, "third.example.com")
     }
     desk.zone.before.clear()
     hands.move(desk.rules.retry_cap_s)
@@ -112,7 +113,7 @@ def test_a_provider_that_is_not_installed_keeps_the_withdrawal_waiting_in_sight(
     desk.unpublish(wg0)
     desk.cycle()
     assert [(sync.state, sync.withdrawn, sync.error_class) for sync in desk.syncs(wg0)] == [
-        ("failing", True, "permanent")
+        (SyncState.FAILING, True, ErrorClass.PERMANENT)
     ]
     desk.registry = installed
     desk.restart()
@@ -139,7 +140,7 @@ def test_an_approval_is_for_once(desk: Desk, wg0: Config) -> None:
     desk.cycle()
     judged(Health.DOWN)
     desk.cycle()
-    assert (desk.sync(wg0).state, len(desk.zone.at(NAME))) == ("approval", 4)
+    assert (desk.sync(wg0).state, len(desk.zone.at(NAME))) == (SyncState.APPROVAL, 4)
 
 
 def test_an_approval_of_what_changed_meanwhile_deletes_nothing(desk: Desk, wg0: Config) -> None:
@@ -156,7 +157,11 @@ def test_an_approval_of_what_changed_meanwhile_deletes_nothing(desk: Desk, wg0: 
         commands.approve(tx, "key:anna", wg0.name, seen)
     desk.zone.records[NAME].add(Record("A", "203.0.113.9", 300))
     desk.cycle()
-    assert (desk.sync(wg0).state, len(desk.zone.at(NAME)), desk.sync(wg0).approved_plan_id) == ("approval", 5, None)
+    assert (desk.sync(wg0).state, len(desk.zone.at(NAME)), desk.sync(wg0).approved_plan_id) == (
+        SyncState.APPROVAL,
+        5,
+        None,
+    )
     assert desk.sync(wg0).plan_id != seen
 
 
@@ -209,7 +214,7 @@ def test_a_database_that_cannot_be_had_is_no_bug_of_the_provider(desk: Desk, wg0
     desk.publish(wg0)
     desk.cycle()
     sync = desk.sync(wg0)
-    assert (sync.state, sync.error_class) == ("failing", "transient")
+    assert (sync.state, sync.error_class) == (SyncState.FAILING, ErrorClass.TRANSIENT)
     assert "database" in str(sync.error)
 
 

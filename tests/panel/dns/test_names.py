@@ -5,6 +5,7 @@ import pytest
 from tests.panel.dns.desk import NAME, Desk, Hands
 from tests.waiting import eventually
 from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.errors import Invalid, TransientError
@@ -22,7 +23,12 @@ def test_a_saved_group_is_published_and_seen_to_be(either_desk: Desk) -> None:
     assert desk.zone.at(NAME) == {"192.0.2.1", "192.0.2.2"}
     assert {(r.ttl, r.owner, r.proxied) for r in desk.zone.records[NAME]} == {(60, desk.mark(wg0), False)}
     sync = desk.sync(wg0)
-    assert (sync.state, sync.published, sync.attempts, sync.error) == ("synced", ["192.0.2.1", "192.0.2.2"], 0, None)
+    assert (sync.state, sync.published, sync.attempts, sync.error) == (
+        SyncState.SYNCED,
+        ["192.0.2.1", "192.0.2.2"],
+        0,
+        None,
+    )
     assert desk.zone.calls == {"read": 2, "apply": 1}
     desk.cycle()
     assert desk.zone.calls == {"read": 2, "apply": 1}, "nothing is due before the check interval has passed"
@@ -140,7 +146,7 @@ def test_a_change_of_the_zone_takes_nothing_away_where_both_are_the_same_in_trut
     for _ in range(2):
         desk.cycle()
     assert (len(desk.zone.at(NAME)), desk.zone.history) == (2, [])
-    assert [sync.state for sync in desk.syncs(wg0)] == ["synced"]
+    assert [sync.state for sync in desk.syncs(wg0)] == [SyncState.SYNCED]
 
 
 def test_a_removal_waits_for_its_clients_from_the_moment_that_the_name_lost_the_node(
@@ -182,7 +188,7 @@ def test_a_changed_ttl_is_an_update(desk: Desk, wg0: Config) -> None:
     desk.publish(wg0, ttl=120)
     desk.cycle()
     assert [record.ttl for record in desk.zone.records[NAME]] == [120]
-    assert desk.sync(wg0).state == "synced"
+    assert desk.sync(wg0).state == SyncState.SYNCED
 
 
 def test_international_and_apex_names_go_out_as_a_labels(desk: Desk, wg0: Config) -> None:
@@ -228,7 +234,7 @@ def test_what_is_decided_is_published_without_anybody_asking(desk: Desk, wg0: Co
         for state, listed in ((Health.DOWN, 3), (Health.SERVING, 4)):
             desk.judged(wg0, found[0], state)
             eventually(lambda listed=listed: len(desk.zone.at(NAME)) == listed)  # type: ignore[misc]  # a default binds it
-        eventually(lambda: desk.sync(wg0).state == "synced")
+        eventually(lambda: desk.sync(wg0).state == SyncState.SYNCED)
 
 
 def test_a_failing_read_is_told_once_and_tried_again_later_and_later(desk: Desk, wg0: Config, hands: Hands) -> None:
@@ -246,9 +252,14 @@ def test_a_failing_read_is_told_once_and_tried_again_later_and_later(desk: Desk,
         assert sync.next_try_at is not None
         waits.append(sync.next_try_at - float(sync.checked_at or sync.created_at))
         hands.move(301)
-    assert (sync.attempts, sync.state, sync.error, sync.error_class) == (12, "failing", "no answer", "transient")
+    assert (sync.attempts, sync.state, sync.error, sync.error_class) == (
+        12,
+        SyncState.FAILING,
+        "no answer",
+        ErrorClass.TRANSIENT,
+    )
     assert len(desk.history(wg0, "dns_failing")) == 1
     desk.zone.before.clear()
     desk.cycle()
-    assert (desk.sync(wg0).state, desk.sync(wg0).attempts) == ("synced", 0)
+    assert (desk.sync(wg0).state, desk.sync(wg0).attempts) == (SyncState.SYNCED, 0)
     assert [entry.details["attempts"] for entry in desk.history(wg0, "dns_recovered")] == [12]

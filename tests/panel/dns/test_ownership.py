@@ -4,6 +4,7 @@ import pytest
 
 from tests.panel.dns.desk import NAME, Desk, Hands
 from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.domain.dns.states import ErrorClass, HeldReason, SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.errors import Conflict, PermanentError
 from wgfleet.panel.services.dns import commands
@@ -30,7 +31,7 @@ def test_records_of_others_keep_a_new_name_from_being_published(
     desk.cycle()
     assert desk.zone.records[NAME] == {there}
     sync = desk.sync(wg0)
-    assert (sync.state, sync.error_class) == ("conflict", "conflict")
+    assert (sync.state, sync.error_class) == (SyncState.CONFLICT, ErrorClass.CONFLICT)
     assert [conflict["kind"] for conflict in sync.plan["conflicts"]] == [kind]
     assert "another name" in str(sync.error)
     assert (sync.published != []) is published
@@ -45,12 +46,12 @@ def test_a_name_of_ours_is_kept_right_beside_a_record_that_somebody_added(desk: 
     desk.judged(wg0, fra1, Health.DOWN)
     desk.cycle()
     assert desk.zone.at(NAME) == {"192.0.2.2", "203.0.113.9"}
-    assert desk.sync(wg0).state == "conflict"
+    assert desk.sync(wg0).state == SyncState.CONFLICT
     desk.zone.records[NAME].remove(foreign)
     with desk.world.store.write() as tx:
         commands.retry(tx, "test", wg0.name)
     desk.cycle()
-    assert desk.sync(wg0).state == "synced"
+    assert desk.sync(wg0).state == SyncState.SYNCED
 
 
 def test_adopting_takes_wanted_records_over_and_deletes_the_rest(desk: Desk, wg0: Config) -> None:
@@ -66,12 +67,12 @@ def test_adopting_takes_wanted_records_over_and_deletes_the_rest(desk: Desk, wg0
     assert {(r.content, r.ttl, r.owner, r.proxied) for r in desk.zone.records[NAME]} == {
         (address, 60, desk.mark(wg0), False) for address in ("192.0.2.1", "192.0.2.2")
     }
-    assert desk.sync(wg0).state == "synced"
+    assert desk.sync(wg0).state == SyncState.SYNCED
     desk.zone.records[NAME].add(Record("A", "203.0.113.10", 300))
     with desk.world.store.write() as tx:
         commands.retry(tx, "test", wg0.name)
     desk.cycle()
-    assert desk.sync(wg0).state == "conflict", "only what was seen is adopted"
+    assert desk.sync(wg0).state == SyncState.CONFLICT, "only what was seen is adopted"
 
 
 def test_a_mass_deletion_waits_for_the_approval_of_just_that_plan(desk: Desk, wg0: Config) -> None:
@@ -82,14 +83,14 @@ def test_a_mass_deletion_waits_for_the_approval_of_just_that_plan(desk: Desk, wg
         desk.judged(wg0, node, Health.DOWN)
     desk.cycle()
     sync = desk.sync(wg0)
-    assert (sync.state, len(desk.zone.at(NAME)), sync.plan["counts"]["delete"]) == ("approval", 4, 3)
+    assert (sync.state, len(desk.zone.at(NAME)), sync.plan["counts"]["delete"]) == (SyncState.APPROVAL, 4, 3)
     with pytest.raises(Conflict), desk.world.store.write() as tx:
         commands.approve(tx, "key:anna", wg0.name, "0123456789abcdef")
     with desk.world.store.write() as tx:
         commands.approve(tx, "key:anna", wg0.name, str(sync.plan_id))
     desk.cycle()
     assert desk.zone.at(NAME) == {"192.0.2.4"}
-    assert (desk.sync(wg0).state, desk.sync(wg0).approved_plan_id) == ("synced", None)
+    assert (desk.sync(wg0).state, desk.sync(wg0).approved_plan_id) == (SyncState.SYNCED, None)
     assert [entry.actor for entry in desk.history(wg0, "dns_approved")] == ["key:anna"]
 
 
@@ -101,7 +102,7 @@ def test_additions_do_not_wait_for_the_approval_of_deletions(desk: Desk, wg0: Co
     for node in found:
         desk.judged(wg0, node, Health.DOWN)
     desk.cycle()
-    assert (desk.sync(wg0).state, len(desk.zone.at(NAME))) == ("approval", 4)
+    assert (desk.sync(wg0).state, len(desk.zone.at(NAME))) == (SyncState.APPROVAL, 4)
 
 
 def test_two_dead_nodes_of_three_go_by_themselves(desk: Desk, wg0: Config) -> None:
@@ -113,7 +114,7 @@ def test_two_dead_nodes_of_three_go_by_themselves(desk: Desk, wg0: Config) -> No
     for node in (one, two):
         desk.judged(wg0, node, Health.DOWN)
     desk.cycle()
-    assert (desk.sync(wg0).state, desk.zone.at(NAME)) == ("synced", {"192.0.2.3"})
+    assert (desk.sync(wg0).state, desk.zone.at(NAME)) == (SyncState.SYNCED, {"192.0.2.3"})
 
 
 def test_nodes_that_people_removed_need_no_approval(desk: Desk, wg0: Config) -> None:
@@ -131,14 +132,14 @@ def test_modes_hold_back_what_they_say(desk: Desk, wg0: Config) -> None:
     desk.publish(wg0, mode="dry_run")
     desk.cycle()
     sync = desk.sync(wg0)
-    assert (desk.zone.at(NAME), sync.state, sync.plan["held"]) == (set(), "pending", "dry_run")
+    assert (desk.zone.at(NAME), sync.state, sync.plan["held"]) == (set(), SyncState.PENDING, HeldReason.DRY_RUN)
     assert sync.plan["counts"]["create"] == 2
     desk.publish(wg0, mode="upsert_only")
     desk.cycle()
     desk.judged(wg0, fra1, Health.DOWN)
     desk.cycle()
     assert desk.zone.at(NAME) == {"192.0.2.1", "192.0.2.2"}
-    assert desk.sync(wg0).state == "synced"
+    assert desk.sync(wg0).state == SyncState.SYNCED
     desk.unpublish(wg0)
     assert (desk.syncs(wg0), desk.zone.at(NAME)) == ([], {"192.0.2.1", "192.0.2.2"})
     assert desk.history(wg0, "dns_left")[0].details["left"] == ["192.0.2.1", "192.0.2.2"]
@@ -176,12 +177,12 @@ def test_drift_is_only_reported_where_the_group_says_so_until_somebody_retries(
         hands.move(desk.rules.check_interval_s + 1)
         desk.cycle()
     assert desk.zone.records[NAME] == {by_hand}
-    assert (desk.sync(wg0).state, desk.sync(wg0).error_class) == ("conflict", "drift")
+    assert (desk.sync(wg0).state, desk.sync(wg0).error_class) == (SyncState.CONFLICT, ErrorClass.DRIFT)
     assert len(desk.history(wg0, "dns_drifted")) == 1
     with desk.world.store.write() as tx:
         commands.retry(tx, "test", wg0.name)
     desk.cycle()
-    assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.1", "192.0.2.2"}, "synced")
+    assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.1", "192.0.2.2"}, SyncState.SYNCED)
 
 
 def test_what_is_cancelled_stays_as_it_is_until_it_is_retried(desk: Desk, wg0: Config) -> None:
@@ -192,11 +193,11 @@ def test_what_is_cancelled_stays_as_it_is_until_it_is_retried(desk: Desk, wg0: C
         commands.cancel(tx, "test", wg0.name)
     desk.judged(wg0, fra1, Health.DOWN)
     desk.cycle()
-    assert (len(desk.zone.at(NAME)), desk.sync(wg0).state) == (2, "cancelled")
+    assert (len(desk.zone.at(NAME)), desk.sync(wg0).state) == (2, SyncState.CANCELLED)
     with desk.world.store.write() as tx:
         commands.retry(tx, "test", wg0.name)
     desk.cycle()
-    assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.2"}, "synced")
+    assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.2"}, SyncState.SYNCED)
 
 
 def test_a_withdrawal_can_be_given_up(desk: Desk, wg0: Config) -> None:
@@ -210,7 +211,7 @@ def test_a_withdrawal_can_be_given_up(desk: Desk, wg0: Config) -> None:
     desk.zone.before["read"] = gone
     desk.unpublish(wg0)
     desk.cycle()
-    assert [(sync.state, sync.withdrawn) for sync in desk.syncs(wg0)] == [("failing", True)]
+    assert [(sync.state, sync.withdrawn) for sync in desk.syncs(wg0)] == [(SyncState.FAILING, True)]
     with desk.world.store.write() as tx:
         commands.cancel(tx, "test", wg0.id)
     assert desk.syncs(wg0) == []

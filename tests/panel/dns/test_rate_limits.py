@@ -9,6 +9,7 @@ from tests.panel.dns.desk import Desk, Hands
 from tests.panel.world import ACTOR
 from wgfleet.panel.dns.providers import Account, Blocked
 from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.store.tables import Config
@@ -113,7 +114,7 @@ def test_looks_at_names_that_are_right_leave_calls_to_changes(either_desk: Desk,
     for config, node in zip(found, nodes, strict=True):
         desk.judged(config, node, Health.DOWN)
     desk.cycle()
-    assert [desk.sync(config).state for config in found] == ["synced", "synced"]
+    assert [desk.sync(config).state for config in found] == [SyncState.SYNCED, SyncState.SYNCED]
     assert desk.zone.calls["apply"] == 4
     assert desk.audited("dns_failing") == []
     hands.move(1e6)
@@ -132,7 +133,7 @@ def test_a_look_that_somebody_asked_for_is_not_put_off(desk: Desk, wg0: Config, 
     with desk.world.store.write() as tx:
         commands.retry(tx, ACTOR, wg0.id)
     desk.cycle()
-    assert (desk.zone.calls["read"], desk.sync(wg0).state) == (reads + 1, "synced")
+    assert (desk.zone.calls["read"], desk.sync(wg0).state) == (reads + 1, SyncState.SYNCED)
 
 
 def test_a_name_that_is_right_does_not_fail_by_a_block_that_another_met(desk: Desk, wg0: Config, hands: Hands) -> None:
@@ -142,4 +143,4 @@ def test_a_name_that_is_right_does_not_fail_by_a_block_that_another_met(desk: De
     Limiter(desk.world.store).block(desk.zone.limit, 300)
     hands.move(desk.rules.check_interval_s + 1)
     desk.cycle()
-    assert desk.sync(wg0).state == "synced"
+    assert desk.sync(wg0).state == SyncState.SYNCED

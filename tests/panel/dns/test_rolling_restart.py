@@ -15,6 +15,7 @@ from tests.providers.knot import ADDRESS, Knot, knot
 from tests.waiting import eventually
 from wgfleet.panel.dns.plugins import Registry
 from wgfleet.panel.dns.providers.rfc2136 import Rfc2136
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.settings import DnsSpec
@@ -82,7 +83,7 @@ def test_a_rolling_restart_costs_a_change_a_node_and_the_name_never_lacks_two(
     resolver = Resolver(server, name)
     with desk.working():
         eventually(lambda: resolver.ask() == frozenset(addresses))
-        eventually(lambda: desk.sync(wg0).state == "synced")
+        eventually(lambda: desk.sync(wg0).state == SyncState.SYNCED)
         before = _writes(desk)
         with resolver.asking():
             for node, address in zip(machines, addresses, strict=True):
@@ -91,7 +92,7 @@ def test_a_rolling_restart_costs_a_change_a_node_and_the_name_never_lacks_two(
                 time.sleep(EVERY_S)
                 desk.judged(wg0, node, Health.SERVING)
             eventually(lambda: resolver.ask() == frozenset(addresses))
-        eventually(lambda: desk.sync(wg0).state == "synced")
+        eventually(lambda: desk.sync(wg0).state == SyncState.SYNCED)
     assert min(map(len, resolver.answers)) == NODES - 1
     assert set().union(*resolver.answers) == set(addresses)
     # Each change takes one node out and lists the one before again; the last node comes back alone.

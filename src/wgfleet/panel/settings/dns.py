@@ -10,53 +10,54 @@ class DnsSettings(Group):
 
     cloudflare_token: SecretStr | None = Field(
         default=None,
-        description="API token for Cloudflare, with DNS:Edit on the zones, for endpoint groups that have none of their "
-        "own. Rather give it in the environment than in this file.",
+        description="API token for Cloudflare, with DNS:Edit on the zones, for endpoint groups without a token of "
+        "their own. Better set in the environment than in this file.",
     )
     cloudflare_url: str = Field(
         default="https://api.cloudflare.com/client/v4",
         pattern=r"^https?://[^?#\s]+$",
-        description="Where that token is sent to: another address is for a gateway, or a stand-in in tests.",
+        description="API to which that token is sent; another address is for a gateway, or a stand-in in tests.",
     )
     check_interval_s: float = Field(
         default=60,
         ge=1,
         le=DAY_S,
-        description="Seconds between two looks at a name that is as it should be: as long may a change by somebody "
-        "else go unseen. Each look is one call of the provider.",
+        description="Seconds between two checks of a name for drift, so the longest that a change by somebody else "
+        "goes unseen. Each check is one call of the provider.",
     )
     gather_s: float = Field(
         default=0.2,
         ge=0,
         le=60,
-        description="Seconds for which addresses to be added are gathered, so that several cost one change. Nothing "
-        "that is to be removed waits for it.",
+        description="Seconds for which new addresses are gathered, so that several cost one change. Removals do not "
+        "wait.",
     )
     retry_cap_s: float = Field(
         default=300,
         ge=1,
         le=DAY_S,
-        description="Seconds between two tries at most while a provider fails; they begin at 1 and double. There is no "
-        "last try.",
+        description="Longest time between two attempts while a provider fails; it begins at 1 s and doubles. Attempts "
+        "never end.",
     )
     approval_share: float = Field(
         default=0.5,
         ge=0,
         le=1,
         description="A deletion of more than this share of a name's records waits for an administrator's approval, "
-        "unless people removed those nodes. 1: never. That most of a large fleet dies at once is rather our mistake.",
+        "unless operators removed those nodes. 1: never. If most of a large fleet seems to die at once, the mistake "
+        "is more likely ours.",
     )
     approval_records: int = Field(
         default=5,
         ge=1,
         le=1000,
-        description="Records that such a deletion has at least. In a small fleet two dead nodes of three go by "
-        "themselves: each was found dead by most of those who look, and min_nodes is kept.",
+        description="Smallest number of records for which such a deletion waits. In a small fleet two dead nodes of "
+        "three are removed without approval: most vantage points missed each, and min_nodes is kept.",
     )
     save_check_s: float = Field(
         default=3,
         ge=0,
         le=30,
         description="Seconds that saving an endpoint group waits for the provider to say whether zone and credential "
-        "are right; what it says later shows at the name. 0: it is not asked.",
+        "are right; later answers show at the name. 0: it is not asked.",
     )

@@ -78,7 +78,7 @@ class Service:
                 result, failure = None, TransientError(f"{self} did not answer within {CALL_S:.0f} s")
         if failure is not None:
             raise failure
-        return result  # type: ignore[return-value]  # there is one where there is no failure
+        return result  # type: ignore[return-value]  # set if there is no failure
 
     def _work(self, work: Callable[["Session"], T], results: "queue.SimpleQueue[Any]") -> None:
         result: T | None = None

@@ -83,7 +83,7 @@ class Options(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """The RRsets at a name and at the name of its marks, None where there is none."""
+    """The RRsets at a name and at the name of its marks, None if there is none."""
 
     rrsets: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], dns.rrset.RRset | None]
     texts: tuple[str, ...]

@@ -56,7 +56,7 @@ class _Desired:
 
 
 def waiting(tx: Tx, sync_id: str, rules: DnsSettings) -> Schedule | None:
-    """Return the schedule of a name where nothing is due and nothing changed; None: call `record_desired`."""
+    """Return the schedule of a name if nothing is due and nothing changed; None: call `record_desired`."""
     sync = dns_rows.get(tx, sync_id)
     if sync is None:
         return Schedule()
