@@ -19,10 +19,9 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
-from wgfleet.panel.main import dns_defaults
 from wgfleet.panel.reconcile.engine.events import Event, Events
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
@@ -80,7 +79,7 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
         store=store,
         vault=Vault([bytes(32)]),
         settings=settings,
-        publisher=Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), DnsMetrics()),
+        publisher=Publisher(DnsPlugins.installed(settings), Limiter(store), DnsMetrics()),
         authority=Authority.create("test", clock.now()),
         events=ListedEvents(Event("node", "n1", {"name": "fra1"}), Event("config", "c1", {})),
     )

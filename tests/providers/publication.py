@@ -16,7 +16,7 @@ from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, Cloudf
 from tests.providers.cloudflare.models import Stored
 from wgfleet.panel import clock, faultpoints
 from wgfleet.panel.dns.metrics import DnsMetrics
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.providers.cloudflare import Cloudflare
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
@@ -73,7 +73,7 @@ class Panel:
 
     def _publisher(self) -> Publisher:
         defaults = {"token": SECRET, "api_url": self.at.stand_in.url, "timeout_s": TIMEOUT_S}
-        registry = Registry({"cloudflare": Cloudflare}, {"cloudflare": defaults})
+        registry = DnsPlugins({"cloudflare": Cloudflare}, {"cloudflare": defaults})
         return Publisher(registry, Limiter(self.world.store), DnsMetrics())
 
     def restart(self) -> None:
@@ -100,7 +100,7 @@ class Panel:
         spec = EndpointGroupSpec(domain=domain, ttl=ttl, cloudflare_zone_id=ZONE_ID)
         with self.world.store.write() as tx:
             fresh = configs.get(tx, config.id)
-            endpoint_groups.put(tx, self.world.vault, ACTOR, fresh, spec, self.publisher.registry)
+            endpoint_groups.put(tx, self.world.vault, ACTOR, fresh, spec, self.publisher.plugins)
 
     def serve(self, config: Config, node: Node) -> None:
         self.world.assign(config, node)

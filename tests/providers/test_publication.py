@@ -41,7 +41,7 @@ def answers(at: Panel, config: Config) -> set[str]:
 def save(at: Panel, config: Config, spec: EndpointGroupSpec) -> None:
     with at.world.store.write() as tx:
         fresh = configs.get(tx, config.id)
-        endpoint_groups.put(tx, at.world.vault, ACTOR, fresh, spec, at.publisher.registry)
+        endpoint_groups.put(tx, at.world.vault, ACTOR, fresh, spec, at.publisher.plugins)
 
 
 def test_a_proxied_record_of_somebody_else_stops_publishing_until_it_is_gone(at: Panel, config: Config) -> None:

@@ -11,7 +11,7 @@ from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import create_app
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.dns.metrics import DnsMetrics
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -20,7 +20,6 @@ from wgfleet.panel.services import installation
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.vault import Vault, load_vault
@@ -44,7 +43,7 @@ def build(settings: Settings) -> FastAPI:
             holders.set_give_up_after(tx, settings.health.give_up_after_s)
         undo.pop_all()
     outlook = Outlook()
-    publisher = Publisher(Registry.installed(dns_defaults(settings.dns)), Limiter(store), DnsMetrics())
+    publisher = Publisher(DnsPlugins.installed(settings), Limiter(store), DnsMetrics())
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -68,13 +67,6 @@ def build(settings: Settings) -> FastAPI:
     app = create_app(panel, lifespan=lifespan)
     app.state.store, app.state.authority, app.state.first_key = store, authority, first_key
     return app
-
-
-def dns_defaults(dns: DnsSettings) -> dict[str, dict[str, str]]:
-    """Return the options that a DNS provider gets where an endpoint group has no credential of its own."""
-    if dns.cloudflare_token is None:
-        return {}
-    return {"cloudflare": {"token": dns.cloudflare_token.get_secret_value(), "api_url": dns.cloudflare_url}}
 
 
 def _authority(tx: Tx, vault: Vault) -> Authority:

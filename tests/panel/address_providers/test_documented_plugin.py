@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from tests.panel.world import World
-from wgfleet.panel import address_providers, clock
-from wgfleet.panel.address_providers import AddressProviderType
+from wgfleet.panel import clock
+from wgfleet.panel.address_providers import NONE, plugins
+from wgfleet.panel.address_providers.builtin import Layer2
+from wgfleet.panel.address_providers.plugins import AddressPlugins
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.errors import Invalid, PermanentError
 from wgfleet.panel.reconcile.floating import FloatingReconciler
@@ -106,9 +108,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example-cloud\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2]} = {entry[3]}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    address_providers.provider.cache_clear()
+    plugins.installed.cache_clear()
     yield
-    address_providers.provider.cache_clear()
+    plugins.installed.cache_clear()
     sys.modules.pop("example_cloud", None)
 
 
@@ -236,14 +238,13 @@ def test_a_plugin_that_is_gone_is_said_of_its_addresses(
     config = world.config()
     world.serving(config, "fra1")
     put(world, config, cloud)
-
-    def gone(name: str) -> AddressProviderType:
-        raise PermanentError(f"there is no address provider {name!r}")
-
+    without = AddressPlugins(
+        {name: kind for name, kind in plugins.installed().types.items() if name != "example-cloud"}
+    )
     with monkeypatch.context() as uninstalled:
-        uninstalled.setattr(address_providers, "provider", gone)
+        uninstalled.setattr(plugins, "installed", lambda: without)
         assert reconcile(world, config) == attempts.LONGEST_DELAY_S
-    assert shown(world, config).error == "there is no address provider 'example-cloud'"
+    assert shown(world, config).error == "there is no address provider 'example-cloud'; installed: l2, none"
 
 
 @pytest.mark.usefixtures("plugin")
@@ -261,8 +262,9 @@ def test_a_provider_s_secrets_are_sealed_and_not_shown(world: World, cloud: Clou
 
 
 def test_the_providers_of_the_panel_are_installed() -> None:
-    assert {address_providers.NONE, address_providers.L2} <= set(address_providers.names())
-    assert not address_providers.provider(address_providers.NONE).on_agent
-    assert address_providers.provider(address_providers.L2).on_agent
-    with pytest.raises(PermanentError, match="no address provider 'nothing'; installed are"):
-        address_providers.provider("nothing")
+    found = plugins.installed()
+    assert {NONE, Layer2.name} <= set(found.names)
+    assert not found.find(NONE).on_agent
+    assert found.find(Layer2.name).on_agent
+    with pytest.raises(PermanentError, match="no address provider 'nothing'; installed: "):
+        found.find("nothing")

@@ -21,7 +21,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.providers.null import Null
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
@@ -62,7 +62,7 @@ def document(module_database_url: str, tmp_path_factory: pytest.TempPathFactory)
         nodes.create(tx, "panel", NodeSpec("fra1", ["192.0.2.1"]))
         peers.create(tx, vault, "panel", config, [peers.PeerSpec("anna")])
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
-    publisher = Publisher(Registry({"null": Null}), Limiter(store), DnsMetrics())
+    publisher = Publisher(DnsPlugins({"null": Null}), Limiter(store), DnsMetrics())
     panel = Panel(store, vault, settings, Authority.create("fuzz", clock.now()), ListedEvents(), publisher)
     with served(create_app(panel)) as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json", headers={"Authorization": f"Bearer {key}"}), key

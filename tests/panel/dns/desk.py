@@ -13,7 +13,7 @@ from tests.panel.dns.zone import Scripted, Zone
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.dns.metrics import DnsMetrics
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.providers import ProviderType
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
@@ -46,12 +46,12 @@ class Desk:
 
     def __post_init__(self) -> None:
         kind: ProviderType = Scripted(self.zone)
-        self.registry = Registry({"scripted": kind})
+        self.plugins = DnsPlugins({"scripted": kind})
         self.restart()
 
     def restart(self) -> None:
         """Forget all that is not in rows."""
-        self.publisher = Publisher(self.registry, Limiter(self.world.store), DnsMetrics())
+        self.publisher = Publisher(self.plugins, Limiter(self.world.store), DnsMetrics())
         self.worker = DnsWorker(self.world.store, self.world.vault, self.publisher, self.rules)
 
     def mark(self, config: Config) -> str:
@@ -70,7 +70,7 @@ class Desk:
         spec = EndpointGroupSpec(**{"domain": NAME, "dns": dns, **values})
         with self.world.store.write() as tx:
             fresh = configs.get(tx, config.id)
-            endpoint_groups.put(tx, self.world.vault, ACTOR, fresh, spec, self.registry)
+            endpoint_groups.put(tx, self.world.vault, ACTOR, fresh, spec, self.plugins)
 
     def unpublish(self, config: Config) -> None:
         with self.world.store.write() as tx:

@@ -8,7 +8,7 @@ from tests.panel.dns.desk import NAME, Desk, Hands
 from tests.panel.dns.zone import Scripted, Zone
 from tests.waiting import eventually
 from wgfleet.panel import faultpoints
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.providers import Blocked, Raced
 from wgfleet.panel.domain.dns.records import Record
 from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
@@ -167,7 +167,7 @@ def test_a_bug_of_a_provider_is_told_without_its_words(desk: Desk, wg0: Config) 
 def test_a_provider_that_is_gone_is_a_permanent_error(desk: Desk, wg0: Config) -> None:
     desk.world.serving(wg0, "fra1")
     desk.publish(wg0)
-    desk.registry = Registry({})
+    desk.plugins = DnsPlugins({})
     desk.restart()
     desk.cycle()
     assert (desk.sync(wg0).state, desk.sync(wg0).error_class) == (SyncState.FAILING, ErrorClass.PERMANENT)
@@ -268,7 +268,7 @@ def test_a_rolling_restart_never_lists_fewer_than_min_nodes(desk: Desk, wg0: Con
 
 def test_a_slow_provider_keeps_only_its_own_names_waiting(desk: Desk, wg0: Config) -> None:
     quick = Zone()
-    desk.registry = Registry({"scripted": Scripted(desk.zone), "quick": Scripted(quick, name="quick")})
+    desk.plugins = DnsPlugins({"scripted": Scripted(desk.zone), "quick": Scripted(quick, name="quick")})
     desk.restart()
     go_on = threading.Event()
     desk.zone.before["read"] = lambda: go_on.wait(120)
@@ -282,7 +282,7 @@ def test_a_slow_provider_keeps_only_its_own_names_waiting(desk: Desk, wg0: Confi
         eventually(lambda: desk.zone.calls["read"] == len(slow))
         with desk.world.store.write() as tx:
             spec = EndpointGroupSpec(domain=NAME, dns=DnsSpec("quick", "example.com"))
-            endpoint_groups.put(tx, desk.world.vault, "test", configs.get(tx, other.id), spec, desk.registry)
+            endpoint_groups.put(tx, desk.world.vault, "test", configs.get(tx, other.id), spec, desk.plugins)
         eventually(lambda: quick.at(NAME) == {"192.0.2.2"})
         go_on.set()
         eventually(lambda: desk.zone.at("n0.example.com") == {"192.0.2.1"})

@@ -14,7 +14,7 @@ from tests.panel.world import ACTOR, World
 from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, CloudflareEnvironment, cloudflare
 from tests.waiting import eventually
 from wgfleet.panel import faultpoints
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.settings import DnsSpec
@@ -61,7 +61,7 @@ def test_what_was_written_before_the_panel_was_killed_is_found_and_not_written_a
     spec = EndpointGroupSpec(domain=NAME, dns=DnsSpec("cloudflare", ZONE_ID, options=options))
     with world.store.write() as tx:
         fresh = configs.get(tx, config.id)
-        endpoint_groups.put(tx, world.vault, ACTOR, fresh, spec, Registry.installed())
+        endpoint_groups.put(tx, world.vault, ACTOR, fresh, spec, DnsPlugins.installed())
 
     def sync() -> DnsSync:
         with world.store.read() as tx:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.panel.dns.desk import NAME, Desk, Hands
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.domain.dns.records import Record
 from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.domain.health.votes import Health
@@ -108,14 +108,14 @@ def test_a_provider_that_is_not_installed_keeps_the_withdrawal_waiting_in_sight(
     desk.world.serving(wg0, "fra1")
     desk.publish(wg0)
     desk.cycle()
-    installed, desk.registry = desk.registry, Registry({})
+    installed, desk.plugins = desk.plugins, DnsPlugins({})
     desk.restart()
     desk.unpublish(wg0)
     desk.cycle()
     assert [(sync.state, sync.withdrawn, sync.error_class) for sync in desk.syncs(wg0)] == [
         (SyncState.FAILING, True, ErrorClass.PERMANENT)
     ]
-    desk.registry = installed
+    desk.plugins = installed
     desk.restart()
     with desk.world.store.write() as tx:
         commands.retry(tx, "test", wg0.id)

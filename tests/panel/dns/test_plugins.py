@@ -6,8 +6,8 @@ import pytest
 
 from tests.panel.dns.desk import Desk
 from tests.panel.dns.zone import ScriptedProvider
-from wgfleet.panel.dns import plugins
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel import plugins
+from wgfleet.panel.dns.plugins import DnsPlugins
 
 
 def test_a_plugin_that_does_not_load_keeps_no_other_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +17,7 @@ def test_a_plugin_that_does_not_load_keeps_no_other_away(monkeypatch: pytest.Mon
         EntryPoint("null", "wgfleet.panel.dns.providers.null:Null", group),
     ]
     monkeypatch.setattr(plugins, "entry_points", lambda group: points)  # noqa: ARG005 - called by its name
-    assert set(Registry.installed().types) == {"null"}
+    assert set(DnsPlugins.installed().types) == {"null"}
 
 
 def test_a_plugin_that_fails_while_it_is_asked_refuses_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

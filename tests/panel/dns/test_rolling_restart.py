@@ -13,7 +13,7 @@ from tests.panel.dns.desk import Desk
 from tests.panel.world import ACTOR
 from tests.providers.knot import ADDRESS, Knot, knot
 from tests.waiting import eventually
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.providers.rfc2136 import Rfc2136
 from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.health.votes import Health
@@ -71,7 +71,7 @@ def test_a_rolling_restart_costs_a_change_a_node_and_the_name_never_lacks_two(
     desk: Desk, wg0: Config, server: Knot
 ) -> None:
     # Longer than it takes on a slow machine from one node's return to the next one's death.
-    desk.rules, desk.registry = DnsSettings(gather_s=10), Registry({"rfc2136": Rfc2136})
+    desk.rules, desk.plugins = DnsSettings(gather_s=10), DnsPlugins({"rfc2136": Rfc2136})
     desk.restart()
     machines = desk.world.serving(wg0, *(f"node-{number}" for number in range(1, NODES + 1)))
     addresses = [node.endpoint_addresses[0] for node in machines]
@@ -79,7 +79,7 @@ def test_a_rolling_restart_costs_a_change_a_node_and_the_name_never_lacks_two(
     options = {"server": ADDRESS, "port": server.port, "key_name": "wgfleet-test", "key_secret": server.secret}
     spec = EndpointGroupSpec(domain=name, min_nodes=NODES - 1, dns=DnsSpec("rfc2136", server.zone, options=options))
     with desk.world.store.write() as tx:
-        endpoint_groups.put(tx, desk.world.vault, ACTOR, configs.get(tx, wg0.id), spec, desk.registry)
+        endpoint_groups.put(tx, desk.world.vault, ACTOR, configs.get(tx, wg0.id), spec, desk.plugins)
     resolver = Resolver(server, name)
     with desk.working():
         eventually(lambda: resolver.ask() == frozenset(addresses))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.panel.world import World
 from wgfleet.panel import clock
-from wgfleet.panel.address_providers import L2
+from wgfleet.panel.address_providers.builtin import Layer2
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.reconcile.agents.links import NodeLink
@@ -28,7 +28,7 @@ A1, A2 = "203.0.113.1", "203.0.113.2"
 
 
 def put(
-    world: World, config: Config, *addresses: str, provider: str = L2, options: Mapping[str, Any] | None = None
+    world: World, config: Config, *addresses: str, provider: str = Layer2.name, options: Mapping[str, Any] | None = None
 ) -> None:
     spec = EndpointGroupSpec(domain="vpn.example.com", floating=FloatingSpec(addresses, provider, options))
     with world.store.write() as tx:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.panel.world import LIVE_S, World
 from wgfleet.panel import clock
-from wgfleet.panel.address_providers import L2
+from wgfleet.panel.address_providers.builtin import Layer2
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationKind
@@ -133,7 +133,7 @@ def test_a_failover_under_way_is_found_though_the_clock_was_set_back_since_the_l
 
 def test_what_nodes_lose_that_die_together_goes_to_none_of_them(world: World) -> None:
     config, (one, two, three), _ = fleet(world, "one", "two", "three")
-    spec = EndpointGroupSpec(domain="vpn.example.com", floating=FloatingSpec(["203.0.113.1"], L2))
+    spec = EndpointGroupSpec(domain="vpn.example.com", floating=FloatingSpec(["203.0.113.1"], Layer2.name))
     with world.store.write() as tx:
         endpoint_groups.put(tx, world.vault, "test", configs.get(tx, config.id), spec)
     world.sync_all(config, one, two, three)

@@ -1,24 +1,20 @@
 """Providers of floating addresses: what brings an address to the node that is to hold it. Who that is is not theirs.
 
 A provider is a plugin: an entry point in the group `wgfleet.address_providers` whose object is an
-`AddressProviderType`. Where the agent carries the address (`l2`) there is nothing else to do; a cloud's address is
-assigned with a call to the cloud. docs/floating.md has a complete example.
+`AddressProviderType`. Where the agent carries the address there is nothing else to do; a cloud's address is assigned
+with a call to the cloud. docs/floating.md has a complete example.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from wgfleet.panel.errors import PermanentError
-
 ENTRY_POINTS = "wgfleet.address_providers"
-NONE, L2 = "none", "l2"
+NONE = "none"
 
-__all__ = ["ENTRY_POINTS", "L2", "NONE", "AddressNode", "AddressProvider", "AddressProviderType", "names", "provider"]
+__all__ = ["ENTRY_POINTS", "NONE", "AddressNode", "AddressProvider", "AddressProviderType"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +55,3 @@ class AddressProviderType(Protocol):
     Options: type[BaseModel]
 
     def __call__(self, options: Any) -> AddressProvider: ...
-
-
-@cache
-def provider(name: str) -> AddressProviderType:
-    """Return the class of that name; raise `PermanentError` where it is not installed or cannot be loaded."""
-    found = next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
-    if found is None:
-        raise PermanentError(f"there is no address provider {name!r}; installed are {', '.join(names())}")
-    try:
-        loaded: AddressProviderType = found.load()
-    except Exception as error:
-        raise PermanentError(f"address provider {name!r} cannot be loaded from {found.value}: {error}") from error
-    return loaded
-
-
-def names() -> list[str]:
-    """Return the names of all providers that are installed."""
-    return sorted({found.name for found in entry_points(group=ENTRY_POINTS)})

@@ -13,7 +13,7 @@ from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns import settings as dns_settings
-from wgfleet.panel.services.dns import syncs
+from wgfleet.panel.services.dns import short_fields, syncs
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import MAX_MIN_NODES, TTL_RANGE_S, EndpointGroupSpec
@@ -114,15 +114,13 @@ class EndpointGroupView(View):
 
 def _view(tx: Tx, panel: Panel, row: EndpointGroup) -> EndpointGroupView:
     view = EndpointGroupView.model_validate(row, from_attributes=True)
-    dns = dns_settings.shown(panel.vault, panel.publisher.registry, row)
+    dns = dns_settings.shown(panel.vault, panel.publisher.plugins, row)
     shown: dict[str, Any] = {
         "floating_addresses": holders.listed(tx, row.config_id),
         "address_options": floating_settings.shown(panel.vault, row),
         "dns": None if dns is None else DnsSettingsView.model_validate(dns),
     }
-    if row.dns_provider == dns_settings.CLOUDFLARE:
-        shown |= {"cloudflare_zone_id": row.dns_zone, "cloudflare_record_name": row.dns_record_name}
-    return view.model_copy(update=shown)
+    return view.model_copy(update=shown | short_fields.shown(row))
 
 
 def _spec(body: EndpointGroupBody) -> EndpointGroupSpec:
@@ -140,7 +138,7 @@ def _check(panel: Panel, config: str, spec: EndpointGroupSpec) -> None:
     """Ask the provider whether it would publish the name; answers that come too late show up when it is published."""
     seconds = panel.settings.dns.save_check_s
     with panel.store.read() as tx:
-        found = endpoint_groups.rehearsed(tx, panel.vault, configs.get(tx, config), spec, panel.publisher.registry)
+        found = endpoint_groups.rehearsed(tx, panel.vault, configs.get(tx, config), spec, panel.publisher.plugins)
     if found is None or not seconds:
         return
     group, dns = found
@@ -149,7 +147,7 @@ def _check(panel: Panel, config: str, spec: EndpointGroupSpec) -> None:
     refused = panel.publisher.refusals(kind, zone, name, options, seconds)
     if refused:
         detail = "; ".join(f"{finding.subject}: {finding.detail}" for finding in refused)
-        raise Invalid(f"{dns.provider} refuses: {detail}", field=dns.field("zone") if dns.short_form else "dns")
+        raise Invalid(f"{dns.provider} refuses: {detail}", field=dns.path("zone") if dns.fields else "dns")
 
 
 @router.get("/api/configs/{config}/endpoint-group", summary="Show the endpoint group")
@@ -170,9 +168,9 @@ def put_endpoint_group(
     """Only a cluster has one. Fields that are left out are reset to their defaults."""
     spec = _spec(body)
     _check(panel, config, spec)
-    registry = panel.publisher.registry
+    plugins = panel.publisher.plugins
     with panel.store.write() as tx:
-        row, created = endpoint_groups.put(tx, panel.vault, caller.actor, configs.get(tx, config), spec, registry)
+        row, created = endpoint_groups.put(tx, panel.vault, caller.actor, configs.get(tx, config), spec, plugins)
         if not created:
             response.status_code = status.HTTP_200_OK
         return _view(tx, panel, row)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from wgfleet.panel import faultpoints
 from wgfleet.panel.dns.metrics import DnsMetrics
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.providers import Blocked, Finding, Provider, Raced
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.domain.dns.listing import DnsMode
@@ -27,8 +27,8 @@ T = TypeVar("T")
 class Publisher:
     """Syncs names. Safe to share between threads, as long as only one of them at a time syncs a name."""
 
-    def __init__(self, registry: Registry, limiter: Limiter, metrics: DnsMetrics) -> None:
-        self.registry = registry
+    def __init__(self, plugins: DnsPlugins, limiter: Limiter, metrics: DnsMetrics) -> None:
+        self.plugins = plugins
         self.metrics = metrics
         self._limiter = limiter
         self._open: dict[str, tuple[str, Provider]] = {}
@@ -99,7 +99,7 @@ class Publisher:
 
     def check(self, kind: str, zone: str, name: str, options: Mapping[str, Any]) -> list[Finding]:
         """Ask the provider whether credential, zone and permissions are right for a name."""
-        provider = self.registry.open(kind, zone, options)
+        provider = self.plugins.open(kind, zone, options)
         try:
             self.metrics.count_calls(kind, "check")
             return self._call(provider, lambda: provider.check(name))
@@ -168,7 +168,7 @@ class Publisher:
         return provider
 
     def _open_provider(self, target: Target) -> Provider:
-        return self.registry.open(target.provider, target.zone, target.options)
+        return self.plugins.open(target.provider, target.zone, target.options)
 
 
 def _allowed_changes(target: Target, plan: DnsPlan, *, publishes: bool) -> tuple[Changes, HeldReason | None]:

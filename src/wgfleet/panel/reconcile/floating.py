@@ -96,7 +96,7 @@ class FloatingReconciler:
             return self._failed(config_id, {address: node.id}, error)
         with self._store.write() as tx:
             if before != node:
-                log.info("address.assigned", address=address, node=node.name, provider=task.kind.name)
+                log.info("address.assigned", address=address, node=node.name, provider=task.provider)
                 audit.record(
                     tx, audit.PANEL, "assigned", "floating_address", address,
                     config_id=config_id, node=node.name, before=before.name if before else None,

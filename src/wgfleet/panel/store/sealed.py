@@ -3,6 +3,7 @@
 The contexts are part of the ciphertexts: a text that is changed here leaves every secret of its column unreadable.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -68,6 +69,21 @@ def unseal(vault: Vault, column: InstrumentedAttribute[Any], row: Base) -> str:
     """Decrypt the value of a column of a row; raise `VaultError` where there is none."""
     (row_id,) = column.parent.primary_key_from_instance(row)
     return vault.open(getattr(row, column.key) or b"", context(column, row_id))
+
+
+def seal_options(
+    vault: Vault, column: InstrumentedAttribute[Any], row_id: str | int, options: Mapping[str, Any]
+) -> bytes | None:
+    """Encrypt a plugin's options for a column; None if there are none to keep."""
+    return seal(vault, column, row_id, json.dumps(dict(options))) if options else None
+
+
+def unseal_options(vault: Vault, column: InstrumentedAttribute[Any], row: Base) -> dict[str, Any]:
+    """Decrypt a plugin's options; none if nothing is kept."""
+    if getattr(row, column.key) is None:
+        return {}
+    options: dict[str, Any] = json.loads(unseal(vault, column, row))
+    return options
 
 
 def secrets(tx: Tx) -> Iterator[Secret]:

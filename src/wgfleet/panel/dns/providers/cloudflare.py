@@ -6,7 +6,7 @@ A batch is one transaction: deletes, then patches, puts, posts. All records are 
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
@@ -25,6 +25,7 @@ from wgfleet.panel.dns.providers.cloudflare_records import (
 )
 from wgfleet.panel.domain.dns.records import ADDRESS_TYPES, Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.plugins import PanelSetting
 
 API_URL = "https://api.cloudflare.com/client/v4"
 DNS_EDIT, DNS_READ, ZONE_READ = "Zone / DNS / Edit", "Zone / DNS / Read", "Zone / Zone / Read"
@@ -44,9 +45,9 @@ class CloudflareOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    token: SecretStr = Field(min_length=1)
+    token: Annotated[SecretStr, PanelSetting("dns.cloudflare_token")] = Field(min_length=1)
     plan: Literal["free", "pro", "business", "enterprise"] = "free"
-    api_url: str = Field(default=API_URL, pattern="^https?://")
+    api_url: Annotated[str, PanelSetting("dns.cloudflare_url")] = Field(default=API_URL, pattern="^https?://")
     timeout_s: float = Field(default=20.0, gt=0, le=120)
 
     @field_validator("token")

@@ -3,7 +3,6 @@
 Which records a name should have, and when its sync is due, is in `desired`; the result of a sync in `results`.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -135,7 +134,4 @@ def record_history(tx: Tx, sync: DnsSync, action: str, actor: str, **details: An
 
 def open_options(vault: Vault, sync: DnsSync) -> Mapping[str, Any]:
     """Return a sync's options with their secrets."""
-    if sync.options_sealed is None:
-        return {}
-    options: dict[str, Any] = json.loads(sealed.unseal(vault, DnsSync.options_sealed, sync))
-    return options
+    return sealed.unseal_options(vault, DnsSync.options_sealed, sync)

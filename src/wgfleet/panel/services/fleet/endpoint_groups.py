@@ -5,7 +5,7 @@ from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import NONE
-from wgfleet.panel.dns.plugins import Registry
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.records import AUTOMATIC_TTL_S
 from wgfleet.panel.domain.fields import check_range
@@ -13,7 +13,7 @@ from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.dns import settings as dns_settings
-from wgfleet.panel.services.dns import syncs
+from wgfleet.panel.services.dns import short_fields, syncs
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.floating import settings as floating_settings
@@ -27,7 +27,7 @@ from wgfleet.protocol.addresses import parse_domain, parse_port
 
 TTL_RANGE_S = (30, 86400)
 MAX_MIN_NODES = 1000
-NO_PROVIDERS = Registry({})
+NO_PROVIDERS = DnsPlugins({})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ def put(
     actor: str,
     config: Config,
     spec: EndpointGroupSpec,
-    registry: Registry = NO_PROVIDERS,
+    plugins: DnsPlugins = NO_PROVIDERS,
 ) -> tuple[EndpointGroup, bool]:
-    """Make the config's endpoint group, or replace it; say whether it is new. `registry`: where providers are found."""
+    """Make the config's endpoint group, or replace it; say whether it is new. `plugins`: the DNS providers."""
     if config.mode != configs.CLUSTER:
         raise Invalid(
             f"config {config.name!r} is {config.mode}: each of its nodes has its own endpoint; "
@@ -73,7 +73,7 @@ def put(
     else:
         for name, value in values.items():
             setattr(group, name, value)
-    dns_settings.apply(vault, registry, group, _dns_of(spec))
+    dns_settings.apply(vault, plugins, group, _dns_of(spec))
     floating_settings.apply(tx, vault, group, spec.floating)
     action = "created" if created else "updated"
     floats = {"floating_addresses": list(spec.floating.addresses), "address_provider": spec.floating.provider}
@@ -85,7 +85,7 @@ def put(
 
 
 def rehearsed(
-    tx: Tx, vault: Vault, config: Config, spec: EndpointGroupSpec, registry: Registry
+    tx: Tx, vault: Vault, config: Config, spec: EndpointGroupSpec, plugins: DnsPlugins
 ) -> tuple[EndpointGroup, DnsSpec] | None:
     """Return the group as it would be, not yet in the database, where it is published; None where it is not."""
     dns = _dns_of(spec)
@@ -95,7 +95,7 @@ def rehearsed(
     if present is not None:
         draft.dns_provider, draft.dns_zone = present.dns_provider, present.dns_zone
         draft.dns_options_sealed = present.dns_options_sealed
-    dns_settings.apply(vault, registry, draft, dns)
+    dns_settings.apply(vault, plugins, draft, dns)
     return draft, dns
 
 
@@ -115,7 +115,7 @@ def _new(config: Config, values: dict[str, Any]) -> EndpointGroup:
 
 
 def _dns_of(spec: EndpointGroupSpec) -> DnsSpec | None:
-    return dns_settings.of_cloudflare(spec.cloudflare_zone_id, spec.cloudflare_record_name, spec.dns)
+    return short_fields.expand(spec.cloudflare_zone_id, spec.cloudflare_record_name, spec.dns)
 
 
 def find(tx: Tx, config: Config) -> EndpointGroup | None:
@@ -149,7 +149,7 @@ def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
 def _checked(spec: EndpointGroupSpec) -> dict[str, Any]:
     if spec.proxied:
         raise Invalid(
-            "must be false: Cloudflare's proxy carries HTTP only and WireGuard is UDP, so no client would connect",
+            "must be false: a provider's proxy carries HTTP only and WireGuard is UDP, so no client would connect",
             field="proxied",
         )
     parse_port(spec.port, "port")

@@ -8,8 +8,8 @@ follows from: a node that begins to serve, goes down, is emptied or taken out.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from wgfleet.panel import address_providers as providers
 from wgfleet.panel import clock
+from wgfleet.panel.address_providers import plugins
 from wgfleet.panel.domain import floating
 from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S, HolderCandidate
 from wgfleet.panel.domain.health.votes import Health
@@ -350,6 +350,6 @@ def on_agent(tx: Tx, config_id: str) -> bool:
     """Tell whether agents carry the config's floating addresses; else they are a provider's, or there are none."""
     group = endpoint_group_rows.get(tx, config_id)
     try:
-        return group is not None and providers.provider(group.address_provider).on_agent
+        return group is not None and plugins.installed().find(group.address_provider).on_agent
     except PermanentError:
         return False  # plugin not installed; the floating worker reports it

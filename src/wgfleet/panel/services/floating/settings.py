@@ -1,17 +1,13 @@
 """The floating addresses and address provider of an endpoint group: checked, sealed, and rendered for the provider."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
-
-from wgfleet.panel import address_providers as providers
-from wgfleet.panel.address_providers import AddressNode, AddressProvider, AddressProviderType
+from wgfleet.panel.address_providers import NONE, AddressNode, AddressProvider, plugins
 from wgfleet.panel.domain.fields import check_list
-from wgfleet.panel.errors import Conflict, Invalid, PermanentError
+from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import assignments as assignment_rows
@@ -23,16 +19,13 @@ from wgfleet.panel.store.tables import EndpointGroup
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_address
 
-HIDDEN = "(set)"
-FIELD = "address_provider"
-
 
 @dataclass(frozen=True, slots=True)
 class FloatingSpec:
     """What an endpoint group says of floating addresses. `options` None: those of before, if the provider stays."""
 
     addresses: Sequence[str] = ()
-    provider: str = providers.NONE
+    provider: str = NONE
     options: Mapping[str, Any] | None = None
 
 
@@ -43,40 +36,35 @@ NO_FLOATING = FloatingSpec()
 class Task:
     """What a provider is to make true: each node of `holders` has its address. `nodes` are all there are."""
 
-    kind: AddressProviderType
+    provider: str
     options: Mapping[str, Any]
     nodes: tuple[AddressNode, ...]
     holders: Mapping[str, AddressNode]
 
     def __repr__(self) -> str:
         """Say what is to be, without the options."""
-        return f"Task({self.kind.name!r}, {[(address, node.name) for address, node in self.holders.items()]!r})"
+        return f"Task({self.provider!r}, {[(address, node.name) for address, node in self.holders.items()]!r})"
 
     def connect(self) -> AddressProvider:
         """Make the provider."""
-        return self.kind(self.kind.Options.model_validate(dict(self.options)))
-
-
-def kind(name: str) -> AddressProviderType:
-    """Return the provider's class; refuse a name that is not installed."""
-    try:
-        return providers.provider(name)
-    except PermanentError as error:
-        raise Invalid(str(error), field=FIELD) from None
+        return plugins.installed().open(self.provider, self.options)
 
 
 def apply(tx: Tx, vault: Vault, group: EndpointGroup, spec: FloatingSpec) -> None:
     """Make the group's floating addresses and their provider what they shall be."""
-    addresses = _checked(tx, group.config_id, spec.addresses)
-    if addresses and spec.provider == providers.NONE:
+    addresses, providers = _checked(tx, group.config_id, spec.addresses), plugins.installed()
+    if addresses and spec.provider == NONE:
         raise Invalid(
-            f"floating addresses need a provider: {', '.join(n for n in providers.names() if n != providers.NONE)}",
-            field=FIELD,
+            f"floating addresses need a provider: {', '.join(name for name in providers.names if name != NONE)}",
+            field=providers.name_field,
         )
     other = spec.provider != group.address_provider
-    kind(spec.provider)
+    providers.require(spec.provider)
     if other or spec.options is not None:
-        group.address_options_sealed = seal(vault, group.config_id, spec.provider, spec.options or {})
+        kept = {} if other else _options(vault, group)
+        given = providers.canonical(spec.provider, providers.with_kept(spec.provider, spec.options, kept))
+        column = EndpointGroup.address_options_sealed
+        group.address_options_sealed = sealed.seal_options(vault, column, group.config_id, given)
     group.address_provider = spec.provider
     holders.put(tx, group.config_id, addresses, other_provider=other)
 
@@ -116,39 +104,17 @@ def _name(tx: Tx, config_id: str) -> str:
     return config.name if config else config_id
 
 
-def seal(vault: Vault, config_id: str, name: str, options: Mapping[str, Any]) -> bytes | None:
-    """Check options and seal them for the database; None where there are none to keep."""
-    try:
-        kind(name).Options.model_validate(dict(options))
-    except ValidationError as error:
-        # The input is not repeated: it may be a secret.
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        path = ".".join(["address_options", *map(str, first["loc"])])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise Invalid(message[:1].lower() + message[1:], field=path) from None
-    return (
-        sealed.seal(vault, EndpointGroup.address_options_sealed, config_id, json.dumps(dict(options)))
-        if options
-        else None
-    )
-
-
 def shown(vault: Vault, group: EndpointGroup) -> dict[str, Any]:
     """Return a group's options as they may be shown: of a secret, only that it is set."""
-    options = _options(vault, group)
-    try:
-        fields = providers.provider(group.address_provider).Options.model_fields
-    except PermanentError:
-        return dict.fromkeys(options, HIDDEN)
-    return {name: HIDDEN if _is_secret(fields[name].annotation) else value for name, value in options.items()}
+    return plugins.installed().shown(group.address_provider, _options(vault, group))
 
 
 def task(tx: Tx, vault: Vault, config_id: str) -> Task | None:
     """Return what a config's provider is to make true; None where agents do it, or there are no addresses."""
     group = endpoint_group_rows.get(tx, config_id)
-    if group is None or group.address_provider == providers.NONE:
+    if group is None or group.address_provider == NONE:
         return None
-    found = providers.provider(group.address_provider)
+    kind = plugins.installed().find(group.address_provider)
     nodes = {
         node.id: AddressNode(node.id, node.name, tuple(node.endpoint_addresses))
         for _, node in assignment_rows.of_config(tx, config_id)
@@ -158,17 +124,10 @@ def task(tx: Tx, vault: Vault, config_id: str) -> Task | None:
         for row in floating_rows.of_config(tx, config_id)
         if row.holder_node_id in nodes and not row.withdrawn
     }
-    return (
-        None if found.on_agent or not holders else Task(found, _options(vault, group), tuple(nodes.values()), holders)
-    )
+    if kind.on_agent or not holders:
+        return None
+    return Task(group.address_provider, _options(vault, group), tuple(nodes.values()), holders)
 
 
 def _options(vault: Vault, group: EndpointGroup) -> dict[str, Any]:
-    if group.address_options_sealed is None:
-        return {}
-    options: dict[str, Any] = json.loads(sealed.unseal(vault, EndpointGroup.address_options_sealed, group))
-    return options
-
-
-def _is_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or SecretStr in getattr(annotation, "__args__", ())
+    return sealed.unseal_options(vault, EndpointGroup.address_options_sealed, group)
