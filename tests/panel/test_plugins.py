@@ -2,7 +2,7 @@
 
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -32,8 +32,8 @@ class MailOptions(BaseModel):
 
 
 class Mail:
-    name = "mail"
-    Options: type[BaseModel] = MailOptions
+    name: ClassVar[str] = "mail"
+    Options: ClassVar[type[BaseModel]] = MailOptions
 
 
 class Senders(Plugins[Plugin]):

@@ -2,9 +2,10 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 MAX_LINES = 400
@@ -63,6 +64,15 @@ ODD = re.compile(
     r"so many|behind the (id|highest)|enrol(?!l)\w*|(serial|initial)is\w*|colour\w*)\b",
     re.IGNORECASE,
 )
+# Where a plugin may be named: the two short fields of an endpoint group, the settings file's two fields, databases of
+# older versions, and the lab, which chooses providers as a user does.
+NAMES_PLUGINS = (
+    "src/wgfleet/lab/face.py",
+    "src/wgfleet/panel/services/dns/short_fields.py",
+    "src/wgfleet/panel/settings/dns.py",
+    "src/wgfleet/panel/store/migrations/",
+)
+SHORT_FIELDS = re.compile(r"\bcloudflare_(zone_id|record_name)\b")
 OUTSIDE = re.compile("|".join([*_OUTSIDE, "registry" + r"\.npmjs", "deb" + r"\.debian\.org"]))
 
 
@@ -242,6 +252,31 @@ def plain(path: str, text: str) -> list[str]:
         f"{path}:{number}: say {match[0]!r} in plain English"
         for number, line in enumerate(text.splitlines(), 1)
         if (match := ODD.search(line))
+    ]
+
+
+@lru_cache(maxsize=1)
+def _plugins() -> dict[str, str]:
+    """The plugins of the product with how the paths of their own modules begin; `none` and `null` are also words."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    return {
+        name: "src/" + value.partition(":")[0].replace(".", "/")
+        for points in project["entry-points"].values()
+        for name, value in points.items()
+        if name not in {"none", "null"}
+    }
+
+
+def plugin_names(path: str, source: str) -> list[str]:
+    """A plugin is named in its own modules only, so that another can take its place."""
+    if path.startswith(NAMES_PLUGINS):
+        return []
+    return [
+        f"{path}:{number}: the plugin {name!r}"
+        for number, line in enumerate(source.splitlines(), 1)
+        for name, own in _plugins().items()
+        if not path.startswith(own)
+        and re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9])", SHORT_FIELDS.sub("", line.lower()))
     ]
 
 

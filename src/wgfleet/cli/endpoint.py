@@ -22,7 +22,7 @@ def endpoint(
     cloudflare_record_name: Annotated[
         str | None, typer.Option(help="The name to publish; default: the domain.")
     ] = None,
-    dns_provider: Annotated[str | None, typer.Option(help="DNS provider: rfc2136, lexicon, ...")] = None,
+    dns_provider: Annotated[str | None, typer.Option(help="Name of an installed DNS provider.")] = None,
     dns_zone: Annotated[str | None, typer.Option(help="Name or id of the zone at the provider.")] = None,
     dns_record_name: Annotated[str | None, typer.Option(help="The name to publish; default: the domain.")] = None,
     dns_mode: Annotated[str | None, typer.Option(help="sync, upsert_only or dry_run.")] = None,
@@ -34,7 +34,7 @@ def endpoint(
     floating_address: Annotated[
         list[str] | None, typer.Option("--floating-address", help="Address that moves between nodes; repeatable.")
     ] = None,
-    address_provider: Annotated[str | None, typer.Option(help="What moves them: l2, or a plugin.")] = None,
+    address_provider: Annotated[str | None, typer.Option(help="Name of an installed address provider.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the endpoint group of a cluster; with --domain create or replace it.

@@ -15,6 +15,8 @@ from wgfleet.lab.state import Lab
 from wgfleet.lab.topology import FLOATING_ADDRESSES, NODE_SEGMENT
 from wgfleet.lab.waiting import wait_for
 
+ADDRESS_PROVIDER, DNS_PROVIDER = "l2", "rfc2136"
+
 _HELD_S = 60.0
 _PUBLISHED_S = 60.0
 
@@ -38,13 +40,13 @@ def float_addresses(lab: Lab, panel: PanelClient, count: int) -> None:
     if count > len(FLOATING_ADDRESSES):
         raise LabError(f"a lab has up to {len(FLOATING_ADDRESSES)} floating addresses, not {count}")
     addresses = list(FLOATING_ADDRESSES[:count])
-    set_endpoint_group(lab, panel, floating_addresses=addresses, address_provider="l2", dns=_dns(lab))
+    set_endpoint_group(lab, panel, floating_addresses=addresses, address_provider=ADDRESS_PROVIDER, dns=_dns(lab))
     wait_for(lambda: not not_held_once(lab), lambda: f"still {'; '.join(not_held_once(lab))}", within_s=_HELD_S)
     _wait_listed(set(addresses))
 
 
 def _dns(lab: Lab) -> dict[str, object]:
-    return {"provider": "rfc2136", "zone": nameserver.ZONE, "options": lab.result["dns"]}
+    return {"provider": DNS_PROVIDER, "zone": nameserver.ZONE, "options": lab.result["dns"]}
 
 
 def _wait_listed(addresses: set[str]) -> None:

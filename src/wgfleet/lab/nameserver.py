@@ -83,7 +83,7 @@ def settings(
 
 
 def start(router: Host) -> dict[str, Any]:
-    """Start the server in the router with an empty zone; return the options of the provider `rfc2136` for it."""
+    """Start the server in the router with an empty zone; return the DNS provider's options for it."""
     folder = router.directory / "knot"
     folder.mkdir(mode=0o700)
     secret = new_secret()

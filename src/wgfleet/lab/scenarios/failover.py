@@ -36,7 +36,7 @@ SHORT_TRIAL = {"WGFLEET_HEALTH__STABLE_CAP_S": "10"}
 Round = dict[str, Any]
 MODELS = {
     "nat": "each client behind a Linux NAT (conntrack, answers only), up to 5 behind one",
-    "floating": "the clients' files name floating addresses that move between nodes (l2)",
+    "floating": "the clients' files name floating addresses that move between nodes (layer 2)",
     "mobile": "modelled: an nftables rule in each client keeps it sending to the address in its file, as phone apps do",
     "helper": "each client runs the script of its bundle once a second; its hosts file has one name for all nodes",
 }

@@ -17,7 +17,7 @@ from wgfleet.lab.scenarios import failover, standings
 from wgfleet.lab.state import Lab
 
 BACK_S = 120.0
-_CALLS = re.compile(r'^wgfleet_dns_calls_total\{call="(\w+)",provider="rfc2136"\} (\S+)$', re.MULTILINE)
+_CALLS = re.compile(rf'^wgfleet_dns_calls_total\{{call="(\w+)",provider="{face.DNS_PROVIDER}"\}} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

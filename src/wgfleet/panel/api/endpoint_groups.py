@@ -29,7 +29,9 @@ router = APIRouter(tags=["endpoint groups"])
 class DnsBody(Body):
     """How a name is published."""
 
-    provider: str = Field(max_length=64, examples=["rfc2136"], description="Name of an installed DNS provider.")
+    provider: str = Field(
+        max_length=64, examples=[short_fields.PROVIDER], description="Name of an installed DNS provider."
+    )
     zone: str | None = Field(default=None, max_length=253, description="The provider's name or id of the zone.")
     record_name: str | None = Field(default=None, max_length=253, description="Default: the group's domain.")
     mode: DnsMode = Field(
@@ -76,16 +78,20 @@ class EndpointGroupBody(Body):
         description="Removals that would leave fewer nodes are refused unless forced.",
     )
     cloudflare_zone_id: str | None = Field(
-        default=None, max_length=32, description="The zone's id; shorthand for `dns` with the provider `cloudflare`."
+        default=None,
+        max_length=32,
+        description=f"The zone's id; shorthand for `dns` with the provider `{short_fields.PROVIDER}`.",
     )
     cloudflare_record_name: str | None = Field(default=None, max_length=253, description="Default: the domain.")
     dns: DnsBody | None = Field(default=None, description="How the name is published; left out: not at all.")
-    proxied: bool = Field(default=False, description="Must be false: Cloudflare's proxy does not carry WireGuard.")
+    proxied: bool = Field(default=False, description="Must be false: a provider's proxy does not carry WireGuard.")
     floating_addresses: list[str] = Field(
         default=[], description="Public addresses that one node holds at a time; they move when it fails."
     )
     address_provider: str = Field(
-        default="none", max_length=64, description="What moves them between nodes: `l2`, or a plugin."
+        default="none",
+        max_length=64,
+        description="Name of an installed address provider, which moves them between nodes.",
     )
     address_options: dict[str, Any] | None = Field(
         default=None, description="The provider's own options; left out: unchanged."
@@ -102,10 +108,14 @@ class EndpointGroupView(View):
     auto_migrate: bool
     publish_only_healthy: bool
     min_nodes: int
-    cloudflare_zone_id: str | None = Field(default=None, description="Set if the provider is `cloudflare`.")
-    cloudflare_record_name: str | None = Field(default=None, description="Set if the provider is `cloudflare`.")
+    cloudflare_zone_id: str | None = Field(
+        default=None, description=f"Set if the provider is `{short_fields.PROVIDER}`."
+    )
+    cloudflare_record_name: str | None = Field(
+        default=None, description=f"Set if the provider is `{short_fields.PROVIDER}`."
+    )
     dns: DnsSettingsView | None = Field(default=None, description="How the name is published; null: not at all.")
-    proxied: bool = Field(default=False, description="Always false: Cloudflare's proxy does not carry WireGuard.")
+    proxied: bool = Field(default=False, description="Always false: a provider's proxy does not carry WireGuard.")
     floating_addresses: list[str] = Field(default=[])
     address_provider: str
     address_options: dict[str, Any] = Field(default={}, description="Secrets are shown as `(set)`.")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 ADDRESS_TYPES = ("A", "AAAA")
-AUTOMATIC_TTL_S = 1  # "the provider chooses", as Cloudflare writes it
+AUTOMATIC_TTL_S = 1  # stands for "the provider chooses"
 
 
 @dataclass(frozen=True, slots=True)
