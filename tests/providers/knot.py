@@ -23,9 +23,9 @@ import dns.xfr
 import dns.zone
 
 from tests.markers import require
-from tests.providers.contract import TTL_S
 from wgfleet.lab import nameserver
 from wgfleet.panel.dns.providers.rfc2136 import Options, Rfc2136
+from wgfleet.testing.dns_provider import TTL_S
 
 ADDRESS = "127.0.0.1"
 ZONE = "zone.example"

@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 
 from tests.markers import require
-from tests.providers.contract import TTL_S
 from tests.providers.knot import ADDRESS, ended, free_port
 from wgfleet.panel.dns.providers.lexicon import Lexicon, Options
+from wgfleet.testing.dns_provider import TTL_S
 
 ZONE = "zone.example"
 _SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")

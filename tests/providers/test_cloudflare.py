@@ -11,12 +11,12 @@ from pydantic import SecretStr, ValidationError
 from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, CloudflareEnvironment, cloudflare
 from tests.providers.cloudflare.misbehaviour import Fault
 from tests.providers.cloudflare.zones import Zone
-from tests.providers.contract import ours, said
 from wgfleet.panel.dns.providers import Blocked, Finding, Provider, Raced
 from wgfleet.panel.dns.providers.cloudflare import PER_PAGE, Cloudflare, CloudflareOptions
 from wgfleet.panel.dns.providers.cloudflare_api import Api
 from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.testing.dns_provider import ours, values
 
 NAME = f"vpn.{ZONE}"
 OWNER = mark("panel1", "config1")
@@ -89,7 +89,7 @@ def test_more_than_a_batch_takes_is_split_with_the_new_first(
     assert provider.apply(NAME, Changes(deletes=old, creates=new)) == 2
     sent = [{kind: len(items) for kind, items in call["request"].items()} for call in environment.stand_in.writes]
     assert sent == [{"posts": 150, "deletes": 50}, {"deletes": 100}]
-    assert said(provider.read(NAME)) == set(new)
+    assert values(provider.read(NAME)) == set(new)
 
 
 @pytest.mark.slow
@@ -129,7 +129,7 @@ def test_a_token_that_may_not_see_the_zone_leaves_no_record_astray(
         provider.apply("vpn.example.net", Changes(creates=(ours("A", V4, OWNER),)))
     assert environment.rows.records == {}
     create(provider, ours("A", V4, OWNER))
-    assert said(provider.read(NAME)) == {ours("A", V4, OWNER)}
+    assert values(provider.read(NAME)) == {ours("A", V4, OWNER)}
 
 
 @pytest.mark.parametrize("code", [81057, 81058])
@@ -191,13 +191,13 @@ def test_a_lost_answer_is_transient_and_the_call_is_not_made_twice(
         create(provider, ours("A", V4, OWNER))
     assert not isinstance(failure.value, Blocked | Raced)
     assert len(environment.stand_in.writes) == 1
-    assert said(provider.read(NAME)) == ({ours("A", V4, OWNER)} if when == "after" else set())
+    assert values(provider.read(NAME)) == ({ours("A", V4, OWNER)} if when == "after" else set())
 
 
 def test_a_slow_answer_is_waited_for(environment: CloudflareEnvironment, provider: Provider) -> None:
     environment.stand_in.misbehave(Fault(kind="slow", seconds=0.3))
     create(provider, ours("A", V4, OWNER))
-    assert said(provider.read(NAME)) == {ours("A", V4, OWNER)}
+    assert values(provider.read(NAME)) == {ours("A", V4, OWNER)}
 
 
 def test_a_block_says_how_long_it_lasts(environment: CloudflareEnvironment, provider: Provider) -> None:

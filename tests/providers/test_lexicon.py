@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from tests.providers.contract import ours
 from tests.providers.knot import ADDRESS
 from tests.providers.powerdns import PowerDns, powerdns
 from wgfleet.panel.dns.providers import Blocked, lexicon_client
 from wgfleet.panel.dns.providers.lexicon import Lexicon, Options
 from wgfleet.panel.domain.dns.records import Changes, mark
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.testing.dns_provider import ours
 
 OWNER, OTHER = mark("panel1", "config1"), mark("panel2", "config1")
 NAME = "vpn.zone.example"

@@ -1,8 +1,8 @@
 from structlog.testing import capture_logs
 
-from tests.providers.contract import ours
 from wgfleet.panel.dns.providers.null import Null, Options
 from wgfleet.panel.domain.dns.records import Changes, mark
+from wgfleet.testing.dns_provider import ours
 
 NAME = "vpn.zone.example"
 WANTED = ours("A", "192.0.2.1", mark("panel1", "config1"))

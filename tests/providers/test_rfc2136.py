@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.providers.contract import ours
 from tests.providers.knot import ADDRESS, Knot, free_port, knot
 from wgfleet.panel.dns.providers import Raced, ownership_txt
 from wgfleet.panel.dns.providers.rfc2136 import Options, Rfc2136
 from wgfleet.panel.dns.providers.rfc2136_client import primary_of
 from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.testing.dns_provider import ours
 
 pytestmark = pytest.mark.servers
 OWNER, OTHER = mark("panel1", "config1"), mark("panel2", "config1")

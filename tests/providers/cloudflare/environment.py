@@ -10,9 +10,9 @@ from pydantic import SecretStr, TypeAdapter
 from tests.providers.cloudflare.models import Post
 from tests.providers.cloudflare.server import StandIn, running
 from tests.providers.cloudflare.zones import Batch, Token, Zone
-from tests.providers.contract import TTL_S
 from wgfleet.panel.dns.providers import Provider
 from wgfleet.panel.dns.providers.cloudflare import Cloudflare, CloudflareOptions
+from wgfleet.testing.dns_provider import TTL_S
 
 ZONE = "example.com"
 ZONE_ID = "023e105f4ecef8ad9ca31a8372d0c353"
