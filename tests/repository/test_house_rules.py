@@ -26,7 +26,7 @@ RULES: dict[SourceRule, tuple[str, ...]] = {
     house_rules.begins: ("src/",),
     house_rules.length: ("src/", "tests/", "bench/"),
     house_rules.waivers: ("src/", "tests/", "bench/"),
-    house_rules.skips: ("tests/",),
+    house_rules.skips: ("tests/", "src/wgfleet/testing/"),
     house_rules.marker: ("tests/",),
 }
 

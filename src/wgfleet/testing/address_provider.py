@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 import pytest
 
-from wgfleet.panel.address_providers import ADDRESS_PROVIDERS, ENTRY_POINTS, AddressNode, AddressProvider
+from wgfleet.panel.address_providers import ENTRY_POINTS, AddressNode, AddressProvider, plugins
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.testing.failures import check_entry_point, check_failures, check_options
 
@@ -55,7 +55,7 @@ class _AnyAddressProviderContract:
         check_entry_point(ENTRY_POINTS, self.plugin)
 
     def test_its_options_refuse_what_they_do_not_know(self) -> None:
-        check_options(ADDRESS_PROVIDERS.find(self.plugin).Options)
+        check_options(plugins.installed().find(self.plugin).Options)
 
 
 class UncalledAddressProviderContract(_AnyAddressProviderContract):
@@ -63,7 +63,7 @@ class UncalledAddressProviderContract(_AnyAddressProviderContract):
 
     @pytest.fixture
     def provider(self) -> Iterator[AddressProvider]:
-        found = ADDRESS_PROVIDERS.find(self.plugin)
+        found = plugins.installed().find(self.plugin)
         made = found(found.Options())
         yield made
         made.close()
@@ -92,7 +92,7 @@ class AddressProviderContract(_AnyAddressProviderContract):
         made.close()
 
     def test_the_panel_calls_it(self) -> None:
-        assert ADDRESS_PROVIDERS.find(self.plugin).on_agent is False
+        assert plugins.installed().find(self.plugin).on_agent is False
 
     def test_an_address_that_no_node_has_is_with_none(
         self, environment: AddressEnvironment, provider: AddressProvider

@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 
 import pytest
 
-from wgfleet.panel.dns.plugins import DNS_PROVIDERS
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.providers import ENTRY_POINTS, Provider
 from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
@@ -98,7 +98,7 @@ class DnsProviderContract:
         check_entry_point(ENTRY_POINTS, self.plugin)
 
     def test_its_options_refuse_what_they_do_not_know(self) -> None:
-        check_options(DNS_PROVIDERS.find(self.plugin).Options)
+        check_options(DnsPlugins.installed().find(self.plugin).Options)
 
     def test_a_name_without_records_is_empty(self, provider: Provider, name: str) -> None:
         assert provider.read(name) == ()

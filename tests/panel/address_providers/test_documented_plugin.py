@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.panel.world import World
+from tests.providers.documented import install_package, write_package
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import NONE, plugins
 from wgfleet.panel.address_providers.builtin import Layer2
@@ -32,7 +32,6 @@ from wgfleet.panel.store.tables import Config
 
 ADDRESS, OTHER = "203.0.113.10", "203.0.113.11"
 TOKEN = "very-secret"  # noqa: S105 - of a cloud that runs in this test
-DOCS = Path(__file__).parents[3] / "docs" / "floating.md"
 
 
 @pytest.fixture
@@ -97,16 +96,8 @@ def cloud() -> Iterator[Cloud]:
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The documented module and its entry point, as an installed package has them."""
-    text = DOCS.read_text()
-    module = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    entry = re.search(r'```toml\n\[project\.entry-points\."(.*?)"\]\n(.*?) = "(.*?)"\n```', text)
-    assert module
-    assert entry
-    (tmp_path / "example_cloud.py").write_text(module[1])
-    info = tmp_path / "example_cloud-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example-cloud\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{entry[1]}]\n{entry[2]} = {entry[3]}\n")
+    write_package("floating.md", tmp_path)
+    install_package(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     plugins.installed.cache_clear()
     yield
