@@ -24,7 +24,7 @@ def counted(at: Panel, change: Callable[[], object], converge: Callable[[], obje
 
 
 def measured(at: Panel, count: int) -> dict[str, object]:
-    """Publish a name with so many nodes, then add one, remove one, and change the TTL of all."""
+    """Publish a name with that many nodes, then add one, remove one, and change the TTL of all."""
     nodes = [at.node(f"n{count}-{number}") for number in range(count + 1)]
     config = at.publish(*nodes[:count])
 

@@ -1,4 +1,4 @@
-"""The agent's kernel layer on WireGuard of the real kernel: interfaces made, changed, mended and removed."""
+"""The agent's kernel layer on WireGuard of the real kernel: interfaces made, changed, repaired and removed."""
 
 import pytest
 

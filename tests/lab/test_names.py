@@ -4,7 +4,7 @@ from wgfleet.lab import nameserver, state
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.topology import ROUTER
 from wgfleet.lab.waiting import wait_for
-from wgfleet.panel.dns.providers.rfc2136 import Options, Rfc2136
+from wgfleet.panel.dns.providers.rfc2136 import Rfc2136, Rfc2136Options
 from wgfleet.panel.domain.dns.records import Changes, Record
 
 pytestmark = pytest.mark.lab
@@ -18,7 +18,7 @@ def found(host: Host) -> set[str]:
 @pytest.mark.parametrize("nat", [False, True], ids=["at once", "behind NAT"])
 def test_what_is_published_in_the_router_is_what_a_device_finds(*, nat: bool) -> None:
     with state.temporary("pytestnames", nodes=1, clients=1, nat=nat) as lab:
-        provider = Rfc2136(nameserver.ZONE, Options.model_validate(nameserver.start(lab.host(ROUTER))))
+        provider = Rfc2136(nameserver.ZONE, Rfc2136Options.model_validate(nameserver.start(lab.host(ROUTER))))
         places = [lab.host("panel"), lab.host("node-1"), lab.host("client-1")]
         assert [found(host) for host in places] == [set(), set(), set()]
         wanted = {"198.18.16.11", "198.18.16.12"}

@@ -24,7 +24,7 @@ import dns.zone
 
 from tests.markers import require
 from wgfleet.lab import nameserver
-from wgfleet.panel.dns.providers.rfc2136 import Options, Rfc2136
+from wgfleet.panel.dns.providers.rfc2136 import Rfc2136, Rfc2136Options
 from wgfleet.testing.dns_provider import TTL_S
 
 ADDRESS = "127.0.0.1"
@@ -46,7 +46,7 @@ class Knot:
     secret: str
     zone: str = ZONE
 
-    def options(self, **other: object) -> Options:
+    def options(self, **other: object) -> Rfc2136Options:
         given = {
             "server": ADDRESS,
             "port": self.port,
@@ -54,7 +54,7 @@ class Knot:
             "key_secret": self.secret,
             **other,
         }
-        return Options.model_validate({key: value for key, value in given.items() if value is not None})
+        return Rfc2136Options.model_validate({key: value for key, value in given.items() if value is not None})
 
     def provider(self) -> Rfc2136:
         return Rfc2136(self.zone, self.options())

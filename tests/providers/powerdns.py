@@ -18,7 +18,7 @@ import httpx
 
 from tests.markers import require
 from tests.providers.knot import ADDRESS, ended, free_port
-from wgfleet.panel.dns.providers.lexicon import Lexicon, Options
+from wgfleet.panel.dns.providers.lexicon import Lexicon, LexiconOptions
 from wgfleet.testing.dns_provider import TTL_S
 
 ZONE = "zone.example"
@@ -34,9 +34,9 @@ class PowerDns:
     secret: str
     zone: str = ZONE
 
-    def options(self, **settings: str) -> Options:
+    def options(self, **settings: str) -> LexiconOptions:
         given = {"pdns_server": self.url, "auth_token": self.secret, **settings}
-        return Options.model_validate({"provider": "powerdns", "settings": given})
+        return LexiconOptions.model_validate({"provider": "powerdns", "settings": given})
 
     def provider(self) -> Lexicon:
         return Lexicon(self.zone, self.options())

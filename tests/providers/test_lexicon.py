@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from tests.providers.knot import ADDRESS
 from tests.providers.powerdns import PowerDns, powerdns
 from wgfleet.panel.dns.providers import Blocked, lexicon_client
-from wgfleet.panel.dns.providers.lexicon import Lexicon, Options
+from wgfleet.panel.dns.providers.lexicon import Lexicon, LexiconOptions
 from wgfleet.panel.domain.dns.records import Changes, mark
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.testing.dns_provider import ours
@@ -55,7 +55,7 @@ def answering(status: int, headers: dict[str, str] | None = None, body: str = ""
 
 def at(url: str) -> Lexicon:
     settings = {"pdns_server": url, "auth_token": CREDENTIAL}
-    return Lexicon("zone.example", Options.model_validate({"provider": "powerdns", "settings": settings}))
+    return Lexicon("zone.example", LexiconOptions.model_validate({"provider": "powerdns", "settings": settings}))
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_settings_that_lexicon_does_not_have_are_refused_with_those_it_has(
     values: dict[str, object], says: str
 ) -> None:
     with pytest.raises(ValidationError, match=says) as failure:
-        Options.model_validate(values)
+        LexiconOptions.model_validate(values)
     assert CREDENTIAL not in failure.value.errors()[0]["msg"]

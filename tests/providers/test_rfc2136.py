@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from tests.providers.knot import ADDRESS, Knot, free_port, knot
 from wgfleet.panel.dns.providers import Raced, ownership_txt
-from wgfleet.panel.dns.providers.rfc2136 import Options, Rfc2136
+from wgfleet.panel.dns.providers.rfc2136 import Rfc2136, Rfc2136Options
 from wgfleet.panel.dns.providers.rfc2136_client import primary_of
 from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
@@ -238,7 +238,7 @@ def test_a_server_can_be_a_host_name(server: Knot, name: str) -> None:
 )
 def test_options_that_cannot_be_right_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError) as failure:
-        Options.model_validate(values)
+        Rfc2136Options.model_validate(values)
     assert "but secret" not in "".join(error["msg"] for error in failure.value.errors())
 
 

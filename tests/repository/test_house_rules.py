@@ -65,6 +65,14 @@ def test_texts_are_in_plain_english() -> None:
     assert [complaint for path, text in texts.items() for complaint in house_rules.plain(path, text)] == []
 
 
+def test_a_class_name_means_one_thing() -> None:
+    sources = {path: (ROOT / path).read_text() for path in files() if path.startswith("src/") and path.endswith(".py")}
+    assert len(sources) > 200
+    assert house_rules.classes(sources) == []
+    twice = {"src/a.py": "class Plan: ...", "src/b.py": "class Plan: ...", "src/c.py": "class _Plan: ..."}
+    assert house_rules.classes(twice) == ["Plan is declared in src/a.py and src/b.py"]
+
+
 def test_every_route_of_the_panel_asks_for_a_scope() -> None:
     found = routes(*(subject.router for subject in api.SUBJECTS))
     assert len(found) > 20

@@ -15,7 +15,7 @@ import httpx
 import typer
 
 from wgfleet.cli import connection
-from wgfleet.cli.connection import Connection, ConnectionSettingsError
+from wgfleet.cli.connection import ConnectionSettingsError, PanelAccess
 from wgfleet.cli.hints import sentence
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
@@ -36,7 +36,7 @@ class CallFailed(Exception):
 class Client:
     """A panel, with a key."""
 
-    def __init__(self, to: Connection) -> None:
+    def __init__(self, to: PanelAccess) -> None:
         try:
             verify = ssl.create_default_context(cafile=to.ca_file)
         except (OSError, ssl.SSLError) as error:
@@ -142,7 +142,7 @@ def part(text: str) -> str:
 
 
 @contextmanager
-def panel(chosen: Connection | None = None) -> Iterator[Client]:
+def panel(chosen: PanelAccess | None = None) -> Iterator[Client]:
     """Open the given panel, or the one of environment and file; report a failure in one line."""
     try:
         client = Client(chosen or connection.load(os.environ))

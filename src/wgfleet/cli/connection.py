@@ -17,7 +17,7 @@ class ConnectionSettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class PanelAccess:
     """A panel and a key. `ca_file` None: the certificate authorities of this machine."""
 
     url: str
@@ -31,7 +31,7 @@ def path(env: Mapping[str, str]) -> Path:
     return Path(base) / "wgfleet" / "cli.toml"
 
 
-def load(env: Mapping[str, str]) -> Connection:
+def load(env: Mapping[str, str]) -> PanelAccess:
     """Read environment and file."""
     stored = _read(path(env))
     key = env.get("WGFLEET_API_KEY") or stored.get("api_key")
@@ -39,10 +39,10 @@ def load(env: Mapping[str, str]) -> Connection:
         raise ConnectionSettingsError("no API key: run `wgfleet login`, or set WGFLEET_API_KEY")
     ca_file = env.get("WGFLEET_CA_FILE") or stored.get("ca_file")
     url = env.get("WGFLEET_URL") or stored.get("url") or DEFAULT_URL
-    return Connection(url.rstrip("/"), key, Path(ca_file) if ca_file else None)
+    return PanelAccess(url.rstrip("/"), key, Path(ca_file) if ca_file else None)
 
 
-def save(connection: Connection, env: Mapping[str, str]) -> Path:
+def save(connection: PanelAccess, env: Mapping[str, str]) -> Path:
     """Write the file, for its owner only, in one step; return its path."""
     values = {"url": connection.url, "api_key": connection.api_key}
     if connection.ca_file is not None:

@@ -10,7 +10,7 @@ import typer
 from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
 from wgfleet.cli import connection
 from wgfleet.cli.client import UNREACHABLE, USAGE, panel
-from wgfleet.cli.connection import DEFAULT_URL, Connection
+from wgfleet.cli.connection import DEFAULT_URL, PanelAccess
 
 app = typer.Typer()
 
@@ -39,7 +39,7 @@ def login(
         raise typer.Exit(UNREACHABLE) from None
     if ca is not None:
         ca_file = connection.save_ca(ca, os.environ)
-    wanted = Connection(url.rstrip("/"), key, ca_file)
+    wanted = PanelAccess(url.rstrip("/"), key, ca_file)
     with panel(wanted) as client:
         nodes = client.get("/api/nodes?limit=1")["items"]
     written = connection.save(wanted, os.environ)

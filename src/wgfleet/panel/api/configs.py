@@ -8,7 +8,7 @@ from fastapi import APIRouter, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import UNCHANGED, After, Body, Changes, Limit, Page, Port, Reference, View, page, utc
+from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Port, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.services import configs
@@ -61,7 +61,7 @@ class NewConfig(Body):
     placement: Placement = Field(default="least_peers", description=PLACEMENT)
 
 
-class ChangedConfig(Changes):
+class ChangedConfig(PatchBody):
     """The fields to change; a field that is left out keeps its value."""
 
     listen_port: Port = Field(

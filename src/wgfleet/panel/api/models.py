@@ -26,10 +26,10 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
-UNCHANGED: Any = None  # the value of a field of `Changes` that was left out; nobody reads it
+UNCHANGED: Any = None  # the value of a field of `PatchBody` that was left out; nobody reads it
 
 
-class Changes(Body):
+class PatchBody(Body):
     """The body of a PATCH. A field that is left out keeps its value, so OpenAPI must not show a default for it."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)

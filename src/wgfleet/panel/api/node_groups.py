@@ -6,7 +6,7 @@ from fastapi import APIRouter, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import UNCHANGED, After, Body, Changes, Limit, Page, Reference, View, page
+from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Reference, View, page
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY
@@ -32,7 +32,7 @@ class NewNodeGroup(Body):
     )
 
 
-class ChangedNodeGroup(Changes):
+class ChangedNodeGroup(PatchBody):
     """The fields to change; a field that is left out keeps its value."""
 
     name: str = Field(default=UNCHANGED, max_length=MAX_NAME)

@@ -12,9 +12,9 @@ from wgfleet.panel.api.models import (
     UNCHANGED,
     After,
     Body,
-    Changes,
     Limit,
     Page,
+    PatchBody,
     Port,
     Reference,
     View,
@@ -57,7 +57,7 @@ class NewNode(Body):
     group: Name | None = Field(default=None, description="Id or name of its node group.")
 
 
-class ChangedNode(Changes):
+class ChangedNode(PatchBody):
     """The fields to change; a field that is left out keeps its value."""
 
     name: Name = UNCHANGED

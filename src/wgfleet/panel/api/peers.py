@@ -12,10 +12,10 @@ from wgfleet.panel.api.models import (
     UNCHANGED,
     After,
     Body,
-    Changes,
     Identifier,
     Limit,
     Page,
+    PatchBody,
     Reference,
     View,
     page,
@@ -70,7 +70,7 @@ class NewPeers(Body):
     )
 
 
-class ChangedPeer(Changes):
+class ChangedPeer(PatchBody):
     """The fields to change; a field that is left out, or null, keeps its value. `group` null removes the group."""
 
     name: Name | None = UNCHANGED

@@ -55,7 +55,7 @@ class FloatingReconciler:
             return waiting
 
     def _late(self, config_id: str, asks: Collection[holders.Handover]) -> set[holders.Handover]:
-        """Return those that have had their time to confirm. A panel that starts anew gives them all of it again."""
+        """Return those that have had their time to confirm. A panel that restarts gives them all of it again."""
         now, before = clock.monotonic(), self._asked.get(config_id, {})
         self._asked[config_id] = {ask: before.get(ask, now) for ask in asks}
         return {ask for ask, since in self._asked[config_id].items() if now - since >= holders.ANSWER_S}

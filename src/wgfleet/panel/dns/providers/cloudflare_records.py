@@ -24,7 +24,7 @@ class Row(BaseModel):
     comment: str | None = None
 
 
-class Page(BaseModel):
+class PageInfo(BaseModel):
     """The pages of a list."""
 
     total_pages: int = 1
@@ -34,7 +34,7 @@ class RecordPage(BaseModel):
     """A page of a list of records."""
 
     result: list[Row]
-    result_info: Page = Field(default_factory=Page)
+    result_info: PageInfo = Field(default_factory=PageInfo)
 
 
 class Lists(BaseModel):

@@ -22,7 +22,7 @@ _KINDS = ("A", "AAAA", "CNAME")
 Key = tuple[str, str]  # type and content
 
 
-class Options(BaseModel):
+class LexiconOptions(BaseModel):
     """One of lexicon's providers and its settings: `auth_token` and the like (`lexicon NAME --help`).
 
     `min_ttl`: the least TTL that the service accepts, in s; lexicon does not know.
@@ -55,10 +55,10 @@ class Lexicon:
     """A zone at a service that dns-lexicon knows."""
 
     name: ClassVar[str] = "lexicon"
-    Options: ClassVar[type[BaseModel]] = Options
+    Options: ClassVar[type[BaseModel]] = LexiconOptions
 
     def __init__(self, zone: str, options: BaseModel) -> None:
-        if not isinstance(options, Options):
+        if not isinstance(options, LexiconOptions):
             raise TypeError(f"options of lexicon, not {type(options).__name__}")
         self._zone = zone.rstrip(".").lower()
         self._min_ttl = options.min_ttl

@@ -16,7 +16,7 @@ MAX_TTL_S = 2**31 - 1  # RFC 2181 section 8
 _log = structlog.get_logger(__name__)
 
 
-class Options(BaseModel):
+class NullOptions(BaseModel):
     """No options."""
 
     model_config = ConfigDict(extra="forbid")
@@ -26,7 +26,7 @@ class Null:
     """A zone that is never read or changed."""
 
     name: ClassVar[str] = "null"
-    Options: ClassVar[type[BaseModel]] = Options
+    Options: ClassVar[type[BaseModel]] = NullOptions
 
     def __init__(self, zone: str, options: BaseModel) -> None:
         self._zone = zone

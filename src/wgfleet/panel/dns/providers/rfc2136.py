@@ -37,7 +37,7 @@ _KINDS = (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME)
 _TXT = dns.rdatatype.TXT
 
 
-class Options(BaseModel):
+class Rfc2136Options(BaseModel):
     """The server and the TSIG key. Without `server`, the primary that the zone's SOA record names."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -94,10 +94,10 @@ class Rfc2136:
     """A zone on a server that accepts dynamic updates."""
 
     name: ClassVar[str] = "rfc2136"
-    Options: ClassVar[type[BaseModel]] = Options
+    Options: ClassVar[type[BaseModel]] = Rfc2136Options
 
     def __init__(self, zone: str, options: BaseModel) -> None:
-        if not isinstance(options, Options):
+        if not isinstance(options, Rfc2136Options):
             raise TypeError(f"options of rfc2136, not {type(options).__name__}")
         try:
             self._zone = dns.name.from_text(zone)

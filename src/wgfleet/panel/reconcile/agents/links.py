@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What an agent last said of an interface. `held` as in `InterfaceReport`.
+    """The last report of an agent on an interface. `held` as in `InterfaceReport`.
 
     Two are equal if they ask for the same work: `summary` is for people, and not compared.
     """

@@ -17,7 +17,7 @@ from wgfleet.panel.domain.backoff import backoff
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
 STABLE_S = 60.0  # a task that has run for this long since its last failure is well again
-FAILURES = 3  # from so many in a row a task counts as failing, also while it runs
+FAILURES = 3  # from this many in a row a task counts as failing, also while it runs
 
 Work = Callable[[], Awaitable[object]]
 

@@ -1,4 +1,4 @@
-"""What an endpoint group says of DNS: checked, secrets sealed and never shown again."""
+"""DNS settings of an endpoint group: checked, their secrets sealed and never shown again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

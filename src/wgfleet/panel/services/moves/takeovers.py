@@ -68,7 +68,7 @@ def due(
     latest = session_rows.latest(tx, [moving.peer_id for moving, _ in pending if moving.live])
     waiting = _settle(tx, operation, pending, targets, latest)
     if operation.node_id is not None and not any(moving.live and not moving.attempts for moving, _ in waiting):
-        # Whoever could be called at an address of the new nodes has been: the others need the floating one.
+        # Every client that can be called from an address of the new nodes has been: the others need the floating one.
         holders.empty(tx, config.id, operation.node_id)
     sources = takeover_sources.of_config(tx, config.id)
     calls = [_call(moving, peer, targets, latest, sources) for moving, peer in waiting if moving.live]
