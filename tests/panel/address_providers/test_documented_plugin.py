@@ -247,6 +247,15 @@ def test_a_provider_s_secrets_are_sealed_and_not_shown(world: World, cloud: Clou
     assert TOKEN.encode() not in (group.address_options_sealed or b"")
     shown = floating_settings.shown(world.vault, group)
     assert shown == {"token": "(set)", "url": cloud.url, "servers": {"fra1": "srv-1", "ams1": "srv-2"}}
+    world.serving(config, "fra1")
+    put(world, config, cloud, shown)
+    reconcile(world, config)
+    assert cloud.servers == {ADDRESS: "srv-1"}, "the cloud would refuse another token than the one that was kept"
+    with pytest.raises(
+        Invalid, match="re-enter this secret: it is kept only if provider and all other options"
+    ) as refusal:
+        put(world, config, cloud, {**shown, "url": "http://127.0.0.1:1"})
+    assert refusal.value.field == "address_options.token"
     with pytest.raises(Invalid) as refusal:
         put(world, config, cloud, {"token": TOKEN, "servers": {"fra1": 1}})
     assert refusal.value.field == "address_options.servers.fra1"

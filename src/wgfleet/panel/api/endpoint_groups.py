@@ -94,7 +94,9 @@ class EndpointGroupBody(Body):
         description="Name of an installed address provider, which moves them between nodes.",
     )
     address_options: dict[str, Any] | None = Field(
-        default=None, description="The provider's own options; left out: unchanged."
+        default=None,
+        description="The provider's own options; left out: unchanged. Secrets are never shown; one that is left out or "
+        "`(set)` is kept if provider and all other options are unchanged.",
     )
 
 
