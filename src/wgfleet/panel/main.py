@@ -18,7 +18,7 @@ from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services import installation
 from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.schema import migrate
@@ -40,7 +40,7 @@ def build(settings: Settings) -> FastAPI:
         with store.write() as tx:
             authority = _authority(tx, vault)
             first_key = api_keys.ensure_first_key(tx)
-            holders.set_give_up_after(tx, settings.health.give_up_after_s)
+            isolation.set_give_up_after(tx, settings.health.give_up_after_s)
         undo.pop_all()
     outlook = Outlook()
     publisher = Publisher(DnsPlugins.installed(settings), Limiter(store), DnsMetrics())

@@ -24,10 +24,10 @@ from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.services import audit, configs, health
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
-from wgfleet.panel.services.floating import attempts, holders
+from wgfleet.panel.services.floating import attempts, views
 from wgfleet.panel.services.floating import settings as floating_settings
-from wgfleet.panel.services.floating.holders import AddressView
 from wgfleet.panel.services.floating.settings import FloatingSpec
+from wgfleet.panel.services.floating.views import AddressView
 from wgfleet.panel.store.tables import Config
 
 ADDRESS, OTHER = "203.0.113.10", "203.0.113.11"
@@ -138,7 +138,7 @@ def test_an_address_of_a_cloud_goes_where_the_rows_say(world: World, cloud: Clou
 
 def shown(world: World, config: Config, address: str = ADDRESS) -> AddressView:
     with world.store.read() as tx:
-        return holders.view(tx, config, address)
+        return views.view(tx, config, address)
 
 
 def told(world: World, action: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import holders, views
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
@@ -66,7 +66,7 @@ def empty(world: World, config: Config, node: Node) -> None:
 def leaving(world: World, config: Config) -> dict[str, str | None]:
     """Return each address with the name of the node that has yet to give it up."""
     with world.store.read() as tx:
-        return {view.address: view.leaving.name if view.leaving else None for view in holders.views(tx, config.id)}
+        return {view.address: view.leaving.name if view.leaving else None for view in views.views(tx, config.id)}
 
 
 def test_an_address_that_another_one_begins_with_is_free_while_the_other_is_still_there(world: World) -> None:

@@ -18,7 +18,7 @@ from wgfleet.panel.services import audit, configs, health
 from wgfleet.panel.services.fleet import desired, endpoint_groups, nodes
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.fleet.nodes import NodeSpec
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import holders, isolation, views
 from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.services.moves import removal
 from wgfleet.panel.store import assignments as assignment_rows
@@ -48,18 +48,18 @@ def look(world: World, config: Config, *, silent: tuple[Node, ...] = (), later_s
         quiet = {node.id for node in silent}
         late = holders.urgent_handovers(tx, config.id) if later_s >= holders.ANSWER_S else set()
         waiting = holders.overdue(tx, config.id, quiet, late)
-        holders.settle(tx, config.id, silent=quiet)
+        holders.reassign(tx, config.id, silent=quiet)
         return waiting
 
 
 def holder_names(world: World, config: Config) -> dict[str, str | None]:
     with world.store.read() as tx:
-        return {view.address: view.holder.name if view.holder else None for view in holders.views(tx, config.id)}
+        return {view.address: view.holder.name if view.holder else None for view in views.views(tx, config.id)}
 
 
 def published(world: World, config: Config) -> list[str]:
     with world.store.read() as tx:
-        return holders.published(tx, config.id)
+        return views.published(tx, config.id)
 
 
 def carried(world: World, config: Config, *found: Node) -> dict[str, list[str]]:
@@ -350,7 +350,7 @@ def test_a_new_time_after_which_to_give_up_is_told_once_to_those_whom_it_concern
     generations = []
     for seconds in (3.0, 3.0, 5.0, 5.0):
         with world.store.write() as tx:
-            holders.set_give_up_after(tx, seconds)
+            isolation.set_give_up_after(tx, seconds)
         with world.store.read() as tx:
             fresh, assignment = configs.get(tx, config.id), assignment_rows.get(tx, config.id, fra1.id)
             assert assignment is not None

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.panel.domain.floating import HolderCandidate, settle, spread
+from wgfleet.panel.domain.floating import HolderCandidate, choose_holders, spread
 from wgfleet.protocol.ids import NodeId
 
 NODES = [NodeId(name) for name in "abcdef"]
@@ -42,7 +42,7 @@ def test_every_address_has_one_holder_and_it_is_fit_where_any_node_is(
     present: dict[str, NodeId | None], nodes: list[HolderCandidate]
 ) -> None:
     fit = {node.node_id for node in nodes if node.fit}
-    for decide in (settle, spread):
+    for decide in (choose_holders, spread):
         holders = decide(present, nodes)
         assert holders.keys() == present.keys()
         if fit:
@@ -53,7 +53,7 @@ def test_every_address_has_one_holder_and_it_is_fit_where_any_node_is(
 
 @given(presents, places())
 def test_asked_again_nothing_changes(present: dict[str, NodeId | None], nodes: list[HolderCandidate]) -> None:
-    for decide in (settle, spread):
+    for decide in (choose_holders, spread):
         holders = decide(present, nodes)
         assert decide(holders, nodes) == holders
 
@@ -63,7 +63,7 @@ def test_what_a_fit_node_holds_it_keeps_unless_it_is_emptied(
     present: dict[str, NodeId | None], nodes: list[HolderCandidate]
 ) -> None:
     keepers = {node.node_id for node in nodes if node.fit and not node.emptied}
-    holders = settle(present, nodes)
+    holders = choose_holders(present, nodes)
     assert all(holders[address] == has for address, has in present.items() if has in keepers)
 
 
@@ -73,7 +73,7 @@ def test_a_node_that_is_emptied_keeps_nothing_that_another_can_have(
 ) -> None:
     emptied = {node.node_id for node in nodes if node.emptied}
     if any(node.fit and not node.emptied for node in nodes):
-        assert not emptied & set(settle(present, nodes).values())
+        assert not emptied & set(choose_holders(present, nodes).values())
 
 
 @given(presents, places())
@@ -81,7 +81,7 @@ def test_addresses_without_a_holder_go_to_preferred_nodes_where_there_are_any(
     present: dict[str, NodeId | None], nodes: list[HolderCandidate]
 ) -> None:
     best = {node.node_id for node in nodes if node.preferred and not node.emptied}
-    holders = settle(present, nodes)
+    holders = choose_holders(present, nodes)
     if best:
         assert {holders[address] for address, has in present.items() if has != holders[address]} <= best
 
@@ -89,7 +89,7 @@ def test_addresses_without_a_holder_go_to_preferred_nodes_where_there_are_any(
 @given(st.integers(0, 12), st.dictionaries(st.sampled_from(NODES), st.sampled_from([1.0, 2.0, 3.0]), min_size=1))
 def test_many_addresses_are_spread_by_weight(count: int, weights: dict[NodeId, float]) -> None:
     nodes = [place(name, weight=weight) for name, weight in weights.items()]
-    for decide in (settle, spread):
+    for decide in (choose_holders, spread):
         held = Counter(decide({f"203.0.113.{i}": None for i in range(count)}, nodes).values())
         share = count / sum(weights.values())
         assert all(abs(held[name] - share * weight) < 1 + weight for name, weight in weights.items())
@@ -98,7 +98,7 @@ def test_many_addresses_are_spread_by_weight(count: int, weights: dict[NodeId, f
 def test_a_node_that_joins_gets_nothing_before_a_rebalance() -> None:
     present: dict[str, NodeId | None] = {"203.0.113.1": NodeId("a"), "203.0.113.2": NodeId("a")}
     nodes = [place("a"), place("b")]
-    assert settle(present, nodes) == present
+    assert choose_holders(present, nodes) == present
     assert sorted(map(str, spread(present, nodes).values())) == ["a", "b"]
 
 
@@ -110,7 +110,7 @@ def test_a_rebalance_moves_as_few_as_it_takes() -> None:
 
 def test_where_no_node_is_fit_the_address_stays_with_the_one_that_had_it() -> None:
     nodes = [place("a", fit=False), place("b", fit=False)]
-    assert settle({"203.0.113.1": NodeId("a"), "203.0.113.2": NodeId("gone")}, nodes) == {
+    assert choose_holders({"203.0.113.1": NodeId("a"), "203.0.113.2": NodeId("gone")}, nodes) == {
         "203.0.113.1": "a",
         "203.0.113.2": None,
     }

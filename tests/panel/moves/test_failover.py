@@ -11,7 +11,7 @@ from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.services import configs, health, operations
 from wgfleet.panel.services.fleet import endpoint_groups, peers
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import views
 from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.services.moves.takeovers import TakeoverCall, due
 from wgfleet.panel.store import operations as operation_rows
@@ -140,7 +140,7 @@ def test_what_nodes_lose_that_die_together_goes_to_none_of_them(world: World) ->
     down = Standing(Health.DOWN, clock.now(), "as the test says")
     with world.store.write() as tx:
         health.record(tx, config.id, {one.id: down, two.id: down}, silent={one.id})
-        (address,) = holders.views(tx, config.id)
+        (address,) = views.views(tx, config.id)
         assert address.holder is not None
         assert (address.holder.id, address.leaving) == (three.id, None), "the second never had it to give up"
     with world.store.read() as tx:

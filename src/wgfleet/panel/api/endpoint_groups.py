@@ -17,7 +17,7 @@ from wgfleet.panel.services.dns import short_fields, syncs
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import MAX_MIN_NODES, TTL_RANGE_S, EndpointGroupSpec
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.store import Tx
@@ -128,7 +128,7 @@ def _view(tx: Tx, panel: Panel, row: EndpointGroup) -> EndpointGroupView:
     view = EndpointGroupView.model_validate(row, from_attributes=True)
     dns = dns_settings.shown(panel.vault, panel.publisher.plugins, row)
     shown: dict[str, Any] = {
-        "floating_addresses": holders.listed(tx, row.config_id),
+        "floating_addresses": addresses.listed(tx, row.config_id),
         "address_options": floating_settings.shown(panel.vault, row),
         "dns": None if dns is None else DnsSettingsView.model_validate(dns),
     }

@@ -13,7 +13,7 @@ from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import views
 from wgfleet.panel.services.moves import address_move
 from wgfleet.protocol.addresses import parse_address
 
@@ -47,10 +47,10 @@ class MoveBody(Body):
 def list_floating_addresses(panel: ThePanel, _caller: Reader, config: Reference) -> Page[FloatingAddressView]:
     """Floating addresses are set in the endpoint group."""
     with panel.store.read() as tx:
-        return Page(items=[_view(found) for found in holders.views(tx, configs.get(tx, config).id)])
+        return Page(items=[_view(found) for found in views.views(tx, configs.get(tx, config).id)])
 
 
-def _view(found: holders.AddressView) -> FloatingAddressView:
+def _view(found: views.AddressView) -> FloatingAddressView:
     return FloatingAddressView(
         address=found.address,
         node_id=found.holder.id if found.holder else None,
@@ -69,7 +69,7 @@ def _view(found: holders.AddressView) -> FloatingAddressView:
 @router.get("/api/configs/{config}/floating-addresses/{address}", summary="Show a floating address")
 def show_floating_address(panel: ThePanel, _caller: Reader, config: Reference, address: Address) -> FloatingAddressView:
     with panel.store.read() as tx:
-        return _view(holders.view(tx, configs.get(tx, config), parse_address(address, "address")))
+        return _view(views.view(tx, configs.get(tx, config), parse_address(address, "address")))
 
 
 @router.post(

@@ -31,7 +31,7 @@ class HolderCandidate:
 Holders = dict[str, NodeId | None]
 
 
-def settle(present: Mapping[str, NodeId | None], candidates: Collection[HolderCandidate]) -> Holders:
+def choose_holders(present: Mapping[str, NodeId | None], candidates: Collection[HolderCandidate]) -> Holders:
     """Return the holder of each address: the present one while it is fit, else the fit node with the least of them.
 
     Least is by (held + 1) / weight. Where no node is fit an address stays with the candidate that had it, so that it
@@ -67,7 +67,7 @@ def spread(present: Mapping[str, NodeId | None], candidates: Collection[HolderCa
         if (taker := _least(takers, quotas)) is not None:
             quotas[taker] += 1
     if not quotas:
-        return settle(present, candidates)
+        return choose_holders(present, candidates)
     holders: Holders = {}
     movers: list[str] = []
     for address in sorted(present):

@@ -16,7 +16,7 @@ from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.floating import attempts, holders
+from wgfleet.panel.services.floating import attempts, carriers, holders
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import Task
 from wgfleet.panel.store import Store
@@ -39,19 +39,19 @@ class FloatingReconciler:
     async def reconcile(self, config_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None for when something changes."""
         speaking = {node_id for node_id, link in self._links.items() if not link.silent}
-        waiting = await in_thread(self._settle, config_id, speaking)
+        waiting = await in_thread(self._reassign, config_id, speaking)
         task, addresses, wait_s = await in_thread(self._read, config_id)
         waits = [] if wait_s is None else [wait_s]
         if task is not None and addresses:
             waits += await in_own_thread(self._bring, config_id, task, addresses)
         return POLL_S if waiting else min(waits, default=None)
 
-    def _settle(self, config_id: str, speaking: Collection[str]) -> bool:
+    def _reassign(self, config_id: str, speaking: Collection[str]) -> bool:
         with self._store.write() as tx:
-            silent = holders.carriers(tx, config_id) - set(speaking)
+            silent = carriers.nodes(tx, config_id) - set(speaking)
             late = self._late(config_id, holders.urgent_handovers(tx, config_id))
             waiting = holders.overdue(tx, config_id, silent, late)
-            holders.settle(tx, config_id, silent=silent)
+            holders.reassign(tx, config_id, silent=silent)
             return waiting
 
     def _late(self, config_id: str, asks: Collection[holders.Handover]) -> set[holders.Handover]:

@@ -104,7 +104,7 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
         )
         tx.wake(Topic.ASSIGNMENT, assignment.id)
     if fencing:
-        holders.settle(tx, config_id, silent=silent)
+        holders.reassign(tx, config_id, silent=silent)
     for assignment, standing in changed:
         if before[assignment.id] is not standing.state:
             _tell(tx, assignment, before[assignment.id], standing)

@@ -96,7 +96,7 @@ def owe(tx: Tx, row: Cleanup) -> None:
     tx.session.flush()
 
 
-def settle(tx: Tx, node_id: str, config_id: str) -> None:
+def delete_cleanup(tx: Tx, node_id: str, config_id: str) -> None:
     """Strike out what a node had to delete of a config."""
     tx.session.execute(delete(Cleanup).where(Cleanup.node_id == node_id, Cleanup.config_id == config_id))
 

@@ -68,7 +68,7 @@ class Pusher:
         done: list[str] = []
         for owed in work.cleanups:
             await link.client.delete(owed.interface, owed.config_id, owed.generation)
-            await in_thread(self._settle, owed)
+            await in_thread(self._note_cleaned, owed)
             done.append(f"deleted {owed.interface}")
         for wanted in work.wanted:
             if wanted.push is not None:
@@ -164,7 +164,7 @@ class Pusher:
             if assignment is not None:
                 assignment_rows.applied(tx, assignment.id, summary=summary)
 
-    def _settle(self, owed: Cleanup) -> None:
+    def _note_cleaned(self, owed: Cleanup) -> None:
         with self._store.write() as tx:
             assignments.cleaned(tx, owed)
 

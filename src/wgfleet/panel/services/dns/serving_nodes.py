@@ -4,7 +4,7 @@ from wgfleet.panel.domain.dns.listing import DnsFloatingAddress, DnsNode
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import addresses, views
 from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -35,8 +35,8 @@ def _dns_node(assignment: Assignment, node: Node) -> DnsNode:
 
 def floating_addresses(tx: Tx, config_id: str) -> list[DnsFloatingAddress]:
     """Return a config's floating addresses."""
-    published = set(holders.published(tx, config_id))
-    return [DnsFloatingAddress(address, address in published) for address in holders.listed(tx, config_id)]
+    published = set(views.published(tx, config_id))
+    return [DnsFloatingAddress(address, address in published) for address in addresses.listed(tx, config_id)]
 
 
 def removed_by_operators(tx: Tx, config_id: str) -> frozenset[str]:

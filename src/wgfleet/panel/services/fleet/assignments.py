@@ -95,7 +95,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
     if config.mode == configs.INDEPENDENT:
         _cut_slices(tx, config, assignment)
     # What the node owed from an earlier time is overtaken: it is to carry the config again.
-    assignment_rows.settle(tx, node.id, config.id)
+    assignment_rows.delete_cleanup(tx, node.id, config.id)
     audit.record(
         tx, actor, "assigned", "config_node", operations.subject(config.id, node.id), config=config.name, node=node.name
     )
@@ -171,8 +171,8 @@ def serve(tx: Tx, assignment: Assignment) -> None:
     """Let a joined node serve, and give homes to peers that had none."""
     assignment_rows.applied(tx, assignment.id, phase=Phase.SERVING)
     tx.refresh(assignment)
-    placed = placement.settle_homeless(tx, assignment.config_id)
-    holders.settle(tx, assignment.config_id, renew=True)
+    placed = placement.place_homeless(tx, assignment.config_id)
+    holders.reassign(tx, assignment.config_id, renew=True)
     identifier = operations.subject(assignment.config_id, assignment.node_id)
     audit.record(tx, audit.PANEL, "serving", "config_node", identifier, peers_placed=placed)
     tx.wake(Topic.ASSIGNMENT, assignment.id)
@@ -181,7 +181,7 @@ def serve(tx: Tx, assignment: Assignment) -> None:
 def cleaned(tx: Tx, owed: Cleanup) -> None:
     """Note that a node has deleted an interface that it owed."""
     holders.gave_up(tx, owed.config_id, owed.node_id)
-    assignment_rows.settle(tx, owed.node_id, owed.config_id)
+    assignment_rows.delete_cleanup(tx, owed.node_id, owed.config_id)
     audit.record(
         tx, audit.PANEL, "interface_deleted", "node", owed.node_id, interface=owed.interface, config_id=owed.config_id
     )

@@ -3,7 +3,7 @@
 from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services.configs import INDEPENDENT
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import carriers, isolation
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
@@ -114,7 +114,7 @@ def held(tx: Tx, config: Config, assignment: Assignment) -> tuple[str, ...]:
         for row in floating_rows.of_config(tx, config.id)
         if row.holder_node_id == assignment.node_id and row.leaving_node_id is None
     )
-    return found if found and holders.on_agent(tx, config.id) else ()
+    return found if found and carriers.on_agent(tx, config.id) else ()
 
 
 def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> FloatingSettings | None:
@@ -131,7 +131,7 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
             if other.id != assignment.id and other.phase in {Phase.SERVING, Phase.DRAINING}
         ),
         probe_key=PrivateKey(probe_key),
-        give_up_after_s=holders.give_up_after_s(tx),
+        give_up_after_s=isolation.give_up_after_s(tx),
     )
 
 

@@ -15,7 +15,7 @@ from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.dns import settings as dns_settings
 from wgfleet.panel.services.dns import short_fields, syncs
 from wgfleet.panel.services.dns.settings import DnsSpec
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import NO_FLOATING, FloatingSpec
 from wgfleet.panel.store import Tx
@@ -139,7 +139,7 @@ def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
     What was published under its name is withdrawn.
     """
     group = get(tx, config)
-    holders.put(tx, config.id, [], other_provider=False)
+    addresses.put(tx, config.id, [], other_provider=False)
     endpoint_group_rows.delete(tx, group)
     syncs.follow(tx, vault, config.id, actor, "the endpoint group was deleted")
     audit.record(tx, actor, "deleted", "endpoint_group", config.id, config=config.name)

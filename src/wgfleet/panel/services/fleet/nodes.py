@@ -12,7 +12,7 @@ from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import node_groups
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import addresses, isolation
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Node
@@ -138,7 +138,7 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
     if "name" in changed:
         _check_name_is_free(tx, changed["name"])
     if "endpoint_addresses" in changed:
-        holders.witnesses_changed(tx, node.id)
+        isolation.witnesses_changed(tx, node.id)
     for name, value in changed.items():
         setattr(node, name, value)
     audit.record(tx, actor, "updated", "node", node.id, **changed)
@@ -208,7 +208,7 @@ def _checked(tx: Tx, changes: NodeChanges) -> dict[str, Any]:
         parse_name(changes["name"])
     if "endpoint_addresses" in changes:
         values["endpoint_addresses"] = _parse_endpoint_addresses(changes["endpoint_addresses"])
-        holders.check_free(tx, values["endpoint_addresses"], "endpoint_addresses")
+        addresses.check_free(tx, values["endpoint_addresses"], "endpoint_addresses")
     if "agent_host" in changes:
         values["agent_host"] = parse_host(changes["agent_host"], "agent_host")
     if "agent_port" in changes:

@@ -80,7 +80,7 @@ def choose(
     return place(unplaced(tx, peers), nodes, overflow=overflow, strategy=strategy(tx, config_id))
 
 
-def settle_homeless(tx: Tx, config_id: str) -> int:
+def place_homeless(tx: Tx, config_id: str) -> int:
     """Give a home to each peer of a config that has none, now that there are nodes; returns how many got one."""
     homeless = peer_rows.homed_on(tx, None, config_id)
     nodes = candidates(tx, config_id) if homeless else []

@@ -8,7 +8,7 @@ from typing import Any
 from wgfleet.panel.address_providers import NONE, AddressNode, AddressProvider, plugins
 from wgfleet.panel.domain.fields import check_list
 from wgfleet.panel.errors import Conflict, Invalid
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import addresses as address_list
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
@@ -66,7 +66,7 @@ def apply(tx: Tx, vault: Vault, group: EndpointGroup, spec: FloatingSpec) -> Non
         column = EndpointGroup.address_options_sealed
         group.address_options_sealed = sealed.seal_options(vault, column, group.config_id, given)
     group.address_provider = spec.provider
-    holders.put(tx, group.config_id, addresses, other_provider=other)
+    address_list.put(tx, group.config_id, addresses, other_provider=other)
 
 
 def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:

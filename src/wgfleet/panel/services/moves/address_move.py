@@ -12,7 +12,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, generations, operations
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import addresses, holders
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -72,7 +72,7 @@ def _row(tx: Tx, config: Config, address: str) -> FloatingAddress:
 
 
 def _list(tx: Tx, config: Config) -> str:
-    return ", ".join(holders.listed(tx, config.id)) or "none"
+    return ", ".join(addresses.listed(tx, config.id)) or "none"
 
 
 def _options(operation: Operation) -> AddressMoveOptions:

@@ -13,7 +13,7 @@ from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import placement
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.moves import address_move, steps
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -78,7 +78,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     new = spread(wanted, homes, others, placement.strategy(tx, config.id))
     peer_rows.rehome(tx, new)
     live: dict[str, tuple[str, str]] = {}
-    if holders.listed(tx, config.id):
+    if addresses.listed(tx, config.id):
         # Its clients go where the addresses go, and would not find their way to a home by another.
         address_move.spread(tx, operation.requested_by, config)
     elif config.mode == configs.CLUSTER:

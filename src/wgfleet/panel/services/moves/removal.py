@@ -89,7 +89,7 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     generation = bump(tx, r.config.id)
     steps.give_up(tx, operation_id)
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.REMOVED)
-    holders.settle(tx, r.config.id, renew=True)
+    holders.reassign(tx, r.config.id, renew=True)
     if assignment_rows.cleanup(tx, r.node.id, r.config.id) is None:
         assignment_rows.owe(
             tx,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services.floating.holders import on_agent
+from wgfleet.panel.services.floating.carriers import on_agent
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import floating as floating_rows
 

@@ -66,7 +66,7 @@ def due(
         moving.peer_id: target for moving, peer in pending if (target := having.target(tx, moving, peer)) is not None
     }
     latest = session_rows.latest(tx, [moving.peer_id for moving, _ in pending if moving.live])
-    waiting = _settle(tx, operation, pending, targets, latest)
+    waiting = _mark_done(tx, operation, pending, targets, latest)
     if operation.node_id is not None and not any(moving.live and not moving.attempts for moving, _ in waiting):
         # Every client that can be called from an address of the new nodes has been: the others need the floating one.
         holders.empty(tx, config.id, operation.node_id)
@@ -78,7 +78,7 @@ def due(
     ]
 
 
-def _settle(
+def _mark_done(
     tx: Tx,
     operation: Operation,
     pending: Sequence[tuple[Move, Peer]],

@@ -1,0 +1,67 @@
+"""Floating addresses as they are shown: who holds each, and what keeps the next holder waiting."""
+
+from dataclasses import dataclass
+
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.errors import NotFound
+from wgfleet.panel.services.floating import addresses
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store.tables import Config, Node
+
+
+@dataclass(frozen=True, slots=True)
+class AddressView:
+    """A floating address. `in_use`: its holder serves clients. `leaving`: the node that has yet to give it up.
+
+    `attempts` and what follows say why its provider does not bring it there, see `FloatingAddress`.
+    """
+
+    address: str
+    holder: Node | None
+    leaving: Node | None
+    since: float
+    in_use: bool
+    attempts: int
+    error: str | None
+    failing_since: float | None
+    next_try_at: float | None
+
+
+def view(tx: Tx, config: Config, address: str) -> AddressView:
+    """Return one of a config's addresses with who holds it."""
+    found = next((view for view in views(tx, config.id) if view.address == address), None)
+    if found is None:
+        listing = ", ".join(addresses.listed(tx, config.id)) or "none"
+        raise NotFound(f"config {config.name!r} has no floating address {address!r}; it has {listing}")
+    return found
+
+
+def views(tx: Tx, config_id: str) -> list[AddressView]:
+    """Return a config's addresses with who holds them."""
+    by_id = {node.id: (assignment, node) for assignment, node in assignment_rows.of_config(tx, config_id)}
+    found = []
+    for row in floating_rows.of_config(tx, config_id):
+        if not row.withdrawn:
+            holder, leaving = by_id.get(row.holder_node_id or ""), by_id.get(row.leaving_node_id or "")
+            in_use = holder is not None and holder[0].phase != Phase.REMOVED and holder[0].health.in_use
+            nodes = (holder[1] if holder else None, leaving[1] if leaving else None)
+            found.append(
+                AddressView(
+                    row.address,
+                    *nodes,
+                    row.since,
+                    in_use,
+                    attempts=row.attempts,
+                    error=row.error,
+                    failing_since=row.failing_since,
+                    next_try_at=row.next_try_at,
+                )
+            )
+    return found
+
+
+def published(tx: Tx, config_id: str) -> list[str]:
+    """Return the floating addresses behind which clients are served now: those whose holder is in use."""
+    return [view.address for view in views(tx, config_id) if view.in_use]
