@@ -15,8 +15,8 @@ from wgfleet.panel.agents.authority import Authority, agent_server_name
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.api import Panel
 from wgfleet.panel.reconcile.agents import heartbeats
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.heartbeats import HeartbeatWriter
-from wgfleet.panel.reconcile.agents.links import NodeLink
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services.fleet import nodes
@@ -68,11 +68,15 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
 def test_two_hundred_nodes_cost_one_transaction_and_silent_ones_none(world: World) -> None:
     with world.store.write() as tx:
         found = [nodes.create(tx, "test", NodeSpec(f"node{n}", [f"192.0.2.{n}"])) for n in range(1, 201)]
-    links = {node.id: NodeLink(node.id, cast("AgentClient", None), world.store, lambda: None) for node in found}
-    links["deleted meanwhile"] = NodeLink("deleted meanwhile", cast("AgentClient", None), world.store, lambda: None)
+    connections = {
+        node.id: AgentConnection(node.id, cast("AgentClient", None), world.store, lambda: None) for node in found
+    }
+    connections["deleted meanwhile"] = AgentConnection(
+        "deleted meanwhile", cast("AgentClient", None), world.store, lambda: None
+    )
     commits: list[object] = []
     event.listen(world.store.engine, "commit", commits.append)
-    writer = HeartbeatWriter(world.store, links)
+    writer = HeartbeatWriter(world.store, connections)
 
     def flush() -> int:
         commits.clear()
@@ -80,11 +84,11 @@ def test_two_hundred_nodes_cost_one_transaction_and_silent_ones_none(world: Worl
         return len(commits)
 
     assert flush() == 0
-    for link in links.values():
-        link.last_seen_at = 1000.0
+    for connection in connections.values():
+        connection.last_seen_at = 1000.0
     assert flush() == 1
     assert {last_seen_at(world, node.id) for node in found} == {1000.0}
     assert flush() == 0
-    links[found[0].id].last_seen_at = 1001.0
+    connections[found[0].id].last_seen_at = 1001.0
     assert flush() == 1
     assert [last_seen_at(world, node.id) for node in found[:2]] == [1001.0, 1000.0]

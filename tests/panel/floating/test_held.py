@@ -7,7 +7,7 @@ from typing import Any, cast
 from tests.panel.floating.test_holders import A1, carried, put
 from tests.panel.world import World
 from wgfleet.panel.agents.client import AgentClient
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.services import configs
@@ -43,13 +43,13 @@ class Agent:
 async def converse(world: World, node: Node, agent: Agent) -> None:
     """Connect to an agent, and do one cycle of its node's reconciler."""
     heard = asyncio.Event()
-    link = NodeLink(node.id, cast("AgentClient", agent), world.store, heard.set)
-    link.start(BackgroundTasks())
+    connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, heard.set)
+    connection.start(BackgroundTasks())
     try:
         await heard.wait()
-        await Pusher(world.store, world.vault, cast("Any", None), 90).cycle(link)
+        await Pusher(world.store, world.vault, cast("Any", None), 90).cycle(connection)
     finally:
-        await link.close()
+        await connection.close()
 
 
 def report(world: World, config: Config, generation: int | None = None, **said: Any) -> InterfaceReport:

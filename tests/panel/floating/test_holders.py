@@ -12,7 +12,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.address_providers.builtin import Layer2
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.errors import Conflict, Invalid
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.services import audit, configs, health
 from wgfleet.panel.services.fleet import desired, endpoint_groups, nodes
@@ -373,8 +373,8 @@ def test_setting_the_clock_ends_no_handover_that_waits_for_its_node(
     world.sync_all(config, fra1, ams1)
     becomes(world, config, fra1, Health.DOWN)
     speaks = SimpleNamespace(silent=False)
-    links = cast("dict[str, NodeLink]", {fra1.id: speaks, ams1.id: speaks})
-    reconciler = FloatingReconciler(world.store, world.vault, links)
+    connections = cast("dict[str, AgentConnection]", {fra1.id: speaks, ams1.id: speaks})
+    reconciler = FloatingReconciler(world.store, world.vault, connections)
     real, monotonic = clock.now(), clock.monotonic()
     monkeypatch.setattr(clock, "monotonic", lambda: monotonic)
     for ahead_s in (0, 3600, -3600):

@@ -13,7 +13,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.reconcile import health as watching
-from wgfleet.panel.reconcile.agents.links import SILENT_S, NodeLink
+from wgfleet.panel.reconcile.agents.connection import SILENT_S, AgentConnection
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -80,8 +80,8 @@ def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
     fra1, ams1, par1 = found
     network = Network()
     monkeypatch.setattr(watching, "Prober", lambda: network)
-    links = cast("dict[str, NodeLink]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, RULES.timeout_s, links, Outlook())
+    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, RULES.timeout_s, connections, Outlook())
     real = clock.now
 
     async def watched() -> None:
@@ -130,19 +130,19 @@ def test_a_link_is_silent_when_nothing_was_heard_for_a_while_whatever_the_clock_
             """Nothing is open."""
 
     async def listened() -> None:
-        link = NodeLink("n1", cast("AgentClient", Agent()), world.store, lambda: None)
-        link.start(BackgroundTasks())
+        connection = AgentConnection("n1", cast("AgentClient", Agent()), world.store, lambda: None)
+        connection.start(BackgroundTasks())
         try:
             await asyncio.wait_for(silence.wait(), 30)
             real, monotonic = clock.now(), clock.monotonic()
             monkeypatch.setattr(clock, "monotonic", lambda: monotonic)
             for ahead_s in (0, 3600, -3600):
                 monkeypatch.setattr(clock, "now", lambda ahead_s=ahead_s: real + ahead_s)
-                assert not link.silent
+                assert not connection.silent
             monkeypatch.setattr(clock, "monotonic", lambda: monotonic + SILENT_S + 0.1)
-            assert link.silent
+            assert connection.silent
         finally:
             monkeypatch.undo()
-            await link.close()
+            await connection.close()
 
     asyncio.run(listened())

@@ -9,7 +9,7 @@ from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationState
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.services import operations
 from wgfleet.panel.settings.drain import DrainSettings
@@ -59,7 +59,7 @@ async def carried_out(
     world: World, operation: Operation, lines: dict[str, Line], meanwhile: Callable[[], None]
 ) -> Operation:
     """Reconcile until the operation has ended; `meanwhile` is called between two cycles."""
-    worker = MoveWorker(world.store, world.vault, DRAIN, cast("dict[str, NodeLink]", lines))
+    worker = MoveWorker(world.store, world.vault, DRAIN, cast("dict[str, AgentConnection]", lines))
     try:
         async with asyncio.timeout(120):
             while (pause := await worker.reconcile(operation.id)) is not None:

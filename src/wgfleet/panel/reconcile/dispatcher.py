@@ -143,7 +143,7 @@ class Dispatcher:
             await asyncio.sleep(RESYNC_S)
 
     def _disconnect_all(self) -> None:
-        """Set every node as not connected: the rows are from before the start, and no link is up."""
+        """Set every node as not connected: the rows are from before the start, and no connection is up."""
         with self._store.write() as tx:
             node_rows.all_disconnected(tx)
 

@@ -13,7 +13,7 @@ import structlog
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import AddressNode, AddressProvider
 from wgfleet.panel.errors import PermanentError
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.floating import attempts, carriers, holders
@@ -28,17 +28,17 @@ log = structlog.get_logger()
 
 
 class FloatingReconciler:
-    """Makes addresses follow their rows. `links`: those to the agents, by node id."""
+    """Makes addresses follow their rows. `connections`: those to the agents, by node id."""
 
-    def __init__(self, store: Store, vault: Vault, links: Mapping[str, NodeLink]) -> None:
+    def __init__(self, store: Store, vault: Vault, connections: Mapping[str, AgentConnection]) -> None:
         self._store = store
         self._vault = vault
-        self._links = links
+        self._connections = connections
         self._asked: dict[str, dict[holders.Handover, float]] = {}
 
     async def reconcile(self, config_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None for when something changes."""
-        speaking = {node_id for node_id, link in self._links.items() if not link.silent}
+        speaking = {node_id for node_id, connection in self._connections.items() if not connection.silent}
         waiting = await in_thread(self._reassign, config_id, speaking)
         task, addresses, wait_s = await in_thread(self._read, config_id)
         waits = [] if wait_s is None else [wait_s]

@@ -27,7 +27,7 @@ from wgfleet.panel.domain.health.judge import (
     decide,
 )
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -54,7 +54,7 @@ log = structlog.get_logger()
 
 
 class HealthMonitor:
-    """Judges the nodes of all configs. `links`: those to the agents, by node id."""
+    """Judges the nodes of all configs. `connections`: those to the agents, by node id."""
 
     def __init__(
         self,
@@ -62,14 +62,14 @@ class HealthMonitor:
         vault: Vault,
         rules: HealthRules,
         timeout_s: float,
-        links: Mapping[str, NodeLink],
+        connections: Mapping[str, AgentConnection],
         outlook: Outlook,
     ) -> None:
         self._store = store
         self._vault = vault
         self._rules = rules
         self._timeout_s = timeout_s
-        self._links = links
+        self._connections = connections
         self._outlook = outlook
         self._probed: dict[Place, Probed] = {}
         self._standings: dict[Place, Clocked] = {}
@@ -182,8 +182,8 @@ class HealthMonitor:
 
     async def _ask(self, vantage: Place, targets: list[Probed], tries: int) -> None:
         """Have a node probe others, several times within the time of two tries: their waits for an answer overlap."""
-        link, own = self._links.get(vantage[1]), self._probed.get(vantage)
-        if link is None or own is None or not link.connected:
+        connection, own = self._connections.get(vantage[1]), self._probed.get(vantage)
+        if connection is None or own is None or not connection.connected:
             return
         request = ProbeRequest(
             interface=InterfaceName(own.config_name),
@@ -196,7 +196,7 @@ class HealthMonitor:
 
         async def one(number: int) -> ProbeResult:
             await asyncio.sleep(number * self._timeout_s / tries)
-            return await link.client.probe(request)
+            return await connection.client.probe(request)
 
         try:
             results = await asyncio.gather(*(one(number) for number in range(tries)))
@@ -257,10 +257,10 @@ class HealthMonitor:
         return asks
 
     def _observed(self, place: Place, probed: Probed) -> Observed:
-        link = self._links.get(probed.node_id)
+        connection = self._connections.get(probed.node_id)
         return Observed(
             node_id=probed.node_id,
-            agent_connected=link is not None and link.connected,
+            agent_connected=connection is not None and connection.connected,
             verdicts=tuple(self._verdicts[place].values()),
             fenced=probed.applied_generation >= probed.fence_generation,
             beside_panel=probed.is_panel_node,
@@ -278,8 +278,8 @@ class HealthMonitor:
                     after=standing.state.value,
                     reason=standing.reason,
                 )
-        links = {probed.node_id: self._links.get(probed.node_id) for probed, _ in changed}
-        silent = {node_id for node_id, link in links.items() if link is None or link.silent}
+        connections = {probed.node_id: self._connections.get(probed.node_id) for probed, _ in changed}
+        silent = {node_id for node_id, connection in connections.items() if connection is None or connection.silent}
         with self._store.write() as tx:
             standings: dict[str, Standing] = {probed.node_id: standing for probed, standing in changed}
             health.record(tx, changed[0][0].config_id, standings, silent=silent)

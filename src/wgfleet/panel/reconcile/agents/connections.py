@@ -1,4 +1,4 @@
-"""Connections to the agents: one link for each node that has an agent, and the certificate that the panel shows."""
+"""Connections to the agents: one for each node that has an agent, and the certificate that the panel shows."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -7,7 +7,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, renewal_due
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.agents.tls import client_context, use_identity
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.store import Store
@@ -18,8 +18,8 @@ RENEWAL_CHECK_S = 30.0
 Address = tuple[str, int]
 
 
-class Connections(Mapping[str, NodeLink]):
-    """The links by node id. `changed` is called with a node's id when its reconciler has something to look at."""
+class Connections(Mapping[str, AgentConnection]):
+    """The connections by node id. `changed` is called with a node's id when its reconciler has something to look at."""
 
     def __init__(
         self,
@@ -36,34 +36,34 @@ class Connections(Mapping[str, NodeLink]):
         self._changed = changed
         self._identity = authority.issue_panel_client(clock.now(), identity_days)
         self._tls = client_context(authority.certificate_pem, self._identity)
-        self._links: dict[str, NodeLink] = {}
+        self._connections: dict[str, AgentConnection] = {}
         self._addresses: dict[str, Address] = {}
 
-    def __getitem__(self, node_id: str) -> NodeLink:
-        return self._links[node_id]
+    def __getitem__(self, node_id: str) -> AgentConnection:
+        return self._connections[node_id]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._links)
+        return iter(self._connections)
 
     def __len__(self) -> int:
-        return len(self._links)
+        return len(self._connections)
 
-    async def link_to(self, node_id: str) -> NodeLink | None:
-        """Return the link to a node, opened again where its address changed; None where there is no agent."""
+    async def connection_to(self, node_id: str) -> AgentConnection | None:
+        """Return the connection to a node, opened again where its address changed; None where there is no agent."""
         address = await in_thread(self._address, node_id)
-        link = self._links.get(node_id)
-        if link is not None and self._addresses.get(node_id) == address:
-            return link
-        if link is not None:
-            del self._links[node_id]
-            await link.close()
+        connection = self._connections.get(node_id)
+        if connection is not None and self._addresses.get(node_id) == address:
+            return connection
+        if connection is not None:
+            del self._connections[node_id]
+            await connection.close()
         if address is None:
             return None
         client = AgentClient(*address, node_id, self._tls)
-        link = NodeLink(node_id, client, self._store, lambda: self._changed(node_id))
-        self._links[node_id], self._addresses[node_id] = link, address
-        link.start(self._tasks)
-        return link
+        connection = AgentConnection(node_id, client, self._store, lambda: self._changed(node_id))
+        self._connections[node_id], self._addresses[node_id] = connection, address
+        connection.start(self._tasks)
+        return connection
 
     def _address(self, node_id: str) -> Address | None:
         with self._store.read() as tx:
@@ -71,7 +71,7 @@ class Connections(Mapping[str, NodeLink]):
         return (node.agent_host, node.agent_port) if node is not None and node.certificate_expires_at else None
 
     async def keep_identity(self) -> None:
-        """Issue the panel's client certificate again whenever it is due; links use it from their next request on."""
+        """Issue the panel's client certificate again when it is due; connections use it from their next request on."""
         while True:
             if renewal_due(self._identity.expires_at, clock.now(), self._identity_days):
                 self._identity = self._authority.issue_panel_client(clock.now(), self._identity_days)
@@ -79,5 +79,5 @@ class Connections(Mapping[str, NodeLink]):
             await asyncio.sleep(RENEWAL_CHECK_S)
 
     async def close(self) -> None:
-        """Close all links."""
-        await asyncio.gather(*(link.close() for link in self._links.values()), return_exceptions=True)
+        """Close all connections."""
+        await asyncio.gather(*(connection.close() for connection in self._connections.values()), return_exceptions=True)

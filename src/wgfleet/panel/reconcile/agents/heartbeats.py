@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import structlog
 
 from wgfleet.panel.errors import PanelError
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Store
@@ -21,11 +21,11 @@ log = structlog.get_logger()
 
 
 class HeartbeatWriter:
-    """Writes when each agent was last heard, if it was heard since the last time. `links` are those to the agents."""
+    """Writes when each agent was last heard, if that was since the last time. `connections`: those to the agents."""
 
-    def __init__(self, store: Store, links: Mapping[str, NodeLink]) -> None:
+    def __init__(self, store: Store, connections: Mapping[str, AgentConnection]) -> None:
         self._store = store
-        self._links = links
+        self._connections = connections
         self._written: dict[str, float] = {}
 
     async def run(self) -> None:
@@ -39,7 +39,11 @@ class HeartbeatWriter:
 
     async def flush(self) -> None:
         """Write what is new."""
-        heard = {node_id: link.last_seen_at for node_id, link in self._links.items() if link.last_seen_at is not None}
+        heard = {
+            node_id: connection.last_seen_at
+            for node_id, connection in self._connections.items()
+            if connection.last_seen_at is not None
+        }
         fresh = {node_id: at for node_id, at in heard.items() if self._written.get(node_id) != at}
         if fresh:
             await in_thread(self._write, fresh)

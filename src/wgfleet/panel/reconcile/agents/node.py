@@ -1,4 +1,4 @@
-"""The reconciler of a node: finds the link to its agent, runs one cycle over it, and has the outcome written."""
+"""The reconciler of a node: finds the connection to its agent, runs one cycle over it, and has the outcome written."""
 
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
@@ -15,14 +15,14 @@ class NodeReconciler:
 
     async def reconcile(self, node_id: str) -> None:
         """Do one cycle; whatever needs another wakes the node's key."""
-        link = await self._connections.link_to(node_id)
-        if link is None:
+        connection = await self._connections.connection_to(node_id)
+        if connection is None:
             return
         cycle = NodeCycle("its last cycle failed")
         try:
-            cycle = await self._pusher.cycle(link)
+            cycle = await self._pusher.cycle(connection)
         except Exception as error:
             cycle = NodeCycle(str(error))
             raise
         finally:
-            await self._summaries.write(link, cycle)
+            await self._summaries.write(connection, cycle)

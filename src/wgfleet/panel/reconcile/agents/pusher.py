@@ -6,7 +6,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, certificate_expires_at, renewal_due
 from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.reconcile.agents.links import NodeLink, Reported
+from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit, generations
@@ -51,7 +51,7 @@ class NodeCycle:
 
 
 class Pusher:
-    """Pushes to nodes what their rows ask for, over links that others keep up."""
+    """Pushes to nodes what their rows ask for, over connections that others keep up."""
 
     def __init__(self, store: Store, vault: Vault, authority: Authority, certificate_days: int) -> None:
         self._store = store
@@ -60,56 +60,58 @@ class Pusher:
         self._certificate_days = certificate_days
         self._renderings = RenderCache()
 
-    async def cycle(self, link: NodeLink) -> NodeCycle:
+    async def cycle(self, connection: AgentConnection) -> NodeCycle:
         """Do one cycle."""
-        if not link.connected:
-            return NodeCycle(f"cannot be managed: {link.trouble}")
-        work = await in_thread(self._read, link.node_id, dict(link.reported))
+        if not connection.connected:
+            return NodeCycle(f"cannot be managed: {connection.trouble}")
+        work = await in_thread(self._read, connection.node_id, dict(connection.reported))
         done: list[str] = []
         for owed in work.cleanups:
-            await link.client.delete(owed.interface, owed.config_id, owed.generation)
+            await connection.client.delete(owed.interface, owed.config_id, owed.generation)
             await in_thread(self._note_cleaned, owed)
             done.append(f"deleted {owed.interface}")
         for wanted in work.wanted:
             if wanted.push is not None:
-                done.append(await self._push(link, wanted))
+                done.append(await self._push(connection, wanted))
             elif wanted.unconfirmed:
-                await in_thread(self._confirm, link.node_id, wanted.config_id, link.reported[wanted.interface])
+                await in_thread(
+                    self._confirm, connection.node_id, wanted.config_id, connection.reported[wanted.interface]
+                )
         if work.certificate_due:
-            await self._renew(link)
+            await self._renew(connection)
             done.append("certificate renewed")
         return NodeCycle("; ".join(done)) if done else NodeCycle("in sync", idle=True)
 
-    async def _push(self, link: NodeLink, wanted: Wanted) -> str:
+    async def _push(self, connection: AgentConnection, wanted: Wanted) -> str:
         if wanted.push is None:
             return ""
         try:
-            applied = await link.client.push(wanted.push)
+            applied = await connection.client.push(wanted.push)
         except AgentRefused as error:
-            return await self._refused(link, wanted, error)
+            return await self._refused(connection, wanted, error)
         form = "whole" if isinstance(wanted.push, DesiredInterface) else "delta"
         summary = f"{wanted.interface} at generation {applied.generation} ({form}, {_verdict(applied)})"
         reported = Reported(wanted.config_id, applied.generation, applied.drift, applied.held, summary)
-        link.applied(wanted.interface, reported)
-        await in_thread(self._confirm, link.node_id, wanted.config_id, reported)
+        connection.applied(wanted.interface, reported)
+        await in_thread(self._confirm, connection.node_id, wanted.config_id, reported)
         return summary
 
-    async def _refused(self, link: NodeLink, wanted: Wanted, error: AgentRefused) -> str:
+    async def _refused(self, connection: AgentConnection, wanted: Wanted, error: AgentRefused) -> str:
         """Act on what the agent holds instead; what the panel cannot repair is written to the assignment."""
         refusal = error.refusal
         if refusal.reason == "base_mismatch":
             # What we knew of it was stale: without a base, the next cycle sends the whole.
-            link.forget(wanted.interface)
+            connection.forget(wanted.interface)
             return f"{wanted.interface}: the agent is at generation {refusal.generation}; sending the whole"
         if refusal.reason == "older_generation" and refusal.generation is not None:
             await in_thread(self._overtake, wanted.config_id, refusal.generation)
-            link.forget(wanted.interface)
+            connection.forget(wanted.interface)
             return f"{wanted.interface}: the agent had generation {refusal.generation} already; going beyond it"
         if refusal.reason == "bad_field" and isinstance(wanted.push, InterfaceDelta):
             # It does not fit what was changed there by hand; the whole replaces that.
-            link.forget(wanted.interface)
+            connection.forget(wanted.interface)
             return f"{wanted.interface}: the agent refuses the delta ({refusal.detail}); sending the whole"
-        await in_thread(self._say, link.node_id, wanted.config_id, refusal.detail)
+        await in_thread(self._say, connection.node_id, wanted.config_id, refusal.detail)
         raise error
 
     def _read(self, node_id: str, reported: dict[str, Reported]) -> NodeWork:
@@ -172,11 +174,11 @@ class Pusher:
         with self._store.write() as tx:
             generations.overtake(tx, config_id, generation)
 
-    async def _renew(self, link: NodeLink) -> None:
-        csr = await link.client.request_certificate()
-        certificate = self._authority.issue_agent(csr, link.node_id, clock.now(), self._certificate_days)
-        await link.client.install_certificate(certificate, self._authority.certificate_pem)
-        await in_thread(self._renewed, link.node_id, certificate_expires_at(certificate))
+    async def _renew(self, connection: AgentConnection) -> None:
+        csr = await connection.client.request_certificate()
+        certificate = self._authority.issue_agent(csr, connection.node_id, clock.now(), self._certificate_days)
+        await connection.client.install_certificate(certificate, self._authority.certificate_pem)
+        await in_thread(self._renewed, connection.node_id, certificate_expires_at(certificate))
 
     def _renewed(self, node_id: str, expires_at: float) -> None:
         with self._store.write() as tx:

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A task that is not running just now, or that dies again and again. `subject`: the node's id for one of a link."""
+    """A task that is not running just now, or that dies again and again. `subject`: a node's id, for a connection's."""
 
     name: str
     subject: str

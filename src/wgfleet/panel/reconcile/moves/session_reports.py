@@ -3,14 +3,14 @@
 from collections.abc import Collection, Mapping
 
 from wgfleet.panel import clock
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 
 
 class Reports:
-    """Waits for nodes that may still say something. `links`: those to the agents, by node id."""
+    """Waits for nodes that may still say something. `connections`: those to the agents, by node id."""
 
-    def __init__(self, links: Mapping[str, NodeLink], patience_s: float) -> None:
-        self._links = links
+    def __init__(self, connections: Mapping[str, AgentConnection], patience_s: float) -> None:
+        self._connections = connections
         self._patience_s = patience_s
         self._started_at = clock.monotonic()
 
@@ -21,15 +21,15 @@ class Reports:
         """
         gathered = True
         for node_id in node_ids:
-            link = self._links.get(node_id)
-            if link is not None:
-                await link.flush()
-            gathered &= (link is not None and link.connected) or not self.may_come(node_id)
+            connection = self._connections.get(node_id)
+            if connection is not None:
+                await connection.flush()
+            gathered &= (connection is not None and connection.connected) or not self.may_come(node_id)
         return gathered
 
     def may_come(self, node_id: str) -> bool:
         """Tell whether a node may still say something: its agent is connected, or has not been silent for long."""
-        link = self._links.get(node_id)
-        since = self._started_at if link is None else link.heard_at
-        connected = link is not None and link.connected
+        connection = self._connections.get(node_id)
+        since = self._started_at if connection is None else connection.heard_at
+        connected = connection is not None and connection.connected
         return connected or clock.monotonic() - since < self._patience_s

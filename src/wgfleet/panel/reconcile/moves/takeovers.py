@@ -12,7 +12,7 @@ import structlog
 
 from wgfleet.panel import faultpoints
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
@@ -32,14 +32,14 @@ log = structlog.get_logger()
 
 
 class TakeoverRounds:
-    """Moves live sessions. `links`: those to the agents, by node id. `urgent`: the clients have no node."""
+    """Moves live sessions. `connections`: those to the agents, by node id. `urgent`: the clients have no node."""
 
     def __init__(
-        self, store: Store, drain: DrainSettings, links: Mapping[str, NodeLink], *, urgent: bool = False
+        self, store: Store, drain: DrainSettings, connections: Mapping[str, AgentConnection], *, urgent: bool = False
     ) -> None:
         self._store = store
         self._drain = drain
-        self._links = links
+        self._connections = connections
         self._tries_s = QUICK_TRIES_S if urgent else ()
         self._under_way: dict[tuple[str, str], asyncio.Task[float | None]] = {}
 
@@ -55,7 +55,7 @@ class TakeoverRounds:
 
         Return after how many s to do another round, or None for at once.
         """
-        reachable = {node_id for node_id, link in self._links.items() if link.connected}
+        reachable = {node_id for node_id, connection in self._connections.items() if connection.connected}
         interface, due = await in_thread(self._due, operation_id, reachable)
         waiting: dict[str, list[TakeoverCall]] = defaultdict(list)
         for call in due:
@@ -105,12 +105,12 @@ class TakeoverRounds:
                 yield alike[start : start + self._drain.takeover_batch], timeout_s
 
     async def _call(self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float) -> TakeoverResult:
-        link = self._links.get(node_id)
-        if link is None:
+        connection = self._connections.get(node_id)
+        if connection is None:
             raise TransientError(f"node {node_id} has no agent any more")
         peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint, call.source) for call in batch)
         takeover = Takeover(peers=peers, timeout_s=timeout_s)
-        return await link.client.takeover(InterfaceName(interface), takeover)
+        return await connection.client.takeover(InterfaceName(interface), takeover)
 
     def _record(self, operation_id: str, node_id: str, batch: list[TakeoverCall], result: TakeoverResult) -> None:
         answered = {call.peer_id: call.endpoint for call in batch if call.public_key in result.answered}

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from wgfleet.panel import clock, faultpoints
 from wgfleet.panel.domain.moves import MoveStep, MoveView, needs_sessions, next_step
-from wgfleet.panel.reconcile.agents.links import NodeLink
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.moves.session_reports import Reports
 from wgfleet.panel.reconcile.moves.takeovers import TakeoverRounds
@@ -22,14 +22,18 @@ POLL_S = 0.25  # for a node that has yet to be heard, to drop peers that it lost
 
 
 class MoveWorker:
-    """Carries operations out. `links`: those to the agents, by node id."""
+    """Carries operations out. `connections`: those to the agents, by node id."""
 
-    def __init__(self, store: Store, vault: Vault, drain: DrainSettings, links: Mapping[str, NodeLink]) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, drain: DrainSettings, connections: Mapping[str, AgentConnection]
+    ) -> None:
         self._store = store
         self._vault = vault
         self._drain = drain
-        self._takeovers = {urgent: TakeoverRounds(store, drain, links, urgent=urgent) for urgent in (False, True)}
-        self._reports = {urgent: Reports(links, 0.0 if urgent else drain.unreachable_s) for urgent in (False, True)}
+        self._takeovers = {urgent: TakeoverRounds(store, drain, connections, urgent=urgent) for urgent in (False, True)}
+        self._reports = {
+            urgent: Reports(connections, 0.0 if urgent else drain.unreachable_s) for urgent in (False, True)
+        }
 
     async def close(self) -> None:
         """End the calls that are under way."""

@@ -1,4 +1,4 @@
-"""The panel's link to one agent: a watch stream that is always being reopened, and what it reported.
+"""The panel's connection to one agent: a watch stream that is always being reopened, and what it reported.
 
 It decides nothing: it reports that something changed, and the node's reconciler acts.
 """
@@ -56,8 +56,8 @@ class Reported:
     summary: str = field(compare=False)
 
 
-class NodeLink:
-    """The link to one node. `changed` is called in the event loop when the node's reconciler ought to look."""
+class AgentConnection:
+    """The connection to one node. `changed` is called in the event loop when the node's reconciler ought to look."""
 
     def __init__(self, node_id: str, client: AgentClient, store: Store, changed: Callable[[], None]) -> None:
         self.node_id = node_id
@@ -77,11 +77,11 @@ class NodeLink:
 
     @property
     def silent(self) -> bool:
-        """Whether the agent has missed a heartbeat, or the link is down."""
+        """Whether the agent has missed a heartbeat, or the connection is down."""
         return not self.connected or clock.monotonic() - self.heard_at > SILENT_S
 
     def start(self, tasks: BackgroundTasks) -> None:
-        """Begin to keep the link up."""
+        """Begin to keep the connection up."""
         self._tasks = [
             tasks.start("link_watch", self._keep_up, subject=self.node_id, longest_delay_s=LONGEST_PAUSE_S),
             tasks.start("link_flush", self._keep_flushing, subject=self.node_id),
