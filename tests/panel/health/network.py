@@ -101,10 +101,10 @@ class Network:
         observed = self.observed()
         frozen = cut_off(observed.values(), self.now, self.rules) is not None
         before = self.standings
-        decision = decide(observed, before, self.rules, self.min_nodes, frozen, self.now)
+        decision = decide(observed, before, self.rules, min_nodes=self.min_nodes, frozen=frozen, now=self.now)
         self.check(before, decision, frozen)
         self.standings, self.decision = decision.standings, decision
-        for vantage, target in decision.ask:
+        for vantage, target in decision.cross_checks:
             if self.connected(vantage):
                 self.look(vantage, target)
         return decision
@@ -132,11 +132,11 @@ class Network:
             left += old.state.in_use and not standing.state.in_use
         if left:
             assert sum(standing.state.in_use for standing in after.values()) >= self.min_nodes
-        for vantage, target in decision.ask:
+        for vantage, target in decision.cross_checks:
             assert vantage != target
             assert self.connected(vantage)
             assert vantage not in self.beside_panel
-        assert len(set(decision.ask)) == len(decision.ask) <= 3 * len(self.nodes)
+        assert len(set(decision.cross_checks)) == len(decision.cross_checks) <= 3 * len(self.nodes)
 
     def run(self, seconds: float) -> None:
         for _ in range(math.ceil(seconds / TICK)):

@@ -32,7 +32,7 @@ def test_nodes_are_asked_as_soon_as_one_probe_is_missed() -> None:
     network = settled(5, rules=DEFAULTS)
     network.run(TICK)
     network.dead.add(network.nodes[0])
-    asked = [vantage for vantage, target in network.step().ask if target == network.nodes[0]]
+    asked = [vantage for vantage, target in network.step().cross_checks if target == network.nodes[0]]
     assert len(asked) == 3
 
 
@@ -146,7 +146,7 @@ def test_of_two_that_die_at_once_the_floor_keeps_the_one_that_answered_last() ->
         node: Observed(node, True, tuple(Verdict(seen, 3, at, network.now) for seen in (PANEL, "n2", "n3")))
         for node, at in verdicts.items()
     }
-    after = decide(observed, network.standings, QUICK, 3, False, network.now).standings
+    after = decide(observed, network.standings, QUICK, min_nodes=3, frozen=False, now=network.now).standings
     assert [after[node].state for node in network.nodes] == [Health.SUSPECT, Health.DOWN, S, S]
 
 
@@ -191,7 +191,9 @@ def test_a_node_that_nobody_sees_does_not_pass_its_trial() -> None:
     for _ in range(20):  # the panel goes on without a word about it
         network.now += 1
         network.verdicts.clear()
-        network.standings = decide(network.observed(), network.standings, QUICK, 1, False, network.now).standings
+        network.standings = decide(
+            network.observed(), network.standings, QUICK, min_nodes=1, frozen=False, now=network.now
+        ).standings
     network.step()
     assert network.states()[0] is Health.RECOVERING
 
@@ -217,7 +219,9 @@ def test_a_clock_that_was_set_back_holds_nobody_up() -> None:
     network.run(QUICK.cross_check_s + TICK)
     network.now -= 500
     network.verdicts.clear()
-    network.standings = decide(network.observed(), network.standings, QUICK, 1, False, network.now).standings
+    network.standings = decide(
+        network.observed(), network.standings, QUICK, min_nodes=1, frozen=False, now=network.now
+    ).standings
     network.run(SETTLED_S)
     assert network.states() == [S, S, S]
 
@@ -307,14 +311,14 @@ def test_without_a_verdict_nothing_changes() -> None:
         node: Standing(state, 5.0, "as it was", (5.0,)) for node, state in zip(names(4), list(Health)[:4], strict=True)
     }
     observed = {node: Observed(node, True, ()) for node in before}
-    after = decide(observed, before, QUICK, 1, False, 6.0)
+    after = decide(observed, before, QUICK, min_nodes=1, frozen=False, now=6.0)
     assert after.standings == before
-    assert {target for _, target in after.ask} == set(before)
+    assert {target for _, target in after.cross_checks} == set(before)
 
 
 def test_looks_are_spread_evenly_over_the_nodes() -> None:
     observed = {node: Observed(node, True, ()) for node in names(30)}
-    asks = decide(observed, {}, QUICK, 1, False, 6.0).ask
+    asks = decide(observed, {}, QUICK, min_nodes=1, frozen=False, now=6.0).cross_checks
     for place in (0, 1):
         assert {node: sum(ask[place] == node for ask in asks) for node in observed} == dict.fromkeys(observed, 3)
 

@@ -100,8 +100,8 @@ def test_whatever_is_seen_no_decision_goes_beyond_its_evidence(
     situation: tuple[dict[NodeId, Observed], dict[NodeId, Standing]], min_nodes: int, frozen: bool
 ) -> None:
     observed, standings = situation
-    decision = decide(observed, standings, QUICK, min_nodes, frozen, 1000.0)
-    assert decision == decide(observed, standings, QUICK, min_nodes, frozen, 1000.0)
+    decision = decide(observed, standings, QUICK, min_nodes=min_nodes, frozen=frozen, now=1000.0)
+    assert decision == decide(observed, standings, QUICK, min_nodes=min_nodes, frozen=frozen, now=1000.0)
     assert set(decision.standings) == set(observed)
     went = 0
     for node, after in decision.standings.items():

@@ -1,7 +1,7 @@
 """The watch over the data plane of every serving node: probes from here and from other nodes, and what they mean.
 
 The decision is `domain.health.decide`, a pure function; this is its eyes and its hands. Looks run beside each other and
-nobody waits for a slow one; it decides every `interval_s`, and at once when a look says anything new. It judges by the
+nobody waits for a slow one; it decides every `interval_s`, and at once when a probe says anything new. It judges by the
 monotonic clock: setting the machine's clock makes no node fresh, silent or stable.
 """
 
@@ -17,7 +17,7 @@ import structlog
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.judge import (
     PANEL,
-    Ask,
+    CrossCheck,
     Health,
     HealthRules,
     Observed,
@@ -44,7 +44,8 @@ LONGEST_DELAY_S = 1.0
 REREAD_S = 1.0  # which assignments there are, and what others wrote of them
 
 Verdicts = dict[str, Verdict]
-Place = tuple[str, NodeId]
+Member = tuple[str, NodeId]
+"""A node of a config, by the config's id and its own."""
 """An assignment: config and node."""
 
 Clocked = tuple[Standing, Standing]
@@ -71,11 +72,11 @@ class HealthMonitor:
         self._timeout_s = timeout_s
         self._connections = connections
         self._outlook = outlook
-        self._probed: dict[Place, Probed] = {}
-        self._standings: dict[Place, Clocked] = {}
-        self._verdicts: dict[Place, Verdicts] = defaultdict(dict)
-        self._under_way: set[tuple[Place, str]] = set()
-        self._looks: set[asyncio.Task[None]] = set()
+        self._probed: dict[Member, Probed] = {}
+        self._standings: dict[Member, Clocked] = {}
+        self._verdicts: dict[Member, Verdicts] = defaultdict(dict)
+        self._under_way: set[tuple[Member, str]] = set()
+        self._probes: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._reread_at = 0.0
 
@@ -102,52 +103,52 @@ class HealthMonitor:
                     async with asyncio.timeout(max(0.0, next_probes_at - clock.monotonic())):
                         await self._news.wait()
         finally:
-            for look in self._looks:
-                look.cancel()
-            await asyncio.gather(*self._looks, return_exceptions=True)
+            for probe in self._probes:
+                probe.cancel()
+            await asyncio.gather(*self._probes, return_exceptions=True)
             prober.close()
 
     async def _round(self, prober: Prober, *, due: bool) -> None:
         if clock.monotonic() >= self._reread_at:
             await self._reread()
-        for place, probed in self._probed.items():
-            if due or self._wants_another_look(place):
-                self._begin([(place, PANEL)], self._look(prober, place, probed))
-        asks = await self._decide()
-        asked: dict[tuple[Place, int], list[Probed]] = defaultdict(list)
-        for config_id, (vantage, target) in asks:
-            place = config_id, target
-            if (place, vantage) not in self._under_way:
-                asked[(config_id, vantage), self._tries(place)].append(self._probed[place])
-        for (vantage_place, tries), targets in asked.items():
-            keys = [((probed.config_id, probed.node_id), vantage_place[1]) for probed in targets]
-            self._begin(keys, self._ask(vantage_place, targets, tries))
+        for member, probed in self._probed.items():
+            if due or self._is_missed(member):
+                self._begin([(member, PANEL)], self._probe(prober, member, probed))
+        checks = await self._decide()
+        asked: dict[tuple[Member, int], list[Probed]] = defaultdict(list)
+        for config_id, (vantage, target) in checks:
+            member = config_id, target
+            if (member, vantage) not in self._under_way:
+                asked[(config_id, vantage), self._tries(member)].append(self._probed[member])
+        for (vantage_member, tries), targets in asked.items():
+            keys = [((probed.config_id, probed.node_id), vantage_member[1]) for probed in targets]
+            self._begin(keys, self._cross_check(vantage_member, targets, tries))
 
-    def _tries(self, place: Place) -> int:
-        """Tell how often a node is to look in one call: where somebody has begun to miss the other, for a verdict."""
+    def _tries(self, member: Member) -> int:
+        """Return how often a node probes in one call: often enough for a verdict if somebody has begun to miss it."""
         failures = self._rules.failures
-        return failures if any(0 < verdict.failures <= failures for verdict in self._verdicts[place].values()) else 1
+        return failures if any(0 < verdict.failures <= failures for verdict in self._verdicts[member].values()) else 1
 
-    def _wants_another_look(self, place: Place) -> bool:
-        """Tell whether the panel has begun to miss a node: it has waited for an answer already, and looks at once."""
-        verdict = self._verdicts[place].get(PANEL)
+    def _is_missed(self, member: Member) -> bool:
+        """Tell whether the panel has begun to miss a node: it has waited for an answer already, and probes at once."""
+        verdict = self._verdicts[member].get(PANEL)
         return verdict is not None and 0 < verdict.failures < self._rules.failures
 
-    def _begin(self, keys: Iterable[tuple[Place, str]], look: Coroutine[None, None, None]) -> None:
-        """Run a look beside the others. `keys`: who looks at what; nothing is begun while one of them is under way."""
+    def _begin(self, keys: Iterable[tuple[Member, str]], probe: Coroutine[None, None, None]) -> None:
+        """Run a probe beside the others. `keys`: who probes what; nothing is begun while one of them is under way."""
         taken = set(keys)
         if taken & self._under_way:
-            look.close()
+            probe.close()
             return
         self._under_way |= taken
-        task = asyncio.create_task(look)
-        self._looks.add(task)
+        task = asyncio.create_task(probe)
+        self._probes.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
-            self._looks.discard(task)
+            self._probes.discard(task)
             self._under_way -= taken
             if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("health.look_failed", error=str(error), exc_info=error)
+                log.error("health.probe_failed", error=str(error), exc_info=error)
 
         task.add_done_callback(ended)
 
@@ -156,10 +157,10 @@ class HealthMonitor:
         self._standings = {(probed.config_id, probed.node_id): self._clocked(probed) for probed in found}
         self._probed = {}
         for probed in found:
-            place = (probed.config_id, probed.node_id)
-            self._probed[place] = replace(probed, standing=self._standings[place][1])
-        for place in self._verdicts.keys() - self._probed.keys():
-            del self._verdicts[place]
+            member = (probed.config_id, probed.node_id)
+            self._probed[member] = replace(probed, standing=self._standings[member][1])
+        for member in self._verdicts.keys() - self._probed.keys():
+            del self._verdicts[member]
         self._reread_at = clock.monotonic() + REREAD_S
 
     def _clocked(self, probed: Probed) -> Clocked:
@@ -173,14 +174,14 @@ class HealthMonitor:
         with self._store.read() as tx:
             return health.watched(tx, self._vault)
 
-    async def _look(self, prober: Prober, place: Place, probed: Probed) -> None:
+    async def _probe(self, prober: Prober, member: Member, probed: Probed) -> None:
         """Probe a node from here."""
         target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
         outcome = await prober.probe(target, self._timeout_s)
         # Where this machine has no way to send, that is a failure of ours to reach it like others, and others decide.
-        self._note(place, PANEL, answered=outcome.answer is not None)
+        self._note(member, PANEL, answered=outcome.answer is not None)
 
-    async def _ask(self, vantage: Place, targets: list[Probed], tries: int) -> None:
+    async def _cross_check(self, vantage: Member, targets: list[Probed], tries: int) -> None:
         """Have a node probe others, several times within the time of two tries: their waits for an answer overlap."""
         connection, own = self._connections.get(vantage[1]), self._probed.get(vantage)
         if connection is None or own is None or not connection.connected:
@@ -206,40 +207,40 @@ class HealthMonitor:
         for probed, result in product(targets, results):
             # One that has no way to send has seen nothing, and confirms nothing.
             if probed.endpoint in result.answered or probed.endpoint in {*result.unanswered} - {*result.unsent}:
-                place = (probed.config_id, probed.node_id)
-                self._note(place, vantage[1], answered=probed.endpoint in result.answered)
+                member = (probed.config_id, probed.node_id)
+                self._note(member, vantage[1], answered=probed.endpoint in result.answered)
 
-    def _note(self, place: Place, vantage: str, *, answered: bool) -> None:
+    def _note(self, member: Member, vantage: str, *, answered: bool) -> None:
         now = clock.monotonic()
-        before = self._verdicts[place].get(vantage) or Verdict(vantage, 0, None, None)
+        before = self._verdicts[member].get(vantage) or Verdict(vantage, 0, None, None)
         if answered:
-            self._verdicts[place][vantage] = Verdict(vantage, 0, now, now)
+            self._verdicts[member][vantage] = Verdict(vantage, 0, now, now)
         else:
-            self._verdicts[place][vantage] = replace(before, failures=before.failures + 1, last_try_at=now)
+            self._verdicts[member][vantage] = replace(before, failures=before.failures + 1, last_try_at=now)
         if answered is (before.failures > 0) or 0 < before.failures < self._rules.failures:
             self._news.set()
 
-    async def _decide(self) -> list[tuple[str, Ask]]:
-        """Judge every node, write down what changed; return the looks that are to be taken now, by config."""
+    async def _decide(self) -> list[tuple[str, CrossCheck]]:
+        """Judge every node, write down what changed; return the cross-checks to make now, by config."""
         now = clock.monotonic()
-        observed = {place: self._observed(place, probed) for place, probed in self._probed.items()}
+        observed = {member: self._observed(member, probed) for member, probed in self._probed.items()}
         # One that is known to be down says nothing of the panel, nor does its return, which others may see first.
-        counted = [seen for place, seen in observed.items() if self._probed[place].standing.state is not Health.DOWN]
+        counted = [seen for member, seen in observed.items() if self._probed[member].standing.state is not Health.DOWN]
         self._freeze(cut_off(counted, now, self._rules))
         by_config: dict[str, list[Probed]] = defaultdict(list)
         for probed in self._probed.values():
             by_config[probed.config_id].append(probed)
-        asks: list[tuple[str, Ask]] = []
+        checks: list[tuple[str, CrossCheck]] = []
         for config_id, members in by_config.items():
             decision = decide(
                 {probed.node_id: observed[config_id, probed.node_id] for probed in members},
                 {probed.node_id: probed.standing for probed in members},
                 self._rules,
-                members[0].min_nodes,
-                self._outlook.frozen is not None,
-                now,
+                min_nodes=members[0].min_nodes,
+                frozen=self._outlook.frozen is not None,
+                now=now,
             )
-            asks += [(config_id, ask) for ask in decision.ask]
+            checks += [(config_id, check) for check in decision.cross_checks]
             changed = [
                 (probed, standing)
                 for probed in members
@@ -254,14 +255,14 @@ class HealthMonitor:
             for probed, standing in changed:
                 self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
                 self._standings[config_id, probed.node_id] = standing.shifted(by_wall), standing
-        return asks
+        return checks
 
-    def _observed(self, place: Place, probed: Probed) -> Observed:
+    def _observed(self, member: Member, probed: Probed) -> Observed:
         connection = self._connections.get(probed.node_id)
         return Observed(
             node_id=probed.node_id,
             agent_connected=connection is not None and connection.connected,
-            verdicts=tuple(self._verdicts[place].values()),
+            verdicts=tuple(self._verdicts[member].values()),
             fenced=probed.applied_generation >= probed.fence_generation,
             beside_panel=probed.is_panel_node,
         )

@@ -8,13 +8,13 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from wgfleet.panel.domain.health.vantage import Ask, asks, cut_off, electorate
+from wgfleet.panel.domain.health.vantage import CrossCheck, cross_checks, cut_off, electorate
 from wgfleet.panel.domain.health.votes import PANEL, Health, HealthRules, Observed, Poll, Standing, Verdict, count
 from wgfleet.protocol.ids import NodeId
 
 __all__ = [
     "PANEL",
-    "Ask",
+    "CrossCheck",
     "Decision",
     "Health",
     "HealthRules",
@@ -35,20 +35,21 @@ class Decision:
     """What becomes of a config's nodes.
 
     `standings`: one for each node that was observed; the same object where nothing changed. `frozen`: nodes that do
-    not answer are left in use because the panel is cut off; `frozen_reason` says how many. `ask`: pairs (vantage
-    node, target node) of looks to be taken now.
+    not answer are left in use because the panel is cut off; `frozen_reason` says how many. `cross_checks`:
+    pairs (vantage node, target node) of probes to be made now.
     """
 
     standings: Mapping[NodeId, Standing]
     frozen: bool
     frozen_reason: str | None
-    ask: tuple[Ask, ...]
+    cross_checks: tuple[CrossCheck, ...]
 
 
 def decide(
     observed: Mapping[NodeId, Observed],
     standings: Mapping[NodeId, Standing],
-    settings: HealthRules,
+    rules: HealthRules,
+    *,
     min_nodes: int,
     frozen: bool,
     now: float,
@@ -61,7 +62,7 @@ def decide(
     new = Standing(Health.SERVING, now, "new in this config")
     before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
     voters = electorate(observed, before)
-    polls = {node_id: count(seen, voters, settings, now) for node_id, seen in observed.items()}
+    polls = {node_id: count(seen, voters, rules, now) for node_id, seen in observed.items()}
     after = dict(before)
     floor = max(min_nodes, 1)
 
@@ -74,24 +75,14 @@ def decide(
                 before[node_id],
                 observed[node_id],
                 polls[node_id],
-                settings,
+                rules,
                 now,
                 held=_held(polls[node_id], len(observed), in_use, floor, refuge=refuge, frozen=frozen),
             )
             in_use -= not judged.state.in_use
             after[node_id] = judged
 
-    serving = sum(after[node_id].state.in_use and not polls[node_id].against for node_id in observed)
-    for node_id in sorted(observed, key=lambda node_id: (before[node_id].since, node_id)):
-        standing, poll, needed = before[node_id], polls[node_id], serving < floor
-        if standing.state is Health.DOWN:
-            after[node_id] = _judge_down(standing, poll, settings, now, needed=needed)
-        elif standing.state is Health.RECOVERING:
-            after[node_id] = _judge_recovering(
-                standing, observed[node_id], poll, settings, now, frozen=frozen, needed=needed
-            )
-            serving += after[node_id].state.in_use
-
+    after |= _judge_out_of_use(observed, after, polls, rules, now, floor=floor, frozen=frozen)
     silent = sum(polls[node_id].against and after[node_id].state.in_use for node_id in observed) if frozen else 0
     return Decision(
         standings=after,
@@ -100,8 +91,33 @@ def decide(
         "all are left as they are"
         if silent
         else None,
-        ask=tuple(asks(observed, after, settings, now)),
+        cross_checks=tuple(cross_checks(observed, after, rules, now)),
     )
+
+
+def _judge_out_of_use(
+    observed: Mapping[NodeId, Observed],
+    standings: Mapping[NodeId, Standing],
+    polls: Mapping[NodeId, Poll],
+    rules: HealthRules,
+    now: float,
+    *,
+    floor: int,
+    frozen: bool,
+) -> dict[NodeId, Standing]:
+    """Judge the nodes that are out of use, those that have been for longest first; return their standings."""
+    judged: dict[NodeId, Standing] = {}
+    serving = sum(standings[node_id].state.in_use and not polls[node_id].against for node_id in observed)
+    for node_id in sorted(observed, key=lambda node_id: (standings[node_id].since, node_id)):
+        standing, poll, needed = standings[node_id], polls[node_id], serving < floor
+        if standing.state is Health.DOWN:
+            judged[node_id] = _judge_down(standing, poll, rules, now, needed=needed)
+        elif standing.state is Health.RECOVERING:
+            judged[node_id] = _judge_recovering(
+                standing, observed[node_id], poll, rules, now, frozen=frozen, needed=needed
+            )
+            serving += judged[node_id].state.in_use
+    return judged
 
 
 def stable_period(flaps: Iterable[float], rules: HealthRules, now: float) -> float:

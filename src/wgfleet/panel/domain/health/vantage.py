@@ -10,7 +10,7 @@ from itertools import chain, islice
 from wgfleet.panel.domain.health.votes import PANEL, Health, HealthRules, Observed, Standing, Verdict, is_fresh
 from wgfleet.protocol.ids import NodeId
 
-Ask = tuple[NodeId, NodeId]
+CrossCheck = tuple[NodeId, NodeId]
 """A look to be taken: from the first node at the second."""
 
 MAX_VANTAGE_NODES = 3  # with the panel four: enough for a majority, and constant work for any number of nodes
@@ -18,9 +18,9 @@ _PAIR = 2
 _URGENT_ROUNDS = 2  # times `failures`: then all asked have given their verdict
 
 
-def asks(
+def cross_checks(
     observed: Mapping[NodeId, Observed], standings: Mapping[NodeId, Standing], rules: HealthRules, now: float
-) -> Iterator[Ask]:
+) -> Iterator[CrossCheck]:
     """Name the looks that are due: each node is looked at every `cross_check_s`, a doubtful one every `interval_s`.
 
     Knows nothing of looks that are under way: the caller leaves those out.
