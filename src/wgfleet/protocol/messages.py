@@ -10,6 +10,7 @@ from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.observed import PeerStats
 
 AGENT_PORT = 51900  # TCP; beside WireGuard's customary 51820
+CSR_LIMIT = 8192  # characters; a request with an EC key has about 500
 HEARTBEAT_S = 0.5
 LOAD_S = 10.0
 
@@ -214,7 +215,9 @@ class EnrollRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """What a new agent sends to the panel, as the body of `POST /api/enroll`."""
 
     token: Annotated[str, Meta(max_length=128, description="The join token; it says which node this is.")]
-    csr: Annotated[str, Meta(description="A certificate request (PKCS#10, PEM); its names are not used.")]
+    csr: Annotated[
+        str, Meta(max_length=CSR_LIMIT, description="A certificate request (PKCS#10, PEM); its names are not used.")
+    ]
     port: Annotated[int, Meta(ge=1, le=65535, description="Where the agent will listen.")] = AGENT_PORT
 
 

@@ -1,5 +1,6 @@
 """Sessions follow floating addresses: who calls whom, from where, and when."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ from tests.panel.floating.test_holders import A1, A2, becomes, carried, holder_n
 from tests.panel.world import LIVE_S, World
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationKind, OperationState
+from wgfleet.panel.reconcile.moves.worker import WAIT_S, MoveWorker
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.moves import address_move, drain, failover, rebalance, steps, takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
+from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.panel.store.wakes import Topic, Wake
@@ -250,3 +253,30 @@ def test_a_rebalance_spreads_addresses_and_leaves_sessions_to_follow_them(world:
     world.sync_all(config, fra1, ams1)
     assert sorted(holder_names(world, config).values(), key=str) == ["ams1", "fra1"]
     assert {call.source for call in due(world, moving)} == {moving.subject}
+
+
+def test_a_drain_whose_node_keeps_its_address_says_so_and_looks_again_now_and_then(world: World) -> None:
+    """An agent that does not report what it holds never confirms; nobody may spin on that."""
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    (operation,) = world.drain(fra1, window_s=0)
+    worker = MoveWorker(world.store, world.vault, DrainSettings(unreachable_s=0), {})
+
+    async def thrice() -> list[float | None]:
+        return [await worker.reconcile(operation.id) for _ in range(3)]
+
+    world.wakes.clear()
+    assert asyncio.run(thrice()) == [WAIT_S] * 3
+    with world.store.read() as tx:
+        waiting = operations.get(tx, operation.id)
+        assert waiting.finished_at is None
+        assert "has not confirmed" in (waiting.error or "")
+    assert Wake(Topic.OPERATION, operation.id, OperationKind.DRAIN) not in world.wakes
+    world.sync_all(config, fra1, ams1)
+    assert asyncio.run(worker.reconcile(operation.id)) is None
+    with world.store.read() as tx:
+        ended = operations.get(tx, operation.id)
+        assert (ended.state, ended.error) == (OperationState.SUCCEEDED, None)
+    assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}

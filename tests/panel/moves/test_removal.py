@@ -265,3 +265,22 @@ def test_an_independent_config_has_a_key_and_a_slice_a_node(world: World) -> Non
         assert world.users(config, node) == {peer.public_key for peer in made}
     run(world, config, [one, two], world.remove(config, one))
     assert set(homes(world, config).values()) == {two.id}
+
+
+def test_payloads_as_older_versions_or_people_wrote_them_are_read(world: World) -> None:
+    config = world.config()
+    one, two = world.serving(config, "one", "two")
+    world.peers(config, "a", "b")
+    world.sync_all(config, one, two)
+    operation = world.remove(config, one)
+    with world.store.write() as tx:
+        row = operations.get(tx, operation.id)
+        row.options = {"drain_window_s": "30", "added_later": [1]}
+    while world.step(operation) not in {S.PLACE, S.DONE}:
+        world.sync(config, two)
+    with world.store.write() as tx:
+        row = operations.get(tx, operation.id)
+        assert "backup_id" in row.progress, "progress is added to"
+        row.progress = row.progress | {"peers": 2.0, "added_later": {"x": 1}}
+    run(world, config, [one, two], operation)
+    assert operation_now(world, operation).progress["added_later"] == {"x": 1}

@@ -23,13 +23,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.messages import CSR_LIMIT
 
 DAY_S = 86400
 AUTHORITY_DAYS = 3650
 LIFETIME_DAYS = 90
 RENEW_AT = 2 / 3
 BACKDATE = timedelta(hours=1)  # a node whose clock is a bit behind must not refuse a fresh certificate
-CSR_LIMIT = 8192  # bytes; a request with an EC key has about 500
 PANEL_NAME = "panel"
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)

@@ -128,10 +128,10 @@ class MoveResult:
     `unconfirmed`: names of the nodes that could not say that they dropped the sessions that others took over.
     """
 
-    peers_migrated: int
-    sessions_taken_over: int
-    left_behind: int
-    seconds: float
+    peers_migrated: int = 0
+    sessions_taken_over: int = 0
+    left_behind: int = 0
+    seconds: float = 0.0
     unconfirmed: tuple[str, ...] | None = None
     reason: str | None = None
 

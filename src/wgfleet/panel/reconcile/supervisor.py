@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.operations import OperationKind
+from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.agents.heartbeats import HeartbeatWriter
 from wgfleet.panel.reconcile.agents.node import NodeReconciler
@@ -92,7 +93,7 @@ class Supervisor:
         if key.kind in self._subjects:
             return await self._subjects[key.kind](key.id)
         try:
-            return await self._operations[key.kind](key.id)
+            return await self._operations.get(key.kind, _unknown)(key.id)
         except Exception as error:
             await in_thread(self._stumble, key.id, str(error))
             raise
@@ -100,3 +101,7 @@ class Supervisor:
     def _stumble(self, operation_id: str, error: str) -> None:
         with self._store.write() as tx:
             operations.stumbled(tx, operation_id, error)
+
+
+async def _unknown(operation_id: str) -> float | None:
+    raise PermanentError(f"this version of the panel does not know the kind of operation {operation_id}")

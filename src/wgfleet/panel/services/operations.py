@@ -3,6 +3,7 @@
 Its own progress wakes listeners as `progress`, not as `operation`: the reconciler must not wake itself.
 """
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -93,6 +94,13 @@ def advance(tx: Tx, operation_id: str, step: str, progress: Progress) -> None:
     tx.wake(Topic.PROGRESS, operation_id)
 
 
+def explain_wait(tx: Tx, operation: Operation, reason: str) -> None:
+    """Say what an operation waits for, where that is not what was said last."""
+    if operation.error != reason:
+        operation_rows.change(tx, operation.id, error=reason, updated_at=clock.now())
+        tx.wake(Topic.PROGRESS, operation.id)
+
+
 def stumbled(tx: Tx, operation_id: str, error: str) -> None:
     """Say what keeps an operation from going on; it is tried again."""
     attempts = get(tx, operation_id).attempts + 1
@@ -111,17 +119,22 @@ def finish(tx: Tx, operation_id: str, state: OperationState, result: Result) -> 
 
 def options_of(operation: Operation, kind: type[T]) -> T:
     """Return what an operation was asked, as the dataclass of its kind."""
-    return msgspec.convert(operation.options, kind)
+    return _decode(operation.options, kind)
 
 
 def progress_of(operation: Operation, kind: type[T]) -> T:
     """Return how far an operation is, as the dataclass of its kind."""
-    return msgspec.convert(operation.progress, kind)
+    return _decode(operation.progress, kind)
 
 
 def result_of(operation: Operation, kind: type[T]) -> T:
     """Return the result of an operation that has ended, as the dataclass of its kind."""
-    return msgspec.convert(operation.result, kind)
+    return _decode(operation.result, kind)
+
+
+def _decode(values: Mapping[str, Any], kind: type[T]) -> T:
+    """Not strictly: older versions took whatever reads as a number."""
+    return msgspec.convert(values, kind, strict=False)
 
 
 def encode(values: Progress | Result) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 
+WAIT_S = 1.0  # for a node that keeps its floating addresses though its time is over
 POLL_S = 0.25  # for a node that has yet to be heard, to drop peers that it lost, or to delete an interface
 
 
@@ -43,6 +44,7 @@ class MoveWorker:
     async def reconcile(self, operation_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None when it has ended."""
         view = await in_thread(self._read, operation_id)
+        done: MoveStep | None = None
         while True:
             urgent = kinds.KINDS[view.kind].urgent
             reports = self._reports[urgent]
@@ -51,10 +53,13 @@ class MoveWorker:
             step = next_step(expected, clock.now(), confirm_within_s=self._drain.unreachable_s)
             if step is MoveStep.DONE:
                 return None
+            if step is done is MoveStep.CLOSE:
+                return WAIT_S
             if needs_sessions(view, step) and not await reports.gather(view.sources):
                 return POLL_S
             faultpoints.reached(f"moves.{step}.before")
             pause: float | None = None
+            done = step
             if step is MoveStep.TAKEOVER:
                 pause = await self._takeovers[urgent].round(operation_id)
                 view = view if pause is not None else await in_thread(self._read, operation_id)
@@ -63,7 +68,7 @@ class MoveWorker:
             else:
                 view = await in_thread(self._perform, step, operation_id)
             faultpoints.reached(f"moves.{step}.after")
-            if pause is not None or step is MoveStep.CLOSE:
+            if pause is not None:
                 return pause
 
     def _read(self, operation_id: str) -> MoveView:

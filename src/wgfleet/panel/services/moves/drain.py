@@ -16,6 +16,11 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
 
+NOT_GIVEN_UP = (
+    "the node has not confirmed that it gave its floating addresses up; "
+    "if its agent is too old to report that, upgrade the agent"
+)
+
 
 def start(
     tx: Tx, actor: str, node: Node, *, grace_s: float, force: bool = False, drain_window_s: float | None = None
@@ -101,9 +106,11 @@ def close(tx: Tx, operation_id: str) -> None:
         return
     reason = over(tx, operation_id)
     if reason is None:
+        asked = operation.node_id in holders.leaving(tx, operation.config_id or "")
         holders.empty(tx, operation.config_id or "", operation.node_id or "")
         if operation.node_id in holders.leaving(tx, operation.config_id or ""):
-            operations.wake(tx, operation)
+            if asked:
+                operations.explain_wait(tx, operation, NOT_GIVEN_UP)
             return
     result = steps.finish(tx, operation_id, reason)
     audit.record(

@@ -4,7 +4,14 @@ from dataclasses import asdict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.moves import MoveStep, MoveView
-from wgfleet.panel.domain.operations import DrainOptions, OperationKind, OperationState, RemovalProgress, RemovalResult
+from wgfleet.panel.domain.operations import (
+    DrainOptions,
+    MoveOptions,
+    OperationKind,
+    OperationState,
+    RemovalProgress,
+    RemovalResult,
+)
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -58,7 +65,7 @@ def _drain_ends_at(tx: Tx, operation: Operation) -> float:
     A client that comes back meanwhile would still be sent here. It is not waited for beyond an hour.
     """
     planned = operations.progress_of(operation, RemovalProgress).window_ends_at
-    window_s = operations.options_of(operation, DrainOptions).drain_window_s
+    window_s = operations.options_of(operation, MoveOptions).drain_window_s
     node = node_rows.find(tx, operation.node_id or "")
     if not planned or not window_s or node is None:
         return planned

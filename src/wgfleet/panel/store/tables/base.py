@@ -26,7 +26,11 @@ _Enum = TypeVar("_Enum", bound=StrEnum)
 
 
 class EnumText(TypeDecorator[_Enum], Generic[_Enum]):
-    """A member of an enum, kept as its text."""
+    """A member of an enum, kept as its text.
+
+    A text that is none of its members, from a later version of the panel, is read as an instance that equals none of
+    them: one such row must not keep all others from being read.
+    """
 
     impl = String
     cache_ok = True
@@ -36,10 +40,19 @@ class EnumText(TypeDecorator[_Enum], Generic[_Enum]):
         self.kind = kind
 
     def process_bind_param(self, value: _Enum | None, _dialect: Dialect) -> str | None:
+        if isinstance(value, self.kind):
+            return value.value
         return None if value is None else self.kind(value).value
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> _Enum | None:
-        return None if value is None else self.kind(value)
+        if value is None:
+            return None
+        try:
+            return self.kind(value)
+        except ValueError:
+            unknown = str.__new__(self.kind, value)
+            unknown._name_ = unknown._value_ = value
+            return unknown
 
 
 class Base(DeclarativeBase):
