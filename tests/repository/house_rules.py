@@ -54,7 +54,7 @@ SURFACE = re.compile(r"/api/|force=true|--force|`wgfleet [a-z]")
 PLAIN = ("bench/", "docs/", "script/", "src/", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "README.md")
 ODD = re.compile(
     r"\b(what came of|(is|are|was|were) told|said of|mend(s|ed|ing)?|for else|ends? to (work|let|be|have)|whoever|anew|"
-    r"so many|behind the (id|highest)|enrol(?!l)\w*|(serial|initial)is\w*|colour\w*)\b",
+    r"so many|behind the (id|highest)|enrol(?!l)\w*|(serial|initial)is\w*|(behavi|col|neighb)our\w*|licence)\b",
     re.IGNORECASE,
 )
 # Where a plugin may be named: the two short fields of an endpoint group, the settings file's two fields, databases of

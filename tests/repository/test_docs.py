@@ -97,6 +97,19 @@ def test_every_setting_that_the_docs_name_exists() -> None:
     assert wrong == []
 
 
+def test_every_source_that_the_docs_name_exists() -> None:
+    """Paths in backquotes, which may leave `src/wgfleet/` or `src/wgfleet/panel/` out."""
+    tops = [ROOT, ROOT / "src/wgfleet", ROOT / "src/wgfleet/panel"]
+    named = {
+        (page.name, path)
+        for page in PAGES
+        for path in re.findall(r"`([a-z_]+(?:/[a-z_0-9]+)+\.py)`", page.read_text())
+        if page.parent.name != "adr"
+    }
+    assert len(named) > 20
+    assert [found for found in sorted(named) if not any((top / found[1]).exists() for top in tops)] == []
+
+
 def test_every_link_within_the_docs_leads_somewhere() -> None:
     broken = [
         f"{page.name}: {target}"

@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "operation": ("Long-running work and its progress.", "httpx"),
     "backup": ("Copies made before a node was removed.", "httpx"),
     "audit": ("Who did what, and when.", "httpx"),
-    "lab": ("A network of namespaces with real WireGuard on this machine.", "httpx"),
+    "lab": ("A network of namespaces with real WireGuard on this machine.", "dns"),
 }
 COMMANDS = {"login"}  # not a group: its module's application has the one command of this name
 

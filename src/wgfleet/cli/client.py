@@ -107,7 +107,8 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise CallFailed(
-                f"the panel at {self._url} cannot be reached: {reason}; check WGFLEET_URL and WGFLEET_CA_FILE",
+                f"the panel at {self._url} cannot be reached: {reason}; "
+                "check the address (WGFLEET_URL, it begins with http:// or https://) and the CA (WGFLEET_CA_FILE)",
                 UNREACHABLE,
             ) from None
         except UnicodeEncodeError:

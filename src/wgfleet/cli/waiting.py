@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from wgfleet.cli.client import CallFailed, Client, Document, part
 from wgfleet.cli.output import console, show_json
 
-KINDS = ("operation", "progress")
+KINDS = ("operation",)
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has finished.")]
 

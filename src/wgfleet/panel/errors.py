@@ -8,7 +8,7 @@ PanelError
 ├── Conflict       it clashes with what is there (409); may carry `field`
 ├── Exhausted      a pool or the nodes' capacity is used up (409)
 ├── TooMany        asked too often (429); carries `retry_after_s`
-└── Unavailable    the database or an agent cannot be had just now (503); carries `retry_after_s`
+└── Unavailable    the database or an agent cannot be reached at the moment (503); carries `retry_after_s`
 
 Two more say whether a reconciler tries again: TransientError and PermanentError. Anything else is a bug.
 Texts are in lower case, carry identifiers and never a secret. The ways out are hints: each surface has its own words.
@@ -67,7 +67,7 @@ class TooMany(PanelError):
 
 class Unavailable(PanelError):
     status = 503
-    title = "not available just now"
+    title = "not available at the moment"
 
 
 class TransientError(Exception):

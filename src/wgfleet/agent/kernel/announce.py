@@ -1,6 +1,6 @@
 """Announcements of an address to a link's neighbors, and questions whether somebody has it. Packets only.
 
-A link without Ethernet has no neighbours that could be wrong about us: there is nothing to say and nobody to ask.
+A link without Ethernet has no neighbors that could be wrong about us: there is nothing to say and nobody to ask.
 """
 
 import asyncio

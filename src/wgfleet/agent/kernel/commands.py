@@ -101,8 +101,9 @@ def _child(
     """Start a program; it has ended, or was killed, when the block is left."""
     try:
         process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr)
-    except FileNotFoundError:
-        raise KernelError(f"`{command[0]}` is not installed; install it and try again") from None
+    except (FileNotFoundError, PermissionError):
+        # A folder of PATH that may not be read also ends here.
+        raise KernelError(f"`{command[0]}` is not installed, or may not be run; install it and try again") from None
     try:
         yield process
     finally:

@@ -41,7 +41,7 @@ class NoAddresses:
 class Layer2(NoAddresses):
     """All nodes are in one layer 2 segment: the agent adds the address to its machine and announces it there.
 
-    Gratuitous ARP (RFC 5227, section 3) and unsolicited neighbour advertisements (RFC 4861, section 7.2.6) tell the
+    Gratuitous ARP (RFC 5227, section 3) and unsolicited neighbor advertisements (RFC 4861, section 7.2.6) tell the
     routers and machines of the segment.
     """
 

@@ -14,6 +14,8 @@ from wgfleet.panel.api.models import Body, Page, Reference, View, utc
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.panel.services.fleet.assignments import NodeAssignment as Assigned
@@ -40,10 +42,8 @@ class AssignmentView(View):
     config_name: str
     node_id: str
     node_name: str
-    phase: str = Field(description="`joining`, `serving`, `draining` or `removed`.")
-    health: str = Field(
-        description="`serving`, `suspect`, `unmanaged`, `down` or `recovering`; clients use the first three."
-    )
+    phase: Phase
+    health: Health = Field(description="Clients use the node in the first three.")
     health_since: datetime
     health_reason: str
     peers: int = Field(description="Number of peers whose home is this node.")

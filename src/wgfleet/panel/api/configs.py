@@ -11,6 +11,7 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Port, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST
+from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, MAX_POOLS, ConfigChanges, ConfigSpec
 from wgfleet.panel.store import Tx
@@ -18,6 +19,7 @@ from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.desired import MAX_MTU, MIN_MTU
 
 router = APIRouter(tags=["configs"])
+Mode = Literal["cluster", "independent"]
 
 Mtu = Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)]
 Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
@@ -36,7 +38,7 @@ class NewConfig(Body):
     name: str = Field(
         description="Name of the config, and of its interface on each node.", max_length=15, examples=["wg0"]
     )
-    mode: Literal["cluster", "independent"] = Field(
+    mode: Mode = Field(
         default="cluster",
         description="`cluster`: one key and one name, every peer on every node. `independent`: own key, endpoint and "
         "slice of the pools for each node.",
@@ -86,7 +88,7 @@ class ConfigView(View):
 
     id: str
     name: str
-    mode: str
+    mode: Mode
     pools: list[str]
     listen_port: int
     mtu: int | None
@@ -95,7 +97,7 @@ class ConfigView(View):
     keepalive: int
     masquerade: bool
     enabled: bool
-    placement: str
+    placement: Strategy
     public_key: str | None = Field(description="Public key of a cluster; null for an independent config.")
     generation: int = Field(description="Number of the desired state; increases with every change that concerns nodes.")
     nodes: int = Field(description="Number of nodes it is assigned to.")
@@ -111,7 +113,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
         ConfigView(
             id=config.id,
             name=config.name,
-            mode=config.mode,
+            mode=cast("Mode", config.mode),
             pools=networks[config.id],
             listen_port=config.listen_port,
             mtu=config.mtu,
@@ -120,7 +122,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             keepalive=config.keepalive,
             masquerade=config.masquerade,
             enabled=config.enabled,
-            placement=config.placement,
+            placement=Strategy(config.placement),
             public_key=config.public_key,
             generation=config.generation,
             nodes=counts[config.id][0],

@@ -10,9 +10,12 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.errors import Invalid
 from wgfleet.panel.reconcile.engine.events import Events
+from wgfleet.panel.store.wakes import Topic
 
 router = APIRouter(tags=["events"])
+SHOWN = tuple(sorted({topic.shown_as for topic in Topic}))
 PING_S = 15  # shorter than the idle time-out of the usual proxies
 
 
@@ -31,6 +34,9 @@ async def watch_events(
 
     There is no replay: after connecting, read the objects you need, and again when an event names one.
     """
+    for wanted in kind or ():
+        if wanted not in set(Topic):  # those that are shown as another are not refused: programs ask for them
+            raise Invalid(f"there is no kind {wanted!r}; the kinds are {', '.join(SHOWN)}", field="kind")
     return EventSourceResponse(_stream(panel.events, frozenset(kind or ())), ping=PING_S)
 
 

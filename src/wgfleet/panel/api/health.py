@@ -9,6 +9,7 @@ from pydantic import Field
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import Reference, View, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.services import configs, health
 from wgfleet.panel.services.fleet import assignments
 
@@ -21,7 +22,7 @@ class NodeHealth(View):
 
     node_id: str
     node_name: str
-    health: str = Field(description="`serving`, `suspect`, `unmanaged`, `down` or `recovering`.")
+    health: Health
     since: datetime
     reason: str
 
@@ -31,8 +32,8 @@ class HealthChange(View):
 
     at: datetime
     node_id: str
-    before: str
-    after: str
+    before: Health
+    after: Health
     reason: str
 
 

@@ -43,6 +43,7 @@ def of_config(tx: Tx, reference: str) -> list[DnsSync]:
     """
     found = dns_rows.of_config(tx, configs.resolve(tx, reference))
     if not found:
+        configs.get(tx, reference)
         raise NotFound(
             f"nothing is published for config {reference!r}: it has no endpoint group with a DNS provider",
             Hint(HintCode.SET_ENDPOINT_GROUP, config=reference),

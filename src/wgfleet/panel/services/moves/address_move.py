@@ -37,7 +37,7 @@ def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Opera
     assignment = assignment_rows.get(tx, config.id, node.id)
     if assignment is None or assignment.phase != Phase.SERVING or not assignment.health.in_use:
         raise Conflict(
-            f"node {node.name!r} does not serve config {config.name!r} just now",
+            f"node {node.name!r} does not serve config {config.name!r} at the moment",
             Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
             field="node",
         )
