@@ -37,7 +37,8 @@ def follow(client: Client, operation_id: str) -> Document:
             if operation["finished_at"] is not None:
                 break
     if operation["state"] != "succeeded":
-        raise CallFailed(f"operation {operation_id} has {operation['state']}: {operation['error'] or 'see its result'}")
+        reason = operation["error"] or operation["result"].get("reason") or "wgfleet operation show has its result"
+        raise CallFailed(f"operation {operation_id} has {operation['state']}: {reason}")
     return operation
 
 

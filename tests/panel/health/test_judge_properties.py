@@ -123,7 +123,7 @@ def test_whatever_is_seen_no_decision_goes_beyond_its_evidence(
         assert any(
             after.state.in_use and any(v.failures < QUICK.failures for v in observed[node].verdicts)
             for node, after in decision.standings.items()
-        ), "there is none to move to"
+        ), "there is nowhere to fail over to"
         assert sum(after.state.in_use for after in decision.standings.values()) >= max(min_nodes, 1)
     assert decision.frozen is (decision.frozen_reason is not None)
 

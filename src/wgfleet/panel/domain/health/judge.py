@@ -179,7 +179,7 @@ def _held(poll: Poll, nodes: int, in_use: int, floor: int, *, refuge: bool, froz
         return "does not answer, but no second vantage point has confirmed it"
     if not refuge:
         # Clients gain nothing, and what all have in common may be our probe.
-        return "does not answer, and no other node does: there is none to move to"
+        return "unreachable, but so is every other node: there is nowhere to fail over to"
     if in_use <= floor:
         return f"does not answer, but without it fewer than {floor} nodes would be left (min_nodes)"
     return None
