@@ -64,11 +64,11 @@ def test_a_second_lab_is_refused_with_the_way_out_and_the_first_stays(name: str)
             state.remove("pytesttwo")
 
 
+# Where / is no mount, as in a chroot, /run is one of its own, or the tests would have no place for labs.
+PRIVATE = "mount --make-rprivate / 2>/dev/null || mount --make-rprivate /run; mount -t tmpfs tmpfs /run"
 IN_A_NETWORK_OF_ITS_OWN = (
     *("unshare", "--net", "--mount", "--propagation", "unchanged", "sh", "-ec"),
-    # Where / is no mount, as in a chroot, /run is one of its own, or the tests would have no place for labs.
-    "mount --make-rprivate / 2>/dev/null || mount --make-rprivate /run; "
-    'mount -t tmpfs tmpfs /run; ip link set lo up; exec "$@"',
+    f'{PRIVATE}; ip link set lo up; exec "$@"',
     "sh",
 )
 ELSEWHERE = """
