@@ -19,7 +19,6 @@ from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.dns import desired
 from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.services.generations import bump, probes_changed
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.services.moves.floor import check_floor
 from wgfleet.panel.store import Tx
@@ -93,7 +92,7 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     ends_at = operations.progress_of(r.operation, RemovalProgress).window_ends_at
     if steps.note_arrivals(tx, r, live_within_s) and clock.now() < ends_at:
         return
-    generation = bump(tx, r.config.id)
+    generation = generations.bump(tx, r.config.id)
     steps.give_up(tx, operation_id)
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.REMOVED)
     holders.reassign(tx, r.config.id, renew=True)
@@ -117,7 +116,7 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
 def close(tx: Tx, operation_id: str) -> None:
     """Take the assignment out, and end the operation."""
     r = steps.load(tx, operation_id)
-    generation = probes_changed(tx, r.config.id)
+    generation = generations.probes_changed(tx, r.config.id)
     peer_rows.bury(tx, r.config.id, [r.assignment.probe_public_key], generation, clock.now())
     owed = assignment_rows.cleanup(tx, r.node.id, r.config.id) is not None
     counts = steps.counts(tx, operation_id)
