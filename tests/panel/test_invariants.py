@@ -130,7 +130,7 @@ class Rows(RuleBasedStateMachine):
         def create() -> None:
             with self.world.store.write() as tx:
                 config_now = configs.get(tx, self.configs[config].id)
-                peers.create(tx, self.world.vault, "test", config_now, specs)
+                peers.create(tx, "test", config_now, peers.draft(self.world.vault, specs))
 
         self.watched(create)
 

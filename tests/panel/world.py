@@ -75,8 +75,9 @@ class World:
         return found
 
     def peers(self, config: Config, *names: str) -> list[Peer]:
+        drafts = peers.draft(self.vault, [PeerSpec(name) for name in names])
         with self.store.write() as tx:
-            return peers.create(tx, self.vault, ACTOR, configs.get(tx, config.id), [PeerSpec(name) for name in names])
+            return peers.create(tx, ACTOR, configs.get(tx, config.id), drafts)
 
     def whole(self, config: Config, node: Node) -> DesiredInterface | None:
         """Render what a node must have; None where it must have nothing."""

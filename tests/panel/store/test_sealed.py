@@ -51,7 +51,7 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
     desk.publish(cluster, options={"token": "very secret"})
     with world.store.write() as tx:
         config = configs.get(tx, cluster.id)
-        peers.create(tx, world.vault, ACTOR, config, [PeerSpec(f"p{number}") for number in range(3)])
+        peers.create(tx, ACTOR, config, peers.draft(world.vault, [PeerSpec(f"p{number}") for number in range(3)]))
         installation.keep_authority(tx, world.vault, "panel", "certificate", "key")
         assignment = assignment_rows.get(tx, cluster.id, fra1.id)
         assert assignment is not None

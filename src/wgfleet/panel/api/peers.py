@@ -145,8 +145,7 @@ def _views(tx: Tx, rows: Sequence[Peer]) -> list[PeerView]:
     ]
 
 
-def _spec(tx: Tx, body: NewPeer, at: str = "") -> PeerSpec:
-    group_id = node_groups.named(tx, body.group, f"{at}group").id if body.group is not None else None
+def _spec(body: NewPeer) -> PeerSpec:
     return PeerSpec(
         name=body.name,
         public_key=body.public_key,
@@ -154,7 +153,7 @@ def _spec(tx: Tx, body: NewPeer, at: str = "") -> PeerSpec:
         addresses=tuple(body.addresses),
         networks=tuple(body.networks),
         keepalive=body.keepalive,
-        group_id=group_id,
+        group=body.group,
         enabled=body.enabled,
     )
 
@@ -180,27 +179,25 @@ def list_peers(
 @router.post("/api/configs/{config}/peers", status_code=status.HTTP_201_CREATED, summary="Create a peer")
 def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPeer) -> PeerView:
     """Give it a home and an address from each pool, and update the nodes that serve it immediately."""
+    drafts = peers.draft(panel.vault, [_spec(body)])
     with panel.store.write() as tx:
-        row = configs.get(tx, config)
-        return _views(tx, peers.create(tx, panel.vault, caller.actor, row, [_spec(tx, body)]))[0]
+        return _views(tx, peers.create(tx, caller.actor, configs.get(tx, config), drafts))[0]
 
 
 @router.post("/api/configs/{config}/peers/batch", status_code=status.HTTP_201_CREATED, summary="Create many peers")
 def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPeers) -> Page[PeerView]:
     """Up to 10,000 in one transaction; every node gets them in one batch."""
+    if (body.peers is None) == (body.count is None):
+        raise Invalid("give either peers or count", field="peers")
+    if body.peers is not None:
+        drafts = peers.draft(panel.vault, [_spec(peer) for peer in body.peers])
+    else:
+        drafts = peers.draft(panel.vault, [PeerSpec(body.name_prefix)] * (body.count or 0))
     with panel.store.write() as tx:
         row = configs.get(tx, config)
-        if (body.peers is None) == (body.count is None):
-            raise Invalid("give either peers or count", field="peers")
-        if body.peers is not None:
-            specs = [_spec(tx, peer, f"peers[{i}].") for i, peer in enumerate(body.peers)]
-        else:
-            first = body.first_number
-            if first is None:
-                first = peers.next_number(tx, row, body.name_prefix)
-            numbers = range(first, first + (body.count or 0))
-            specs = [PeerSpec(name=f"{body.name_prefix}{number}") for number in numbers]
-        made = peers.create(tx, panel.vault, caller.actor, row, specs, field="peers")
+        if body.peers is None:
+            drafts = peers.numbered(tx, row, body.name_prefix, drafts, body.first_number)
+        made = peers.create(tx, caller.actor, row, drafts, field="peers")
     # After the commit, so that nodes get them while the answer is put together.
     with panel.store.read() as tx:
         return Page(items=_views(tx, made))

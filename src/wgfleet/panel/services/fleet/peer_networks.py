@@ -2,25 +2,33 @@
 
 import ipaddress
 from collections.abc import Sequence
+from itertools import chain
 
-from wgfleet.panel.errors import Conflict, Invalid
+from wgfleet.panel.domain.taken_networks import TakenNetworks
+from wgfleet.panel.errors import Conflict, Exhausted, Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.addresses import parse_network
 
+MAX_NETWORKS = 20_000
+"""In a config, its pools among them: each is a route on every node, and is read whenever one is added."""
+
 
 def check(tx: Tx, config: Config, wanted: Sequence[tuple[Sequence[str], str]], *, without: str | None = None) -> None:
     """Raise unless each (networks, field) may be had. `without` is the peer that is being changed."""
     if not any(networks for networks, _ in wanted):
         return
-    taken = {
-        ipaddress.ip_network(network): "a pool of the config"
-        for network in configs.networks(tx, [config.id])[config.id]
-    }
-    for behind, owner in peer_rows.networks_by_peer(tx, config.id, without):
-        taken[ipaddress.ip_network(behind)] = f"the networks of peer {owner!r}"
+    taken = TakenNetworks(
+        chain(
+            ((network, "a pool of the config") for network in configs.networks(tx, [config.id])[config.id]),
+            (
+                (behind, f"the networks of peer {owner!r}")
+                for behind, owner in peer_rows.networks_by_peer(tx, config.id, without)
+            ),
+        )
+    )
     for networks, field in wanted:
         for i, text in enumerate(networks):
             at = f"{field}[{i}]"
@@ -29,7 +37,12 @@ def check(tx: Tx, config: Config, wanted: Sequence[tuple[Sequence[str], str]], *
                 raise Invalid(f"write {network} in its canonical form", field=at)
             if network.prefixlen == 0:
                 raise Invalid("a peer cannot have a default route as its network; list its own networks", field=at)
-            for other, owner in taken.items():
-                if other.version == network.version and other.overlaps(network):
-                    raise Conflict(f"{network} overlaps {other}, {owner}", field=at)
-            taken[network] = "another network of the same request"
+            other = taken.take(network, "another network of the same request")
+            if other is not None:
+                raise Conflict(f"{network} overlaps {other.network}, {other.owner}", field=at)
+            if len(taken) > MAX_NETWORKS:
+                raise Exhausted(
+                    f"a config can have {MAX_NETWORKS} networks behind its peers, each a route on every node; "
+                    "combine neighboring networks, or use another config",
+                    field=at,
+                )

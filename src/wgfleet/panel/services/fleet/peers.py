@@ -1,6 +1,7 @@
 """User devices: creating, changing, deleting and finding them."""
 
-from collections.abc import Collection, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -11,7 +12,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations
-from wgfleet.panel.services.fleet import peer_networks, placement
+from wgfleet.panel.services.fleet import node_groups, peer_networks, placement
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
@@ -32,7 +33,8 @@ MAX_KEEPALIVE_S = 65535
 class PeerSpec:
     """A peer to be made. `public_key` None: the panel makes the pair. `keepalive` in s, None: the config's own.
 
-    `addresses`: wanted ones, at most one a pool; the rest is allocated. `networks` are networks behind the peer.
+    `addresses`: wanted ones, at most one a pool; the rest is allocated. `networks` are networks behind the peer,
+    `group` is the name of the node group to place it in.
     """
 
     name: str
@@ -41,8 +43,19 @@ class PeerSpec:
     addresses: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     keepalive: int | None = None
-    group_id: str | None = None
+    group: str | None = None
     enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDraft:
+    """A peer to be made with all that costs time: its id, its keys, its secrets sealed for it. Made by `draft`."""
+
+    spec: PeerSpec
+    id: str
+    public_key: str
+    private_key_sealed: bytes | None = dataclasses.field(repr=False)
+    preshared_key_sealed: bytes | None = dataclasses.field(repr=False)
 
 
 class PeerChanges(TypedDict, total=False):
@@ -57,17 +70,48 @@ class PeerChanges(TypedDict, total=False):
     rotate_keys: bool
 
 
-def create(
-    tx: Tx, vault: Vault, actor: str, config: Config, specs: Sequence[PeerSpec], *, field: str = ""
-) -> list[Peer]:
+def draft(vault: Vault, specs: Sequence[PeerSpec]) -> list[PeerDraft]:
+    """Make the keys of new peers. Call it before the transaction: 10,000 take a second, in which nobody else writes."""
+    drafts = []
+    for spec in specs:
+        peer_id = clock.new_id()
+        private, public = (None, spec.public_key) if spec.public_key is not None else new_key_pair()
+        psk = new_preshared_key() if spec.preshared_key else None
+        drafts.append(
+            PeerDraft(
+                spec=spec,
+                id=peer_id,
+                public_key=public,
+                private_key_sealed=sealed.seal(vault, Peer.private_key_sealed, peer_id, private) if private else None,
+                preshared_key_sealed=sealed.seal(vault, Peer.preshared_key_sealed, peer_id, psk) if psk else None,
+            )
+        )
+    return drafts
+
+
+def numbered(
+    tx: Tx, config: Config, prefix: str, drafts: Sequence[PeerDraft], first: int | None = None
+) -> list[PeerDraft]:
+    """Name drafts by a prefix and numbers from `first` on; None: from one more than the highest in use."""
+    if first is None:
+        first = _next_number(tx, config, prefix)
+    return [
+        dataclasses.replace(draft, spec=dataclasses.replace(draft.spec, name=f"{prefix}{number}"))
+        for number, draft in enumerate(drafts, first)
+    ]
+
+
+def create(tx: Tx, actor: str, config: Config, drafts: Sequence[PeerDraft], *, field: str = "") -> list[Peer]:
     """Make peers, all or none. `field` is the path of the list in the request, for errors (`peers`)."""
+    specs = [draft.spec for draft in drafts]
     if not 1 <= len(specs) <= MAX_BATCH:
         raise Invalid(f"give 1 to {MAX_BATCH} peers in a call, not {len(specs)}", field=field or None)
     generation = generations.bump(tx, config.id, settings=any(spec.networks for spec in specs), topic=Topic.PEERS)
     places = [f"{field}[{i}]." if field else "" for i in range(len(specs))]
     _check_unique(tx, config, specs, places)
     peer_networks.check(tx, config, [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)])
-    made = [_new(vault, config, spec, generation, at) for spec, at in zip(specs, places, strict=True)]
+    groups = _groups(tx, specs, places)
+    made = [_new(config, draft, groups, generation, at) for draft, at in zip(drafts, places, strict=True)]
     homes = _homes(tx, config, [(values["id"], values["group_id"]) for values in made])
     peers = peer_rows.add(tx, [{**values, "home_node_id": homes.get(values["id"])} for values in made])
     peer_rows.unbury(tx, config.id, [peer.public_key for peer in peers])
@@ -93,12 +137,6 @@ def page(
 ) -> list[Peer]:
     """Return peers in the order of creation, starting after the id `after`; `search` matches names and keys."""
     return peer_rows.page(tx, config_id, after, limit, search)
-
-
-def next_number(tx: Tx, config: Config, prefix: str) -> int:
-    """Return one more than the highest number in use after `prefix` in a peer's name; 1 if there is none."""
-    endings = (name.removeprefix(prefix) for name in peer_rows.names(tx, config.id, prefix))
-    return max((int(ending) for ending in endings if ending.isascii() and ending.isdigit()), default=0) + 1
 
 
 def addresses(tx: Tx, peers: Sequence[Peer]) -> dict[str, list[str]]:
@@ -195,23 +233,37 @@ def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Seq
         taken_keys.add(spec.public_key)
 
 
-def _new(vault: Vault, config: Config, spec: PeerSpec, generation: int, at: str) -> dict[str, Any]:
+def _next_number(tx: Tx, config: Config, prefix: str) -> int:
+    """Return one more than the highest number in use after `prefix` in a peer's name; 1 if there is none."""
+    endings = (name.removeprefix(prefix) for name in peer_rows.names(tx, config.id, prefix))
+    return max((int(ending) for ending in endings if ending.isascii() and ending.isdigit()), default=0) + 1
+
+
+def _groups(tx: Tx, specs: Sequence[PeerSpec], places: Sequence[str]) -> dict[str | None, str | None]:
+    """Return the ids of the node groups that new peers name."""
+    groups: dict[str | None, str | None] = {None: None}
+    for spec, at in zip(specs, places, strict=True):
+        if spec.group is not None and spec.group not in groups:
+            groups[spec.group] = node_groups.named(tx, spec.group, f"{at}group").id
+    return groups
+
+
+def _new(
+    config: Config, draft: PeerDraft, groups: Mapping[str | None, str | None], generation: int, at: str
+) -> dict[str, Any]:
     """Return the columns of a new peer, but for its home."""
-    peer_id = clock.new_id()
-    private, public = (None, spec.public_key) if spec.public_key is not None else new_key_pair()
-    keepalive = config.keepalive if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive")
-    psk = new_preshared_key() if spec.preshared_key else None
+    spec = draft.spec
     return {
-        "id": peer_id,
+        "id": draft.id,
         "config_id": config.id,
         "name": spec.name,
-        "public_key": public,
-        "private_key_sealed": sealed.seal(vault, Peer.private_key_sealed, peer_id, private) if private else None,
-        "preshared_key_sealed": sealed.seal(vault, Peer.preshared_key_sealed, peer_id, psk) if psk else None,
+        "public_key": draft.public_key,
+        "private_key_sealed": draft.private_key_sealed,
+        "preshared_key_sealed": draft.preshared_key_sealed,
         "networks": list(spec.networks),
-        "keepalive": keepalive,
+        "keepalive": config.keepalive if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive"),
         "enabled": spec.enabled,
-        "group_id": spec.group_id,
+        "group_id": groups[spec.group],
         "generation": generation,
         "created_at": clock.now(),
     }
