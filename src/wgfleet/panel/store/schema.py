@@ -17,7 +17,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, func, select
 
 from wgfleet.panel.errors import PermanentError
-from wgfleet.panel.store.engine import Store, translated
+from wgfleet.panel.store.databases import without_limits
+from wgfleet.panel.store.engine import Store
+from wgfleet.panel.store.failures import translated
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -70,6 +72,7 @@ def _exclusive(store: Store) -> Iterator[Connection]:
                     raise PermanentError(f"the migration would leave table {broken[0]} with a reference to nothing")
         else:
             with connection.begin():
+                without_limits(connection)
                 # Released by the server at the end of the transaction, however it ends.
                 connection.execute(select(func.pg_advisory_xact_lock(_LOCK_KEY)))
                 yield connection

@@ -1,0 +1,51 @@
+"""What a database refuses, as the panel's own errors: everything that a driver can raise becomes one of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
+
+from wgfleet.panel.errors import Conflict, Invalid, Unavailable
+
+_RETRY_S = 1.0
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the panel's own errors where the database is unavailable, or another writer was faster.
+
+    What is left, such as a wrong statement, is a bug of ours.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        # Services look before they write, so this is the loser of a race between two transactions.
+        raise Conflict("somebody else made a change just now that this one clashes with; look again") from error
+    except (OperationalError, InternalError, InterfaceError) as error:
+        # InternalError: PostgreSQL is read-only while its primaries are switched.
+        reason = str(error.orig).splitlines()[0] if str(error.orig) else "no answer"
+        raise Unavailable(
+            f"the database cannot be used just now ({reason}); try again", retry_after_s=_RETRY_S
+        ) from error
+    except NoConnectionLeft as error:
+        raise Unavailable("all connections to the database are in use; try again", retry_after_s=_RETRY_S) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable("the connection to the database was lost; try again", retry_after_s=_RETRY_S) from error
+        if isinstance(error, DataError):
+            raise _out_of_range() from error
+        raise
+    except OverflowError as error:  # SQLite's driver, of an integer beyond 64 bits
+        raise _out_of_range() from error
+
+
+def _out_of_range() -> Invalid:
+    return Invalid("a value is beyond what the database can keep")
