@@ -1,4 +1,4 @@
-"""What a database refuses, as the panel's own errors: everything that a driver can raise becomes one of them."""
+"""Errors of the database, translated: everything that a driver can raise becomes one of the panel's own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
