@@ -33,7 +33,9 @@ def test_every_route_needs_a_scope_but_for_the_declared_exceptions() -> None:
         found = scopes_of(route.dependant)
         assert len(found) == 1, f"{route.path} declares {found or 'no scope'}"
         if route.methods != {"GET"}:
-            assert found <= {api_keys.WRITE, api_keys.ADMIN}, f"{route.path} changes things with {found}"
+            assert found <= {api_keys.WRITE, api_keys.NODES, api_keys.ADMIN}, (
+                f"{route.path} changes things with {found}"
+            )
 
 
 def test_nothing_else_is_served_without_a_key(panel: Panel, anonymous: httpx.Client) -> None:
@@ -55,6 +57,7 @@ def test_a_key_opens_what_its_scopes_say_and_no_more(client: httpx.Client, anony
     calls = {
         "read": ("GET", "/api/configs", None),
         "write": ("POST", "/api/node-groups", {"name": "eu"}),
+        "nodes": ("POST", "/api/nodes", {"name": "fra1", "endpoint_addresses": ["192.0.2.1"]}),
         "secrets": ("GET", f"/api/peers/{peer['id']}/config", None),
         "admin": ("GET", "/api/keys", None),
     }

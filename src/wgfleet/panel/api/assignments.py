@@ -17,6 +17,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, operations
+from wgfleet.panel.services.access.api_keys import NODES
 from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.panel.services.fleet.assignments import NodeAssignment as Assigned
 from wgfleet.panel.services.moves import removal
@@ -100,10 +101,15 @@ def list_assignments(panel: ThePanel, _caller: Reader, config: Reference) -> Pag
 
 @router.post("/api/configs/{config}/nodes", status_code=status.HTTP_201_CREATED, summary="Assign a node")
 def assign_node(panel: ThePanel, caller: Writer, config: Reference, body: NewAssignment) -> AssignmentView:
-    """Assign the node. It starts to serve the config once its agent has confirmed the whole state."""
+    """Assign the node. It starts to serve the config once its agent has confirmed the whole state.
+
+    The first time, the node gets the config's private keys, which needs the scope `nodes`.
+    """
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         node = nodes.named(tx, body.node_id, "node_id")
+        if not assignments.entrusted(tx, row, node):
+            caller.need(NODES, f"giving the keys of config {row.name!r} to node {node.name!r}, which never had them,")
         made = assignments.assign(tx, panel.vault, caller.actor, row, node)
         return _view(row, Assigned(made, node, 0))
 

@@ -7,9 +7,9 @@ from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from wgfleet.panel.api.panel import ThePanel
-from wgfleet.panel.errors import Forbidden, Unauthorized, Unavailable
+from wgfleet.panel.errors import Unauthorized, Unavailable
 from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.services.access.api_keys import ADMIN, READ, SECRETS, WRITE, Caller
+from wgfleet.panel.services.access.api_keys import ADMIN, NODES, READ, SECRETS, WRITE, Caller
 
 # Paths that need no key, each with its reason. A test holds every other route to a scope.
 OPEN_PATHS = {
@@ -34,9 +34,8 @@ def _caller(
         raise Unauthorized("send an API key: Authorization: Bearer wgf_..., or X-API-Key: wgf_...")
     with panel.store.read() as tx:
         caller = api_keys.authenticate(tx, text)
-    missing = [scope for scope in scopes.scopes if not caller.may(scope)]
-    if missing:
-        raise Forbidden(f"API key {caller.name!r} lacks the scope {missing[0]!r}; use one that has it")
+    for scope in scopes.scopes:
+        caller.need(scope)
     if caller.stale_use:
         # Reads must work while the database cannot be written; the next use is noted then.
         with contextlib.suppress(Unavailable), panel.store.write() as tx:
@@ -46,5 +45,6 @@ def _caller(
 
 Reader = Annotated[Caller, Security(_caller, scopes=[READ])]
 Writer = Annotated[Caller, Security(_caller, scopes=[WRITE])]
+NodeAdmin = Annotated[Caller, Security(_caller, scopes=[NODES])]
 SecretReader = Annotated[Caller, Security(_caller, scopes=[SECRETS])]
 Admin = Annotated[Caller, Security(_caller, scopes=[ADMIN])]

@@ -7,7 +7,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request, status
 from pydantic import Field
 
-from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.auth import NodeAdmin
 from wgfleet.panel.api.models import Reference, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services.fleet import join_tokens, nodes
@@ -24,7 +24,7 @@ class JoinTokenView(View):
 
 
 @router.post("/api/nodes/{node}/join-token", status_code=status.HTTP_201_CREATED, summary="Create a join token")
-def create_join_token(panel: ThePanel, caller: Writer, node: Reference, request: Request) -> JoinTokenView:
+def create_join_token(panel: ThePanel, caller: NodeAdmin, node: Reference, request: Request) -> JoinTokenView:
     """Unused earlier tokens of the node become invalid."""
     lifetime_s = panel.settings.enrollment.token_lifetime_s
     with panel.store.write() as tx:

@@ -14,7 +14,7 @@ from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.store.tables import ApiKey
 
 router = APIRouter(tags=["API keys"])
-Scope = Literal["read", "write", "secrets", "admin"]
+Scope = Literal["read", "write", "nodes", "secrets", "admin"]
 
 
 class NewKey(Body):
@@ -23,7 +23,7 @@ class NewKey(Body):
     name: str = Field(max_length=MAX_NAME, examples=["ci"])
     scopes: list[Scope] = Field(
         min_length=1,
-        max_length=4,
+        max_length=5,
         description="; ".join(f"`{scope}`: {text}" for scope, text in api_keys.SCOPES.items()) + ".",
         examples=[["read", "write"]],
     )

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Query, status
 from pydantic import Field
 
-from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.auth import NodeAdmin, Reader, Writer
 from wgfleet.panel.api.models import (
     UNCHANGED,
     After,
@@ -23,6 +23,7 @@ from wgfleet.panel.api.models import (
 )
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
+from wgfleet.panel.services.access.api_keys import NODES
 from wgfleet.panel.services.fleet import loads, nodes
 from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges, NodeSpec
 from wgfleet.panel.store import Tx
@@ -160,7 +161,7 @@ def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Lim
 
 
 @router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Create a node")
-def create_node(panel: ThePanel, caller: Writer, body: NewNode) -> NodeView:
+def create_node(panel: ThePanel, caller: NodeAdmin, body: NewNode) -> NodeView:
     """Its agent joins with a join token; configs can be assigned before that."""
     with panel.store.write() as tx:
         return views(tx, [nodes.create(tx, caller.actor, NodeSpec(**body.model_dump()))])[0]
@@ -174,9 +175,14 @@ def show_node(panel: ThePanel, _caller: Reader, node: Reference) -> NodeView:
 
 @router.patch("/api/nodes/{node}", summary="Change a node")
 def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode) -> NodeView:
-    """Publish new endpoint addresses immediately; they appear in files created from now on."""
+    """Publish new endpoint addresses immediately; they appear in files created from now on.
+
+    `agent_host` and `agent_port` say which machine gets keys, so changing them needs the scope `nodes`.
+    """
+    changes = cast("NodeChanges", body.given())
+    if {"agent_host", "agent_port"} & changes.keys():
+        caller.need(NODES, "changing where the agent is called")
     with panel.store.write() as tx:
-        changes = cast("NodeChanges", body.given())
         return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]
 
 

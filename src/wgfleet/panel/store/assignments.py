@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import String, cast, delete, func, select, update
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Peer, Pool
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EntrustedNode, Node, Peer, Pool
 
 
 def get(tx: Tx, config_id: str, node_id: str) -> Assignment | None:
@@ -18,6 +18,18 @@ def add(tx: Tx, assignment: Assignment) -> None:
     """Insert an assignment."""
     tx.session.add(assignment)
     tx.session.flush()
+
+
+def entrusted(tx: Tx, config_id: str, node_id: str) -> bool:
+    """Tell whether a node was ever given the keys of a config."""
+    return tx.session.get(EntrustedNode, (config_id, node_id)) is not None
+
+
+def entrust(tx: Tx, config_id: str, node_id: str) -> None:
+    """Note that a node is given the keys of a config."""
+    if not entrusted(tx, config_id, node_id):
+        tx.session.add(EntrustedNode(config_id=config_id, node_id=node_id))
+        tx.session.flush()
 
 
 def add_pool(tx: Tx, pool: Pool) -> None:

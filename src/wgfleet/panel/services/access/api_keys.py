@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import parse_name
-from wgfleet.panel.errors import Conflict, Invalid, NotFound, Unauthorized
+from wgfleet.panel.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
@@ -14,11 +14,12 @@ from wgfleet.panel.store import access as access_rows
 from wgfleet.panel.store.tables import ApiKey
 from wgfleet.panel.tokens import digest, new_token
 
-READ, WRITE, SECRETS, ADMIN = "read", "write", "secrets", "admin"
+READ, WRITE, NODES, SECRETS, ADMIN = "read", "write", "nodes", "secrets", "admin"
 SCOPES = {
     READ: "see everything but secrets",
-    WRITE: "change configs, nodes and peers",
-    SECRETS: "read the files of peers, and backups",
+    WRITE: "change configs and peers, and nodes that are there; it never yields a private key",
+    NODES: "decide which machines get keys: create nodes, join tokens, agent addresses, first assignments",
+    SECRETS: "read the files of peers, and backups; each read is audited",
     ADMIN: "all of it, and API keys",
 }
 FIRST_KEY = "admin"
@@ -42,6 +43,13 @@ class Caller:
     def may(self, scope: str) -> bool:
         """Say whether a scope is granted; `admin` grants all."""
         return scope in self.scopes or ADMIN in self.scopes
+
+    def need(self, scope: str, doing: str = "this") -> None:
+        """Raise `Forbidden` unless a scope is granted. `doing`: what is refused, as a gerund."""
+        if not self.may(scope):
+            raise Forbidden(
+                f"{doing} needs the scope {scope!r}, which API key {self.name!r} lacks; use one that has it"
+            )
 
 
 def ensure_first_key(tx: Tx) -> str | None:

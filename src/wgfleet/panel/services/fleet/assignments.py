@@ -55,6 +55,11 @@ def listing(tx: Tx, config_id: str) -> list[NodeAssignment]:
     return [NodeAssignment(a, node, homes.get(node.id, 0)) for a, node in assignment_rows.of_config(tx, config_id)]
 
 
+def entrusted(tx: Tx, config: Config, node: Node) -> bool:
+    """Tell whether a node was ever given the keys of a config."""
+    return assignment_rows.entrusted(tx, config.id, node.id)
+
+
 def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assignment:
     """Put a config on a node. It joins, and serves once its agent has confirmed everything."""
     generations.probes_changed(tx, config.id)
@@ -92,6 +97,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
         private_key, assignment.public_key = new_key_pair()
         assignment.private_key_sealed = sealed.seal(vault, Assignment.private_key_sealed, assignment.id, private_key)
     assignment_rows.add(tx, assignment)
+    assignment_rows.entrust(tx, config.id, node.id)
     if config.mode == configs.INDEPENDENT:
         _cut_slices(tx, config, assignment)
     # What the node owed from an earlier time is overtaken: it is to carry the config again.

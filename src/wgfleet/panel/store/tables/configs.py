@@ -103,6 +103,14 @@ class Assignment(Base):
     created_at: Mapped[float]
 
 
+class EntrustedNode(Base):
+    """A node that was given the keys of a config, and may still have them."""
+
+    __tablename__ = "entrusted_nodes"
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), primary_key=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
 class HealthEvent(Base):
     """A change of an assignment's health, with the reason."""
 
