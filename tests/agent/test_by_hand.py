@@ -9,7 +9,7 @@ import pytest
 from tests.agent.authority import Authority
 from tests.agent.node import Node
 from tests.agent.test_push import applied
-from tests.agent.values import peer, random_key, settings, whole
+from tests.agent.values import peer, public_key, random_key, settings, whole
 from tests.waiting import eventually
 from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.messages import AgentStatus
@@ -62,6 +62,20 @@ def test_peers_changed_by_hand_last_until_the_next_generation(node: Node) -> Non
     assert node.call("DELETE", f"/v1/wg/wg0/peers/{first.replace('+', '%2B')}").status_code == 404
     applied(node, msgspec.structs.replace(wanted, generation=Generation(2)))
     assert set(node.host.run("wg", "show", "wg0", "peers").split()) == set(wanted.peers)
+
+
+def test_an_interface_is_not_made_its_own_peer(node: Node) -> None:
+    wanted = whole(1)
+    applied(node, wanted)
+    own = public_key(wanted.settings.private_key)
+    text = node.call("GET", "/v1/wg/wg0/config").text + f"\n[Peer]\nPublicKey = {own}\nAllowedIPs = 10.8.0.77/32\n"
+    for response in (
+        node.call("POST", "/v1/wg/wg0/peers", {"public_key": own, "peer": peer(99)}),
+        node.call("PUT", f"/v1/wg/wg0/peers/{own.replace('+', '%2B')}", peer(99)),
+        node.call("PUT", "/v1/wg/wg0/config", text.encode()),
+    ):
+        assert (response.status_code, response.json()["field"]) == (422, f"peers.{own}"), response.text
+    assert node.call("POST", "/v1/wg/wg0/syncconf").json()["applied"]["verified"] is True
 
 
 def test_an_interface_is_disabled_enabled_and_synchronised(node: Node) -> None:

@@ -28,6 +28,7 @@ from wgfleet.protocol.keys import (
     parse_preshared_key,
     parse_private_key,
     parse_public_key,
+    public_key_of,
 )
 
 MIN_MTU = 1280  # RFC 8200, section 5: the least an IPv6 link must carry
@@ -200,6 +201,13 @@ def check_allowed_ips(peers: dict[PublicKey, DesiredPeer], where: str = "peers")
             holder = holders.setdefault(network, key)
             if holder != key:
                 raise FieldError(f"{where}.{key}.allowed_ips", f"{network} is already an allowed IP of peer {holder}")
+
+
+def check_not_itself(whole: DesiredInterface, where: str = "peers") -> None:
+    """Raise `FieldError` if an interface is its own peer: WireGuard drops that one silently."""
+    own = public_key_of(whole.settings.private_key)
+    if own in whole.peers:
+        raise FieldError(f"{where}.{own}", "is the public key of the interface itself; give the peer's")
 
 
 def check_peer(key: PublicKey, peer: DesiredPeer, field: str) -> None:

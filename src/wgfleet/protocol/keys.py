@@ -3,6 +3,8 @@
 import binascii
 from typing import NewType
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from wgfleet.protocol.errors import FieldError
 
 PublicKey = NewType("PublicKey", str)
@@ -21,6 +23,12 @@ def raw_to_text(raw: bytes) -> str:
 def text_to_raw(key: PublicKey | PrivateKey | PresharedKey) -> bytes:
     """Return the 32 bytes of a parsed key."""
     return binascii.a2b_base64(key)
+
+
+def public_key_of(key: PrivateKey) -> PublicKey:
+    """Return the public key of a parsed private key."""
+    private = X25519PrivateKey.from_private_bytes(text_to_raw(key))
+    return PublicKey(raw_to_text(private.public_key().public_bytes_raw()))
 
 
 def _parse_key(text: str, field: str) -> tuple[str, bytes]:

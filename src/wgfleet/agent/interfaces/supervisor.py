@@ -24,7 +24,14 @@ from wgfleet.agent.kernel.load import LoadMeter
 from wgfleet.agent.kernel.machine import Machine, link_exists
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
-from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push, apply_delta, check_allowed_ips
+from wgfleet.protocol.desired import (
+    DesiredInterface,
+    InterfaceDelta,
+    Push,
+    apply_delta,
+    check_allowed_ips,
+    check_not_itself,
+)
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.messages import Applied
 
@@ -136,6 +143,7 @@ class InterfaceSupervisor:
         async with self._exclusive(name):
             desired = change(self.reconciler(name).desired)
             check_allowed_ips(desired.peers)
+            check_not_itself(desired)
             return await self._apply_whole(desired, by_panel=False)
 
     async def _apply_whole(self, desired: DesiredInterface, *, by_panel: bool) -> Applied:

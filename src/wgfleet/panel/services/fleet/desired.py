@@ -165,6 +165,7 @@ def _peers(
     of = address_rows.of_peers_in_pools(tx, pools, [peer.id for peer in changed] if since else None)
     # A node must stay silent towards peers whose session another node takes over.
     given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id)
+    given_up.add(assignment.public_key or config.public_key or "")  # WireGuard is silent about a peer that is itself
     upsert: dict[PublicKey, DesiredPeer] = {}
     for peer in changed:
         if peer.enabled and peer.public_key not in given_up:

@@ -218,19 +218,40 @@ def _keepalive(value: int, field: str) -> int:
 
 def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Sequence[str]) -> None:
     """Refuse names and public keys that the config, or the same list, has already."""
-    keys = [spec.public_key for spec in specs if spec.public_key is not None]
-    taken_names, taken_keys = peer_rows.clashes(tx, config.id, [spec.name for spec in specs], keys)
-    if config.public_key is not None:
-        taken_keys.add(config.public_key)
+    keys_at = [
+        (spec.public_key, f"{at}public_key")
+        for spec, at in zip(specs, places, strict=True)
+        if spec.public_key is not None
+    ]
+    taken_names, _ = peer_rows.clashes(tx, config.id, [spec.name for spec in specs], [])
+    check_keys(tx, config, keys_at)
     for spec, at in zip(specs, places, strict=True):
         if peer_name(spec.name, f"{at}name") in taken_names:
             raise Conflict(f"a peer named {spec.name!r} already exists; choose another name", field=f"{at}name")
         taken_names.add(spec.name)
-        if spec.public_key is None:
-            continue
-        if parse_public_key(spec.public_key, f"{at}public_key") in taken_keys:
-            raise Conflict("this public key is already used by another peer or by the server", field=f"{at}public_key")
-        taken_keys.add(spec.public_key)
+
+
+def check_keys(tx: Tx, config: Config, keys: Sequence[tuple[str, str]]) -> None:
+    """Refuse public keys, (key, field), that cannot be a new peer's: WireGuard knows one peer a key, and never itself.
+
+    Taken are those of the config, of its nodes, of their probes, and of its peers.
+    """
+    if not keys:
+        return
+    of_peers = peer_rows.clashes(tx, config.id, [], [key for key, _ in keys])[1]
+    of_servers = {config.public_key} | {a.public_key for a, _ in assignment_rows.of_config(tx, config.id)}
+    of_probes = {config.probe_public_key} | {a.probe_public_key for a, _ in assignment_rows.of_config(tx, config.id)}
+    for key, field in keys:
+        if parse_public_key(key, field) in of_servers:
+            raise Conflict(
+                "this is the public key of the server itself; give the user's (`wg pubkey` of the user's own key)",
+                field=field,
+            )
+        if key in of_probes:
+            raise Conflict("this public key belongs to the probes of the nodes; give the user's own", field=field)
+        if key in of_peers:
+            raise Conflict("this public key is already used by another peer", field=field)
+        of_peers.add(key)
 
 
 def _next_number(tx: Tx, config: Config, prefix: str) -> int:
@@ -273,8 +294,7 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
     private, public = (None, parse_public_key(public_key)) if public_key is not None else new_key_pair()
     if public == peer.public_key:
         return
-    if peer_rows.clashes(tx, peer.config_id, [], [public])[1]:
-        raise Conflict("this public key is already used by another peer", field="public_key")
+    check_keys(tx, configs.get(tx, peer.config_id), [(public, "public_key")])
     peer_rows.bury(tx, peer.config_id, [peer.public_key], generation, clock.now())
     peer_rows.unbury(tx, peer.config_id, [public])
     peer.public_key = public
