@@ -1,16 +1,38 @@
 """Old tombstones and audit entries go; no node is left with a key that has left its config."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
-from wgfleet.panel.reconcile.retention import DAY_S, Retention
-from wgfleet.panel.services import audit, configs
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.moves import MoveState
+from wgfleet.panel.domain.operations import OperationKind, OperationState
+from wgfleet.panel.reconcile.retention import DAY_S, Retention, days_kept
+from wgfleet.panel.services import audit, configs, retention
 from wgfleet.panel.services.fleet import assignments, desired, peers
+from wgfleet.panel.services.retention import Kept
+from wgfleet.panel.settings import Settings
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import AuditEntry, Config, Node, Peer
+from wgfleet.panel.store.tables import (
+    AuditEntry,
+    Backup,
+    Base,
+    Config,
+    DnsAccount,
+    HealthEvent,
+    JoinToken,
+    Move,
+    Node,
+    Operation,
+    Peer,
+    PeerSession,
+)
 
 
 def delete(world: World, config: Config, gone: list[Peer]) -> None:
@@ -18,9 +40,9 @@ def delete(world: World, config: Config, gone: list[Peer]) -> None:
         peers.delete(tx, ACTOR, configs.get(tx, config.id), [peer.id for peer in gone])
 
 
-def prune(world: World, after_s: float, *, audit_days: int = 0) -> None:
+def prune(world: World, after_s: float, days: Mapping[Kept, int] | None = None) -> None:
     """Do what is done once an hour, so many seconds from now."""
-    asyncio.run(Retention(world.store, audit_days).prune(clock.now() + after_s))
+    asyncio.run(Retention(world.store, days or {}).prune(clock.now() + after_s))
 
 
 def delta_reaches(world: World, config: Config, node: Node) -> bool:
@@ -110,7 +132,7 @@ def write_entries(world: World, days_ago: float, action: str, count: int) -> Non
 def test_audit_entries_go_when_they_are_old_unless_all_are_kept(world: World, keep_days: int, left: list[str]) -> None:
     write_entries(world, 31, "old", 1200)
     write_entries(world, 29, "new", 1)
-    prune(world, 0, audit_days=keep_days)
+    prune(world, 0, {Kept.AUDIT: keep_days} if keep_days else {})
     with world.store.read() as tx:
         assert entries(tx) == left
 
@@ -125,3 +147,238 @@ def test_a_reader_sees_one_state_whatever_is_written_meanwhile(world: World) -> 
         assert [peer.id for peer in peers.page(tx, config.id)] == [gone.id]
         assert configs.get(tx, config.id).generation == before
     del node
+
+
+GROWS = {
+    "audit_log": Kept.AUDIT,
+    "health_events": Kept.HEALTH,
+    "moves": Kept.MOVES,
+    "operations": Kept.OPERATIONS,
+    "backups": Kept.BACKUPS,
+    "peer_sessions": Kept.SESSIONS,
+    "join_tokens": Kept.JOIN_TOKENS,
+    "dns_accounts": Kept.DNS_ACCOUNTS,
+}
+"""Tables that get rows as time goes by, without anybody making something that he could delete."""
+
+BOUNDED = {
+    "addresses": "one for each peer and pool",
+    "api_keys": "made and deleted by administrators",
+    "assignments": "one for each node and config",
+    "authority": "one row",
+    "cleanups": "one for each node and config",
+    "configs": "made and deleted by administrators",
+    "dns_syncs": "one for each published name",
+    "endpoint_groups": "one for each config",
+    "floating_addresses": "made and deleted by administrators",
+    "free_offsets": "no more than there were addresses",
+    "node_groups": "made and deleted by administrators",
+    "node_loads": "one for each node",
+    "nodes": "made and deleted by administrators",
+    "peer_tombstones": "kept for a day, see above",
+    "peers": "made and deleted by administrators",
+    "pools": "part of a config",
+    "told_settings": "one for each setting",
+}
+
+
+def test_every_table_is_either_bounded_or_has_an_age() -> None:
+    assert GROWS.keys() | BOUNDED.keys() == Base.metadata.tables.keys()
+    assert set(GROWS.values()) == set(Kept)
+
+
+def test_by_default_everything_that_grows_has_an_age() -> None:
+    assert days_kept(Settings()).keys() == set(Kept)
+
+
+@dataclass(frozen=True)
+class Aged:
+    """Adds to a world, for each age in days, what is as old."""
+
+    world: World
+    config: Config
+    node: Node
+    other: Node
+    peers: list[Peer]
+
+    def at(self, days_ago: float) -> float:
+        return clock.now() - days_ago * DAY_S
+
+    def add(self, *rows: Base) -> None:
+        with self.world.store.write() as tx:
+            tx.session.add_all(rows)
+
+    def operation(self, days_ago: float, *, ended: bool = True, moves: int = 0) -> str:
+        operation_id, at = clock.new_id(), self.at(days_ago)
+        self.add(
+            Operation(
+                id=operation_id,
+                kind=OperationKind.DRAIN,
+                subject=operation_id,
+                config_id=self.config.id,
+                node_id=self.node.id,
+                state=OperationState.SUCCEEDED if ended else OperationState.RUNNING,
+                step="",
+                options={},
+                progress={},
+                result={},
+                error=None,
+                attempts=0,
+                requested_by=ACTOR,
+                created_at=at,
+                updated_at=at,
+                finished_at=at if ended else None,
+            )
+        )
+        self.add(
+            *(
+                Move(
+                    operation_id=operation_id,
+                    peer_id=peer.id,
+                    from_node_id=self.node.id,
+                    to_node_id=self.other.id,
+                    endpoint=None,
+                    live=False,
+                    rehomed=True,
+                    state=MoveState.MOVED,
+                    attempts=0,
+                )
+                for peer in self.peers[:moves]
+            )
+        )
+        return operation_id
+
+    def backup(self, days_ago: float, node: Node) -> None:
+        self.add(
+            Backup(
+                id=f"{10_000 - days_ago:09.2f}-{clock.new_id()}",
+                config_id=self.config.id,
+                config_name=self.config.name,
+                node_id=node.id,
+                node_name=node.name,
+                operation_id=None,
+                reason="test",
+                peers=0,
+                content_sealed=b"",
+                created_at=self.at(days_ago),
+            )
+        )
+
+    def session(self, days_ago: float, peer: Peer, node: Node) -> None:
+        self.add(
+            PeerSession(
+                peer_id=peer.id,
+                node_id=node.id,
+                endpoint="192.0.2.99:1",
+                latest_handshake=int(self.at(days_ago)),
+                rx=0,
+                tx=0,
+                called_from=None,
+                seen_at=self.at(days_ago),
+            )
+        )
+
+    def left(self, table: type[Base], *where: Any) -> int:
+        with self.world.store.read() as tx:
+            return tx.session.scalar(select(func.count()).select_from(table).where(*where)) or 0
+
+
+@pytest.fixture
+def aged(world: World) -> Aged:
+    config = world.config()
+    node, other = world.serving(config, "one", "two")
+    return Aged(world, config, node, other, world.peers(config, "a", "b", "c"))
+
+
+def test_changes_of_health_go_when_they_are_old(aged: Aged) -> None:
+    for days_ago in (100, 91, 89):
+        aged.add(
+            HealthEvent(
+                config_id=aged.config.id,
+                node_id=aged.node.id,
+                at=aged.at(days_ago),
+                before=Health.SERVING,
+                after=Health.DOWN,
+                reason="test",
+            )
+        )
+    before = aged.left(HealthEvent)
+    prune(aged.world, 0, {Kept.HEALTH: 90})
+    assert aged.left(HealthEvent) == before - 2
+
+
+def test_an_operation_outlives_its_moves_and_one_that_has_not_ended_stays(
+    aged: Aged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    old, middle, new = (aged.operation(days_ago, moves=3) for days_ago in (400, 20, 10))
+    running = aged.operation(500, ended=False, moves=3)
+    prune(aged.world, 0, {Kept.MOVES: 14, Kept.OPERATIONS: 365})
+    with aged.world.store.read() as tx:
+        assert set(tx.session.scalars(select(Operation.id))) == {middle, new, running}
+        assert set(tx.session.scalars(select(Move.operation_id))) == {new, running}
+    prune(aged.world, 0, {Kept.OPERATIONS: 1})  # not before its moves have gone
+    assert aged.left(Operation, Operation.id == new) == 1
+    assert aged.left(Operation, Operation.id == middle) == 0
+    del old
+
+
+def test_the_newest_backup_of_a_node_stays_however_old(aged: Aged) -> None:
+    for days_ago in (900, 800, 400):
+        aged.backup(days_ago, aged.node)
+    aged.backup(700, aged.other)
+    aged.backup(10, aged.other)
+    prune(aged.world, 0, {Kept.BACKUPS: 365})
+    assert aged.left(Backup, Backup.node_id == aged.node.id) == 1
+    assert aged.left(Backup, Backup.node_id == aged.other.id) == 1
+    with aged.world.store.read() as tx:
+        assert min(tx.session.scalars(select(Backup.created_at))) == pytest.approx(aged.at(400), abs=60)
+
+
+def test_the_last_session_of_a_peer_stays_however_old(aged: Aged) -> None:
+    moved, idle, fresh = aged.peers
+    aged.session(40, moved, aged.node)
+    aged.session(1, moved, aged.other)
+    aged.session(300, idle, aged.node)
+    aged.session(1, fresh, aged.node)
+    aged.session(0.5, fresh, aged.other)
+    prune(aged.world, 0, {Kept.SESSIONS: 30})
+    with aged.world.store.read() as tx:
+        rows = {(peer, node) for peer, node in tx.session.execute(select(PeerSession.peer_id, PeerSession.node_id))}
+    assert rows == {
+        (moved.id, aged.other.id),
+        (idle.id, aged.node.id),
+        (fresh.id, aged.node.id),
+        (fresh.id, aged.other.id),
+    }
+
+
+def test_join_tokens_that_are_over_go(aged: Aged) -> None:
+    for name, used_days_ago, expired_days_ago in (("used", 31, 29), ("expired", None, 31), ("valid", None, -1)):
+        aged.add(
+            JoinToken(
+                digest=name,
+                node_id=aged.node.id,
+                created_at=aged.at(40),
+                expires_at=aged.at(expired_days_ago),
+                used_at=None if used_days_ago is None else aged.at(used_days_ago),
+            )
+        )
+    prune(aged.world, 0, {Kept.JOIN_TOKENS: 30})
+    with aged.world.store.read() as tx:
+        assert set(tx.session.scalars(select(JoinToken.digest))) == {"valid"}
+
+
+def test_rate_limits_of_accounts_that_nobody_uses_go_but_not_while_they_are_blocked(aged: Aged) -> None:
+    for name, used_days_ago, blocked_days_ago in (("idle", 8, 8), ("blocked", 8, -1), ("used", 1, 1)):
+        aged.add(
+            DnsAccount(
+                account=name,
+                tokens=1.0,
+                updated_at=aged.at(used_days_ago),
+                blocked_until=aged.at(blocked_days_ago),
+            )
+        )
+    prune(aged.world, 0, {Kept.DNS_ACCOUNTS: 7})
+    with aged.world.store.read() as tx:
+        assert set(tx.session.scalars(select(DnsAccount.account))) == {"blocked", "used"}

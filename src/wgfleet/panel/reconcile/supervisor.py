@@ -20,7 +20,7 @@ from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
-from wgfleet.panel.reconcile.retention import Retention
+from wgfleet.panel.reconcile.retention import Retention, days_kept
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves.kinds import KINDS
 from wgfleet.panel.settings import Settings
@@ -55,7 +55,7 @@ class Supervisor:
             store, vault, settings.health.rules, settings.health.timeout_s, self._connections, outlook
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
-        self._retention = Retention(store, settings.audit.keep_days)
+        self._retention = Retention(store, days_kept(settings))
         pusher = Pusher(store, vault, authority, settings.certificates.agent_days)
         self._moves = MoveWorker(store, vault, settings.drain, self._connections)
         self._operations: dict[str, Reconcile] = {

@@ -1,11 +1,40 @@
 """Rows that are kept for a time only, and go when that is over."""
 
-from wgfleet.panel.store import Tx
+from collections.abc import Callable
+from enum import StrEnum
+
+from wgfleet.panel.store import Tx, access, backups, health, operations, sessions
 from wgfleet.panel.store import audit as audit_rows
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import peers as peer_rows
 
-AUDIT_BATCH = 500  # entries in a transaction, so that no writer waits for long
+BATCH = 500  # rows in a transaction, so that no writer waits for long
+
+
+class Kept(StrEnum):
+    """What is kept for a time. Deleted in this order: an operation goes after its moves."""
+
+    AUDIT = "audit"
+    HEALTH = "health"
+    MOVES = "moves"
+    OPERATIONS = "operations"
+    BACKUPS = "backups"
+    SESSIONS = "sessions"
+    JOIN_TOKENS = "join_tokens"
+    DNS_ACCOUNTS = "dns_accounts"
+
+
+_FORGET: dict[Kept, Callable[[Tx, float, int], int]] = {
+    Kept.AUDIT: audit_rows.forget,
+    Kept.HEALTH: health.forget_events,
+    Kept.MOVES: operations.forget_moves,
+    Kept.OPERATIONS: operations.forget,
+    Kept.BACKUPS: backups.forget,
+    Kept.SESSIONS: sessions.forget_older,
+    Kept.JOIN_TOKENS: access.forget_tokens,
+    Kept.DNS_ACCOUNTS: dns_rows.forget_accounts,
+}
 
 
 def configs_with_tombstones(tx: Tx, before: float) -> list[str]:
@@ -26,6 +55,6 @@ def forget_tombstones(tx: Tx, config_id: str, before: float) -> int | None:
     return highest
 
 
-def forget_audit_entries(tx: Tx, before: float) -> bool:
-    """Delete one batch of entries from before a time; return whether there may be more."""
-    return audit_rows.forget(tx, before, AUDIT_BATCH) == AUDIT_BATCH
+def forget(tx: Tx, kept: Kept, before: float) -> int:
+    """Delete one batch of what is from before a time; return how many rows. Fewer than `BATCH`: there are no more."""
+    return _FORGET[kept](tx, before, BATCH)

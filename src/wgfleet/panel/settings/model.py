@@ -15,8 +15,9 @@ from wgfleet.panel.settings.enrollment import CertificateSettings, EnrollmentSet
 from wgfleet.panel.settings.fields import ListOf
 from wgfleet.panel.settings.health import HealthSettings
 from wgfleet.panel.settings.listeners import Listener, parse_listener
-from wgfleet.panel.settings.logs import AuditSettings, LogSettings
+from wgfleet.panel.settings.logs import LogSettings
 from wgfleet.panel.settings.panel_node import PanelNodeSettings
+from wgfleet.panel.settings.retention import AuditSettings, RetentionSettings
 from wgfleet.panel.settings.tls import TlsSettings
 
 ListenerText = Annotated[Listener, BeforeValidator(parse_listener), PlainSerializer(str)]
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     enrollment: EnrollmentSettings = EnrollmentSettings()
     certificates: CertificateSettings = CertificateSettings()
     audit: AuditSettings = AuditSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

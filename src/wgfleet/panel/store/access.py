@@ -69,3 +69,11 @@ def use_token(tx: Tx, digest: str, now: float) -> str | None:
 def token(tx: Tx, digest: str) -> JoinToken | None:
     """Return the token of that digest, used or not."""
     return tx.session.get(JoinToken, digest)
+
+
+def forget_tokens(tx: Tx, before: float, limit: int) -> int:
+    """Delete up to `limit` join tokens that were used, or expired, before a time; return how many."""
+    over = or_(JoinToken.used_at < before, JoinToken.expires_at < before)
+    gone = tx.session.scalars(select(JoinToken.digest).where(over).limit(limit)).all()
+    tx.session.execute(delete_rows(JoinToken).where(JoinToken.digest.in_(gone)))
+    return len(gone)

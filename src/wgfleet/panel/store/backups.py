@@ -1,6 +1,7 @@
 """Rows of backups."""
 
-from sqlalchemy import select
+from sqlalchemy import delete, exists, select
+from sqlalchemy.orm import aliased
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Backup
@@ -32,3 +33,13 @@ def page(tx: Tx, config_id: str | None, node_id: str | None, after: str | None, 
     if after is not None:
         query = query.where(Backup.id < after)
     return list(tx.session.scalars(query))
+
+
+def forget(tx: Tx, before: float, limit: int) -> int:
+    """Delete up to `limit` backups from before a time; the newest of each config and node stays. Returns how many."""
+    later = aliased(Backup)
+    newer = exists().where(later.config_id == Backup.config_id, later.node_id == Backup.node_id, later.id > Backup.id)
+    query = select(Backup.id).where(Backup.created_at < before, newer)
+    gone = tx.session.scalars(query.order_by(Backup.id).limit(limit)).all()
+    tx.session.execute(delete(Backup).where(Backup.id.in_(gone)))
+    return len(gone)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wgfleet.panel.domain.dns.states import SyncState
@@ -122,3 +122,11 @@ def locked_account(tx: Tx, account_id: str, *, tokens: float, now: float) -> Dns
 def set_account(tx: Tx, account_id: str, **values: float) -> None:
     """Set columns of an account."""
     tx.session.execute(update(DnsAccount).where(DnsAccount.account == account_id).values(**values))
+
+
+def forget_accounts(tx: Tx, before: float, limit: int) -> int:
+    """Delete up to `limit` accounts last used before a time, and not blocked since; return how many."""
+    idle = DnsAccount.updated_at < before, DnsAccount.blocked_until < before
+    gone = tx.session.scalars(select(DnsAccount.account).where(*idle).limit(limit)).all()
+    tx.session.execute(delete(DnsAccount).where(DnsAccount.account.in_(gone)))
+    return len(gone)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, Node
@@ -37,3 +37,11 @@ def events(tx: Tx, config_id: str, node_id: str | None, limit: int) -> Sequence[
     """Return the latest changes of a config's nodes, or of one of them, newest first."""
     query = select(HealthEvent).where(HealthEvent.config_id == config_id).order_by(HealthEvent.id.desc()).limit(limit)
     return tx.session.scalars(query.where(HealthEvent.node_id == node_id) if node_id else query).all()
+
+
+def forget_events(tx: Tx, before: float, limit: int) -> int:
+    """Delete up to `limit` changes from before a time, the oldest first; return how many."""
+    oldest = tx.session.execute(select(HealthEvent.id, HealthEvent.at).order_by(HealthEvent.id).limit(limit))
+    gone = [number for number, at in oldest if at < before]
+    tx.session.execute(delete(HealthEvent).where(HealthEvent.id.in_(gone)))
+    return len(gone)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, select, tuple_, update
 
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
@@ -125,3 +125,25 @@ def tried_again(tx: Tx, operation_id: str, peer_ids: Collection[str]) -> None:
             .where(Move.operation_id == operation_id, Move.peer_id.in_(chunk))
             .values(attempts=Move.attempts + 1)
         )
+
+
+def forget_moves(tx: Tx, before: float, limit: int) -> int:
+    """Delete up to `limit` moves of operations that ended before a time; return how many."""
+    ended = select(Operation.id).where(Operation.finished_at < before)
+    rows = tx.session.execute(
+        select(Move.operation_id, Move.peer_id).where(Move.operation_id.in_(ended)).limit(limit)
+    ).all()
+    gone = [(operation_id, peer_id) for operation_id, peer_id in rows]
+    if gone:
+        tx.session.execute(delete(Move).where(tuple_(Move.operation_id, Move.peer_id).in_(gone)))
+    return len(gone)
+
+
+def forget(tx: Tx, before: float, limit: int) -> int:
+    """Delete up to `limit` operations that ended before a time and have no moves left; return how many."""
+    query = select(Operation.id).where(
+        Operation.finished_at < before, ~exists().where(Move.operation_id == Operation.id)
+    )
+    gone = tx.session.scalars(query.order_by(Operation.id).limit(limit)).all()
+    tx.session.execute(delete(Operation).where(Operation.id.in_(gone)))
+    return len(gone)

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import aliased
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
@@ -133,3 +134,17 @@ def forget(tx: Tx, node_id: str, config_id: str) -> None:
     """Drop what a node reported of a config that it no longer carries."""
     of_config = select(Peer.id).where(Peer.config_id == config_id)
     tx.session.execute(delete(PeerSession).where(PeerSession.node_id == node_id, PeerSession.peer_id.in_(of_config)))
+
+
+def forget_older(tx: Tx, before: float, limit: int) -> int:
+    """Delete up to `limit` sessions last seen before a time of peers that were seen later elsewhere; return how many.
+
+    The last that is known of a peer stays.
+    """
+    later = aliased(PeerSession)
+    elsewhere = exists().where(later.peer_id == PeerSession.peer_id, later.seen_at > PeerSession.seen_at)
+    query = select(PeerSession.peer_id, PeerSession.node_id).where(PeerSession.seen_at < before, elsewhere)
+    gone = [(peer_id, node_id) for peer_id, node_id in tx.session.execute(query.limit(limit))]
+    if gone:
+        tx.session.execute(delete(PeerSession).where(tuple_(PeerSession.peer_id, PeerSession.node_id).in_(gone)))
+    return len(gone)
