@@ -88,14 +88,11 @@ def _postgresql(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
-        with connection.cursor() as cursor:
-            for name, seconds in _postgresql_limits().items():
-                # Only where the server, the database, the role or the URL does not say something else.
-                cursor.execute(
-                    "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s AND setting = '0'",
-                    (f"{int(1000 * seconds)}ms", name),
-                )
-        connection.commit()
+        try:
+            _set_limits(connection)
+        except BaseException:
+            connection.close()  # the pool does not know it yet
+            raise
 
     return engine
 
@@ -106,6 +103,17 @@ def _postgresql_limits() -> dict[str, float]:
         "statement_timeout": STATEMENT_S,
         "idle_in_transaction_session_timeout": IDLE_S,
     }
+
+
+def _set_limits(connection: Any) -> None:
+    with connection.cursor() as cursor:
+        for name, seconds in _postgresql_limits().items():
+            # Only where the server, the database, the role or the URL does not say something else.
+            cursor.execute(
+                "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s AND setting = '0'",
+                (f"{int(1000 * seconds)}ms", name),
+            )
+    connection.commit()
 
 
 def without_limits(connection: Connection) -> None:
