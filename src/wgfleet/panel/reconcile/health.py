@@ -34,7 +34,7 @@ from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import health
 from wgfleet.panel.services.health import Probed
 from wgfleet.panel.store import Store
-from wgfleet.panel.vault import Vault
+from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.probing.prober import Prober
 from wgfleet.protocol.ids import InterfaceName, NodeId
 from wgfleet.protocol.keys import PrivateKey, PublicKey
@@ -77,6 +77,7 @@ class HealthMonitor:
         self._verdicts: dict[Member, Verdicts] = defaultdict(dict)
         self._under_way: set[tuple[Member, str]] = set()
         self._probes: set[asyncio.Task[None]] = set()
+        self._said: dict[str, str] = {}
         self._news = asyncio.Event()
         self._reread_at = 0.0
 
@@ -172,7 +173,11 @@ class HealthMonitor:
 
     def _read(self) -> list[Probed]:
         with self._store.read() as tx:
-            return health.watched(tx, self._vault)
+            return health.watched(tx, self._vault, self._unreadable)
+
+    def _unreadable(self, config_name: str, error: VaultError) -> None:
+        if self._say_once(f"reading {config_name}", str(error)):
+            log.error("health.not_watched", config=config_name, error=str(error))
 
     async def _probe(self, prober: Prober, member: Member, probed: Probed) -> None:
         """Probe a node from here."""
@@ -231,31 +236,60 @@ class HealthMonitor:
         for probed in self._probed.values():
             by_config[probed.config_id].append(probed)
         checks: list[tuple[str, CrossCheck]] = []
-        for config_id, members in by_config.items():
-            decision = decide(
-                {probed.node_id: observed[config_id, probed.node_id] for probed in members},
-                {probed.node_id: probed.standing for probed in members},
-                self._rules,
-                min_nodes=members[0].min_nodes,
-                frozen=self._outlook.frozen is not None,
-                now=now,
-            )
-            checks += [(config_id, check) for check in decision.cross_checks]
-            changed = [
-                (probed, standing)
-                for probed in members
-                if (standing := decision.standings[probed.node_id]) is not probed.standing
-            ]
-            if not changed:
-                continue
-            by_wall = clock.now() - clock.monotonic()
-            await in_thread(self._record, [(probed, standing.shifted(by_wall)) for probed, standing in changed])
-            # What was written (the fence) has to be read before a node can be judged again.
-            self._reread_at = 0.0
-            for probed, standing in changed:
-                self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
-                self._standings[config_id, probed.node_id] = standing.shifted(by_wall), standing
+        # Beside each other: what is wrong with the rows of one config, or holds them, keeps no other from its decision.
+        found = await asyncio.gather(
+            *(self._decide_config(config_id, members, observed, now) for config_id, members in by_config.items()),
+            return_exceptions=True,
+        )
+        for (config_id, members), result in zip(by_config.items(), found, strict=True):
+            if isinstance(result, BaseException):
+                self._undecided(members[0], result)
+            else:
+                self._said.pop(config_id, None)
+                checks += [(config_id, check) for check in result]
         return checks
+
+    async def _decide_config(
+        self, config_id: str, members: Sequence[Probed], observed: Mapping[Member, Observed], now: float
+    ) -> Sequence[CrossCheck]:
+        """Judge the nodes of one config, write down what changed; return the cross-checks to make now."""
+        decision = decide(
+            {probed.node_id: observed[config_id, probed.node_id] for probed in members},
+            {probed.node_id: probed.standing for probed in members},
+            self._rules,
+            min_nodes=members[0].min_nodes,
+            frozen=self._outlook.frozen is not None,
+            now=now,
+        )
+        changed = [
+            (probed, standing)
+            for probed in members
+            if (standing := decision.standings[probed.node_id]) is not probed.standing
+        ]
+        if not changed:
+            return decision.cross_checks
+        by_wall = clock.now() - clock.monotonic()
+        await in_thread(self._record, [(probed, standing.shifted(by_wall)) for probed, standing in changed])
+        # What was written (the fence) has to be read before a node can be judged again.
+        self._reread_at = 0.0
+        for probed, standing in changed:
+            self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
+            self._standings[config_id, probed.node_id] = standing.shifted(by_wall), standing
+        return decision.cross_checks
+
+    def _undecided(self, probed: Probed, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            raise error
+        trouble = f"{type(error).__name__}: {error}"
+        if self._say_once(probed.config_id, trouble):
+            known = isinstance(error, PanelError)
+            log.error("health.undecided", config=probed.config_name, error=trouble, exc_info=None if known else error)
+
+    def _say_once(self, about: str, trouble: str) -> bool:
+        """Tell whether a trouble is news; what cannot be decided is tried again several times a second."""
+        news = self._said.get(about) != trouble
+        self._said[about] = trouble
+        return news
 
     def _observed(self, member: Member, probed: Probed) -> Observed:
         connection = self._connections.get(probed.node_id)
@@ -269,6 +303,11 @@ class HealthMonitor:
 
     def _record(self, changed: Sequence[tuple[Probed, Standing]]) -> None:
         """Write down what was decided of nodes of one config."""
+        connections = {probed.node_id: self._connections.get(probed.node_id) for probed, _ in changed}
+        silent = {node_id for node_id, connection in connections.items() if connection is None or connection.silent}
+        with self._store.write() as tx:
+            standings: dict[str, Standing] = {probed.node_id: standing for probed, standing in changed}
+            health.record(tx, changed[0][0].config_id, standings, silent=silent)
         for probed, standing in changed:
             if standing.state is not probed.standing.state:
                 log.info(
@@ -279,11 +318,6 @@ class HealthMonitor:
                     after=standing.state.value,
                     reason=standing.reason,
                 )
-        connections = {probed.node_id: self._connections.get(probed.node_id) for probed, _ in changed}
-        silent = {node_id for node_id, connection in connections.items() if connection is None or connection.silent}
-        with self._store.write() as tx:
-            standings: dict[str, Standing] = {probed.node_id: standing for probed, standing in changed}
-            health.record(tx, changed[0][0].config_id, standings, silent=silent)
 
     def _freeze(self, reason: str | None) -> None:
         if (reason is None) != (self._outlook.frozen is None):

@@ -4,7 +4,7 @@ A node that goes down is fenced (its users' peers are taken away, so that a sess
 when it returns) and replaced by a failover; one that serves again gets its users' peers back.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
@@ -17,9 +17,9 @@ from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import health as health_rows
-from wgfleet.panel.store.tables import Assignment, Config, HealthEvent
+from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, Node
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.panel.vault import Vault
+from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.ids import NodeId
 
@@ -49,26 +49,36 @@ class Probed:
         return f"Probed({self.config_name!r} on {self.node_id!r} at {self.endpoint!r})"
 
 
-def watched(tx: Tx, vault: Vault) -> list[Probed]:
-    """Return every assignment whose node's data plane is to be watched."""
-    return [
-        Probed(
-            assignment_id=assignment.id,
-            config_id=config.id,
-            config_name=config.name,
-            node_id=NodeId(node.id),
-            is_panel_node=node.is_panel_node,
-            endpoint=join_endpoint(node.endpoint_addresses[0], config.listen_port),
-            public_key=_public_key(config, assignment),
-            panel_key=sealed.unseal(vault, Config.probe_private_key_sealed, config),
-            node_key=sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment),
-            min_nodes=group.min_nodes if group else 1,
-            fence_generation=assignment.oldest_base,
-            applied_generation=assignment.applied_generation,
-            standing=_standing(assignment),
-        )
-        for assignment, config, node, group in health_rows.serving(tx)
-    ]
+def watched(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None]) -> list[Probed]:
+    """Return every assignment whose node's data plane is to be watched.
+
+    One whose keys cannot be read is left out; `unreadable` is called with its config's name and why.
+    """
+    found = []
+    for assignment, config, node, group in health_rows.serving(tx):
+        try:
+            found.append(_probed(vault, assignment, config, node, group))
+        except VaultError as error:
+            unreadable(config.name, error)
+    return found
+
+
+def _probed(vault: Vault, assignment: Assignment, config: Config, node: Node, group: EndpointGroup | None) -> Probed:
+    return Probed(
+        assignment_id=assignment.id,
+        config_id=config.id,
+        config_name=config.name,
+        node_id=NodeId(node.id),
+        is_panel_node=node.is_panel_node,
+        endpoint=join_endpoint(node.endpoint_addresses[0], config.listen_port),
+        public_key=_public_key(config, assignment),
+        panel_key=sealed.unseal(vault, Config.probe_private_key_sealed, config),
+        node_key=sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment),
+        min_nodes=group.min_nodes if group else 1,
+        fence_generation=assignment.oldest_base,
+        applied_generation=assignment.applied_generation,
+        standing=_standing(assignment),
+    )
 
 
 def _public_key(config: Config, assignment: Assignment) -> str:
