@@ -11,7 +11,7 @@ import pytest
 
 from wgfleet.panel import machine
 from wgfleet.panel.agents.authority import Authority
-from wgfleet.panel.listening import ListenError, ServerCertificate, certificate_subjects, open_sockets
+from wgfleet.panel.listening import BACKLOG, ListenError, ServerCertificate, certificate_subjects, open_sockets
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.tls import TlsSettings
 
@@ -59,6 +59,30 @@ def test_port_zero_becomes_the_port_that_was_given() -> None:
     [(listener, opened)] = open_sockets([Listener("http", "127.0.0.1", 0)])
     with opened:
         assert listener.port == opened.getsockname()[1] > 0
+
+
+async def accepted_socket() -> tuple[int, int]:
+    """Open a panel's socket as its server does, connect; return the accepted connection's options."""
+    [(listener, bound)] = open_sockets([Listener("http", "127.0.0.1", 0)])
+    accepted: asyncio.Queue[int] = asyncio.Queue()
+
+    class Door(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            connection = transport.get_extra_info("socket")
+            accepted.put_nowait(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    server = await asyncio.get_running_loop().create_server(Door, sock=bound, backlog=BACKLOG)
+    _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    no_delay = await accepted.get()
+    writer.close()
+    server.close()
+    return no_delay, BACKLOG
+
+
+def test_an_answer_does_not_wait_for_the_caller_s_acknowledgement_and_the_queue_is_short() -> None:
+    no_delay, backlog = asyncio.run(accepted_socket())
+    assert no_delay
+    assert backlog <= 128, "the event loop tries as often in one go where no file can be opened"
 
 
 def test_the_certificate_names_what_the_panel_is_reached_at() -> None:

@@ -31,6 +31,9 @@ from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
 from wgfleet.probing.prober import Prober
+from wgfleet.process import raise_open_files_limit
+
+BACKLOG = 128  # also how often the loop tries to accept in one go, with a traceback each where no file can be opened
 
 _log = structlog.get_logger()
 
@@ -38,6 +41,7 @@ _log = structlog.get_logger()
 def run(settings: AgentSettings) -> None:
     """Run the agent in this process; raise ValueError or KernelError, saying what to do, if it cannot start."""
     _log_as_json()
+    raise_open_files_limit()
     asyncio.run(_run(settings))
 
 
@@ -78,7 +82,7 @@ async def _run(settings: AgentSettings) -> None:
     await supervisor.start()
     port = settings.port or me.port
     make_connection = _connections(app, certificates, supervisor.board, contact)
-    server = await asyncio.get_running_loop().create_server(make_connection, settings.listen, port)
+    server = await asyncio.get_running_loop().create_server(make_connection, settings.listen, port, backlog=BACKLOG)
     _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
     _notify("READY=1")
     try:

@@ -19,6 +19,7 @@ from wgfleet.panel.main import build
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Listener, Settings
+from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
 
 EXIT_FAILED = 1
@@ -120,6 +121,7 @@ def run(
     except ListenError as error:
         _end(error, EXIT_SETTINGS)
     logs.configure(settings.log.level, settings.log.format)
+    raise_open_files_limit()
     application = _build_or_exit(settings)
     certificate.issue_from(application.state.authority)
     try:

@@ -26,7 +26,8 @@ from wgfleet.protocol.addresses import parse_address, parse_domain
 
 SHUTDOWN_S = 3  # event streams never end by themselves
 RENEWAL_CHECK_S = 60
-BACKLOG = 2048
+# Also how often the event loop tries to accept in one go, each with a traceback where no file can be opened.
+BACKLOG = 128
 
 Sockets = Sequence[tuple[Listener, socket.socket]]
 
@@ -42,7 +43,9 @@ def open_sockets(listeners: Sequence[Listener]) -> Sockets:
     opened: list[tuple[Listener, socket.socket]] = []
     for listener in listeners:
         family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio turns Nagle's algorithm off on sockets that name their protocol only. With it, each answer on a
+        # connection that is kept waits for the caller's delayed ACK, 40 ms.
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
