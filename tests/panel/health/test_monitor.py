@@ -1,6 +1,7 @@
 """The watch over nodes with real rows; who answers whom is as each test says, and somebody sets the panel's clock."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import cast
@@ -14,6 +15,7 @@ from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.reconcile import health as watching
 from wgfleet.panel.reconcile.agents.connection import SILENT_S, AgentConnection
+from wgfleet.panel.reconcile.engine import threads
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -106,6 +108,32 @@ def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
     with world.store.read() as tx:
         history = health_service.history(tx, config.id)
     assert {change.node_id for change in history if change.after != Health.SERVING} == {fra1.id}
+
+
+def test_a_node_goes_down_while_all_other_work_with_the_database_hangs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    found = world.serving(config, "fra1", "ams1", "par1")
+    network = Network()
+    monkeypatch.setattr(watching, "Prober", lambda: network)
+    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, RULES.timeout_s, connections, Outlook())
+
+    async def watched() -> None:
+        go_on = threading.Event()
+        stuck = [asyncio.create_task(threads.in_thread(go_on.wait)) for _ in range(100)]
+        watching_them = monitor.start()
+        try:
+            await asyncio.sleep(0.5)
+            network.dead = {"192.0.2.1:51820"}
+            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.DOWN)
+        finally:
+            go_on.set()
+            await asyncio.gather(*stuck)
+            await watching_them.stop()
+
+    asyncio.run(watched())
 
 
 def test_a_standing_goes_from_one_clock_to_another_and_back() -> None:

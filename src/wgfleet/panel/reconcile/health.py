@@ -29,7 +29,7 @@ from wgfleet.panel.domain.health.judge import (
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask
-from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.engine.threads import in_decision_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import health
 from wgfleet.panel.services.health import Probed
@@ -154,7 +154,7 @@ class HealthMonitor:
         task.add_done_callback(ended)
 
     async def _reread(self) -> None:
-        found = await in_thread(self._read)
+        found = await in_decision_thread(self._read)
         self._standings = {(probed.config_id, probed.node_id): self._clocked(probed) for probed in found}
         self._probed = {}
         for probed in found:
@@ -269,7 +269,7 @@ class HealthMonitor:
         if not changed:
             return decision.cross_checks
         by_wall = clock.now() - clock.monotonic()
-        await in_thread(self._record, [(probed, standing.shifted(by_wall)) for probed, standing in changed])
+        await in_decision_thread(self._record, [(probed, standing.shifted(by_wall)) for probed, standing in changed])
         # What was written (the fence) has to be read before a node can be judged again.
         self._reread_at = 0.0
         for probed, standing in changed:

@@ -1,4 +1,4 @@
-"""Threads for what blocks, called from asynchronous code: a few for the store, one for each call of a provider."""
+"""Threads for what blocks, called from asynchronous code: for decisions, for the store, for calls of providers."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,18 @@ T = TypeVar("T")
 
 # Renders are bound by the interpreter, writes by the one writer of SQLite: more threads would only queue there.
 _THREADS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="store")
+# Whether a node serves is decided whatever the others wait for: a rendering for 10,000 peers, or a lock.
+_DECISIONS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="decisions")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run store code in a thread and wait for it. Cancelling the wait does not cancel the transaction."""
     return await asyncio.get_running_loop().run_in_executor(_THREADS, lambda: function(*args, **kwargs))
+
+
+async def in_decision_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run store code that health waits for, in a thread that nothing else can occupy; else as `in_thread`."""
+    return await asyncio.get_running_loop().run_in_executor(_DECISIONS, lambda: function(*args, **kwargs))
 
 
 async def in_own_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
