@@ -4,10 +4,12 @@ Decides when a name is synced. A slow provider delays only its own names.
 """
 
 import traceback
+from collections import Counter
 from collections.abc import Collection
 
 import structlog
 
+from wgfleet.panel import clock
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.dns.states import ErrorClass
 from wgfleet.panel.domain.dns.target import SyncResult
@@ -20,6 +22,10 @@ from wgfleet.panel.store import Store
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.vault import Vault
 
+# Calls under way for one kind of provider, each in a thread: checks for drift can wait, and leave room for changes.
+CHECKS_AT_ONCE, CHANGES_AT_ONCE = 8, 64
+CHECKS_WAIT_S, CHANGES_WAIT_S = 10.0, 1.0  # at most, until a name tries again to get its turn
+
 log = structlog.get_logger()
 
 
@@ -31,6 +37,7 @@ class DnsWorker:
         self._vault = vault
         self._publisher = publisher
         self._rules = rules
+        self._under_way: Counter[tuple[str, bool]] = Counter()
 
     def close(self) -> None:
         """Close the providers; the first sync after the next start finds out what an unfinished call did."""
@@ -49,7 +56,16 @@ class DnsWorker:
             if schedule.wait_s is None:
                 self._publisher.forget(sync_id)
             return schedule.wait_s
-        await self._sync(schedule.due)
+        target = schedule.due.target
+        turn = target.provider, target.routine
+        at_once, wait_s = (CHECKS_AT_ONCE, CHECKS_WAIT_S) if target.routine else (CHANGES_AT_ONCE, CHANGES_WAIT_S)
+        if self._under_way[turn] >= at_once:
+            return wait_s * (1 + clock.fraction()) / 2
+        self._under_way[turn] += 1
+        try:
+            await self._sync(schedule.due)
+        finally:
+            self._under_way[turn] -= 1
         # The row has what is next, even if somebody asked for another sync in the meantime.
         return (await in_thread(self._next, sync_id)).wait_s
 
