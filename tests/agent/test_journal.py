@@ -41,7 +41,7 @@ def test_a_journal_cut_at_any_byte_gives_one_of_the_states_that_were_written(
     pairs = itertools.pairwise(history)
     lines = b"".join(msgspec.json.encode(delta_between(a, b)) + b"\n" for a, b in pairs)
     cut = data.draw(st.integers(0, len(lines)))
-    found, used = replay(history[0], lines[:cut])
+    found, used, _ = replay(history[0], lines[:cut])
     whole_lines = lines[:cut].count(b"\n")
     assert found == history[whole_lines]
     assert used == len(lines[:cut].rpartition(b"\n")[0]) + (1 if whole_lines else 0)
@@ -127,3 +127,23 @@ def test_files_are_for_the_agent_alone(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert [oct(path.stat().st_mode & 0o777) for path in sorted((tmp_path / "desired").iterdir())] == ["0o600"] * 2
+
+
+def test_what_a_later_release_stored_is_read_without_what_is_unknown(tmp_path: Path) -> None:
+    history = states([{0}, {0, 1}])
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(history[0])
+    journal.append(delta_between(history[0], history[1]), history[1])
+    for name in ("wg0.json", "wg0.journal"):
+        stored = msgspec.json.decode((tmp_path / name).read_bytes())
+        stored["of_later"] = {"a": 1}
+        if name == "wg0.json":
+            stored["settings"]["isolation"] = True
+            stored["peers"][KEYS[0]]["quota"] = 5
+        (tmp_path / name).write_bytes(msgspec.json.encode(stored) + b"\n")
+    rolled_back = Journal(tmp_path)
+    assert rolled_back.load() == {"wg0": history[1]}
+    [note] = rolled_back.notes
+    assert "of_later, settings.isolation, peers.quota" in note
+    assert "later release" in note

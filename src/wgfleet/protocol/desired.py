@@ -48,7 +48,7 @@ class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omi
     persistent_keepalive: Keepalive = 0
 
 
-class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True):
+class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The public addresses that this node holds for an interface while the panel allows it.
 
     `addresses` without prefix. An agent that for `give_up_after_s` has heard neither from the panel nor
@@ -88,7 +88,9 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     floating: FloatingSettings | None = None
 
 
-class DesiredInterface(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="whole"):
+class DesiredInterface(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="whole"
+):
     """The whole desired state of an interface at a generation."""
 
     generation: Generation
@@ -96,7 +98,9 @@ class DesiredInterface(Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     peers: dict[PublicKey, DesiredPeer]
 
 
-class InterfaceDelta(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="delta", kw_only=True):
+class InterfaceDelta(
+    Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="delta", kw_only=True
+):
     """What changes between two generations of an interface. `settings` is None where they stay as they are.
 
     An agent whose applied generation is not `base` refuses it; the panel then sends the whole.
@@ -113,6 +117,7 @@ class InterfaceDelta(Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 Push = DesiredInterface | InterfaceDelta
 
+UNKNOWN_FIELD = "is not a known field"
 _UNKNOWN_OR_MISSING = re.compile(r"Object (?P<kind>contains unknown|missing required) field `(?P<field>[^`]*)`")
 
 
@@ -230,7 +235,7 @@ def field_error(error: msgspec.MsgspecError) -> FieldError:
     field = place.rstrip("`").removeprefix("$.").removeprefix("$")
     if named := _UNKNOWN_OR_MISSING.fullmatch(detail):
         field = f"{field}.{named['field']}" if field else named["field"]
-        detail = "is not a known field" if named["kind"] == "contains unknown" else "is required"
+        detail = UNKNOWN_FIELD if named["kind"] == "contains unknown" else "is required"
     return FieldError(field or "body", detail[:1].lower() + detail[1:])
 
 

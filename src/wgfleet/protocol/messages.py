@@ -1,4 +1,7 @@
-"""Messages of the agent's API other than desired state, as JSON. Unknown fields are refused in requests."""
+"""Messages of the agent's API other than desired state, as JSON.
+
+Unknown fields are refused in requests, and skipped in answers and in the watch stream: see `protocol.features`.
+"""
 
 from typing import Annotated
 
@@ -47,7 +50,7 @@ class Refusal(Struct, frozen=True, omit_defaults=True):
     config_id: ConfigId | None = None
 
 
-class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):
     """A peer to call, and the `ADDRESS:PORT` where it was last seen.
 
     `source` is the floating address of this machine to call from, which a NAT in front of the peer lets through; None:
@@ -59,7 +62,7 @@ class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     source: str | None = None
 
 
-class Takeover(Struct, frozen=True, forbid_unknown_fields=True):
+class Takeover(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Body of `POST /v1/wg/{if}/takeover`. `timeout_s` limits the wait after all have been called."""
 
     peers: tuple[TakeoverPeer, ...]
@@ -73,7 +76,7 @@ class TakeoverResult(Struct, frozen=True):
     unanswered: tuple[PublicKey, ...]
 
 
-class ProbeTarget(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class ProbeTarget(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):
     """An interface to probe: its `ADDRESS:PORT` and public key, and the private key to probe with."""
 
     endpoint: str
@@ -85,7 +88,7 @@ class ProbeTarget(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         return f"ProbeTarget(endpoint={self.endpoint!r}, public_key={self.public_key!r})"
 
 
-class ProbeRequest(Struct, frozen=True, forbid_unknown_fields=True):
+class ProbeRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Body of `POST /v1/probe`: probe `targets` on behalf of `interface`, which the agent must keep.
 
     All are probed at once, each with one initiation; `timeout_s` limits the wait. List an endpoint once, and only one
@@ -122,7 +125,11 @@ class InterfaceStatus(Struct, frozen=True):
 
 
 class AgentStatus(Struct, frozen=True):
-    """`GET /v1/status`. `backend` is `kernel` or `userspace`, times in s since the epoch."""
+    """`GET /v1/status`. `backend` is `kernel` or `userspace`, times in s since the epoch.
+
+    `protocol` and `features` say what the agent knows (`protocol.features`); 0.1.0 does not report them. `notes` are
+    sentences for people on what is not as it should be with the agent as a whole.
+    """
 
     node_id: NodeId
     version: str
@@ -132,6 +139,9 @@ class AgentStatus(Struct, frozen=True):
     certificate_expires_at: float
     scan_interval_s: float
     interfaces: tuple[InterfaceStatus, ...]
+    protocol: int = 1
+    features: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class InterfaceReport(Struct, frozen=True, omit_defaults=True):
@@ -204,15 +214,15 @@ class CertificateRequest(Struct, frozen=True):
     csr: str
 
 
-class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
+class Certificate(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Body of `PUT /v1/certificate`: the certificate (PEM) for the last request, and the CA's certificates."""
 
     certificate: str
     ca: str
 
 
-class EnrollRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a new agent sends to the panel, as the body of `POST /api/enroll`."""
+class EnrollRequest(Struct, frozen=True):
+    """What a new agent sends to the panel, as the body of `POST /api/enroll`; fields of a later agent are skipped."""
 
     token: Annotated[str, Meta(max_length=128, description="The join token; it says which node this is.")]
     csr: Annotated[

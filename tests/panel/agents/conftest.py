@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -35,12 +35,14 @@ class ScriptedAgent:
     stream: list[bytes | float] = field(default_factory=list)  # a number waits that many s
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
     connections: set[tuple[str, int]] = field(default_factory=set)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
     port: int = 0
 
     async def handle(self, request: Request) -> Response:
         assert request.client
         self.connections.add((request.client.host, request.client.port))
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        self.headers.append(request.headers)
         self.requests.append((request.method, target, await request.body()))
         if request.url.path == "/v1/watch":
             return StreamingResponse(self._chunks(), media_type="application/x-ndjson")

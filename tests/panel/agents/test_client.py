@@ -11,12 +11,14 @@ from typing import TypeVar
 import msgspec
 import pytest
 
+import wgfleet
 from tests.panel.agents.conftest import HEARTBEAT, NODE, SNAPSHOT, ScriptedAgent, serve
 from wgfleet.panel.agents import client as client_module
 from wgfleet.panel.agents import tls
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.agents.client import SILENCE_S, AgentClient, AgentRefused
 from wgfleet.panel.errors import TransientError
+from wgfleet.protocol import features
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, InterfaceSettings, Push
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
@@ -241,7 +243,7 @@ def test_a_torn_message_is_not_taken_for_one(agent: ScriptedAgent, panel_context
 
 
 def test_a_message_that_is_none_ends_the_stream(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:
-    agent.stream = [SNAPSHOT, b'{"type":"song"}\n', 600.0]
+    agent.stream = [SNAPSHOT, b'{"song":"type"}\n', 600.0]
     with pytest.raises(TransientError, match="not of this protocol"):
         call(panel_context, agent.port, lambda client: collect(client, []))
 
@@ -272,3 +274,24 @@ def test_a_new_identity_shows_in_new_connections(authority: Authority, agent: Sc
         call(context, agent.port, lambda client: client.push(WHOLE))
     tls.use_identity(context, authority.issue_panel_client(time.time()))
     assert call(context, agent.port, lambda client: client.push(WHOLE)).verified
+
+
+def test_messages_of_a_later_agent_are_skipped(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:
+    """A kind that is unknown, and fields that are; what is no message of this protocol still ends the stream."""
+    agent.stream = [
+        SNAPSHOT,
+        b'{"type":"of_later","now":1,"deep":{"type":"heartbeat"}}\n' * 3,
+        b'{"type":"heartbeat","now":2.0,"mood":"fine"}\n',
+        b'{"type":3}\n',
+    ]
+    messages: list[WatchMessage] = []
+    with pytest.raises(TransientError, match="not of this protocol"):
+        call(panel_context, agent.port, lambda client: collect(client, messages))
+    assert [type(message) for message in messages] == [Snapshot, Heartbeat]
+
+
+def test_the_panel_says_what_it_knows(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:
+    agent.answer = (200, APPLIED)
+    call(panel_context, agent.port, lambda client: client.push(DELTA))
+    assert features.from_header(agent.headers[0].get(features.FEATURES_HEADER)) == features.ALL
+    assert agent.headers[0][features.VERSION_HEADER] == wgfleet.__version__

@@ -68,6 +68,11 @@ class InterfaceSupervisor:
         self._broken: BaseException | None = None
 
     @property
+    def notes(self) -> list[str]:
+        """What is not as it should be with the agent as a whole, a sentence each."""
+        return list(self._journal.notes)
+
+    @property
     def scan_interval_s(self) -> float:
         """Time between two scans of the interface that is scanned most rarely."""
         return max((each.interval_s for each in self._tasks.values()), default=self._interval_s)
@@ -93,6 +98,8 @@ class InterfaceSupervisor:
                 continue
             self._ledger.add(name, desired.settings.config_id, self._boot)
             self._keep(desired)
+        for note in self._journal.notes:
+            _log.warning("state.fields_skipped", reason=note)
 
     async def run(self) -> None:
         """Have the scans read links again when the machine's links change, until cancelled.

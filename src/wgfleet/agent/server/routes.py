@@ -21,6 +21,7 @@ from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, MAX_READERS
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.server import http, metrics
 from wgfleet.agent.server.http import answer, decode, interface_name, read_body
+from wgfleet.protocol import features
 from wgfleet.protocol.desired import parse_push
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import ConfigId, Generation, NodeId
@@ -74,6 +75,9 @@ class AgentRoutes:
             now=time.time(),
             certificate_expires_at=self._certificate_expires_at(),
             scan_interval_s=self._supervisor.scan_interval_s,
+            protocol=features.PROTOCOL,
+            features=tuple(sorted(features.ALL)),
+            notes=tuple(self._supervisor.notes),
             interfaces=tuple(
                 InterfaceStatus(
                     name=reconciler.name,
@@ -109,10 +113,11 @@ class AgentRoutes:
 
     async def watch(self, request: Request) -> Response:
         """`GET /v1/watch`: one `WatchMessage` per line."""
-        del request
         if self._supervisor.board.readers >= MAX_READERS:
             raise HTTPException(503, f"{MAX_READERS} watch streams are already open; close one")
-        return StreamingResponse(_lines(self._supervisor.board.watch(self.status)), media_type="application/x-ndjson")
+        theirs = features.from_header(request.headers.get(features.FEATURES_HEADER))
+        messages = self._supervisor.board.watch(self.status)
+        return StreamingResponse(_lines(messages, theirs), media_type="application/x-ndjson")
 
     async def push(self, request: Request) -> Response:
         """`PUT /v1/wg/{name}`."""
@@ -148,6 +153,7 @@ class AgentRoutes:
         return answer(await self._takeovers.run(reconciler, calls, wanted.timeout_s))
 
 
-async def _lines(messages: AsyncIterator[WatchMessage]) -> AsyncIterator[bytes]:
+async def _lines(messages: AsyncIterator[WatchMessage], theirs: frozenset[features.Feature]) -> AsyncIterator[bytes]:
     async for message in messages:
-        yield _encode(message) + b"\n"
+        if features.for_panel(message, theirs):
+            yield _encode(message) + b"\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from wgfleet.agent.state import lenient
 from wgfleet.agent.state.files import remove_temporaries, sync_directory, write_atomic
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, apply_delta
 from wgfleet.protocol.ids import InterfaceName
@@ -17,8 +18,6 @@ from wgfleet.protocol.ids import InterfaceName
 _BASE, _DELTAS = ".json", ".journal"
 _COMPACT_FROM = 64 * 1024  # bytes of deltas, below which rewriting the base is not worth it
 _encode = msgspec.json.Encoder().encode
-_decode_base = msgspec.json.Decoder(DesiredInterface).decode
-_decode_delta = msgspec.json.Decoder(InterfaceDelta).decode
 
 
 @dataclass
@@ -28,9 +27,10 @@ class _Sizes:
 
 
 class Journal:
-    """Desired interfaces in one directory."""
+    """Desired interfaces in one directory. `notes`: what `load` had to skip, a sentence each."""
 
     def __init__(self, directory: Path) -> None:
+        self.notes: list[str] = []
         self._directory = directory
         self._sizes: dict[InterfaceName, _Sizes] = {}
 
@@ -42,7 +42,7 @@ class Journal:
         for path in sorted(self._directory.glob(f"*{_BASE}")):
             raw = path.read_bytes()
             try:
-                whole = _decode_base(raw)
+                whole, unknown = lenient.read(raw, DesiredInterface)
             except msgspec.MsgspecError as error:
                 raise ValueError(f"{path} is damaged ({error}); remove it and let the panel push again") from None
             name = whole.settings.name
@@ -50,7 +50,10 @@ class Journal:
                 lines = self._path(name, _DELTAS).read_bytes()
             except FileNotFoundError:
                 lines = b""
-            whole, used = replay(whole, lines)
+            whole, used, more = replay(whole, lines)
+            if unknown or more:
+                names = ", ".join(dict.fromkeys((*unknown, *more)))
+                self.notes.append(f"{name}: a later release stored {names}, which this one does not know; left out")
             self._sizes[name] = _Sizes(len(raw), used)
             found[name] = whole
         return found
@@ -97,22 +100,25 @@ class Journal:
         return self._directory / f"{name}{suffix}"
 
 
-def replay(whole: DesiredInterface, lines: bytes) -> tuple[DesiredInterface, int]:
-    """Apply the deltas in `lines` to `whole`; return the result and the number of bytes in complete, usable lines.
+def replay(whole: DesiredInterface, lines: bytes) -> tuple[DesiredInterface, int, tuple[str, ...]]:
+    """Apply the deltas in `lines` to `whole`.
 
+    Return the result, the number of bytes in complete, usable lines, and the fields that this release does not know.
     Deltas that `whole` already holds are skipped; the first that is cut off or does not follow ends the replay.
     """
     used = 0
+    unknown: dict[str, None] = {}
     for line in lines.splitlines(keepends=True):
         if not line.endswith(b"\n"):
             break
         try:
-            delta = _decode_delta(line)
+            delta, skipped = lenient.read(line, InterfaceDelta)
         except msgspec.MsgspecError:
             break
         if delta.config_id == whole.settings.config_id and delta.base == whole.generation:
             whole = apply_delta(whole, delta)
+            unknown.update(dict.fromkeys(skipped))
         elif delta.generation > whole.generation:
             break
         used += len(line)
-    return whole, used
+    return whole, used, tuple(unknown)

@@ -8,13 +8,16 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import httpx
 import msgspec
+import structlog
 
+import wgfleet
 from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.desired import DesiredInterface, Push
 from wgfleet.protocol.messages import (
@@ -35,6 +38,7 @@ ANSWER_S = 60.0  # a push of 10,000 peers takes the kernel layer a few seconds; 
 SILENCE_S = 2.0  # four heartbeats
 UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so long: it is gone
 ANSWER_LIMIT = 64 * 2**20  # bytes
+KINDS_LOGGED = 8  # of an agent that sends what this version does not know
 LINE_LIMIT = 64 * 2**20  # bytes; a snapshot has some 200 a peer
 
 _SOCKET_OPTIONS = [
@@ -48,7 +52,18 @@ _SOCKET_OPTIONS = [
 ]
 
 T = TypeVar("T")
+log = structlog.get_logger()
 _watch_decoder: msgspec.json.Decoder[WatchMessage] = msgspec.json.Decoder(WatchMessage)
+_KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(WatchMessage))
+
+
+class _Kind(msgspec.Struct):
+    """What every watch message has."""
+
+    type: str
+
+
+_kind_decoder: msgspec.json.Decoder[_Kind] = msgspec.json.Decoder(_Kind)
 
 
 class AgentRefused(PermanentError):
@@ -60,9 +75,14 @@ class AgentRefused(PermanentError):
 
 
 class AgentClient:
-    """One node's agent, at `host`:`port`. `ssl_context` comes from `tls.client_context` and may be shared."""
+    """One node's agent, at `host`:`port`. `ssl_context` comes from `tls.client_context` and may be shared.
+
+    `features` are those that the agent is known to have: what it would not understand is left out of requests.
+    """
 
     def __init__(self, host: str, port: int, node_id: str, ssl_context: ssl.SSLContext) -> None:
+        self.features = features.NONE
+        self._skipped: set[str] = set()
         self._label = f"agent of node {node_id} at {join_endpoint(host, port)}"
         self._extensions = {"sni_hostname": agent_server_name(node_id)}
         self._http = httpx.AsyncClient(
@@ -74,7 +94,11 @@ class AgentClient:
                 limits=httpx.Limits(max_keepalive_connections=4, keepalive_expiry=55),
                 socket_options=_SOCKET_OPTIONS,
             ),
-            headers={"accept-encoding": "identity"},
+            headers={
+                "accept-encoding": "identity",
+                features.VERSION_HEADER: wgfleet.__version__,
+                features.FEATURES_HEADER: features.header(),
+            },
             timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
             trust_env=False,
         )
@@ -110,7 +134,7 @@ class AgentClient:
 
     async def install_certificate(self, certificate: str, ca: str) -> None:
         """Give the agent the certificate for its last request; its new connections show it."""
-        body = msgspec.json.encode(Certificate(certificate=certificate, ca=ca))
+        body = msgspec.json.encode(features.for_agent(Certificate(certificate=certificate, ca=ca), self.features))
         async with self._request("PUT", "/v1/certificate", content=body) as response:
             await self._body(response)
 
@@ -129,13 +153,23 @@ class AgentClient:
                     parts.append(line)
                     message = b"".join(parts)
                     parts, size = [], 0
-                    if message:
+                    if message and not self._is_of_later_release(message):
                         yield self._decode(_watch_decoder, message)
                 parts.append(rest)
                 size += len(rest)
                 if size > LINE_LIMIT:
                     raise TransientError(f"{self._label}: a watch message has more than {LINE_LIMIT} bytes")
             raise TransientError(f"{self._label}: ended the watch stream")
+
+    def _is_of_later_release(self, message: bytes) -> bool:
+        """Tell whether a message is of a kind that this panel does not know; each is logged once."""
+        kind = self._decode(_kind_decoder, message).type
+        if kind in _KINDS:
+            return False
+        if kind not in self._skipped and len(self._skipped) < KINDS_LOGGED:
+            self._skipped.add(kind)
+            log.info("watch.skipped", agent=self._label, kind=kind[:80], reason="not known to this version")
+        return True
 
     async def aclose(self) -> None:
         """Close all connections; safe to call twice."""
@@ -144,7 +178,7 @@ class AgentClient:
     async def _call(
         self, method: str, path: str, answer: type[T], body: object = None, *, timeout_s: float = ANSWER_S
     ) -> T:
-        content = None if body is None else msgspec.json.encode(body)
+        content = None if body is None else msgspec.json.encode(features.for_agent(body, self.features))
         timeout = httpx.Timeout(timeout_s, connect=CONNECT_S)
         async with self._request(method, path, content=content, timeout=timeout) as response:
             return self._decode(msgspec.json.Decoder(answer), await self._body(response))

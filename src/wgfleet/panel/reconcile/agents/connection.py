@@ -21,7 +21,9 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Store
+from wgfleet.protocol import features
 from wgfleet.protocol.diff import Drift
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import (
     HEARTBEAT_S,
     AgentStatus,
@@ -57,7 +59,10 @@ class Reported:
 
 
 class AgentConnection:
-    """The connection to one node. `changed` is called in the event loop when the node's reconciler ought to look."""
+    """The connection to one node. `changed` is called in the event loop when the node's reconciler ought to look.
+
+    `features`: what the agent knows beyond 0.1.0.
+    """
 
     def __init__(self, node_id: str, client: AgentClient, store: Store, changed: Callable[[], None]) -> None:
         self.node_id = node_id
@@ -65,6 +70,7 @@ class AgentConnection:
         self.connected = False
         self.trouble = "not connected yet"
         self.status: AgentStatus | None = None
+        self.features = features.NONE
         self.last_seen_at: float | None = None
         self.heard_at = clock.monotonic()  # at first: since when it could have been heard
         self.reported: dict[str, Reported] = {}
@@ -104,6 +110,15 @@ class AgentConnection:
         self.reported.pop(interface, None)
         self._changed()
 
+    def distrust(self) -> None:
+        """Take the agent for one of 0.1.0 until it says again what it knows: it refused a field as unknown."""
+        self._knows(features.NONE)
+        self.reported = {}
+        self._changed()
+
+    def _knows(self, known: frozenset[Feature]) -> None:
+        self.features = self.client.features = known
+
     async def _keep_up(self) -> None:
         failures = 0
         while True:
@@ -130,6 +145,7 @@ class AgentConnection:
     async def _take(self, message: WatchMessage) -> None:
         if isinstance(message, Snapshot):
             self.status, self.connected = message.status, True
+            self._knows(features.known(message.status.features))
             self._set_by(message.status.now)
             self.reported = {}
             for report in message.interfaces:

@@ -18,7 +18,9 @@ from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push
+from wgfleet.protocol import features
+from wgfleet.protocol.desired import UNKNOWN_FIELD, DesiredInterface, InterfaceDelta, Push
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import Applied
 
 
@@ -64,7 +66,7 @@ class Pusher:
         """Do one cycle."""
         if not connection.connected:
             return NodeCycle(f"cannot be managed: {connection.trouble}")
-        work = await in_thread(self._read, connection.node_id, dict(connection.reported))
+        work = await in_thread(self._read, connection.node_id, dict(connection.reported), connection.features)
         done: list[str] = []
         for owed in work.cleanups:
             await connection.client.delete(owed.interface, owed.config_id, owed.generation)
@@ -107,6 +109,9 @@ class Pusher:
             await in_thread(self._overtake, wanted.config_id, refusal.generation)
             connection.forget(wanted.interface)
             return f"{wanted.interface}: the agent had generation {refusal.generation} already; going beyond it"
+        if refusal.reason == "bad_field" and UNKNOWN_FIELD in refusal.detail and connection.features:
+            connection.distrust()
+            return f"{wanted.interface}: {refusal.detail} to the agent; sending what an agent of 0.1.0 knows"
         if refusal.reason == "bad_field" and isinstance(wanted.push, InterfaceDelta):
             # It does not fit what was changed there by hand; the whole replaces that.
             connection.forget(wanted.interface)
@@ -114,7 +119,7 @@ class Pusher:
         await in_thread(self._say, connection.node_id, wanted.config_id, refusal.detail)
         raise error
 
-    def _read(self, node_id: str, reported: dict[str, Reported]) -> NodeWork:
+    def _read(self, node_id: str, reported: dict[str, Reported], known: frozenset[Feature] = features.ALL) -> NodeWork:
         with self._store.read() as tx:
             wanted = []
             awaited = floating_rows.leaving(tx, node_id)
@@ -122,7 +127,7 @@ class Pusher:
                 if assignment.phase == Phase.REMOVED:
                     continue
                 has = reported.get(config.name)
-                push = self._missing(tx, config, assignment, has)
+                push = self._missing(tx, config, assignment, has, known)
                 unconfirmed = (
                     assignment.applied_generation != config.generation
                     or assignment.phase == Phase.JOINING
@@ -134,7 +139,9 @@ class Pusher:
             due = expires_at is not None and renewal_due(expires_at, clock.now(), self._certificate_days)
             return NodeWork(tuple(wanted), tuple(assignment_rows.cleanups(tx, node_id)), due)
 
-    def _missing(self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None) -> Push | None:
+    def _missing(
+        self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None, known: frozenset[Feature]
+    ) -> Push | None:
         """Render what a node lacks of a config; None where it has everything."""
         applied = has.generation if has is not None and has.config_id == config.id else None
         base = desired.usable_base(config, assignment, applied)
@@ -142,10 +149,10 @@ class Pusher:
             return None
 
         def render() -> Push:
-            return desired.push(tx, self._vault, config, assignment, base)
+            return desired.push(tx, self._vault, config, assignment, base, known)
 
         if desired.alike(tx, config, assignment, base):
-            return self._renderings.get((config.id, base, config.generation), render)
+            return self._renderings.get((config.id, base, config.generation, known), render)
         return render()
 
     def _confirm(self, node_id: str, config_id: str, reported: Reported) -> None:

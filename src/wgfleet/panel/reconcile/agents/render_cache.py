@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from wgfleet.panel import clock
 from wgfleet.protocol.desired import Push
+from wgfleet.protocol.features import Feature
 
-Key = tuple[str, int, int]
-"""Config, base generation (0: the whole), generation: what is rendered for it never changes."""
+Key = tuple[str, int, int, frozenset[Feature]]
+"""Config, base generation (0: the whole), generation, the agent's features: what is rendered for it never changes."""
 
 KEPT_S = 10.0  # nodes of a cluster are woken together; one that comes later renders again
 KEPT = 8

@@ -11,6 +11,7 @@ from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Config, Peer, Pool
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.desired import (
     DesiredInterface,
@@ -20,6 +21,7 @@ from wgfleet.protocol.desired import (
     InterfaceSettings,
     Push,
 )
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 
@@ -64,11 +66,15 @@ def push(
     config: Config,
     assignment: Assignment,
     base: int,
+    known: frozenset[Feature] = features.ALL,
 ) -> Push:
-    """Render what brings a node from generation `base` to the present one; from 0 it is the whole."""
+    """Render what brings a node from generation `base` to the present one; from 0 it is the whole.
+
+    Without what its agent, which has the features `known`, does not know.
+    """
     if base == 0:
-        return whole(tx, vault, config, assignment)
-    return since(tx, vault, config, assignment, base)
+        return features.for_agent(whole(tx, vault, config, assignment), known)
+    return features.for_agent(since(tx, vault, config, assignment, base), known)
 
 
 def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:

@@ -1,0 +1,112 @@
+"""Features of the protocol beyond 0.1.0, so that panel and agents of two releases work together.
+
+Each side says which features it has: an agent in its status, the panel in the header `FEATURES_HEADER` of each request.
+The sender leaves out what the other side does not know: fields of requests, which an agent takes strictly, by
+`for_agent`; kinds of watch messages by `for_panel`. New fields of *answers* need no feature: they have a default, and
+a panel that does not know them skips them.
+
+A new field of a request: give it a default in its struct (all have `omit_defaults`), and tie it here to a feature. One
+release later every agent knows it, and the line may go.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+from functools import cache
+from typing import TypeVar
+
+import msgspec
+from msgspec import NODEFAULT, Struct
+
+from wgfleet.protocol import desired, messages
+
+PROTOCOL = 2  # 0.1.0 has 1, and does not say so
+PROTOCOL_OF_0_1_0 = 1
+FEATURES_HEADER = "wgfleet-features"
+VERSION_HEADER = "wgfleet-version"
+
+
+class Feature(StrEnum):
+    """Something that 0.1.0 does not know. The name goes over the wire."""
+
+    FEATURES = "features"  # says what it knows, and skips what it does not
+
+
+ALL = frozenset(Feature)
+NONE: frozenset[Feature] = frozenset()  # what 0.1.0 knows
+
+FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
+    desired.DesiredInterface: {},
+    desired.InterfaceDelta: {},
+    desired.InterfaceSettings: {},
+    desired.FloatingSettings: {},
+    desired.DesiredPeer: {},
+    messages.Takeover: {},
+    messages.TakeoverPeer: {},
+    messages.ProbeRequest: {},
+    messages.ProbeTarget: {},
+    messages.Certificate: {},
+}
+"""By struct of a request: the fields that 0.1.0 does not know, and the feature that an agent needs for each."""
+
+MESSAGES: Mapping[type[Struct], Feature] = {}
+"""The kinds of watch messages that 0.1.0 does not know, and the feature that a panel needs for each."""
+
+M = TypeVar("M")
+
+
+def known(names: Iterable[str]) -> frozenset[Feature]:
+    """Return the features of the other side that this side has too; names of a later release are skipped."""
+    texts = set(names)
+    return frozenset(feature for feature in Feature if feature.value in texts)
+
+
+def header(features: Iterable[Feature] = ALL) -> str:
+    """Write features as the value of `FEATURES_HEADER`."""
+    return ",".join(sorted(features))
+
+
+def from_header(value: str | None) -> frozenset[Feature]:
+    """Read the value of `FEATURES_HEADER`; None: 0.1.0 sends none."""
+    return known(part.strip() for part in (value or "").split(","))
+
+
+def for_agent(request: M, features: Collection[Feature]) -> M:
+    """Return a request without the fields that an agent with these features would refuse as unknown."""
+    missing = ALL.difference(features)
+    return _without(request, missing) if missing else request
+
+
+def for_panel(message: Struct, features: Collection[Feature]) -> bool:
+    """Tell whether a panel with these features knows this kind of watch message."""
+    needed = MESSAGES.get(type(message))
+    return needed is None or needed in features
+
+
+def _without(value: M, missing: Collection[Feature]) -> M:
+    """Return `value`, the same object where nothing is to be left out, with unknown fields at their defaults."""
+    if isinstance(value, Struct):
+        tied = FIELDS.get(type(value), {})
+        changes = {}
+        for name in value.__struct_fields__:
+            before = getattr(value, name)
+            after = _default(type(value), name) if tied.get(name) in missing else _without(before, missing)
+            if after is not before:
+                changes[name] = after
+        return msgspec.structs.replace(value, **changes) if changes else value
+    if isinstance(value, dict):
+        items = {key: _without(item, missing) for key, item in value.items()}
+        return value if all(items[key] is item for key, item in value.items()) else items  # type: ignore[return-value]
+    if isinstance(value, tuple) and value and not isinstance(value[0], str):
+        parts = tuple(_without(item, missing) for item in value)
+        return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts  # type: ignore[return-value]
+    return value
+
+
+@cache
+def _default(kind: type[Struct], name: str) -> object:
+    field = next(field for field in msgspec.structs.fields(kind) if field.name == name)
+    if field.default is not NODEFAULT:
+        return field.default
+    if field.default_factory is NODEFAULT:
+        raise TypeError(f"{kind.__name__}.{name} is left out for agents that do not know it, so it needs a default")
+    return field.default_factory()

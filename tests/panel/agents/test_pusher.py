@@ -1,0 +1,94 @@
+"""What the push cycle sends to agents of other releases, and what it does when they refuse it."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+import pytest
+
+from tests.panel.world import World
+from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
+from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
+from wgfleet.panel.store.tables import Node
+from wgfleet.protocol import features
+from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push
+from wgfleet.protocol.features import ALL, NONE, Feature
+from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.messages import AgentStatus, Applied, Refusal, Snapshot, WatchMessage
+
+
+class StrictAgent:
+    """Says that it has all features, and refuses every push that is not rendered for 0.1.0 as of an unknown field."""
+
+    def __init__(self) -> None:
+        self.pushed: list[Push] = []
+        self.features = NONE
+
+    async def watch(self) -> AsyncGenerator[WatchMessage, None]:
+        status = AgentStatus(NodeId("n"), "0", "userspace", 0.0, 0.0, 0.0, 1.0, (), features=tuple(ALL))
+        yield Snapshot(status, ())
+        await asyncio.Event().wait()
+
+    async def push(self, push: Push) -> Applied:
+        self.pushed.append(push)
+        if self.features:
+            detail = "settings.isolation: is not a known field"
+            raise AgentRefused(detail, Refusal("a field is invalid", 422, detail, "bad_field"))
+        return Applied(push.generation, changed=True, verified=True, seconds=0.1)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+async def converse(world: World, node: Node, agent: StrictAgent, cycles: int) -> list[NodeCycle]:
+    heard = asyncio.Event()
+    connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, heard.set)
+    connection.start(BackgroundTasks())
+    try:
+        await heard.wait()
+        pusher = Pusher(world.store, world.vault, cast("Any", None), 90)
+        return [await pusher.cycle(connection) for _ in range(cycles)]
+    finally:
+        await connection.close()
+
+
+def test_an_agent_that_refuses_a_field_gets_what_0_1_0_knows(world: World) -> None:
+    config = world.config()
+    (node,) = world.serving(config, "n1")
+    agent = StrictAgent()
+    first, second, third = asyncio.run(converse(world, node, agent, 3))
+    assert "settings.isolation: is not a known field" in first.summary
+    assert "what an agent of 0.1.0 knows" in first.summary
+    assert "whole, verified" in second.summary
+    assert third.idle
+    assert [type(push) for push in agent.pushed] == [DesiredInterface] * 2
+
+
+def test_renderings_for_agents_of_two_releases_are_not_mixed_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two nodes of a cluster are woken together; the agent of one does not know what that of the other does."""
+    config = world.config()
+    nodes = world.serving(config, "n1", "n2")
+    world.peers(config, "anna")
+    rendered: list[frozenset[Feature]] = []
+
+    def for_agent(push: Push, known: frozenset[Feature]) -> Push:
+        rendered.append(known)
+        return push
+
+    monkeypatch.setattr(features, "for_agent", for_agent)
+    pusher = Pusher(world.store, world.vault, cast("Any", None), 90)
+
+    async def both() -> None:
+        for node, known in zip(nodes, (ALL, NONE), strict=True):
+            agent = StrictAgent()
+            connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, lambda: None)
+            has = world.agents[node.id, config.id].generation
+            connection.connected, connection.features = True, known
+            connection.reported = {"wg0": Reported(config.id, has, (), None, "")}
+            await pusher.cycle(connection)
+            assert [type(push) for push in agent.pushed] == [InterfaceDelta]
+
+    asyncio.run(both())
+    assert rendered == [ALL, NONE]
