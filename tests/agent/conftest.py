@@ -10,6 +10,7 @@ import pytest
 
 from tests.agent.authority import Authority
 from tests.agent.node import Host, Node
+from tests.agent.segment import Segment, cable
 
 _numbers = itertools.count(1)
 
@@ -59,3 +60,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)], check=True)
     yield path
     subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@pytest.fixture
+def segment(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Segment:
+    switch, neighbour = make_host(), make_host()
+    switch.run("ip", "link", "add", "br0", "type", "bridge")
+    switch.run("ip", "link", "set", "br0", "up")
+    a, b = make_node("node-a"), make_node("node-b")
+    for number, host in enumerate((a.host, b.host, neighbour), 1):
+        cable(switch, host, number)
+        host.run("ip", "addr", "add", f"2001:db8:18::{number}/64", "dev", "eth0", "nodad")
+    for node in (a, b):
+        node.start()
+    return Segment(switch, a, b, neighbour)

@@ -146,6 +146,11 @@ class Node:
         self._agent.send_signal(number)
         return self._agent.wait(60)
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send the agent a signal, and wait for nothing."""
+        assert self._agent is not None
+        self._agent.send_signal(number)
+
     def client(self, files: Files | None, authority: Authority | None = None) -> httpx.Client:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations((authority or self.authority).path)
@@ -192,7 +197,8 @@ class Node:
             try:
                 yield messages
             finally:
-                response.extensions["network_stream"].get_extra_info("socket").shutdown(2)
+                with contextlib.suppress(OSError):  # closed already: the agent is dead
+                    response.extensions["network_stream"].get_extra_info("socket").shutdown(2)
                 reading.result(60)
                 response.close()
 

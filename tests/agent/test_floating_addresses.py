@@ -1,86 +1,21 @@
 """Floating addresses: there, and known to the neighbours, when a push is answered; never in two places by our doing."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.agent.node import Host, Node
+from tests.agent.segment import FOUR, SIX, Segment, at, drift, floating, has
 from tests.agent.test_faults import fill
 from tests.agent.test_push import applied, refused
-from tests.agent.test_takeover import cable
-from tests.agent.values import peer, private_key, public_key, settings, whole
 from tests.waiting import eventually
-from wgfleet.protocol.desired import DesiredInterface, FloatingSettings, InterfaceSettings, delta_between
+from wgfleet.protocol.desired import delta_between
 
 pytestmark = pytest.mark.lab
-FOUR, SIX = "198.18.0.100", "2001:db8:18::100"
-KEY, PROBE_KEY = private_key(), private_key()
-PROBER = {public_key(PROBE_KEY): peer(999, psk=False)}
-
-
-def floating(*addresses: str, witnesses: tuple[str, ...] = (), give_up_after_s: float = 4.0) -> InterfaceSettings:
-    return msgspec.structs.replace(
-        settings(key=KEY), floating=FloatingSettings(addresses, witnesses, PROBE_KEY, give_up_after_s)
-    )
-
-
-def at(generation: int, made: InterfaceSettings) -> DesiredInterface:
-    return whole(generation, made, PROBER)
-
-
-@dataclass
-class Segment:
-    """Two nodes and a neighbour on one bridge."""
-
-    switch: Host
-    a: Node
-    b: Node
-    neighbour: Host
-
-    def cut(self, number: int, *, up: bool = False) -> None:
-        self.switch.run("ip", "link", "set", f"p{number}", "up" if up else "down")
-
-    def reaches(self, node: Node, address: str = FOUR) -> bool:
-        """Whether the neighbour's packets for an address arrive at a node, asked without a new look for its place."""
-        before = self._received(node)
-        command = self.neighbour.command("ping", "-q", "-c", "1", "-W", "1", address)
-        return (
-            subprocess.run(command, capture_output=True, check=False).returncode == 0 and self._received(node) > before
-        )
-
-    @staticmethod
-    def _received(node: Node) -> int:
-        counters = node.host.run("nstat", "-asz", "IcmpInEchos", "Icmp6InEchos").splitlines()[1:]
-        return sum(int(line.split()[1]) for line in counters)
-
-
-def has(node: Node, address: str = FOUR) -> bool:
-    return f" {address}/" in node.host.run("ip", "-o", "addr", "show", "dev", "eth0")
-
-
-def drift(node: Node) -> dict[str, str]:
-    (interface,) = node.call("GET", "/v1/status").json()["interfaces"]
-    return {each["field"]: each["observed"] for each in interface["drift"]}
-
-
-@pytest.fixture
-def segment(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Segment:
-    switch, neighbour = make_host(), make_host()
-    switch.run("ip", "link", "add", "br0", "type", "bridge")
-    switch.run("ip", "link", "set", "br0", "up")
-    a, b = make_node("node-a"), make_node("node-b")
-    for number, host in enumerate((a.host, b.host, neighbour), 1):
-        cable(switch, host, number)
-        host.run("ip", "addr", "add", f"2001:db8:18::{number}/64", "dev", "eth0", "nodad")
-    for node in (a, b):
-        node.start()
-    return Segment(switch, a, b, neighbour)
 
 
 def test_an_address_moves_with_the_pushes_and_the_neighbours_follow_at_once(segment: Segment) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.agent.node import Host, Node
+from tests.agent.segment import cable
 from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, random_key, settings, whole
 from tests.waiting import eventually
@@ -44,14 +45,6 @@ class Net:
     def pings(self, count: int = 1, timeout_s: float = 2) -> bool:
         command = self.client.command("ping", "-q", "-c", str(count), "-i", "0.02", "-w", str(timeout_s), "10.8.0.1")
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def cable(switch: Host, host: Host, number: int) -> None:
-    end = f"p{number}"
-    switch.run("ip", "link", "add", end, "type", "veth", "peer", "name", "eth0", "netns", str(host.pid))
-    switch.run("ip", "link", "set", end, "master", "br0", "up")
-    host.run("ip", "addr", "add", f"198.18.0.{number}/24", "dev", "eth0")
-    host.run("ip", "link", "set", "eth0", "up")
 
 
 @pytest.fixture

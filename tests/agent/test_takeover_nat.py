@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from tests.agent.node import Host, Node
+from tests.agent.segment import cable
 from tests.agent.test_push import applied
-from tests.agent.test_takeover import CLIENT_IP, cable
+from tests.agent.test_takeover import CLIENT_IP
 from tests.agent.values import private_key, public_key, settings, whole
 from tests.waiting import eventually
 from wgfleet.agent.kernel.source_routes import PRIORITY

@@ -33,6 +33,9 @@ from wgfleet.protocol.keys import (
 
 MIN_MTU = 1280  # RFC 8200, section 5: the least an IPv6 link must carry
 MIN_GIVE_UP_S, MAX_GIVE_UP_S = 1.0, 3600.0  # a floating address: below, one lost second would cost it
+# After `give_up_after_s` and this, the kernel has taken a floating address off by itself, whatever became of the agent:
+# it counts in whole s, of which an agent gives it 2 or more, and is up to 1 s late.
+LEASE_MARGIN_S = 3.0
 MAX_MTU = 65455  # 65535 less WireGuard's overhead of 80 over IPv6
 Keepalive = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -54,7 +57,8 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_def
     `addresses` without prefix. An agent that for `give_up_after_s` has heard neither from the panel nor
     from any of the `witnesses` (`ADDRESS:PORT` of the other nodes, which it probes with `probe_key`) removes the
     addresses, because others have them by then. It takes them back only when the panel is back. Without witnesses no
-    other node can have them, and they stay.
+    other node can have them, and they stay. An agent that hangs or ends loses them by the kernel, `LEASE_MARGIN_S`
+    later at most.
     """
 
     addresses: tuple[str, ...]

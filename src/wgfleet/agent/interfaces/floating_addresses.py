@@ -3,11 +3,16 @@
 Owns the order of the durable steps (ledger, machine, neighbors) and the reasons against taking an address. What an
 interface wants comes in with its settings; `isolation` finds out when the machine is cut off. Never touches an address
 that is not in the ledger.
+
+Where another node can have an address, the kernel has it for a time only, and takes it off by itself unless that is
+renewed: an agent that hangs, or is dead, holds nothing.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +25,8 @@ from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.diff import floating_wanted
 from wgfleet.protocol.ids import InterfaceName
 
+_LEAST_S = 2  # that the kernel gets: it counts in whole s, and an agent may be held up for one
+_READ_WRONG_S = 1.0  # by which the time left, as the kernel tells it, may be too long
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _log = structlog.get_logger()
 
@@ -61,6 +68,8 @@ class FloatingAddresses:
         self._boot = boot_id()
         self._rights: dict[InterfaceName, _Rights] = {}
         self._present: dict[InterfaceName, set[str]] = {}  # in the kernel; no entry: not read since the start
+        self._lapses_at: dict[str, float] = {}  # when the kernel may take an address off; s of the monotonic clock
+        self._time_s: dict[InterfaceName, float | None] = {}  # that an address is taken for; None: for ever
         self._announcer = announce.Announcer()
         self._lock = asyncio.Lock()  # not the interfaces' own: giving up waits for no scan
 
@@ -90,6 +99,32 @@ class FloatingAddresses:
         """Note that the panel is back but pushes nothing: take what it last wanted, if nobody else has it."""
         self._rights[name] = _Rights()
 
+    def lapses_at(self, name: InterfaceName) -> float:
+        """Return when the kernel may take off the first address of an interface, in s of the monotonic clock."""
+        return min((self._lapses_at.get(address, math.inf) for address in self.held(name)), default=math.inf)
+
+    async def renew(self, name: InterfaceName, left_s: float | None) -> bool:
+        """Let the kernel keep an interface's addresses for `left_s` from now, or a little longer; None: for ever.
+
+        False if the time of one was over before: this process was held up, and another node may have it by now.
+        """
+        async with self._lock:
+            for address in sorted(self.held(name) & (self.present(name) or frozenset())):
+                placed = self._ledger.owned()[name].floating[address]
+                before = self._lapses_at.get(address, math.inf)
+                if time.monotonic() >= before:
+                    return False
+                await self._put(address, placed.link, left_s)
+                if time.monotonic() >= before:  # stopped just there; the kernel may have had to add it again
+                    return False
+        return True
+
+    async def _put(self, address: str, link: str, left_s: float | None) -> None:
+        valid_s = None if left_s is None else max(_LEAST_S, math.ceil(left_s))
+        lapses_at = math.inf if valid_s is None else time.monotonic() + valid_s
+        await host_addresses.put(address, link, valid_s)
+        self._lapses_at[address] = lapses_at
+
     async def give_up(self, name: InterfaceName, why: str) -> None:
         """Remove all addresses of an interface now, and take none until the panel has pushed."""
         self._rights[name] = _Rights(given_up=why)
@@ -101,6 +136,7 @@ class FloatingAddresses:
         await self.remove(name, () if owned is None else owned.floating)
         self._rights.pop(name, None)
         self._present.pop(name, None)
+        self._time_s.pop(name, None)
 
     async def observe(self, settings: InterfaceSettings) -> ObservedAddresses:
         """Read what the machine has, and find out what it may take; asking the neighbors can take half a second."""
@@ -110,9 +146,12 @@ class FloatingAddresses:
         if not wanted and not ours:
             self._present[name] = set()
             return ObservedAddresses()
+        floating = settings.floating
+        self._time_s[name] = None if floating is None or not floating.witnesses else floating.give_up_after_s
         found = await host_addresses.locate({*wanted, *ours})
         held = frozenset(address for address in ours if self._is_there(ours[address], found.get(address, ())))
         self._present[name] = set(held)
+        self._read_times(ours, found)
         for address in ours.keys() - held - wanted:
             self._displace(name, address)
         withheld = {}
@@ -128,6 +167,13 @@ class FloatingAddresses:
             if why := self._reason_against(name, address, held=address in held):
                 withheld[address] = why
         return ObservedAddresses(held, withheld)
+
+    def _read_times(self, ours: Mapping[str, Placed], found: Mapping[str, Sequence[host_addresses.Location]]) -> None:
+        """Note how long the kernel keeps what the agent before this one added."""
+        for address in ours.keys() - self._lapses_at.keys():
+            for location in found.get(address, ()):
+                if location.link == ours[address].link and location.valid_s is not None:
+                    self._lapses_at[address] = time.monotonic() + location.valid_s - _READ_WRONG_S
 
     async def converge(self, settings: InterfaceSettings) -> None:
         """Add what the machine may have and remove the rest, without reading the interface."""
@@ -163,7 +209,7 @@ class FloatingAddresses:
             raise KernelError(f"address {address}: the ledger cannot be written ({error.strerror})") from None
         if (present := self._present.get(name)) is not None:
             present.add(address)
-        await host_addresses.add(address, link)
+        await self._put(address, link, self._time_s.get(name))
         try:
             self._announcer.start(address, link)
         except OSError as error:
@@ -193,6 +239,7 @@ class FloatingAddresses:
         if placed.boot == self._boot and self._others(name, address) is None:
             self._announcer.stop(address)
             await host_addresses.remove(address, placed.link)
+            self._lapses_at.pop(address, None)
             _log.info("floating_address.removed", interface=name, address=address, link=placed.link)
         self._present.get(name, set()).discard(address)
         self._displace(name, address)

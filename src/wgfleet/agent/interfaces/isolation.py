@@ -26,7 +26,10 @@ _LEAST_TIMEOUT_S = 0.2  # also when time is up already because this process was 
 _LISTEN_S = 0.5  # between two checks whether the panel is back
 # A panel that is back pushes only what changed meanwhile. Silence for this long means that nothing did.
 _GRACE_S = 2.0
+_RENEW_EVERY_S = 0.5  # the kernel counts in whole s, and gets 2 or more
+_FIRST_LOOK_S = 0.05
 _ASK_AGAIN_S = 10.0  # between two checks of an address that another machine claims, while the panel is there
+_LAPSED = "given up: the agent was held up for longer than it may hold them unheard; waiting for the panel"
 _log = structlog.get_logger()
 
 
@@ -48,6 +51,7 @@ class IsolationWatch:
         self._watched = watched
         self._heard_at = time.monotonic()
         self._asked_again_at = float("-inf")
+        self._looked_back = False
 
     async def run(self) -> None:
         """Check until cancelled; sleep while the interface has no floating addresses."""
@@ -57,12 +61,45 @@ class IsolationWatch:
             if settings.floating is None or not floating_wanted(settings):
                 await self._reconciler.settings_changed.wait()
                 self._heard_at = time.monotonic()
+            elif self._floating.present(self._reconciler.name) is None:
+                await asyncio.sleep(_FIRST_LOOK_S)
+            elif not self._looked_back:
+                self._looked_back = True
+                self._look_back(settings.floating)
             elif self._floating.waits_for_panel(self._reconciler.name):
                 await self._wait_for_panel()
             elif settings.floating.witnesses:
                 await self._listen(settings.floating)
             else:
                 await self._pause(_ASK_AGAIN_S)  # no other node could take them; but somebody may claim one
+
+    def _look_back(self, floating: FloatingSettings) -> None:
+        """Go on with the time that the agent before this one had left: a restart is no reason to hold on for longer."""
+        lapses_at = self._floating.lapses_at(self._reconciler.name)
+        if lapses_at != float("inf"):
+            self._heard_at = min(self._heard_at, lapses_at - floating.give_up_after_s)
+
+    async def keep_renewing(self) -> None:
+        """Have the kernel keep the addresses, as long as they may be held, until cancelled."""
+        name = self._reconciler.name
+        while True:
+            await asyncio.sleep(_RENEW_EVERY_S)
+            settings = self._reconciler.desired.settings
+            if settings.floating is None or not floating_wanted(settings) or self._floating.waits_for_panel(name):
+                continue
+            left_s = None
+            if settings.floating.witnesses:
+                heard_at = max(self._heard_at, self._panel_heard_at())
+                left_s = heard_at + settings.floating.give_up_after_s - time.monotonic()
+                if left_s <= 0:
+                    continue  # it is about to give them up
+            try:
+                kept = await self._floating.renew(name, left_s)
+            except KernelError as error:
+                _log.error("floating_address.renewal_failed", interface=name, reason=str(error))
+                continue
+            if not kept:
+                await self._give_up(settings.floating, _LAPSED)
 
     async def _listen(self, floating: FloatingSettings) -> None:
         """Make sure that somebody can be heard: sleep, probe the witnesses, or give up."""
@@ -80,7 +117,12 @@ class IsolationWatch:
         now = time.monotonic()
         until_end = self._heard_at + floating.give_up_after_s - now
         if until_end <= 0:
-            await self._give_up(floating)
+            others = len(floating.witnesses)
+            await self._give_up(
+                floating,
+                f"given up: nothing heard from the panel or from any of {others} other nodes "
+                f"for {floating.give_up_after_s:g} s; waiting for the panel",
+            )
         elif until_end <= 2 * _LEAST_TIMEOUT_S:
             await asyncio.sleep(_LEAST_TIMEOUT_S / 2)
         else:  # the last round must end in time
@@ -104,12 +146,8 @@ class IsolationWatch:
             for each in probes:
                 each.cancel()
 
-    async def _give_up(self, floating: FloatingSettings) -> None:
-        name, others = self._reconciler.name, len(floating.witnesses)
-        why = (
-            f"given up: nothing heard from the panel or from any of {others} other nodes "
-            f"for {floating.give_up_after_s:g} s; waiting for the panel"
-        )
+    async def _give_up(self, floating: FloatingSettings, why: str) -> None:
+        name = self._reconciler.name
         _log.error("floating_address.given_up", interface=name, addresses=list(floating.addresses), reason=why)
         try:
             await self._floating.give_up(name, why)

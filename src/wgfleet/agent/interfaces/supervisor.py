@@ -116,9 +116,9 @@ class InterfaceSupervisor:
                 self._attention.clear()
                 if self._broken is not None:
                     raise self._broken
-                links.drain(events)
-                for reconciler in self.reconcilers.values():
-                    reconciler.refresh_link()
+                if links.drain(events):
+                    for reconciler in self.reconcilers.values():
+                        reconciler.refresh_link()
                 # Our own changes come back as events too; all that they cause is one reading at the next scan.
                 await asyncio.sleep(0.1)
         finally:

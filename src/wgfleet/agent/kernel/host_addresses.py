@@ -1,4 +1,8 @@
-"""Single addresses (/32, /128) on the machine's own links, through rtnetlink. Decides nothing."""
+"""Single addresses (/32, /128) on the machine's own links, for ever or for a time, through rtnetlink. Decides nothing.
+
+The time is the kernel's: it takes an address off that nobody has renewed, a second late at most, whatever became of the
+process that added it.
+"""
 
 import errno
 import socket
@@ -10,15 +14,17 @@ from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
 
 _UNICAST = 1  # RTN_UNICAST
 _NO_DAD = 0x02  # IFA_F_NODAD: it must be usable at once; its former holder may still answer
-_FOR_EVER = 0xFFFFFFFF
+_NO_ROUTE = 0x200  # IFA_F_NOPREFIXROUTE: a route to this address alone is of no use, and renewals would rewrite it
+_FOR_EVER = 0xFFFFFFFF  # INFINITY_LIFE_TIME, linux/if_addr.h
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where an address is on this machine: on which link, and whether alone (a /32 or /128)."""
+    """Where an address is on this machine: on which link, whether alone (/32 or /128), for how many s (None: ever)."""
 
     link: str
     alone: bool
+    valid_s: float | None = None
 
 
 async def locate(addresses: Collection[str]) -> dict[str, list[Location]]:
@@ -30,7 +36,7 @@ async def locate(addresses: Collection[str]) -> dict[str, list[Location]]:
                 text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
                 if text in addresses:
                     alone = message["prefixlen"] == _length(text)
-                    found.setdefault(text, []).append(Location(_name(message["index"]), alone))
+                    found.setdefault(text, []).append(Location(_name(message["index"]), alone, _valid_s(message)))
         except NetlinkError as error:
             raise KernelError(f"reading the machine's addresses failed: {errno.errorcode.get(error.code)}") from None
     return found
@@ -53,14 +59,15 @@ async def link_towards(address: str) -> str:
     return _name(index)
 
 
-async def add(address: str, link: str) -> None:
-    """Add an address to a link; if it is there already, that is no error.
+async def put(address: str, link: str, valid_s: int | None) -> None:
+    """Add an address to a link for `valid_s` (None: for ever), or set the time that it has left.
 
     The machine never uses it as the source of its own packets: for IPv4 the link's first address is preferred, and for
     IPv6 it is deprecated (RFC 6724, section 5, rule 3).
     """
-    lifetime = {"flags": _NO_DAD, "preferred_lft": 0, "valid_lft": _FOR_EVER} if ":" in address else {}
-    await _change("add", address, link, {errno.EEXIST}, lifetime)
+    left = _FOR_EVER if valid_s is None else valid_s
+    more = {"flags": _NO_DAD | _NO_ROUTE, "preferred_lft": 0} if ":" in address else {"preferred_lft": left}
+    await _change("replace", address, link, set(), {"valid_lft": left, **more})
 
 
 async def remove(address: str, link: str) -> None:
@@ -82,6 +89,12 @@ async def _change(command: str, address: str, link: str, fine: set[int], more: d
             if error.code not in fine:
                 reason = errno.errorcode.get(error.code, error.code)
                 raise KernelError(f"link {link}, {command} address {address}: {reason}") from None
+
+
+def _valid_s(message: dict[str, object]) -> float | None:
+    cached = message.get_attr("IFA_CACHEINFO")  # type: ignore[attr-defined]  # pyroute2 has no types
+    left = _FOR_EVER if cached is None else cached["ifa_valid"]
+    return None if left == _FOR_EVER else float(left)
 
 
 def _length(address: str) -> int:

@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import socket
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ _STATIC = 4  # RTPROT_STATIC
 _UP = 1  # IFF_UP
 # Groups of rtnetlink events: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE
 _EVENTS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+_MESSAGE = struct.Struct(
+    "=IH10xBBB"
+)  # of rtnetlink(7): nlmsghdr's length and type, ifaddrmsg's family, prefix and flags
+_NEW_ADDRESS, _PERMANENT = 20, 0x80  # RTM_NEWADDR; IFA_F_PERMANENT: for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +155,29 @@ def open_events() -> socket.socket:
     return events
 
 
-def drain(events: socket.socket) -> None:
-    """Empty the socket. Its content does not matter: the woken task reads afresh."""
+def drain(events: socket.socket) -> bool:
+    """Empty the socket; tell whether anything changed but the time that a single address has left.
+
+    Nothing more of its content matters: who is woken reads afresh.
+    """
+    changed = False
     while True:
         try:
-            events.recv(1 << 16)
+            changed |= not _only_renewals(events.recv(1 << 16))
         except BlockingIOError:
-            return
+            return changed
         except OSError as error:
-            if error.errno != errno.ENOBUFS:  # events were lost, which does not matter here
+            if error.errno != errno.ENOBUFS:  # events were lost
                 raise
+            changed = True
+
+
+def _only_renewals(packet: bytes) -> bool:
+    """Whether each message says that a /32 or /128 is on a link for a time, as renewals of floating addresses do."""
+    while len(packet) >= _MESSAGE.size:
+        size, kind, family, length, flags = _MESSAGE.unpack_from(packet)
+        single = length == (128 if family == socket.AF_INET6 else 32)
+        if kind != _NEW_ADDRESS or not single or flags & _PERMANENT:
+            return False
+        packet = packet[max(size + 3 & ~3, _MESSAGE.size) :]
+    return True

@@ -1,0 +1,94 @@
+"""Floating addresses end with the agent that may hold them: the kernel takes them off when nobody renews them."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.agent.node import Node
+from tests.agent.segment import FOUR, SIX, Segment, at, drift, floating, has
+from tests.agent.test_push import applied
+from wgfleet.protocol.desired import LEASE_MARGIN_S
+
+pytestmark = pytest.mark.lab
+GIVE_UP_S = 2.0
+WITNESSES = ("198.18.0.2:51820",)
+
+
+def lose(node: Node, address: str, within_s: float) -> float:
+    """Wait until an address is gone; return after how many s."""
+    since = time.monotonic()
+    while has(node, address):
+        assert time.monotonic() - since < within_s, f"{address} is still there after {within_s} s"
+        time.sleep(0.02)
+    return time.monotonic() - since
+
+
+@contextmanager
+def held(segment: Segment) -> Iterator[Node]:
+    """Node a holds two addresses, b is its witness, and the panel of a is there."""
+    a, b = segment.a, segment.b
+    applied(b, at(1, floating()))
+    wanted = at(1, floating(FOUR, SIX, witnesses=WITNESSES, give_up_after_s=GIVE_UP_S))
+    with a.watch():
+        assert applied(a, wanted).verified
+        time.sleep(2 * GIVE_UP_S)  # it stays while it is renewed
+        assert has(a)
+        assert has(a, SIX)
+        yield a
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_hung_or_dead_agent_loses_its_addresses_by_the_kernel(segment: Segment, number: signal.Signals) -> None:
+    with held(segment) as a:
+        a.signal(number)
+        for address in (FOUR, SIX):
+            lose(a, address, GIVE_UP_S + LEASE_MARGIN_S)
+        # Its WireGuard goes on: only the address was a matter of who has it.
+        assert "wg0" in a.host.run("wg", "show", "interfaces")
+
+
+def test_an_agent_that_is_restarted_in_time_keeps_its_addresses(segment: Segment) -> None:
+    with held(segment) as a:
+        a.stop()
+        a.start()
+        until = time.monotonic() + 2 * GIVE_UP_S + LEASE_MARGIN_S
+        while time.monotonic() < until:
+            assert has(a)
+            assert has(a, SIX)
+            time.sleep(0.02)
+
+
+def test_a_restart_gives_no_more_time_to_an_agent_that_hears_nobody(segment: Segment) -> None:
+    with held(segment) as a:
+        segment.cut(1)
+        since = time.monotonic()
+        a.stop()
+        while has(a):
+            assert time.monotonic() - since < GIVE_UP_S + LEASE_MARGIN_S
+            a.start()
+            time.sleep(0.2)
+            a.stop(signal.SIGKILL)
+
+
+def test_an_agent_that_hung_leaves_its_addresses_to_who_has_them_now(segment: Segment) -> None:
+    with held(segment) as a:
+        a.signal(signal.SIGSTOP)
+        lose(a, FOUR, GIVE_UP_S + LEASE_MARGIN_S)
+        assert applied(segment.b, at(2, floating(FOUR))).verified
+        a.signal(signal.SIGCONT)
+        until = time.monotonic() + 2 * GIVE_UP_S
+        while time.monotonic() < until:
+            assert not has(a)
+            time.sleep(0.02)
+        assert drift(a)[f"floating.{FOUR}"]
+
+
+def test_an_address_that_no_other_node_can_have_stays(segment: Segment) -> None:
+    a = segment.a
+    applied(a, at(1, floating(FOUR, give_up_after_s=1.0)))
+    a.signal(signal.SIGKILL)
+    time.sleep(1.0 + LEASE_MARGIN_S)
+    assert has(a)
