@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from tests.agent.node import Node
 from tests.agent.segment import FOUR, SIX, Segment, at, drift, floating, has
-from tests.agent.test_push import applied
-from wgfleet.protocol.desired import LEASE_MARGIN_S
+from tests.agent.test_push import applied, refused
+from wgfleet.protocol.desired import LEASE_MARGIN_S, DesiredInterface
 
 pytestmark = pytest.mark.lab
 GIVE_UP_S = 2.0
@@ -92,3 +93,38 @@ def test_an_address_that_no_other_node_can_have_stays(segment: Segment) -> None:
     a.signal(signal.SIGKILL)
     time.sleep(1.0 + LEASE_MARGIN_S)
     assert has(a)
+
+
+def asking(*addresses: str, ask_first: tuple[str, ...]) -> DesiredInterface:
+    wanted = at(2, floating(*addresses, witnesses=WITNESSES, give_up_after_s=GIVE_UP_S))
+    assert wanted.settings.floating is not None
+    floating_settings = replace(wanted.settings.floating, ask_first=ask_first)
+    return replace(wanted, settings=replace(wanted.settings, floating=floating_settings))
+
+
+def test_an_address_that_is_asked_for_is_taken_when_the_kernel_of_a_hung_node_has_left_it(segment: Segment) -> None:
+    with held(segment) as a, segment.b.watch():
+        b = segment.b
+        a.signal(signal.SIGSTOP)
+        result = applied(b, asking(FOUR, SIX, ask_first=(FOUR, SIX)))
+        assert result.held == ()
+        since = time.monotonic()
+        while not has(b) or not has(b, SIX):
+            assert time.monotonic() - since < GIVE_UP_S + LEASE_MARGIN_S + 1.0
+            both = [address for address in (FOUR, SIX) if has(a, address) and has(b, address)]
+            assert not both
+            time.sleep(0.02)
+        assert segment.reaches(b)
+        assert segment.reaches(b, SIX)
+
+
+def test_an_address_that_is_asked_for_and_nobody_has_is_taken_at_once(segment: Segment) -> None:
+    b = segment.b
+    applied(b, at(1, floating()))
+    result = applied(b, asking(FOUR, SIX, ask_first=(FOUR, SIX)))
+    assert result.held == (FOUR, SIX)
+    assert result.seconds < 1.0
+
+
+def test_only_addresses_of_the_list_may_be_asked_for(node: Node) -> None:
+    assert refused(node, asking(FOUR, ask_first=(SIX,))).field == "settings.floating.ask_first[0]"

@@ -37,11 +37,17 @@ CLEAN_S = 60.0
 
 @dataclass
 class World:
-    """`agents` holds, by (node id, config id), what the node's agent has applied."""
+    """`agents` holds, by (node id, config id), what the node's agent has applied.
+
+    `has` are the floating addresses that a node's kernel has by then, those of the nodes in `dead` excepted: nobody
+    hears those. An address that is to be asked for is taken only where no other kernel has it.
+    """
 
     store: Store
     vault: Vault
     agents: dict[tuple[str, str], DesiredInterface] = field(default_factory=dict)
+    has: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    dead: set[str] = field(default_factory=set)
     wakes: list[Wake] = field(default_factory=list)
 
     @classmethod
@@ -108,13 +114,31 @@ class World:
                         self.agents[node.id, config.id] = apply_delta(self.agents[node.id, config.id], push)
         if owed is not None:
             self.agents.pop((node.id, config.id), None)
+            self.has.pop((node.id, config.id), None)
             with self.store.write() as tx:
                 assignments.cleaned(tx, owed)
         has = self.agents.get((node.id, config.id))
         if has is not None:
-            held = has.settings.floating.addresses if has.settings.floating else ()
+            held = self._held(config, node, has)
             with self.store.write() as tx:
                 assignments.confirmed(tx, config.id, node.id, has.generation, (), "in sync", held=held)
+
+    def _held(self, config: Config, node: Node, wanted: DesiredInterface) -> set[str]:
+        """Take what the panel wants as an agent does, and return what the kernel has then."""
+        mine = (node.id, config.id)
+        floating = wanted.settings.floating
+        others = {
+            address for each, has in self.has.items() if each != mine and each[0] not in self.dead for address in has
+        }
+        held = set(floating.addresses) if floating else set()
+        if floating:
+            held -= set(floating.ask_first) & others - self.has.get(mine, set())
+        self.has[mine] = held
+        return held
+
+    def lapse(self, config: Config, node: Node) -> None:
+        """Have a node's kernel take off what nobody renews any more."""
+        self.has.pop((node.id, config.id), None)
 
     def sync_all(self, config: Config, *nodes: Node) -> None:
         """Have several nodes catch up."""

@@ -54,10 +54,11 @@ class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omi
 class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The public addresses that this node holds for an interface while the panel allows it.
 
-    `addresses` without prefix. An agent that for `give_up_after_s` has heard neither from the panel nor
-    from any of the `witnesses` (`ADDRESS:PORT` of the other nodes, which it probes with `probe_key`) removes the
-    addresses, because others have them by then. It takes them back only when the panel is back. Without witnesses no
-    other node can have them, and they stay. An agent that hangs or ends loses them by the kernel, `LEASE_MARGIN_S`
+    `addresses` without prefix. An agent that for `give_up_after_s` has heard neither from the panel nor from any of the
+    `witnesses` (`ADDRESS:PORT` of the other nodes, which it probes with `probe_key`) removes the addresses, because
+    others have them by then. It takes them back only when the panel is back. Without witnesses no other node can have
+    them, and they stay. Those in `ask_first` another machine may still have, whom the panel cannot ask: each is taken
+    only when nobody on its link answers for it. An agent that hangs or ends loses them by the kernel, `LEASE_MARGIN_S`
     later at most.
     """
 
@@ -65,6 +66,7 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_def
     witnesses: tuple[str, ...]
     probe_key: PrivateKey
     give_up_after_s: float
+    ask_first: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Leave out the key."""
@@ -192,6 +194,9 @@ def check_floating(floating: FloatingSettings, where: str = "settings.floating")
         if address in seen:
             raise FieldError(field, f"{address} is listed twice")
         seen.add(address)
+    for i, address in enumerate(floating.ask_first):
+        if address not in seen:
+            raise FieldError(f"{where}.ask_first[{i}]", f"{address!r} is not one of the addresses")
     for i, witness in enumerate(floating.witnesses):
         _same(parse_endpoint(witness, f"{where}.witnesses[{i}]"), witness, f"{where}.witnesses[{i}]")
     parse_private_key(floating.probe_key, f"{where}.probe_key")

@@ -29,6 +29,7 @@ class Feature(StrEnum):
     """Something that 0.1.0 does not know. The name goes over the wire."""
 
     FEATURES = "features"  # says what it knows, and skips what it does not
+    ADDRESS_TIMES = "address_times"  # its kernel has floating addresses for a time; asks first who has one
 
 
 ALL = frozenset(Feature)
@@ -38,7 +39,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     desired.DesiredInterface: {},
     desired.InterfaceDelta: {},
     desired.InterfaceSettings: {},
-    desired.FloatingSettings: {},
+    desired.FloatingSettings: {"ask_first": Feature.ADDRESS_TIMES},
     desired.DesiredPeer: {},
     messages.Takeover: {},
     messages.TakeoverPeer: {},

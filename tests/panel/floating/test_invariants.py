@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.panel.floating.test_holders import A1, A2, becomes, holder_names, look, put
+from tests.panel.floating.test_holders import A1, A2, LAPSED_S, becomes, holder_names, look, put
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
@@ -22,7 +22,10 @@ numbers = st.integers(0, len(NAMES) - 1)
 
 
 class Addresses(RuleBasedStateMachine):
-    """`cut`: nodes that nobody reaches, and whose agents therefore give up what they held, as agents do."""
+    """`cut`: nodes that nobody reaches, and whose agents therefore give up what they held, as agents do.
+
+    `hung`: nodes whose kernels are heard alone, until those take the addresses off that nobody renews.
+    """
 
     directory: Path
 
@@ -30,6 +33,7 @@ class Addresses(RuleBasedStateMachine):
         super().__init__()
         self.world = World.open(f"sqlite:///{self.directory / clock.new_id()}.sqlite")
         self.cut: set[str] = set()
+        self.hung: set[str] = set()
         self.config: Config
         self.nodes: list[Node]
 
@@ -44,19 +48,30 @@ class Addresses(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def sync(self, number: int) -> None:
-        if self.nodes[number].id not in self.cut:
+        if self.nodes[number].id not in self.cut | self.hung:
             self.world.sync(self.config, self.nodes[number])
 
-    @rule(number=numbers, cable=st.booleans())
-    def down(self, number: int, *, cable: bool) -> None:
-        """A node goes down, for the reason that its cable is cut or with an agent that still answers."""
+    @rule(number=numbers, why=st.sampled_from(["cable", "hung", "answers"]))
+    def down(self, number: int, why: str) -> None:
+        """A node goes down, for the reason that its cable is cut, or it hangs, or with an agent that still answers."""
         node = self.nodes[number]
         others = [other for other in self.nodes if other.id != node.id and self.state(other) == Health.SERVING]
         if self.state(node) != Health.SERVING or not others:
             return
-        if cable:
-            self.cut.add(node.id)
-        becomes(self.world, self.config, node, Health.DOWN, silent=cable)
+        if why != "answers":
+            (self.cut if why == "cable" else self.hung).add(node.id)
+        becomes(self.world, self.config, node, Health.DOWN, silent=why == "cable", hung=why == "hung")
+
+    @rule()
+    def lapse(self) -> None:
+        for node in self.nodes:
+            if node.id in self.hung:
+                self.world.lapse(self.config, node)
+
+    @rule()
+    def looked_at_when_all_has_lapsed(self) -> None:
+        self.lapse()
+        self.look(LAPSED_S)
 
     @rule(number=numbers)
     def mended(self, number: int) -> None:
@@ -65,6 +80,7 @@ class Addresses(RuleBasedStateMachine):
         if self.state(node) != Health.DOWN:
             return
         self.cut.discard(node.id)
+        self.hung.discard(node.id)
         becomes(self.world, self.config, node, Health.RECOVERING)
         self.world.sync(self.config, node)
         becomes(self.world, self.config, node, Health.SERVING)
@@ -80,7 +96,11 @@ class Addresses(RuleBasedStateMachine):
 
     @rule()
     def looked_at(self) -> None:
-        look(self.world, self.config, silent=tuple(node for node in self.nodes if node.id in self.cut))
+        self.look(0.0)
+
+    def look(self, later_s: float) -> None:
+        silent = tuple(node for node in self.nodes if node.id in self.cut | self.hung)
+        look(self.world, self.config, silent=silent, later_s=later_s)
 
     def state(self, node: Node) -> Health:
         with self.world.store.read() as tx:
@@ -91,9 +111,8 @@ class Addresses(RuleBasedStateMachine):
     def held(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for node in self.nodes:
-            has = self.world.agents.get((node.id, self.config.id))
-            if node.id not in self.cut and has is not None and has.settings.floating is not None:
-                for address in has.settings.floating.addresses:
+            if node.id not in self.cut:
+                for address in self.world.has.get((node.id, self.config.id), ()):
                     found.setdefault(address, []).append(node.name)
         return found
 
@@ -110,6 +129,7 @@ class Addresses(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """When nothing happens any more, each address is on the machine that is to have it."""
+        self.lapse()
         for _ in range(3):
             self.looked_at()
             for number in range(len(self.nodes)):

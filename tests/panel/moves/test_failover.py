@@ -138,11 +138,13 @@ def test_what_nodes_lose_that_die_together_goes_to_none_of_them(world: World) ->
         endpoint_groups.put(tx, world.vault, "test", configs.get(tx, config.id), spec)
     world.sync_all(config, one, two, three)
     down = Standing(Health.DOWN, clock.now(), "as the test says")
+    world.dead.add(one.id)
     with world.store.write() as tx:
         health.record(tx, config.id, {one.id: down, two.id: down}, silent={one.id})
         (address,) = views.views(tx, config.id)
         assert address.holder is not None
-        assert (address.holder.id, address.leaving) == (three.id, None), "the second never had it to give up"
+        assert address.leaving is not None
+        assert (address.holder.id, address.leaving.id) == (three.id, one.id), "the second never had it to give up"
     with world.store.read() as tx:
         first = operation_rows.newest(tx, OperationKind.FAILOVER, operations.subject(config.id, one.id))
     assert first is not None

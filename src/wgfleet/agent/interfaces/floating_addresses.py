@@ -44,11 +44,13 @@ class _Rights:
     """What is known of an interface's right to its addresses.
 
     `confirmed`: the panel has pushed since the agent started, or since it gave the addresses up; before that, others
-    may have them. `given_up`: why none may be taken. Results of asking the neighbors: `claimed` says who has an
-    address, `free` are those that nobody has, `unchecked` says why they could not be asked.
+    may have them. `contested`: those that are asked for even so, again and again. `given_up`: why none may be taken.
+    Results of asking the neighbors: `claimed` says who has an address, `free` are those that nobody has, `unchecked`
+    says why they could not be asked.
     """
 
     confirmed: bool = False
+    contested: frozenset[str] = frozenset()
     given_up: str | None = None
     claimed: dict[str, str] = field(default_factory=dict)
     free: set[str] = field(default_factory=set)
@@ -89,7 +91,19 @@ class FloatingAddresses:
     def waits_for_panel(self, name: InterfaceName) -> bool:
         """Whether an address may be taken again only after the panel has pushed."""
         rights = self._rights.get(name)
-        return rights is not None and (rights.given_up is not None or bool(rights.claimed))
+        return rights is not None and (rights.given_up is not None or (bool(rights.claimed) and not rights.confirmed))
+
+    def asks(self, name: InterfaceName) -> bool:
+        """Whether an address is still taken by another machine and becomes ours when that has left it."""
+        rights = self._rights.get(name)
+        return rights is not None and rights.confirmed and bool(rights.contested & rights.claimed.keys())
+
+    async def ask_again(self, name: InterfaceName) -> bool:
+        """Ask for the addresses that another machine has; tell whether one is free now."""
+        rights = self._rights.get(name) or _Rights()
+        contested = rights.contested & rights.claimed.keys()
+        await asyncio.gather(*(self._check_claim(name, rights, each, again=True) for each in contested))
+        return not contested <= rights.claimed.keys()
 
     def confirm(self, name: InterfaceName) -> None:
         """Note that the panel has pushed: its addresses are taken even if another machine claims them."""
@@ -160,7 +174,11 @@ class FloatingAddresses:
                 links = ", ".join(sorted({location.link for location in elsewhere}))
                 withheld[address] = f"already on {links}, where this agent did not add it; remove it there"
         rights = self._rights.setdefault(name, _Rights())
-        if rights.given_up is None and not rights.confirmed:
+        rights.contested = (frozenset(floating.ask_first) if floating else frozenset()) & (wanted - held)
+        if rights.confirmed:
+            asked = rights.contested - withheld.keys()
+            await asyncio.gather(*(self._check_claim(name, rights, each, again=True) for each in asked))
+        elif rights.given_up is None:
             # Not for those that are here, as after a restart of the agent: a faulty node may claim them.
             await asyncio.gather(*(self._check_claim(name, rights, each) for each in wanted - held - withheld.keys()))
         for address in wanted - withheld.keys():
@@ -249,19 +267,23 @@ class FloatingAddresses:
         with contextlib.suppress(OSError):
             self._ledger.displace(name, address)
 
-    async def _check_claim(self, name: InterfaceName, rights: _Rights, address: str) -> None:
-        if address in rights.claimed or address in rights.free:
+    async def _check_claim(self, name: InterfaceName, rights: _Rights, address: str, *, again: bool = False) -> None:
+        """Ask the neighbors who has an address; `again`: also if that is known, quickly."""
+        if not again and (address in rights.claimed or address in rights.free):
             return
         try:
             link = await host_addresses.link_towards(address)
-            who = await announce.claimant(address, link)
+            who = await announce.claimant(address, link, asks=announce.AT_ONCE if again else announce.PATIENTLY)
         except KernelError as error:
             rights.unchecked[address] = str(error)
             return
+        before = rights.claimed.pop(address, None)
+        rights.free.discard(address)
         if who is None:
             rights.free.add(address)
-        else:
-            rights.claimed[address] = who
+            return
+        rights.claimed[address] = who
+        if who != before:
             _log.error("floating_address.claimed_elsewhere", interface=name, address=address, link=link, claimed_by=who)
 
     def _reason_against(self, name: InterfaceName, address: str, *, held: bool) -> str | None:
@@ -270,8 +292,9 @@ class FloatingAddresses:
         if rights.given_up is not None:
             return rights.given_up
         if address in rights.claimed:
-            return f"{rights.claimed[address]} has it; waiting for the panel"
-        if rights.confirmed or held or address in rights.free:
+            waits_for = "until it is free" if address in rights.contested else "for the panel"
+            return f"{rights.claimed[address]} has it; waiting {waits_for}"
+        if held or address in rights.free or (rights.confirmed and address not in rights.contested):
             return None
         return rights.unchecked.get(address, "not checked yet who has it")
 

@@ -5,6 +5,7 @@ and its clock; `floating_addresses` does the work.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -28,6 +29,7 @@ _LISTEN_S = 0.5  # between two checks whether the panel is back
 _GRACE_S = 2.0
 _RENEW_EVERY_S = 0.5  # the kernel counts in whole s, and gets 2 or more
 _FIRST_LOOK_S = 0.05
+_ASK_EVERY_S = 0.25  # while another machine has an address that the panel wants here
 _ASK_AGAIN_S = 10.0  # between two checks of an address that another machine claims, while the panel is there
 _LAPSED = "given up: the agent was held up for longer than it may hold them unheard; waiting for the panel"
 _log = structlog.get_logger()
@@ -68,6 +70,8 @@ class IsolationWatch:
                 self._look_back(settings.floating)
             elif self._floating.waits_for_panel(self._reconciler.name):
                 await self._wait_for_panel()
+            elif self._floating.asks(self._reconciler.name):
+                await self._ask_again()
             elif settings.floating.witnesses:
                 await self._listen(settings.floating)
             else:
@@ -171,6 +175,16 @@ class IsolationWatch:
                 return
         self._heard_at = time.monotonic()
         await asyncio.sleep(_LISTEN_S)
+
+    async def _ask_again(self) -> None:
+        """Take an address, as the panel wants, as soon as the machine that it cannot ask has left it."""
+        if await self._floating.ask_again(self._reconciler.name):
+            async with self._reconciler.lock:
+                self._reconciler.refresh_link()
+                with contextlib.suppress(KernelError):  # the next scan tries it again, and reports it
+                    await self._reconciler.scan(repair=True)
+        else:
+            await self._pause(_ASK_EVERY_S)
 
     async def _pause(self, seconds: float | None) -> None:
         """Sleep until the time is up or the settings change."""

@@ -8,7 +8,7 @@ import contextlib
 import fcntl
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from wgfleet.agent.kernel import arp_frames
 from wgfleet.agent.kernel.commands import KernelError
@@ -17,8 +17,9 @@ from wgfleet.agent.kernel.commands import KernelError
 # and users wait; the late ones are for a neighbor, or a switch port, that was not ready.
 _ANNOUNCE_AFTER_S = (0.05, 0.5, 1.0, 2.0)
 # RFC 5227, section 2.1.1, has three probes within 7 s. A server's link has no station that takes a second to answer.
-_ASK_AT_S = (0.0, 0.1, 0.2)
-_ASK_FOR_S = 0.5
+PATIENTLY = (0.0, 0.1, 0.2, 0.5)
+# Users wait, and a kernel that lives answers within a millisecond. One that is later is a conflict, which is seen.
+AT_ONCE = (0.0, 0.02, 0.05, 0.1)
 _ETHERNET = 1  # ARPHRD_ETHER
 _GET_FLAGS, _RUNNING = 0x8913, 0x40  # SIOCGIFFLAGS and IFF_RUNNING, netdevice(7)
 _ICMP6_FILTER = 1  # linux/icmpv6.h; a bit that is set blocks a type
@@ -60,8 +61,11 @@ async def _repeat(link: str, frame: bytes) -> None:
             raw.send(frame)
 
 
-async def claimant(address: str, link: str) -> str | None:
-    """Ask on `link` who has `address`; return their link address, or None if nobody answers within half a second."""
+async def claimant(address: str, link: str, *, asks: Sequence[float] = PATIENTLY) -> str | None:
+    """Ask on `link` who has `address`; return their link address, or None if nobody answers.
+
+    `asks`: when, in s from now; the last is when it ends.
+    """
     try:
         with _raw(link, 0) as (raw, mac):
             if mac is None:
@@ -69,12 +73,14 @@ async def claimant(address: str, link: str) -> str | None:
             if not _runs(raw, link):
                 raise KernelError(f"cannot ask on {link} who has {address}: it has no carrier")
             with _answers(address, link) as answers:
-                return await _ask(raw, answers, address, mac)
+                return await _ask(raw, answers, address, mac, asks)
     except OSError as error:
         raise KernelError(f"cannot ask on {link} who has {address}: {error.strerror}") from None
 
 
-async def _ask(raw: socket.socket, answers: socket.socket, address: str, mac: bytes) -> str | None:
+async def _ask(
+    raw: socket.socket, answers: socket.socket, address: str, mac: bytes, asks: Sequence[float]
+) -> str | None:
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[str] = loop.create_future()
 
@@ -91,11 +97,11 @@ async def _ask(raw: socket.socket, answers: socket.socket, address: str, mac: by
 
     frame = arp_frames.question(address, mac)
     start = loop.time()
-    timers = [loop.call_at(start + at, _send, raw, frame) for at in _ASK_AT_S[1:]]
+    timers = [loop.call_at(start + at, _send, raw, frame) for at in asks[1:-1]]
     loop.add_reader(answers, read)
     try:
         raw.send(frame)
-        async with asyncio.timeout_at(start + _ASK_FOR_S):
+        async with asyncio.timeout_at(start + asks[-1]):
             return await answered
     except TimeoutError:
         return None

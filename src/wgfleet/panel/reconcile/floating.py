@@ -16,13 +16,16 @@ from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.floating import attempts, carriers, holders
+from wgfleet.panel.services.floating import attempts, carriers, holders, isolation
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import Task
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.desired import LEASE_MARGIN_S
 
 POLL_S = 0.1  # while a node that is out of use may still confirm that it gave an address up
+LOOK_AGAIN_S = 0.5  # while any node has yet to give one up
+STUBBORN_S = 30.0  # an agent that answers but keeps what its dead node had is waited for no longer
 
 log = structlog.get_logger()
 
@@ -38,27 +41,46 @@ class FloatingReconciler:
 
     async def reconcile(self, config_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None for when something changes."""
+        heard_at = {node_id: connection.heard_at for node_id, connection in self._connections.items()}
         speaking = {node_id for node_id, connection in self._connections.items() if not connection.silent}
-        waiting = await in_thread(self._reassign, config_id, speaking)
+        wait_for_nodes_s = await in_thread(self._reassign, config_id, speaking, heard_at)
         task, addresses, wait_s = await in_thread(self._read, config_id)
-        waits = [] if wait_s is None else [wait_s]
+        waits = [each for each in (wait_s, wait_for_nodes_s) if each is not None]
         if task is not None and addresses:
             waits += await in_own_thread(self._bring, config_id, task, addresses)
-        return POLL_S if waiting else min(waits, default=None)
+        return min(waits, default=None)
 
-    def _reassign(self, config_id: str, speaking: Collection[str]) -> bool:
+    def _reassign(self, config_id: str, speaking: Collection[str], heard_at: Mapping[str, float]) -> float | None:
         with self._store.write() as tx:
             silent = carriers.nodes(tx, config_id) - set(speaking)
-            late = self._late(config_id, holders.urgent_handovers(tx, config_id))
-            waiting = holders.overdue(tx, config_id, silent, late)
+            lapse_s = isolation.give_up_after_s(tx) + LEASE_MARGIN_S
+            unheard = self._unheard(config_id, holders.handovers(tx, config_id), silent, heard_at, lapse_s)
+            waiting = holders.overdue(tx, config_id, unheard)
             holders.reassign(tx, config_id, silent=silent)
-            return waiting
+            if waiting:
+                return POLL_S
+            return LOOK_AGAIN_S if holders.handovers(tx, config_id) else None
 
-    def _late(self, config_id: str, asks: Collection[holders.Handover]) -> set[holders.Handover]:
-        """Return those that have had their time to confirm. A panel that restarts gives them all of it again."""
+    def _unheard(
+        self,
+        config_id: str,
+        handovers: Collection[holders.Handover],
+        silent: Collection[str],
+        heard_at: Mapping[str, float],
+        lapse_s: float,
+    ) -> holders.Unheard:
+        """Tell which handovers have had their time. A panel that restarts gives them all of it again."""
         now, before = clock.monotonic(), self._asked.get(config_id, {})
-        self._asked[config_id] = {ask: before.get(ask, now) for ask in asks}
-        return {ask for ask, since in self._asked[config_id].items() if now - since >= holders.ANSWER_S}
+        asked = self._asked[config_id] = {handover: before.get(handover, now) for handover in handovers}
+        return holders.Unheard(
+            silent=silent,
+            late={each for each, since in asked.items() if now - since >= holders.ANSWER_S},
+            lapsed={
+                (address, node_id)
+                for (address, node_id), since in asked.items()
+                if now - max(since, heard_at.get(node_id, since)) >= lapse_s or now - since >= max(lapse_s, STUBBORN_S)
+            },
+        )
 
     def _read(self, config_id: str) -> tuple[Task | PermanentError | None, Sequence[str], float | None]:
         """Return what the provider is to do (or why there is none), for which addresses, and when others are due."""

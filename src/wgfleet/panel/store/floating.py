@@ -40,6 +40,12 @@ def leaving(tx: Tx, node_id: str) -> dict[str, list[FloatingAddress]]:
     return found
 
 
+def contested(tx: Tx, node_id: str) -> list[FloatingAddress]:
+    """Return the addresses that a node is to take when nobody on its link has them any more."""
+    query = select(FloatingAddress).where(FloatingAddress.holder_node_id == node_id, FloatingAddress.contested)
+    return list(tx.session.scalars(query))
+
+
 def all_addresses(tx: Tx) -> list[str]:
     """Return the addresses of all configs."""
     return list(tx.session.scalars(select(FloatingAddress.address)))

@@ -122,7 +122,7 @@ class Pusher:
     def _read(self, node_id: str, reported: dict[str, Reported], known: frozenset[Feature] = features.ALL) -> NodeWork:
         with self._store.read() as tx:
             wanted = []
-            awaited = floating_rows.leaving(tx, node_id)
+            awaited, contested = floating_rows.leaving(tx, node_id), floating_rows.contested(tx, node_id)
             for assignment, config in assignment_rows.of_node(tx, node_id):
                 if assignment.phase == Phase.REMOVED:
                     continue
@@ -133,6 +133,7 @@ class Pusher:
                     or assignment.phase == Phase.JOINING
                     or (has is not None and assignments.described(has.drift) != assignment.drift)
                     or any(has and holders.has_left(row, has.generation, has.held) for row in awaited[config.id])
+                    or any(has and holders.is_taken(row, has.held) for row in contested if row.config_id == config.id)
                 )
                 wanted.append(Wanted(config.id, config.name, config.generation, push, unconfirmed))
             expires_at = nodes.get(tx, node_id).certificate_expires_at

@@ -9,7 +9,7 @@ from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import peers as peer_rows
-from wgfleet.panel.store.tables import Assignment, Config, Peer, Pool
+from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Peer, Pool
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
@@ -112,24 +112,31 @@ def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> I
 
 
 def held(tx: Tx, config: Config, assignment: Assignment) -> tuple[str, ...]:
-    """Return the floating addresses that a node's agent is to carry: its own, where no other may still have them."""
+    """Return the floating addresses that a node's agent is to carry: its own, where no other may still have them.
+
+    Also those that another may have whom nobody can ask: the agent finds out first.
+    """
+    return tuple(row.address for row in _carried(tx, config, assignment))
+
+
+def _carried(tx: Tx, config: Config, assignment: Assignment) -> list[FloatingAddress]:
     if assignment.phase not in {Phase.SERVING, Phase.DRAINING} or not assignment.health.in_use:
-        return ()
-    found = tuple(
-        row.address
+        return []
+    found = [
+        row
         for row in floating_rows.of_config(tx, config.id)
-        if row.holder_node_id == assignment.node_id and row.leaving_node_id is None
-    )
-    return found if found and carriers.on_agent(tx, config.id) else ()
+        if row.holder_node_id == assignment.node_id and (row.leaving_node_id is None or row.contested)
+    ]
+    return found if found and carriers.on_agent(tx, config.id) else []
 
 
 def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> FloatingSettings | None:
-    addresses = held(tx, config, assignment)
-    if not addresses:
+    carried = _carried(tx, config, assignment)
+    if not carried:
         return None
     probe_key = sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment)
     return FloatingSettings(
-        addresses=addresses,
+        addresses=tuple(row.address for row in carried),
         # Those out of use count too: who reaches them is not the one that is cut off.
         witnesses=tuple(
             join_endpoint(node.endpoint_addresses[0], config.listen_port)
@@ -138,6 +145,7 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
         ),
         probe_key=PrivateKey(probe_key),
         give_up_after_s=isolation.give_up_after_s(tx),
+        ask_first=tuple(row.address for row in carried if row.contested),
     )
 
 

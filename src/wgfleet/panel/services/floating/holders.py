@@ -1,11 +1,13 @@
 """Floating addresses as rows: who is to hold which, and how one goes from node to node without two holding it.
 
-A node gives an address up first, and only when its agent has confirmed that does the next one get it. Where the node is
-out of use and its agent is silent there is nothing to wait for. Called in the transaction that changes what this
-follows from: a node that begins to serve, goes down, is emptied or taken out.
+A node gives an address up first, and only when its agent has confirmed that does the next one get it. Where its agent
+cannot be asked, the address is contested: the next one takes it when nobody on its link answers for it, which is at
+once where the machine is dead, and when the kernel has taken the address off where it is the agent that is dead. Called
+in the transaction that changes what this follows from: a node that begins to serve, goes down, is emptied or taken out.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import floating
@@ -26,6 +28,19 @@ Handover = tuple[str, str]
 """An address, and the node that is to give it up."""
 
 ANSWER_S = 1.0  # a node that is out of use has this long to confirm that it gave its addresses up
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """What the panel does not hear. `silent`: nodes whose agents do not answer.
+
+    `late`: handovers that nobody has confirmed for `ANSWER_S`. `lapsed`: those for which nobody was heard for so long
+    that the kernel of the node has taken the address off, if its agent does not renew it.
+    """
+
+    silent: Collection[str] = ()
+    late: Collection[Handover] = ()
+    lapsed: Collection[Handover] = ()
 
 
 def reassign(
@@ -103,10 +118,12 @@ def give(
         before, after = row.holder_node_id, holders[row.address]
         if row.leaving_node_id is None and before is not None:
             row.former_node_id = before
-            if carried and not _gone(assignments.get(before), silent):
+            if carried and before in assignments:
                 row.leaving_node_id = before
         if row.leaving_node_id == after:
             row.leaving_node_id = None
+        leaving = assignments.get(row.leaving_node_id or "")
+        row.contested = row.leaving_node_id is not None and (leaving is None or _out_of_reach(leaving, silent))
         row.holder_node_id, row.generation, row.since = after, generation, clock.now()
         row.next_try_at = None  # its provider may fail for the other node alone
         audit.record(
@@ -117,9 +134,9 @@ def give(
     tx.wake(Topic.FLOATING, config_id)
 
 
-def _gone(assignment: Assignment | None, silent: Collection[str]) -> bool:
-    """Tell whether a node cannot have an address any more, as far as the panel can know."""
-    return assignment is None or (not assignment.health.in_use and assignment.node_id in silent)
+def _out_of_reach(assignment: Assignment, silent: Collection[str]) -> bool:
+    """Tell whether a node is out of use and nobody can ask it: most likely it is dead, and has no address."""
+    return not assignment.health.in_use and assignment.node_id in silent
 
 
 def has_left(row: FloatingAddress, generation: int, held: Collection[str] | None) -> bool:
@@ -139,46 +156,102 @@ def confirmed(tx: Tx, assignment: Assignment, generation: int, held: Collection[
     def left(row: FloatingAddress) -> bool:
         return row.leaving_node_id == assignment.node_id and has_left(row, generation, held)
 
-    if _free(tx, assignment.config_id, left):
+    freed = _free(tx, assignment.config_id, left)
+    taken = _taken(tx, assignment, held)
+    if freed:
         return
     before = assignment.applied_generation
     found = floating_rows.of_config(tx, assignment.config_id)
-    if any(row.holder_node_id == assignment.node_id and before < row.generation <= generation for row in found):
+    if taken or any(
+        row.holder_node_id == assignment.node_id and before < row.generation <= generation for row in found
+    ):
         # It can now call clients from the address, so takeovers that wait for that can begin.
         for operation in operation_rows.active_of(tx, assignment.config_id):
             operations.wake(tx, operation)
 
 
+def _taken(tx: Tx, assignment: Assignment, held: Collection[str] | None) -> bool:
+    """Note that the next holder has contested addresses: nobody on its link had them any more. Tell whether it has."""
+    taken = [
+        row
+        for row in floating_rows.of_config(tx, assignment.config_id)
+        if is_taken(row, held) and row.holder_node_id == assignment.node_id
+    ]
+    for row in taken:
+        row.leaving_node_id = None  # `contested` stays: what the node gets does not change
+    tx.flush()
+    return bool(taken)
+
+
+def is_taken(row: FloatingAddress, held: Collection[str] | None) -> bool:
+    """Tell whether the holder of a contested address has it, by what its agent holds, and that is news."""
+    return row.contested and row.leaving_node_id is not None and held is not None and row.address in held
+
+
 def gave_up(tx: Tx, config_id: str, node_id: str) -> None:
-    """Note that a node has nothing of the config any more: its interface is deleted, or it is not asked any longer."""
+    """Note that a node has nothing of the config any more: its interface is deleted."""
     _free(tx, config_id, lambda row: row.leaving_node_id == node_id)
 
 
-def urgent_handovers(tx: Tx, config_id: str) -> set[Handover]:
-    """Return what nodes that are out of use have yet to give up; they have `ANSWER_S` to confirm it."""
-    found = {assignment.node_id: assignment for assignment, _ in floating_rows.carriers(tx, config_id)}
-    return {
-        (row.address, row.leaving_node_id)
-        for row in floating_rows.of_config(tx, config_id)
-        if row.leaving_node_id is not None
-        and ((leaving := found.get(row.leaving_node_id)) is None or not leaving.health.in_use)
-    }
+def asked_no_more(tx: Tx, config_id: str, node_id: str) -> None:
+    """Note that a node which is taken out cannot be asked what it has: the next holders ask on their links."""
+    _contest(tx, config_id, lambda row: row.leaving_node_id == node_id)
 
 
-def overdue(tx: Tx, config_id: str, silent: Collection[str], late: Collection[Handover]) -> bool:
-    """End the handovers that wait for nodes that are out of use and do not answer; True while one has time left.
+def handovers(tx: Tx, config_id: str) -> set[Handover]:
+    """Return what nodes have yet to give up."""
+    found = floating_rows.of_config(tx, config_id)
+    return {(row.address, row.leaving_node_id) for row in found if row.leaving_node_id is not None}
 
-    `silent` are the nodes whose agents cannot be reached, `late` has those of `urgent_handovers` whose time is over.
+
+def overdue(tx: Tx, config_id: str, unheard: Unheard) -> bool:
+    """Go on with the handovers that nobody confirms; True while a node that is out of use has time left to do so.
+
+    A node that is out of use and does not answer in time is not waited for, and one in use not longer than its kernel
+    keeps the address: the next holder takes it when nobody on its link has it. When even the kernel of a node that is
+    out of use can have it no more, the next holder takes it whatever is said there.
     """
     found = {assignment.node_id: assignment for assignment, _ in floating_rows.carriers(tx, config_id)}
-    urgent = urgent_handovers(tx, config_id)
 
-    def left(row: FloatingAddress) -> bool:
-        handover = (row.address, row.leaving_node_id or "")
-        return handover in urgent and (handover in late or _gone(found.get(handover[1]), silent))
+    def leaving(row: FloatingAddress) -> Assignment | None:
+        return found.get(row.leaving_node_id or "")
 
-    _free(tx, config_id, left)
-    return bool(urgent_handovers(tx, config_id))
+    def is_urgent(row: FloatingAddress) -> bool:
+        return (node := leaving(row)) is not None and not node.health.in_use
+
+    def is_lapsed(row: FloatingAddress) -> bool:
+        if row.withdrawn and row.leaving_node_id is None:  # the node that had it was deleted
+            return True
+        alone = row.withdrawn and leaving(row) is None
+        return handover_of(row) in unheard.lapsed and ((row.contested and is_urgent(row)) or alone)
+
+    def is_unasked(row: FloatingAddress) -> bool:
+        if row.leaving_node_id is None:
+            return False
+        node, handover = leaving(row), handover_of(row)
+        if node is None or handover in unheard.lapsed:
+            return True
+        return is_urgent(row) and (handover in unheard.late or _out_of_reach(node, unheard.silent))
+
+    _free(tx, config_id, is_lapsed)
+    _contest(tx, config_id, is_unasked)
+    return any(is_urgent(row) and not row.contested for row in floating_rows.of_config(tx, config_id))
+
+
+def handover_of(row: FloatingAddress) -> Handover:
+    """Return who is to give an address up; nobody: an empty text."""
+    return row.address, row.leaving_node_id or ""
+
+
+def _contest(tx: Tx, config_id: str, unasked: Callable[[FloatingAddress], bool]) -> None:
+    """Let the next holder take those addresses that `unasked` names, if nobody on its link has them."""
+    rows = [row for row in floating_rows.of_config(tx, config_id) if not row.contested and unasked(row)]
+    if not rows:
+        return
+    generation = generations.bump(tx, config_id, settings=True)
+    for row in rows:
+        row.contested, row.generation = True, generation
+    tx.flush()
 
 
 def _free(tx: Tx, config_id: str, left: Callable[[FloatingAddress], bool]) -> bool:
@@ -192,7 +265,7 @@ def _free(tx: Tx, config_id: str, left: Callable[[FloatingAddress], bool]) -> bo
         if row.withdrawn:
             floating_rows.delete(tx, row)
         else:
-            row.leaving_node_id, row.generation = None, generation
+            row.leaving_node_id, row.contested, row.generation = None, False, generation
     tx.flush()
     return True
 

@@ -122,8 +122,10 @@ def close(tx: Tx, operation_id: str) -> None:
     counts = steps.counts(tx, operation_id)
     session_rows.forget(tx, r.node.id, r.config.id)
     assignment_rows.remove(tx, r.assignment.id)
-    # It was asked to delete its interface, and had its time: the address must not wait for it for ever.
-    holders.gave_up(tx, r.config.id, r.node.id)
+    if owed:  # it was asked to delete its interface, and had its time: the next holder asks its own link
+        holders.asked_no_more(tx, r.config.id, r.node.id)
+    else:
+        holders.gave_up(tx, r.config.id, r.node.id)
     result = RemovalResult(
         peers_migrated=operation_rows.rehomed(tx, operation_id),
         sessions_taken_over=counts.taken_over or 0,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Integer, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
@@ -41,8 +41,10 @@ class FloatingAddress(Base):
     """A public address that belongs to one node of a config at a time, or to none.
 
     `holder_node_id` is to have it. `leaving_node_id` still may: nobody gets the address before that node has applied
-    `generation`, or is out of use and cannot be asked. Where nobody is leaving, the holder has it from `generation` on.
-    `former_node_id` is the one that had it last. `withdrawn`: not wanted any more; the row goes when nobody has it.
+    `generation`, or cannot be asked (`contested`). Where nobody is leaving, the holder has it from `generation` on.
+    `former_node_id` is the one that had it last. `contested`: somebody may have it whom the panel cannot ask, so the
+    holder takes it only when nobody on its link answers for it. `withdrawn`: not wanted any more; the row goes when
+    nobody has it.
 
     Of a provider that does not bring it to its holder: `error` is what it said last, at `tried_at`, after `attempts` in
     a row, the first of which was at `failing_since`; it is asked again at `next_try_at`. None where all is well.
@@ -55,6 +57,7 @@ class FloatingAddress(Base):
     leaving_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"))
     former_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"))
     generation: Mapped[int] = mapped_column(BigInteger)
+    contested: Mapped[bool] = mapped_column(server_default=false())
     withdrawn: Mapped[bool]
     since: Mapped[float]
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")

@@ -1,0 +1,109 @@
+"""An address that its former holder has not given up: who waits for what, and what ends the wait."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from tests.panel.floating.test_holders import A1, LAPSED_S, becomes, carried, look, put
+from tests.panel.world import World
+from wgfleet.panel import clock
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.floating import FloatingReconciler
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.moves import removal
+
+
+@pytest.mark.parametrize(("silent", "later_s"), [(True, 0.0), (False, 1.5)])
+def test_a_dead_node_that_does_not_confirm_keeps_the_address_while_its_kernel_has_it(
+    world: World, silent: bool, later_s: float
+) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    becomes(world, config, fra1, Health.DOWN)
+    assert not look(world, config, silent=(fra1,) if silent else (), later_s=later_s)
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["fra1"]}
+    world.lapse(config, fra1)
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
+
+
+def test_what_a_link_says_of_a_dead_node_counts_only_as_long_as_its_kernel_may_have_the_address(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    becomes(world, config, fra1, Health.DOWN)
+    look(world, config, silent=(fra1,))
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {}  # a router answers for all addresses there, for example
+    look(world, config, silent=(fra1,), later_s=LAPSED_S)
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {A1: ["ams1"]}
+
+
+def test_a_node_that_serves_is_waited_for_while_its_kernel_has_the_address(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    with world.store.write() as tx:
+        holders.empty(tx, config.id, fra1.id)
+    look(world, config, silent=(fra1,), later_s=3600)
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["fra1"]}
+    world.sync_all(config, fra1, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
+
+
+def test_a_removed_node_that_is_not_reached_keeps_the_address_while_its_kernel_has_it(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    operation = world.remove(config, fra1, window_s=0)
+    for _ in range(6):
+        world.step(operation)
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {}
+    with world.store.write() as tx:
+        removal.close(tx, operation.id)
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["fra1"]}
+    look(world, config, silent=(fra1,), later_s=3600)
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["fra1"]}
+    world.lapse(config, fra1)
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
+
+
+def test_setting_the_clock_ends_no_handover_that_waits_for_its_node(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    becomes(world, config, fra1, Health.DOWN)
+    speaks = SimpleNamespace(silent=False, heard_at=clock.monotonic())
+    connections = cast("dict[str, AgentConnection]", {fra1.id: speaks, ams1.id: speaks})
+    reconciler = FloatingReconciler(world.store, world.vault, connections)
+    real, monotonic = clock.now(), clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: monotonic)
+    for ahead_s in (0, 3600, -3600):
+        monkeypatch.setattr(clock, "now", lambda ahead_s=ahead_s: real + ahead_s)
+        assert asyncio.run(reconciler.reconcile(config.id)) is not None
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {}
+    monkeypatch.setattr(clock, "monotonic", lambda: monotonic + holders.ANSWER_S)
+    assert asyncio.run(reconciler.reconcile(config.id)) is not None
+    world.lapse(config, fra1)
+    world.sync(config, ams1)
+    assert asyncio.run(reconciler.reconcile(config.id)) is None
+    assert carried(world, config, ams1) == {A1: ["ams1"]}
