@@ -163,7 +163,8 @@ def run(
     rate: Annotated[float, typer.Option(min=0.1, max=500, help="Packets/s of each client.")] = 100.0,
     rounds: Annotated[int, typer.Option(min=1, help="Repeat in the same lab.")] = 1,
     peers: Annotated[int, typer.Option(min=1, help="Peers to add (provision).")] = 1000,
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long (soak).")] = 15.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long (soak, strangers).")] = 15.0,
+    strangers: Annotated[int, typer.Option(min=1, max=20_000, help="Idle connections at each door (strangers).")] = 100,
     name: Name = DEFAULT_NAME,
     *,
     kill_processes: Annotated[
@@ -209,7 +210,7 @@ def run(
             helper=helper,
             name=chosen.name,
         )
-        options = ScenarioOptions(rate, rounds, peers, minutes, kill_processes, takeover, equipment)
+        options = ScenarioOptions(rate, rounds, peers, minutes, kill_processes, takeover, strangers, equipment)
         with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, logs=logs) as lab:
             assembly.assemble(lab, progress, equipment)
             figures = chosen.run(lab, options, progress)

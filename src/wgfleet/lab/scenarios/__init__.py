@@ -21,6 +21,7 @@ from wgfleet.lab.scenarios import (
     publishing,
     rolling,
     soak,
+    strangers,
 )
 from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
@@ -58,5 +59,8 @@ SCENARIOS = {
     "rolling": Scenario(rolling.run, "Restart every node and ask for the endpoint's name.", clients=True, name=True),
     "soak": Scenario(
         soak.run, "Break things at random and check what must hold.", clients=True, floating=True, nodes=3
+    ),
+    "strangers": Scenario(
+        strangers.run, "Idle connections at every door while nodes die; nobody notices them.", clients=True, nodes=3
     ),
 }

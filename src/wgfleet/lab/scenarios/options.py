@@ -10,7 +10,8 @@ class ScenarioOptions:
     """The options of all scenarios; each reads those that concern it.
 
     `rate` in packets/s for each client, `rounds` repeats in one lab, `peers` for scenarios that only configure,
-    `minutes` for those that go on for a while, `equipment` is what the lab has been built with. Of `failover`: `kill`
+    `minutes` for those that go on for a while, `strangers` idle connections at
+    each door, `equipment` is what the lab has been built with. Of `failover`: `kill`
     the node's processes instead of cutting its cable, `takeover` False leaves sessions where they are.
     """
 
@@ -20,4 +21,5 @@ class ScenarioOptions:
     minutes: float = 15.0
     kill: bool = False
     takeover: bool = True
+    strangers: int = 100
     equipment: Equipment = PLAIN
