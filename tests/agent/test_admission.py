@@ -66,6 +66,8 @@ def test_a_delta_from_four_to_five(now: Situation, reason: str | None) -> None:
         (situation(5), OURS, Generation(4), "older_generation"),
         (situation(5), OTHER, None, "other_config"),
         (situation(foreign=True), None, None, "foreign_interface"),
+        (situation(foreign=True), OURS, Generation(5), None),
+        (situation(foreign=True, past=4), OURS, Generation(5), None),
     ],
 )
 def test_a_removal(now: Situation, config: ConfigId | None, generation: Generation | None, reason: str | None) -> None:

@@ -148,6 +148,9 @@ def test_a_foreign_interface_is_never_touched(node: Node) -> None:
     assert refused(node, whole(1)).reason == "foreign_interface"
     response = node.call("DELETE", "/v1/wg/wg0")
     assert (response.status_code, response.json()["reason"]) == (409, "foreign_interface")
+    assert node.call("DELETE", "/v1/wg/wg0?config_id=config-1&generation=5").status_code == 204, (
+        "nothing of the panel's"
+    )
     assert "10.1.1.1/24" in node.host.run("ip", "-o", "addr", "show", "wg0")
     assert applied(node, whole(1, settings("wg1")), "wg1").verified
 

@@ -67,9 +67,13 @@ def check_push(push: Push, situation: Situation) -> Refusal | None:
 
 
 def check_delete(situation: Situation, config_id: ConfigId | None, generation: Generation | None) -> Refusal | None:
-    """Decide on a removal."""
+    """Decide on a removal.
+
+    Where the agent keeps nothing there is nothing to remove, whatever link others made of that name. The panel, which
+    names the config, is content with that; a person has to know that the link stays.
+    """
     name, kept = situation.name, situation.kept
-    if situation.foreign:
+    if situation.foreign and config_id is None:
         return foreign(name)
     if kept is None:
         return None

@@ -180,11 +180,11 @@ class InterfaceSupervisor:
         """Remove an interface; nothing there is no error. Errors as `push`."""
         async with self._exclusive(name):
             kept = self.reconcilers.get(name)
-            config_id = config_id or (kept.config_id if kept else None)
-            situation = self._situation(name, config_id or ConfigId(""))
+            situation = self._situation(name, config_id or (kept.config_id if kept else ConfigId("")))
             refusal = admission.check_delete(situation, config_id, generation)
             if refusal is not None:
                 raise RefusedError(refusal)
+            config_id = config_id or (kept.config_id if kept else None)
             past = admission.past_after_delete(situation.kept, generation)
             if past is not None and config_id is not None:
                 self._ledger.bury(name, config_id, past)

@@ -56,14 +56,14 @@ class Supervisor:
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._retention = Retention(store, days_kept(settings))
-        pusher = Pusher(store, vault, authority, settings.certificates.agent_days)
+        self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days)
         self._moves = MoveWorker(store, vault, settings.drain, self._connections)
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),
             OperationKind.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
         }
         self._subjects: dict[str, Reconcile] = {
-            Topic.NODE: NodeReconciler(self._connections, pusher, SummaryWriter(store)).reconcile,
+            Topic.NODE: NodeReconciler(self._connections, self._pusher, SummaryWriter(store)).reconcile,
             Topic.FLOATING: FloatingReconciler(store, vault, self._connections).reconcile,
             Topic.DNS: self._dns.reconcile,
         }
@@ -82,6 +82,7 @@ class Supervisor:
         """Stop all work where it stands; the next start takes it up again from the rows."""
         await self._tasks.close()
         await self._runner.close()
+        await self._pusher.close()
         self._dns.close()
         await self._moves.close()
         await self._connections.close()

@@ -119,6 +119,10 @@ class AgentConnection:
     def _knows(self, known: frozenset[Feature]) -> None:
         self.features = self.client.features = known
 
+    def look_again(self) -> None:
+        """Have the reconciler look: something that it left under way has ended."""
+        self._changed()
+
     async def _keep_up(self) -> None:
         failures = 0
         while True:

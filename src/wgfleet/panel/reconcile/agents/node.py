@@ -13,11 +13,11 @@ class NodeReconciler:
         self._pusher = pusher
         self._summaries = summaries
 
-    async def reconcile(self, node_id: str) -> None:
-        """Do one cycle; whatever needs another wakes the node's key."""
+    async def reconcile(self, node_id: str) -> float | None:
+        """Do one cycle; return after how many s another has something to try again. Whatever else wakes the key."""
         connection = await self._connections.connection_to(node_id)
         if connection is None:
-            return
+            return None
         cycle = NodeCycle("its last cycle failed")
         try:
             cycle = await self._pusher.cycle(connection)
@@ -26,3 +26,4 @@ class NodeReconciler:
             raise
         finally:
             await self._summaries.write(connection, cycle)
+        return cycle.again_in_s

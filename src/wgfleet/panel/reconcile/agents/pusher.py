@@ -1,12 +1,20 @@
-"""The push cycle of a node: read what it must have, compare with what its agent reports, push the difference."""
+"""The push cycle of a node: read what it must have, compare with what its agent reports, push the difference.
 
+Each push, cleanup, confirmation and renewal is an errand of its own. What takes access away goes first (users that were
+deleted or have moved, fences, interfaces), then the certificate, then the rest.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, certificate_expires_at, renewal_due
 from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
+from wgfleet.panel.reconcile.agents.errands import Errand, Errands
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit, generations
@@ -17,39 +25,52 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config
-from wgfleet.panel.vault import Vault
+from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import UNKNOWN_FIELD, DesiredInterface, InterfaceDelta, Push
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import Applied
 
+# Refusals of a cleanup that say that nothing of ours is there.
+NOT_OURS = {"foreign_interface", "other_config", "not_found", "bad_field"}
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One interface: its config, the generation that it must have, and the push that gets it there (None: it is)."""
+    """One interface: its config, the generation that it must have, and the push that gets it there (None: it is).
+
+    `has`: what the agent reports. `takes_away`: the push ends somebody's access. `unreadable`: why it cannot be made.
+    """
 
     config_id: str
     interface: str
     generation: int
     push: Push | None
     unconfirmed: bool
+    has: Reported | None = None
+    takes_away: bool = False
+    unreadable: VaultError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NodeWork:
-    """What a node's rows ask for, read in one transaction."""
+    """What a node's rows ask for, read in one transaction. `certificate_expires_at`: of one that is due for renewal."""
 
     wanted: tuple[Wanted, ...]
     cleanups: tuple[Cleanup, ...]
-    certificate_due: bool
+    certificate_expires_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class NodeCycle:
-    """Result of one cycle: a sentence for people on what it did, or why not; `idle`: there was nothing to do."""
+    """Result of one cycle: a sentence for people on what it did, or why not; `idle`: there was nothing to do.
+
+    `again_in_s`: after how long something is to be tried again.
+    """
 
     summary: str
     idle: bool = False
+    again_in_s: float | None = None
 
 
 class Pusher:
@@ -61,42 +82,96 @@ class Pusher:
         self._authority = authority
         self._certificate_days = certificate_days
         self._renderings = RenderCache()
+        self._errands = Errands()
+
+    async def close(self) -> None:
+        """End what is under way; safe to call twice."""
+        await self._errands.close()
 
     async def cycle(self, connection: AgentConnection) -> NodeCycle:
         """Do one cycle."""
         if not connection.connected:
+            self._errands.forgive(connection.node_id)
             return NodeCycle(f"cannot be managed: {connection.trouble}")
         work = await in_thread(self._read, connection.node_id, dict(connection.reported), connection.features)
-        done: list[str] = []
-        for owed in work.cleanups:
-            await connection.client.delete(owed.interface, owed.config_id, owed.generation)
-            await in_thread(self._note_cleaned, owed)
-            done.append(f"deleted {owed.interface}")
-        for wanted in work.wanted:
-            if wanted.push is not None:
-                done.append(await self._push(connection, wanted))
-            elif wanted.unconfirmed:
-                await in_thread(
-                    self._confirm, connection.node_id, wanted.config_id, connection.reported[wanted.interface]
-                )
-        if work.certificate_due:
-            await self._renew(connection)
-            done.append("certificate renewed")
-        return NodeCycle("; ".join(done)) if done else NodeCycle("in sync", idle=True)
+        outcome = await self._errands.run(connection.node_id, self._in_order(connection, work), connection.look_again)
+        said = [*outcome.troubles, *filter(None, outcome.done)]
+        if not said:
+            return NodeCycle("in sync", idle=True)
+        return NodeCycle("; ".join(said), again_in_s=outcome.again_in_s)
+
+    def _in_order(self, connection: AgentConnection, work: NodeWork) -> list[Errand]:
+        pushes = sorted(
+            (each for each in work.wanted if each.push or each.unreadable), key=lambda it: not it.takes_away
+        )
+        urgent = [self._push_errand(connection, wanted) for wanted in pushes if wanted.takes_away]
+        others = [self._push_errand(connection, wanted) for wanted in pushes if not wanted.takes_away]
+        cleanups = [
+            Errand(f"deleting {owed.interface}", owed.id, partial(self._clean, connection, owed), light=True)
+            for owed in work.cleanups
+        ]
+        expires_at = work.certificate_expires_at
+        renewals = [Errand("the certificate", expires_at, partial(self._renew, connection), light=True)]
+        confirmations = [
+            Errand(f"confirming {each.interface}", each.has, partial(self._confirmed, connection, each, each.has))
+            for each in work.wanted
+            if each.unconfirmed and each.has is not None and each.push is None and each.unreadable is None
+        ]
+        return [*urgent, *cleanups, *(renewals if expires_at is not None else ()), *others, *confirmations]
+
+    def _push_errand(self, connection: AgentConnection, wanted: Wanted) -> Errand:
+        base = wanted.push.base if isinstance(wanted.push, InterfaceDelta) else None
+        mark = (base, wanted.generation, connection.features)
+        return Errand(wanted.interface, mark, partial(self._push, connection, wanted))
 
     async def _push(self, connection: AgentConnection, wanted: Wanted) -> str:
+        try:
+            return await self._push_or_fail(connection, wanted)
+        except (PermanentError, TransientError) as error:
+            words = error.refusal.detail if isinstance(error, AgentRefused) else str(error)
+            await in_thread(self._say, connection.node_id, wanted.config_id, words)
+            raise
+
+    async def _push_or_fail(self, connection: AgentConnection, wanted: Wanted) -> str:
         if wanted.push is None:
-            return ""
+            raise wanted.unreadable or PermanentError("there is nothing to push")
         try:
             applied = await connection.client.push(wanted.push)
         except AgentRefused as error:
             return await self._refused(connection, wanted, error)
+        if applied.generation != wanted.push.generation:
+            raise TransientError(
+                f"the agent answers with generation {applied.generation}, not {wanted.push.generation}"
+            )
         form = "whole" if isinstance(wanted.push, DesiredInterface) else "delta"
         summary = f"{wanted.interface} at generation {applied.generation} ({form}, {_verdict(applied)})"
         reported = Reported(wanted.config_id, applied.generation, applied.drift, applied.held, summary)
         connection.applied(wanted.interface, reported)
         await in_thread(self._confirm, connection.node_id, wanted.config_id, reported)
         return summary
+
+    async def _confirmed(self, connection: AgentConnection, wanted: Wanted, has: Reported) -> str:
+        await in_thread(self._confirm, connection.node_id, wanted.config_id, has)
+        return ""
+
+    async def _clean(self, connection: AgentConnection, owed: Cleanup) -> str:
+        try:
+            try:
+                await connection.client.delete(owed.interface, owed.config_id, owed.generation)
+            except AgentRefused as error:
+                refusal = error.refusal
+                if refusal.reason != "older_generation" or refusal.generation is None:
+                    raise
+                # It has the interface from a history that this database does not know, and must not keep it.
+                await connection.client.delete(owed.interface, owed.config_id, refusal.generation)
+        except AgentRefused as error:
+            if error.refusal.reason not in NOT_OURS:
+                raise
+            reason = f"{error.refusal.detail} ({error.refusal.reason})"
+            await in_thread(self._note_cleaned, owed, reason)
+            return f"{owed.interface} is not ours to delete: {error.refusal.detail}"
+        await in_thread(self._note_cleaned, owed)
+        return f"deleted {owed.interface}"
 
     async def _refused(self, connection: AgentConnection, wanted: Wanted, error: AgentRefused) -> str:
         """Act on what the agent holds instead; what the panel cannot repair is written to the assignment."""
@@ -116,29 +191,54 @@ class Pusher:
             # It does not fit what was changed there by hand; the whole replaces that.
             connection.forget(wanted.interface)
             return f"{wanted.interface}: the agent refuses the delta ({refusal.detail}); sending the whole"
-        await in_thread(self._say, connection.node_id, wanted.config_id, refusal.detail)
         raise error
 
     def _read(self, node_id: str, reported: dict[str, Reported], known: frozenset[Feature] = features.ALL) -> NodeWork:
         with self._store.read() as tx:
-            wanted = []
-            awaited, contested = floating_rows.leaving(tx, node_id), floating_rows.contested(tx, node_id)
-            for assignment, config in assignment_rows.of_node(tx, node_id):
-                if assignment.phase == Phase.REMOVED:
-                    continue
-                has = reported.get(config.name)
-                push = self._missing(tx, config, assignment, has, known)
-                unconfirmed = (
-                    assignment.applied_generation != config.generation
-                    or assignment.phase == Phase.JOINING
-                    or (has is not None and assignments.described(has.drift) != assignment.drift)
-                    or any(has and holders.has_left(row, has.generation, has.held) for row in awaited[config.id])
-                    or any(has and holders.is_taken(row, has.held) for row in contested if row.config_id == config.id)
+            leaving, contested = floating_rows.leaving(tx, node_id), floating_rows.contested(tx, node_id)
+
+            def floats(config: Config, has: Reported) -> bool:
+                """Whether the report is news of a floating address."""
+                return any(holders.has_left(row, has.generation, has.held) for row in leaving[config.id]) or any(
+                    holders.is_taken(row, has.held) for row in contested if row.config_id == config.id
                 )
-                wanted.append(Wanted(config.id, config.name, config.generation, push, unconfirmed))
+
+            wanted = [
+                self._wanted(tx, config, assignment, reported.get(config.name), known, floats)
+                for assignment, config in assignment_rows.of_node(tx, node_id)
+                if assignment.phase != Phase.REMOVED
+            ]
             expires_at = nodes.get(tx, node_id).certificate_expires_at
             due = expires_at is not None and renewal_due(expires_at, clock.now(), self._certificate_days)
-            return NodeWork(tuple(wanted), tuple(assignment_rows.cleanups(tx, node_id)), due)
+            cleanups = tuple(assignment_rows.cleanups(tx, node_id))
+            return NodeWork(tuple(wanted), cleanups, expires_at if due else None)
+
+    def _wanted(
+        self,
+        tx: Tx,
+        config: Config,
+        assignment: Assignment,
+        has: Reported | None,
+        known: frozenset[Feature],
+        floats: Callable[[Config, Reported], bool],
+    ) -> Wanted:
+        try:
+            push, unreadable = self._missing(tx, config, assignment, has, known), None
+        except VaultError as error:
+            push, unreadable = None, error
+        unconfirmed = (
+            assignment.applied_generation != config.generation
+            or assignment.phase == Phase.JOINING
+            or (has is not None and assignments.described(has.drift) != assignment.drift)
+            or (has is not None and floats(config, has))
+        )
+        # A whole for what the agent has replaces it: it may be a fence.
+        takes_away = (
+            bool(push.remove) or not (push.settings is None or push.settings.enabled)
+            if isinstance(push, InterfaceDelta)
+            else push is not None and has is not None
+        )
+        return Wanted(config.id, config.name, config.generation, push, unconfirmed, has, takes_away, unreadable)
 
     def _missing(
         self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None, known: frozenset[Feature]
@@ -171,22 +271,23 @@ class Pusher:
     def _say(self, node_id: str, config_id: str, summary: str) -> None:
         with self._store.write() as tx:
             assignment = assignment_rows.get(tx, config_id, node_id)
-            if assignment is not None:
+            if assignment is not None and assignment.summary != summary:
                 assignment_rows.applied(tx, assignment.id, summary=summary)
 
-    def _note_cleaned(self, owed: Cleanup) -> None:
+    def _note_cleaned(self, owed: Cleanup, not_ours: str | None = None) -> None:
         with self._store.write() as tx:
-            assignments.cleaned(tx, owed)
+            assignments.cleaned(tx, owed, not_ours)
 
     def _overtake(self, config_id: str, generation: int) -> None:
         with self._store.write() as tx:
             generations.overtake(tx, config_id, generation)
 
-    async def _renew(self, connection: AgentConnection) -> None:
+    async def _renew(self, connection: AgentConnection) -> str:
         csr = await connection.client.request_certificate()
         certificate = self._authority.issue_agent(csr, connection.node_id, clock.now(), self._certificate_days)
         await connection.client.install_certificate(certificate, self._authority.certificate_pem)
         await in_thread(self._renewed, connection.node_id, certificate_expires_at(certificate))
+        return "certificate renewed"
 
     def _renewed(self, node_id: str, expires_at: float) -> None:
         with self._store.write() as tx:

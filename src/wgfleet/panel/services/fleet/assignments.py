@@ -184,12 +184,14 @@ def serve(tx: Tx, assignment: Assignment) -> None:
     tx.wake(Topic.ASSIGNMENT, assignment.id)
 
 
-def cleaned(tx: Tx, owed: Cleanup) -> None:
-    """Note that a node has deleted an interface that it owed."""
+def cleaned(tx: Tx, owed: Cleanup, not_ours: str | None = None) -> None:
+    """Note that a node has deleted an interface that it owed. `not_ours`: what is there instead, so nothing was."""
     holders.gave_up(tx, owed.config_id, owed.node_id)
     assignment_rows.delete_cleanup(tx, owed.node_id, owed.config_id)
+    action = "interface_deleted" if not_ours is None else "cleanup_settled"
+    why = {} if not_ours is None else {"reason": not_ours}
     audit.record(
-        tx, audit.PANEL, "interface_deleted", "node", owed.node_id, interface=owed.interface, config_id=owed.config_id
+        tx, audit.PANEL, action, "node", owed.node_id, interface=owed.interface, config_id=owed.config_id, **why
     )
     # A removal may be waiting for just this.
     removal = operation_rows.newest(tx, OperationKind.REMOVE_NODE, operations.subject(owed.config_id, owed.node_id))
