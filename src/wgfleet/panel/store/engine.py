@@ -3,18 +3,23 @@
 A `Tx` collects its wakes; listeners get them after the commit, never before.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.store.databases import open_database
+from wgfleet.panel.store.exchange import MAX_BYTES, Exchange, Listeners, Transport
 from wgfleet.panel.store.failures import translated
+from wgfleet.panel.store.local_transport import LocalTransport
+from wgfleet.panel.store.notifications import Notifications
+from wgfleet.panel.store.turns import WriterTurns
 from wgfleet.panel.store.wakes import Topic, Wake
 
+REPORT_BYTES = MAX_BYTES - 100
 WRITER_S = 10.0  # a transaction of ours takes milliseconds, the largest a second; beyond this something hangs
 
 
@@ -43,19 +48,42 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.engine = open_database(url)
-        # SQLite polls for its lock, which starves a waiter under load; a lock of ours is fair and costs nothing.
-        self._writer = threading.Lock() if url.startswith("sqlite") else None
-        self._listeners: list[Callable[[list[Wake]], None]] = []
+        sqlite = self.engine.dialect.name == "sqlite"
+        self._turns = WriterTurns(Path(self.engine.url.database or "")) if sqlite else None
+        self._listeners = Listeners()
+        self._exchange: Exchange | None = None
 
-    def listen(self, listener: Callable[[list[Wake]], None]) -> None:
-        """Call `listener` with the wakes of each transaction, in the thread that committed it."""
-        self._listeners.append(listener)
+    def share(self) -> None:
+        """Tell the other processes that use this database what is committed here, and hear the same of them.
+
+        Raise `Unavailable` where that cannot be set up.
+        """
+        if self._exchange is None:
+            self._exchange = Exchange(self._transport(), self._listeners)
+
+    def listen(self, listener: Callable[[list[Wake]], None], lost: Callable[[], None] | None = None) -> None:
+        """Call `listener` with the wakes of each transaction, in any thread: the one that committed it, or ours.
+
+        `lost` is called where wakes of other processes may have been lost.
+        """
+        self._listeners.committed.append(listener)
+        if lost is not None:
+            self._listeners.lost.append(lost)
+
+    def hear_reports(self, listener: Callable[[str, bytes], None]) -> None:
+        """Call `listener` with the name of another process that shares, and what it reports, in a thread of ours."""
+        self._listeners.reported.append(listener)
+
+    def report(self, report: bytes) -> None:
+        """Send JSON of `REPORT_BYTES` at most to all other processes; without effect where nothing is shared."""
+        if self._exchange is not None:
+            self._exchange.report(report)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """Open a transaction that sees one state of the database and changes nothing."""
         with translated(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
-            if self._writer is None:
+            if self._turns is None:
                 # Otherwise each statement sees a state of its own, but a delta must be read from one.
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield Tx(session)
@@ -64,7 +92,7 @@ class Store:
     def write(self) -> Iterator[Tx]:
         """Open a transaction that commits at the end of the block, or changes nothing on an error."""
         with translated():
-            if self._writer and not self._writer.acquire(timeout=WRITER_S):
+            if self._turns and not self._turns.acquire(WRITER_S):
                 raise Unavailable("another transaction does not end; try again", retry_after_s=1)
             try:
                 options = {"wgfleet_write": True}
@@ -73,13 +101,28 @@ class Store:
                     tx = Tx(session)
                     yield tx
             finally:
-                if self._writer:
-                    self._writer.release()
+                if self._turns:
+                    self._turns.release()
         wakes = list(tx.wakes)
         if wakes:
-            for listener in self._listeners:
-                listener(wakes)
+            self._listeners.hear(wakes)
+            if self._exchange is not None:
+                self._exchange.tell(wakes)
 
     def close(self) -> None:
         """Close all connections; safe to call twice."""
+        if self._exchange is not None:
+            self._exchange.close()
+            self._exchange = None
         self.engine.dispose()
+        if self._turns:
+            self._turns.close()
+
+    def _transport(self) -> Transport:
+        if self._turns is None:
+            return Notifications(self.engine)
+        file = Path(self.engine.url.database or "")
+        try:
+            return LocalTransport(file.with_name(f"{file.name}-exchange"))
+        except OSError as error:
+            raise Unavailable(f"{error.filename or file}: {error.strerror}", retry_after_s=1) from error

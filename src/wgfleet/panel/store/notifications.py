@@ -1,0 +1,73 @@
+"""Transport of messages between processes that share a PostgreSQL database: its notifications.
+
+See https://www.postgresql.org/docs/current/sql-notify.html.
+"""
+
+from collections import deque
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from wgfleet.panel.store.exchange import TransportError
+
+CHANNEL = "wgfleet"
+
+
+class Notifications:
+    """Two connections of their own, made when they are needed, and again when they were lost."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._sender: Any = None
+        self._receiver: Any = None
+        self._received: deque[bytes] = deque()
+
+    def send(self, message: bytes) -> None:
+        """Notify all others, and ourselves."""
+        if not message:
+            return
+        try:
+            self._sender = self._sender or self._connected()
+            self._sender.execute("SELECT pg_notify(%s, %s)", (CHANNEL, message.decode()))
+        except (psycopg.Error, SQLAlchemyError) as error:
+            self._close_sender()
+            raise TransportError(str(error).partition("\n")[0]) from error
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        """Return the next notification."""
+        try:
+            if self._receiver is None:
+                self._receiver = self._connected()
+                self._receiver.execute(f"LISTEN {CHANNEL}")
+            if not self._received:
+                found = self._receiver.notifies(timeout=timeout_s, stop_after=1)
+                self._received.extend(notice.payload.encode() for notice in found)
+        except (psycopg.Error, SQLAlchemyError) as error:
+            self._close_receiver()
+            raise TransportError(str(error).partition("\n")[0]) from error
+        return self._received.popleft() if self._received else None
+
+    def close(self) -> None:
+        """Close both connections; safe to call twice."""
+        self._close_sender()
+        self._close_receiver()
+
+    def _close_sender(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
+        self._sender = None
+
+    def _close_receiver(self) -> None:
+        if self._receiver is not None:
+            self._receiver.close()
+        self._receiver = None
+
+    def _connected(self) -> Any:
+        # The engine's own way to connect has the time-outs; the pool must not get the connection back.
+        connection = self._engine.raw_connection()
+        driver: Any = connection.driver_connection
+        connection.detach()
+        driver.autocommit = True
+        return driver
