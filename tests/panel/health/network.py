@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from wgfleet.panel.domain.health.judge import (
     PANEL,
     Decision,
+    Freeze,
     Health,
     HealthRules,
     Observed,
+    Quorum,
     Standing,
     Verdict,
-    cut_off,
     decide,
 )
 from wgfleet.panel.settings import Settings
@@ -24,7 +25,7 @@ from wgfleet.protocol.ids import NodeId
 TICK = 0.25
 DEFAULTS = Settings().health.rules
 QUICK = HealthRules(
-    interval_s=TICK, failures=2, cross_check_s=1, fresh_s=2, stable_s=2, stable_cap_s=8, flap_window_s=60
+    interval_s=TICK, failures=2, cross_check_s=1, fresh_s=2, stable_s=2, stable_cap_s=8, flap_window_s=60, at_once_s=2
 )
 SETTLED_S = 3 * (QUICK.fresh_s + QUICK.stable_cap_s + QUICK.cross_check_s)
 
@@ -44,6 +45,7 @@ class Network:
     rules: HealthRules = QUICK
     min_nodes: int = 1
     beside_panel: frozenset[NodeId] = frozenset()
+    sites: dict[NodeId, str] = field(default_factory=dict)
     now: float = 1000.0
     cuts: set[frozenset[str]] = field(default_factory=set)
     blind: set[tuple[str, NodeId]] = field(default_factory=set)
@@ -54,7 +56,12 @@ class Network:
     standings: Mapping[NodeId, Standing] = field(default_factory=dict)
     history: list[tuple[float, NodeId, Health, Health]] = field(default_factory=list)
     touched_at: dict[NodeId, float] = field(default_factory=dict)
+    approved: set[NodeId] = field(default_factory=set)
     decision: Decision | None = None
+    frozen: Freeze | None = None
+
+    def __post_init__(self) -> None:
+        self.quorum = Quorum(self.rules)
 
     def isolate(self, node: str) -> None:
         self.cuts |= {frozenset((node, other)) for other in [PANEL, *self.nodes] if other != node}
@@ -74,12 +81,12 @@ class Network:
     def connected(self, node: NodeId) -> bool:
         return node not in self.no_agent and self.linked(PANEL, node)
 
-    def look(self, vantage: str, target: NodeId) -> None:
-        old = self.verdicts.get((vantage, target), Verdict(vantage, 0, None, None))
+    def look(self, vantage: str, target: NodeId, tries: int = 1) -> None:
+        old = self.verdicts.get((vantage, target), Verdict(vantage, 0, None, None, since=self.now))
         if self.linked(vantage, target) and target not in self.dead and (vantage, target) not in self.blind:
-            self.verdicts[vantage, target] = Verdict(vantage, 0, self.now, self.now)
+            self.verdicts[vantage, target] = replace(old, failures=0, last_ok_at=self.now, last_try_at=self.now)
         else:
-            self.verdicts[vantage, target] = replace(old, failures=old.failures + 1, last_try_at=self.now)
+            self.verdicts[vantage, target] = replace(old, failures=old.failures + tries, last_try_at=self.now)
             self.touched_at[target] = self.now
 
     def observed(self) -> dict[NodeId, Observed]:
@@ -90,6 +97,8 @@ class Network:
                 tuple(verdict for (_, target), verdict in self.verdicts.items() if target == node),
                 fenced=node not in self.unfenced,
                 beside_panel=node in self.beside_panel,
+                domain=self.sites.get(node, ""),
+                agent_missed=not self.connected(node),
             )
             for node in self.nodes
         }
@@ -97,19 +106,33 @@ class Network:
     def step(self) -> Decision:
         self.now += TICK
         for node in self.nodes:
-            self.look(PANEL, node)
+            seen = self.verdicts.get((PANEL, node))
+            missed = seen is not None and 0 < seen.failures < self.rules.failures
+            self.look(PANEL, node, self.rules.failures if missed else 1)
         observed = self.observed()
-        frozen = cut_off(observed.values(), self.now, self.rules) is not None
         before = self.standings
-        decision = decide(observed, before, self.rules, min_nodes=self.min_nodes, frozen=frozen, now=self.now)
-        self.check(before, decision, frozen)
+        watched = [(observed[node], before[node]) for node in self.nodes if node in before]
+        self.frozen = self.quorum.look(watched, self.now)
+        decision = decide(
+            observed,
+            before,
+            self.rules,
+            min_nodes=self.min_nodes,
+            frozen=self.frozen is not None,
+            now=self.now,
+            approved=self.approved,
+        )
+        self.check(before, decision, frozen=self.frozen is not None)
+        for node, standing in decision.standings.items():
+            if not standing.state.in_use:
+                self.quorum.taken_out(node, self.now)
         self.standings, self.decision = decision.standings, decision
         for vantage, target in decision.cross_checks:
             if self.connected(vantage):
-                self.look(vantage, target)
+                self.look(vantage, target, self.rules.failures if target in self.touched_at else 1)
         return decision
 
-    def check(self, before: Mapping[NodeId, Standing], decision: Decision, frozen: bool) -> None:
+    def check(self, before: Mapping[NodeId, Standing], decision: Decision, *, frozen: bool) -> None:
         after = decision.standings
         left = 0
         for node, standing in after.items():
@@ -120,12 +143,13 @@ class Network:
                 self.history.append((self.now, node, old.state, standing.state))
                 assert standing.since == self.now
             if standing.state is Health.DOWN and old.state is not Health.DOWN:
-                assert not frozen
+                assert not frozen or node in self.approved
                 assert standing.flaps[-1] == self.now
                 assert self.now - self.touched_at[node] <= self.rules.fresh_s, "everybody reaches it"
-                needed = self.rules.failures if old.state.in_use else 1
-                missing = [v for (_, target), v in self.verdicts.items() if target == node and v.failures >= needed]
-                assert any(v.vantage not in {PANEL, node, *self.beside_panel} for v in missing), "no node confirms"
+                missing = [v for (_, target), v in self.verdicts.items() if target == node and v.missing(self.rules)]
+                if node not in self.approved:
+                    others = {PANEL, node, *self.beside_panel}
+                    assert any(v.vantage not in others for v in missing), "no node confirms"
                 assert len(missing) > 1
             if old.state is Health.DOWN:
                 assert standing.state in OUT_OF_USE, "serves without a trial"

@@ -71,7 +71,7 @@ def test_a_config_that_cannot_be_decided_holds_up_no_other(
     network = Network(dead={f"192.0.2.1:{config.listen_port}" for config in configs})
     monkeypatch.setattr(watching, "Prober", lambda: network)
     connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, RULES.timeout_s, connections, Outlook())
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
 
     async def watched() -> None:
         watching_them = monitor.start()

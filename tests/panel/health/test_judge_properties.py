@@ -54,7 +54,8 @@ def test_after_a_while_states_agree_with_what_is_dead(count: int, min_nodes: int
     alive = count - len(dead)
     states = dict(zip(network.nodes, network.states(), strict=True))
     assert {states[node] for node in network.nodes if node not in dead} <= {S}
-    expected_down = min(len(dead), max(count - min_nodes, 0)) if alive else 0
+    at_once = len(dead) * 2 > count
+    expected_down = min(len(dead), max(count - min_nodes, 0)) if alive and not at_once else 0
     assert sum(states[node] is Health.DOWN for node in dead) == expected_down
     assert {states[node] for node in dead} <= {Health.DOWN, Health.SUSPECT}
     network.heal()
@@ -111,7 +112,7 @@ def test_whatever_is_seen_no_decision_goes_beyond_its_evidence(
             went += before.state.in_use
             assert not frozen
             fresh = [v for v in observed[node].verdicts if v.last_try_at is not None and v.last_try_at >= 998.0]
-            missing = [v.vantage for v in fresh if v.failures >= (QUICK.failures if before.state.in_use else 1)]
+            missing = [v.vantage for v in fresh if v.missing(QUICK)]
             others = [v for v in missing if v in observed and v != node and not observed[NodeId(v)].beside_panel]
             assert others
             assert len([*others, *(v for v in missing if v == PANEL)]) > 1
@@ -125,7 +126,6 @@ def test_whatever_is_seen_no_decision_goes_beyond_its_evidence(
             for node, after in decision.standings.items()
         ), "there is nowhere to fail over to"
         assert sum(after.state.in_use for after in decision.standings.values()) >= max(min_nodes, 1)
-    assert decision.frozen is (decision.frozen_reason is not None)
 
 
 class RandomCuts(RuleBasedStateMachine):
@@ -176,7 +176,7 @@ class RandomCuts(RuleBasedStateMachine):
         self.network.run(SETTLED_S)
         assert self.network.states() == [S] * len(self.network.nodes)
         assert self.network.decision is not None
-        assert not self.network.decision.frozen
+        assert not self.network.frozen
 
 
 RandomCuts.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -83,7 +83,7 @@ def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
     network = Network()
     monkeypatch.setattr(watching, "Prober", lambda: network)
     connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, RULES.timeout_s, connections, Outlook())
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
     real = clock.now
 
     async def watched() -> None:

@@ -52,7 +52,7 @@ class Supervisor:
         self._dns = DnsWorker(store, vault, publisher, settings.dns)
         self._dispatcher = Dispatcher(store, self._runner, self._connections, self._dns, outlook.events)
         self._health = HealthMonitor(
-            store, vault, settings.health.rules, settings.health.timeout_s, self._connections, outlook
+            store, vault, settings.health.rules, self._connections, outlook, settings.health.site
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._retention = Retention(store, days_kept(settings))

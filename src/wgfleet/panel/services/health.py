@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.health.votes import Health, Standing
+from wgfleet.panel.domain.health.votes import PANEL, Health, Standing
 from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import failover
@@ -40,6 +40,7 @@ class Probed:
     panel_key: str
     node_key: str
     min_nodes: int
+    domain: str
     fence_generation: int
     applied_generation: int
     standing: Standing
@@ -49,21 +50,34 @@ class Probed:
         return f"Probed({self.config_name!r} on {self.node_id!r} at {self.endpoint!r})"
 
 
-def watched(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None]) -> list[Probed]:
-    """Return every assignment whose node's data plane is to be watched.
+def watched(
+    tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None], site: str = ""
+) -> list[Probed]:
+    """Return every assignment whose node's data plane is to be watched. `site`: the one that the panel stands in.
 
     One whose keys cannot be read is left out; `unreadable` is called with its config's name and why.
     """
     found = []
-    for assignment, config, node, group in health_rows.serving(tx):
+    serving = health_rows.serving(tx)
+    domain_of = _domains(tx, [node for _, _, node, _ in serving], site)
+    for assignment, config, node, group in serving:
         try:
-            found.append(_probed(vault, assignment, config, node, group))
+            found.append(_probed(vault, assignment, config, node, group, domain_of.get(node.id, "")))
         except VaultError as error:
             unreadable(config.name, error)
     return found
 
 
-def _probed(vault: Vault, assignment: Assignment, config: Config, node: Node, group: EndpointGroup | None) -> Probed:
+def _domains(tx: Tx, nodes: Sequence[Node], site: str) -> dict[str, str]:
+    """Return the failure domain of each node that stands in a site: the panel's, or another."""
+    site_of = health_rows.sites(tx)
+    panels = {site} if site else {site_of[node.id] for node in nodes if node.is_panel_node and node.id in site_of}
+    return {node_id: PANEL if found in panels else f"site {found}" for node_id, found in site_of.items()}
+
+
+def _probed(
+    vault: Vault, assignment: Assignment, config: Config, node: Node, group: EndpointGroup | None, domain: str
+) -> Probed:
     return Probed(
         assignment_id=assignment.id,
         config_id=config.id,
@@ -75,6 +89,7 @@ def _probed(vault: Vault, assignment: Assignment, config: Config, node: Node, gr
         panel_key=sealed.unseal(vault, Config.probe_private_key_sealed, config),
         node_key=sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment),
         min_nodes=group.min_nodes if group else 1,
+        domain=domain,
         fence_generation=assignment.oldest_base,
         applied_generation=assignment.applied_generation,
         standing=_standing(assignment),

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
+from wgfleet.panel.domain.health.paths import DEFAULT_LONGEST_TIMEOUT_S, DEFAULT_TIMEOUT_S
 from wgfleet.panel.domain.health.votes import HealthRules
 from wgfleet.panel.settings.fields import DAY_S, Group
 
@@ -20,18 +21,26 @@ class HealthSettings(Group):
         "times failures plus timeout_s. WireGuard answers a peer at most once in 20 ms.",
     )
     timeout_s: float = Field(
-        default=0.3,
+        default=DEFAULT_TIMEOUT_S,
         gt=0,
-        le=10,
-        description="Seconds to wait for the answer to a probe. Round trips by cable stay below it, even "
-        "to the other side of the Earth; raise it for satellite links.",
+        le=5,
+        description="Seconds to wait for the answer to a probe at least. Where measured round trips are longer, "
+        "the wait follows them (as RFC 6298 does), up to longest_timeout_s.",
+    )
+    longest_timeout_s: float = Field(
+        default=DEFAULT_LONGEST_TIMEOUT_S,
+        gt=0,
+        le=5,
+        description="Seconds to wait for the answer to a probe at most, whatever was measured. Round trips beyond it "
+        "count as lost.",
     )
     failures: int = Field(
-        default=2,
+        default=6,
         ge=1,
         le=100,
-        description="Probes in a row without an answer after which a vantage point counts a node as not reached. 1 "
-        "makes a lost packet a failure; each more costs interval_s.",
+        description="Probes in a row without an answer after which a vantage point counts a node as not reached. All "
+        "but the first follow within a fraction of a second. Where probes get lost on the way, more are needed by "
+        "themselves: so many that loss alone makes such a run once in 10,000 times.",
     )
     cross_check_s: float = Field(
         default=2.0,
@@ -69,6 +78,28 @@ class HealthSettings(Group):
         "would forget itself.",
     )
 
+    at_once_s: float = Field(
+        default=10.0,
+        ge=1,
+        le=3600,
+        description="Seconds within which nodes fall silent at once. If they are more than half of all nodes in use, "
+        "none is taken out of use before an administrator approves it. Nodes that die one by one, further apart than "
+        "this, are replaced without asking.",
+    )
+    unmanaged_after_s: float = Field(
+        default=3.0,
+        ge=0,
+        le=3600,
+        description="Seconds without a line to its agent after which a node that serves counts as unmanaged. Longer by "
+        "itself where packets get lost.",
+    )
+    site: str = Field(
+        default="",
+        max_length=63,
+        description="The site that the panel stands in, as node groups name theirs: what only this site sees takes "
+        "no node out of use. Empty: that of the node on the panel's machine, or none.",
+    )
+
     give_up_after_s: float = Field(
         default=GIVE_UP_AFTER_S,
         ge=1,
@@ -98,4 +129,8 @@ class HealthSettings(Group):
             stable_s=self.stable_s,
             stable_cap_s=self.stable_cap_s,
             flap_window_s=self.flap_window_s,
+            at_once_s=self.at_once_s,
+            timeout_s=self.timeout_s,
+            longest_timeout_s=max(self.longest_timeout_s, self.timeout_s),
+            unmanaged_after_s=self.unmanaged_after_s,
         )

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, Node
+from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, HealthFreeze, Node, NodeGroup
 
 
 def serving(tx: Tx) -> list[tuple[Assignment, Config, Node, EndpointGroup | None]]:
@@ -20,6 +20,28 @@ def serving(tx: Tx) -> list[tuple[Assignment, Config, Node, EndpointGroup | None
         .order_by(Assignment.id)
     )
     return [(a, config, node, group) for a, config, node, group in tx.session.execute(query)]
+
+
+def sites(tx: Tx) -> dict[str, str]:
+    """Return the site of each node whose group names one, by the node's id."""
+    query = select(Node.id, NodeGroup.site).join(NodeGroup, NodeGroup.id == Node.group_id).where(NodeGroup.site != "")
+    return {row.id: row.site for row in tx.session.execute(query)}
+
+
+def freeze(tx: Tx) -> HealthFreeze | None:
+    """Return why no node is taken out of use, if that is so."""
+    return tx.session.scalar(select(HealthFreeze).limit(1))
+
+
+def add_freeze(tx: Tx, row: HealthFreeze) -> None:
+    """Write that no node is taken out of use."""
+    tx.session.add(row)
+    tx.session.flush()
+
+
+def end_freeze(tx: Tx) -> None:
+    """Write that nodes are taken out of use again."""
+    tx.session.execute(delete(HealthFreeze))
 
 
 def change(tx: Tx, assignment_id: str, **values: Any) -> None:

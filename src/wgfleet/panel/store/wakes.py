@@ -21,6 +21,8 @@ class Topic(StrEnum):
     """The health or the phase of an assignment; concerns the DNS name of its config."""
     FLOATING = "floating"
     """The floating addresses of a config (the id is the config's): who holds or publishes one."""
+    FREEZE = "freeze"
+    """Whether nodes that do not answer are left in use until a person decides; the id is that of the freeze."""
     DNS = "dns"
     """What a DNS name is to list, or that it is to be checked now."""
 

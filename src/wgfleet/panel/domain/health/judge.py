@@ -5,10 +5,11 @@ others' work. docs/health.md has the rules in words.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from wgfleet.panel.domain.health.vantage import CrossCheck, cross_checks, cut_off, electorate
+from wgfleet.panel.domain.health.quorum import Freeze, Quorum
+from wgfleet.panel.domain.health.vantage import CrossCheck, cross_checks, electorate
 from wgfleet.panel.domain.health.votes import PANEL, Health, HealthRules, Observed, Poll, Standing, Verdict, count
 from wgfleet.protocol.ids import NodeId
 
@@ -16,12 +17,13 @@ __all__ = [
     "PANEL",
     "CrossCheck",
     "Decision",
+    "Freeze",
     "Health",
     "HealthRules",
     "Observed",
+    "Quorum",
     "Standing",
     "Verdict",
-    "cut_off",
     "decide",
     "stable_period",
 ]
@@ -34,15 +36,27 @@ _MAX_DOUBLINGS = 30  # beyond any cap that can be set
 class Decision:
     """What becomes of a config's nodes.
 
-    `standings`: one for each node that was observed; the same object where nothing changed. `frozen`: nodes that do
-    not answer are left in use because the panel is cut off; `frozen_reason` says how many. `cross_checks`:
+    `standings`: one for each node that was observed; the same object where nothing changed. `one_sided`: nodes that
+    are left in use because all that miss them stand in one failure domain; a person may know better. `cross_checks`:
     pairs (vantage node, target node) of probes to be made now.
     """
 
     standings: Mapping[NodeId, Standing]
-    frozen: bool
-    frozen_reason: str | None
+    one_sided: tuple[NodeId, ...]
     cross_checks: tuple[CrossCheck, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What holds for all nodes of a config in one decision."""
+
+    rules: HealthRules
+    now: float
+    nodes: int
+    floor: int
+    refuge: bool
+    frozen: bool
+    approved: Collection[NodeId]
 
 
 def decide(
@@ -53,69 +67,63 @@ def decide(
     min_nodes: int,
     frozen: bool,
     now: float,
+    approved: Collection[NodeId] = (),
 ) -> Decision:
     """Judge the nodes of one config.
 
     `standings` is what the last call returned; a node without one is taken to serve. `min_nodes` is the config's
-    floor (at least 1 counts), `frozen` whether `cut_off` gave a reason. `now` is of the observations' clock.
+    floor (at least 1 counts), `frozen` whether the quorum gave a reason; `approved` are nodes that a person said are
+    down, if nobody reaches them. `now` is of the observations' clock.
     """
     new = Standing(Health.SERVING, now, "new in this config")
     before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
     voters = electorate(observed, before)
     polls = {node_id: count(seen, voters, rules, now) for node_id, seen in observed.items()}
     after = dict(before)
-    floor = max(min_nodes, 1)
 
     in_use = sum(standing.state.in_use for standing in before.values())
-    # A failing node is not among them, so these are the others.
-    refuge = any(before[node_id].state.in_use and poll.fresh and not poll.against for node_id, poll in polls.items())
+    scene = _Scene(
+        rules,
+        now,
+        nodes=len(observed),
+        floor=max(min_nodes, 1),
+        # A failing node is not among them, so these are the others.
+        refuge=any(before[node_id].state.in_use and poll.fresh and not poll.against for node_id, poll in polls.items()),
+        frozen=frozen,
+        approved=approved,
+    )
     for node_id in sorted(observed, key=lambda node_id: (_last_answer(observed[node_id]), node_id)):
         if before[node_id].state.in_use:
-            judged = _judge_in_use(
-                before[node_id],
-                observed[node_id],
-                polls[node_id],
-                rules,
-                now,
-                held=_held(polls[node_id], len(observed), in_use, floor, refuge=refuge, frozen=frozen),
-            )
-            in_use -= not judged.state.in_use
-            after[node_id] = judged
+            poll = polls[node_id]
+            held = _held(scene, node_id, poll, in_use) if poll.against else None
+            after[node_id] = _judge_in_use(scene, before[node_id], observed[node_id], poll, held=held)
+            in_use -= not after[node_id].state.in_use
 
-    after |= _judge_out_of_use(observed, after, polls, rules, now, floor=floor, frozen=frozen)
-    silent = sum(polls[node_id].against and after[node_id].state.in_use for node_id in observed) if frozen else 0
+    after |= _judge_out_of_use(scene, observed, after, polls)
     return Decision(
         standings=after,
-        frozen=silent > 0,
-        frozen_reason=f"{silent} of {len(observed)} nodes do not answer the panel, which seems to be cut off; "
-        "all are left as they are"
-        if silent
-        else None,
+        one_sided=tuple(
+            sorted(node_id for node_id, poll in polls.items() if after[node_id].state.in_use and poll.one_sided)
+        ),
         cross_checks=tuple(cross_checks(observed, after, rules, now)),
     )
 
 
 def _judge_out_of_use(
+    scene: _Scene,
     observed: Mapping[NodeId, Observed],
     standings: Mapping[NodeId, Standing],
     polls: Mapping[NodeId, Poll],
-    rules: HealthRules,
-    now: float,
-    *,
-    floor: int,
-    frozen: bool,
 ) -> dict[NodeId, Standing]:
     """Judge the nodes that are out of use, those that have been for longest first; return their standings."""
     judged: dict[NodeId, Standing] = {}
     serving = sum(standings[node_id].state.in_use and not polls[node_id].against for node_id in observed)
     for node_id in sorted(observed, key=lambda node_id: (standings[node_id].since, node_id)):
-        standing, poll, needed = standings[node_id], polls[node_id], serving < floor
+        standing, poll, needed = standings[node_id], polls[node_id], serving < scene.floor
         if standing.state is Health.DOWN:
-            judged[node_id] = _judge_down(standing, poll, rules, now, needed=needed)
+            judged[node_id] = _judge_down(standing, poll, scene.rules, scene.now, needed=needed)
         elif standing.state is Health.RECOVERING:
-            judged[node_id] = _judge_recovering(
-                standing, observed[node_id], poll, rules, now, frozen=frozen, needed=needed
-            )
+            judged[node_id] = _judge_recovering(scene, standing, observed[node_id], poll, needed=needed)
             serving += judged[node_id].state.in_use
     return judged
 
@@ -126,18 +134,21 @@ def stable_period(flaps: Iterable[float], rules: HealthRules, now: float) -> flo
     return min(rules.stable_cap_s, rules.stable_s * 2.0**doublings)
 
 
-def _judge_in_use(
-    standing: Standing, seen: Observed, poll: Poll, rules: HealthRules, now: float, *, held: str | None
-) -> Standing:
+def _judge_in_use(scene: _Scene, standing: Standing, seen: Observed, poll: Poll, *, held: str | None) -> Standing:
+    now = scene.now
     if poll.against:
         if held is None:
-            return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", rules, now)
+            return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", scene.rules, now)
         return _in_state(standing, Health.SUSPECT, held, now)
     if not poll.fresh:
-        return standing
-    if standing.state is not Health.SERVING and now - standing.since < rules.fresh_s:
+        return (
+            dataclasses.replace(standing, reason=told)
+            if (told := _unseen(seen)) not in {"", standing.reason}
+            else standing
+        )
+    if standing.state is not Health.SERVING and now - standing.since < scene.rules.fresh_s:
         return standing  # stands long enough to be seen, and a flickering one does not fill the history
-    if not seen.agent_connected:
+    if seen.agent_missed:
         return _in_state(standing, Health.UNMANAGED, "the agent does not answer; clients are served", now)
     return standing if standing.state is Health.SERVING else _in_state(standing, Health.SERVING, _ANSWERS, now)
 
@@ -152,11 +163,10 @@ def _judge_down(standing: Standing, poll: Poll, rules: HealthRules, now: float, 
     return _in_state(standing, Health.RECOVERING, f"answers again; is used after {period:g} s of this", now)
 
 
-def _judge_recovering(
-    standing: Standing, seen: Observed, poll: Poll, rules: HealthRules, now: float, *, frozen: bool, needed: bool
-) -> Standing:
-    if poll.proves_relapse and not frozen:
-        return _gone_down(standing, f"no answer to {poll.missed} of {poll.fresh} vantage points", rules, now)
+def _judge_recovering(scene: _Scene, standing: Standing, seen: Observed, poll: Poll, *, needed: bool) -> Standing:
+    rules, now = scene.rules, scene.now
+    if poll.proves_down and not scene.frozen:
+        return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", rules, now)
     if not poll.in_favour:
         # The time in which nobody can see it does not count as stable. Begun again at most once in fresh_s.
         return dataclasses.replace(standing, since=now) if now - standing.since >= rules.fresh_s else standing
@@ -169,20 +179,32 @@ def _judge_recovering(
     return _in_state(standing, Health.SERVING, _ANSWERS, now)
 
 
-def _held(poll: Poll, nodes: int, in_use: int, floor: int, *, refuge: bool, frozen: bool) -> str | None:
+def _unseen(seen: Observed) -> str:
+    return f"the panel cannot look at it: {seen.unseen}" if seen.unseen else ""
+
+
+def _held(scene: _Scene, node_id: NodeId, poll: Poll, in_use: int) -> str | None:
     """Say why a node that most do not reach is left in use, or None."""
-    if frozen:
-        return "does not answer, but the panel seems to be cut off"
-    if nodes == 1:
+    # Meanwhile somebody may have seen it again.
+    approved = node_id in scene.approved and poll.failing == poll.fresh
+    if scene.frozen and not approved:
+        return "does not answer, but neither do most others: nothing is done before an administrator approves it"
+    if scene.nodes == 1:
         return "does not answer the panel; it is the only node, so nobody can confirm that it is down"
-    if not poll.proves_down:
-        return "does not answer, but no second vantage point has confirmed it"
-    if not refuge:
+    if not (poll.proves_down or approved):
+        return _unproven(poll)
+    if not scene.refuge:
         # Clients gain nothing, and what all have in common may be our probe.
         return "unreachable, but so is every other node: there is nowhere to fail over to"
-    if in_use <= floor:
-        return f"does not answer, but without it fewer than {floor} nodes would be left (min_nodes)"
+    if in_use <= scene.floor:
+        return f"does not answer, but without it fewer than {scene.floor} nodes would be left (min_nodes)"
     return None
+
+
+def _unproven(poll: Poll) -> str:
+    if poll.one_sided:
+        return "does not answer, but all that miss it stand in one site: an administrator has to approve it"
+    return "does not answer, but no second vantage point has confirmed it"
 
 
 def _gone_down(standing: Standing, reason: str, rules: HealthRules, now: float) -> Standing:

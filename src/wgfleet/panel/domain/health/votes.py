@@ -3,21 +3,22 @@
 Pure. Counts votes; must not decide what becomes of a node. Times are seconds, all of the same clock.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from wgfleet.panel.domain.health.paths import DEFAULT_LONGEST_TIMEOUT_S, DEFAULT_TIMEOUT_S, misses_needed
 from wgfleet.protocol.ids import NodeId
 
 PANEL = "panel"
-"""The vantage point that is no node."""
+"""The vantage point that is no node, and the failure domain that it stands in."""
 
 
 class Health(StrEnum):
     """The state of an assignment. Clients use it in the first three.
 
-    In the others it is fenced: its node has no user's peer, for whatever session it still held would turn clients back
-    that another node has taken over.
+    In the others it is fenced: its node has no user's peer that another node has taken over, for whatever session it
+    still held would turn that client back.
     """
 
     SERVING = "serving"
@@ -45,24 +46,43 @@ class HealthRules:
     stable_s: float
     stable_cap_s: float
     flap_window_s: float
+    at_once_s: float = 10.0
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    longest_timeout_s: float = DEFAULT_LONGEST_TIMEOUT_S
+    unmanaged_after_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one vantage point (`PANEL` or a node's id) saw of a node. `failures` counts the last ones in a row."""
+    """What one vantage point (`PANEL` or a node's id) saw of a node. `failures` counts the last ones in a row.
+
+    `loss`: the share of probes that get lost on such a path while the node lives, 0 to 1. `since`: the first try.
+    """
 
     vantage: str
     failures: int
     last_ok_at: float | None
     last_try_at: float | None
+    loss: float = 0.0
+    since: float | None = None
+
+    def needed(self, rules: HealthRules) -> int:
+        """Return how many failures in a row make a miss: more where packets get lost."""
+        return misses_needed(self.loss, rules.failures)
+
+    def missing(self, rules: HealthRules) -> bool:
+        """Tell whether this vantage point does not reach the node."""
+        return self.failures >= self.needed(rules)
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
     """A node of a config as it is seen.
 
-    `fenced`: its agent has applied a state without users' peers since the node went down; asked only when it comes
-    back. `beside_panel`: it runs on the panel's machine, so what it sees confirms nothing that the panel sees.
+    `agent_missed`: its agent has been silent for so long that it is not for a lost packet. `fenced`: its agent has
+    applied a state without the peers that others took over since the node went down; asked only when it comes back.
+    `beside_panel`: it runs on the panel's machine, so what it sees confirms nothing that the panel sees. `domain`: its
+    failure domain, such as a site; "": the node stands alone. `unseen`: why the panel cannot look at it.
     """
 
     node_id: NodeId
@@ -70,6 +90,9 @@ class Observed:
     verdicts: tuple[Verdict, ...]
     fenced: bool = True
     beside_panel: bool = False
+    domain: str = ""
+    agent_missed: bool = False
+    unseen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +113,14 @@ class Standing:
 class Poll:
     """The fresh verdicts on one node, counted.
 
-    `failing`: vantage points with enough failures in a row; `answered`: those whose last try was answered;
-    `missed`: those whose last try was not, enough or not.
+    `failing`: vantage points that miss it; `answered`: those that had an answer and do not. `failing_domains`: the
+    failure domains in which those that miss it stand.
     """
 
     fresh: int
     failing: int
     answered: int
-    missed: int
+    failing_domains: frozenset[str]
 
     @property
     def against(self) -> bool:
@@ -106,18 +129,31 @@ class Poll:
 
     @property
     def proves_down(self) -> bool:
-        """Most do not reach it, and at least two: there is one panel, so a node confirms it."""
-        return self.against and self.failing > 1
+        """Most do not reach it, from two failure domains: one uplink that is cut does not look like a dead node."""
+        return self.against and len(self.failing_domains) > 1
 
     @property
-    def proves_relapse(self) -> bool:
-        """As `proves_down`, with one failure being enough: a node on trial has nothing to lose."""
-        return self.missed * 2 > self.fresh and self.missed > 1
+    def one_sided(self) -> bool:
+        """Several do not reach it, and all of them stand in the same failure domain."""
+        return self.against and self.failing > 1 and not self.proves_down
 
     @property
     def in_favour(self) -> bool:
-        """Most vantage points had an answer to their last try."""
+        """Most vantage points reach it."""
         return self.answered * 2 > self.fresh
+
+
+def domains(observed: Iterable[Observed]) -> dict[str, str]:
+    """Return the failure domain of each vantage point.
+
+    Where all stand in the panel's, nobody could confirm anything: then each machine is one of its own.
+    """
+    found = {PANEL: PANEL}
+    machines = {PANEL: PANEL}
+    for seen in observed:
+        machines[seen.node_id] = PANEL if seen.beside_panel else seen.node_id
+        found[seen.node_id] = PANEL if seen.beside_panel else seen.domain or seen.node_id
+    return found if len(set(found.values())) > 1 else machines
 
 
 def is_fresh(verdict: Verdict, rules: HealthRules, now: float) -> bool:
@@ -127,22 +163,23 @@ def is_fresh(verdict: Verdict, rules: HealthRules, now: float) -> bool:
     return verdict.last_ok_at is not None or verdict.failures > 0
 
 
-def count(seen: Observed, electorate: Collection[NodeId], rules: HealthRules, now: float) -> Poll:
-    """Count the fresh verdicts on a node by the panel and by the other nodes of the electorate.
+def count(seen: Observed, electorate: Mapping[str, str], rules: HealthRules, now: float) -> Poll:
+    """Count the fresh verdicts on a node by those of the electorate (vantage points, with their failure domains).
 
     A vantage point that has never had an answer has no verdict before it failed often enough.
     """
     fresh = [
         verdict
         for verdict in seen.verdicts
-        if (verdict.vantage == PANEL or (verdict.vantage in electorate and verdict.vantage != seen.node_id))
+        if verdict.vantage in electorate
+        and verdict.vantage != seen.node_id
         and is_fresh(verdict, rules, now)
-        and (verdict.last_ok_at is not None or verdict.failures >= rules.failures)
+        and (verdict.last_ok_at is not None or verdict.missing(rules))
     ]
-    missed = sum(verdict.failures > 0 for verdict in fresh)
+    failing = [verdict.vantage for verdict in fresh if verdict.missing(rules)]
     return Poll(
         fresh=len(fresh),
-        failing=sum(verdict.failures >= rules.failures for verdict in fresh),
-        answered=len(fresh) - missed,
-        missed=missed,
+        failing=len(failing),
+        answered=len(fresh) - len(failing),
+        failing_domains=frozenset(electorate[vantage] for vantage in failing),
     )

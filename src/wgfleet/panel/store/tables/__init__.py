@@ -7,7 +7,16 @@ lists or objects that are never searched. `generation` columns: see `wgfleet.pro
 
 from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, CertificateAuthority, RenderedSetting
 from wgfleet.panel.store.tables.base import Base
-from wgfleet.panel.store.tables.configs import Address, Assignment, Config, EntrustedNode, FreeOffset, HealthEvent, Pool
+from wgfleet.panel.store.tables.configs import (
+    Address,
+    Assignment,
+    Config,
+    EntrustedNode,
+    FreeOffset,
+    HealthEvent,
+    HealthFreeze,
+    Pool,
+)
 from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress
 from wgfleet.panel.store.tables.nodes import Cleanup, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
@@ -30,6 +39,7 @@ __all__ = [
     "FloatingAddress",
     "FreeOffset",
     "HealthEvent",
+    "HealthFreeze",
     "JoinToken",
     "Move",
     "Node",

@@ -123,3 +123,19 @@ class HealthEvent(Base):
     before: Mapped[Health]
     after: Mapped[Health]
     reason: Mapped[str]
+
+
+class HealthFreeze(Base):
+    """Why no node is taken out of use, or which of them only a person may; at most one row.
+
+    `nodes` do not answer. `approved_nodes` may be taken out until `approved_until`, once; `approved_by` is who said so.
+    """
+
+    __tablename__ = "health_freezes"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[float]
+    reason: Mapped[str]
+    nodes: Mapped[list[str]]
+    approved_nodes: Mapped[list[str]]
+    approved_by: Mapped[str | None]
+    approved_until: Mapped[float | None]

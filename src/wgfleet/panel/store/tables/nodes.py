@@ -7,13 +7,14 @@ from wgfleet.panel.store.tables.base import Base
 
 
 class NodeGroup(Base):
-    """Nodes that belong together. A lower `priority` is filled first."""
+    """Nodes that belong together. A lower `priority` is filled first. Groups of one `site` fail together; "": none."""
 
     __tablename__ = "node_groups"
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     region: Mapped[str]
     priority: Mapped[int]
+    site: Mapped[str] = mapped_column(server_default="")
 
 
 class Node(Base):

@@ -1,0 +1,104 @@
+"""Paths between vantage points and nodes: how long an answer takes, and how many get lost while the node lives.
+
+Pure. From this follow how long to wait for an answer and how many misses in a row mean something.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from wgfleet.protocol.ids import NodeId
+
+DEFAULT_TIMEOUT_S = 0.3
+DEFAULT_LONGEST_TIMEOUT_S = 2.0
+MOST_NEEDED = 40  # misses in a row; enough for 79 % of loss, and a bound where all is lost
+
+_RISK = 1e-4  # of a run of misses as long as that by loss alone
+_NOTABLE = 0.02  # the same of a run that makes others look as well
+_LOSS_WEIGHT = 1 / 32
+_RTT_WEIGHT = 1 / 8  # RFC 6298, section 2.3
+_DEVIATION_WEIGHT = 1 / 4
+_DEVIATIONS = 4
+_TELLING = 16  # probes of a path before its loss speaks for other paths
+
+PathKey = tuple[str, NodeId, str]
+"""A vantage point, the node that it looks at, and the id of the config."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What was measured of a path. `rtt_s` is None before the first answer; `loss` is a share, 0 to 1.
+
+    `in_doubt`: misses since the last answer. They count as lost once an answer shows that the node was alive.
+    """
+
+    rtt_s: float | None = None
+    deviation_s: float = 0.0
+    loss: float = 0.0
+    in_doubt: int = 0
+    probes: int = 0
+
+    def answered(self, rtt_s: float, failures: int, *, late: bool = False) -> "Path":
+        """Return the path after an answer. `late`: the probe was taken for missed before.
+
+        `failures`: the misses in a row from which on the node counted as dead; more of them say nothing of the path.
+        """
+        lost = min(max(self.in_doubt - late, 0), failures)
+        loss = self.loss
+        for outcome in (*([1.0] * lost), 0.0):
+            loss += (outcome - loss) * _LOSS_WEIGHT
+        if self.rtt_s is None:
+            rtt, deviation = rtt_s, rtt_s / 2
+        else:
+            deviation = self.deviation_s + (abs(self.rtt_s - rtt_s) - self.deviation_s) * _DEVIATION_WEIGHT
+            rtt = self.rtt_s + (rtt_s - self.rtt_s) * _RTT_WEIGHT
+        return Path(rtt, deviation, loss, 0, self.probes + lost + 1)
+
+    def missed(self, *, since_answered: bool) -> "Path":
+        """Return the path after a miss. `since_answered`: a later probe had its answer, so this one was lost."""
+        if since_answered:
+            return replace(self, loss=self.loss + (1.0 - self.loss) * _LOSS_WEIGHT, probes=self.probes + 1)
+        return replace(self, in_doubt=self.in_doubt + 1)
+
+    def timeout_s(self, shortest_s: float, longest_s: float) -> float:
+        """Return how long to wait for an answer."""
+        if self.rtt_s is None:
+            return shortest_s
+        return min(max(self.rtt_s + _DEVIATIONS * self.deviation_s, shortest_s), longest_s)
+
+
+def misses_needed(loss: float, at_least: int) -> int:
+    """Return how many misses in a row are hardly a matter of loss."""
+    return max(at_least, _run(loss, _RISK))
+
+
+def misses_of_note(loss: float) -> int:
+    """Return after how many misses in a row it is worth while to ask others."""
+    return _run(loss, _NOTABLE)
+
+
+def shared_loss(paths: Mapping[PathKey, Path]) -> dict[PathKey, float]:
+    """Return the loss to reckon with on each path: its own, or that of the other paths from or to the same machine.
+
+    Loss that has just begun shows in all of them together sooner than in each.
+    """
+    sums: dict[str, tuple[float, int]] = {}
+    for (vantage, node_id, _), path in paths.items():
+        for end in (f"from {vantage}", f"to {node_id}"):
+            total, number = sums.get(end, (0.0, 0))
+            if path.probes >= _TELLING:
+                sums[end] = total + path.loss, number + 1
+    means = {end: total / number for end, (total, number) in sums.items()}
+    return {
+        key: max(path.loss, means.get(f"from {key[0]}", 0.0), means.get(f"to {key[1]}", 0.0))
+        for key, path in paths.items()
+    }
+
+
+def _run(loss: float, risk: float) -> int:
+    """Return the length of a run of losses that comes by chance with probability `risk` at most."""
+    if loss <= risk:
+        return 1
+    if loss >= 1:
+        return MOST_NEEDED
+    return min(MOST_NEEDED, math.ceil(math.log(risk) / math.log(loss)))

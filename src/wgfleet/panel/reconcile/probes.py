@@ -1,0 +1,252 @@
+"""The probes of the watch: from the panel and, through their agents, from nodes; and what came of them.
+
+Looks run beside each other and nobody waits for a slow one. What they mean is decided elsewhere.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+import structlog
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.health.paths import Path, PathKey, misses_needed, misses_of_note, shared_loss
+from wgfleet.panel.domain.health.votes import PANEL, HealthRules, Verdict
+from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.services.health import Probed
+from wgfleet.probing.prober import Prober
+from wgfleet.protocol.ids import InterfaceName, NodeId
+from wgfleet.protocol.keys import PrivateKey, PublicKey
+from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
+
+BURST_S = 0.03  # between the probes of a burst; a node answers a peer at most once in 20 ms
+MOST_AT_ONCE = 6  # requests to a node beside each other; each needs a connection
+MOST_PER_S = 400.0  # probes from here; each costs 0.3 ms of a processor
+
+Member = tuple[str, NodeId]
+"""An assignment: config and node."""
+
+_Look = tuple[Member, str, str]
+"""What is under way: the assignment that is looked at, by whom, and the kind of look."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class CrossLook:
+    """What a node is to be asked: as a node of which config, how often to probe, and whether there is doubt."""
+
+    vantage: Member
+    tries: int
+    doubtful: bool
+
+
+class Probes:
+    """All that was seen of the watched assignments. `news` is set when it may change a decision."""
+
+    def __init__(self, rules: HealthRules, connections: Mapping[str, AgentConnection], news: asyncio.Event) -> None:
+        self.unsent: dict[Member, str] = {}
+        self._rules = rules
+        self._connections = connections
+        self._news = news
+        self._probed: Mapping[Member, Probed] = {}
+        self._verdicts: dict[Member, dict[str, Verdict]] = defaultdict(dict)
+        self._paths: dict[PathKey, Path] = {}
+        self._loss: dict[PathKey, float] = {}
+        self._answered_at: dict[PathKey, float] = {}  # when the latest probe that was answered had been sent
+        self._under_way: set[_Look] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds between two probes of an assignment from here; longer where there are very many."""
+        return min(max(self._rules.interval_s, len(self._probed) / MOST_PER_S), self._rules.fresh_s / 2)
+
+    def watch(self, probed: Mapping[Member, Probed]) -> None:
+        """Take what is to be probed from now on; the rest is forgotten."""
+        self._probed = probed
+        for member in self._verdicts.keys() - probed.keys():
+            del self._verdicts[member]
+            self.unsent.pop(member, None)
+        for key in [key for key in self._paths if (key[2], key[1]) not in probed]:
+            self._paths.pop(key)
+            self._answered_at.pop(key, None)
+
+    def verdicts(self, member: Member) -> tuple[Verdict, ...]:
+        """Return what each vantage point saw of an assignment."""
+        return tuple(self._with_loss(member, verdict) for verdict in self._verdicts[member].values())
+
+    def loss(self, vantage: str, member: Member) -> float:
+        """Return the share of probes that get lost on the way, as far as it is known."""
+        return self._loss.get(_key(vantage, member), 0.0)
+
+    def look(self, prober: Prober, *, due: bool) -> None:
+        """Probe from here: all where it is `due`, and those at once that begin to be missed."""
+        if due:
+            self._loss = shared_loss(self._paths)
+        for member, probed in self._probed.items():
+            if due:
+                self._start(self._probe(prober, member, probed))
+            verdict = self._verdicts[member].get(PANEL)
+            if verdict is not None and verdict.failures:
+                left = self._needed(PANEL, member) - verdict.failures
+                if left > 0 and (member, PANEL, "burst") not in self._under_way:
+                    self._start(self._burst(prober, member, probed, left), [(member, PANEL, "burst")])
+
+    def cross_check(self, config_id: str, checks: Iterable[tuple[NodeId, NodeId]]) -> None:
+        """Have nodes (first of each pair) look at others (second)."""
+        asked: dict[CrossLook, list[Member]] = defaultdict(list)
+        for vantage, target in checks:
+            member = config_id, target
+            tries = self._tries(vantage, member)
+            look = CrossLook((config_id, vantage), max(tries, 1), doubtful=tries > 0)
+            if (member, vantage, _kind(look)) not in self._under_way:
+                asked[look].append(member)
+        for look, members in asked.items():
+            keys = [(member, look.vantage[1], _kind(look)) for member in members]
+            self._start(self._cross_check(look, [self._probed[member] for member in members]), keys)
+
+    async def close(self) -> None:
+        """End all looks."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, look: Coroutine[None, None, None], keys: Iterable[_Look] = ()) -> None:
+        taken = set(keys)
+        self._under_way |= taken
+        task = asyncio.create_task(look)
+        self._tasks.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._under_way -= taken
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("health.probe_failed", error=str(error), exc_info=error)
+
+        task.add_done_callback(ended)
+
+    def _needed(self, vantage: str, member: Member) -> int:
+        return misses_needed(self.loss(vantage, member), self._rules.failures)
+
+    def _tries(self, vantage: str, member: Member) -> int:
+        """Return how often a node is to probe in one call for a verdict; 0: nobody has begun to miss its target."""
+        doubtful = any(
+            misses_of_note(self.loss(verdict.vantage, member)) <= verdict.failures
+            and verdict.failures <= self._needed(verdict.vantage, member)
+            for verdict in self._verdicts[member].values()
+        )
+        if not doubtful:
+            return 0
+        known = self._verdicts[member].get(vantage)
+        return max(self._needed(vantage, member) - (known.failures if known else 0), 1)
+
+    def _wait_s(self, key: PathKey) -> float:
+        return self._paths.get(key, Path()).timeout_s(self._rules.timeout_s, self._rules.longest_timeout_s)
+
+    async def _burst(self, prober: Prober, member: Member, probed: Probed, count: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(self._probe(prober, member, probed))
+                await asyncio.sleep(BURST_S)
+
+    async def _probe(self, prober: Prober, member: Member, probed: Probed) -> None:
+        """Probe a node from here. An answer that is late was a miss for as long as it was not here."""
+        key, sent_at = _key(PANEL, member), clock.monotonic()
+        target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
+        verdict = self._verdicts[member].get(PANEL)
+        patient = verdict is None or verdict.failures <= 2 * self._needed(PANEL, member)
+        wait_s = self._wait_s(key)
+        probe = asyncio.create_task(prober.probe(target, self._rules.longest_timeout_s if patient else wait_s))
+        try:
+            done, _ = await asyncio.wait({probe}, timeout=wait_s)
+            if not done:
+                self._missed(PANEL, member, sent_at)
+            outcome = await probe
+        finally:
+            probe.cancel()
+        if outcome.seconds is not None:
+            self.unsent.pop(member, None)
+            self._answered(PANEL, member, sent_at, outcome.seconds, late=not done)
+        elif not outcome.sent and (verdict is None or verdict.last_ok_at is None):
+            # A machine that could never send to it, as one without IPv6, has seen nothing.
+            self.unsent[member] = outcome.reason
+        elif done:
+            # One that could, and cannot any more, misses it like others; they decide.
+            self._missed(PANEL, member, sent_at)
+
+    async def _cross_check(self, look: CrossLook, targets: list[Probed]) -> None:
+        """Have a node probe others: in doubt several times in short succession, else once and with patience."""
+        vantage = look.vantage[1]
+        connection, own = self._connections.get(vantage), self._probed.get(look.vantage)
+        if connection is None or own is None or not connection.connected:
+            return
+        timeout_s = self._rules.longest_timeout_s
+        if look.doubtful:
+            members = [(probed.config_id, probed.node_id) for probed in targets]
+            timeout_s = max(self._wait_s(_key(who, member)) for member in members for who in (vantage, PANEL))
+        request = ProbeRequest(
+            interface=InterfaceName(own.config_name),
+            targets=tuple(
+                ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(own.node_key))
+                for probed in targets
+            ),
+            timeout_s=timeout_s,
+        )
+        tries = min(look.tries, MOST_AT_ONCE)
+
+        async def one(number: int) -> tuple[float, ProbeResult]:
+            await asyncio.sleep(number * 2 * BURST_S)
+            sent_at = clock.monotonic()
+            return sent_at, await connection.client.probe(request)
+
+        try:
+            results = await asyncio.gather(*(one(number) for number in range(tries)))
+        except (TransientError, PermanentError) as error:
+            log.debug("health.not_asked", vantage=vantage, error=str(error))
+            return
+        for probed, (sent_at, result) in product(targets, results):
+            member = (probed.config_id, probed.node_id)
+            if (seconds := result.answered.get(probed.endpoint)) is not None:
+                self._answered(vantage, member, sent_at, seconds, late=False)
+            elif probed.endpoint in {*result.unanswered} - {*result.unsent}:
+                # One that has no way to send has seen nothing, and confirms nothing.
+                self._missed(vantage, member, sent_at)
+
+    def _answered(self, vantage: str, member: Member, sent_at: float, seconds: float, *, late: bool) -> None:
+        key, now = _key(vantage, member), clock.monotonic()
+        before = self._verdict(vantage, member, now)
+        self._paths[key] = self._paths.get(key, Path()).answered(seconds, self._needed(vantage, member), late=late)
+        self._answered_at[key] = max(sent_at, self._answered_at.get(key, sent_at))
+        self._verdicts[member][vantage] = replace(before, failures=0, last_ok_at=now, last_try_at=now)
+        if before.last_ok_at is None or before.failures >= misses_of_note(self.loss(vantage, member)):
+            self._news.set()
+
+    def _missed(self, vantage: str, member: Member, sent_at: float) -> None:
+        key, now = _key(vantage, member), clock.monotonic()
+        since_answered = self._answered_at.get(key, 0.0) > sent_at
+        self._paths[key] = self._paths.get(key, Path()).missed(since_answered=since_answered)
+        before = self._verdict(vantage, member, now)
+        if since_answered:
+            return
+        self._verdicts[member][vantage] = replace(before, failures=before.failures + 1, last_try_at=now)
+        if before.failures + 1 in {1, misses_of_note(self.loss(vantage, member)), self._needed(vantage, member)}:
+            self._news.set()
+
+    def _verdict(self, vantage: str, member: Member, now: float) -> Verdict:
+        return self._verdicts[member].get(vantage) or Verdict(vantage, 0, None, None, since=now)
+
+    def _with_loss(self, member: Member, verdict: Verdict) -> Verdict:
+        loss = self.loss(verdict.vantage, member)
+        return replace(verdict, loss=loss) if loss != verdict.loss else verdict
+
+
+def _key(vantage: str, member: Member) -> PathKey:
+    return vantage, member[1], member[0]
+
+
+def _kind(look: CrossLook) -> str:
+    return "doubt" if look.doubtful else "routine"

@@ -1,0 +1,76 @@
+"""Freezes as rows: nodes that do not answer and are left in use until they do, or until a person says they are down.
+
+The watch writes them; an administrator approves, once and for the nodes that were listed.
+"""
+
+from collections.abc import Sequence
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import Conflict, NotFound
+from wgfleet.panel.services import audit
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import health as health_rows
+from wgfleet.panel.store.tables import HealthFreeze
+from wgfleet.panel.store.wakes import Topic
+
+APPROVED_FOR_S = 300.0
+
+_ENTITY = "health_freeze"
+
+
+def current(tx: Tx) -> HealthFreeze | None:
+    """Return the freeze that is on, or None."""
+    return health_rows.freeze(tx)
+
+
+def approved(tx: Tx) -> frozenset[str]:
+    """Return the nodes that a person said are down, as long as that holds."""
+    row = health_rows.freeze(tx)
+    if row is None or row.approved_until is None or clock.now() >= row.approved_until:
+        return frozenset()
+    return frozenset(row.approved_nodes)
+
+
+def begin(tx: Tx, reason: str, nodes: Sequence[str]) -> None:
+    """Write that nodes are left in use though they do not answer, or that the reason or the list is another."""
+    row = health_rows.freeze(tx)
+    if row is None:
+        row = HealthFreeze(id=clock.new_id(), since=clock.now(), reason=reason, nodes=list(nodes), approved_nodes=[])
+        health_rows.add_freeze(tx, row)
+        audit.record(tx, audit.PANEL, "frozen", _ENTITY, row.id, reason=reason, nodes=list(nodes))
+    elif row.reason == reason and row.nodes == list(nodes):
+        return
+    row.reason, row.nodes = reason, list(nodes)
+    tx.wake(Topic.FREEZE, row.id)
+
+
+def end(tx: Tx) -> None:
+    """Write that it is over: they answer again, or were taken out."""
+    row = health_rows.freeze(tx)
+    if row is not None:
+        health_rows.end_freeze(tx)
+        audit.record(tx, audit.PANEL, "unfrozen", _ENTITY, row.id)
+        tx.wake(Topic.FREEZE, row.id)
+
+
+def approve(tx: Tx, actor: str, freeze_id: str) -> HealthFreeze:
+    """Say that the nodes of a freeze are down: those that nobody reaches are taken out of use, once."""
+    row = health_rows.freeze(tx)
+    if row is None:
+        raise NotFound("no node waits for an approval: none is left in use that does not answer")
+    if row.id != freeze_id:
+        raise Conflict(f"the freeze is another by now ({row.id}): look at it, and approve that", field="id")
+    row.approved_nodes, row.approved_by = list(row.nodes), actor
+    row.approved_until = clock.now() + APPROVED_FOR_S
+    audit.record(tx, actor, "approved", _ENTITY, row.id, nodes=row.nodes, approved_until=row.approved_until)
+    tx.wake(Topic.FREEZE, row.id)
+    return row
+
+
+def spend(tx: Tx, nodes: Sequence[str]) -> None:
+    """Note that nodes were taken out by an approval: it is used up, and the others need a new one."""
+    row = health_rows.freeze(tx)
+    if row is not None and row.approved_until is not None:
+        audit.record(tx, audit.PANEL, "approval_used", _ENTITY, row.id, by=row.approved_by, nodes=list(nodes))
+        row.approved_nodes, row.approved_by, row.approved_until = [], None, None
+        tx.wake(Topic.FREEZE, row.id)
