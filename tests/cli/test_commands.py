@@ -18,6 +18,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationState
+from wgfleet.panel.services import freezes
 from wgfleet.panel.services.fleet import assignments
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Operation
@@ -196,14 +197,32 @@ def test_a_node_that_does_not_serve_is_told_with_its_reason(wgfleet: Run, client
         row = assignment_rows.get(tx, assigned["config_id"], assigned["node_id"])
         assert row is not None
         row.health, row.health_reason = Health.DOWN, "no answer to 3 of 3 vantage points"
-    panel.outlook.frozen = "3 of 4 nodes fell silent at once"
+        freezes.begin(tx, "3 of 4 nodes fell silent at once", [assigned["node_id"]])
     listed = wgfleet("config", "nodes", "wg0").stdout
     assert "down" in listed
     assert "no answer to 3 of 3 vantage points" in listed
     shown = wgfleet("config", "health", "wg0")
     assert "no answer to 3 of 3 vantage points" in shown.stdout
-    assert shown.stderr == "warning: no node is taken out of use at present: 3 of 4 nodes fell silent at once\n"
+    assert shown.stderr.startswith(
+        "warning: nodes that do not answer are left in use: 3 of 4 nodes fell silent at once"
+    )
+    assert "wgfleet config health-approve" in shown.stderr
     assert document(wgfleet("config", "health", "wg0", "--json"))["nodes"][0]["health"] == "down"
+
+
+def test_an_approval_is_asked_for_by_name_and_given_once(wgfleet: Run, panel: Panel, client: httpx.Client) -> None:
+    assert (
+        wgfleet("config", "health-approve").stderr
+        == "Nothing to approve: no node is left in use that does not answer.\n"
+    )
+    node = made(client, "/api/nodes", name="fra9", endpoint_addresses=["192.0.2.9"])
+    with panel.store.write() as tx:
+        freezes.begin(tx, "3 of 4 nodes fell silent at once", [node["id"]])
+    approved = wgfleet("config", "health-approve", "--yes")
+    assert approved.stderr == "3 of 4 nodes fell silent at once: fra9\n"
+    assert "fra9" in approved.stdout
+    with panel.store.read() as tx:
+        assert freezes.approved(tx) == {node["id"]}
 
 
 @pytest.mark.usefixtures("wg0")

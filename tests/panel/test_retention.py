@@ -179,6 +179,7 @@ BOUNDED = {
     "peers": "made and deleted by administrators",
     "pools": "part of a config",
     "told_settings": "one for each setting",
+    "health_freezes": "one at most",
 }
 
 

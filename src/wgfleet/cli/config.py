@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.config_health import health
+from wgfleet.cli.config_health import health, health_approve
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 from wgfleet.cli.waiting import Wait, show_operation
@@ -48,6 +48,7 @@ Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Take i
 
 app.command()(endpoint)
 app.command()(health)
+app.command("health-approve")(health_approve)
 
 
 @app.command("list")

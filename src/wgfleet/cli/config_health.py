@@ -1,11 +1,11 @@
-"""`wgfleet config health`: the health of a config's nodes, and its history."""
+"""`wgfleet config health` and `health-approve`: the health of a config's nodes, and what waits for a person."""
 
 from typing import Annotated
 
 import typer
 
 from wgfleet.cli.client import panel, part
-from wgfleet.cli.output import AsJson, show_json, show_table
+from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 
 NODES = ("node_name", "health", "since", "reason")
 HISTORY = ("at", "node", "change", "reason")
@@ -24,7 +24,11 @@ def health(
         show_json(found)
         return
     if found["frozen"]:
-        typer.echo(f"warning: no node is taken out of use at present: {found['frozen']}", err=True)
+        typer.echo(
+            f"warning: nodes that do not answer are left in use: {found['frozen']}. If they are down, approve that: "
+            "`wgfleet config health-approve`",
+            err=True,
+        )
     show_table(found["nodes"], NODES, as_json=False)
     if not found["history"]:
         return
@@ -39,3 +43,22 @@ def health(
     ]
     typer.echo()
     show_table(changes, HISTORY, as_json=False)
+
+
+def health_approve(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show which nodes wait for an approval to be taken out of use, and give it, once."""
+    with panel() as client:
+        waiting = client.get("/api/health/freeze")["freeze"]
+        if waiting is None:
+            typer.echo("Nothing to approve: no node is left in use that does not answer.", err=True)
+            return
+        names = ", ".join(node["node_name"] for node in waiting["nodes"])
+        typer.echo(f"{waiting['reason']}: {names}", err=True)
+        if not yes:
+            typer.confirm("Are these nodes down, so that others are to take over?", abort=True, err=True)
+        approved = client.call("POST", "/api/health/freeze/approve", {"id": waiting["id"]})
+    show_fields(approved | {"nodes": names} if not as_json else approved, as_json=as_json)

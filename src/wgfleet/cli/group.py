@@ -13,13 +13,14 @@ app = typer.Typer(no_args_is_help=True)
 Group = Annotated[str, typer.Argument(help="Id or name of the group.")]
 Region = Annotated[str | None, typer.Option(help="Where it is; for display only.")]
 Priority = Annotated[int | None, typer.Option(help="Lower is filled first.")]
+Site = Annotated[str | None, typer.Option(help="Site that fails as a whole, such as a data center; '': none.")]
 
 
 @app.command("list")
 def list_groups(*, as_json: AsJson = False) -> None:
     """List node groups."""
     with panel() as client:
-        show_table(client.all("/api/node-groups"), ("name", "region", "priority", "id"), as_json=as_json)
+        show_table(client.all("/api/node-groups"), ("name", "region", "site", "priority", "id"), as_json=as_json)
 
 
 @app.command()
@@ -30,10 +31,12 @@ def show(group: Group, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def create(name: str, *, region: Region = None, priority: Priority = None, as_json: AsJson = False) -> None:
+def create(
+    name: str, *, region: Region = None, priority: Priority = None, site: Site = None, as_json: AsJson = False
+) -> None:
     """Create a node group."""
     with panel() as client:
-        made = client.call("POST", "/api/node-groups", given(name=name, region=region, priority=priority))
+        made = client.call("POST", "/api/node-groups", given(name=name, region=region, priority=priority, site=site))
         show_fields(made, as_json=as_json)
 
 
@@ -44,12 +47,13 @@ def update(
     name: Annotated[str | None, typer.Option(help="New name.")] = None,
     region: Region = None,
     priority: Priority = None,
+    site: Site = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a node group; options that are not given keep their values."""
     with panel() as client:
         changed = client.call(
-            "PATCH", f"/api/node-groups/{part(group)}", given(name=name, region=region, priority=priority)
+            "PATCH", f"/api/node-groups/{part(group)}", given(name=name, region=region, priority=priority, site=site)
         )
         show_fields(changed, as_json=as_json)
 

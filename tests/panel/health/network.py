@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from wgfleet.panel.domain.health.judge import (
     PANEL,
     Decision,
-    Freeze,
     Health,
     HealthRules,
     Observed,
     Quorum,
+    SilentNodes,
     Standing,
     Verdict,
     decide,
@@ -58,7 +58,7 @@ class Network:
     touched_at: dict[NodeId, float] = field(default_factory=dict)
     approved: set[NodeId] = field(default_factory=set)
     decision: Decision | None = None
-    frozen: Freeze | None = None
+    frozen: SilentNodes | None = None
 
     def __post_init__(self) -> None:
         self.quorum = Quorum(self.rules)

@@ -46,6 +46,7 @@ class Network:
     dead: set[str] = field(default_factory=set)
     connected: bool = True
     silent: bool = False
+    heard_at: float = 0.0
 
     @property
     def client(self) -> "Network":
@@ -118,7 +119,7 @@ def test_a_node_goes_down_while_all_other_work_with_the_database_hangs(
     network = Network()
     monkeypatch.setattr(watching, "Prober", lambda: network)
     connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, RULES.timeout_s, connections, Outlook())
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
 
     async def watched() -> None:
         go_on = threading.Event()

@@ -64,7 +64,7 @@ def test_one_operation_of_a_kind_and_subject_is_active_at_a_time(store: Store) -
 def test_migrating_again_changes_nothing(store: Store) -> None:
     migrate(store)
     with store.write() as tx:
-        tx.session.execute(text("INSERT INTO node_groups VALUES ('1', 'near', 'eu', 10)"))
+        tx.session.execute(text("INSERT INTO node_groups (id, name, region, priority) VALUES ('1', 'near', 'eu', 10)"))
     migrate(store)
     with store.read() as tx:
         assert tx.session.execute(text("SELECT name FROM node_groups")).scalars().all() == ["near"]

@@ -48,12 +48,12 @@ def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> Figures:
             standings.wait_all_serving(lab, panel, RETURN_S)
         with progress.step(f"{len(nodes) - 1} of {len(nodes)} nodes are cut off"):
             apart = _with_busiest(lab, panel)
-            two = nodes_apart(lab, panel, apart, options.rate, _cables(lab, apart))
+            two = nodes_apart(lab, panel, apart, options.rate, _cables(lab, apart), approve=True)
             standings.wait_all_serving(lab, panel, RETURN_S)
         with progress.step(f"{len(nodes) - 1} of {len(nodes)} nodes are cut off, with a floor"):
             face.set_endpoint_group(lab, panel, min_nodes=len(nodes) - 1)
             apart = _with_busiest(lab, panel)
-            floor = nodes_apart(lab, panel, apart, options.rate, _cables(lab, apart))
+            floor = nodes_apart(lab, panel, apart, options.rate, _cables(lab, apart), approve=True)
             wait_for(
                 lambda: "suspect" not in standings.states(lab, panel).values(), "a node is suspect", within_s=RETURN_S
             )
@@ -90,9 +90,18 @@ def panel_alone(lab: Lab, panel: PanelClient, rate: float) -> Figures:
 
 
 def nodes_apart(
-    lab: Lab, panel: PanelClient, apart: Collection[Host], rate: float, cut: Callable[[bool], None]
+    lab: Lab,
+    panel: PanelClient,
+    apart: Collection[Host],
+    rate: float,
+    cut: Callable[[bool], None],
+    *,
+    approve: bool = False,
 ) -> Figures:
-    """Cut nodes off for a while. `cut` is called with True, and later with False."""
+    """Cut nodes off for a while. `cut` is called with True, and later with False.
+
+    `approve`: they are more than half, so that somebody has to approve that they are replaced.
+    """
     devices = fleet.hosts(lab, "client")
     keys = standings.clients_by_key(lab, panel)
     running = pings.start(devices, fleet.NODE_TUNNEL_ADDRESS, rate=rate)
@@ -102,6 +111,9 @@ def nodes_apart(
     begun = time.time()
     cut(True)
     try:
+        if approve:
+            wait_for(lambda: len(_frozen(panel)["nodes"]) == len(apart), "no approval is asked for", within_s=APART_S)
+            panel.call("POST", "/api/health/freeze/approve", {"id": _frozen(panel)["id"]})
         time.sleep(APART_S)
         states = standings.states(lab, panel)
         counts = {count.client: count for count in pings.measure(running)}
@@ -118,6 +130,11 @@ def nodes_apart(
         "worst_gap_ms": max((counts[name].worst_gap_ms for name in answering), default=0.0),
         "others_lost": sum(count.lost for name, count in counts.items() if name not in hit),
     }
+
+
+def _frozen(panel: PanelClient) -> Figures:
+    found: Figures | None = panel.call("GET", "/api/health/freeze")["freeze"]
+    return found or {"nodes": []}
 
 
 def _with_busiest(lab: Lab, panel: PanelClient) -> list[Host]:

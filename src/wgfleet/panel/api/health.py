@@ -1,4 +1,4 @@
-"""`/api/configs/{config}/health`: the health of a config's nodes, and its history."""
+"""`/api/configs/{config}/health` and `/api/health/freeze`: the health of nodes, and what waits for a person."""
 
 from datetime import datetime
 from typing import Annotated
@@ -6,12 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.models import Reference, View, utc
+from wgfleet.panel.api.auth import Admin, Reader
+from wgfleet.panel.api.models import Body, Reference, View, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.services import configs, health
+from wgfleet.panel.services import configs, freezes, health
 from wgfleet.panel.services.fleet import assignments
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.tables import HealthFreeze
 
 router = APIRouter(tags=["health"])
 MAX_HISTORY = 1000
@@ -41,10 +44,69 @@ class ConfigHealth(View):
     """The health of a config."""
 
     frozen: str | None = Field(
-        description="Why no node is taken out of use at present; null if the panel is not cut off."
+        description="Why nodes that do not answer are left in use until an administrator approves it; null: none are."
     )
     nodes: list[NodeHealth]
     history: list[HealthChange] = Field(description="Newest first.")
+
+
+class FrozenNode(View):
+    """A node that does not answer and is left in use."""
+
+    node_id: str
+    node_name: str
+
+
+class FreezeView(View):
+    """Nodes that do not answer, and are left in use until they do or an administrator approves it."""
+
+    id: str
+    since: datetime
+    reason: str
+    nodes: list[FrozenNode]
+    approved_by: str | None
+    approved_until: datetime | None = Field(
+        description="Until then the approval counts; it is used up by the first node."
+    )
+
+
+class FreezeStatus(View):
+    """`freeze` is null while nothing waits for an approval."""
+
+    freeze: FreezeView | None
+
+
+class FreezeApproval(Body):
+    """Which freeze is meant: the list may have become another since it was shown."""
+
+    id: str = Field(max_length=64)
+
+
+def _freeze(tx: Tx, row: HealthFreeze) -> FreezeView:
+    nodes = [node for node_id in row.nodes if (node := node_rows.find(tx, node_id)) is not None]
+    return FreezeView(
+        id=row.id,
+        since=utc(row.since),
+        reason=row.reason,
+        nodes=[FrozenNode(node_id=node.id, node_name=node.name) for node in nodes],
+        approved_by=row.approved_by,
+        approved_until=utc(row.approved_until) if row.approved_until is not None else None,
+    )
+
+
+@router.get("/api/health/freeze", summary="Show which nodes wait for an approval to be taken out of use")
+def show_freeze(panel: ThePanel, _caller: Reader) -> FreezeStatus:
+    """More than half of all nodes fell silent at once, or only one site misses a node."""
+    with panel.store.read() as tx:
+        row = freezes.current(tx)
+        return FreezeStatus(freeze=_freeze(tx, row) if row is not None else None)
+
+
+@router.post("/api/health/freeze/approve", summary="Say that the nodes that do not answer are down")
+def approve_freeze(panel: ThePanel, caller: Admin, body: FreezeApproval) -> FreezeView:
+    """Once: those of the list that nobody reaches are taken out of use and replaced. It expires after five minutes."""
+    with panel.store.write() as tx:
+        return _freeze(tx, freezes.approve(tx, caller.actor, body.id))
 
 
 @router.get("/api/configs/{config}/health", summary="Show the health of a config's nodes")
@@ -56,9 +118,9 @@ def show_health(
 ) -> ConfigHealth:
     """Which nodes serve, since when and why, and the latest changes."""
     with panel.store.read() as tx:
-        row = configs.get(tx, config)
+        row, frozen = configs.get(tx, config), freezes.current(tx)
         return ConfigHealth(
-            frozen=panel.outlook.frozen,
+            frozen=frozen.reason if frozen is not None else None,
             nodes=[
                 NodeHealth(
                     node_id=assigned.node.id,

@@ -15,6 +15,7 @@ from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import View
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.services import freezes
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import counts
 from wgfleet.panel.store import Store
@@ -89,6 +90,7 @@ class FleetCollector(Collector):
         """Read all totals in one transaction."""
         with self._store.read() as tx:
             found, queue, healths = counts.read(tx), commands.queue(tx), counts.health(tx)
+            frozen = freezes.current(tx)
         yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
         yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
         yield GaugeMetricFamily("wgfleet_configs", "Configs.", value=found.configs)
@@ -97,8 +99,13 @@ class FleetCollector(Collector):
         yield _by_label("wgfleet_assignments", "Configs on nodes, by health.", "health", healths)
         yield GaugeMetricFamily(
             "wgfleet_health_frozen",
-            "1: no node is taken out of use, because the panel seems to be cut off.",
-            value=self._outlook.frozen is not None,
+            "1: nodes that do not answer are left in use until an administrator approves it.",
+            value=frozen is not None,
+        )
+        yield GaugeMetricFamily(
+            "wgfleet_health_frozen_nodes",
+            "Nodes that wait for such an approval.",
+            value=len(frozen.nodes) if frozen is not None else 0,
         )
         deaths = CounterMetricFamily(
             "wgfleet_background_task_deaths", "Background tasks that died and were restarted.", labels=["task"]

@@ -15,6 +15,10 @@ from wgfleet.panel.services.fleet.node_groups import MAX_PRIORITY, MAX_REGION, N
 from wgfleet.panel.store.tables import NodeGroup
 
 router = APIRouter(tags=["node groups"])
+_SITE = (
+    "The site whose failure takes all its nodes at once, such as a data center; groups may share one. What only one "
+    "site sees takes no node out of use. Empty: each node stands alone."
+)
 
 
 class NewNodeGroup(Body):
@@ -30,6 +34,7 @@ class NewNodeGroup(Body):
         le=MAX_PRIORITY,
         description="Lower is filled first; nodes without a group count as the default.",
     )
+    site: str = Field(default="", max_length=MAX_REGION, description=_SITE, examples=["fra1"])
 
 
 class ChangedNodeGroup(PatchBody):
@@ -38,6 +43,7 @@ class ChangedNodeGroup(PatchBody):
     name: str = Field(default=UNCHANGED, max_length=MAX_NAME)
     region: str = Field(default=UNCHANGED, max_length=MAX_REGION)
     priority: int = Field(default=UNCHANGED, ge=0, le=MAX_PRIORITY)
+    site: str = Field(default=UNCHANGED, max_length=MAX_REGION, description=_SITE)
 
 
 class NodeGroupView(View):
@@ -47,6 +53,7 @@ class NodeGroupView(View):
     name: str
     region: str
     priority: int
+    site: str
 
 
 def _view(row: NodeGroup) -> NodeGroupView:

@@ -17,10 +17,10 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.health.judge import (
     PANEL,
     Decision,
-    Freeze,
     HealthRules,
     Observed,
     Quorum,
+    SilentNodes,
     Standing,
     decide,
 )
@@ -72,7 +72,7 @@ class HealthMonitor:
         self._standings: dict[Member, Clocked] = {}
         self._approved: frozenset[str] = frozenset()
         self._said: dict[str, str] = {}
-        self._told: Freeze | None = None
+        self._told: SilentNodes | None = None
         self._told_at: float | None = None  # None: the row may be from before the start
         self._reread_at = 0.0
         self._began_at = clock.monotonic()
@@ -256,11 +256,11 @@ class HealthMonitor:
                     reason=standing.reason,
                 )
 
-    async def _tell(self, frozen: Freeze | None, one_sided: set[NodeId], spent: set[NodeId]) -> None:
+    async def _tell(self, frozen: SilentNodes | None, one_sided: set[NodeId], spent: set[NodeId]) -> None:
         """Say which nodes are left in use until a person decides, and why."""
         told = frozen
         if told is None and one_sided:
-            told = Freeze(
+            told = SilentNodes(
                 "all that miss these nodes stand in one site, which may be what is cut off", tuple(sorted(one_sided))
             )
         if spent:
@@ -284,7 +284,7 @@ class HealthMonitor:
         with self._store.write() as tx:
             freezes.spend(tx, nodes)
 
-    def _keep(self, told: Freeze | None) -> None:
+    def _keep(self, told: SilentNodes | None) -> None:
         with self._store.write() as tx:
             if told is None:
                 freezes.end(tx)

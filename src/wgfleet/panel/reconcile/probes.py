@@ -1,4 +1,4 @@
-"""The probes of the watch: from the panel and, through their agents, from nodes; and what came of them.
+"""The probes of the watch: from the panel and, through their agents, from nodes; and what was seen.
 
 Looks run beside each other and nobody waits for a slow one. What they mean is decided elsewhere.
 """
@@ -168,7 +168,7 @@ class Probes:
             outcome = await probe
         finally:
             probe.cancel()
-        if outcome.seconds is not None:
+        if outcome.answer is not None and outcome.seconds is not None:
             self.unsent.pop(member, None)
             self._answered(PANEL, member, sent_at, outcome.seconds, late=not done)
         elif not outcome.sent and (verdict is None or verdict.last_ok_at is None):

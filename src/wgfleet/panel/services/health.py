@@ -50,9 +50,7 @@ class Probed:
         return f"Probed({self.config_name!r} on {self.node_id!r} at {self.endpoint!r})"
 
 
-def watched(
-    tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None], site: str = ""
-) -> list[Probed]:
+def watched(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None], site: str = "") -> list[Probed]:
     """Return every assignment whose node's data plane is to be watched. `site`: the one that the panel stands in.
 
     One whose keys cannot be read is left out; `unreadable` is called with its config's name and why.

@@ -18,7 +18,7 @@ class HealthSettings(Group):
         ge=0.05,
         le=60,
         description="Seconds between two probes of a node by the panel. A failure is noticed after this "
-        "times failures plus timeout_s. WireGuard answers a peer at most once in 20 ms.",
+        "and about twice timeout_s. WireGuard answers a peer at most once in 20 ms.",
     )
     timeout_s: float = Field(
         default=DEFAULT_TIMEOUT_S,
@@ -40,15 +40,14 @@ class HealthSettings(Group):
         le=100,
         description="Probes in a row without an answer after which a vantage point counts a node as not reached. All "
         "but the first follow within a fraction of a second. Where probes get lost on the way, more are needed by "
-        "themselves: so many that loss alone makes such a run once in 10,000 times.",
+        "themselves: a run of misses that loss alone makes once in 10,000 times.",
     )
     cross_check_s: float = Field(
         default=2.0,
         ge=0.05,
         le=600,
         description="Seconds between two looks of nodes at each other while nobody misses any. Finds the node that "
-        "the panel reaches and clients do not. Also the time in which a node may confirm what the panel misses, before "
-        "it takes itself to be cut off.",
+        "the panel reaches and clients do not.",
     )
     fresh_s: float = Field(
         default=5.0,

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from wgfleet.panel.domain.health.quorum import Freeze, Quorum
+from wgfleet.panel.domain.health.quorum import Quorum, SilentNodes
 from wgfleet.panel.domain.health.vantage import CrossCheck, cross_checks, electorate
 from wgfleet.panel.domain.health.votes import PANEL, Health, HealthRules, Observed, Poll, Standing, Verdict, count
 from wgfleet.protocol.ids import NodeId
@@ -17,11 +17,11 @@ __all__ = [
     "PANEL",
     "CrossCheck",
     "Decision",
-    "Freeze",
     "Health",
     "HealthRules",
     "Observed",
     "Quorum",
+    "SilentNodes",
     "Standing",
     "Verdict",
     "decide",

@@ -1,4 +1,4 @@
-"""The quorum of all nodes in use: whether so many fell silent at once that the panel must not act on it.
+"""The quorum of all nodes in use: whether more of them fell silent at once than the panel may act on.
 
 Pure. More than half at once may be a cut of the panel's own network, or a mistake of somebody; either is made worse by
 taking them all out of use. Must not judge a single node.
@@ -14,7 +14,7 @@ _SEVERAL = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Freeze:
+class SilentNodes:
     """No node is taken out of use. `nodes` are those that do not answer, `reason` is for people."""
 
     reason: str
@@ -25,12 +25,12 @@ class Quorum:
     """The quorum over time. A freeze outlives its cause by `fresh_s`: by then every vantage point has looked again."""
 
     def __init__(self, rules: HealthRules) -> None:
-        self.frozen: Freeze | None = None
+        self.frozen: SilentNodes | None = None
         self._rules = rules
         self._until = 0.0
         self._taken_out: dict[NodeId, float] = {}
 
-    def look(self, watched: Collection[tuple[Observed, Standing]], now: float) -> Freeze | None:
+    def look(self, watched: Collection[tuple[Observed, Standing]], now: float) -> SilentNodes | None:
         """Return why no node is taken out of use now, or None. `watched` has every assignment, `now` only grows."""
         in_use = {seen.node_id for seen, standing in watched if standing.state.in_use}
         known = {seen.node_id for seen, _ in watched}
@@ -54,7 +54,7 @@ def freeze(
     taken_out: Mapping[NodeId, float],
     rules: HealthRules,
     now: float,
-) -> Freeze | None:
+) -> SilentNodes | None:
     """Say which nodes fell silent together if they are more than half of all that are in use, or None.
 
     `watched` has every assignment; a node with several is lost when none of them answers. `taken_out`: when nodes that
@@ -85,7 +85,7 @@ def freeze(
     told = f"{len(group)} of {everybody} nodes fell silent at once, which is more than half"
     if not confirmed & set(held):
         told += "; no other node misses them, so that the panel itself seems to be cut off"
-    return Freeze(told, tuple(held))
+    return SilentNodes(told, tuple(held))
 
 
 def _lost(seen: Observed, rules: HealthRules, now: float) -> bool:

@@ -23,15 +23,18 @@ class NodeGroupChanges(TypedDict, total=False):
     name: str
     region: str
     priority: int
+    site: str
 
 
-def create(tx: Tx, actor: str, name: str, *, region: str = "", priority: int = DEFAULT_PRIORITY) -> NodeGroup:
-    """Make a group. A lower `priority` is filled first."""
-    _check(NodeGroupChanges(name=name, region=region, priority=priority))
+def create(
+    tx: Tx, actor: str, name: str, *, region: str = "", priority: int = DEFAULT_PRIORITY, site: str = ""
+) -> NodeGroup:
+    """Make a group. A lower `priority` is filled first; what has the same `site` fails together."""
+    _check(NodeGroupChanges(name=name, region=region, priority=priority, site=site))
     _check_name_is_free(tx, name)
-    group = NodeGroup(id=clock.new_id(), name=name, region=region, priority=priority)
+    group = NodeGroup(id=clock.new_id(), name=name, region=region, priority=priority, site=site)
     node_group_rows.add(tx, group)
-    audit.record(tx, actor, "created", "node_group", group.id, name=name, region=region, priority=priority)
+    audit.record(tx, actor, "created", "node_group", group.id, name=name, region=region, priority=priority, site=site)
     return group
 
 
@@ -86,6 +89,8 @@ def _check(changes: NodeGroupChanges) -> None:
         parse_name(changes["name"])
     if changes.get("region"):
         parse_name(changes["region"], "region")
+    if changes.get("site"):
+        parse_name(changes["site"], "site")
     if "priority" in changes:
         check_range(changes["priority"], 0, MAX_PRIORITY, "priority")
 

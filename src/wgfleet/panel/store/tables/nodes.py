@@ -1,6 +1,6 @@
 """Tables of nodes, node groups, join tokens, load, and interfaces that nodes still have to delete."""
 
-from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.store.tables.base import Base
@@ -14,7 +14,7 @@ class NodeGroup(Base):
     name: Mapped[str] = mapped_column(unique=True)
     region: Mapped[str]
     priority: Mapped[int]
-    site: Mapped[str] = mapped_column(server_default="")
+    site: Mapped[str] = mapped_column(server_default=text("''"))
 
 
 class Node(Base):

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision: str | None = "0003"
+revision = "0006"
+down_revision: str | None = "0005"
 
 
 def upgrade() -> None:
@@ -20,4 +20,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_health_freezes")),
     )
     with op.batch_alter_table("node_groups", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("site", sa.String(), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("site", sa.String(), server_default=sa.text("''"), nullable=False))
