@@ -143,7 +143,7 @@ async def _serve(settings: Settings, application: FastAPI, sockets: Sockets, cer
                 stack.push_async_callback(node.close)
                 await node.start(application.state.store, application.state.authority)
 
-        await PanelServer(application, sockets, certificate, opened).serve()
+        await PanelServer(application, sockets, certificate, opened, settings.door).serve()
 
 
 def announce(application: FastAPI, listeners: Sequence[Listener], *, own_ca: bool) -> None:

@@ -4,7 +4,9 @@ Owns sockets and TLS of the panel's own API, but not the application that is ser
 """
 
 import asyncio
+import functools
 import ipaddress
+import logging
 import signal
 import socket
 import ssl
@@ -20,14 +22,18 @@ from starlette.types import ASGIApp
 from wgfleet.panel import clock, machine
 from wgfleet.panel.agents import tls
 from wgfleet.panel.agents.authority import Authority, renewal_due
+from wgfleet.panel.door import VISIT, Door, FoldedWarnings, Visit, fold_accept_errors
 from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.settings import Listener, Settings
+from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.protocol.addresses import parse_address, parse_domain
 
 SHUTDOWN_S = 3  # event streams never end by themselves
 RENEWAL_CHECK_S = 60
 # Also how often the event loop tries to accept in one go, each with a traceback where no file can be opened.
 BACKLOG = 128
+
+_FOLDED = FoldedWarnings()
 
 Sockets = Sequence[tuple[Listener, socket.socket]]
 
@@ -149,14 +155,21 @@ class PanelServer(uvicorn.Server):
         sockets: Sockets,
         certificate: ServerCertificate,
         opened: Callable[[], Awaitable[None]],
+        door: DoorSettings | None = None,
     ) -> None:
+        self._door = Door(door or DoorSettings())
+        proxies = self._door.settings.trusted_proxies
         super().__init__(
             uvicorn.Config(
-                app,
+                self._door.around(app),
+                http="h11",
+                ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=list(proxies),
                 timeout_graceful_shutdown=SHUTDOWN_S,
                 callback_notify=certificate.refresh,
                 timeout_notify=RENEWAL_CHECK_S,
@@ -170,9 +183,12 @@ class PanelServer(uvicorn.Server):
         """Start the application, then open the doors: nobody is let in before it is ready."""
         await super().startup(sockets=sockets or [])
         loop = asyncio.get_running_loop()
+        fold_accept_errors(loop)
+        logging.getLogger("uvicorn.error").addFilter(_FOLDED)  # once, however often: it is the same
         for listener, bound in self._sockets:
             context = self._certificate.context if listener.secure else None
-            self.servers.append(await loop.create_server(self._protocol, sock=bound, ssl=context, backlog=BACKLOG))
+            visit = functools.partial(self._door.visit, self._protocol, context)
+            self.servers.append(await loop.create_server(visit, sock=bound, backlog=BACKLOG))
         await self._opened()
 
     @contextmanager
@@ -188,6 +204,7 @@ class PanelServer(uvicorn.Server):
             for number in numbers:
                 loop.remove_signal_handler(number)
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self, visit: Visit) -> asyncio.Protocol:
         protocol = self.config.http_protocol_class
-        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
+        state = {**self.lifespan.state, VISIT: visit}
+        return protocol(config=self.config, server_state=self.server_state, app_state=state)  # type: ignore[call-arg]

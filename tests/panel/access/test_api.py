@@ -161,4 +161,32 @@ def test_an_address_that_guesses_tokens_is_put_off_and_fills_no_log(
     answers = [anonymous.post("/api/enroll", json={"token": f"wgj_{n}", "csr": "x"}) for n in range(FAILURES + 3)]
     assert [answer.status_code for answer in answers] == [401] * FAILURES + [429] * 3
     assert 0 < int(answers[-1].headers["Retry-After"]) <= WINDOW_S
-    assert client.get("/api/audit-logs", params={"action": "refused"}).json()["total"] == FAILURES
+    [entry] = client.get("/api/audit-logs", params={"action": "refused"}).json()["items"]
+    assert entry["details"] == {"reason": "unknown", "remote": "127.0.0.1", "count": 1}
+
+
+def test_refusals_after_the_first_are_one_entry_a_minute(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    for number in range(500):
+        address = f"2001:db8:0:1::{number:x}"
+        panel.refusals.token_refused(panel.store, address, join_tokens.TokenRefused("no", "unknown"))
+    now += 61
+    panel.refusals.settle(panel.store)
+    with panel.store.read() as tx:
+        entries = [entry.details for entry in audit.page(tx, action="refused")[0]]
+    assert entries == [
+        {"reason": "unknown", "remote": "2001:db8:0:1::/64", "count": 499},
+        {"reason": "unknown", "remote": "2001:db8:0:1::0", "count": 1},
+    ]
+
+
+def test_refused_keys_are_counted_and_logged_once(
+    anonymous: httpx.Client, panel: Panel, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(50):
+        assert anonymous.get("/api/nodes", headers={"X-API-Key": "wgf_wrong"}).status_code == 401
+    assert panel.refusals.counts["key"] == 50
+    said = capfd.readouterr()
+    assert (said.out + said.err).count("key.refused") == 1
+    assert "wgf_wrong" not in said.out + said.err

@@ -36,6 +36,7 @@ from wgfleet.panel.api import (
     peers,
     problems,
 )
+from wgfleet.panel.api.doorkeeper import Doorkeeper
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.request_bodies import BodyLimit, JsonByDefault
 
@@ -79,11 +80,12 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     )
     app.state.panel = panel
     registry: Any = CollectorRegistry()
-    registry.register(monitoring.FleetCollector(panel.store, panel.outlook))
+    registry.register(monitoring.FleetCollector(panel.store, panel.outlook, panel.refusals))
     registry.register(panel.publisher.metrics)
     app.state.metrics = registry
     app.add_middleware(JsonByDefault)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Doorkeeper, panel=panel)
     app.add_middleware(monitoring.RequestMetrics, registry=registry)
     for subject in SUBJECTS:
         app.include_router(subject.router)

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Annotated
 
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from wgfleet.panel.api.panel import ThePanel
@@ -19,21 +19,25 @@ OPEN_PATHS = {
     "/api/ca.pem": "a certificate is public; agents check it against the fingerprint",
 }
 
+CALLER = "caller"
+"""Under which name the state of a request has the `Caller`."""
+NO_KEY = "send an API key: Authorization: Bearer wgf_..., or X-API-Key: wgf_..."
+
 _bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="`Authorization: Bearer wgf_...`")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header", description="`X-API-Key: wgf_...`")
 
 
 def _caller(
     panel: ThePanel,
+    request: Request,
     scopes: SecurityScopes,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    header: Annotated[str | None, Depends(_header)],
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    _header: Annotated[str | None, Depends(_header)],
 ) -> Caller:
-    text = bearer.credentials if bearer else header
-    if not text:
-        raise Unauthorized("send an API key: Authorization: Bearer wgf_..., or X-API-Key: wgf_...")
-    with panel.store.read() as tx:
-        caller = api_keys.authenticate(tx, text)
+    """Return whom the doorkeeper let in; the headers are asked for so that the API's document names them."""
+    caller: Caller | None = getattr(request.state, CALLER, None)
+    if caller is None:
+        raise Unauthorized(NO_KEY)
     for scope in scopes.scopes:
         caller.need(scope)
     if caller.stale_use:

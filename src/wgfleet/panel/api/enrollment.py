@@ -7,6 +7,7 @@ from fastapi import APIRouter, Body, Depends, Request, Response, status
 from fastapi.responses import JSONResponse
 from msgspec import Struct
 
+from wgfleet.doors.strangers import source_of
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import certificate_expires_at
 from wgfleet.panel.api.panel import ThePanel
@@ -46,17 +47,19 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
     """
     days = panel.settings.certificates.agent_days
     remote = request.client.host if request.client else "unknown"
-    panel.attempts.check(remote)
+    source = source_of(remote)
+    panel.attempts.check(source)
     try:
+        with panel.store.read() as tx:
+            join_tokens.look(tx, message.token)
         with panel.store.write() as tx:
             node = join_tokens.redeem(tx, message.token)
             certificate = panel.authority.issue_agent(message.csr, node.id, clock.now(), days)
             expires_at = certificate_expires_at(certificate)
             nodes.enrolled(tx, node, agent_port=message.port, certificate_expires_at=expires_at)
     except join_tokens.TokenRefused as refused:
-        panel.attempts.failed(remote)
-        with panel.store.write() as tx:
-            join_tokens.record_refusal(tx, refused, remote)
+        panel.attempts.failed(source)
+        panel.refusals.token_refused(panel.store, remote, refused)
         raise
     enrolled = Enrolled(node_id=NodeId(node.id), certificate=certificate, ca=panel.authority.certificate_pem)
     return JSONResponse(msgspec.to_builtins(enrolled), status.HTTP_201_CREATED)

@@ -14,6 +14,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import View
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import freezes
 from wgfleet.panel.services.dns import commands
@@ -78,8 +79,9 @@ def metrics(request: Request, _caller: Reader) -> Response:
 class FleetCollector(Collector):
     """Counts rows and reports the state of health checking when Prometheus asks."""
 
-    def __init__(self, store: Store, outlook: Outlook) -> None:
+    def __init__(self, store: Store, outlook: Outlook, refusals: Refusals) -> None:
         self._store = store
+        self._refusals = refusals
         self._outlook = outlook
 
     def describe(self) -> list[Metric]:
@@ -121,6 +123,10 @@ class FleetCollector(Collector):
             "Floating addresses that their provider could not move to their node.",
             value=found.failing_addresses,
         )
+        refused = CounterMetricFamily("wgfleet_refused", "Refused callers, by credential.", labels=["credential"])
+        for credential in ("key", "token"):
+            refused.add_metric([credential], self._refusals.counts[credential])
+        yield refused
         names = {state.value: count for state, count in queue.states.items()}
         yield _by_label("wgfleet_dns_names", "Published names, by state.", "state", names)
         yield GaugeMetricFamily(

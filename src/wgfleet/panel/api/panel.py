@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api.enrollment_limit import Attempts
+from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -27,6 +28,7 @@ class Panel:
     publisher: Publisher
     outlook: Outlook = field(default_factory=Outlook)
     attempts: Attempts = field(default_factory=Attempts)
+    refusals: Refusals = field(default_factory=Refusals)
 
 
 def _panel(request: Request) -> Panel:

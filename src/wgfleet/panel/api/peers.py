@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import (
     UNCHANGED,
     After,
@@ -30,7 +31,7 @@ from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_KEEPALIVE_S, MAX_N
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Peer
 
-router = APIRouter(tags=["peers"])
+router = APIRouter(tags=["peers"], route_class=LargeBodies)
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 PublicKey = Annotated[str, Field(max_length=44, description="Base64 of 32 bytes, as printed by `wg pubkey`.")]
@@ -62,7 +63,8 @@ class NewPeer(Body):
 class NewPeers(Body):
     """Either `peers`, or `count` peers named `name_prefix` and a number. Creates all of them or none."""
 
-    peers: list[NewPeer] | None = Field(default=None, min_length=1, max_length=MAX_BATCH)
+    # Fails fast: an error for each field of 10,000 peers would be megabytes, made while nobody else is answered.
+    peers: list[NewPeer] | None = Field(default=None, min_length=1, max_length=MAX_BATCH, fail_fast=True)
     count: Annotated[int, Field(ge=1, le=MAX_BATCH)] | None = None
     name_prefix: str = Field(default="user-", max_length=MAX_NAME - 8)
     first_number: Annotated[int, Field(ge=0, le=90_000_000)] | None = Field(

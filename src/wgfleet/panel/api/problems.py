@@ -1,5 +1,6 @@
 """Errors as RFC 9457 `application/problem+json`. They never repeat what was sent: it may contain a key."""
 
+import itertools
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +17,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.protocol.errors import FieldError
 
 MEDIA_TYPE = "application/problem+json"
+_MAX_ERRORS = 100  # listed; nobody corrects more at once
 
 
 class FieldProblem(BaseModel):
@@ -50,7 +52,9 @@ class Problem(BaseModel):
     reason: str | None = Field(default=None, description="`detail` without the ways out, where `hints` have them.")
     hints: list[ProblemHint] | None = Field(default=None, description="The ways out; any one of them is enough.")
     field: str | None = Field(default=None, description="The first wrong field, if a field is wrong.")
-    errors: list[FieldProblem] | None = Field(default=None, description="All wrong fields, if a field is wrong.")
+    errors: list[FieldProblem] | None = Field(
+        default=None, description="The wrong fields, if a field is wrong: of a list, those of its first wrong item."
+    )
 
 
 def install(app: FastAPI) -> None:
@@ -85,6 +89,11 @@ def answer(
 
 def _panel_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PanelError)  # noqa: S101 - the handler is registered for this class only
+    return of(error)
+
+
+def of(error: PanelError) -> JSONResponse:
+    """Form the answer to an error of the panel's own."""
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
@@ -101,11 +110,12 @@ def _field_error(_request: Request, error: Exception) -> JSONResponse:
 
 def _validation_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    found = [_field_problem(item) for item in error.errors()]
+    found = [_field_problem(item) for item in itertools.islice(error.errors(), _MAX_ERRORS)]
     first = found[0]
     if error.errors()[0]["type"] == "json_invalid":
         return answer(HTTPStatus.BAD_REQUEST, "not JSON", "the body is not JSON; send Content-Type: application/json")
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    others = len(error.errors()) - 1
+    more = f" (and {others} more)" if others else ""
     return answer(Invalid.status, Invalid.title, f"{first.field}: {first.detail}{more}", found)
 
 

@@ -1,17 +1,41 @@
-"""Middleware for request bodies: their maximum size, and JSON as the default content type."""
+"""Middleware for request bodies: their size, parts and time; and JSON as the default content type.
 
+JSON is parsed at once and holds up everything else meanwhile, so it is bounded while it arrives: by bytes, and
+by parts, since `[{},{},...]` takes 26 times its size in memory. Many of anything are accepted by few routes only.
+"""
+
+import asyncio
+import re
 from http import HTTPStatus
+from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wgfleet.panel import clock
+from wgfleet.panel.api.auth import CALLER
 from wgfleet.panel.api.problems import answer
+from wgfleet.panel.services.access.api_keys import READ, SECRETS, Caller
 
-MAX_BODY = 16 * 1024 * 1024  # 10,000 peers with every field are 5 MB
-_TOO_LARGE = f"the body is larger than {MAX_BODY // 1024 // 1024} MB; send it in parts"
 _FORM = b"application/x-www-form-urlencoded"
 # A page of a stranger cannot send these, so reading its form as JSON opens nothing.
 _CREDENTIALS = {b"authorization", b"x-api-key"}
+_PATIENCE_S = 10.0  # for a body of any size
+_SLOWEST = 16 * 1024  # bytes/s over all, beyond that
+_CLOSE = {"Connection": "close"}
+
+
+class BodyLimits(NamedTuple):
+    """The most that a body may have: bytes, and parts, which are its commas and opening brackets."""
+
+    size: int
+    parts: int
+
+
+STRANGER = BodyLimits(64 * 1024, 1_000)
+CALL = BodyLimits(1024 * 1024, 20_000)
+MANY = BodyLimits(16 * 1024 * 1024, 500_000)  # 10,000 peers with every field are 5 MB and 300,000 parts
+_MANY_PATHS = re.compile(r"/api/configs/[^/]+/peers/batch")
 
 
 class BodyLimit:
@@ -24,22 +48,59 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limits = limits_of(scope["path"], scope.get("state", {}).get(CALLER))
         announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > MAX_BODY:
-            refusal = answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large", _TOO_LARGE)
+        if not announced.isdigit() or int(announced) > limits.size:
+            refusal = answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large", _too_large(limits), headers=_CLOSE)
             await refusal(scope, receive, send)
             return
-        received = 0
+        await self._app(scope, _MeasuredBody(receive, limits).receive, send)
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
-            return message
 
-        await self._app(scope, counted, send)
+def limits_of(path: str, caller: Caller | None) -> BodyLimits:
+    """Return the limits of a caller at a path. Who can change nothing has nothing large to send."""
+    if caller is None or caller.scopes <= {READ, SECRETS}:
+        return STRANGER
+    return MANY if _MANY_PATHS.fullmatch(path) else CALL
+
+
+def _too_large(limits: BodyLimits) -> str:
+    size = f"{limits.size // 1024 // 1024} MB" if limits.size >= 1024 * 1024 else f"{limits.size // 1024} kB"
+    return f"the body is larger than {size}; send it in parts"
+
+
+class _MeasuredBody:
+    """Hands a body on as it arrives, and raises once it is too much or too slow."""
+
+    def __init__(self, receive: Receive, limits: BodyLimits) -> None:
+        self._receive = receive
+        self._limits = limits
+        self._size = 0
+        self._parts = 0
+        self._waited_s = 0.0
+        self._complete = False
+
+    async def receive(self) -> Message:
+        if self._complete:  # who asks now waits for the end of the connection
+            return await self._receive()
+        started = clock.monotonic()
+        patience_s = _PATIENCE_S + self._size / _SLOWEST - self._waited_s
+        try:
+            async with asyncio.timeout(max(0.0, patience_s)):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, "The body arrives too slowly", _CLOSE) from None
+        self._waited_s += clock.monotonic() - started
+        self._complete = not message.get("more_body", False)
+        body = message.get("body", b"")
+        self._size += len(body)
+        self._parts += body.count(b",") + body.count(b"[") + body.count(b"{")
+        if self._size > self._limits.size:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(self._limits), _CLOSE)
+        if self._parts > self._limits.parts:
+            detail = f"the body has more than {self._limits.parts:,} values; send it in parts"
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, _CLOSE)
+        return message
 
 
 class JsonByDefault:

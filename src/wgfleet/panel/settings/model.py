@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, field_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from wgfleet.panel.settings.dns import DnsSettings
+from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.settings.enrollment import CertificateSettings, EnrollmentSettings
 from wgfleet.panel.settings.fields import ListOf
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
         "that the command was asked for at.",
     )
     tls: TlsSettings = TlsSettings()
+    door: DoorSettings = DoorSettings()
     panel_node: PanelNodeSettings = PanelNodeSettings()
     drain: DrainSettings = DrainSettings()
     health: HealthSettings = HealthSettings()

@@ -39,14 +39,24 @@ def redeem(tx: Tx, text: str) -> Node:
     node_id = access_rows.use_token(tx, kept, now)
     if node_id is not None:
         return nodes.get(tx, node_id)
-    token = access_rows.token(tx, kept)
+    raise _refusal(access_rows.token(tx, kept))
+
+
+def look(tx: Tx, text: str) -> None:
+    """Raise `TokenRefused` for a token that could not be used now. Reads only: strangers must not queue as writers."""
+    token = access_rows.token(tx, digest(text))
+    if token is None or token.used_at is not None or token.expires_at <= clock.now():
+        raise _refusal(token)
+
+
+def _refusal(token: JoinToken | None) -> TokenRefused:
     if token is None:
-        raise TokenRefused("the join token is unknown", "unknown")
+        return TokenRefused("the join token is unknown", "unknown")
     if token.used_at is not None:
-        raise TokenRefused("the join token has already been used", "used", token.node_id)
-    raise TokenRefused("the join token has expired", "expired", token.node_id)
+        return TokenRefused("the join token has already been used", "used", token.node_id)
+    return TokenRefused("the join token has expired", "expired", token.node_id)
 
 
-def record_refusal(tx: Tx, refused: TokenRefused, remote: str) -> None:
-    """Audit that an agent was turned away. `remote` is the address it came from."""
-    audit.record(tx, "agent", "refused", "join_token", refused.node_id or "", reason=refused.reason, remote=remote)
+def record_refusal(tx: Tx, reason: str, node_id: str, remote: str, count: int = 1) -> None:
+    """Audit that agents were turned away. `remote` is where they came from: an address, or a network of them."""
+    audit.record(tx, "agent", "refused", "join_token", node_id, reason=reason, remote=remote, count=count)

@@ -1,0 +1,114 @@
+"""Middleware that checks the credential before anything else: before the route is found and the body is read.
+
+Without a valid key only `OPEN_PATHS` are served. Refused calls are counted, and logged in folds.
+"""
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wgfleet.panel.api import problems
+from wgfleet.panel.api.auth import CALLER, NO_KEY, OPEN_PATHS
+from wgfleet.panel.api.panel import Panel
+from wgfleet.panel.door import VISIT
+from wgfleet.panel.errors import PanelError, Unauthorized
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.access.api_keys import Caller
+
+_LOOKUPS = ThreadPoolExecutor(8, "key-lookup")  # of their own, so that slow handlers do not keep callers out
+DRAIN_S = 1.0
+DRAIN_BYTES = 256 * 1024
+_CLOSE = (b"connection", b"close")
+
+
+class Doorkeeper:
+    """Puts the caller into the request's state, or answers that there is none."""
+
+    def __init__(self, app: ASGIApp, panel: Panel) -> None:
+        self._app = app
+        self._panel = panel
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        body = _UnreadBody(scope, receive, send)
+        if scope["path"] not in OPEN_PATHS:
+            try:
+                state[CALLER] = await self._caller(Headers(scope=scope))
+            except PanelError as error:
+                if isinstance(error, Unauthorized):
+                    remote = scope["client"][0] if scope.get("client") else "unknown"
+                    self._panel.refusals.key_refused(remote, error.detail)
+                await problems.of(error)(scope, body.receive, body.send)
+                return
+            if (visit := state.get(VISIT)) is not None:
+                visit.known()
+        await self._app(scope, body.receive, body.send)
+
+    async def _caller(self, headers: Headers) -> Caller:
+        text = key_in(headers)
+        if not text:
+            raise Unauthorized(NO_KEY)
+        return await asyncio.get_running_loop().run_in_executor(_LOOKUPS, self._authenticate, text)
+
+    def _authenticate(self, text: str) -> Caller:
+        with self._panel.store.read() as tx:
+            return api_keys.authenticate(tx, text)
+
+
+def key_in(headers: Headers) -> str | None:
+    """Return the API key of a request: of the bearer's header, or else of our own."""
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and text.strip():
+        return text.strip()
+    return headers.get("x-api-key")
+
+
+class _UnreadBody:
+    """Ends the connection after an answer that came before the end of the request's body.
+
+    A little of the rest is taken first: a client that is still sending would otherwise be reset, and might lose the
+    answer.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        self.pending = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self.pending = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self.pending and message["type"] == "http.response.start" and message["status"] < HTTPStatus.BAD_REQUEST:
+            await self._drain()  # a route that takes no body; what there is of it is here, and no reason to part
+        if not self.pending:
+            await self._send(message)
+        elif message["type"] == "http.response.start":
+            headers = [each for each in message.get("headers", []) if each[0].lower() != b"connection"]
+            await self._send({**message, "headers": [*headers, _CLOSE]})
+        elif message["type"] == "http.response.body" and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._drain()
+            await self._send({"type": "http.response.body"})
+        else:
+            await self._send(message)
+
+    async def _drain(self) -> None:
+        taken = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while self.pending and taken < DRAIN_BYTES:
+                    message: dict[str, Any] = dict(await self.receive())
+                    taken += len(message.get("body", b""))

@@ -1,0 +1,202 @@
+"""The panel's door: connections until they have shown a valid API key are few, short and cheap.
+
+Stands between the sockets and uvicorn's HTTP protocol, and around the application. The application says with
+`Visit.known` that a key was valid; the connection then counts no more, and only the headers of a request have a time.
+"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any, cast
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from wgfleet.doors.folding import Folding
+from wgfleet.doors.strangers import Stranger, StrangerLimits, Strangers, has_sent, source_of
+from wgfleet.panel import clock
+from wgfleet.panel.settings.door import DoorSettings
+
+VISIT = "visit"
+"""Under which name the state of a request's scope has its connection, a `Visit`."""
+_OUT_OF_RESOURCE = "socket.accept() out of system resource"  # asyncio's words, once for each connection that waits
+
+MakeHttp = Callable[["Visit"], asyncio.Protocol]
+
+log = structlog.get_logger()
+
+
+class Door:
+    """All listeners' connections, and the application behind them."""
+
+    def __init__(self, settings: DoorSettings) -> None:
+        self.settings = settings
+        self.strangers = Strangers(
+            StrangerLimits(settings.strangers_per_address, settings.strangers, settings.strangers)
+        )
+
+    def visit(self, make_http: MakeHttp, context: ssl.SSLContext | None) -> "Visit":
+        """Return the protocol of a new connection: TLS where there is a context, then HTTP."""
+        return Visit(self, make_http, context)
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Return an application that also tells each connection when its requests begin and end."""
+
+        async def told(scope: Scope, receive: Receive, send: Send) -> None:
+            visit = scope.get("state", {}).get(VISIT)
+            if visit is None:
+                await app(scope, receive, send)
+                return
+            visit.begun()
+            try:
+                await app(scope, receive, send)
+            finally:
+                visit.answered()
+
+        return told
+
+
+class Visit(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, door: Door, make_http: MakeHttp, context: ssl.SSLContext | None) -> None:
+        self._door = door
+        self._make_http = make_http
+        self._context = context
+        self._http: asyncio.Protocol | None = None
+        self._stranger: Stranger | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._handshake: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []  # received together with the end of the handshake
+        self._requests = 0
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+
+    def known(self) -> None:
+        """Take note that a valid key was shown: the connection is nobody's to end from now on."""
+        if self._stranger is not None:
+            self._door.strangers.leave(self._stranger)
+            self._stranger = None
+            self._wait(None)
+
+    def begun(self) -> None:
+        """Take note that the headers of a request are complete."""
+        self._requests += 1
+        if self._stranger is None:
+            self._wait(None)
+        else:
+            self._stranger.busy = True
+            self._wait(self._door.settings.answer_s)
+
+    def answered(self) -> None:
+        """Take note that a request was answered, or given up."""
+        self._requests -= 1
+        if self._requests or self._transport.is_closing():
+            return
+        if self._stranger is not None:
+            self._stranger.busy = False
+        self._wait(self._door.settings.request_s)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        address = (transport.get_extra_info("peername") or ("unknown",))[0]
+        connection = transport.get_extra_info("socket")
+        self._stranger = self._door.strangers.enter(
+            source_of(address),
+            self._end,
+            lambda: has_sent(connection),
+            favored=address in self._door.settings.trusted_proxies,
+        )
+        if self._context is None:
+            self._open()
+        else:
+            self._wait(self._door.settings.handshake_s)
+            self._handshake = asyncio.get_running_loop().create_task(self._secure(self._context))
+
+    def data_received(self, data: bytes) -> None:
+        if self._http is None:
+            self._early.append(data)
+        else:
+            self._http.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return None if self._http is None else self._http.eof_received()
+
+    def pause_writing(self) -> None:
+        if self._http is not None:
+            self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._http is not None:
+            self._http.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait(None)
+        if self._stranger is not None:
+            self._door.strangers.leave(self._stranger)
+        if self._http is not None:
+            self._http.connection_lost(exc)
+
+    async def _secure(self, context: ssl.SSLContext) -> None:
+        """Do the TLS handshake. Its time is ours: asyncio's own has no way to end it from outside."""
+        loop = asyncio.get_running_loop()
+        secured = None
+        with contextlib.suppress(OSError):  # an error of TLS is one too; to be refused by us is no news
+            secured = await loop.start_tls(self._transport, self, context, server_side=True)
+        if secured is None or secured.is_closing():
+            self._transport.abort()
+            self.connection_lost(None)
+            return
+        self._transport = secured
+        self._open()
+        early, self._early = self._early, []
+        for data in early:
+            self.data_received(data)
+
+    def _open(self) -> None:
+        self._wait(self._door.settings.request_s)
+        self._http = self._make_http(self)
+        self._http.connection_made(self._transport)
+
+    def _wait(self, seconds: float | None) -> None:
+        """End the connection after this time, unless told otherwise before; None: let it be."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        loop = asyncio.get_running_loop()
+        self._deadline = None if seconds is None else loop.call_later(seconds, self._end)
+
+    def _end(self) -> None:
+        self._transport.abort()
+
+
+class FoldedWarnings(logging.Filter):
+    """Lets a warning of the HTTP server through once a minute: strangers cause them as often as they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folding: Folding[str] = Folding("")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno > logging.WARNING or record.exc_info:
+            return True
+        now = clock.monotonic()
+        for message, more in self._folding.ended(now):
+            log.warning("http.warned_again", message=message, count=more)
+        return self._folding.note(str(record.msg), now) is not None
+
+
+def fold_accept_errors(loop: asyncio.AbstractEventLoop) -> None:
+    """Report that no more connections can be accepted once a minute, and not once for each that waits."""
+    folding: Folding[str] = Folding("")
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context.get("message") != _OUT_OF_RESOURCE:
+            loop.default_exception_handler(context)
+            return
+        now = clock.monotonic()
+        folding.ended(now)
+        if folding.note(_OUT_OF_RESOURCE, now):
+            log.error("door.out_of_files", error=str(context.get("exception")))
+
+    loop.set_exception_handler(handle)

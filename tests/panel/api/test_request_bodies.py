@@ -1,0 +1,172 @@
+"""Bodies: who sends one must have a key first, and then send it in time, in size and in parts."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.panel.conftest import made
+from wgfleet.panel.api import Panel, create_app, doorkeeper, request_bodies
+from wgfleet.panel.api.auth import OPEN_PATHS
+from wgfleet.panel.api.large_bodies import MAX_FIELDS
+from wgfleet.panel.api.request_bodies import CALL, MANY, STRANGER
+
+JSON = "application/json"
+BATCH = "/api/configs/wg0/peers/batch"
+
+
+def answer_to(client: httpx.Client, sent: bytes, *, wait_s: float = 5) -> bytes:
+    """Send raw bytes and return all that comes back until the panel ends the connection."""
+    port = client.base_url.port
+    assert port
+    with socket.create_connection(("127.0.0.1", port), timeout=wait_s) as connection:
+        connection.sendall(sent)
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(65536):
+                received += part
+        return received
+
+
+def head(method: str, path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: a", f"Content-Type: {JSON}", *headers, "", ""]).encode()
+
+
+@pytest.fixture
+def database_url(sqlite_template: object, tmp_path: object) -> str:
+    """Bodies reach no database: SQLite alone."""
+    del sqlite_template
+    return f"sqlite:///{tmp_path}/panel.sqlite"
+
+
+def test_every_route_refuses_a_stranger_before_the_body_is_there(
+    panel: Panel, anonymous: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doorkeeper, "DRAIN_S", 0.01)
+    paths = create_app(panel).openapi()["paths"]
+    closed = [(method, path) for path, methods in paths.items() if path not in OPEN_PATHS for method in methods]
+    assert len(closed) > 40
+    for method, path in closed:
+        plain = path.replace("{", "").replace("}", "")
+        for length in ("Content-Length: 100000", "Transfer-Encoding: chunked"):
+            answer = answer_to(anonymous, head(method.upper(), plain, length), wait_s=3)
+            assert answer.startswith(b"HTTP/1.1 401 "), f"{method} {path}: {answer[:80]!r}"
+            assert b"connection: close" in answer
+            assert b"\r\nwww-authenticate: Bearer" in answer.replace(b"WWW-Authenticate", b"www-authenticate")
+
+
+@pytest.mark.parametrize(
+    "path", ["/openapi.json", "/docs", "/nothing", "/api/enroll/", "//api/nodes", "/api/../api/nodes"]
+)
+def test_what_is_not_open_by_name_needs_a_key(anonymous: httpx.Client, path: str) -> None:
+    assert answer_to(anonymous, head("GET", path, "Connection: close")).startswith(b"HTTP/1.1 401 ")
+
+
+def test_who_sends_a_large_body_without_a_key_still_reads_why_it_is_refused(anonymous: httpx.Client) -> None:
+    answer = anonymous.post(BATCH, content=b" " * 8_000_000, headers={"Content-Type": JSON})
+    assert answer.status_code == 401
+    assert answer.headers["Connection"] == "close"
+
+
+def test_a_stranger_may_send_64_kilobytes(anonymous: httpx.Client) -> None:
+    body = b'{"token": "x", "csr": "y"' + b" " * STRANGER.size + b"}"
+    assert anonymous.post("/api/enroll", content=body, headers={"Content-Type": JSON}).status_code == 413
+    assert anonymous.post("/api/enroll", content=parts_of(body), headers={"Content-Type": JSON}).status_code == 413
+    many = b"[" + b"1," * STRANGER.parts + b"1]"
+    assert anonymous.post("/api/enroll", content=many, headers={"Content-Type": JSON}).status_code == 413
+
+
+@pytest.mark.usefixtures("wg0")
+def test_who_may_change_nothing_may_send_no_more_than_a_stranger(client: httpx.Client) -> None:
+    key = made(client, "/api/keys", name="ci", scopes=["read"])["key"]
+    answer = client.post(
+        BATCH, content=b" " * 100_000, headers={"Content-Type": JSON, "Authorization": f"Bearer {key}"}
+    )
+    assert answer.status_code == 413
+
+
+@pytest.mark.usefixtures("wg0")
+def test_only_the_batch_takes_many_values(client: httpx.Client) -> None:
+    for path, limits in (("/api/configs", CALL), (BATCH, MANY)):
+        for content in (b" " * (limits.size + 1), b"[" + b"{}," * limits.parts + b"{}]"):
+            assert client.post(path, content=content, headers={"Content-Type": JSON}).status_code == 413
+            assert client.post(path, content=parts_of(content), headers={"Content-Type": JSON}).status_code == 413
+    large = json.dumps({"count": 1}).encode() + b" " * 2_000_000
+    assert client.post(BATCH, content=large, headers={"Content-Type": JSON}).status_code == 201
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_body_that_trickles_is_refused(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_bodies, "_PATIENCE_S", 0.3)
+    key = f"Authorization: {client.headers['Authorization']}"
+    for length in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
+        answer = answer_to(client, head("POST", BATCH, key, length))
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"connection: close" in answer.lower()
+
+
+def test_a_stream_of_events_has_no_limit_of_time(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_bodies, "_PATIENCE_S", 0.2)
+    with client.stream("GET", "/api/events", timeout=1) as answer, pytest.raises(httpx.ReadTimeout):
+        list(answer.iter_lines())
+
+
+@pytest.mark.usefixtures("wg0")
+def test_an_object_with_too_many_fields_is_refused_without_an_error_for_each(client: httpx.Client) -> None:
+    peers = [{"name": "x", **{f"f{n}": 1 for n in range(MAX_FIELDS)}}]
+    assert client.post(BATCH, json={"peers": peers}).status_code == 422
+    fewer = [{"name": "x", **{f"f{n}": 1 for n in range(40)}} for _ in range(5_000)]
+    answer = client.post(BATCH, json={"peers": fewer})
+    assert answer.status_code == 422
+    assert len(answer.content) < 64 * 1024
+
+
+@pytest.mark.usefixtures("wg0")
+@pytest.mark.slow
+def test_the_panel_answers_others_while_large_bodies_are_read(client: httpx.Client) -> None:
+    key = "A" * 43 + "="
+    networks = [f"192.168.{n}.0/24" for n in range(8)]
+    peer = {"name": "x", "public_key": key, "networks": networks, "keepalive": 25, "group": "none"}
+    content = json.dumps({"peers": [peer | {"name": f"user-{n}"} for n in range(10_000)]}).encode()
+    hostile = b"[" + b"{}," * 5_600_000 + b"{}]"
+
+    def send() -> None:
+        for body in (content, hostile):
+            client.post(BATCH, content=body, headers={"Content-Type": JSON})
+
+    with longest_wait(client) as longest:
+        send()
+    assert longest() < 0.4
+
+
+@contextlib.contextmanager
+def longest_wait(client: httpx.Client) -> Iterator[Callable[[], float]]:
+    """Call `/healthz` all the time; give the seconds of the slowest call."""
+    waits = [0.0]
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=client.base_url, trust_env=False, timeout=30) as other:
+            while not over.wait(0.01):
+                started = time.monotonic()
+                other.get("/healthz")
+                waits.append(time.monotonic() - started)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield lambda: max(waits)
+    finally:
+        over.set()
+        thread.join()
+
+
+def parts_of(body: bytes) -> Iterator[bytes]:
+    """Make httpx send a body in chunks, without its length."""
+    for start in range(0, len(body), 65536):
+        yield body[start : start + 65536]

@@ -1,0 +1,240 @@
+"""The panel's listeners among strangers: few, short and cheap, and never in the way of who has a key."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.api import Panel, create_app
+from wgfleet.panel.listening import PanelServer, ServerCertificate, open_sockets
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.settings import Listener, Settings
+from wgfleet.panel.settings.door import DoorSettings
+
+AUTHORITY = Authority.create("test", clock.now())
+SHORT = DoorSettings(handshake_s=1, request_s=1, answer_s=2, strangers=12, strangers_per_address=4)
+
+
+class ThreadServer(PanelServer):
+    """A server in a thread of a test, which may not have signals."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class Doors:
+    """A panel that listens in plain HTTP and in TLS, with an admin key."""
+
+    plain: int
+    secure: int
+    key: str
+    server: PanelServer
+
+    def get(self, path: str, key: str | None = None) -> int:
+        headers = {"X-API-Key": key} if key else {}
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            return client.get(f"http://127.0.0.1:{self.plain}{path}", headers=headers).status_code
+
+
+@contextmanager
+def opened_doors(panel: Panel, settings: DoorSettings) -> Iterator[Doors]:
+    with panel.store.write() as tx:
+        key = api_keys.ensure_first_key(tx)
+    assert key
+    certificate = ServerCertificate(Settings())
+    certificate.issue_from(AUTHORITY)
+    sockets = open_sockets([Listener("http", "127.0.0.1", 0), Listener("https", "127.0.0.1", 0)])
+    ready = threading.Event()
+
+    async def opened() -> None:
+        ready.set()
+
+    server = ThreadServer(create_app(panel), sockets, certificate, opened, settings)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield Doors(sockets[0][0].port, sockets[1][0].port, key, server)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def database_url(sqlite_template: object, tmp_path: object) -> str:
+    """The door knows no database: SQLite alone."""
+    del sqlite_template
+    return f"sqlite:///{tmp_path}/panel.sqlite"
+
+
+@pytest.fixture
+def doors(panel: Panel) -> Iterator[Doors]:
+    with opened_doors(panel, SHORT) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["plain", "secure"])
+def door(request: pytest.FixtureRequest, doors: Doors) -> int:
+    """The port of each kind of listener."""
+    return int(getattr(doors, request.param))
+
+
+def connected(port: int, source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
+
+
+@contextmanager
+def strangers(port: int, sources: Sequence[str]) -> Iterator[list[socket.socket]]:
+    """Open a connection from each source, one after the other."""
+    opened: list[socket.socket] = []
+    try:
+        for source in sources:
+            opened.append(connected(port, source))
+            time.sleep(0.005)
+        yield opened
+    finally:
+        for each in opened:
+            each.close()
+
+
+def seconds_open(connection: socket.socket) -> float:
+    """Wait until the panel ends a connection."""
+    started = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        while connection.recv(4096):
+            pass
+    return time.monotonic() - started
+
+
+def is_open(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 5
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_a_connection_that_says_nothing_is_ended(door: int) -> None:
+    with connected(door) as silent:
+        assert 0.5 < seconds_open(silent) < 3
+
+
+def test_a_request_that_trickles_in_is_ended(doors: Doors) -> None:
+    with connected(doors.plain) as slow:
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for letter in b"GET /healthz HTTP/1.1\r\nX-Slow: " + b"a" * 100:
+                slow.sendall(bytes([letter]))
+                time.sleep(0.05)
+        assert time.monotonic() - started < 3
+
+
+def test_headers_that_trickle_in_are_ended_after_tls_and_after_a_first_request_too(doors: Doors) -> None:
+    context = ssl.create_default_context(cadata=AUTHORITY.certificate_pem)
+    with context.wrap_socket(connected(doors.secure), server_hostname="localhost") as slow:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nX-Slow: a")
+        slow.settimeout(10)
+        assert b"200 OK" in slow.recv(4096)
+        assert seconds_open(slow) < 3
+
+
+def test_a_client_that_never_reads_its_answers_is_ended(doors: Doors) -> None:
+    with connected(doors.plain) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.settimeout(8)
+        with pytest.raises(ConnectionError):  # a time-out would be the panel waiting for us
+            deaf.sendall(b"GET /api/ca.pem HTTP/1.1\r\nHost: a\r\n\r\n" * 1_000_000)
+
+
+def test_of_one_address_the_oldest_idle_stranger_goes_for_the_newest(door: int) -> None:
+    with strangers(door, ["127.0.0.1"] * 6) as opened:
+        assert eventually(lambda: [is_open(each) for each in opened[:2]] == [False, False])
+        assert all(is_open(each) for each in opened[2:])
+
+
+def test_strangers_of_all_addresses_together_are_few(doors: Doors) -> None:
+    with strangers(doors.plain, [f"127.0.1.{n // 3}" for n in range(30)]) as opened:
+        assert eventually(lambda: sum(map(is_open, opened)) <= SHORT.strangers)
+
+
+def test_who_has_a_key_gets_through_any_number_of_strangers(doors: Doors) -> None:
+    with strangers(doors.plain, [f"127.0.{n // 200}.{n % 200 + 1}" for n in range(300)]):
+        assert [doors.get("/api/nodes", doors.key) for _ in range(12)] == [200] * 12
+
+
+def test_a_connection_that_showed_a_key_is_not_counted_and_not_ended(doors: Doors) -> None:
+    caller = http.client.HTTPConnection("127.0.0.1", doors.plain, timeout=5)
+
+    def status() -> int:
+        caller.request("GET", "/api/nodes", headers={"X-API-Key": doors.key})
+        answer = caller.getresponse()
+        answer.read()
+        return answer.status
+
+    assert status() == 200
+    kept = caller.sock
+    with strangers(doors.plain, ["127.0.0.1"] * 20):
+        time.sleep(0.2)
+        assert status() == 200
+        assert caller.sock is kept
+    caller.close()
+
+
+def test_a_wrong_key_does_not_make_a_connection_known(doors: Doors) -> None:
+    with connected(doors.plain) as stranger:
+        stranger.sendall(b"GET /api/nodes HTTP/1.1\r\nHost: a\r\nX-API-Key: wgf_wrong\r\n\r\n")
+        stranger.settimeout(5)
+        assert b"401" in stranger.recv(4096)
+        assert seconds_open(stranger) < 3
+
+
+def test_the_address_that_a_trusted_proxy_tells_counts_and_no_other(panel: Panel) -> None:
+    body = json.dumps({"token": "wgj_wrong", "csr": "x"})
+    for trusted, expected in (((), "127.0.0.1"), (("127.0.0.1",), "198.51.100.7")):
+        with opened_doors_again(panel, SHORT.model_copy(update={"trusted_proxies": trusted})) as doors:
+            caller = http.client.HTTPConnection("127.0.0.1", doors.plain, timeout=5)
+            headers = {"X-Forwarded-For": "198.51.100.7", "Content-Type": "application/json"}
+            caller.request("POST", "/api/enroll", body, headers)
+            assert caller.getresponse().status == 401
+            caller.close()
+        with panel.store.read() as tx:
+            [entry] = [each for each in refused_tokens(tx) if each["remote"] == expected]
+            assert entry["count"] == 1
+
+
+def refused_tokens(tx: object) -> list[dict[str, object]]:
+    from wgfleet.panel.services import audit  # noqa: PLC0415 - beside its only use
+
+    return [entry.details for entry in audit.page(tx, action="refused")[0]]  # type: ignore[arg-type]
+
+
+@contextmanager
+def opened_doors_again(panel: Panel, settings: DoorSettings) -> Iterator[Doors]:
+    with panel.store.write() as tx:
+        for row in api_keys.keys(tx):
+            tx.session.delete(row)
+    with opened_doors(panel, settings) as doors:
+        yield doors
