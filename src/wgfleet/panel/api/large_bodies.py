@@ -28,12 +28,14 @@ class LargeBodies(APIRoute):
         handle = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
-            return await handle(_LargeRequest(request.scope, request.receive))
+            return await handle(LargeRequest(request.scope, request.receive))
 
         return handled
 
 
-class _LargeRequest(Request):
+class LargeRequest(Request):
+    """A request whose JSON is parsed in a thread if it is large."""
+
     async def json(self) -> Any:
         """Parse the body; raise as `json.loads` does."""
         body = await self.body()
