@@ -44,7 +44,7 @@ class AuditEntry(Base):
     """Who did what to what, and when. Never changed after it was written."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_entity_type_entity_id", "entity_type", "entity_id"),)
+    __table_args__ = (Index("ix_audit_log_entity_type_entity_id_id", "entity_type", "entity_id", "id"),)
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
     at: Mapped[float]
     actor: Mapped[str]

@@ -115,7 +115,7 @@ class HealthEvent(Base):
     """A change of an assignment's health, with the reason."""
 
     __tablename__ = "health_events"
-    __table_args__ = (Index("ix_health_events_config_id_node_id", "config_id", "node_id"),)
+    __table_args__ = (Index("ix_health_events_config_id_node_id_id", "config_id", "node_id", "id"),)
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
     config_id: Mapped[str]
     node_id: Mapped[str]

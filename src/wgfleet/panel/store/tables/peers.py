@@ -16,6 +16,7 @@ class Peer(Base):
     __table_args__ = (
         UniqueConstraint("config_id", "name"),
         UniqueConstraint("config_id", "public_key"),
+        Index("ix_peers_config_id_id", "config_id", "id"),
         Index("ix_peers_config_id_generation", "config_id", "generation"),
         Index("ix_peers_home_node_id_config_id", "home_node_id", "config_id"),
     )

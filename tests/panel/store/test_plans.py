@@ -1,0 +1,115 @@
+"""Every hot query uses an index: its cost must not grow with what it is not about."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.panel.store.plans import explained
+from tests.panel.world import ACTOR, World
+from wgfleet.panel import clock
+from wgfleet.panel.domain.operations import OperationKind, OperationState
+from wgfleet.panel.services import audit, configs, generations, health
+from wgfleet.panel.services.fleet import desired, peers
+from wgfleet.panel.store import Tx, operations, sessions
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
+from wgfleet.protocol.observed import PeerStats
+
+
+class Filled:
+    """A config that two nodes serve, and some peers with sessions."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.config: Config = world.config()
+        self.nodes: list[Node] = world.serving(self.config, "one", "two")
+        self.peers: list[Peer] = world.peers(self.config, "anna", "bert", "carl")
+        self.ids = [peer.id for peer in self.peers]
+        self.stats = {
+            peer.public_key: PeerStats(endpoint="192.0.2.9:1", latest_handshake=int(clock.now()), rx=1, tx=1)
+            for peer in self.peers
+        }
+
+    @property
+    def node_id(self) -> str:
+        return self.nodes[0].id
+
+    def assignment(self, tx: Tx) -> Assignment:
+        found = assignment_rows.get(tx, self.config.id, self.node_id)
+        assert found is not None
+        return found
+
+    def fresh(self, tx: Tx) -> Config:
+        return configs.get(tx, self.config.id)
+
+
+Query = Callable[[Tx, Filled], object]
+
+READS: dict[str, Query] = {
+    "peers of a config, from the middle": lambda tx, it: peers.page(tx, it.config.id, it.ids[0], 101),
+    "peers of all configs, from the middle": lambda tx, it: peers.page(tx, None, it.ids[0], 101),
+    "a peer": lambda tx, it: peers.get(tx, it.ids[0]),
+    "addresses of a page": lambda tx, it: peers.addresses(tx, it.peers),
+    "sessions of a page": lambda tx, it: peers.sessions(tx, it.ids),
+    "names that are taken": lambda tx, it: peer_rows.clashes(tx, it.config.id, ["anna"], [it.peers[0].public_key]),
+    "numbers after a prefix": lambda tx, it: peer_rows.names(tx, it.config.id, "user-"),
+    "peers whose home a node is": lambda tx, it: peer_rows.homed_on(tx, it.node_id, it.config.id),
+    "peers without a home": lambda tx, it: peer_rows.homed_on(tx, None, it.config.id),
+    "what a node must not serve": lambda tx, it: peer_rows.given_up_by(tx, it.node_id, it.config.id),
+    "a delta": lambda tx, it: desired.since(
+        tx, it.world.vault, it.fresh(tx), it.assignment(tx), it.fresh(tx).generation - 1
+    ),
+    "endpoints at a node": lambda tx, it: sessions.endpoints(tx, it.node_id, it.ids),
+    "the audit log of a thing": lambda tx, it: audit.page(tx, entity_type="peer", entity_id=it.ids[0], limit=50),
+    "operations": lambda tx, _: operations.page(tx, None, None, None, 101),
+    "operations of a kind and state": lambda tx, _: operations.page(
+        tx, OperationState.SUCCEEDED, OperationKind.FAILOVER, None, 101
+    ),
+    "operations that have not ended": lambda tx, _: operations.active(tx),
+    "operations of a config that have not ended": lambda tx, it: operations.active_of(tx, it.config.id),
+    "moves of an operation": lambda tx, _: operations.pending(tx, "none"),
+    "counts of an operation": lambda tx, _: operations.tally(tx, "none"),
+    "the history of a node's health": lambda tx, it: health.history(tx, it.config.id, node_id=it.node_id),
+    "what health watches": lambda tx, it: health.watched(tx, it.world.vault, lambda *_: None),
+}
+
+IN_ORDER = {"operations", "operations of a kind and state"}
+"""The newest first, of everything that there is."""
+
+WRITES: dict[str, Query] = {
+    "what a node saw": lambda tx, it: sessions.record(tx, it.node_id, it.config.id, it.stats, 1.0),
+    "sessions that arrived": lambda tx, it: sessions.arrived(tx, it.node_id, {it.ids[0]: "192.0.2.9:2"}, 1.0),
+    "a new peer": lambda tx, it: peers.create(
+        tx, ACTOR, it.fresh(tx), peers.draft(it.world.vault, [peers.PeerSpec("dora")])
+    ),
+    "a changed peer": lambda tx, it: peers.update(
+        tx, it.world.vault, ACTOR, peers.get(tx, it.ids[0]), {"enabled": False}
+    ),
+    "a deleted peer": lambda tx, it: peers.delete(tx, ACTOR, it.fresh(tx), [it.ids[0]]),
+    "a new generation": lambda tx, it: generations.bump(tx, it.config.id),
+}
+
+
+@pytest.fixture
+def filled(world: World) -> Filled:
+    made = Filled(world)
+    with world.store.write() as tx:
+        sessions.record(tx, made.node_id, made.config.id, made.stats, clock.now())
+    return made
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_scans_no_table_that_grows(filled: Filled, name: str) -> None:
+    with explained(filled.world.store.engine) as plans, filled.world.store.read() as tx:
+        READS[name](tx, filled)
+    assert plans.statements
+    assert plans.scans(ordered=name in IN_ORDER) == []
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_scans_no_table_that_grows(filled: Filled, name: str) -> None:
+    with explained(filled.world.store.engine) as plans, filled.world.store.write() as tx:
+        WRITES[name](tx, filled)
+    assert plans.statements
+    assert plans.scans() == []
