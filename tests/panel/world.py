@@ -147,10 +147,10 @@ class World:
 
     def seen(self, config: Config, node: Node, endpoints: Mapping[str, str]) -> None:
         """Have the node report a fresh handshake of each public key at its endpoint."""
-        now = round(clock.now())
+        now = round(clock.steady())
         stats = {key: PeerStats(endpoint=endpoint, latest_handshake=now) for key, endpoint in endpoints.items()}
         with self.store.write() as tx:
-            session_rows.record(tx, node.id, config.id, stats, clock.now())
+            session_rows.record(tx, node.id, config.id, stats, clock.steady())
 
     def remove(self, config: Config, node: Node, *, force: bool = False, window_s: float | None = None) -> Operation:
         with self.store.write() as tx:

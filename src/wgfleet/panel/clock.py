@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from dataclasses import dataclass
 
 _TOKEN_BYTES = 32
 
@@ -31,6 +32,35 @@ def now() -> float:
 def monotonic() -> float:
     """Return a clock in s that no administrator can set back."""
     return time.monotonic()
+
+
+@dataclass(slots=True)
+class Ahead:
+    """How many s `steady` is ahead of `monotonic`."""
+
+    s: float
+
+
+_ahead = Ahead(time.time() - time.monotonic())
+
+
+def steady() -> float:
+    """Return s since the epoch by a clock that goes on evenly when somebody sets the machine's clock.
+
+    For times that are compared with each other and outlive the process, such as those of handshakes: `by_wall` makes
+    them ready to be shown.
+    """
+    return monotonic() + _ahead.s
+
+
+def go_on_from(at: float) -> None:
+    """Have `steady` begin no earlier than at the newest time that an earlier process wrote down."""
+    _ahead.s = max(_ahead.s, at - monotonic())
+
+
+def by_wall(steady_at: float) -> float:
+    """Return what the wall clock showed, or would have shown if it was set since, at a time of `steady`."""
+    return now() - (steady() - steady_at)
 
 
 def new_id() -> str:

@@ -20,7 +20,7 @@ from wgfleet.panel.services import installation
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.store import Store, Tx
+from wgfleet.panel.store import Store, Tx, sessions
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.vault import Vault, load_vault
 
@@ -40,6 +40,7 @@ def build(settings: Settings) -> FastAPI:
         with store.write() as tx:
             authority = _authority(tx, vault)
             first_key = api_keys.ensure_first_key(tx)
+            clock.go_on_from(sessions.newest_report(tx))
             isolation.set_give_up_after(tx, settings.health.give_up_after_s)
         undo.pop_all()
     outlook = Outlook()

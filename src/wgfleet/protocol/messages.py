@@ -17,6 +17,15 @@ CSR_LIMIT = 8192  # characters; a request with an EC key has about 500
 HEARTBEAT_S = 0.5
 LOAD_S = 10.0
 
+# What an agent may claim; a number beyond that fits no column, and no machine.
+ClaimedGeneration = Annotated[Generation, Meta(ge=0, le=2**63 - 1)]
+ClaimedName = Annotated[InterfaceName, Meta(max_length=15)]
+ClaimedConfig = Annotated[ConfigId, Meta(max_length=64)]
+ClaimedKey = Annotated[PublicKey, Meta(max_length=44)]
+Share = Annotated[float, Meta(ge=0, le=1e6)]
+Moment = Annotated[float, Meta(ge=0, le=1e12)]  # s since the epoch
+Held = Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=1000)]
+
 
 class Applied(Struct, frozen=True):
     """Answer to a push: `verified` means that a fresh read found no drift. `seconds` is the agent's own time.
@@ -24,12 +33,12 @@ class Applied(Struct, frozen=True):
     `held`: as in `InterfaceReport`.
     """
 
-    generation: Generation
+    generation: ClaimedGeneration
     changed: bool
     verified: bool
-    seconds: float
+    seconds: Moment
     drift: tuple[Drift, ...] = ()
-    held: tuple[str, ...] | None = None
+    held: Held | None = None
 
 
 class Refusal(Struct, frozen=True, omit_defaults=True):
@@ -46,8 +55,8 @@ class Refusal(Struct, frozen=True, omit_defaults=True):
     reason: str
     type: str = "about:blank"
     field: str | None = None
-    generation: Generation | None = None
-    config_id: ConfigId | None = None
+    generation: ClaimedGeneration | None = None
+    config_id: ClaimedConfig | None = None
 
 
 class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):
@@ -134,9 +143,9 @@ class AgentStatus(Struct, frozen=True):
     node_id: NodeId
     version: str
     backend: str
-    started_at: float
-    now: float
-    certificate_expires_at: float
+    started_at: Moment
+    now: Moment
+    certificate_expires_at: Moment
     scan_interval_s: float
     interfaces: tuple[InterfaceStatus, ...]
     protocol: int = 1
@@ -152,15 +161,15 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     agent that does not report it), so it may still hold any of them. `drift` may be cut short; `held` never is.
     """
 
-    name: InterfaceName
-    config_id: ConfigId
-    generation: Generation
+    name: ClaimedName
+    config_id: ClaimedConfig
+    generation: ClaimedGeneration
     up: bool
     summary: str
     drift: tuple[Drift, ...] = ()
-    held: tuple[str, ...] | None = None
-    peers: dict[PublicKey, PeerStats] = {}
-    removed_peers: tuple[PublicKey, ...] = ()
+    held: Held | None = None
+    peers: dict[ClaimedKey, PeerStats] = {}
+    removed_peers: tuple[ClaimedKey, ...] = ()
 
 
 class Snapshot(Struct, frozen=True, tag_field="type", tag="snapshot"):
@@ -173,7 +182,7 @@ class Snapshot(Struct, frozen=True, tag_field="type", tag="snapshot"):
 class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
     """What changed since the last message. `gone`: interfaces that this agent no longer keeps."""
 
-    now: float
+    now: Moment
     interfaces: tuple[InterfaceReport, ...] = ()
     gone: tuple[InterfaceName, ...] = ()
 
@@ -184,23 +193,23 @@ class Load(Struct, frozen=True):
     `bandwidth_bps` is that direction in bits/s; `bandwidth` is None if the speed of the link is unknown.
     """
 
-    cpu: float
-    memory: float
-    bandwidth: float | None
-    bandwidth_bps: float
+    cpu: Share
+    memory: Share
+    bandwidth: Share | None
+    bandwidth_bps: Annotated[float, Meta(ge=0, le=1e15)]
 
 
 class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat", omit_defaults=True):
     """Sent every `HEARTBEAT_S`, whatever else is sent; once per `LOAD_S` with the load."""
 
-    now: float
+    now: Moment
     load: Load | None = None
 
 
 class Refused(Struct, frozen=True, tag_field="type", tag="refused"):
     """A client that the agent refused (wrong CA, wrong purpose, not the panel); for the panel's audit log."""
 
-    now: float
+    now: Moment
     remote: str
     reason: str
 

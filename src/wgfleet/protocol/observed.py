@@ -1,18 +1,24 @@
 """The observed state of a machine. Never the same object as what is desired."""
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
+
+# More bytes are counted by no machine, and later handshakes fit no calendar.
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Moment = Annotated[int, Meta(ge=0, le=10**12)]
 
 
 class PeerStats(Struct, frozen=True, gc=False, omit_defaults=True):
     """The session data of a peer. `latest_handshake` in s since the epoch (0: never), `rx` and `tx` in bytes."""
 
     endpoint: str | None = None
-    latest_handshake: int = 0
-    rx: int = 0
-    tx: int = 0
+    latest_handshake: Moment = 0
+    rx: Count = 0
+    tx: Count = 0
 
 
 class ObservedPeer(Struct, frozen=True, gc=False):

@@ -4,17 +4,19 @@ Owns the connections to one node and says in two words what went wrong: Transien
 AgentRefused (4xx). It never retries: that is the reconciler's decision.
 """
 
+import contextlib
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import httpx
 import msgspec
 import structlog
 
 import wgfleet
+from wgfleet.panel.agents import claims
 from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.protocol import features
@@ -25,6 +27,7 @@ from wgfleet.protocol.messages import (
     Applied,
     Certificate,
     CertificateRequest,
+    InterfaceReport,
     ProbeRequest,
     ProbeResult,
     Refusal,
@@ -39,7 +42,8 @@ SILENCE_S = 2.0  # four heartbeats
 UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so long: it is gone
 ANSWER_LIMIT = 64 * 2**20  # bytes
 KINDS_LOGGED = 8  # of an agent that sends what this version does not know
-LINE_LIMIT = 64 * 2**20  # bytes; a snapshot has some 200 a peer
+LINE_LIMIT = 2**20  # bytes; a snapshot of a node without peers has a few kB
+PEER_LIMIT = 2**10  # bytes more of a line for each peer that the node carries; it needs some 250
 
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -77,11 +81,13 @@ class AgentRefused(PermanentError):
 class AgentClient:
     """One node's agent, at `host`:`port`. `ssl_context` comes from `tls.client_context` and may be shared.
 
-    `features` are those that the agent is known to have: what it would not understand is left out of requests.
+    `features` are those that the agent is known to have: what it would not understand is left out of requests. `peers`:
+    how many the node carries, which says how long a message of it may be.
     """
 
     def __init__(self, host: str, port: int, node_id: str, ssl_context: ssl.SSLContext) -> None:
         self.features = features.NONE
+        self.peers = 0
         self._skipped: set[str] = set()
         self._label = f"agent of node {node_id} at {join_endpoint(host, port)}"
         self._extensions = {"sni_hostname": agent_server_name(node_id)}
@@ -154,12 +160,30 @@ class AgentClient:
                     message = b"".join(parts)
                     parts, size = [], 0
                     if message and not self._is_of_later_release(message):
-                        yield self._decode(_watch_decoder, message)
+                        yield self._read(message)
                 parts.append(rest)
                 size += len(rest)
-                if size > LINE_LIMIT:
-                    raise TransientError(f"{self._label}: a watch message has more than {LINE_LIMIT} bytes")
+                if size > (limit := LINE_LIMIT + PEER_LIMIT * self.peers):
+                    raise TransientError(
+                        f"{self._label}: a watch message has more than {limit} bytes, too many for {self.peers} peers"
+                    )
             raise TransientError(f"{self._label}: ended the watch stream")
+
+    def _read(self, message: bytes) -> WatchMessage:
+        """Decode a message; a report of an interface that cannot be is left out, and stops no other."""
+        try:
+            return _watch_decoder.decode(message)
+        except msgspec.MsgspecError as error:
+            trouble = error
+        with contextlib.suppress(msgspec.MsgspecError):
+            parts = msgspec.json.decode(message, type=dict[str, Any])
+            reports = parts.get("interfaces")
+            if isinstance(reports, list):
+                parts["interfaces"] = [report for report in reports if _is_possible(report)]
+                kept: WatchMessage = msgspec.convert(parts, WatchMessage)
+                log.warning("watch.left_out", agent=self._label, error=claims.words(str(trouble)))
+                return kept
+        raise TransientError(f"{self._label}: its answer is not of this protocol ({claims.words(str(trouble))})")
 
     def _is_of_later_release(self, message: bytes) -> bool:
         """Tell whether a message is of a kind that this panel does not know; each is logged once."""
@@ -226,6 +250,9 @@ class AgentClient:
         except msgspec.MsgspecError:
             text = body[:200].decode(errors="replace").strip() or "no reason given"
             refusal = Refusal(title="unexpected answer", status=status, detail=text, reason="unknown")
+        refusal = msgspec.structs.replace(
+            refusal, detail=claims.words(refusal.detail), reason=claims.words(refusal.reason, 50)
+        )
         detail = f"{self._label}: {refusal.detail} ({status} {refusal.reason})"
         if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR:
             return AgentRefused(detail, refusal)
@@ -236,6 +263,14 @@ class AgentClient:
             return decoder.decode(body)
         except msgspec.MsgspecError as error:
             raise TransientError(f"{self._label}: its answer is not of this protocol ({error})") from error
+
+
+def _is_possible(report: object) -> bool:
+    try:
+        msgspec.convert(report, InterfaceReport)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _timeout_text(error: httpx.TimeoutException) -> str:

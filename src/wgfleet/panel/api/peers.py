@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Query, status
 from pydantic import Field
 
+from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import (
@@ -134,10 +135,10 @@ def _views(tx: Tx, rows: Sequence[Peer]) -> list[PeerView]:
             session=SessionView(
                 node_id=session.node_id,
                 endpoint=session.endpoint,
-                latest_handshake=utc(session.latest_handshake or None),
+                latest_handshake=utc(clock.by_wall(session.latest_handshake) if session.latest_handshake else None),
                 rx=session.rx,
                 tx=session.tx,
-                seen_at=utc(session.seen_at),
+                seen_at=utc(clock.by_wall(session.seen_at)),
             )
             if (session := sessions.get(peer.id))
             else None,

@@ -6,6 +6,8 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store.wakes import Topic
 
+MAX_LOST = 2**20  # changes that a copy may be behind: a year of them at one each 30 s
+
 
 def bump(tx: Tx, config_id: str, *, settings: bool = False, topic: Topic = Topic.CONFIG) -> int:
     """Lock the config, raise its generation and return it. Call it first in whatever changes what a node must have.
@@ -27,10 +29,17 @@ def probes_changed(tx: Tx, config_id: str) -> int:
     return generation
 
 
+def is_plausible(tx: Tx, config_id: str, generation: int) -> bool:
+    """Tell whether a config may once have been at a generation that a node claims to have."""
+    config = config_rows.find(tx, config_id)
+    return config is not None and 0 <= generation <= config.generation + MAX_LOST
+
+
 def overtake(tx: Tx, config_id: str, generation: int) -> None:
     """Go beyond a generation that a node has and we do not know: this database was restored from an older copy.
 
-    Every node then gets the whole, for what it got in that other history is not recorded here.
+    Every node then gets the whole, for what it got in that other history is not recorded here. Ask `is_plausible`
+    first: one node must not use up the numbers of all.
     """
     bump(tx, config_id, settings=True)
     beyond = config_rows.overtake(tx, config_id, generation)

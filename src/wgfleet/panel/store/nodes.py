@@ -91,3 +91,9 @@ def delete(tx: Tx, node: Node) -> None:
     """Delete a node; the database deletes what hangs on it."""
     tx.session.delete(node)
     tx.session.flush()
+
+
+def peers_carried(tx: Tx, node_id: str) -> int:
+    """Return how many peers the configs of a node have together."""
+    query = select(func.count()).select_from(Peer).join(Assignment, Assignment.config_id == Peer.config_id)
+    return tx.session.scalar(query.where(Assignment.node_id == node_id)) or 0

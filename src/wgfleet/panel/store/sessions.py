@@ -1,4 +1,4 @@
-"""Rows of sessions: what nodes last reported of peers."""
+"""Rows of sessions: what nodes last reported of peers. All times are of `clock.steady`."""
 
 from collections.abc import Collection, Mapping
 
@@ -6,14 +6,20 @@ from sqlalchemy import delete, exists, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Peer, PeerSession
 from wgfleet.protocol.observed import PeerStats
 
 
-def record(tx: Tx, node_id: str, config_id: str, stats: Mapping[str, PeerStats], seen_at: float) -> int:
-    """Write the latest of each public key; keys that are no longer peers are passed over. Returns rows written."""
+def record(tx: Tx, node_id: str, config_id: str, stats: Mapping[str, PeerStats], seen_at: float) -> int | None:
+    """Write the latest of each public key; keys that are no longer peers are passed over. Returns rows written.
+
+    None: the node does not carry the config, so it has no say about its peers.
+    """
+    if assignment_rows.get(tx, config_id, node_id) is None:
+        return None
     dialect = tx.session.get_bind().dialect.name
     insert = (sqlite if dialect == "sqlite" else postgresql).insert
     written = 0
@@ -83,21 +89,18 @@ def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[st
 
     A peer that has shaken hands elsewhere later has moved on, and is not this node's any more.
     """
-    newest = (
-        select(PeerSession.peer_id, func.max(PeerSession.latest_handshake).label("latest"))
-        .group_by(PeerSession.peer_id)
-        .subquery()
-    )
+    elsewhere = aliased(PeerSession)
     rows = tx.session.execute(
         select(PeerSession.peer_id, PeerSession.endpoint)
         .join(Peer, Peer.id == PeerSession.peer_id)
-        .join(newest, newest.c.peer_id == PeerSession.peer_id)
         .where(
             PeerSession.node_id == node_id,
             Peer.config_id == config_id,
             PeerSession.latest_handshake >= since,
-            PeerSession.latest_handshake == newest.c.latest,
             PeerSession.endpoint.is_not(None),
+            ~exists().where(
+                elsewhere.peer_id == PeerSession.peer_id, elsewhere.latest_handshake > PeerSession.latest_handshake
+            ),
         )
         .order_by(PeerSession.peer_id)
     ).all()
@@ -128,6 +131,11 @@ def latest(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
             if best is None or (row.latest_handshake, row.seen_at) > (best.latest_handshake, best.seen_at):
                 found[row.peer_id] = row
     return found
+
+
+def newest_report(tx: Tx) -> float:
+    """Return when the newest report was written down, 0 if there is none."""
+    return tx.session.scalar(select(func.max(PeerSession.seen_at))) or 0.0
 
 
 def forget(tx: Tx, node_id: str, config_id: str) -> None:

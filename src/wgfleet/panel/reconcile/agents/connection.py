@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from wgfleet.panel import clock
+from wgfleet.panel.agents import claims
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
@@ -166,8 +167,8 @@ class AgentConnection:
 
     @property
     def _skew_s(self) -> float:
-        """The panel's clock less the agent's now, also where one of them was set since the last heartbeat."""
-        return clock.now() - (clock.monotonic() + self._ahead_s)
+        """Our clock, which nobody sets, less the agent's as its last heartbeats had it."""
+        return clock.steady() - (clock.monotonic() + self._ahead_s)
 
     def _set_by(self, agents_now: float) -> None:
         ahead_s = agents_now - clock.monotonic()
@@ -187,8 +188,11 @@ class AgentConnection:
 
     def _report(self, report: InterfaceReport) -> bool:
         """Take one interface's report; True where the reconciler may have something to do."""
-        fresh = Reported(report.config_id, report.generation, report.drift, report.held, report.summary)
         before = self.reported.get(report.name)
+        if before is None and len(self.reported) >= claims.MAX_REPORTED:
+            return False
+        drift, summary = claims.drift(report.drift), claims.words(report.summary)
+        fresh = Reported(report.config_id, report.generation, drift, report.held, summary)
         self.reported[report.name] = fresh
         if report.peers:
             self._buffer.add(report.config_id, report.peers, self._skew_s)
@@ -197,7 +201,13 @@ class AgentConnection:
     def _audit_refusal(self, message: Refused) -> None:
         with self._store.write() as tx:
             audit.record(
-                tx, f"stranger:{message.remote}", "refused", "node", self.node_id, by="agent", reason=message.reason
+                tx,
+                f"stranger:{claims.words(message.remote, 100)}",
+                "refused",
+                "node",
+                self.node_id,
+                by="agent",
+                reason=claims.words(message.reason),
             )
 
     async def flush(self) -> None:
@@ -206,7 +216,8 @@ class AgentConnection:
         if not due:
             return
         try:
-            await in_thread(self._buffer.write, self._store, due)
+            for config_id in await in_thread(self._buffer.write, self._store, due):
+                self._buffer.forget(config_id)
         except PanelError:
             self._buffer.give_back(due)
             raise

@@ -50,9 +50,10 @@ class Connections(Mapping[str, AgentConnection]):
 
     async def connection_to(self, node_id: str) -> AgentConnection | None:
         """Return the connection to a node, opened again where its address changed; None where there is no agent."""
-        address = await in_thread(self._address, node_id)
+        address, peers = await in_thread(self._address, node_id)
         connection = self._connections.get(node_id)
         if connection is not None and self._addresses.get(node_id) == address:
+            connection.client.peers = peers
             return connection
         if connection is not None:
             del self._connections[node_id]
@@ -60,15 +61,19 @@ class Connections(Mapping[str, AgentConnection]):
         if address is None:
             return None
         client = AgentClient(*address, node_id, self._tls)
+        client.peers = peers
         connection = AgentConnection(node_id, client, self._store, lambda: self._changed(node_id))
         self._connections[node_id], self._addresses[node_id] = connection, address
         connection.start(self._tasks)
         return connection
 
-    def _address(self, node_id: str) -> Address | None:
+    def _address(self, node_id: str) -> tuple[Address | None, int]:
+        """Return where a node's agent listens, None where it has none, and how many peers the node carries."""
         with self._store.read() as tx:
             node = node_rows.find(tx, node_id)
-        return (node.agent_host, node.agent_port) if node is not None and node.certificate_expires_at else None
+            if node is None or not node.certificate_expires_at:
+                return None, 0
+            return (node.agent_host, node.agent_port), node_rows.peers_carried(tx, node_id)
 
     async def keep_identity(self) -> None:
         """Issue the panel's client certificate again when it is due; connections use it from their next request on."""

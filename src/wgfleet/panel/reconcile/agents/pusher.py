@@ -83,6 +83,7 @@ class Pusher:
         self._certificate_days = certificate_days
         self._renderings = RenderCache()
         self._errands = Errands()
+        self._doubted: set[tuple[str, str]] = set()
 
     async def close(self) -> None:
         """End what is under way; safe to call twice."""
@@ -181,7 +182,7 @@ class Pusher:
             connection.forget(wanted.interface)
             return f"{wanted.interface}: the agent is at generation {refusal.generation}; sending the whole"
         if refusal.reason == "older_generation" and refusal.generation is not None:
-            await in_thread(self._overtake, wanted.config_id, refusal.generation)
+            await in_thread(self._overtake, connection.node_id, wanted, refusal.generation)
             connection.forget(wanted.interface)
             return f"{wanted.interface}: the agent had generation {refusal.generation} already; going beyond it"
         if refusal.reason == "bad_field" and UNKNOWN_FIELD in refusal.detail and connection.features:
@@ -278,9 +279,18 @@ class Pusher:
         with self._store.write() as tx:
             assignments.cleaned(tx, owed, not_ours)
 
-    def _overtake(self, config_id: str, generation: int) -> None:
+    def _overtake(self, node_id: str, wanted: Wanted, generation: int) -> None:
+        claim = f"the agent claims generation {generation}, and the panel is at {wanted.generation} only"
         with self._store.write() as tx:
-            generations.overtake(tx, config_id, generation)
+            if generations.is_plausible(tx, wanted.config_id, generation):
+                generations.overtake(tx, wanted.config_id, generation)
+                return
+            way_out = "remove the interface there, or the node's state directory, if the node can be trusted"
+            if (node_id, wanted.config_id) not in self._doubted:
+                self._doubted.add((node_id, wanted.config_id))
+                about = {"config_id": wanted.config_id, "generation": wanted.generation, "claimed": generation}
+                audit.record(tx, audit.PANEL, "claim_refused", "node", node_id, **about)
+        raise PermanentError(f"{claim}: not believed, so nothing reaches it; {way_out}")
 
     async def _renew(self, connection: AgentConnection) -> str:
         csr = await connection.client.request_certificate()

@@ -5,15 +5,28 @@ nothing is decided by them and each row written costs the one writer of SQLite.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from wgfleet.panel import clock
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import sessions as session_rows
+from wgfleet.protocol.addresses import parse_endpoint
+from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import PeerStats
 
 FLUSH_S = 1.0
 COUNTERS_S = 30.0
+MAX_KNOWN = 200_000  # peers of one node, of all its configs; beyond that its word takes up no more memory
+
+
+class _Mark(NamedTuple):
+    """What is known of a peer: its endpoint and its handshake, each as the node says it and as we keep it."""
+
+    said: str | None
+    endpoint: str | None
+    handshake: int
+    ours: int
 
 
 class SessionBuffer:
@@ -23,19 +36,33 @@ class SessionBuffer:
         self._node_id = node_id
         self._urgent: dict[str, dict[str, PeerStats]] = {}
         self._counters: dict[str, dict[str, PeerStats]] = {}
-        self._known: dict[str, dict[str, tuple[str | None, int]]] = {}
+        self._known: dict[str, dict[str, _Mark]] = {}
         self._counters_due = 0.0
 
     def add(self, config_id: str, stats: Mapping[PublicKey, PeerStats], skew_s: float) -> None:
-        """Take what a node reported. `skew_s` is the panel's clock less the node's; handshakes are kept in ours."""
+        """Take what a node reported. `skew_s`: `clock.steady` less the node's clock; handshakes are kept in ours.
+
+        A handshake is not later than now, whatever the node's clock says. What is no endpoint is left out.
+        """
+        latest = clock.steady()
         known = self._known.setdefault(config_id, {})
         urgent, counters = self._urgent.setdefault(config_id, {}), self._counters.setdefault(config_id, {})
+        room = MAX_KNOWN - sum(map(len, self._known.values()))
         for key, seen in stats.items():
-            handshake = round(seen.latest_handshake + skew_s) if seen.latest_handshake else 0
-            ours = PeerStats(endpoint=seen.endpoint, latest_handshake=handshake, rx=seen.rx, tx=seen.tx)
-            # The node's own time is compared: ours moves by the rounding of the skew.
-            mark = (seen.endpoint, seen.latest_handshake)
-            if known.get(key) != mark:
+            before = known.get(key)
+            if before is None:
+                room -= 1
+                if room < 0:
+                    continue
+            if before is not None and before.handshake == seen.latest_handshake:
+                # It is where it was also if the node's clock was set since.
+                handshake = before.ours
+            else:
+                handshake = max(0, round(min(seen.latest_handshake + skew_s, latest))) if seen.latest_handshake else 0
+            endpoint = before.endpoint if before is not None and before.said == seen.endpoint else _endpoint(seen)
+            ours = PeerStats(endpoint=endpoint, latest_handshake=handshake, rx=seen.rx, tx=seen.tx)
+            mark = _Mark(seen.endpoint, endpoint, seen.latest_handshake, handshake)
+            if before != mark:
                 known[key] = mark
                 urgent[key] = ours
                 counters.pop(key, None)
@@ -67,9 +94,22 @@ class SessionBuffer:
         for config_id, stats in due.items():
             self._urgent[config_id] = {**stats, **self._urgent.get(config_id, {})}
 
-    def write(self, store: Store, due: Mapping[str, Mapping[str, PeerStats]]) -> None:
-        """Write a batch."""
-        seen_at = clock.now()
+    def write(self, store: Store, due: Mapping[str, Mapping[str, PeerStats]]) -> list[str]:
+        """Write a batch; return the configs of which the node has no say, since it does not carry them."""
+        seen_at = clock.steady()
         with store.write() as tx:
-            for config_id, stats in due.items():
-                session_rows.record(tx, self._node_id, config_id, stats, seen_at)
+            return [
+                config_id
+                for config_id, stats in due.items()
+                if session_rows.record(tx, self._node_id, config_id, stats, seen_at) is None
+            ]
+
+
+def _endpoint(seen: PeerStats) -> str | None:
+    """Return the endpoint as others can be asked to call it; None where it is none."""
+    if seen.endpoint is None:
+        return None
+    try:
+        return parse_endpoint(seen.endpoint)
+    except FieldError:
+        return None

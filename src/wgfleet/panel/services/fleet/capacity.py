@@ -48,7 +48,7 @@ def of_config(tx: Tx, config: Config, *, live_within_s: float) -> ConfigCapacity
     names: dict[NodeId, str] = {}
     found: list[NodeCapacity] = []
     homes = assignment_rows.homes(tx, config.id)
-    since = clock.now() - live_within_s
+    since = clock.steady() - live_within_s
     for node in carriers:
         shares = _shares(tx, NodeId(node.id), known, names)
         candidate = serving[NodeId(node.id)]

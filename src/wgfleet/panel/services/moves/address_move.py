@@ -94,7 +94,9 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     generations.bump(tx, config_id)
     from_node_id, to_node_id = _options(operation).from_node_id, _options(operation).to_node_id
     holders.give(tx, config_id, {operation.subject: to_node_id}, actor=operation.requested_by)
-    live = dict(session_rows.live_on(tx, from_node_id, config_id, now - live_within_s)) if from_node_id else {}
+    live = (
+        dict(session_rows.live_on(tx, from_node_id, config_id, clock.steady() - live_within_s)) if from_node_id else {}
+    )
     written = [
         steps.move(operation_id, peer_id, from_node_id, to_node_id, endpoint, rehomed=False)
         for peer_id, endpoint in sorted(live.items())

@@ -83,7 +83,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
         address_move.spread(tx, operation.requested_by, config)
     elif config.mode == configs.CLUSTER:
         for node_id in _in_use(tx, operation_id):
-            found = session_rows.live_on(tx, node_id, config.id, now - live_within_s)
+            found = session_rows.live_on(tx, node_id, config.id, clock.steady() - live_within_s)
             live |= {peer_id: (node_id, endpoint) for peer_id, endpoint in found}
     serving = {candidate.node_id for candidate in candidates}
     peer_rows.add_moves(tx, list(_moves(operation.id, homes, new, live, serving)))

@@ -62,7 +62,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     serving = {candidate.node_id for candidate in nodes_left}
     live: dict[str, str] = {}
     if r.config.mode == configs.CLUSTER:
-        live = dict(session_rows.live_on(tx, r.node.id, r.config.id, now - live_within_s))
+        live = dict(session_rows.live_on(tx, r.node.id, r.config.id, clock.steady() - live_within_s))
     guests = {peer.id: peer for peer in peer_rows.by_ids(tx, set(live) - {peer_id for peer_id, _ in homed})}
     targets: dict[str, str | None] = {
         peer_id: peer.home_node_id for peer_id, peer in guests.items() if peer.home_node_id in serving
@@ -100,7 +100,7 @@ def note_arrivals(tx: Tx, r: Subject, live_within_s: float) -> int:
     """Have peers called that got a session on the draining node after its peers were placed; return how many."""
     if r.config.mode != configs.CLUSTER:
         return 0
-    now_live = dict(session_rows.live_on(tx, r.node.id, r.config.id, clock.now() - live_within_s))
+    now_live = dict(session_rows.live_on(tx, r.node.id, r.config.id, clock.steady() - live_within_s))
     moves = operation_rows.moves(tx, r.operation.id)
     new = {peer_id: endpoint for peer_id, endpoint in now_live.items() if not (m := moves.get(peer_id)) or not m.live}
     peers = {peer.id: peer for peer in peer_rows.by_ids(tx, new)}

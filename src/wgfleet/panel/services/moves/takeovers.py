@@ -194,7 +194,7 @@ def record_answers(
     The old node then drops those peers, or its next packet would turn them back. `sources`: the floating address that
     each was called from, where it was one; the next call to it is tried from there first.
     """
-    session_rows.arrived(tx, node_id, answered, clock.now(), sources)
+    session_rows.arrived(tx, node_id, answered, clock.steady(), sources)
     operation = operations.get(tx, operation_id)
     if operation.finished_at is not None:
         return

@@ -1,0 +1,24 @@
+"""Claims of an agent, cut to a size and cleaned for people's eyes: data of another machine, which may be anything."""
+
+from collections.abc import Iterable
+
+from wgfleet.protocol.diff import Drift
+
+LONGEST_WORDS = 500  # characters; a sentence on one interface
+LONGEST_DRIFT = 150  # fields; an agent of ours reports 100 at most
+LONGEST_VALUE = 200  # characters of a field, or of what it should be
+MAX_REPORTED = 1000  # interfaces of one node
+
+
+def words(text: str, longest: int = LONGEST_WORDS) -> str:
+    """Return a text with a limit, and without what would move a cursor."""
+    clean = "".join(each if each.isprintable() else " " for each in text[:longest])
+    return clean if len(text) <= longest else f"{clean[: longest - 3]}..."
+
+
+def drift(found: Iterable[Drift]) -> tuple[Drift, ...]:
+    """Return drift with limits."""
+    return tuple(
+        Drift(words(each.field, LONGEST_VALUE), words(each.desired, LONGEST_VALUE), words(each.observed, LONGEST_VALUE))
+        for each in tuple(found)[:LONGEST_DRIFT]
+    )
