@@ -131,9 +131,9 @@ class Node:
                 stderr=log,
             )
         if wait:
-            eventually(self._answers)
+            eventually(self.answers)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         assert self._agent is not None
         assert self._agent.poll() is None, self._log.read_text()
         try:

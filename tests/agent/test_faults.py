@@ -15,7 +15,7 @@ import pytest
 
 from tests.agent.node import Host, Node
 from tests.agent.test_push import applied, refused
-from tests.agent.values import peer, peers, random_key, settings, whole
+from tests.agent.values import peer, peers, private_key, random_key, settings, whole
 from tests.waiting import eventually
 from wgfleet.protocol.desired import delta_between
 from wgfleet.protocol.ids import Generation
@@ -171,6 +171,59 @@ def test_a_link_that_another_program_made_after_a_boot_is_left_alone(node: Node,
     assert refused(node, msgspec.structs.replace(wanted, generation=Generation(2))).reason == "foreign_interface"
     assert "bridge" in node.host.run("ip", "-d", "link", "show", "wg0")
     assert status(node).interfaces == ()
+
+
+@pytest.mark.parametrize("kind", ["bridge", "wireguard"])
+def test_a_link_that_another_program_makes_in_place_of_ours_is_left_alone(node: Node, kind: str) -> None:
+    wanted = whole(1)
+    applied(node, wanted)
+    os.kill(node.pid, signal.SIGSTOP)
+    node.host.run("ip", "link", "del", "wg0")
+    eventually(lambda: wireguard_go(node) is None)
+    if kind == "bridge":
+        node.host.run("ip", "link", "add", "wg0", "type", "bridge")
+    else:
+        node.host.run("wireguard-go", "wg0")
+    key = private_key()
+    if kind == "wireguard":
+        node.host.run("wg", "set", "wg0", "private-key", "/dev/stdin", stdin=key)
+    os.kill(node.pid, signal.SIGCONT)
+
+    def left_alone() -> bool:
+        here = status(node).interfaces[0]
+        return "was not made by wgfleet" in here.summary and not here.up
+
+    eventually(left_alone)
+    assert refused(node, msgspec.structs.replace(wanted, generation=Generation(2))).reason == "foreign_interface"
+    node.stop()
+    node.start()
+    assert refused(node, msgspec.structs.replace(wanted, generation=Generation(2))).reason == "foreign_interface"
+    if kind == "bridge":
+        assert "bridge" in node.host.run("ip", "-d", "link", "show", "wg0")
+    else:
+        assert node.host.run("wg", "show", "wg0", "private-key").strip() == key
+    node.host.run("ip", "link", "del", "wg0")
+    assert applied(node, msgspec.structs.replace(wanted, generation=Generation(2))).verified
+
+
+def test_a_link_of_ours_without_a_mark_is_ours_by_its_key(node: Node) -> None:
+    wanted = whole(1)
+    applied(node, wanted)
+    process = wireguard_go(node)
+    node.stop(signal.SIGKILL)
+    node.host.run("ip", "link", "set", "wg0", "alias", "")
+    node.start()
+    assert applied(node, msgspec.structs.replace(wanted, generation=Generation(2))).verified
+    assert wireguard_go(node) == process
+    node.host.run("ip", "link", "set", "wg0", "alias", "")
+    assert applied(node, msgspec.structs.replace(wanted, generation=Generation(3))).verified
+
+
+def test_a_leftover_of_the_search_for_wireguard_does_not_stop_the_next_start(node: Node) -> None:
+    node.stop(signal.SIGKILL)
+    node.host.run("ip", "link", "add", "wgfleet-probe", "type", "bridge")
+    node.start()
+    assert "wgfleet-probe" not in node.host.run("ip", "link")
 
 
 def fill(disk: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from tests.protocol.interface_model import LinkModel, carry_out
 from tests.protocol.strategies import clamp, desired_interfaces, text
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings
-from wgfleet.protocol.diff import Drift, InterfacePlan, PlanStep, diff, peer_drift, same
+from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff, lacks_ipv6_only, peer_drift, same
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
@@ -205,3 +205,20 @@ def test_an_interface_that_is_off_holds_no_floating_address() -> None:
     on = holding(desired(), "198.18.0.100")
     off = msgspec.structs.replace(on, settings=msgspec.structs.replace(on.settings, enabled=False))
     assert diff(off, make(on).observe()).remove_floating == ("198.18.0.100",)
+
+
+def test_what_the_machine_refuses_is_drift_that_no_step_repairs_and_costs_no_other() -> None:
+    wanted = desired()
+    address, *others = wanted.settings.addresses
+    bare = msgspec.structs.replace(
+        wanted, settings=msgspec.structs.replace(wanted.settings, addresses=(), routes=wanted.settings.routes)
+    )
+    plan = diff(wanted, make(bare).observe(), refused={f"addresses.{address}": NO_IPV6})
+    assert plan.add_addresses == tuple(sorted(others))
+    assert Drift(f"addresses.{address}", "present", f"absent: {NO_IPV6}") in plan.drift
+    done = make(msgspec.structs.replace(bare, settings=msgspec.structs.replace(bare.settings, addresses=tuple(others))))
+    plan = diff(wanted, done.observe(), refused={f"addresses.{address}": NO_IPV6})
+    assert not plan
+    assert lacks_ipv6_only(plan.drift)
+    assert not lacks_ipv6_only((*plan.drift, Drift("mtu", "1420", "1400")))
+    assert lacks_ipv6_only(())

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import structlog
 import uvicorn
@@ -27,14 +27,15 @@ from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
 from wgfleet.agent.server.routes import AgentRoutes
 from wgfleet.agent.settings import AgentSettings
-from wgfleet.agent.state.identity import StateDirectory
+from wgfleet.agent.state.files import DamagedFileError, DamagedFiles
+from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit
 
 BACKLOG = 128  # also how often the loop tries to accept in one go, with a traceback each where no file can be opened
-
+_IDENTITY_EVERY_S = 5.0  # between two looks for an identity that can be used
 _log = structlog.get_logger()
 
 
@@ -47,12 +48,13 @@ def run(settings: AgentSettings) -> None:
 
 async def _run(settings: AgentSettings) -> None:
     check_root()
+    damaged = DamagedFiles()
     state = StateDirectory(settings.state_dir)
-    state.make()
-    me = state.read_agent()
-    state.finish_renewal()
+    state.make(damaged)
+    state.finish_renewal(damaged)
+    me = state.recover_agent(damaged)
     backend = await detect() if settings.backend == "auto" else settings.backend
-    ledger = Ledger(state.ledger)
+    ledger = Ledger(state.ledger, damaged)
     ledger.load()
     prober, contact = Prober(), PanelContact()
 
@@ -66,41 +68,73 @@ async def _run(settings: AgentSettings) -> None:
 
     supervisor = InterfaceSupervisor(
         Machine(backend, state.root),
-        Journal(state.desired),
+        Journal(state.desired, damaged),
         ledger,
         make_isolation_watch,
         interval_s=settings.interval_s,
         repair=settings.repair,
     )
-    certificates = CertificateRoutes(state, me.node_id)
-    more = [*certificates.routes(), *ProbeRoute(supervisor, prober).routes(), *ManualRoutes(supervisor).routes()]
-    app = AgentRoutes(supervisor, me.node_id, lambda: certificates.expires_at).app(more)
-
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await supervisor.start()
-    port = settings.port or me.port
-    make_connection = _connections(app, certificates, supervisor.board, contact)
-    server = await asyncio.get_running_loop().create_server(make_connection, settings.listen, port, backlog=BACKLOG)
-    _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
-    _notify("READY=1")
     try:
-        await _until_stopped(supervisor, stop)
+        await _until_first(
+            supervisor.run(), stop.wait(), _serve(settings, state, me, supervisor, damaged, prober, contact)
+        )
     finally:
-        server.close()
         prober.close()
     _log.info("agent.stopped")  # its interfaces stay up
 
 
-async def _until_stopped(supervisor: InterfaceSupervisor, stop: asyncio.Event) -> None:
-    """Run the supervisor until `stop` is set; raise what broke it, since it never ends by itself."""
-    work = asyncio.create_task(supervisor.run())
-    stopped = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+async def _until_first(*works: Coroutine[None, None, object]) -> None:
+    """Run all until one ends; raise what broke it, since none but the wait for a signal ends by itself."""
+    tasks = [asyncio.create_task(work) for work in works]
+    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     _notify("STOPPING=1")
-    if work in done:
-        work.result()
+    for each in others:
+        each.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    for each in done:
+        each.result()
+
+
+async def _serve(
+    settings: AgentSettings,
+    state: StateDirectory,
+    me: AgentFile | None,
+    supervisor: InterfaceSupervisor,
+    damaged: DamagedFiles,
+    prober: Prober,
+    contact: PanelContact,
+) -> None:
+    """Answer the panel until cancelled. Without a usable identity, keep the interfaces and wait for an enrollment."""
+    while me is None or (certificates := _certificates(state, me, damaged)) is None:
+        _notify("READY=1")
+        await asyncio.sleep(_IDENTITY_EVERY_S)
+        with contextlib.suppress(ValueError):
+            me = state.read_agent()
+    more = [*certificates.routes(), *ProbeRoute(supervisor, prober).routes(), *ManualRoutes(supervisor).routes()]
+    routes = AgentRoutes(supervisor, me.node_id, lambda: certificates.expires_at, lambda: damaged.notes)
+    port = settings.port or me.port
+    make_connection = _connections(routes.app(more), certificates, supervisor.board, contact)
+    server = await asyncio.get_running_loop().create_server(make_connection, settings.listen, port, backlog=BACKLOG)
+    backend = supervisor.machine.backend
+    _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
+    _notify("READY=1")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.close()
+
+
+def _certificates(state: StateDirectory, me: AgentFile, damaged: DamagedFiles) -> CertificateRoutes | None:
+    try:
+        state.check_tls()
+        return CertificateRoutes(state, me.node_id)
+    except (DamagedFileError, OSError, ValueError, IndexError) as error:  # `ssl.SSLError` is an OSError
+        damaged.note(f"the certificate or its key in {state.root} cannot be used ({error}); enroll the agent again")
+        return None
 
 
 def _connections(

@@ -1,6 +1,6 @@
 """Comparison of desired and observed state: an ordered plan, and the drift that it repairs, field by field. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
 
 SECRET = "(secret)"  # noqa: S105 - shown in place of a key
+NO_IPV6 = "IPv6 is disabled on this machine"
 
 
 class PlanStep(StrEnum):
@@ -70,15 +71,30 @@ def floating_wanted(settings: InterfaceSettings) -> frozenset[str]:
     return frozenset(settings.floating.addresses) if settings.floating is not None and settings.enabled else frozenset()
 
 
+def lacks_ipv6_only(drift: Iterable[Drift]) -> bool:
+    """Whether nothing is wrong but that the machine has no IPv6: users are served over IPv4."""
+    return all(each.observed == absent(NO_IPV6) for each in drift)
+
+
+def absent(reason: str) -> str:
+    """Describe what is not there although it was tried."""
+    return f"absent: {reason}"
+
+
 def diff(
-    desired: DesiredInterface, observed: ObservedInterface | None, withheld: Mapping[str, str] = _NOTHING
+    desired: DesiredInterface,
+    observed: ObservedInterface | None,
+    withheld: Mapping[str, str] = _NOTHING,
+    refused: Mapping[str, str] = _NOTHING,
 ) -> InterfacePlan:
     """Compare; `observed` None means that there is no such link.
 
     Counters, endpoints and handshakes are not compared: they belong to the session. `withheld` are floating addresses
     that must not be on this machine now, even if wanted, each with the reason: that is drift which no step repairs.
+    So is what `refused` names: fields (`addresses.fd00::1/64`, `routes.10.0.0.0/8`) that the machine would not take,
+    with the reason.
     """
-    comparison = _Comparison()
+    comparison = _Comparison(refused)
     if observed is None:
         comparison.add(PlanStep.CREATE_LINK, Drift("link", "present", "absent"))
     have = observed or ObservedInterface(
@@ -105,7 +121,8 @@ def diff(
 class _Comparison:
     """The steps and the drift found so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Mapping[str, str]) -> None:
+        self.refused = refused
         self.steps: set[PlanStep] = set()
         self.drift: list[Drift] = []
 
@@ -124,7 +141,14 @@ class _Comparison:
         for item in items.remove:
             self.add(remove, Drift(f"{field}.{item}", "absent", "present"))
         for item in items.add:
-            self.add(add, Drift(f"{field}.{item}", "present", "absent"))
+            if (reason := self.refused.get(f"{field}.{item}")) is not None:
+                self.drift.append(Drift(f"{field}.{item}", "present", absent(reason)))
+            else:
+                self.add(add, Drift(f"{field}.{item}", "present", "absent"))
+
+    def possible(self, field: str, items: "_Items") -> "_Items":
+        """Leave out what the machine refused."""
+        return items._replace(add=tuple(item for item in items.add if f"{field}.{item}" not in self.refused))
 
 
 class _Items(NamedTuple):
@@ -176,7 +200,7 @@ def _compare_addresses(
     comparison.compare_items("addresses", PlanStep.REMOVE_ADDRESSES, PlanStep.ADD_ADDRESSES, addresses)
     comparison.compare_items("routes", PlanStep.REMOVE_ROUTES, PlanStep.ADD_ROUTES, routes)
     comparison.compare_items("floating", PlanStep.REMOVE_FLOATING, PlanStep.ADD_FLOATING, floating)
-    return addresses, routes, floating
+    return comparison.possible("addresses", addresses), comparison.possible("routes", routes), floating
 
 
 def same(desired: DesiredPeer, observed: ObservedPeer) -> bool:

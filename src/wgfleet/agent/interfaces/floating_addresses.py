@@ -152,6 +152,14 @@ class FloatingAddresses:
         self._present.pop(name, None)
         self._time_s.pop(name, None)
 
+    async def recover(self, settings: InterfaceSettings) -> None:
+        """Count the addresses of an interface that the machine has as ours: the ledger that would say so was lost."""
+        wanted = floating_wanted(settings)
+        for address, places in (await host_addresses.locate(wanted)).items():
+            for place in places:
+                if place.alone:
+                    self._ledger.place(settings.name, address, Placed(place.link, self._boot))
+
     async def observe(self, settings: InterfaceSettings) -> ObservedAddresses:
         """Read what the machine has, and find out what it may take; asking the neighbors can take half a second."""
         name, wanted = settings.name, floating_wanted(settings)

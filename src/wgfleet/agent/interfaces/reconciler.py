@@ -10,15 +10,16 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
+from wgfleet.agent.interfaces.admission import foreign
 from wgfleet.agent.interfaces.allowed_ips import AllowedIpIndex
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
-from wgfleet.agent.kernel.machine import Machine
+from wgfleet.agent.kernel.machine import Machine, has_ipv6
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
-from wgfleet.protocol.diff import Drift, InterfacePlan, PlanStep, diff
+from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Applied
@@ -61,6 +62,8 @@ class InterfaceReconciler:
         self._addresses = ObservedAddresses()
         self._peers = PeerCache()
         self._link: Link | None = None
+        self._refused: dict[str, str] = {}  # addresses and routes that the machine would not take, as `diff` has them
+        self._own_index: int | None = None  # of the link that is known to be ours
         self._masquerades = False
         self._link_seen_at = float("-inf")
 
@@ -85,6 +88,10 @@ class InterfaceReconciler:
         """Floating addresses that the machine has for it; None until they were read."""
         present = self._floating.present(self.name)
         return None if present is None else tuple(sorted(present))
+
+    def owns(self, index: int) -> bool:
+        """Whether the link of this index (the kernel gives none twice) is known to be ours."""
+        return index == self._own_index
 
     @property
     def interface_index(self) -> int | None:
@@ -172,13 +179,17 @@ class InterfaceReconciler:
 
     async def _converge(self, *, repair: bool) -> bool:
         changed = False
+        if self._link_is_due():  # the last reading is old, or something changed: what was refused may be possible now
+            self._refused = {
+                field: why for field, why in self._refused.items() if why == NO_IPV6 and not has_ipv6(self.name)
+            }
         for round_ in range(_ROUNDS + 1):
             plan = await self._plan()
             self.drift = plan.drift
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)
-            await self._machine.execute(plan, self.desired)
+            self._refused |= await self._machine.execute(plan, self.desired)
             await self._floating.take(self.name, plan.add_floating)
             changed = True
             self.refresh_link()
@@ -186,17 +197,20 @@ class InterfaceReconciler:
                 self._peers.forget()
         return changed
 
+    def _link_is_due(self) -> bool:
+        return time.monotonic() - self._link_seen_at > _LINK_EVERY_S
+
     async def _plan(self) -> InterfacePlan:
         """Observe and diff. Peers that are as wanted, nearly all of them, take no part in the diff."""
         settings = self.desired.settings
-        if time.monotonic() - self._link_seen_at > _LINK_EVERY_S:
+        if self._link_is_due():
             seen_at = time.monotonic()
-            self._link = await self._machine.link(self.name)
+            self._link = self._check_own(await self._machine.link(self.name))
             self._masquerades = await self._machine.masquerades(settings)
             self._addresses = await self._floating.observe(settings)
             self._link_seen_at = seen_at
         if self._link is None:
-            return diff(self.desired, None, self._addresses.withheld)
+            return diff(self.desired, None, self._addresses.withheld, self._refused)
         device = await self._read()
         wrong = {key: seen for key, seen in self._peers.wrong.items() if key not in self.calling}
         return diff(
@@ -218,7 +232,16 @@ class InterfaceReconciler:
                 floating=self._addresses.held,
             ),
             self._addresses.withheld,
+            self._refused,
         )
+
+    def _check_own(self, link: "Link | None") -> "Link | None":
+        """Raise `KernelError` for a link that somebody made under our name since ours was there."""
+        if link is None or link.marked or link.index == self._own_index:
+            self._own_index = None if link is None else link.index
+            return link
+        self._link = None
+        raise KernelError(foreign(self.name).detail)
 
     async def _read(self) -> Device:
         while True:

@@ -21,7 +21,7 @@ from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.kernel import links
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.load import LoadMeter
-from wgfleet.agent.kernel.machine import Machine, link_exists
+from wgfleet.agent.kernel.machine import Machine, index_of, link_exists
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
 from wgfleet.protocol.desired import (
@@ -33,6 +33,7 @@ from wgfleet.protocol.desired import (
     check_not_itself,
 )
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.keys import PrivateKey
 from wgfleet.protocol.messages import Applied
 
 _log = structlog.get_logger()
@@ -80,7 +81,8 @@ class InterfaceSupervisor:
     def reconciler(self, name: InterfaceName) -> InterfaceReconciler:
         """Return the reconciler of an interface; raise `RefusedError` (404) if there is none."""
         if name not in self.reconcilers:
-            raise RefusedError(admission.foreign(name) if self._is_foreign(name) else admission.not_found(name))
+            foreign = link_exists(name) and name not in self._ledger.owned()
+            raise RefusedError(admission.foreign(name) if foreign else admission.not_found(name))
         return self.reconcilers[name]
 
     async def start(self) -> None:
@@ -93,10 +95,15 @@ class InterfaceSupervisor:
                 except (KernelError, OSError) as error:
                     _log.error("interface.removal_failed", interface=name, reason=str(error))
         for name, desired in self._journal.load().items():
-            if self._is_foreign(name):
-                _log.error("interface.foreign", interface=name, reason=admission.foreign(name).detail)
-                continue
-            self._ledger.add(name, desired.settings.config_id, self._boot)
+            try:
+                if await self._is_foreign(name, desired.settings.private_key):
+                    _log.error("interface.foreign", interface=name, reason=admission.foreign(name).detail)
+                    continue
+                self._ledger.claim(name, desired.settings.config_id, self._boot)
+                if self._ledger.lost:
+                    await self.floating.recover(desired.settings)
+            except (KernelError, OSError) as error:
+                _log.error("interface.not_read", interface=name, reason=str(error))
             self._keep(desired)
         for note in self._journal.notes:
             _log.warning("state.fields_skipped", reason=note)
@@ -133,7 +140,8 @@ class InterfaceSupervisor:
         `RefusedError` or `FieldError`, `OSError` (not stored, so not applied) or `KernelError`.
         """
         async with self._exclusive(name):
-            refusal = admission.check_push(push, self._situation(name, admission.config_of(push)))
+            key = push.settings.private_key if push.settings is not None else None
+            refusal = admission.check_push(push, await self._situation(name, admission.config_of(push), key))
             if refusal is not None:
                 raise RefusedError(refusal)
             if isinstance(push, InterfaceDelta):
@@ -180,7 +188,7 @@ class InterfaceSupervisor:
         """Remove an interface; nothing there is no error. Errors as `push`."""
         async with self._exclusive(name):
             kept = self.reconcilers.get(name)
-            situation = self._situation(name, config_id or (kept.config_id if kept else ConfigId("")))
+            situation = await self._situation(name, config_id or (kept.config_id if kept else ConfigId("")))
             refusal = admission.check_delete(situation, config_id, generation)
             if refusal is not None:
                 raise RefusedError(refusal)
@@ -204,7 +212,7 @@ class InterfaceSupervisor:
     async def _finish_delete(self, name: InterfaceName) -> None:
         self._journal.remove(name)
         await self.floating.forget(name)
-        if not self._is_foreign(name):
+        if not await self._is_foreign(name):
             await self.machine.delete(name)
         self._ledger.drop(name)
 
@@ -227,15 +235,34 @@ class InterfaceSupervisor:
         async with lock:
             yield
 
-    def _situation(self, name: InterfaceName, config_id: ConfigId) -> Situation:
+    async def _situation(
+        self, name: InterfaceName, config_id: ConfigId, private_key: PrivateKey | None = None
+    ) -> Situation:
         reconciler = self.reconcilers.get(name)
         return Situation(
             name=name,
             kept=None if reconciler is None else KeptInterface(reconciler.config_id, reconciler.generation),
-            foreign=self._is_foreign(name),
+            foreign=await self._is_foreign(name, private_key),
             past=self._ledger.tombstone(name, config_id),
         )
 
-    def _is_foreign(self, name: InterfaceName) -> bool:
+    async def _is_foreign(self, name: InterfaceName, private_key: PrivateKey | None = None) -> bool:
+        """Whether a link of that name exists that is not ours.
+
+        Ours is one that the ledger has for this boot and that bears our mark. Without the mark (an agent was killed
+        while it made it, or is of a release that made none), or without the ledger, having our key is the proof.
+        """
+        index, kept = index_of(name), self.reconcilers.get(name)
+        if index is None or (kept is not None and kept.owns(index)):
+            return False
         owned = self._ledger.owned().get(name)
-        return link_exists(name) and (owned is None or owned.boot not in {"", self._boot})
+        here = owned is not None and owned.boot in {"", self._boot}
+        if not here and not (owned is None and self._ledger.lost):
+            return True
+        link = await self.machine.link(name)
+        if link is None or (here and link.marked):
+            return False
+        key = private_key if kept is None else kept.desired.settings.private_key
+        if key is None:  # it is being removed
+            return not here
+        return not await self.machine.claim(name, key, fresh=here and kept is None)

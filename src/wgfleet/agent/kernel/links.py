@@ -6,15 +6,18 @@ import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
+from wgfleet.protocol.diff import NO_IPV6
 from wgfleet.protocol.ids import InterfaceName
 
 _MAIN_TABLE = 254  # rtnetlink(7), RT_TABLE_MAIN
 _BY_KERNEL = 2  # RTPROT_KERNEL: connected routes, which come and go with the addresses
 _STATIC = 4  # RTPROT_STATIC
 _UP = 1  # IFF_UP
+_MARK = "wgfleet"
 # Groups of rtnetlink events: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE
 _EVENTS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 _MESSAGE = struct.Struct(
@@ -25,22 +28,25 @@ _NEW_ADDRESS, _PERMANENT = 20, 0x80  # RTM_NEWADDR; IFA_F_PERMANENT: for ever
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as found; link-local addresses and routes made by the kernel are left out."""
+    """A link as found; link-local addresses and routes made by the kernel are left out.
+
+    `marked`: it bears the mark of the links that this program makes.
+    """
 
     index: int
     mtu: int
     up: bool
     addresses: frozenset[str]
     routes: frozenset[str]
+    marked: bool = True
 
 
-def exists(name: InterfaceName) -> bool:
-    """Whether there is any link of that name."""
+def index_of(name: InterfaceName) -> int | None:
+    """Return the index of the link of that name; None when there is none."""
     try:
-        socket.if_nametoindex(name)
+        return socket.if_nametoindex(name)
     except OSError:
-        return False
-    return True
+        return None
 
 
 async def observe(name: InterfaceName) -> Link | None:
@@ -65,8 +71,39 @@ async def observe(name: InterfaceName) -> Link | None:
                     anywhere = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
                     routes.add(f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}")
         return Link(
-            index, link.get_attr("IFLA_MTU"), bool(link["flags"] & _UP), frozenset(addresses), frozenset(routes)
+            index=index,
+            mtu=link.get_attr("IFLA_MTU"),
+            up=bool(link["flags"] & _UP),
+            addresses=frozenset(addresses),
+            routes=frozenset(routes),
+            marked=link.get_attr("IFLA_IFALIAS") == _MARK,
         )
+
+
+async def marked() -> frozenset[str]:
+    """Return the names of all links that bear the mark."""
+    async with AsyncIPRoute() as ip:
+        try:
+            return frozenset(
+                [
+                    link.get_attr("IFLA_IFNAME")
+                    async for link in await ip.link("dump")
+                    if link.get_attr("IFLA_IFALIAS") == _MARK
+                ]
+            )
+        except NetlinkError as error:
+            raise KernelError(f"reading the machine's links failed: {_why(error)}") from None
+
+
+async def mark(name: InterfaceName) -> None:
+    """Mark a link as made by this program, by its alias, which a link that another program makes does not have."""
+    async with AsyncIPRoute() as ip:
+        try:
+            await ip.link("set", index=socket.if_nametoindex(name), ifalias=_MARK)
+        except NetlinkError as error:
+            raise KernelError(f"marking link {name} failed: {_why(error)}") from None
+        except OSError as error:
+            raise KernelError(f"marking link {name} failed: {error.strerror}") from None
 
 
 async def create_wireguard(name: InterfaceName) -> bool:
@@ -100,9 +137,14 @@ async def change(
     add_addresses: Iterable[str] = (),
     remove_routes: Iterable[str] = (),
     add_routes: Iterable[str] = (),
-) -> None:
-    """Make the changes in the order of the parameters; what is already as wanted is no error."""
+) -> dict[str, str]:
+    """Make the changes in the order of the parameters; what is already as wanted is no error.
+
+    Return the addresses and routes that the kernel did not take, as `addresses.TEXT` and `routes.TEXT`, with the
+    reason: one that cannot be had (such as IPv6 where it is disabled) does not cost the others.
+    """
     doing = "looking it up"
+    refused: dict[str, str | None] = {}
     async with AsyncIPRoute() as ip:
         try:
             index = socket.if_nametoindex(name)
@@ -113,8 +155,8 @@ async def change(
                 doing = f"removing address {address}"
                 await _unless(errno.EADDRNOTAVAIL, ip.addr("del", index=index, **_address(address)))
             for address in add_addresses:
-                doing = f"adding address {address}"
-                await _unless(errno.EEXIST, ip.addr("add", index=index, **_address(address)))
+                request = ip.addr("add", index=index, **_address(address))
+                refused[f"addresses.{address}"] = await _refusal(name, address, request)
             if up is not None:
                 doing = "up" if up else "down"
                 await ip.link("set", index=index, state=doing)
@@ -122,12 +164,32 @@ async def change(
                 doing = f"removing route {route}"
                 await _unless(errno.ESRCH, ip.route("del", dst=route, oif=index, table=_MAIN_TABLE))
             for route in add_routes:
-                doing = f"adding route {route}"
-                await _unless(errno.EEXIST, ip.route("add", dst=route, oif=index, proto=_STATIC, table=_MAIN_TABLE))
+                request = ip.route("add", dst=route, oif=index, proto=_STATIC, table=_MAIN_TABLE)
+                refused[f"routes.{route}"] = await _refusal(name, route, request)
         except NetlinkError as error:
             raise KernelError(f"link {name}, {doing}: {_why(error)}") from None
         except OSError as error:
             raise KernelError(f"link {name}, {doing}: {error.strerror}") from None
+    return {field: why for field, why in refused.items() if why is not None}
+
+
+async def _refusal(name: InterfaceName, item: str, request: object) -> str | None:
+    """Add an address or a route; return why it could not be added."""
+    try:
+        await _unless(errno.EEXIST, request)
+    except NetlinkError as error:
+        if error.code == errno.ENODEV and index_of(name) is None:
+            raise
+        return NO_IPV6 if ":" in item and not has_ipv6(name) else _why(error)
+    return None
+
+
+def has_ipv6(name: InterfaceName) -> bool:
+    """Whether a link may have IPv6 addresses: the kernel has IPv6, and nobody disabled it there."""
+    try:
+        return Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").read_text(encoding="ascii").strip() == "0"
+    except OSError:
+        return False
 
 
 def _address(text: str) -> dict[str, object]:

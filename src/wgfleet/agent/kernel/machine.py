@@ -20,7 +20,7 @@ from wgfleet.agent.kernel.source_routes import SourceRoutes, SourceRouteTables
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
 from wgfleet.protocol.diff import InterfacePlan, PlanStep
 from wgfleet.protocol.ids import InterfaceName
-from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.keys import PrivateKey, PublicKey
 
 Backend = Literal["kernel", "userspace"]
 _PROBE = InterfaceName("wgfleet-probe")
@@ -32,7 +32,16 @@ _CALLS_AT_ONCE: dict[Backend, int] = {"userspace": 2, "kernel": 256}
 
 async def detect() -> Backend:
     """Find out whether the kernel has WireGuard, by making a link and removing it."""
-    if not await links.create_wireguard(_PROBE):
+    for last in (False, False, True):
+        # An agent that was killed in between has left its link; one that starts beside this one makes it again.
+        await links.delete(_PROBE)
+        try:
+            made = await links.create_wireguard(_PROBE)
+            break
+        except KernelError:
+            if last:
+                raise
+    if not made:
         return "userspace"
     await links.delete(_PROBE)
     return "kernel"
@@ -66,11 +75,30 @@ class Machine:
         return own + (userspace.cpu_s(name) if self.backend == "userspace" else 0.0)
 
     async def create(self, name: InterfaceName) -> None:
-        """Create a link and wait until it can be configured."""
+        """Create a link, mark it as ours, and wait until it can be configured."""
         if self.backend == "userspace":
             await userspace.start(name, self.log_dir)
         elif not await links.create_wireguard(name):
             raise KernelError(f"link {name} cannot be created: the kernel no longer has WireGuard; restart the agent")
+        try:
+            await links.mark(name)
+        except KernelError:
+            await links.delete(name)  # unmarked it would be taken for somebody else's
+            raise
+
+    async def claim(self, name: InterfaceName, private_key: PrivateKey, *, fresh: bool) -> bool:
+        """Mark a link if it has this key; `fresh`: or none yet. Whether it was marked: if not, it is another's."""
+        try:
+            async with self.reading(name) as reading:
+                async for _ in reading.blocks:
+                    pass
+                found = reading.device.private_key
+        except KernelError:  # no WireGuard link
+            return False
+        if found != private_key and not (fresh and found is None):
+            return False
+        await links.mark(name)
+        return True
 
     async def delete(self, name: InterfaceName) -> None:
         """Remove the link, its process and its nftables table; anything already gone is no error."""
@@ -90,9 +118,13 @@ class Machine:
         await userspace.stopped(pid)
         return userspace.last_words(name, self.log_dir)
 
-    async def execute(self, plan: InterfacePlan, desired: DesiredInterface) -> None:
-        """Carry out a plan in order, with as few processes as possible."""
+    async def execute(self, plan: InterfacePlan, desired: DesiredInterface) -> dict[str, str]:
+        """Carry out a plan in order, with as few processes as possible.
+
+        Return the addresses and routes that could not be had, by field as in `diff`, with the reason.
+        """
         settings, steps = desired.settings, set(plan.steps)
+        refused: dict[str, str] = {}
         if PlanStep.CREATE_LINK in steps:
             await self.create(settings.name)
         if PlanStep.REMOVE_PEERS in steps:
@@ -104,7 +136,7 @@ class Machine:
                 peers={key: desired.peers[key] for key in plan.upsert_peers},
             )
         if steps & _LINK_STEPS:
-            await links.change(
+            refused = await links.change(
                 settings.name,
                 mtu=settings.mtu if PlanStep.SET_MTU in steps else None,
                 up=settings.enabled if PlanStep.SET_LINK in steps else None,
@@ -116,6 +148,7 @@ class Machine:
         if PlanStep.SET_MASQUERADE in steps:
             on = settings.masquerade and settings.enabled
             await nftables.set_masquerade(settings.name, settings.addresses, on=on)
+        return refused
 
     async def change_peers(
         self, name: InterfaceName, *, upsert: Mapping[PublicKey, DesiredPeer], remove: tuple[PublicKey, ...]
@@ -172,9 +205,19 @@ _LINK_STEPS = {
 }
 
 
+def has_ipv6(name: InterfaceName) -> bool:
+    """Whether the link may have IPv6 addresses."""
+    return links.has_ipv6(name)
+
+
 def link_exists(name: InterfaceName) -> bool:
     """Whether there is any link of that name, ours or not."""
-    return links.exists(name)
+    return links.index_of(name) is not None
+
+
+def index_of(name: InterfaceName) -> int | None:
+    """Return the index of the link of that name, ours or not."""
+    return links.index_of(name)
 
 
 def check_root() -> None:

@@ -2,12 +2,10 @@
 
 import ipaddress
 import shutil
-from pathlib import Path
 
-from wgfleet.agent.kernel.commands import KernelError, run
+from wgfleet.agent.kernel import forwarding
+from wgfleet.agent.kernel.commands import run
 from wgfleet.protocol.ids import InterfaceName
-
-_FORWARDING = {4: Path("/proc/sys/net/ipv4/ip_forward"), 6: Path("/proc/sys/net/ipv6/conf/all/forwarding")}
 
 
 def table_of(name: InterfaceName) -> str:
@@ -26,6 +24,11 @@ def rules(name: InterfaceName, addresses: tuple[str, ...]) -> str:
     return head + "\n".join(["\t\ttype nat hook postrouting priority srcnat; policy accept;", *lines]) + "\n\t}\n}\n"
 
 
+def _possible(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out IPv6 where the kernel has none."""
+    return tuple(each for each in addresses if ":" not in each or forwarding.is_possible(6))
+
+
 def _families(addresses: tuple[str, ...]) -> set[int]:
     return {ipaddress.ip_interface(address).version for address in addresses}
 
@@ -34,6 +37,7 @@ async def observe(name: InterfaceName, addresses: tuple[str, ...]) -> bool | Non
     """Read back: True if the rules are exactly those wanted, False if there is no table, None if it is another one."""
     if shutil.which("nft") is None:
         return False
+    addresses = _possible(addresses)
     if not any(
         line.endswith(f" {table_of(name)}") for line in (await run("nft", "list", "tables")).decode().splitlines()
     ):
@@ -41,8 +45,7 @@ async def observe(name: InterfaceName, addresses: tuple[str, ...]) -> bool | Non
     have = (await run("nft", "list", "table", "inet", table_of(name))).decode()
     if _words(have) != _words(rules(name, addresses)):
         return None
-    on = all(_FORWARDING[family].read_text().strip() != "0" for family in _families(addresses))
-    return True if on else None
+    return True if forwarding.is_on(_families(addresses)) else None
 
 
 def _words(text: str) -> list[str]:
@@ -54,16 +57,10 @@ async def set_masquerade(name: InterfaceName, addresses: tuple[str, ...], *, on:
     """Replace the table in one transaction, or remove it. Forwarding is turned on, never off: others may need it."""
     if not on and shutil.which("nft") is None:
         return
-    table = table_of(name)
+    table, addresses = table_of(name), _possible(addresses)
     # Declaring the table first makes its deletion valid when there is none.
     text = f"table inet {table}\ndelete table inet {table}\n"
     if on:
         text += rules(name, addresses)
-        for family in _families(addresses):
-            path = _FORWARDING[family]
-            if path.read_text().strip() == "0":
-                try:
-                    path.write_text("1\n")
-                except OSError as error:
-                    raise KernelError(f"forwarding cannot be turned on ({path}): {error.strerror}") from None
+        await forwarding.turn_on(_families(addresses))
     await run("nft", "-f", "-", stdin=text.encode())

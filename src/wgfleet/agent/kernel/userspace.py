@@ -49,7 +49,10 @@ def _spawn(name: InterfaceName, log_dir: Path) -> subprocess.Popen[bytes]:
     the agent would kill the process with the agent; only what a crash prints ends up there.
     """
     _SOCKETS.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = os.open(log_dir / f"wireguard-go.{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    try:
+        log = os.open(log_dir / f"wireguard-go.{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    except OSError:  # a full disk, or something else in its place: users are served all the same
+        log = os.open(os.devnull, os.O_WRONLY)
     try:
         return subprocess.Popen(
             ["wireguard-go", "-f", name],

@@ -33,15 +33,20 @@ _encode = msgspec.json.Encoder().encode
 
 
 class AgentRoutes:
-    """Handlers of the panel's requests. `certificate_expires_at` is in s since the epoch."""
+    """Handlers of the panel's requests. `certificate_expires_at` is in s since the epoch; `notes` as in the status."""
 
     def __init__(
-        self, supervisor: InterfaceSupervisor, node_id: NodeId, certificate_expires_at: Callable[[], float]
+        self,
+        supervisor: InterfaceSupervisor,
+        node_id: NodeId,
+        certificate_expires_at: Callable[[], float],
+        notes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._supervisor = supervisor
         self._takeovers = Takeovers(supervisor.machine)
         self._node_id = node_id
         self._certificate_expires_at = certificate_expires_at
+        self._notes = notes
         self._started_at = time.time()
 
     def app(self, more: Sequence[BaseRoute]) -> Starlette:
@@ -77,7 +82,7 @@ class AgentRoutes:
             scan_interval_s=self._supervisor.scan_interval_s,
             protocol=features.PROTOCOL,
             features=tuple(sorted(features.ALL)),
-            notes=tuple(self._supervisor.notes),
+            notes=(*self._supervisor.notes, *self._notes()),
             interfaces=tuple(
                 InterfaceStatus(
                     name=reconciler.name,

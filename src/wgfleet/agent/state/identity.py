@@ -1,18 +1,30 @@
 """The identity of this agent: its id, where it listens, its key and certificates, in the state directory."""
 
+import contextlib
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import structlog
 from msgspec import Struct
 
-from wgfleet.agent.state.files import remove_temporaries, sync_directory, write_atomic
+from wgfleet.agent.state.files import (
+    DamagedFileError,
+    DamagedFiles,
+    make_directory,
+    read_file,
+    remove_temporaries,
+    sync_directory,
+    write_atomic,
+)
 from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.messages import AGENT_PORT
 
 DEFAULT_STATE_DIR = Path("/var/lib/wgfleet-agent")
 _NEW = ".new"
+_log = structlog.get_logger()
 
 
 class AgentFile(Struct, frozen=True):
@@ -53,20 +65,51 @@ class StateDirectory:
     def desired(self) -> Path:
         return self.root / "desired"
 
-    def make(self) -> None:
+    def make(self, damaged: DamagedFiles | None = None) -> None:
         """Create the directory, or tighten its mode."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.root.chmod(0o700)
-        remove_temporaries(self.root)
+        make_directory(self.root, damaged or DamagedFiles())
+        remove_temporaries(self.root, damaged or DamagedFiles())
 
     def read_agent(self) -> AgentFile:
         """Read who this agent is; raise ValueError, saying what to do, if it was never enrolled."""
         try:
-            return msgspec.json.decode(self.agent.read_bytes(), type=AgentFile)
+            return msgspec.json.decode(read_file(self.agent), type=AgentFile)
         except FileNotFoundError:
             raise ValueError(f"{self.root} holds no enrolled agent; run `wgfleet agent enroll` first") from None
-        except msgspec.MsgspecError as error:
+        except (DamagedFileError, msgspec.MsgspecError, UnicodeError) as error:
             raise ValueError(f"{self.agent} is damaged ({error}); enroll the agent again") from None
+
+    def recover_agent(self, damaged: DamagedFiles) -> AgentFile | None:
+        """As `read_agent`, but a damaged file is made again from the certificate, which has the node's id.
+
+        None: that is damaged as well, so only the interfaces can be kept. ValueError: nothing was ever enrolled here.
+        """
+        try:
+            return self.read_agent()
+        except ValueError as error:
+            why = error
+        try:
+            about = AgentFile(NodeId(common_name(self.certificate)), AGENT_PORT, "")
+        except DamagedFileError:
+            if not any(self.desired.glob("*.json*")):
+                raise why from None
+            damaged.note(str(why))
+            return None
+        if self.agent.exists():
+            damaged.set_aside(self.agent, "it cannot be read", way_out=f"it was made again, with port {AGENT_PORT}")
+        with contextlib.suppress(OSError):
+            write_atomic(self.agent, msgspec.json.encode(about))
+        return about
+
+    def check_tls(self) -> None:
+        """Raise `DamagedFileError` for the first part of the identity that is no readable file."""
+        for path in (self.key, self.certificate, self.ca):
+            try:
+                read_file(path)
+            except FileNotFoundError:
+                raise DamagedFileError(f"{path.name} is missing") from None
+            except DamagedFileError as error:
+                raise DamagedFileError(f"{path.name}: {error}") from None
 
     def write_certificate(self, *, key: bytes, certificate: bytes, ca: bytes) -> None:
         """Replace key, certificate and CA (PEM) so that a crash leaves a matching pair."""
@@ -78,17 +121,24 @@ class StateDirectory:
         new_certificate.replace(self.certificate)
         sync_directory(self.root)
 
-    def finish_renewal(self) -> None:
+    def finish_renewal(self, damaged: DamagedFiles | None = None) -> None:
         """Finish or undo an interrupted replacement: the new certificate is used if it matches the key."""
         new = self.certificate.with_name(self.certificate.name + _NEW)
-        if not new.exists():
+        try:
+            read_file(new)
+        except FileNotFoundError:
+            return
+        except DamagedFileError as error:
+            (damaged or DamagedFiles()).set_aside(new, error, way_out="the panel renews the certificate in time")
             return
         try:
+            read_file(self.key)
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(new, self.key)
+            new.replace(self.certificate)
         except ssl.SSLError:
             new.unlink()
-        else:
-            new.replace(self.certificate)
+        except (OSError, DamagedFileError) as error:  # nothing can be decided, so nothing is lost
+            _log.error("renewal.not_finished", reason=str(error))
 
 
 def expires_at(certificate: Path) -> float:
@@ -97,17 +147,34 @@ def expires_at(certificate: Path) -> float:
     Walks the DER by hand (RFC 5280, section 4.1): a library that parses certificates would be a sixth of the agent's
     memory, for this one field.
     """
-    der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
-    fields = _der_items(_der_items(_der_items(der)[0][1])[0][1])
-    if fields[0][0] != _VERSION:
-        raise ValueError(f"{certificate} is not an X.509 v3 certificate")
-    # version, serial, signature algorithm, issuer, validity
-    tag, text = _der_items(fields[4][1])[1]
+    tag, text = _der_items(_fields(certificate)[4][1])[1]
     form = "%y%m%d%H%M%SZ" if tag == _UTC_TIME else "%Y%m%d%H%M%SZ"
     return datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
 
 
+def common_name(certificate: Path) -> str:
+    """Return the common name of a certificate's subject; raise `DamagedFileError` if it cannot be read."""
+    try:
+        for _, name in _der_items(_fields(certificate)[5][1]):
+            (_, kind), (_, value) = _der_items(_der_items(name)[0][1])
+            if kind == _COMMON_NAME:
+                return value.decode("ascii")
+    except (DamagedFileError, ValueError, IndexError, OSError) as error:
+        raise DamagedFileError(error) from None
+    raise DamagedFileError("no common name")
+
+
+def _fields(certificate: Path) -> list[tuple[int, bytes]]:
+    """Return version, serial, signature algorithm, issuer, validity, subject and so on."""
+    der = ssl.PEM_cert_to_DER_cert(read_file(certificate).decode("ascii"))
+    fields = _der_items(_der_items(_der_items(der)[0][1])[0][1])
+    if fields[0][0] != _VERSION:
+        raise ValueError(f"{certificate} is not an X.509 v3 certificate")
+    return fields
+
+
 _VERSION, _UTC_TIME = 0xA0, 0x17
+_COMMON_NAME = b"\x55\x04\x03"  # 2.5.4.3 (X.520)
 _LONG = 0x80  # bit of a length that is itself several bytes long (X.690, section 8.1.3)
 
 

@@ -2,6 +2,7 @@
 
 A delta of one peer costs one short write, not a rewrite of ten thousand. A line that a crash cut off is ignored,
 and overwritten by the next. A method that returns has made its change durable; OSError means that nothing changed.
+A file that is damaged is set aside, and its interface is left out: the panel sends it again, whole.
 """
 
 import os
@@ -9,15 +10,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from wgfleet.agent.state import lenient
-from wgfleet.agent.state.files import remove_temporaries, sync_directory, write_atomic
-from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, apply_delta
+from wgfleet.agent.state.files import (
+    DamagedFileError,
+    DamagedFiles,
+    make_directory,
+    make_room,
+    read_file,
+    remove_temporaries,
+    sync_directory,
+    write_atomic,
+)
+from wgfleet.protocol.desired import (
+    DesiredInterface,
+    InterfaceDelta,
+    apply_delta,
+    check_allowed_ips,
+    check_peer,
+    check_settings,
+)
+from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import InterfaceName
 
 _BASE, _DELTAS = ".json", ".journal"
 _COMPACT_FROM = 64 * 1024  # bytes of deltas, below which rewriting the base is not worth it
 _encode = msgspec.json.Encoder().encode
+_WAY_OUT = "the panel sends that interface again"
+_log = structlog.get_logger()
 
 
 @dataclass
@@ -29,45 +50,79 @@ class _Sizes:
 class Journal:
     """Desired interfaces in one directory. `notes`: what `load` had to skip, a sentence each."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, damaged: DamagedFiles | None = None) -> None:
         self.notes: list[str] = []
         self._directory = directory
+        self._damaged = damaged or DamagedFiles()
         self._sizes: dict[InterfaceName, _Sizes] = {}
 
     def load(self) -> dict[InterfaceName, DesiredInterface]:
-        """Read every interface. Raise ValueError naming the file if a base is unreadable: it was written atomically."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        remove_temporaries(self._directory)
+        """Read every interface; what is damaged is set aside."""
+        make_directory(self._directory, self._damaged)
+        remove_temporaries(self._directory, self._damaged)
         found = {}
         for path in sorted(self._directory.glob(f"*{_BASE}")):
-            raw = path.read_bytes()
+            name = InterfaceName(path.name.removesuffix(_BASE))
             try:
-                whole, unknown = lenient.read(raw, DesiredInterface)
-            except msgspec.MsgspecError as error:
-                raise ValueError(f"{path} is damaged ({error}); remove it and let the panel push again") from None
-            name = whole.settings.name
-            try:
-                lines = self._path(name, _DELTAS).read_bytes()
+                raw = read_file(path)
+                whole, unknown = _base(name, raw)
             except FileNotFoundError:
-                lines = b""
-            whole, used, more = replay(whole, lines)
-            if unknown or more:
-                names = ", ".join(dict.fromkeys((*unknown, *more)))
-                self.notes.append(f"{name}: a later release stored {names}, which this one does not know; left out")
-            self._sizes[name] = _Sizes(len(raw), used)
-            found[name] = whole
+                continue
+            except DamagedFileError as error:
+                self._damaged.set_aside(path, error, way_out=_WAY_OUT)
+                if os.path.lexists(deltas := self._path(name, _DELTAS)):  # of no use without their base
+                    self._damaged.set_aside(deltas, f"{path.name} is", way_out=_WAY_OUT)
+                continue
+            found[name] = self._replay(whole, len(raw), unknown)
         return found
+
+    def _replay(self, whole: DesiredInterface, size: int, unknown: tuple[str, ...]) -> DesiredInterface:
+        """Apply the deltas of an interface, up to the first that cannot be read. `unknown`: fields of its base."""
+        name = whole.settings.name
+        path = self._path(name, _DELTAS)
+        try:
+            lines = read_file(path)
+        except FileNotFoundError:
+            lines = b""
+        except DamagedFileError as error:
+            self._damaged.set_aside(path, error, way_out=_WAY_OUT + " from there")
+            lines = b""
+        whole, used, more = replay(whole, lines)
+        if unknown or more:
+            names = ", ".join(dict.fromkeys((*unknown, *more)))
+            self.notes.append(f"{name}: a later release stored {names}, which this one does not know; left out")
+        self._sizes[name] = _Sizes(size, used)
+        if (left := len(lines) - used) == 0:
+            return whole
+        if b"\n" not in lines[used:]:  # what a crash leaves of the last write, which nobody heard had succeeded
+            _log.warning("journal.torn", path=str(path), bytes=left, generation=whole.generation)
+            return whole
+        try:
+            write_atomic(self._path(name, _BASE), raw := _encode(whole), self._damaged)
+        except OSError as error:  # the next delta overwrites what is damaged
+            self._damaged.note(
+                f"{path} is damaged from byte {used} on, and stays, since the disk cannot be written "
+                f"({error.strerror}); {name} goes on from generation {whole.generation}"
+            )
+            return whole
+        self._sizes[name] = _Sizes(len(raw), 0)
+        self._damaged.set_aside(
+            path, f"from byte {used} on", way_out=f"{name} goes on from generation {whole.generation}"
+        )
+        return whole
 
     def write(self, desired: DesiredInterface) -> None:
         """Store a whole desired state."""
         name, raw = desired.settings.name, _encode(desired)
-        write_atomic(self._path(name, _BASE), raw)
+        self._make_room(name)
+        write_atomic(self._path(name, _BASE), raw, self._damaged)
         # Deltas that a crash leaves at this point are of this generation or older, and `replay` skips them.
         self._path(name, _DELTAS).unlink(missing_ok=True)
         self._sizes[name] = _Sizes(len(raw), 0)
 
     def append(self, delta: InterfaceDelta, result: DesiredInterface) -> None:
         """Store a delta that leads to `result`; when there are many, write that as the new base."""
+        self._make_room(delta.name)
         sizes = self._sizes[delta.name]
         line = _encode(delta) + b"\n"
         if sizes.deltas + len(line) > max(sizes.base, _COMPACT_FROM):
@@ -91,13 +146,38 @@ class Journal:
 
     def remove(self, name: InterfaceName) -> None:
         """Forget an interface; absent files are no error."""
+        self._make_room(name)
         self._path(name, _DELTAS).unlink(missing_ok=True)
         self._path(name, _BASE).unlink(missing_ok=True)
         sync_directory(self._directory)
         self._sizes.pop(name, None)
 
+    def _make_room(self, name: InterfaceName) -> None:
+        if not self._directory.is_dir():
+            make_directory(self._directory, self._damaged)
+        for suffix in (_BASE, _DELTAS):
+            make_room(self._path(name, suffix), self._damaged)
+
     def _path(self, name: InterfaceName, suffix: str) -> Path:
         return self._directory / f"{name}{suffix}"
+
+
+def _base(name: InterfaceName, raw: bytes) -> tuple[DesiredInterface, tuple[str, ...]]:
+    """Decode a base as `lenient.read` does.
+
+    Raises `DamagedFileError` unless its values are well formed, since all else relies on that.
+    """
+    try:
+        whole, unknown = lenient.read(raw, DesiredInterface)
+        if whole.settings.name != name:
+            raise DamagedFileError(f"it is of interface {whole.settings.name}")
+        check_settings(whole.settings)
+        for key, peer in whole.peers.items():
+            check_peer(key, peer, f"peers.{key}")
+        check_allowed_ips(whole.peers)
+    except (msgspec.MsgspecError, FieldError, UnicodeError, RecursionError) as error:
+        raise DamagedFileError(error) from None
+    return whole, unknown
 
 
 def replay(whole: DesiredInterface, lines: bytes) -> tuple[DesiredInterface, int, tuple[str, ...]]:
@@ -113,7 +193,7 @@ def replay(whole: DesiredInterface, lines: bytes) -> tuple[DesiredInterface, int
             break
         try:
             delta, skipped = lenient.read(line, InterfaceDelta)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             break
         if delta.config_id == whole.settings.config_id and delta.base == whole.generation:
             whole = apply_delta(whole, delta)

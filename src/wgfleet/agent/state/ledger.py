@@ -6,12 +6,14 @@ Written before a link or an address is made and after it is gone. What is not in
 from pathlib import Path
 
 import msgspec
+import structlog
 from msgspec import Struct
 
-from wgfleet.agent.state.files import write_atomic
+from wgfleet.agent.state.files import DamagedFileError, DamagedFiles, read_file, write_atomic
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 
 _MAX_TOMBSTONES = 1000
+_log = structlog.get_logger()
 
 
 class Placed(Struct, frozen=True):
@@ -43,27 +45,31 @@ class Tombstone(Struct, frozen=True):
 
 
 class Entries(Struct, frozen=True):
-    """Content of the file."""
+    """Content of the file. One without `owned` is not ours."""
 
-    owned: dict[InterfaceName, Owned] = {}
+    owned: dict[InterfaceName, Owned]
     tombstones: tuple[Tombstone, ...] = ()
 
 
 class Ledger:
     """The ledger on disk. Methods that change it return when the change is durable, or raise OSError unchanged."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, damaged: DamagedFiles | None = None) -> None:
         self._path = path
-        self._entries = Entries()
+        self._damaged = damaged or DamagedFiles()
+        self._entries = Entries({})
+        self.lost = False  # it was damaged: an interface that is not in it may be ours all the same
 
     def load(self) -> None:
-        """Read the file, if there is one; raise ValueError if it is damaged."""
+        """Read the file, if there is one; set it aside if it is damaged."""
+        self._entries, self.lost = Entries({}), False
         try:
-            self._entries = msgspec.json.decode(self._path.read_bytes(), type=Entries)
+            self._entries = msgspec.json.decode(read_file(self._path), type=Entries)
         except FileNotFoundError:
-            self._entries = Entries()
-        except msgspec.MsgspecError as error:
-            raise ValueError(f"{self._path} is damaged ({error}); the agent cannot tell its own interfaces") from None
+            return
+        except (DamagedFileError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            self.lost = True
+            self._damaged.set_aside(self._path, error, way_out="interfaces that have our own keys count as ours")
 
     def owned(self) -> dict[InterfaceName, Owned]:
         """Return every interface of ours."""
@@ -82,6 +88,16 @@ class Ledger:
         owned = Owned(config_id, boot=boot, floating={} if held is None else held.floating)
         if held != owned:
             self._change(name, owned)
+
+    def claim(self, name: InterfaceName, config_id: ConfigId, boot: str) -> None:
+        """As `add`, also where the disk cannot be written: then it lasts until this process ends or writes again."""
+        try:
+            self.add(name, config_id, boot)
+        except OSError as error:
+            _log.error("ledger.not_written", interface=name, reason=error.strerror)
+            held = self._entries.owned.get(name)
+            owned = Owned(config_id, boot=boot, floating={} if held is None else held.floating)
+            self._entries = Entries({**self._entries.owned, name: owned}, self._entries.tombstones)
 
     def place(self, name: InterfaceName, address: str, placed: Placed) -> None:
         """Note that an address is about to be added for an interface of ours."""
@@ -115,5 +131,5 @@ class Ledger:
         self._write(Entries({**self._entries.owned, name: owned}, self._entries.tombstones))
 
     def _write(self, entries: Entries) -> None:
-        write_atomic(self._path, msgspec.json.encode(entries))
+        write_atomic(self._path, msgspec.json.encode(entries), self._damaged)
         self._entries = entries

@@ -6,6 +6,8 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Store
 
+_MAX_NOTE = 500  # characters: it is the agent's text
+
 
 class SummaryWriter:
     """Remembers what it wrote last for each node, so that a cycle that found nothing to do costs no write."""
@@ -20,7 +22,8 @@ class SummaryWriter:
         if before is not None and before[0] is connection.connected and (cycle.idle or cycle.summary == before[1]):
             return
         self._written[connection.node_id] = (connection.connected, cycle.summary)
-        await in_thread(self._write, connection, cycle.summary)
+        notes = connection.status.notes if connection.connected and connection.status else ()
+        await in_thread(self._write, connection, with_notes(cycle.summary, notes))
 
     def _write(self, connection: AgentConnection, summary: str) -> None:
         with self._store.write() as tx:
@@ -32,3 +35,11 @@ class SummaryWriter:
                 version=connection.status.version if connection.status else None,
                 summary=summary,
             )
+
+
+def with_notes(summary: str, notes: tuple[str, ...]) -> str:
+    """Add what an agent says about its machine as a whole: its newest note, and how many there are."""
+    if not notes:
+        return summary
+    more = f" ({len(notes)} such notes)" if len(notes) > 1 else ""
+    return f"{summary}; the agent says: {notes[-1][:_MAX_NOTE]}{more}"

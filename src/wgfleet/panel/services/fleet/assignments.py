@@ -23,7 +23,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.diff import Drift
+from wgfleet.protocol.diff import Drift, lacks_ipv6_only
 
 SLICE_BITS = 4  # an independent config's pool is cut for up to 16 nodes
 MIN_HOST_BITS = 2  # the least slice has a node and a peer
@@ -153,6 +153,8 @@ def confirmed(
 ) -> None:
     """Write down what a node's agent says that it has; a joining node that has everything begins to serve.
 
+    One whose machine has no IPv6 serves as well, and the drift says what it lacks.
+
     `held`: the floating addresses that the node has, None if its agent does not say.
     """
     assignment = assignment_rows.get(tx, config_id, node_id)
@@ -169,7 +171,7 @@ def confirmed(
         drift=described(drift),
         summary=summary,
     )
-    if assignment.phase == Phase.JOINING and not drift:
+    if assignment.phase == Phase.JOINING and lacks_ipv6_only(drift):
         serve(tx, assignment)
 
 
