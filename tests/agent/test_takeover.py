@@ -1,15 +1,20 @@
 """Live sessions move from one node to another, with an unmodified client in between."""
 
+import itertools
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import httpx
 import msgspec
 import pytest
 
 from tests.agent.node import Host, Node
 from tests.agent.segment import cable
+from tests.agent.test_faults import wireguard_go
 from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, random_key, settings, whole
 from tests.waiting import eventually
@@ -146,3 +151,67 @@ def test_a_push_during_a_takeover_is_not_held_up(net: Net) -> None:
     assert not running.done()
     assert running.result().status_code == 200
     eventually(lambda: keepalives_are_as_they_were(net))
+
+
+def kill_wireguard_go(net: Net) -> None:
+    os.kill(wireguard_go(net.a) or 0, signal.SIGKILL)
+
+
+def delete_link(net: Net) -> None:
+    net.a.host.run("ip", "link", "del", "wg0")
+
+
+def delete_by_hand_and_push(net: Net) -> None:
+    assert net.a.call("DELETE", "/v1/wg/wg0").status_code == httpx.codes.NO_CONTENT
+    time.sleep(0.3)
+    assert applied(net.a, net.wanted).verified
+
+
+def change_port(net: Net) -> None:
+    moved = msgspec.structs.replace(net.wanted.settings, listen_port=51999)
+    net.wanted = msgspec.structs.replace(net.wanted, generation=Generation(net.wanted.generation + 1), settings=moved)
+    assert applied(net.a, net.wanted).verified
+
+
+def take_link_down(net: Net) -> None:
+    net.a.host.run("ip", "link", "set", "wg0", "down")
+
+
+def longest_silence_s(net: Net, event: Callable[[Net], None]) -> float:
+    """Ping through the tunnel 20 times a second for 5 s, with `event` after 1 s."""
+    eventually(net.pings)
+    time.sleep(2.5)  # for the agent to have seen the session, and to be past anything before
+    ping = subprocess.Popen(
+        net.client.command("ping", "-D", "-i", "0.05", "-w", "6", "10.8.0.1"), stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(1)
+    event(net)
+    said, _ = ping.communicate()
+    times = [float(line[1 : line.index("]")]) for line in said.splitlines() if "bytes from" in line]
+    end = time.time()
+    return max(b - a for a, b in itertools.pairwise([*times, end - 0.2]))
+
+
+@pytest.mark.parametrize(
+    "event", [kill_wireguard_go, delete_link, delete_by_hand_and_push, change_port, take_link_down]
+)
+def test_clients_are_called_when_their_sessions_end_with_the_interface(net: Net, event: Callable[[Net], None]) -> None:
+    silences = [longest_silence_s(net, event) for _ in range(1 if event is change_port else 2)]
+    assert max(silences) < 2  # of 15 s that WireGuard would take; 0.2 to 0.7 s on an idle machine
+    eventually(lambda: "1 of 1 peers answered" in str(net.a.call("GET", "/v1/status").json()))
+    assert net.a.host.run("wg", "show", "wg0", "persistent-keepalive").count("off") == 2
+
+
+def test_clients_whom_others_may_have_taken_over_are_not_called(net: Net) -> None:
+    eventually(net.pings)
+    time.sleep(2.5)
+    endpoint = net.last_endpoint(net.a)
+    os.kill(net.a.pid, signal.SIGSTOP)
+    os.kill(wireguard_go(net.a) or 0, signal.SIGKILL)
+    time.sleep(4)
+    assert net.take_over(net.b, endpoint).answered
+    os.kill(net.a.pid, signal.SIGCONT)
+    eventually(lambda: net.a.host.run("wg", "show", "wg0", "peers", check=False))
+    time.sleep(1)
+    assert net.last_endpoint(net.a) == "(none)"
+    assert net.pings(10)

@@ -7,12 +7,13 @@ equal to `desired` and knows what it last saw.
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from wgfleet.agent.interfaces.admission import foreign
 from wgfleet.agent.interfaces.allowed_ips import AllowedIpIndex
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
+from wgfleet.agent.interfaces.live_sessions import LiveSessions
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT
 from wgfleet.agent.kernel.commands import KernelError
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 _ROUNDS = 2  # plans executed before what is left is reported as drift
 _SMOOTHING = 0.2
 _LINK_EVERY_S = 30.0  # between two readings of link, addresses, routes and rules, if no event asks for one sooner
+# A link that is made again ends all sessions. Clients are called back only if it was missing for so short a time that
+# nobody can have taken them over; where the panel pushes, it knows better, and until they help themselves (15 s).
+_NOTICED_S = 3.0
+_PUSHED_S = 15.0
+_ENDING_SESSIONS = {PlanStep.CREATE_LINK, PlanStep.SET_DEVICE, PlanStep.SET_LINK}
 
 
 class ChangeSink(Protocol):
@@ -40,10 +46,18 @@ class ChangeSink(Protocol):
 
 
 class InterfaceReconciler:
-    """Reconciles one interface. Everything that changes it holds `lock`."""
+    """Reconciles one interface. Everything that changes it holds `lock`.
+
+    `sessions_lost` is called when it had to do what ends sessions, with the endpoints of those that were in use.
+    """
 
     def __init__(
-        self, machine: Machine, desired: DesiredInterface, changes: ChangeSink, floating: FloatingAddresses
+        self,
+        machine: Machine,
+        desired: DesiredInterface,
+        changes: ChangeSink,
+        floating: FloatingAddresses,
+        sessions_lost: Callable[["InterfaceReconciler", dict[PublicKey, str]], None] = lambda *_: None,
     ) -> None:
         self.name = desired.settings.name
         self.lock = asyncio.Lock()
@@ -56,6 +70,9 @@ class InterfaceReconciler:
         self.scan_cost_s = 0.0  # CPU of such scans
         self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds
         self.settings_changed = asyncio.Event()
+        self.sessions = LiveSessions()
+        self._sessions_lost = sessions_lost
+        self._up_at = float("-inf")  # when the link was last seen to be up
         self._machine = machine
         self._changes = changes
         self._floating = floating
@@ -98,6 +115,16 @@ class InterfaceReconciler:
         """The kernel's index of the link that was last seen."""
         return None if self._link is None else self._link.index
 
+    def remember(self, before: "InterfaceReconciler") -> None:
+        """Take over what is known of the sessions of an interface that was removed by hand."""
+        self.sessions, self._up_at = before.sessions, before._up_at  # noqa: SLF001 - of the same class
+        self.sessions.keep(self.desired.peers)
+
+    def still_up(self) -> None:
+        """Note that the link, which was up when it was last read, is still there."""
+        if self.up:
+            self._up_at = time.monotonic()
+
     def refresh_link(self) -> None:
         """Have the next scan read link, addresses, routes and rules again: something changed on the machine."""
         self._link_seen_at = float("-inf")
@@ -106,12 +133,13 @@ class InterfaceReconciler:
         """Make the machine equal to `desired`; the caller holds the lock and has stored it."""
         started = time.monotonic()
         self.desired = desired
+        self.sessions.keep(desired.peers)
         self.allowed_ips = AllowedIpIndex(desired.peers)
         self._peers.forget()
         self.refresh_link()
         self.settings_changed.set()
         await self._converge_floating()
-        changed = await self._converge(repair=True)
+        changed = await self._converge(repair=True, sessions_from_s=_PUSHED_S)
         return self._applied(started, changed=changed)
 
     async def apply_delta(self, delta: InterfaceDelta, desired: DesiredInterface) -> Applied:
@@ -119,6 +147,7 @@ class InterfaceReconciler:
         started = time.monotonic()
         self.allowed_ips.apply(delta, self.desired.peers)
         self.desired = desired
+        self.sessions.forget(delta.remove)
         self._peers.desired_changed((*delta.upsert, *delta.remove))
         if self._link is not None:
             await self._machine.change_peers(self.name, upsert=delta.upsert, remove=delta.remove)
@@ -126,7 +155,7 @@ class InterfaceReconciler:
             self.refresh_link()
             self.settings_changed.set()
             await self._converge_floating()
-        await self._converge(repair=True)
+        await self._converge(repair=True, sessions_from_s=_PUSHED_S)
         return self._applied(started, changed=True)
 
     async def _converge_floating(self) -> None:
@@ -138,7 +167,7 @@ class InterfaceReconciler:
     def _applied(self, started: float, *, changed: bool) -> Applied:
         left = len(self.drift)
         said = f"generation {self.generation} with {len(self.desired.peers)} peers applied"
-        self._say(said if not left else f"{said}, but {left} fields differ")
+        self.say(said if not left else f"{said}, but {left} fields differ")
         return Applied(
             generation=self.generation,
             changed=changed,
@@ -160,9 +189,9 @@ class InterfaceReconciler:
             self.scan_cost_s += _SMOOTHING * (cost - self.scan_cost_s)
         if repaired:
             left = f", {len(self.drift)} fields still differ" if self.drift else ""
-            self._say(f"repaired what had changed on the machine{left}")
+            self.say(f"repaired what had changed on the machine{left}")
         elif self._read_failed or (self.drift, self.held) != (drift, held):
-            self._say(f"{len(self.drift)} fields differ" if self.drift else "as wanted")
+            self.say(f"{len(self.drift)} fields differ" if self.drift else "as wanted")
         return repaired
 
     def failed(self, reason: str) -> None:
@@ -170,14 +199,16 @@ class InterfaceReconciler:
         self._peers.forget()
         self.refresh_link()
         if self.summary != reason:
-            self._say(reason)
+            self.say(reason)
         self._read_failed = True
 
-    def _say(self, summary: str) -> None:
+    def say(self, summary: str) -> None:
+        """Report what was done, in a sentence."""
         self.summary, self._read_failed = summary, False
         self._changes.changed(self.name)
 
-    async def _converge(self, *, repair: bool) -> bool:
+    async def _converge(self, *, repair: bool, sessions_from_s: float = _NOTICED_S) -> bool:
+        """Observe and repair; sessions that this ends are called again if the link was up `sessions_from_s` ago."""
         changed = False
         if self._link_is_due():  # the last reading is old, or something changed: what was refused may be possible now
             self._refused = {
@@ -189,13 +220,23 @@ class InterfaceReconciler:
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)
+            lost = self._ended_by(plan, sessions_from_s)
             self._refused |= await self._machine.execute(plan, self.desired)
             await self._floating.take(self.name, plan.add_floating)
             changed = True
             self.refresh_link()
+            if lost:
+                self._sessions_lost(self, lost)
             if PlanStep.CREATE_LINK in plan.steps:
                 self._peers.forget()
         return changed
+
+    def _ended_by(self, plan: InterfacePlan, from_s: float) -> dict[PublicKey, str]:
+        """Return the sessions that end with a new link, another key or port, or a link that was down."""
+        now = time.monotonic()
+        if not self.desired.settings.enabled or now - self._up_at > from_s or _ENDING_SESSIONS.isdisjoint(plan.steps):
+            return {}
+        return {key: at for key, at in self.sessions.in_use(now).items() if key in self.desired.peers}
 
     def _link_is_due(self) -> bool:
         return time.monotonic() - self._link_seen_at > _LINK_EVERY_S
@@ -209,6 +250,7 @@ class InterfaceReconciler:
             self._masquerades = await self._machine.masquerades(settings)
             self._addresses = await self._floating.observe(settings)
             self._link_seen_at = seen_at
+            self.still_up()
         if self._link is None:
             return diff(self.desired, None, self._addresses.withheld, self._refused)
         device = await self._read()
@@ -253,5 +295,6 @@ class InterfaceReconciler:
             changed = comparison.finish()
             if changed is not None:
                 if changed:
+                    self.sessions.note(changed, self._peers.stats, time.monotonic(), time.time())
                     self._changes.changed(self.name, changed)
                 return reading.device

@@ -16,6 +16,7 @@ from wgfleet.agent.interfaces.admission import KeptInterface, RefusedError, Situ
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.interfaces.takeover import Takeovers, call_again
 from wgfleet.agent.interfaces.tasks import InterfaceTasks
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.kernel import links
@@ -33,7 +34,7 @@ from wgfleet.protocol.desired import (
     check_not_itself,
 )
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
-from wgfleet.protocol.keys import PrivateKey
+from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import Applied
 
 _log = structlog.get_logger()
@@ -58,6 +59,7 @@ class InterfaceSupervisor:
         self.board = WatchBoard(self.reconcilers.values, time.time, self.meter.load)
         self.repair = repair
         self.floating = FloatingAddresses(ledger)
+        self.takeovers = Takeovers(machine)
         self._make_isolation_watch = make_isolation_watch
         self._journal = journal
         self._ledger = ledger
@@ -66,6 +68,8 @@ class InterfaceSupervisor:
         self._tasks: dict[InterfaceName, InterfaceTasks] = {}
         self._boot = boot_id()
         self._attention = asyncio.Event()
+        self._calls: set[asyncio.Task[None]] = set()  # a task that nobody refers to may be collected
+        self._removed_by_hand: dict[InterfaceName, InterfaceReconciler] = {}
         self._broken: BaseException | None = None
 
     @property
@@ -201,6 +205,8 @@ class InterfaceSupervisor:
                     # Only now, when neither is in the middle of making a link.
                     self._tasks.pop(name).stop()
                     del self.reconcilers[name]
+                    if generation is None:  # a person's; the panel brings it back
+                        self._removed_by_hand[name] = kept
                     await self._finish_delete(name)
             elif name in self._ledger.owned():  # a removal before this one failed halfway
                 await self._finish_delete(name)
@@ -218,11 +224,21 @@ class InterfaceSupervisor:
 
     def _keep(self, desired: DesiredInterface) -> None:
         name = desired.settings.name
-        reconciler = self.reconcilers[name] = InterfaceReconciler(self.machine, desired, self.board, self.floating)
+        reconciler = self.reconcilers[name] = InterfaceReconciler(
+            self.machine, desired, self.board, self.floating, self._call_again
+        )
+        before = self._removed_by_hand.pop(name, None)
+        if before is not None and before.config_id == reconciler.config_id:
+            reconciler.remember(before)
         isolation_watch = self._make_isolation_watch(reconciler, self.floating, self.board)
         self._tasks[name] = InterfaceTasks(
             reconciler, self.machine, isolation_watch, self._break, interval_s=self._interval_s, repair=self.repair
         )
+
+    def _call_again(self, reconciler: InterfaceReconciler, endpoints: dict[PublicKey, str]) -> None:
+        task = asyncio.create_task(call_again(self.takeovers, reconciler, endpoints))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
     def _break(self, error: BaseException) -> None:
         self._broken = error

@@ -27,6 +27,7 @@ _LEAVE_S = 0.05  # time for WireGuard to send what it was asked to
 _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `latest_handshake` has whole seconds
 _REMIND_FIRST_S = 0.01
 _REMIND_LAST_S = 0.64
+_CALL_AGAIN_S, _CALL_AGAIN_FROM_S = 5.0, 1.0
 _log = structlog.get_logger()
 
 
@@ -115,6 +116,35 @@ class Takeovers:
         task = asyncio.create_task(_restore_keepalives(self._machine, reconciler, called, answered, reminding))
         self._restoring.add(task)
         task.add_done_callback(self._restoring.discard)
+
+
+async def call_again(takeovers: Takeovers, reconciler: InterfaceReconciler, endpoints: Mapping[PublicKey, str]) -> None:
+    """Call peers whose sessions ended with this node's interface, until they have answered or a while has passed.
+
+    Those behind NAT let only the address through to which they connected: a floating one that this node holds, or its
+    own. Which of them it was is not known any more.
+    """
+    waiting = dict(endpoints)
+    for source in (*sorted(reconciler.held or ()), None):
+        calls = {
+            key: PeerCall(endpoint, source)
+            for key, endpoint in waiting.items()
+            if key in reconciler.desired.peers and (source is None or (":" in source) == endpoint.startswith("["))
+        }
+        if not calls:
+            continue
+        timeout_s = _CALL_AGAIN_S if source is None else _CALL_AGAIN_FROM_S
+        try:
+            result = await takeovers.run(reconciler, calls, timeout_s)
+        except (KernelError, OSError) as error:
+            _log.error("clients.not_called_again", interface=reconciler.name, reason=str(error))
+            continue
+        for key in result.answered:
+            del waiting[key]
+    answered = len(endpoints) - len(waiting)
+    said = f"sessions ended with the interface; {answered} of {len(endpoints)} peers answered a call to their endpoints"
+    _log.warning("clients.called_again", interface=reconciler.name, called=len(endpoints), answered=answered)
+    reconciler.say(said)
 
 
 @dataclass

@@ -81,6 +81,7 @@ class InterfaceTasks:
                 _log.error("link.vanished", interface=reconciler.name)
                 reconciler.refresh_link()
                 return
+            reconciler.still_up()
 
     async def _guard_process(self) -> None:
         """Notice at once when the interface's wireguard-go dies; a scan then restores everything."""

@@ -16,7 +16,6 @@ import wgfleet
 from wgfleet.agent.interfaces import takeover
 from wgfleet.agent.interfaces.admission import RefusedError
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
-from wgfleet.agent.interfaces.takeover import Takeovers
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, MAX_READERS
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.server import http, metrics
@@ -43,7 +42,6 @@ class AgentRoutes:
         notes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._supervisor = supervisor
-        self._takeovers = Takeovers(supervisor.machine)
         self._node_id = node_id
         self._certificate_expires_at = certificate_expires_at
         self._notes = notes
@@ -155,7 +153,7 @@ class AgentRoutes:
         reconciler = self._supervisor.reconciler(interface_name(request))
         wanted = decode(await read_body(request), Takeover)
         calls = takeover.check(wanted, reconciler, self._supervisor.floating.held(reconciler.name))
-        return answer(await self._takeovers.run(reconciler, calls, wanted.timeout_s))
+        return answer(await self._supervisor.takeovers.run(reconciler, calls, wanted.timeout_s))
 
 
 async def _lines(messages: AsyncIterator[WatchMessage], theirs: frozenset[features.Feature]) -> AsyncIterator[bytes]:
