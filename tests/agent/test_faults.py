@@ -206,6 +206,16 @@ def test_a_link_that_another_program_makes_in_place_of_ours_is_left_alone(node: 
     assert applied(node, msgspec.structs.replace(wanted, generation=Generation(2))).verified
 
 
+def test_a_removal_leaves_a_link_alone_that_took_the_place_of_ours(node: Node) -> None:
+    applied(node, whole(1))
+    os.kill(node.pid, signal.SIGSTOP)
+    node.host.run("ip", "link", "del", "wg0")
+    node.host.run("ip", "link", "add", "wg0", "type", "bridge")
+    os.kill(node.pid, signal.SIGCONT)
+    node.call("DELETE", "/v1/wg/wg0?config_id=config-1&generation=2")
+    assert "bridge" in node.host.run("ip", "-d", "link", "show", "wg0")
+
+
 def test_a_link_of_ours_without_a_mark_is_ours_by_its_key(node: Node) -> None:
     wanted = whole(1)
     applied(node, wanted)

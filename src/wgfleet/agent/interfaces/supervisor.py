@@ -95,7 +95,7 @@ class InterfaceSupervisor:
         for name, owned in self._ledger.owned().items():
             if owned.deleting:
                 try:
-                    await self._finish_delete(name)
+                    await self._finish_delete(name, foreign=await self._is_foreign(name))
                 except (KernelError, OSError) as error:
                     _log.error("interface.removal_failed", interface=name, reason=str(error))
         for name, desired in self._journal.load().items():
@@ -207,18 +207,18 @@ class InterfaceSupervisor:
                     del self.reconcilers[name]
                     if generation is None:  # a person's; the panel brings it back
                         self._removed_by_hand[name] = kept
-                    await self._finish_delete(name)
+                    await self._finish_delete(name, foreign=situation.foreign)
             elif name in self._ledger.owned():  # a removal before this one failed halfway
-                await self._finish_delete(name)
+                await self._finish_delete(name, foreign=situation.foreign)
             else:
                 return
             self.board.gone(name)
             _log.info("interface.removed", interface=name, config_id=config_id)
 
-    async def _finish_delete(self, name: InterfaceName) -> None:
+    async def _finish_delete(self, name: InterfaceName, *, foreign: bool) -> None:
         self._journal.remove(name)
         await self.floating.forget(name)
-        if not await self._is_foreign(name):
+        if not foreign:
             await self.machine.delete(name)
         self._ledger.drop(name)
 
