@@ -20,7 +20,7 @@ from wgfleet.protocol.keys import PrivateKey
 
 WANTED = DesiredInterface(
     generation=Generation(1),
-    settings=InterfaceSettings(InterfaceName("wgfleet-none"), ConfigId("config"), PrivateKey("A" * 43 + "="), 51820),
+    settings=InterfaceSettings(InterfaceName("wgfleet-none"), ConfigId("config"), PrivateKey("A" * 41 + "EA="), 51820),
     peers={},
 )
 
