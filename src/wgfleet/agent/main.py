@@ -21,7 +21,7 @@ from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.server.certificate_routes import CertificateRoutes
-from wgfleet.agent.server.listener import PanelConnection
+from wgfleet.agent.server.listener import AgentDoor, PanelConnection
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
@@ -147,16 +147,15 @@ def _connections(
     )  # fmt: skip
     config.load()
     shared = ServerState()
-    pending: set[asyncio.Task[None]] = set()
 
-    def refused(remote: str, reason: str) -> None:
-        _log.warning("client.refused", remote=remote, reason=reason)
-        board.refused(remote, reason)
+    def refused(remote: str, reason: str, count: int) -> None:
+        _log.warning("client.refused", remote=remote, reason=reason, count=count)
+        board.refused(remote, reason, count)
 
     def make_protocol() -> asyncio.Protocol:
         return config.http_protocol_class(config=config, server_state=shared, app_state={})  # type: ignore[call-arg]
 
-    return lambda: PanelConnection(certificates.context, make_protocol, refused, contact.admitted, pending)
+    return AgentDoor(lambda: certificates.context, make_protocol, refused, contact.admitted).connection
 
 
 def _log_as_json() -> None:

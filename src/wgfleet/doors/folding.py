@@ -28,14 +28,14 @@ class Folding(Generic[K]):
         self._capacity = capacity
         self._windows: dict[K, _Window] = {}
 
-    def note(self, key: K, now: float) -> K | None:
-        """Count one; return the key to report it under if it is the first of its window, else None."""
+    def note(self, key: K, now: float, count: int = 1) -> K | None:
+        """Count one, or several at once; return the key to report them under if they begin a window, else None."""
         window = self._windows.get(key)
         if window is None and len(self._windows) >= self._capacity:
             key = self._others
             window = self._windows.get(key)
         if window is not None:
-            window.more += 1
+            window.more += count
             return None
         self._windows[key] = _Window(now + self.window_s)
         return key

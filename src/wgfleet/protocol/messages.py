@@ -206,12 +206,16 @@ class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat", omit_def
     load: Load | None = None
 
 
-class Refused(Struct, frozen=True, tag_field="type", tag="refused"):
-    """A client that the agent refused (wrong CA, wrong purpose, not the panel); for the panel's audit log."""
+class Refused(Struct, frozen=True, tag_field="type", tag="refused", omit_defaults=True):
+    """Clients that the agent refused (wrong CA, wrong purpose, not the panel); for the panel's audit log.
+
+    `count` above 1: the further ones of a minute. `remote` is then an address or an IPv6 /64. 0.1.0 knows no `count`.
+    """
 
     now: Moment
     remote: str
     reason: str
+    count: int = 1
 
 
 WatchMessage = Snapshot | Change | Heartbeat | Refused

@@ -91,9 +91,9 @@ class WatchBoard:
             reader.gone.add(name)
             reader.woken.set()
 
-    def refused(self, remote: str, reason: str) -> None:
-        """Note a client that was refused; kept for the next reader while there is none."""
-        message = Refused(self._clock(), remote, reason)
+    def refused(self, remote: str, reason: str, count: int = 1) -> None:
+        """Note `count` clients that were refused; kept for the next reader while there is none."""
+        message = Refused(self._clock(), remote, reason, count)
         if not self._readers:
             self._unread.append(message)
         for reader in self._readers:

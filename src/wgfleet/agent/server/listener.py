@@ -10,16 +10,21 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from wgfleet.doors.folding import Folding
+from wgfleet.doors.strangers import Stranger, StrangerLimits, Strangers, has_sent, source_of
+
 PANEL_NAME = "panel"  # common name of the only client certificate that is admitted
 _HANDSHAKE_TIMEOUT_S = 5.0
-_MAX_HANDSHAKES = 64  # at the same time; more are closed at once
+_LIMITS = StrangerLimits(source=4, favored=64, total=64)  # handshakes at the same time; one takes milliseconds
+_PANEL_SOURCES = 4  # a panel that moves, or has IPv4 and IPv6, or comes from behind several addresses
+_MAX_REASONS = 20  # reports a minute, however many addresses knock
 _USER_TIMEOUT_MS = 30_000  # unacknowledged data ends a connection after this: the panel's machine is gone
 
 
 def make_context(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
     """Make a context that requires a client certificate of the CA; OpenSSL checks its purpose, `clientAuth`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_3  # both ends are ours
     context.load_cert_chain(certificate, key)
     context.load_verify_locations(ca)
     context.verify_mode = ssl.CERT_REQUIRED
@@ -30,33 +35,80 @@ def make_context(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
     return context
 
 
-class PanelConnection(asyncio.Protocol):
-    """One connection: TLS handshake, check of the certificate's name, then the HTTP protocol."""
+class AgentDoor:
+    """All connections of the listener that have not shown the panel's certificate yet, and who was refused.
+
+    A few of each source: others go for newcomers. Sources that the panel came from last may have many and go last, so
+    that no number of strangers keeps the panel out.
+    """
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        context: Callable[[], ssl.SSLContext],
         make_protocol: Callable[[], asyncio.Protocol],
-        refused: Callable[[str, str], None],
+        refused: Callable[[str, str, int], None],
         admitted: Callable[[asyncio.Transport], None],
-        pending: set[asyncio.Task[None]],
     ) -> None:
-        self._context = context
-        self._make_protocol = make_protocol
-        self._refused = refused
+        self.context = context
+        self.make_protocol = make_protocol
+        self.strangers = Strangers(_LIMITS)
+        self._report = refused
         self._admitted = admitted
-        self._pending = pending
+        self.folding: Folding[tuple[str, str]] = Folding(("others", "various reasons"), capacity=_MAX_REASONS)
+        self._timer: asyncio.TimerHandle | None = None
+        self.panel: dict[str, None] = {}
+
+    def connection(self) -> "PanelConnection":
+        """Return the protocol of a new connection."""
+        return PanelConnection(self)
+
+    def enter(self, transport: asyncio.Transport) -> Stranger:
+        """Count a new connection in."""
+        source = source_of(address_of(transport))
+        raw = transport.get_extra_info("socket")
+        return self.strangers.enter(source, transport.abort, lambda: has_sent(raw), favored=source in self.panel)
+
+    def admitted(self, stranger: Stranger, transport: asyncio.Transport) -> None:
+        """Take note that a connection showed the panel's certificate, and of where the panel is."""
+        self.strangers.leave(stranger)
+        self.panel.pop(stranger.source, None)
+        self.panel[stranger.source] = None
+        if len(self.panel) > _PANEL_SOURCES:
+            del self.panel[next(iter(self.panel))]
+        self._admitted(transport)
+
+    def refused(self, remote: str, reason: str) -> None:
+        """Report a client that was refused: the first of a minute now, the others with their number when it is over."""
+        loop = asyncio.get_running_loop()
+        wanted = (source_of(remote), reason)
+        told = self.folding.note(wanted, loop.time())
+        if told is not None:
+            self._report(remote if told == wanted else told[0], told[1], 1)
+            if self._timer is None:
+                self._timer = loop.call_later(self.folding.window_s, self._settle)
+
+    def _settle(self) -> None:
+        loop = asyncio.get_running_loop()
+        for (source, reason), more in self.folding.ended(loop.time()):
+            self._report(source, reason, more)
+        end = self.folding.next_end
+        self._timer = None if end is None else loop.call_at(end, self._settle)
+
+
+class PanelConnection(asyncio.Protocol):
+    """One connection: TLS handshake, check of the certificate's name, then the HTTP protocol."""
+
+    def __init__(self, door: AgentDoor) -> None:
+        self._door = door
+        self._admission: asyncio.Task[None] | None = None
         self._early: list[bytes] = []  # data received together with the end of the handshake
         self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_server makes nothing else
-        if len(self._pending) >= _MAX_HANDSHAKES:
-            transport.abort()
-            return
-        task = asyncio.create_task(self._admit(transport))
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
+        stranger = self._door.enter(transport)
+        self._admission = asyncio.get_running_loop().create_task(self._admit(stranger, transport))
+        self._admission.add_done_callback(lambda _: self._door.strangers.leave(stranger))
 
     def data_received(self, data: bytes) -> None:
         self._early.append(data)
@@ -65,18 +117,18 @@ class PanelConnection(asyncio.Protocol):
         del exc
         self._lost = True
 
-    async def _admit(self, transport: asyncio.Transport) -> None:
-        remote = str((transport.get_extra_info("peername") or ("unknown",))[0])
+    async def _admit(self, stranger: Stranger, transport: asyncio.Transport) -> None:
+        remote = address_of(transport)
         raw = transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             tls = await asyncio.get_running_loop().start_tls(
-                transport, self, self._context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S
+                transport, self, self._door.context(), server_side=True, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S
             )
         except ssl.SSLError as error:
-            self._refused(remote, getattr(error, "verify_message", None) or error.reason or "tls failed")
+            self._door.refused(remote, getattr(error, "verify_message", None) or error.reason or "tls failed")
             return
         except (OSError, ConnectionError):
             return  # it hung up: nobody to refuse
@@ -84,17 +136,22 @@ class PanelConnection(asyncio.Protocol):
             return
         names = common_names(tls.get_extra_info("peercert"))
         if names != [PANEL_NAME]:
-            self._refused(remote, f"certificate of {', '.join(names) or 'nobody'}, not of the panel")
+            self._door.refused(remote, f"certificate of {', '.join(names) or 'nobody'}, not of the panel")
             tls.abort()
             return
         if self._lost:
             return
-        self._admitted(tls)
-        protocol = self._make_protocol()
+        self._door.admitted(stranger, tls)
+        protocol = self._door.make_protocol()
         tls.set_protocol(protocol)
         protocol.connection_made(tls)
         for data in self._early:
             protocol.data_received(data)
+
+
+def address_of(transport: asyncio.Transport) -> str:
+    """Return the address of the other side."""
+    return str((transport.get_extra_info("peername") or ("unknown",))[0])
 
 
 def common_names(certificate: dict[str, object] | None) -> list[str]:

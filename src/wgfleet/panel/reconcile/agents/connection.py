@@ -16,10 +16,10 @@ from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.load_gauge import LoadGauge
+from wgfleet.panel.reconcile.agents.refusal_buffer import RefusalBuffer
 from wgfleet.panel.reconcile.agents.session_buffer import FLUSH_S, SessionBuffer
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Store
 from wgfleet.protocol import features
@@ -79,6 +79,7 @@ class AgentConnection:
         self._changed = changed
         self._ahead_s = 0.0
         self._buffer = SessionBuffer(node_id)
+        self._refusals = RefusalBuffer(node_id)
         self._load = LoadGauge()
         self._tasks: list[BackgroundTask] = []
 
@@ -163,7 +164,7 @@ class AgentConnection:
             if message.load is not None:
                 self._load.add(message.load)
         elif isinstance(message, Refused):
-            await in_thread(self._audit_refusal, message)
+            self._refusals.add(message, clock.monotonic())
 
     @property
     def _skew_s(self) -> float:
@@ -198,20 +199,19 @@ class AgentConnection:
             self._buffer.add(report.config_id, report.peers, self._skew_s)
         return before != fresh
 
-    def _audit_refusal(self, message: Refused) -> None:
-        with self._store.write() as tx:
-            audit.record(
-                tx,
-                f"stranger:{claims.words(message.remote, 100)}",
-                "refused",
-                "node",
-                self.node_id,
-                by="agent",
-                reason=claims.words(message.reason),
-            )
+    async def _flush_refusals(self) -> None:
+        due = self._refusals.take(clock.monotonic())
+        if not due:
+            return
+        try:
+            await in_thread(self._refusals.write, self._store, due)
+        except PanelError:
+            self._refusals.give_back(due)
+            raise
 
     async def flush(self) -> None:
         """Write what this node reported of sessions to the rows; kept for later where the database cannot be had."""
+        await self._flush_refusals()
         due = self._buffer.take()
         if not due:
             return

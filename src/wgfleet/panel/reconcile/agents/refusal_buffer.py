@@ -1,0 +1,53 @@
+"""Clients that one agent reports as refused: folded here too, since an agent may be old, or in the wrong hands."""
+
+from wgfleet.doors.folding import Folding
+from wgfleet.doors.strangers import source_of
+from wgfleet.panel.agents import claims
+from wgfleet.panel.services import audit
+from wgfleet.panel.store import Store, Tx
+from wgfleet.protocol.messages import Refused
+
+MAX_KINDS = 20  # entries a minute and node
+MAX_REMOTE = 100
+MAX_REASON = 200
+MAX_COUNT = 1_000_000_000
+
+Kind = tuple[str, str]
+"""Where from, and why."""
+
+
+class RefusalBuffer:
+    """What is still to be written of refusals at one node."""
+
+    def __init__(self, node_id: str) -> None:
+        self._node_id = node_id
+        self._folding: Folding[Kind] = Folding(("others", "various reasons"), capacity=MAX_KINDS)
+        self._due: list[tuple[Kind, int]] = []
+
+    def add(self, message: Refused, now: float) -> None:
+        """Count what an agent reported; `now` is monotonic."""
+        remote, reason = claims.words(message.remote, MAX_REMOTE), claims.words(message.reason, MAX_REASON)
+        count = min(max(message.count, 1), MAX_COUNT)
+        wanted = (source_of(remote), reason)
+        told = self._folding.note(wanted, now, count)
+        if told is not None:
+            self._due.append(((remote, reason) if told == wanted else told, count))
+
+    def take(self, now: float) -> list[tuple[Kind, int]]:
+        """Return what is due, and forget it."""
+        due, self._due = [*self._due, *self._folding.ended(now)], []
+        return due
+
+    def give_back(self, due: list[tuple[Kind, int]]) -> None:
+        """Keep for later what could not be written."""
+        self._due = [*due, *self._due][: 2 * MAX_KINDS]
+
+    def write(self, store: Store, due: list[tuple[Kind, int]]) -> None:
+        """Write it into the audit log."""
+        with store.write() as tx:
+            for (remote, reason), count in due:
+                self._record(tx, remote, reason, count)
+
+    def _record(self, tx: Tx, remote: str, reason: str, count: int) -> None:
+        actor = f"stranger:{remote}"
+        audit.record(tx, actor, "refused", "node", self._node_id, by="agent", reason=reason, count=count)

@@ -1,0 +1,172 @@
+"""The agent's listener among strangers: the panel gets in, and what is said of the others is short."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wgfleet.agent.enrollment.certificates import make_request
+from wgfleet.agent.server import listener
+from wgfleet.agent.server.listener import AgentDoor, make_context
+from wgfleet.panel.agents.authority import Authority, agent_server_name
+from wgfleet.panel.agents.tls import client_context
+
+NODE = "0" * 32
+
+
+class Hello(asyncio.Protocol):
+    """Greets whom the door has admitted."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"HELLO")
+
+
+@dataclass
+class Street:
+    """A listener, the panel's TLS, and what was reported."""
+
+    door: AgentDoor
+    port: int
+    panel: ssl.SSLContext
+    refused: list[tuple[str, str, int]] = field(default_factory=list)
+
+    async def call(self) -> bytes:
+        """Connect as the panel does; give what it is greeted with."""
+        return await self.connect(self.panel)
+
+    async def connect(self, context: ssl.SSLContext) -> bytes:
+        name = agent_server_name(NODE)
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(5):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", self.port, ssl=context, server_hostname=name
+                )
+                try:
+                    return await reader.read(5)
+                finally:
+                    writer.close()
+        return b""
+
+    def stranger(self, source: str) -> socket.socket:
+        connection = socket.socket()
+        connection.bind((source, 0))
+        connection.setblocking(False)
+        connection.connect_ex(("127.0.0.1", self.port))
+        return connection
+
+
+@contextlib.asynccontextmanager
+async def opened(directory: Path) -> AsyncIterator[Street]:
+    authority = Authority.create("p", time.time())
+    key, request = make_request("x")
+    (directory / "key").write_bytes(key)
+    (directory / "crt").write_text(authority.issue_agent(request, NODE, time.time()))
+    (directory / "ca").write_text(authority.certificate_pem)
+    context = make_context(directory / "crt", directory / "key", directory / "ca")
+    refused: list[tuple[str, str, int]] = []
+    door = AgentDoor(lambda: context, Hello, lambda *report: refused.append(report), lambda _: None)
+    server = await asyncio.get_running_loop().create_server(door.connection, "127.0.0.1", 0)
+    panel = client_context(authority.certificate_pem, authority.issue_panel_client(time.time()))
+    async with server:
+        yield Street(door, server.sockets[0].getsockname()[1], panel, refused)
+
+
+def on_the_street(test: Callable[[Street], Awaitable[Any]], directory: Path) -> None:
+    async def run() -> None:
+        async with opened(directory) as street:
+            await test(street)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("sources", [1, 250], ids=["one address, the panel's own", "many addresses"])
+@pytest.mark.parametrize("known", [False, True], ids=["panel not seen before", "panel known"])
+def test_the_panel_gets_in_whoever_sits_at_the_door(tmp_path: Path, sources: int, known: bool) -> None:
+    async def test(street: Street) -> None:
+        if known:
+            assert await street.call() == b"HELLO"
+        sitting: list[socket.socket] = []
+
+        async def sit() -> None:
+            while True:
+                for each in sitting:
+                    each.close()
+                sitting.clear()
+                for number in range(300):
+                    sitting.append(street.stranger(f"127.0.0.{number % sources + 1}"))
+                    await asyncio.sleep(0)
+                await asyncio.sleep(0.5)
+
+        work = asyncio.create_task(sit())
+        await asyncio.sleep(0.3)
+        greetings = []
+        for _ in range(12):
+            greetings.append(await street.call())
+            await asyncio.sleep(0.1)
+        work.cancel()
+        for each in sitting:
+            each.close()
+        assert greetings == [b"HELLO"] * 12
+
+    on_the_street(test, tmp_path)
+
+
+def test_four_of_one_address_may_wait_and_the_oldest_goes_for_the_next(tmp_path: Path) -> None:
+    async def test(street: Street) -> None:
+        waiting = []
+        for _ in range(8):
+            waiting.append(street.stranger("127.0.0.9"))
+            await asyncio.sleep(0.05)
+        assert len(street.door.strangers) == 4
+        for each in waiting:
+            each.close()
+        await asyncio.sleep(0.1)
+        assert len(street.door.strangers) == 0
+
+    on_the_street(test, tmp_path)
+
+
+def test_refused_clients_are_one_report_a_minute_with_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(street: Street) -> None:
+        nobody = ssl.create_default_context()
+        nobody.check_hostname, nobody.verify_mode = False, ssl.CERT_NONE
+        monkeypatch.setattr(street.door.folding, "window_s", 2.0)
+        for _ in range(20):
+            await asyncio.gather(*(street.connect(nobody) for _ in range(4)))
+        await asyncio.sleep(2.5)
+        told = [count for _, _, count in street.refused]
+        assert len(told) <= 6
+        assert 50 < sum(told) <= 80
+        assert {remote for remote, _, _ in street.refused} == {"127.0.0.1"}
+
+    on_the_street(test, tmp_path)
+
+
+def test_only_tls_1_3_is_spoken(tmp_path: Path) -> None:
+    async def test(street: Street) -> None:
+        assert await street.call() == b"HELLO"
+        street.panel.maximum_version = ssl.TLSVersion.TLSv1_2
+        assert await street.call() == b""
+
+    on_the_street(test, tmp_path)
+
+
+def test_a_few_sources_are_remembered_as_the_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "_PANEL_SOURCES", 1)
+
+    async def test(street: Street) -> None:
+        assert await street.call() == b"HELLO"
+        assert await street.call() == b"HELLO"
+        assert list(street.door.panel) == ["127.0.0.1"]
+
+    on_the_street(test, tmp_path)
