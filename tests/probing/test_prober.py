@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
 import pytest
@@ -185,6 +186,38 @@ def test_a_wrong_endpoint_or_key_is_named() -> None:
             await prober.probe(ProbeTarget(target.endpoint, PublicKey(text(bytes(32))), target.private_key), 1)
 
     probing(responds, work)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_the_source_port_is_a_new_one_now_and_then_and_late_answers_to_the_old_one_count() -> None:
+    waiting: list[bytes] = []
+
+    def late(responder: Responder, packet: bytes) -> list[bytes]:
+        waiting.append(responder.respond(packet))
+        return [waiting.pop(0)] if len(waiting) > 1 else []
+
+    async def work(_: Prober, interface: Interface) -> tuple[int, list[Answer | None], int]:
+        prober = Prober(new_port_s=0.05)
+        try:
+            first = asyncio.ensure_future(prober.probe(interface.target(), 5))
+            await asyncio.sleep(0.1)
+            second = asyncio.ensure_future(prober.probe(interface.target(), 5))
+            outcome = await first
+            await asyncio.sleep(0.1)
+            third = await prober.probe(interface.target(), 5)
+            second.cancel()
+            return len(interface.sources), [outcome.answer, third.answer], open_files()
+        finally:
+            prober.close()
+
+    before = open_files()
+    ports, answers, after = probing(late, work)
+    assert ports == 3
+    assert answers[0] is Answer.RESPONSE
+    assert after - before < 10
 
 
 def test_closing_ends_probes_under_way() -> None:

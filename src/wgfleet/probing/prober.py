@@ -1,6 +1,6 @@
 """Probes of WireGuard interfaces: an initiation goes out, and the holder of the interface's key answers it.
 
-Owns one UDP socket per address family for all probes, their pace and their time stamps. It judges nothing: one probe,
+Owns a UDP socket per address family for all probes, their pace and their time stamps. It judges nothing: one probe,
 one packet, one outcome.
 """
 
@@ -31,6 +31,8 @@ from wgfleet.protocol.messages import ProbeTarget
 # A responder drops what it handles within 20 ms of a peer's last initiation (wireguard-go and the kernel
 # alike). Counted from the answer, where there is one: a busy responder handles packets closer together than they came.
 PACE_S = 0.025
+# A firewall that has closed lets through for ever what it takes for an old flow, and a client comes with a new one.
+NEW_PORT_S = 60.0
 _PAIRINGS = 4096  # kept; some 600 bytes each
 _PACES = 4096
 _BUFFER = 1024 * 1024  # bytes of receive buffer, for answers that arrive while this process is busy
@@ -79,8 +81,11 @@ class _Flight:
 class Prober:
     """Probes many targets at once, within one event loop. Close it when done."""
 
-    def __init__(self) -> None:
+    def __init__(self, new_port_s: float = NEW_PORT_S) -> None:
+        self._new_port_s = new_port_s
         self._sockets: dict[socket.AddressFamily, socket.socket] = {}
+        self._former: dict[socket.AddressFamily, socket.socket] = {}  # answers to what was sent last may still come
+        self._opened_at: dict[socket.AddressFamily, float] = {}
         self._flights: dict[int, _Flight] = {}
         self._free_at: dict[tuple[str, int, bytes], float] = {}
         self._pair = lru_cache(maxsize=_PAIRINGS)(pair)
@@ -119,10 +124,10 @@ class Prober:
 
     def close(self) -> None:
         """Close the sockets; probes under way end without an answer."""
-        for opened in self._sockets.values():
-            asyncio.get_running_loop().remove_reader(opened)
-            opened.close()
+        for opened in (*self._sockets.values(), *self._former.values()):
+            _close(opened)
         self._sockets.clear()
+        self._former.clear()
         for flight in self._flights.values():
             _end(flight, None)
 
@@ -144,13 +149,20 @@ class Prober:
 
     def _socket(self, family: socket.AddressFamily) -> socket.socket:
         """Return the socket of a family, opened when first needed: a machine may have no IPv6 at all."""
-        if (opened := self._sockets.get(family)) is None:
-            opened = socket.socket(family, socket.SOCK_DGRAM)
-            opened.setblocking(False)
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-            asyncio.get_running_loop().add_reader(opened, self._read, opened)
-            self._sockets[family] = opened
-        return opened
+        now = asyncio.get_running_loop().time()
+        opened = self._sockets.get(family)
+        if opened is not None and now - self._opened_at[family] < self._new_port_s:
+            return opened
+        fresh = socket.socket(family, socket.SOCK_DGRAM)
+        fresh.setblocking(False)
+        fresh.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        asyncio.get_running_loop().add_reader(fresh, self._read, fresh)
+        if family in self._former:
+            _close(self._former.pop(family))
+        if opened is not None:
+            self._former[family] = opened
+        self._sockets[family], self._opened_at[family] = fresh, now
+        return fresh
 
     def _read(self, opened: socket.socket) -> None:
         """Read the packets that are there, and end the flights that they answer."""
@@ -164,9 +176,14 @@ class Prober:
 
     def _expire(self, flight: _Flight) -> None:
         """End a flight whose time is up, unless its answer is here already: we may be the ones who are late."""
-        for opened in self._sockets.values():
+        for opened in (*self._sockets.values(), *self._former.values()):
             self._read(opened)
         _end(flight, None)
+
+
+def _close(opened: socket.socket) -> None:
+    asyncio.get_running_loop().remove_reader(opened)
+    opened.close()
 
 
 def _end(flight: _Flight, found: tuple[Answer, float] | None) -> None:

@@ -29,6 +29,7 @@ class Feature(StrEnum):
     """Something that 0.1.0 does not know. The name goes over the wire."""
 
     FEATURES = "features"  # says what it knows, and skips what it does not
+    PROBE_SERIES = "probe_series"  # probes a target several times on one request
     ADDRESS_TIMES = "address_times"  # its kernel has floating addresses for a time; asks first who has one
 
 
@@ -43,7 +44,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     desired.DesiredPeer: {},
     messages.Takeover: {},
     messages.TakeoverPeer: {},
-    messages.ProbeRequest: {},
+    messages.ProbeRequest: {"tries": Feature.PROBE_SERIES},
     messages.ProbeTarget: {},
     messages.Certificate: {},
 }

@@ -101,24 +101,27 @@ class ProbeRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Body of `POST /v1/probe`: probe `targets` on behalf of `interface`, which the agent must keep.
 
     All are probed at once, each with one initiation; `timeout_s` limits the wait. List an endpoint once, and only one
-    per node: a node drops what arrives within 20 ms of a peer's last initiation, at whichever endpoint.
+    per node: a node drops what arrives within 20 ms of a peer's last initiation, at whichever endpoint. `tries`:
+    that many initiations each, a little more than that apart.
     """
 
     interface: InterfaceName
     targets: tuple[ProbeTarget, ...]
     timeout_s: float = 0.3
+    tries: int = 1
 
 
 class ProbeResult(Struct, frozen=True):
     """Which endpoints answered, and after how many s.
 
     `unsent` are those of `unanswered` that this machine has no route to (such as IPv6 where it has none): the result
-    says nothing about them.
+    says nothing about them. `lost`: of several tries, how many were not answered, where any was.
     """
 
     answered: dict[str, float]
     unanswered: tuple[str, ...]
     unsent: tuple[str, ...] = ()
+    lost: dict[str, int] = {}
 
 
 class InterfaceStatus(Struct, frozen=True):

@@ -24,6 +24,7 @@ from wgfleet.panel.settings.health import HealthSettings as Rules
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.probing.prober import ProbeOutcome
+from wgfleet.protocol.features import ALL, Feature
 from wgfleet.protocol.handshake import Answer
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import (
@@ -47,6 +48,7 @@ class Network:
     connected: bool = True
     silent: bool = False
     heard_at: float = 0.0
+    features: frozenset[Feature] = ALL
 
     @property
     def client(self) -> "Network":

@@ -1,6 +1,7 @@
 """Route `POST /v1/probe`, which probes the interfaces of other nodes from here. The panel judges the results."""
 
 import asyncio
+from collections import Counter
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from wgfleet.protocol.messages import ProbeRequest, ProbeResult
 
 MAX_TARGETS = 1024
 MAX_TIMEOUT_S = 5.0
+MAX_TRIES = 40
 
 
 def check(request: ProbeRequest) -> None:
@@ -24,6 +26,8 @@ def check(request: ProbeRequest) -> None:
     parse_interface_name(request.interface, "interface")
     if not 0 < request.timeout_s <= MAX_TIMEOUT_S:
         raise FieldError("timeout_s", f"must be above 0 and at most {MAX_TIMEOUT_S:.0f} s, not {request.timeout_s}")
+    if not 1 <= request.tries <= MAX_TRIES:
+        raise FieldError("tries", f"must be from 1 to {MAX_TRIES}, not {request.tries}")
     if len(request.targets) > MAX_TARGETS:
         raise FieldError("targets", f"{len(request.targets)} are more than {MAX_TARGETS}; send several requests")
     seen: set[str] = set()
@@ -52,14 +56,20 @@ class ProbeRoute:
         wanted = decode(await read_body(request), ProbeRequest)
         check(wanted)
         self._supervisor.reconciler(wanted.interface)
-        outcomes = await asyncio.gather(*(self._prober.probe(target, wanted.timeout_s) for target in wanted.targets))
+        # The prober keeps the tries at one target apart.
+        tries = [target for target in wanted.targets for _ in range(wanted.tries)]
+        outcomes = await asyncio.gather(*(self._prober.probe(target, wanted.timeout_s) for target in tries))
         return answer(form_result(outcomes))
 
 
 def form_result(outcomes: list[ProbeOutcome]) -> ProbeResult:
-    """Divide outcomes by whether there was an answer."""
+    """Divide outcomes by whether there was an answer to any try."""
+    answered = {each.endpoint: round(each.seconds, 6) for each in outcomes if each.seconds is not None}
+    missed = Counter(each.endpoint for each in outcomes if each.seconds is None)
+    sent = {each.endpoint for each in outcomes if each.sent}
     return ProbeResult(
-        answered={each.endpoint: round(each.seconds, 6) for each in outcomes if each.seconds is not None},
-        unanswered=tuple(each.endpoint for each in outcomes if each.seconds is None),
-        unsent=tuple(each.endpoint for each in outcomes if not each.sent),
+        answered=answered,
+        unanswered=tuple(endpoint for endpoint in missed if endpoint not in answered),
+        unsent=tuple(endpoint for endpoint in missed if endpoint not in sent),
+        lost={endpoint: count for endpoint, count in missed.items() if endpoint in answered},
     )

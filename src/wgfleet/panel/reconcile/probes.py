@@ -18,12 +18,13 @@ from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.services.health import Probed
 from wgfleet.probing.prober import Prober
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName, NodeId
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
 
 BURST_S = 0.03  # between the probes of a burst; a node answers a peer at most once in 20 ms
-MOST_AT_ONCE = 6  # requests to a node beside each other; each needs a connection
+MOST_AT_ONCE = 3  # requests to a node beside each other; each needs a connection
 MOST_PER_S = 400.0  # probes from here; each costs 0.3 ms of a processor
 
 Member = tuple[str, NodeId]
@@ -184,19 +185,16 @@ class Probes:
         connection, own = self._connections.get(vantage), self._probed.get(look.vantage)
         if connection is None or own is None or not connection.connected:
             return
-        timeout_s = self._rules.longest_timeout_s
-        if look.doubtful:
-            members = [(probed.config_id, probed.node_id) for probed in targets]
-            timeout_s = max(self._wait_s(_key(who, member)) for member in members for who in (vantage, PANEL))
+        series = Feature.PROBE_SERIES in connection.features
         request = ProbeRequest(
             interface=InterfaceName(own.config_name),
             targets=tuple(
                 ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(own.node_key))
                 for probed in targets
             ),
-            timeout_s=timeout_s,
+            timeout_s=self._cross_wait_s(look, targets),
+            tries=look.tries if series else 1,
         )
-        tries = min(look.tries, MOST_AT_ONCE)
 
         async def one(number: int) -> tuple[float, ProbeResult]:
             await asyncio.sleep(number * 2 * BURST_S)
@@ -204,17 +202,32 @@ class Probes:
             return sent_at, await connection.client.probe(request)
 
         try:
-            results = await asyncio.gather(*(one(number) for number in range(tries)))
+            requests = 1 if series else min(look.tries, MOST_AT_ONCE)
+            results = await asyncio.gather(*(one(number) for number in range(requests)))
         except (TransientError, PermanentError) as error:
             log.debug("health.not_asked", vantage=vantage, error=str(error))
             return
         for probed, (sent_at, result) in product(targets, results):
-            member = (probed.config_id, probed.node_id)
-            if (seconds := result.answered.get(probed.endpoint)) is not None:
-                self._answered(vantage, member, sent_at, seconds, late=False)
-            elif probed.endpoint in {*result.unanswered} - {*result.unsent}:
-                # One that has no way to send has seen nothing, and confirms nothing.
-                self._missed(vantage, member, sent_at)
+            self._take(vantage, probed, sent_at, result, request.tries)
+
+    def _cross_wait_s(self, look: CrossLook, targets: list[Probed]) -> float:
+        if not look.doubtful:
+            return self._rules.longest_timeout_s
+        members = [(probed.config_id, probed.node_id) for probed in targets]
+        return max(self._wait_s(_key(who, member)) for member in members for who in (look.vantage[1], PANEL))
+
+    def _take(self, vantage: str, probed: Probed, sent_at: float, result: ProbeResult, tries: int) -> None:
+        """Take what a node saw of another."""
+        member, endpoint = (probed.config_id, probed.node_id), probed.endpoint
+        lost = 0
+        if (seconds := result.answered.get(endpoint)) is not None:
+            self._answered(vantage, member, sent_at, seconds, late=False)
+            lost = result.lost.get(endpoint, 0)
+        elif endpoint in {*result.unanswered} - {*result.unsent}:
+            # One that has no way to send has seen nothing, and confirms nothing.
+            lost = tries
+        for _ in range(lost):
+            self._missed(vantage, member, sent_at)
 
     def _answered(self, vantage: str, member: Member, sent_at: float, seconds: float, *, late: bool) -> None:
         key, now = _key(vantage, member), clock.monotonic()
@@ -227,7 +240,7 @@ class Probes:
 
     def _missed(self, vantage: str, member: Member, sent_at: float) -> None:
         key, now = _key(vantage, member), clock.monotonic()
-        since_answered = self._answered_at.get(key, 0.0) > sent_at
+        since_answered = self._answered_at.get(key, -1.0) >= sent_at
         self._paths[key] = self._paths.get(key, Path()).missed(since_answered=since_answered)
         before = self._verdict(vantage, member, now)
         if since_answered:

@@ -61,9 +61,9 @@ class Path:
         return replace(self, in_doubt=self.in_doubt + 1)
 
     def timeout_s(self, shortest_s: float, longest_s: float) -> float:
-        """Return how long to wait for an answer."""
+        """Return how long to wait for an answer; on a path that nobody knows yet, with patience."""
         if self.rtt_s is None:
-            return shortest_s
+            return longest_s
         return min(max(self.rtt_s + _DEVIATIONS * self.deviation_s, shortest_s), longest_s)
 
 

@@ -1,0 +1,233 @@
+"""The watch as it is, on a network on paper and in time on paper: loss, round trips, deaths; minutes take a second."""
+
+import asyncio
+import random
+import selectors
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+from unittest import mock
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.health.votes import PANEL, Health, HealthRules, Standing
+from wgfleet.panel.reconcile import health as watching
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.health import HealthMonitor
+from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.services.health import Probed
+from wgfleet.probing.prober import ProbeOutcome
+from wgfleet.protocol.features import ALL, Feature
+from wgfleet.protocol.handshake import Answer
+from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
+
+PACE_S = 0.025
+CALL_S = 0.005  # a request to an agent and its answer, beside the round trip
+
+
+def chance(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - what gets lost, not a secret
+
+
+class _NoWait(selectors.SelectSelector):
+    """Waits for nothing: what it was to wait for is added to the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        found = super().select(0)
+        if not found and timeout:
+            self.now += timeout
+        return found
+
+
+class PaperLoop(asyncio.SelectorEventLoop):
+    """An event loop in time on paper."""
+
+    def __init__(self) -> None:
+        self.paper = _NoWait()
+        super().__init__(self.paper)
+
+    def time(self) -> float:
+        return self.paper.now
+
+
+@dataclass
+class Net:
+    """Who answers whom, and when. `loss` is each way, `rtt_s` may be any function of the two ends."""
+
+    chance: random.Random
+    loss: float = 0.0
+    rtt_s: Callable[[str, str], float] = lambda _one, _other: 0.02
+    jitter: float = 0.0
+    dead: set[str] = field(default_factory=set)
+    cut: Callable[[str, str], bool] = lambda _one, _other: False
+
+    async def packet(self, vantage: str, target: str, timeout_s: float) -> float | None:
+        """Probe, and return the seconds that the answer took."""
+        seconds = self.rtt_s(vantage, target) * (1 + self.chance.random() * self.jitter)
+        arrives = self.chance.random() >= self.loss and self.chance.random() >= self.loss
+        answered = arrives and target not in self.dead and not self.cut(vantage, target) and seconds < timeout_s
+        await asyncio.sleep(seconds if answered else timeout_s)
+        return seconds if answered else None
+
+
+@dataclass
+class _Agent:
+    """The line to a node's agent, whose probes go over the same network."""
+
+    name: str
+    net: Net
+    now: Callable[[], float]
+    features: frozenset[Feature] = ALL
+    silent: bool = False
+
+    @property
+    def connected(self) -> bool:
+        return self.name not in self.net.dead and not self.net.cut(PANEL, self.name)
+
+    @property
+    def heard_at(self) -> float:
+        return self.now() if self.connected else 0.0
+
+    @property
+    def client(self) -> "_Agent":
+        return self
+
+    async def probe(self, request: ProbeRequest) -> ProbeResult:
+        await asyncio.sleep(CALL_S + self.net.rtt_s(PANEL, self.name))
+
+        async def one(target: ProbeTarget, number: int) -> tuple[str, float | None]:
+            await asyncio.sleep(number * PACE_S)
+            return target.endpoint, await self.net.packet(self.name, target.endpoint, request.timeout_s)
+
+        found = await asyncio.gather(
+            *(one(target, number) for target in request.targets for number in range(request.tries))
+        )
+        answered = {endpoint: seconds for endpoint, seconds in found if seconds is not None}
+        missed = [endpoint for endpoint, seconds in found if seconds is None]
+        return ProbeResult(
+            answered,
+            tuple({endpoint for endpoint in missed if endpoint not in answered}),
+            lost={endpoint: missed.count(endpoint) for endpoint in answered},
+        )
+
+
+@dataclass
+class _PanelProber:
+    net: Net
+
+    async def probe(self, target: ProbeTarget, timeout_s: float) -> ProbeOutcome:
+        seconds = await self.net.packet(PANEL, target.endpoint, timeout_s)
+        return ProbeOutcome(target.endpoint, Answer.RESPONSE if seconds is not None else None, seconds, "")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Monitor(HealthMonitor):
+    """The watch with its rows in memory."""
+
+    def open(self, names: Sequence[str], sites: Mapping[str, str]) -> None:
+        self.changes: list[tuple[float, str, Health, Health]] = []
+        standing = Standing(Health.SERVING, clock.now() - 100, "answers")
+        self.rows = {
+            name: Probed(
+                assignment_id=name,
+                config_id="c",
+                config_name="wg0",
+                node_id=NodeId(name),
+                is_panel_node=False,
+                endpoint=name,
+                public_key="",
+                panel_key="",
+                node_key="",
+                min_nodes=1,
+                domain=sites.get(name, ""),
+                fence_generation=0,
+                applied_generation=0,
+                standing=standing,
+            )
+            for name in names
+        }
+
+    def _read(self) -> tuple[list[Probed], frozenset[str]]:
+        return list(self.rows.values()), frozenset()
+
+    def _record(self, changed: Sequence[tuple[Probed, Standing]]) -> None:
+        for probed, standing in changed:
+            before = self.rows[probed.node_id].standing.state
+            if before is not standing.state:
+                self.changes.append((clock.monotonic(), probed.node_id, before, standing.state))
+            self.rows[probed.node_id] = replace(self.rows[probed.node_id], standing=standing)
+
+    def _keep(self, told: object) -> None:
+        """There are no rows."""
+
+
+@contextmanager
+def on_paper(loop: PaperLoop, net: Net) -> Iterator[None]:
+    async def inline(function: Callable[..., Any], *given: Any) -> Any:
+        return function(*given)
+
+    with (
+        mock.patch.object(clock, "monotonic", loop.time),
+        mock.patch.object(clock, "now", loop.time),
+        mock.patch.object(watching, "in_decision_thread", inline),
+        mock.patch.object(watching, "Prober", return_value=_PanelProber(net)),
+    ):
+        yield
+
+
+@dataclass
+class Simulation:
+    """A fleet under watch. `script` does things to the network while time goes on."""
+
+    net: Net
+    rules: HealthRules
+    nodes: int = 3
+    sites: dict[str, str] = field(default_factory=dict)
+
+    def run(self, script: Callable[["Simulation"], Coroutine[None, None, None]]) -> "Simulation":
+        loop = PaperLoop()
+        try:
+            with on_paper(loop, self.net):
+                loop.run_until_complete(self._run(script, loop))
+        finally:
+            loop.close()
+        return self
+
+    async def _run(self, script: Callable[["Simulation"], Coroutine[None, None, None]], loop: PaperLoop) -> None:
+        self.names = [f"n{number}" for number in range(self.nodes)]
+        agents = {name: _Agent(name, self.net, loop.time) for name in self.names}
+        connections = cast("dict[str, AgentConnection]", agents)
+        self.monitor = _Monitor(cast("Any", None), cast("Any", None), self.rules, connections, Outlook())
+        self.monitor.open(self.names, self.sites)
+        watch = asyncio.ensure_future(self.monitor._watch())  # noqa: SLF001 - without a supervisor
+        try:
+            await script(self)
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    def downs(self, *, alive: bool = True) -> list[tuple[float, str]]:
+        """Return when which nodes went down, those that were alive or those that were dead."""
+        return [
+            (at, name)
+            for at, name, before, after in self.monitor.changes
+            if before.in_use and after is Health.DOWN and (name not in self.net.dead) is alive
+        ]
+
+
+async def detection_s(simulation: Simulation, victim: str, within_s: float) -> float | None:
+    """Kill a node, and return the seconds until it is down."""
+    died = clock.monotonic()
+    simulation.net.dead.add(victim)
+    while clock.monotonic() - died < within_s:
+        await asyncio.sleep(0.01)
+        if simulation.monitor.rows[victim].standing.state is Health.DOWN:
+            return clock.monotonic() - died
+    return None

@@ -1,0 +1,81 @@
+"""Loss and round trips: no living node goes down, and a dead one does soon, with the seeds as they fall."""
+
+import asyncio
+
+import pytest
+
+from tests.panel.health.network import DEFAULTS
+from tests.panel.health.simulation import Net, Simulation, chance, detection_s
+from wgfleet.panel.domain.health.votes import Health
+
+WATCHED_S = 180
+
+
+async def watched(_: Simulation) -> None:
+    await asyncio.sleep(WATCHED_S)
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 5])
+@pytest.mark.parametrize("loss", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_living_node_goes_down_for_loss_each_way(loss: float, nodes: int, seed: int) -> None:
+    done = Simulation(Net(chance(seed), loss=loss, jitter=0.3), DEFAULTS, nodes=nodes).run(watched)
+    assert done.downs() == []
+    assert [change for change in done.monitor.changes if change[3] is not Health.SERVING][2:] == [], "it flickers"
+
+
+@pytest.mark.parametrize("rtt_ms", [20, 100, 200, 290, 300, 400])
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
+def test_no_living_node_goes_down_for_long_round_trips(rtt_ms: int, jitter: float) -> None:
+    net = Net(chance(1), rtt_s=lambda _one, _other: rtt_ms / 1000, jitter=jitter)
+    assert Simulation(net, DEFAULTS).run(watched).monitor.changes == []
+
+
+def test_no_living_node_goes_down_when_round_trips_become_long_at_once() -> None:
+    now = [0.02]
+
+    async def slower(_: Simulation) -> None:
+        for seconds in (0.02, 0.25, 0.4, 0.1, 0.45):
+            now[0] = seconds
+            await asyncio.sleep(30)
+
+    net = Net(chance(1), rtt_s=lambda _one, _other: now[0], jitter=0.2)
+    assert Simulation(net, DEFAULTS).run(slower).downs() == []
+
+
+def test_loss_between_the_panel_and_nodes_alone_is_no_flicker() -> None:
+    class Half(Net):
+        async def packet(self, vantage: str, target: str, timeout_s: float) -> float | None:
+            self.loss = 0.5 if vantage == "panel" else 0.0
+            return await super().packet(vantage, target, timeout_s)
+
+    done = Simulation(Half(chance(7)), DEFAULTS).run(watched)
+    assert done.downs() == []
+    assert len(done.monitor.changes) <= 2
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 10])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_dead_node_is_down_in_about_a_second_on_a_good_network(nodes: int, seed: int) -> None:
+    found: list[float | None] = []
+
+    async def killed(simulation: Simulation) -> None:
+        await asyncio.sleep(20 + simulation.net.chance.random())
+        found.append(await detection_s(simulation, "n1", 10))
+
+    Simulation(Net(chance(seed)), DEFAULTS, nodes=nodes).run(killed)
+    assert found[0] is not None
+    assert found[0] < 1.1
+
+
+@pytest.mark.parametrize("loss", [0.05, 0.2])
+def test_a_dead_node_is_found_where_packets_get_lost(loss: float) -> None:
+    found: list[float | None] = []
+
+    async def killed(simulation: Simulation) -> None:
+        await asyncio.sleep(60)
+        found.append(await detection_s(simulation, "n1", 30))
+
+    Simulation(Net(chance(3), loss=loss), DEFAULTS, nodes=4).run(killed)
+    assert found[0] is not None
+    assert found[0] < 3
