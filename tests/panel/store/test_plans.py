@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.panel.store.plans import explained
-from tests.panel.world import ACTOR, World
+from tests.panel.world import ACTOR, LIVE_S, World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import audit, configs, generations, health
@@ -60,6 +60,7 @@ READS: dict[str, Query] = {
     "a delta": lambda tx, it: desired.since(
         tx, it.world.vault, it.fresh(tx), it.assignment(tx), it.fresh(tx).generation - 1
     ),
+    "live sessions of a node": lambda tx, it: sessions.live_on(tx, it.node_id, it.config.id, clock.now() - LIVE_S),
     "endpoints at a node": lambda tx, it: sessions.endpoints(tx, it.node_id, it.ids),
     "the audit log of a thing": lambda tx, it: audit.page(tx, entity_type="peer", entity_id=it.ids[0], limit=50),
     "operations": lambda tx, _: operations.page(tx, None, None, None, 101),
