@@ -10,10 +10,14 @@ from tests.panel.floating.test_holders import A1, LAPSED_S, becomes, carried, lo
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.services.moves import removal
+from wgfleet.panel.services.moves import address_move, removal
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store.tables import Operation
+from wgfleet.protocol import features
 
 
 @pytest.mark.parametrize(("silent", "later_s"), [(True, 0.0), (False, 1.5)])
@@ -91,7 +95,7 @@ def test_setting_the_clock_ends_no_handover_that_waits_for_its_node(
     put(world, config, A1)
     world.sync_all(config, fra1, ams1)
     becomes(world, config, fra1, Health.DOWN)
-    speaks = SimpleNamespace(silent=False, heard_at=clock.monotonic())
+    speaks = SimpleNamespace(silent=False, heard_at=clock.monotonic(), features=features.ALL)
     connections = cast("dict[str, AgentConnection]", {fra1.id: speaks, ams1.id: speaks})
     reconciler = FloatingReconciler(world.store, world.vault, connections)
     real, monotonic = clock.now(), clock.monotonic()
@@ -107,3 +111,41 @@ def test_setting_the_clock_ends_no_handover_that_waits_for_its_node(
     world.sync(config, ams1)
     assert asyncio.run(reconciler.reconcile(config.id)) is None
     assert carried(world, config, ams1) == {A1: ["ams1"]}
+
+
+@pytest.mark.parametrize("known", [features.ALL, features.NONE])
+def test_what_a_kernel_has_taken_off_a_node_in_use_goes_to_another(
+    world: World, known: frozenset[features.Feature], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an agent that is dead or hangs; one of 0.1.0 has it for ever."""
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    now = clock.monotonic()
+    speaks = SimpleNamespace(silent=False, heard_at=now + 3600, features=features.ALL)
+    hangs = SimpleNamespace(silent=True, heard_at=now, features=known)
+    connections = cast("dict[str, AgentConnection]", {fra1.id: hangs, ams1.id: speaks})
+    reconciler = FloatingReconciler(world.store, world.vault, connections)
+
+    def look_after(seconds: float) -> tuple[float | None, Operation | None]:
+        monkeypatch.setattr(clock, "monotonic", lambda: now + seconds)
+        wait_s = asyncio.run(reconciler.reconcile(config.id))
+        with world.store.read() as tx:
+            return wait_s, operation_rows.newest(tx, OperationKind.MOVE_ADDRESS, A1)
+
+    wait_s, operation = look_after(LAPSED_S - 0.1)
+    assert operation is None
+    assert (wait_s is None) is (known == features.NONE)
+    world.lapse(config, fra1)
+    _, operation = look_after(LAPSED_S)
+    if known == features.NONE:
+        assert operation is None
+        return
+    assert operation is not None
+    with world.store.write() as tx:
+        address_move.place(tx, operation.id, live_within_s=180.0)
+    look_after(LAPSED_S + 0.5)
+    look_after(2 * LAPSED_S + 0.5)
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}

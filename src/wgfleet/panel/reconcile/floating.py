@@ -7,6 +7,7 @@ again now and then, and after a restart.
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 import structlog
 
@@ -19,15 +20,26 @@ from wgfleet.panel.services import audit
 from wgfleet.panel.services.floating import attempts, carriers, holders, isolation
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import Task
+from wgfleet.panel.services.moves import address_move
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.desired import LEASE_MARGIN_S
+from wgfleet.protocol.features import Feature
 
 POLL_S = 0.1  # while a node that is out of use may still confirm that it gave an address up
 LOOK_AGAIN_S = 0.5  # while any node has yet to give one up
 STUBBORN_S = 30.0  # an agent that answers but keeps what its dead node had is waited for no longer
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is heard of an agent: whether it speaks, when it did last (s, monotonic), whether what it has lapses."""
+
+    speaks: bool
+    at: float
+    lapses: bool
 
 
 class FloatingReconciler:
@@ -41,45 +53,55 @@ class FloatingReconciler:
 
     async def reconcile(self, config_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None for when something changes."""
-        heard_at = {node_id: connection.heard_at for node_id, connection in self._connections.items()}
-        speaking = {node_id for node_id, connection in self._connections.items() if not connection.silent}
-        wait_for_nodes_s = await in_thread(self._reassign, config_id, speaking, heard_at)
+        heard = {
+            node_id: Heard(not each.silent, each.heard_at, Feature.ADDRESS_TIMES in each.features)
+            for node_id, each in self._connections.items()
+        }
+        wait_for_nodes_s = await in_thread(self._reassign, config_id, heard)
         task, addresses, wait_s = await in_thread(self._read, config_id)
         waits = [each for each in (wait_s, wait_for_nodes_s) if each is not None]
         if task is not None and addresses:
             waits += await in_own_thread(self._bring, config_id, task, addresses)
         return min(waits, default=None)
 
-    def _reassign(self, config_id: str, speaking: Collection[str], heard_at: Mapping[str, float]) -> float | None:
+    def _reassign(self, config_id: str, heard: Mapping[str, Heard]) -> float | None:
+        now = clock.monotonic()
         with self._store.write() as tx:
-            silent = carriers.nodes(tx, config_id) - set(speaking)
+            nodes = carriers.nodes(tx, config_id)
+            silent = nodes - {node_id for node_id, each in heard.items() if each.speaks}
             lapse_s = isolation.give_up_after_s(tx) + LEASE_MARGIN_S
-            unheard = self._unheard(config_id, holders.handovers(tx, config_id), silent, heard_at, lapse_s)
+            unheard = self._unheard(config_id, holders.handovers(tx, config_id), silent, heard, lapse_s)
             waiting = holders.overdue(tx, config_id, unheard)
             holders.reassign(tx, config_id, silent=silent)
+            if not carriers.on_agent(tx, config_id):
+                return None
+            lapsing = {node_id for node_id in silent if node_id in heard and heard[node_id].lapses}
+            lapsed = {node_id for node_id in lapsing if now - heard[node_id].at >= lapse_s}
+            address_move.rescue(tx, config_id, lapsed)
             if waiting:
                 return POLL_S
-            return LOOK_AGAIN_S if holders.handovers(tx, config_id) else None
+            return LOOK_AGAIN_S if holders.handovers(tx, config_id) or lapsing - lapsed else None
 
     def _unheard(
         self,
         config_id: str,
         handovers: Collection[holders.Handover],
         silent: Collection[str],
-        heard_at: Mapping[str, float],
+        heard: Mapping[str, Heard],
         lapse_s: float,
     ) -> holders.Unheard:
         """Tell which handovers have had their time. A panel that restarts gives them all of it again."""
         now, before = clock.monotonic(), self._asked.get(config_id, {})
         asked = self._asked[config_id] = {handover: before.get(handover, now) for handover in handovers}
+
+        def is_lapsed(node_id: str, since: float) -> bool:
+            last = max(since, heard[node_id].at) if node_id in heard else since
+            return now - last >= lapse_s or now - since >= max(lapse_s, STUBBORN_S)
+
         return holders.Unheard(
             silent=silent,
             late={each for each, since in asked.items() if now - since >= holders.ANSWER_S},
-            lapsed={
-                (address, node_id)
-                for (address, node_id), since in asked.items()
-                if now - max(since, heard_at.get(node_id, since)) >= lapse_s or now - since >= max(lapse_s, STUBBORN_S)
-            },
+            lapsed={(address, node_id) for (address, node_id), since in asked.items() if is_lapsed(node_id, since)},
         )
 
     def _read(self, config_id: str) -> tuple[Task | PermanentError | None, Sequence[str], float | None]:

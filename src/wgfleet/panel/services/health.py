@@ -129,6 +129,8 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
     if fencing:
         holders.reassign(tx, config_id, silent=silent)
     for assignment, standing in changed:
+        if standing.state is Health.UNMANAGED:
+            tx.wake(Topic.FLOATING, config_id)  # its kernel will take the addresses off that its agent does not renew
         if before[assignment.id] is not standing.state:
             _tell(tx, assignment, before[assignment.id], standing)
             if standing.state is Health.DOWN and _migrates(tx, config_id):

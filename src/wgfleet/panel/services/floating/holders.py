@@ -7,7 +7,7 @@ in the transaction that changes what this follows from: a node that begins to se
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import floating
@@ -79,6 +79,23 @@ def spread(tx: Tx, config_id: str) -> dict[str, Node]:
         row.address: by_id[to]
         for row in wanted
         if (to := holders[row.address]) is not None and to != row.holder_node_id
+    }
+
+
+def stranded(tx: Tx, config_id: str, lapsed: Collection[str]) -> dict[str, Node]:
+    """Return who is to have what the nodes in `lapsed` held: their kernels have it no more, though they are in use."""
+    wanted = [row for row in floating_rows.of_config(tx, config_id) if not row.withdrawn]
+    assigned = floating_rows.carriers(tx, config_id)
+    by_id = {node.id: node for _, node in assigned}
+    candidates = [
+        replace(each, fit=False, preferred=False) if each.node_id in lapsed else each
+        for each in _candidates(assigned, None)
+    ]
+    holders = floating.choose_holders(_present(wanted), candidates)
+    return {
+        row.address: by_id[to]
+        for row in wanted
+        if row.holder_node_id in lapsed and (to := holders[row.address]) is not None and to not in lapsed
     }
 
 

@@ -5,13 +5,15 @@ time from one node's giving it up to the handshake, some tenths of a second; a d
 costs nothing.
 """
 
+from collections.abc import Collection, Mapping
+
 from wgfleet.panel import clock
 from wgfleet.panel.domain.moves import MoveView
 from wgfleet.panel.domain.operations import AddressMoveOptions, MoveProgress, OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit, generations, operations
+from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.floating import addresses, holders
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.store import Tx
@@ -56,7 +58,17 @@ def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Opera
 
 def spread(tx: Tx, actor: str, config: Config) -> None:
     """Begin to move as few addresses as it takes until each node has its share by weight."""
-    for address, node in holders.spread(tx, config.id).items():
+    _start_all(tx, actor, config, holders.spread(tx, config.id))
+
+
+def rescue(tx: Tx, config_id: str, lapsed: Collection[str]) -> None:
+    """Begin to move what nodes in use have lost, whose agents are dead; `lapsed`: their ids."""
+    if found := holders.stranded(tx, config_id, lapsed):
+        _start_all(tx, audit.PANEL, configs.get(tx, config_id), found)
+
+
+def _start_all(tx: Tx, actor: str, config: Config, found: Mapping[str, Node]) -> None:
+    for address, node in found.items():
         earlier = operation_rows.newest(tx, OperationKind.MOVE_ADDRESS, address)
         if earlier is None or earlier.finished_at is not None:
             start(tx, actor, config, address, node)
