@@ -1,5 +1,8 @@
 """Which pushes and removals are let through."""
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
 from tests.agent.test_journal import state
@@ -80,3 +83,15 @@ def test_a_removal_by_hand_does_not_end_the_generation_that_it_removes() -> None
     assert past_after_delete(KeptInterface(OURS, Generation(5)), Generation(6)) == 6
     assert past_after_delete(None, Generation(6)) == 6
     assert past_after_delete(None, None) is None
+
+
+@pytest.mark.parametrize("kept", ["", "a"])
+@pytest.mark.parametrize("base", ["", "a", "b"])
+def test_a_delta_of_another_history_does_not_start_from_what_is_there(kept: str, base: str) -> None:
+    now = situation(4)
+    assert now.kept is not None
+    now = replace(now, kept=replace(now.kept, history=kept))
+    delta = msgspec.structs.replace(delta_between(state(4, {1}), state(5, {2})), base_history=base, history="c")
+    refusal = check_push(delta, now)
+    assert (refusal and refusal.reason) == (None if kept == base else "base_mismatch")
+    assert check_push(msgspec.structs.replace(state(4, {1}), history="c"), now) is None  # the same number as a whole

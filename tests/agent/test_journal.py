@@ -40,7 +40,7 @@ def test_a_journal_cut_at_any_byte_gives_one_of_the_states_that_were_written(
     pairs = itertools.pairwise(history)
     lines = b"".join(msgspec.json.encode(delta_between(a, b)) + b"\n" for a, b in pairs)
     cut = data.draw(st.integers(0, len(lines)))
-    found, used, _ = replay(history[0], lines[:cut])
+    found, used, *_ = replay(history[0], lines[:cut])
     whole_lines = lines[:cut].count(b"\n")
     assert found == history[whole_lines]
     assert used == len(lines[:cut].rpartition(b"\n")[0]) + (1 if whole_lines else 0)
@@ -119,7 +119,7 @@ def test_files_are_for_the_agent_alone(tmp_path: Path) -> None:
         journal.append(delta_between(state(1, {0}), state(2, {1})), state(2, {1}))
     finally:
         os.umask(old)
-    assert [oct(path.stat().st_mode & 0o777) for path in sorted((tmp_path / "desired").iterdir())] == ["0o600"] * 2
+    assert [oct(path.stat().st_mode & 0o777) for path in sorted((tmp_path / "desired").iterdir())] == ["0o600"] * 3
 
 
 def test_what_a_later_release_stored_is_read_without_what_is_unknown(tmp_path: Path) -> None:
@@ -140,3 +140,89 @@ def test_what_a_later_release_stored_is_read_without_what_is_unknown(tmp_path: P
     [note] = rolled_back.notes
     assert "of_later, settings.isolation, peers.quota" in note
     assert "later release" in note
+
+
+def with_history(whole: DesiredInterface, history: str) -> DesiredInterface:
+    return msgspec.structs.replace(whole, history=history)
+
+
+# What 0.1.0 decodes its files with: it refuses any other field, and then does not start.
+class WholeOf010(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="whole"):
+    generation: int
+    settings: dict[str, object]
+    peers: dict[str, object]
+
+
+class DeltaOf010(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="delta", kw_only=True):
+    name: str
+    config_id: str
+    base: int
+    generation: int
+    settings: dict[str, object] | None = None
+    upsert: dict[str, object] = {}
+    remove: tuple[str, ...] = ()
+
+
+def test_what_is_new_is_stored_where_0_1_0_does_not_stumble_over_it(tmp_path: Path) -> None:
+    first, second, third = (
+        with_history(each, history) for each, history in zip(states([{0}, {0, 1}, {1}]), ("a", "b", "b"), strict=True)
+    )
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(first)
+    assert Journal(tmp_path).load() == {"wg0": first}
+    journal.append(delta_between(first, second), second)
+    assert Journal(tmp_path).load() == {"wg0": second}
+    again = Journal(tmp_path)
+    again.load()
+    again.append(delta_between(second, third), third)
+    assert Journal(tmp_path).load() == {"wg0": third}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wg0.extension", "wg0.journal", "wg0.json"]
+    msgspec.json.decode((tmp_path / "wg0.json").read_bytes(), type=WholeOf010)
+    for line in (tmp_path / "wg0.journal").read_bytes().splitlines():
+        msgspec.json.decode(line, type=DeltaOf010)
+
+
+def test_a_state_that_0_1_0_wrote_since_belongs_to_no_history(tmp_path: Path) -> None:
+    """An agent was rolled back and came forward again: the panel is to send the whole."""
+    first, second = (with_history(each, "a") for each in states([{0}, {0, 1}]))
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(first)
+    plain = [with_history(each, "") for each in (first, second)]
+    line = msgspec.json.encode(delta_between(*plain)) + b"\n"
+    (tmp_path / "wg0.journal").write_bytes(line)
+    assert Journal(tmp_path).load() == {"wg0": plain[1]}
+
+
+@pytest.mark.parametrize("step", ["extension", "base", "deltas"])
+def test_a_kill_between_two_files_leaves_the_state_before_or_after_whole(tmp_path: Path, step: str) -> None:
+    first, second, third = (
+        with_history(each, history) for each, history in zip(states([{0}, {0, 1}, {1}]), "abc", strict=True)
+    )
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(first)
+    journal.append(delta_between(first, second), second)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    journal.write(third)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    done = {"extension": ["wg0.extension"], "base": ["wg0.extension", "wg0.json"], "deltas": list(after)}[step]
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(after[name] if name in done and name in after else content)
+    assert Journal(tmp_path).load() == {"wg0": second if step == "extension" else third}
+
+
+def test_a_full_disk_leaves_the_history_of_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (with_history(each, history) for each, history in zip(states([{0}, {0, 1}]), "ab", strict=True))
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(first)
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", lambda *_: 1)
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space left"):
+                journal.append(delta_between(first, second), second)
+    assert Journal(tmp_path).load() == {"wg0": first}
+    journal.append(delta_between(first, second), second)
+    assert Journal(tmp_path).load() == {"wg0": second}

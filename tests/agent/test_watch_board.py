@@ -31,6 +31,7 @@ class Interface:
     name: InterfaceName = WG0
     config_id: ConfigId = OURS
     generation: Generation = FIRST
+    history: str = ""
     up: bool = True
     summary: str = "as wanted"
     drift: tuple[Drift, ...] = ()

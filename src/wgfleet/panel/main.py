@@ -16,7 +16,7 @@ from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
-from wgfleet.panel.services import installation
+from wgfleet.panel.services import incarnations, installation
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.settings import Settings
@@ -48,6 +48,8 @@ def build(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        with store.write() as tx:
+            incarnations.begin(tx)
         supervisor = Supervisor(store, vault, authority, publisher, settings, outlook)
         supervisor.start()
         try:

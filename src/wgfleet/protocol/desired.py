@@ -2,7 +2,9 @@
 
 A *generation* is the number of a config's desired state. It only grows; an agent that has applied generation g of
 an interface refuses anything older. Comparisons hold within one `config_id`: another config of the same name is
-another history.
+another history. Numbers alone do not tell histories apart: after a database was restored from a copy they are given
+again. So the panel sends a *history* with each generation, a text that the agent keeps and reports and that only the
+panel can read; a delta names that of its base.
 """
 
 import ipaddress
@@ -38,6 +40,7 @@ MIN_GIVE_UP_S, MAX_GIVE_UP_S = 1.0, 3600.0  # a floating address: below, one los
 LEASE_MARGIN_S = 3.0
 MAX_MTU = 65455  # 65535 less WireGuard's overhead of 80 over IPv6
 Keepalive = Annotated[int, Meta(ge=0, le=65535)]
+History = Annotated[str, Meta(max_length=200)]
 
 
 class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):
@@ -97,11 +100,12 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
 class DesiredInterface(
     Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="whole"
 ):
-    """The whole desired state of an interface at a generation."""
+    """The whole desired state of an interface at a generation. `history` is empty where the panel is of 0.1.0."""
 
     generation: Generation
     settings: InterfaceSettings
     peers: dict[PublicKey, DesiredPeer]
+    history: History = ""
 
 
 class InterfaceDelta(
@@ -109,7 +113,8 @@ class InterfaceDelta(
 ):
     """What changes between two generations of an interface. `settings` is None where they stay as they are.
 
-    An agent whose applied generation is not `base` refuses it; the panel then sends the whole.
+    An agent whose applied generation is not `base`, of the history `base_history`, refuses it; the panel then sends the
+    whole. `history` is that of `generation`.
     """
 
     name: InterfaceName
@@ -119,6 +124,8 @@ class InterfaceDelta(
     settings: InterfaceSettings | None = None
     upsert: dict[PublicKey, DesiredPeer] = {}
     remove: tuple[PublicKey, ...] = ()
+    history: History = ""
+    base_history: History = ""
 
 
 Push = DesiredInterface | InterfaceDelta
@@ -254,7 +261,7 @@ def apply_delta(whole: DesiredInterface, delta: InterfaceDelta) -> DesiredInterf
     peers = {key: peer for key, peer in whole.peers.items() if key not in removed}
     peers.update(delta.upsert)
     settings = whole.settings if delta.settings is None else delta.settings
-    return DesiredInterface(generation=delta.generation, settings=settings, peers=peers)
+    return DesiredInterface(generation=delta.generation, settings=settings, peers=peers, history=delta.history)
 
 
 def delta_between(old: DesiredInterface, new: DesiredInterface) -> InterfaceDelta:
@@ -267,4 +274,6 @@ def delta_between(old: DesiredInterface, new: DesiredInterface) -> InterfaceDelt
         settings=None if new.settings == old.settings else new.settings,
         upsert={key: peer for key, peer in new.peers.items() if old.peers.get(key) != peer},
         remove=tuple(key for key in old.peers if key not in new.peers),
+        history=new.history,
+        base_history=old.history,
     )

@@ -31,14 +31,15 @@ class Feature(StrEnum):
     FEATURES = "features"  # says what it knows, and skips what it does not
     PROBE_SERIES = "probe_series"  # probes a target several times on one request
     ADDRESS_TIMES = "address_times"  # its kernel has floating addresses for a time; asks first who has one
+    HISTORY = "history"  # keeps and reports the history of a generation, and refuses a delta of another
 
 
 ALL = frozenset(Feature)
 NONE: frozenset[Feature] = frozenset()  # what 0.1.0 knows
 
 FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
-    desired.DesiredInterface: {},
-    desired.InterfaceDelta: {},
+    desired.DesiredInterface: {"history": Feature.HISTORY},
+    desired.InterfaceDelta: {"history": Feature.HISTORY, "base_history": Feature.HISTORY},
     desired.InterfaceSettings: {},
     desired.FloatingSettings: {"ask_first": Feature.ADDRESS_TIMES},
     desired.DesiredPeer: {},

@@ -162,6 +162,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     Peers without endpoint, handshake and counters are left out of a snapshot: they are idle. `held` are the floating
     addresses that the machine has for the interface, read from its kernel; None: not known (not read yet, or an older
     agent that does not report it), so it may still hold any of them. `drift` may be cut short; `held` never is.
+    `history`: of the generation, as it was pushed; empty: an agent of 0.1.0 stored it, or a panel of 0.1.0 sent it.
     """
 
     name: ClaimedName
@@ -173,6 +174,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     held: Held | None = None
     peers: dict[ClaimedKey, PeerStats] = {}
     removed_peers: tuple[ClaimedKey, ...] = ()
+    history: Annotated[str, Meta(max_length=200)] = ""
 
 
 class Snapshot(Struct, frozen=True, tag_field="type", tag="snapshot"):

@@ -17,10 +17,11 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeptInterface:
-    """What the agent keeps under an interface's name."""
+    """What the agent keeps under an interface's name; `history` is the one that its generation belongs to."""
 
     config_id: ConfigId
     generation: Generation
+    history: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,25 @@ def check_push(push: Push, situation: Situation) -> Refusal | None:
         return _older(name, push.generation, kept)
     if kept is None and situation.past is not None and push.generation <= situation.past:
         return _older(name, push.generation, KeptInterface(config_of(push), situation.past))
-    if isinstance(push, InterfaceDelta) and (kept is None or kept.generation != push.base):
-        have = Generation(0) if kept is None else kept.generation
-        return Refusal(
-            title="the delta does not start from what this agent has",
-            status=409,
-            detail=f"interface {name} is at generation {have}, the delta starts from {push.base}; push the whole",
-            reason="base_mismatch",
-            generation=have,
-            config_id=config_of(push),
-        )
-    return None
+    return _check_base(push, situation) if isinstance(push, InterfaceDelta) else None
+
+
+def _check_base(delta: InterfaceDelta, situation: Situation) -> Refusal | None:
+    kept = situation.kept
+    have = Generation(0) if kept is None else kept.generation
+    detail = f"interface {situation.name} is at generation {have}, the delta starts from {delta.base}; push the whole"
+    if kept is not None and have == delta.base:
+        if kept.history == delta.base_history:
+            return None
+        detail = f"generation {have} of interface {situation.name} is of another history; push the whole"
+    return Refusal(
+        title="the delta does not start from what this agent has",
+        status=409,
+        detail=detail,
+        reason="base_mismatch",
+        generation=have,
+        config_id=delta.config_id,
+    )
 
 
 def check_delete(situation: Situation, config_id: ConfigId | None, generation: Generation | None) -> Refusal | None:

@@ -93,6 +93,11 @@ class InterfaceReconciler:
         return self.desired.generation
 
     @property
+    def history(self) -> str:
+        """The history that `generation` belongs to."""
+        return self.desired.history
+
+    @property
     def up(self) -> bool:
         return self._link is not None and self._link.up
 

@@ -257,7 +257,9 @@ class InterfaceSupervisor:
         reconciler = self.reconcilers.get(name)
         return Situation(
             name=name,
-            kept=None if reconciler is None else KeptInterface(reconciler.config_id, reconciler.generation),
+            kept=None
+            if reconciler is None
+            else KeptInterface(reconciler.config_id, reconciler.generation, reconciler.desired.history),
             foreign=await self._is_foreign(name, private_key),
             past=self._ledger.tombstone(name, config_id),
         )

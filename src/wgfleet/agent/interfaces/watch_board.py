@@ -41,6 +41,8 @@ class BoardEntry(Protocol):
     @property
     def generation(self) -> Generation: ...
     @property
+    def history(self) -> str: ...
+    @property
     def up(self) -> bool: ...
     @property
     def summary(self) -> str: ...
@@ -159,4 +161,5 @@ def report(entry: BoardEntry, keys: Iterable[PublicKey] | None = None) -> Interf
         held=entry.held,
         peers=peers,
         removed_peers=removed,
+        history=entry.history,
     )

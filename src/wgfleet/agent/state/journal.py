@@ -3,16 +3,20 @@
 A delta of one peer costs one short write, not a rewrite of ten thousand. A line that a crash cut off is ignored,
 and overwritten by the next. A method that returns has made its change durable; OSError means that nothing changed.
 A file that is damaged is set aside, and its interface is left out: the panel sends it again, whole.
+Both files are in the form of 0.1.0; what that does not know is in a third (`extension`), written before them.
 """
 
+import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from wgfleet.agent.state import lenient
+from wgfleet.agent.state.extension import Extension, encode, extended, extension
 from wgfleet.agent.state.files import (
     DamagedFileError,
     DamagedFiles,
@@ -23,6 +27,7 @@ from wgfleet.agent.state.files import (
     sync_directory,
     write_atomic,
 )
+from wgfleet.protocol import features
 from wgfleet.protocol.desired import (
     DesiredInterface,
     InterfaceDelta,
@@ -34,7 +39,7 @@ from wgfleet.protocol.desired import (
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import InterfaceName
 
-_BASE, _DELTAS = ".json", ".journal"
+_BASE, _DELTAS, _EXTENSION = ".json", ".journal", ".extension"
 _COMPACT_FROM = 64 * 1024  # bytes of deltas, below which rewriting the base is not worth it
 _encode = msgspec.json.Encoder().encode
 _WAY_OUT = "the panel sends that interface again"
@@ -45,6 +50,17 @@ _log = structlog.get_logger()
 class _Sizes:
     base: int
     deltas: int  # bytes of complete lines; what follows them is cut off
+    extension: Extension | None = None  # of what is stored
+    hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)  # of the base and the deltas that follow from it
+
+
+class Replay(NamedTuple):
+    """The result of a replay. `used`: bytes in complete, usable lines; `applied`: the lines that followed."""
+
+    whole: DesiredInterface
+    used: int
+    applied: bytes
+    unknown: tuple[str, ...]
 
 
 class Journal:
@@ -73,10 +89,10 @@ class Journal:
                 if os.path.lexists(deltas := self._path(name, _DELTAS)):  # of no use without their base
                     self._damaged.set_aside(deltas, f"{path.name} is", way_out=_WAY_OUT)
                 continue
-            found[name] = self._replay(whole, len(raw), unknown)
+            found[name] = self._replay(whole, raw, unknown)
         return found
 
-    def _replay(self, whole: DesiredInterface, size: int, unknown: tuple[str, ...]) -> DesiredInterface:
+    def _replay(self, whole: DesiredInterface, raw: bytes, unknown: tuple[str, ...]) -> DesiredInterface:
         """Apply the deltas of an interface, up to the first that cannot be read. `unknown`: fields of its base."""
         name = whole.settings.name
         path = self._path(name, _DELTAS)
@@ -87,47 +103,79 @@ class Journal:
         except DamagedFileError as error:
             self._damaged.set_aside(path, error, way_out=_WAY_OUT + " from there")
             lines = b""
-        whole, used, more = replay(whole, lines)
-        if unknown or more:
-            names = ", ".join(dict.fromkeys((*unknown, *more)))
+        done = replay(whole, lines)
+        if unknown or done.unknown:
+            names = ", ".join(dict.fromkeys((*unknown, *done.unknown)))
             self.notes.append(f"{name}: a later release stored {names}, which this one does not know; left out")
-        self._sizes[name] = _Sizes(size, used)
-        if (left := len(lines) - used) == 0:
+        whole = self._complete(done, raw)
+        if (left := len(lines) - done.used) == 0:
             return whole
-        if b"\n" not in lines[used:]:  # what a crash leaves of the last write, which nobody heard had succeeded
+        if b"\n" not in lines[done.used :]:  # what a crash leaves of the last write, which nobody heard had succeeded
             _log.warning("journal.torn", path=str(path), bytes=left, generation=whole.generation)
             return whole
         try:
-            write_atomic(self._path(name, _BASE), raw := _encode(whole), self._damaged)
+            self._write_base(whole)
         except OSError as error:  # the next delta overwrites what is damaged
             self._damaged.note(
-                f"{path} is damaged from byte {used} on, and stays, since the disk cannot be written "
+                f"{path} is damaged from byte {done.used} on, and stays, since the disk cannot be written "
                 f"({error.strerror}); {name} goes on from generation {whole.generation}"
             )
             return whole
-        self._sizes[name] = _Sizes(len(raw), 0)
         self._damaged.set_aside(
-            path, f"from byte {used} on", way_out=f"{name} goes on from generation {whole.generation}"
+            path, f"from byte {done.used} on", way_out=f"{name} goes on from generation {whole.generation}"
         )
+        return whole
+
+    def _complete(self, done: Replay, raw: bytes) -> DesiredInterface:
+        """Add what 0.1.0 does not know to what was read."""
+        name = done.whole.settings.name
+        digest = hashlib.sha256(raw)
+        digest.update(done.applied)
+        path = self._path(name, _EXTENSION)
+        try:
+            rest = read_file(path)
+        except FileNotFoundError:
+            rest = b""
+        except DamagedFileError as error:
+            self._damaged.set_aside(path, error, way_out=_WAY_OUT)
+            rest = b""
+        whole, entry = extended(done.whole, digest.hexdigest(), rest)
+        self._sizes[name] = _Sizes(len(raw), done.used, entry, digest)
         return whole
 
     def write(self, desired: DesiredInterface) -> None:
         """Store a whole desired state."""
-        name, raw = desired.settings.name, _encode(desired)
-        self._make_room(name)
-        write_atomic(self._path(name, _BASE), raw, self._damaged)
+        self._make_room(desired.settings.name)
+        self._write_base(desired)
         # Deltas that a crash leaves at this point are of this generation or older, and `replay` skips them.
-        self._path(name, _DELTAS).unlink(missing_ok=True)
-        self._sizes[name] = _Sizes(len(raw), 0)
+        self._path(desired.settings.name, _DELTAS).unlink(missing_ok=True)
+
+    def _write_base(self, desired: DesiredInterface) -> None:
+        name, raw = desired.settings.name, _encode(features.for_agent(desired, features.NONE))
+        digest = hashlib.sha256(raw)
+        entry = self._announce(name, digest, desired)
+        write_atomic(self._path(name, _BASE), raw, self._damaged)
+        self._sizes[name] = _Sizes(len(raw), 0, entry, digest)
+
+    def _announce(self, name: InterfaceName, digest: "hashlib._Hash", desired: DesiredInterface) -> Extension:
+        """Store what 0.1.0 does not know of a state that is written next; the one that is there keeps its own."""
+        fresh = extension(digest.hexdigest(), desired)
+        sizes = self._sizes.get(name)
+        kept = () if sizes is None or sizes.extension is None else (sizes.extension,)
+        write_atomic(self._path(name, _EXTENSION), encode((*kept, fresh)), self._damaged)
+        return fresh
 
     def append(self, delta: InterfaceDelta, result: DesiredInterface) -> None:
         """Store a delta that leads to `result`; when there are many, write that as the new base."""
         self._make_room(delta.name)
         sizes = self._sizes[delta.name]
-        line = _encode(delta) + b"\n"
+        line = _encode(features.for_agent(delta, features.NONE)) + b"\n"
         if sizes.deltas + len(line) > max(sizes.base, _COMPACT_FROM):
             self.write(result)
             return
+        digest = sizes.hash.copy()
+        digest.update(line)
+        entry = self._announce(delta.name, digest, result)
         path = self._path(delta.name, _DELTAS)
         fresh = not path.exists()
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -143,12 +191,14 @@ class Journal:
         if fresh:
             sync_directory(self._directory)
         sizes.deltas += len(line)
+        sizes.extension, sizes.hash = entry, digest
 
     def remove(self, name: InterfaceName) -> None:
         """Forget an interface; absent files are no error."""
         self._make_room(name)
         self._path(name, _DELTAS).unlink(missing_ok=True)
         self._path(name, _BASE).unlink(missing_ok=True)
+        self._path(name, _EXTENSION).unlink(missing_ok=True)
         sync_directory(self._directory)
         self._sizes.pop(name, None)
 
@@ -180,13 +230,13 @@ def _base(name: InterfaceName, raw: bytes) -> tuple[DesiredInterface, tuple[str,
     return whole, unknown
 
 
-def replay(whole: DesiredInterface, lines: bytes) -> tuple[DesiredInterface, int, tuple[str, ...]]:
+def replay(whole: DesiredInterface, lines: bytes) -> Replay:
     """Apply the deltas in `lines` to `whole`.
 
-    Return the result, the number of bytes in complete, usable lines, and the fields that this release does not know.
     Deltas that `whole` already holds are skipped; the first that is cut off or does not follow ends the replay.
     """
     used = 0
+    applied: list[bytes] = []
     unknown: dict[str, None] = {}
     for line in lines.splitlines(keepends=True):
         if not line.endswith(b"\n"):
@@ -197,8 +247,9 @@ def replay(whole: DesiredInterface, lines: bytes) -> tuple[DesiredInterface, int
             break
         if delta.config_id == whole.settings.config_id and delta.base == whole.generation:
             whole = apply_delta(whole, delta)
+            applied.append(line)
             unknown.update(dict.fromkeys(skipped))
         elif delta.generation > whole.generation:
             break
         used += len(line)
-    return whole, used, tuple(unknown)
+    return Replay(whole, used, b"".join(applied), tuple(unknown))

@@ -2,7 +2,7 @@
 
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import audit
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, histories
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store.wakes import Topic
 
@@ -18,8 +18,15 @@ def bump(tx: Tx, config_id: str, *, settings: bool = False, topic: Topic = Topic
     generation = config_rows.bump(tx, config_id, settings=settings)
     if generation is None:
         raise NotFound(f"there is no config {config_id!r}; it was deleted meanwhile")
+    _note_who_made(tx, config_id, generation)
     tx.wake(topic, config_id)
     return generation
+
+
+def _note_who_made(tx: Tx, config_id: str, generation: int) -> None:
+    incarnation = histories.newest(tx)
+    if incarnation is not None and histories.made_by(tx, config_id, generation) != incarnation.id:
+        histories.note(tx, config_id, generation, incarnation.id)
 
 
 def probes_changed(tx: Tx, config_id: str) -> int:

@@ -41,6 +41,11 @@ def ports(tx: Tx) -> frozenset[int]:
     return frozenset(tx.session.scalars(select(Config.listen_port)))
 
 
+def all_ids(tx: Tx) -> Sequence[str]:
+    """Return the ids of all configs, oldest first: the order in which several are locked."""
+    return tx.session.scalars(select(Config.id).order_by(Config.id)).all()
+
+
 def page(tx: Tx, after: str | None, limit: int) -> Sequence[Config]:
     """Return configs in the order they were made, after the id `after`."""
     query = select(Config).order_by(Config.id).limit(limit)

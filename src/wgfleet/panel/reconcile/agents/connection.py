@@ -47,7 +47,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The last report of an agent on an interface. `held` as in `InterfaceReport`.
+    """The last report of an agent on an interface. `held` and `history` as in `InterfaceReport`.
 
     Two are equal if they ask for the same work: `summary` is for people, and not compared.
     """
@@ -57,6 +57,7 @@ class Reported:
     drift: tuple[Drift, ...]
     held: tuple[str, ...] | None
     summary: str = field(compare=False)
+    history: str = ""
 
 
 class AgentConnection:
@@ -193,7 +194,7 @@ class AgentConnection:
         if before is None and len(self.reported) >= claims.MAX_REPORTED:
             return False
         drift, summary = claims.drift(report.drift), claims.words(report.summary)
-        fresh = Reported(report.config_id, report.generation, drift, report.held, summary)
+        fresh = Reported(report.config_id, report.generation, drift, report.held, summary, report.history)
         self.reported[report.name] = fresh
         if report.peers:
             self._buffer.add(report.config_id, report.peers, self._skew_s)

@@ -146,7 +146,9 @@ class Pusher:
             )
         form = "whole" if isinstance(wanted.push, DesiredInterface) else "delta"
         summary = f"{wanted.interface} at generation {applied.generation} ({form}, {_verdict(applied)})"
-        reported = Reported(wanted.config_id, applied.generation, applied.drift, applied.held, summary)
+        reported = Reported(
+            wanted.config_id, applied.generation, applied.drift, applied.held, summary, wanted.push.history
+        )
         connection.applied(wanted.interface, reported)
         await in_thread(self._confirm, connection.node_id, wanted.config_id, reported)
         return summary
@@ -247,6 +249,9 @@ class Pusher:
         """Render what a node lacks of a config; None where it has everything."""
         applied = has.generation if has is not None and has.config_id == config.id else None
         base = desired.usable_base(config, assignment, applied)
+        base_history = desired.history(tx, config, assignment, base, known)
+        if Feature.HISTORY in known and has is not None and has.history != base_history:
+            base = 0
         if base == config.generation:
             return None
 
@@ -254,8 +259,12 @@ class Pusher:
             return desired.push(tx, self._vault, config, assignment, base, known)
 
         if desired.alike(tx, config, assignment, base):
-            return self._renderings.get((config.id, base, config.generation, known), render)
-        return render()
+            push = self._renderings.get((config.id, base, config.generation, known), render)
+        else:
+            push = render()
+        if Feature.HISTORY not in known:
+            return push
+        return desired.in_history(push, desired.history(tx, config, assignment, config.generation, known), base_history)
 
     def _confirm(self, node_id: str, config_id: str, reported: Reported) -> None:
         with self._store.write() as tx:

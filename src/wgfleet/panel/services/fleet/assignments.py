@@ -62,7 +62,7 @@ def entrusted(tx: Tx, config: Config, node: Node) -> bool:
 
 def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assignment:
     """Put a config on a node. It joins, and serves once its agent has confirmed everything."""
-    generations.probes_changed(tx, config.id)
+    generation = generations.probes_changed(tx, config.id)
     earlier = assignment_rows.get(tx, config.id, node.id)
     if earlier is not None:
         way = (
@@ -90,7 +90,8 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
         flaps=[],
         probe_private_key_sealed=sealed.seal(vault, Assignment.probe_private_key_sealed, assignment_id, probe_key),
         probe_public_key=probe_public_key,
-        oldest_base=0,
+        # What the node may have of an earlier assignment is of another history, with other keys: it gets the whole.
+        oldest_base=generation,
         created_at=clock.now(),
     )
     if config.mode == configs.INDEPENDENT:

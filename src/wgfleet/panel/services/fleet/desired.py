@@ -1,10 +1,14 @@
 """The desired state of a config on a node, rendered from rows: the whole of it, or what changed since a generation."""
 
+import hashlib
+
+import msgspec
+
 from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.floating import carriers, isolation
-from wgfleet.panel.store import Tx, sealed
+from wgfleet.panel.store import Tx, histories, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
@@ -58,6 +62,23 @@ def usable_base(config: Config, assignment: Assignment, applied: int | None) -> 
     """Return the generation that a delta for a node can start from, given what it has applied; 0: needs the whole."""
     oldest = max(config.oldest_base, assignment.oldest_base)
     return applied if applied is not None and oldest <= applied <= config.generation else 0
+
+
+def history(tx: Tx, config: Config, assignment: Assignment, generation: int, known: frozenset[Feature]) -> str:
+    """Return the history of a generation on a node: who made it, for which assignment, for an agent that knows what.
+
+    What a node has under another one is not what it would be sent, though the number may be the same.
+    """
+    tied = {feature for names in features.FIELDS.values() for feature in names.values()}
+    rendered_for = hashlib.sha256(features.header(known & tied).encode()).hexdigest()[:8]
+    return f"{histories.made_by(tx, config.id, generation) or '-'}/{assignment.id}/{rendered_for}"
+
+
+def in_history(push: Push, history: str, base_history: str) -> Push:
+    """Return a push with its history; `base_history` is that of a delta's base."""
+    if isinstance(push, DesiredInterface):
+        return msgspec.structs.replace(push, history=history)
+    return msgspec.structs.replace(push, history=history, base_history=base_history)
 
 
 def push(

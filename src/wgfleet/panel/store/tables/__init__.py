@@ -5,12 +5,13 @@ Times are s since the epoch (float). Columns ending in `_sealed` are encrypted b
 lists or objects that are never searched. `generation` columns: see `wgfleet.protocol.desired`.
 """
 
-from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, CertificateAuthority, RenderedSetting
+from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, CertificateAuthority, Incarnation, RenderedSetting
 from wgfleet.panel.store.tables.base import Base
 from wgfleet.panel.store.tables.configs import (
     Address,
     Assignment,
     Config,
+    ConfigHistory,
     EntrustedNode,
     FreeOffset,
     HealthEvent,
@@ -32,6 +33,7 @@ __all__ = [
     "CertificateAuthority",
     "Cleanup",
     "Config",
+    "ConfigHistory",
     "DnsAccount",
     "DnsSync",
     "EndpointGroup",
@@ -39,7 +41,11 @@ __all__ = [
     "FloatingAddress",
     "FreeOffset",
     "HealthEvent",
-    "HealthFreeze",
+    ConfigHistory,
+    EntrustedNode,
+    FreeOffset,
+    HealthEvent,
+    HealthFreeze,
     "JoinToken",
     "Move",
     "Node",

@@ -19,6 +19,15 @@ class CertificateAuthority(Base):
     created_at: Mapped[float]
 
 
+class Incarnation(Base):
+    """A start of this panel. The number only grows; the id tells apart those of two copies of one database."""
+
+    __tablename__ = "incarnations"
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[str]
+    started_at: Mapped[float]
+
+
 class RenderedSetting(Base):
     """A panel setting that is part of nodes' desired state: the value last rendered."""
 

@@ -42,6 +42,15 @@ class Config(Base):
     created_at: Mapped[float]
 
 
+class ConfigHistory(Base):
+    """Generations of a config from one on, up to the next row's, were made by an incarnation of the panel."""
+
+    __tablename__ = "config_histories"
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), primary_key=True)
+    from_generation: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    incarnation_id: Mapped[str]
+
+
 class Pool(Base):
     """A network that peers get addresses from. `assignment_id`: the node's slice of an independent config.
 
