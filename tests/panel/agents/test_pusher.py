@@ -11,6 +11,8 @@ from wgfleet.panel.agents.client import AgentClient, AgentRefused
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
+from wgfleet.panel.services.fleet import desired
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push
@@ -86,7 +88,11 @@ def test_renderings_for_agents_of_two_releases_are_not_mixed_up(world: World, mo
             connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, lambda: None)
             has = world.agents[node.id, config.id].generation
             connection.connected, connection.features = True, known
-            connection.reported = {"wg0": Reported(config.id, has, (), None, "")}
+            with world.store.read() as tx:
+                assignment = assignment_rows.get(tx, config.id, node.id)
+                assert assignment is not None
+                history = desired.history(tx, config, assignment, has, known)
+            connection.reported = {"wg0": Reported(config.id, has, (), None, "", history)}
             await pusher.cycle(connection)
             assert [type(push) for push in agent.pushed] == [InterfaceDelta]
 

@@ -122,7 +122,8 @@ class Pusher:
 
     def _push_errand(self, connection: AgentConnection, wanted: Wanted) -> Errand:
         base = wanted.push.base if isinstance(wanted.push, InterfaceDelta) else None
-        mark = (base, wanted.generation, connection.features)
+        history = "" if wanted.push is None else wanted.push.history
+        mark = (base, wanted.generation, history, connection.features)
         return Errand(wanted.interface, mark, partial(self._push, connection, wanted))
 
     async def _push(self, connection: AgentConnection, wanted: Wanted) -> str:
