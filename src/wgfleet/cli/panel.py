@@ -16,7 +16,7 @@ from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.listening import ListenError, PanelServer, ServerCertificate, Sockets, open_sockets
 from wgfleet.panel.main import build
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, incarnations
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.process import raise_open_files_limit
@@ -63,6 +63,25 @@ def admin_key(
     finally:
         store.close()
     typer.echo(f"admin API key: {key}")
+
+
+@app.command()
+def restored(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
+    """Make this database, restored from a copy, the one that counts; start the panel (again) afterwards.
+
+    Agents refuse a panel that is older than the one they obeyed last. This moves beyond whatever they have
+    seen, and every node gets its whole state.
+    """
+    application = _build_or_exit(load_or_exit(settings_file, _overrides(data_dir)))
+    store = application.state.store
+    try:
+        with store.write() as tx:
+            configs = incarnations.restored(tx, "panel")
+    except PanelError as error:
+        _end(error)
+    finally:
+        store.close()
+    typer.echo(f"this database counts now; the nodes of {configs} configs get their whole state from the next start on")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What 0.1.0 does not know of a stored interface, in a file beside those that it reads strictly.
+"""Extension of the journal: what 0.1.0 does not know of a stored interface, in a file beside those it reads strictly.
 
 So an agent that is rolled back to 0.1.0 starts from the journal as it is. Each entry is for exact bytes of the journal,
 by digest: where another release wrote since, none fits, and the panel sends the whole.
