@@ -205,7 +205,7 @@ class Journal:
     def _make_room(self, name: InterfaceName) -> None:
         if not self._directory.is_dir():
             make_directory(self._directory, self._damaged)
-        for suffix in (_BASE, _DELTAS):
+        for suffix in (_BASE, _DELTAS, _EXTENSION):
             make_room(self._path(name, suffix), self._damaged)
 
     def _path(self, name: InterfaceName, suffix: str) -> Path:
