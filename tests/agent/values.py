@@ -7,6 +7,7 @@ import subprocess
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
+from wgfleet.protocol.reach import Reach
 
 
 def random_key() -> str:
@@ -45,6 +46,7 @@ def settings(
     mtu: int | None = None,
     masquerade: bool = False,
     enabled: bool = True,
+    reach: Reach | None = None,
 ) -> InterfaceSettings:
     return InterfaceSettings(
         name=InterfaceName(name),
@@ -56,6 +58,7 @@ def settings(
         mtu=mtu,
         masquerade=masquerade,
         enabled=enabled,
+        reach=reach,
     )
 
 

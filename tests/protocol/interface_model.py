@@ -25,6 +25,7 @@ class LinkModel:
     mtu: int = DRIVER_MTU
     up: bool = False
     masquerade: bool = False
+    filtered: bool = False
     peers: dict[PublicKey, ObservedPeer] = field(default_factory=dict)
     floating: set[str] = field(default_factory=set)  # on the machine's own links, whatever this one does
 
@@ -38,6 +39,7 @@ class LinkModel:
             mtu=self.mtu,
             up=self.up,
             masquerade=self.masquerade,
+            filtered=self.filtered,
             peers=dict(self.peers),
             floating=frozenset(self.floating),
         )
@@ -92,6 +94,9 @@ class LinkModel:
 
     def set_masquerade(self, _plan: InterfacePlan, desired: DesiredInterface) -> None:
         self.masquerade = desired.settings.masquerade and desired.settings.enabled
+
+    def set_filter(self, _plan: InterfacePlan, desired: DesiredInterface) -> None:
+        self.filtered = desired.settings.reach is not None
 
     def remove_floating(self, plan: InterfacePlan, _desired: DesiredInterface) -> None:
         for address in plan.remove_floating:

@@ -16,6 +16,7 @@ from wgfleet.protocol.desired import (
 )
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
+from wgfleet.protocol.reach import Reach
 
 raw_keys = st.binary(min_size=32, max_size=32)
 
@@ -90,6 +91,7 @@ def settings_of(name: str = "wg0") -> st.SearchStrategy[InterfaceSettings]:
         masquerade=st.booleans(),
         enabled=st.booleans(),
         floating=st.none() | floats(),
+        reach=st.none() | st.builds(Reach, node_ports=st.sampled_from([(), ("udp/53",)])),
     )
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import desired, features, messages
+from wgfleet.protocol import desired, features, messages, reach
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceDelta, InterfaceSettings
 from wgfleet.protocol.features import ALL, NONE, Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
@@ -30,6 +30,10 @@ REQUESTS_OF_0_1_0: dict[type[Struct], str] = {
     messages.ProbeTarget: "endpoint public_key private_key",
     messages.Certificate: "certificate ca",
 }  # fmt: skip
+# What later releases brought, as it was when it came.
+REQUESTS_SINCE: dict[type[Struct], str] = {
+    reach.Reach: "node_ports denied_networks interfaces",
+}
 # What it answers and reports. Frozen as well.
 ANSWERS_OF_0_1_0: dict[type[Struct], str] = {
     messages.Applied: "generation changed verified seconds drift held",
@@ -63,10 +67,10 @@ def fields(kind: type[Struct]) -> set[str]:
     return {field.encode_name for field in msgspec.structs.fields(kind)}
 
 
-@pytest.mark.parametrize("kind", REQUESTS_OF_0_1_0)
+@pytest.mark.parametrize("kind", REQUESTS_OF_0_1_0 | REQUESTS_SINCE)
 def test_each_field_of_a_request_that_0_1_0_does_not_know_is_tied_to_a_feature(kind: type[Struct]) -> None:
     """A new field: tie it in `protocol.features.FIELDS`, with a default; never add it to the list here."""
-    assert fields(kind) - set(REQUESTS_OF_0_1_0[kind].split()) == features.FIELDS[kind].keys()
+    assert fields(kind) - set((REQUESTS_OF_0_1_0 | REQUESTS_SINCE)[kind].split()) == features.FIELDS[kind].keys()
 
 
 def test_what_is_tied_to_a_feature_has_a_default() -> None:
@@ -76,14 +80,14 @@ def test_what_is_tied_to_a_feature_has_a_default() -> None:
 
 
 def test_every_request_is_in_the_list() -> None:
-    assert features.FIELDS.keys() == REQUESTS_OF_0_1_0.keys()
+    assert features.FIELDS.keys() == REQUESTS_OF_0_1_0.keys() | REQUESTS_SINCE.keys()
     strict = {
         kind
-        for module in (desired, messages)
+        for module in (desired, messages, reach)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Struct) and kind.__struct_config__.forbid_unknown_fields
     }
-    assert strict == REQUESTS_OF_0_1_0.keys()
+    assert strict == REQUESTS_OF_0_1_0.keys() | REQUESTS_SINCE.keys()
 
 
 @pytest.mark.parametrize("kind", REQUESTS_OF_0_1_0)

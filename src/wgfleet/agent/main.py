@@ -33,6 +33,7 @@ from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit
+from wgfleet.protocol.messages import AGENT_PORT
 
 BACKLOG = 128  # also how often the loop tries to accept in one go, with a traceback each where no file can be opened
 _IDENTITY_EVERY_S = 5.0  # between two looks for an identity that can be used
@@ -67,7 +68,7 @@ async def _run(settings: AgentSettings) -> None:
         return IsolationWatch(reconciler, floating, prober, contact.heard_at, watched)
 
     supervisor = InterfaceSupervisor(
-        Machine(backend, state.root),
+        Machine(backend, state.root, settings.port or (AGENT_PORT if me is None else me.port)),
         Journal(state.desired, damaged),
         ledger,
         make_isolation_watch,

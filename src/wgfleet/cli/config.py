@@ -43,8 +43,24 @@ AllowedIps = Annotated[
 ]
 Keepalive = Annotated[int | None, typer.Option(help="Client keepalive in seconds; 0: off.")]
 Masquerade = Annotated[bool | None, typer.Option("--masquerade/--no-masquerade", help="Nodes masquerade clients.")]
+NodePorts = Annotated[
+    list[str] | None,
+    typer.Option("--node-port", help="Port of the nodes that users reach (udp/53); repeatable; '': none."),
+]
+DeniedNetworks = Annotated[
+    list[str] | None, typer.Option("--deny-network", help="Network that users do not reach; repeatable; '': none.")
+]
+ReachableConfigs = Annotated[
+    list[str] | None, typer.Option("--reach-config", help="Config whose users they reach; repeatable; '': none.")
+]
 Placement = Annotated[str | None, typer.Option(help="least_peers, least_load or nearest_group.")]
 Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Take interfaces up or down.")]
+
+
+def _items(values: list[str] | None) -> list[str] | None:
+    """Return a list to be sent; an empty text alone stands for the empty list, which no option can say."""
+    return None if values is None else [value for value in values if value]
+
 
 app.command()(endpoint)
 app.command()(health)
@@ -77,6 +93,9 @@ def create(
     client_allowed_ip: AllowedIps = None,
     keepalive: Keepalive = None,
     masquerade: Masquerade = None,
+    node_port: NodePorts = None,
+    deny_network: DeniedNetworks = None,
+    reach_config: ReachableConfigs = None,
     placement: Placement = None,
     as_json: AsJson = False,
 ) -> None:
@@ -88,6 +107,9 @@ def create(
         client_allowed_ips=client_allowed_ip,
         keepalive=keepalive,
         masquerade=masquerade,
+        node_ports=_items(node_port),
+        denied_networks=_items(deny_network),
+        reachable_configs=_items(reach_config),
         placement=placement,
     )
     with panel() as client:
@@ -105,6 +127,9 @@ def update(
     client_allowed_ip: AllowedIps = None,
     keepalive: Keepalive = None,
     masquerade: Masquerade = None,
+    node_port: NodePorts = None,
+    deny_network: DeniedNetworks = None,
+    reach_config: ReachableConfigs = None,
     placement: Placement = None,
     enabled: Enabled = None,
     as_json: AsJson = False,
@@ -117,6 +142,9 @@ def update(
         client_allowed_ips=client_allowed_ip,
         keepalive=keepalive,
         masquerade=masquerade,
+        node_ports=_items(node_port),
+        denied_networks=_items(deny_network),
+        reachable_configs=_items(reach_config),
         placement=placement,
         enabled=enabled,
     )

@@ -32,6 +32,7 @@ from wgfleet.protocol.keys import (
     parse_public_key,
     public_key_of,
 )
+from wgfleet.protocol.reach import Reach, check_reach
 
 MIN_MTU = 1280  # RFC 8200, section 5: the least an IPv6 link must carry
 MIN_GIVE_UP_S, MAX_GIVE_UP_S = 1.0, 3600.0  # a floating address: below, one lost second would cost it
@@ -82,7 +83,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     `addresses` with prefix (`10.8.0.1/24`), `routes` are networks behind peers that no address covers, `mtu` in
     bytes (None: the driver's own choice), `masquerade` turns forwarding on and rewrites the source address of what
     leaves the node from the addresses' networks. `enabled=False` takes the link down and keeps the rest. `floating`
-    is None where the agent has nothing to do with them.
+    is None where the agent has nothing to do with them, `reach` where users are not filtered.
     """
 
     name: InterfaceName
@@ -95,6 +96,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     masquerade: bool = False
     enabled: bool = True
     floating: FloatingSettings | None = None
+    reach: Reach | None = None
 
 
 class DesiredInterface(
@@ -187,6 +189,8 @@ def check_settings(settings: InterfaceSettings) -> None:
         raise FieldError("settings.mtu", f"must be {MIN_MTU} to {MAX_MTU} bytes, not {settings.mtu}")
     if settings.floating is not None:
         check_floating(settings.floating)
+    if settings.reach is not None:
+        check_reach(settings.reach)
 
 
 def check_floating(floating: FloatingSettings, where: str = "settings.floating") -> None:

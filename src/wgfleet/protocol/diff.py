@@ -23,6 +23,7 @@ class PlanStep(StrEnum):
     SET_DEVICE = "set_device"  # private key, listen port
     REMOVE_PEERS = "remove_peers"  # before upserts: an allowed IP may move from one peer to another
     UPSERT_PEERS = "upsert_peers"
+    SET_FILTER = "set_filter"  # before the link is up
     SET_MTU = "set_mtu"
     REMOVE_ROUTES = "remove_routes"  # while they are there: the kernel drops them with the link
     REMOVE_ADDRESSES = "remove_addresses"
@@ -166,6 +167,7 @@ def _compare_settings(comparison: _Comparison, settings: InterfaceSettings, have
         comparison.compare("mtu", PlanStep.SET_MTU, settings.mtu, have.mtu)
     comparison.compare("enabled", PlanStep.SET_LINK, settings.enabled, have.up)
     comparison.compare("masquerade", PlanStep.SET_MASQUERADE, settings.masquerade and settings.enabled, have.masquerade)
+    comparison.compare("filter", PlanStep.SET_FILTER, settings.reach is not None, have.filtered)
 
 
 def _compare_peers(

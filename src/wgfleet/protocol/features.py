@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import desired, messages
+from wgfleet.protocol import desired, messages, reach
 
 PROTOCOL = 2  # 0.1.0 has 1, and does not say so
 PROTOCOL_OF_0_1_0 = 1
@@ -32,6 +32,7 @@ class Feature(StrEnum):
     PROBE_SERIES = "probe_series"  # probes a target several times on one request
     ADDRESS_TIMES = "address_times"  # its kernel has floating addresses for a time; asks first who has one
     HISTORY = "history"  # keeps and reports the history of a generation, and refuses a delta of another
+    REACH = "reach"  # filters what users reach
 
 
 ALL = frozenset(Feature)
@@ -40,9 +41,10 @@ NONE: frozenset[Feature] = frozenset()  # what 0.1.0 knows
 FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     desired.DesiredInterface: {"history": Feature.HISTORY},
     desired.InterfaceDelta: {"history": Feature.HISTORY, "base_history": Feature.HISTORY},
-    desired.InterfaceSettings: {},
+    desired.InterfaceSettings: {"reach": Feature.REACH},
     desired.FloatingSettings: {"ask_first": Feature.ADDRESS_TIMES},
     desired.DesiredPeer: {},
+    reach.Reach: {},
     messages.Takeover: {},
     messages.TakeoverPeer: {},
     messages.ProbeRequest: {"tries": Feature.PROBE_SERIES},

@@ -32,6 +32,7 @@ class ObservedPeer(Struct, frozen=True, gc=False):
 class ObservedInterface(Struct, frozen=True):
     """A WireGuard link as found. `private_key` is None on a fresh link; `addresses` exclude link-local ones.
 
+    `filtered`: the filter of its users stands as wanted (where none is wanted: there is one).
     `floating` are the addresses that the agent has added to the machine's own links for this interface.
     """
 
@@ -45,3 +46,4 @@ class ObservedInterface(Struct, frozen=True):
     masquerade: bool
     peers: dict[PublicKey, ObservedPeer]
     floating: frozenset[str] = frozenset()
+    filtered: bool = False

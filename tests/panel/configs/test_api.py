@@ -48,7 +48,7 @@ def test_only_what_nodes_must_have_moves_the_generation(client: httpx.Client) ->
         assert answer.status_code == 200, answer.text
         return int(answer.json()["generation"])
 
-    assert after(dns=["10.8.0.1", "example.com"]) == 1
+    assert after(dns=["9.9.9.9", "example.com"]) == 1
     assert after(mtu=1420) == 2
     assert after(mtu=1420) == 2
     assert after(mtu=None) == 3

@@ -18,7 +18,7 @@ from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
-from wgfleet.agent.kernel.machine import Machine, has_ipv6
+from wgfleet.agent.kernel.machine import Machine, Rules, has_ipv6
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
 from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
@@ -81,7 +81,7 @@ class InterfaceReconciler:
         self._link: Link | None = None
         self._refused: dict[str, str] = {}  # addresses and routes that the machine would not take, as `diff` has them
         self._own_index: int | None = None  # of the link that is known to be ours
-        self._masquerades = False
+        self._rules = Rules(masquerade=False, filtered=False)
         self._link_seen_at = float("-inf")
 
     @property
@@ -252,7 +252,7 @@ class InterfaceReconciler:
         if self._link_is_due():
             seen_at = time.monotonic()
             self._link = self._check_own(await self._machine.link(self.name))
-            self._masquerades = await self._machine.masquerades(settings)
+            self._rules = await self._machine.rules(settings, self._link)
             self._addresses = await self._floating.observe(settings)
             self._link_seen_at = seen_at
             self.still_up()
@@ -274,9 +274,10 @@ class InterfaceReconciler:
                 routes=self._link.routes,
                 mtu=self._link.mtu,
                 up=self._link.up,
-                masquerade=self._masquerades,
+                masquerade=self._rules.masquerade,
                 peers={key: seen for key, seen in wrong.items() if seen is not None},
                 floating=self._addresses.held,
+                filtered=self._rules.filtered,
             ),
             self._addresses.withheld,
             self._refused,

@@ -18,6 +18,7 @@ _BY_KERNEL = 2  # RTPROT_KERNEL: connected routes, which come and go with the ad
 _STATIC = 4  # RTPROT_STATIC
 _UP = 1  # IFF_UP
 _MARK = "wgfleet"
+GROUP = 30567  # of all links with users: the filter of each knows the others by it; 0x7767, "wg"
 # Groups of rtnetlink events: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE
 _EVENTS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 _MESSAGE = struct.Struct(
@@ -39,6 +40,7 @@ class Link:
     addresses: frozenset[str]
     routes: frozenset[str]
     marked: bool = True
+    group: int = 0
 
 
 def index_of(name: InterfaceName) -> int | None:
@@ -77,6 +79,7 @@ async def observe(name: InterfaceName) -> Link | None:
             addresses=frozenset(addresses),
             routes=frozenset(routes),
             marked=link.get_attr("IFLA_IFALIAS") == _MARK,
+            group=link.get_attr("IFLA_GROUP") or 0,
         )
 
 
@@ -126,6 +129,16 @@ async def delete(name: InterfaceName) -> None:
         except NetlinkError as error:
             if error.code != errno.ENODEV:
                 raise KernelError(f"deleting link {name} failed: {_why(error)}") from None
+
+
+async def set_group(name: InterfaceName) -> None:
+    """Put a link into the group of those with users."""
+    async with AsyncIPRoute() as ip:
+        try:
+            await ip.link("set", index=socket.if_nametoindex(name), group=GROUP)
+        except (NetlinkError, OSError) as error:
+            why = _why(error) if isinstance(error, NetlinkError) else error.strerror
+            raise KernelError(f"link {name}, group {GROUP}: {why}") from None
 
 
 async def change(

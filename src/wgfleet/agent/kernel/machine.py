@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from wgfleet.agent.kernel import links, nftables, source_routes, userspace, wg
 from wgfleet.agent.kernel.commands import KernelError
@@ -47,12 +47,23 @@ async def detect() -> Backend:
     return "kernel"
 
 
+class Rules(NamedTuple):
+    """Whether an interface has what its nftables table is for."""
+
+    masquerade: bool
+    filtered: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine that the agent runs on. `log_dir` takes what wireguard-go prints when it crashes."""
+    """The machine that the agent runs on.
+
+    `log_dir` takes what wireguard-go prints when it crashes; users never reach the agent's own `agent_port`.
+    """
 
     backend: Backend
     log_dir: Path
+    agent_port: int | None = None
     _source_routes: SourceRouteTables = field(default_factory=SourceRouteTables)
 
     def reading(self, name: InterfaceName) -> AbstractAsyncContextManager[Reading]:
@@ -63,10 +74,15 @@ class Machine:
         """Read the link; None when there is none."""
         return await links.observe(name)
 
-    async def masquerades(self, settings: InterfaceSettings) -> bool:
-        """Whether masquerading is on; a table with wrong rules counts as the opposite of what is wanted."""
-        found = await nftables.observe(settings.name, settings.addresses)
-        return found is True if settings.masquerade and settings.enabled else found is not False
+    async def rules(self, settings: InterfaceSettings, link: Link | None) -> Rules:
+        """Whether masquerading and the filter are on; wrong rules count as the opposite of what is wanted."""
+        found = await nftables.observe(settings, self.agent_port)
+        grouped = link is not None and link.group == links.GROUP
+        masquerades = settings.masquerade and settings.enabled
+        return Rules(
+            masquerade=found.masquerade is True if masquerades else found.masquerade is not False,
+            filtered=found.filtered is not False if settings.reach is None else found.filtered is True and grouped,
+        )
 
     def cpu_s(self, name: InterfaceName) -> float:
         """CPU time used by the agent, its finished children and the interface's own process, in s."""
@@ -102,7 +118,7 @@ class Machine:
 
     async def delete(self, name: InterfaceName) -> None:
         """Remove the link, its process and its nftables table; anything already gone is no error."""
-        await nftables.set_masquerade(name, (), on=False)
+        await nftables.remove(name)
         pid = userspace.process_of(name) if self.backend == "userspace" else None
         await links.delete(name)
         if pid is not None:
@@ -135,6 +151,12 @@ class Machine:
                 device=(settings.private_key, settings.listen_port) if PlanStep.SET_DEVICE in steps else None,
                 peers={key: desired.peers[key] for key in plan.upsert_peers},
             )
+        not_filtered: KernelError | None = None
+        if steps & {PlanStep.SET_FILTER, PlanStep.SET_MASQUERADE}:
+            try:
+                await self._set_rules(settings)
+            except KernelError as error:
+                not_filtered = error  # those who use the interface already are to have the rest
         if steps & _LINK_STEPS:
             refused = await links.change(
                 settings.name,
@@ -145,10 +167,16 @@ class Machine:
                 remove_routes=plan.remove_routes,
                 add_routes=plan.add_routes,
             )
-        if PlanStep.SET_MASQUERADE in steps:
-            on = settings.masquerade and settings.enabled
-            await nftables.set_masquerade(settings.name, settings.addresses, on=on)
+        if PlanStep.SET_MASQUERADE in steps and settings.masquerade and settings.enabled:
+            await nftables.turn_forwarding_on(settings.addresses)
+        if not_filtered is not None:
+            raise not_filtered
         return refused
+
+    async def _set_rules(self, settings: InterfaceSettings) -> None:
+        await nftables.apply(settings, self.agent_port)
+        if settings.reach is not None:
+            await links.set_group(settings.name)
 
     async def change_peers(
         self, name: InterfaceName, *, upsert: Mapping[PublicKey, DesiredPeer], remove: tuple[PublicKey, ...]

@@ -1,11 +1,37 @@
-"""Masquerading and forwarding of one interface: its own nftables table, removed with the interface."""
+"""Masquerading, forwarding and the filter of one interface: its own nftables table, removed with the interface.
+
+The filter says what users reach, see `protocol.reach`. It drops, and never accepts for others: a chain of somebody
+else still has its say. Other interfaces of the agent are known by the group of their links, so no table names them.
+"""
 
 import ipaddress
+import re
 import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from wgfleet.agent.kernel import forwarding
 from wgfleet.agent.kernel.commands import run
+from wgfleet.agent.kernel.links import GROUP
+from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.ids import InterfaceName
+
+_WORDS = {4: "ip", 6: "ip6"}
+# What answers a machine because of what it is: link-local addresses (RFC 3927, RFC 4291), among them 169.254.169.254,
+# where clouds hand out credentials; and where some do so besides: AWS and Google over IPv6, Azure, Alibaba.
+_OWN_LINK = (
+    *("169.254.0.0/16", "fe80::/10"),
+    *("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200"),
+)
+_CHAIN = re.compile(r"chain (?P<name>\S+) \{(?P<body>.*?)\n\t\}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRules:
+    """Whether the rules of an interface are exactly those wanted: None where they are there, but differ."""
+
+    masquerade: bool | None
+    filtered: bool | None
 
 
 def table_of(name: InterfaceName) -> str:
@@ -13,54 +39,126 @@ def table_of(name: InterfaceName) -> str:
     return "wgfleet_" + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
 
 
-def rules(name: InterfaceName, addresses: tuple[str, ...]) -> str:
-    """Render the table: packets from the addresses' networks that leave by another link get that link's address."""
-    networks = sorted({ipaddress.ip_interface(address).network for address in addresses}, key=str)
-    lines = [
-        f'\t\t{"ip" if network.version == 4 else "ip6"} saddr {network} oifname != "{name}" masquerade'  # noqa: PLR2004 - IPv4
-        for network in networks
+def rules(settings: InterfaceSettings, agent_port: int | None = None) -> str:
+    """Render the table: what is wanted of masquerading and filter. Users never reach `agent_port` on the node."""
+    chains: dict[str, list[str]] = {}
+    if settings.masquerade and settings.enabled:
+        chains["postrouting"] = _masquerade(settings)
+    if settings.reach is not None:
+        chains |= {"forward": _forward(settings), "input": _input(settings, agent_port)}
+    texts = [f"\tchain {name} {{\n" + "".join(f"\t\t{line}\n" for line in lines) for name, lines in chains.items()]
+    return f"table inet {table_of(settings.name)} {{\n" + "\n".join(f"{text}\t}}\n" for text in texts) + "}\n"
+
+
+def _masquerade(settings: InterfaceSettings) -> list[str]:
+    """Packets from the addresses' networks that leave by another link get that link's address."""
+    networks = sorted({ipaddress.ip_interface(address).network for address in _possible(settings.addresses)}, key=str)
+    return [
+        "type nat hook postrouting priority srcnat; policy accept;",
+        *(f'{_WORDS[net.version]} saddr {net} oifname != "{settings.name}" masquerade' for net in networks),
     ]
-    head = f"table inet {table_of(name)} {{\n\tchain postrouting {{\n"
-    return head + "\n".join(["\t\ttype nat hook postrouting priority srcnat; policy accept;", *lines]) + "\n\t}\n}\n"
 
 
-def _possible(addresses: tuple[str, ...]) -> tuple[str, ...]:
+def _forward(settings: InterfaceSettings) -> list[str]:
+    """Users' packets on their way through the node: not to what is its own, not to interfaces of other configs."""
+    if settings.reach is None:
+        return []
+    own = f'"{settings.name}"'
+    return [
+        "type filter hook forward priority filter; policy accept;",
+        f"iifname != {own} accept",
+        f"oifname {own} accept",
+        *(f"{_to(network)} drop" for network in (*_OWN_LINK, *settings.reach.denied_networks)),
+        "ct state established,related accept",
+        *(f'oifname "{name}" accept' for name in settings.reach.interfaces),
+        f"oifgroup {GROUP} drop",
+    ]
+
+
+def _input(settings: InterfaceSettings, agent_port: int | None) -> list[str]:
+    """Users' packets to the node itself: it answers pings, and has the services that the config opens."""
+    if settings.reach is None:
+        return []
+    ports = (port.split("/") for port in settings.reach.node_ports)
+    return [
+        "type filter hook input priority filter; policy accept;",
+        f'iifname != "{settings.name}" accept',
+        *([f"tcp dport {agent_port} drop"] if agent_port is not None else []),
+        "ct state established,related accept",
+        "meta l4proto icmp accept",
+        "meta l4proto ipv6-icmp accept",
+        *(f"{protocol} dport {port} accept" for protocol, port in ports),
+        "drop",
+    ]
+
+
+def _to(network: str) -> str:
+    return f"{_WORDS[ipaddress.ip_network(network).version]} daddr {network}"
+
+
+def _possible(addresses: Iterable[str]) -> tuple[str, ...]:
     """Leave out IPv6 where the kernel has none."""
     return tuple(each for each in addresses if ":" not in each or forwarding.is_possible(6))
 
 
-def _families(addresses: tuple[str, ...]) -> set[int]:
-    return {ipaddress.ip_interface(address).version for address in addresses}
+def _families(addresses: Iterable[str]) -> set[int]:
+    return {ipaddress.ip_interface(address).version for address in _possible(addresses)}
 
 
-async def observe(name: InterfaceName, addresses: tuple[str, ...]) -> bool | None:
-    """Read back: True if the rules are exactly those wanted, False if there is no table, None if it is another one."""
+async def observe(settings: InterfaceSettings, agent_port: int | None = None) -> ObservedRules:
+    """Read the rules back."""
+    table = table_of(settings.name)
     if shutil.which("nft") is None:
-        return False
-    addresses = _possible(addresses)
-    if not any(
-        line.endswith(f" {table_of(name)}") for line in (await run("nft", "list", "tables")).decode().splitlines()
-    ):
-        return False
-    have = (await run("nft", "list", "table", "inet", table_of(name))).decode()
-    if _words(have) != _words(rules(name, addresses)):
-        return None
-    return True if forwarding.is_on(_families(addresses)) else None
+        return ObservedRules(masquerade=False, filtered=False)
+    if not any(line.endswith(f" {table}") for line in (await run("nft", "list", "tables")).decode().splitlines()):
+        return ObservedRules(masquerade=False, filtered=False)
+    have = _chains((await run("nft", "list", "table", "inet", table)).decode())
+    want = _chains(rules(settings, agent_port))
+    masquerade, others = _same(have, want, {"postrouting"}), (have.keys() | want.keys()) - {"postrouting"}
+    if masquerade and not forwarding.is_on(_families(settings.addresses)):
+        masquerade = None
+    return ObservedRules(masquerade=masquerade, filtered=_same(have, want, others))
 
 
-def _words(text: str) -> list[str]:
+def _same(have: dict[str, list[str]], want: dict[str, list[str]], names: Iterable[str]) -> bool | None:
+    """Compare some chains: True if they are those wanted, False if there are none, None otherwise."""
+    chosen = set(names)
+    found = {name: words for name, words in have.items() if name in chosen}
+    if not found:
+        return False
+    return True if found == {name: words for name, words in want.items() if name in chosen} else None
+
+
+def _chains(text: str) -> dict[str, list[str]]:
+    """Return the words of each chain of a table."""
     # A host network is printed without its prefix length.
-    return [word.removesuffix("/32").removesuffix("/128") for word in text.split()]
+    return {
+        chain["name"]: [word.removesuffix("/32").removesuffix("/128") for word in chain["body"].split()]
+        for chain in _CHAIN.finditer(text)
+    }
 
 
-async def set_masquerade(name: InterfaceName, addresses: tuple[str, ...], *, on: bool) -> None:
-    """Replace the table in one transaction, or remove it. Forwarding is turned on, never off: others may need it."""
-    if not on and shutil.which("nft") is None:
-        return
-    table, addresses = table_of(name), _possible(addresses)
+async def apply(settings: InterfaceSettings, agent_port: int | None = None) -> None:
+    """Replace the table in one transaction, or remove it where nothing is wanted of it."""
+    masquerades = settings.masquerade and settings.enabled
+    if shutil.which("nft") is None and not masquerades:
+        return  # a filter that is missing shows as drift, and the interface works without it
+    wanted = masquerades or settings.reach is not None
+    await _replace(settings.name, rules(settings, agent_port) if wanted else "")
+
+
+async def turn_forwarding_on(addresses: Iterable[str]) -> None:
+    """Have the machine forward packets of the addresses' families."""
+    await forwarding.turn_on(_families(addresses))
+
+
+async def remove(name: InterfaceName) -> None:
+    """Remove the table; its absence is no error."""
+    if shutil.which("nft") is not None:
+        await _replace(name, "")
+
+
+async def _replace(name: InterfaceName, text: str) -> None:
+    table = table_of(name)
     # Declaring the table first makes its deletion valid when there is none.
-    text = f"table inet {table}\ndelete table inet {table}\n"
-    if on:
-        text += rules(name, addresses)
-        await forwarding.turn_on(_families(addresses))
-    await run("nft", "-f", "-", stdin=text.encode())
+    await run("nft", "-f", "-", stdin=f"table inet {table}\ndelete table inet {table}\n{text}".encode())

@@ -12,7 +12,7 @@ from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchB
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.domain.placement.place import Strategy
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, reach
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, MAX_POOLS, ConfigChanges, ConfigSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
@@ -25,7 +25,11 @@ Mtu = Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)]
 Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
 Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_LIST)]
 DnsEntries = Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=MAX_LIST)]
+NodePorts = Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=MAX_LIST, examples=[["udp/53"]])]
 Placement = Literal["least_peers", "least_load", "nearest_group"]
+NODE_PORTS = "Ports of the node itself that users reach; without them it answers their pings only."
+DENIED_NETWORKS = "Networks that users do not reach through the node's other links, such as its LAN."
+REACHABLE_CONFIGS = "Ids or names of other configs whose users they reach through a node that has both."
 PLACEMENT = (
     "How a new peer's home is chosen, after the peer's own group. `least_peers`: fewest peers for the node's weight; "
     "`least_load`: the least busy node; `nearest_group`: groups of the same region first."
@@ -59,6 +63,9 @@ class NewConfig(Body):
     )
     keepalive: Keepalive = Field(default=25, description="Interval of client keepalives in seconds; 0 turns them off.")
     masquerade: bool = Field(default=True, description="Nodes forward and masquerade client traffic.")
+    node_ports: NodePorts = Field(default=[], description=NODE_PORTS)
+    denied_networks: Networks = Field(default=[], description=DENIED_NETWORKS)
+    reachable_configs: Networks = Field(default=[], description=REACHABLE_CONFIGS)
     enabled: bool = Field(default=True, description="false: nodes keep the interface but take it down.")
     placement: Placement = Field(default="least_peers", description=PLACEMENT)
 
@@ -79,6 +86,9 @@ class ChangedConfig(PatchBody):
         description="Client keepalive interval in seconds, for peers created from now on; 0 turns it off.",
     )
     masquerade: bool = Field(default=UNCHANGED, description="Nodes forward and masquerade client traffic.")
+    node_ports: NodePorts = Field(default=UNCHANGED, description=NODE_PORTS)
+    denied_networks: Networks = Field(default=UNCHANGED, description=DENIED_NETWORKS)
+    reachable_configs: Networks = Field(default=UNCHANGED, description=REACHABLE_CONFIGS)
     enabled: bool = Field(default=UNCHANGED, description="false: nodes keep the interface but take it down.")
     placement: Placement = Field(default=UNCHANGED, description=PLACEMENT)
 
@@ -96,6 +106,9 @@ class ConfigView(View):
     client_allowed_ips: list[str]
     keepalive: int
     masquerade: bool
+    node_ports: list[str]
+    denied_networks: list[str]
+    reachable_configs: list[str] = Field(description="Names of the configs.")
     enabled: bool
     placement: Strategy
     public_key: str | None = Field(description="Public key of a cluster; null for an independent config.")
@@ -109,6 +122,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
     """Show configs with their pools and counts."""
     ids = [config.id for config in rows]
     networks, counts = configs.networks(tx, ids), configs.counts(tx, ids)
+    reachable = reach.names(tx, {other for config in rows for other in config.reachable_configs})
     return [
         ConfigView(
             id=config.id,
@@ -121,6 +135,9 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             client_allowed_ips=config.client_allowed_ips,
             keepalive=config.keepalive,
             masquerade=config.masquerade,
+            node_ports=config.node_ports,
+            denied_networks=config.denied_networks,
+            reachable_configs=[reachable[other] for other in config.reachable_configs if other in reachable],
             enabled=config.enabled,
             placement=Strategy(config.placement),
             public_key=config.public_key,

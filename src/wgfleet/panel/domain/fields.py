@@ -47,11 +47,15 @@ def parse_dns(texts: Sequence[str], field: str = "dns") -> list[str]:
     check_list(texts, field)
     found = []
     for i, text in enumerate(texts):
-        is_address = ":" in text or _NUMBERS.fullmatch(text)
-        found.append((parse_address if is_address else parse_domain)(text, f"{field}[{i}]"))
+        found.append((parse_address if is_address(text) else parse_domain)(text, f"{field}[{i}]"))
     return list(dict.fromkeys(found))
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an address, or a wrong one, rather than a name."""
+    return ":" in text or _NUMBERS.fullmatch(text) is not None
 
 
 def parse_host(text: str, field: str) -> str:
     """Parse an address or a DNS name."""
-    return (parse_address if ":" in text or _NUMBERS.fullmatch(text) else parse_domain)(text, field)
+    return (parse_address if is_address(text) else parse_domain)(text, field)

@@ -11,13 +11,17 @@ from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings
 from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
+from wgfleet.protocol.reach import Reach
 
 PLACEHOLDER = "REPLACE_THIS_WITH_THE_PRIVATE_KEY_OF_YOUR_DEVICE"
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkValues:
-    """What an interface of a config is made of, on any one node. `pools` are the networks served there."""
+    """What an interface of a config is made of, on any one node.
+
+    `pools` are the networks served there, `dns` the servers of users, of which the node itself may be one.
+    """
 
     name: str
     config_id: str
@@ -28,6 +32,8 @@ class NetworkValues:
     mtu: int | None
     masquerade: bool
     enabled: bool
+    reach: Reach
+    dns: tuple[str, ...] = ()
     floating: FloatingSettings | None = None
 
 
@@ -54,18 +60,28 @@ def host_network(address: str) -> str:
 
 def settings(values: NetworkValues) -> InterfaceSettings:
     """Render an interface. It answers on the first host address of each of its pools."""
+    addresses = tuple(f"{gateway(pool)}/{pool.rpartition('/')[2]}" for pool in values.pools)
     return InterfaceSettings(
         name=InterfaceName(values.name),
         config_id=ConfigId(values.config_id),
         private_key=PrivateKey(values.private_key),
         listen_port=values.listen_port,
-        addresses=tuple(f"{gateway(pool)}/{pool.rpartition('/')[2]}" for pool in values.pools),
+        addresses=addresses,
         routes=values.routes,
         mtu=values.mtu,
         masquerade=values.masquerade,
         enabled=values.enabled,
         floating=values.floating,
+        reach=_reach(values, {address.partition("/")[0] for address in addresses}),
     )
+
+
+def _reach(values: NetworkValues, own: set[str]) -> Reach:
+    """Open a node's name service to users whose files name it."""
+    if own.isdisjoint(values.dns):
+        return values.reach
+    ports = dict.fromkeys((*values.reach.node_ports, "tcp/53", "udp/53"))
+    return Reach(tuple(ports), values.reach.denied_networks, values.reach.interfaces)
 
 
 def peer(addresses: Iterable[str], networks: Iterable[str], preshared_key: str | None) -> DesiredPeer:

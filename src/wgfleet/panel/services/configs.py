@@ -7,12 +7,12 @@ from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
-from wgfleet.panel.domain.fields import check_range, parse_dns, parse_networks
+from wgfleet.panel.domain.fields import check_range, is_address, parse_dns, parse_networks
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
-from wgfleet.panel.services import audit, generations
+from wgfleet.panel.services import audit, generations, reach
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import floating as floating_rows
@@ -33,7 +33,9 @@ MAX_PORT = 65535
 POOL_PREFIXES = {4: (8, 30), 6: (32, 126)}
 MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
 # What an interface on a node is made of; the rest of a config only shows in the files of users.
-INTERFACE_SETTINGS = frozenset({"listen_port", "mtu", "masquerade", "enabled"})
+INTERFACE_SETTINGS = frozenset(
+    {"listen_port", "mtu", "masquerade", "enabled", "node_ports", "denied_networks", "reachable_configs"}
+)
 
 
 class ConfigChanges(TypedDict, total=False):
@@ -45,6 +47,9 @@ class ConfigChanges(TypedDict, total=False):
     client_allowed_ips: Sequence[str]
     keepalive: int
     masquerade: bool
+    node_ports: Sequence[str]
+    denied_networks: Sequence[str]
+    reachable_configs: Sequence[str]
     enabled: bool
     placement: str
 
@@ -62,6 +67,9 @@ class ConfigSpec:
     client_allowed_ips: Sequence[str] = ("0.0.0.0/0", "::/0")
     keepalive: int = 25
     masquerade: bool = True
+    node_ports: Sequence[str] = ()
+    denied_networks: Sequence[str] = ()
+    reachable_configs: Sequence[str] = ()
     enabled: bool = True
     placement: str = Strategy.LEAST_PEERS
 
@@ -74,6 +82,9 @@ class ConfigSpec:
             client_allowed_ips=self.client_allowed_ips,
             keepalive=self.keepalive,
             masquerade=self.masquerade,
+            node_ports=self.node_ports,
+            denied_networks=self.denied_networks,
+            reachable_configs=self.reachable_configs,
             enabled=self.enabled,
             placement=self.placement,
         )
@@ -84,7 +95,7 @@ def create(tx: Tx, vault: Vault, actor: str, spec: ConfigSpec) -> Config:
     parse_interface_name(spec.name)
     if spec.mode not in MODES:
         raise Invalid(f"mode must be {' or '.join(MODES)}, not {spec.mode!r}", field="mode")
-    values = _checked(spec.changeable)
+    values = _checked(spec.changeable) | reach.checked(tx, spec.changeable, spec.name)
     networks = _parse_pools(spec.pools)
     if spec.listen_port is not None:
         parse_port(spec.listen_port, "listen_port")
@@ -169,20 +180,27 @@ def counts(tx: Tx, config_ids: Collection[str]) -> dict[str, tuple[int, int]]:
 
 def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config:
     """Change a config; the generation grows only where its nodes must have something else."""
-    values = _checked(changes)
+    values = _checked(changes) | reach.checked(tx, changes, config.name)
     changed = {name: value for name, value in values.items() if getattr(config, name) != value}
     if not changed:
         return config
     if "listen_port" in changed:
         config_rows.serialize_creation(tx)
         _check_port_is_free(tx, changed["listen_port"])
-    if INTERFACE_SETTINGS & changed.keys():
+    if INTERFACE_SETTINGS & changed.keys() or ("dns" in changed and _names_nodes(tx, config, changed["dns"])):
         generations.bump(tx, config.id, settings=True)
     for name, value in changed.items():
         setattr(config, name, value)
     audit.record(tx, actor, "updated", "config", config.id, name=config.name, **changed)
     tx.wake(Topic.CONFIG, config.id)
     return config
+
+
+def _names_nodes(tx: Tx, config: Config, dns: Sequence[str]) -> bool:
+    """Tell whether nodes themselves are, or were, the name servers of users: they open the port for it."""
+    pools = networks(tx, [config.id])[config.id]
+    addresses = [entry for entry in (*dns, *config.dns) if is_address(entry)]
+    return any(_overlap(pool, address) for pool in pools for address in addresses)
 
 
 def delete(tx: Tx, actor: str, config: Config) -> None:
@@ -195,12 +213,13 @@ def delete(tx: Tx, actor: str, config: Config) -> None:
             Hint(HintCode.UNASSIGN_NODE, config=config.name),
         )
     _, peers = counts(tx, [config.id])[config.id]
+    reach.forget(tx, actor, config)
     config_rows.delete(tx, config)
     audit.record(tx, actor, "deleted", "config", config.id, name=config.name, peers=peers)
 
 
 def _checked(changes: ConfigChanges) -> dict[str, Any]:
-    """Return the changes in canonical form, or name the first that is wrong."""
+    """Return the changes in canonical form, or name the first that is wrong; for those of `reach`, ask there."""
     values: dict[str, Any] = dict(changes)
     if "listen_port" in changes:
         parse_port(changes["listen_port"], "listen_port")

@@ -52,6 +52,16 @@ def page(tx: Tx, after: str | None, limit: int) -> Sequence[Config]:
     return tx.session.scalars(query.where(Config.id > after) if after else query).all()
 
 
+def names(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of configs, by id."""
+    return dict(tx.session.execute(select(Config.id, Config.name).where(Config.id.in_(config_ids))).all())
+
+
+def reaching(tx: Tx, config_id: str) -> list[Config]:
+    """Return the configs whose users may reach those of a config, oldest first."""
+    return [row for row in tx.session.scalars(select(Config).order_by(Config.id)) if config_id in row.reachable_configs]
+
+
 def bump(tx: Tx, config_id: str, *, settings: bool) -> int | None:
     """Lock the row, raise its generation by one and return it; None where there is no such config."""
     values = {"generation": Config.generation + 1}

@@ -6,6 +6,7 @@ import msgspec
 
 from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.services import reach
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.floating import carriers, isolation
 from wgfleet.panel.store import Tx, histories, sealed
@@ -127,6 +128,8 @@ def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> I
             mtu=config.mtu,
             masquerade=config.masquerade,
             enabled=config.enabled,
+            reach=reach.rendered(tx, config),
+            dns=tuple(config.dns),
             floating=_floating(tx, vault, config, assignment),
         )
     )

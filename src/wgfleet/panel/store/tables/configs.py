@@ -16,6 +16,7 @@ class Config(Base):
     at which the probe peers last changed.
 
     `placement` is how new homes are chosen: `least_peers`, `least_load` or `nearest_group`.
+    `node_ports`, `denied_networks` and `reachable_configs` (ids): what users reach through a node (`protocol.reach`).
     `private_key_sealed` and `public_key` are the cluster's; in mode `independent` each assignment has its own.
     """
 
@@ -30,6 +31,9 @@ class Config(Base):
     client_allowed_ips: Mapped[list[str]]
     keepalive: Mapped[int]
     masquerade: Mapped[bool]
+    node_ports: Mapped[list[str]] = mapped_column(default=list)
+    denied_networks: Mapped[list[str]] = mapped_column(default=list)
+    reachable_configs: Mapped[list[str]] = mapped_column(default=list)
     enabled: Mapped[bool]
     private_key_sealed: Mapped[bytes | None]
     public_key: Mapped[str | None]

@@ -1,0 +1,70 @@
+"""Settings of what users of a config reach through its nodes: in canonical form, and as nodes get them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from wgfleet.panel.domain.fields import check_list, parse_networks
+from wgfleet.panel.errors import Invalid, NotFound
+from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.services import audit, generations
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store.tables import Config
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.reach import Reach, parse_node_port
+
+
+def checked(tx: Tx, changes: Mapping[str, Any], own: str) -> dict[str, list[str]]:
+    """Return those changes of a config that are of this subject in canonical form, or name the first that is wrong.
+
+    `own`: the name of the config itself.
+    """
+    values: dict[str, list[str]] = {}
+    if "node_ports" in changes:
+        check_list(changes["node_ports"], "node_ports")
+        ports = [parse_node_port(text, f"node_ports[{i}]") for i, text in enumerate(changes["node_ports"])]
+        values["node_ports"] = list(dict.fromkeys(ports))
+    if "denied_networks" in changes:
+        values["denied_networks"] = parse_networks(changes["denied_networks"], "denied_networks")
+    if "reachable_configs" in changes:
+        values["reachable_configs"] = _resolved(tx, changes["reachable_configs"], own)
+    return values
+
+
+def _resolved(tx: Tx, references: Sequence[str], own: str) -> list[str]:
+    """Return the ids of other configs by ids or names."""
+    check_list(references, "reachable_configs")
+    found: list[str] = []
+    for i, reference in enumerate(references):
+        field = f"reachable_configs[{i}]"
+        config = config_rows.find(tx, reference)
+        if config is None:
+            raise NotFound(f"there is no config {reference!r}", Hint(HintCode.LIST_CONFIGS), field=field)
+        if config.name == own:
+            raise Invalid("users of one config reach each other anyway; leave it out", field=field)
+        found.append(config.id)
+    return list(dict.fromkeys(found))
+
+
+def names(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of configs, by id."""
+    return config_rows.names(tx, config_ids)
+
+
+def rendered(tx: Tx, config: Config) -> Reach:
+    """Return what nodes get."""
+    of = names(tx, config.reachable_configs)
+    return Reach(
+        node_ports=tuple(config.node_ports),
+        denied_networks=tuple(config.denied_networks),
+        interfaces=tuple(InterfaceName(of[other]) for other in config.reachable_configs if other in of),
+    )
+
+
+def forget(tx: Tx, actor: str, config: Config) -> None:
+    """Take a config that goes out of what others may reach; another may have its name later."""
+    for other in config_rows.reaching(tx, config.id):
+        generations.bump(tx, other.id, settings=True)
+        left = [each for each in other.reachable_configs if each != config.id]
+        other.reachable_configs = left
+        audit.record(tx, actor, "updated", "config", other.id, name=other.name, reachable_configs=left)

@@ -1,0 +1,191 @@
+"""What users reach through a node: the uplink and each other; not the node, not other configs, not link-local."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from tests.agent.node import PORT, Host, Node
+from tests.agent.segment import cable
+from tests.agent.test_push import applied
+from tests.agent.values import private_key, public_key, settings, whole
+from tests.waiting import eventually
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
+from wgfleet.protocol.ids import Generation, InterfaceName
+from wgfleet.protocol.messages import AgentStatus
+from wgfleet.protocol.reach import Reach
+
+pytestmark = pytest.mark.lab
+
+#   anna (wg0: 10.8.0.2, fd08::2) ─┐
+#   bert (wg0: 10.8.0.3, fd08::3) ─┼─ node (198.18.0.1) ── world (198.18.0.9)
+#   carl (wg1: 10.9.0.2, fd09::2) ─┘                       203.0.113.9, 2001:db8::9, what clouds serve
+SERVE = """
+import socket, sys
+listening = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
+while True:
+    listening.accept()[0].close()
+"""
+CONNECT = """
+import concurrent.futures, contextlib, socket, sys
+def connect(address):
+    with contextlib.suppress(OSError):
+        socket.create_connection((address, int(sys.argv[1])), timeout=1.5)
+        sys.stdout.write(f"{address} ")
+with concurrent.futures.ThreadPoolExecutor(64) as threads:
+    list(threads.map(connect, sys.argv[2:]))
+"""
+UPLINK = ["203.0.113.9", "2001:db8::9"]
+METADATA = ["169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"]
+OF_NODE = ["10.8.0.1", "fd08::1", "192.0.2.1", "2001:db8::1", "10.9.0.1"]
+OF_CARL = ["10.9.0.2", "fd09::2"]
+SERVICE = 7777
+
+
+@dataclass
+class Users:
+    """A node with two configs, their users, and what is behind its uplink."""
+
+    node: Node
+    anna: Host
+    bert: Host
+    carl: Host
+    wg0: DesiredInterface
+    wg1: DesiredInterface
+
+    def push(self, wanted: DesiredInterface, reach: Reach | None) -> DesiredInterface:
+        changed = msgspec.structs.replace(
+            wanted,
+            generation=Generation(wanted.generation + 1),
+            settings=msgspec.structs.replace(wanted.settings, reach=reach),
+        )
+        assert applied(self.node, changed, changed.settings.name).verified
+        return changed
+
+
+def reached(host: Host, addresses: Sequence[str], port: int = SERVICE) -> set[str]:
+    """Return the addresses to which a TCP connection from the host comes about."""
+    return set(host.run(sys.executable, "-c", CONNECT, str(port), *addresses).split())
+
+
+def opens(host: Host, address: str, port: int = SERVICE) -> bool:
+    return bool(reached(host, [address], port))
+
+
+def pings(host: Host, address: str) -> bool:
+    return ", 0% packet loss" in host.run("ping", "-c", "2", "-i", "0.1", "-W", "1", address, check=False)
+
+
+def connected(switch: Host, user: Host, number: int, wanted: DesiredInterface, key: str, addresses: list[str]) -> None:
+    """Have a user join the network that a config makes, with everything but the node itself routed into it."""
+    cable(switch, user, number)
+    user.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
+    eventually(lambda: user.run("wg", "show", "wg0", check=False))
+    user.run(
+        *("wg", "setconf", "wg0", "/dev/stdin"),
+        stdin=f"[Interface]\nPrivateKey = {key}\n[Peer]\nPublicKey = {public_key(wanted.settings.private_key)}\n"
+        f"AllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = 198.18.0.1:{wanted.settings.listen_port}\n",
+    )
+    for address in addresses:
+        user.run("ip", "addr", "add", address, "dev", "wg0")
+    user.run("ip", "link", "set", "wg0", "up")
+    user.run("ip", "route", "add", "default", "dev", "wg0")
+    user.run("ip", "-6", "route", "add", "default", "dev", "wg0")
+    user.spawn(sys.executable, "-c", SERVE, str(SERVICE))
+
+
+@pytest.fixture
+def users(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Users:
+    switch, world, anna, bert, carl = (make_host() for _ in range(5))
+    switch.run("ip", "link", "add", "br0", "type", "bridge")
+    switch.run("ip", "link", "set", "br0", "up")
+    node = make_node()
+    cable(switch, node.host, 1)
+    cable(switch, world, 9)
+    node.host.run("ip", "-6", "addr", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
+    for address in ("203.0.113.9/24", "2001:db8::9/64", *METADATA):
+        world.run("ip", "addr", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
+    node.host.run("ip", "addr", "add", "192.0.2.1/32", "dev", "eth0")
+    node.host.run("ip", "route", "add", "default", "via", "198.18.0.9")
+    for address in METADATA:
+        node.host.run("ip", "route", "add", address, "dev", "eth0")
+    for host in (world, node.host):
+        host.spawn(sys.executable, "-c", SERVE, str(SERVICE))
+    keys = {name: private_key() for name in ("anna", "bert", "carl")}
+    wg0 = whole(
+        1,
+        settings("wg0", addresses=("10.8.0.1/24", "fd08::1/64"), masquerade=True, reach=Reach()),
+        {
+            public_key(keys["anna"]): DesiredPeer(("10.8.0.2/32", "fd08::2/128")),
+            public_key(keys["bert"]): DesiredPeer(("10.8.0.3/32", "fd08::3/128")),
+        },
+    )
+    wg1 = whole(
+        1,
+        msgspec.structs.replace(
+            settings("wg1", config_id="config-2", addresses=("10.9.0.1/24", "fd09::1/64"), masquerade=True),
+            listen_port=51821,
+            reach=Reach(),
+        ),
+        {public_key(keys["carl"]): DesiredPeer(("10.9.0.2/32", "fd09::2/128"))},
+    )
+    node.start("--interval", "1")
+    for wanted in (wg0, wg1):
+        assert applied(node, wanted, wanted.settings.name).verified
+    connected(switch, anna, 11, wg0, keys["anna"], ["10.8.0.2/24", "fd08::2/64"])
+    connected(switch, bert, 12, wg0, keys["bert"], ["10.8.0.3/24", "fd08::3/64"])
+    connected(switch, carl, 13, wg1, keys["carl"], ["10.9.0.2/24", "fd09::2/64"])
+    made = Users(node, anna, bert, carl, wg0, wg1)
+    eventually(lambda: pings(anna, "10.8.0.1") and pings(bert, "10.8.0.1") and pings(carl, "10.9.0.1"))
+    return made
+
+
+def test_users_reach_the_uplink_and_each_other_and_nothing_of_the_node(users: Users) -> None:
+    users.push(users.wg0, None)  # without the filter, to know that all of this would be reached
+    assert reached(users.anna, [*UPLINK, *METADATA, *OF_NODE, *OF_CARL]) == {*UPLINK, *METADATA, *OF_NODE, *OF_CARL}
+    assert opens(users.anna, "10.8.0.1", PORT)
+    users.push(msgspec.structs.replace(users.wg0, generation=Generation(2)), Reach())
+    assert reached(users.anna, [*UPLINK, "10.8.0.3", "fd08::3"]) == {*UPLINK, "10.8.0.3", "fd08::3"}
+    assert reached(users.anna, [*METADATA, *OF_NODE, *OF_CARL]) == set()
+    assert not opens(users.anna, "10.8.0.1", PORT)
+    for address in ("10.8.0.1", "fd08::1"):
+        assert pings(users.anna, address), "whether the tunnel works is to be seen with ping"
+
+
+def test_a_config_opens_what_its_settings_say(users: Users) -> None:
+    ports = (f"tcp/{SERVICE}", "udp/53", f"tcp/{PORT}")
+    opened = Reach(node_ports=ports, denied_networks=("203.0.113.0/28",), interfaces=(InterfaceName("wg1"),))
+    users.push(users.wg0, opened)
+    assert reached(users.anna, [*UPLINK, *METADATA, *OF_CARL, "10.8.0.1", "fd08::1"]) == {
+        *("2001:db8::9", "10.8.0.1", "fd08::1"),
+        *OF_CARL,
+    }
+    assert not opens(users.anna, "10.8.0.1", PORT), "no setting opens the agent to users"
+    assert reached(users.carl, ["10.8.0.2", "fd08::2"]) == set(), "the other config opens nothing"
+
+
+def drift(node: Node) -> set[str]:
+    status = msgspec.json.decode(node.call("GET", "/v1/status").content, type=AgentStatus)
+    return {each.field for interface in status.interfaces for each in interface.drift}
+
+
+def test_a_filter_that_somebody_removes_is_drift_and_comes_back(users: Users) -> None:
+    for damage in (
+        ("nft", "flush", "ruleset"),
+        ("nft", "flush", "chain", "inet", "wgfleet_wg0", "input"),
+        ("nft", "add", "chain", "inet", "wgfleet_wg0", "more"),
+        ("ip", "link", "set", "wg1", "group", "0"),
+    ):
+        users.node.host.run(*damage)
+        eventually(lambda: not reached(users.anna, ["169.254.169.254", "10.8.0.1", "10.9.0.2"]))
+        eventually(lambda: not drift(users.node))
+        assert opens(users.anna, UPLINK[0])
+
+
+def test_rules_go_with_the_interface(users: Users) -> None:
+    assert "wgfleet_wg1" in users.node.host.run("nft", "list", "tables")
+    assert users.node.call("DELETE", "/v1/wg/wg1").status_code == 204
+    assert "wgfleet_wg1" not in users.node.host.run("nft", "list", "tables")
+    assert reached(users.anna, [*UPLINK, "10.8.0.3"]) == {*UPLINK, "10.8.0.3"}
