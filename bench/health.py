@@ -2,8 +2,8 @@
 
 In time and on a network on paper, by the panel's own code with its default settings. A JSON object for each loss (each
 way, as a share) and round trip: `false_downs` of living nodes within `minutes` of watch over all seeds, `changes` of
-any node's health in that time, and the seconds until a killed node was down (`detected_p50_s`, `detected_max_s`; `missed`:
-not within a minute). Three nodes and the panel; round trips vary by 20 %.
+any node's health in that time, and the seconds until a killed node was down (`detected_p50_s`, `detected_max_s`;
+`missed`: not within a minute). Three nodes and the panel; round trips vary by 20 %.
 """
 
 import asyncio

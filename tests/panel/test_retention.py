@@ -63,6 +63,8 @@ def test_a_node_that_was_away_longer_than_tombstones_are_kept_gets_the_whole(wor
     delete(world, config, [old])
     world.sync(config, here)
     prune(world, DAY_S + 60)
+    assert delta_reaches(world, config, away), "what it owes is kept for longer, with the name"
+    prune(world, 31 * DAY_S + 60)
     assert delta_reaches(world, config, here)
     assert not delta_reaches(world, config, away)
     delete(world, config, [recent])

@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.config_health import health, health_approve
+from wgfleet.cli.config_health import health, health_approve, warn_of_owed
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 from wgfleet.cli.waiting import Wait, show_operation
@@ -171,6 +171,18 @@ def nodes(config: Config, *, as_json: AsJson = False) -> None:
             if node["health"] != "serving":
                 node["summary"] = f"{node['health_reason']}; {node['summary']}"
     show_table(found, NODE_COLUMNS, as_json=as_json)
+    if not as_json:
+        warn_of_owed(found)
+
+
+@app.command()
+def revocations(config: Config, *, as_json: AsJson = False) -> None:
+    """List peers that were deleted, disabled or got new keys, and that a node may still let in."""
+    with panel() as client:
+        found = client.get(f"/api/configs/{part(config)}/revocations")["items"]
+    if not as_json:
+        found = [{**each, "nodes": ", ".join(each["nodes"]), "reason": "; ".join(each["reasons"])} for each in found]
+    show_table(found, ("name", "nodes", "since", "reason"), as_json=as_json)
 
 
 @app.command()

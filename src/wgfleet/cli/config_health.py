@@ -1,6 +1,6 @@
 """`wgfleet config health` and `health-approve`: the health of a config's nodes, and what waits for a person."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +9,20 @@ from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 
 NODES = ("node_name", "health", "since", "reason")
 HISTORY = ("at", "node", "change", "reason")
+
+
+def warn_of_owed(nodes: list[dict[str, Any]]) -> None:
+    """Say which nodes changes do not reach, and whom they may still let in."""
+    for node in nodes:
+        owed = node["owed"]
+        if owed is None or not owed["late"]:
+            continue
+        let_in = f", and it may still let in {', '.join(owed['revocations'])}" if owed["revocations"] else ""
+        typer.echo(
+            f"warning: changes do not reach {node['node_name']}: {owed['generations']} since {owed['since']}{let_in} "
+            f"({owed['reason']})",
+            err=True,
+        )
 
 
 def health(
@@ -30,6 +44,7 @@ def health(
             err=True,
         )
     show_table(found["nodes"], NODES, as_json=False)
+    warn_of_owed(found["nodes"])
     if not found["history"]:
         return
     names = {node["node_id"]: node["node_name"] for node in found["nodes"]}

@@ -1,11 +1,12 @@
 """`wgfleet peer`: user devices and their files. A peer is given as an id or as CONFIG/NAME."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, given, panel, part
+from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, given, panel, part
 from wgfleet.cli.output import (
     AsJson,
     Output,
@@ -17,6 +18,7 @@ from wgfleet.cli.output import (
 )
 
 app = typer.Typer(no_args_is_help=True)
+ARRIVES_S = 3.0  # a node that is well has a change within a second or two
 COLUMNS = ("name", "addresses", "enabled", "last_handshake", "endpoint", "id")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
@@ -106,9 +108,24 @@ def update(
 
 @app.command()
 def delete(peer: Peer) -> None:
-    """Delete a peer."""
+    """Delete a peer; say which nodes could not be told within a few seconds, and may still let it in."""
     with panel() as client:
-        client.call("DELETE", f"/api/peers/{_id(client, peer)}")
+        identifier = _id(client, peer)
+        found = client.get(f"/api/peers/{identifier}")
+        client.call("DELETE", f"/api/peers/{identifier}")
+        ends_at = time.monotonic() + ARRIVES_S
+        while owed := _owed(client, found):
+            if time.monotonic() >= ends_at:
+                break
+            time.sleep(ARRIVES_S / 10)
+    for reason in owed:
+        typer.echo(f"warning: {found['name']} may still be let in by {reason}", err=True)
+
+
+def _owed(client: Client, peer: Document) -> list[str]:
+    """Return the nodes that may still let a deleted peer in, each with the reason."""
+    listed = client.get(f"/api/configs/{peer['config_id']}/revocations")["items"]
+    return [reason for each in listed if each["name"] == peer["name"] for reason in each["reasons"]]
 
 
 @app.command()

@@ -18,8 +18,9 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.access.api_keys import NODES
-from wgfleet.panel.services.fleet import assignments, nodes
+from wgfleet.panel.services.fleet import assignments, nodes, owed
 from wgfleet.panel.services.fleet.assignments import NodeAssignment as Assigned
+from wgfleet.panel.services.fleet.owed import Owed
 from wgfleet.panel.services.moves import removal
 from wgfleet.panel.store.tables import Config
 
@@ -33,6 +34,28 @@ class NewAssignment(Body):
     """The node to assign."""
 
     node_id: str = Field(description="Id or name of the node.", min_length=1, max_length=64, examples=["fra1"])
+
+
+class OwedView(View):
+    """Changes that have not reached a node."""
+
+    generations: int = Field(description="How many generations the node is behind.")
+    peers: int = Field(description="Number of peers that it lacks, or has as they were.")
+    revocations: list[str] = Field(
+        description="Names of peers that were deleted, disabled or got new keys, and that the node may still let in."
+    )
+    since: datetime
+    late: bool = Field(description="true: changes do not reach this node; false: they are on their way.")
+    reason: str = Field(description="What became of the last attempt.")
+
+
+class Revocation(View):
+    """A peer that was deleted, disabled or got new keys, and the nodes that may still let it in."""
+
+    name: str
+    nodes: list[str] = Field(description="Names of the nodes that have not applied it.")
+    since: datetime
+    reasons: list[str]
 
 
 class AssignmentView(View):
@@ -54,6 +77,7 @@ class AssignmentView(View):
     connected: bool = Field(description="Whether the panel is connected to the node's agent.")
     summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
     drift: list[str] = Field(description="Fields in which the node differs from the desired state.")
+    owed: OwedView | None = Field(description="What has not reached the node; null: it has everything.")
     public_key: str | None = Field(description="The server key in the files of this node's clients.")
     created_at: datetime
 
@@ -68,7 +92,21 @@ class DriftView(View):
     drift: list[str]
 
 
-def _view(config: Config, assigned: Assigned) -> AssignmentView:
+def owed_view(found: Owed | None) -> OwedView | None:
+    """Show what has not reached a node."""
+    if found is None:
+        return None
+    return OwedView(
+        generations=found.generations,
+        peers=found.peers,
+        revocations=list(found.revocations),
+        since=utc(found.since),
+        late=found.late,
+        reason=found.reason,
+    )
+
+
+def _view(config: Config, assigned: Assigned, missing: Owed | None = None) -> AssignmentView:
     row, node = assigned.assignment, assigned.node
     return AssignmentView(
         id=row.id,
@@ -87,6 +125,7 @@ def _view(config: Config, assigned: Assigned) -> AssignmentView:
         connected=node.connected,
         summary=row.summary,
         drift=row.drift,
+        owed=owed_view(missing),
         public_key=row.public_key or config.public_key,
         created_at=utc(row.created_at),
     )
@@ -96,7 +135,34 @@ def _view(config: Config, assigned: Assigned) -> AssignmentView:
 def list_assignments(panel: ThePanel, _caller: Reader, config: Reference) -> Page[AssignmentView]:
     with panel.store.read() as tx:
         row = configs.get(tx, config)
-        return Page(items=[_view(row, assigned) for assigned in assignments.listing(tx, row.id)])
+        missing = {found.assignment_id: found for found in owed.of_config(tx, row.id)}
+        listed = assignments.listing(tx, row.id)
+        return Page(items=[_view(row, assigned, missing.get(assigned.assignment.id)) for assigned in listed])
+
+
+@router.get("/api/configs/{config}/revocations", summary="List revocations that have not reached every node")
+def list_revocations(panel: ThePanel, _caller: Reader, config: Reference) -> Page[Revocation]:
+    """Ask after you deleted or disabled a peer: an empty list means that no node lets in anybody that it should not.
+
+    A node that was removed from the config and has yet to delete its interface counts too.
+    """
+    with panel.store.read() as tx:
+        row = configs.get(tx, config)
+        found: dict[str, list[Owed]] = {}
+        for missing in owed.of_config(tx, row.id):
+            for name in missing.revocations:
+                found.setdefault(name, []).append(missing)
+        return Page(
+            items=[
+                Revocation(
+                    name=name,
+                    nodes=[missing.node.name for missing in where],
+                    since=utc(min(missing.since for missing in where)),
+                    reasons=[f"{missing.node.name}: {missing.reason}" for missing in where],
+                )
+                for name, where in found.items()
+            ]
+        )
 
 
 @router.post("/api/configs/{config}/nodes", status_code=status.HTTP_201_CREATED, summary="Assign a node")

@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from wgfleet.panel.api.assignments import OwedView, owed_view
 from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.models import Body, Reference, View, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.services import configs, freezes, health
-from wgfleet.panel.services.fleet import assignments
+from wgfleet.panel.services.fleet import assignments, owed
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import HealthFreeze
@@ -28,6 +29,7 @@ class NodeHealth(View):
     health: Health
     since: datetime
     reason: str
+    owed: OwedView | None = Field(description="Changes that have not reached the node; null: it has everything.")
 
 
 class HealthChange(View):
@@ -119,6 +121,7 @@ def show_health(
     """Which nodes serve, since when and why, and the latest changes."""
     with panel.store.read() as tx:
         row, frozen = configs.get(tx, config), freezes.current(tx)
+        missing = {found.assignment_id: found for found in owed.of_config(tx, row.id)}
         return ConfigHealth(
             frozen=frozen.reason if frozen is not None else None,
             nodes=[
@@ -128,6 +131,7 @@ def show_health(
                     health=assigned.assignment.health,
                     since=utc(assigned.assignment.health_since),
                     reason=assigned.assignment.health_reason,
+                    owed=owed_view(missing.get(assigned.assignment.id)),
                 )
                 for assigned in assignments.listing(tx, row.id)
             ],

@@ -1,6 +1,6 @@
 """`/healthz`, `/readyz` and `/metrics`: for load balancers and Prometheus."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -18,7 +18,8 @@ from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import freezes
 from wgfleet.panel.services.dns import commands
-from wgfleet.panel.services.fleet import counts
+from wgfleet.panel.services.fleet import counts, owed
+from wgfleet.panel.services.fleet.owed import Owed
 from wgfleet.panel.store import Store
 
 router = APIRouter(tags=["health"])
@@ -92,7 +93,7 @@ class FleetCollector(Collector):
         """Read all totals in one transaction."""
         with self._store.read() as tx:
             found, queue, healths = counts.read(tx), commands.queue(tx), counts.health(tx)
-            frozen = freezes.current(tx)
+            frozen, missing = freezes.current(tx), owed.everywhere(tx)
         yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
         yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
         yield GaugeMetricFamily("wgfleet_configs", "Configs.", value=found.configs)
@@ -109,6 +110,7 @@ class FleetCollector(Collector):
             "Nodes that wait for such an approval.",
             value=len(frozen.nodes) if frozen is not None else 0,
         )
+        yield from _owed(missing)
         deaths = CounterMetricFamily(
             "wgfleet_background_task_deaths", "Background tasks that died and were restarted.", labels=["task"]
         )
@@ -135,6 +137,24 @@ class FleetCollector(Collector):
         yield GaugeMetricFamily(
             "wgfleet_dns_oldest_seconds", "Seconds for which the oldest of these has waited.", value=queue.oldest_s
         )
+
+
+def _owed(missing: Sequence[Owed]) -> Iterator[Metric]:
+    labels = ["config", "node"]
+    families = [
+        GaugeMetricFamily(
+            "wgfleet_generations_owed", "Changes of a config that a node has not applied.", labels=labels
+        ),
+        GaugeMetricFamily(
+            "wgfleet_revocations_owed", "Peers that a node may still let in though they are revoked.", labels=labels
+        ),
+        GaugeMetricFamily("wgfleet_changes_late", "1: changes do not reach the node.", labels=labels),
+    ]
+    for each in missing:
+        values = (each.generations, len(each.revocations), int(each.late))
+        for family, value in zip(families, values, strict=True):
+            family.add_metric([each.config.name, each.node.name], value)
+    yield from families
 
 
 def _by_label(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:

@@ -228,7 +228,10 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
 
 @router.delete("/api/peers/{peer_id}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a peer")
 def delete_peer(panel: ThePanel, caller: Writer, peer_id: Identifier) -> None:
-    """All nodes stop accepting it; its addresses become free."""
+    """All nodes stop accepting it; its addresses become free.
+
+    A node that cannot be reached goes on until it can: `GET /api/configs/{config}/revocations` lists those.
+    """
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
         peers.delete(tx, caller.actor, configs.get(tx, peer.config_id), [peer.id])

@@ -20,6 +20,7 @@ from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.reconcile.owed import OwedWatch
 from wgfleet.panel.reconcile.retention import Retention, days_kept
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves.kinds import KINDS
@@ -55,6 +56,7 @@ class Supervisor:
             store, vault, settings.health.rules, self._connections, outlook, settings.health.site
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
+        self._owed = OwedWatch(store)
         self._retention = Retention(store, days_kept(settings))
         self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days)
         self._moves = MoveWorker(store, vault, settings.drain, self._connections)
@@ -76,6 +78,7 @@ class Supervisor:
         self._tasks.start("panel_identity", self._connections.keep_identity)
         self._tasks.start("heartbeats", self._heartbeats.run)
         self._tasks.start("retention", self._retention.run)
+        self._tasks.start("owed", self._owed.run)
         self._health.start()
 
     async def close(self) -> None:

@@ -37,6 +37,9 @@ _FORGET: dict[Kept, Callable[[Tx, float, int], int]] = {
 }
 
 
+OWED_S = 30 * 86400.0
+
+
 def configs_with_tombstones(tx: Tx, before: float) -> list[str]:
     """Return the ids of configs from which public keys left before a time (s since the epoch)."""
     return peer_rows.buried_before(tx, before)
@@ -45,11 +48,13 @@ def configs_with_tombstones(tx: Tx, before: float) -> list[str]:
 def forget_tombstones(tx: Tx, config_id: str, before: float) -> int | None:
     """Delete the tombstones of public keys that left a config before a time.
 
+    Those that a node has yet to apply are kept longer: they say whom it may still serve.
+
     Returns the generation below which deltas no longer name what left, so that a node gets the whole; None
     where nothing was deleted.
     """
     config = config_rows.lock(tx, config_id)
-    highest = None if config is None else peer_rows.forget_buried(tx, config_id, before)
+    highest = None if config is None else peer_rows.forget_buried(tx, config_id, before, before - OWED_S)
     if config is not None and highest is not None:
         config.oldest_base = max(config.oldest_base, highest)
     return highest

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import String, cast, delete, func, select, update
+from sqlalchemy import String, cast, delete, func, or_, select, update
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EntrustedNode, Node, Peer, Pool
@@ -85,6 +85,33 @@ def homes(tx: Tx, config_id: str) -> dict[str, int]:
 def applied(tx: Tx, assignment_id: str, **values: Any) -> None:
     """Write down what the agent confirmed."""
     tx.session.execute(update(Assignment).where(Assignment.id == assignment_id).values(**values))
+
+
+def behind(tx: Tx, config_id: str | None = None) -> list[tuple[Assignment, Config, Node]]:
+    """Return the assignments that have not the present generation of their config, or were noted as such."""
+    query = (
+        select(Assignment, Config, Node)
+        .join(Config, Config.id == Assignment.config_id)
+        .join(Node, Node.id == Assignment.node_id)
+        .where(or_(Assignment.applied_generation < Config.generation, Assignment.behind_since.is_not(None)))
+        .order_by(Config.name, Node.name)
+    )
+    if config_id is not None:
+        query = query.where(Assignment.config_id == config_id)
+    return [(row, config, node) for row, config, node in tx.session.execute(query)]
+
+
+def owing_cleanups(tx: Tx, config_id: str | None = None) -> list[tuple[Cleanup, Config, Node]]:
+    """Return what nodes still have to delete of configs that exist."""
+    query = (
+        select(Cleanup, Config, Node)
+        .join(Config, Config.id == Cleanup.config_id)
+        .join(Node, Node.id == Cleanup.node_id)
+        .order_by(Config.name, Node.name)
+    )
+    if config_id is not None:
+        query = query.where(Cleanup.config_id == config_id)
+    return [(row, config, node) for row, config, node in tx.session.execute(query)]
 
 
 def remove(tx: Tx, assignment_id: str) -> None:

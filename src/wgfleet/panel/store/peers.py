@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Move, Operation, Peer, PeerTombstone
+from wgfleet.panel.store.tables import Assignment, Move, Operation, Peer, PeerTombstone
 from wgfleet.protocol.ids import NodeId, PeerId
 
 
@@ -75,19 +75,24 @@ def removed_since(tx: Tx, config_id: str, generation: int) -> list[str]:
     return list(tx.session.scalars(query))
 
 
-def bury(tx: Tx, config_id: str, keys: Collection[str], generation: int, at: float) -> None:
-    """Leave a tombstone for each public key that leaves a config at `generation`, at the time `at`."""
+def bury(tx: Tx, config_id: str, keys: Mapping[str, str | None], generation: int, at: float) -> None:
+    """Leave a tombstone for each public key that leaves a config at `generation`, at the time `at`.
+
+    `keys`: each with the name of the peer that had it, or None.
+    """
     if not keys:
         return
     dialect = tx.session.get_bind().dialect.name
     statement = (sqlite if dialect == "sqlite" else postgresql).insert(PeerTombstone)
     statement = statement.on_conflict_do_update(
         index_elements=["config_id", "public_key"],
-        set_={"generation": statement.excluded.generation, "at": statement.excluded.at},
+        set_={name: statement.excluded[name] for name in ("generation", "at", "name")},
     )
-    tx.session.execute(
-        statement, [{"config_id": config_id, "public_key": key, "generation": generation, "at": at} for key in keys]
-    )
+    rows = [
+        {"config_id": config_id, "public_key": key, "generation": generation, "at": at, "name": name}
+        for key, name in keys.items()
+    ]
+    tx.session.execute(statement, rows)
 
 
 def unbury(tx: Tx, config_id: str, keys: Collection[str]) -> None:
@@ -103,12 +108,35 @@ def buried_before(tx: Tx, at: float) -> list[str]:
     return list(tx.session.scalars(select(PeerTombstone.config_id).where(PeerTombstone.at < at).distinct()))
 
 
-def forget_buried(tx: Tx, config_id: str, at: float) -> int | None:
+def revoked_since(tx: Tx, config_id: str, generation: int) -> list[PeerTombstone]:
+    """Return what was left of the peers that lost a key after a generation, oldest first."""
+    query = select(PeerTombstone).where(
+        PeerTombstone.config_id == config_id, PeerTombstone.generation > generation, PeerTombstone.name.is_not(None)
+    )
+    return list(tx.session.scalars(query.order_by(PeerTombstone.at)))
+
+
+def owed_upserts(tx: Tx, config_id: str, generation: int) -> tuple[int, list[str]]:
+    """Return how many enabled peers changed after a generation, and the names of the disabled ones that did."""
+    changed = select(Peer.name, Peer.enabled).where(Peer.config_id == config_id, Peer.generation > generation)
+    found = tx.session.execute(changed.order_by(Peer.name)).all()
+    return sum(enabled for _, enabled in found), [name for name, enabled in found if not enabled]
+
+
+def forget_buried(tx: Tx, config_id: str, at: float, owed_at: float) -> int | None:
     """Delete a config's tombstones from before the time `at`; return the highest generation among them, if any.
 
-    The caller holds the config's lock, so nobody adds any meanwhile.
+    Those that a node has yet to apply are kept if they are not from before `owed_at`. The caller holds the config's
+    lock, so nobody adds any meanwhile.
     """
-    old = (PeerTombstone.config_id == config_id, PeerTombstone.at < at)
+    owed = exists().where(
+        Assignment.config_id == PeerTombstone.config_id, Assignment.applied_generation < PeerTombstone.generation
+    )
+    old = (
+        PeerTombstone.config_id == config_id,
+        PeerTombstone.at < at,
+        or_(PeerTombstone.at < owed_at, PeerTombstone.name.is_(None), ~owed),
+    )
     highest = tx.session.scalar(select(func.max(PeerTombstone.generation)).where(*old))
     tx.session.execute(delete(PeerTombstone).where(*old))
     return highest

@@ -173,7 +173,7 @@ def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> Non
     """Delete peers of a config and give their addresses back."""
     peers = peer_rows.by_ids(tx, peer_ids)
     generation = generations.bump(tx, config.id, settings=any(peer.networks for peer in peers), topic=Topic.PEERS)
-    peer_rows.bury(tx, config.id, [peer.public_key for peer in peers], generation, clock.now())
+    peer_rows.bury(tx, config.id, {peer.public_key: peer.name for peer in peers}, generation, clock.now())
     address_rows.release(tx, [peer.id for peer in peers])
     peer_rows.remove(tx, [peer.id for peer in peers])
     for peer in peers:
@@ -295,7 +295,7 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
     if public == peer.public_key:
         return
     check_keys(tx, configs.get(tx, peer.config_id), [(public, "public_key")])
-    peer_rows.bury(tx, peer.config_id, [peer.public_key], generation, clock.now())
+    peer_rows.bury(tx, peer.config_id, {peer.public_key: peer.name}, generation, clock.now())
     peer_rows.unbury(tx, peer.config_id, [public])
     peer.public_key = public
     peer.private_key_sealed = sealed.seal(vault, Peer.private_key_sealed, peer.id, private) if private else None

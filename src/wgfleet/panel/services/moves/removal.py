@@ -117,7 +117,7 @@ def close(tx: Tx, operation_id: str) -> None:
     """Take the assignment out, and end the operation."""
     r = steps.load(tx, operation_id)
     generation = generations.probes_changed(tx, r.config.id)
-    peer_rows.bury(tx, r.config.id, [r.assignment.probe_public_key], generation, clock.now())
+    peer_rows.bury(tx, r.config.id, {r.assignment.probe_public_key: None}, generation, clock.now())
     owed = assignment_rows.cleanup(tx, r.node.id, r.config.id) is not None
     counts = steps.counts(tx, operation_id)
     session_rows.forget(tx, r.node.id, r.config.id)

@@ -91,7 +91,8 @@ class Assignment(Base):
     """A config on a node. `applied_generation` is what the agent last confirmed (0: nothing yet).
 
     `flaps`: the times at which it went down lately. The probe key is for the node's handshakes with the others.
-    `oldest_base`: as that of a config.
+    `oldest_base`: as that of a config. `behind_since`: since when it lacks generation `behind_generation`; None: it was
+    not seen to lack one.
     """
 
     __tablename__ = "assignments"
@@ -114,6 +115,8 @@ class Assignment(Base):
     probe_public_key: Mapped[str]
     oldest_base: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+    behind_since: Mapped[float | None]
+    behind_generation: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class EntrustedNode(Base):

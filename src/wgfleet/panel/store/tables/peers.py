@@ -36,13 +36,17 @@ class Peer(Base):
 
 
 class PeerTombstone(Base):
-    """A public key that left a config, and the generation at which it did; what a delta removes. Kept for a time."""
+    """A public key that left a config, and the generation at which it did; what a delta removes. Kept for a time.
+
+    `name`: of the peer that had it, None where nobody loses access by it (a probe's key).
+    """
 
     __tablename__ = "peer_tombstones"
     config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), primary_key=True)
     public_key: Mapped[str] = mapped_column(primary_key=True)
     generation: Mapped[int] = mapped_column(BigInteger, index=True)
     at: Mapped[float]
+    name: Mapped[str | None]
 
 
 class PeerSession(Base):

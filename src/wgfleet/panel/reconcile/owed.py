@@ -1,0 +1,44 @@
+"""A look now and then at the changes that have not reached their nodes, so that somebody hears of it."""
+
+import asyncio
+
+import structlog
+
+from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services.fleet import owed
+from wgfleet.panel.store import Store
+
+EVERY_S = 5.0
+
+log = structlog.get_logger()
+
+
+class OwedWatch:
+    """Runs until its task is cancelled."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._told: set[str] = set()
+
+    async def run(self) -> None:
+        """Look, again and again."""
+        while True:
+            try:
+                await in_thread(self.look)
+            except PanelError as error:
+                log.warning("owed.not_read", error=str(error))
+            await asyncio.sleep(EVERY_S)
+
+    def look(self) -> None:
+        """Write down what is late, where anything is."""
+        with self._store.read() as tx:
+            if not owed.worth_noting(tx, self._told):
+                return
+        told = set(self._told)
+        with self._store.write() as tx:
+            owed.note(tx, told)
+        # Only now: what was not committed has not been said.
+        for assignment_id in told - self._told:
+            log.warning("changes.do_not_arrive", assignment_id=assignment_id)
+        self._told = told

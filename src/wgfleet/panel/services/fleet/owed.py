@@ -1,0 +1,136 @@
+"""Changes that have not reached a node: how many, whom it may still let in, since when, and why.
+
+A revocation is a peer that was deleted, disabled or got new keys: a node that has not applied that may still serve it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.services import audit, operations
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.tables import Assignment, Config, Node
+from wgfleet.panel.store.wakes import Topic
+
+LATE_S = 10.0  # a node that is well has everything within a second or two
+NAMES = 100  # in an audit entry
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Changes of a config that a node has not applied.
+
+    `assignment_id` is None where the node is no longer assigned and has yet to delete the interface. `peers`: to be
+    added or changed; `revocations`: names of peers that it may still let in. `late`: for longer than a node that is
+    well needs.
+    """
+
+    assignment_id: str | None
+    config: Config
+    node: Node
+    generations: int
+    peers: int
+    revocations: tuple[str, ...]
+    since: float
+    late: bool
+    reason: str
+
+
+def of_config(tx: Tx, config_id: str) -> list[Owed]:
+    """Return what the nodes of a config have not applied, by the nodes' names."""
+    return _read(tx, config_id)
+
+
+def everywhere(tx: Tx) -> list[Owed]:
+    """Return what any node has not applied, by the names of configs and nodes."""
+    return _read(tx, None)
+
+
+def _read(tx: Tx, config_id: str | None) -> list[Owed]:
+    found = [
+        _of_assignment(tx, assignment, config, node)
+        for assignment, config, node in assignment_rows.behind(tx, config_id)
+        if assignment.phase != Phase.REMOVED and assignment.applied_generation < config.generation
+    ]
+    for owed, config, node in assignment_rows.owing_cleanups(tx, config_id):
+        peers, names, since = _missed(tx, config, owed.generation)
+        late = clock.now() - owed.created_at > LATE_S
+        reason = "the node has yet to delete its interface, and may serve users until it has"
+        reason = reason if node.connected else f"{reason}; {node.summary}"
+        since = min(since or owed.created_at, owed.created_at)
+        behind = config.generation - owed.generation
+        found.append(Owed(None, config, node, behind, peers, names, since, late, reason))
+    return found
+
+
+def _of_assignment(tx: Tx, assignment: Assignment, config: Config, node: Node) -> Owed:
+    peers, names, revoked_at = _missed(tx, config, assignment.applied_generation)
+    now = clock.now()
+    since = min(revoked_at or now, assignment.behind_since or now)
+    return Owed(
+        assignment_id=assignment.id,
+        config=config,
+        node=node,
+        generations=config.generation - assignment.applied_generation,
+        peers=peers,
+        revocations=names,
+        since=since,
+        late=now - since > LATE_S,
+        reason=assignment.summary if node.connected else node.summary,
+    )
+
+
+def _missed(tx: Tx, config: Config, generation: int) -> tuple[int, tuple[str, ...], float | None]:
+    """Return how many peers changed after a generation, who lost access or a key, and when the first of these did."""
+    buried = peer_rows.revoked_since(tx, config.id, generation)
+    peers, disabled = peer_rows.owed_upserts(tx, config.id, generation)
+    names = tuple(dict.fromkeys([*(row.name for row in buried if row.name), *disabled]))
+    return peers, names, buried[0].at if buried else None
+
+
+def note(tx: Tx, told: set[str]) -> None:
+    """Write down since when assignments are behind, and audit what is late, and what has arrived after all.
+
+    `told`: the ids of the assignments whose lateness is in the audit log; it is kept up to date.
+    """
+    now = clock.now()
+    there: set[str] = set()
+    for assignment, config, _ in assignment_rows.behind(tx):
+        missing = assignment.applied_generation < config.generation and assignment.phase != Phase.REMOVED
+        reached = assignment.applied_generation >= (assignment.behind_generation or 0)
+        if not missing or assignment.behind_since is None or reached:
+            since, generation = (now, config.generation) if missing else (None, None)
+            assignment_rows.applied(tx, assignment.id, behind_since=since, behind_generation=generation)
+            if assignment.id in told:
+                told.discard(assignment.id)
+                _tell(tx, "changes_arrived", assignment, config, {})
+        elif now - assignment.behind_since > LATE_S:
+            there.add(assignment.id)
+    if not there - told:
+        return
+    for owed in everywhere(tx):
+        if owed.assignment_id is None or owed.assignment_id not in there - told:
+            continue
+        told.add(owed.assignment_id)
+        late = assignment_rows.get(tx, owed.config.id, owed.node.id)
+        if late is not None:
+            details = {"node": owed.node.name, "reason": owed.reason, "generations": owed.generations}
+            _tell(tx, "changes_do_not_arrive", late, owed.config, details | _named(owed.revocations))
+
+
+def _named(names: Sequence[str]) -> dict[str, object]:
+    return {"revocations": len(names), "still_served": list(names[:NAMES])}
+
+
+def _tell(tx: Tx, action: str, assignment: Assignment, config: Config, details: dict[str, object]) -> None:
+    about = operations.subject(assignment.config_id, assignment.node_id)
+    audit.record(tx, audit.PANEL, action, "config_node", about, config=config.name, **details)
+    tx.wake(Topic.ASSIGNMENT, assignment.id)
+
+
+def worth_noting(tx: Tx, told: set[str]) -> bool:
+    """Tell whether `note` would write anything, so that a fleet where nothing is behind costs no write."""
+    return bool(told) or bool(assignment_rows.behind(tx))
