@@ -160,7 +160,8 @@ def list_configs(panel: ThePanel, _caller: Reader, after: After = None, limit: L
 def create_config(panel: ThePanel, caller: Writer, body: NewConfig) -> ConfigView:
     """Create a config, on no node yet. Its pools and port must not clash with those of other configs."""
     with panel.store.write() as tx:
-        config = configs.create(tx, panel.vault, caller.actor, ConfigSpec(**body.model_dump()))
+        spec = ConfigSpec(**body.model_dump())
+        config = configs.create(tx, panel.vault, caller.actor, spec, panel_addresses=panel.addresses())
         return views(tx, [config])[0]
 
 

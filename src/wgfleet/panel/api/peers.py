@@ -184,7 +184,8 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
     """Give it a home and an address from each pool, and update the nodes that serve it immediately."""
     drafts = peers.draft(panel.vault, [_spec(body)])
     with panel.store.write() as tx:
-        return _views(tx, peers.create(tx, caller.actor, configs.get(tx, config), drafts))[0]
+        row = configs.get(tx, config)
+        return _views(tx, peers.create(tx, caller.actor, row, drafts, panel_addresses=panel.addresses()))[0]
 
 
 @router.post("/api/configs/{config}/peers/batch", status_code=status.HTTP_201_CREATED, summary="Create many peers")
@@ -200,7 +201,7 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
         row = configs.get(tx, config)
         if body.peers is None:
             drafts = peers.numbered(tx, row, body.name_prefix, drafts, body.first_number)
-        made = peers.create(tx, caller.actor, row, drafts, field="peers")
+        made = peers.create(tx, caller.actor, row, drafts, field="peers", panel_addresses=panel.addresses())
     # After the commit, so that nodes get them while the answer is put together.
     with panel.store.read() as tx:
         return Page(items=_views(tx, made))
@@ -223,7 +224,8 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
             given.pop("group", None)
             given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
         changes = cast("PeerChanges", given)
-        return _views(tx, [peers.update(tx, panel.vault, caller.actor, peer, changes)])[0]
+        changed = peers.update(tx, panel.vault, caller.actor, peer, changes, panel_addresses=panel.addresses())
+        return _views(tx, [changed])[0]
 
 
 @router.delete("/api/peers/{peer_id}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a peer")

@@ -1,7 +1,7 @@
 """WireGuard networks: made, changed, deleted, and their generation counted."""
 
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -9,13 +9,13 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.fields import check_range, is_address, parse_dns, parse_networks
 from wgfleet.panel.domain.placement.place import Strategy
+from wgfleet.panel.domain.tunnel_networks import special_range
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
-from wgfleet.panel.services import audit, generations, reach
+from wgfleet.panel.services import audit, generations, reach, tunnel_networks
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import configs as config_rows
-from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
@@ -90,8 +90,18 @@ class ConfigSpec:
         )
 
 
-def create(tx: Tx, vault: Vault, actor: str, spec: ConfigSpec) -> Config:
-    """Make a config at generation 1. A cluster gets its key pair here, an independent config one for each node."""
+def create(
+    tx: Tx,
+    vault: Vault,
+    actor: str,
+    spec: ConfigSpec,
+    *,
+    panel_addresses: Mapping[str, str] = tunnel_networks.NOTHING,
+) -> Config:
+    """Make a config at generation 1. A cluster gets its key pair here, an independent config one for each node.
+
+    `panel_addresses` are the panel's own, each with what it is: no pool may contain one.
+    """
     parse_interface_name(spec.name)
     if spec.mode not in MODES:
         raise Invalid(f"mode must be {' or '.join(MODES)}, not {spec.mode!r}", field="mode")
@@ -102,7 +112,7 @@ def create(tx: Tx, vault: Vault, actor: str, spec: ConfigSpec) -> Config:
     config_rows.serialize_creation(tx)
     if config_rows.find(tx, spec.name) is not None:
         raise Conflict(f"a config named {spec.name!r} already exists; choose another name", field="name")
-    _check_pools_are_free(tx, networks)
+    _check_pools_are_free(tx, networks, panel_addresses)
     if spec.listen_port is not None:
         _check_port_is_free(tx, spec.listen_port)
     config = Config(
@@ -250,7 +260,7 @@ def _parse_pools(texts: Sequence[str]) -> list[str]:
         low, high = POOL_PREFIXES[network.version]
         if not low <= network.prefixlen <= high:
             raise Invalid(f"{pool}: an IPv{network.version} pool is /{low} to /{high}", field=field)
-        if network.is_multicast or network.is_loopback or network.is_link_local or not int(network.network_address):
+        if special_range(network) is not None:
             raise Invalid(f"{pool} is not a network for hosts; use one such as 10.8.0.0/24 or fd00::/64", field=field)
         for other in found:
             if _overlap(pool, other):
@@ -259,17 +269,15 @@ def _parse_pools(texts: Sequence[str]) -> list[str]:
     return found
 
 
-def _check_pools_are_free(tx: Tx, networks: Sequence[str]) -> None:
-    taken = config_rows.all_pools(tx)
+def _check_pools_are_free(tx: Tx, networks: Sequence[str], panel_addresses: Mapping[str, str]) -> None:
+    taken, outside = config_rows.all_pools(tx), tunnel_networks.needed(tx, panel_addresses)
     for i, network in enumerate(networks):
         for other, owner in taken:
             if _overlap(network, other):
                 raise Conflict(
                     f"{network} overlaps {other} of config {owner!r}; choose another range", field=f"pools[{i}]"
                 )
-        for address in floating_rows.all_addresses(tx):
-            if _overlap(network, address):
-                raise Conflict(f"{network} contains the floating address {address}", field=f"pools[{i}]")
+        tunnel_networks.check(ipaddress.ip_network(network), f"pools[{i}]", outside)
 
 
 def _check_port_is_free(tx: Tx, listen_port: int) -> None:

@@ -13,7 +13,7 @@ from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.settings.enrollment import CertificateSettings, EnrollmentSettings
-from wgfleet.panel.settings.fields import ListOf
+from wgfleet.panel.settings.fields import Addresses, ListOf
 from wgfleet.panel.settings.health import HealthSettings
 from wgfleet.panel.settings.listeners import Listener, parse_listener
 from wgfleet.panel.settings.logs import LogSettings
@@ -57,6 +57,13 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^/?#\s]+$",
         description="URL under which nodes reach the panel; it goes into the join command. Default: the address "
         "that the command was asked for at.",
+    )
+    own_addresses: Addresses = Field(
+        default=(),
+        description="Addresses from which this panel reaches its nodes: pools and networks behind peers that contain "
+        "one are refused, since the nodes' answers would go into the tunnel. Empty: those of the listeners, of "
+        "public_url, and those with which this machine goes out. A panel behind NAT whose private network is also "
+        "that of a site lists its public address here.",
     )
     tls: TlsSettings = TlsSettings()
     door: DoorSettings = DoorSettings()

@@ -37,6 +37,11 @@ def endpoint_addresses(tx: Tx) -> dict[str, str]:
     return {address: name for name, addresses in found for address in addresses}
 
 
+def agent_hosts(tx: Tx) -> list[tuple[str, str]]:
+    """Return the name of each node and the host of its agent."""
+    return [(name, host) for name, host in tx.session.execute(select(Node.name, Node.agent_host))]
+
+
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the names of the configs assigned to each node, in whatever phase."""
     query = select(Assignment.node_id, Config.name).join(Config, Config.id == Assignment.config_id)

@@ -174,6 +174,12 @@ def networks_by_peer(tx: Tx, config_id: str, without: str | None = None) -> list
     return [(network, name) for peer_id, name, networks in rows if peer_id != without for network in networks]
 
 
+def all_networks(tx: Tx) -> list[tuple[str, str]]:
+    """Return (network, peer name) for the networks behind the peers of all configs."""
+    query = select(Peer.name, Peer.networks).where(func.json_array_length(Peer.networks) > 0)
+    return [(network, name) for name, networks in tx.session.execute(query) for network in networks]
+
+
 def networks(tx: Tx, config_id: str) -> list[str]:
     """Return the networks behind the enabled peers of a config, sorted, each once."""
     query = select(Peer.networks).where(Peer.config_id == config_id, Peer.enabled)

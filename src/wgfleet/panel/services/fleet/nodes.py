@@ -10,7 +10,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import check_list, check_range, parse_host, parse_name
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, tunnel_networks
 from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.services.floating import addresses, isolation
 from wgfleet.panel.store import Tx
@@ -73,6 +73,7 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
     """Make a node that no agent has joined yet."""
     values = _checked(tx, spec.changeable)
     values.setdefault("agent_host", values["endpoint_addresses"][0])
+    _check_outside(tx, values)
     _check_name_is_free(tx, spec.name)
     node = Node(
         id=clock.new_id(),
@@ -135,6 +136,7 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
     changed = {name: value for name, value in values.items() if getattr(node, name) != value}
     if not changed:
         return node
+    _check_outside(tx, changed, known=node.endpoint_addresses)
     if "name" in changed:
         _check_name_is_free(tx, changed["name"])
     if "endpoint_addresses" in changed:
@@ -223,6 +225,15 @@ def _checked(tx: Tx, changes: NodeChanges) -> dict[str, Any]:
         group = values.pop("group")
         values["group_id"] = None if group is None else node_groups.named(tx, group, "group").id
     return values
+
+
+def _check_outside(tx: Tx, values: Mapping[str, Any], known: Collection[str] = ()) -> None:
+    """Refuse new addresses that the nodes route into a tunnel."""
+    for i, address in enumerate(values.get("endpoint_addresses", ())):
+        if address not in known:
+            tunnel_networks.check_outside(tx, address, f"endpoint_addresses[{i}]")
+    if "agent_host" in values and values["agent_host"] not in values.get("endpoint_addresses", ()):
+        tunnel_networks.check_outside(tx, values["agent_host"], "agent_host")
 
 
 def _parse_endpoint_addresses(texts: Sequence[str]) -> list[str]:

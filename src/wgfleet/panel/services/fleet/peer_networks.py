@@ -1,12 +1,12 @@
 """Networks behind peers: each belongs to one peer, and to no pool, or WireGuard would take it from the other."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from wgfleet.panel.domain.taken_networks import TakenNetworks
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, tunnel_networks
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config
@@ -16,10 +16,21 @@ MAX_NETWORKS = 20_000
 """In a config, its pools among them: each is a route on every node, and is read whenever one is added."""
 
 
-def check(tx: Tx, config: Config, wanted: Sequence[tuple[Sequence[str], str]], *, without: str | None = None) -> None:
-    """Raise unless each (networks, field) may be had. `without` is the peer that is being changed."""
+def check(
+    tx: Tx,
+    config: Config,
+    wanted: Sequence[tuple[Sequence[str], str]],
+    *,
+    without: str | None = None,
+    panel_addresses: Mapping[str, str] = tunnel_networks.NOTHING,
+) -> None:
+    """Raise unless each (networks, field) may be had.
+
+    `without` is the peer that is being changed; `panel_addresses` are the panel's own, each with what it is.
+    """
     if not any(networks for networks, _ in wanted):
         return
+    outside = tunnel_networks.needed(tx, panel_addresses)
     taken = TakenNetworks(
         chain(
             ((network, "a pool of the config") for network in configs.networks(tx, [config.id])[config.id]),
@@ -37,6 +48,7 @@ def check(tx: Tx, config: Config, wanted: Sequence[tuple[Sequence[str], str]], *
                 raise Invalid(f"write {network} in its canonical form", field=at)
             if network.prefixlen == 0:
                 raise Invalid("a peer cannot have a default route as its network; list its own networks", field=at)
+            tunnel_networks.check(network, at, outside)
             other = taken.take(network, "another network of the same request")
             if other is not None:
                 raise Conflict(f"{network} overlaps {other.network}, {other.owner}", field=at)

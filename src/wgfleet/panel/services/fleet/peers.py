@@ -11,7 +11,7 @@ from wgfleet.panel.domain.rendering import host_network
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
-from wgfleet.panel.services import audit, configs, generations
+from wgfleet.panel.services import audit, configs, generations, tunnel_networks
 from wgfleet.panel.services.fleet import node_groups, peer_networks, placement
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
@@ -101,15 +101,27 @@ def numbered(
     ]
 
 
-def create(tx: Tx, actor: str, config: Config, drafts: Sequence[PeerDraft], *, field: str = "") -> list[Peer]:
-    """Make peers, all or none. `field` is the path of the list in the request, for errors (`peers`)."""
+def create(
+    tx: Tx,
+    actor: str,
+    config: Config,
+    drafts: Sequence[PeerDraft],
+    *,
+    field: str = "",
+    panel_addresses: Mapping[str, str] = tunnel_networks.NOTHING,
+) -> list[Peer]:
+    """Make peers, all or none.
+
+    `field` is the path of the list in the request, for errors (`peers`); `panel_addresses` as in `peer_networks`.
+    """
     specs = [draft.spec for draft in drafts]
     if not 1 <= len(specs) <= MAX_BATCH:
         raise Invalid(f"give 1 to {MAX_BATCH} peers in a call, not {len(specs)}", field=field or None)
     generation = generations.bump(tx, config.id, settings=any(spec.networks for spec in specs), topic=Topic.PEERS)
     places = [f"{field}[{i}]." if field else "" for i in range(len(specs))]
     _check_unique(tx, config, specs, places)
-    peer_networks.check(tx, config, [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)])
+    networks = [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)]
+    peer_networks.check(tx, config, networks, panel_addresses=panel_addresses)
     groups = _groups(tx, specs, places)
     made = [_new(config, draft, groups, generation, at) for draft, at in zip(drafts, places, strict=True)]
     homes = _homes(tx, config, [(values["id"], values["group_id"]) for values in made])
@@ -152,7 +164,15 @@ def sessions(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
     return session_rows.latest(tx, peer_ids)
 
 
-def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -> Peer:
+def update(
+    tx: Tx,
+    vault: Vault,
+    actor: str,
+    peer: Peer,
+    changes: PeerChanges,
+    *,
+    panel_addresses: Mapping[str, str] = tunnel_networks.NOTHING,
+) -> Peer:
     """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it."""
     # A peer's networks are routes of the interface, and come and go with it.
     rerouted = "networks" in changes or ("enabled" in changes and bool(peer.networks))
@@ -160,7 +180,7 @@ def update(tx: Tx, vault: Vault, actor: str, peer: Peer, changes: PeerChanges) -
     tx.refresh(peer)
     if "public_key" in changes and changes.get("rotate_keys"):
         raise Invalid("give a public key or ask for new keys, not both", field="public_key")
-    changed = _set_columns(tx, peer, changes)
+    changed = _set_columns(tx, peer, changes, panel_addresses)
     if "public_key" in changes or changes.get("rotate_keys"):
         _replace_keys(tx, vault, peer, changes.get("public_key"), generation)
         changed.append("keys")
@@ -180,7 +200,7 @@ def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> Non
         audit.record(tx, actor, "deleted", "peer", peer.id, name=peer.name, config=config.name)
 
 
-def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges) -> list[str]:
+def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_addresses: Mapping[str, str]) -> list[str]:
     """Set what is no key; return the names of what is different now."""
     values: dict[str, Any] = {}
     if "name" in changes:
@@ -189,7 +209,8 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges) -> list[str]:
             raise Conflict(f"a peer named {changes['name']!r} already exists; choose another name", field="name")
     if "networks" in changes:
         config = configs.get(tx, peer.config_id)
-        peer_networks.check(tx, config, [(changes["networks"], "networks")], without=peer.id)
+        wanted = [(changes["networks"], "networks")]
+        peer_networks.check(tx, config, wanted, without=peer.id, panel_addresses=panel_addresses)
         values["networks"] = list(changes["networks"])
     if "keepalive" in changes:
         values["keepalive"] = _keepalive(changes["keepalive"], "keepalive")

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 from wgfleet.panel.address_providers import NONE, AddressNode, AddressProvider, plugins
 from wgfleet.panel.domain.fields import check_list
 from wgfleet.panel.errors import Conflict, Invalid
+from wgfleet.panel.services import tunnel_networks
 from wgfleet.panel.services.floating import addresses as address_list
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import assignments as assignment_rows
@@ -73,7 +74,6 @@ def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
     """Return the addresses in canonical form, or name the first that cannot float."""
     check_list(texts, "floating_addresses")
     nodes = node_rows.endpoint_addresses(tx)
-    pools = [(ip_network(network), owner) for network, owner in config_rows.all_pools(tx)]
     found: list[str] = []
     for i, text in enumerate(texts):
         field = f"floating_addresses[{i}]"
@@ -92,9 +92,7 @@ def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
                 "nodes yet",
                 field=field,
             )
-        for network, owner in pools:
-            if parsed.version == network.version and parsed in network:
-                raise Conflict(f"{address} is inside the tunnel, in pool {network} of config {owner!r}", field=field)
+        tunnel_networks.check_outside(tx, address, field)
         found.append(address)
     return found
 
