@@ -62,7 +62,8 @@ def run(
     settings = AgentSettings(
         state_dir=state_dir, listen=listen, port=port, interval_s=interval, repair=repair, backend=backend
     )
-    # The same process goes on as the agent, without this program's libraries in its memory.
+    # The same process goes on as the agent, without this program's libraries in its memory. `-P`: nothing is imported
+    # from the directory that it was started in, where others may be able to write.
     os.execv(  # noqa: S606 - no shell is wanted
-        sys.executable, [sys.executable, "-m", "wgfleet.agent", settings.to_json()]
+        sys.executable, [sys.executable, "-P", "-m", "wgfleet.agent", settings.to_json()]
     )

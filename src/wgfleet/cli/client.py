@@ -3,13 +3,14 @@
 Exit codes: 1 refused or failed, 2 usage, 3 the panel is unreachable, 4 not found.
 """
 
+import ipaddress
 import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import typer
@@ -42,12 +43,22 @@ class Client:
         except (OSError, ssl.SSLError) as error:
             raise CallFailed(f"{to.ca_file} is not a file of CA certificates ({error})", USAGE) from None
         self._url = to.url
+        local = is_local(to.url)
+        secure = to.url.lower().startswith("https://")
+        plain = to.url.lower().startswith("http://")
+        if plain and not local and not to.allow_plain_http:
+            raise CallFailed(
+                f"{to.url} is plain http, which would show the API key to everybody on the way; give an https address "
+                "(or WGFLEET_ALLOW_PLAIN_HTTP=1, where the way is safe)",
+                USAGE,
+            )
         try:
             self._http = httpx.Client(
                 base_url=to.url,
                 headers={"Authorization": f"Bearer {to.api_key}"},
                 verify=verify,
                 timeout=TIMEOUT_S,
+                trust_env=secure and not local,  # a proxy on the way would see the key, unless it only carries TLS
             )
         except (httpx.InvalidURL, ValueError):
             raise CallFailed(f"{to.url!r} is not an address such as https://panel.example.com:8443", USAGE) from None
@@ -130,6 +141,15 @@ def _refused(answer: httpx.Response) -> CallFailed:
     except (ValueError, LookupError, TypeError):
         detail = f"{answer.status_code} {answer.reason_phrase}"
     return CallFailed(detail, ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED)
+
+
+def is_local(url: str) -> bool:
+    """Say whether an address is of this machine's loopback."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def given(**values: Any) -> Document:

@@ -18,11 +18,15 @@ class ConnectionSettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PanelAccess:
-    """A panel and a key. `ca_file` None: the certificate authorities of this machine."""
+    """A panel and a key. `ca_file` None: the certificate authorities of this machine.
+
+    `allow_plain_http`: the key may be sent to other machines without TLS.
+    """
 
     url: str
     api_key: str
     ca_file: Path | None
+    allow_plain_http: bool = False
 
 
 def path(env: Mapping[str, str]) -> Path:
@@ -39,7 +43,8 @@ def load(env: Mapping[str, str]) -> PanelAccess:
         raise ConnectionSettingsError("no API key: run `wgfleet login`, or set WGFLEET_API_KEY")
     ca_file = env.get("WGFLEET_CA_FILE") or stored.get("ca_file")
     url = env.get("WGFLEET_URL") or stored.get("url") or DEFAULT_URL
-    return PanelAccess(url.rstrip("/"), key, Path(ca_file) if ca_file else None)
+    plain = env.get("WGFLEET_ALLOW_PLAIN_HTTP") or stored.get("allow_plain_http") or ""
+    return PanelAccess(url.rstrip("/"), key, Path(ca_file) if ca_file else None, plain.lower() in {"1", "true", "yes"})
 
 
 def save(connection: PanelAccess, env: Mapping[str, str]) -> Path:
@@ -47,6 +52,8 @@ def save(connection: PanelAccess, env: Mapping[str, str]) -> Path:
     values = {"url": connection.url, "api_key": connection.api_key}
     if connection.ca_file is not None:
         values["ca_file"] = str(connection.ca_file.absolute())
+    if connection.allow_plain_http:
+        values["allow_plain_http"] = "true"
     # A JSON string is a TOML string too.
     text = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
     return _write(path(env), text)

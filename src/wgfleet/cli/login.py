@@ -23,6 +23,9 @@ def login(
     ca_file: Annotated[
         Path | None, typer.Option(help="CA certificates to check the panel against.", exists=True)
     ] = None,
+    allow_plain_http: Annotated[
+        bool, typer.Option("--allow-plain-http", help="Send the key without TLS to another machine; the way is safe.")
+    ] = False,
 ) -> None:
     """Store a panel's address and an API key in a file that only you can read.
 
@@ -39,7 +42,7 @@ def login(
         raise typer.Exit(UNREACHABLE) from None
     if ca is not None:
         ca_file = connection.save_ca(ca, os.environ)
-    wanted = PanelAccess(url.rstrip("/"), key, ca_file)
+    wanted = PanelAccess(url.rstrip("/"), key, ca_file, allow_plain_http)
     with panel(wanted) as client:
         nodes = client.get("/api/nodes?limit=1")["items"]
     written = connection.save(wanted, os.environ)

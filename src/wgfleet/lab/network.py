@@ -87,7 +87,7 @@ def _hold(lab: str, directory: Path, hosts: Sequence[HostSpec]) -> dict[str, Hos
         (home / "resolv.conf").write_text(_resolver(place), encoding="ascii")
         spec = {"namespace": namespace(lab, place.name), "directory": str(home)}
         specs.append(spec | ({"forwarding": "1"} if place.bridges else {}))
-    pids = json.loads(processes.run([sys.executable, "-m", "wgfleet.lab.holder"], stdin=json.dumps(specs)))
+    pids = json.loads(processes.run([sys.executable, "-P", "-m", "wgfleet.lab.holder"], stdin=json.dumps(specs)))
     return {
         place.name: Host(
             name=place.name,

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from tests.panel.conftest import made
 from wgfleet.panel import clock
-from wgfleet.panel.api import SUBJECTS, Panel, create_app
+from wgfleet.panel.api import SUBJECTS, Panel, create_app, events
 from wgfleet.panel.api.auth import OPEN_PATHS
 from wgfleet.panel.api.enrollment_limit import FAILURES, WINDOW_S
 from wgfleet.panel.services import audit
@@ -190,3 +190,16 @@ def test_refused_keys_are_counted_and_logged_once(
     said = capfd.readouterr()
     assert (said.out + said.err).count("key.refused") == 1
     assert "wgf_wrong" not in said.out + said.err
+
+
+def test_a_stream_of_events_ends_when_its_key_is_revoked(
+    client: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "PING_S", 0.2)
+    key = made(client, "/api/keys", name="looker", scopes=["read"])["key"]
+    with client.stream("GET", "/api/events", headers={"Authorization": f"Bearer {key}"}, timeout=10) as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("event")
+        with panel.store.write() as tx:
+            api_keys.revoke_key(tx, "test", api_keys.get_key(tx, "looker"))
+        assert len(list(lines)) < 20  # what was under way; then the end

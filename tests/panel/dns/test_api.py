@@ -1,5 +1,8 @@
 """Published names over the API: what an endpoint group says of DNS, its refusals, and the metrics."""
 
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +10,7 @@ import httpx
 import pytest
 
 from tests.panel.conftest import made
+from wgfleet.panel.api import Panel
 
 NULL = {"provider": "null", "zone": "example.com"}
 RFC2136 = {
@@ -139,3 +143,29 @@ def test_metrics_tell_of_names_and_calls(client: httpx.Client) -> None:
     assert 'wgfleet_dns_calls_total{call="read",provider="null"} 1.0' in lines
     assert 'wgfleet_assignments{health="serving"} 1.0' in lines
     assert any(line.startswith("wgfleet_dns_oldest_seconds ") for line in lines)
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_name_server_that_hangs_does_not_hang_the_panel(client: httpx.Client, panel: Panel) -> None:
+    panel.publisher.questions.within_s = 1.0
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as server:
+        options = {"server": "127.0.0.1", "port": server.getsockname()[1]}
+        dns = {"provider": "rfc2136", "zone": "example.com", "mode": "dry_run", "options": options}
+        made(client, "/api/configs/wg0/endpoint-group", domain="vpn.example.com", dns=dns)
+        with ThreadPoolExecutor(45) as threads:
+            plans = [threads.submit(client.get, "/api/dns/wg0/plan") for _ in range(45)]
+            time.sleep(0.3)
+            started = time.monotonic()
+            assert client.get("/readyz").status_code == 200
+            seconds = time.monotonic() - started
+            answers = [plan.result() for plan in plans]
+    assert seconds < 1, "a place in the queue behind 45 calls that wait"
+    assert {answer.status_code for answer in answers} == {503}
+    assert all("Retry-After" in answer.headers for answer in answers)
+
+
+@pytest.mark.usefixtures("wg0")
+def test_whoever_may_only_read_costs_no_provider_a_call(client: httpx.Client) -> None:
+    made(client, "/api/configs/wg0/endpoint-group", domain="vpn.example.com", dns={"provider": "null", "zone": "x.com"})
+    key = made(client, "/api/keys", name="looker", scopes=["read"])["key"]
+    assert client.get("/api/dns/wg0/plan", headers={"Authorization": f"Bearer {key}"}).status_code == 403

@@ -198,12 +198,15 @@ def show_dns(panel: ThePanel, _caller: Reader, config: Reference) -> ConfigDnsVi
 @router.get("/api/dns/{config}/plan", summary="Plan the changes for a name")
 def plan_dns(
     panel: ThePanel,
-    _caller: Reader,
+    _caller: Writer,
     config: Reference,
     *,
     adopt: Annotated[bool, Query(description="Plan as if foreign records were adopted.")] = False,
 ) -> PreviewView:
-    """Read the name from the provider and return what would change. Changes nothing."""
+    """Read the name from the provider and return what would change. Changes nothing.
+
+    It costs the account a call, hence the scope `write`. The plan of the last sync is in the name itself.
+    """
     target, note = _target(panel, config)
     return _preview(target, note, _previewed(panel, target, adopt=adopt))
 
@@ -235,7 +238,7 @@ def approve_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanRe
 def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanReference) -> DnsSyncView:
     """Desired addresses become ours, others are deleted. `plan_id` is the id of a `plan` with `adopt=true`."""
     target, _ = _target(panel, config)
-    found = _previewed(panel, target, adopt=True)
+    found = _previewed(panel, target, adopt=True, urgent=True)
     if found.id != body.plan_id:
         raise Conflict(
             f"adopting would now be plan {found.id}, not plan {body.plan_id}",
@@ -278,9 +281,9 @@ def _target(panel: Panel, config: str) -> tuple[Target, str | None]:
         return commands.current_target(tx, panel.vault, config, panel.settings.dns)
 
 
-def _previewed(panel: Panel, target: Target, *, adopt: bool) -> DnsPlan:
+def _previewed(panel: Panel, target: Target, *, adopt: bool, urgent: bool = False) -> DnsPlan:
     with _asking():
-        return panel.publisher.preview(target, adopt=adopt)
+        return panel.publisher.preview(target, adopt=adopt, urgent=urgent)
 
 
 def _preview(target: Target, note: str | None, plan: DnsPlan) -> PreviewView:

@@ -1,5 +1,6 @@
 """`/api/events`: what changes, as it changes (server-sent events)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated
@@ -8,14 +9,17 @@ import msgspec
 from fastapi import APIRouter, Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.panel import ThePanel
-from wgfleet.panel.errors import Invalid
-from wgfleet.panel.reconcile.engine.events import Events
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.errors import Invalid, PanelError
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.access.api_keys import Caller
 from wgfleet.panel.store.wakes import Topic
 
 router = APIRouter(tags=["events"])
 SHOWN = tuple(sorted({topic.shown_as for topic in Topic}))
+CHECKED_S = 1.0  # a key that was valid this long ago still is; with each ping it is looked at too
 PING_S = 15  # shorter than the idle time-out of the usual proxies
 
 
@@ -27,7 +31,7 @@ PING_S = 15  # shorter than the idle time-out of the usual proxies
 )
 async def watch_events(
     panel: ThePanel,
-    _caller: Reader,
+    caller: Reader,
     kind: Annotated[list[str] | None, Query(description="Only these kinds; repeatable.", max_length=16)] = None,
 ) -> EventSourceResponse:
     """Each event is named after its kind (`operation`, `node`, `config`, ...); its data is `{"kind", "id", "data"}`.
@@ -37,12 +41,38 @@ async def watch_events(
     for wanted in kind or ():
         if wanted not in set(Topic):  # those that are shown as another are not refused: programs ask for them
             raise Invalid(f"there is no kind {wanted!r}; the kinds are {', '.join(SHOWN)}", field="kind")
-    return EventSourceResponse(_stream(panel.events, frozenset(kind or ())), ping=PING_S)
+    return EventSourceResponse(_stream(panel, caller, frozenset(kind or ())), ping=PING_S)
 
 
-async def _stream(events: Events, kinds: frozenset[str]) -> AsyncIterator[ServerSentEvent]:
-    async with aclosing(events.subscribe()) as subscription:
-        async for event in subscription:
-            if not kinds or event.kind in kinds:
-                shown = {"kind": event.kind, "id": event.id, "data": event.data}
-                yield ServerSentEvent(msgspec.json.encode(shown).decode(), event=event.kind)
+async def _stream(panel: Panel, caller: Caller, kinds: frozenset[str]) -> AsyncIterator[ServerSentEvent]:
+    """Yield events for as long as the caller's key is valid."""
+    checked_at = clock.monotonic()
+    async with aclosing(panel.events.subscribe()) as subscription:
+        upcoming = asyncio.ensure_future(anext(subscription))
+        try:
+            while True:
+                await asyncio.wait((upcoming,), timeout=PING_S)
+                if not upcoming.done() or clock.monotonic() - checked_at >= CHECKED_S:
+                    if not await asyncio.get_running_loop().run_in_executor(None, _is_valid, panel, caller):
+                        return
+                    checked_at = clock.monotonic()
+                if not upcoming.done():
+                    continue
+                event = upcoming.result()
+                upcoming = asyncio.ensure_future(anext(subscription))
+                if not kinds or event.kind in kinds:
+                    shown = {"kind": event.kind, "id": event.id, "data": event.data}
+                    yield ServerSentEvent(msgspec.json.encode(shown).decode(), event=event.kind)
+        except StopAsyncIteration:
+            return
+        finally:
+            upcoming.cancel()
+            await asyncio.wait((upcoming,))
+
+
+def _is_valid(panel: Panel, caller: Caller) -> bool:
+    try:
+        with panel.store.read() as tx:
+            return api_keys.is_valid(tx, caller)
+    except PanelError:
+        return True  # the database is away; a caller who was let in stays until it says otherwise

@@ -11,6 +11,7 @@ from wgfleet.panel import faultpoints
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.providers import Blocked, Finding, Provider, Raced
+from wgfleet.panel.dns.questions import Questions
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.domain.dns.listing import DnsMode
 from wgfleet.panel.domain.dns.plan import DnsPlan, differences, without_deletes
@@ -30,6 +31,7 @@ class Publisher:
     def __init__(self, plugins: DnsPlugins, limiter: Limiter, metrics: DnsMetrics) -> None:
         self.plugins = plugins
         self.metrics = metrics
+        self.questions = Questions()
         self._limiter = limiter
         self._open: dict[str, tuple[str, Provider]] = {}
         self._lock = threading.Lock()
@@ -89,39 +91,51 @@ class Publisher:
             f"{target.name}: gave up after {MAX_READS} attempts: the records keep being changed by somebody else"
         )
 
-    def preview(self, target: Target, *, adopt: bool = False) -> DnsPlan:
-        """Read a name and return the plan of what would be done there."""
-        provider = self._open_provider(target)
-        try:
-            return target.plan(self._observe(target, provider), adopt=adopt)
-        finally:
-            provider.close()
+    def preview(self, target: Target, *, adopt: bool = False, urgent: bool = False) -> DnsPlan:
+        """Read a name and return the plan of what would be done there.
+
+        Unless it is `urgent`, it leaves the calls that are reserved for changes.
+        """
+
+        def look() -> DnsPlan:
+            provider = self._open_provider(target)
+            try:
+                if not urgent:
+                    self._spare(provider)
+                return target.plan(self._observe(target, provider), adopt=adopt)
+            finally:
+                provider.close()
+
+        return self.questions.ask(look)
 
     def check(self, kind: str, zone: str, name: str, options: Mapping[str, Any]) -> list[Finding]:
         """Ask the provider whether credential, zone and permissions are right for a name."""
-        provider = self.plugins.open(kind, zone, options)
-        try:
-            self.metrics.count_calls(kind, "check")
-            return self._call(provider, lambda: provider.check(name))
-        finally:
-            provider.close()
+        return self.questions.ask(lambda: self._check(kind, zone, name, options))
 
     def refusals(self, kind: str, zone: str, name: str, options: Mapping[str, Any], within_s: float) -> list[Finding]:
         """Return what a provider certainly refuses; nothing if it does not answer in time."""
-        found: list[Finding] = []
+        try:
+            found = self.questions.ask(lambda: self._check(kind, zone, name, options), within_s)
+        except PermanentError as error:
+            return [Finding("provider", ok=False, detail=str(error))]
+        except Exception:  # noqa: BLE001 - no answer, or a plugin's bug, which shows when the name is published
+            return []
+        return [finding for finding in found if not finding.ok and finding.certain]
 
-        def ask() -> None:
-            try:
-                found.extend(f for f in self.check(kind, zone, name, options) if not f.ok and f.certain)
-            except PermanentError as error:
-                found.append(Finding("provider", ok=False, detail=str(error)))
-            except Exception:  # noqa: BLE001 - a plugin's bug, which shows when the name is published
-                return
+    def _check(self, kind: str, zone: str, name: str, options: Mapping[str, Any]) -> list[Finding]:
+        provider = self.plugins.open(kind, zone, options)
+        try:
+            self._spare(provider)
+            calls = provider.capabilities.check_calls
+            self.metrics.count_calls(kind, "check", calls)
+            return self._call(provider, lambda: provider.check(name), calls)
+        finally:
+            provider.close()
 
-        asking = threading.Thread(target=ask, name=f"check {name}", daemon=True)
-        asking.start()
-        asking.join(within_s)
-        return list(found)
+    def _spare(self, provider: Provider) -> None:
+        """Raise if the calls that the account has left are for changes."""
+        if not self._limiter.allows_routine(provider.account):
+            raise TransientError("the calls that the DNS account has left are for changes; try again", retry_after_s=60)
 
     def _plan(self, target: Target, observed: tuple[Record, ...]) -> DnsPlan:
         plan = target.plan(observed)
@@ -145,9 +159,9 @@ class Publisher:
             self.metrics.count_calls(target.provider, "apply", calls)
             self._limiter.charge(provider.account, calls - 1)
 
-    def _call(self, provider: Provider, call: Callable[[], T]) -> T:
-        """Make a call that counts against the rate limit; if the account is blocked, block all its names."""
-        self._limiter.take(provider.account)
+    def _call(self, provider: Provider, call: Callable[[], T], calls: int = 1) -> T:
+        """Make a call (or several) that counts against the rate limit; a blocked account blocks all its names."""
+        self._limiter.take(provider.account, calls)
         try:
             return call()
         except Blocked as error:

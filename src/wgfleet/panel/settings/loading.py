@@ -15,7 +15,9 @@ DEFAULT_FILE = Path("/etc/wgfleet/panel.toml")
 PREFIX = "WGFLEET_"
 DELIMITER = "__"
 # Variables of this program that are no settings: the vault's key, and what the other commands of the program read.
-OTHER_VARIABLES = frozenset({"WGFLEET_MASTER_KEY", "WGFLEET_URL", "WGFLEET_API_KEY", "WGFLEET_CA_FILE"})
+OTHER_VARIABLES = frozenset(
+    {"WGFLEET_MASTER_KEY", "WGFLEET_URL", "WGFLEET_API_KEY", "WGFLEET_CA_FILE", "WGFLEET_ALLOW_PLAIN_HTTP"}
+)
 
 
 class SettingsProblem(NamedTuple):

@@ -124,4 +124,5 @@ def without_limits(connection: Connection) -> None:
 
 
 def _pool() -> dict[str, Any]:
-    return {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE, "pool_timeout": POOL_S}
+    # Without parameters in errors and logs: among them are digests, keys and names.
+    return {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE, "pool_timeout": POOL_S, "hide_parameters": True}

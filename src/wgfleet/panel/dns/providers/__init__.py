@@ -55,7 +55,7 @@ class Capabilities:
 
     `atomic`: all changes of a call happen or none. `batch`: the most changes that one call carries.
     `marks`: `comment` with each record, or `txt` beside the name. `publishes`: False if it never changes anything and
-    only reports what it would do.
+    only reports what it would do. `check_calls`: the most calls that `check` makes.
     """
 
     min_ttl: int
@@ -65,6 +65,7 @@ class Capabilities:
     batch: int
     marks: str
     publishes: bool = True
+    check_calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ class Cloudflare:
             atomic=True,
             batch=BATCH_LIMIT_FREE if options.plan == "free" else BATCH_LIMIT_PAID,
             marks="comment",
+            check_calls=4,
         )
 
     def __repr__(self) -> str:

@@ -100,6 +100,12 @@ def authenticate(tx: Tx, text: str) -> Caller:
     return Caller(key_id=key.id, name=key.name, scopes=frozenset(key.scopes), stale_use=stale)
 
 
+def is_valid(tx: Tx, caller: Caller) -> bool:
+    """Say whether a key that was accepted earlier would be accepted now."""
+    key = access_rows.find_key(tx, caller.key_id)
+    return key is not None and (key.expires_at is None or key.expires_at > clock.now())
+
+
 def note_use(tx: Tx, caller: Caller) -> None:
     """Keep the time of the key's last use."""
     access_rows.touch_key(tx, caller.key_id, clock.now())

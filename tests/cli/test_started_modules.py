@@ -1,0 +1,28 @@
+"""Programs that we start import nothing from the directory that they are started in."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "src/wgfleet"
+PROGRAM = str(Path(sys.executable).parent / "wgfleet")
+
+
+def test_the_agent_imports_nothing_from_where_it_is_started(tmp_path: Path) -> None:
+    for name in ("structlog", "msgspec", "uvicorn", "asyncio"):
+        (tmp_path / f"{name}.py").write_text("import os\nos._exit(42)\n")
+    command = [PROGRAM, "agent", "run", "--state-dir", str(tmp_path / "state")]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    assert "enroll" in ended.stderr or "root" in ended.stderr
+
+
+def test_every_python_that_we_start_leaves_the_directory_out() -> None:
+    started = [
+        (path.name, call)
+        for path in SOURCE.rglob("*.py")
+        for call in re.findall(r"\[sys\.executable,[^\]]*", path.read_text())
+    ]
+    assert len(started) >= 3
+    assert [call for call in started if '"-P"' not in call[1] and '"-I"' not in call[1]] == []
