@@ -71,7 +71,9 @@ def test_a_first_start_prints_one_key_that_works_and_a_second_prints_none(tmp_pa
     listen = ["--listen", "127.0.0.1:0", "--listen", "https://127.0.0.1:0"]
     data_dir = tmp_path / "data"
     with running(data_dir, *listen) as (process, lines):
-        [key] = value(lines, "admin API key:")
+        [place] = value(lines, "admin API key:")
+        assert re.fullmatch(rf"in {data_dir}/first-admin-key; .*", place)
+        key = (data_dir / "first-admin-key").read_text().strip()
         plain, secure = value(lines, "listening on")
         assert (plain[:7], secure[:8]) == ("http://", "https://")
         headers = {"authorization": f"Bearer {key}"}
@@ -82,7 +84,8 @@ def test_a_first_start_prints_one_key_that_works_and_a_second_prints_none(tmp_pa
         trust = ssl.create_default_context(cadata=ca)
         assert got(f"{secure}/api/nodes", headers=headers, verify=trust).status_code == 200
         assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
-        assert {stat.S_IMODE(file.stat().st_mode) for file in data_dir.iterdir()} == {0o600}
+        modes = {(file.is_dir(), stat.S_IMODE(file.stat().st_mode)) for file in data_dir.iterdir()}
+        assert modes == {(False, 0o600), (True, 0o700)}
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     with running(data_dir, *listen) as (_, again):
@@ -104,7 +107,8 @@ def test_init_makes_everything_once_and_a_lost_key_can_be_replaced(tmp_path: Pat
     first = wgfleet("init", "--data-dir", str(tmp_path / "data"))
     second = wgfleet("init", "--data-dir", str(tmp_path / "data"))
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert re.search(r"^admin API key: wgf_\S{43}$", first.stdout, re.MULTILINE)
+    assert "wgf_" not in first.stdout + first.stderr, "it would stay in a log"
+    assert re.fullmatch(r"wgf_\S{43}\n", (tmp_path / "data" / "first-admin-key").read_text())
     assert "wgf_" not in second.stdout + second.stderr
     replaced = wgfleet("admin-key", "rescue", "--data-dir", str(tmp_path / "data"))
     assert re.fullmatch(r"admin API key: wgf_\S{43}\n", replaced.stdout)

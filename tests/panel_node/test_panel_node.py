@@ -54,7 +54,7 @@ class Host:
         assert self.panel.stdout
         for line in self.panel.stdout:
             if line.startswith("admin API key: "):
-                self.key = line.split()[-1]
+                self.key = (self.data_dir / "first-admin-key").read_text().strip()
             if line.startswith("CA fingerprint"):
                 return
         pytest.fail("the panel did not start")
@@ -86,7 +86,7 @@ class Host:
 
     def agents(self) -> list[psutil.Process]:
         assert self.panel
-        return [child for child in psutil.Process(self.panel.pid).children() if is_agent(child)]
+        return [child for child in psutil.Process(self.panel.pid).children(recursive=True) if is_agent(child)]
 
 
 def is_agent(process: psutil.Process) -> bool:

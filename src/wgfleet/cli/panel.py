@@ -1,24 +1,26 @@
 """`wgfleet panel`: prepare a panel's first start, and run it. Exit codes: 0 fine, 1 failed, 2 settings."""
 
-import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from fastapi import FastAPI
 
+from wgfleet.cli.panel_run import PanelRun, show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
 from wgfleet.panel import clock, logs
 from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.errors import PanelError, PermanentError
-from wgfleet.panel.listening import ListenError, PanelServer, ServerCertificate, Sockets, open_sockets
+from wgfleet.panel.files_lock import lock_files
+from wgfleet.panel.listening import ListenError, ServerCertificate, open_sockets
 from wgfleet.panel.main import build
+from wgfleet.panel.parts import prepare
 from wgfleet.panel.services import audit, incarnations
 from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.settings import Listener, Settings
+from wgfleet.panel.settings import Settings
 from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
 
@@ -130,6 +132,9 @@ def run(
     panel_node_address: Annotated[
         list[str] | None, typer.Option("--panel-node-address", help="Address of this machine for clients; repeatable.")
     ] = None,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait for the end of a panel that runs on the same data directory.")
+    ] = False,
 ) -> None:
     """Run the panel until it is stopped."""
     overrides = _overrides(data_dir, listen, panel_node_address, panel_node=panel_node)
@@ -141,36 +146,15 @@ def run(
         _end(error, EXIT_SETTINGS)
     logs.configure(settings.log.level, settings.log.format)
     raise_open_files_limit()
-    application = _build_or_exit(settings)
-    certificate.issue_from(application.state.authority)
-    try:
-        asyncio.run(_serve(settings, application, sockets, certificate))
-    except SystemExit:  # uvicorn's word for an application that did not start; the reason is in the log
-        _end("the panel did not start; see its log")
-
-
-async def _serve(settings: Settings, application: FastAPI, sockets: Sockets, certificate: ServerCertificate) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def opened() -> None:
-            announce(application, [listener for listener, _ in sockets], own_ca=certificate.own)
-            if settings.panel_node.enabled:
-                # The agent's libraries are for those that need them.
-                from wgfleet.panel_node.supervisor import PanelNode  # noqa: PLC0415 - loaded when asked for
-
-                node = PanelNode(settings)
-                stack.push_async_callback(node.close)
-                await node.start(application.state.store, application.state.authority)
-
-        await PanelServer(application, sockets, certificate, opened, settings.door).serve()
-
-
-def announce(application: FastAPI, listeners: Sequence[Listener], *, own_ca: bool) -> None:
-    """Print where the panel listens, and the fingerprint to recognize it by."""
-    for listener in listeners:
-        typer.echo(f"listening on {listener}")
-    if own_ca:
-        typer.echo(f"CA fingerprint: {application.state.authority.fingerprint}")
+    os.umask(PRIVATE_UMASK)
+    with _ends_with_a_word(settings):
+        lock_files(settings, wait=standby, waiting=typer.echo)
+        parts, first_key = prepare(settings)
+        show_first_key(settings.data_dir, first_key)
+    # The children open their own: a connection must not be shared by processes.
+    parts.store.close()
+    certificate.issue_from(parts.authority)
+    PanelRun(parts, sockets, certificate).run()
 
 
 def _overrides(
@@ -194,17 +178,23 @@ def _overrides(
 
 
 def _build_or_exit(settings: Settings) -> FastAPI:
-    """Build the panel; print its first key immediately, because it is stored nowhere."""
+    """Build the panel; show its first key immediately, because it is stored nowhere."""
     os.umask(PRIVATE_UMASK)
-    try:
+    with _ends_with_a_word(settings):
         application = build(settings)
+        show_first_key(settings.data_dir, application.state.first_key)
+    return application
+
+
+@contextlib.contextmanager
+def _ends_with_a_word(settings: Settings) -> Iterator[None]:
+    """End the program with one line where a panel cannot be opened."""
+    try:
+        yield
     except OSError as error:
         _end(f"{error.filename or settings.data_dir}: {error.strerror}; choose another with --data-dir")
     except (PanelError, PermanentError) as error:
         _end(error)
-    if application.state.first_key:
-        typer.echo(f"admin API key: {application.state.first_key}")
-    return application
 
 
 def _end(error: object, code: int = EXIT_FAILED) -> NoReturn:

@@ -27,7 +27,6 @@ PANEL_PORT = 8443
 PROGRAM = str(Path(sys.executable).parent / "wgfleet")
 _START_S = 60.0
 _POLL_S = 0.05
-_KEY_LINE = re.compile(r"admin API key: (\S+)")
 
 
 def panel_url(lab: Lab) -> str:
@@ -77,16 +76,16 @@ def restart_panel(lab: Lab, environment: Mapping[str, str] | None = None) -> Non
 
 
 def first_start(lab: Lab) -> str:
-    """Start the panel on an empty directory, keep its CA's certificate; return the admin key, which it prints once."""
+    """Start the panel on an empty directory, keep its CA's certificate; return the first admin key."""
     log = start_panel(lab)
     wait_for(lambda: panel_runs(lab), "the panel's process is not there", within_s=_START_S, every_s=_POLL_S)
     look_for(lambda: _fetch_ca(panel_url(lab)) or not panel_runs(lab), within_s=_START_S)
     certificate = _fetch_ca(panel_url(lab))
-    key = _KEY_LINE.search(log.read_text(encoding="utf-8", errors="replace"))  # it is printed before anything is served
-    if certificate is None or key is None:
+    key = Path(data_dir(lab)) / "first-admin-key"  # it is there before anything is served
+    if certificate is None or not key.exists():
         raise LabError(f"the panel did not come up (--logs DIR keeps what it wrote): {tail(log)}")
     ca_file(lab).write_text(certificate, encoding="ascii")
-    return key[1]
+    return key.read_text(encoding="ascii").strip()
 
 
 def _fetch_ca(url: str) -> str | None:

@@ -1,83 +1,84 @@
-"""A panel put together: database, secrets, CA, first key, reconcilers, API."""
+"""A panel put together: the application of its API, with a core beside it in the same process or in another."""
 
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
-from os import environ
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import create_app
 from wgfleet.panel.api.panel import Panel
-from wgfleet.panel.dns.metrics import DnsMetrics
-from wgfleet.panel.dns.plugins import DnsPlugins
-from wgfleet.panel.dns.publisher import Publisher
-from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.parts import Parts, prepare
+from wgfleet.panel.reconcile.core_reports import HeardReports
+from wgfleet.panel.reconcile.engine.events import Events
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
+from wgfleet.panel.reconcile.event_feed import EventFeed
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
-from wgfleet.panel.services import incarnations, installation
-from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.services.floating import isolation
+from wgfleet.panel.services import incarnations
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.store import Store, Tx, sessions
-from wgfleet.panel.store.schema import migrate
-from wgfleet.panel.vault import Vault, load_vault
 
 
 def build(settings: Settings) -> FastAPI:
-    """Open everything a panel needs and return its application.
+    """Open everything a panel needs and return its application, whose reconcilers run while it does.
 
-    `app.state` then has `panel`, `store`, `authority` and `first_key` (the text of the first admin key, or None where
-    there was one before; it is nowhere else). The reconcilers run while the application does.
+    `app.state` then has `panel`, `store`, `authority` and `first_key` (see `prepare`).
     """
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    vault = load_vault(settings.data_dir, environ)
-    store = Store(settings.store_url)
-    with ExitStack() as undo:
-        undo.callback(store.close)
-        migrate(store)
-        with store.write() as tx:
-            authority = _authority(tx, vault)
-            first_key = api_keys.ensure_first_key(tx)
-            clock.go_on_from(sessions.newest_report(tx))
-            isolation.set_give_up_after(tx, settings.health.give_up_after_s)
-        undo.pop_all()
+    parts, first_key = prepare(settings)
     outlook = Outlook()
-    publisher = Publisher(DnsPlugins.installed(settings), Limiter(store), DnsMetrics())
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        with store.write() as tx:
+        with parts.store.write() as tx:
             incarnations.begin(tx)
-        supervisor = Supervisor(store, vault, authority, publisher, settings, outlook)
+        feed = EventFeed(parts.store, outlook.events)
+        feed.listen()
+        supervisor = Supervisor(parts.store, parts.vault, parts.authority, parts.publisher, settings, outlook)
         supervisor.start()
+        outlook.tasks.start("events", feed.run)
         try:
             yield
         finally:
             await supervisor.close()
-            store.close()
+            parts.store.close()
 
     panel = Panel(
-        store=store,
-        vault=vault,
+        store=parts.store,
+        vault=parts.vault,
         settings=settings,
-        authority=authority,
+        authority=parts.authority,
         events=outlook.events,
-        publisher=publisher,
+        publisher=parts.publisher,
         outlook=outlook,
     )
     app = create_app(panel, lifespan=lifespan)
-    app.state.store, app.state.authority, app.state.first_key = store, authority, first_key
+    app.state.store, app.state.authority, app.state.first_key = parts.store, parts.authority, first_key
     return app
 
 
-def _authority(tx: Tx, vault: Vault) -> Authority:
-    """Return this installation's CA; the first panel to ask makes it."""
-    kept = installation.authority(tx, vault)
-    if kept is not None:
-        return Authority.load(*kept)
-    panel_id = clock.new_id()
-    authority = Authority.create(panel_id, clock.now())
-    installation.keep_authority(tx, vault, panel_id, authority.certificate_pem, authority.key_pem)
-    return authority
+def api_of(parts: Parts, name: str) -> FastAPI:
+    """Return the application of a panel whose core runs in another process and reports under that name."""
+    heard = HeardReports(parts.store)
+    events, tasks = Events(), BackgroundTasks()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        feed = EventFeed(parts.store, events)
+        feed.listen()
+        parts.store.share()
+        tasks.start("events", feed.run)
+        try:
+            yield
+        finally:
+            await tasks.close()
+
+    panel = Panel(
+        store=parts.store,
+        vault=parts.vault,
+        settings=parts.settings,
+        authority=parts.authority,
+        events=events,
+        publisher=parts.publisher,
+        heard=heard,
+        name=name,
+    )
+    return create_app(panel, lifespan=lifespan)

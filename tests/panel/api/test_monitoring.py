@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
@@ -10,6 +11,9 @@ import pytest
 from tests.panel.conftest import made
 from tests.waiting import eventually
 from wgfleet.panel.api import Panel
+from wgfleet.panel.api.monitoring import status_of
+from wgfleet.panel.reconcile.engine.tasks import Failing
+from wgfleet.panel.reconcile.outlook import CoreReport
 from wgfleet.panel.services.fleet import nodes
 
 
@@ -34,10 +38,12 @@ def test_readiness_names_the_background_tasks_that_fail_and_metrics_count_them(
         failing.set()
         await asyncio.to_thread(eventually, lambda: panel.outlook.tasks.deaths["resync"] >= 3)
         answer = await asyncio.to_thread(client.get, "/readyz")
-        assert answer.status_code == 200
+        assert answer.status_code == 503
         shown = answer.json()
         [task] = shown.pop("failing")
-        assert shown == {"status": "degraded"}
+        [reason] = shown.pop("reasons")
+        assert re.fullmatch(r"background task resync failed \d+ times; see the log", reason)
+        assert shown == {"status": "unavailable"}
         assert task.pop("failures") >= 3
         assert task.pop("running") in {True, False}
         assert task == {"task": "resync", "subject": ""}
@@ -48,6 +54,38 @@ def test_readiness_names_the_background_tasks_that_fail_and_metrics_count_them(
         assert (await asyncio.to_thread(client.get, "/readyz")).json() == {"status": "ok"}
 
     asyncio.run(run())
+
+
+def core(**values: Any) -> CoreReport:
+    return CoreReport(panel="this panel", **values)
+
+
+NODE_S = Failing("link_watch", "n1", running=False, failures=9)
+DEAD = Failing("health", "", running=False, failures=1)
+HANGS = Failing("resync", "", running=True, failures=0, late_s=140.0)
+
+
+@pytest.mark.parametrize(
+    ("reports", "status", "reason"),
+    [
+        ([], "unavailable", "no process decides: the panel's core is not heard"),
+        ([core(decides=False)], "unavailable", "no process decides: the panel's core is not heard"),
+        ([core(unwritable="disk full")], "unavailable", "the database takes no changes: disk full"),
+        ([core(failing=(DEAD,))], "unavailable", "background task health failed 1 times; see the log"),
+        ([core(failing=(HANGS,))], "unavailable", "background task resync has not come round for 140 s; see the log"),
+        ([core(failing=(NODE_S,))], "degraded", None),
+        ([core()], "ok", None),
+    ],
+)
+def test_readiness_follows_what_the_cores_report(reports: list[CoreReport], status: str, reason: str | None) -> None:
+    found = status_of("this panel", reports)
+    assert (found.status, found.reasons) == (status, [reason] if reason else None)
+
+
+def test_a_standby_is_ready_and_says_that_it_is_one() -> None:
+    decides, waits = CoreReport(panel="other:1"), CoreReport(panel="this panel", decides=False)
+    found = status_of("this panel", [decides, waits])
+    assert (found.status, found.standby) == ("ok", True)
 
 
 def test_metrics_count_the_fleet_and_requests_by_route(

@@ -23,7 +23,6 @@ from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.dispatcher import Dispatcher
 from wgfleet.panel.reconcile.dns import DnsWorker
-from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.services import audit, configs, health
@@ -119,7 +118,7 @@ class Desk:
             return await worker.reconcile(key.id) if key.kind == Topic.DNS else None
 
         runner, tasks, nobody = Runner(reconcile), BackgroundTasks(), cast("Connections", {})
-        dispatcher = Dispatcher(self.world.store, runner, nobody, worker, Events())
+        dispatcher = Dispatcher(self.world.store, runner, nobody, worker)
 
         async def start() -> None:
             dispatcher.listen()

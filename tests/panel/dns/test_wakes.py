@@ -9,7 +9,6 @@ from tests.panel.world import ACTOR
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.dispatcher import Dispatcher
-from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import cordons, nodes, peers
@@ -31,7 +30,7 @@ class Keys:
 def woken(desk: Desk, change: Callable[[], object]) -> set[Key]:
     """Make a change and return the keys that it wakes."""
     keys, nobody = Keys(), cast("Connections", {})
-    dispatcher = Dispatcher(desk.world.store, cast("Runner", keys), nobody, desk.worker, Events())
+    dispatcher = Dispatcher(desk.world.store, cast("Runner", keys), nobody, desk.worker)
     desk.world.wakes.clear()
     change()
     asyncio.run(dispatcher.dispatch(list(desk.world.wakes)))

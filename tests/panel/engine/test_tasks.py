@@ -8,7 +8,7 @@ import pytest
 from tests.waiting import eventually
 from wgfleet.panel import clock
 from wgfleet.panel.reconcile.engine import tasks as engine_tasks
-from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks, Failing
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks, Failing, came_round
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -148,5 +148,33 @@ def test_close_stops_all_and_a_stopped_task_is_not_told_of() -> None:
         assert ended == ["one", "two"]
         assert tasks.failing == []
         assert len(asyncio.all_tasks()) == 1, "that of this test"
+
+    asyncio.run(run())
+
+
+def test_a_loop_that_does_not_come_round_is_failing_though_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+
+    async def run() -> None:
+        nonlocal now
+        tasks, again = BackgroundTasks(), asyncio.Event()
+
+        async def work() -> None:
+            while True:
+                came_round()
+                await again.wait()
+                again.clear()
+
+        tasks.start("resync", work, every_s=10.0)
+        await asyncio.sleep(0)
+        now += 30
+        assert tasks.failing == []
+        now += 10
+        assert tasks.failing == [Failing("resync", "", running=True, failures=0, late_s=40.0)]
+        again.set()
+        await asyncio.sleep(0.01)
+        assert tasks.failing == []
+        await tasks.close()
 
     asyncio.run(run())

@@ -80,8 +80,8 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     )
     app.state.panel = panel
     registry: Any = CollectorRegistry()
-    registry.register(monitoring.FleetCollector(panel.store, panel.outlook, panel.refusals))
-    registry.register(panel.publisher.metrics)
+    registry.register(monitoring.FleetCollector(panel))
+    registry.register(monitoring.dns_of_all(panel))
     app.state.metrics = registry
     app.add_middleware(JsonByDefault)
     app.add_middleware(BodyLimit)

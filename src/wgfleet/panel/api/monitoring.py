@@ -1,44 +1,55 @@
 """`/healthz`, `/readyz` and `/metrics`: for load balancers and Prometheus."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import Counter as Counts
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from pydantic import Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import View
-from wgfleet.panel.api.panel import ThePanel
-from wgfleet.panel.api.refusals import Refusals
-from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.dns.metrics import DnsMetricsOfAll
+from wgfleet.panel.reconcile.engine.tasks import Failing
+from wgfleet.panel.reconcile.outlook import CoreReport
 from wgfleet.panel.services import freezes
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import counts, owed
 from wgfleet.panel.services.fleet.owed import Owed
-from wgfleet.panel.store import Store
 
 router = APIRouter(tags=["health"])
+NOBODY_DECIDES = "no process decides: the panel's core is not heard"
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
 class FailingTask(View):
-    """A background task of the panel that is waiting to be restarted, or that keeps failing. Its log says why."""
+    """A background task of the panel that waits to be restarted, keeps failing, or hangs. Its log says why."""
 
     task: str
     subject: str
     running: bool
     failures: int
+    late_s: float | None = Field(
+        None, description="For how many seconds it has not come round, where that is too long."
+    )
 
 
 class PanelStatus(View):
-    """`ok`, or `degraded` if the panel answers but background tasks fail, which are then listed in `failing`."""
+    """`ok`; `degraded` if tasks of single nodes fail; `unavailable` if the panel's own do, or if nobody decides."""
 
-    status: Literal["ok", "degraded"] = "ok"
+    status: Literal["ok", "degraded", "unavailable"] = "ok"
+    reasons: list[str] | None = Field(default=None, description="Why it is not ok, in words.")
+    standby: bool | None = Field(
+        default=None, description="true: another panel decides, and this one takes over when it ends."
+    )
     failing: list[FailingTask] | None = None
 
 
@@ -49,21 +60,49 @@ async def healthz() -> PanelStatus:
 
 @router.get(
     "/readyz",
-    summary="Check the database, and list failing background tasks",
+    summary="Check the database and the panel's core, and list failing background tasks",
     response_model_exclude_none=True,
+    responses={503: {"model": PanelStatus, "description": "`unavailable`, or the database cannot be read."}},
 )
-def readyz(panel: ThePanel) -> PanelStatus:
-    """Failing background tasks do not change the status 200: they are restarted, and calls are still answered.
+def readyz(panel: ThePanel, response: Response) -> PanelStatus:
+    """503 if the panel cannot do its work.
 
-    Alert on `status` or on `wgfleet_background_task_deaths_total`.
+    That is so while its core is not heard, a task of the whole panel stands still, or the database takes no changes.
+    Tasks of a single node do not change the status 200: calls are still answered.
     """
     with panel.store.read() as tx:
         counts.check(tx)
+    status = status_of(panel.name, panel.reports())
+    response.status_code = 503 if status.status == "unavailable" else 200
+    return status
+
+
+def status_of(panel: str, reports: Sequence[CoreReport]) -> PanelStatus:
+    """Say how a panel is doing by what the cores report, the deciding one first."""
+    deciding = [report for report in reports if report.decides]
+    reasons = [] if deciding else [NOBODY_DECIDES]
+    reasons += [f"the database takes no changes: {report.unwritable}" for report in deciding[:1] if report.unwritable]
+    tasks = [task for report in reports for task in report.failing]
+    stopped = [task for task in tasks if task.stops_work]
+    reasons += [_stopped(task) for task in stopped]
     failing = [
-        FailingTask(task=task.name, subject=task.subject, running=task.running, failures=task.failures)
-        for task in panel.outlook.tasks.failing
+        FailingTask(
+            task=task.name, subject=task.subject, running=task.running, failures=task.failures, late_s=task.late_s
+        )
+        for task in tasks
     ]
-    return PanelStatus(status="degraded", failing=failing) if failing else PanelStatus()
+    return PanelStatus(
+        status="unavailable" if reasons else "degraded" if failing else "ok",
+        reasons=reasons or None,
+        standby=True if deciding and deciding[0].panel != panel else None,
+        failing=failing or None,
+    )
+
+
+def _stopped(task: Failing) -> str:
+    if task.late_s is not None:
+        return f"background task {task.name} has not come round for {task.late_s:g} s; see the log"
+    return f"background task {task.name} failed {task.failures} times; see the log"
 
 
 @router.get(
@@ -77,13 +116,18 @@ def metrics(request: Request, _caller: Reader) -> Response:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
+def dns_of_all(panel: Panel) -> DnsMetricsOfAll:
+    """Return the metrics of DNS: of checks by this process, and of syncs by the cores."""
+    return DnsMetricsOfAll(
+        panel.publisher.metrics, lambda: [counted for report in panel.reports() for counted in report.dns]
+    )
+
+
 class FleetCollector(Collector):
     """Counts rows and reports the state of health checking when Prometheus asks."""
 
-    def __init__(self, store: Store, outlook: Outlook, refusals: Refusals) -> None:
-        self._store = store
-        self._refusals = refusals
-        self._outlook = outlook
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
 
     def describe(self) -> list[Metric]:
         """Name nothing, so that registering does not read the database."""
@@ -91,7 +135,7 @@ class FleetCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read all totals in one transaction."""
-        with self._store.read() as tx:
+        with self._panel.store.read() as tx:
             found, queue, healths = counts.read(tx), commands.queue(tx), counts.health(tx)
             frozen, missing = freezes.current(tx), owed.everywhere(tx)
         yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
@@ -114,9 +158,19 @@ class FleetCollector(Collector):
         deaths = CounterMetricFamily(
             "wgfleet_background_task_deaths", "Background tasks that died and were restarted.", labels=["task"]
         )
-        for name, count in self._outlook.tasks.deaths.items():
+        died = Counter[str]()
+        reports = self._panel.reports()
+        for report in reports:
+            died.update(report.deaths)
+        for name, count in died.items():
             deaths.add_metric([name], count)
         yield deaths
+        yield _by_label(
+            "wgfleet_deciding",
+            "1: the panel that decides about health, moves and names; 0: one that waits for its end.",
+            "panel",
+            {report.panel: int(report.decides) for report in reports},
+        )
         yield GaugeMetricFamily(
             "wgfleet_floating_unheld", "Floating addresses that no node has.", value=found.unheld_addresses
         )
@@ -127,7 +181,7 @@ class FleetCollector(Collector):
         )
         refused = CounterMetricFamily("wgfleet_refused", "Refused callers, by credential.", labels=["credential"])
         for credential in ("key", "token"):
-            refused.add_metric([credential], self._refusals.counts[credential])
+            refused.add_metric([credential], self._panel.refusals.counts[credential])
         yield refused
         names = {state.value: count for state, count in queue.states.items()}
         yield _by_label("wgfleet_dns_names", "Published names, by state.", "state", names)
@@ -170,7 +224,7 @@ class RequestMetrics:
     def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
         self._app = app
         labels = ("method", "route")
-        self._requests = Counter("wgfleet_http_requests", "Answered.", (*labels, "status"), registry=registry)
+        self._requests = Counts("wgfleet_http_requests", "Answered.", (*labels, "status"), registry=registry)
         self._seconds = Histogram("wgfleet_http_seconds", "Taken.", labels, registry=registry, buckets=BUCKETS_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,13 +1,13 @@
-"""The dispatcher: turns the wakes of committed transactions into keys to reconcile, and into events for the stream.
+"""The dispatcher: turns the wakes of committed transactions into keys to reconcile.
 
-It decides which keys a change concerns. It also wakes all keys every `RESYNC_S`; a lost wake costs no more.
+It decides which keys a change concerns. It also wakes all keys every `RESYNC_S`, and at once where wakes of other
+processes may have been lost.
 """
 
 import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import structlog
 
@@ -15,10 +15,9 @@ from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.dns import DnsWorker
-from wgfleet.panel.reconcile.engine.events import Event, Events
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
+from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services import operations
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import dns as dns_rows
@@ -36,12 +35,12 @@ log = structlog.get_logger()
 class Dispatcher:
     """Hears of every commit once `listen` was called; `run` and `resync` are background tasks."""
 
-    def __init__(self, store: Store, runner: Runner, connections: Connections, dns: DnsWorker, events: Events) -> None:
+    def __init__(self, store: Store, runner: Runner, connections: Connections, dns: DnsWorker) -> None:
         self._store = store
         self._runner = runner
         self._connections = connections
         self._dns = dns
-        self._events = events
+        self._lost_event = asyncio.Event()
         self._carriers: dict[ConfigId, frozenset[NodeId]] = {}
         self._woken: dict[Wake, None] = {}
         self._woken_event = asyncio.Event()
@@ -56,7 +55,11 @@ class Dispatcher:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._hear, wakes)
 
-        self._store.listen(committed)
+        def lost() -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._lost_event.set)
+
+        self._store.listen(committed, lost)
 
     def _hear(self, wakes: list[Wake]) -> None:
         self._woken.update(dict.fromkeys(wakes))
@@ -74,7 +77,7 @@ class Dispatcher:
                 log.warning("wake.lost", error=str(error), seconds_to_resync=RESYNC_S)
 
     async def dispatch(self, woken: Sequence[Wake]) -> None:
-        """Wake the keys that some wakes concern, and publish their events."""
+        """Wake the keys that some wakes concern."""
         by_topic: dict[Topic, list[str]] = defaultdict(list)
         for wake in woken:
             by_topic[wake.topic].append(wake.id)
@@ -83,7 +86,6 @@ class Dispatcher:
         self._wake(Key(Topic.FLOATING, config_id) for config_id in by_topic[Topic.FLOATING])
         await self._wake_carriers({ConfigId(config) for config in by_topic[Topic.CONFIG] + by_topic[Topic.PEERS]})
         await self._wake_names(by_topic)
-        await self._publish(woken)
 
     def _wake(self, keys: Iterable[Key]) -> None:
         for key in keys:
@@ -110,28 +112,11 @@ class Dispatcher:
             names |= set(await in_thread(self._dns.concerned, configs, assignments, nodes))
         self._wake(Key(Topic.DNS, sync_id) for sync_id in names)
 
-    async def _publish(self, woken: Sequence[Wake]) -> None:
-        if self._events.has_subscribers:
-            for kind, identifier in dict.fromkeys((wake.topic.shown_as, wake.id) for wake in woken):
-                self._events.publish(Event(kind, identifier, await in_thread(self._data, kind, identifier)))
-
-    def _data(self, kind: str, identifier: str) -> dict[str, Any]:
-        if kind != Topic.OPERATION:
-            return {}
-        with self._store.read() as tx:
-            operation = operations.get(tx, identifier)
-        return {
-            "kind": operation.kind,
-            "state": operation.state,
-            "step": operation.step,
-            "progress": operation.progress,
-            "result": operation.result,
-            "error": operation.error,
-        }
-
     async def resync(self) -> None:
         """Wake every key now and then."""
         while True:
+            came_round()
+            self._lost_event.clear()
             try:
                 if not self._rows_are_ours:
                     await in_thread(self._disconnect_all)
@@ -140,7 +125,9 @@ class Dispatcher:
                 self._wake(Key(Topic.NODE, node_id) for node_id in self._connections)
             except PanelError as error:
                 log.warning("resync.failed", error=str(error))
-            await asyncio.sleep(RESYNC_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESYNC_S):
+                    await self._lost_event.wait()
 
     def _disconnect_all(self) -> None:
         """Set every node as not connected: the rows are from before the start, and no connection is up."""

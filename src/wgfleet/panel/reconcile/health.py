@@ -26,7 +26,7 @@ from wgfleet.panel.domain.health.judge import (
 )
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.engine.tasks import BackgroundTask
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, came_round
 from wgfleet.panel.reconcile.engine.threads import in_decision_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.probes import Member, Probes
@@ -80,13 +80,16 @@ class HealthMonitor:
     def start(self) -> BackgroundTask:
         """Begin to watch, until the task is stopped."""
         # Nobody else notices a dead node, so that a bug must not keep it from looking for long.
-        return self._outlook.tasks.start("health", self._watch, longest_delay_s=LONGEST_DELAY_S)
+        return self._outlook.tasks.start(
+            "health", self._watch, longest_delay_s=LONGEST_DELAY_S, every_s=self._rules.interval_s
+        )
 
     async def _watch(self) -> None:
         prober = Prober()
         next_probes_at = 0.0
         try:
             while True:
+                came_round()
                 self._news.clear()
                 due = clock.monotonic() >= next_probes_at
                 if due:

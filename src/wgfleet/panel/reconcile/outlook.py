@@ -1,15 +1,54 @@
-"""The outlook of a running panel: what its reconcilers tell the API beside the rows."""
+"""The outlook of a running core: what its reconcilers tell the API beside the rows, in memory and as a report."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
+from wgfleet.panel.dns.metrics import Counted
 from wgfleet.panel.reconcile.engine.events import Events
-from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks, Failing
+
+THIS_PANEL = "this panel"
+MAX_FAILING = 20  # in a report; hundreds of nodes that are away at once fail for one reason
+
+
+class CoreReport(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
+    """How a core is doing. Fields of later versions are ignored.
+
+    `panel` names it (host and process). `decides`: it is the one that decides; others wait. `unwritable`: why the
+    database takes no changes; None: it does.
+    """
+
+    panel: str
+    decides: bool = True
+    unwritable: str | None = None
+    failing: tuple[Failing, ...] = ()
+    deaths: dict[str, int] = {}
+    dns: tuple[Counted, ...] = ()
 
 
 @dataclass(slots=True)
 class Outlook:
-    """Made once a process. `frozen`: why the health monitor takes no node out of use just now; None: it does."""
+    """Made once a process. `frozen`: why the health monitor waits for a person just now; the rows have it too."""
 
+    panel: str = THIS_PANEL
+    decides: bool = True
     frozen: str | None = None
+    unwritable: str | None = None
     events: Events = field(default_factory=Events)
     tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
+
+    def report(self, dns: Sequence[Counted] = ()) -> CoreReport:
+        """Return how this core is doing now. `dns`: what its publisher has counted."""
+        # Those of the whole panel first: they weigh more than one node's.
+        failing = sorted(self.tasks.failing, key=lambda task: (task.subject != "", task.name, task.subject))
+        deaths: Mapping[str, int] = self.tasks.deaths
+        return CoreReport(
+            panel=self.panel,
+            decides=self.decides,
+            unwritable=self.unwritable,
+            failing=tuple(failing[:MAX_FAILING]),
+            deaths=dict(deaths),
+            dns=tuple(dns),
+        )

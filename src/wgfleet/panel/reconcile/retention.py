@@ -7,6 +7,7 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import retention
 from wgfleet.panel.services.retention import Kept
@@ -32,6 +33,7 @@ class Retention:
     async def run(self) -> None:
         """Delete what is old, again and again."""
         while True:
+            came_round()
             try:
                 await self.prune(clock.now())
             except PanelError as error:

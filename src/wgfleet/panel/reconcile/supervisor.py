@@ -7,11 +7,11 @@ from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents.connections import Connections
-from wgfleet.panel.reconcile.agents.heartbeats import HeartbeatWriter
+from wgfleet.panel.reconcile.agents.heartbeats import WRITE_EVERY_S, HeartbeatWriter
 from wgfleet.panel.reconcile.agents.node import NodeReconciler
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
-from wgfleet.panel.reconcile.dispatcher import Dispatcher
+from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
 from wgfleet.panel.reconcile.dns import DnsWorker
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.reconcile.engine.threads import in_thread
@@ -21,7 +21,7 @@ from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
-from wgfleet.panel.reconcile.retention import Retention, days_kept
+from wgfleet.panel.reconcile.retention import EVERY_S, Retention, days_kept
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves.kinds import KINDS
 from wgfleet.panel.settings import Settings
@@ -51,7 +51,7 @@ class Supervisor:
             store, authority, settings.certificates.panel_days, self._tasks, self._node_changed
         )
         self._dns = DnsWorker(store, vault, publisher, settings.dns)
-        self._dispatcher = Dispatcher(store, self._runner, self._connections, self._dns, outlook.events)
+        self._dispatcher = Dispatcher(store, self._runner, self._connections, self._dns)
         self._health = HealthMonitor(
             store, vault, settings.health.rules, self._connections, outlook, settings.health.site
         )
@@ -74,10 +74,10 @@ class Supervisor:
         """Begin: connect to all nodes, take up all operations that have not ended."""
         self._dispatcher.listen()
         self._tasks.start("dispatch", self._dispatcher.run)
-        self._tasks.start("resync", self._dispatcher.resync)
+        self._tasks.start("resync", self._dispatcher.resync, every_s=RESYNC_S)
         self._tasks.start("panel_identity", self._connections.keep_identity)
-        self._tasks.start("heartbeats", self._heartbeats.run)
-        self._tasks.start("retention", self._retention.run)
+        self._tasks.start("heartbeats", self._heartbeats.run, every_s=WRITE_EVERY_S)
+        self._tasks.start("retention", self._retention.run, every_s=EVERY_S)
         self._tasks.start("owed", self._owed.run)
         self._health.start()
 

@@ -3,6 +3,6 @@
 Repositories are functions that take an open `Tx` first. They decide nothing.
 """
 
-from wgfleet.panel.store.engine import Store, Tx
+from wgfleet.panel.store.engine import REPORT_BYTES, Store, Tx
 
-__all__ = ["Store", "Tx"]
+__all__ = ["REPORT_BYTES", "Store", "Tx"]

@@ -2,9 +2,10 @@
 
 import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
@@ -25,6 +26,12 @@ IDLE_S = 60.0  # in a transaction: a process that hangs must not keep its locks
 def open_database(url: str) -> Engine:
     """Return an engine for an SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://...`. Connects later."""
     return _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite database; None for PostgreSQL."""
+    parts = make_url(url)
+    return Path(parts.database or "") if parts.get_backend_name() == "sqlite" else None
 
 
 def _sqlite(url: str) -> Engine:

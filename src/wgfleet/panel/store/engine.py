@@ -5,15 +5,15 @@ A `Tx` collects its wakes; listeners get them after the commit, never before.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import Unavailable
-from wgfleet.panel.store.databases import open_database
+from wgfleet.panel.store.databases import open_database, sqlite_file
 from wgfleet.panel.store.exchange import MAX_BYTES, Exchange, Listeners, Transport
 from wgfleet.panel.store.failures import translated
+from wgfleet.panel.store.lease import DatabaseLease, HeldByFiles, Lease
 from wgfleet.panel.store.local_transport import LocalTransport
 from wgfleet.panel.store.notifications import Notifications
 from wgfleet.panel.store.turns import WriterTurns
@@ -48,10 +48,11 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.engine = open_database(url)
-        sqlite = self.engine.dialect.name == "sqlite"
-        self._turns = WriterTurns(Path(self.engine.url.database or "")) if sqlite else None
+        self._file = sqlite_file(url)
+        self._turns = None if self._file is None else WriterTurns(self._file)
         self._listeners = Listeners()
         self._exchange: Exchange | None = None
+        self._permitted: Callable[[], bool] | None = None
 
     def share(self) -> None:
         """Tell the other processes that use this database what is committed here, and hear the same of them.
@@ -60,6 +61,18 @@ class Store:
         """
         if self._exchange is None:
             self._exchange = Exchange(self._transport(), self._listeners)
+
+    def lease(self, name: str) -> Lease:
+        """Return the lease of those who decide on this database; `name` says who asks."""
+        return HeldByFiles() if self._turns else DatabaseLease(self.engine, name)
+
+    def write_only_while(self, permitted: Callable[[], bool]) -> None:
+        """From now on begin and commit a transaction that writes only where `permitted` says so."""
+        self._permitted = permitted
+
+    def _check_permission(self) -> None:
+        if self._permitted is not None and not self._permitted():
+            raise Unavailable("another panel may decide by now, and this one no longer does", retry_after_s=1)
 
     def listen(self, listener: Callable[[list[Wake]], None], lost: Callable[[], None] | None = None) -> None:
         """Call `listener` with the wakes of each transaction, in any thread: the one that committed it, or ours.
@@ -91,6 +104,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[Tx]:
         """Open a transaction that commits at the end of the block, or changes nothing on an error."""
+        self._check_permission()
         with translated():
             if self._turns and not self._turns.acquire(WRITER_S):
                 raise Unavailable("another transaction does not end; try again", retry_after_s=1)
@@ -100,6 +114,7 @@ class Store:
                     session.connection(execution_options=options)
                     tx = Tx(session)
                     yield tx
+                    self._check_permission()
             finally:
                 if self._turns:
                     self._turns.release()
@@ -119,9 +134,9 @@ class Store:
             self._turns.close()
 
     def _transport(self) -> Transport:
-        if self._turns is None:
+        file = self._file
+        if file is None:
             return Notifications(self.engine)
-        file = Path(self.engine.url.database or "")
         try:
             return LocalTransport(file.with_name(f"{file.name}-exchange"))
         except OSError as error:

@@ -11,6 +11,7 @@ import structlog
 
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Store
@@ -31,6 +32,7 @@ class HeartbeatWriter:
     async def run(self) -> None:
         """Write now and then until cancelled; what a database that is away misses is written when it is back."""
         while True:
+            came_round()
             await asyncio.sleep(WRITE_EVERY_S)
             try:
                 await self.flush()

@@ -7,6 +7,7 @@ cannot be reached); what comes out of it is a bug, and must not stop the work fo
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import structlog
@@ -19,42 +20,84 @@ LONGEST_DELAY_S = 30.0
 STABLE_S = 60.0  # a task that has run for this long since its last failure is well again
 FAILURES = 3  # from this many in a row a task counts as failing, also while it runs
 
+ROUNDS = 3  # a loop that has not come round for this number of its intervals hangs
+PATIENCE_S = 5.0  # and for this long beyond, because a machine may be busy
+
 Work = Callable[[], Awaitable[object]]
 
 log = structlog.get_logger()
 
 
+_current: ContextVar["BackgroundTask"] = ContextVar("background task")
+
+
+def came_round() -> None:
+    """Note that the loop which calls this has begun another round; nothing outside of a background task."""
+    if (task := _current.get(None)) is not None:
+        task.came_round()
+
+
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A task that is not running just now, or that dies again and again. `subject`: a node's id, for a connection's."""
+    """A task that is not running just now, dies again and again, or hangs. `subject`: a node's id, for a connection's.
+
+    `late_s`: for how long it has not come round, where that is too long.
+    """
 
     name: str
     subject: str
     running: bool
     failures: int
+    late_s: float | None = None
+
+    @property
+    def stops_work(self) -> bool:
+        """Whether the whole panel is without what this task does, not only one node."""
+        return not self.subject
 
 
 class BackgroundTask:
     """One loop, from its start until it is stopped."""
 
-    def __init__(self, name: str, subject: str, work: Work, longest_delay_s: float, died: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        subject: str,
+        work: Work,
+        longest_delay_s: float,
+        died: Callable[[], None],
+        *,
+        every_s: float | None,
+    ) -> None:
         self._name = name
         self._subject = subject
         self._work = work
         self._longest_delay_s = longest_delay_s
         self._died = died
+        self._every_s = every_s
         self._failures = 0
         self._running = True
-        self._started_at = clock.monotonic()
+        self._started_at = self._came_round_at = clock.monotonic()
         self._task = asyncio.create_task(self._keep_running(), name=f"{name} {subject}".rstrip())
 
     @property
     def failing(self) -> Failing | None:
         """Return what is wrong with it; None where nothing is."""
         failures = 0 if self._stable else self._failures
-        if self._running and failures < FAILURES:
+        if self._running and failures < FAILURES and self._late_s is None:
             return None
-        return Failing(self._name, self._subject, self._running, failures)
+        return Failing(self._name, self._subject, self._running, failures, self._late_s)
+
+    def came_round(self) -> None:
+        """Note that the loop has begun another round."""
+        self._came_round_at = clock.monotonic()
+
+    @property
+    def _late_s(self) -> float | None:
+        if self._every_s is None or not self._running:
+            return None
+        since_s = clock.monotonic() - self._came_round_at
+        return round(since_s, 1) if since_s > ROUNDS * self._every_s + PATIENCE_S else None
 
     @property
     def ended(self) -> bool:
@@ -72,7 +115,9 @@ class BackgroundTask:
 
     async def _keep_running(self) -> None:
         while True:
+            _current.set(self)
             self._started_at, self._running = clock.monotonic(), True
+            self.came_round()
             error: BaseException | None = None
             try:
                 await self._work()
@@ -105,15 +150,24 @@ class BackgroundTasks:
         self._deaths: Counter[str] = Counter()
 
     def start(
-        self, name: str, work: Work, *, subject: str = "", longest_delay_s: float = LONGEST_DELAY_S
+        self,
+        name: str,
+        work: Work,
+        *,
+        subject: str = "",
+        longest_delay_s: float = LONGEST_DELAY_S,
+        every_s: float | None = None,
     ) -> BackgroundTask:
-        """Run a loop until it is stopped, and start it again whenever it dies or ends."""
+        """Run a loop until it is stopped, and start it again whenever it dies or ends.
+
+        `every_s`: how often it calls `came_round` at least; one that does not is failing, though it runs.
+        """
         self._deaths[name] += 0  # so that the metric is there before the first
 
         def died() -> None:
             self._deaths[name] += 1
 
-        task = BackgroundTask(name, subject, work, longest_delay_s, died)
+        task = BackgroundTask(name, subject, work, longest_delay_s, died, every_s=every_s)
         self._tasks = [*(other for other in self._tasks if not other.ended), task]
         return task
 

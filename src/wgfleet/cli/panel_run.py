@@ -1,0 +1,89 @@
+"""`wgfleet panel run` as processes: a parent, the core and the API; and how the first key is shown."""
+
+import asyncio
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import typer
+
+from wgfleet.panel import machine
+from wgfleet.panel.core import run_core
+from wgfleet.panel.listening import PanelServer, ServerCertificate, Sockets
+from wgfleet.panel.main import api_of
+from wgfleet.panel.parts import Parts, opened
+from wgfleet.panel.processes import keep_running
+from wgfleet.panel.settings import Listener
+
+FIRST_KEY_FILE = "first-admin-key"
+API_NICENESS = 5  # where processors are short, the core comes first
+MAX_HOST = 40
+
+
+class PanelRun:
+    """A panel that was prepared. The parts are closed; each process opens its own."""
+
+    def __init__(self, parts: Parts, sockets: Sockets, certificate: ServerCertificate) -> None:
+        self._settings, self._vault, self._authority = parts.settings, parts.vault, parts.authority
+        self._sockets = sockets
+        self._certificate = certificate
+        self._name = f"{machine.host_name()[:MAX_HOST]}:{os.getpid()}"
+        self._announced = multiprocessing.get_context("fork").Event()
+
+    def run(self) -> None:
+        """Run core and API until this process gets a signal to end."""
+        keep_running({"core": self._core, "api": self._api})
+
+    def _core(self) -> None:
+        with opened(self._settings, self._vault, self._authority) as parts:
+
+            async def beside(stack: AsyncExitStack) -> None:
+                if parts.settings.panel_node.enabled:
+                    # The agent's libraries are for those that need them.
+                    from wgfleet.panel_node.supervisor import PanelNode  # noqa: PLC0415 - loaded when asked for
+
+                    node = PanelNode(parts.settings)
+                    stack.push_async_callback(node.close)
+                    await node.start(parts.store, parts.authority)
+
+            asyncio.run(run_core(parts, self._name, beside))
+
+    def _api(self) -> None:
+        os.nice(API_NICENESS)
+
+        async def announce() -> None:
+            if not self._announced.is_set():
+                self._announced.set()
+                listeners = [listener for listener, _ in self._sockets]
+                fingerprint = self._authority.fingerprint if self._certificate.own else None
+                show_listeners(listeners, fingerprint)
+
+        with opened(self._settings, self._vault, self._authority) as parts:
+            app = api_of(parts, self._name)
+            asyncio.run(PanelServer(app, self._sockets, self._certificate, announce, parts.settings.door).serve())
+
+
+def show_listeners(listeners: Sequence[Listener], fingerprint: str | None) -> None:
+    """Print where the panel listens, and the fingerprint of its CA to recognize it by."""
+    for listener in listeners:
+        typer.echo(f"listening on {listener}")
+    if fingerprint is not None:
+        typer.echo(f"CA fingerprint: {fingerprint}")
+    sys.stdout.flush()
+
+
+def show_first_key(data_dir: Path, key: str | None) -> None:
+    """Print the first admin key on a terminal; elsewhere, where it might be kept, write it to a file for the owner."""
+    if key is None:
+        return
+    if sys.stdout.isatty():
+        typer.echo(f"admin API key: {key}")
+        return
+    path = data_dir / FIRST_KEY_FILE
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+        file.write(f"{key}\n")
+    typer.echo(f"admin API key: in {path}; delete the file when you have noted it")

@@ -1,0 +1,77 @@
+"""The parts of a panel that each of its processes opens for itself, and what is made before the first one starts."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from os import environ
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.dns.metrics import DnsMetrics
+from wgfleet.panel.dns.plugins import DnsPlugins
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.services import installation
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.floating import isolation
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.store import Store, Tx, sessions
+from wgfleet.panel.store.schema import migrate
+from wgfleet.panel.vault import Vault, load_vault
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What reconcilers and API work with."""
+
+    settings: Settings
+    store: Store
+    vault: Vault
+    authority: Authority
+    publisher: Publisher
+
+
+def prepare(settings: Settings) -> tuple[Parts, str | None]:
+    """Make data directory, master key, database, CA and first key where there are none; return the open parts.
+
+    The text is that of the first admin key, or None where there was one before; it is nowhere else.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    vault = load_vault(settings.data_dir, environ)
+    store = Store(settings.store_url)
+    try:
+        migrate(store)
+        with store.write() as tx:
+            authority = _authority(tx, vault)
+            first_key = api_keys.ensure_first_key(tx)
+            clock.go_on_from(sessions.newest_report(tx))
+            isolation.set_give_up_after(tx, settings.health.give_up_after_s)
+    except BaseException:
+        store.close()
+        raise
+    return _parts(settings, store, vault, authority), first_key
+
+
+@contextmanager
+def opened(settings: Settings, vault: Vault, authority: Authority) -> Iterator[Parts]:
+    """Open the parts in a process of a panel that was prepared; close the store in the end."""
+    with closing(Store(settings.store_url)) as store:
+        with store.read() as tx:
+            clock.go_on_from(sessions.newest_report(tx))
+        yield _parts(settings, store, vault, authority)
+
+
+def _parts(settings: Settings, store: Store, vault: Vault, authority: Authority) -> Parts:
+    publisher = Publisher(DnsPlugins.installed(settings), Limiter(store), DnsMetrics())
+    return Parts(settings, store, vault, authority, publisher)
+
+
+def _authority(tx: Tx, vault: Vault) -> Authority:
+    """Return this installation's CA; the first panel to ask makes it."""
+    kept = installation.authority(tx, vault)
+    if kept is not None:
+        return Authority.load(*kept)
+    panel_id = clock.new_id()
+    authority = Authority.create(panel_id, clock.now())
+    installation.keep_authority(tx, vault, panel_id, authority.certificate_pem, authority.key_pem)
+    return authority
