@@ -19,7 +19,7 @@ from wgfleet.agent.kernel.machine import detect
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.panel import clock, machine
-from wgfleet.panel.agents.authority import Authority, certificate_expires_at
+from wgfleet.panel.agents.authority import Authority, certificate_expires_at, key_digest
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
@@ -88,7 +88,11 @@ class PanelNode:
                 about = AgentFile(NodeId(node.id), node.agent_port, str(self._settings.listen[0]))
                 write_atomic(self._state.agent, msgspec.json.encode(about))
                 nodes.enrolled(
-                    tx, node, agent_port=node.agent_port, certificate_expires_at=certificate_expires_at(certificate)
+                    tx,
+                    node,
+                    agent_port=node.agent_port,
+                    certificate_expires_at=certificate_expires_at(certificate),
+                    agent_key=key_digest(certificate),
                 )
             return node.id
 

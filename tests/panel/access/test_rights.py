@@ -61,6 +61,14 @@ def test_a_node_that_had_the_keys_before_may_be_assigned_again_by_who_may_write(
     assert client.post("/api/configs/wg1/nodes", json={"node_id": "fra1"}, headers=writer).status_code == 403
 
 
+@pytest.mark.parametrize("call", ["adopt", "approve"])
+@pytest.mark.usefixtures("wg0")
+def test_what_takes_over_a_name_or_empties_it_needs_an_administrator(client: httpx.Client, call: str) -> None:
+    writer = with_scopes(client, "read", "write", "nodes", "secrets")
+    answer = client.post(f"/api/dns/wg0/{call}", json={"plan_id": "x"}, headers=writer)
+    assert (answer.status_code, "'admin'" in answer.json()["detail"]) == (403, True), answer.text
+
+
 def secrets_of(panel: Panel) -> set[str]:
     """Return every secret in the database, in clear."""
     found: set[str] = set()

@@ -15,7 +15,7 @@ import wgfleet
 from tests.panel.agents.conftest import HEARTBEAT, NODE, SNAPSHOT, ScriptedAgent, serve
 from wgfleet.panel.agents import client as client_module
 from wgfleet.panel.agents import tls
-from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.agents.authority import Authority, key_digest
 from wgfleet.panel.agents.client import SILENCE_S, AgentClient, AgentRefused
 from wgfleet.panel.errors import TransientError
 from wgfleet.protocol import features
@@ -166,6 +166,25 @@ def test_an_agent_of_another_ca_is_not_talked_to(authority: Authority, panel_con
     with serve(agent, identity, authority), pytest.raises(TransientError, match=r"(?i)certificate verify failed"):
         call(panel_context, agent.port, lambda client: client.status())
     assert not agent.requests
+
+
+def test_an_agent_with_a_replaced_key_is_not_talked_to(authority: Authority) -> None:
+    """Its certificate is good for months; who took it from the node must not answer for it."""
+    context = tls.client_context(authority.certificate_pem, authority.issue_panel_client(time.time()))
+    identity = authority.issue_server([f"{NODE}.node.wgfleet.internal"], [], time.time())
+    shown, other = key_digest(identity.certificate), "0" * 64
+    agent = ScriptedAgent(answer=(200, APPLIED))
+
+    async def push(client: AgentClient, *accepted: str) -> None:
+        client.accept_keys(accepted)
+        await client.push(WHOLE)
+
+    with serve(agent, identity, authority):
+        for accepted in ([shown], [other, shown], []):
+            call(context, agent.port, lambda client, keys=accepted: push(client, *keys))  # type: ignore[misc]
+        with pytest.raises(TransientError, match="was replaced"):
+            call(context, agent.port, lambda client: push(client, other))
+    assert len(agent.requests) == 3
 
 
 def test_an_agent_of_another_node_is_not_talked_to(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:

@@ -134,7 +134,8 @@ def site(world: World, *names: str) -> Iterator[tuple[Site, list[Config]]]:
     node = world.node("fra1")
     with world.store.write() as tx:
         fresh = nodes.get(tx, node.id)
-        node_rows.set_values(tx, fresh.id, {"certificate_expires_at": clock.now() + 80 * DAY_S})
+        values = {"certificate_expires_at": clock.now() + 80 * DAY_S, "agent_keys": ["a key"]}
+        node_rows.set_values(tx, fresh.id, values)
     found = [world.config(name, pools=(f"10.{number}.0.0/24",)) for number, name in enumerate(names)]
     for config in found:
         world.assign(config, node)

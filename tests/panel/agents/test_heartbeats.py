@@ -45,7 +45,9 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
     async def run() -> None:
         with panel.store.write() as tx:
             fresh = nodes.get(tx, node.id)
-            nodes.enrolled(tx, fresh, agent_port=agent.port, certificate_expires_at=clock.now() + 90 * 86400)
+            nodes.enrolled(
+                tx, fresh, agent_port=agent.port, certificate_expires_at=clock.now() + 90 * 86400, agent_key="k"
+            )
         outlook = Outlook()
         supervisor = Supervisor(panel.store, panel.vault, authority, panel.publisher, panel.settings, outlook)
         supervisor.start()

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -146,6 +147,16 @@ class Authority:
 def certificate_expires_at(certificate_pem: str) -> float:
     """Return the end of a certificate's life in s since the epoch."""
     return x509.load_pem_x509_certificate(certificate_pem.encode()).not_valid_after_utc.timestamp()
+
+
+def key_digest(certificate: str | bytes) -> str:
+    """Name the public key of a certificate (PEM text, or DER): the SHA-256 of its SubjectPublicKeyInfo, in hex."""
+    if isinstance(certificate, str):
+        parsed = x509.load_pem_x509_certificate(certificate.encode())
+    else:
+        parsed = x509.load_der_x509_certificate(certificate)
+    key = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(key).hexdigest()
 
 
 def _requested_key(csr_pem: str) -> PublicKey:

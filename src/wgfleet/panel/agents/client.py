@@ -7,7 +7,7 @@ AgentRefused (4xx). It never retries: that is the reconciler's decision.
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, get_args
 
@@ -18,6 +18,7 @@ import structlog
 import wgfleet
 from wgfleet.panel.agents import claims
 from wgfleet.panel.agents.authority import agent_server_name
+from wgfleet.panel.agents.tls import AgentTls
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
@@ -90,6 +91,8 @@ class AgentClient:
         self.peers = 0
         self._skipped: set[str] = set()
         self._label = f"agent of node {node_id} at {join_endpoint(host, port)}"
+        self.keys: frozenset[str] = frozenset()
+        self._tls = ssl_context
         self._extensions = {"sni_hostname": agent_server_name(node_id)}
         self._http = httpx.AsyncClient(
             base_url=f"https://{join_endpoint(host, port)}",
@@ -108,6 +111,12 @@ class AgentClient:
             timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
             trust_env=False,
         )
+
+    def accept_keys(self, digests: Iterable[str]) -> None:
+        """Have new connections accept these keys of the agent only; none: any that our CA has certified for it."""
+        self.keys = frozenset(digests)
+        if isinstance(self._tls, AgentTls):
+            self._tls.accepted[self._extensions["sni_hostname"]] = self.keys
 
     async def push(self, push: Push) -> Applied:
         """Send what is desired of an interface; the answer comes when it is applied and was read back."""

@@ -3,12 +3,39 @@
 import os
 import ssl
 
-from wgfleet.panel.agents.authority import Identity
+from wgfleet.panel.agents.authority import Identity, key_digest
 
 
-def client_context(ca_pem: str, identity: Identity) -> ssl.SSLContext:
+class _Pinned(ssl.SSLObject):
+    """One TLS connection to an agent; it comes about only with a key that the agent has now."""
+
+    def do_handshake(self) -> None:
+        """Shake hands, and look at the key that was shown."""
+        super().do_handshake()
+        accepted = getattr(self.context, "accepted", {}).get(self.server_hostname)
+        shown = self.getpeercert(binary_form=True)
+        if accepted and (shown is None or key_digest(shown) not in accepted):
+            raise ssl.SSLCertVerificationError(
+                1,
+                "the agent shows a certificate that was replaced; if it is a copy of the node, that is as it should be",
+            )
+
+
+class AgentTls(ssl.SSLContext):
+    """The context with which the panel calls agents.
+
+    `accepted`: by TLS server name, digests of the keys that this agent may show; a name that is missing may show
+    whichever our CA has certified for it. It is asked for each new connection.
+    """
+
+    sslobject_class = _Pinned
+    accepted: dict[str, frozenset[str]]
+
+
+def client_context(ca_pem: str, identity: Identity) -> AgentTls:
     """Make the context with which the panel calls agents: trusts our CA alone, shows the panel's certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = AgentTls(ssl.PROTOCOL_TLS_CLIENT)
+    context.accepted = {}
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cadata=ca_pem)
     use_identity(context, identity)

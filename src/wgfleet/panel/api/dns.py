@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from wgfleet.panel.api.audit import MAX_OFFSET, AuditEntryView, AuditPage
-from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.auth import Admin, Reader, Writer
 from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, View, page
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.dns.description import describe_plan, describe_records
@@ -228,14 +228,14 @@ def cancel_dns(panel: ThePanel, caller: Writer, config: Reference) -> ConfigDnsV
 
 
 @router.post("/api/dns/{config}/approve", summary="Approve the plan that a name is waiting with")
-def approve_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanReference) -> DnsSyncView:
+def approve_dns(panel: ThePanel, caller: Admin, config: Reference, body: PlanReference) -> DnsSyncView:
     """Approves exactly this plan: if the name has changed since, there is a new plan to approve."""
     with panel.store.write() as tx:
         return views(tx, [commands.approve(tx, caller.actor, config, body.plan_id)])[0]
 
 
 @router.post("/api/dns/{config}/adopt", summary="Adopt foreign records at a name")
-def adopt_dns(panel: ThePanel, caller: Writer, config: Reference, body: PlanReference) -> DnsSyncView:
+def adopt_dns(panel: ThePanel, caller: Admin, config: Reference, body: PlanReference) -> DnsSyncView:
     """Desired addresses become ours, others are deleted. `plan_id` is the id of a `plan` with `adopt=true`."""
     target, _ = _target(panel, config)
     found = _previewed(panel, target, adopt=True, urgent=True)

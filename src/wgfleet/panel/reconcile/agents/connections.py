@@ -49,11 +49,15 @@ class Connections(Mapping[str, AgentConnection]):
         return len(self._connections)
 
     async def connection_to(self, node_id: str) -> AgentConnection | None:
-        """Return the connection to a node, opened again where its address changed; None where there is no agent."""
-        address, peers = await in_thread(self._address, node_id)
+        """Return the connection to a node; None where there is no agent.
+
+        It is opened again where its address changed, or its agent has enrolled anew.
+        """
+        address, peers, keys = await in_thread(self._address, node_id)
         connection = self._connections.get(node_id)
-        if connection is not None and self._addresses.get(node_id) == address:
+        if connection is not None and self._addresses.get(node_id) == address and _is_same(connection, keys):
             connection.client.peers = peers
+            connection.client.accept_keys(keys)
             return connection
         if connection is not None:
             del self._connections[node_id]
@@ -62,18 +66,20 @@ class Connections(Mapping[str, AgentConnection]):
             return None
         client = AgentClient(*address, node_id, self._tls)
         client.peers = peers
+        client.accept_keys(keys)
         connection = AgentConnection(node_id, client, self._store, lambda: self._changed(node_id))
         self._connections[node_id], self._addresses[node_id] = connection, address
         connection.start(self._tasks)
         return connection
 
-    def _address(self, node_id: str) -> tuple[Address | None, int]:
-        """Return where a node's agent listens, None where it has none, and how many peers the node carries."""
+    def _address(self, node_id: str) -> tuple[Address | None, int, frozenset[str]]:
+        """Return where a node's agent listens, None where it has none, its peers' number, and its keys."""
         with self._store.read() as tx:
             node = node_rows.find(tx, node_id)
             if node is None or not node.certificate_expires_at:
-                return None, 0
-            return (node.agent_host, node.agent_port), node_rows.peers_carried(tx, node_id)
+                return None, 0, frozenset()
+            peers = node_rows.peers_carried(tx, node_id)
+            return (node.agent_host, node.agent_port), peers, frozenset(node.agent_keys)
 
     async def keep_identity(self) -> None:
         """Issue the panel's client certificate again when it is due; connections use it from their next request on."""
@@ -86,3 +92,9 @@ class Connections(Mapping[str, AgentConnection]):
     async def close(self) -> None:
         """Close all connections."""
         await asyncio.gather(*(connection.close() for connection in self._connections.values()), return_exceptions=True)
+
+
+def _is_same(connection: AgentConnection, keys: frozenset[str]) -> bool:
+    """Whether the agent is the one that we are connected to: one that has enrolled anew shares no key with it."""
+    known = connection.client.keys
+    return not known or not known.isdisjoint(keys)

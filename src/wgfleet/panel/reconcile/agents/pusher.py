@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority, certificate_expires_at, renewal_due
+from wgfleet.panel.agents.authority import Authority, certificate_expires_at, key_digest, renewal_due
 from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import PermanentError, TransientError
@@ -212,8 +212,12 @@ class Pusher:
                 for assignment, config in assignment_rows.of_node(tx, node_id)
                 if assignment.phase != Phase.REMOVED
             ]
-            expires_at = nodes.get(tx, node_id).certificate_expires_at
-            due = expires_at is not None and renewal_due(expires_at, clock.now(), self._certificate_days)
+            node = nodes.get(tx, node_id)
+            expires_at = node.certificate_expires_at
+            # One whose key is not known, or not which of two, gets a new one.
+            due = expires_at is not None and (
+                renewal_due(expires_at, clock.now(), self._certificate_days) or len(node.agent_keys) != 1
+            )
             cleanups = tuple(assignment_rows.cleanups(tx, node_id))
             return NodeWork(tuple(wanted), cleanups, expires_at if due else None)
 
@@ -305,13 +309,23 @@ class Pusher:
     async def _renew(self, connection: AgentConnection) -> str:
         csr = await connection.client.request_certificate()
         certificate = self._authority.issue_agent(csr, connection.node_id, clock.now(), self._certificate_days)
+        key = key_digest(certificate)
+        # Both are accepted until the agent is known to have the new one, whatever ends before that.
+        connection.client.accept_keys(await in_thread(self._renewing, connection.node_id, key))
         await connection.client.install_certificate(certificate, self._authority.certificate_pem)
-        await in_thread(self._renewed, connection.node_id, certificate_expires_at(certificate))
+        await in_thread(self._renewed, connection.node_id, certificate_expires_at(certificate), key)
         return "certificate renewed"
 
-    def _renewed(self, node_id: str, expires_at: float) -> None:
+    def _renewing(self, node_id: str, key: str) -> list[str]:
         with self._store.write() as tx:
-            node_rows.set_values(tx, node_id, {"certificate_expires_at": expires_at})
+            known = nodes.get(tx, node_id).agent_keys
+            keys = [*known[-2:], key] if known else []  # unknown: any is accepted until it is renewed
+            node_rows.set_values(tx, node_id, {"agent_keys": keys})
+            return keys
+
+    def _renewed(self, node_id: str, expires_at: float, key: str) -> None:
+        with self._store.write() as tx:
+            node_rows.set_values(tx, node_id, {"certificate_expires_at": expires_at, "agent_keys": [key]})
             audit.record(tx, audit.PANEL, "certificate_renewed", "node", node_id, certificate_expires_at=expires_at)
 
 

@@ -81,6 +81,7 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
         cordoned=False,
         is_panel_node=spec.is_panel_node,
         certificate_expires_at=None,
+        agent_keys=[],
         connected=False,
         last_seen_at=None,
         agent_version=None,
@@ -169,10 +170,14 @@ def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
     tx.wake(Topic.NODE, node.id)
 
 
-def enrolled(tx: Tx, node: Node, *, agent_port: int, certificate_expires_at: float) -> None:
-    """Note that an agent has joined as this node."""
+def enrolled(tx: Tx, node: Node, *, agent_port: int, certificate_expires_at: float, agent_key: str) -> None:
+    """Note that an agent has joined as this node, with this key from now on; any other is refused.
+
+    `agent_key` as in `Node.agent_keys`.
+    """
     node.agent_port = parse_port(agent_port, "port")
     node.certificate_expires_at = certificate_expires_at
+    node.agent_keys = [agent_key]
     node.summary = "joined; not connected yet"
     audit.record(tx, f"node:{node.name}", "enrolled", "node", node.id, certificate_expires_at=certificate_expires_at)
     tx.wake(Topic.NODE, node.id)

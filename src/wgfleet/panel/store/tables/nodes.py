@@ -20,9 +20,10 @@ class NodeGroup(Base):
 class Node(Base):
     """A server. `endpoint_addresses` are what clients reach, `agent_host` and `agent_port` what the panel calls.
 
-    `certificate_expires_at` is None until the agent has enrolled. `weight` and `capacity` (peers, None: no limit)
-    steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps` is what its uplink carries (None:
-    as the link says). `summary` is what the last cycle did.
+    `certificate_expires_at` is None until the agent has enrolled. `agent_keys` are digests of the keys that it may
+    show: one, or two while a certificate is renewed; none: it enrolled with 0.1.0, which kept none. `weight` and
+    `capacity` (peers, None: no limit) steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps`
+    is what its uplink carries (None: as the link says). `summary` is what the last cycle did.
     """
 
     __tablename__ = "nodes"
@@ -38,6 +39,7 @@ class Node(Base):
     cordoned: Mapped[bool]
     is_panel_node: Mapped[bool]
     certificate_expires_at: Mapped[float | None]
+    agent_keys: Mapped[list[str]] = mapped_column(default=list)
     connected: Mapped[bool]
     last_seen_at: Mapped[float | None]
     agent_version: Mapped[str | None]
