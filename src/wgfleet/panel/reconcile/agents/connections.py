@@ -51,7 +51,7 @@ class Connections(Mapping[str, AgentConnection]):
     async def connection_to(self, node_id: str) -> AgentConnection | None:
         """Return the connection to a node; None where there is no agent.
 
-        It is opened again where its address changed, or its agent has enrolled anew.
+        It is opened again where its address changed, or its agent has enrolled again.
         """
         address, peers, keys = await in_thread(self._address, node_id)
         connection = self._connections.get(node_id)
@@ -95,6 +95,6 @@ class Connections(Mapping[str, AgentConnection]):
 
 
 def _is_same(connection: AgentConnection, keys: frozenset[str]) -> bool:
-    """Whether the agent is the one that we are connected to: one that has enrolled anew shares no key with it."""
+    """Whether the agent is the one that we are connected to: one that has enrolled again shares no key with it."""
     known = connection.client.keys
     return not known or not known.isdisjoint(keys)
