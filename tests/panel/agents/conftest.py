@@ -37,6 +37,7 @@ class ScriptedAgent:
     connections: set[tuple[str, int]] = field(default_factory=set)
     headers: list[Mapping[str, str]] = field(default_factory=list)
     port: int = 0
+    certificate: str = ""
 
     async def handle(self, request: Request) -> Response:
         assert request.client
@@ -69,7 +70,7 @@ def panel_context(authority: Authority) -> ssl.SSLContext:
 @contextlib.contextmanager
 def serve(agent: ScriptedAgent, identity: Identity, client_ca: Authority) -> Iterator[None]:
     """Run `agent` with `identity`, for clients whose certificate `client_ca` issued."""
-    context = tls.server_context(identity)
+    context, agent.certificate = tls.server_context(identity), identity.certificate
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=client_ca.certificate_pem)
     app = Starlette(routes=[Route("/{path:path}", agent.handle, methods=["GET", "PUT", "POST", "DELETE"])])

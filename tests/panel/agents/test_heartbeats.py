@@ -11,7 +11,7 @@ from tests.panel.agents.conftest import HEARTBEAT, SNAPSHOT, ScriptedAgent, serv
 from tests.panel.world import World
 from tests.waiting import eventually
 from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority, agent_server_name
+from wgfleet.panel.agents.authority import Authority, agent_server_name, key_digest
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.api import Panel
 from wgfleet.panel.reconcile.agents import heartbeats
@@ -44,9 +44,9 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
 
     async def run() -> None:
         with panel.store.write() as tx:
-            fresh = nodes.get(tx, node.id)
+            fresh, key = nodes.get(tx, node.id), key_digest(agent.certificate)
             nodes.enrolled(
-                tx, fresh, agent_port=agent.port, certificate_expires_at=clock.now() + 90 * 86400, agent_key="k"
+                tx, fresh, agent_port=agent.port, certificate_expires_at=clock.now() + 90 * 86400, agent_key=key
             )
         outlook = Outlook()
         supervisor = Supervisor(panel.store, panel.vault, authority, panel.publisher, panel.settings, outlook)
