@@ -19,7 +19,7 @@ ANSWER_S = 3.0  # a confirmation that takes longer is as good as a loss
 END_S = 6.0  # after so long without a word from the holder the server ends its session; more than LOOK_S + ANSWER_S
 
 _LOCK_KEY = 0x77676465  # "wgde", below 2**32: the server shows such a key in one column
-_SESSION = {
+SESSION = {
     "idle_session_timeout": f"{END_S:.0f}s",  # a client that hangs; since PostgreSQL 14
     "statement_timeout": f"{ANSWER_S:.0f}s",
     "tcp_keepalives_idle": "2",
@@ -127,6 +127,6 @@ class DatabaseLease:
         driver: Any = connection.driver_connection
         connection.detach()  # the pool must not get it back
         driver.autocommit = True
-        for name, value in {**_SESSION, "application_name": self._name}.items():
+        for name, value in {**SESSION, "application_name": self._name}.items():
             driver.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
         return driver

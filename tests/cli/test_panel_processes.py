@@ -1,0 +1,171 @@
+"""The processes of a panel: killed one by one, and two panels on one data directory or one database."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+WGFLEET = str(Path(sys.executable).parent / "wgfleet")
+
+
+class Running:
+    """A panel's parent, and the way to its API."""
+
+    def __init__(self, data_dir: Path, *arguments: str, url: str | None = None) -> None:
+        self.data_dir = data_dir
+        command = [WGFLEET, "panel", "run", "--data-dir", str(data_dir), "--no-panel-node", "--listen", "127.0.0.1:0"]
+        environment = {**os.environ, **({"WGFLEET_DATABASE_URL": url} if url else {})}
+        self.process = subprocess.Popen(
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        self.lines: list[str] = []
+        self.url = ""
+
+    def until(self, words: str) -> str:
+        """Read what it prints up to a line with these words."""
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line.strip())
+            if line.startswith("listening on"):
+                self.url = line.split()[-1]
+            if words in line:
+                return line
+        pytest.fail(f"it ended without saying {words!r}: {self.lines}")
+
+    def ready(self) -> dict[str, Any] | None:
+        try:
+            answer = httpx.get(f"{self.url}/readyz", timeout=10, trust_env=False)
+        except httpx.HTTPError:
+            return None
+        found: dict[str, Any] = answer.json()
+        return found if answer.is_success else None
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        key = (self.data_dir / "first-admin-key").read_text().strip()
+        headers = {"authorization": f"Bearer {key}"}
+        answer = httpx.request(method, self.url + path, json=body, headers=headers, timeout=60, trust_env=False)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def child(self, name: str) -> psutil.Process | None:
+        found = [child for child in psutil.Process(self.process.pid).children() if child.name() == f"wgfleet-{name}"]
+        return found[0] if found else None
+
+
+@contextmanager
+def running(data_dir: Path, *arguments: str, url: str | None = None) -> Iterator[Running]:
+    panel = Running(data_dir, *arguments, url=url)
+    try:
+        yield panel
+    finally:
+        panel.process.kill()
+        panel.process.wait()
+        assert panel.process.stdout
+        panel.process.stdout.close()
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return all(not each.is_running() or each.status() == psutil.STATUS_ZOMBIE for each in processes)
+
+
+def test_each_process_comes_back_when_it_is_killed_and_all_end_with_the_parent(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as panel:
+        panel.until("CA fingerprint")
+        assert eventually(panel.ready) == {"status": "ok"}
+        for name in ("core", "api"):
+            before = eventually(lambda name=name: panel.child(name))  # type: ignore[misc]
+            before.kill()
+            after = eventually(
+                lambda name=name, old=before.pid: (now := panel.child(name)) and now.pid != old and now  # type: ignore[misc]
+            )
+            assert after.pid != before.pid
+            eventually(panel.ready)
+        children = psutil.Process(panel.process.pid).children(recursive=True)
+        assert len(children) >= 2
+        panel.process.send_signal(signal.SIGKILL)
+        eventually(lambda: gone(children))
+
+
+def test_readiness_says_that_the_core_hangs_and_the_api_goes_on(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as panel:
+        panel.until("CA fingerprint")
+        eventually(panel.ready)
+        core = eventually(lambda: panel.child("core"))
+        core.suspend()
+        try:
+            eventually(lambda: panel.ready() is None)
+            answer = httpx.get(f"{panel.url}/readyz", timeout=10, trust_env=False)
+            assert answer.status_code == 503
+            assert answer.json()["reasons"] == ["no process decides: the panel's core is not heard"]
+            assert panel.call("POST", "/api/nodes", {"name": "fra1", "endpoint_addresses": ["192.0.2.1"]})
+            assert "wgfleet_nodes 1.0" in httpx.get(
+                f"{panel.url}/metrics",
+                headers={"x-api-key": (panel.data_dir / "first-admin-key").read_text().strip()},
+                trust_env=False,
+            ).text  # fmt: skip
+        finally:
+            core.resume()
+        eventually(panel.ready)
+
+
+def test_a_signal_ends_all_of_it_in_order(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as panel:
+        panel.until("CA fingerprint")
+        children = psutil.Process(panel.process.pid).children(recursive=True)
+        panel.process.send_signal(signal.SIGTERM)
+        assert panel.process.wait(60) == 0
+        assert gone(children)
+        assert list((panel.data_dir / "panel.sqlite-exchange").iterdir()) == []
+
+
+def test_a_second_panel_on_a_data_directory_says_whose_it_is_or_waits_for_its_end(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as first:
+        first.until("CA fingerprint")
+        with running(tmp_path / "data") as second:
+            line = second.until("error:")
+            assert f"another panel (process {first.process.pid}) runs on {tmp_path}/data" in line
+            assert "--standby" in line
+            assert second.process.wait(60) == 1
+        with running(tmp_path / "data", "--standby") as third:
+            third.until("waiting for its end")
+            first.process.kill()
+            third.until("CA fingerprint")
+            eventually(third.ready)
+
+
+def test_of_two_panels_on_one_database_one_decides_and_the_other_takes_over(
+    tmp_path: Path, postgresql_url: str, record_property: Any
+) -> None:
+    with running(tmp_path / "one", url=postgresql_url) as first:
+        first.until("CA fingerprint")
+        eventually(first.ready)
+        (tmp_path / "two").mkdir(mode=0o700)
+        for name in ("master.key", "first-admin-key"):
+            shutil.copy2(tmp_path / "one" / name, tmp_path / "two" / name)
+        with running(tmp_path / "two", url=postgresql_url) as second:
+            second.until("core.waits")
+            second.until("CA fingerprint")
+            assert eventually(second.ready) == {"status": "ok", "standby": True}
+            assert first.ready() == {"status": "ok"}
+            # Its API serves, and what is written there reaches the core that decides.
+            config = second.call("POST", "/api/configs", {"name": "wg0", "pools": ["10.8.0.0/24"]})
+            assert first.call("GET", f"/api/configs/{config['id']}")["name"] == "wg0"
+            began = time.monotonic()
+            first.process.send_signal(signal.SIGKILL)
+            eventually(lambda: second.ready() == {"status": "ok"})
+            record_property("takeover_s", time.monotonic() - began)
+            assert any("core.decides" in line for line in [second.until("core.decides")])
