@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -148,7 +147,7 @@ def test_a_second_panel_on_a_data_directory_says_whose_it_is_or_waits_for_its_en
 
 
 def test_of_two_panels_on_one_database_one_decides_and_the_other_takes_over(
-    tmp_path: Path, postgresql_url: str, record_property: Any
+    tmp_path: Path, postgresql_url: str
 ) -> None:
     with running(tmp_path / "one", url=postgresql_url) as first:
         first.until("CA fingerprint")
@@ -164,8 +163,6 @@ def test_of_two_panels_on_one_database_one_decides_and_the_other_takes_over(
             # Its API serves, and what is written there reaches the core that decides.
             config = second.call("POST", "/api/configs", {"name": "wg0", "pools": ["10.8.0.0/24"]})
             assert first.call("GET", f"/api/configs/{config['id']}")["name"] == "wg0"
-            began = time.monotonic()
             first.process.send_signal(signal.SIGKILL)
             eventually(lambda: second.ready() == {"status": "ok"})
-            record_property("takeover_s", time.monotonic() - began)
-            assert any("core.decides" in line for line in [second.until("core.decides")])
+            second.until("core.decides")

@@ -4,6 +4,7 @@ Children are forked, so that they share the memory of what is imported, and star
 must have no threads, no connections and no event loop. They end with it, however it ends.
 """
 
+import contextlib
 import multiprocessing
 import multiprocessing.context
 import os
@@ -100,5 +101,6 @@ def _run(name: str, work: Callable[[], None], parent: int) -> None:
     if not end_with(parent, signal.SIGKILL):
         return
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED)
-    Path("/proc/self/comm").write_text(f"wgfleet-{name}", encoding="ascii")  # for ps and top
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(f"wgfleet-{name}", encoding="ascii")  # for ps and top
     work()

@@ -144,7 +144,7 @@ def find_or_create(tx: Tx, settings: Settings) -> Node:
 async def _obstacle() -> str | None:
     """Say what keeps this machine from being a node."""
     if os.geteuid() != 0:
-        return "the panel does not run as root"
+        return "the panel does not run as root; enroll the agent of this machine as that of any other node"
     if shutil.which("wg") is None:
         return "the wg tool is not installed (package wireguard-tools)"
     try:

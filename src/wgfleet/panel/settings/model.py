@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None,
         description="SQLAlchemy URL: sqlite:////PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME. Default: "
-        "panel.sqlite in data_dir, which serves one panel process; several need PostgreSQL.",
+        "panel.sqlite in data_dir. Of several panels on one PostgreSQL database one decides, the others wait.",
     )
     listen: Listeners = Field(
         default=(Listener("http", "127.0.0.1", 8080),),
