@@ -155,7 +155,9 @@ class World:
     def remove(self, config: Config, node: Node, *, force: bool = False, window_s: float | None = None) -> Operation:
         with self.store.write() as tx:
             fresh = configs.get(tx, config.id)
-            return removal.start(tx, ACTOR, fresh, node, grace_s=30, force=force, drain_window_s=window_s)
+            return removal.start(
+                tx, ACTOR, fresh, nodes.get(tx, node.id), grace_s=30, force=force, drain_window_s=window_s
+            )
 
     def step(
         self,

@@ -43,10 +43,14 @@ def follow(client: Client, operation_id: str) -> Document:
 
 
 def report(operation: Document) -> None:
-    """Print the result of an operation in one line."""
+    """Print the result of an operation in one line, and what to beware of."""
     numbers = {name: value for name, value in operation["result"].items() if isinstance(value, (int, float))}
     shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items())
     typer.echo(f"{operation['kind'].replace('_', ' ')}: {operation['state']}" + (f" ({shown})" if shown else ""))
+    if left := operation["result"].get("left"):
+        typer.echo(f"left behind: {', '.join(left)}", err=True)
+    for warning in operation["result"].get("warnings") or ():
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def moved(operation: Document) -> str:

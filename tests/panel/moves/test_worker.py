@@ -8,8 +8,10 @@ from typing import cast
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.moves.takeovers import QUICK_TRIES_S
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.services import operations
 from wgfleet.panel.settings.drain import DrainSettings
@@ -30,6 +32,7 @@ class Line:
 
     answer: Callable[[Takeover], Awaitable[TakeoverResult]] = everybody
     connected: bool = True
+    silent: bool = False
     heard_at: float = field(default_factory=clock.monotonic)
     called: list[Takeover] = field(default_factory=list)
 
@@ -56,10 +59,14 @@ def fleet(world: World, *names: str) -> tuple[Config, list[Node], list[Peer]]:
 
 
 async def carried_out(
-    world: World, operation: Operation, lines: dict[str, Line], meanwhile: Callable[[], None]
+    world: World,
+    operation: Operation,
+    lines: dict[str, Line],
+    meanwhile: Callable[[], None],
+    drain: DrainSettings = DRAIN,
 ) -> Operation:
     """Reconcile until the operation has ended; `meanwhile` is called between two cycles."""
-    worker = MoveWorker(world.store, world.vault, DRAIN, cast("dict[str, AgentConnection]", lines))
+    worker = MoveWorker(world.store, world.vault, drain, cast("dict[str, AgentConnection]", lines))
     try:
         async with asyncio.timeout(120):
             while (pause := await worker.reconcile(operation.id)) is not None:
@@ -87,6 +94,32 @@ def test_a_drain_ends_though_the_agent_of_its_node_falls_silent(world: World) ->
     assert ended.result["unconfirmed"] == ["one"]
     world.sync_all(config, one, two)
     assert len(world.users(config, one)) == len(made), "it may have them again when it returns"
+
+
+def test_a_node_that_dies_in_its_removal_keeps_no_client_waiting(world: World) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = world.remove(config, one, force=True)
+    while world.step(operation) is not MoveStep.PLACE:
+        pass
+    here, there = Line(connected=False, silent=True), Line()
+    called_at: list[float] = []
+
+    async def at_the_second_call(takeover: Takeover) -> TakeoverResult:
+        called_at.append(clock.monotonic())
+        if len(called_at) == 1:  # a packet is lost
+            await asyncio.sleep(takeover.timeout_s)
+            return TakeoverResult({}, tuple(peer.public_key for peer in takeover.peers))
+        return await everybody(takeover)
+
+    there.answer = at_the_second_call
+    begun, patient = clock.monotonic(), DrainSettings(unreachable_s=4.0)
+    lines = {one.id: here, two.id: there}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync(config, two), patient))
+    assert ended.result["sessions_taken_over"] == len(made)
+    first, second = called_at[:2]
+    assert first - begun < patient.unreachable_s - 1, "nobody waits until the node is given up"
+    assert there.called[0].timeout_s == QUICK_TRIES_S[0]
+    assert second - first < 1.0, "and they are called as clients without a node are"
 
 
 def test_a_drain_whose_node_confirms_says_nothing_of_that(world: World) -> None:

@@ -93,7 +93,7 @@ class SessionView(View):
     latest_handshake: datetime | None
     rx: int = Field(description="Bytes received by the node.")
     tx: int = Field(description="Bytes sent by the node.")
-    seen_at: datetime
+    seen_at: datetime = Field(description="When its handshake or its endpoint was last news.")
 
 
 class PeerView(View):

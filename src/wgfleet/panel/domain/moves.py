@@ -90,3 +90,11 @@ def needs_sessions(view: MoveView, step: MoveStep) -> bool:
     A removal gives nobody a second chance, so it looks again before each step that gives a session up.
     """
     return step is MoveStep.PLACE or (view.removes and step in {MoveStep.TAKEOVER, MoveStep.RETIRE})
+
+
+def may_begin(view: MoveView, step: MoveStep) -> bool:
+    """Tell whether a step that needs sessions may be done with those that are known, others being looked for later.
+
+    Clients whose node dies in the middle of its removal are called at once, as in a failover.
+    """
+    return view.removes and step is MoveStep.TAKEOVER

@@ -125,7 +125,8 @@ class GroupDrainProgress:
 class MoveResult:
     """Of all kinds that move peers. `reason`: why it ended before everything had moved.
 
-    `unconfirmed`: names of the nodes that could not say that they dropped the sessions that others took over.
+    `unconfirmed`: names of the nodes that could not say that they dropped the sessions that others took over. `left`:
+    names of the peers that are left behind, the first 100. `warnings`: sentences on what is not as one would think.
     """
 
     peers_migrated: int = 0
@@ -133,6 +134,8 @@ class MoveResult:
     left_behind: int = 0
     seconds: float = 0.0
     unconfirmed: tuple[str, ...] | None = None
+    left: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] | None = None
     reason: str | None = None
 
 

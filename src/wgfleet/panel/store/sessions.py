@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import delete, exists, func, select, tuple_
+from sqlalchemy import and_, case, delete, exists, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
@@ -42,9 +42,16 @@ def record(tx: Tx, node_id: str, config_id: str, stats: Mapping[str, PeerStats],
             for peer_id, key in found
         ]
         statement = insert(PeerSession)
-        columns = ("endpoint", "latest_handshake", "rx", "tx", "seen_at")
+        columns = ("endpoint", "latest_handshake", "rx", "tx")
+        new = statement.excluded
+        # Of two sessions in the same second the one heard of later counts, and counters are no news of a session.
+        news = or_(
+            new.latest_handshake != PeerSession.latest_handshake, new.endpoint.is_distinct_from(PeerSession.endpoint)
+        )
         statement = statement.on_conflict_do_update(
-            index_elements=["peer_id", "node_id"], set_={name: statement.excluded[name] for name in columns}
+            index_elements=["peer_id", "node_id"],
+            set_={name: new[name] for name in columns}
+            | {"seen_at": case((news, new.seen_at), else_=PeerSession.seen_at)},
         )
         tx.session.execute(statement, rows)
         written += len(rows)
@@ -99,7 +106,14 @@ def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[st
             PeerSession.latest_handshake >= since,
             PeerSession.endpoint.is_not(None),
             ~exists().where(
-                elsewhere.peer_id == PeerSession.peer_id, elsewhere.latest_handshake > PeerSession.latest_handshake
+                elsewhere.peer_id == PeerSession.peer_id,
+                or_(
+                    elsewhere.latest_handshake > PeerSession.latest_handshake,
+                    and_(
+                        elsewhere.latest_handshake == PeerSession.latest_handshake,
+                        elsewhere.seen_at > PeerSession.seen_at,
+                    ),
+                ),
             ),
         )
         .order_by(PeerSession.peer_id)

@@ -27,6 +27,11 @@ class Reports:
             gathered &= (connection is not None and connection.connected) or not self.may_come(node_id)
         return gathered
 
+    def silent(self, node_ids: Collection[str]) -> bool:
+        """Tell whether one of them has missed a heartbeat: it may be dead, and its clients without a node."""
+        found = [self._connections.get(node_id) for node_id in node_ids]
+        return any(connection is not None and connection.silent for connection in found)
+
     def may_come(self, node_id: str) -> bool:
         """Tell whether a node may still say something: its agent is connected, or has not been silent for long."""
         connection = self._connections.get(node_id)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from wgfleet.panel import clock, faultpoints
-from wgfleet.panel.domain.moves import MoveStep, MoveView, needs_sessions, next_step
+from wgfleet.panel.domain.moves import MoveStep, MoveView, may_begin, needs_sessions, next_step
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.moves.session_reports import Reports
@@ -55,13 +55,15 @@ class MoveWorker:
                 return None
             if step is done is MoveStep.CLOSE:
                 return WAIT_S
-            if needs_sessions(view, step) and not await reports.gather(view.sources):
+            if needs_sessions(view, step) and not await reports.gather(view.sources) and not may_begin(view, step):
                 return POLL_S
             faultpoints.reached(f"moves.{step}.before")
             pause: float | None = None
             done = step
             if step is MoveStep.TAKEOVER:
-                pause = await self._takeovers[urgent].round(operation_id)
+                # Clients of a node that died in the middle of a planned move are without one too.
+                hurry = urgent or reports.silent(view.sources)
+                pause = await self._takeovers[hurry].round(operation_id)
                 view = view if pause is not None else await in_thread(self._read, operation_id)
             elif step in {MoveStep.CLEAN, MoveStep.CONFIRM}:
                 pause = POLL_S

@@ -1,8 +1,10 @@
 """The removal of a node from a config, in rows, step by step. Each may be done again without harm."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep, MoveView
 from wgfleet.panel.domain.operations import (
     DrainOptions,
@@ -13,7 +15,7 @@ from wgfleet.panel.domain.operations import (
     RemovalResult,
 )
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.errors import NotFound
+from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.dns import desired
@@ -44,6 +46,9 @@ def view(tx: Tx, operation_id: str) -> MoveView:
     assignment = assignment_rows.get(tx, config_id, node_id)
     progress = operations.progress_of(operation, RemovalProgress)
     unsettled = steps.unsettled(tx, operation_id)
+    if assignment is not None and steps.serves_unheard(tx, assignment):
+        # It cannot drop those that others took over, and pulls them back: they are called until the window ends.
+        unsettled += len(operation_rows.taken_over(tx, operation_id))
     return MoveView(
         kind=operation.kind,
         finished=operation.finished_at is not None,
@@ -120,6 +125,8 @@ def close(tx: Tx, operation_id: str) -> None:
     peer_rows.bury(tx, r.config.id, {r.assignment.probe_public_key: None}, generation, clock.now())
     owed = assignment_rows.cleanup(tx, r.node.id, r.config.id) is not None
     counts = steps.counts(tx, operation_id)
+    unheard = owed and steps.serves_unheard(tx, r.assignment)
+    left = steps.left_behind(tx, r, unheard=unheard)
     session_rows.forget(tx, r.node.id, r.config.id)
     assignment_rows.remove(tx, r.assignment.id)
     if owed:  # it was asked to delete its interface, and had its time: the next holder asks its own link
@@ -128,8 +135,11 @@ def close(tx: Tx, operation_id: str) -> None:
         holders.gave_up(tx, r.config.id, r.node.id)
     result = RemovalResult(
         peers_migrated=operation_rows.rehomed(tx, operation_id),
-        sessions_taken_over=counts.taken_over or 0,
-        left_behind=counts.left or 0,
+        sessions_taken_over=max(0, (counts.taken_over or 0) + (counts.left or 0) - len(left)),
+        left_behind=len(left),
+        left=steps.named(tx, left),
+        unconfirmed=(r.node.name,) if owed else None,
+        warnings=_warnings(r.node, left, owed=owed, unheard=unheard),
         seconds=round(clock.now() - r.operation.created_at, 3),
         interface=OWED if owed else DELETED,
         backup_id=operations.progress_of(r.operation, RemovalProgress).backup_id,
@@ -142,6 +152,24 @@ def close(tx: Tx, operation_id: str) -> None:
     if owed:
         detail = "the node could not be reached; it deletes the interface when it returns"
         audit.record(tx, audit.PANEL, "cleanup_owed", "node", r.node.id, interface=r.config.name, detail=detail)
+
+
+def _warnings(node: Node, left: Collection[str], *, owed: bool, unheard: bool) -> tuple[str, ...] | None:
+    """Say in words what is not as one would think after a removal."""
+    if unheard:
+        text = (
+            f"the agent of node {node.name!r} does not answer but its WireGuard does: it goes on serving, {len(left)} "
+            "sessions are or will be on it again, and it gets no more revocations; start its agent, or end WireGuard "
+            "there"
+        )
+    elif owed:
+        text = (
+            f"node {node.name!r} could not be reached, and has not deleted its interface: if it still runs, it serves "
+            "and gets no more revocations until its agent answers"
+        )
+    else:
+        return None
+    return (text,)
 
 
 def start(
@@ -170,6 +198,7 @@ def start(
             Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
         )
     if not force:
+        _check_heard(config, node, assignment)
         _check_floor(tx, config, node, assignment)
     window = steps.default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
     assignment_rows.applied(tx, assignment.id, phase=Phase.DRAINING)
@@ -187,6 +216,19 @@ def start(
         operation=operation.id, force=force,
     )  # fmt: skip
     return operation
+
+
+def _check_heard(config: Config, node: Node, assignment: Assignment) -> None:
+    """Refuse to remove a node that serves but does not listen: it would go on, and nobody could stop it from here."""
+    if node.connected or not node.certificate_expires_at or assignment.phase != Phase.SERVING:
+        return
+    if assignment.health.in_use and assignment.health is not Health.SUSPECT:
+        raise Conflict(
+            f"the agent of node {node.name!r} does not answer ({node.summary}) but its WireGuard does: after a removal "
+            f"it would go on serving users of config {config.name!r}, deleted ones too, and get no more revocations; "
+            "start its agent, or end WireGuard there",
+            Hint(HintCode.FORCE),
+        )
 
 
 def _check_floor(tx: Tx, config: Config, node: Node, assignment: Assignment) -> None:

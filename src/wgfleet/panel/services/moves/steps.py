@@ -3,11 +3,12 @@
 Sessions are moved by `takeovers`. `kinds` says which operation takes which steps; each may be done again without harm.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState, MoveStep, MoveView
 from wgfleet.panel.domain.operations import MoveCounts, MoveOptions, MoveProgress, MoveResult, OperationState
 from wgfleet.panel.domain.phases import Phase
@@ -17,6 +18,7 @@ from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
@@ -24,6 +26,8 @@ from wgfleet.panel.store.tables import Assignment, Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 
+RECENT_S = 180.0  # a session whose last handshake is older has ended, by WireGuard's rules
+NAMED = 100  # peers, in a result
 REMOVING = "the node is being removed from the config"  # which does the same work
 
 
@@ -183,6 +187,12 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     """
     operation = operations.get(tx, operation_id)
     silent = sorted(unconfirmed(tx, operation).values())
+    left = {moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id) if moving.live}
+    left |= {
+        peer_id
+        for peer_id, moving in operation_rows.moves(tx, operation_id).items()
+        if moving.live and moving.state is MoveState.LEFT
+    }
     give_up(tx, operation_id)
     if taken := operation_rows.taken_over(tx, operation_id):
         peer_rows.touch(tx, taken, generations.bump(tx, operation.config_id or "", topic=Topic.PEERS))
@@ -193,11 +203,47 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
         left_behind=tally.left or 0,
         seconds=round(clock.now() - operation.created_at, 3),
         unconfirmed=tuple(silent) or None,
+        left=named(tx, left),
+        warnings=_warnings(silent, tally.taken_over or 0),
         reason=reason,
     )
     state = OperationState.SUCCEEDED if reason is None else OperationState.FAILED
     operations.finish(tx, operation_id, state, result)
     return operations.encode(result)
+
+
+def _warnings(silent: Sequence[str], taken_over: int) -> tuple[str, ...] | None:
+    if not silent or not taken_over:
+        return None
+    text = (
+        f"not confirmed by {', '.join(silent)}: it may still have the peers that others took over, and pull them back; "
+        "look at what has not reached it before you switch it off"
+    )
+    return (text,)
+
+
+def serves_unheard(tx: Tx, assignment: Assignment) -> bool:
+    """Tell whether a node serves while its agent does not answer, so that it drops nobody."""
+    node = node_rows.find(tx, assignment.node_id)
+    return node is not None and not node.connected and assignment.health is Health.UNMANAGED
+
+
+def left_behind(tx: Tx, r: Subject, *, unheard: bool) -> set[str]:
+    """Return the peers whose sessions are on the node of an operation at its end, also those that came back.
+
+    `unheard`: the node still has all peers and its agent does not answer, so those who were called away return.
+    """
+    moves = operation_rows.moves(tx, r.operation.id)
+    left = {peer_id for peer_id, moving in moves.items() if moving.live and moving.state is MoveState.LEFT}
+    if r.config.mode == configs.CLUSTER:
+        left |= {peer_id for peer_id, _ in session_rows.live_on(tx, r.node.id, r.config.id, clock.steady() - RECENT_S)}
+    return left | set(operation_rows.taken_over(tx, r.operation.id)) if unheard else left
+
+
+def named(tx: Tx, peer_ids: Collection[str]) -> tuple[str, ...] | None:
+    """Return the names of peers for a result, the first of many; None if there are none."""
+    names = sorted(peer.name for peer in peer_rows.by_ids(tx, sorted(peer_ids)[:NAMED]))
+    return tuple(names) or None
 
 
 def give_up(tx: Tx, operation_id: str) -> None:

@@ -26,6 +26,7 @@ from wgfleet.panel.store.tables import Move, Operation, Peer, PeerSession
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 
+CALL_AGAIN_S = 5.0
 PLANNED = {OperationKind.DRAIN, OperationKind.REBALANCE}
 
 
@@ -70,12 +71,41 @@ def due(
     if operation.node_id is not None and not any(moving.live and not moving.attempts for moving, _ in waiting):
         # Every client that can be called from an address of the new nodes has been: the others need the floating one.
         holders.empty(tx, config.id, operation.node_id)
+    waiting += _pulled_back(tx, operation, targets, having)
     sources = takeover_sources.of_config(tx, config.id)
+    latest |= session_rows.latest(tx, [moving.peer_id for moving, _ in waiting if moving.peer_id not in latest])
     calls = [_call(moving, peer, targets, latest, sources) for moving, peer in waiting if moving.live]
     peers = {moving.peer_id: peer for moving, peer in waiting}
     return config.name, [
         call for call in calls if call is not None and having.peer(tx, call.node_id, peers[call.peer_id])
     ]
+
+
+def _pulled_back(tx: Tx, operation: Operation, targets: dict[str, str], having: "_Having") -> list[tuple[Move, Peer]]:
+    """Return sessions that were taken over from a node that cannot drop them, and have not been heard of for a while.
+
+    That node pulls them back with its next packet, so they are called again; where they are to be called is added to
+    `targets`.
+    """
+    assignment = assignment_rows.get(tx, operation.config_id or "", operation.node_id or "")
+    if (
+        operation.kind is not OperationKind.REMOVE_NODE
+        or assignment is None
+        or not steps.serves_unheard(tx, assignment)
+    ):
+        return []
+    moves = operation_rows.moves(tx, operation.id)
+    taken = operation_rows.taken_over(tx, operation.id)
+    sessions = session_rows.latest(tx, taken)
+    found = []
+    for peer in peer_rows.by_ids(tx, taken):
+        session, moving = sessions.get(peer.id), moves[peer.id]
+        target = having.target(tx, moving, peer)
+        if target is None or (session is not None and clock.steady() - session.seen_at < CALL_AGAIN_S):
+            continue
+        targets[peer.id] = target
+        found.append((moving, peer))
+    return found
 
 
 def _mark_done(
