@@ -68,10 +68,10 @@ def test_the_listener_gets_its_names_and_addresses(authority: Authority) -> None
     assert usages(certificate) == [ExtendedKeyUsageOID.SERVER_AUTH]
 
 
-def test_certificates_start_an_hour_back_and_last_ninety_days(authority: Authority) -> None:
+def test_certificates_start_a_week_back_and_last_ninety_days(authority: Authority) -> None:
     identity = authority.issue_panel_client(NOW)
     certificate = x509.load_pem_x509_certificate(identity.certificate.encode())
-    assert NOW - certificate.not_valid_before_utc.timestamp() == 3600
+    assert NOW - certificate.not_valid_before_utc.timestamp() == 7 * DAY
     assert identity.expires_at == certificate_expires_at(identity.certificate) == NOW + 90 * DAY
 
 

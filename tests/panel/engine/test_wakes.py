@@ -46,6 +46,7 @@ def test_topics_that_are_finer_than_events_are_shown_as_their_subject() -> None:
         "operation": "operation",
         "assignment": "assignment",
         "floating": "floating",
+        "fenced": "assignment",
         "freeze": "freeze",
         "dns": "dns",
         "progress": "operation",

@@ -1,5 +1,8 @@
 """Certificate requests of the agent. Imported only to enroll and to renew: `cryptography` costs 10 MB of memory."""
 
+import time
+from datetime import UTC, datetime
+
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,8 +23,11 @@ def make_request(name: str) -> tuple[bytes, str]:
     return private, request.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def check_certificate(*, key: bytes, certificate: str, node_id: NodeId) -> None:
-    """Raise `FieldError` unless the certificate (PEM) is of this key and of this node."""
+def check_certificate(*, key: bytes, certificate: str, node_id: NodeId, now: float | None = None) -> None:
+    """Raise `FieldError` unless the certificate (PEM) is of this key and this node, and valid by this machine's clock.
+
+    `now` is s since the epoch, None: what the clock says.
+    """
     try:
         parsed = x509.load_pem_x509_certificate(certificate.encode())
     except ValueError:
@@ -33,3 +39,15 @@ def check_certificate(*, key: bytes, certificate: str, node_id: NodeId) -> None:
     names = [attribute.value for attribute in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if names != [node_id]:
         raise FieldError("certificate", f"is for {names}, but this agent is node {node_id}")
+    _check_dates(parsed, datetime.fromtimestamp(time.time() if now is None else now, UTC))
+
+
+def _check_dates(certificate: x509.Certificate, now: datetime) -> None:
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if begins <= now < ends:
+        return
+    trouble = f"begins at {begins:%Y-%m-%d %H:%M}" if now < begins else f"ended at {ends:%Y-%m-%d %H:%M}"
+    raise FieldError(
+        "certificate",
+        f"{trouble}, but this machine's clock says {now:%Y-%m-%d %H:%M} (UTC): set its clock or the panel's by NTP",
+    )

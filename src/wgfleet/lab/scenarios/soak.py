@@ -4,8 +4,8 @@ A blow is one of: a node's cable cut, everything on a node killed, only its agen
 cable cut. It lasts `BLOW_S`, then it is repaired; then there is quiet: no operation under way, every node that answers
 has what it shall have. A node is only hit while two others are in use. Checked at each quiet moment, and `broken` lists
 what did not hold (promised: nothing): every enabled peer's home is a node in use; every node in use that has an agent
-has exactly the peers of the panel, and no node out of use has any; each floating address is on one node, and that is in
-use; every client gets an answer within `REACHED_S`.
+has exactly the peers of the panel, and no node out of use has one that another took over;
+each floating address is on one node, and that is in use; every client gets an answer within `REACHED_S`.
 `blows` counts them by kind, `checks` the checks, `worst_gap_ms` is the longest silence of any client; `withdrawals` and
 `moves` are how often a node was taken out of use, and a failover moved anybody.
 """
@@ -13,7 +13,7 @@ use; every client gets an answer within `REACHED_S`.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -133,17 +133,25 @@ def _amiss(lab: Lab, panel: PanelClient) -> list[str]:
     amiss += [f"{peer['name']} has its home on a node out of use" for peer in peers if peer["home_node_id"] not in ids]
     amiss += [f"{each['kind']} under way" for each in panel.all("/api/operations") if each["finished_at"] is None]
     for host in fleet.hosts(lab, "node"):
-        wanted = keys if host.name in used else set()
         try:
             held = drain.user_keys(host)
         except LabError:
             amiss.append(f"{host.name} has no interface")
             continue
-        if held != wanted:
-            amiss.append(f"{host.name} ({states[host.name]}) has {len(held)} users' peers, not {len(wanted)}")
+        if host.name in used and held != keys:
+            amiss.append(f"{host.name} ({states[host.name]}) has {len(held)} users' peers, not {len(keys)}")
+        elif host.name not in used and (moved := held & _shaken_later(lab, host, used)):
+            amiss.append(f"{host.name} ({states[host.name]}) has {len(moved)} peers that others took over")
     amiss += face.not_held_once(lab)
     holders = {name for names in face.holders(lab).values() for name in names}
     amiss += [f"{name} ({states[name]}) holds a floating address" for name in sorted(holders - used)]
     entries = panel.all(f"/api/configs/{fleet.CONFIG}/nodes")
     amiss += [f"{entry['node_id']} differs in {entry['drift']}" for entry in entries if entry["drift"]]
     return amiss
+
+
+def _shaken_later(lab: Lab, host: Host, used: Collection[str]) -> set[str]:
+    """Return the keys of the peers that shook hands with another node, in use, later than with this one."""
+    mine = drain.handshakes(host)
+    others = [drain.handshakes(lab.host(name)) for name in used]
+    return {key for found in others for key, at in found.items() if at > mine.get(key, 0)}

@@ -30,7 +30,8 @@ DAY_S = 86400
 AUTHORITY_DAYS = 3650
 LIFETIME_DAYS = 90
 RENEW_AT = 2 / 3
-BACKDATE = timedelta(hours=1)  # a node whose clock is a bit behind must not refuse a fresh certificate
+BACKDATE = timedelta(days=7)  # a machine whose clock is behind by less must not refuse a fresh certificate
+AHEAD_S = 3600.0
 PANEL_NAME = "panel"
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
@@ -51,8 +52,9 @@ def agent_server_name(node_id: str) -> str:
 
 
 def renewal_due(expires_at: float, now: float, lifetime_days: int = LIFETIME_DAYS) -> bool:
-    """Tell whether two thirds of a certificate's life are over."""
-    return expires_at - now <= lifetime_days * DAY_S * (1 - RENEW_AT)
+    """Tell whether two thirds of a certificate's life are over, or it was issued by a clock that was ahead."""
+    left_s, lifetime_s = expires_at - now, lifetime_days * DAY_S
+    return left_s <= lifetime_s * (1 - RENEW_AT) or left_s > lifetime_s + AHEAD_S
 
 
 class Authority:

@@ -84,6 +84,7 @@ class Dispatcher:
         self._wake(Key(wake.kind, wake.id) for wake in woken if wake.kind is not None)
         self._wake(Key(Topic.NODE, node_id) for node_id in by_topic[Topic.NODE])
         self._wake(Key(Topic.FLOATING, config_id) for config_id in by_topic[Topic.FLOATING])
+        self._wake(Key(Topic.FENCED, assignment_id) for assignment_id in by_topic[Topic.FENCED])
         await self._wake_carriers({ConfigId(config) for config in by_topic[Topic.CONFIG] + by_topic[Topic.PEERS]})
         await self._wake_names(by_topic)
 

@@ -18,6 +18,7 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
+from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
@@ -58,7 +59,7 @@ class Supervisor:
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._owed = OwedWatch(store)
         self._retention = Retention(store, days_kept(settings))
-        self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days)
+        self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days, self._connections)
         self._moves = MoveWorker(store, vault, settings.drain, self._connections)
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),
@@ -68,6 +69,7 @@ class Supervisor:
             Topic.NODE: NodeReconciler(self._connections, self._pusher, SummaryWriter(store)).reconcile,
             Topic.FLOATING: FloatingReconciler(store, vault, self._connections).reconcile,
             Topic.DNS: self._dns.reconcile,
+            Topic.FENCED: Recalls(store, settings.drain, self._connections).reconcile,
         }
 
     def start(self) -> None:

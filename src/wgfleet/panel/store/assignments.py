@@ -14,6 +14,11 @@ def get(tx: Tx, config_id: str, node_id: str) -> Assignment | None:
     return tx.session.scalar(select(Assignment).where(Assignment.config_id == config_id, Assignment.node_id == node_id))
 
 
+def by_id(tx: Tx, assignment_id: str) -> Assignment | None:
+    """Return an assignment by its id."""
+    return tx.session.get(Assignment, assignment_id)
+
+
 def add(tx: Tx, assignment: Assignment) -> None:
     """Insert an assignment."""
     tx.session.add(assignment)

@@ -109,6 +109,16 @@ def rehomed(tx: Tx, operation_id: str) -> int:
     return tx.session.scalar(query) or 0
 
 
+def moved_live(tx: Tx, operation_id: str) -> dict[str, str]:
+    """Return the peers whose sessions an operation has moved, by id, with their public keys."""
+    query = (
+        select(Peer.id, Peer.public_key)
+        .join(Move, Move.peer_id == Peer.id)
+        .where(Move.operation_id == operation_id, Move.live, Move.state == MoveState.MOVED)
+    )
+    return {row.id: row.public_key for row in tx.session.execute(query)}
+
+
 def set_move_states(tx: Tx, operation_id: str, peer_ids: Collection[str], state: MoveState) -> None:
     """Set the state of some of an operation's moves."""
     for chunk in chunked(peer_ids):

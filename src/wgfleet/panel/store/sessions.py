@@ -121,6 +121,26 @@ def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[st
     return [(peer_id, endpoint) for peer_id, endpoint in rows if endpoint]
 
 
+def kept_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
+    """Return the public keys of a config's peers that shook hands with a node, and with no other since."""
+    elsewhere = aliased(PeerSession)
+    query = (
+        select(Peer.public_key)
+        .join(PeerSession, PeerSession.peer_id == Peer.id)
+        .where(
+            PeerSession.node_id == node_id,
+            Peer.config_id == config_id,
+            PeerSession.latest_handshake > 0,
+            ~exists().where(
+                elsewhere.peer_id == PeerSession.peer_id,
+                elsewhere.node_id != node_id,
+                elsewhere.latest_handshake >= PeerSession.latest_handshake,
+            ),
+        )
+    )
+    return set(tx.session.scalars(query))
+
+
 def endpoints(tx: Tx, node_id: str, peer_ids: Collection[str]) -> dict[str, str]:
     """Return the endpoint that a node last reported, for each of the peers that it did report."""
     found: dict[str, str] = {}

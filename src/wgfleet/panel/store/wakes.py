@@ -21,6 +21,8 @@ class Topic(StrEnum):
     """The health or the phase of an assignment; concerns the DNS name of its config."""
     FLOATING = "floating"
     """The floating addresses of a config (the id is the config's): who holds or publishes one."""
+    FENCED = "fenced"
+    """An assignment that is out of use dropped the sessions that others took over: those clients are called again."""
     FREEZE = "freeze"
     """Whether nodes that do not answer are left in use until a person decides; the id is that of the freeze."""
     DNS = "dns"
@@ -41,6 +43,7 @@ class Topic(StrEnum):
 
 _SHOWN_AS = {
     Topic.PEERS: Topic.CONFIG,
+    Topic.FENCED: Topic.ASSIGNMENT,
     Topic.PROGRESS: Topic.OPERATION,
     Topic.DNS_PUBLISHED: Topic.DNS,
     Topic.ADDRESS_TRIED: Topic.FLOATING,

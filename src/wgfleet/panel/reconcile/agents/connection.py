@@ -168,6 +168,13 @@ class AgentConnection:
             self._refusals.add(message, clock.monotonic())
 
     @property
+    def panel_ahead_s(self) -> float | None:
+        """How far the panel's clock is ahead of the agent's; None: the agent has not said yet what its own says."""
+        if not self.connected or self.status is None:
+            return None
+        return clock.now() - (clock.monotonic() + self._ahead_s)
+
+    @property
     def _skew_s(self) -> float:
         """Our clock, which nobody sets, less the agent's as its last heartbeats had it."""
         return clock.steady() - (clock.monotonic() + self._ahead_s)

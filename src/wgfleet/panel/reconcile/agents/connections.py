@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
+import structlog
+
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, renewal_due
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.agents.tls import client_context, use_identity
+from wgfleet.panel.reconcile.agents.clock_check import LIMIT_S, panel_ahead_s, told
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
@@ -16,6 +19,8 @@ from wgfleet.panel.store import nodes as node_rows
 RENEWAL_CHECK_S = 30.0
 
 Address = tuple[str, int]
+
+log = structlog.get_logger()
 
 
 class Connections(Mapping[str, AgentConnection]):
@@ -36,6 +41,7 @@ class Connections(Mapping[str, AgentConnection]):
         self._changed = changed
         self._identity = authority.issue_panel_client(clock.now(), identity_days)
         self._tls = client_context(authority.certificate_pem, self._identity)
+        self._clock_wrong = False
         self._connections: dict[str, AgentConnection] = {}
         self._addresses: dict[str, Address] = {}
 
@@ -84,10 +90,20 @@ class Connections(Mapping[str, AgentConnection]):
     async def keep_identity(self) -> None:
         """Issue the panel's client certificate again when it is due; connections use it from their next request on."""
         while True:
-            if renewal_due(self._identity.expires_at, clock.now(), self._identity_days):
+            ahead_s = panel_ahead_s(self.values())
+            self._tell_clock(ahead_s)
+            # Where all agents that answer say another time, what is there is better than what would be issued.
+            right = ahead_s is None or abs(ahead_s) <= LIMIT_S
+            if right and renewal_due(self._identity.expires_at, clock.now(), self._identity_days):
                 self._identity = self._authority.issue_panel_client(clock.now(), self._identity_days)
                 use_identity(self._tls, self._identity)
             await asyncio.sleep(RENEWAL_CHECK_S)
+
+    def _tell_clock(self, ahead_s: float | None) -> None:
+        wrong = ahead_s is not None and abs(ahead_s) > LIMIT_S
+        if wrong and not self._clock_wrong and ahead_s is not None:
+            log.error("clock.differs", reason=told(ahead_s), panel_ahead_s=round(ahead_s))
+        self._clock_wrong = wrong
 
     async def close(self) -> None:
         """Close all connections."""

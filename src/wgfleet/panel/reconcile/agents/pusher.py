@@ -4,7 +4,7 @@ Each push, cleanup, confirmation and renewal is an errand of its own. What takes
 deleted or have moved, fences, interfaces), then the certificate, then the rest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from wgfleet.panel.agents.authority import Authority, certificate_expires_at, ke
 from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.reconcile.agents import clock_check
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.errands import Errand, Errands
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
@@ -76,11 +77,19 @@ class NodeCycle:
 class Pusher:
     """Pushes to nodes what their rows ask for, over connections that others keep up."""
 
-    def __init__(self, store: Store, vault: Vault, authority: Authority, certificate_days: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        authority: Authority,
+        certificate_days: int,
+        connections: Mapping[str, AgentConnection] | None = None,
+    ) -> None:
         self._store = store
         self._vault = vault
         self._authority = authority
         self._certificate_days = certificate_days
+        self._connections = connections or {}
         self._renderings = RenderCache()
         self._errands = Errands()
         self._doubted: set[tuple[str, str]] = set()
@@ -307,6 +316,8 @@ class Pusher:
         raise PermanentError(f"{claim}: not believed, so nothing reaches it; {way_out}")
 
     async def _renew(self, connection: AgentConnection) -> str:
+        clock_check.check(clock_check.panel_ahead_s(self._connections.values()))
+        clock_check.check(connection.panel_ahead_s)
         csr = await connection.client.request_certificate()
         certificate = self._authority.issue_agent(csr, connection.node_id, clock.now(), self._certificate_days)
         key = key_digest(certificate)

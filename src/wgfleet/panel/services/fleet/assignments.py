@@ -164,6 +164,8 @@ def confirmed(
     if assignment.phase == Phase.JOINING:
         config_rows.lock(tx, config_id)  # before its assignment, as everywhere
     holders.confirmed(tx, assignment, generation, held)
+    if not assignment.health.in_use and assignment.applied_generation < assignment.oldest_base <= generation:
+        tx.wake(Topic.FENCED, assignment.id)
     assignment_rows.applied(
         tx,
         assignment.id,

@@ -14,6 +14,7 @@ from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Peer, Pool
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol import features
@@ -195,18 +196,17 @@ def _peers(
     tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int
 ) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
     remove: list[str] = peer_rows.removed_since(tx, config.id, since) if since else []
-    if not assignment.health.in_use:
-        # A node is fenced by a whole push (its `oldest_base`), so there is nothing left that a delta could take away.
-        return {}, tuple(PublicKey(key) for key in remove)
     changed = peer_rows.changed_since(tx, config.id, since)
     pools = [pool.id for pool in served_pools(tx, config, assignment)]
     of = address_rows.of_peers_in_pools(tx, pools, [peer.id for peer in changed] if since else None)
     # A node must stay silent towards peers whose session another node takes over.
     given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id)
     given_up.add(assignment.public_key or config.public_key or "")  # WireGuard is silent about a peer that is itself
+    # One that is out of use keeps the sessions that nobody took over, such as those of a node that was only cut off.
+    kept = None if assignment.health.in_use else session_rows.kept_by(tx, assignment.node_id, config.id)
     upsert: dict[PublicKey, DesiredPeer] = {}
     for peer in changed:
-        if peer.enabled and peer.public_key not in given_up:
+        if peer.enabled and peer.public_key not in given_up and (kept is None or peer.public_key in kept):
             psk = preshared_key(vault, peer)
             upsert[PublicKey(peer.public_key)] = rendering.peer(of.get(peer.id, ()), peer.networks, psk)
         elif since:

@@ -1,0 +1,73 @@
+"""Calls to the clients that a node may have taken back when it returned, as soon as it has dropped them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+
+import structlog
+
+from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services.moves import recalls
+from wgfleet.panel.services.moves.takeovers import TakeoverCall
+from wgfleet.panel.settings.drain import DrainSettings
+from wgfleet.panel.store import Store
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import Takeover, TakeoverPeer
+
+WAITS_S = (0.3, 1.0, 2.0)  # for the answers to each try
+
+log = structlog.get_logger()
+
+
+class Recalls:
+    """Makes the calls. `connections`: those to the agents, by node id."""
+
+    def __init__(self, store: Store, drain: DrainSettings, connections: Mapping[str, AgentConnection]) -> None:
+        self._store = store
+        self._drain = drain
+        self._connections = connections
+
+    async def reconcile(self, assignment_id: str) -> float | None:
+        """Call all that were taken over from an assignment's node, from where they live now."""
+        interface, calls = await in_thread(self._due, assignment_id)
+        waiting: dict[str, list[TakeoverCall]] = defaultdict(list)
+        for call in calls:
+            waiting[call.node_id].append(call)
+        if not waiting:
+            return None
+        found = await asyncio.gather(*(self._call_all(node_id, interface, each) for node_id, each in waiting.items()))
+        await in_thread(self._record, assignment_id, dict(zip(waiting, found, strict=True)))
+        return None
+
+    async def _call_all(self, node_id: str, interface: str, calls: list[TakeoverCall]) -> dict[str, str]:
+        """Have a node call peers, those again that do not answer; return the endpoints of those that did, by id."""
+        answered: dict[str, str] = {}
+        for wait_s in WAITS_S:
+            left = [call for call in calls if call.peer_id not in answered]
+            size = self._drain.takeover_batch
+            for start in range(0, len(left), size):
+                answered |= await self._call(node_id, interface, left[start : start + size], wait_s)
+        return answered
+
+    async def _call(self, node_id: str, interface: str, batch: list[TakeoverCall], wait_s: float) -> dict[str, str]:
+        connection = self._connections.get(node_id)
+        if connection is None:
+            return {}
+        peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint, call.source) for call in batch)
+        try:
+            result = await connection.client.takeover(InterfaceName(interface), Takeover(peers=peers, timeout_s=wait_s))
+        except (TransientError, PermanentError) as error:
+            log.warning("recall.failed", node_id=node_id, peers=len(batch), error=str(error))
+            return {}
+        return {call.peer_id: call.endpoint for call in batch if call.public_key in result.answered}
+
+    def _due(self, assignment_id: str) -> tuple[str, list[TakeoverCall]]:
+        with self._store.read() as tx:
+            return recalls.due(tx, assignment_id, self._drain.live_s)
+
+    def _record(self, assignment_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
+        with self._store.write() as tx:
+            recalls.record_answers(tx, assignment_id, answered)
