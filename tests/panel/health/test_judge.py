@@ -308,3 +308,30 @@ def test_a_suspicion_stands_long_enough_to_be_seen() -> None:
 def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match="raise"):
         Settings.model_validate({"health": wrong})
+
+
+def test_what_the_panel_cannot_look_at_is_said_and_is_no_miss() -> None:
+    first, *others = names(3)
+    answers = tuple(Verdict(other, 0, 1000.0, 1000.0) for other in others)
+    before = {node: Standing(S, 5.0, "answers") for node in names(3)}
+    blind = Observed(first, True, (), unseen="cannot send: Network is unreachable")
+    observed = {first: blind} | {node: Observed(node, True, ()) for node in others}
+    after = decide(observed, before, QUICK, min_nodes=1, frozen=False, now=1000.0).standings[first]
+    assert after.state is S
+    assert after.reason == "the panel cannot look at it: cannot send: Network is unreachable"
+    seen = observed | {first: replace(blind, verdicts=answers)}
+    again = decide(seen, before | {first: after}, QUICK, min_nodes=1, frozen=False, now=1000.0).standings[first]
+    assert again.reason == after.reason
+    missed = tuple(Verdict(other, 9, 990.0, 1000.0) for other in others)
+    gone = decide(
+        observed | {first: replace(blind, verdicts=missed), others[0]: Observed(others[0], True, answers)},
+        before,
+        QUICK,
+        min_nodes=1,
+        frozen=False,
+        now=1000.0,
+    )
+    assert gone.standings[first].state is Health.DOWN, "two other nodes are enough"
+    mended = observed | {first: Observed(first, True, (Verdict(PANEL, 0, 1000.0, 1000.0),))}
+    well = decide(mended, before | {first: after}, QUICK, min_nodes=1, frozen=False, now=1000.0).standings[first]
+    assert well.reason == "answers"

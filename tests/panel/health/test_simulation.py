@@ -79,3 +79,22 @@ def test_a_dead_node_is_found_where_packets_get_lost(loss: float) -> None:
     Simulation(Net(chance(3), loss=loss), DEFAULTS, nodes=4).run(killed)
     assert found[0] is not None
     assert found[0] < 3
+
+
+def test_a_cut_site_of_the_panel_and_a_node_takes_nobody_out_and_fences_nobody_when_it_is_mended() -> None:
+    apart = [False]
+    here = {"panel", "n0"}
+
+    async def island(simulation: Simulation) -> None:
+        await asyncio.sleep(20)
+        apart[0] = True
+        await asyncio.sleep(60)
+        assert simulation.monitor._outlook.frozen is not None  # noqa: SLF001 - what the API shows
+        apart[0] = False
+        await asyncio.sleep(20)
+        assert simulation.monitor._outlook.frozen is None  # noqa: SLF001 - what the API shows
+
+    net = Net(chance(5), cut=lambda one, other: apart[0] and ((one in here) is not (other in here)))
+    done = Simulation(net, DEFAULTS, nodes=10).run(island)
+    assert done.downs() == []
+    assert {row.standing.state for row in done.monitor.rows.values()} == {Health.SERVING}

@@ -221,8 +221,8 @@ class Probes:
         member, endpoint = (probed.config_id, probed.node_id), probed.endpoint
         lost = 0
         if (seconds := result.answered.get(endpoint)) is not None:
-            self._answered(vantage, member, sent_at, seconds, late=False)
-            lost = result.lost.get(endpoint, 0)
+            self._answered(vantage, member, sent_at, min(max(seconds, 0.0), self._rules.longest_timeout_s), late=False)
+            lost = min(result.lost.get(endpoint, 0), tries)
         elif endpoint in {*result.unanswered} - {*result.unsent}:
             # One that has no way to send has seen nothing, and confirms nothing.
             lost = tries

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _ANSWERS = "answers"
+_UNSEEN = "the panel cannot look at it"
 _MAX_DOUBLINGS = 30  # beyond any cap that can be set
 
 
@@ -140,17 +141,15 @@ def _judge_in_use(scene: _Scene, standing: Standing, seen: Observed, poll: Poll,
         if held is None:
             return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", scene.rules, now)
         return _in_state(standing, Health.SUSPECT, held, now)
+    told = f"{_UNSEEN}: {seen.unseen}" if seen.unseen else ""
     if not poll.fresh:
-        return (
-            dataclasses.replace(standing, reason=told)
-            if (told := _unseen(seen)) not in {"", standing.reason}
-            else standing
-        )
+        return standing if told in {"", standing.reason} else dataclasses.replace(standing, reason=told)
     if standing.state is not Health.SERVING and now - standing.since < scene.rules.fresh_s:
         return standing  # stands long enough to be seen, and a flickering one does not fill the history
     if seen.agent_missed:
         return _in_state(standing, Health.UNMANAGED, "the agent does not answer; clients are served", now)
-    return standing if standing.state is Health.SERVING else _in_state(standing, Health.SERVING, _ANSWERS, now)
+    same = standing.state is Health.SERVING and not standing.reason.startswith(_UNSEEN)
+    return standing if same else _in_state(standing, Health.SERVING, told or _ANSWERS, now)
 
 
 def _judge_down(standing: Standing, poll: Poll, rules: HealthRules, now: float, *, needed: bool) -> Standing:
@@ -177,10 +176,6 @@ def _judge_recovering(scene: _Scene, standing: Standing, seen: Observed, poll: P
     if not seen.fenced:
         return dataclasses.replace(standing, reason="answers again; waits until its old sessions are dropped")
     return _in_state(standing, Health.SERVING, _ANSWERS, now)
-
-
-def _unseen(seen: Observed) -> str:
-    return f"the panel cannot look at it: {seen.unseen}" if seen.unseen else ""
 
 
 def _held(scene: _Scene, node_id: NodeId, poll: Poll, in_use: int) -> str | None:

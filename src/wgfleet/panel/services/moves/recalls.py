@@ -1,4 +1,4 @@
-"""Recalls: clients that a node took back when it returned, before it was told to drop them, are called again.
+"""Recalls: clients that a node took back when it returned, before it had to drop them, are called again.
 
 Whatever a node still sends on an old session turns the client's endpoint to it. Who was turned is not known, and a call
 costs one packet, so all that were taken over from it are called once more from where they live now.
