@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.config_health import health, health_approve, warn_of_owed
+from wgfleet.cli.config_health import health, health_approve, pause, resume, warn_of_owed
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 from wgfleet.cli.waiting import Wait, show_operation
@@ -65,6 +65,8 @@ def _items(values: list[str] | None) -> list[str] | None:
 app.command()(endpoint)
 app.command()(health)
 app.command("health-approve")(health_approve)
+app.command()(pause)
+app.command()(resume)
 
 
 @app.command("list")

@@ -43,6 +43,12 @@ def health(
             "`wgfleet config health-approve`",
             err=True,
         )
+    if found["paused_since"]:
+        typer.echo(
+            f"warning: automation is paused since {found['paused_since']} by {found['paused_by']}; resume it with "
+            f"`wgfleet config resume {config}`",
+            err=True,
+        )
     show_table(found["nodes"], NODES, as_json=False)
     warn_of_owed(found["nodes"])
     if not found["history"]:
@@ -77,3 +83,29 @@ def health_approve(
             typer.confirm("Are these nodes down, so that others are to take over?", abort=True, err=True)
         approved = client.call("POST", "/api/health/freeze/approve", {"id": waiting["id"]})
     show_fields(approved | {"nodes": names} if not as_json else approved, as_json=as_json)
+
+
+Which = Annotated[str | None, typer.Argument(help="Id or name of the config.")]
+Every = Annotated[bool, typer.Option("--all", help="All configs.")]
+
+
+def pause(config: Which = None, *, every: Every = False, as_json: AsJson = False) -> None:
+    """Take no node out of use until resumed: no failover, no floating address moves, no name changes for it."""
+    _automation(config, every=every, paused=True, as_json=as_json)
+
+
+def resume(config: Which = None, *, every: Every = False, as_json: AsJson = False) -> None:
+    """Act on dead nodes again, at once on those that are dead by then."""
+    _automation(config, every=every, paused=False, as_json=as_json)
+
+
+def _automation(config: str | None, *, every: bool, paused: bool, as_json: bool) -> None:
+    if (config is None) is not every:
+        raise typer.BadParameter("name a config, or give --all")
+    with panel() as client:
+        names = [str(each["name"]) for each in client.all("/api/configs")] if config is None else [config]
+        found = [
+            {"config": name, **client.call("POST", f"/api/configs/{part(name)}/automation", {"paused": paused})}
+            for name in names
+        ]
+    show_table(found, ("config", "paused", "paused_since", "paused_by"), as_json=as_json)

@@ -147,6 +147,7 @@ class _Monitor(HealthMonitor):
                 node_key="",
                 min_nodes=1,
                 domain=sites.get(name, ""),
+                paused=False,
                 fence_generation=0,
                 applied_generation=0,
                 standing=standing,

@@ -19,7 +19,7 @@ from wgfleet.panel.reconcile import health as watching
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.outlook import Outlook
-from wgfleet.panel.services import freezes, health
+from wgfleet.panel.services import configs, freezes, health
 from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import AuditEntry, HealthFreeze
@@ -127,3 +127,47 @@ def test_nodes_of_a_site_are_one_failure_domain(world: World, *, own: str, panel
         watched = health.watched(tx, world.vault, lambda *_: None, own)
     domain_of = {probed.node_id: probed.domain for probed in watched}
     assert [domain_of[NodeId(node.id)] for node in found] == expected
+
+
+def test_a_paused_config_loses_no_node_until_it_is_resumed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = world.config()
+    found = world.serving(config, "fra1", "ams1", "par1")
+    network = Network()
+    monkeypatch.setattr(watching, "Prober", lambda: network)
+    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    with world.store.write() as tx:
+        freezes.pause(tx, "ann", configs.get(tx, config.id))
+
+    async def watched() -> None:
+        watching_them = monitor.start()
+        try:
+            await asyncio.sleep(0.5)
+            network.dead = {"192.0.2.1:51820"}
+            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.SUSPECT)
+            await asyncio.sleep(1)
+            assert state(world, config, found[0]) is Health.SUSPECT
+            with world.store.write() as tx:
+                freezes.resume(tx, "ann", configs.get(tx, config.id))
+            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.DOWN)
+        finally:
+            await watching_them.stop()
+            await asyncio.sleep(0.3)
+
+    asyncio.run(watched())
+    with world.store.read() as tx:
+        told = list(tx.session.scalars(select(AuditEntry.action).where(AuditEntry.entity_type == "config")))
+    assert [action for action in told if "automation" in action] == ["automation_paused", "automation_resumed"]
+
+
+def test_a_pause_is_shown_wherever_somebody_looks(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    assert client.get("/api/configs/wg0/health").json()["paused_since"] is None
+    paused = client.post("/api/configs/wg0/automation", json={"paused": True}).json()
+    assert paused["paused"]
+    shown = client.get("/api/configs/wg0/health").json()
+    assert (shown["paused_since"], shown["paused_by"]) == (paused["paused_since"], paused["paused_by"])
+    assert "wgfleet_automation_paused 1.0" in client.get("/metrics").text
+    assert client.post("/api/configs/wg0/automation", json={"paused": True}).json() == paused
+    assert not client.post("/api/configs/wg0/automation", json={"paused": False}).json()["paused"]
+    assert client.get("/api/configs/wg0/health").json()["paused_since"] is None

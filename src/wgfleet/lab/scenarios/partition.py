@@ -112,7 +112,8 @@ def nodes_apart(
     cut(True)
     try:
         if approve:
-            wait_for(lambda: len(_frozen(panel)["nodes"]) == len(apart), "no approval is asked for", within_s=APART_S)
+            # The one that was cut off first may have been replaced before the second was missed.
+            wait_for(lambda: _noticed(lab, panel, apart), "no approval is asked for", within_s=APART_S)
             panel.call("POST", "/api/health/freeze/approve", {"id": _frozen(panel)["id"]})
         time.sleep(APART_S)
         states = standings.states(lab, panel)
@@ -130,6 +131,12 @@ def nodes_apart(
         "worst_gap_ms": max((counts[name].worst_gap_ms for name in answering), default=0.0),
         "others_lost": sum(count.lost for name, count in counts.items() if name not in hit),
     }
+
+
+def _noticed(lab: Lab, panel: PanelClient, apart: Collection[Host]) -> bool:
+    waiting = {node["node_name"] for node in _frozen(panel)["nodes"]}
+    states = standings.states(lab, panel)
+    return bool(waiting) and all(host.name in waiting or states[host.name] == "down" for host in apart)
 
 
 def _frozen(panel: PanelClient) -> Figures:

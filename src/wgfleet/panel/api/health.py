@@ -48,6 +48,8 @@ class ConfigHealth(View):
     frozen: str | None = Field(
         description="Why nodes that do not answer are left in use until an administrator approves it; null: none are."
     )
+    paused_since: datetime | None = Field(description="Since when automation is paused; null: it is not.")
+    paused_by: str | None
     nodes: list[NodeHealth]
     history: list[HealthChange] = Field(description="Newest first.")
 
@@ -111,6 +113,36 @@ def approve_freeze(panel: ThePanel, caller: Admin, body: FreezeApproval) -> Free
         return _freeze(tx, freezes.approve(tx, caller.actor, body.id))
 
 
+class Automation(Body):
+    """Whether the watch may act on a config."""
+
+    paused: bool = Field(description="true: no node is taken out of use, whatever happens to it.")
+
+
+class AutomationView(View):
+    """Whether the watch may act on a config, and since when and by whom not."""
+
+    paused: bool
+    paused_since: datetime | None
+    paused_by: str | None
+
+
+@router.post("/api/configs/{config}/automation", summary="Pause or resume what is done without a person")
+def set_automation(panel: ThePanel, caller: Admin, config: Reference, body: Automation) -> AutomationView:
+    """Paused, no node of the config is taken out of use: no failover, no address moves, no name changes for it.
+
+    What a person asks for (drain, removal, rebalance) is done, and nodes that recover are used again.
+    """
+    with panel.store.write() as tx:
+        row = configs.get(tx, config)
+        (freezes.pause if body.paused else freezes.resume)(tx, caller.actor, row)
+        return AutomationView(
+            paused=row.paused_since is not None,
+            paused_since=utc(row.paused_since) if row.paused_since is not None else None,
+            paused_by=row.paused_by,
+        )
+
+
 @router.get("/api/configs/{config}/health", summary="Show the health of a config's nodes")
 def show_health(
     panel: ThePanel,
@@ -124,6 +156,8 @@ def show_health(
         missing = {found.assignment_id: found for found in owed.of_config(tx, row.id)}
         return ConfigHealth(
             frozen=frozen.reason if frozen is not None else None,
+            paused_since=utc(row.paused_since) if row.paused_since is not None else None,
+            paused_by=row.paused_by,
             nodes=[
                 NodeHealth(
                     node_id=assigned.node.id,

@@ -150,6 +150,9 @@ class FleetCollector(Collector):
             value=frozen is not None,
         )
         yield GaugeMetricFamily(
+            "wgfleet_automation_paused", "Configs for which somebody paused failover.", value=found.paused_configs
+        )
+        yield GaugeMetricFamily(
             "wgfleet_health_frozen_nodes",
             "Nodes that wait for such an approval.",
             value=len(frozen.nodes) if frozen is not None else 0,

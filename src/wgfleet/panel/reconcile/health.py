@@ -100,7 +100,9 @@ class HealthMonitor:
                     log.warning("health.round_lost", error=str(error))
                     self._news.clear()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, next_probes_at - clock.monotonic())):
+                    async with asyncio.timeout(
+                        min(max(0.0, next_probes_at - clock.monotonic()), self._rules.interval_s)
+                    ):
                         await self._news.wait()
         finally:
             await self._probes.close()
@@ -180,6 +182,7 @@ class HealthMonitor:
             frozen=frozen,
             now=now,
             approved={NodeId(node_id) for node_id in self._approved},
+            paused=members[0].paused,
         )
         self._probes.cross_check(config_id, decision.cross_checks)
         return decision, await self._write(config_id, members, decision, now)

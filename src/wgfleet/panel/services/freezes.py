@@ -1,6 +1,7 @@
 """Freezes as rows: nodes that do not answer and are left in use until they do, or until a person says they are down.
 
-The watch writes them; an administrator approves, once and for the nodes that were listed.
+The watch writes them; an administrator approves, once and for the nodes that were listed. And somebody may pause the
+watch for a config.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import health as health_rows
-from wgfleet.panel.store.tables import HealthFreeze
+from wgfleet.panel.store.tables import Config, HealthFreeze
 from wgfleet.panel.store.wakes import Topic
 
 APPROVED_FOR_S = 300.0
@@ -65,6 +66,22 @@ def approve(tx: Tx, actor: str, freeze_id: str) -> HealthFreeze:
     audit.record(tx, actor, "approved", _ENTITY, row.id, nodes=row.nodes, approved_until=row.approved_until)
     tx.wake(Topic.FREEZE, row.id)
     return row
+
+
+def pause(tx: Tx, actor: str, config: Config) -> None:
+    """Have the watch take no node of a config out of use: no failover, no handover of addresses, no change of DNS."""
+    if config.paused_since is None:
+        config.paused_since, config.paused_by = clock.now(), actor
+        audit.record(tx, actor, "automation_paused", "config", config.id)
+        tx.wake(Topic.CONFIG, config.id)
+
+
+def resume(tx: Tx, actor: str, config: Config) -> None:
+    """Have the watch act on a config again; what is dead by then is replaced at once."""
+    if config.paused_since is not None:
+        audit.record(tx, actor, "automation_resumed", "config", config.id, paused_since=config.paused_since)
+        config.paused_since = config.paused_by = None
+        tx.wake(Topic.CONFIG, config.id)
 
 
 def spend(tx: Tx, nodes: Sequence[str]) -> None:

@@ -41,6 +41,7 @@ class Probed:
     node_key: str
     min_nodes: int
     domain: str
+    paused: bool
     fence_generation: int
     applied_generation: int
     standing: Standing
@@ -88,6 +89,7 @@ def _probed(
         node_key=sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment),
         min_nodes=group.min_nodes if group else 1,
         domain=domain,
+        paused=config.paused_since is not None,
         fence_generation=assignment.oldest_base,
         applied_generation=assignment.applied_generation,
         standing=_standing(assignment),

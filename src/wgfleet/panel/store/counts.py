@@ -37,6 +37,11 @@ def peers(tx: Tx) -> int:
     return _count(tx, Peer)
 
 
+def paused(tx: Tx) -> int:
+    """Return for how many configs nothing is done without a person."""
+    return _count(tx, Config, Config.paused_since.is_not(None))
+
+
 def health(tx: Tx) -> dict[str, int]:
     """Return how many assignments there are in each state of health."""
     query = select(Assignment.health, func.count()).group_by(Assignment.health)

@@ -57,6 +57,7 @@ class _Scene:
     floor: int
     refuge: bool
     frozen: bool
+    paused: bool
     approved: Collection[NodeId]
 
 
@@ -69,12 +70,14 @@ def decide(
     frozen: bool,
     now: float,
     approved: Collection[NodeId] = (),
+    paused: bool = False,
 ) -> Decision:
     """Judge the nodes of one config.
 
     `standings` is what the last call returned; a node without one is taken to serve. `min_nodes` is the config's
     floor (at least 1 counts), `frozen` whether the quorum gave a reason; `approved` are nodes that a person said are
-    down, if nobody reaches them. `now` is of the observations' clock.
+    down, if nobody reaches them. `paused`: somebody wants that none is taken out of use. `now` is of the
+    observations' clock.
     """
     new = Standing(Health.SERVING, now, "new in this config")
     before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
@@ -91,6 +94,7 @@ def decide(
         # A failing node is not among them, so these are the others.
         refuge=any(before[node_id].state.in_use and poll.fresh and not poll.against for node_id, poll in polls.items()),
         frozen=frozen,
+        paused=paused,
         approved=approved,
     )
     for node_id in sorted(observed, key=lambda node_id: (_last_answer(observed[node_id]), node_id)):
@@ -182,8 +186,8 @@ def _held(scene: _Scene, node_id: NodeId, poll: Poll, in_use: int) -> str | None
     """Say why a node that most do not reach is left in use, or None."""
     # Meanwhile somebody may have seen it again.
     approved = node_id in scene.approved and poll.failing == poll.fresh
-    if scene.frozen and not approved:
-        return "does not answer, but neither do most others: nothing is done before an administrator approves it"
+    if scene.paused or (scene.frozen and not approved):
+        return _waiting(scene)
     if scene.nodes == 1:
         return "does not answer the panel; it is the only node, so nobody can confirm that it is down"
     if not (poll.proves_down or approved):
@@ -194,6 +198,12 @@ def _held(scene: _Scene, node_id: NodeId, poll: Poll, in_use: int) -> str | None
     if in_use <= scene.floor:
         return f"does not answer, but without it fewer than {scene.floor} nodes would be left (min_nodes)"
     return None
+
+
+def _waiting(scene: _Scene) -> str:
+    if scene.paused:
+        return "does not answer, but automation is paused for this config: nothing is done before it is resumed"
+    return "does not answer, but neither do most others: nothing is done before an administrator approves it"
 
 
 def _unproven(poll: Poll) -> str:

@@ -17,6 +17,7 @@ class Totals:
     active_operations: int
     unheld_addresses: int
     failing_addresses: int
+    paused_configs: int
 
 
 def check(tx: Tx) -> None:
@@ -39,4 +40,5 @@ def read(tx: Tx) -> Totals:
         active_operations=count_rows.active_operations(tx),
         unheld_addresses=count_rows.unheld_addresses(tx),
         failing_addresses=count_rows.failing_addresses(tx),
+        paused_configs=count_rows.paused(tx),
     )

@@ -17,6 +17,7 @@ class Config(Base):
 
     `placement` is how new homes are chosen: `least_peers`, `least_load` or `nearest_group`.
     `node_ports`, `denied_networks` and `reachable_configs` (ids): what users reach through a node (`protocol.reach`).
+    `paused_since`: since when no node is taken out of use (None: not paused), and `paused_by` who wanted that.
     `private_key_sealed` and `public_key` are the cluster's; in mode `independent` each assignment has its own.
     """
 
@@ -35,6 +36,8 @@ class Config(Base):
     denied_networks: Mapped[list[str]] = mapped_column(default=list)
     reachable_configs: Mapped[list[str]] = mapped_column(default=list)
     enabled: Mapped[bool]
+    paused_since: Mapped[float | None] = mapped_column(default=None)
+    paused_by: Mapped[str | None] = mapped_column(default=None)
     private_key_sealed: Mapped[bytes | None]
     public_key: Mapped[str | None]
     generation: Mapped[int] = mapped_column(BigInteger)
