@@ -7,6 +7,7 @@ from os import environ
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.publisher import Publisher
@@ -36,7 +37,7 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
 
     The text is that of the first admin key, or None where there was one before; it is nowhere else.
     """
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    prepare_data_dir(settings.data_dir)
     vault = load_vault(settings.data_dir, environ)
     store = Store(settings.store_url)
     try:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import Body, Page, Reference, View, utc
+from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, utc
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import Panel, ThePanel
@@ -236,14 +236,14 @@ def _show(panel: Panel, operation_id: str) -> OperationView:
 
 
 @router.get("/api/drift", summary="List assignments with drift")
-def list_drift(panel: ThePanel, _caller: Reader) -> Page[DriftView]:
+def list_drift(panel: ThePanel, _caller: Reader, *, after: After = None, limit: Limit = 100) -> Page[DriftView]:
     """Every assignment whose node differs from the desired state, as its agent last reported."""
     with panel.store.read() as tx:
-        return Page(
-            items=[
-                DriftView(
-                    config_id=config.id, config_name=config.name, node_id=node.id, node_name=node.name, drift=row.drift
-                )
-                for row, config, node in assignments.drifted(tx)
-            ]
-        )
+        found = assignments.drifted(tx, after, limit + 1)
+        items = [
+            DriftView(
+                config_id=config.id, config_name=config.name, node_id=node.id, node_name=node.name, drift=row.drift
+            )
+            for row, config, node in found[:limit]
+        ]
+        return Page(items=items, next=found[limit - 1][0].id if len(found) > limit else None)

@@ -1,5 +1,6 @@
 """`/api/audit-logs`: who did what, and when."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -10,9 +11,14 @@ from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import MAX_PAGE, View, Word
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import audit
+from wgfleet.panel.store.tables import AuditEntry
 
 router = APIRouter(tags=["audit"])
-MAX_OFFSET = 1_000_000_000
+MAX_OFFSET = 10_000  # they are read to be skipped; `after` goes on where it is
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Number of entries to skip; for many, use `after`.")]
+AfterEntry = Annotated[
+    int | None, Query(ge=1, le=2**63 - 1, description="Cursor: only entries older than the one with this id.")
+]
 
 
 class AuditEntryView(View):
@@ -31,7 +37,14 @@ class AuditPage(View):
     """A page of the audit log, newest first."""
 
     items: list[AuditEntryView]
-    total: int = Field(description="How many entries match.")
+    next: int | None = Field(description="Cursor: pass it as `after` to get the next page; null on the last page.")
+    total: int = Field(description="How many entries match; 10000 stands for that many or more.")
+
+
+def audit_page(rows: Sequence[AuditEntry], total: int, limit: int) -> AuditPage:
+    """Show up to `limit` of the rows; one more of them says that there is a next page."""
+    items = [AuditEntryView.model_validate(row, from_attributes=True) for row in rows[:limit]]
+    return AuditPage(items=items, next=items[-1].id if len(rows) > limit else None, total=total)
 
 
 @router.get("/api/audit-logs", summary="Read the audit log, newest first")
@@ -43,13 +56,17 @@ def list_audit_log(
     entity_id: Annotated[Word, Query(description="Only entries about the object with this id.")] = None,
     action: Annotated[Word, Query(description="Only entries with this action, such as `assigned`.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of entries.")] = 50,
-    offset: Annotated[
-        int, Query(ge=0, le=MAX_OFFSET, description="Number of entries to skip, starting with the newest.")
-    ] = 0,
+    after: AfterEntry = None,
+    offset: Offset = 0,
 ) -> AuditPage:
     with panel.store.read() as tx:
         rows, total = audit.page(
-            tx, entity_type=entity_type, entity_id=entity_id, action=action, limit=limit, offset=offset
+            tx,
+            entity_type=entity_type,
+            entity_id=entity_id,
+            action=action,
+            limit=limit + 1,
+            offset=offset,
+            before=after,
         )
-    items = [AuditEntryView.model_validate(row, from_attributes=True) for row in rows]
-    return AuditPage(items=items, total=total)
+    return audit_page(rows, total, limit)

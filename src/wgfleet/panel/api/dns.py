@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from wgfleet.panel.api.audit import MAX_OFFSET, AuditEntryView, AuditPage
+from wgfleet.panel.api.audit import AfterEntry, AuditPage, Offset, audit_page
 from wgfleet.panel.api.auth import Admin, Reader, Writer
 from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, View, page
 from wgfleet.panel.api.panel import Panel, ThePanel
@@ -266,14 +266,13 @@ def list_dns_history(
     config: Reference,
     *,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of entries.")] = 50,
-    offset: Annotated[
-        int, Query(ge=0, le=MAX_OFFSET, description="Number of entries to skip, starting with the newest.")
-    ] = 0,
+    after: AfterEntry = None,
+    offset: Offset = 0,
 ) -> AuditPage:
     """Return the audit entries `dns_updated`, `dns_failing`, `dns_recovered`, `dns_conflict`, `dns_drifted`, ..."""
     with panel.store.read() as tx:
-        rows, total = commands.history(tx, config, limit, offset)
-        return AuditPage(items=[AuditEntryView.model_validate(r, from_attributes=True) for r in rows], total=total)
+        rows, total = commands.history(tx, config, limit + 1, offset, after)
+    return audit_page(rows, total, limit)
 
 
 def _target(panel: Panel, config: str) -> tuple[Target, str | None]:

@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wgfleet.panel import clock
 from wgfleet.panel.api import problems
 from wgfleet.panel.api.auth import CALLER, NO_KEY, OPEN_PATHS
 from wgfleet.panel.api.panel import Panel
@@ -38,7 +40,10 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        body = _UnreadBody(scope, receive, send)
+        # Not unbound at the end: each request has a task, and with it a context, of its own.
+        identifier = clock.new_id()
+        structlog.contextvars.bind_contextvars(**{problems.REQUEST_ID: identifier})
+        body = _UnreadBody(scope, receive, send, identifier)
         if scope["path"] not in OPEN_PATHS:
             try:
                 state[CALLER] = await self._caller(Headers(scope=scope))
@@ -72,13 +77,14 @@ def key_in(headers: Headers) -> str | None:
 
 
 class _UnreadBody:
-    """Ends the connection after an answer that came before the end of the request's body.
+    """Names a request in its answer, and ends the connection if the answer came before the end of the body.
 
     A little of the rest is taken first: a client that is still sending would otherwise be reset, and might lose the
     answer.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self._request_id = (b"x-request-id", request_id.encode())
         headers = Headers(scope=scope)
         self.pending = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
         self._receive = receive
@@ -91,6 +97,8 @@ class _UnreadBody:
         return message
 
     async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", []), self._request_id]}
         if self.pending and message["type"] == "http.response.start" and message["status"] < HTTPStatus.BAD_REQUEST:
             await self._drain()  # a route that takes no body; what there is of it is here, and no reason to part
         if not self.pending:

@@ -42,6 +42,8 @@ class PatchBody(Body):
 class View(BaseModel):
     """A response body."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
 
 class Page(View, Generic[T]):
     """A page of a list."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -17,6 +18,8 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.protocol.errors import FieldError
 
 MEDIA_TYPE = "application/problem+json"
+REQUEST_ID = "request_id"
+"""Under which name the log's context has the id of a request."""
 _MAX_ERRORS = 100  # listed; nobody corrects more at once
 
 
@@ -51,6 +54,7 @@ class Problem(BaseModel):
     detail: str = Field(description="What is wrong, and the ways out as calls of this API.")
     reason: str | None = Field(default=None, description="`detail` without the ways out, where `hints` have them.")
     hints: list[ProblemHint] | None = Field(default=None, description="The ways out; any one of them is enough.")
+    request_id: str | None = Field(default=None, description="The id of the request, as in the panel's log.")
     field: str | None = Field(default=None, description="The first wrong field, if a field is wrong.")
     errors: list[FieldProblem] | None = Field(
         default=None, description="The wrong fields, if a field is wrong: of a list, those of its first wrong item."
@@ -83,6 +87,7 @@ def answer(
         hints=[ProblemHint(code=hint.code.value, arguments=hint.arguments) for hint in hints] or None,
         field=errors[0].field if errors else None,
         errors=list(errors) or None,
+        request_id=structlog.contextvars.get_contextvars().get(REQUEST_ID),
     )
     return JSONResponse(problem.model_dump(exclude_none=True), status, headers, MEDIA_TYPE)
 

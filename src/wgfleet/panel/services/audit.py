@@ -38,7 +38,9 @@ def page(
     action: str | None = None,
     limit: int = 50,
     offset: int = 0,
+    before: int | None = None,
 ) -> tuple[Sequence[AuditEntry], int]:
-    """Return the newest entries that match, and how many match in all."""
+    """Return the newest entries that match, older than number `before`; and how many match, up to `COUNTED`."""
     filters = {"entity_type": entity_type, "entity_id": entity_id, "action": action}
-    return audit_rows.page(tx, {column: value for column, value in filters.items() if value is not None}, limit, offset)
+    given = {column: value for column, value in filters.items() if value is not None}
+    return audit_rows.page(tx, given, limit, offset, before)

@@ -145,13 +145,14 @@ def delete_cleanup(tx: Tx, node_id: str, config_id: str) -> None:
     tx.session.execute(delete(Cleanup).where(Cleanup.node_id == node_id, Cleanup.config_id == config_id))
 
 
-def drifted(tx: Tx) -> list[tuple[Assignment, Config, Node]]:
-    """Return assignments with drift, ordered by config and node."""
+def drifted(tx: Tx, after: str | None, limit: int) -> list[tuple[Assignment, Config, Node]]:
+    """Return assignments with drift in the order of creation, starting after the id `after`."""
     query = (
         select(Assignment, Config, Node)
         .join(Config, Config.id == Assignment.config_id)
         .join(Node, Node.id == Assignment.node_id)
-        .where(cast(Assignment.drift, String) != "[]")
-        .order_by(Config.name, Node.name)
+        .where(cast(Assignment.drift, String) != "[]", Assignment.id > (after or ""))
+        .order_by(Assignment.id)
+        .limit(limit)
     )
     return [(row, config, node) for row, config, node in tx.session.execute(query)]

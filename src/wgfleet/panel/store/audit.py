@@ -8,17 +8,30 @@ from sqlalchemy import delete, func, select
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import AuditEntry
 
+COUNTED = 10_000  # to count all of a year's would take as long as to read them
+
 
 def add(tx: Tx, entry: AuditEntry) -> None:
     """Add an entry."""
     tx.session.add(entry)
 
 
-def page(tx: Tx, filters: dict[str, str], limit: int, offset: int) -> tuple[Sequence[AuditEntry], int]:
-    """Return the newest entries whose columns equal `filters`, and how many there are in all."""
-    where: list[Any] = [getattr(AuditEntry, column) == value for column, value in filters.items()]
-    total = tx.session.scalar(select(func.count()).select_from(AuditEntry).where(*where)) or 0
-    query = select(AuditEntry).where(*where).order_by(AuditEntry.id.desc()).limit(limit).offset(offset)
+def page(
+    tx: Tx, filters: dict[str, str], limit: int, offset: int, before: int | None = None
+) -> tuple[Sequence[AuditEntry], int]:
+    """Return the newest entries whose columns equal `filters`, older than number `before`; and how many match."""
+    where = [getattr(AuditEntry, column) == value for column, value in filters.items()]
+    return newest(tx, where, limit, offset, before)
+
+
+def newest(
+    tx: Tx, where: list[Any], limit: int, offset: int, before: int | None = None
+) -> tuple[Sequence[AuditEntry], int]:
+    """Return the newest entries that match, older than number `before`; and how many match, up to `COUNTED`."""
+    counted = select(AuditEntry.id).where(*where).limit(COUNTED).subquery()
+    total = tx.session.scalar(select(func.count()).select_from(counted)) or 0
+    older = where if before is None else [*where, AuditEntry.id < before]
+    query = select(AuditEntry).where(*older).order_by(AuditEntry.id.desc()).limit(limit).offset(offset)
     return tx.session.scalars(query).all(), total
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wgfleet.panel.domain.dns.states import SyncState
+from wgfleet.panel.store import audit
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import (
     Assignment,
@@ -90,16 +91,16 @@ def endpoint_addresses(tx: Tx) -> list[list[str]]:
     return list(tx.session.scalars(select(Node.endpoint_addresses)))
 
 
-def history(tx: Tx, config_id: str, limit: int, offset: int) -> tuple[Sequence[AuditEntry], int]:
-    """Return the newest audit entries about a config's names, and the number of all."""
-    where = (
+def history(
+    tx: Tx, config_id: str, limit: int, offset: int, before: int | None = None
+) -> tuple[Sequence[AuditEntry], int]:
+    """Return the newest audit entries about a config's names, older than number `before`; and the number of all."""
+    where = [
         AuditEntry.entity_type == "endpoint_group",
         AuditEntry.entity_id == config_id,
         AuditEntry.action.startswith("dns_", autoescape=True),
-    )
-    total = tx.session.scalar(select(func.count()).select_from(AuditEntry).where(*where)) or 0
-    query = select(AuditEntry).where(*where).order_by(AuditEntry.id.desc()).limit(limit).offset(offset)
-    return tx.session.scalars(query).all(), total
+    ]
+    return audit.newest(tx, where, limit, offset, before)
 
 
 def account(tx: Tx, account_id: str) -> DnsAccount | None:

@@ -131,9 +131,11 @@ def adopt(tx: Tx, actor: str, reference: str, plan: DnsPlan, mark: str) -> DnsSy
     return sync
 
 
-def history(tx: Tx, reference: str, limit: int = 50, offset: int = 0) -> tuple[Sequence[AuditEntry], int]:
-    """Return the newest audit entries about a config's names, and the number of all."""
-    return dns_rows.history(tx, configs.resolve(tx, reference), limit, offset)
+def history(
+    tx: Tx, reference: str, limit: int = 50, offset: int = 0, before: int | None = None
+) -> tuple[Sequence[AuditEntry], int]:
+    """Return the newest audit entries about a config's names, older than number `before`; and the number of all."""
+    return dns_rows.history(tx, configs.resolve(tx, reference), limit, offset, before)
 
 
 def queue(tx: Tx) -> Queue:

@@ -204,6 +204,6 @@ def cleaned(tx: Tx, owed: Cleanup, not_ours: str | None = None) -> None:
         operations.wake(tx, removal)
 
 
-def drifted(tx: Tx) -> list[tuple[Assignment, Config, Node]]:
-    """Return every assignment with drift, with its config and node."""
-    return assignment_rows.drifted(tx)
+def drifted(tx: Tx, after: str | None = None, limit: int = 100) -> list[tuple[Assignment, Config, Node]]:
+    """Return assignments with drift, with config and node, in the order of creation, starting after the id `after`."""
+    return assignment_rows.drifted(tx, after, limit)

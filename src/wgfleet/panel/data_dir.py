@@ -1,0 +1,30 @@
+"""The panel's data directory: made for its owner alone, and closed to others where it is open."""
+
+import os
+import stat
+from pathlib import Path
+
+import structlog
+
+from wgfleet.panel.errors import PermanentError
+
+OTHERS = 0o077
+
+log = structlog.get_logger()
+
+
+def prepare_data_dir(data_dir: Path) -> None:
+    """Make the directory, or close it and the database in it to others; raise `PermanentError` if it is everybody's."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if data_dir.stat().st_mode & stat.S_ISVTX:
+        raise PermanentError(f"{data_dir} is a directory for everybody; choose one of the panel's own with --data-dir")
+    for path in (data_dir, *sorted(data_dir.glob("panel.sqlite*"))):
+        found = path.stat()
+        mode = stat.S_IMODE(found.st_mode)
+        if not mode & OTHERS:
+            continue
+        if found.st_uid == os.geteuid():
+            path.chmod(mode & ~OTHERS)
+            log.warning("data_dir.closed_to_others", path=str(path), was=f"{mode:04o}")
+        else:
+            log.warning("data_dir.open_to_others", path=str(path), mode=f"{mode:04o}", owner=found.st_uid)
