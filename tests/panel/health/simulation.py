@@ -191,6 +191,7 @@ class Simulation:
     rules: HealthRules
     nodes: int = 3
     sites: dict[str, str] = field(default_factory=dict)
+    features: frozenset[Feature] = ALL
 
     def run(self, script: Callable[["Simulation"], Coroutine[None, None, None]]) -> "Simulation":
         loop = PaperLoop()
@@ -203,7 +204,7 @@ class Simulation:
 
     async def _run(self, script: Callable[["Simulation"], Coroutine[None, None, None]], loop: PaperLoop) -> None:
         self.names = [f"n{number}" for number in range(self.nodes)]
-        agents = {name: _Agent(name, self.net, loop.time) for name in self.names}
+        agents = {name: _Agent(name, self.net, loop.time, self.features) for name in self.names}
         connections = cast("dict[str, AgentConnection]", agents)
         self.monitor = _Monitor(cast("Any", None), cast("Any", None), self.rules, connections, Outlook())
         self.monitor.open(self.names, self.sites)

@@ -98,3 +98,19 @@ def test_a_cut_site_of_the_panel_and_a_node_takes_nobody_out_and_fences_nobody_w
     done = Simulation(net, DEFAULTS, nodes=10).run(island)
     assert done.downs() == []
     assert {row.standing.state for row in done.monitor.rows.values()} == {Health.SERVING}
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_agents_of_0_1_0_probe_as_well(nodes: int) -> None:
+    found: list[float | None] = []
+
+    async def killed(simulation: Simulation) -> None:
+        await asyncio.sleep(WATCHED_S)
+        assert simulation.downs() == []
+        simulation.net.loss = 0.0
+        await asyncio.sleep(60)
+        found.append(await detection_s(simulation, "n1", 10))
+
+    Simulation(Net(chance(2), loss=0.2), DEFAULTS, nodes=nodes, features=frozenset()).run(killed)
+    assert found[0] is not None
+    assert found[0] < 2
