@@ -19,6 +19,7 @@ from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.watch_board import WatchBoard
+from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.server.certificate_routes import CertificateRoutes
 from wgfleet.agent.server.listener import AgentDoor, PanelConnection
@@ -27,6 +28,7 @@ from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
 from wgfleet.agent.server.routes import AgentRoutes
 from wgfleet.agent.settings import AgentSettings
+from wgfleet.agent.state.confirmed import ConfirmedFiles
 from wgfleet.agent.state.files import DamagedFileError, DamagedFiles
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.agent.state.journal import Journal
@@ -67,6 +69,9 @@ async def _run(settings: AgentSettings) -> None:
 
         return IsolationWatch(reconciler, floating, prober, contact.heard_at, watched)
 
+    def readers() -> int:
+        return supervisor.board.readers
+
     supervisor = InterfaceSupervisor(
         Machine(backend, state.root, settings.port or (AGENT_PORT if me is None else me.port)),
         Journal(state.desired, damaged),
@@ -74,6 +79,12 @@ async def _run(settings: AgentSettings) -> None:
         make_isolation_watch,
         interval_s=settings.interval_s,
         repair=settings.repair,
+        way_out=WayOut(
+            ConfirmedFiles(state.desired, damaged),
+            contact,
+            lambda: readers() > 0 and contact.is_near(),
+            settings.confirm_s,
+        ),
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

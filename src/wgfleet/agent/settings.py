@@ -11,13 +11,18 @@ from wgfleet.agent.state.identity import DEFAULT_STATE_DIR
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """How to run. `port` None: the one of the enrollment. `interval_s`: least time between scans of an interface."""
+    """How to run. `port` None: the one of the enrollment. `interval_s`: least time between scans of an interface.
+
+    `confirm_s`: the time in s within which the panel has to be heard after a change of addresses, routes or firewall,
+    or it is taken back; 0: never.
+    """
 
     state_dir: Path = DEFAULT_STATE_DIR
     listen: str = "0.0.0.0"
     port: int | None = None
     interval_s: float = 1.0
     repair: bool = True
+    confirm_s: float = 10.0
     backend: Literal["auto", "kernel", "userspace"] = "auto"
 
     def to_json(self) -> str:

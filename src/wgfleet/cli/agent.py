@@ -56,11 +56,25 @@ def run(
     port: Annotated[int | None, typer.Option(help="TCP port; default: the one given at enrollment.")] = None,
     interval: Annotated[float, typer.Option(help="Minimum time between scans, in seconds.", min=0.1)] = 1.0,
     repair: Annotated[bool, typer.Option("--repair/--report-only", help="Repair drift, or only report it.")] = True,
+    confirm: Annotated[
+        float,
+        typer.Option(
+            help="Seconds within which the panel has to be heard after a change of addresses, routes or firewall, "
+            "or it is taken back; 0: never.",
+            min=0,
+        ),
+    ] = 10.0,
     backend: Annotated[Backend, typer.Option(help="Kind of WireGuard to use.")] = "auto",
 ) -> None:
     """Run the agent until it is stopped; its interfaces keep working without it."""
     settings = AgentSettings(
-        state_dir=state_dir, listen=listen, port=port, interval_s=interval, repair=repair, backend=backend
+        state_dir=state_dir,
+        listen=listen,
+        port=port,
+        interval_s=interval,
+        repair=repair,
+        confirm_s=confirm,
+        backend=backend,
     )
     # The same process goes on as the agent, without this program's libraries in its memory. `-P`: nothing is imported
     # from the directory that it was started in, where others may be able to write.

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from wgfleet.agent.interfaces.admission import foreign
 from wgfleet.agent.interfaces.allowed_ips import AllowedIpIndex
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
@@ -27,6 +29,7 @@ from wgfleet.protocol.messages import Applied
 from wgfleet.protocol.observed import ObservedInterface, PeerStats
 
 if TYPE_CHECKING:
+    from wgfleet.agent.interfaces.commit_confirm import SettingsTrial
     from wgfleet.agent.kernel.links import Link
 
 _ROUNDS = 2  # plans executed before what is left is reported as drift
@@ -58,6 +61,7 @@ class InterfaceReconciler:
         changes: ChangeSink,
         floating: FloatingAddresses,
         sessions_lost: Callable[["InterfaceReconciler", dict[PublicKey, str]], None] = lambda *_: None,
+        trial: "SettingsTrial | None" = None,
     ) -> None:
         self.name = desired.settings.name
         self.lock = asyncio.Lock()
@@ -72,6 +76,7 @@ class InterfaceReconciler:
         self.settings_changed = asyncio.Event()
         self.sessions = LiveSessions()
         self._sessions_lost = sessions_lost
+        self.trial = trial
         self._up_at = float("-inf")  # when the link was last seen to be up
         self._machine = machine
         self._changes = changes
@@ -137,7 +142,7 @@ class InterfaceReconciler:
     async def apply_whole(self, desired: DesiredInterface) -> Applied:
         """Make the machine equal to `desired`; the caller holds the lock and has stored it."""
         started = time.monotonic()
-        self.desired = desired
+        self._work_towards(desired)
         self.sessions.keep(desired.peers)
         self.allowed_ips = AllowedIpIndex(desired.peers)
         self._peers.forget()
@@ -151,7 +156,7 @@ class InterfaceReconciler:
         """As `apply_whole`, but change the peers of `delta` before anything is read."""
         started = time.monotonic()
         self.allowed_ips.apply(delta, self.desired.peers)
-        self.desired = desired
+        self._work_towards(desired)
         self.sessions.forget(delta.remove)
         self._peers.desired_changed((*delta.upsert, *delta.remove))
         if self._link is not None:
@@ -169,7 +174,28 @@ class InterfaceReconciler:
             with contextlib.suppress(KernelError):  # tried again, and reported, with the rest
                 await self._floating.converge(self.desired.settings)
 
+    async def apply_settings_again(self, why: str) -> None:
+        """Apply what the trial of the settings says now, for the reason `why`; the caller does not hold the lock."""
+        async with self.lock:
+            self.refresh_link()
+            await self._converge(repair=True)
+            self.say(why)
+
+    @property
+    def _effective(self) -> DesiredInterface:
+        """What is to be made true: what is desired, but for settings that were taken back."""
+        if self.trial is None:
+            return self.desired
+        return msgspec.structs.replace(self.desired, settings=self.trial.effective(self.desired.settings))
+
+    def _work_towards(self, desired: DesiredInterface) -> None:
+        self.desired = desired
+        if self.trial is not None:
+            self.trial.applying()
+
     def _applied(self, started: float, *, changed: bool) -> Applied:
+        if self.trial is not None:
+            self.trial.applied()
         left = len(self.drift)
         said = f"generation {self.generation} with {len(self.desired.peers)} peers applied"
         self.say(said if not left else f"{said}, but {left} fields differ")
@@ -187,6 +213,8 @@ class InterfaceReconciler:
         started, cpu = time.monotonic(), self._machine.cpu_s(self.name)
         drift, held = self.drift, self.held
         repaired = await self._converge(repair=repair)
+        if self.trial is not None:
+            self.trial.applied()  # where the push that asked for it failed halfway
         if not repaired:
             self.scan_s = time.monotonic() - started
             cost = self._machine.cpu_s(self.name) - cpu
@@ -221,12 +249,12 @@ class InterfaceReconciler:
             }
         for round_ in range(_ROUNDS + 1):
             plan = await self._plan()
-            self.drift = plan.drift
+            self.drift = plan.drift if self.trial is None else self.trial.drift(self.desired.settings) + plan.drift
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)
             lost = self._ended_by(plan, sessions_from_s)
-            self._refused |= await self._machine.execute(plan, self.desired)
+            self._refused |= await self._machine.execute(plan, self._effective)
             await self._floating.take(self.name, plan.add_floating)
             changed = True
             self.refresh_link()
@@ -248,7 +276,8 @@ class InterfaceReconciler:
 
     async def _plan(self) -> InterfacePlan:
         """Observe and diff. Peers that are as wanted, nearly all of them, take no part in the diff."""
-        settings = self.desired.settings
+        wanted = self._effective
+        settings = wanted.settings
         if self._link_is_due():
             seen_at = time.monotonic()
             self._link = self._check_own(await self._machine.link(self.name))
@@ -257,7 +286,7 @@ class InterfaceReconciler:
             self._link_seen_at = seen_at
             self.still_up()
         if self._link is None:
-            return diff(self.desired, None, self._addresses.withheld, self._refused)
+            return diff(wanted, None, self._addresses.withheld, self._refused)
         device = await self._read()
         wrong = {key: seen for key, seen in self._peers.wrong.items() if key not in self.calling}
         return diff(

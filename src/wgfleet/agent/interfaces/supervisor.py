@@ -19,6 +19,7 @@ from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.takeover import Takeovers, call_again
 from wgfleet.agent.interfaces.tasks import InterfaceTasks
 from wgfleet.agent.interfaces.watch_board import WatchBoard
+from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.kernel import links
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.load import LoadMeter
@@ -52,6 +53,7 @@ class InterfaceSupervisor:
         *,
         interval_s: float = 1.0,
         repair: bool = True,
+        way_out: WayOut | None = None,
     ) -> None:
         self.machine = machine
         self.reconcilers: dict[InterfaceName, InterfaceReconciler] = {}
@@ -62,6 +64,7 @@ class InterfaceSupervisor:
         self.takeovers = Takeovers(machine)
         self._make_isolation_watch = make_isolation_watch
         self._journal = journal
+        self._way_out = way_out
         self._ledger = ledger
         self._interval_s = interval_s
         self._locks: dict[InterfaceName, asyncio.Lock] = {}
@@ -152,10 +155,18 @@ class InterfaceSupervisor:
                 reconciler = self.reconcilers[name]
                 reconciler.allowed_ips.check(push)
                 desired = apply_delta(reconciler.desired, push)
+                await self._check_way_out(reconciler.desired, desired)
                 await asyncio.to_thread(self._journal.append, push, desired)
                 self.floating.confirm(name)
                 return await self._apply(reconciler, reconciler.apply_delta(push, desired))
+            kept = self.reconcilers.get(name)
+            await self._check_way_out(None if kept is None else kept.desired, push)
             return await self._apply_whole(push, by_panel=True)
+
+    async def _check_way_out(self, old: DesiredInterface | None, new: DesiredInterface) -> None:
+        """Refuse settings that would cut this machine off, and put others that could on trial."""
+        if self._way_out is not None and (refusal := await self._way_out.check(old, new)) is not None:
+            raise RefusedError(refusal)
 
     async def change(self, name: InterfaceName, change: Callable[[DesiredInterface], DesiredInterface]) -> Applied:
         """Store and apply a change that a person makes by hand to the generation that is there. Errors as `push`."""
@@ -163,6 +174,8 @@ class InterfaceSupervisor:
             desired = change(self.reconciler(name).desired)
             check_allowed_ips(desired.peers)
             check_not_itself(desired)
+            if self._way_out is not None:
+                self._way_out.trial(name).begin(self.reconciler(name).desired.settings, desired.settings)
             return await self._apply_whole(desired, by_panel=False)
 
     async def _apply_whole(self, desired: DesiredInterface, *, by_panel: bool) -> Applied:
@@ -221,11 +234,18 @@ class InterfaceSupervisor:
         if not foreign:
             await self.machine.delete(name)
         self._ledger.drop(name)
+        if self._way_out is not None:
+            self._way_out.forget(name)
 
     def _keep(self, desired: DesiredInterface) -> None:
         name = desired.settings.name
         reconciler = self.reconcilers[name] = InterfaceReconciler(
-            self.machine, desired, self.board, self.floating, self._call_again
+            self.machine,
+            desired,
+            self.board,
+            self.floating,
+            self._call_again,
+            None if self._way_out is None else self._way_out.trial(name),
         )
         before = self._removed_by_hand.pop(name, None)
         if before is not None and before.config_id == reconciler.config_id:

@@ -41,7 +41,9 @@ class InterfaceTasks:
         self._broken = broken
         self._least_interval_s = interval_s
         self._repair = repair
-        work = (self._scan(), self._guard_process(), isolation_watch.run(), isolation_watch.keep_renewing())
+        work = [self._scan(), self._guard_process(), isolation_watch.run(), isolation_watch.keep_renewing()]
+        if reconciler.trial is not None:
+            work.append(reconciler.trial.run(reconciler.apply_settings_again))
         self._tasks = [asyncio.create_task(each) for each in work]
         for task in self._tasks:
             task.add_done_callback(self._ended)
