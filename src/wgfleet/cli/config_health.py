@@ -14,6 +14,8 @@ HISTORY = ("at", "node", "change", "reason")
 def warn_of_owed(nodes: list[dict[str, Any]]) -> None:
     """Say which nodes changes do not reach, and whom they may still let in."""
     for node in nodes:
+        if node.get("clock_warning"):
+            typer.echo(f"warning: {node['node_name']}: {node['clock_warning']}", err=True)
         owed = node["owed"]
         if owed is None or not owed["late"]:
             continue

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
+import pytest
+
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
@@ -33,6 +35,7 @@ class Line:
     answer: Callable[[Takeover], Awaitable[TakeoverResult]] = everybody
     connected: bool = True
     silent: bool = False
+    last_seen_at: float | None = 1.0
     heard_at: float = field(default_factory=clock.monotonic)
     called: list[Takeover] = field(default_factory=list)
 
@@ -96,10 +99,11 @@ def test_a_drain_ends_though_the_agent_of_its_node_falls_silent(world: World) ->
     assert len(world.users(config, one)) == len(made), "it may have them again when it returns"
 
 
-def test_a_node_that_dies_in_its_removal_keeps_no_client_waiting(world: World) -> None:
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_node_that_dies_in_its_removal_keeps_no_client_waiting(world: World, *, placed: bool) -> None:
     config, (one, two), made = fleet(world, "one", "two")
     operation = world.remove(config, one, force=True)
-    while world.step(operation) is not MoveStep.PLACE:
+    while world.step(operation) is not (MoveStep.PLACE if placed else MoveStep.BACKUP):
         pass
     here, there = Line(connected=False, silent=True), Line()
     called_at: list[float] = []

@@ -12,7 +12,7 @@ from wgfleet.panel.api.models import Body, Reference, View, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.services import configs, freezes, health
-from wgfleet.panel.services.fleet import assignments, owed
+from wgfleet.panel.services.fleet import assignments, nodes, owed
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import HealthFreeze
@@ -30,6 +30,7 @@ class NodeHealth(View):
     since: datetime
     reason: str
     owed: OwedView | None = Field(description="Changes that have not reached the node; null: it has everything.")
+    clock_warning: str | None = Field(description="null: its clock is right enough for takeovers.")
 
 
 class HealthChange(View):
@@ -87,12 +88,12 @@ class FreezeApproval(Body):
 
 
 def _freeze(tx: Tx, row: HealthFreeze) -> FreezeView:
-    nodes = [node for node_id in row.nodes if (node := node_rows.find(tx, node_id)) is not None]
+    found = [node for node_id in row.nodes if (node := node_rows.find(tx, node_id)) is not None]
     return FreezeView(
         id=row.id,
         since=utc(row.since),
         reason=row.reason,
-        nodes=[FrozenNode(node_id=node.id, node_name=node.name) for node in nodes],
+        nodes=[FrozenNode(node_id=node.id, node_name=node.name) for node in found],
         approved_by=row.approved_by,
         approved_until=utc(row.approved_until) if row.approved_until is not None else None,
     )
@@ -166,6 +167,7 @@ def show_health(
                     since=utc(assigned.assignment.health_since),
                     reason=assigned.assignment.health_reason,
                     owed=owed_view(missing.get(assigned.assignment.id)),
+                    clock_warning=nodes.clock_warning(assigned.node),
                 )
                 for assigned in assignments.listing(tx, row.id)
             ],

@@ -138,6 +138,7 @@ class FleetCollector(Collector):
         with self._panel.store.read() as tx:
             found, queue, healths = counts.read(tx), commands.queue(tx), counts.health(tx)
             frozen, missing = freezes.current(tx), owed.everywhere(tx)
+            clocks = counts.clocks(tx)
         yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
         yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
         yield GaugeMetricFamily("wgfleet_configs", "Configs.", value=found.configs)
@@ -158,6 +159,7 @@ class FleetCollector(Collector):
             value=len(frozen.nodes) if frozen is not None else 0,
         )
         yield from _owed(missing)
+        yield _by_label("wgfleet_node_clock_ahead_seconds", "Of the panel's clock.", "node", clocks)
         deaths = CounterMetricFamily(
             "wgfleet_background_task_deaths", "Background tasks that died and were restarted.", labels=["task"]
         )
@@ -214,7 +216,7 @@ def _owed(missing: Sequence[Owed]) -> Iterator[Metric]:
     yield from families
 
 
-def _by_label(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+def _by_label(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=[label])
     for value, count in values.items():
         family.add_metric([value], count)

@@ -107,6 +107,8 @@ class NodeView(View):
     certificate_expires_at: datetime | None
     connected: bool = Field(description="Whether the panel is connected to its agent.")
     last_seen_at: datetime | None
+    clock_ahead_s: float | None = Field(description="How far its clock is ahead of the panel's, to half a second.")
+    clock_warning: str | None = Field(description="null: its clock is right enough.")
     agent_version: str | None
     summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
     configs: list[str] = Field(description="Names of the configs assigned to it.")
@@ -143,6 +145,8 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
             certificate_expires_at=utc(node.certificate_expires_at),
             connected=node.connected,
             last_seen_at=utc(node.last_seen_at),
+            clock_ahead_s=node.clock_ahead_s,
+            clock_warning=nodes.clock_warning(node),
             agent_version=node.agent_version,
             summary=node.summary,
             configs=configs[node.id],

@@ -93,8 +93,8 @@ def needs_sessions(view: MoveView, step: MoveStep) -> bool:
 
 
 def may_begin(view: MoveView, step: MoveStep) -> bool:
-    """Tell whether a step that needs sessions may be done with those that are known, others being looked for later.
+    """Tell whether a step that needs sessions may be done with those that were reported before a node fell silent.
 
-    Clients whose node dies in the middle of its removal are called at once, as in a failover.
+    Clients whose node dies in the middle of its removal are called at once, as in a failover; the last look is later.
     """
-    return view.removes and step is MoveStep.TAKEOVER
+    return view.removes and step in {MoveStep.PLACE, MoveStep.TAKEOVER}

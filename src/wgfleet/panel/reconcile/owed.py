@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import owed
 from wgfleet.panel.store import Store
@@ -24,6 +25,7 @@ class OwedWatch:
     async def run(self) -> None:
         """Look, again and again."""
         while True:
+            came_round()
             try:
                 await in_thread(self.look)
             except PanelError as error:

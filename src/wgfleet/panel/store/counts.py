@@ -61,3 +61,9 @@ def unheld_addresses(tx: Tx) -> int:
 def failing_addresses(tx: Tx) -> int:
     """Return how many floating addresses their provider does not bring to their holder."""
     return _count(tx, FloatingAddress, FloatingAddress.error.is_not(None))
+
+
+def clocks(tx: Tx) -> dict[str, float]:
+    """Return how far the clocks of nodes, by name, are ahead of the panel's."""
+    rows = tx.session.execute(select(Node.name, Node.clock_ahead_s).where(Node.clock_ahead_s.is_not(None)))
+    return {name: ahead_s for name, ahead_s in rows if ahead_s is not None}

@@ -79,11 +79,12 @@ def set_values(tx: Tx, node_id: str, values: dict[str, Any]) -> bool:
     return tx.session.scalar(update(Node).where(Node.id == node_id).values(values).returning(Node.id)) is not None
 
 
-def set_last_seen(tx: Tx, last_seen_at: Mapping[str, float]) -> None:
-    """Set when each node was last seen, in one round trip for all."""
-    change = update(Node).where(Node.id == bindparam("node_id")).values(last_seen_at=bindparam("at"))
+def set_heard(tx: Tx, heard: Mapping[str, tuple[float, float | None]]) -> None:
+    """Set when each node was last seen, and how far its clock is ahead, in one round trip for all."""
+    change = update(Node).where(Node.id == bindparam("node_id"))
+    change = change.values(last_seen_at=bindparam("at"), clock_ahead_s=bindparam("ahead_s"))
     # In order of their ids, so that no two such transactions wait for each other's rows.
-    values = [{"node_id": node_id, "at": at} for node_id, at in sorted(last_seen_at.items())]
+    values = [{"node_id": node_id, "at": at, "ahead_s": ahead_s} for node_id, (at, ahead_s) in sorted(heard.items())]
     tx.session.connection().execute(change, values)
 
 

@@ -175,6 +175,13 @@ class AgentConnection:
         return clock.now() - (clock.monotonic() + self._ahead_s)
 
     @property
+    def clock_ahead_s(self) -> float | None:
+        """How far the agent's clock is ahead of the panel's, to half a second; None before it was heard."""
+        if self.status is None:
+            return None
+        return round(clock.monotonic() + self._ahead_s - clock.now(), 1)
+
+    @property
     def _skew_s(self) -> float:
         """Our clock, which nobody sets, less the agent's as its last heartbeats had it."""
         return clock.steady() - (clock.monotonic() + self._ahead_s)

@@ -27,7 +27,7 @@ class HeartbeatWriter:
     def __init__(self, store: Store, connections: Mapping[str, AgentConnection]) -> None:
         self._store = store
         self._connections = connections
-        self._written: dict[str, float] = {}
+        self._written: dict[str, tuple[float, float | None]] = {}
 
     async def run(self) -> None:
         """Write now and then until cancelled; what a database that is away misses is written when it is back."""
@@ -42,7 +42,7 @@ class HeartbeatWriter:
     async def flush(self) -> None:
         """Write what is new."""
         heard = {
-            node_id: connection.last_seen_at
+            node_id: (connection.last_seen_at, connection.clock_ahead_s)
             for node_id, connection in self._connections.items()
             if connection.last_seen_at is not None
         }
@@ -51,6 +51,6 @@ class HeartbeatWriter:
             await in_thread(self._write, fresh)
         self._written = heard
 
-    def _write(self, heard: Mapping[str, float]) -> None:
+    def _write(self, heard: Mapping[str, tuple[float, float | None]]) -> None:
         with self._store.write() as tx:
             nodes.heard(tx, heard)

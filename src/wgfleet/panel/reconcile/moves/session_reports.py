@@ -27,6 +27,11 @@ class Reports:
             gathered &= (connection is not None and connection.connected) or not self.may_come(node_id)
         return gathered
 
+    def known(self, node_ids: Collection[str]) -> bool:
+        """Tell whether all of them have reported since the panel started, though they may be silent now."""
+        found = [self._connections.get(node_id) for node_id in node_ids]
+        return all(connection is not None and connection.last_seen_at is not None for connection in found)
+
     def silent(self, node_ids: Collection[str]) -> bool:
         """Tell whether one of them has missed a heartbeat: it may be dead, and its clients without a node."""
         found = [self._connections.get(node_id) for node_id in node_ids]

@@ -55,7 +55,8 @@ class MoveWorker:
                 return None
             if step is done is MoveStep.CLOSE:
                 return WAIT_S
-            if needs_sessions(view, step) and not await reports.gather(view.sources) and not may_begin(view, step):
+            begins = may_begin(view, step) and reports.known(view.sources)
+            if needs_sessions(view, step) and not await reports.gather(view.sources) and not begins:
                 return POLL_S
             faultpoints.reached(f"moves.{step}.before")
             pause: float | None = None

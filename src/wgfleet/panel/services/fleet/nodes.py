@@ -24,6 +24,8 @@ MAX_WEIGHT = 1_000_000.0
 MAX_CAPACITY = 10_000_000  # peers
 MAX_BANDWIDTH = 10_000_000  # Mbit/s
 
+CLOCK_WARNING_S = 1.0  # beyond what the measurement may be wrong by
+
 
 class NodeChanges(TypedDict, total=False):
     """What may change in a node; what is left out stays. `group` is an id or a name, None for no group."""
@@ -203,9 +205,24 @@ def reported(
         raise NotFound(f"there is no node {node_id!r}; it has been deleted")
 
 
-def heard(tx: Tx, last_seen_at: Mapping[str, float]) -> None:
-    """Keep when agents were last heard, by node id; nodes that were deleted meanwhile are passed over."""
-    node_rows.set_last_seen(tx, last_seen_at)
+def heard(tx: Tx, reports: Mapping[str, tuple[float, float | None]]) -> None:
+    """Keep when agents were last heard, and how far their clocks are ahead, by node id.
+
+    Nodes that were deleted meanwhile are passed over.
+    """
+    node_rows.set_heard(tx, reports)
+
+
+def clock_warning(node: Node) -> str | None:
+    """Say that a node's clock is wrong, or None."""
+    ahead_s = node.clock_ahead_s or 0.0
+    if abs(ahead_s) <= CLOCK_WARNING_S:
+        return None
+    way = "ahead of" if ahead_s > 0 else "behind"
+    return (
+        f"its clock is {abs(ahead_s):.0f} s {way} the panel's: clients refuse calls with earlier times than they have "
+        "seen, so takeovers may fail for as long; run NTP on both"
+    )
 
 
 def _checked(tx: Tx, changes: NodeChanges) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def _drain_ends_at(tx: Tx, operation: Operation) -> float:
     A client that comes back meanwhile would still be sent here. It is not waited for beyond an hour.
     """
     planned = operations.progress_of(operation, RemovalProgress).window_ends_at
+    planned += steps.clock_spread_s(tx, operation.config_id or "") if planned else 0.0
     window_s = operations.options_of(operation, MoveOptions).drain_window_s
     node = node_rows.find(tx, operation.node_id or "")
     if not planned or not window_s or node is None:

@@ -12,6 +12,7 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState, MoveStep, MoveView
 from wgfleet.panel.domain.operations import MoveCounts, MoveOptions, MoveProgress, MoveResult, OperationState
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.domain.placement.place import Candidate
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import assignments, nodes, placement
 from wgfleet.panel.services.floating import holders
@@ -28,6 +29,7 @@ from wgfleet.protocol.ids import PeerId
 
 RECENT_S = 180.0  # a session whose last handshake is older has ended, by WireGuard's rules
 NAMED = 100  # peers, in a result
+LONGEST_SPREAD_S = 3600.0
 REMOVING = "the node is being removed from the config"  # which does the same work
 
 
@@ -64,6 +66,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     without = {r.node.id} | (placement.cordoned(tx, r.config.id) if stays else set())
     nodes_left = placement.candidates(tx, r.config.id, without=without, well=True)
     serving = {candidate.node_id for candidate in nodes_left}
+    nodes_left = _timely(tx, nodes_left, r.node)
     live: dict[str, str] = {}
     if r.config.mode == configs.CLUSTER:
         live = dict(session_rows.live_on(tx, r.node.id, r.config.id, clock.steady() - live_within_s))
@@ -92,6 +95,24 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
         tx, audit.PANEL, "peers_migrated", "config_node", r.operation.subject,
         config=r.config.name, node=r.node.name, peers=len(rehomed), live=len(live), to=_shares(targets),
     )  # fmt: skip
+
+
+def clock_spread_s(tx: Tx, config_id: str) -> float:
+    """Return how far the clocks of a config's nodes are apart, in s, at most an hour; 0 where they are right enough.
+
+    A client refuses a call that bears an earlier time than the last one it answered, so one by a node whose clock is
+    behind is answered only when so much time has passed: sessions are called for that much longer.
+    """
+    ahead = [node.clock_ahead_s or 0.0 for _, node in assignment_rows.of_config(tx, config_id)]
+    spread = max(ahead, default=0.0) - min(ahead, default=0.0)
+    return min(spread, LONGEST_SPREAD_S) if spread > nodes.CLOCK_WARNING_S else 0.0
+
+
+def _timely(tx: Tx, candidates: list[Candidate], source: Node) -> list[Candidate]:
+    """Return the candidates whose clocks are not behind that of the node whose clients they are to call; or all."""
+    least = (source.clock_ahead_s or 0.0) - nodes.CLOCK_WARNING_S
+    found = [each for each in candidates if (nodes.get(tx, each.node_id).clock_ahead_s or 0.0) >= least]
+    return found or candidates
 
 
 def default_window(tx: Tx, config: Config, grace_s: float) -> float:
@@ -149,7 +170,7 @@ def view(tx: Tx, operation_id: str, *, over: str | None, sources: Collection[str
         over=over is not None,
         placed=progress.placed,
         unsettled=unsettled(tx, operation_id),
-        drain_ends_at=progress.window_ends_at,
+        drain_ends_at=progress.window_ends_at + clock_spread_s(tx, operation.config_id or ""),
         sources=tuple(sources),
         unconfirmed=tuple(unconfirmed(tx, operation)) if progress.placed else (),
     )

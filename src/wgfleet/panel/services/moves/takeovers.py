@@ -27,6 +27,8 @@ from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 
 CALL_AGAIN_S = 5.0
+SOME = 3  # calls in vain
+APART = "the clocks of the nodes are {:.0f} s apart, and clients refuse calls until so much time has passed; run NTP"
 PLANNED = {OperationKind.DRAIN, OperationKind.REBALANCE}
 
 
@@ -232,6 +234,11 @@ def record_answers(
     waiting = {moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id)}
     moved = [peer_id for peer_id in answered if peer_id in waiting]
     _mark_moved(tx, operation, moved, drop=moved)
+    still = operation_rows.pending(tx, operation_id)
+    apart_s = steps.clock_spread_s(tx, operation.config_id or "")
+    if apart_s and any(moving.live and moving.attempts >= SOME for moving, _ in still):
+        tx.refresh(operation)
+        operations.explain_wait(tx, operation, APART.format(apart_s))
 
 
 def _mark_moved(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> None:

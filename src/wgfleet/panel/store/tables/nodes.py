@@ -23,7 +23,8 @@ class Node(Base):
     `certificate_expires_at` is None until the agent has enrolled. `agent_keys` are digests of the keys that it may
     show: one, or two while a certificate is renewed; none: it enrolled with 0.1.0, which kept none. `weight` and
     `capacity` (peers, None: no limit) steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps`
-    is what its uplink carries (None: as the link says). `summary` is what the last cycle did.
+    is what its uplink carries (None: as the link says). `summary` is what the last cycle did. `clock_ahead_s`: how far
+    its clock is ahead of the panel's, None: not known.
     """
 
     __tablename__ = "nodes"
@@ -42,6 +43,7 @@ class Node(Base):
     agent_keys: Mapped[list[str]] = mapped_column(default=list)
     connected: Mapped[bool]
     last_seen_at: Mapped[float | None]
+    clock_ahead_s: Mapped[float | None]
     agent_version: Mapped[str | None]
     summary: Mapped[str]
     created_at: Mapped[float]
