@@ -25,6 +25,7 @@ from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
 
 BURST_S = 0.03  # between the probes of a burst; a node answers a peer at most once in 20 ms
 MOST_AT_ONCE = 3  # requests to a node beside each other; each needs a connection
+_PATIENCE = 3
 MOST_PER_S = 400.0  # probes from here; each costs 0.3 ms of a processor
 
 Member = tuple[str, NodeId]
@@ -211,10 +212,10 @@ class Probes:
             self._take(vantage, probed, sent_at, result, request.tries)
 
     def _cross_wait_s(self, look: CrossLook, targets: list[Probed]) -> float:
-        if not look.doubtful:
-            return self._rules.longest_timeout_s
         members = [(probed.config_id, probed.node_id) for probed in targets]
-        return max(self._wait_s(_key(who, member)) for member in members for who in (look.vantage[1], PANEL))
+        wait_s = max(self._wait_s(_key(who, member)) for member in members for who in (look.vantage[1], PANEL))
+        # Without doubt there is time to find out that an answer takes longer than it did.
+        return wait_s if look.doubtful else min(_PATIENCE * wait_s, self._rules.longest_timeout_s)
 
     def _take(self, vantage: str, probed: Probed, sent_at: float, result: ProbeResult, tries: int) -> None:
         """Take what a node saw of another."""
