@@ -171,6 +171,7 @@ BOUNDED = {
     "cleanups": "one for each node and config",
     "config_histories": "the newest 50 of each config",
     "configs": "made and deleted by administrators",
+    "departed_nodes": "a month each",
     "dns_syncs": "one for each published name",
     "endpoint_groups": "one for each config",
     "entrusted_nodes": "one for each config and node that had its keys",

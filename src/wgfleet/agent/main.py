@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
 from uvicorn.server import ServerState
 
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
@@ -25,6 +24,7 @@ from wgfleet.agent.server.certificate_routes import CertificateRoutes
 from wgfleet.agent.server.listener import AgentDoor, PanelConnection
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
+from wgfleet.agent.server.panel_gate import PanelGate
 from wgfleet.agent.server.probe_route import ProbeRoute
 from wgfleet.agent.server.routes import AgentRoutes
 from wgfleet.agent.settings import AgentSettings
@@ -33,6 +33,7 @@ from wgfleet.agent.state.files import DamagedFileError, DamagedFiles
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
+from wgfleet.agent.state.panels import ObeyedPanels
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
@@ -126,10 +127,12 @@ async def _serve(
         await asyncio.sleep(_IDENTITY_EVERY_S)
         with contextlib.suppress(ValueError):
             me = state.read_agent()
+    panels = ObeyedPanels(state.panels, damaged)
+    panels.load()
     more = [*certificates.routes(), *ProbeRoute(supervisor, prober).routes(), *ManualRoutes(supervisor).routes()]
     routes = AgentRoutes(supervisor, me.node_id, lambda: certificates.expires_at, lambda: damaged.notes)
     port = settings.port or me.port
-    make_connection = _connections(routes.app(more), certificates, supervisor.board, contact)
+    make_connection = _connections(PanelGate(routes.app(more), panels), certificates, supervisor.board, contact)
     server = await asyncio.get_running_loop().create_server(make_connection, settings.listen, port, backlog=BACKLOG)
     backend = supervisor.machine.backend
     _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
@@ -150,7 +153,7 @@ def _certificates(state: StateDirectory, me: AgentFile, damaged: DamagedFiles) -
 
 
 def _connections(
-    app: Starlette, certificates: CertificateRoutes, board: WatchBoard, contact: PanelContact
+    app: PanelGate, certificates: CertificateRoutes, board: WatchBoard, contact: PanelContact
 ) -> Callable[[], PanelConnection]:
     """Return what makes a connection's protocol: TLS by the current certificate, then HTTP of `app`."""
     config = uvicorn.Config(

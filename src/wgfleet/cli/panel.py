@@ -21,6 +21,8 @@ from wgfleet.panel.parts import prepare
 from wgfleet.panel.services import audit, incarnations
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.store import Store
+from wgfleet.panel.store.schema import copy_to
 from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
 
@@ -65,6 +67,29 @@ def admin_key(
     finally:
         store.close()
     typer.echo(f"admin API key: {key}")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where the copy goes; it must not exist.")],
+    settings_file: SettingsFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Copy a SQLite database safely, also while the panel runs. The master key is not in it: keep that apart."""
+    settings = load_or_exit(settings_file, _overrides(data_dir))
+    os.umask(PRIVATE_UMASK)
+    if file.exists():
+        _end(f"{file} exists; choose another name")
+    store = Store(settings.store_url)
+    try:
+        if store.engine.dialect.name != "sqlite":
+            _end("the database is PostgreSQL: use pg_dump")
+        copy_to(store, file)
+    except (PanelError, PermanentError) as error:
+        _end(error)
+    finally:
+        store.close()
+    typer.echo(f"copied to {file}; after a restore run: wgfleet panel restored")
 
 
 @app.command()

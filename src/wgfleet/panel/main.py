@@ -29,10 +29,10 @@ def build(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         with parts.store.write() as tx:
-            incarnations.begin(tx)
+            name = incarnations.name(tx, incarnations.begin(tx))
         feed = EventFeed(parts.store, outlook.events)
         feed.listen()
-        supervisor = Supervisor(parts.store, parts.vault, parts.authority, parts.publisher, settings, outlook)
+        supervisor = Supervisor(parts.store, parts.vault, parts.authority, parts.publisher, settings, outlook, name)
         supervisor.start()
         outlook.tasks.start("events", feed.run)
         try:

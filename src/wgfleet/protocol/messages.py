@@ -45,7 +45,8 @@ class Refusal(Struct, frozen=True, omit_defaults=True):
     """RFC 9457 problem of the agent. `reason` is for programs, `detail` for people.
 
     Reasons: `bad_field` (400/422, with `field`), `older_generation`, `base_mismatch`, `foreign_interface`,
-    `other_config` (409, with the `generation` and `config_id` that the agent holds), `not_found` (404),
+    `other_config` (409, with the `generation` and `config_id` that the agent holds), `older_panel` (409: it has obeyed
+    a newer one), `not_found` (404),
     `disk` (507), `kernel` (500).
     """
 

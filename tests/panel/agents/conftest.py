@@ -36,6 +36,7 @@ class ScriptedAgent:
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
     connections: set[tuple[str, int]] = field(default_factory=set)
     headers: list[Mapping[str, str]] = field(default_factory=list)
+    refused: tuple[int, bytes] | None = None
     port: int = 0
     certificate: str = ""
 
@@ -45,6 +46,8 @@ class ScriptedAgent:
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         self.headers.append(request.headers)
         self.requests.append((request.method, target, await request.body()))
+        if self.refused is not None:
+            return Response(self.refused[1], status_code=self.refused[0], media_type="application/problem+json")
         if request.url.path == "/v1/watch":
             return StreamingResponse(self._chunks(), media_type="application/x-ndjson")
         return Response(self.answer[1], status_code=self.answer[0], media_type="application/json")

@@ -20,6 +20,7 @@ from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, MAX_READERS
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.server import http, metrics
 from wgfleet.agent.server.http import answer, decode, interface_name, read_body
+from wgfleet.agent.server.panel_gate import superseded
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import parse_push
 from wgfleet.protocol.errors import FieldError
@@ -118,9 +119,10 @@ class AgentRoutes:
         """`GET /v1/watch`: one `WatchMessage` per line."""
         if self._supervisor.board.readers >= MAX_READERS:
             raise HTTPException(503, f"{MAX_READERS} watch streams are already open; close one")
+        ended = superseded(request)
         theirs = features.from_header(request.headers.get(features.FEATURES_HEADER))
         messages = self._supervisor.board.watch(self.status)
-        return StreamingResponse(_lines(messages, theirs), media_type="application/x-ndjson")
+        return StreamingResponse(_lines(messages, theirs, ended), media_type="application/x-ndjson")
 
     async def push(self, request: Request) -> Response:
         """`PUT /v1/wg/{name}`."""
@@ -156,7 +158,11 @@ class AgentRoutes:
         return answer(await self._supervisor.takeovers.run(reconciler, calls, wanted.timeout_s))
 
 
-async def _lines(messages: AsyncIterator[WatchMessage], theirs: frozenset[features.Feature]) -> AsyncIterator[bytes]:
+async def _lines(
+    messages: AsyncIterator[WatchMessage], theirs: frozenset[features.Feature], ended: Callable[[], bool]
+) -> AsyncIterator[bytes]:
     async for message in messages:
+        if ended():
+            return
         if features.for_panel(message, theirs):
             yield _encode(message) + b"\n"

@@ -62,6 +62,10 @@ class StateDirectory:
         return self.root / "ledger.json"
 
     @property
+    def panels(self) -> Path:
+        return self.root / "panels.json"
+
+    @property
     def desired(self) -> Path:
         return self.root / "desired"
 

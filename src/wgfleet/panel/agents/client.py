@@ -82,11 +82,13 @@ class AgentRefused(PermanentError):
 class AgentClient:
     """One node's agent, at `host`:`port`. `ssl_context` comes from `tls.client_context` and may be shared.
 
+    `panel` is how this panel names itself to agents (`PANEL_HEADER`).
     `features` are those that the agent is known to have: what it would not understand is left out of requests. `peers`:
     how many the node carries, which says how long a message of it may be.
     """
 
-    def __init__(self, host: str, port: int, node_id: str, ssl_context: ssl.SSLContext) -> None:
+    def __init__(self, host: str, port: int, node_id: str, ssl_context: ssl.SSLContext, panel: str = "") -> None:
+        self.panel = panel
         self.features = features.NONE
         self.peers = 0
         self._skipped: set[str] = set()
@@ -107,6 +109,7 @@ class AgentClient:
                 "accept-encoding": "identity",
                 features.VERSION_HEADER: wgfleet.__version__,
                 features.FEATURES_HEADER: features.header(),
+                **({features.PANEL_HEADER: panel} if panel else {}),
             },
             timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
             trust_env=False,

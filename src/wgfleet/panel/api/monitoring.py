@@ -20,7 +20,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.dns.metrics import DnsMetricsOfAll
 from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.outlook import CoreReport
-from wgfleet.panel.services import freezes
+from wgfleet.panel.services import freezes, incarnations
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import counts, owed
 from wgfleet.panel.services.fleet.owed import Owed
@@ -43,7 +43,10 @@ class FailingTask(View):
 
 
 class PanelStatus(View):
-    """`ok`; `degraded` if tasks of single nodes fail; `unavailable` if the panel's own do, or if nobody decides."""
+    """`ok`; `degraded` if tasks of single nodes fail; `unavailable` if the panel's own do, or if nobody decides.
+
+    `degraded` as well if agents refuse this panel, because its database is an older copy: one of `reasons` says so.
+    """
 
     status: Literal["ok", "degraded", "unavailable"] = "ok"
     reasons: list[str] | None = Field(default=None, description="Why it is not ok, in words.")
@@ -72,13 +75,14 @@ def readyz(panel: ThePanel, response: Response) -> PanelStatus:
     """
     with panel.store.read() as tx:
         counts.check(tx)
-    status = status_of(panel.name, panel.reports())
+        refused = incarnations.trouble(tx)
+    status = status_of(panel.name, panel.reports(), refused)
     response.status_code = 503 if status.status == "unavailable" else 200
     return status
 
 
-def status_of(panel: str, reports: Sequence[CoreReport]) -> PanelStatus:
-    """Say how a panel is doing by what the cores report, the deciding one first."""
+def status_of(panel: str, reports: Sequence[CoreReport], refused: str | None = None) -> PanelStatus:
+    """Say how a panel is doing by what the cores report, the deciding one first; `refused`: what agents say."""
     deciding = [report for report in reports if report.decides]
     reasons = [] if deciding else [NOBODY_DECIDES]
     reasons += [f"the database takes no changes: {report.unwritable}" for report in deciding[:1] if report.unwritable]
@@ -91,8 +95,10 @@ def status_of(panel: str, reports: Sequence[CoreReport]) -> PanelStatus:
         )
         for task in tasks
     ]
+    unavailable = bool(reasons)
+    reasons += [f"agents refuse this panel: {refused}"] if refused else []
     return PanelStatus(
-        status="unavailable" if reasons else "degraded" if failing else "ok",
+        status="unavailable" if unavailable else "degraded" if failing or refused else "ok",
         reasons=reasons or None,
         standby=True if deciding and deciding[0].panel != panel else None,
         failing=failing or None,

@@ -7,6 +7,7 @@ from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents.connections import Connections
+from wgfleet.panel.reconcile.agents.departures import Departures
 from wgfleet.panel.reconcile.agents.heartbeats import WRITE_EVERY_S, HeartbeatWriter
 from wgfleet.panel.reconcile.agents.node import NodeReconciler
 from wgfleet.panel.reconcile.agents.pusher import Pusher
@@ -34,7 +35,10 @@ Reconcile = Callable[[str], Awaitable[float | None]]
 
 
 class Supervisor:
-    """Runs until it is closed. `start` and `close` are called in the event loop."""
+    """Runs until it is closed. `start` and `close` are called in the event loop.
+
+    `panel` is how this panel names itself to agents.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Supervisor:
         publisher: Publisher,
         settings: Settings,
         outlook: Outlook,
+        panel: str = "",
     ) -> None:
         self._store = store
         self._tasks = outlook.tasks
@@ -51,6 +56,8 @@ class Supervisor:
         self._connections = Connections(
             store, authority, settings.certificates.panel_days, self._tasks, self._node_changed
         )
+        self._connections.panel = panel
+        self._departures = Departures(store, self._connections.client)
         self._dns = DnsWorker(store, vault, publisher, settings.dns)
         self._dispatcher = Dispatcher(store, self._runner, self._connections, self._dns)
         self._health = HealthMonitor(
@@ -79,6 +86,7 @@ class Supervisor:
         self._tasks.start("resync", self._dispatcher.resync, every_s=RESYNC_S)
         self._tasks.start("panel_identity", self._connections.keep_identity)
         self._tasks.start("heartbeats", self._heartbeats.run, every_s=WRITE_EVERY_S)
+        self._tasks.start("departures", self._departures.run)
         self._tasks.start("retention", self._retention.run, every_s=EVERY_S)
         self._tasks.start("owed", self._owed.run)
         self._health.start()

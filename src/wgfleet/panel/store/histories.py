@@ -13,6 +13,11 @@ def newest(tx: Tx) -> Incarnation | None:
     return tx.session.scalar(select(Incarnation).order_by(Incarnation.number.desc()).limit(1))
 
 
+def incarnation(tx: Tx, number: int) -> Incarnation | None:
+    """Return an incarnation."""
+    return tx.session.get(Incarnation, number)
+
+
 def add(tx: Tx, incarnation: Incarnation) -> None:
     """Add an incarnation, and forget very old ones."""
     tx.session.add(incarnation)

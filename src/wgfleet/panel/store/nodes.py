@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import delete as delete_rows
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, NodeLoad, Peer
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, DepartedNode, Node, NodeLoad, Peer
 
 
 def add(tx: Tx, node: Node) -> None:
@@ -103,3 +104,24 @@ def peers_carried(tx: Tx, node_id: str) -> int:
     """Return how many peers the configs of a node have together."""
     query = select(func.count()).select_from(Peer).join(Assignment, Assignment.config_id == Peer.config_id)
     return tx.session.scalar(query.where(Assignment.node_id == node_id)) or 0
+
+
+def depart(tx: Tx, row: DepartedNode) -> None:
+    """Keep a node that is being deleted, for its agent to hear of it."""
+    tx.session.merge(row)
+    tx.session.flush()
+
+
+def departed(tx: Tx) -> list[DepartedNode]:
+    """Return the departed nodes, oldest first."""
+    return list(tx.session.scalars(select(DepartedNode).order_by(DepartedNode.deleted_at)))
+
+
+def departed_node(tx: Tx, node_id: str) -> DepartedNode | None:
+    """Return a departed node."""
+    return tx.session.get(DepartedNode, node_id)
+
+
+def forget_departed(tx: Tx, node_id: str) -> None:
+    """Forget a departed node."""
+    tx.session.execute(delete_rows(DepartedNode).where(DepartedNode.id == node_id))

@@ -3,12 +3,14 @@
 Owns the migration's transaction and its lock. Must not know what the tables mean. `script/migration` writes revisions.
 """
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -24,6 +26,7 @@ from wgfleet.panel.store.failures import translated
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _LOCK_KEY = 0x77676673636865  # "wgfsche"; advisory locks of one database share their numbers
+log = structlog.get_logger()
 # alembic keeps its context in module globals: one migration at a time in a process.
 _alembic = threading.Lock()
 
@@ -31,13 +34,50 @@ _alembic = threading.Lock()
 def migrate(store: Store) -> None:
     """Bring the database to the newest revision, in one transaction.
 
-    Processes that start at once wait for each other, and the later ones find nothing to do. Raises `PermanentError`
-    where a newer program has been at the database, `Unavailable` where it cannot be had.
+    Processes that start at once wait for each other, and the later ones find nothing to do. A SQLite database is copied
+    beside itself first (`copy_to`), since no revision leads back. Raises `PermanentError` where a newer program has been
+    at the database, `Unavailable` where it cannot be had.
     """
+    with translated(), _alembic:
+        _keep_copy(store)
     with translated(), _alembic, _exclusive(store) as connection:
         config = configuration(connection)
         _refuse_unknown(connection, config)
         command.upgrade(config, "head")
+
+
+def copy_to(store: Store, target: Path) -> None:
+    """Copy a SQLite database as it is at one moment, whatever is written meanwhile; `target` must not exist.
+
+    Raises `PermanentError`.
+    """
+    with store.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        try:
+            driver.execute("VACUUM INTO ?", (str(target),))
+        except sqlite3.Error as error:
+            raise PermanentError(f"the database cannot be copied to {target}: {error}") from None
+
+
+def _keep_copy(store: Store) -> None:
+    """Copy a database of an earlier revision, if it is a file."""
+    with store.engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        file = connection.engine.url.database
+        if connection.dialect.name != "sqlite":
+            file = None
+    scripts = ScriptDirectory.from_config(configuration())
+    if revision is None or revision == scripts.get_current_head():
+        return
+    if file in {None, "", ":memory:"}:
+        log.warning("schema.no_copy", revision=revision, reason="no revision leads back; keep a dump of the database")
+        return
+    target = Path(f"{file}.before-upgrade-from-{revision}")
+    partial = target.with_name(target.name + ".new")
+    partial.unlink(missing_ok=True)
+    copy_to(store, partial)
+    partial.replace(target)
+    log.info("schema.copied", revision=revision, copy=str(target))
 
 
 def configuration(connection: Connection | None = None) -> Config:

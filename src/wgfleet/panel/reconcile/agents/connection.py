@@ -12,7 +12,7 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents import claims
-from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.agents.client import AgentClient, AgentRefused
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.load_gauge import LoadGauge
@@ -20,6 +20,7 @@ from wgfleet.panel.reconcile.agents.refusal_buffer import RefusalBuffer
 from wgfleet.panel.reconcile.agents.session_buffer import FLUSH_S, SessionBuffer
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services import incarnations
 from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Store
 from wgfleet.protocol import features
@@ -73,6 +74,7 @@ class AgentConnection:
         self.trouble = "not connected yet"
         self.status: AgentStatus | None = None
         self.features = features.NONE
+        self.superseded = False
         self.last_seen_at: float | None = None
         self.heard_at = clock.monotonic()  # at first: since when it could have been heard
         self.reported: dict[str, Reported] = {}
@@ -137,11 +139,28 @@ class AgentConnection:
                         await self._take(message)
             except (TransientError, PermanentError) as error:
                 self._lost(str(error))
+                if isinstance(error, AgentRefused) and error.refusal.reason == "older_panel" and self.client.panel:
+                    await self._superseded(error.refusal.detail)
             except Exception:
                 log.exception("watch.failed", node_id=self.node_id)
                 self._lost("an error of the panel's own; see its log")
             failures += 1
             await asyncio.sleep(backoff(failures, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
+
+    async def _superseded(self, detail: str) -> None:
+        """Note that this agent has obeyed a newer panel."""
+        number = int(self.client.panel.split()[1])
+        if not self.superseded:
+            log.error("panel.refused_as_older", node_id=self.node_id, incarnation=number, reason=detail)
+        self.superseded = True
+        try:
+            await in_thread(self._note_superseded, number, detail)
+        except PanelError as error:
+            log.warning("panel.refusal_not_noted", error=str(error))
+
+    def _note_superseded(self, number: int, detail: str) -> None:
+        with self._store.write() as tx:
+            incarnations.refused(tx, number, detail)
 
     def _lost(self, trouble: str) -> None:
         news = self.connected or trouble != self.trouble

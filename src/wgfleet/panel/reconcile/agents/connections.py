@@ -34,6 +34,7 @@ class Connections(Mapping[str, AgentConnection]):
         tasks: BackgroundTasks,
         changed: Callable[[str], None],
     ) -> None:
+        self.panel = ""  # how this panel names itself to agents: known once it has started
         self._store = store
         self._authority = authority
         self._identity_days = identity_days
@@ -70,13 +71,17 @@ class Connections(Mapping[str, AgentConnection]):
             await connection.close()
         if address is None:
             return None
-        client = AgentClient(*address, node_id, self._tls)
+        client = self.client(*address, node_id)
         client.peers = peers
         client.accept_keys(keys)
         connection = AgentConnection(node_id, client, self._store, lambda: self._changed(node_id))
         self._connections[node_id], self._addresses[node_id] = connection, address
         connection.start(self._tasks)
         return connection
+
+    def client(self, host: str, port: int, node_id: str) -> AgentClient:
+        """Make a client of an agent."""
+        return AgentClient(host, port, node_id, self._tls, self.panel)
 
     def _address(self, node_id: str) -> tuple[Address | None, int, frozenset[str]]:
         """Return where a node's agent listens, None where it has none, its peers' number, and its keys."""

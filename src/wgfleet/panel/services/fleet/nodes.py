@@ -15,7 +15,7 @@ from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.services.floating import addresses, isolation
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.tables import Node
+from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import parse_address, parse_port
 from wgfleet.protocol.messages import AGENT_PORT
@@ -152,7 +152,10 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
 
 
 def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
-    """Delete a node that has no config. `force` also forgets interfaces that it still has to delete."""
+    """Delete a node that has no config. `force`: also one that still has to delete interfaces.
+
+    Its agent is asked to delete them whenever it can be reached.
+    """
     names = node_rows.config_names(tx, [node.id])[node.id]
     if names:
         raise Conflict(
@@ -163,13 +166,45 @@ def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
     if owed and not force:
         raise Conflict(
             f"node {node.name!r} could not be reached and still has to delete {', '.join(owed)} when it returns "
-            "(forced, they stay there for you to delete by hand)",
+            "(forced, the panel goes on asking its agent for a month)",
             Hint(HintCode.WAIT_FOR_NODE, node=node.name),
             Hint(HintCode.FORCE),
         )
+    if node.certificate_expires_at is not None:
+        departed = DepartedNode(
+            id=node.id,
+            name=node.name,
+            agent_host=node.agent_host,
+            agent_port=node.agent_port,
+            deleted_at=clock.now(),
+            summary="not asked yet",
+        )
+        node_rows.depart(tx, departed)
     node_rows.delete(tx, node)
     audit.record(tx, actor, "deleted", "node", node.id, name=node.name, forgotten_interfaces=list(owed))
     tx.wake(Topic.NODE, node.id)
+
+
+def departed(tx: Tx) -> list[DepartedNode]:
+    """Return the deleted nodes whose agents have yet to hear of it."""
+    return node_rows.departed(tx)
+
+
+def not_dismissed(tx: Tx, node_id: str, reason: str) -> None:
+    """Keep why a departed node's agent could not be asked."""
+    row = node_rows.departed_node(tx, node_id)
+    if row is not None:
+        row.summary = reason
+
+
+def dismissed(tx: Tx, node_id: str, *, deleted: Sequence[str] = (), given_up: str | None = None) -> None:
+    """Note that a departed node's agent has deleted its interfaces, or that it is asked no more."""
+    row = node_rows.departed_node(tx, node_id)
+    if row is not None:
+        action = "dismissed" if given_up is None else "dismissal_given_up"
+        details = {"interfaces": list(deleted)} if given_up is None else {"reason": given_up}
+        audit.record(tx, audit.PANEL, action, "node", node_id, name=row.name, **details)
+        node_rows.forget_departed(tx, node_id)
 
 
 def enrolled(tx: Tx, node: Node, *, agent_port: int, certificate_expires_at: float, agent_key: str) -> None:

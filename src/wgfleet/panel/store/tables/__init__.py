@@ -19,7 +19,7 @@ from wgfleet.panel.store.tables.configs import (
     Pool,
 )
 from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress
-from wgfleet.panel.store.tables.nodes import Cleanup, JoinToken, Node, NodeGroup, NodeLoad
+from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
 from wgfleet.panel.store.tables.peers import Peer, PeerSession, PeerTombstone
 
@@ -34,6 +34,7 @@ __all__ = [
     "Cleanup",
     "Config",
     "ConfigHistory",
+    "DepartedNode",
     "DnsAccount",
     "DnsSync",
     "EndpointGroup",

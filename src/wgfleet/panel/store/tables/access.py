@@ -20,12 +20,16 @@ class CertificateAuthority(Base):
 
 
 class Incarnation(Base):
-    """A start of this panel. The number only grows; the id tells apart those of two copies of one database."""
+    """A start of this panel. The number only grows; the id tells apart those of two copies of one database.
+
+    `refused`: what an agent said that has obeyed a newer one.
+    """
 
     __tablename__ = "incarnations"
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     id: Mapped[str]
     started_at: Mapped[float]
+    refused: Mapped[str | None]
 
 
 class RenderedSetting(Base):

@@ -71,6 +71,18 @@ class JoinToken(Base):
     used_at: Mapped[float | None]
 
 
+class DepartedNode(Base):
+    """A node that was deleted, and may still have interfaces: its agent is to hear that it is dismissed."""
+
+    __tablename__ = "departed_nodes"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    agent_host: Mapped[str]
+    agent_port: Mapped[int]
+    deleted_at: Mapped[float] = mapped_column(index=True)
+    summary: Mapped[str]
+
+
 class Cleanup(Base):
     """An interface that a node still has to delete: it could not be reached when it left the config."""
 

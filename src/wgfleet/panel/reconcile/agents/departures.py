@@ -1,0 +1,76 @@
+"""Departures of nodes that were deleted: for a month their agents are asked to delete the interfaces.
+
+A node that was away when it was deleted would otherwise serve its last state for ever, and get no more revocations.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.store import Store
+from wgfleet.panel.store.tables import DepartedNode
+
+EVERY_S = 30.0
+KEPT_S = 30 * 86400.0
+
+log = structlog.get_logger()
+
+
+class Departures:
+    """Runs until its task is cancelled. `client` makes one for a node's agent, by host, port and node id."""
+
+    def __init__(self, store: Store, client: Callable[[str, int, str], AgentClient]) -> None:
+        self._store = store
+        self._client = client
+
+    async def run(self) -> None:
+        """Ask again and again."""
+        while True:
+            try:
+                await self.ask_all()
+            except PanelError as error:
+                log.warning("departures.failed", error=str(error), seconds_to_next=EVERY_S)
+            await asyncio.sleep(EVERY_S)
+
+    async def ask_all(self) -> None:
+        """Ask each departed node's agent once."""
+        rows = await in_thread(self._rows)
+        await asyncio.gather(*(self._ask(row) for row in rows))
+
+    async def _ask(self, row: DepartedNode) -> None:
+        client = self._client(row.agent_host, row.agent_port, row.id)
+        deleted: list[str] = []
+        try:
+            for interface in (await client.status()).interfaces:
+                await client.delete(interface.name, interface.config_id)
+                deleted.append(interface.name)
+        except (TransientError, PermanentError) as error:
+            await in_thread(self._failed, row, str(error))
+        else:
+            await in_thread(self._dismissed, row, deleted)
+        finally:
+            await client.aclose()
+
+    def _rows(self) -> list[DepartedNode]:
+        with self._store.read() as tx:
+            return nodes.departed(tx)
+
+    def _failed(self, row: DepartedNode, reason: str) -> None:
+        over = clock.now() - row.deleted_at > KEPT_S
+        if not over and row.summary == reason:
+            return
+        with self._store.write() as tx:
+            if over:
+                nodes.dismissed(tx, row.id, given_up=reason)
+            else:
+                nodes.not_dismissed(tx, row.id, reason)
+
+    def _dismissed(self, row: DepartedNode, deleted: list[str]) -> None:
+        with self._store.write() as tx:
+            nodes.dismissed(tx, row.id, deleted=deleted)
