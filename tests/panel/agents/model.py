@@ -71,9 +71,11 @@ class ModelAgent:
         }
 
 
-def content(whole: DesiredInterface | None) -> DesiredInterface | None:
-    """What decides who may enter: without generation and history."""
-    return None if whole is None else msgspec.structs.replace(whole, generation=Generation(1), history="")
+def content(whole: DesiredInterface | None, known: frozenset[Feature] = ALL) -> DesiredInterface | None:
+    """What decides who may enter, as far as an agent knows it: without generation and history."""
+    if whole is None:
+        return None
+    return msgspec.structs.replace(features.for_agent(whole, known), generation=Generation(1), history="")
 
 
 def settle(world: World, node: Node, agent: ModelAgent) -> list[str]:

@@ -86,7 +86,7 @@ def test_after_a_restore_with_the_same_numbers_the_node_gets_what_is_wanted_at_o
     have = agent.kept["wg0"].peers.keys()
     assert not {fired.public_key, *(peer.public_key for peer in lost)} & have
     assert {peer.public_key for peer in new} <= have
-    assert content(agent.kept["wg0"]) == content(restored.whole(config, node))
+    assert content(agent.kept["wg0"]) == content(restored.whole(config, node), agent.features)
     assert "whole" in said[0]
 
 
@@ -101,7 +101,7 @@ def test_divergence_shows_and_is_repaired_whatever_the_numbers(copies: Copies, a
     for i in range(ahead):
         restored.peers(config, f"new{i}")
     settle(restored, node, agent)
-    assert content(agent.kept["wg0"]) == content(restored.whole(config, node))
+    assert content(agent.kept["wg0"]) == content(restored.whole(config, node), agent.features)
 
 
 def test_a_restart_of_the_panel_costs_no_whole(copies: Copies) -> None:
@@ -149,7 +149,7 @@ def test_an_assignment_that_is_made_again_is_a_new_history(
     agent.pushed.clear()
     settle(world, node, agent)
     assert [type(push) for push in agent.pushed] == [DesiredInterface]
-    assert content(agent.kept["wg0"]) == content(world.whole(config, node))
+    assert content(agent.kept["wg0"]) == content(world.whole(config, node), agent.features)
     assert (agent.kept["wg0"].settings.private_key == before.settings.private_key) is (mode == "cluster")
 
 
@@ -172,4 +172,4 @@ def test_a_database_that_is_said_to_be_restored_sends_the_whole_to_agents_of_eve
     agent.pushed.clear()
     settle(restored, node, agent)
     assert [type(push) for push in agent.pushed] == [DesiredInterface]
-    assert content(agent.kept["wg0"]) == content(restored.whole(config, node))
+    assert content(agent.kept["wg0"]) == content(restored.whole(config, node), agent.features)

@@ -17,7 +17,7 @@ _MAX_PANELS = 16
 _log = structlog.get_logger()
 
 
-class Incarnation(Struct, frozen=True):
+class PanelStart(Struct, frozen=True):
     """A start of a panel."""
 
     number: int
@@ -30,12 +30,12 @@ class ObeyedPanels:
     def __init__(self, path: Path, damaged: DamagedFiles) -> None:
         self._path = path
         self._damaged = damaged
-        self._newest: dict[str, Incarnation] = {}
+        self._newest: dict[str, PanelStart] = {}
 
     def load(self) -> None:
         """Read the file; one that is damaged is set aside, and the next panel is obeyed."""
         try:
-            self._newest = msgspec.json.decode(read_file(self._path), type=dict[str, Incarnation])
+            self._newest = msgspec.json.decode(read_file(self._path), type=dict[str, PanelStart])
         except FileNotFoundError:
             self._newest = {}
         except (DamagedFileError, msgspec.MsgspecError, UnicodeError) as error:
@@ -50,14 +50,14 @@ class ObeyedPanels:
         parts = (name or "").split()
         if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdigit()):  # noqa: PLR2004 - as said above
             return None
-        panel, caller = parts[0], Incarnation(int(parts[1]), parts[2])
+        panel, caller = parts[0], PanelStart(int(parts[1]), parts[2])
         newest = self._newest.get(panel)
         if newest is None or caller.number > newest.number:
             self._remember(panel, caller)
             return None
         return None if caller == newest else _older(caller, newest)
 
-    def _remember(self, panel: str, incarnation: Incarnation) -> None:
+    def _remember(self, panel: str, incarnation: PanelStart) -> None:
         others = [(each, newest) for each, newest in self._newest.items() if each != panel]
         self._newest = dict([*others[1 - _MAX_PANELS :], (panel, incarnation)])
         try:
@@ -66,7 +66,7 @@ class ObeyedPanels:
             _log.error("panel.not_remembered", incarnation=incarnation.number, reason=str(error))
 
 
-def _older(caller: Incarnation, newest: Incarnation) -> Refusal:
+def _older(caller: PanelStart, newest: PanelStart) -> Refusal:
     what = f"start {caller.number} of the panel" if caller.number < newest.number else "another copy of the panel"
     return Refusal(
         title="an older panel",

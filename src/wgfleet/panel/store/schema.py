@@ -35,8 +35,8 @@ def migrate(store: Store) -> None:
     """Bring the database to the newest revision, in one transaction.
 
     Processes that start at once wait for each other, and the later ones find nothing to do. A SQLite database is copied
-    beside itself first (`copy_to`), since no revision leads back. Raises `PermanentError` where a newer program has been
-    at the database, `Unavailable` where it cannot be had.
+    beside itself first (`copy_to`), since no revision leads back. Raises `PermanentError` where a newer program has
+    been at the database, `Unavailable` where it cannot be had.
     """
     with translated(), _alembic:
         _keep_copy(store)
