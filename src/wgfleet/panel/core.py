@@ -55,10 +55,10 @@ class Core:
                 return
             store.write_only_while(self._lease.valid)
             async with AsyncExitStack() as stack:
-                await in_thread(self._begin)
+                name = await in_thread(self._begin)
                 parts = self._parts
                 supervisor = Supervisor(
-                    store, parts.vault, parts.authority, parts.publisher, parts.settings, self._outlook
+                    store, parts.vault, parts.authority, parts.publisher, parts.settings, self._outlook, name
                 )
                 stack.push_async_callback(supervisor.close)
                 supervisor.start()
@@ -71,9 +71,9 @@ class Core:
             await tasks.close()
             self._lease.release()
 
-    def _begin(self) -> None:
+    def _begin(self) -> str:
         with self._parts.store.write() as tx:
-            incarnations.begin(tx)
+            return incarnations.name(tx, incarnations.begin(tx))
 
     async def _take(self) -> bool:
         """Wait for the lease; False: it was to stop before."""
