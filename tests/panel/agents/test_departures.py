@@ -13,6 +13,7 @@ from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.reconcile.agents import departures
 from wgfleet.panel.reconcile.agents.departures import Departures
 from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import AuditEntry
 
 STATUS = (
@@ -27,6 +28,12 @@ def actions(world: World) -> list[str]:
         return [entry.action for entry in tx.session.scalars(select(AuditEntry).order_by(AuditEntry.id))]
 
 
+def enroll(tx: Tx, node_id: str) -> None:
+    node = nodes.get(tx, node_id)
+    nodes.enrolled(tx, node, agent_port=51900, certificate_expires_at=clock.now() + 1000, agent_key="key")
+    node.agent_keys = []  # any that our CA has certified: the TLS context is that of other tests too
+
+
 def ask(world: World, port: int, context: ssl.SSLContext) -> None:
     asyncio.run(
         Departures(world.store, lambda _host, _port, _id: AgentClient("127.0.0.1", port, NODE, context)).ask_all()
@@ -38,7 +45,7 @@ def test_its_interfaces_go_when_its_agent_is_back(
 ) -> None:
     node = world.node("n1")
     with world.store.write() as tx:
-        nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=51900, certificate_expires_at=clock.now() + 1000)
+        enroll(tx, node.id)
     with world.store.write() as tx:
         nodes.delete(tx, ACTOR, nodes.get(tx, node.id), force=True)
     ask(world, 9, panel_context)  # nobody listens there: it is away
@@ -62,7 +69,7 @@ def test_one_that_does_not_come_back_is_given_up(
 ) -> None:
     node = world.node("n1")
     with world.store.write() as tx:
-        nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=51900, certificate_expires_at=clock.now() + 1000)
+        enroll(tx, node.id)
         nodes.delete(tx, ACTOR, nodes.get(tx, node.id))
     monkeypatch.setattr(departures, "KEPT_S", -1.0)
     ask(world, 9, panel_context)

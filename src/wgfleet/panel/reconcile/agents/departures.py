@@ -45,6 +45,7 @@ class Departures:
 
     async def _ask(self, row: DepartedNode) -> None:
         client = self._client(row.agent_host, row.agent_port, row.id)
+        client.accept_keys(row.agent_keys)
         deleted: list[str] = []
         try:
             for interface in (await client.status()).interfaces:

@@ -177,6 +177,7 @@ def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
             agent_host=node.agent_host,
             agent_port=node.agent_port,
             deleted_at=clock.now(),
+            agent_keys=node.agent_keys,
             summary="not asked yet",
         )
         node_rows.depart(tx, departed)

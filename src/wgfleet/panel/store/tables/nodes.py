@@ -80,6 +80,7 @@ class DepartedNode(Base):
     agent_host: Mapped[str]
     agent_port: Mapped[int]
     deleted_at: Mapped[float] = mapped_column(index=True)
+    agent_keys: Mapped[list[str]]
     summary: Mapped[str]
 
 

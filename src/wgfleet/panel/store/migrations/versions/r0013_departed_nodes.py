@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision: str | None = "0010"
+revision = "0013"
+down_revision: str | None = "0012"
 
 
 def upgrade() -> None:
@@ -15,6 +15,7 @@ def upgrade() -> None:
         sa.Column("agent_host", sa.String(), nullable=False),
         sa.Column("agent_port", sa.Integer(), nullable=False),
         sa.Column("deleted_at", sa.Double(), nullable=False),
+        sa.Column("agent_keys", sa.JSON(), nullable=False),
         sa.Column("summary", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_departed_nodes")),
     )
