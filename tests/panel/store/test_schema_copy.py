@@ -27,11 +27,11 @@ def test_a_database_of_an_earlier_revision_is_copied_before_it_is_changed(tmp_pa
     with store.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE departed_nodes")
         connection.exec_driver_sql("ALTER TABLE incarnations DROP COLUMN refused")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0012'")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0013'")
     schema.migrate(store)
     store.close()
     [copy] = tmp_path.glob("*before*")
-    assert copy.name == "panel.sqlite.before-upgrade-from-0012"
+    assert copy.name == "panel.sqlite.before-upgrade-from-0013"
     assert "departed_nodes" in tables(path)
     assert "departed_nodes" not in tables(copy)
     assert "peers" in tables(copy)
