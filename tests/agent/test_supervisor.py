@@ -7,9 +7,12 @@ import pytest
 
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.isolation import IsolationWatch
+from wgfleet.agent.interfaces.mute import MuteWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
+from wgfleet.agent.interfaces.tasks import Watches
 from wgfleet.agent.interfaces.watch_board import WatchBoard
+from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
@@ -33,17 +36,16 @@ class BrokenIsolationWatch(IsolationWatch):
 
 
 def test_a_fault_in_what_looks_after_an_interface_ends_the_agent(tmp_path: Path) -> None:
-    def make_isolation_watch(
-        reconciler: InterfaceReconciler, floating: FloatingAddresses, _board: WatchBoard
-    ) -> IsolationWatch:
-        return BrokenIsolationWatch(reconciler, floating, Prober(), lambda: 0.0, lambda: False)
+    def make_watches(reconciler: InterfaceReconciler, floating: FloatingAddresses, _board: WatchBoard) -> Watches:
+        mute = MuteWatch(reconciler, Witnesses(Prober()), lambda: 0.0, lambda: False)
+        return BrokenIsolationWatch(reconciler, floating, Prober(), lambda: 0.0, lambda: False), mute
 
     async def work() -> None:
         (tmp_path / "desired").mkdir()
         journal = Journal(tmp_path / "desired")
         journal.write(WANTED)
         ledger = Ledger(tmp_path / "ledger.json")
-        loop = InterfaceSupervisor(Machine("kernel", tmp_path), journal, ledger, make_isolation_watch, repair=False)
+        loop = InterfaceSupervisor(Machine("kernel", tmp_path), journal, ledger, make_watches, repair=False)
         await loop.start()
         async with asyncio.timeout(60):
             await loop.run()

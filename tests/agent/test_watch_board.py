@@ -36,6 +36,7 @@ class Interface:
     summary: str = "as wanted"
     drift: tuple[Drift, ...] = ()
     held: tuple[str, ...] | None = None
+    muted: str | None = None
     stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
 
 

@@ -32,6 +32,7 @@ REQUESTS_OF_0_1_0: dict[type[Struct], str] = {
 }  # fmt: skip
 # What later releases brought, as it was when it came.
 REQUESTS_SINCE: dict[type[Struct], str] = {
+    desired.MuteSettings: "witnesses probe_key",
     reach.Reach: "node_ports denied_networks interfaces",
 }
 # What it answers and reports. Frozen as well.

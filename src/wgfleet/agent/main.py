@@ -15,10 +15,13 @@ from uvicorn.server import ServerState
 
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.isolation import IsolationWatch
+from wgfleet.agent.interfaces.mute import MuteWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
+from wgfleet.agent.interfaces.tasks import Watches
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
+from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.server.certificate_routes import CertificateRoutes
 from wgfleet.agent.server.listener import AgentDoor, PanelConnection
@@ -62,13 +65,12 @@ async def _run(settings: AgentSettings) -> None:
     ledger.load()
     prober, contact = Prober(), PanelContact()
 
-    def make_isolation_watch(
-        reconciler: InterfaceReconciler, floating: FloatingAddresses, board: WatchBoard
-    ) -> IsolationWatch:
+    def make_watches(reconciler: InterfaceReconciler, floating: FloatingAddresses, board: WatchBoard) -> Watches:
         def watched() -> bool:
             return board.readers > 0 and contact.is_near()
 
-        return IsolationWatch(reconciler, floating, prober, contact.heard_at, watched)
+        isolation = IsolationWatch(reconciler, floating, prober, contact.heard_at, watched)
+        return isolation, MuteWatch(reconciler, Witnesses(prober), contact.heard_at, watched)
 
     def readers() -> int:
         return supervisor.board.readers
@@ -77,7 +79,7 @@ async def _run(settings: AgentSettings) -> None:
         Machine(backend, state.root, settings.port or (AGENT_PORT if me is None else me.port)),
         Journal(state.desired, damaged),
         ledger,
-        make_isolation_watch,
+        make_watches,
         interval_s=settings.interval_s,
         repair=settings.repair,
         way_out=WayOut(

@@ -77,13 +77,28 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return f"FloatingSettings(addresses={self.addresses!r}, witnesses={self.witnesses!r})"
 
 
+class MuteSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """By whom a node finds out that it is cut off, and may have been replaced: then its port sends nothing to anybody.
+
+    `witnesses` are as in `FloatingSettings`, of a node that others can replace.
+    """
+
+    witnesses: tuple[str, ...]
+    probe_key: PrivateKey
+
+    def __repr__(self) -> str:
+        """Leave out the key."""
+        return f"MuteSettings(witnesses={self.witnesses!r})"
+
+
 class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Everything about an interface but its peers.
 
     `addresses` with prefix (`10.8.0.1/24`), `routes` are networks behind peers that no address covers, `mtu` in
     bytes (None: the driver's own choice), `masquerade` turns forwarding on and rewrites the source address of what
     leaves the node from the addresses' networks. `enabled=False` takes the link down and keeps the rest. `floating`
-    is None where the agent has nothing to do with them, `reach` where users are not filtered.
+    is None where the agent has nothing to do with them, `reach` where users are not filtered,
+    `mute` where no other node can take the interface's users over.
     """
 
     name: InterfaceName
@@ -97,6 +112,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     enabled: bool = True
     floating: FloatingSettings | None = None
     reach: Reach | None = None
+    mute: MuteSettings | None = None
 
 
 class DesiredInterface(
@@ -191,6 +207,8 @@ def check_settings(settings: InterfaceSettings) -> None:
         check_floating(settings.floating)
     if settings.reach is not None:
         check_reach(settings.reach)
+    if settings.mute is not None:
+        check_witnesses(settings.mute.witnesses, settings.mute.probe_key, "settings.mute")
 
 
 def check_floating(floating: FloatingSettings, where: str = "settings.floating") -> None:
@@ -208,14 +226,19 @@ def check_floating(floating: FloatingSettings, where: str = "settings.floating")
     for i, address in enumerate(floating.ask_first):
         if address not in seen:
             raise FieldError(f"{where}.ask_first[{i}]", f"{address!r} is not one of the addresses")
-    for i, witness in enumerate(floating.witnesses):
-        _same(parse_endpoint(witness, f"{where}.witnesses[{i}]"), witness, f"{where}.witnesses[{i}]")
-    parse_private_key(floating.probe_key, f"{where}.probe_key")
+    check_witnesses(floating.witnesses, floating.probe_key, where)
     if not MIN_GIVE_UP_S <= floating.give_up_after_s <= MAX_GIVE_UP_S:
         raise FieldError(
             f"{where}.give_up_after_s",
             f"must be {MIN_GIVE_UP_S:.0f} to {MAX_GIVE_UP_S:.0f} s, not {floating.give_up_after_s}",
         )
+
+
+def check_witnesses(witnesses: tuple[str, ...], probe_key: PrivateKey, where: str) -> None:
+    """Raise `FieldError` unless the witnesses are canonical and the key is one."""
+    for i, witness in enumerate(witnesses):
+        _same(parse_endpoint(witness, f"{where}.witnesses[{i}]"), witness, f"{where}.witnesses[{i}]")
+    parse_private_key(probe_key, f"{where}.probe_key")
 
 
 def check_allowed_ips(peers: dict[PublicKey, DesiredPeer], where: str = "peers") -> None:

@@ -31,6 +31,7 @@ class Feature(StrEnum):
 
     FEATURES = "features"  # says what it knows, and skips what it does not
     PROBE_SERIES = "probe_series"  # probes a target several times on one request
+    MUTE = "mute"  # says nothing to users before it has heard the panel, where it may have been replaced
     ADDRESS_TIMES = "address_times"  # its kernel has floating addresses for a time; asks first who has one
     HISTORY = "history"  # keeps and reports the history of a generation, and refuses a delta of another
     REACH = "reach"  # filters what users reach
@@ -42,7 +43,8 @@ NONE: frozenset[Feature] = frozenset()  # what 0.1.0 knows
 FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     desired.DesiredInterface: {"history": Feature.HISTORY},
     desired.InterfaceDelta: {"history": Feature.HISTORY, "base_history": Feature.HISTORY},
-    desired.InterfaceSettings: {"reach": Feature.REACH},
+    desired.InterfaceSettings: {"reach": Feature.REACH, "mute": Feature.MUTE},
+    desired.MuteSettings: {},
     desired.FloatingSettings: {"ask_first": Feature.ADDRESS_TIMES},
     desired.DesiredPeer: {},
     reach.Reach: {},

@@ -135,6 +135,7 @@ class InterfaceStatus(Struct, frozen=True):
     up: bool
     drift: tuple[Drift, ...]
     summary: str
+    muted: str | None = None
 
 
 class AgentStatus(Struct, frozen=True):
@@ -164,6 +165,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     addresses that the machine has for the interface, read from its kernel; None: not known (not read yet, or an older
     agent that does not report it), so it may still hold any of them. `drift` may be cut short; `held` never is.
     `history`: of the generation, as it was pushed; empty: an agent of 0.1.0 stored it, or a panel of 0.1.0 sent it.
+    `muted` says why the interface sends nothing until the panel has pushed, or said that nothing is missing (`unmute`).
     """
 
     name: ClaimedName
@@ -173,6 +175,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     summary: str
     drift: tuple[Drift, ...] = ()
     held: Held | None = None
+    muted: str | None = None
     peers: dict[ClaimedKey, PeerStats] = {}
     removed_peers: tuple[ClaimedKey, ...] = ()
     history: Annotated[str, Meta(max_length=200)] = ""

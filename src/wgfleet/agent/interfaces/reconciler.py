@@ -72,6 +72,7 @@ class InterfaceReconciler:
         self.drift: tuple[Drift, ...] = ()
         self.scan_s = 0.0  # time that the last scan without repairs took
         self.scan_cost_s = 0.0  # CPU of such scans
+        self.muted: str | None = None  # why the interface sends nothing
         self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds
         self.settings_changed = asyncio.Event()
         self.sessions = LiveSessions()
@@ -134,6 +135,12 @@ class InterfaceReconciler:
         """Note that the link, which was up when it was last read, is still there."""
         if self.up:
             self._up_at = time.monotonic()
+
+    def set_muted(self, why: str | None) -> None:
+        """Report that the interface sends nothing, and why, or that it does (None)."""
+        if self.muted != why:
+            self.muted = why
+            self._changes.changed(self.name)
 
     def refresh_link(self) -> None:
         """Have the next scan read link, addresses, routes and rules again: something changed on the machine."""

@@ -8,16 +8,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
 from wgfleet.agent.interfaces import admission
 from wgfleet.agent.interfaces.admission import KeptInterface, RefusedError, Situation
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
-from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.takeover import Takeovers, call_again
-from wgfleet.agent.interfaces.tasks import InterfaceTasks
+from wgfleet.agent.interfaces.tasks import InterfaceTasks, Watches
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.kernel import links
@@ -38,6 +38,9 @@ from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import Applied
 
+if TYPE_CHECKING:
+    from wgfleet.agent.interfaces.mute import MuteWatch
+
 _log = structlog.get_logger()
 
 
@@ -49,7 +52,7 @@ class InterfaceSupervisor:
         machine: Machine,
         journal: Journal,
         ledger: Ledger,
-        make_isolation_watch: Callable[[InterfaceReconciler, FloatingAddresses, WatchBoard], IsolationWatch],
+        make_watches: Callable[[InterfaceReconciler, FloatingAddresses, WatchBoard], Watches],
         *,
         interval_s: float = 1.0,
         repair: bool = True,
@@ -62,7 +65,8 @@ class InterfaceSupervisor:
         self.repair = repair
         self.floating = FloatingAddresses(ledger)
         self.takeovers = Takeovers(machine)
-        self._make_isolation_watch = make_isolation_watch
+        self._make_watches = make_watches
+        self._mutes: dict[InterfaceName, MuteWatch] = {}
         self._journal = journal
         self._way_out = way_out
         self._ledger = ledger
@@ -158,10 +162,21 @@ class InterfaceSupervisor:
                 await self._check_way_out(reconciler.desired, desired)
                 await asyncio.to_thread(self._journal.append, push, desired)
                 self.floating.confirm(name)
-                return await self._apply(reconciler, reconciler.apply_delta(push, desired))
-            kept = self.reconcilers.get(name)
-            await self._check_way_out(None if kept is None else kept.desired, push)
-            return await self._apply_whole(push, by_panel=True)
+                applied = await self._apply(reconciler, reconciler.apply_delta(push, desired))
+            else:
+                kept = self.reconcilers.get(name)
+                await self._check_way_out(None if kept is None else kept.desired, push)
+                if name in self._mutes and not any(peer.allowed_ips for peer in push.peers.values()):
+                    # It was replaced. Its WireGuard may hang, and must not draw users here before it has dropped them.
+                    await self._mutes[name].mute("its users are with other nodes")
+                applied = await self._apply_whole(push, by_panel=True)
+            self.unmute(name)
+            return applied
+
+    def unmute(self, name: InterfaceName) -> None:
+        """Let an interface send again if it is muted: the panel says that it has what it is to have."""
+        if name in self._mutes:
+            self._mutes[name].release()
 
     async def _check_way_out(self, old: DesiredInterface | None, new: DesiredInterface) -> None:
         """Refuse settings that would cut this machine off, and put others that could on trial."""
@@ -217,6 +232,7 @@ class InterfaceSupervisor:
                 async with kept.lock:
                     # Only now, when neither is in the middle of making a link.
                     self._tasks.pop(name).stop()
+                    del self._mutes[name]
                     del self.reconcilers[name]
                     if generation is None:  # a person's; the panel brings it back
                         self._removed_by_hand[name] = kept
@@ -250,9 +266,10 @@ class InterfaceSupervisor:
         before = self._removed_by_hand.pop(name, None)
         if before is not None and before.config_id == reconciler.config_id:
             reconciler.remember(before)
-        isolation_watch = self._make_isolation_watch(reconciler, self.floating, self.board)
+        watches = self._make_watches(reconciler, self.floating, self.board)
+        self._mutes[name] = watches[1]
         self._tasks[name] = InterfaceTasks(
-            reconciler, self.machine, isolation_watch, self._break, interval_s=self._interval_s, repair=self.repair
+            reconciler, self.machine, watches, self._break, interval_s=self._interval_s, repair=self.repair
         )
 
     def _call_again(self, reconciler: InterfaceReconciler, endpoints: dict[PublicKey, str]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from wgfleet.agent.interfaces.isolation import IsolationWatch
+from wgfleet.agent.interfaces.mute import MuteWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Machine, link_exists
@@ -20,6 +21,7 @@ _MAX_INTERVAL_S = (
 )
 _LINK_CHECK_S = 0.25  # between two cheap checks whether a link is still there
 _CRASH_PAUSE_S = 1.0  # between two restarts of a wireguard-go that keeps dying
+Watches = tuple[IsolationWatch, MuteWatch]
 _log = structlog.get_logger()
 
 
@@ -30,7 +32,7 @@ class InterfaceTasks:
         self,
         reconciler: InterfaceReconciler,
         machine: Machine,
-        isolation_watch: IsolationWatch,
+        watches: Watches,
         broken: Callable[[BaseException], None],
         *,
         interval_s: float,
@@ -41,7 +43,8 @@ class InterfaceTasks:
         self._broken = broken
         self._least_interval_s = interval_s
         self._repair = repair
-        work = [self._scan(), self._guard_process(), isolation_watch.run(), isolation_watch.keep_renewing()]
+        isolation, mute = watches
+        work = [self._scan(), self._guard_process(), isolation.run(), isolation.keep_renewing(), mute.run()]
         if reconciler.trial is not None:
             work.append(reconciler.trial.run(reconciler.apply_settings_again))
         self._tasks = [asyncio.create_task(each) for each in work]

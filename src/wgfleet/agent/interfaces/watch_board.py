@@ -50,6 +50,9 @@ class BoardEntry(Protocol):
     def drift(self) -> tuple[Drift, ...]: ...
     @property
     def held(self) -> tuple[str, ...] | None: ...
+
+    muted: str | None
+
     @property
     def stats(self) -> dict[PublicKey, PeerStats]: ...
 
@@ -159,6 +162,7 @@ def report(entry: BoardEntry, keys: Iterable[PublicKey] | None = None) -> Interf
         summary=entry.summary,
         drift=entry.drift[:MAX_DRIFT],
         held=entry.held,
+        muted=entry.muted,
         peers=peers,
         removed_peers=removed,
         history=entry.history,

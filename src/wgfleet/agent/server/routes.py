@@ -58,6 +58,7 @@ class AgentRoutes:
             Route("/v1/wg/{name}", self.push, methods=["PUT"]),
             Route("/v1/wg/{name}", self.delete, methods=["DELETE"]),
             Route("/v1/wg/{name}/takeover", self.takeover, methods=["POST"]),
+            Route("/v1/wg/{name}/unmute", self.unmute, methods=["POST"]),
             *more,
         ]
         handlers: dict[type[Exception], Callable[..., Response]] = {
@@ -91,6 +92,7 @@ class AgentRoutes:
                     up=reconciler.up,
                     drift=reconciler.drift[:MAX_DRIFT],
                     summary=reconciler.summary,
+                    muted=reconciler.muted,
                 )
                 for reconciler in self._supervisor.reconcilers.values()
             ),
@@ -148,6 +150,11 @@ class AgentRoutes:
                 None if text is None else Generation(int(text)),
             )
         )
+        return Response(status_code=204)
+
+    async def unmute(self, request: Request) -> Response:
+        """`POST /v1/wg/{name}/unmute`: nothing is missing on the interface; it may send again."""
+        self._supervisor.unmute(interface_name(request))
         return Response(status_code=204)
 
     async def takeover(self, request: Request) -> Response:

@@ -138,6 +138,11 @@ class AgentClient:
         timeout_s = takeover.timeout_s + ANSWER_S / 6
         return await self._call("POST", f"/v1/wg/{interface}/takeover", TakeoverResult, takeover, timeout_s=timeout_s)
 
+    async def unmute(self, interface: str) -> None:
+        """Say that nothing is missing on an interface that is muted: it may send again."""
+        async with self._request("POST", f"/v1/wg/{interface}/unmute") as response:
+            await self._body(response)
+
     async def probe(self, request: ProbeRequest) -> ProbeResult:
         """Have the node look at interfaces of other nodes: one initiation each, all at once."""
         return await self._call("POST", "/v1/probe", ProbeResult, request, timeout_s=request.timeout_s + SILENCE_S)

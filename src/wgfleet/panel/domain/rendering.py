@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel.domain.addressing import gateway
 from wgfleet.protocol.addresses import join_endpoint
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings, MuteSettings
 from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.reach import Reach
@@ -35,6 +35,7 @@ class NetworkValues:
     reach: Reach
     dns: tuple[str, ...] = ()
     floating: FloatingSettings | None = None
+    mute: MuteSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def settings(values: NetworkValues) -> InterfaceSettings:
         enabled=values.enabled,
         floating=values.floating,
         reach=_reach(values, {address.partition("/")[0] for address in addresses}),
+        mute=values.mute,
     )
 
 

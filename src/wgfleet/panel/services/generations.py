@@ -30,8 +30,8 @@ def _note_who_made(tx: Tx, config_id: str, generation: int) -> None:
 
 
 def probes_changed(tx: Tx, config_id: str) -> int:
-    """As `bump`, where the vantage points from which the config's nodes are probed change."""
-    generation = bump(tx, config_id)
+    """As `bump`, where the vantage points from which the config's nodes are probed, and their witnesses, change."""
+    generation = bump(tx, config_id, settings=True)
     config_rows.set_values(tx, config_id, {"probes_generation": generation})
     return generation
 

@@ -26,12 +26,6 @@ def configs_with(tx: Tx) -> list[str]:
     return list(tx.session.scalars(query))
 
 
-def of_node(tx: Tx, node_id: str) -> list[str]:
-    """Return the configs of a node that have any."""
-    query = select(FloatingAddress.config_id).join(Assignment, Assignment.config_id == FloatingAddress.config_id)
-    return list(tx.session.scalars(query.where(Assignment.node_id == node_id).distinct()))
-
-
 def leaving(tx: Tx, node_id: str) -> dict[str, list[FloatingAddress]]:
     """Return the addresses that a node has yet to give up, by config; of a config without any, an empty list."""
     found: dict[str, list[FloatingAddress]] = defaultdict(list)

@@ -59,6 +59,7 @@ class Reported:
     held: tuple[str, ...] | None
     summary: str = field(compare=False)
     history: str = ""
+    muted: bool = False
 
 
 class AgentConnection:
@@ -227,7 +228,8 @@ class AgentConnection:
         if before is None and len(self.reported) >= claims.MAX_REPORTED:
             return False
         drift, summary = claims.drift(report.drift), claims.words(report.summary)
-        fresh = Reported(report.config_id, report.generation, drift, report.held, summary, report.history)
+        muted = report.muted is not None
+        fresh = Reported(report.config_id, report.generation, drift, report.held, summary, report.history, muted)
         self.reported[report.name] = fresh
         if report.peers:
             self._buffer.add(report.config_id, report.peers, self._skew_s)

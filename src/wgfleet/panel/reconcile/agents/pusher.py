@@ -127,7 +127,14 @@ class Pusher:
             for each in work.wanted
             if each.unconfirmed and each.has is not None and each.push is None and each.unreadable is None
         ]
-        return [*urgent, *cleanups, *(renewals if expires_at is not None else ()), *others, *confirmations]
+        unmutes = [
+            Errand(
+                f"unmuting {each.interface}", each.has, partial(self._unmute, connection, each.interface), light=True
+            )
+            for each in work.wanted
+            if each.has is not None and each.has.muted and each.push is None and each.unreadable is None
+        ]
+        return [*unmutes, *urgent, *cleanups, *(renewals if expires_at is not None else ()), *others, *confirmations]
 
     def _push_errand(self, connection: AgentConnection, wanted: Wanted) -> Errand:
         base = wanted.push.base if isinstance(wanted.push, InterfaceDelta) else None
@@ -166,6 +173,10 @@ class Pusher:
     async def _confirmed(self, connection: AgentConnection, wanted: Wanted, has: Reported) -> str:
         await in_thread(self._confirm, connection.node_id, wanted.config_id, has)
         return ""
+
+    async def _unmute(self, connection: AgentConnection, interface: str) -> str:
+        await connection.client.unmute(interface)
+        return f"{interface} may send again"
 
     async def _clean(self, connection: AgentConnection, owed: Cleanup) -> str:
         try:

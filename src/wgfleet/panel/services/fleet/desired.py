@@ -25,11 +25,14 @@ from wgfleet.protocol.desired import (
     FloatingSettings,
     InterfaceDelta,
     InterfaceSettings,
+    MuteSettings,
     Push,
 )
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
+
+WITNESSES = 8  # that a node asks whether it is cut off; more say nothing more
 
 
 def whole(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> DesiredInterface:
@@ -112,7 +115,9 @@ def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:
         and config.probes_generation <= base
         and assignment.health.in_use
         and not peer_rows.given_up_by(tx, assignment.node_id, config.id)
-        and (config.settings_generation <= base or not held(tx, config, assignment))
+        and (
+            config.settings_generation <= base or not (held(tx, config, assignment) or _others(tx, config, assignment))
+        )
     )
 
 
@@ -132,6 +137,7 @@ def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> I
             reach=reach.rendered(tx, config),
             dns=tuple(config.dns),
             floating=_floating(tx, vault, config, assignment),
+            mute=_mute(tx, vault, config, assignment),
         )
     )
 
@@ -172,6 +178,25 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
         give_up_after_s=isolation.give_up_after_s(tx),
         ask_first=tuple(row.address for row in carried if row.contested),
     )
+
+
+def _others(tx: Tx, config: Config, assignment: Assignment) -> list[str]:
+    """Return where the other nodes of a cluster are, the next ones in order: those that can replace the node."""
+    if config.mode == INDEPENDENT:
+        return []
+    found = [
+        (other.id, join_endpoint(node.endpoint_addresses[0], config.listen_port))
+        for other, node in assignment_rows.of_config(tx, config.id)
+        if other.id != assignment.id and other.phase != Phase.REMOVED
+    ]
+    return [endpoint for _, endpoint in sorted(found, key=lambda each: (each[0] < assignment.id, each[0]))][:WITNESSES]
+
+
+def _mute(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> MuteSettings | None:
+    if not (witnesses := _others(tx, config, assignment)):
+        return None
+    probe_key = sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment)
+    return MuteSettings(tuple(witnesses), PrivateKey(probe_key))
 
 
 def private_key(vault: Vault, config: Config, assignment: Assignment) -> str:

@@ -4,6 +4,7 @@ from wgfleet.panel.domain.floating import GIVE_UP_AFTER_S
 from wgfleet.panel.services import generations
 from wgfleet.panel.services.floating import carriers
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import installation as installation_rows
 
@@ -28,5 +29,5 @@ def set_give_up_after(tx: Tx, seconds: float) -> None:
 
 def witnesses_changed(tx: Tx, node_id: str) -> None:
     """Push a node's new addresses to the nodes of its configs, for which it is a witness."""
-    for config_id in floating_rows.of_node(tx, node_id):
-        generations.bump(tx, config_id, settings=True)
+    for _, config in assignment_rows.of_node(tx, node_id):
+        generations.bump(tx, config.id, settings=True)

@@ -1,0 +1,184 @@
+"""A node that may have been replaced says nothing to anybody before it has heard the panel; all others speak on."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from msgspec.structs import replace
+
+from tests.agent.node import Node
+from tests.agent.segment import PROBE_KEY, Segment, at, floating
+from tests.agent.test_push import applied, refused
+from tests.agent.values import peer, public_key
+from tests.waiting import eventually
+from wgfleet.agent.interfaces import mute
+from wgfleet.agent.kernel import mute_table
+from wgfleet.lab.processes import command_line
+from wgfleet.protocol.desired import DesiredInterface, MuteSettings
+from wgfleet.protocol.messages import ProbeResult
+
+pytestmark = pytest.mark.lab
+TABLE = mute_table.table_of("wg0")  # type: ignore[arg-type]
+
+
+def wanted(generation: int, *witnesses: str) -> DesiredInterface:
+    found = at(generation, floating())
+    return replace(found, settings=replace(found.settings, floating=None, mute=MuteSettings(witnesses, PROBE_KEY)))
+
+
+def speaks(segment: Segment, node: Node, address: str) -> bool:
+    """Whether a node's WireGuard answers the other node."""
+    asker = segment.b if node is segment.a else segment.a
+    key = public_key(at(1, floating()).settings.private_key)
+    target = {"endpoint": f"{address}:51820", "public_key": key, "private_key": PROBE_KEY}
+    answer = asker.call("POST", "/v1/probe", {"interface": "wg0", "targets": [target], "timeout_s": 0.5})
+    return bool(ProbeResult(**answer.json()).answered)
+
+
+def a_speaks(segment: Segment) -> bool:
+    return speaks(segment, segment.a, "198.18.0.1")
+
+
+def muted(node: Node) -> str | None:
+    (interface,) = node.call("GET", "/v1/status").json()["interfaces"]
+    found: str | None = interface["muted"]
+    return found
+
+
+@contextmanager
+def armed(segment: Segment) -> Iterator[Node]:
+    """Node a may be replaced by b, its witness, and its panel is there."""
+    a, b = segment.a, segment.b
+    applied(b, wanted(1, "198.18.0.1:51820"))
+    with a.watch():
+        applied(a, wanted(1, "198.18.0.2:51820"))
+        eventually(lambda: TABLE in a.host.run("nft", "list", "tables"))
+        time.sleep(1.0)  # it has an answer of its witness by then
+        yield a
+
+
+def wireguard_go(node: Node) -> int:
+    """Find the process; `nft` and others come and go beside it."""
+    pids = subprocess.run(["ip", "netns", "pids", node.host.namespace], capture_output=True, text=True, check=True)
+    (found,) = [pid for pid in pids.stdout.split() if "wireguard-go" in " ".join(command_line(int(pid)))]
+    return int(found)
+
+
+def hang(node: Node, seconds: float) -> None:
+    """Stop WireGuard and the agent for a while, as in a machine that hangs."""
+    pid = wireguard_go(node)
+    node.signal(signal.SIGSTOP)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+    node.signal(signal.SIGCONT)
+
+
+def cut(segment: Segment, *, up: bool = False) -> None:
+    """Cut node a off from the others, and from the panel, which is on its own machine here."""
+    drops = "tcp dport 51900 drop; tcp sport 51900 drop;"
+    rules = f"table inet cut {{ chain in {{ type filter hook input priority 0; {drops} }}; }}"
+    segment.a.host.run("nft", "-f", "-", stdin="delete table inet cut\n" if up else rules)
+    segment.cut(1, up=up)
+
+
+def test_a_node_that_hung_says_nothing_before_it_has_heard_the_panel(segment: Segment) -> None:
+    with armed(segment) as a:
+        hang(a, mute_table.SPEAKS_FOR_S + 1)
+        assert not a_speaks(segment)
+        eventually(lambda: "the machine hung" in str(muted(a)))
+        assert a.call("POST", "/v1/wg/wg0/unmute").status_code == 204
+        eventually(lambda: muted(a) is None)
+        assert a_speaks(segment)
+
+
+def test_a_node_that_was_cut_off_says_nothing_before_the_panel_has_pushed(segment: Segment) -> None:
+    with armed(segment) as a:
+        cut(segment)
+        time.sleep(2.5)
+        cut(segment, up=True)
+        assert str(muted(a)).startswith("cut off:")
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            assert not a_speaks(segment)
+        applied(a, wanted(2, "198.18.0.2:51820"))
+        eventually(lambda: muted(a) is None)
+        assert a_speaks(segment)
+
+
+def test_a_short_cut_mutes_nobody(segment: Segment) -> None:
+    with armed(segment) as a:
+        cut(segment)
+        time.sleep(0.4)
+        cut(segment, up=True)
+        time.sleep(2.0)
+        assert muted(a) is None
+
+
+def test_a_panel_that_dies_mutes_nobody_and_neither_do_other_nodes_after_it(segment: Segment) -> None:
+    with armed(segment) as a:
+        pass
+    until = time.monotonic() + mute.PANEL_AWAY_S + 1.0
+    while time.monotonic() < until:
+        assert a_speaks(segment)
+        time.sleep(0.2)
+    segment.cut(2)  # the last witness
+    time.sleep(2 * mute.ALONE_S)
+    segment.cut(2, up=True)
+    assert muted(a) is None
+
+
+def test_an_agent_that_is_dead_mutes_nobody_who_is_asked_for(segment: Segment) -> None:
+    with armed(segment) as a:
+        a.signal(signal.SIGKILL)
+        until = time.monotonic() + 2 * mute_table.SPEAKS_FOR_S
+        while time.monotonic() < until:
+            assert a_speaks(segment)
+            time.sleep(0.5)
+        a.stop(signal.SIGKILL)
+        a.start()
+        time.sleep(1.0)
+        assert muted(a) is None
+        assert a_speaks(segment)
+
+
+def test_a_node_that_hung_speaks_again_by_itself_where_the_panel_is_dead(segment: Segment) -> None:
+    with armed(segment) as a:
+        pass
+    hang(a, mute_table.SPEAKS_FOR_S + 1)
+    assert not a_speaks(segment)
+    eventually(lambda: a_speaks(segment), every_s=0.5)
+
+
+def test_a_push_without_users_mutes_before_a_hung_wireguard_could_draw_them(segment: Segment) -> None:
+    with armed(segment) as a:
+        pid = wireguard_go(a)
+        with_user = wanted(2, "198.18.0.2:51820")
+        with_user = replace(with_user, peers={**with_user.peers, public_key(PROBE_KEY): peer(7)})
+        applied(a, with_user)
+        os.kill(pid, signal.SIGSTOP)
+        fenced = wanted(3, "198.18.0.2:51820")
+        fenced = replace(fenced, peers={key: replace(each, allowed_ips=()) for key, each in fenced.peers.items()})
+        pushed = a.begin("PUT", "/v1/wg/wg0", fenced)
+        time.sleep(1.0)
+        listing = a.host.run("nft", "list", "table", "inet", TABLE)
+        assert "elements" not in listing
+        os.kill(pid, signal.SIGCONT)
+        assert pushed.result().status_code == 200
+        eventually(lambda: a_speaks(segment))
+
+
+def test_who_flushes_all_rules_stops_nobody_and_the_table_goes_with_the_interface(segment: Segment) -> None:
+    with armed(segment) as a:
+        a.host.run("nft", "flush", "ruleset")
+        assert a_speaks(segment)
+        assert a.call("DELETE", "/v1/wg/wg0").status_code == 204
+        assert TABLE not in a.host.run("nft", "list", "tables")
+
+
+def test_a_wrong_witness_is_refused_by_its_field(node: Node) -> None:
+    assert refused(node, wanted(1, "b")).field == "settings.mute.witnesses[0]"
