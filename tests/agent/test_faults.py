@@ -4,7 +4,9 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,8 +87,65 @@ def test_what_is_changed_by_hand_is_put_back(node: Node, damage: tuple[str, ...]
     before = state()
     node.host.run(*damage)
     assert state() != before
-    # A table's removal is told by no event of links: the full look, each 30 s, finds it at the latest.
     eventually(lambda: state() == before, 90, 0.2)
+
+
+@pytest.mark.parametrize("damage", [("nft", "flush", "ruleset"), ("sysctl", "-qw", "net.ipv4.ip_forward=0")])
+def test_lost_rules_and_forwarding_are_back_at_once(node: Node, damage: tuple[str, ...]) -> None:
+    applied(node, whole(1, settings(masquerade=True)))
+    eventually(lambda: status(node).interfaces[0].summary != "not read yet")
+    time.sleep(2)
+    node.host.run(*damage)
+    started = time.monotonic()
+    eventually(lambda: "masquerade" in node.host.run("nft", "list", "ruleset"), 60, 0.05)
+    eventually(lambda: node.host.run("cat", "/proc/sys/net/ipv4/ip_forward").strip() == "1", 60, 0.05)
+    assert time.monotonic() - started < 10  # about 1 s on an idle machine; 30 s without the kernel's events
+
+
+def test_a_machine_without_tun_says_so(node: Node) -> None:
+    node.host.run("mount", "-t", "tmpfs", "tmpfs", "/dev/net")
+    refusal = refused(node, whole(1))
+    assert "/dev/net/tun, which cannot be opened (No such file or directory)" in refusal.detail
+    assert "modprobe tun" in refusal.detail
+
+
+def test_an_agent_without_the_capability_names_it(make_node: Callable[..., Node]) -> None:
+    node = make_node()
+    done = subprocess.run(
+        node.host.command(
+            *("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", sys.executable, "-c"),
+            "from wgfleet.cli import main; main()",
+            *("agent", "run", "--state-dir", str(node.state.root)),
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "CAP_NET_ADMIN" in done.stdout + done.stderr
+
+
+def test_the_agent_answers_over_ipv6(node: Node) -> None:
+    assert "[::]:51900" in node.host.run("ss", "-6ltn") or "*:51900" in node.host.run("ss", "-6ltn")
+
+
+def test_the_watchdog_hears_of_an_agent_that_works(make_node: Callable[..., Node], tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        node = make_node()
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            environment.setenv("WATCHDOG_USEC", "600000")
+            node.start()
+        heard = [systemd.recv(100) for _ in range(4)]
+        assert heard.count(b"WATCHDOG=1") >= 2
+        os.kill(node.pid, signal.SIGSTOP)
+        systemd.settimeout(1.5)
+        with contextlib.suppress(TimeoutError):
+            heard.extend(systemd.recv(100) for _ in range(10))  # what was under way
+        os.kill(node.pid, signal.SIGCONT)
+        assert len(heard) < 10
 
 
 def test_drift_is_only_reported_when_repair_is_off(make_node: Callable[..., Node]) -> None:

@@ -30,7 +30,7 @@ from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.panel_gate import PanelGate
 from wgfleet.agent.server.probe_route import ProbeRoute
 from wgfleet.agent.server.routes import AgentRoutes
-from wgfleet.agent.settings import AgentSettings
+from wgfleet.agent.settings import EVERYWHERE, AgentSettings
 from wgfleet.agent.state.confirmed import ConfirmedFiles
 from wgfleet.agent.state.files import DamagedFileError, DamagedFiles
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
@@ -42,6 +42,7 @@ from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
 
 BACKLOG = 128  # also how often the loop tries to accept in one go, with a traceback each where no file can be opened
+_STUCK_S = 300.0  # a scan whose commands all run into their time-outs takes less
 _IDENTITY_EVERY_S = 5.0  # between two looks for an identity that can be used
 _log = structlog.get_logger()
 
@@ -95,7 +96,10 @@ async def _run(settings: AgentSettings) -> None:
     await supervisor.start()
     try:
         await _until_first(
-            supervisor.run(), stop.wait(), _serve(settings, state, me, supervisor, damaged, prober, contact)
+            supervisor.run(),
+            stop.wait(),
+            _serve(settings, state, me, supervisor, damaged, prober, contact),
+            _report_life(supervisor),
         )
     finally:
         prober.close()
@@ -112,6 +116,19 @@ async def _until_first(*works: Coroutine[None, None, object]) -> None:
     await asyncio.gather(*others, return_exceptions=True)
     for each in done:
         each.result()
+
+
+async def _report_life(supervisor: InterfaceSupervisor) -> None:
+    """Tell systemd's watchdog again and again that the agent works, as long as it does look at its interfaces.
+
+    One that hangs is killed and started again; its interfaces stay up meanwhile.
+    """
+    every_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 3
+    while every_s > 0:
+        if supervisor.stuck_for_s < _STUCK_S:
+            _notify("WATCHDOG=1")
+        await asyncio.sleep(every_s)
+    await asyncio.Event().wait()
 
 
 async def _serve(
@@ -133,9 +150,9 @@ async def _serve(
     panels.load()
     more = [*certificates.routes(), *ProbeRoute(supervisor, prober).routes(), *ManualRoutes(supervisor).routes()]
     routes = AgentRoutes(supervisor, me.node_id, lambda: certificates.expires_at, lambda: damaged.notes)
-    port = settings.port or me.port
+    port, host = settings.port or me.port, None if settings.listen == EVERYWHERE else settings.listen
     make_connection = _connections(PanelGate(routes.app(more), panels), certificates, supervisor.board, contact)
-    server = await asyncio.get_running_loop().create_server(make_connection, settings.listen, port, backlog=BACKLOG)
+    server = await asyncio.get_running_loop().create_server(make_connection, host, port, backlog=BACKLOG)
     backend = supervisor.machine.backend
     _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
     _notify("READY=1")

@@ -8,6 +8,8 @@ import msgspec
 
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR
 
+EVERYWHERE = "*"  # all addresses of the machine, of IPv4 and of IPv6
+
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
@@ -18,7 +20,7 @@ class AgentSettings:
     """
 
     state_dir: Path = DEFAULT_STATE_DIR
-    listen: str = "0.0.0.0"
+    listen: str = EVERYWHERE
     port: int | None = None
     interval_s: float = 1.0
     repair: bool = True

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from wgfleet.agent.settings import AgentSettings
+from wgfleet.agent.settings import EVERYWHERE, AgentSettings
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
 from wgfleet.cli.hints import sentence
 from wgfleet.protocol.messages import AGENT_PORT
@@ -52,7 +52,7 @@ def enroll(
 def run(
     *,
     state_dir: StateDir = DEFAULT_STATE_DIR,
-    listen: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",
+    listen: Annotated[str, typer.Option(help="Address to listen on; *: all, of IPv4 and IPv6.")] = EVERYWHERE,
     port: Annotated[int | None, typer.Option(help="TCP port; default: the one given at enrollment.")] = None,
     interval: Annotated[float, typer.Option(help="Minimum time between scans, in seconds.", min=0.1)] = 1.0,
     repair: Annotated[bool, typer.Option("--repair/--report-only", help="Repair drift, or only report it.")] = True,

@@ -20,7 +20,7 @@ from wgfleet.agent.interfaces.takeover import Takeovers, call_again
 from wgfleet.agent.interfaces.tasks import InterfaceTasks, Watches
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
-from wgfleet.agent.kernel import links
+from wgfleet.agent.kernel import firewall_events, links
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.load import LoadMeter
 from wgfleet.agent.kernel.machine import Machine, index_of, link_exists
@@ -89,6 +89,11 @@ class InterfaceSupervisor:
         """Time between two scans of the interface that is scanned most rarely."""
         return max((each.interval_s for each in self._tasks.values()), default=self._interval_s)
 
+    @property
+    def stuck_for_s(self) -> float:
+        """Time since the interface that was looked at least recently was looked at."""
+        return max((each.unseen_s for each in self._tasks.values()), default=0.0)
+
     def reconciler(self, name: InterfaceName) -> InterfaceReconciler:
         """Return the reconciler of an interface; raise `RefusedError` (404) if there is none."""
         if name not in self.reconcilers:
@@ -120,28 +125,33 @@ class InterfaceSupervisor:
             _log.warning("state.fields_skipped", reason=note)
 
     async def run(self) -> None:
-        """Have the scans read links again when the machine's links change, until cancelled.
+        """Have the scans read links again when the machine's links or firewall change, until cancelled.
 
         Raise what broke a task of an interface: an agent that answers but no longer scans is worse than one that ends
         and is restarted.
         """
-        events = links.open_events()
         loop = asyncio.get_running_loop()
-        loop.add_reader(events, self._attention.set)
+        sources = [(links.open_events(), links.drain)]
+        if (firewall := firewall_events.open_events()) is not None:
+            sources.append((firewall, firewall_events.drain))
+        for events, _ in sources:
+            loop.add_reader(events, self._attention.set)
         try:
             while True:
                 await self._attention.wait()
                 self._attention.clear()
                 if self._broken is not None:
                     raise self._broken
-                if links.drain(events):
+                changed = [drain(events) for events, drain in sources]
+                if any(changed):
                     for reconciler in self.reconcilers.values():
                         reconciler.refresh_link()
                 # Our own changes come back as events too; all that they cause is one reading at the next scan.
                 await asyncio.sleep(0.1)
         finally:
-            loop.remove_reader(events)
-            events.close()
+            for events, _ in sources:
+                loop.remove_reader(events)
+                events.close()
             for each in self._tasks.values():
                 each.stop()
 

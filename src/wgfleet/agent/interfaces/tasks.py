@@ -43,6 +43,7 @@ class InterfaceTasks:
         self._broken = broken
         self._least_interval_s = interval_s
         self._repair = repair
+        self._looked_at = time.monotonic()
         isolation, mute = watches
         work = [self._scan(), self._guard_process(), isolation.run(), isolation.keep_renewing(), mute.run()]
         if reconciler.trial is not None:
@@ -55,6 +56,11 @@ class InterfaceTasks:
     def interval_s(self) -> float:
         """Time between two scans."""
         return max(self._least_interval_s, min(self._reconciler.scan_cost_s / _SHARE, _MAX_INTERVAL_S))
+
+    @property
+    def unseen_s(self) -> float:
+        """Time since a scan ended, whatever its result."""
+        return time.monotonic() - self._looked_at
 
     def stop(self) -> None:
         """End all tasks; the caller holds the reconciler's lock, or the agent ends."""
@@ -74,6 +80,7 @@ class InterfaceTasks:
                         _log.warning("interface.repaired", interface=reconciler.name, left=len(reconciler.drift))
                 except (KernelError, OSError) as error:
                     self._failed(error)
+            self._looked_at = time.monotonic()
             await self._pause()
 
     async def _pause(self) -> None:

@@ -21,6 +21,8 @@ _MARK = "wgfleet"
 GROUP = 30567  # of all links with users: the filter of each knows the others by it; 0x7767, "wg"
 # Groups of rtnetlink events: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE
 _EVENTS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+_NETCONF = (24, 25)  # RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF: forwarding; too high for the mask of `bind`
+_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1  # netlink(7)
 _MESSAGE = struct.Struct(
     "=IH10xBBB"
 )  # of rtnetlink(7): nlmsghdr's length and type, ifaddrmsg's family, prefix and flags
@@ -223,10 +225,12 @@ def _why(error: NetlinkError) -> str:
 
 
 def open_events() -> socket.socket:
-    """Open a non-blocking socket that becomes readable when any link, address or route of the machine changes."""
+    """Open a non-blocking socket that becomes readable when a link, address, route or forwarding changes."""
     events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     events.setblocking(False)
     events.bind((0, _EVENTS))
+    for group in _NETCONF:
+        events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
     return events
 
 

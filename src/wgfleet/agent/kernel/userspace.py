@@ -18,6 +18,7 @@ from wgfleet.agent.kernel.device_formats import Reading, SocketForm, read
 from wgfleet.protocol.ids import InterfaceName
 
 _SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` expect the sockets
+_TUN = "/dev/net/tun"
 _START_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 30.0
 _POLL_S = 0.005
@@ -71,6 +72,7 @@ def _spawn(name: InterfaceName, log_dir: Path) -> subprocess.Popen[bytes]:
 
 async def start(name: InterfaceName, log_dir: Path) -> None:
     """Start wireguard-go for a new interface and wait until it answers."""
+    _check_tun()
     process = _spawn(name, log_dir)
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
@@ -85,6 +87,17 @@ async def start(name: InterfaceName, log_dir: Path) -> None:
         process.wait()
         raise KernelError(f"wireguard-go {name} did not answer within {_START_TIMEOUT_S:.0f} s") from None
     _children[process.pid] = process
+
+
+def _check_tun() -> None:
+    """Raise `KernelError`, saying what to do, where the device that wireguard-go works with cannot be had."""
+    try:
+        os.close(os.open(_TUN, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        raise KernelError(
+            f"wireguard-go needs {_TUN}, which cannot be opened ({error.strerror}): load its module (modprobe tun), or "
+            "let this container have the device (docker: --device /dev/net/tun; systemd: DeviceAllow=/dev/net/tun rw)"
+        ) from None
 
 
 def last_words(name: InterfaceName, log_dir: Path) -> str:
