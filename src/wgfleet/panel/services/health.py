@@ -9,14 +9,17 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import PANEL, Health, Standing
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import failover
 from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import health as health_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault, VaultError
@@ -72,6 +75,21 @@ def _domains(tx: Tx, nodes: Sequence[Node], site: str) -> dict[str, str]:
     site_of = health_rows.sites(tx)
     panels = {site} if site else {site_of[node.id] for node in nodes if node.is_panel_node and node.id in site_of}
     return {node_id: PANEL if found in panels else f"site {found}" for node_id, found in site_of.items()}
+
+
+def newcomer(tx: Tx, vault: Vault, config_id: str, node_id: str) -> tuple[Probed, bool] | None:
+    """Return a joining node as it is probed, and whether another node answers the panel just now.
+
+    None where it is not joining, or has nothing that could answer.
+    """
+    assignment = assignment_rows.get(tx, config_id, node_id)
+    config, node = config_rows.find(tx, config_id), node_rows.find(tx, node_id)
+    if assignment is None or assignment.phase != Phase.JOINING or config is None or not config.enabled or node is None:
+        return None
+    proven = any(
+        other.node_id != node_id and other.health is Health.SERVING for other, _, _, _ in health_rows.serving(tx)
+    )
+    return _probed(vault, assignment, config, node, endpoint_group_rows.get(tx, config_id), ""), proven
 
 
 def _probed(

@@ -4,7 +4,7 @@ Each push, cleanup, confirmation and renewal is an errand of its own. What takes
 deleted or have moved, fences, interfaces), then the certificate, then the rest.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -74,8 +74,16 @@ class NodeCycle:
     again_in_s: float | None = None
 
 
+async def none(_config_id: str, _node_id: str) -> str | None:
+    """Object to nothing: the agent's word is enough."""
+    return None
+
+
 class Pusher:
-    """Pushes to nodes what their rows ask for, over connections that others keep up."""
+    """Pushes to nodes what their rows ask for, over connections that others keep up.
+
+    `objection`: says why a node that joins a config is not to serve it yet, by their ids; None: nothing is against it.
+    """
 
     def __init__(
         self,
@@ -92,6 +100,7 @@ class Pusher:
         self._connections = connections or {}
         self._renderings = RenderCache()
         self._errands = Errands()
+        self.objection: Callable[[str, str], Awaitable[str | None]] = none
         self._doubted: set[tuple[str, str]] = set()
 
     async def close(self) -> None:
@@ -167,12 +176,18 @@ class Pusher:
             wanted.config_id, applied.generation, applied.drift, applied.held, summary, wanted.push.history
         )
         connection.applied(wanted.interface, reported)
-        await in_thread(self._confirm, connection.node_id, wanted.config_id, reported)
+        await self._confirm_or_object(connection.node_id, wanted, reported)
         return summary
 
     async def _confirmed(self, connection: AgentConnection, wanted: Wanted, has: Reported) -> str:
-        await in_thread(self._confirm, connection.node_id, wanted.config_id, has)
+        await self._confirm_or_object(connection.node_id, wanted, has)
         return ""
+
+    async def _confirm_or_object(self, node_id: str, wanted: Wanted, has: Reported) -> None:
+        objection = await self.objection(wanted.config_id, node_id)
+        await in_thread(self._confirm, node_id, wanted.config_id, has, objection)
+        if objection is not None:
+            raise TransientError(objection)
 
     async def _unmute(self, connection: AgentConnection, interface: str) -> str:
         await connection.client.unmute(interface)
@@ -291,7 +306,7 @@ class Pusher:
             return push
         return desired.in_history(push, desired.history(tx, config, assignment, config.generation, known), base_history)
 
-    def _confirm(self, node_id: str, config_id: str, reported: Reported) -> None:
+    def _confirm(self, node_id: str, config_id: str, reported: Reported, objection: str | None) -> None:
         with self._store.write() as tx:
             assignments.confirmed(
                 tx,
@@ -301,6 +316,7 @@ class Pusher:
                 reported.drift,
                 reported.summary,
                 held=reported.held,
+                objection=objection,
             )
 
     def _say(self, node_id: str, config_id: str, summary: str) -> None:

@@ -151,8 +151,11 @@ def confirmed(
     summary: str,
     *,
     held: Collection[str] | None,
+    objection: str | None = None,
 ) -> None:
     """Write down what a node's agent says that it has; a joining node that has everything begins to serve.
+
+    `objection`: why it is not to serve yet all the same.
 
     One whose machine has no IPv6 serves as well, and the drift says what it lacks.
 
@@ -172,9 +175,9 @@ def confirmed(
         applied_generation=generation,
         applied_at=clock.now(),
         drift=described(drift),
-        summary=summary,
+        summary=objection or summary,
     )
-    if assignment.phase == Phase.JOINING and lacks_ipv6_only(drift):
+    if assignment.phase == Phase.JOINING and objection is None and lacks_ipv6_only(drift):
         serve(tx, assignment)
 
 
