@@ -21,6 +21,7 @@ WAKES = 40  # in a message: an id is up to 65 characters
 MAX_PENDING = 10_000  # more are as good as "look at everything"
 LOOK_S = 0.2
 RETRY_S = 1.0
+END_S = 2.0  # for its threads to end; one that waits for the database for longer ends by itself
 
 log = structlog.get_logger()
 
@@ -38,8 +39,11 @@ class Transport(Protocol):
     def receive(self, timeout_s: float) -> bytes | None:
         """Return the next message of others, None when there is none in time, or raise `TransportError`."""
 
-    def close(self) -> None:
-        """Let go of everything."""
+    def stop_sending(self) -> None:
+        """Let go of what `send` uses, in its thread."""
+
+    def stop_receiving(self) -> None:
+        """Let go of what `receive` uses, in its thread."""
 
 
 class Message(msgspec.Struct, omit_defaults=True):
@@ -83,8 +87,8 @@ class Exchange:
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
-            threading.Thread(target=self._keep_sending, name="exchange-send", daemon=True),
-            threading.Thread(target=self._keep_receiving, name="exchange-receive", daemon=True),
+            threading.Thread(target=self._send, name="exchange-send", daemon=True),
+            threading.Thread(target=self._receive, name="exchange-receive", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -109,8 +113,19 @@ class Exchange:
             self._closed = True
             self._changed.notify()
         for thread in self._threads:
-            thread.join(2 * LOOK_S)
-        self._transport.close()
+            thread.join(END_S)
+
+    def _send(self) -> None:
+        try:
+            self._keep_sending()
+        finally:
+            self._transport.stop_sending()
+
+    def _receive(self) -> None:
+        try:
+            self._keep_receiving()
+        finally:
+            self._transport.stop_receiving()
 
     def _keep_sending(self) -> None:
         while True:

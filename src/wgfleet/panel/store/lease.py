@@ -126,7 +126,11 @@ class DatabaseLease:
         connection = self._engine.raw_connection()
         driver: Any = connection.driver_connection
         connection.detach()  # the pool must not get it back
-        driver.autocommit = True
-        for name, value in {**SESSION, "application_name": self._name}.items():
-            driver.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
+        try:
+            driver.autocommit = True
+            for name, value in {**SESSION, "application_name": self._name}.items():
+                driver.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
+        except BaseException:
+            driver.close()
+            raise
         return driver

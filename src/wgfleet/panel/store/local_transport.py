@@ -27,7 +27,7 @@ class LocalTransport:
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._name = clock.new_id()
         self._behind: set[str] = set()
-        self._closed = False
+        self._path = directory / self._name
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._receiver.bind(self._address(self._name))
@@ -49,15 +49,16 @@ class LocalTransport:
         except OSError as error:
             raise TransportError(str(error)) from error
 
-    def close(self) -> None:
-        """Delete the socket; safe to call twice."""
-        if not self._closed:
-            self._closed = True
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._name, dir_fd=self._directory)
-            self._receiver.close()
-            self._sender.close()
-            os.close(self._directory)
+    def stop_sending(self) -> None:
+        """Close the socket that sends."""
+        self._sender.close()
+        os.close(self._directory)
+
+    def stop_receiving(self) -> None:
+        """Delete the socket that others send to."""
+        self._receiver.close()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
 
     def _send_to(self, name: str, message: bytes) -> None:
         behind = name in self._behind

@@ -32,7 +32,7 @@ class Notifications:
             self._sender = self._sender or self._connected()
             self._sender.execute("SELECT pg_notify(%s, %s)", (CHANNEL, message.decode()))
         except (psycopg.Error, SQLAlchemyError) as error:
-            self._close_sender()
+            self.stop_sending()
             raise TransportError(str(error).partition("\n")[0]) from error
 
     def receive(self, timeout_s: float) -> bytes | None:
@@ -45,21 +45,18 @@ class Notifications:
                 found = self._receiver.notifies(timeout=timeout_s, stop_after=1)
                 self._received.extend(notice.payload.encode() for notice in found)
         except (psycopg.Error, SQLAlchemyError) as error:
-            self._close_receiver()
+            self.stop_receiving()
             raise TransportError(str(error).partition("\n")[0]) from error
         return self._received.popleft() if self._received else None
 
-    def close(self) -> None:
-        """Close both connections; safe to call twice."""
-        self._close_sender()
-        self._close_receiver()
-
-    def _close_sender(self) -> None:
+    def stop_sending(self) -> None:
+        """Close the connection that sends."""
         if self._sender is not None:
             self._sender.close()
         self._sender = None
 
-    def _close_receiver(self) -> None:
+    def stop_receiving(self) -> None:
+        """Close the connection that listens."""
         if self._receiver is not None:
             self._receiver.close()
         self._receiver = None
