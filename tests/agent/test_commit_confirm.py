@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import json
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +134,23 @@ def test_settings_after_which_the_panel_is_silent_are_taken_back_and_tried_again
         assert it.effective(AFTER) == AFTER
 
     asyncio.run(work())
+
+
+def test_an_agent_that_was_held_up_does_not_take_its_own_silence_for_the_panels(tmp_path: Path) -> None:
+    contact = FakeContact()
+    it = trial(tmp_path, contact, wait_s=0.6)
+    push(it)
+
+    async def work() -> None:
+        said = asyncio.create_task(run_until(it, lambda: not (tmp_path / "wg0.confirmed").exists()))
+        await asyncio.sleep(0.1)
+        time.sleep(1)  # noqa: ASYNC251 - the loop stands still, as on an overloaded machine
+        await asyncio.sleep(0.05)
+        contact.acknowledged = True
+        assert await said == []
+
+    asyncio.run(work())
+    assert it.effective(AFTER) == AFTER
 
 
 def test_what_fails_again_has_to_wait(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ class SettingsTrial:
         self._why = "on trial when this machine or its agent ended"
         self._next_at = float("-inf")
         self._pause_s = _FIRST_PAUSE_S
-        self._applied_at: float | None = None
+        self._is_applied = False
+        self._waited_s = 0.0  # for the panel, since it was
         self._applying = False  # what was prepared is what the reconciler works towards now
         self._sent: object = None
         self._changed = asyncio.Event()
@@ -89,7 +90,7 @@ class SettingsTrial:
             self._settle()
             return
         self._files.write(self._name, now)
-        self._before, self._taken_back, self._applied_at = now, False, None
+        self._before, self._taken_back, self._is_applied = now, False, False
         self._applying, self._next_at, self._pause_s = False, float("-inf"), _FIRST_PAUSE_S
 
     def applying(self) -> None:
@@ -98,8 +99,8 @@ class SettingsTrial:
 
     def applied(self) -> None:
         """Note that the change has been made: from now on the panel has to be heard."""
-        if self._before is not None and self._applying and not self._taken_back and self._applied_at is None:
-            self._applied_at, self._sent = time.monotonic(), self._contact.sent()
+        if self._before is not None and self._applying and not self._taken_back and not self._is_applied:
+            self._is_applied, self._waited_s, self._sent = True, 0.0, self._contact.sent()
             self._changed.set()
 
     async def run(self, apply_again: Callable[[str], Awaitable[None]]) -> None:
@@ -107,20 +108,21 @@ class SettingsTrial:
         while True:
             if self._taken_back:
                 await self._try_again(apply_again)
-            elif self._before is None or self._applied_at is None:
+            elif self._before is None or not self._is_applied:
                 self._changed.clear()
                 await self._changed.wait()
             elif self._contact.acknowledged_since(self._sent):
                 self._settle()
                 _log.info("settings.confirmed", interface=self._name)
-            elif time.monotonic() - self._applied_at > self._wait_s:
+            elif self._waited_s > self._wait_s:
                 await self._take_back(apply_again)
             else:
                 await asyncio.sleep(_LOOK_S)
+                self._waited_s += _LOOK_S  # not by the clock: an agent that was held up has sent nothing either
 
     async def _take_back(self, apply_again: Callable[[str], Awaitable[None]]) -> None:
         self._why = f"taken back, since the panel was not heard for {self._wait_s:g} s after it"
-        self._taken_back, self._applied_at = True, None
+        self._taken_back, self._is_applied = True, False
         # The first time the panel may just have restarted, so the next try is when it is heard.
         first = self._pause_s == _FIRST_PAUSE_S and self._next_at == float("-inf")
         self._next_at = time.monotonic() + (0.0 if first else self._pause_s)
@@ -137,7 +139,7 @@ class SettingsTrial:
                 heard_from = time.monotonic()
             await asyncio.sleep(_LOOK_S)
         _log.info("settings.tried_again", interface=self._name)
-        self._taken_back, self._applied_at, self._applying = False, None, True
+        self._taken_back, self._is_applied, self._applying = False, False, True
         self._next_at = time.monotonic()  # if it fails once more, the next try has to wait
         await self._apply(apply_again, "trying again what had been taken back")
         self.applied()
@@ -148,7 +150,7 @@ class SettingsTrial:
 
     def _settle(self) -> None:
         """Take what applies now as confirmed."""
-        self._before, self._taken_back, self._applied_at = None, False, None
+        self._before, self._taken_back, self._is_applied = None, False, False
         self._next_at, self._pause_s = float("-inf"), _FIRST_PAUSE_S
         try:
             self._files.remove(self._name)
