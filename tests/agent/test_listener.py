@@ -15,6 +15,7 @@ import pytest
 from wgfleet.agent.enrollment.certificates import make_request
 from wgfleet.agent.server import listener
 from wgfleet.agent.server.listener import AgentDoor, make_context
+from wgfleet.doors.sockets import lengthen_queue
 from wgfleet.panel.agents.authority import Authority, agent_server_name
 from wgfleet.panel.agents.tls import client_context
 
@@ -74,6 +75,7 @@ async def opened(directory: Path) -> AsyncIterator[Street]:
     refused: list[tuple[str, str, int]] = []
     door = AgentDoor(lambda: context, Hello, lambda *report: refused.append(report), lambda _: None)
     server = await asyncio.get_running_loop().create_server(door.connection, "127.0.0.1", 0)
+    lengthen_queue(server)
     panel = client_context(authority.certificate_pem, authority.issue_panel_client(time.time()))
     async with server:
         yield Street(door, server.sockets[0].getsockname()[1], panel, refused)

@@ -37,6 +37,7 @@ from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
 from wgfleet.agent.state.panels import ObeyedPanels
+from wgfleet.doors.sockets import lengthen_queue, shrink_tls_buffers
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
@@ -152,7 +153,9 @@ async def _serve(
     routes = AgentRoutes(supervisor, me.node_id, lambda: certificates.expires_at, lambda: damaged.notes)
     port, host = settings.port or me.port, None if settings.listen == EVERYWHERE else settings.listen
     make_connection = _connections(PanelGate(routes.app(more), panels), certificates, supervisor.board, contact)
+    shrink_tls_buffers()
     server = await asyncio.get_running_loop().create_server(make_connection, host, port, backlog=BACKLOG)
+    lengthen_queue(server)
     backend = supervisor.machine.backend
     _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
     _notify("READY=1")

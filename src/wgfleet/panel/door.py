@@ -109,16 +109,18 @@ class Visit(asyncio.Protocol):
             favored=address in self._door.settings.trusted_proxies,
         )
         if self._context is None:
-            self._open()
+            self._wait(self._door.settings.request_s)  # HTTP begins with the first byte: most strangers never send one
         else:
             self._wait(self._door.settings.handshake_s)
             self._handshake = asyncio.get_running_loop().create_task(self._secure(self._context))
 
     def data_received(self, data: bytes) -> None:
-        if self._http is None:
+        if self._http is None and self._context is not None:
             self._early.append(data)
-        else:
-            self._http.data_received(data)
+            return
+        if self._http is None:
+            self._http = self._begin_http()
+        self._http.data_received(data)
 
     def eof_received(self) -> bool | None:
         return None if self._http is None else self._http.eof_received()
@@ -149,15 +151,16 @@ class Visit(asyncio.Protocol):
             self.connection_lost(None)
             return
         self._transport = secured
-        self._open()
+        self._wait(self._door.settings.request_s)
+        self._http = self._begin_http()
         early, self._early = self._early, []
         for data in early:
             self.data_received(data)
 
-    def _open(self) -> None:
-        self._wait(self._door.settings.request_s)
-        self._http = self._make_http(self)
-        self._http.connection_made(self._transport)
+    def _begin_http(self) -> asyncio.Protocol:
+        http = self._make_http(self)
+        http.connection_made(self._transport)
+        return http
 
     def _wait(self, seconds: float | None) -> None:
         """End the connection after this time, unless told otherwise before; None: let it be."""

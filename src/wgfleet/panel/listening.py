@@ -19,6 +19,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from wgfleet.doors.sockets import lengthen_queue, shrink_tls_buffers
 from wgfleet.panel import clock, machine
 from wgfleet.panel.agents import tls
 from wgfleet.panel.agents.authority import Authority, renewal_due
@@ -184,11 +185,14 @@ class PanelServer(uvicorn.Server):
         await super().startup(sockets=sockets or [])
         loop = asyncio.get_running_loop()
         fold_accept_errors(loop)
+        shrink_tls_buffers()
         logging.getLogger("uvicorn.error").addFilter(_FOLDED)  # once, however often: it is the same
         for listener, bound in self._sockets:
             context = self._certificate.context if listener.secure else None
             visit = functools.partial(self._door.visit, self._protocol, context)
-            self.servers.append(await loop.create_server(visit, sock=bound, backlog=BACKLOG))
+            server = await loop.create_server(visit, sock=bound, backlog=BACKLOG)
+            lengthen_queue(server)
+            self.servers.append(server)
         await self._opened()
 
     @contextmanager
