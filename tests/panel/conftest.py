@@ -73,7 +73,12 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
     store = Store(database_url)
     schema.migrate(store)
     # Nobody listens there: what a provider says of a group is then told later.
-    dns = DnsSettings(cloudflare_token=SecretStr("a-token"), cloudflare_url="http://127.0.0.1:9", save_check_s=0.5)
+    dns = DnsSettings(
+        cloudflare_token=SecretStr("a-token"),
+        cloudflare_url="http://127.0.0.1:9",
+        save_check_s=0.5,
+        allowed_servers=("127.0.0.1",),
+    )
     settings = Settings(data_dir=tmp_path, dns=dns)
     yield Panel(
         store=store,

@@ -16,7 +16,7 @@ from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
 from wgfleet.lab.state import Lab
-from wgfleet.lab.topology import FLOATING_ADDRESSES
+from wgfleet.lab.topology import FLOATING_ADDRESSES, RANGE
 from wgfleet.lab.waiting import look_for, wait_for
 
 CONFIG = "wg0"
@@ -47,8 +47,11 @@ def ca_file(lab: Lab) -> Path:
 def start_panel(lab: Lab, environment: Mapping[str, str] | None = None) -> Path:
     """Start the panel, for the first time or again; return its log."""
     command = [PROGRAM, "panel", "run", "--data-dir", data_dir(lab)]
+    inside = {"WGFLEET_DNS__ALLOWED_SERVERS": RANGE}  # the lab's name server is not on the internet
     return lab.host("panel").start(
-        [*command, "--listen", f"{lab.host('panel').address}:{PANEL_PORT}", "--no-panel-node"], "panel", environment
+        [*command, "--listen", f"{lab.host('panel').address}:{PANEL_PORT}", "--no-panel-node"],
+        "panel",
+        {**inside, **(environment or {})},
     )
 
 

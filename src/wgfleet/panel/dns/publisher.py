@@ -182,6 +182,7 @@ class Publisher:
         return provider
 
     def _open_provider(self, target: Target) -> Provider:
+        self.plugins.check_name(target.provider, target.options, target.name, "dns.record_name")
         return self.plugins.open(target.provider, target.zone, target.options)
 
 

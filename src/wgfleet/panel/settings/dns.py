@@ -1,8 +1,10 @@
 """Settings of DNS: how names are published, checked and retried."""
 
+from urllib.parse import urlsplit
+
 from pydantic import Field, SecretStr
 
-from wgfleet.panel.settings.fields import DAY_S, Group
+from wgfleet.panel.settings.fields import DAY_S, Domains, Group, Servers
 
 
 class DnsSettings(Group):
@@ -17,6 +19,18 @@ class DnsSettings(Group):
         default="https://api.cloudflare.com/client/v4",
         pattern=r"^https?://[^?#\s]+$",
         description="API to which that token is sent; another address is for a gateway, or a stand-in in tests.",
+    )
+    cloudflare_domains: Domains = Field(
+        default=(),
+        description="Domains below which endpoint groups may publish with that token; others need a token of their "
+        "own. Empty: whatever the token can edit, so that a key with the scope `write` can publish at any free name "
+        "in its zones.",
+    )
+    allowed_servers: Servers = Field(
+        default=(),
+        description="Networks, addresses and names of servers inside, such as 10.0.0.0/8 or ns1.example.internal, to "
+        "which DNS providers may connect although they are not on the internet. Options of an endpoint group, which "
+        "a key with the scope `write` sets, cannot name any other.",
     )
     check_interval_s: float = Field(
         default=60,
@@ -61,3 +75,24 @@ class DnsSettings(Group):
         description="Seconds that saving an endpoint group waits for the provider to say whether zone and credential "
         "are right; later answers show at the name. 0: it is not asked.",
     )
+
+    @property
+    def reachable(self) -> tuple[str, ...]:
+        """Servers that are not on the internet and may be connected to: those allowed, and the panel's own."""
+        own = urlsplit(self.cloudflare_url).hostname
+        return (*self.allowed_servers, own) if own else self.allowed_servers
+
+    @property
+    def own_domains(self) -> tuple[str, ...]:
+        """Domains below which the panel's own credential may be used; none: anywhere."""
+        return self.cloudflare_domains
+
+    @property
+    def unlimited(self) -> str:
+        """What to say of a credential that everybody may use everywhere; empty if there is none."""
+        if self.cloudflare_token is None or self.cloudflare_domains:
+            return ""
+        return (
+            "keys with the scope `write` can publish at any free name in the zones that dns.cloudflare_token can edit; "
+            "dns.cloudflare_domains limits it"
+        )

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
-from wgfleet.protocol.addresses import parse_address, parse_domain
+from wgfleet.protocol.addresses import parse_address, parse_domain, parse_network
 
 DAY_S = 86400
 
@@ -26,9 +26,22 @@ def _name_or_address(text: str) -> str:
         return parse_domain(text, "name")
 
 
+def _domain(text: str) -> str:
+    return parse_domain(text, "domain")
+
+
+def _server(text: str) -> str:
+    try:
+        return parse_network(text, "server") if "/" in text else parse_address(text, "server")
+    except ValueError:
+        return parse_domain(text, "server")
+
+
 ListOf = (NoDecode, BeforeValidator(_words))
 Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], *ListOf]
 Names = Annotated[tuple[Annotated[str, AfterValidator(_name_or_address)], ...], *ListOf]
+Domains = Annotated[tuple[Annotated[str, AfterValidator(_domain)], ...], *ListOf]
+Servers = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], *ListOf]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

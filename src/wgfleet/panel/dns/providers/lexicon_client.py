@@ -6,6 +6,7 @@ downloads. lexicon is large, so it is imported only when it is needed.
 
 import argparse
 import contextlib
+import contextvars
 import ipaddress
 import queue
 import threading
@@ -69,7 +70,8 @@ class Service:
             if self._unanswered is not None and self._unanswered.is_alive():
                 raise TransientError(f"{self}: an earlier call is still without an answer", retry_after_s=CALL_S)
             results: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
-            thread = threading.Thread(target=self._work, args=(work, results), daemon=True, name="lexicon")
+            context = contextvars.copy_context()  # what the caller may not connect to, this thread may not either
+            thread = threading.Thread(target=context.run, args=(self._work, work, results), daemon=True, name="lexicon")
             thread.start()
             try:
                 result, failure = results.get(timeout=CALL_S)
