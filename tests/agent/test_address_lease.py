@@ -1,5 +1,6 @@
 """Floating addresses end with the agent that may hold them: the kernel takes them off when nobody renews them."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from tests.agent.node import Node
 from tests.agent.segment import FOUR, SIX, Segment, at, drift, floating, has
 from tests.agent.test_push import applied, refused
+from tests.waiting import eventually
 from wgfleet.protocol.desired import LEASE_MARGIN_S, DesiredInterface
 
 pytestmark = pytest.mark.lab
@@ -128,3 +130,16 @@ def test_an_address_that_is_asked_for_and_nobody_has_is_taken_at_once(segment: S
 
 def test_only_addresses_of_the_list_may_be_asked_for(node: Node) -> None:
     assert refused(node, asking(FOUR, ask_first=(SIX,))).field == "settings.floating.ask_first[0]"
+
+
+def test_who_else_says_to_have_an_address_is_named_and_has_it_where_the_panel_is_not_heard(segment: Segment) -> None:
+    with held(segment) as a:
+        assert applied(segment.b, at(2, floating(FOUR, SIX))).verified  # without asking, as an agent of 0.1.0 does
+        (link,) = json.loads(segment.b.host.run("ip", "-j", "link", "show", "dev", "eth0"))
+        mac = link["address"]
+        named = {f"floating.{address}": f"{mac} says that it has it too" for address in (FOUR, SIX)}
+        eventually(lambda: named.items() <= drift(a).items(), within_s=15)
+        assert has(a)
+    # Its witness answers, but it does not hear the panel, who has given the addresses to another node.
+    lose(a, FOUR, GIVE_UP_S)
+    eventually(lambda: drift(a).get(f"floating.{FOUR}", "").startswith(f"given up: {mac} has it"), within_s=15)

@@ -67,3 +67,16 @@ def test_who_has_an_address_or_is_about_to_take_it_claims_it() -> None:
 def test_no_frame_of_others_breaks_anything(frame: bytes) -> None:
     arp_frames.claimant(frame, FOUR, MAC)
     arp_frames.advertised(frame)
+
+
+def test_who_says_to_have_an_address_of_ours_is_a_rival_and_who_asks_for_it_is_not() -> None:
+    ours, theirs = bytes(6), bytes.fromhex("020000000001")
+    assert arp_frames.rival(arp_frames.announcement("203.0.113.1", theirs), "203.0.113.1", ours) == "02:00:00:00:00:01"
+    assert arp_frames.rival(arp_frames.announcement("203.0.113.1", ours), "203.0.113.1", ours) is None
+    assert arp_frames.rival(arp_frames.announcement("203.0.113.2", theirs), "203.0.113.1", ours) is None
+    assert arp_frames.rival(arp_frames.question("203.0.113.1", theirs), "203.0.113.1", ours) is None
+    assert arp_frames.rival(b"short", "203.0.113.1", ours) is None
+    advertisement = arp_frames.announcement("2001:db8::1", theirs)[54:]
+    assert arp_frames.advertiser(advertisement, ours) == "02:00:00:00:00:01"
+    assert arp_frames.advertiser(advertisement, theirs) is None
+    assert arp_frames.advertiser(advertisement[:24], ours) is None

@@ -37,8 +37,9 @@ class BrokenIsolationWatch(IsolationWatch):
 
 def test_a_fault_in_what_looks_after_an_interface_ends_the_agent(tmp_path: Path) -> None:
     def make_watches(reconciler: InterfaceReconciler, floating: FloatingAddresses, _board: WatchBoard) -> Watches:
-        mute = MuteWatch(reconciler, Witnesses(Prober()), lambda: 0.0, lambda: False)
-        return BrokenIsolationWatch(reconciler, floating, Prober(), lambda: 0.0, lambda: False), mute
+        witnesses = Witnesses(Prober())
+        mute = MuteWatch(reconciler, witnesses, lambda: 0.0, lambda: False)
+        return BrokenIsolationWatch(reconciler, floating, witnesses, lambda: 0.0, lambda: False), mute
 
     async def work() -> None:
         (tmp_path / "desired").mkdir()

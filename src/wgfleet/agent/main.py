@@ -71,8 +71,9 @@ async def _run(settings: AgentSettings) -> None:
         def watched() -> bool:
             return board.readers > 0 and contact.is_near()
 
-        isolation = IsolationWatch(reconciler, floating, prober, contact.heard_at, watched)
-        return isolation, MuteWatch(reconciler, Witnesses(prober), contact.heard_at, watched)
+        witnesses = Witnesses(prober)
+        isolation = IsolationWatch(reconciler, floating, witnesses, contact.heard_at, watched)
+        return isolation, MuteWatch(reconciler, witnesses, contact.heard_at, watched)
 
     def readers() -> int:
         return supervisor.board.readers

@@ -26,6 +26,7 @@ from wgfleet.protocol.diff import floating_wanted
 from wgfleet.protocol.ids import InterfaceName
 
 _LEAST_S = 2  # that the kernel gets: it counts in whole s, and an agent may be held up for one
+_RIVAL_S = 15.0  # three announcements of another node
 _READ_WRONG_S = 1.0  # by which the time left, as the kernel tells it, may be too long
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _log = structlog.get_logger()
@@ -73,6 +74,7 @@ class FloatingAddresses:
         self._lapses_at: dict[str, float] = {}  # when the kernel may take an address off; s of the monotonic clock
         self._time_s: dict[InterfaceName, float | None] = {}  # that an address is taken for; None: for ever
         self._announcer = announce.Announcer()
+        self._rivals = announce.Rivals()
         self._lock = asyncio.Lock()  # not the interfaces' own: giving up waits for no scan
 
     def held(self, name: InterfaceName) -> frozenset[str]:
@@ -139,6 +141,15 @@ class FloatingAddresses:
         await host_addresses.put(address, link, valid_s)
         self._lapses_at[address] = lapses_at
 
+    def rivals(self, name: InterfaceName) -> dict[str, str]:
+        """Return who else said lately to have an address that this machine has, by address: their link addresses."""
+        since = time.monotonic() - _RIVAL_S
+        return {
+            address: who
+            for address, (who, at) in self._rivals.found.items()
+            if at >= since and address in self.held(name)
+        }
+
     async def give_up(self, name: InterfaceName, why: str) -> None:
         """Remove all addresses of an interface now, and take none until the panel has pushed."""
         self._rights[name] = _Rights(given_up=why)
@@ -174,6 +185,9 @@ class FloatingAddresses:
         held = frozenset(address for address in ours if self._is_there(ours[address], found.get(address, ())))
         self._present[name] = set(held)
         self._read_times(ours, found)
+        for address in held:
+            with contextlib.suppress(OSError):
+                self._rivals.start(address, ours[address].link)
         for address in ours.keys() - held - wanted:
             self._displace(name, address)
         withheld = {}
@@ -237,6 +251,7 @@ class FloatingAddresses:
             present.add(address)
         await self._put(address, link, self._time_s.get(name))
         try:
+            self._rivals.start(address, link)
             self._announcer.start(address, link)
         except OSError as error:
             _log.warning("floating_address.not_announced", address=address, link=link, reason=error.strerror)
@@ -264,6 +279,7 @@ class FloatingAddresses:
             return
         if placed.boot == self._boot and self._others(name, address) is None:
             self._announcer.stop(address)
+            self._rivals.stop(address)
             await host_addresses.remove(address, placed.link)
             self._lapses_at.pop(address, None)
             _log.info("floating_address.removed", interface=name, address=address, link=placed.link)

@@ -1,7 +1,7 @@
 """Isolation of this machine: it gives up an interface's floating addresses, and reclaims them when the panel is back.
 
-Isolated: for `give_up_after_s`, nothing was heard from the panel and no witness answered a probe. Owns that decision
-and its clock; `floating_addresses` does the work.
+Isolated: for `give_up_after_s`, nothing was heard from the panel and most witnesses answered no probe. Owns that
+decision and its clock; `floating_addresses` does the work.
 """
 
 import asyncio
@@ -10,16 +10,14 @@ import time
 from collections.abc import Callable
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.commands import KernelError
-from wgfleet.probing.prober import Prober
 from wgfleet.protocol.desired import FloatingSettings
 from wgfleet.protocol.diff import floating_wanted
-from wgfleet.protocol.keys import PrivateKey, PublicKey, raw_to_text, text_to_raw
-from wgfleet.protocol.messages import ProbeTarget
+from wgfleet.protocol.keys import public_key_of
 
 _ASKS = 3  # rounds of probes within `give_up_after_s`: one lost packet costs nothing
 _TIMEOUT_S = 1.0  # a probe's, at most
@@ -42,13 +40,13 @@ class IsolationWatch:
         self,
         reconciler: InterfaceReconciler,
         floating: FloatingAddresses,
-        prober: Prober,
+        witnesses: Witnesses,
         heard_at: Callable[[], float],
         watched: Callable[[], bool],
     ) -> None:
         self._reconciler = reconciler
         self._floating = floating
-        self._prober = prober
+        self._witnesses = witnesses
         self._panel_heard_at = heard_at
         self._watched = watched
         self._heard_at = time.monotonic()
@@ -97,6 +95,11 @@ class IsolationWatch:
                 left_s = heard_at + settings.floating.give_up_after_s - time.monotonic()
                 if left_s <= 0:
                     continue  # it is about to give them up
+            if left_s is not None and not self._watched() and (rivals := self._floating.rivals(name)):
+                # The panel has given it to another node, which was not heard when it asked, or did not ask.
+                who = ", ".join(sorted(set(rivals.values())))
+                await self._give_up(settings.floating, f"given up: {who} has it, and the panel is not heard")
+                continue
             try:
                 kept = await self._floating.renew(name, left_s)
             except KernelError as error:
@@ -114,7 +117,7 @@ class IsolationWatch:
             await self._pause(every - quiet)
             return
         left = floating.give_up_after_s - quiet
-        if await self._any_answers(floating, min(_TIMEOUT_S, max(_LEAST_TIMEOUT_S, left))):
+        if await self._most_answer(floating, min(_TIMEOUT_S, max(_LEAST_TIMEOUT_S, left))):
             self._heard_at = started
             return
         self._heard_at = max(self._heard_at, self._panel_heard_at())
@@ -124,7 +127,7 @@ class IsolationWatch:
             others = len(floating.witnesses)
             await self._give_up(
                 floating,
-                f"given up: nothing heard from the panel or from any of {others} other nodes "
+                f"given up: nothing heard from the panel or from most of {others} other nodes "
                 f"for {floating.give_up_after_s:g} s; waiting for the panel",
             )
         elif until_end <= 2 * _LEAST_TIMEOUT_S:
@@ -132,23 +135,17 @@ class IsolationWatch:
         else:  # the last round must end in time
             await self._pause(max(0.0, min(started + every - now, until_end - 2 * _LEAST_TIMEOUT_S)))
 
-    async def _any_answers(self, floating: FloatingSettings, timeout_s: float) -> bool:
-        """Probe all witnesses; return at the first answer. Like all nodes they have this interface's key."""
-        own = public_key(self._reconciler.desired.settings.private_key)
-        probes = [
-            asyncio.ensure_future(
-                self._prober.probe(ProbeTarget(endpoint, own, floating.probe_key), timeout_s=timeout_s)
-            )
-            for endpoint in floating.witnesses
-        ]
-        try:
-            for probe in asyncio.as_completed(probes):
-                if (await probe).answer is not None:
-                    return True
-            return False
-        finally:
-            for each in probes:
-                each.cancel()
+    async def _most_answer(self, floating: FloatingSettings, timeout_s: float) -> bool:
+        """Probe all witnesses; return as soon as most of those answer that ever did.
+
+        One alone is no sign that the panel has this node in use: it may be cut off together with this one.
+        """
+        own = public_key_of(self._reconciler.desired.settings.private_key)
+        enough = len(floating.witnesses) // 2 + 1
+        answered = await self._witnesses.ask(
+            floating.witnesses, own, floating.probe_key, enough=enough, timeout_s=timeout_s
+        )
+        return 2 * len(answered) > len(self._witnesses.proven(floating.witnesses))
 
     async def _give_up(self, floating: FloatingSettings, why: str) -> None:
         name = self._reconciler.name
@@ -193,10 +190,3 @@ class IsolationWatch:
                 await self._reconciler.settings_changed.wait()
         except TimeoutError:
             return
-
-
-def public_key(private_key: PrivateKey) -> PublicKey:
-    """Derive the public key."""
-    return PublicKey(
-        raw_to_text(X25519PrivateKey.from_private_bytes(text_to_raw(private_key)).public_key().public_bytes_raw())
-    )

@@ -256,7 +256,12 @@ class InterfaceReconciler:
             }
         for round_ in range(_ROUNDS + 1):
             plan = await self._plan()
-            self.drift = plan.drift if self.trial is None else self.trial.drift(self.desired.settings) + plan.drift
+            rivals = tuple(
+                Drift(f"floating.{address}", "here alone", f"{who} says that it has it too")
+                for address, who in sorted(self._floating.rivals(self.name).items())
+            )
+            tried = () if self.trial is None else self.trial.drift(self.desired.settings)
+            self.drift = tried + plan.drift + rivals
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import socket
 import struct
+import time
 from collections.abc import Iterator, Sequence
 
 from wgfleet.agent.kernel import arp_frames
@@ -15,7 +16,8 @@ from wgfleet.agent.kernel.commands import KernelError
 
 # RFC 5227, section 2.3, has two announcements 2 s apart. Ours come sooner, since another node had the address before
 # and users wait; the late ones are for a neighbor, or a switch port, that was not ready.
-_ANNOUNCE_AFTER_S = (0.05, 0.5, 1.0, 2.0)
+# Then every 5 s for two minutes: a former holder that nobody could ask may come back meanwhile, with the address.
+_ANNOUNCE_AFTER_S = (0.05, 0.5, 1.0, 2.0, *(5.0 * number for number in range(1, 25)))
 # RFC 5227, section 2.1.1, has three probes within 7 s. A server's link has no station that takes a second to answer.
 PATIENTLY = (0.0, 0.1, 0.2, 0.5)
 # Users wait, and a kernel that lives answers within a millisecond. One that is later is a conflict, which is seen.
@@ -50,6 +52,45 @@ class Announcer:
         """Stop announcing `address`."""
         if task := self._tasks.pop(address, None):
             task.cancel()
+
+
+class Rivals:
+    """Listens on links for others that say they have an address of ours, until `stop`."""
+
+    def __init__(self) -> None:
+        self._listening: dict[str, contextlib.ExitStack] = {}
+        self.found: dict[str, tuple[str, float]] = {}  # by address: the link address of who says so, and when
+
+    def start(self, address: str, link: str) -> None:
+        """Listen for `address` on `link`, if that is not done; OSError if it cannot be."""
+        if address in self._listening:
+            return
+        with contextlib.ExitStack() as stack:
+            _, mac = stack.enter_context(_raw(link, 0))
+            if mac is None:
+                return
+            answers = stack.enter_context(_answers(address, link))
+            loop = asyncio.get_running_loop()
+            loop.add_reader(answers, self._read, answers, address, mac)
+            stack.callback(loop.remove_reader, answers)
+            self._listening[address] = stack.pop_all()
+
+    def stop(self, address: str) -> None:
+        """Listen no more."""
+        self.found.pop(address, None)
+        if stack := self._listening.pop(address, None):
+            stack.close()
+
+    def _read(self, answers: socket.socket, address: str, mac: bytes) -> None:
+        with contextlib.suppress(OSError):  # nothing more to read
+            while True:
+                packet = answers.recv(2048)
+                if ":" not in address:
+                    who = arp_frames.rival(packet, address, mac)
+                else:
+                    who = arp_frames.advertiser(packet, mac) if arp_frames.advertised(packet) == address else None
+                if who is not None:
+                    self.found[address] = (who, time.monotonic())
 
 
 async def _repeat(link: str, frame: bytes) -> None:

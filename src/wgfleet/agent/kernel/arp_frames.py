@@ -63,6 +63,26 @@ def claimant(frame: bytes, address: str, mac: bytes) -> str | None:
     return sender_mac.hex(":") if sender == raw or probes else None
 
 
+def rival(frame: bytes, address: str, mac: bytes) -> str | None:
+    """Return the link address of who, in an ARP frame, says that it has the IPv4 `address`, as we do (`mac`); or None.
+
+    RFC 5227, section 2.4. A probe is no conflict: it asks, and says nothing.
+    """
+    arp = frame[_ARP]
+    if len(arp) < _ARP.stop - _ARP.start or arp[:6] != _ARP_HEAD[:6]:
+        return None
+    sender_mac, sender = arp[8:14], arp[14:18]
+    return sender_mac.hex(":") if sender_mac != mac and sender == socket.inet_pton(socket.AF_INET, address) else None
+
+
+def advertiser(packet: bytes, mac: bytes) -> str | None:
+    """Return whose link address a neighbor advertisement (ICMPv6, no IP header) has; None: ours, `mac`, or none."""
+    option = packet[24:32]
+    if len(option) < 8 or option[:2] != _TARGET_LINK_ADDRESS or option[2:] == mac:  # noqa: PLR2004 - units of 8 bytes
+        return None
+    return option[2:].hex(":")
+
+
 def advertised(packet: bytes) -> str | None:
     """Return the address that a neighbor advertisement (ICMPv6, without IP header) is about; None if it is none."""
     if len(packet) < 24 or packet[0] != NEIGHBOR_ADVERTISEMENT:  # noqa: PLR2004 - header and target
