@@ -80,3 +80,10 @@ class TransientError(Exception):
 
 class PermanentError(Exception):
     """Another try gives the same until somebody changes something."""
+
+
+def told(error: BaseException) -> str:
+    """Return what people who may only read can be told: words of ours, or else the kind of bug, never its text."""
+    if isinstance(error, (PanelError, TransientError, PermanentError)):
+        return str(error)
+    return f"the panel failed: {type(error).__name__}; its log says more"

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.operations import OperationKind
-from wgfleet.panel.errors import PermanentError
+from wgfleet.panel.errors import PermanentError, told
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.agents.departures import Departures
 from wgfleet.panel.reconcile.agents.first_look import FirstLook
@@ -111,7 +111,7 @@ class Supervisor:
         try:
             return await self._operations.get(key.kind, _unknown)(key.id)
         except Exception as error:
-            await in_thread(self._stumble, key.id, str(error))
+            await in_thread(self._stumble, key.id, told(error))
             raise
 
     def _stumble(self, operation_id: str, error: str) -> None:

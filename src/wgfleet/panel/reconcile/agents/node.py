@@ -1,5 +1,6 @@
 """The reconciler of a node: finds the connection to its agent, runs one cycle over it, and has the outcome written."""
 
+from wgfleet.panel.errors import told
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
@@ -22,7 +23,7 @@ class NodeReconciler:
         try:
             cycle = await self._pusher.cycle(connection)
         except Exception as error:
-            cycle = NodeCycle(str(error))
+            cycle = NodeCycle(told(error))
             raise
         finally:
             await self._summaries.write(connection, cycle)
