@@ -166,3 +166,21 @@ def test_of_two_panels_on_one_database_one_decides_and_the_other_takes_over(
             first.process.send_signal(signal.SIGKILL)
             eventually(lambda: second.ready() == {"status": "ok"})
             second.until("core.decides")
+
+
+def test_a_core_that_hangs_is_replaced_and_decides_nothing_when_it_wakes_up(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    with running(tmp_path / "one", url=postgresql_url) as first:
+        first.until("CA fingerprint")
+        eventually(first.ready)
+        (tmp_path / "two").mkdir(mode=0o700)
+        shutil.copy2(tmp_path / "one" / "master.key", tmp_path / "two" / "master.key")
+        with running(tmp_path / "two", url=postgresql_url) as second:
+            second.until("core.waits")
+            core = eventually(lambda: first.child("core"))
+            core.suspend()
+            second.until("core.decides")
+            core.resume()
+            first.until("lease.lost")
+            first.until("core.waits")
