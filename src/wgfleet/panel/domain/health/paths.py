@@ -14,7 +14,7 @@ DEFAULT_LONGEST_TIMEOUT_S = 2.0
 MOST_NEEDED = 40  # misses in a row; enough for 79 % of loss, and a bound where all is lost
 
 _RISK = 1e-4  # of a run of misses as long as that by loss alone
-_NOTABLE = 0.02  # the same of a run that makes others look as well
+_NOTABLE = 0.1  # the same of a run that makes others look as well
 _LOSS_WEIGHT = 1 / 32
 _RTT_WEIGHT = 1 / 8  # RFC 6298, section 2.3
 _DEVIATION_WEIGHT = 1 / 4
@@ -41,9 +41,9 @@ class Path:
     def answered(self, rtt_s: float, failures: int, *, late: bool = False) -> "Path":
         """Return the path after an answer. `late`: the probe was taken for missed before.
 
-        `failures`: the misses in a row from which on the node counted as dead; more of them say nothing of the path.
+        `failures`: the misses in a row from which on the node counted as dead; that many say nothing of the path.
         """
-        lost = min(max(self.in_doubt - late, 0), failures)
+        lost = max(self.in_doubt - late, 0) if self.in_doubt < failures else 0
         loss = self.loss
         for outcome in (*([1.0] * lost), 0.0):
             loss += (outcome - loss) * _LOSS_WEIGHT
