@@ -18,6 +18,7 @@ import typer
 from wgfleet.cli import connection
 from wgfleet.cli.connection import ConnectionSettingsError, PanelAccess
 from wgfleet.cli.hints import sentence
+from wgfleet.cli.output import plain
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
 TIMEOUT_S = 60.0
@@ -30,7 +31,7 @@ class CallFailed(Exception):
     """A call failed; the text and the exit code are for the user."""
 
     def __init__(self, detail: str, exit_code: int = FAILED) -> None:
-        super().__init__(detail)
+        super().__init__(plain(detail))
         self.exit_code = exit_code
 
 

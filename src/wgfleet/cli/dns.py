@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.client import FAILED, panel, part
-from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, plain, show_fields, show_json, show_table
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("config", "name", "provider", "state", "published", "attempts", "next_try_at", "error")
@@ -52,9 +52,9 @@ def plan(
         show_json(found)
         return
     for conflict in found["conflicts"]:
-        typer.echo(f"conflict: {conflict['detail']}")
+        typer.echo(f"conflict: {plain(conflict['detail'])}")
     for difference in found["differences"]:
-        typer.echo(difference)
+        typer.echo(plain(difference))
     if found["note"]:
         typer.echo(f"note: {found['note']}")
     counts = ", ".join(f"{count} {action}" for action, count in found["counts"].items())

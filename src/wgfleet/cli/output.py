@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +30,7 @@ def console(*, err: bool = False) -> Console:
 
 def show_json(document: Any) -> None:
     """Print a document as JSON."""
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    typer.echo(plain(json.dumps(document, indent=2, ensure_ascii=False)))
 
 
 def show_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
@@ -58,6 +59,15 @@ def show_fields(document: dict[str, Any], *, as_json: bool) -> None:
     console().print(table)
 
 
+def plain(shown: str) -> str:
+    """Replace what a terminal would obey rather than show: agents, and users, choose parts of what is printed."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if _obeyed(character) else character for character in shown)
+
+
+def _obeyed(character: str) -> bool:
+    return character not in "\n\t" and unicodedata.category(character) in {"Cc", "Cf"}
+
+
 def text(value: Any) -> str:
     """Return a value of a document as the text of a cell; brackets are not markup."""
     if value is None or value in ("", [], {}):
@@ -71,7 +81,7 @@ def text(value: Any) -> str:
     elif isinstance(value, str) and TIME.fullmatch(value):
         shown = value[:10] + " " + value[11:19] + "Z"
     else:
-        shown = str(value)
+        shown = plain(str(value))
     return shown.replace("[", r"\[") if isinstance(value, str) else shown
 
 
@@ -81,6 +91,14 @@ def write_secret(content: str, output: Path | None) -> None:
         typer.echo(content, nl=False)
     else:
         write_secret_file(content.encode(), output)
+
+
+def create_secret_file(content: str, output: Path) -> None:
+    """Write a text with keys to a new file that only its owner can read; it follows no link, and replaces nothing."""
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, FILE_MODE)
+        file.write(content)
 
 
 def write_secret_file(content: bytes, output: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from fastapi import FastAPI
 
+from wgfleet.cli.output import create_secret_file
 from wgfleet.cli.panel_run import PanelRun, show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
 from wgfleet.panel import clock, logs
@@ -128,7 +129,7 @@ def client_certificate(
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         texts = {"panel.crt": identity.certificate, "panel.key": identity.key, "ca.crt": authority.certificate_pem}
         for name, text in texts.items():
-            (directory / name).write_text(text)  # the umask keeps others out
+            create_secret_file(text, directory / name)
     except PanelError as error:
         _end(error)
     except OSError as error:

@@ -6,7 +6,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from wgfleet.cli.client import CallFailed, Client, Document, part
-from wgfleet.cli.output import console, show_json
+from wgfleet.cli.output import console, plain, show_json
 
 KINDS = ("operation",)
 
@@ -48,9 +48,9 @@ def report(operation: Document) -> None:
     shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items())
     typer.echo(f"{operation['kind'].replace('_', ' ')}: {operation['state']}" + (f" ({shown})" if shown else ""))
     if left := operation["result"].get("left"):
-        typer.echo(f"left behind: {', '.join(left)}", err=True)
+        typer.echo(f"left behind: {plain(', '.join(left))}", err=True)
     for warning in operation["result"].get("warnings") or ():
-        typer.echo(f"warning: {warning}", err=True)
+        typer.echo(f"warning: {plain(warning)}", err=True)
 
 
 def moved(operation: Document) -> str:

@@ -82,3 +82,13 @@ def test_a_config_without_endpoint_says_what_a_file_lacks(client: httpx.Client) 
     answer = client.get(f"/api/peers/{peer['id']}/config")
     assert answer.status_code == 409
     assert "assign a node" in answer.json()["detail"]
+
+
+def test_nodes_whose_names_begin_alike_have_files_of_their_own(panel: Panel, client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg7", mode="independent", pools=["10.7.0.0/16"])
+    serve(panel, client, "wg7", "frankfurt-main-1", "frankfurt-main-2", "ber1")
+    peer = made(client, "/api/configs/wg7/peers", name="anna")
+    files = [each["file_name"] for each in client.get(f"/api/peers/{peer['id']}/configs").json()["items"]]
+    assert len(set(files)) == 3
+    assert "wg7-ber1.conf" in files
+    assert all(len(name.removesuffix(".conf")) <= 15 for name in files)

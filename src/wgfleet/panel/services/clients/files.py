@@ -1,5 +1,6 @@
 """The files that a user downloads: one stock file for a cluster, one a node for an independent config."""
 
+import hashlib
 from dataclasses import dataclass
 
 from wgfleet.panel.domain import rendering
@@ -66,7 +67,11 @@ def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assig
     endpoint = rendering.endpoint(node.endpoint_addresses[0], config.listen_port)
     text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint)
     stem = f"{config.name}-{node.name}"
-    stem = "".join(c if c.isascii() and (c.isalnum() or c in "_=+.-") else "-" for c in stem)[:MAX_STEM]
+    stem = "".join(c if c.isascii() and (c.isalnum() or c in "_=+.-") else "-" for c in stem)
+    if len(stem) > MAX_STEM:
+        # Two names that begin alike must not give one file, where the second replaces the first.
+        digest = hashlib.sha256(f"{config.name}-{node.name}".encode()).hexdigest()
+        stem = f"{stem[: MAX_STEM - 5]}-{digest[:4]}"
     return ClientFile(node.id, node.name, f"{stem}.conf", text)
 
 

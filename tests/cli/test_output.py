@@ -1,0 +1,28 @@
+"""What is printed: nothing that a terminal obeys, and no key where others, or a link, can have it."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from wgfleet.cli.output import create_secret_file, plain, text
+
+
+@pytest.mark.parametrize("sent", ["\x1b[2J", "\x9b31m", "\r", "\x08", "\x00", "\u202e", "\x7f"])
+def test_what_a_terminal_would_obey_is_replaced(sent: str) -> None:
+    for shown in (plain(f"a{sent}b"), text(f"a{sent}b"), text([f"a{sent}b"]), text({"summary": f"a{sent}b"})):
+        assert sent[0] not in shown
+    assert plain("ä 中\n\t") == "ä 中\n\t"
+
+
+def test_a_file_with_a_key_is_new_and_private(tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
+    target.write_text("before")
+    (tmp_path / "link").symlink_to(target)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for taken in (target, tmp_path / "link", tmp_path / "dangling"):
+        with pytest.raises(OSError, match="exists"):
+            create_secret_file("key", taken)
+    assert target.read_text() == "before"
+    create_secret_file("key", tmp_path / "new")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
