@@ -20,7 +20,7 @@ from wgfleet.agent.interfaces.takeover import Takeovers, call_again
 from wgfleet.agent.interfaces.tasks import InterfaceTasks, Watches
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
-from wgfleet.agent.kernel import firewall_events, links
+from wgfleet.agent.kernel import changes
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.load import LoadMeter
 from wgfleet.agent.kernel.machine import Machine, index_of, link_exists
@@ -131,27 +131,25 @@ class InterfaceSupervisor:
         and is restarted.
         """
         loop = asyncio.get_running_loop()
-        sources = [(links.open_events(), links.drain)]
-        if (firewall := firewall_events.open_events()) is not None:
-            sources.append((firewall, firewall_events.drain))
-        for events, _ in sources:
-            loop.add_reader(events, self._attention.set)
+        sources = changes.open_sources()
+        for source in sources:
+            loop.add_reader(source.events, self._attention.set)
         try:
             while True:
                 await self._attention.wait()
                 self._attention.clear()
                 if self._broken is not None:
                     raise self._broken
-                changed = [drain(events) for events, drain in sources]
+                changed = [source.drain() for source in sources]
                 if any(changed):
                     for reconciler in self.reconcilers.values():
                         reconciler.refresh_link()
                 # Our own changes come back as events too; all that they cause is one reading at the next scan.
                 await asyncio.sleep(0.1)
         finally:
-            for events, _ in sources:
-                loop.remove_reader(events)
-                events.close()
+            for source in sources:
+                loop.remove_reader(source.events)
+                source.close()
             for each in self._tasks.values():
                 each.stop()
 

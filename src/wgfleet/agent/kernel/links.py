@@ -3,7 +3,6 @@
 import errno
 import ipaddress
 import socket
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,6 @@ _STATIC = 4  # RTPROT_STATIC
 _UP = 1  # IFF_UP
 _MARK = "wgfleet"
 GROUP = 30567  # of all links with users: the filter of each knows the others by it; 0x7767, "wg"
-# Groups of rtnetlink events: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE
-_EVENTS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
-_NETCONF = (24, 25)  # RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF: forwarding; too high for the mask of `bind`
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1  # netlink(7)
-_MESSAGE = struct.Struct(
-    "=IH10xBBB"
-)  # of rtnetlink(7): nlmsghdr's length and type, ifaddrmsg's family, prefix and flags
-_NEW_ADDRESS, _PERMANENT = 20, 0x80  # RTM_NEWADDR; IFA_F_PERMANENT: for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,41 +213,3 @@ async def _unless(code: int, request: object) -> None:
 
 def _why(error: NetlinkError) -> str:
     return f"{errno.errorcode.get(error.code, error.code)} {error.args[1] if len(error.args) > 1 else ''}".strip()
-
-
-def open_events() -> socket.socket:
-    """Open a non-blocking socket that becomes readable when a link, address, route or forwarding changes."""
-    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    events.setblocking(False)
-    events.bind((0, _EVENTS))
-    for group in _NETCONF:
-        events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
-    return events
-
-
-def drain(events: socket.socket) -> bool:
-    """Empty the socket; tell whether anything changed but the time that a single address has left.
-
-    Nothing more of its content matters: who is woken reads afresh.
-    """
-    changed = False
-    while True:
-        try:
-            changed |= not _only_renewals(events.recv(1 << 16))
-        except BlockingIOError:
-            return changed
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:  # events were lost
-                raise
-            changed = True
-
-
-def _only_renewals(packet: bytes) -> bool:
-    """Whether each message says that a /32 or /128 is on a link for a time, as renewals of floating addresses do."""
-    while len(packet) >= _MESSAGE.size:
-        size, kind, family, length, flags = _MESSAGE.unpack_from(packet)
-        single = length == (128 if family == socket.AF_INET6 else 32)
-        if kind != _NEW_ADDRESS or not single or flags & _PERMANENT:
-            return False
-        packet = packet[max(size + 3 & ~3, _MESSAGE.size) :]
-    return True
