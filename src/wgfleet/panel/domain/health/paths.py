@@ -18,6 +18,7 @@ _NOTABLE = 0.1  # the same of a run that makes others look as well
 _LOSS_WEIGHT = 1 / 32
 _RTT_WEIGHT = 1 / 8  # RFC 6298, section 2.3
 _DEVIATION_WEIGHT = 1 / 4
+_CALM_WEIGHT = 1 / 32  # of a smaller deviation: a few even answers in a row promise nothing
 _DEVIATIONS = 4
 _TELLING = 16  # probes of a path before its loss speaks for other paths
 
@@ -50,7 +51,8 @@ class Path:
         if self.rtt_s is None:
             rtt, deviation = rtt_s, rtt_s / 2
         else:
-            deviation = self.deviation_s + (abs(self.rtt_s - rtt_s) - self.deviation_s) * _DEVIATION_WEIGHT
+            news_s = abs(self.rtt_s - rtt_s) - self.deviation_s
+            deviation = self.deviation_s + news_s * (_DEVIATION_WEIGHT if news_s > 0 else _CALM_WEIGHT)
             rtt = self.rtt_s + (rtt_s - self.rtt_s) * _RTT_WEIGHT
         return Path(rtt, deviation, loss, 0, self.probes + lost + 1)
 
