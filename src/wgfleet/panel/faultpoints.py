@@ -1,4 +1,4 @@
-"""Named points at which a test ends the process as a power cut would.
+"""Named points at which a test ends a panel as a power cut would: all of its processes.
 
 A no-op unless the environment variable WGFLEET_DIE_AT names the point when the process starts.
 """
@@ -8,9 +8,16 @@ import signal
 
 VARIABLE = "WGFLEET_DIE_AT"
 _POINT = os.environ.get(VARIABLE)
+_parents: list[int] = []
+
+
+def ends_with(parent: int) -> None:
+    """Note the process whose end is that of the whole panel."""
+    _parents.append(parent)
 
 
 def reached(point: str) -> None:
     """Die here, by SIGKILL, if this is the point that was asked for."""
     if point == _POINT:
-        os.kill(os.getpid(), signal.SIGKILL)
+        for pid in (*_parents, os.getpid()):
+            os.kill(pid, signal.SIGKILL)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from wgfleet.panel import clock
+from wgfleet.panel import clock, faultpoints
 from wgfleet.process import end_with
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
@@ -100,6 +100,7 @@ def keep_running(work: Mapping[str, Callable[[], None]]) -> None:
 def _run(name: str, work: Callable[[], None], parent: int) -> None:
     if not end_with(parent, signal.SIGKILL):
         return
+    faultpoints.ends_with(parent)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED)
     with contextlib.suppress(OSError):
         Path("/proc/self/comm").write_text(f"wgfleet-{name}", encoding="ascii")  # for ps and top
