@@ -41,7 +41,8 @@ def provider() -> Iterator[CloudflareEnvironment]:
 @contextmanager
 def panel(data_dir: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     command = [WGFLEET, "panel", "run", "--data-dir", str(data_dir), "--no-panel-node", "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **environment}) as process:
+    inside = {"WGFLEET_DNS__ALLOWED_SERVERS": "127.0.0.1"}  # where the stand-in is
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **inside, **environment}) as process:
         try:
             yield process
         finally:
