@@ -1,9 +1,11 @@
 """Nothing waits for the database for ever, and whatever it answers becomes an error that callers expect."""
 
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -121,3 +123,13 @@ class TestPostgresql:
         store.engine.dispose()
         with store.write() as tx:
             tx.session.execute(text("UPDATE configs SET name = name"))
+
+
+def test_a_connection_that_is_in_use_when_the_store_is_closed_is_closed_when_it_is_free(database_url: str) -> None:
+    store = Store(database_url)
+    with store.read() as tx:
+        tx.session.execute(text("SELECT 1"))
+        driver: Any = tx.session.connection().connection.driver_connection
+        store.close()
+    with pytest.raises((psycopg.OperationalError, sqlite3.ProgrammingError)):
+        driver.execute("SELECT 1")

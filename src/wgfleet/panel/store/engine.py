@@ -6,7 +6,9 @@ A `Tx` collects its wakes; listeners get them after the commit, never before.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sqlalchemy import event
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import Unavailable
@@ -48,6 +50,8 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.engine = open_database(url)
+        self._closed = False
+        event.listen(self.engine, "checkin", self._returned)
         self._file = sqlite_file(url)
         self._turns = None if self._file is None else WriterTurns(self._file)
         self._listeners = Listeners()
@@ -124,11 +128,17 @@ class Store:
             if self._exchange is not None:
                 self._exchange.tell(wakes)
 
+    def _returned(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        # One that a thread still had when all were closed would be open until it is collected.
+        if self._closed:
+            record.invalidate()
+
     def close(self) -> None:
-        """Close all connections; safe to call twice."""
+        """Close all connections, those in use as soon as they are free; safe to call twice."""
         if self._exchange is not None:
             self._exchange.close()
             self._exchange = None
+        self._closed = True
         self.engine.dispose()
         if self._turns:
             self._turns.close()
