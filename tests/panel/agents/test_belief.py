@@ -228,13 +228,16 @@ def test_a_bad_report_of_one_interface_stops_no_other(
 
 
 def test_a_line_is_short_until_it_is_known_to_carry_peers(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:
-    agent.stream = [b"x" * 100_000] * 30
+    agent.stream = [b"x" * 100_000] * 120
 
     async def listen() -> None:
         client = AgentClient("127.0.0.1", agent.port, NODE, panel_context)
-        async with contextlib.aclosing(client.watch()) as messages:
-            async for _ in messages:
-                pass
+        try:
+            async with contextlib.aclosing(client.watch()) as messages:
+                async for _ in messages:
+                    pass
+        finally:
+            await client.aclose()
 
     with pytest.raises(TransientError, match="bytes"):
         asyncio.run(listen())

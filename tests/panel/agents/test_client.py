@@ -270,7 +270,7 @@ def test_a_message_that_is_none_ends_the_stream(agent: ScriptedAgent, panel_cont
 def test_a_message_without_end_does_not_fill_the_memory(
     agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "LINE_LIMIT", 100_000)
+    monkeypatch.setattr(client_module, "MESSAGE_LIMIT", 100_000)
     agent.stream = [b"x" * 50_000] * 100
     with pytest.raises(TransientError, match="more than 100000 bytes"):
         call(panel_context, agent.port, lambda client: collect(client, []))
@@ -279,7 +279,7 @@ def test_a_message_without_end_does_not_fill_the_memory(
 def test_an_answer_without_end_does_not_fill_the_memory(
     agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "ANSWER_LIMIT", 100_000)
+    monkeypatch.setattr(client_module, "MESSAGE_LIMIT", 100_000)
     agent.answer = (200, b" " * 1_000_000)
     with pytest.raises(TransientError, match="more than 100000 bytes"):
         call(panel_context, agent.port, lambda client: client.status())

@@ -7,7 +7,7 @@ AgentRefused (4xx). It never retries: that is the reconciler's decision.
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, get_args
 
@@ -16,9 +16,12 @@ import msgspec
 import structlog
 
 import wgfleet
+from wgfleet.doors.folding import Folding
+from wgfleet.panel import clock
 from wgfleet.panel.agents import claims
+from wgfleet.panel.agents.allowance import Allowance
 from wgfleet.panel.agents.authority import agent_server_name
-from wgfleet.panel.agents.tls import AgentTls
+from wgfleet.panel.agents.tls import HEAD_LIMIT, AgentLine, AgentTls
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
@@ -41,10 +44,16 @@ CONNECT_S = 3.0
 ANSWER_S = 60.0  # a push of 10,000 peers takes the kernel layer a few seconds; a loaded node several times that
 SILENCE_S = 2.0  # four heartbeats
 UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so long: it is gone
-ANSWER_LIMIT = 64 * 2**20  # bytes
 KINDS_LOGGED = 8  # of an agent that sends what this version does not know
-LINE_LIMIT = 2**20  # bytes; a snapshot of a node without peers has a few kB
-PEER_LIMIT = 2**10  # bytes more of a line for each peer that the node carries; it needs some 250
+# What is read of one node, so that none takes up the loop that all share. Rows do not say all that a node carries: it
+# keeps the peers of a deleted config until the panel has it delete them, and after a restore those that the copy lacks.
+MESSAGE_LIMIT = 8 * 2**20  # bytes of a line or an answer: 50,000 peers in use, which the loop takes in within 0.2 s
+PEER_LIMIT = 2**10  # bytes more for each peer that the rows have; it needs some 140
+FULL_MESSAGES_AT_ONCE = 2
+BYTES_A_SECOND, PEER_BYTES_A_SECOND = 512 * 2**10, 2**9
+PIECE = 2**10  # bytes that each message, and each piece that one arrives in, counts for more: it takes time too
+LEFT_ALONE_S = 10.0  # a node that sends more
+REPORTS_LOGGED = 5  # kinds of trouble a minute with what one agent reports
 
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -92,6 +101,8 @@ class AgentClient:
         self.features = features.NONE
         self.peers = 0
         self._skipped: set[str] = set()
+        self._left_out: Folding[str] = Folding("various", capacity=REPORTS_LOGGED)
+        self._readable = Allowance(0.0, 0.0)
         self._label = f"agent of node {node_id} at {join_endpoint(host, port)}"
         self.keys: frozenset[str] = frozenset()
         self._tls = ssl_context
@@ -164,7 +175,8 @@ class AgentClient:
     async def watch(self) -> AsyncGenerator[WatchMessage, None]:
         """Yield the agent's messages as they come, without end: an end, or silence, is a TransientError.
 
-        Close the iterator (`contextlib.aclosing`): leaving it open keeps the stream open.
+        So is more than a node has to say. Close the iterator (`contextlib.aclosing`): leaving it open keeps the stream
+        open.
         """
         timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
         async with self._request("GET", "/v1/watch", timeout=timeout) as response:
@@ -172,6 +184,7 @@ class AgentClient:
             size = 0
             async for chunk in response.aiter_raw():
                 *lines, rest = chunk.split(b"\n")
+                self._count(len(chunk), 1 + len(lines))
                 for line in lines:
                     parts.append(line)
                     message = b"".join(parts)
@@ -180,11 +193,28 @@ class AgentClient:
                         yield self._read(message)
                 parts.append(rest)
                 size += len(rest)
-                if size > (limit := LINE_LIMIT + PEER_LIMIT * self.peers):
-                    raise TransientError(
-                        f"{self._label}: a watch message has more than {limit} bytes, too many for {self.peers} peers"
-                    )
+                if size > self._limit:
+                    raise TransientError(f"{self._label}: a watch message has {self._too_many()}")
             raise TransientError(f"{self._label}: ended the watch stream")
+
+    @property
+    def _limit(self) -> int:
+        """How many bytes one message may have."""
+        return MESSAGE_LIMIT + PEER_LIMIT * self.peers
+
+    def _too_many(self) -> str:
+        return f"more than {self._limit} bytes, too many for {self.peers} peers"
+
+    def _count(self, size: int, pieces: int = 1) -> None:
+        """Raise TransientError where an agent sends more than is read of one node."""
+        self._readable.burst = FULL_MESSAGES_AT_ONCE * self._limit
+        self._readable.rate = BYTES_A_SECOND + PEER_BYTES_A_SECOND * self.peers
+        if not self._readable.take(size + pieces * PIECE, clock.monotonic()):
+            raise TransientError(
+                f"{self._label}: sends more than the panel reads of one node ({self._readable.rate / 1024:.0f} kB/s); "
+                "look at that machine, its agent is broken or not ours",
+                retry_after_s=LEFT_ALONE_S,
+            )
 
     def _read(self, message: bytes) -> WatchMessage:
         """Decode a message; a report of an interface that cannot be is left out, and stops no other."""
@@ -198,9 +228,19 @@ class AgentClient:
             if isinstance(reports, list):
                 parts["interfaces"] = [report for report in reports if _is_possible(report)]
                 kept: WatchMessage = msgspec.convert(parts, WatchMessage)
-                log.warning("watch.left_out", agent=self._label, error=claims.words(str(trouble)))
+                self._log_left_out(claims.words(str(trouble)))
                 return kept
-        raise TransientError(f"{self._label}: its answer is not of this protocol ({claims.words(str(trouble))})")
+        raise self._nonsense(trouble)
+
+    def _nonsense(self, trouble: msgspec.MsgspecError) -> TransientError:
+        return TransientError(f"{self._label}: its answer is not of this protocol ({claims.words(str(trouble))})")
+
+    def _log_left_out(self, trouble: str) -> None:
+        now = clock.monotonic()
+        for error, more in self._left_out.ended(now):
+            log.warning("watch.left_out_again", agent=self._label, error=error, count=more)
+        if (told := self._left_out.note(trouble, now)) is not None:
+            log.warning("watch.left_out", agent=self._label, error=told)
 
     def _is_of_later_release(self, message: bytes) -> bool:
         """Tell whether a message is of a kind that this panel does not know; each is logged once."""
@@ -209,7 +249,9 @@ class AgentClient:
             return False
         if kind not in self._skipped and len(self._skipped) < KINDS_LOGGED:
             self._skipped.add(kind)
-            log.info("watch.skipped", agent=self._label, kind=kind[:80], reason="not known to this version")
+            log.info(
+                "watch.skipped", agent=self._label, kind=claims.words(kind, 80), reason="not known to this version"
+            )
         return True
 
     async def aclose(self) -> None:
@@ -245,20 +287,23 @@ class AgentClient:
                 timeout=timeout or self._http.timeout,
                 extensions=self._extensions,
             ) as response:
-                if not response.is_success:
-                    raise self._failure(response.status_code, await self._body(response))
-                yield response
+                with _begun(response):
+                    if not response.is_success:
+                        raise self._failure(response.status_code, await self._body(response))
+                    yield response
         except httpx.TimeoutException as error:
             raise TransientError(f"{self._label}: {_timeout_text(error)} ({method} {path})") from error
-        except httpx.TransportError as error:
-            raise TransientError(f"{self._label}: {str(error) or type(error).__name__} ({method} {path})") from error
+        except (httpx.TransportError, ssl.SSLError) as error:  # the second: of a connection that was up
+            words = claims.words(str(error)) or type(error).__name__
+            raise TransientError(f"{self._label}: {words} ({method} {path})") from error
 
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
         async for chunk in response.aiter_raw():
+            self._count(len(chunk))
             body += chunk
-            if len(body) > ANSWER_LIMIT:
-                raise TransientError(f"{self._label}: an answer has more than {ANSWER_LIMIT} bytes")
+            if len(body) > self._limit:
+                raise TransientError(f"{self._label}: an answer has {self._too_many()}")
         return bytes(body)
 
     def _failure(self, status: int, body: bytes) -> Exception:
@@ -279,7 +324,7 @@ class AgentClient:
         try:
             return decoder.decode(body)
         except msgspec.MsgspecError as error:
-            raise TransientError(f"{self._label}: its answer is not of this protocol ({error})") from error
+            raise self._nonsense(error) from error
 
 
 def _is_possible(report: object) -> bool:
@@ -292,3 +337,17 @@ def _is_possible(report: object) -> bool:
 
 def _timeout_text(error: httpx.TimeoutException) -> str:
     return "cannot be reached in time" if isinstance(error, httpx.ConnectTimeout) else "has gone silent"
+
+
+@contextlib.contextmanager
+def _begun(response: httpx.Response) -> Iterator[None]:
+    """Say of the connection of an answer that the answer has begun; and at its end, that the next has not."""
+    line = response.extensions["network_stream"].get_extra_info("ssl_object")
+    if not isinstance(line, AgentLine):
+        yield
+        return
+    line.left = None
+    try:
+        yield
+    finally:
+        line.left = HEAD_LIMIT

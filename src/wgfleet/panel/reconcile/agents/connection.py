@@ -12,6 +12,7 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents import claims
+from wgfleet.panel.agents.allowance import Allowance
 from wgfleet.panel.agents.client import AgentClient, AgentRefused
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
@@ -42,6 +43,9 @@ STEP_S = 0.5  # an agent's clock that is off by more was set; less is the way of
 SILENT_S = 1.5 * HEARTBEAT_S  # a live agent has sent something by then
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a packet
+# How often what an agent says has the reconciler look: each look costs reads, and perhaps a push, which others wait
+# for. Nothing else waits: health sees at once whether an agent is heard, and rows that changed wake the reconciler too.
+WAKES, WAKES_A_SECOND = 20.0, 2.0
 
 log = structlog.get_logger()
 
@@ -80,7 +84,9 @@ class AgentConnection:
         self.heard_at = clock.monotonic()  # at first: since when it could have been heard
         self.reported: dict[str, Reported] = {}
         self._store = store
-        self._changed = changed
+        self._wake = changed
+        self._wakes = Allowance(WAKES, WAKES_A_SECOND)
+        self._later: asyncio.TimerHandle | None = None
         self._ahead_s = 0.0
         self._buffer = SessionBuffer(node_id)
         self._refusals = RefusalBuffer(node_id)
@@ -105,6 +111,8 @@ class AgentConnection:
             await task.stop()
         self._tasks = []
         self.connected = False
+        if self._later is not None:
+            self._later.cancel()
         await self.client.aclose()
 
     def applied(self, interface: str, reported: Reported) -> None:
@@ -122,16 +130,31 @@ class AgentConnection:
         self.reported = {}
         self._changed()
 
+    def _changed(self) -> None:
+        """Have the reconciler look: now, or a little later where this agent has had it look often."""
+        if self._later is not None:
+            return
+        if self._wakes.take(1, clock.monotonic()):
+            self._wake()
+        else:
+            self._later = asyncio.get_running_loop().call_later(self._wakes.wait_s(1), self._changed_before)
+
+    def _changed_before(self) -> None:
+        self._later = None
+        self._wakes.take(1, clock.monotonic())
+        self._wake()
+
     def _knows(self, known: frozenset[Feature]) -> None:
         self.features = self.client.features = known
 
     def look_again(self) -> None:
         """Have the reconciler look: something that it left under way has ended."""
-        self._changed()
+        self._wake()
 
     async def _keep_up(self) -> None:
         failures = 0
         while True:
+            alone_s = 0.0
             try:
                 async with contextlib.aclosing(self.client.watch()) as messages:
                     async for message in messages:
@@ -140,13 +163,15 @@ class AgentConnection:
                         await self._take(message)
             except (TransientError, PermanentError) as error:
                 self._lost(str(error))
+                alone_s = getattr(error, "retry_after_s", None) or 0.0
                 if isinstance(error, AgentRefused) and error.refusal.reason == "older_panel" and self.client.panel:
                     await self._superseded(error.refusal.detail)
             except Exception:
                 log.exception("watch.failed", node_id=self.node_id)
                 self._lost("an error of the panel's own; see its log")
             failures += 1
-            await asyncio.sleep(backoff(failures, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S))
+            pause_s = backoff(failures, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
+            await asyncio.sleep(max(pause_s, alone_s))
 
     async def _superseded(self, detail: str) -> None:
         """Note that this agent has obeyed a newer panel."""

@@ -4,11 +4,13 @@ Each push, cleanup, confirmation and renewal is an errand of its own. What takes
 deleted or have moved, fences, interfaces), then the certificate, then the rest.
 """
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from wgfleet.panel import clock
+from wgfleet.panel.agents.allowance import Allowance
 from wgfleet.panel.agents.authority import Authority, certificate_expires_at, key_digest, renewal_due
 from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.domain.phases import Phase
@@ -31,6 +33,10 @@ from wgfleet.protocol import features
 from wgfleet.protocol.desired import UNKNOWN_FIELD, DesiredInterface, InterfaceDelta, Push
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import Applied
+
+# A node has one history that we lost, and is behind ours once we went beyond it. Each time, all nodes of the config get
+# the whole: one must not have the others work at its pace.
+OVERTAKINGS, OVERTAKEN_EVERY_S = 2, 600.0
 
 # Refusals of a cleanup that say that nothing of ours is there.
 NOT_OURS = {"foreign_interface", "other_config", "not_found", "bad_field"}
@@ -102,6 +108,9 @@ class Pusher:
         self._errands = Errands()
         self.objection: Callable[[str, str], Awaitable[str | None]] = none
         self._doubted: set[tuple[str, str]] = set()
+        self._overtakings = defaultdict[tuple[str, str], Allowance](
+            lambda: Allowance(OVERTAKINGS, 1 / OVERTAKEN_EVERY_S)
+        )
 
     async def close(self) -> None:
         """End what is under way; safe to call twice."""
@@ -215,7 +224,8 @@ class Pusher:
     async def _refused(self, connection: AgentConnection, wanted: Wanted, error: AgentRefused) -> str:
         """Act on what the agent holds instead; what the panel cannot repair is written to the assignment."""
         refusal = error.refusal
-        if refusal.reason == "base_mismatch":
+        # A whole has no base: who says so of one is to be asked ever more rarely.
+        if refusal.reason == "base_mismatch" and isinstance(wanted.push, InterfaceDelta):
             # What we knew of it was stale: without a base, the next cycle sends the whole.
             connection.forget(wanted.interface)
             return f"{wanted.interface}: the agent is at generation {refusal.generation}; sending the whole"
@@ -331,16 +341,22 @@ class Pusher:
 
     def _overtake(self, node_id: str, wanted: Wanted, generation: int) -> None:
         claim = f"the agent claims generation {generation}, and the panel is at {wanted.generation} only"
+        member = (node_id, wanted.config_id)
         with self._store.write() as tx:
-            if generations.is_plausible(tx, wanted.config_id, generation):
+            plausible = generations.is_plausible(tx, wanted.config_id, generation)
+            if plausible and self._overtakings[member].take(1, clock.monotonic()):
                 generations.overtake(tx, wanted.config_id, generation)
                 return
-            way_out = "remove the interface there, or the node's state directory, if the node can be trusted"
-            if (node_id, wanted.config_id) not in self._doubted:
-                self._doubted.add((node_id, wanted.config_id))
+            if not plausible and member not in self._doubted:
+                self._doubted.add(member)
                 about = {"config_id": wanted.config_id, "generation": wanted.generation, "claimed": generation}
                 audit.record(tx, audit.PANEL, "claim_refused", "node", node_id, **about)
-        raise PermanentError(f"{claim}: not believed, so nothing reaches it; {way_out}")
+        way_out = "remove the interface there, or the node's state directory, if the node can be trusted"
+        if not plausible:
+            raise PermanentError(f"{claim}: not believed, so nothing reaches it; {way_out}")
+        again_in_s = self._overtakings[member].wait_s(1)
+        again = f"it has been overtaken several times, and is again in {again_in_s / 60:.0f} minutes"
+        raise TransientError(f"{claim}: {again}, so nothing reaches it until then; {way_out}", retry_after_s=again_in_s)
 
     async def _renew(self, connection: AgentConnection) -> str:
         clock_check.check(clock_check.panel_ahead_s(self._connections.values()))

@@ -1,0 +1,338 @@
+"""An agent in the wrong hands, with its own key: what it sends and refuses costs the panel and other nodes little."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, cast
+
+import pytest
+
+from tests.panel.agents.conftest import HEARTBEAT, NODE, SNAPSHOT, ScriptedAgent
+from tests.panel.agents.test_belief import report, said, status
+from tests.panel.agents.test_errands import refusal, site
+from tests.panel.world import World
+from wgfleet.panel import clock
+from wgfleet.panel.agents import client as client_module
+from wgfleet.panel.agents import tls
+from wgfleet.panel.agents.allowance import Allowance
+from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.errors import TransientError
+from wgfleet.panel.reconcile.agents import connection as connection_module
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.services import configs
+from wgfleet.panel.store.tables import Config
+from wgfleet.protocol.diff import Drift
+from wgfleet.protocol.messages import Change, Snapshot, WatchMessage
+
+
+def listen(agent: ScriptedAgent, context: ssl.SSLContext, peers: int = 0) -> tuple[int, TransientError]:
+    """Read an agent's stream to its end; return how many messages were read, and why no more."""
+
+    async def run() -> tuple[int, TransientError]:
+        client = AgentClient("127.0.0.1", agent.port, NODE, context)
+        client.peers = peers
+        read = 0
+        try:
+            async with contextlib.aclosing(client.watch()) as messages:
+                async for _ in messages:
+                    read += 1
+        except TransientError as error:
+            return read, error
+        finally:
+            await client.aclose()
+        raise AssertionError("a stream ends with an error")
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [HEARTBEAT * 100, b'{"type":"of a later release"}\n' * 100, b"\n" * 1000, HEARTBEAT[:-2] + b',"x":"%s"}\n'],
+    ids=["heartbeats", "unknown", "empty", "long"],
+)
+def test_a_stream_that_floods_is_left_for_a_while(
+    agent: ScriptedAgent, panel_context: ssl.SSLContext, flood: bytes
+) -> None:
+    long = b"x" * 900_000
+    agent.stream = [SNAPSHOT, *[flood % long if b"%s" in flood else flood] * 500, 600.0]
+    read, error = listen(agent, panel_context)
+    assert "more than the panel reads of one node" in str(error)
+    assert error.retry_after_s is not None
+    assert error.retry_after_s >= 5
+    assert read < 20_000
+
+
+def test_what_an_agent_may_send_is_not_counted_from_zero_when_it_is_called_again(
+    agent: ScriptedAgent, panel_context: ssl.SSLContext
+) -> None:
+    agent.stream = [SNAPSHOT, *[HEARTBEAT * 100] * 500, 600.0]
+
+    async def run() -> list[int]:
+        client = AgentClient("127.0.0.1", agent.port, NODE, panel_context)
+        found = []
+        for _ in range(3):
+            read = 0
+            with contextlib.suppress(TransientError):
+                async with contextlib.aclosing(client.watch()) as messages:
+                    async for _message in messages:
+                        read += 1
+            found.append(read)
+        await client.aclose()
+        return found
+
+    first, *later = asyncio.run(run())
+    assert first > 500, "a burst is nothing bad"
+    assert sum(later) < first / 2
+
+
+def reporting(kind: str, count: int) -> bytes:
+    """Return a message of a node with this many peers in use, as its agent says it."""
+    peers = {
+        f"{number:043}=": {"endpoint": "192.0.2.1:51820", "latest_handshake": 1_764_000_000, "rx": 9**9, "tx": 9**9}
+        for number in range(count)
+    }
+    interface = {"name": "wg0", "config_id": "c", "generation": 1, "up": True, "summary": "", "peers": peers}
+    told = {**json.loads(SNAPSHOT), "interfaces": [interface]}
+    message = told if kind == "snapshot" else {"type": "change", "now": 1.0, "interfaces": [interface]}
+    return json.dumps(message).encode() + b"\n"
+
+
+@pytest.mark.parametrize("count", [1_000, 10_000])
+def test_a_node_with_many_peers_may_say_much(
+    agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """A minute of its life: each peer sends all the time."""
+    seconds = itertools.count(0.0, 60 / 180)  # as many looks at the clock as there are messages at least
+    whole, change = reporting("snapshot", count), reporting("change", count)
+    agent.stream = [whole, *[change, HEARTBEAT, HEARTBEAT] * 60]
+    pieces = 180 * (len(change) // 16_384 + 2) / 3
+    monkeypatch.setattr(clock, "monotonic", lambda: next(seconds) * 180 / pieces)
+    read, error = listen(agent, panel_context, peers=count)
+    assert "ended the watch stream" in str(error)
+    assert read == 181
+
+
+def test_a_node_whose_peers_are_not_in_the_rows_any_more_is_heard_again_and_again(
+    agent: ScriptedAgent, panel_context: ssl.SSLContext
+) -> None:
+    """Its config was deleted while it was away, or a copy of the database was restored: it has to be told."""
+    agent.stream = [reporting("snapshot", 20_000), HEARTBEAT]
+
+    async def run() -> list[int]:
+        client = AgentClient("127.0.0.1", agent.port, NODE, panel_context)
+        found = []
+        for _ in range(5):
+            read = 0
+            with contextlib.suppress(TransientError):
+                async with contextlib.aclosing(client.watch()) as messages:
+                    async for _message in messages:
+                        read += 1
+            found.append(read)
+        await client.aclose()
+        return found
+
+    assert asyncio.run(run()) == [2] * 5
+
+
+def test_who_is_refused_an_allowance_does_not_wait_longer_for_asking() -> None:
+    allowance = Allowance(2, 1 / 60)
+    assert [allowance.take(1, float(now)) for now in range(120)].count(True) == 3
+    assert allowance.wait_s(1) <= 60
+
+
+@contextlib.contextmanager
+def instead_of_an_answer(authority: Authority, say: Callable[[ssl.SSLSocket], object]) -> Iterator[int]:
+    """Listen as the agent of the node, and say something where an answer is due; yield the port."""
+    context = tls.server_context(authority.issue_server([f"{NODE}.node.wgfleet.internal"], [], time.time()))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=authority.certificate_pem)
+
+    def answer(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as line:
+            line.recv(65536)
+            say(line)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+async def ask(context: ssl.SSLContext, port: int, call: str) -> None:
+    """Call an agent once, or begin to read its stream; nobody may need more than 10 s to be found out."""
+    client = AgentClient("127.0.0.1", port, NODE, context)
+    try:
+        async with asyncio.timeout(10):
+            if call == "status":
+                await client.status()
+            async with contextlib.aclosing(client.watch()) as messages:
+                await anext(messages)
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("call", ["watch", "status"])
+def test_what_comes_before_an_answer_has_an_end(authority: Authority, panel_context: ssl.SSLContext, call: str) -> None:
+    def go_on(line: ssl.SSLSocket) -> None:
+        while True:
+            line.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    with (
+        instead_of_an_answer(authority, go_on) as port,
+        pytest.raises(TransientError, match="before its answer begins"),
+    ):
+        asyncio.run(ask(panel_context, port, call))
+
+
+@pytest.mark.parametrize("call", ["watch", "status"])
+def test_what_is_not_tls_any_more_is_trouble_of_the_agent(
+    authority: Authority, panel_context: ssl.SSLContext, call: str
+) -> None:
+    with (
+        instead_of_an_answer(
+            authority, lambda line: os.write(line.fileno(), b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        ) as port,
+        pytest.raises(TransientError, match="agent of node node1"),
+    ):
+        asyncio.run(ask(panel_context, port, call))
+
+
+@pytest.mark.parametrize("line", [b"x" * 90_000 + b"\x1b[31m\r\n", b"HTTP/1.1 \x1b[31m\r\n\r\n"])
+def test_what_is_not_http_is_told_in_a_few_clean_words(
+    authority: Authority, panel_context: ssl.SSLContext, line: bytes
+) -> None:
+    with (
+        instead_of_an_answer(authority, lambda to: to.sendall(line)) as port,
+        pytest.raises(TransientError) as caught,
+    ):
+        asyncio.run(ask(panel_context, port, "watch"))
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
+
+
+def test_one_connection_carries_many_answers(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:
+    agent.answer = (409, b'{"title":"x","status":409,"reason":"x","detail":"' + b"d" * 60_000 + b'"}')
+
+    async def run() -> None:
+        client = AgentClient("127.0.0.1", agent.port, NODE, panel_context)
+        for _ in range(8):
+            with pytest.raises(AgentRefused):
+                await client.status()
+        await client.aclose()
+
+    asyncio.run(run())
+    assert len(agent.connections) == 1
+
+
+def test_words_of_an_agent_are_clean_wherever_they_come_from(
+    agent: ScriptedAgent, panel_context: ssl.SSLContext
+) -> None:
+    agent.stream = [b'{"type":"snapshot","status":"\\u001b]0;x\\u0007","interfaces":[]}\n']
+    _, error = listen(agent, panel_context)
+    assert str(error).isprintable()
+
+
+def test_reports_that_cannot_be_are_logged_in_folds(
+    agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(client_module.log, "warning", lambda event, **_: warned.append(event))
+    bad = [f'{{"type":"change","now":1.0,"interfaces":[{{"name":{number}}}]}}\n'.encode() for number in range(400)]
+    agent.stream = [SNAPSHOT, *bad]
+    read, _ = listen(agent, panel_context)
+    assert read == 401
+    assert 1 <= len(warned) <= 10
+
+
+def test_an_answer_is_not_longer_than_its_peers_need(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:
+    agent.answer = (409, b'{"title":"x","status":409,"reason":"x","detail":"' + b"d" * 9_000_000 + b'"}')
+
+    async def call(client: AgentClient) -> None:
+        try:
+            await client.status()
+        finally:
+            await client.aclose()
+
+    with pytest.raises(TransientError, match="bytes"):
+        asyncio.run(call(AgentClient("127.0.0.1", agent.port, NODE, panel_context)))
+
+
+def flickering(config: Config, count: int) -> list[Change]:
+    return [
+        Change(0.0, (report(config, "k" * 44, "192.0.2.1:1", 0, drift=(Drift("mtu", "1", str(number)),)),))
+        for number in range(count)
+    ]
+
+
+def test_reports_that_differ_each_time_wake_the_reconciler_seldom(world: World) -> None:
+    config = world.config()
+    (fra1,) = world.serving(config, "fra1")
+    woken: list[float] = []
+    line = AgentConnection(
+        fra1.id, cast("AgentClient", contextlib.nullcontext()), world.store, lambda: woken.append(time.monotonic())
+    )
+    said(line, Snapshot(status(clock.now()), ()), *flickering(config, 1000))
+    assert 1 <= len(woken) <= 2 * connection_module.WAKES
+
+
+def test_the_last_of_many_reports_is_not_lost_on_the_reconciler(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "WAKES_A_SECOND", 20.0)
+    config = world.config()
+    (fra1,) = world.serving(config, "fra1")
+    seen: list[str] = []
+
+    async def run() -> None:
+        line = AgentConnection(
+            fra1.id,
+            cast("AgentClient", contextlib.nullcontext()),
+            world.store,
+            lambda: seen.append(line.reported["wg0"].drift[0].observed) if line.reported else None,
+        )
+        for message in [Snapshot(status(clock.now()), ()), *flickering(config, 300)]:
+            await line._take(cast("WatchMessage", message))  # noqa: SLF001 - as the stream gives it
+        await asyncio.sleep(0.3)
+
+    asyncio.run(run())
+    assert seen[-1] == "299"
+
+
+@pytest.mark.parametrize("reason", ["base_mismatch", "bad_field"])
+def test_an_agent_that_refuses_the_whole_is_tried_ever_more_rarely(world: World, reason: str) -> None:
+    with site(world, "wg0", "wg1") as (fra1, (wg0, wg1)):
+        fra1.agent.refuses["wg0"] = refusal(reason, 1, wg0.id)
+        fra1.cycles(30)
+        assert fra1.agent.said.count("push wg0") <= 3
+        assert "wg1" in fra1.agent.kept
+        del wg1
+
+
+def test_an_agent_that_is_always_ahead_is_not_run_after(world: World) -> None:
+    """Each overtaking gives every node of the config a whole: one node must not make the others work at its pace."""
+    with site(world, "wg0", "wg1") as (fra1, (wg0, wg1)):
+
+        async def ahead(push: Any) -> Any:
+            fra1.agent.said.append("push")
+            if getattr(push, "settings", None) is not None and push.settings.name == "wg1":
+                return await kept(push)
+            raise refusal("older_generation", push.generation, wg0.id)
+
+        kept: Callable[[Any], Awaitable[Any]] = fra1.agent.push
+        fra1.agent.push = ahead  # type: ignore[method-assign]
+        before = wg0.generation
+        fra1.cycles(30, pause_s=0.02)
+        with world.store.read() as tx:
+            assert configs.get(tx, wg0.id).generation <= before + 6
+        assert 1 <= len(fra1.audited("generation_overtaken")) <= 2
+        assert "minutes" in fra1.summary(wg0)
+        assert len(fra1.agent.said) < 10
+        del wg1
