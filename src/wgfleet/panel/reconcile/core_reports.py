@@ -9,6 +9,7 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.dns.metrics import Counted
+from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.outlook import CoreReport, Outlook
 from wgfleet.panel.store import REPORT_BYTES, Store
 
@@ -29,6 +30,7 @@ class ReportSender:
     async def run(self) -> None:
         """Send a report now, and again and again."""
         while True:
+            came_round()
             self.send()
             await asyncio.sleep(REPORT_S)
 
