@@ -80,11 +80,12 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
         allowed_servers=("127.0.0.1",),
     )
     settings = Settings(data_dir=tmp_path, dns=dns)
+    vault = Vault([bytes(32)])
     yield Panel(
         store=store,
-        vault=Vault([bytes(32)]),
+        vault=vault,
         settings=settings,
-        publisher=Publisher(DnsPlugins.installed(settings), Limiter(store), DnsMetrics()),
+        publisher=Publisher(DnsPlugins.installed(settings), Limiter(store, vault), DnsMetrics()),
         authority=Authority.create("test", clock.now()),
         events=ListedEvents(Event("node", "n1", {"name": "fra1"}), Event("config", "c1", {})),
     )

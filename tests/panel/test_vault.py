@@ -102,3 +102,18 @@ def test_the_environment_wins_over_the_file_and_may_hold_several_keys(tmp_path: 
     vault = load_vault(tmp_path, {"WGFLEET_MASTER_KEY": keys})
     assert vault.open(Vault([OLD]).seal("x", "c"), "c") == "x"
     assert not list(tmp_path.iterdir())
+
+
+@given(st.text(), st.text())
+def test_an_alias_is_the_same_each_time_and_another_with_another_key_text_or_place(text: str, place: str) -> None:
+    [alias] = Vault([OLD]).aliases(text, place)
+    assert Vault([OLD]).aliases(text, place) == (alias,)
+    assert alias.key_id == key_id(OLD).hex()
+    others = [Vault([NEW]).aliases(text, place), Vault([OLD]).aliases(text + "x", place)]
+    others.append(Vault([OLD]).aliases(text, place + "x"))
+    assert alias.digest not in {other.digest for [other] in others}
+
+
+def test_during_a_rotation_the_alias_of_the_new_key_comes_first() -> None:
+    aliases = Vault([NEW, OLD]).aliases("text", "place")
+    assert aliases == (*Vault([NEW]).aliases("text", "place"), *Vault([OLD]).aliases("text", "place"))

@@ -74,7 +74,7 @@ class Panel:
     def _publisher(self) -> Publisher:
         defaults = {"token": SECRET, "api_url": self.at.stand_in.url, "timeout_s": TIMEOUT_S}
         registry = DnsPlugins({"cloudflare": Cloudflare}, {"cloudflare": defaults})
-        return Publisher(registry, Limiter(self.world.store), DnsMetrics())
+        return Publisher(registry, Limiter(self.world.store, self.world.vault), DnsMetrics())
 
     def restart(self) -> None:
         """Forget all that is not in rows."""

@@ -11,7 +11,7 @@ from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.publisher import Publisher
-from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.dns.rate_limits import Limiter, hide_accounts
 from wgfleet.panel.services import installation
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import isolation
@@ -44,6 +44,7 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
         migrate(store)
         with store.write() as tx:
             authority = _authority(tx, vault)
+            hide_accounts(tx, vault)
             first_key = api_keys.ensure_first_key(tx)
             clock.go_on_from(sessions.newest_report(tx))
             isolation.set_give_up_after(tx, settings.health.give_up_after_s)
@@ -63,7 +64,7 @@ def opened(settings: Settings, vault: Vault, authority: Authority) -> Iterator[P
 
 
 def _parts(settings: Settings, store: Store, vault: Vault, authority: Authority) -> Parts:
-    publisher = Publisher(DnsPlugins.installed(settings), Limiter(store), DnsMetrics())
+    publisher = Publisher(DnsPlugins.installed(settings), Limiter(store, vault), DnsMetrics())
     return Parts(settings, store, vault, authority, publisher)
 
 

@@ -1,4 +1,4 @@
-"""Secrets at rest: AES-256-GCM under a master key that is never in the database.
+"""Secrets at rest: AES-256-GCM under a master key that is never in the database, and HMAC where only equality matters.
 
 A sealed value is `version (1) | key id (4) | nonce (12) | ciphertext and tag`. The key id makes rotation possible: a
 vault holds several keys, seals with the first and opens with any. The context is authenticated with the value, so a
@@ -8,10 +8,12 @@ ciphertext that was copied to another row does not open. Must not log, and must 
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -32,6 +34,13 @@ class VaultError(PermanentError):
     """A master key is missing, unsafe or not the one that sealed a value; the text says what to do."""
 
 
+class Alias(NamedTuple):
+    """What stands for a text that may tell a secret. `key_id` (hex) is that of the master key it was made with."""
+
+    key_id: str
+    digest: str
+
+
 class Vault:
     """Seals and opens short texts. `keys` are 32 bytes each, the first is the current one. Safe to share by threads."""
 
@@ -39,6 +48,7 @@ class Vault:
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             raise VaultError(f"a vault needs one or more keys of {KEY_BYTES} bytes")
         self._ciphers = {key_id(key): AESGCM(key) for key in keys}
+        self._alias_keys = {key_id(key): hmac.digest(key, b"wgfleet alias key", "sha256") for key in keys}
         self._header = _VERSION + key_id(keys[0])
         self._current = self._ciphers[key_id(keys[0])]
 
@@ -63,6 +73,16 @@ class Vault:
             raise VaultError(
                 f"{context} does not open: it was damaged or belongs to another row; restore the database from a backup"
             ) from None
+
+    def aliases(self, text: str, context: str) -> tuple[Alias, ...]:
+        """Return what stands for a text in the place that `context` names, one for each key, the current one first.
+
+        Without a master key, nobody can tell whether a guess is right.
+        """
+        message = f"{context}\0{text}".encode()
+        return tuple(
+            Alias(known.hex(), hmac.digest(key, message, "sha256").hex()) for known, key in self._alias_keys.items()
+        )
 
 
 def key_id(key: bytes) -> bytes:

@@ -62,7 +62,7 @@ def document(module_database_url: str, tmp_path_factory: pytest.TempPathFactory)
         nodes.create(tx, "panel", NodeSpec("fra1", ["192.0.2.1"]))
         peers.create(tx, "panel", config, peers.draft(vault, [peers.PeerSpec("anna")]))
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
-    publisher = Publisher(DnsPlugins({"null": Null}), Limiter(store), DnsMetrics())
+    publisher = Publisher(DnsPlugins({"null": Null}), Limiter(store, vault), DnsMetrics())
     panel = Panel(store, vault, settings, Authority.create("fuzz", clock.now()), ListedEvents(), publisher)
     with served(create_app(panel)) as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json", headers={"Authorization": f"Bearer {key}"}), key

@@ -50,7 +50,7 @@ class Desk:
 
     def restart(self) -> None:
         """Forget all that is not in rows."""
-        self.publisher = Publisher(self.plugins, Limiter(self.world.store), DnsMetrics())
+        self.publisher = Publisher(self.plugins, Limiter(self.world.store, self.world.vault), DnsMetrics())
         self.worker = DnsWorker(self.world.store, self.world.vault, self.publisher, self.rules)
 
     def mark(self, config: Config) -> str:

@@ -62,4 +62,4 @@ def test_questions_leave_the_reserved_calls_to_changes(desk: Desk, wg0: Config) 
     with pytest.raises(TransientError, match="are for changes"):
         desk.publisher.check(target.provider, target.zone, target.name, target.options)
     desk.publisher.preview(target, urgent=True)
-    Limiter(desk.world.store).take(desk.zone.limit, 9)
+    Limiter(desk.world.store, desk.world.vault).take(desk.zone.limit, 9)

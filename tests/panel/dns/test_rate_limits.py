@@ -18,11 +18,11 @@ from wgfleet.panel.store.tables import Config
 def test_all_names_of_an_account_share_its_limit(either_desk: Desk, hands: Hands) -> None:
     desk = either_desk
     account = Account("one", calls=20, window_s=100)
-    limiter = Limiter(desk.world.store)
+    limiter = Limiter(desk.world.store, desk.world.vault)
     for _ in range(10):
         limiter.take(account)
     with pytest.raises(Blocked) as caught:
-        Limiter(desk.world.store).take(account)
+        Limiter(desk.world.store, desk.world.vault).take(account)
     assert caught.value.retry_after_s == pytest.approx(10, abs=1)
     limiter.take(Account("another", calls=20, window_s=100))
     hands.move(10.5)
@@ -33,7 +33,7 @@ def test_all_names_of_an_account_share_its_limit(either_desk: Desk, hands: Hands
 
 def test_a_clock_that_is_set_back_blocks_no_account_for_a_day(desk: Desk, hands: Hands) -> None:
     account = Account("one", calls=20, window_s=100)
-    limiter = Limiter(desk.world.store)
+    limiter = Limiter(desk.world.store, desk.world.vault)
     limiter.block(account, 300)
     with pytest.raises(Blocked):
         limiter.take(account)
@@ -43,7 +43,7 @@ def test_a_clock_that_is_set_back_blocks_no_account_for_a_day(desk: Desk, hands:
 
 def test_a_clock_that_is_set_back_keeps_no_bucket_empty(desk: Desk, hands: Hands) -> None:
     account = Account("one", calls=20, window_s=100)
-    limiter = Limiter(desk.world.store)
+    limiter = Limiter(desk.world.store, desk.world.vault)
     for _ in range(10):
         limiter.take(account)
     hands.move(-86_400)
@@ -58,7 +58,7 @@ def test_a_provider_can_neither_have_itself_asked_all_the_time_nor_never_again(
     desk: Desk, hands: Hands, asked: float | None, waits: float
 ) -> None:
     account = Account("one")
-    limiter = Limiter(desk.world.store)
+    limiter = Limiter(desk.world.store, desk.world.vault)
     assert limiter.block(account, asked) == waits
     hands.move(waits - 0.5)
     with pytest.raises(Blocked):
@@ -68,7 +68,7 @@ def test_a_provider_can_neither_have_itself_asked_all_the_time_nor_never_again(
 
 
 def test_the_first_calls_of_an_account_may_come_at_once(either_desk: Desk) -> None:
-    limiters = [Limiter(either_desk.world.store) for _ in range(2)]
+    limiters = [Limiter(either_desk.world.store, either_desk.world.vault) for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
         for number in range(10):
             account = Account(f"account {number}", calls=20, window_s=1e6)
@@ -87,7 +87,7 @@ def test_the_first_calls_of_an_account_may_come_at_once(either_desk: Desk) -> No
 
 def test_no_window_sees_more_calls_than_are_allowed(desk: Desk, hands: Hands) -> None:
     account = Account("one", calls=60, window_s=60)
-    limiter, made = Limiter(desk.world.store), []
+    limiter, made = Limiter(desk.world.store, desk.world.vault), []
     for second in range(120):
         while True:
             try:
@@ -140,7 +140,7 @@ def test_a_name_that_is_right_does_not_fail_by_a_block_that_another_met(desk: De
     desk.world.serving(wg0, "fra1")
     desk.publish(wg0)
     desk.cycle()
-    Limiter(desk.world.store).block(desk.zone.limit, 300)
+    Limiter(desk.world.store, desk.world.vault).block(desk.zone.limit, 300)
     hands.move(desk.rules.check_interval_s + 1)
     desk.cycle()
     assert desk.sync(wg0).state == SyncState.SYNCED

@@ -1,11 +1,16 @@
-"""Rate limits of DNS accounts, counted in rows: kept across restarts, shared by all names of an account."""
+"""Rate limits of DNS accounts, counted in rows: kept across restarts, shared by all names of an account.
+
+What a provider calls its account comes from its credential, so rows have an alias instead, which only the master key
+makes: who has the database alone cannot try guesses.
+"""
 
 import math
 
 from wgfleet.panel import clock
 from wgfleet.panel.dns.providers import Account, Blocked
-from wgfleet.panel.store import Store
+from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import dns as dns_rows
+from wgfleet.panel.vault import Alias, Vault
 
 # Half of the limit may be used in one burst, the other half is refilled over the window. So no window ever sees more
 # calls than the limit.
@@ -16,30 +21,33 @@ BLOCKED_S = 60.0  # if the provider blocked the account and did not say for how 
 SHORTEST_BLOCK_S = 1.0  # a floor, so that `Retry-After: 0` does not become a busy loop
 # The longest block that a provider can ask for. One that ends later is from a clock that has been set back since.
 LONGEST_BLOCK_S = 3600.0
+_PLACE = "dns_accounts.account"
 
 
 class Limiter:
     """Counts calls against accounts. Safe to share between threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, vault: Vault) -> None:
         self._store = store
+        self._vault = vault
 
     def take(self, account: Account, calls: int = 1) -> None:
         """Count calls that are about to be made, or raise `Blocked` with the s to wait."""
+        aliases = self._aliases(account)
         if not account.calls:
             with self._store.read() as tx:
-                row = dns_rows.account(tx, account.id)
+                row = dns_rows.account(tx, aliases)
             if row is not None:
                 _check_block(row.blocked_until, clock.now())
             return
         with self._store.write() as tx:
             now = clock.now()
-            row = dns_rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
+            row = dns_rows.locked_account(tx, aliases, tokens=account.calls * BURST_SHARE, now=now)
             _check_block(row.blocked_until, now)
             tokens = refilled(account, row.tokens, now - row.updated_at)
             enough = tokens >= calls
             # Written even if too few are left: a row from a clock that was ahead would never be refilled.
-            dns_rows.set_account(tx, account.id, tokens=tokens - calls if enough else tokens, updated_at=now)
+            dns_rows.set_account(tx, aliases[0], tokens=tokens - calls if enough else tokens, updated_at=now)
         if not enough:
             rate = account.calls * (1 - BURST_SHARE) / account.window_s
             raise Blocked(
@@ -50,7 +58,7 @@ class Limiter:
     def allows_routine(self, account: Account) -> bool:
         """Tell whether a call that can wait may be made now; an estimate, nothing is counted."""
         with self._store.read() as tx:
-            row = dns_rows.account(tx, account.id)
+            row = dns_rows.account(tx, self._aliases(account))
         if row is None:
             return True
         now = clock.now()
@@ -63,20 +71,31 @@ class Limiter:
         """Count calls that were made beyond those taken; the balance may become negative."""
         if not account.calls or calls <= 0:
             return
+        aliases = self._aliases(account)
         with self._store.write() as tx:
             now = clock.now()
-            row = dns_rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
+            row = dns_rows.locked_account(tx, aliases, tokens=account.calls * BURST_SHARE, now=now)
             tokens = refilled(account, row.tokens, now - row.updated_at)
-            dns_rows.set_account(tx, account.id, tokens=tokens - calls, updated_at=now)
+            dns_rows.set_account(tx, aliases[0], tokens=tokens - calls, updated_at=now)
 
     def block(self, account: Account, seconds: float | None) -> float:
         """Block the account, as its provider does; return for how many s none of its names is tried."""
         wait = BLOCKED_S if seconds is None else min(max(seconds, SHORTEST_BLOCK_S), LONGEST_BLOCK_S)
+        aliases = self._aliases(account)
         with self._store.write() as tx:
             now = clock.now()
-            dns_rows.locked_account(tx, account.id, tokens=account.calls * BURST_SHARE, now=now)
-            dns_rows.set_account(tx, account.id, blocked_until=now + wait)
+            dns_rows.locked_account(tx, aliases, tokens=account.calls * BURST_SHARE, now=now)
+            dns_rows.set_account(tx, aliases[0], blocked_until=now + wait)
         return wait
+
+    def _aliases(self, account: Account) -> tuple[Alias, ...]:
+        return self._vault.aliases(account.id, _PLACE)
+
+
+def hide_accounts(tx: Tx, vault: Vault) -> None:
+    """Give aliases to the accounts that a release before left without; their limits go on."""
+    for name in dns_rows.unaliased_accounts(tx):
+        dns_rows.rename_account(tx, name, vault.aliases(name, _PLACE)[0])
 
 
 def refilled(account: Account, tokens: float, elapsed_s: float) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wgfleet.panel.domain.dns.states import SyncState
@@ -18,6 +18,9 @@ from wgfleet.panel.store.tables import (
     EndpointGroup,
     Node,
 )
+from wgfleet.panel.vault import Alias
+
+Insert = sqlite.Insert | postgresql.Insert
 
 
 def get(tx: Tx, sync_id: str) -> DnsSync | None:
@@ -103,26 +106,55 @@ def history(
     return audit.newest(tx, where, limit, offset, before)
 
 
-def account(tx: Tx, account_id: str) -> DnsAccount | None:
-    """Return an account's rate limit row, or None."""
-    return tx.session.get(DnsAccount, account_id)
+def account(tx: Tx, aliases: Sequence[Alias]) -> DnsAccount | None:
+    """Return an account's rate limit row by the first of its aliases that has one, or None."""
+    return next(filter(None, (tx.session.get(DnsAccount, alias.digest) for alias in aliases)), None)
 
 
-def locked_account(tx: Tx, account_id: str, *, tokens: float, now: float) -> DnsAccount:
-    """Return an account's row, locked until this transaction ends; created if it does not exist."""
-    dialect = tx.session.get_bind().dialect.name
-    new = (
-        (sqlite if dialect == "sqlite" else postgresql)
-        .insert(DnsAccount)
-        .values(account=account_id, tokens=tokens, updated_at=now, blocked_until=0.0)
-    )
-    tx.session.execute(new.on_conflict_do_nothing(index_elements=["account"]))
-    return tx.session.get_one(DnsAccount, account_id, with_for_update=True, populate_existing=True)
+def locked_account(tx: Tx, aliases: Sequence[Alias], *, tokens: float, now: float) -> DnsAccount:
+    """Return an account's row, locked until this transaction ends; created if it does not exist.
+
+    From now on it is found by the first alias.
+    """
+    first, *older = aliases
+    for alias in older:
+        rename_account(tx, alias.digest, first)
+    values = {
+        "account": first.digest,
+        "key_id": first.key_id,
+        "tokens": tokens,
+        "updated_at": now,
+        "blocked_until": 0.0,
+    }
+    _add_account(tx, _insert(tx).values(values))
+    return tx.session.get_one(DnsAccount, first.digest, with_for_update=True, populate_existing=True)
 
 
-def set_account(tx: Tx, account_id: str, **values: float) -> None:
+def set_account(tx: Tx, alias: Alias, **values: float) -> None:
     """Set columns of an account."""
-    tx.session.execute(update(DnsAccount).where(DnsAccount.account == account_id).values(**values))
+    tx.session.execute(update(DnsAccount).where(DnsAccount.account == alias.digest).values(**values))
+
+
+def unaliased_accounts(tx: Tx) -> list[str]:
+    """Return what accounts are called that have no alias."""
+    return list(tx.session.scalars(select(DnsAccount.account).where(DnsAccount.key_id.is_(None))))
+
+
+def rename_account(tx: Tx, name: str, alias: Alias) -> None:
+    """Move an account's row, if there is one, to an alias; one that is there already stays as it is."""
+    state = "tokens", "updated_at", "blocked_until"
+    row = select(literal(alias.digest), literal(alias.key_id), *(getattr(DnsAccount, column) for column in state))
+    _add_account(tx, _insert(tx).from_select(["account", "key_id", *state], row.where(DnsAccount.account == name)))
+    tx.session.execute(delete(DnsAccount).where(DnsAccount.account == name))
+
+
+def _insert(tx: Tx) -> Insert:
+    on_sqlite = tx.session.get_bind().dialect.name == "sqlite"
+    return sqlite.insert(DnsAccount) if on_sqlite else postgresql.insert(DnsAccount)
+
+
+def _add_account(tx: Tx, new: Insert) -> None:
+    tx.session.execute(new.on_conflict_do_nothing(index_elements=["account"]))
 
 
 def forget_accounts(tx: Tx, before: float, limit: int) -> int:

@@ -41,6 +41,8 @@ class Raced(TransientError):
 class Account:
     """An account, whose rate limit calls count against. `id` is a digest of what identifies it, never the credential.
 
+    The id stays in memory; in the database it has an alias that only the panel's master key makes.
+
     `calls` are allowed in `window_s` (0: no known limit).
     """
 

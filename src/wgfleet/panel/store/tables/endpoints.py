@@ -103,10 +103,15 @@ class DnsSync(Base):
 
 
 class DnsAccount(Base):
-    """What is left of a provider account's rate limit. `account` is a digest that names provider and credential."""
+    """What is left of a provider account's rate limit. `account`: an alias (`Vault.aliases`) of the provider's id.
+
+    `key_id`: the master key that the alias was made with. None: it is the id itself, from which a credential may be
+    guessed, and which the next start of a panel replaces.
+    """
 
     __tablename__ = "dns_accounts"
     account: Mapped[str] = mapped_column(primary_key=True)
+    key_id: Mapped[str | None]
     tokens: Mapped[float]
     updated_at: Mapped[float]
     blocked_until: Mapped[float]
