@@ -25,6 +25,7 @@ from tests.waiting import eventually
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.panel.agents.authority import agent_server_name
+from wgfleet.protocol.features import HEARD_HEADER
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Snapshot, WatchMessage
 
@@ -159,19 +160,37 @@ class Node:
         return httpx.Client(verify=context, base_url=f"https://127.0.0.1:{PORT}", timeout=60, trust_env=False)
 
     def begin(
-        self, method: str, path: str, body: object = None, *, client: httpx.Client | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        client: httpx.Client | None = None,
+        heard_at: float | None = None,
     ) -> "Future[httpx.Response]":
-        """Call the agent's API from inside its namespace, beside whatever else is going on."""
+        """Call the agent's API from inside its namespace, beside whatever else is going on.
+
+        `heard_at`: when the panel last heard the agent, as it says; None: it does not say.
+        """
+        headers = {} if heard_at is None else {HEARD_HEADER: repr(heard_at)}
         content = body if isinstance(body, bytes) else None if body is None else msgspec.json.encode(body)
         extensions = {"sni_hostname": agent_server_name(self.node_id)}
         return self._thread.submit(
-            lambda: (client or self._client).request(method, path, content=content, extensions=extensions)
+            lambda: (client or self._client).request(
+                method, path, content=content, extensions=extensions, headers=headers
+            )
         )
 
     def call(
-        self, method: str, path: str, body: object = None, *, client: httpx.Client | None = None
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        client: httpx.Client | None = None,
+        heard_at: float | None = None,
     ) -> httpx.Response:
-        return self.begin(method, path, body, client=client).result()
+        return self.begin(method, path, body, client=client, heard_at=heard_at).result()
 
     @contextlib.contextmanager
     def watch(self) -> Iterator["queue.Queue[tuple[float, WatchMessage]]"]:

@@ -89,6 +89,36 @@ def test_an_agent_that_hung_leaves_its_addresses_to_who_has_them_now(segment: Se
         assert drift(a)[f"floating.{FOUR}"]
 
 
+def test_a_push_that_waited_for_a_hung_agent_brings_no_address_back(segment: Segment) -> None:
+    with held(segment) as a:
+        before = time.monotonic()
+        a.signal(signal.SIGSTOP)
+        wanted = at(2, floating(FOUR, SIX, witnesses=WITNESSES, give_up_after_s=GIVE_UP_S))
+        waiting = a.begin("PUT", "/v1/wg/wg0", wanted, heard_at=before)
+        lose(a, FOUR, GIVE_UP_S + LEASE_MARGIN_S)
+        assert applied(segment.b, at(2, floating(FOUR, SIX))).verified
+        a.signal(signal.SIGCONT)
+        until = time.monotonic() + 2 * GIVE_UP_S
+        while time.monotonic() < until:
+            assert not has(a)
+            assert not has(a, SIX)
+            time.sleep(0.02)
+        assert waiting.result().json()["held"] == []
+        assert drift(a)[f"floating.{FOUR}"]
+
+
+def test_a_push_from_before_it_was_cut_off_brings_no_address_back(segment: Segment) -> None:
+    with held(segment) as a:
+        before = time.monotonic()
+    segment.cut(2)
+    lose(a, FOUR, GIVE_UP_S + LEASE_MARGIN_S)
+    wanted = at(2, floating(FOUR, SIX, witnesses=WITNESSES, give_up_after_s=GIVE_UP_S))
+    assert a.call("PUT", "/v1/wg/wg0", wanted, heard_at=before).json()["held"] == []
+    assert not has(a)
+    wanted = at(3, floating(FOUR, SIX, witnesses=WITNESSES, give_up_after_s=GIVE_UP_S))
+    assert a.call("PUT", "/v1/wg/wg0", wanted, heard_at=time.monotonic()).json()["held"] == [FOUR, SIX]
+
+
 def test_an_address_that_no_other_node_can_have_stays(segment: Segment) -> None:
     a = segment.a
     applied(a, at(1, floating(FOUR, give_up_after_s=1.0)))

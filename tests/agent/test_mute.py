@@ -110,6 +110,23 @@ def test_a_node_that_was_cut_off_says_nothing_before_the_panel_has_pushed(segmen
         assert a_speaks(segment)
 
 
+def test_what_was_under_way_during_the_cut_does_not_count_as_the_panels_word(segment: Segment) -> None:
+    with armed(segment) as a:
+        before = time.monotonic()
+        cut(segment)
+        time.sleep(2.5)
+        cut(segment, up=True)
+        late = a.call("PUT", "/v1/wg/wg0", wanted(2, "198.18.0.2:51820"), heard_at=before)
+        assert late.status_code == 200
+        unmute = a.call("POST", "/v1/wg/wg0/unmute", heard_at=before)
+        assert (unmute.status_code, unmute.json()["reason"]) == (409, "late")
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            assert not a_speaks(segment)
+        assert a.call("POST", "/v1/wg/wg0/unmute", heard_at=time.monotonic()).status_code == 204
+        eventually(lambda: muted(a) is None)
+
+
 def test_a_short_cut_mutes_nobody(segment: Segment) -> None:
     with armed(segment) as a:
         cut(segment)

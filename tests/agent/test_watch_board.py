@@ -62,7 +62,7 @@ async def next_but_heartbeats(messages: AsyncIterator[WatchMessage]) -> WatchMes
 def test_a_slow_reader_gets_one_merged_change() -> None:
     async def scenario() -> None:
         interface = Interface()
-        board = WatchBoard(lambda: [interface], lambda: 7.0, no_load)
+        board = WatchBoard(lambda: [interface], lambda: 7.0, no_load, lambda: 3.0)
         messages = board.watch(status)
         assert isinstance(await anext(messages), Snapshot)
         for round_ in range(1, 1001):
@@ -85,7 +85,7 @@ def test_a_slow_reader_gets_one_merged_change() -> None:
 @pytest.mark.slow
 def test_heartbeats_come_each_half_second_and_not_in_bursts() -> None:
     async def scenario() -> None:
-        board = WatchBoard(list, lambda: 7.0, no_load)
+        board = WatchBoard(list, lambda: 7.0, no_load, lambda: 3.0)
         messages = board.watch(status)
         await anext(messages)
         times = []
@@ -106,7 +106,7 @@ def test_heartbeats_come_each_half_second_and_not_in_bursts() -> None:
 def test_an_interface_that_went_and_came_is_reported_as_it_is() -> None:
     async def scenario() -> None:
         interface = Interface()
-        board = WatchBoard(lambda: [interface], lambda: 7.0, no_load)
+        board = WatchBoard(lambda: [interface], lambda: 7.0, no_load, lambda: 3.0)
         messages = board.watch(status)
         await anext(messages)
         board.gone(WG0)
@@ -121,7 +121,7 @@ def test_an_interface_that_went_and_came_is_reported_as_it_is() -> None:
 
 def test_refusals_are_kept_for_the_next_reader_and_bounded() -> None:
     async def scenario() -> None:
-        board = WatchBoard(list, lambda: 7.0, no_load)
+        board = WatchBoard(list, lambda: 7.0, no_load, lambda: 3.0)
         for number in range(500):
             board.refused(f"192.0.2.{number % 256}", "no certificate")
         messages = board.watch(status)
@@ -137,10 +137,14 @@ def test_the_load_comes_with_a_heartbeat_as_soon_as_there_is_one_and_then_seldom
     async def scenario() -> None:
         load = Load(0.5, 0.25, None, 1000.0)
         known: list[Load | None] = [None, load]
-        board = WatchBoard(list, lambda: 7.0, lambda: known.pop(0))
+        board = WatchBoard(list, lambda: 7.0, lambda: known.pop(0), lambda: 3.0)
         messages = board.watch(status)
         await anext(messages)
-        assert [await anext(messages) for _ in range(3)] == [Heartbeat(7.0), Heartbeat(7.0, load), Heartbeat(7.0)]
+        assert [await anext(messages) for _ in range(3)] == [
+            Heartbeat(7.0, mark=3.0),
+            Heartbeat(7.0, load, 3.0),
+            Heartbeat(7.0, mark=3.0),
+        ]
         await messages.aclose()  # type: ignore[attr-defined]  # it is a generator
 
     asyncio.run(scenario())

@@ -1,6 +1,7 @@
 """Live sessions on WireGuard of the real kernel: they survive changes, and move to another node by takeover."""
 
 import asyncio
+import time
 
 import msgspec
 import pytest
@@ -127,7 +128,7 @@ def test_a_call_from_a_floating_address_comes_from_there_and_the_clients_endpoin
     holding = msgspec.structs.replace(WANTED, settings=msgspec.structs.replace(WANTED.settings, floating=held))
     for node in (first, second):
         node.ledger.add(NAME, WANTED.settings.config_id, "boot")
-        node.floating.confirm(NAME)
+        node.floating.confirm(NAME, time.monotonic())
     first_keeper, second_keeper = serve(first, holding), serve(second, without)
     connect(client, first, floating)
     endpoint = first.run("wg", "show", NAME, "endpoints").split()[1]

@@ -23,6 +23,7 @@ PROTOCOL = 2  # 0.1.0 has 1, and does not say so
 PROTOCOL_OF_0_1_0 = 1
 FEATURES_HEADER = "wgfleet-features"
 VERSION_HEADER = "wgfleet-version"
+HEARD_HEADER = "wgfleet-heard"  # the `mark` of the last watch message that the panel has read
 PANEL_HEADER = "wgfleet-panel"  # the panel's id, number and id of its incarnation, with a space between
 
 

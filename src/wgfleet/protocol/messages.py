@@ -46,7 +46,7 @@ class Refusal(Struct, frozen=True, omit_defaults=True):
 
     Reasons: `bad_field` (400/422, with `field`), `older_generation`, `base_mismatch`, `foreign_interface`,
     `other_config` (409, with the `generation` and `config_id` that the agent holds), `older_panel` (409: it has obeyed
-    a newer one), `not_found` (404),
+    a newer one), `late` (409: it was under way while the agent was cut off or hung), `not_found` (404),
     `disk` (507), `kernel` (500).
     """
 
@@ -182,10 +182,16 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
 
 
 class Snapshot(Struct, frozen=True, tag_field="type", tag="snapshot"):
-    """First message of `GET /v1/watch`: the whole state."""
+    """First message of `GET /v1/watch`: the whole state.
+
+    `mark`, of this and other messages: when it was made, in s of the agent's clock that nobody sets. The panel gives
+    the last one back with each request (`features.HEARD_HEADER`): what was under way while the agent was cut off or
+    hung has an old one, and is not the panel's word on what came after. 0.1.0 sends none.
+    """
 
     status: AgentStatus
     interfaces: tuple[InterfaceReport, ...]
+    mark: Moment | None = None
 
 
 class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=True):
@@ -194,6 +200,7 @@ class Change(Struct, frozen=True, tag_field="type", tag="change", omit_defaults=
     now: Moment
     interfaces: tuple[InterfaceReport, ...] = ()
     gone: tuple[InterfaceName, ...] = ()
+    mark: Moment | None = None
 
 
 class Load(Struct, frozen=True):
@@ -213,6 +220,7 @@ class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat", omit_def
 
     now: Moment
     load: Load | None = None
+    mark: Moment | None = None
 
 
 class Refused(Struct, frozen=True, tag_field="type", tag="refused", omit_defaults=True):

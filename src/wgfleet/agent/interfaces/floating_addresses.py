@@ -26,6 +26,7 @@ from wgfleet.protocol.diff import floating_wanted
 from wgfleet.protocol.ids import InterfaceName
 
 _LEAST_S = 2  # that the kernel gets: it counts in whole s, and an agent may be held up for one
+LAPSED = "given up: the agent was held up for longer than it may hold them unheard; waiting for the panel"
 _RIVAL_S = 15.0  # three announcements of another node
 _READ_WRONG_S = 1.0  # by which the time left, as the kernel tells it, may be too long
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -72,6 +73,7 @@ class FloatingAddresses:
         self._rights: dict[InterfaceName, _Rights] = {}
         self._present: dict[InterfaceName, set[str]] = {}  # in the kernel; no entry: not read since the start
         self._lapses_at: dict[str, float] = {}  # when the kernel may take an address off; s of the monotonic clock
+        self._doubted_at: dict[InterfaceName, float] = {}  # when the panel may last have given them to another node
         self._time_s: dict[InterfaceName, float | None] = {}  # that an address is taken for; None: for ever
         self._announcer = announce.Announcer()
         self._rivals = announce.Rivals()
@@ -107,9 +109,21 @@ class FloatingAddresses:
         await asyncio.gather(*(self._check_claim(name, rights, each, again=True) for each in contested))
         return not contested <= rights.claimed.keys()
 
-    def confirm(self, name: InterfaceName) -> None:
-        """Note that the panel has pushed: its addresses are taken even if another machine claims them."""
-        self._rights[name] = _Rights(confirmed=True)
+    def confirm(self, name: InterfaceName, heard_at: float) -> None:
+        """Note that the panel has pushed: its addresses are taken even if another machine claims them.
+
+        Not if it last heard this agent (`heard_at`, s of the monotonic clock) before they were given up, or before the
+        kernel took one off: the push was under way meanwhile, and another node may have them by now.
+        """
+        if heard_at < self.lapses_at(name) <= time.monotonic():
+            self._rights[name] = _Rights(given_up=LAPSED)
+            self.doubt(name)
+        elif heard_at >= self._doubted_at.get(name, -math.inf):
+            self._rights[name] = _Rights(confirmed=True)
+
+    def doubt(self, name: InterfaceName) -> None:
+        """Note that the panel may give the addresses of an interface to another node just now."""
+        self._doubted_at[name] = time.monotonic()
 
     def recheck_claims(self, name: InterfaceName) -> None:
         """Note that the panel is back but pushes nothing: take what it last wanted, if nobody else has it."""
@@ -153,6 +167,7 @@ class FloatingAddresses:
     async def give_up(self, name: InterfaceName, why: str) -> None:
         """Remove all addresses of an interface now, and take none until the panel has pushed."""
         self._rights[name] = _Rights(given_up=why)
+        self.doubt(name)
         await self.remove(name, self.held(name))
 
     async def forget(self, name: InterfaceName) -> None:
@@ -161,6 +176,7 @@ class FloatingAddresses:
         await self.remove(name, () if owned is None else owned.floating)
         self._rights.pop(name, None)
         self._present.pop(name, None)
+        self._doubted_at.pop(name, None)
         self._time_s.pop(name, None)
 
     async def recover(self, settings: InterfaceSettings) -> None:

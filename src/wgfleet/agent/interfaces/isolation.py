@@ -11,13 +11,14 @@ from collections.abc import Callable
 
 import structlog
 
-from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
+from wgfleet.agent.interfaces.floating_addresses import LAPSED, FloatingAddresses
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.protocol.desired import FloatingSettings
 from wgfleet.protocol.diff import floating_wanted
 from wgfleet.protocol.keys import public_key_of
+from wgfleet.protocol.messages import HEARTBEAT_S
 
 _ASKS = 3  # rounds of probes within `give_up_after_s`: one lost packet costs nothing
 _TIMEOUT_S = 1.0  # a probe's, at most
@@ -29,7 +30,7 @@ _RENEW_EVERY_S = 0.5  # the kernel counts in whole s, and gets 2 or more
 _FIRST_LOOK_S = 0.05
 _ASK_EVERY_S = 0.25  # while another machine has an address that the panel wants here
 _ASK_AGAIN_S = 10.0  # between two checks of an address that another machine claims, while the panel is there
-_LAPSED = "given up: the agent was held up for longer than it may hold them unheard; waiting for the panel"
+_NEAR_S = 2 * HEARTBEAT_S  # a panel that is there has acknowledged a heartbeat by then
 _log = structlog.get_logger()
 
 
@@ -106,7 +107,7 @@ class IsolationWatch:
                 _log.error("floating_address.renewal_failed", interface=name, reason=str(error))
                 continue
             if not kept:
-                await self._give_up(settings.floating, _LAPSED)
+                await self._give_up(settings.floating, LAPSED)
 
     async def _listen(self, floating: FloatingSettings) -> None:
         """Make sure that somebody can be heard: sleep, probe the witnesses, or give up."""
@@ -162,6 +163,8 @@ class IsolationWatch:
         A push needs nothing from here: applying it confirms the addresses.
         """
         since = time.monotonic()
+        if since - self._panel_heard_at() > _NEAR_S:
+            self._floating.doubt(self._reconciler.name)
         while self._watched() and self._floating.waits_for_panel(self._reconciler.name):
             await asyncio.sleep(_LISTEN_S)
             now = time.monotonic()

@@ -5,9 +5,10 @@ Each packet to a client draws it here, and if another node has taken its session
 neither the panel, nor a witness that had answered before, nor anybody), by the kernel itself when WireGuard and agent
 have said nothing for `SPEAKS_FOR_S`, and before a push that takes all users away is applied.
 
-It speaks again when the panel has pushed or has said that nothing is missing. A panel that is dead stops nobody: where
-it was not heard for `PANEL_AWAY_S` nobody replaces nodes, so nothing mutes for being alone, and a node that is muted
-speaks again when witnesses have answered, or anybody has spoken to it, for a while.
+It speaks again when the panel has pushed or has said that nothing is missing, and has heard this agent since: what was
+under way during a cut arrives at its end, and says nothing of what the panel decided meanwhile. A panel that is dead
+stops nobody: where it was not heard for `PANEL_AWAY_S` nobody replaces nodes, so nothing mutes for being alone, and a
+node that is muted speaks again when witnesses have answered, or anybody has spoken to it, for a while.
 """
 
 import asyncio
@@ -56,6 +57,7 @@ class MuteWatch:
         self._port: int | None = None  # that there is a table for
         self._verified_at = self._proven_at = self._witness_at = self._user_at = float("-inf")
         self._received = 0
+        self._silent_at = float("-inf")  # when the panel was last not heard; what it said before that is old
         self._released = asyncio.Event()
 
     async def run(self) -> None:
@@ -84,14 +86,24 @@ class MuteWatch:
         """Let the interface's port send nothing; does nothing where it is muted, or where nobody could replace it."""
         if self._port is None or self._reconciler.muted is not None:
             return
-        self._released.clear()
-        self._reconciler.set_muted(why)
+        self._note_silence(why)
         await mute_table.mute(self._reconciler.name)
         _log.warning("interface.muted", interface=self._reconciler.name, reason=why)
 
-    def release(self) -> None:
-        """Let it send again: the panel has said what it is to have, and it has that."""
+    def release(self, heard_at: float) -> bool:
+        """Let it send again: the panel has said what it is to have, and it has that.
+
+        False: the panel last heard this agent (`heard_at`) before the interface was muted, so it may not know.
+        """
+        if heard_at < self._silent_at:
+            return False
         self._released.set()
+        return True
+
+    def _note_silence(self, why: str) -> None:
+        self._silent_at = time.monotonic()
+        self._released.clear()
+        self._reconciler.set_muted(why)
 
     async def _disarm(self) -> None:
         if self._port is not None or self._verified_at == float("-inf"):
@@ -107,8 +119,7 @@ class MuteWatch:
             await mute_table.arm(name, port)
             self._reconciler.set_muted(None)
         elif not found and self._reconciler.muted is None:
-            self._released.clear()
-            self._reconciler.set_muted("nobody kept the interface awake; waiting for the panel")
+            self._note_silence("nobody kept the interface awake; waiting for the panel")
         self._port, self._verified_at = port, time.monotonic()
 
     async def _watch(self, pulse: mute_table.Pulse, port: int, wanted: MuteSettings) -> None:
@@ -146,6 +157,8 @@ class MuteWatch:
         asked, heard = 0.0, await mute_table.heard(self._reconciler.name)
         while not self._released.is_set():
             now = time.monotonic()
+            if now - self._panel_heard_at() > QUIET_S:
+                self._silent_at = now
             if not self._watched():
                 watched_at = now
                 if now - asked >= 1.0:

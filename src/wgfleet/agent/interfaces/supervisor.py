@@ -36,7 +36,7 @@ from wgfleet.protocol.desired import (
 )
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
-from wgfleet.protocol.messages import Applied
+from wgfleet.protocol.messages import Applied, Refusal
 
 if TYPE_CHECKING:
     from wgfleet.agent.interfaces.mute import MuteWatch
@@ -153,8 +153,8 @@ class InterfaceSupervisor:
             for each in self._tasks.values():
                 each.stop()
 
-    async def push(self, name: InterfaceName, push: Push) -> Applied:
-        """Check, store and apply a push.
+    async def push(self, name: InterfaceName, push: Push, heard_at: float) -> Applied:
+        """Check, store and apply a push. `heard_at`: when the panel last heard this agent, in s of the monotonic clock.
 
         `RefusedError` or `FieldError`, `OSError` (not stored, so not applied) or `KernelError`.
         """
@@ -163,13 +163,14 @@ class InterfaceSupervisor:
             refusal = admission.check_push(push, await self._situation(name, admission.config_of(push), key))
             if refusal is not None:
                 raise RefusedError(refusal)
+            speaks_from = heard_at
             if isinstance(push, InterfaceDelta):
                 reconciler = self.reconcilers[name]
                 reconciler.allowed_ips.check(push)
                 desired = apply_delta(reconciler.desired, push)
                 await self._check_way_out(reconciler.desired, desired)
                 await asyncio.to_thread(self._journal.append, push, desired)
-                self.floating.confirm(name)
+                self.floating.confirm(name, heard_at)
                 applied = await self._apply(reconciler, reconciler.apply_delta(push, desired))
             else:
                 kept = self.reconcilers.get(name)
@@ -177,14 +178,28 @@ class InterfaceSupervisor:
                 if name in self._mutes and not any(peer.allowed_ips for peer in push.peers.values()):
                     # It was replaced. Its WireGuard may hang, and must not draw users here before it has dropped them.
                     await self._mutes[name].mute("its users are with other nodes")
-                applied = await self._apply_whole(push, by_panel=True)
-            self.unmute(name)
+                    speaks_from = float("inf")  # with nobody left to draw here
+                applied = await self._apply_whole(push, heard_at=heard_at)
+            self._release(name, speaks_from)
             return applied
 
-    def unmute(self, name: InterfaceName) -> None:
-        """Let an interface send again if it is muted: the panel says that it has what it is to have."""
-        if name in self._mutes:
-            self._mutes[name].release()
+    def unmute(self, name: InterfaceName, heard_at: float) -> None:
+        """Let an interface send again if it is muted: the panel says that it has what it is to have.
+
+        `RefusedError` where the panel, which last heard this agent at `heard_at`, may have said so before it was muted.
+        """
+        if not self._release(name, heard_at):
+            raise RefusedError(
+                Refusal(
+                    title="the panel may not know yet",
+                    status=409,
+                    detail=f"interface {name} fell silent after the panel last heard this agent; say it again",
+                    reason="late",
+                )
+            )
+
+    def _release(self, name: InterfaceName, heard_at: float) -> bool:
+        return name not in self._mutes or self._mutes[name].release(heard_at)
 
     async def _check_way_out(self, old: DesiredInterface | None, new: DesiredInterface) -> None:
         """Refuse settings that would cut this machine off, and put others that could on trial."""
@@ -199,13 +214,14 @@ class InterfaceSupervisor:
             check_not_itself(desired)
             if self._way_out is not None:
                 self._way_out.trial(name).begin(self.reconciler(name).desired.settings, desired.settings)
-            return await self._apply_whole(desired, by_panel=False)
+            return await self._apply_whole(desired, heard_at=None)
 
-    async def _apply_whole(self, desired: DesiredInterface, *, by_panel: bool) -> Applied:
+    async def _apply_whole(self, desired: DesiredInterface, *, heard_at: float | None) -> Applied:
+        """Store and apply; `heard_at` as in `push`, None: it is not of the panel."""
         name = desired.settings.name
         await asyncio.to_thread(self._journal.write, desired)
-        if by_panel:
-            self.floating.confirm(name)
+        if heard_at is not None:
+            self.floating.confirm(name, heard_at)
         if name not in self.reconcilers:
             try:
                 self._ledger.add(name, desired.settings.config_id, self._boot)

@@ -5,6 +5,7 @@ No queue per reader: a slow reader gets its changes merged, so its memory is bou
 
 import asyncio
 import collections
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -69,10 +70,15 @@ class WatchBoard:
     """Takes changes from the interfaces and hands them to any number of readers."""
 
     def __init__(
-        self, entries: Callable[[], Iterable[BoardEntry]], clock: Callable[[], float], load: Callable[[], Load | None]
+        self,
+        entries: Callable[[], Iterable[BoardEntry]],
+        clock: Callable[[], float],
+        load: Callable[[], Load | None],
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._entries = entries
         self._clock = clock
+        self._steady = steady
         self._load = load
         self._readers: list[_Reader] = []
         self._unread: collections.deque[Refused] = collections.deque(maxlen=_MAX_REFUSED)
@@ -111,7 +117,7 @@ class WatchBoard:
         reader = _Reader()
         self._readers.append(reader)
         try:
-            yield Snapshot(status(), tuple(report(entry) for entry in self._entries()))
+            yield Snapshot(status(), tuple(report(entry) for entry in self._entries()), self._steady())
             reader.refused.extend(self._unread)
             self._unread.clear()
             beat = load_due = loop.time()
@@ -122,7 +128,7 @@ class WatchBoard:
                     load = self._load() if loop.time() >= load_due else None
                     if load is not None:
                         load_due = loop.time() + LOAD_S
-                    yield Heartbeat(self._clock(), load)
+                    yield Heartbeat(self._clock(), load, self._steady())
                     # Not `beat += HEARTBEAT_S`: a reader that was stuck gets no burst of old beats.
                     beat = loop.time() + HEARTBEAT_S
                 try:
@@ -139,7 +145,7 @@ class WatchBoard:
         if reader.changed or reader.gone:
             entries = {entry.name: entry for entry in self._entries()}
             reports = tuple(report(entries[name], keys) for name, keys in reader.changed.items() if name in entries)
-            messages.append(Change(self._clock(), reports, tuple(reader.gone)))
+            messages.append(Change(self._clock(), reports, tuple(reader.gone), self._steady()))
             reader.changed, reader.gone = {}, set()
         while reader.refused:
             messages.append(reader.refused.popleft())

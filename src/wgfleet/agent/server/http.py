@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import time
 from typing import TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from wgfleet.agent.interfaces.admission import RefusedError
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.features import HEARD_HEADER
 from wgfleet.protocol.ids import InterfaceName, parse_interface_name
 from wgfleet.protocol.messages import Refusal
 
@@ -58,6 +60,14 @@ async def read_body(request: Request) -> bytes:
             raise HTTPException(408, f"no data for {_READ_TIMEOUT_S:.0f} s") from None
         if len(body) > MAX_BODY:
             raise HTTPException(413, f"the body is larger than {MAX_BODY} bytes; push deltas")
+
+
+def heard_at(request: Request) -> float:
+    """Return when the panel last heard this agent, in s of the monotonic clock; one of 0.1.0 does not say: now."""
+    try:
+        return float(request.headers[HEARD_HEADER])
+    except (KeyError, ValueError):
+        return time.monotonic()
 
 
 def interface_name(request: Request) -> InterfaceName:

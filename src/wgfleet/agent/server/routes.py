@@ -19,7 +19,7 @@ from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, MAX_READERS
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.server import http, metrics
-from wgfleet.agent.server.http import answer, decode, interface_name, read_body
+from wgfleet.agent.server.http import answer, decode, heard_at, interface_name, read_body
 from wgfleet.agent.server.panel_gate import superseded
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import parse_push
@@ -131,7 +131,7 @@ class AgentRoutes:
         name, body = interface_name(request), await read_body(request)
         started = time.monotonic()
         push = await asyncio.to_thread(parse_push, body, name) if len(body) > _BIG else parse_push(body, name)
-        applied = await asyncio.shield(self._supervisor.push(name, push))
+        applied = await asyncio.shield(self._supervisor.push(name, push, heard_at(request)))
         seconds = round(time.monotonic() - started, 4)
         _log.info("push.applied", interface=name, generation=applied.generation, bytes=len(body), seconds=seconds)
         return answer(applied)
@@ -154,7 +154,7 @@ class AgentRoutes:
 
     async def unmute(self, request: Request) -> Response:
         """`POST /v1/wg/{name}/unmute`: nothing is missing on the interface; it may send again."""
-        self._supervisor.unmute(interface_name(request))
+        self._supervisor.unmute(interface_name(request), heard_at(request))
         return Response(status_code=204)
 
     async def takeover(self, request: Request) -> Response:

@@ -35,6 +35,7 @@ from wgfleet.protocol.messages import (
     ProbeRequest,
     ProbeResult,
     Refusal,
+    Refused,
     Takeover,
     TakeoverResult,
     WatchMessage,
@@ -100,6 +101,7 @@ class AgentClient:
         self.panel = panel
         self.features = features.NONE
         self.peers = 0
+        self._heard: float | None = None
         self._skipped: set[str] = set()
         self._left_out: Folding[str] = Folding("various", capacity=REPORTS_LOGGED)
         self._readable = Allowance(0.0, 0.0)
@@ -190,7 +192,10 @@ class AgentClient:
                     message = b"".join(parts)
                     parts, size = [], 0
                     if message and not self._is_of_later_release(message):
-                        yield self._read(message)
+                        said = self._read(message)
+                        if not isinstance(said, Refused) and said.mark is not None:
+                            self._heard = said.mark
+                        yield said
                 parts.append(rest)
                 size += len(rest)
                 if size > self._limit:
@@ -277,13 +282,16 @@ class AgentClient:
         timeout: httpx.Timeout | None = None,  # noqa: ASYNC109 - httpx bounds connect, read and write apart
     ) -> AsyncIterator[httpx.Response]:
         """Open a request; inside, every fault of the transport becomes a TransientError."""
+        headers = {} if content is None else {"content-type": "application/json"}
+        if self._heard is not None:
+            headers[features.HEARD_HEADER] = repr(self._heard)
         try:
             async with self._http.stream(
                 method,
                 path,
                 content=content,
                 params=params,
-                headers={"content-type": "application/json"} if content is not None else None,
+                headers=headers,
                 timeout=timeout or self._http.timeout,
                 extensions=self._extensions,
             ) as response:
