@@ -3,10 +3,11 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,32 @@ def test_a_core_that_hangs_is_replaced_and_decides_nothing_when_it_wakes_up(
             core.resume()
             first.until("lease.lost")
             first.until("core.waits")
+
+
+def test_a_superseded_panel_says_so_and_goes_on_while_it_runs_when_its_database_is_to_count(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+
+    def wgfleet(*words: str, url: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "WGFLEET_URL": url, "WGFLEET_API_KEY": "none"}
+        return subprocess.run(
+            [WGFLEET, *words], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    with running(data) as panel:
+        panel.until("CA fingerprint")
+        eventually(panel.ready)
+        assert wgfleet("status", url=panel.url).stdout == "the panel is ok\n"
+    with closing(sqlite3.connect(data / "panel.sqlite")) as database, database:
+        database.execute("UPDATE incarnations SET refused = 'nodes obey another'")
+    with running(data) as panel:
+        panel.until("CA fingerprint")
+        core = eventually(lambda: panel.child("core"))
+        eventually(lambda: "nodes obey another" in wgfleet("status", url=panel.url).stdout)
+        status = wgfleet("status", url=panel.url)
+        assert status.returncode == 1
+        assert "run `wgfleet panel restored` where this panel runs" in status.stdout
+        assert wgfleet("panel", "restored", "--data-dir", str(data)).returncode == 0
+        assert eventually(panel.ready) == {"status": "ok"}
+        assert wgfleet("status", "--json", url=panel.url).stdout == '{\n  "status": "ok"\n}\n'
+        assert core.is_running()
+    assert wgfleet("status", url="http://127.0.0.1:9").returncode == 3

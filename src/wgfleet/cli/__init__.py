@@ -17,6 +17,7 @@ import wgfleet
 # group -> (one line of help, library that it cannot do without)
 GROUPS: dict[str, tuple[str, str]] = {
     "login": ("Choose the panel that all other commands talk to.", "httpx"),
+    "status": ("Show whether the panel does its work.", "httpx"),
     "panel": ("Run the panel, prepare its first start, check its settings.", "fastapi"),
     "agent": ("Run the agent on a node, or enroll it.", "starlette"),
     "node": ("Servers that run the agent.", "httpx"),
@@ -30,7 +31,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "audit": ("Who did what, and when.", "httpx"),
     "lab": ("A network of namespaces with real WireGuard on this machine.", "dns"),
 }
-COMMANDS = {"login"}  # not a group: its module's application has the one command of this name
+COMMANDS = {"login", "status"}  # no groups: the module's application has the one command of this name
 
 
 class LazyGroup(TyperGroup):

@@ -3,6 +3,7 @@
 Exit codes: 1 refused or failed, 2 usage, 3 the panel is unreachable, 4 not found.
 """
 
+import contextlib
 import ipaddress
 import os
 import ssl
@@ -77,6 +78,15 @@ class Client:
         """Read JSON."""
         return self.call("GET", path, None, **query)
 
+    def readiness(self) -> Any:
+        """Read how the panel is doing, also where it says that it is not."""
+        answer = self._send("GET", "/readyz", None, {})
+        with contextlib.suppress(ValueError):
+            found = answer.json()
+            if isinstance(found, dict) and found.get("status") in {"ok", "degraded", "unavailable"}:
+                return found
+        raise _refused(answer)
+
     def text(self, path: str, **query: Any) -> str:
         """Read text."""
         return self._call("GET", path, None, query).text
@@ -111,11 +121,17 @@ class Client:
             raise CallFailed(f"the panel at {self._url} no longer answers: {error}", UNREACHABLE) from None
 
     def _call(self, method: str, path: str, body: Document | None, query: Document) -> httpx.Response:
+        answer = self._send(method, path, body, query)
+        if answer.is_error:
+            raise _refused(answer)
+        return answer
+
+    def _send(self, method: str, path: str, body: Document | None, query: Document) -> httpx.Response:
         if not {"", ".", ".."}.isdisjoint(path.partition("?")[0].split("/")[1:]):
             raise CallFailed("an id or name is empty, or consists of dots; give a valid one", USAGE)
         params = {name: value for name, value in query.items() if value is not None}
         try:
-            answer = self._http.request(method, path, json=body, params=params)
+            return self._http.request(method, path, json=body, params=params)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise CallFailed(
@@ -127,9 +143,6 @@ class Client:
             raise CallFailed("an argument is not UTF-8", USAGE) from None
         except ValueError:
             raise CallFailed("a number is not finite", USAGE) from None
-        if answer.is_error:
-            raise _refused(answer)
-        return answer
 
 
 def _refused(answer: httpx.Response) -> CallFailed:

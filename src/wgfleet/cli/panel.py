@@ -95,7 +95,7 @@ def backup(
 
 @app.command()
 def restored(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
-    """Make this database, restored from a copy, the one that counts; start the panel (again) afterwards.
+    """Make this database, restored from a copy, the one that counts. A panel that runs on it notices by itself.
 
     Agents refuse a panel that is older than the one they obeyed last. This moves beyond whatever they have
     seen, and every node gets its whole state.
@@ -109,7 +109,10 @@ def restored(settings_file: SettingsFile = None, data_dir: DataDir = None) -> No
         _end(error)
     finally:
         store.close()
-    typer.echo(f"this database counts now; the nodes of {configs} configs get their whole state from the next start on")
+    typer.echo(
+        f"this database counts now; the nodes of {configs} configs get their whole state within seconds, or once the "
+        "panel is started"
+    )
 
 
 @app.command()

@@ -21,6 +21,7 @@ from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.reconcile.write_check import CHECK_S, WriteCheck
 from wgfleet.panel.services import incarnations
 from wgfleet.panel.store.lease import ANSWER_S, LOOK_S
+from wgfleet.protocol.panel_name import PanelName
 
 LEASE_LOST = 3
 """The exit code of a core that no longer decides."""
@@ -55,7 +56,7 @@ class Core:
                 return
             store.write_only_while(self._lease.valid)
             async with AsyncExitStack() as stack:
-                name = await in_thread(self._begin)
+                name, self._outlook.superseded = await in_thread(self._begin)
                 parts = self._parts
                 supervisor = Supervisor(
                     store, parts.vault, parts.authority, parts.publisher, parts.settings, self._outlook, name
@@ -71,9 +72,10 @@ class Core:
             await tasks.close()
             self._lease.release()
 
-    def _begin(self) -> str:
+    def _begin(self) -> tuple[PanelName, str | None]:
         with self._parts.store.write() as tx:
-            return incarnations.name(tx, incarnations.begin(tx))
+            incarnation = incarnations.begin(tx)
+            return incarnations.name(tx, self._parts.vault, incarnation), incarnation.refused
 
     async def _take(self) -> bool:
         """Wait for the lease; False: it was to stop before."""

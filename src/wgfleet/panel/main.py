@@ -29,7 +29,8 @@ def build(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         with parts.store.write() as tx:
-            name = incarnations.name(tx, incarnations.begin(tx))
+            incarnation = incarnations.begin(tx)
+            name, outlook.superseded = incarnations.name(tx, parts.vault, incarnation), incarnation.refused
         feed = EventFeed(parts.store, outlook.events)
         feed.listen()
         supervisor = Supervisor(parts.store, parts.vault, parts.authority, parts.publisher, settings, outlook, name)

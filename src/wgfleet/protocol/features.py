@@ -24,7 +24,7 @@ PROTOCOL_OF_0_1_0 = 1
 FEATURES_HEADER = "wgfleet-features"
 VERSION_HEADER = "wgfleet-version"
 HEARD_HEADER = "wgfleet-heard"  # the `mark` of the last watch message that the panel has read
-PANEL_HEADER = "wgfleet-panel"  # the panel's id, number and id of its incarnation, with a space between
+PANEL_HEADER = "wgfleet-panel"  # see `protocol.panel_name`
 
 
 class Feature(StrEnum):

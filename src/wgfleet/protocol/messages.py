@@ -11,6 +11,7 @@ from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.observed import PeerStats
+from wgfleet.protocol.panel_name import MAX_NAME
 
 AGENT_PORT = 51900  # TCP; beside WireGuard's customary 51820
 CSR_LIMIT = 8192  # characters; a request with an EC key has about 500
@@ -46,8 +47,8 @@ class Refusal(Struct, frozen=True, omit_defaults=True):
 
     Reasons: `bad_field` (400/422, with `field`), `older_generation`, `base_mismatch`, `foreign_interface`,
     `other_config` (409, with the `generation` and `config_id` that the agent holds), `older_panel` (409: it has obeyed
-    a newer one), `late` (409: it was under way while the agent was cut off or hung), `not_found` (404),
-    `disk` (507), `kernel` (500).
+    a newer one, whose own `proof` of that it shows), `late` (409: it was under way while the agent was cut
+    off or hung), `not_found` (404), `disk` (507), `kernel` (500).
     """
 
     title: str
@@ -58,6 +59,7 @@ class Refusal(Struct, frozen=True, omit_defaults=True):
     field: str | None = None
     generation: ClaimedGeneration | None = None
     config_id: ClaimedConfig | None = None
+    proof: Annotated[str, Meta(max_length=MAX_NAME)] | None = None
 
 
 class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):

@@ -12,6 +12,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.reconcile.agents import departures
 from wgfleet.panel.reconcile.agents.departures import Departures
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import AuditEntry
@@ -35,9 +36,10 @@ def enroll(tx: Tx, node_id: str) -> None:
 
 
 def ask(world: World, port: int, context: ssl.SSLContext) -> None:
-    asyncio.run(
-        Departures(world.store, lambda _host, _port, _id: AgentClient("127.0.0.1", port, NODE, context)).ask_all()
-    )
+    def client(_host: str, _port: int, _id: str) -> AgentClient:
+        return AgentClient("127.0.0.1", port, NODE, context)
+
+    asyncio.run(Departures(world.store, client, Outlook()).ask_all())
 
 
 def test_its_interfaces_go_when_its_agent_is_back(

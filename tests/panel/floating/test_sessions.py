@@ -10,6 +10,7 @@ from tests.panel.world import LIVE_S, World
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.reconcile.moves.worker import WAIT_S, MoveWorker
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.moves import address_move, drain, failover, rebalance, steps, takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
@@ -262,7 +263,7 @@ def test_a_drain_whose_node_keeps_its_address_says_so_and_looks_again_now_and_th
     put(world, config, A1)
     world.sync_all(config, fra1, ams1)
     (operation,) = world.drain(fra1, window_s=0)
-    worker = MoveWorker(world.store, world.vault, DrainSettings(unreachable_s=0), {})
+    worker = MoveWorker(world.store, world.vault, DrainSettings(unreachable_s=0), {}, Outlook())
 
     async def thrice() -> list[float | None]:
         return [await worker.reconcile(operation.id) for _ in range(3)]

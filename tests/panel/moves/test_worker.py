@@ -15,6 +15,7 @@ from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.moves.takeovers import QUICK_TRIES_S
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import operations
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
@@ -69,7 +70,7 @@ async def carried_out(
     drain: DrainSettings = DRAIN,
 ) -> Operation:
     """Reconcile until the operation has ended; `meanwhile` is called between two cycles."""
-    worker = MoveWorker(world.store, world.vault, drain, cast("dict[str, AgentConnection]", lines))
+    worker = MoveWorker(world.store, world.vault, drain, cast("dict[str, AgentConnection]", lines), Outlook())
     try:
         async with asyncio.timeout(120):
             while (pause := await worker.reconcile(operation.id)) is not None:

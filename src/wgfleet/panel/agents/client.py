@@ -40,6 +40,7 @@ from wgfleet.protocol.messages import (
     TakeoverResult,
     WatchMessage,
 )
+from wgfleet.protocol.panel_name import PanelName
 
 CONNECT_S = 3.0
 ANSWER_S = 60.0  # a push of 10,000 peers takes the kernel layer a few seconds; a loaded node several times that
@@ -97,8 +98,9 @@ class AgentClient:
     how many the node carries, which says how long a message of it may be.
     """
 
-    def __init__(self, host: str, port: int, node_id: str, ssl_context: ssl.SSLContext, panel: str = "") -> None:
-        self.panel = panel
+    def __init__(
+        self, host: str, port: int, node_id: str, ssl_context: ssl.SSLContext, panel: PanelName | None = None
+    ) -> None:
         self.features = features.NONE
         self.peers = 0
         self._heard: float | None = None
@@ -122,11 +124,16 @@ class AgentClient:
                 "accept-encoding": "identity",
                 features.VERSION_HEADER: wgfleet.__version__,
                 features.FEATURES_HEADER: features.header(),
-                **({features.PANEL_HEADER: panel} if panel else {}),
             },
             timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
             trust_env=False,
         )
+        if panel is not None:
+            self.rename(panel)
+
+    def rename(self, panel: PanelName) -> None:
+        """Name the panel so from the next request on."""
+        self._http.headers[features.PANEL_HEADER] = str(panel)
 
     def accept_keys(self, digests: Iterable[str]) -> None:
         """Have new connections accept these keys of the agent only; none: any that our CA has certified for it."""

@@ -27,6 +27,14 @@ from wgfleet.panel.services.fleet.owed import Owed
 
 router = APIRouter(tags=["health"])
 NOBODY_DECIDES = "no process decides: the panel's core is not heard"
+WAY_OUT = (
+    "if this database is to count, run `wgfleet panel restored` where this panel runs: the nodes then obey it, and the "
+    "other one stops; if not, switch this panel off"
+)
+REFUSED = (
+    "{} agents refuse this panel, as they have obeyed another one on a newer copy of its database; see `wgfleet node "
+    "list`. `wgfleet panel restored`, where this panel runs, has them obey it"
+)
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
@@ -45,7 +53,8 @@ class FailingTask(View):
 class PanelStatus(View):
     """`ok`; `degraded` if tasks of single nodes fail; `unavailable` if the panel's own do, or if nobody decides.
 
-    `degraded` as well if agents refuse this panel, because its database is an older copy: one of `reasons` says so.
+    Where agents refuse this panel, because its database is an older copy: `degraded` while most nodes obey it, else
+    `unavailable`, and `superseded` says so.
     """
 
     status: Literal["ok", "degraded", "unavailable"] = "ok"
@@ -53,6 +62,11 @@ class PanelStatus(View):
     standby: bool | None = Field(
         default=None, description="true: another panel decides, and this one takes over when it ends."
     )
+    superseded: str | None = Field(
+        default=None,
+        description="Why this panel decides nothing: the nodes obey another one, on a newer copy of its database.",
+    )
+    way_out: str | None = Field(default=None, description="What helps where the panel is superseded.")
     failing: list[FailingTask] | None = None
 
 
@@ -70,21 +84,24 @@ async def healthz() -> PanelStatus:
 def readyz(panel: ThePanel, response: Response) -> PanelStatus:
     """503 if the panel cannot do its work.
 
-    That is so while its core is not heard, a task of the whole panel stands still, or the database takes no changes.
+    That is so while its core is not heard, a task of the whole panel stands still, the database takes no changes, or
+    the nodes obey a newer panel.
     Tasks of a single node do not change the status 200: calls are still answered.
     """
     with panel.store.read() as tx:
         counts.check(tx)
-        refused = incarnations.trouble(tx)
-    status = status_of(panel.name, panel.reports(), refused)
+        superseded = incarnations.superseded(tx)
+    status = status_of(panel.name, panel.reports(), superseded)
     response.status_code = 503 if status.status == "unavailable" else 200
     return status
 
 
-def status_of(panel: str, reports: Sequence[CoreReport], refused: str | None = None) -> PanelStatus:
-    """Say how a panel is doing by what the cores report, the deciding one first; `refused`: what agents say."""
+def status_of(panel: str, reports: Sequence[CoreReport], superseded: str | None = None) -> PanelStatus:
+    """Say how a panel is doing by what the cores report, the deciding one first; `superseded`: what the rows say."""
     deciding = [report for report in reports if report.decides]
     reasons = [] if deciding else [NOBODY_DECIDES]
+    superseded = deciding[0].superseded if deciding else superseded
+    reasons += [f"this panel decides nothing: {superseded}"] if superseded else []
     reasons += [f"the database takes no changes: {report.unwritable}" for report in deciding[:1] if report.unwritable]
     tasks = [task for report in reports for task in report.failing]
     stopped = [task for task in tasks if task.stops_work]
@@ -96,11 +113,14 @@ def status_of(panel: str, reports: Sequence[CoreReport], refused: str | None = N
         for task in tasks
     ]
     unavailable = bool(reasons)
-    reasons += [f"agents refuse this panel: {refused}"] if refused else []
+    refused_by = deciding[0].refused_by if deciding and not superseded else 0
+    reasons += [REFUSED.format(refused_by)] if refused_by else []
     return PanelStatus(
-        status="unavailable" if unavailable else "degraded" if failing or refused else "ok",
+        status="unavailable" if unavailable else "degraded" if failing or refused_by else "ok",
         reasons=reasons or None,
         standby=True if deciding and deciding[0].panel != panel else None,
+        superseded=superseded,
+        way_out=WAY_OUT if superseded else None,
         failing=failing or None,
     )
 
@@ -182,6 +202,7 @@ class FleetCollector(Collector):
             "panel",
             {report.panel: int(report.decides) for report in reports},
         )
+        yield from _succession([report for report in reports if report.decides])
         yield GaugeMetricFamily(
             "wgfleet_floating_unheld", "Floating addresses that no node has.", value=found.unheld_addresses
         )
@@ -202,6 +223,19 @@ class FleetCollector(Collector):
         yield GaugeMetricFamily(
             "wgfleet_dns_oldest_seconds", "Seconds for which the oldest of these has waited.", value=queue.oldest_s
         )
+
+
+def _succession(deciding: Sequence[CoreReport]) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "wgfleet_superseded",
+        "1: nodes obey a newer panel, and this one decides nothing.",
+        value=any(report.superseded for report in deciding),
+    )
+    yield GaugeMetricFamily(
+        "wgfleet_agents_refusing",
+        "Agents that refuse this panel as an older one.",
+        value=sum(report.refused_by for report in deciding),
+    )
 
 
 def _owed(missing: Sequence[Owed]) -> Iterator[Metric]:

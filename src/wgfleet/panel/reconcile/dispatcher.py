@@ -130,6 +130,10 @@ class Dispatcher:
                 async with asyncio.timeout(RESYNC_S):
                     await self._lost_event.wait()
 
+    def look_at_everything(self) -> None:
+        """Wake every key soon."""
+        self._lost_event.set()
+
     def _disconnect_all(self) -> None:
         """Set every node as not connected: the rows are from before the start, and no connection is up."""
         with self._store.write() as tx:

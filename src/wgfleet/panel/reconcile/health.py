@@ -95,7 +95,9 @@ class HealthMonitor:
                 if due:
                     next_probes_at = clock.monotonic() + self._probes.interval_s
                 try:
-                    await self._round(prober, due=due)
+                    # Its probes would be in the way of those of the panel that decides.
+                    if self._outlook.superseded is None:
+                        await self._round(prober, due=due)
                 except PanelError as error:
                     log.warning("health.round_lost", error=str(error))
                     self._news.clear()

@@ -17,12 +17,15 @@ class CoreReport(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     """How a core is doing. Fields of later versions are ignored.
 
     `panel` names it (host and process). `decides`: it is the one that decides; others wait. `unwritable`: why the
-    database takes no changes; None: it does.
+    database takes no changes; None: it does. `superseded`: why it decides nothing; None: it does. `refused_by`: how
+    many agents refuse it as an older panel.
     """
 
     panel: str
     decides: bool = True
     unwritable: str | None = None
+    superseded: str | None = None
+    refused_by: int = 0
     failing: tuple[Failing, ...] = ()
     deaths: dict[str, int] = {}
     dns: tuple[Counted, ...] = ()
@@ -30,12 +33,18 @@ class CoreReport(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Outlook:
-    """Made once a process. `frozen`: why the health monitor waits for a person just now; the rows have it too."""
+    """Made once a process. `frozen`: why the health monitor waits for a person just now; the rows have it too.
+
+    `superseded`, `refused_by`: as in the report. Nothing is decided, and nothing sent to nodes, names and addresses,
+    while the first is not None.
+    """
 
     panel: str = THIS_PANEL
     decides: bool = True
     frozen: str | None = None
     unwritable: str | None = None
+    superseded: str | None = None
+    refused_by: int = 0
     events: Events = field(default_factory=Events)
     tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
 
@@ -48,6 +57,8 @@ class Outlook:
             panel=self.panel,
             decides=self.decides,
             unwritable=self.unwritable,
+            superseded=self.superseded,
+            refused_by=self.refused_by,
             failing=tuple(failing[:MAX_FAILING]),
             deaths=dict(deaths),
             dns=tuple(dns),

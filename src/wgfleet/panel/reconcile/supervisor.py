@@ -25,12 +25,14 @@ from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
 from wgfleet.panel.reconcile.retention import EVERY_S, Retention, days_kept
+from wgfleet.panel.reconcile.succession import LOOK_S, Succession
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves.kinds import KINDS
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.panel_name import PanelName
 
 Reconcile = Callable[[str], Awaitable[float | None]]
 
@@ -38,7 +40,7 @@ Reconcile = Callable[[str], Awaitable[float | None]]
 class Supervisor:
     """Runs until it is closed. `start` and `close` are called in the event loop.
 
-    `panel` is how this panel names itself to agents.
+    `panel` is how this panel names itself to agents; None: it does not, as in 0.1.0.
     """
 
     def __init__(
@@ -49,18 +51,19 @@ class Supervisor:
         publisher: Publisher,
         settings: Settings,
         outlook: Outlook,
-        panel: str = "",
+        panel: PanelName | None = None,
     ) -> None:
         self._store = store
         self._tasks = outlook.tasks
         self._runner = Runner(self._reconcile)
         self._connections = Connections(
-            store, authority, settings.certificates.panel_days, self._tasks, self._node_changed
+            store, authority, settings.certificates.panel_days, self._tasks, self._node_changed, panel
         )
-        self._connections.panel = panel
-        self._departures = Departures(store, self._connections.client)
+        self._outlook = outlook
+        self._departures = Departures(store, self._connections.client, outlook)
         self._dns = DnsWorker(store, vault, publisher, settings.dns)
         self._dispatcher = Dispatcher(store, self._runner, self._connections, self._dns)
+        self._succession = Succession(store, vault, self._connections, outlook, self._dispatcher.look_at_everything)
         self._health = HealthMonitor(
             store, vault, settings.health.rules, self._connections, outlook, settings.health.site
         )
@@ -69,13 +72,13 @@ class Supervisor:
         self._retention = Retention(store, days_kept(settings))
         self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days, self._connections)
         self._pusher.objection = FirstLook(store, vault).objection
-        self._moves = MoveWorker(store, vault, settings.drain, self._connections)
+        self._moves = MoveWorker(store, vault, settings.drain, self._connections, outlook)
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),
             OperationKind.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
         }
         self._subjects: dict[str, Reconcile] = {
-            Topic.NODE: NodeReconciler(self._connections, self._pusher, SummaryWriter(store)).reconcile,
+            Topic.NODE: NodeReconciler(self._connections, self._pusher, SummaryWriter(store), outlook).reconcile,
             Topic.FLOATING: FloatingReconciler(store, vault, self._connections).reconcile,
             Topic.DNS: self._dns.reconcile,
             Topic.FENCED: Recalls(store, settings.drain, self._connections).reconcile,
@@ -88,6 +91,7 @@ class Supervisor:
         self._tasks.start("resync", self._dispatcher.resync, every_s=RESYNC_S)
         self._tasks.start("panel_identity", self._connections.keep_identity)
         self._tasks.start("heartbeats", self._heartbeats.run, every_s=WRITE_EVERY_S)
+        self._tasks.start("succession", self._succession.run, every_s=LOOK_S)
         self._tasks.start("departures", self._departures.run)
         self._tasks.start("retention", self._retention.run, every_s=EVERY_S)
         self._tasks.start("owed", self._owed.run)
@@ -106,6 +110,9 @@ class Supervisor:
         self._runner.wake(Key(Topic.NODE, node_id))
 
     async def _reconcile(self, key: Key) -> float | None:
+        # Only the agents are still asked whom they obey; all keys are woken when this panel decides again.
+        if self._outlook.superseded is not None and key.kind != Topic.NODE:
+            return None
         if key.kind in self._subjects:
             return await self._subjects[key.kind](key.id)
         try:

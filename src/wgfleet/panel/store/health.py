@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import delete, select, update
 
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, HealthFreeze, Node, NodeGroup
 
@@ -26,6 +27,19 @@ def sites(tx: Tx) -> dict[str, str]:
     """Return the site of each node whose group names one, by the node's id."""
     query = select(Node.id, NodeGroup.site).join(NodeGroup, NodeGroup.id == Node.group_id).where(NodeGroup.site != "")
     return {row.id: row.site for row in tx.session.execute(query)}
+
+
+def nodes_in_use(tx: Tx) -> frozenset[str]:
+    """Return the nodes with an agent that carry a config and are not out of use there."""
+    query = select(Node.id).join(Assignment, Assignment.node_id == Node.id).distinct()
+    in_use = [health for health in Health if health.in_use]
+    return frozenset(
+        tx.session.scalars(
+            query.where(
+                Node.certificate_expires_at.is_not(None), Assignment.phase != "removed", Assignment.health.in_(in_use)
+            )
+        )
+    )
 
 
 def freeze(tx: Tx) -> HealthFreeze | None:

@@ -3,6 +3,8 @@
 The contexts are part of the ciphertexts: a text that is changed here leaves every secret of its column unreadable.
 """
 
+import base64
+import binascii
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -23,7 +25,7 @@ from wgfleet.panel.store.tables import (
     EndpointGroup,
     Peer,
 )
-from wgfleet.panel.vault import Vault
+from wgfleet.panel.vault import Vault, VaultError
 
 ROWS_AT_A_TIME = 500
 
@@ -43,6 +45,8 @@ SEALED: Mapping[InstrumentedAttribute[Any], str] = MappingProxyType(
     }
 )
 """The context of each sealed column; `{}` stands for the primary key of its row."""
+
+_PROOF = "a panel's name"  # in no column: agents keep it
 
 
 class Secret(NamedTuple):
@@ -84,6 +88,19 @@ def unseal_options(vault: Vault, column: InstrumentedAttribute[Any], row: Base) 
         return {}
     options: dict[str, Any] = json.loads(unseal(vault, column, row))
     return options
+
+
+def seal_proof(vault: Vault, name: str) -> str:
+    """Encrypt the name of a panel as text: what opens again was made by a panel with our master key."""
+    return base64.urlsafe_b64encode(vault.seal(name, _PROOF)).decode()
+
+
+def unseal_proof(vault: Vault, proof: str) -> str:
+    """Decrypt it; raise `VaultError` where it is anything else."""
+    try:
+        return vault.open(base64.b64decode(proof.encode(), b"-_", validate=True), _PROOF)
+    except (binascii.Error, UnicodeError):
+        raise VaultError("a proof of a panel's name is not base64") from None
 
 
 def secrets(tx: Tx) -> Iterator[Secret]:

@@ -21,7 +21,6 @@ from wgfleet.panel.reconcile.agents.refusal_buffer import RefusalBuffer
 from wgfleet.panel.reconcile.agents.session_buffer import FLUSH_S, SessionBuffer
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services import incarnations
 from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Store
 from wgfleet.protocol import features
@@ -34,6 +33,7 @@ from wgfleet.protocol.messages import (
     Heartbeat,
     InterfaceReport,
     Load,
+    Refusal,
     Refused,
     Snapshot,
     WatchMessage,
@@ -69,7 +69,8 @@ class Reported:
 class AgentConnection:
     """The connection to one node. `changed` is called in the event loop when the node's reconciler ought to look.
 
-    `features`: what the agent knows beyond 0.1.0.
+    `features`: what the agent knows beyond 0.1.0. `older`: it refuses this panel, as it has obeyed a newer one, and
+    `older_proof` is what it shows for that.
     """
 
     def __init__(self, node_id: str, client: AgentClient, store: Store, changed: Callable[[], None]) -> None:
@@ -79,7 +80,8 @@ class AgentConnection:
         self.trouble = "not connected yet"
         self.status: AgentStatus | None = None
         self.features = features.NONE
-        self.superseded = False
+        self.older = False
+        self.older_proof: str | None = None
         self.last_seen_at: float | None = None
         self.heard_at = clock.monotonic()  # at first: since when it could have been heard
         self.reported: dict[str, Reported] = {}
@@ -164,8 +166,7 @@ class AgentConnection:
             except (TransientError, PermanentError) as error:
                 self._lost(str(error))
                 alone_s = getattr(error, "retry_after_s", None) or 0.0
-                if isinstance(error, AgentRefused) and error.refusal.reason == "older_panel" and self.client.panel:
-                    await self._superseded(error.refusal.detail)
+                self._refused_as_older(error.refusal if isinstance(error, AgentRefused) else None)
             except Exception:
                 log.exception("watch.failed", node_id=self.node_id)
                 self._lost("an error of the panel's own; see its log")
@@ -173,20 +174,12 @@ class AgentConnection:
             pause_s = backoff(failures, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
             await asyncio.sleep(max(pause_s, alone_s))
 
-    async def _superseded(self, detail: str) -> None:
-        """Note that this agent has obeyed a newer panel."""
-        number = int(self.client.panel.split()[1])
-        if not self.superseded:
-            log.error("panel.refused_as_older", node_id=self.node_id, incarnation=number, reason=detail)
-        self.superseded = True
-        try:
-            await in_thread(self._note_superseded, number, detail)
-        except PanelError as error:
-            log.warning("panel.refusal_not_noted", error=str(error))
-
-    def _note_superseded(self, number: int, detail: str) -> None:
-        with self._store.write() as tx:
-            incarnations.refused(tx, number, detail)
+    def _refused_as_older(self, refusal: Refusal | None) -> None:
+        """Note whether this agent says that it has obeyed a newer panel; what that means is not decided here."""
+        older = refusal is not None and refusal.reason == "older_panel"
+        if refusal is not None and older and not self.older:
+            log.error("panel.refused_as_older", node_id=self.node_id, reason=refusal.detail)
+        self.older, self.older_proof = older, refusal.proof if refusal is not None and older else None
 
     def _lost(self, trouble: str) -> None:
         news = self.connected or trouble != self.trouble
@@ -197,6 +190,7 @@ class AgentConnection:
     async def _take(self, message: WatchMessage) -> None:
         if isinstance(message, Snapshot):
             self.status, self.connected = message.status, True
+            self._refused_as_older(None)
             self._knows(features.known(message.status.features))
             self._set_by(message.status.now)
             self.reported = {}

@@ -15,6 +15,7 @@ from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.protocol.panel_name import PanelName
 
 RENEWAL_CHECK_S = 30.0
 
@@ -24,7 +25,10 @@ log = structlog.get_logger()
 
 
 class Connections(Mapping[str, AgentConnection]):
-    """The connections by node id. `changed` is called with a node's id when its reconciler has something to look at."""
+    """The connections by node id. `changed` is called with a node's id when its reconciler has something to look at.
+
+    `panel` is how this panel names itself to agents.
+    """
 
     def __init__(
         self,
@@ -33,8 +37,9 @@ class Connections(Mapping[str, AgentConnection]):
         identity_days: int,
         tasks: BackgroundTasks,
         changed: Callable[[str], None],
+        panel: PanelName | None = None,
     ) -> None:
-        self.panel = ""  # how this panel names itself to agents: known once it has started
+        self.panel = panel
         self._store = store
         self._authority = authority
         self._identity_days = identity_days
@@ -78,6 +83,12 @@ class Connections(Mapping[str, AgentConnection]):
         self._connections[node_id], self._addresses[node_id] = connection, address
         connection.start(self._tasks)
         return connection
+
+    def rename(self, panel: PanelName) -> None:
+        """Have all connections name this panel so from their next request on."""
+        self.panel = panel
+        for connection in self._connections.values():
+            connection.client.rename(panel)
 
     def client(self, host: str, port: int, node_id: str) -> AgentClient:
         """Make a client of an agent."""

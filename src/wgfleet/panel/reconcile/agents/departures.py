@@ -12,6 +12,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.tables import DepartedNode
@@ -25,7 +26,8 @@ log = structlog.get_logger()
 class Departures:
     """Runs until its task is cancelled. `client` makes one for a node's agent, by host, port and node id."""
 
-    def __init__(self, store: Store, client: Callable[[str, int, str], AgentClient]) -> None:
+    def __init__(self, store: Store, client: Callable[[str, int, str], AgentClient], outlook: Outlook) -> None:
+        self._outlook = outlook
         self._store = store
         self._client = client
 
@@ -33,7 +35,8 @@ class Departures:
         """Ask again and again."""
         while True:
             try:
-                await self.ask_all()
+                if self._outlook.superseded is None:
+                    await self.ask_all()
             except PanelError as error:
                 log.warning("departures.failed", error=str(error), seconds_to_next=EVERY_S)
             await asyncio.sleep(EVERY_S)

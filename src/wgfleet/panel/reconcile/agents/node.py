@@ -4,12 +4,18 @@ from wgfleet.panel.errors import told
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
+from wgfleet.panel.reconcile.outlook import Outlook
+
+SUPERSEDED = NodeCycle(
+    "not managed: this panel decides nothing, as nodes obey another one, on a newer copy of its database"
+)
 
 
 class NodeReconciler:
     """Makes nodes equal to their rows."""
 
-    def __init__(self, connections: Connections, pusher: Pusher, summaries: SummaryWriter) -> None:
+    def __init__(self, connections: Connections, pusher: Pusher, summaries: SummaryWriter, outlook: Outlook) -> None:
+        self._outlook = outlook
         self._connections = connections
         self._pusher = pusher
         self._summaries = summaries
@@ -18,6 +24,9 @@ class NodeReconciler:
         """Do one cycle; return after how many s another has something to try again. Whatever else wakes the key."""
         connection = await self._connections.connection_to(node_id)
         if connection is None:
+            return None
+        if self._outlook.superseded is not None and connection.connected:
+            await self._summaries.write(connection, SUPERSEDED)
             return None
         cycle = NodeCycle("its last cycle failed")
         try:

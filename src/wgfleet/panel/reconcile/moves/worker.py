@@ -13,6 +13,7 @@ from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.moves.session_reports import Reports
 from wgfleet.panel.reconcile.moves.takeovers import TakeoverRounds
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services.moves import kinds
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store import Store
@@ -26,8 +27,14 @@ class MoveWorker:
     """Carries operations out. `connections`: those to the agents, by node id."""
 
     def __init__(
-        self, store: Store, vault: Vault, drain: DrainSettings, connections: Mapping[str, AgentConnection]
+        self,
+        store: Store,
+        vault: Vault,
+        drain: DrainSettings,
+        connections: Mapping[str, AgentConnection],
+        outlook: Outlook,
     ) -> None:
+        self._outlook = outlook
         self._store = store
         self._vault = vault
         self._drain = drain
@@ -51,7 +58,7 @@ class MoveWorker:
             # A node that says no more confirms no more.
             expected = replace(view, unconfirmed=tuple(filter(reports.may_come, view.unconfirmed)))
             step = next_step(expected, clock.now(), confirm_within_s=self._drain.unreachable_s)
-            if step is MoveStep.DONE:
+            if step is MoveStep.DONE or self._outlook.superseded is not None:
                 return None
             if step is done is MoveStep.CLOSE:
                 return WAIT_S

@@ -22,7 +22,7 @@ class CertificateAuthority(Base):
 class Incarnation(Base):
     """A start of this panel. The number only grows; the id tells apart those of two copies of one database.
 
-    `refused`: what an agent said that has obeyed a newer one.
+    `refused`: why this panel decides nothing, if most nodes obey a newer one.
     """
 
     __tablename__ = "incarnations"

@@ -1,0 +1,29 @@
+"""`wgfleet status`: whether the panel does its work, and what stands in its way."""
+
+import typer
+
+from wgfleet.cli.client import FAILED, panel
+from wgfleet.cli.output import AsJson, plain, show_json
+
+app = typer.Typer()
+
+
+@app.command()
+def status(*, as_json: AsJson = False) -> None:
+    """Show whether the panel does its work, and what stands in its way; exit code 1 if it does not."""
+    with panel() as client:
+        found = client.readiness()
+    if as_json:
+        show_json(found)
+    else:
+        standby = "; another panel decides, and this one waits for its end" if found.get("standby") else ""
+        typer.echo(plain(f"the panel is {found['status']}{standby}"))
+        for reason in found.get("reasons", ()):
+            typer.echo(plain(f"- {reason}"))
+        for task in found.get("failing", ()):
+            subject = f" of {task['subject']}" if task["subject"] else ""
+            typer.echo(plain(f"- background task {task['task']}{subject} has failed {task['failures']} times"))
+        if found.get("way_out"):
+            typer.echo(plain(f"\n{found['way_out']}"))
+    if found["status"] == "unavailable":
+        raise typer.Exit(FAILED)
