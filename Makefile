@@ -1,6 +1,6 @@
 # Every target installs what it needs first (script/bootstrap), from a bare Debian 12 with python3, git and make on.
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test check format test-kernel test-units bench lock clean bootstrap
+.PHONY: help demo quick test check format test-kernel test-units bench bench-smoke lock clean bootstrap
 
 BIN := .venv/bin
 KERNEL_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m kernel --timeout=600
@@ -46,6 +46,10 @@ test-units: ## Tests of the systemd units and of a boot without the panel, in th
 bench: ## Benchmarks; each prints its figures as JSON (root)
 	@script/bootstrap test
 	@for bench in $(basename $(notdir $(wildcard bench/*.py))); do script/as-root $(BIN)/python -m "bench.$$bench" || exit 1; done
+
+bench-smoke: ## A small simulated fleet for about a minute: fails where something costs out of proportion
+	@script/bootstrap test
+	$(BIN)/python -m bench.fleet --smoke
 
 lock: ## Write requirements.lock again, with the newest versions that pyproject.toml allows
 	@script/bootstrap test

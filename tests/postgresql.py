@@ -11,9 +11,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 
@@ -58,8 +59,8 @@ class PostgresqlServer:
 
 
 @contextmanager
-def postgresql_server() -> Iterator[PostgresqlServer]:
-    """Start a server, wait until it answers, and stop it in the end."""
+def postgresql_server(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[PostgresqlServer]:
+    """Start a server, wait until it answers, and stop it in the end. `settings` go before those of the tests."""
     require("postgresql")
     programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="wgfleet-postgresql-"))
@@ -78,10 +79,16 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
             stdout=subprocess.DEVNULL,
             timeout=_START_S,
         )
-        settings = [f"--{key}={value}" for key, value in {**_SETTINGS, "unix_socket_directories": folder}.items()]
+        given = {**_SETTINGS, **settings, "unix_socket_directories": folder}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*become, str(programs / "postgres"), "-D", str(data), *settings],
+                [
+                    *become,
+                    str(programs / "postgres"),
+                    "-D",
+                    str(data),
+                    *(f"--{key}={value}" for key, value in given.items()),
+                ],
                 cwd=folder,
                 stdout=output,
                 stderr=output,
