@@ -1,9 +1,11 @@
-"""The process that this is, for panel and agent alike: its limit of open files, its end with its parent."""
+"""The process that this is, for panel and agent alike: its limit of open files, its end with its parent, its unit."""
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
+import socket
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -27,3 +29,19 @@ def end_with(parent: int, number: signal.Signals) -> bool:
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     return os.getppid() == parent
+
+
+def tell_systemd(state: str) -> None:
+    """Tell systemd (sd_notify(3)), if it started us; `state` is for example `READY=1`."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.setblocking(False)
+        notify.connect("\0" + address[1:] if address.startswith("@") else address)
+        notify.send(state.encode())
+
+
+def watchdog_every_s() -> float:
+    """Return how often systemd is to be told `WATCHDOG=1` (sd_watchdog_enabled(3)); 0: it does not ask for that."""
+    return int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 3

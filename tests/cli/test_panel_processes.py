@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,18 +18,27 @@ import psutil
 import pytest
 
 from tests.waiting import eventually
+from wgfleet.panel.processes import HANGS_AFTER
 
 pytestmark = pytest.mark.slow
 
-WGFLEET = str(Path(sys.executable).parent / "wgfleet")
+WGFLEET = [str(Path(sys.executable).parent / "wgfleet")]
+# The same program, whose processes give signs of life five times as often.
+SIGN_S = 0.2
+IMPATIENT = [
+    *(sys.executable, "-c"),
+    f"from wgfleet.panel import processes; processes.SIGN_S = {SIGN_S}; from wgfleet.cli import main; main()",
+]
 
 
 class Running:
     """A panel's parent, and the way to its API."""
 
-    def __init__(self, data_dir: Path, *arguments: str, url: str | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *arguments: str, url: str | None = None, program: Sequence[str] = WGFLEET
+    ) -> None:
         self.data_dir = data_dir
-        command = [WGFLEET, "panel", "run", "--data-dir", str(data_dir), "--no-panel-node", "--listen", "127.0.0.1:0"]
+        command = [*program, "panel", "run", "--data-dir", str(data_dir), "--no-panel-node", "--listen", "127.0.0.1:0"]
         environment = {**os.environ, **({"WGFLEET_DATABASE_URL": url} if url else {})}
         self.process = subprocess.Popen(
             [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
@@ -67,8 +78,10 @@ class Running:
 
 
 @contextmanager
-def running(data_dir: Path, *arguments: str, url: str | None = None) -> Iterator[Running]:
-    panel = Running(data_dir, *arguments, url=url)
+def running(
+    data_dir: Path, *arguments: str, url: str | None = None, program: Sequence[str] = WGFLEET
+) -> Iterator[Running]:
+    panel = Running(data_dir, *arguments, url=url, program=program)
     try:
         yield panel
     finally:
@@ -120,6 +133,57 @@ def test_readiness_says_that_the_core_hangs_and_the_api_goes_on(tmp_path: Path) 
         finally:
             core.resume()
         eventually(panel.ready)
+
+
+@pytest.mark.parametrize("name", ["core", "api"])
+def test_a_process_that_hangs_is_started_again(tmp_path: Path, name: str) -> None:
+    with running(tmp_path / "data", program=IMPATIENT) as panel:
+        panel.until("CA fingerprint")
+        eventually(panel.ready)
+        hung = eventually(lambda: panel.child(name))
+        hung.suspend()
+        panel.until("process.hangs")
+        assert eventually(lambda: (now := panel.child(name)) and now.pid != hung.pid)
+        assert eventually(panel.ready) == {"status": "ok"}
+
+
+def test_a_pause_of_the_whole_panel_kills_none_of_it(tmp_path: Path) -> None:
+    with running(tmp_path / "data", program=IMPATIENT) as panel:
+        panel.until("CA fingerprint")
+        eventually(panel.ready)
+        parent = psutil.Process(panel.process.pid)
+        before = parent.children()
+        for process in (*before, parent):
+            process.suspend()
+        time.sleep((HANGS_AFTER + 2) * SIGN_S)
+        # The parent first, which then looks before the others have said anything.
+        parent.resume()
+        time.sleep(5 * SIGN_S)
+        for process in before:
+            process.resume()
+        eventually(panel.ready)
+        assert parent.children() == before
+
+
+def test_systemd_hears_when_all_processes_work_and_that_they_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "6000000")
+        with running(tmp_path / "data") as panel:
+            while (heard := systemd.recv(100)) == b"WATCHDOG=1":
+                continue
+            assert heard == b"READY=1"
+            panel.until("CA fingerprint")
+            assert panel.ready() == {"status": "ok"}
+            assert systemd.recv(100) == b"WATCHDOG=1"
+            panel.process.send_signal(signal.SIGTERM)
+            while (heard := systemd.recv(100)) == b"WATCHDOG=1":
+                continue
+            assert heard == b"STOPPING=1"
 
 
 def test_a_signal_ends_all_of_it_in_order(tmp_path: Path) -> None:
@@ -193,7 +257,7 @@ def test_a_superseded_panel_says_so_and_goes_on_while_it_runs_when_its_database_
     def wgfleet(*words: str, url: str = "") -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "WGFLEET_URL": url, "WGFLEET_API_KEY": "none"}
         return subprocess.run(
-            [WGFLEET, *words], env=environment, capture_output=True, text=True, check=False, timeout=120
+            [*WGFLEET, *words], env=environment, capture_output=True, text=True, check=False, timeout=120
         )
 
     with running(data) as panel:

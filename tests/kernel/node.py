@@ -54,12 +54,10 @@ WantedBy=multi-user.target
 """
 
 
-def install() -> None:
-    """Put program and unit where docs/agent.md has them; the program's own files are those of the checkout."""
-    links = Path("/usr/local/sbin/kernel-vm-links")
-    links.write_text(LINKS)
-    links.chmod(0o755)
-    (UNITS / "kernel-vm-links.service").write_text(LINKS_UNIT)
+def install_program() -> None:
+    """Put the program where docs/agent.md has it; its own files are those of the checkout."""
+    if PROGRAM.exists():
+        return
     # A virtual environment, as `python3 -m venv` makes it, whose packages are the checkout's.
     (theirs,) = (CHECKOUT / ".venv").glob("lib/python3*/site-packages")
     packages = PROGRAM / theirs.relative_to(CHECKOUT / ".venv")
@@ -72,6 +70,15 @@ def install() -> None:
     program.write_text(f"#!{PROGRAM}/bin/python\nfrom wgfleet.cli import main\nmain()\n")
     program.chmod(0o755)
     run("ln", "-s", str(program), "/usr/local/bin/")
+
+
+def install() -> None:
+    """Put program and unit where docs/agent.md has them, and make the node's network."""
+    install_program()
+    links = Path("/usr/local/sbin/kernel-vm-links")
+    links.write_text(LINKS)
+    links.chmod(0o755)
+    (UNITS / "kernel-vm-links.service").write_text(LINKS_UNIT)
     run("cp", "packaging/systemd/wgfleet-agent.service", f"{UNITS}/", cwd=CHECKOUT)
     run("systemctl", "daemon-reload")
     run("systemctl", "enable", "--now", "kernel-vm-links.service")

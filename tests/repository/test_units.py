@@ -40,7 +40,8 @@ def test_the_panel_s_unit_runs_it_on_the_directory_of_the_default_settings() -> 
 def test_a_panel_s_unit_ends_its_processes_in_order() -> None:
     unit = values("wgfleet-panel.service")
     assert unit["KillMode"] == ["mixed"], "SIGTERM to the parent, which ends the others"
-    assert unit["Type"] == ["exec"]
+    assert unit["Type"] == ["notify"]
+    assert unit["NotifyAccess"] == ["main"], "the parent speaks for all"
 
 
 def test_systemd_knows_every_setting_of_the_units(tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Coroutine
 
@@ -39,7 +37,7 @@ from wgfleet.agent.state.ledger import Ledger
 from wgfleet.agent.state.panels import ObeyedPanels
 from wgfleet.doors.sockets import lengthen_queue, shrink_tls_buffers
 from wgfleet.probing.prober import Prober
-from wgfleet.process import raise_open_files_limit
+from wgfleet.process import raise_open_files_limit, tell_systemd, watchdog_every_s
 from wgfleet.protocol.messages import AGENT_PORT
 
 BACKLOG = 128  # also how often the loop tries to accept in one go, with a traceback each where no file can be opened
@@ -112,7 +110,7 @@ async def _until_first(*works: Coroutine[None, None, object]) -> None:
     """Run all until one ends; raise what broke it, since none but the wait for a signal ends by itself."""
     tasks = [asyncio.create_task(work) for work in works]
     done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    _notify("STOPPING=1")
+    tell_systemd("STOPPING=1")
     for each in others:
         each.cancel()
     await asyncio.gather(*others, return_exceptions=True)
@@ -125,10 +123,10 @@ async def _report_life(supervisor: InterfaceSupervisor) -> None:
 
     One that hangs is killed and started again; its interfaces stay up meanwhile.
     """
-    every_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 3
+    every_s = watchdog_every_s()
     while every_s > 0:
         if supervisor.stuck_for_s < _STUCK_S:
-            _notify("WATCHDOG=1")
+            tell_systemd("WATCHDOG=1")
         await asyncio.sleep(every_s)
     await asyncio.Event().wait()
 
@@ -144,7 +142,7 @@ async def _serve(
 ) -> None:
     """Answer the panel until cancelled. Without a usable identity, keep the interfaces and wait for an enrollment."""
     while me is None or (certificates := _certificates(state, me, damaged)) is None:
-        _notify("READY=1")
+        tell_systemd("READY=1")
         await asyncio.sleep(_IDENTITY_EVERY_S)
         with contextlib.suppress(ValueError):
             me = state.read_agent()
@@ -159,7 +157,7 @@ async def _serve(
     lengthen_queue(server)
     backend = supervisor.machine.backend
     _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
-    _notify("READY=1")
+    tell_systemd("READY=1")
     try:
         await asyncio.Event().wait()
     finally:
@@ -210,13 +208,3 @@ def _log_as_json() -> None:
     logging.basicConfig(
         format='{"logger": "%(name)s", "level": "%(levelname)s", "event": "%(message)s"}', stream=sys.stderr
     )
-
-
-def _notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)), if it started us."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.connect("\0" + address[1:] if address.startswith("@") else address)
-        notify.send(state.encode())

@@ -15,7 +15,7 @@ from wgfleet.panel.core import run_core
 from wgfleet.panel.listening import PanelServer, ServerCertificate, Sockets
 from wgfleet.panel.main import api_of
 from wgfleet.panel.parts import Parts, opened
-from wgfleet.panel.processes import keep_running
+from wgfleet.panel.processes import SignsOfLife, keep_running
 from wgfleet.panel.settings import Listener
 
 FIRST_KEY_FILE = "first-admin-key"
@@ -37,7 +37,7 @@ class PanelRun:
         """Run core and API until this process gets a signal to end."""
         keep_running({"core": self._core, "api": self._api})
 
-    def _core(self) -> None:
+    def _core(self, signs: SignsOfLife) -> None:
         with opened(self._settings, self._vault, self._authority) as parts:
 
             async def beside(stack: AsyncExitStack) -> None:
@@ -49,12 +49,17 @@ class PanelRun:
                     stack.push_async_callback(node.close)
                     await node.start(parts.store, parts.authority)
 
-            asyncio.run(run_core(parts, self._name, beside))
+            async def run() -> None:
+                signs.begin()
+                await run_core(parts, self._name, beside)
 
-    def _api(self) -> None:
+            asyncio.run(run())
+
+    def _api(self, signs: SignsOfLife) -> None:
         os.nice(API_NICENESS)
 
         async def announce() -> None:
+            signs.begin()
             if not self._announced.is_set():
                 self._announced.set()
                 listeners = [listener for listener, _ in self._sockets]
