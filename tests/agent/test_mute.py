@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from tests.agent.node import Node
 from tests.agent.segment import PROBE_KEY, Segment, at, floating
 from tests.agent.test_push import applied, refused
-from tests.agent.values import peer, public_key
+from tests.agent.values import peer, public_key, random_key
 from tests.waiting import eventually
 from wgfleet.agent.interfaces import mute
 from wgfleet.agent.kernel import mute_table
 from wgfleet.lab.processes import command_line
 from wgfleet.protocol.desired import DesiredInterface, MuteSettings
+from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import ProbeResult
 
 pytestmark = pytest.mark.lab
@@ -187,6 +188,46 @@ def test_a_push_without_users_mutes_before_a_hung_wireguard_could_draw_them(segm
         os.kill(pid, signal.SIGCONT)
         assert pushed.result().status_code == 200
         eventually(lambda: a_speaks(segment))
+
+
+def test_a_wireguard_that_hangs_alone_says_nothing_before_it_works_and_the_panel_was_heard(segment: Segment) -> None:
+    with armed(segment) as a, a.watch():
+        pid = wireguard_go(a)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            eventually(lambda: str(muted(a)).startswith("WireGuard hangs"), within_s=2 * mute.HUNG_S)
+            a.call("POST", "/v1/wg/wg0/unmute")
+            time.sleep(7.0)  # longer than the panel may be silent to a node that does not hang
+            assert str(muted(a)).startswith("WireGuard hangs")
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert not a_speaks(segment)
+        eventually(lambda: str(muted(a)).startswith("WireGuard hung, and works again"))
+        assert a.call("POST", "/v1/wg/wg0/unmute").status_code == 204
+        eventually(lambda: muted(a) is None)
+        assert a_speaks(segment)
+
+
+def test_a_wireguard_that_hangs_for_a_moment_is_not_muted(segment: Segment) -> None:
+    with armed(segment) as a, a.watch():
+        pid = wireguard_go(a)
+        for _ in range(4):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.8)
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.6)
+            assert muted(a) is None
+
+
+def test_a_wireguard_that_works_on_thousands_of_peers_does_not_hang(segment: Segment) -> None:
+    with armed(segment) as a, a.watch():
+        many = wanted(2, "198.18.0.2:51820")
+        peers = {PublicKey(random_key()): peer(1000 + number) for number in range(4000)}
+        pushed = a.begin("PUT", "/v1/wg/wg0", replace(many, peers={**many.peers, **peers}))
+        while not pushed.done():
+            assert muted(a) is None
+            time.sleep(0.1)
+        assert pushed.result().status_code == 200
 
 
 def test_who_flushes_all_rules_stops_nobody_and_the_table_goes_with_the_interface(segment: Segment) -> None:

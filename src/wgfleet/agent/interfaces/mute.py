@@ -2,16 +2,19 @@
 
 Each packet to a client draws it here, and if another node has taken its session over meanwhile, it is then silent for
 15 s. So the interface's port is muted (`kernel.mute_table`) when this machine is cut off (for `ALONE_S` it heard
-neither the panel, nor a witness that had answered before, nor anybody), by the kernel itself when WireGuard and agent
-have said nothing for `SPEAKS_FOR_S`, and before a push that takes all users away is applied.
+neither the panel, nor a witness that had answered before, nor anybody), when WireGuard alone hangs (for `HUNG_S` it
+answered nothing), by the kernel itself when WireGuard and agent have said nothing for `SPEAKS_FOR_S`, and before a push
+that takes all users away is applied.
 
-It speaks again when the panel has pushed or has said that nothing is missing, and has heard this agent since: what was
-under way during a cut arrives at its end, and says nothing of what the panel decided meanwhile. A panel that is dead
-stops nobody: where it was not heard for `PANEL_AWAY_S` nobody replaces nodes, so nothing mutes for being alone, and a
-node that is muted speaks again when witnesses have answered, or anybody has spoken to it, for a while.
+It speaks again when the panel has pushed or has said that nothing is missing, and has heard this agent since, whose
+WireGuard works: what was under way during a cut or a hang arrives at its end, and says nothing of what the panel
+decided meanwhile. A panel that is dead stops nobody: where it was not heard for `PANEL_AWAY_S` nobody replaces nodes,
+so nothing mutes for being alone, and a node that is muted speaks again when witnesses have answered, or anybody has
+spoken to it, for a while.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,13 +32,17 @@ TICK_S = 0.4
 QUIET_S = 0.75  # without the panel, before witnesses are asked: more than a heartbeat and its acknowledgement
 ALONE_S = 1.25  # the panel needs about a second to find a node down, and calls its clients then
 PANEL_AWAY_S = 10.0
+HUNG_S = 1.25  # without an answer of WireGuard; as `ALONE_S`
 _ASK_S = 0.3  # that a witness has to answer
+_QUESTIONS = 3  # to a WireGuard that hangs: an agent that is held up itself misses the answer to one
 _PROVE_EVERY_S = 10.0
 _VERIFY_EVERY_S = 30.0
 _PANEL_DECIDES_S = 5.0  # a panel that reads for so long and says nothing is one that does not know this
 _WITNESSES_S = 6.0  # a panel that lives connects within 3 s
 _OTHERS_S = 6.0  # since something came in; the same
 _LISTEN_S = 0.5
+_HANGS = f"WireGuard hangs: it did not answer for {HUNG_S:g} s; waiting for it, and for the panel"
+_WORKS_AGAIN = "WireGuard hung, and works again; waiting for the panel"
 _DEVICES = Path("/proc/net/dev")
 _log = structlog.get_logger()
 
@@ -123,6 +130,12 @@ class MuteWatch:
         self._port, self._verified_at = port, time.monotonic()
 
     async def _watch(self, pulse: mute_table.Pulse, port: int, wanted: MuteSettings) -> None:
+        for _ in range(_QUESTIONS):
+            if await self._reconciler.answers(HUNG_S / _QUESTIONS):
+                break
+        else:
+            await self.mute(_HANGS)
+            return
         if not await pulse.arrives(port) and not await pulse.arrives(port):
             await self.mute("the machine hung: neither WireGuard nor the agent said anything; waiting for the panel")
             return
@@ -151,12 +164,17 @@ class MuteWatch:
             )
 
     async def _wait(self, port: int, wanted: MuteSettings) -> None:
-        """Wait for the panel, or for signs that there is none."""
+        """Wait for the panel, or for signs that there is none; for either from when WireGuard works."""
         now = time.monotonic()
         watched_at, witnesses_at, others_at = now, now, None
         asked, heard = 0.0, await mute_table.heard(self._reconciler.name)
-        while not self._released.is_set():
-            now = time.monotonic()
+        while True:
+            works, now = await self._works(), time.monotonic()
+            if not works:
+                watched_at, witnesses_at, others_at = now, now, None
+                continue
+            if self._released.is_set():
+                break
             if now - self._panel_heard_at() > QUIET_S:
                 self._silent_at = now
             if not self._watched():
@@ -178,16 +196,23 @@ class MuteWatch:
                 or self._reconciler.desired.settings.mute is None
             ):
                 break
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LISTEN_S):
                     await self._released.wait()
-            except TimeoutError:
-                continue
         self._released.clear()
         await mute_table.allow(self._reconciler.name, port)
         self._witness_at = self._user_at = time.monotonic()
         self._reconciler.set_muted(None)
         _log.info("interface.speaks", interface=self._reconciler.name)
+
+    async def _works(self) -> bool:
+        """Whether WireGuard answers. What the panel said while it did not may be older than what it did to users."""
+        works = await self._reconciler.answers(HUNG_S / _QUESTIONS)
+        if not works:
+            self._note_silence(_HANGS)
+        elif self._reconciler.muted == _HANGS:
+            self._note_silence(_WORKS_AGAIN)
+        return works
 
     async def _ask(self, wanted: MuteSettings, enough: int) -> set[str]:
         own = public_key_of(self._reconciler.desired.settings.private_key)

@@ -142,6 +142,10 @@ class InterfaceReconciler:
             self.muted = why
             self._changes.changed(self.name)
 
+    async def answers(self, within_s: float) -> bool:
+        """Whether WireGuard does anything; needs no lock, which a scan holds while it hangs."""
+        return await self._machine.answers(self.name, within_s)
+
     def refresh_link(self) -> None:
         """Have the next scan read link, addresses, routes and rules again: something changed on the machine."""
         self._link_seen_at = float("-inf")

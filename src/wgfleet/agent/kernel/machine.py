@@ -136,6 +136,10 @@ class Machine:
         await userspace.stopped(pid)
         return userspace.last_words(name, self.log_dir)
 
+    async def answers(self, name: InterfaceName, within_s: float) -> bool:
+        """Whether the interface's WireGuard does anything. That of the kernel hangs with the machine alone."""
+        return self.backend == "kernel" or await userspace.answers(name, within_s)
+
     async def execute(self, plan: InterfacePlan, desired: DesiredInterface) -> dict[str, str]:
         """Carry out a plan in order, with as few processes as possible.
 

@@ -35,6 +35,7 @@ def _socket_path(name: InterfaceName) -> str:
 def process_of(name: InterfaceName) -> int | None:
     """Return the pid that serves the interface, or None."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.setblocking(False)  # one that hangs lets others wait once its queue is full
         try:
             connection.connect(_socket_path(name))
         except OSError:
@@ -127,6 +128,29 @@ async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
         raise KernelError(f"reading wireguard-go {name} failed: {error}") from None
     finally:
         writer.close()
+
+
+async def answers(name: InterfaceName, within_s: float) -> bool:
+    """Whether the interface's process does anything; also true if there is none, which sends nothing either.
+
+    It closes the connection of those who ask for what it does not know, without a look at its peers: so it says that it
+    lives also while it works on thousands of them.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            reader, writer = await asyncio.open_unix_connection(_socket_path(name))
+            try:
+                writer.write(b"alive\n")
+                await reader.read()
+            finally:
+                writer.close()
+    except TimeoutError:
+        return False
+    except BlockingIOError:  # its queue is full
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def cpu_s(name: InterfaceName) -> float:

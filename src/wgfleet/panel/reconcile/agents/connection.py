@@ -52,7 +52,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The last report of an agent on an interface. `held` and `history` as in `InterfaceReport`.
+    """The last report of an agent on an interface. `held`, `history` and `muted` as in `InterfaceReport`.
 
     Two are equal if they ask for the same work: `summary` is for people, and not compared.
     """
@@ -63,7 +63,7 @@ class Reported:
     held: tuple[str, ...] | None
     summary: str = field(compare=False)
     history: str = ""
-    muted: bool = False
+    muted: str | None = None
 
 
 class AgentConnection:
@@ -247,7 +247,7 @@ class AgentConnection:
         if before is None and len(self.reported) >= claims.MAX_REPORTED:
             return False
         drift, summary = claims.drift(report.drift), claims.words(report.summary)
-        muted = report.muted is not None
+        muted = None if report.muted is None else claims.words(report.muted)
         fresh = Reported(report.config_id, report.generation, drift, report.held, summary, report.history, muted)
         self.reported[report.name] = fresh
         if report.peers:

@@ -150,7 +150,7 @@ class Pusher:
                 f"unmuting {each.interface}", each.has, partial(self._unmute, connection, each.interface), light=True
             )
             for each in work.wanted
-            if each.has is not None and each.has.muted and each.push is None and each.unreadable is None
+            if each.has is not None and each.has.muted is not None and each.push is None and each.unreadable is None
         ]
         return [*unmutes, *urgent, *cleanups, *(renewals if expires_at is not None else ()), *others, *confirmations]
 
