@@ -13,10 +13,11 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.floating import FloatingReconciler
+from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import address_move, removal
 from wgfleet.panel.store import operations as operation_rows
-from wgfleet.panel.store.tables import Operation
+from wgfleet.panel.store.tables import Node, Operation
 from wgfleet.protocol import features
 
 
@@ -95,7 +96,7 @@ def test_setting_the_clock_ends_no_handover_that_waits_for_its_node(
     put(world, config, A1)
     world.sync_all(config, fra1, ams1)
     becomes(world, config, fra1, Health.DOWN)
-    speaks = SimpleNamespace(silent=False, heard_at=clock.monotonic(), features=features.ALL)
+    speaks = SimpleNamespace(silent=False, heard_at=clock.monotonic())
     connections = cast("dict[str, AgentConnection]", {fra1.id: speaks, ams1.id: speaks})
     reconciler = FloatingReconciler(world.store, world.vault, connections)
     real, monotonic = clock.now(), clock.monotonic()
@@ -113,19 +114,28 @@ def test_setting_the_clock_ends_no_handover_that_waits_for_its_node(
     assert carried(world, config, ams1) == {A1: ["ams1"]}
 
 
+def heard_before(world: World, node: Node, known: frozenset[features.Feature]) -> None:
+    """Have an earlier life of the panel have heard what a node's agent knows."""
+    with world.store.write() as tx:
+        nodes.reported(tx, node.id, connected=True, known=known)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("known", [features.ALL, features.NONE])
 def test_what_a_kernel_has_taken_off_a_node_in_use_goes_to_another(
-    world: World, known: frozenset[features.Feature], monkeypatch: pytest.MonkeyPatch
+    world: World, known: frozenset[features.Feature], restarted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of an agent that is dead or hangs; one of 0.1.0 has it for ever."""
+    """Of an agent that is dead or hangs; one of 0.1.0 has it for ever. A panel that was `restarted` never heard it."""
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
     put(world, config, A1)
     world.sync_all(config, fra1, ams1)
     now = clock.monotonic()
-    speaks = SimpleNamespace(silent=False, heard_at=now + 3600, features=features.ALL)
-    hangs = SimpleNamespace(silent=True, heard_at=now, features=known)
-    connections = cast("dict[str, AgentConnection]", {fra1.id: hangs, ams1.id: speaks})
+    heard_before(world, fra1, known)
+    speaks = SimpleNamespace(silent=False, heard_at=now + 3600)
+    heard = {ams1.id: speaks} if restarted else {fra1.id: SimpleNamespace(silent=True, heard_at=now), ams1.id: speaks}
+    connections = cast("dict[str, AgentConnection]", heard)
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
     reconciler = FloatingReconciler(world.store, world.vault, connections)
 
     def look_after(seconds: float) -> tuple[float | None, Operation | None]:

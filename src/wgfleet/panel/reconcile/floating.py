@@ -17,6 +17,7 @@ from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services import audit
+from wgfleet.panel.services.fleet import nodes as node_service
 from wgfleet.panel.services.floating import attempts, carriers, holders, isolation
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import Task
@@ -35,11 +36,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What is heard of an agent: whether it speaks, when it did last (s, monotonic), whether what it has lapses."""
+    """What is heard of an agent: whether it speaks, and when it did last (s, monotonic)."""
 
     speaks: bool
     at: float
-    lapses: bool
 
 
 class FloatingReconciler:
@@ -49,14 +49,12 @@ class FloatingReconciler:
         self._store = store
         self._vault = vault
         self._connections = connections
+        self._since = clock.monotonic()  # nodes that are not connected to yet could be heard from here on
         self._asked: dict[str, dict[holders.Handover, float]] = {}
 
     async def reconcile(self, config_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None for when something changes."""
-        heard = {
-            node_id: Heard(not each.silent, each.heard_at, Feature.ADDRESS_TIMES in each.features)
-            for node_id, each in self._connections.items()
-        }
+        heard = {node_id: Heard(not each.silent, each.heard_at) for node_id, each in self._connections.items()}
         wait_for_nodes_s = await in_thread(self._reassign, config_id, heard)
         task, addresses, wait_s = await in_thread(self._read, config_id)
         waits = [each for each in (wait_s, wait_for_nodes_s) if each is not None]
@@ -75,8 +73,9 @@ class FloatingReconciler:
             holders.reassign(tx, config_id, silent=silent)
             if not carriers.on_agent(tx, config_id):
                 return None
-            lapsing = {node_id for node_id in silent if node_id in heard and heard[node_id].lapses}
-            lapsed = {node_id for node_id in lapsing if now - heard[node_id].at >= lapse_s}
+            lapsing = node_service.knowing(tx, silent, Feature.ADDRESS_TIMES)
+            at = {node_id: heard[node_id].at if node_id in heard else self._since for node_id in lapsing}
+            lapsed = {node_id for node_id in lapsing if now - at[node_id] >= lapse_s}
             address_move.rescue(tx, config_id, lapsed)
             if waiting:
                 return POLL_S

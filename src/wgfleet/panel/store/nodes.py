@@ -64,6 +64,12 @@ def loads(tx: Tx, node_ids: Collection[str]) -> dict[str, NodeLoad]:
     return {load.node_id: load for load in tx.session.scalars(query)}
 
 
+def agent_features(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the features of nodes' agents."""
+    query = select(Node.id, Node.agent_features).where(Node.id.in_(node_ids))
+    return {row.id: row.agent_features for row in tx.session.execute(query)}
+
+
 def set_load(tx: Tx, load: NodeLoad) -> None:
     """Keep how busy a node is, instead of what it said before."""
     tx.session.merge(load)

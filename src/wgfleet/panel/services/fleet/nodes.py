@@ -18,6 +18,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import parse_address, parse_port
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import AGENT_PORT
 
 MAX_WEIGHT = 1_000_000.0
@@ -87,6 +88,7 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
         connected=False,
         last_seen_at=None,
         agent_version=None,
+        agent_features=[],
         summary="waiting for its agent to join",
         created_at=clock.now(),
     )
@@ -216,6 +218,7 @@ def enrolled(tx: Tx, node: Node, *, agent_port: int, certificate_expires_at: flo
     node.agent_port = parse_port(agent_port, "port")
     node.certificate_expires_at = certificate_expires_at
     node.agent_keys = [agent_key]
+    node.agent_features = []  # it may be another machine, and another release
     node.summary = "joined; not connected yet"
     audit.record(tx, f"node:{node.name}", "enrolled", "node", node.id, certificate_expires_at=certificate_expires_at)
     tx.wake(Topic.NODE, node.id)
@@ -228,17 +231,27 @@ def reported(
     connected: bool,
     last_seen_at: float | None = None,
     version: str | None = None,
+    known: Collection[Feature] | None = None,
     summary: str | None = None,
 ) -> None:
-    """Keep what the node's reconciler last saw; None leaves a value as it is. Not audited, wakes nobody."""
+    """Keep what the node's reconciler last saw; None leaves a value as it is. Not audited, wakes nobody.
+
+    `known`: the features that its agent has.
+    """
     values: dict[str, Any] = {
         "connected": connected,
         "last_seen_at": last_seen_at,
         "agent_version": version,
+        "agent_features": None if known is None else sorted(known),
         "summary": summary,
     }
     if not node_rows.set_values(tx, node_id, {column: value for column, value in values.items() if value is not None}):
         raise NotFound(f"there is no node {node_id!r}; it has been deleted")
+
+
+def knowing(tx: Tx, node_ids: Collection[str], feature: Feature) -> set[str]:
+    """Return those of some nodes whose agents had a feature when they were last heard."""
+    return {node_id for node_id, found in node_rows.agent_features(tx, node_ids).items() if feature in found}
 
 
 def heard(tx: Tx, reports: Mapping[str, tuple[float, float | None]]) -> None:

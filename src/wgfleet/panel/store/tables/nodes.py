@@ -24,7 +24,8 @@ class Node(Base):
     show: one, or two while a certificate is renewed; none: it enrolled with 0.1.0, which kept none. `weight` and
     `capacity` (peers, None: no limit) steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps`
     is what its uplink carries (None: as the link says). `summary` is what the last cycle did. `clock_ahead_s`: how far
-    its clock is ahead of the panel's, None: not known.
+    its clock is ahead of the panel's, None: not known. `agent_features`: what its agent knew beyond 0.1.0 when it was
+    last heard (`protocol.features`), for what has to be known of one that is dead, after a restart too.
     """
 
     __tablename__ = "nodes"
@@ -45,6 +46,7 @@ class Node(Base):
     last_seen_at: Mapped[float | None]
     clock_ahead_s: Mapped[float | None]
     agent_version: Mapped[str | None]
+    agent_features: Mapped[list[str]] = mapped_column(default=list)
     summary: Mapped[str]
     created_at: Mapped[float]
 
