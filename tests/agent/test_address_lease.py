@@ -14,6 +14,7 @@ from tests.agent.segment import FOUR, SIX, Segment, at, drift, floating, has
 from tests.agent.test_push import applied, refused
 from tests.waiting import eventually
 from wgfleet.protocol.desired import LEASE_MARGIN_S, DesiredInterface
+from wgfleet.protocol.messages import Snapshot
 
 pytestmark = pytest.mark.lab
 GIVE_UP_S = 2.0
@@ -169,6 +170,9 @@ def test_who_else_says_to_have_an_address_is_named_and_has_it_where_the_panel_is
         mac = link["address"]
         named = {f"floating.{address}": f"{mac} says that it has it too" for address in (FOUR, SIX)}
         eventually(lambda: named.items() <= drift(a).items(), within_s=15)
+        with a.watch() as messages:
+            snapshot = next(each for _, each in iter(messages.get, None) if isinstance(each, Snapshot))
+        assert snapshot.interfaces[0].rivals == {FOUR: mac, SIX: mac}
         assert has(a)
     # Its witness answers, but it does not hear the panel, who has given the addresses to another node.
     lose(a, FOUR, GIVE_UP_S)

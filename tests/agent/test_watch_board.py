@@ -36,6 +36,7 @@ class Interface:
     summary: str = "as wanted"
     drift: tuple[Drift, ...] = ()
     held: tuple[str, ...] | None = None
+    rivals: dict[str, str] = field(default_factory=dict)
     muted: str | None = None
     stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from wgfleet.cli.output import AsJson, show_fields, show_table
 from wgfleet.cli.waiting import Wait, show_operation
 
 app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("address", "node_name", "in_use", "leaving_node_name", "since", "next_try_at", "error")
+COLUMNS = ("address", "node_name", "in_use", "leaving_node_name", "conflict", "since", "next_try_at", "error")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
 

@@ -25,7 +25,9 @@ ClaimedConfig = Annotated[ConfigId, Meta(max_length=64)]
 ClaimedKey = Annotated[PublicKey, Meta(max_length=44)]
 Share = Annotated[float, Meta(ge=0, le=1e6)]
 Moment = Annotated[float, Meta(ge=0, le=1e12)]  # s since the epoch
-Held = Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=1000)]
+ClaimedAddress = Annotated[str, Meta(max_length=64)]
+Held = Annotated[tuple[ClaimedAddress, ...], Meta(max_length=1000)]
+Rivals = Annotated[dict[ClaimedAddress, Annotated[str, Meta(max_length=64)]], Meta(max_length=1000)]
 
 
 class Applied(Struct, frozen=True):
@@ -166,6 +168,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     Peers without endpoint, handshake and counters are left out of a snapshot: they are idle. `held` are the floating
     addresses that the machine has for the interface, read from its kernel; None: not known (not read yet, or an older
     agent that does not report it), so it may still hold any of them. `drift` may be cut short; `held` never is.
+    `rivals`: the link addresses of other machines that say that they have one of its floating addresses, by address.
     `history`: of the generation, as it was pushed; empty: an agent of 0.1.0 stored it, or a panel of 0.1.0 sent it.
     `muted` says why the interface sends nothing until the panel has pushed, or said that nothing is missing (`unmute`).
     """
@@ -177,6 +180,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     summary: str
     drift: tuple[Drift, ...] = ()
     held: Held | None = None
+    rivals: Rivals = {}
     muted: str | None = None
     peers: dict[ClaimedKey, PeerStats] = {}
     removed_peers: tuple[ClaimedKey, ...] = ()

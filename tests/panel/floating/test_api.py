@@ -43,7 +43,9 @@ def test_the_endpoint_group_says_which_addresses_there_are(client: httpx.Client,
     assert answer.json()["address_provider"] == "l2"
     assert answer.json()["address_options"] == {}
     assert [item["node_id"] for item in client.get(PATH).json()["items"]] == [None, None]
+    assert [item["conflict"] for item in client.get(PATH).json()["items"]] == [None, None]
     assert "wgfleet_floating_unheld 2.0" in client.get("/metrics").text
+    assert "wgfleet_floating_conflicts 0.0" in client.get("/metrics").text
     assert put(client).json()["floating_addresses"] == []
     assert client.get(PATH).json()["items"] == []
     assert wg0["mode"] == "cluster"

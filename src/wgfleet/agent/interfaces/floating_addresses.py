@@ -164,6 +164,11 @@ class FloatingAddresses:
             if at >= since and address in self.held(name)
         }
 
+    def conflicts(self, name: InterfaceName) -> dict[str, str]:
+        """Return who else has an address that this machine has or is to have, by address: their link addresses."""
+        rights = self._rights.get(name) or _Rights()
+        return {**rights.claimed, **self.rivals(name)}
+
     async def give_up(self, name: InterfaceName, why: str) -> None:
         """Remove all addresses of an interface now, and take none until the panel has pushed."""
         self._rights[name] = _Rights(given_up=why)

@@ -117,6 +117,11 @@ class InterfaceReconciler:
         present = self._floating.present(self.name)
         return None if present is None else tuple(sorted(present))
 
+    @property
+    def rivals(self) -> dict[str, str]:
+        """The link addresses of other machines that have floating addresses of this one, by address."""
+        return self._floating.conflicts(self.name)
+
     def owns(self, index: int) -> bool:
         """Whether the link of this index (the kernel gives none twice) is known to be ours."""
         return index == self._own_index

@@ -51,6 +51,8 @@ class BoardEntry(Protocol):
     def drift(self) -> tuple[Drift, ...]: ...
     @property
     def held(self) -> tuple[str, ...] | None: ...
+    @property
+    def rivals(self) -> dict[str, str]: ...
 
     muted: str | None
 
@@ -168,6 +170,7 @@ def report(entry: BoardEntry, keys: Iterable[PublicKey] | None = None) -> Interf
         summary=entry.summary,
         drift=entry.drift[:MAX_DRIFT],
         held=entry.held,
+        rivals=entry.rivals,
         muted=entry.muted,
         peers=peers,
         removed_peers=removed,

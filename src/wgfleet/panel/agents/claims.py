@@ -1,6 +1,6 @@
 """Claims of an agent, cut to a size and cleaned for people's eyes: data of another machine, which may be anything."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from wgfleet.protocol.diff import Drift
 
@@ -14,6 +14,11 @@ def words(text: str, longest: int = LONGEST_WORDS) -> str:
     """Return a text with a limit, and without what would move a cursor."""
     clean = "".join(each if each.isprintable() else " " for each in text[:longest])
     return clean if len(text) <= longest else f"{clean[: longest - 3]}..."
+
+
+def rivals(found: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return who else has floating addresses, in the order of these."""
+    return tuple((words(address), words(who)) for address, who in sorted(found.items()))
 
 
 def drift(found: Iterable[Drift]) -> tuple[Drift, ...]:

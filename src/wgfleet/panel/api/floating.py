@@ -30,6 +30,9 @@ class FloatingAddressView(View):
     in_use: bool = Field(description="Whether that node is serving clients.")
     leaving_node_id: str | None = Field(description="The former holder, which must give it up first; null if it has.")
     leaving_node_name: str | None
+    conflict: str | None = Field(
+        description="Who else has the address now, as agents report; null if nobody, or only the former holder."
+    )
     since: datetime = Field(description="When the holder was last decided.")
     error: str | None = Field(description="Why the provider could not move it; null if there is no error.")
     failing_since: datetime | None = Field(description="When the provider began to fail.")
@@ -58,6 +61,7 @@ def _view(found: views.AddressView) -> FloatingAddressView:
         in_use=found.in_use,
         leaving_node_id=found.leaving.id if found.leaving else None,
         leaving_node_name=found.leaving.name if found.leaving else None,
+        conflict=found.conflict,
         since=utc(found.since),
         error=found.error,
         failing_since=utc(found.failing_since),

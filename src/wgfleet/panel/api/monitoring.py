@@ -23,7 +23,9 @@ from wgfleet.panel.reconcile.outlook import CoreReport
 from wgfleet.panel.services import freezes, incarnations
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import counts, owed
+from wgfleet.panel.services.fleet.counts import Totals
 from wgfleet.panel.services.fleet.owed import Owed
+from wgfleet.panel.services.floating import views
 
 router = APIRouter(tags=["health"])
 NOBODY_DECIDES = "no process decides: the panel's core is not heard"
@@ -164,7 +166,7 @@ class FleetCollector(Collector):
         with self._panel.store.read() as tx:
             found, queue, healths = counts.read(tx), commands.queue(tx), counts.health(tx)
             frozen, missing = freezes.current(tx), owed.everywhere(tx)
-            clocks = counts.clocks(tx)
+            clocks, conflicts = counts.clocks(tx), views.conflicts(tx)
         yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
         yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
         yield GaugeMetricFamily("wgfleet_configs", "Configs.", value=found.configs)
@@ -203,14 +205,7 @@ class FleetCollector(Collector):
             {report.panel: int(report.decides) for report in reports},
         )
         yield from _succession([report for report in reports if report.decides])
-        yield GaugeMetricFamily(
-            "wgfleet_floating_unheld", "Floating addresses that no node has.", value=found.unheld_addresses
-        )
-        yield GaugeMetricFamily(
-            "wgfleet_floating_failing",
-            "Floating addresses that their provider could not move to their node.",
-            value=found.failing_addresses,
-        )
+        yield from _floating(found, conflicts)
         refused = CounterMetricFamily("wgfleet_refused", "Refused callers, by credential.", labels=["credential"])
         for credential in ("key", "token"):
             refused.add_metric([credential], self._panel.refusals.counts[credential])
@@ -223,6 +218,22 @@ class FleetCollector(Collector):
         yield GaugeMetricFamily(
             "wgfleet_dns_oldest_seconds", "Seconds for which the oldest of these has waited.", value=queue.oldest_s
         )
+
+
+def _floating(found: Totals, conflicts: int) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "wgfleet_floating_unheld", "Floating addresses that no node has.", value=found.unheld_addresses
+    )
+    yield GaugeMetricFamily(
+        "wgfleet_floating_conflicts",
+        "Floating addresses that somebody has beside the node that is to have them.",
+        value=conflicts,
+    )
+    yield GaugeMetricFamily(
+        "wgfleet_floating_failing",
+        "Floating addresses that their provider could not move to their node.",
+        value=found.failing_addresses,
+    )
 
 
 def _succession(deciding: Sequence[CoreReport]) -> Iterator[Metric]:

@@ -52,7 +52,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The last report of an agent on an interface. `held`, `history` and `muted` as in `InterfaceReport`.
+    """The last report of an agent on an interface. `held`, `rivals`, `history`, `muted` as in `InterfaceReport`.
 
     Two are equal if they ask for the same work: `summary` is for people, and not compared.
     """
@@ -64,6 +64,7 @@ class Reported:
     summary: str = field(compare=False)
     history: str = ""
     muted: str | None = None
+    rivals: tuple[tuple[str, str], ...] = ()
 
 
 class AgentConnection:
@@ -247,8 +248,11 @@ class AgentConnection:
         if before is None and len(self.reported) >= claims.MAX_REPORTED:
             return False
         drift, summary = claims.drift(report.drift), claims.words(report.summary)
+        rivals = claims.rivals(report.rivals)
         muted = None if report.muted is None else claims.words(report.muted)
-        fresh = Reported(report.config_id, report.generation, drift, report.held, summary, report.history, muted)
+        fresh = Reported(
+            report.config_id, report.generation, drift, report.held, summary, report.history, muted, rivals
+        )
         self.reported[report.name] = fresh
         if report.peers:
             self._buffer.add(report.config_id, report.peers, self._skew_s)

@@ -182,8 +182,9 @@ class Pusher:
         form = "whole" if isinstance(wanted.push, DesiredInterface) else "delta"
         summary = f"{wanted.interface} at generation {applied.generation} ({form}, {_verdict(applied)})"
         reported = Reported(
-            wanted.config_id, applied.generation, applied.drift, applied.held, summary, wanted.push.history
-        )
+            wanted.config_id, applied.generation, applied.drift, applied.held, summary, wanted.push.history,
+            rivals=wanted.has.rivals if wanted.has is not None else (),
+        )  # fmt: skip
         connection.applied(wanted.interface, reported)
         await self._confirm_or_object(connection.node_id, wanted, reported)
         return summary
@@ -282,7 +283,7 @@ class Pusher:
         unconfirmed = (
             assignment.applied_generation != config.generation
             or assignment.phase == Phase.JOINING
-            or (has is not None and assignments.described(has.drift) != assignment.drift)
+            or (has is not None and assignments.is_news(assignment, has.drift, has.held, dict(has.rivals)))
             or (has is not None and floats(config, has))
         )
         # A whole for what the agent has replaces it: it may be a fence.
@@ -326,6 +327,7 @@ class Pusher:
                 reported.drift,
                 reported.summary,
                 held=reported.held,
+                rivals=dict(reported.rivals),
                 objection=objection,
             )
 

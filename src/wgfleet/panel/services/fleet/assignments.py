@@ -1,7 +1,7 @@
 """Assignments of configs to nodes: assigned, settled once its agent confirms, removed through an operation."""
 
 import ipaddress
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
@@ -84,6 +84,8 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
         applied_at=None,
         summary="waits for the node's agent",
         drift=[],
+        floating_held=[],
+        floating_rivals={},
         health="serving",
         health_since=clock.now(),
         health_reason="joined",
@@ -142,6 +144,14 @@ def described(drift: Iterable[Drift]) -> list[str]:
     return [str(each) for each in drift]
 
 
+def is_news(
+    assignment: Assignment, drift: Iterable[Drift], held: Collection[str] | None, rivals: Mapping[str, str]
+) -> bool:
+    """Whether a report says something else than the one before it: of drift, or of floating addresses."""
+    said = (assignment.drift, assignment.floating_held, assignment.floating_rivals)
+    return (described(drift), sorted(held or ()), rivals) != said
+
+
 def confirmed(
     tx: Tx,
     config_id: str,
@@ -151,6 +161,7 @@ def confirmed(
     summary: str,
     *,
     held: Collection[str] | None,
+    rivals: Mapping[str, str] | None = None,
     objection: str | None = None,
 ) -> None:
     """Write down what a node's agent says that it has; a joining node that has everything begins to serve.
@@ -159,7 +170,8 @@ def confirmed(
 
     One whose machine has no IPv6 serves as well, and the drift says what it lacks.
 
-    `held`: the floating addresses that the node has, None if its agent does not say.
+    `held`: the floating addresses that the node has, None if its agent does not say. `rivals`: what other machines
+    say that they have of them, by address.
     """
     assignment = assignment_rows.get(tx, config_id, node_id)
     if assignment is None:
@@ -175,6 +187,8 @@ def confirmed(
         applied_generation=generation,
         applied_at=clock.now(),
         drift=described(drift),
+        floating_held=sorted(held or ()),
+        floating_rivals=dict(rivals or {}),
         summary=objection or summary,
     )
     if assignment.phase == Phase.JOINING and objection is None and lacks_ipv6_only(drift):

@@ -1,5 +1,6 @@
 """Floating addresses as they are shown: who holds each, and what keeps the next holder waiting."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel.domain.phases import Phase
@@ -8,12 +9,14 @@ from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
-from wgfleet.panel.store.tables import Config, Node
+from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node
 
 
 @dataclass(frozen=True, slots=True)
 class AddressView:
     """A floating address. `in_use`: its holder serves clients. `leaving`: the node that has yet to give it up.
+
+    `conflict`: who else has it, in words, as agents say; None: nobody, or the one that is leaving.
 
     `attempts` and what follows say why its provider does not bring it there, see `FloatingAddress`.
     """
@@ -27,6 +30,7 @@ class AddressView:
     error: str | None
     failing_since: float | None
     next_try_at: float | None
+    conflict: str | None = None
 
 
 def view(tx: Tx, config: Config, address: str) -> AddressView:
@@ -57,9 +61,34 @@ def views(tx: Tx, config_id: str) -> list[AddressView]:
                     error=row.error,
                     failing_since=row.failing_since,
                     next_try_at=row.next_try_at,
+                    conflict=_conflict(row, list(by_id.values())),
                 )
             )
     return found
+
+
+def conflicts(tx: Tx) -> int:
+    """Count the addresses that somebody has beside their holder."""
+    return sum(
+        view.conflict is not None for config_id in floating_rows.configs_with(tx) for view in views(tx, config_id)
+    )
+
+
+def _conflict(row: FloatingAddress, carriers: Sequence[tuple[Assignment, Node]]) -> str | None:
+    """Say who has an address beside its holder.
+
+    What a node said that is not connected any more does not count: its kernel has taken the address off by now.
+    """
+    if row.leaving_node_id is not None:
+        return None
+    heard = [(assignment, node) for assignment, node in carriers if node.connected]
+    having = sorted(node.name for assignment, node in heard if row.address in assignment.floating_held)
+    if len(having) > 1:
+        return f"{', '.join(having)} have it at the same time"
+    for assignment, node in heard:
+        if node.id == row.holder_node_id and row.address in assignment.floating_rivals:
+            return f"{assignment.floating_rivals[row.address]} has it too, says {node.name}"
+    return None
 
 
 def published(tx: Tx, config_id: str) -> list[str]:

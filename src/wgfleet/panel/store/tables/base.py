@@ -61,6 +61,7 @@ class Base(DeclarativeBase):
         list[str]: JSON,
         list[float]: JSON,
         dict[str, Any]: JSON,
+        dict[str, str]: JSON,
         bytes: LargeBinary,
         DnsMode: EnumText(DnsMode),
         ErrorClass: EnumText(ErrorClass),

@@ -95,7 +95,8 @@ class Assignment(Base):
 
     `flaps`: the times at which it went down lately. The probe key is for the node's handshakes with the others.
     `oldest_base`: as that of a config. `behind_since`: since when it lacks generation `behind_generation`; None: it was
-    not seen to lack one.
+    not seen to lack one. `floating_held`: the floating addresses that its agent said it has, and `floating_rivals` the
+    link addresses of other machines that have one too, by address.
     """
 
     __tablename__ = "assignments"
@@ -110,6 +111,8 @@ class Assignment(Base):
     applied_at: Mapped[float | None]
     summary: Mapped[str]
     drift: Mapped[list[str]]
+    floating_held: Mapped[list[str]] = mapped_column(default=list)
+    floating_rivals: Mapped[dict[str, str]] = mapped_column(default=dict)
     health: Mapped[Health]
     health_since: Mapped[float]
     health_reason: Mapped[str]
