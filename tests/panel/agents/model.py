@@ -54,12 +54,12 @@ class ModelAgent:
         self.kept[name] = apply_delta(self.kept[name], push) if isinstance(push, InterfaceDelta) else push
         return Applied(push.generation, changed=True, verified=True, seconds=0.0)
 
-    async def delete(self, name: str, config_id: str, generation: int) -> None:
-        situation = self._situation(name, config_id)
-        refusal = admission.check_delete(situation, ConfigId(config_id), Generation(generation))
+    async def delete(self, name: str, config_id: str, generation: int | None) -> None:
+        situation, asked = self._situation(name, config_id), None if generation is None else Generation(generation)
+        refusal = admission.check_delete(situation, ConfigId(config_id), asked)
         if refusal is not None:
             raise AgentRefused(refusal.detail, refusal)
-        past = admission.past_after_delete(situation.kept, Generation(generation))
+        past = admission.past_after_delete(situation.kept, asked)
         if past is not None:
             self.past[name, config_id] = max(past, self.past.get((name, config_id), past))
         self.kept.pop(name, None)

@@ -6,17 +6,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
+from sqlalchemy import select
 
 from tests.panel.agents.model import ModelAgent, content, settle
 from tests.panel.world import ACTOR, World, opened
 from wgfleet.panel.services import configs, incarnations
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store.tables import Config, Node, Peer
+from wgfleet.panel.store.tables import AuditEntry, Config, Node, Peer
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
 from wgfleet.protocol.features import ALL, NONE, Feature
+from wgfleet.protocol.ids import ConfigId, InterfaceName
 
 
 @dataclass
@@ -173,3 +176,34 @@ def test_a_database_that_is_said_to_be_restored_sends_the_whole_to_agents_of_eve
     settle(restored, node, agent)
     assert [type(push) for push in agent.pushed] == [DesiredInterface]
     assert content(agent.kept["wg0"]) == content(restored.whole(config, node), agent.features)
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["nothing else", "its name is another config's"])
+def test_what_a_lost_time_put_on_a_node_is_deleted(copies: Copies, *, taken: bool) -> None:
+    """Nobody would revoke anything on it, and its name would be in the way for good."""
+    world = copies.open(copies.folder / "panel.sqlite")
+    node, agent, copy = world.node("n1"), ModelAgent(), copies.copy()
+    lost = world.config()
+    world.assign(lost, node)
+    world.peers(lost, "mallory")
+    settle(world, node, agent)
+    restored = copies.open(copy)
+    config = restored.config()
+    if taken:
+        restored.assign(config, node)
+    said = settle(restored, node, agent)
+    assert "deleted wg0, of a config that is not known here" in said[0]
+    assert content(agent.kept.get("wg0")) == content(restored.whole(config, node))
+    with restored.store.read() as tx:
+        [entry] = tx.session.scalars(select(AuditEntry).where(AuditEntry.action == "stray_deleted"))
+    assert (entry.entity_id, entry.details["config_id"]) == (node.id, lost.id)
+
+
+def test_what_no_panel_made_stays(copies: Copies) -> None:
+    """Somebody may have made it by hand, or with a release that had no histories."""
+    world, config, node, agent = started(copies)
+    whole = agent.kept["wg0"]
+    theirs = msgspec.structs.replace(whole.settings, name=InterfaceName("wg7"), config_id=ConfigId("by-hand"))
+    agent.kept["wg7"] = msgspec.structs.replace(whole, settings=theirs, history="")
+    assert settle(world, node, agent) == ["in sync"]
+    assert agent.kept.keys() == {config.name, "wg7"}

@@ -16,6 +16,7 @@ from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents import clock_check
+from wgfleet.panel.reconcile.agents.cleanups import Cleanups, Stray, strays
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.errands import Errand, Errands
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
@@ -37,9 +38,6 @@ from wgfleet.protocol.messages import Applied
 # A node has one history that we lost, and is behind ours once we went beyond it. Each time, all nodes of the config get
 # the whole: one must not have the others work at its pace.
 OVERTAKINGS, OVERTAKEN_EVERY_S = 2, 600.0
-
-# Refusals of a cleanup that say that nothing of ours is there.
-NOT_OURS = {"foreign_interface", "other_config", "not_found", "bad_field"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,7 @@ class NodeWork:
 
     wanted: tuple[Wanted, ...]
     cleanups: tuple[Cleanup, ...]
+    strays: tuple[Stray, ...]
     certificate_expires_at: float | None
 
 
@@ -106,6 +105,7 @@ class Pusher:
         self._connections = connections or {}
         self._renderings = RenderCache()
         self._errands = Errands()
+        self._cleanups = Cleanups(store)
         self.objection: Callable[[str, str], Awaitable[str | None]] = none
         self._doubted: set[tuple[str, str]] = set()
         self._overtakings = defaultdict[tuple[str, str], Allowance](
@@ -129,15 +129,15 @@ class Pusher:
         return NodeCycle("; ".join(said), again_in_s=outcome.again_in_s)
 
     def _in_order(self, connection: AgentConnection, work: NodeWork) -> list[Errand]:
+        # A stray of that name would be in the way.
+        taken = {stray.interface for stray in work.strays}
         pushes = sorted(
-            (each for each in work.wanted if each.push or each.unreadable), key=lambda it: not it.takes_away
+            (each for each in work.wanted if (each.push or each.unreadable) and each.interface not in taken),
+            key=lambda it: not it.takes_away,
         )
         urgent = [self._push_errand(connection, wanted) for wanted in pushes if wanted.takes_away]
         others = [self._push_errand(connection, wanted) for wanted in pushes if not wanted.takes_away]
-        cleanups = [
-            Errand(f"deleting {owed.interface}", owed.id, partial(self._clean, connection, owed), light=True)
-            for owed in work.cleanups
-        ]
+        cleanups = self._cleanups.errands(connection, work.cleanups, work.strays)
         expires_at = work.certificate_expires_at
         renewals = [Errand("the certificate", expires_at, partial(self._renew, connection), light=True)]
         confirmations = [
@@ -203,25 +203,6 @@ class Pusher:
         await connection.client.unmute(interface)
         return f"{interface} may send again"
 
-    async def _clean(self, connection: AgentConnection, owed: Cleanup) -> str:
-        try:
-            try:
-                await connection.client.delete(owed.interface, owed.config_id, owed.generation)
-            except AgentRefused as error:
-                refusal = error.refusal
-                if refusal.reason != "older_generation" or refusal.generation is None:
-                    raise
-                # It has the interface from a history that this database does not know, and must not keep it.
-                await connection.client.delete(owed.interface, owed.config_id, refusal.generation)
-        except AgentRefused as error:
-            if error.refusal.reason not in NOT_OURS:
-                raise
-            reason = f"{error.refusal.detail} ({error.refusal.reason})"
-            await in_thread(self._note_cleaned, owed, reason)
-            return f"{owed.interface} is not ours to delete: {error.refusal.detail}"
-        await in_thread(self._note_cleaned, owed)
-        return f"deleted {owed.interface}"
-
     async def _refused(self, connection: AgentConnection, wanted: Wanted, error: AgentRefused) -> str:
         """Act on what the agent holds instead; what the panel cannot repair is written to the assignment."""
         refusal = error.refusal
@@ -265,7 +246,8 @@ class Pusher:
                 renewal_due(expires_at, clock.now(), self._certificate_days) or len(node.agent_keys) != 1
             )
             cleanups = tuple(assignment_rows.cleanups(tx, node_id))
-            return NodeWork(tuple(wanted), cleanups, expires_at if due else None)
+            left = strays(reported, [each.config_id for each in wanted], cleanups)
+            return NodeWork(tuple(wanted), cleanups, left, expires_at if due else None)
 
     def _wanted(
         self,
@@ -336,10 +318,6 @@ class Pusher:
             assignment = assignment_rows.get(tx, config_id, node_id)
             if assignment is not None and assignment.summary != summary:
                 assignment_rows.applied(tx, assignment.id, summary=summary)
-
-    def _note_cleaned(self, owed: Cleanup, not_ours: str | None = None) -> None:
-        with self._store.write() as tx:
-            assignments.cleaned(tx, owed, not_ours)
 
     def _overtake(self, node_id: str, wanted: Wanted, generation: int) -> None:
         claim = f"the agent claims generation {generation}, and the panel is at {wanted.generation} only"

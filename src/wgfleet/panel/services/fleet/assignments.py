@@ -221,6 +221,12 @@ def cleaned(tx: Tx, owed: Cleanup, not_ours: str | None = None) -> None:
         operations.wake(tx, removal)
 
 
+def stray_deleted(tx: Tx, node_id: str, interface: str, config_id: str, generation: int) -> None:
+    """Note that a node has deleted an interface of a config that it does not carry here, and never left."""
+    about = {"interface": interface, "config_id": config_id, "generation": generation}
+    audit.record(tx, audit.PANEL, "stray_deleted", "node", node_id, **about)
+
+
 def drifted(tx: Tx, after: str | None = None, limit: int = 100) -> list[tuple[Assignment, Config, Node]]:
     """Return assignments with drift, with config and node, in the order of creation, starting after the id `after`."""
     return assignment_rows.drifted(tx, after, limit)
