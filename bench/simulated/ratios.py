@@ -24,8 +24,8 @@ BOUNDS = {
     "calls_per_peer": (1, 2),
     # An answer that waits for the other side's acknowledgement takes a thousand times as long as an echo.
     "get_to_echo": (0, 1500),
-    # A server that does one thing at a time has 8.
-    **{f"{call}_8_to_1": (0, 24) for call in CALLS},
+    # A server that does one thing at a time has 8; a machine with other work to do has more.
+    **{f"{call}_8_to_1": (0, 40) for call in CALLS},
 }
 """The lowest and the highest that each may be."""
 
