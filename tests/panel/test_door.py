@@ -239,3 +239,57 @@ def opened_doors_again(panel: Panel, settings: DoorSettings) -> Iterator[Doors]:
             tx.session.delete(row)
     with opened_doors(panel, settings) as doors:
         yield doors
+
+
+def asking(doors: Doors, path: str, key: str | None = None, times: int = 1) -> socket.socket:
+    """Ask with a key on a connection with a small buffer, and leave the answer where it is."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", doors.plain))
+    request = f"GET {path} HTTP/1.1\r\nHost: panel\r\nX-API-Key: {key or doors.key}\r\n\r\n"
+    connection.sendall(request.encode() * times)
+    return connection
+
+
+def test_answers_that_nobody_fetches_end_the_connection_of_a_caller_too(panel: Panel) -> None:
+    settings = SHORT.model_copy(update={"fetch_s": 1, "request_s": 60})
+    with opened_doors(panel, settings) as doors, asking(doors, "/openapi.json", times=8) as idle:
+        time.sleep(0.5)
+        idle.recv(1)
+        time.sleep(2.5)
+        received = 1
+        with contextlib.suppress(ConnectionError):
+            while more := len(idle.recv(65536)):
+                received += more
+        assert received < 1_000_000
+
+
+def test_who_fetches_an_answer_slowly_gets_all_of_it(panel: Panel) -> None:
+    with opened_doors(panel, SHORT.model_copy(update={"fetch_s": 1})) as doors, asking(doors, "/openapi.json") as slow:
+        received = b""
+        started = time.monotonic()
+        while not received.endswith(b"}"):
+            received += slow.recv(16 * 1024)
+            time.sleep(0.06)
+        assert time.monotonic() - started > 1.5
+        head, _, body = received.partition(b"\r\n\r\n")
+        assert f"content-length: {len(body)}".encode() in head
+        assert json.loads(body)["openapi"]
+
+
+def test_connections_of_one_key_are_limited_and_the_oldest_idle_one_goes(panel: Panel) -> None:
+    settings = DoorSettings(connections_per_key=8, strangers_per_address=32)
+    with opened_doors(panel, settings) as doors, contextlib.ExitStack() as opened:
+        with panel.store.write() as tx:
+            _, other_key = api_keys.create_key(tx, "test", "other", ["read"])
+
+        def called(key: str) -> socket.socket:
+            connection = opened.enter_context(asking(doors, "/api/nodes", key))
+            assert connection.recv(4096)
+            return connection
+
+        other = called(other_key)
+        held = [called(doors.key) for _ in range(11)]
+        assert eventually(lambda: [is_open(each) for each in held] == [False] * 3 + [True] * 8)
+        assert is_open(other)

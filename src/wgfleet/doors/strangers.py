@@ -1,7 +1,8 @@
 """The connections that have not shown a credential yet: how many there may be, and which goes when there are more.
 
 A newcomer is always let in. Where a limit is reached, another stranger goes for it: so nobody who merely sits on
-connections can keep out somebody who has a credential and shows it at once. Nothing here reads a clock.
+connections can keep out somebody who has a credential and shows it at once. The connections of those who have shown
+one are counted in the same way, with the credential as their source. Nothing here reads a clock.
 """
 
 import ipaddress

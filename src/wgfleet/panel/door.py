@@ -1,13 +1,15 @@
 """The panel's door: connections until they have shown a valid API key are few, short and cheap.
 
 Stands between the sockets and uvicorn's HTTP protocol, and around the application. The application says with
-`Visit.known` that a key was valid; the connection then counts no more, and only the headers of a request have a time.
+`Visit.known` that a key was valid; the connection is then one of this key's, which are many, and only the headers of a
+request have a time. An answer that is not fetched ends any connection.
 """
 
 import asyncio
 import contextlib
 import logging
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -36,6 +38,8 @@ class Door:
         self.strangers = Strangers(
             StrangerLimits(settings.strangers_per_address, settings.strangers, settings.strangers)
         )
+        most = settings.connections_per_key
+        self.callers = Strangers(StrangerLimits(most, most, sys.maxsize))  # by API key
 
     def visit(self, make_http: MakeHttp, context: ssl.SSLContext | None) -> "Visit":
         """Return the protocol of a new connection: TLS where there is a context, then HTTP."""
@@ -67,22 +71,30 @@ class Visit(asyncio.Protocol):
         self._context = context
         self._http: asyncio.Protocol | None = None
         self._stranger: Stranger | None = None
+        self._caller: Stranger | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._unfetched: asyncio.TimerHandle | None = None
         self._handshake: asyncio.Task[None] | None = None
         self._early: list[bytes] = []  # received together with the end of the handshake
         self._requests = 0
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
 
-    def known(self) -> None:
-        """Take note that a valid key was shown: the connection is nobody's to end from now on."""
+    def known(self, key_id: str) -> None:
+        """Take note that a valid key was shown: the connection counts as one of that key from now on."""
         if self._stranger is not None:
             self._door.strangers.leave(self._stranger)
             self._stranger = None
             self._wait(None)
+        if self._caller is None or self._caller.source != key_id:
+            self._forget_caller()
+            self._caller = self._door.callers.enter(key_id, self._end, lambda: True)
+            self._caller.busy = True
 
     def begun(self) -> None:
         """Take note that the headers of a request are complete."""
         self._requests += 1
+        if self._caller is not None:
+            self._caller.busy = True
         if self._stranger is None:
             self._wait(None)
         else:
@@ -94,8 +106,8 @@ class Visit(asyncio.Protocol):
         self._requests -= 1
         if self._requests or self._transport.is_closing():
             return
-        if self._stranger is not None:
-            self._stranger.busy = False
+        for each in filter(None, (self._stranger, self._caller)):
+            each.busy = False
         self._wait(self._door.settings.request_s)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -126,17 +138,21 @@ class Visit(asyncio.Protocol):
         return None if self._http is None else self._http.eof_received()
 
     def pause_writing(self) -> None:
+        self._unfetched = asyncio.get_running_loop().call_later(self._door.settings.fetch_s, self._end)
         if self._http is not None:
             self._http.pause_writing()
 
     def resume_writing(self) -> None:
+        self._fetched()
         if self._http is not None:
             self._http.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait(None)
+        self._fetched()
         if self._stranger is not None:
             self._door.strangers.leave(self._stranger)
+        self._forget_caller()
         if self._http is not None:
             self._http.connection_lost(exc)
 
@@ -168,6 +184,17 @@ class Visit(asyncio.Protocol):
             self._deadline.cancel()
         loop = asyncio.get_running_loop()
         self._deadline = None if seconds is None else loop.call_later(seconds, self._end)
+
+    def _fetched(self) -> None:
+        """Take note that the client has caught up with what it was sent."""
+        if self._unfetched is not None:
+            self._unfetched.cancel()
+            self._unfetched = None
+
+    def _forget_caller(self) -> None:
+        if self._caller is not None:
+            self._door.callers.leave(self._caller)
+            self._caller = None
 
     def _end(self) -> None:
         self._transport.abort()

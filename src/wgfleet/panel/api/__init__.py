@@ -39,6 +39,7 @@ from wgfleet.panel.api import (
 from wgfleet.panel.api.doorkeeper import Doorkeeper
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.request_bodies import BodyLimit, JsonByDefault
+from wgfleet.panel.api.turns import Turns
 
 __all__ = ["Panel", "create_app"]
 
@@ -74,6 +75,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
         version=wgfleet.__version__,
         description="One panel, many WireGuard nodes. Errors are RFC 9457 problems; lists are paged with `after`.",
         lifespan=lifespan,
+        openapi_url=None,  # `openapi.install` serves it
         docs_url=None,  # its page runs scripts from elsewhere, on the origin that holds the keys
         redoc_url=None,
         generate_unique_id_function=operator.attrgetter("name"),  # what generated clients call their functions
@@ -85,6 +87,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.metrics = registry
     app.add_middleware(JsonByDefault)
     app.add_middleware(BodyLimit)
+    app.add_middleware(Turns, settings=panel.settings.door)
     app.add_middleware(Doorkeeper, panel=panel)
     app.add_middleware(monitoring.RequestMetrics, registry=registry)
     for subject in SUBJECTS:

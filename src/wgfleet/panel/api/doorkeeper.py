@@ -54,7 +54,7 @@ class Doorkeeper:
                 await problems.of(error)(scope, body.receive, body.send)
                 return
             if (visit := state.get(VISIT)) is not None:
-                visit.known()
+                visit.known(state[CALLER].key_id)
         await self._app(scope, body.receive, body.send)
 
     async def _caller(self, headers: Headers) -> Caller:

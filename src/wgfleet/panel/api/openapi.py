@@ -1,8 +1,10 @@
 """The OpenAPI document: FastAPI's own, completed by the problems that routes answer with."""
 
+import functools
+import json
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 
 from wgfleet.panel.api.auth import OPEN_PATHS
@@ -16,16 +18,16 @@ _EVERYWHERE = {
     500: "Internal error; see the panel's log.",
     503: "The database is unavailable; `Retry-After` says when to try again.",
 }
-_WITH_KEY = {401: "The credential is missing or unknown.", 403: "The API key lacks the scope."}
 _WITH_TOKEN = {
     401: "The credential is missing or unknown.",
-    429: "Too many refused tokens from this address; see `Retry-After`.",
+    429: "Too many calls of this key at a time, or too many refused tokens from this address; see `Retry-After`.",
 }
+_WITH_KEY = {**_WITH_TOKEN, 403: "The API key lacks the scope."}
 _WITH_OBJECT = {404: "The object does not exist.", 409: "The request conflicts with the current state."}
 
 
 def install(app: FastAPI) -> None:
-    """Let the app answer `/openapi.json` with the completed document."""
+    """Let the app answer `/openapi.json` with the completed document, which is put together and encoded once."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -35,6 +37,12 @@ def install(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # the way that FastAPI documents
+    encoded = functools.cache(lambda: json.dumps(document(), ensure_ascii=False, separators=(",", ":")).encode())
+
+    async def answer(_request: Request) -> Response:
+        return Response(encoded(), media_type="application/json")
+
+    app.add_route("/openapi.json", answer, include_in_schema=False)
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:

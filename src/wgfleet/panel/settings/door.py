@@ -6,7 +6,7 @@ from wgfleet.panel.settings.fields import Addresses, Group
 
 
 class DoorSettings(Group):
-    """Connections that have not shown a valid API key. Those that have are neither counted nor ended."""
+    """Connections without a valid API key; and how much of the API one key may have at a time."""
 
     strangers: int = Field(
         default=256,
@@ -34,6 +34,27 @@ class DoorSettings(Group):
         ge=1,
         le=600,
         description="Seconds within which a request without a key is sent, answered, and its answer fetched.",
+    )
+    fetch_s: float = Field(
+        default=30,
+        ge=1,
+        le=600,
+        description="Seconds within which a client that has fallen behind must fetch some more of its answer.",
+    )
+    calls_per_key: int = Field(
+        default=8,
+        ge=1,
+        le=1024,
+        description="How many calls of one API key are answered at a time. Eight times as many may wait their turn.",
+    )
+    streams_per_key: int = Field(
+        default=64, ge=1, le=65536, description="How many streams of events one API key may have open."
+    )
+    connections_per_key: int = Field(
+        default=256,
+        ge=8,
+        le=65536,
+        description="How many connections one API key may have. For each one more, one that is idle is closed.",
     )
     trusted_proxies: Addresses = Field(
         default=(),

@@ -1,0 +1,92 @@
+"""Middleware that gives each API key its share: few of its calls are answered at a time, and the next wait their turn.
+
+Whatever one key asks for, and however often, a call of another key waits behind a few of its calls only. A client that
+does not fetch its answers holds up those of its own key.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from wgfleet.panel.api import problems
+from wgfleet.panel.api.auth import CALLER
+from wgfleet.panel.errors import TooMany
+from wgfleet.panel.services.access.api_keys import Caller
+from wgfleet.panel.settings.door import DoorSettings
+
+PATIENCE_S = 30.0  # the usual time-out of clients and proxies
+WAITING = 8  # times as many calls may wait as are answered
+STREAMS = "/api/events"  # an answer without end: these are counted by themselves, and do not wait
+_RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class _Key:
+    """The calls of one key. `present`: those that wait too."""
+
+    free: asyncio.Semaphore
+    present: int = 0
+
+
+@dataclass(slots=True)
+class Shares:
+    """How many calls of each key are answered at a time, how many more may wait, and who is here now."""
+
+    at_a_time: int
+    waiting: int
+    what: str
+    _keys: dict[str, _Key] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def turn(self, caller: Caller) -> AsyncIterator[None]:
+        """Wait for a call's turn; raise `TooMany` where there are too many before it, or it does not come in time."""
+        key = self._keys.setdefault(caller.key_id, _Key(asyncio.Semaphore(self.at_a_time)))
+        if key.present >= self.at_a_time + self.waiting:
+            raise self._too_many(caller)
+        key.present += 1
+        try:
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await key.free.acquire()
+            except TimeoutError:
+                raise self._too_many(caller) from None
+            try:
+                yield
+            finally:
+                key.free.release()
+        finally:
+            key.present -= 1
+            if not key.present:
+                del self._keys[caller.key_id]
+
+    def _too_many(self, caller: Caller) -> TooMany:
+        most = self.at_a_time + self.waiting
+        return TooMany(
+            f"API key {caller.name!r} has {most} {self.what} already; end some, or give each program a key of its own",
+            retry_after_s=_RETRY_S,
+        )
+
+
+class Turns:
+    """Has the calls of a key take turns; those without a key are none of its business."""
+
+    def __init__(self, app: ASGIApp, settings: DoorSettings) -> None:
+        self._app = app
+        self._calls = Shares(settings.calls_per_key, WAITING * settings.calls_per_key, "calls under way")
+        self._streams = Shares(settings.streams_per_key, 0, "streams of events")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = scope.get("state", {}).get(CALLER)
+        if caller is None:
+            await self._app(scope, receive, send)
+            return
+        shares = self._streams if scope["path"] == STREAMS else self._calls
+        try:
+            async with shares.turn(caller):
+                await self._app(scope, receive, send)
+        except TooMany as error:
+            await asyncio.sleep(_RETRY_S)  # who does not wait before trying again is made to
+            await problems.of(error)(scope, receive, send)
