@@ -1,10 +1,14 @@
 """What is printed: nothing that a terminal obeys, and no key where others, or a link, can have it."""
 
+import io
 import stat
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
+from wgfleet.cli import waiting
 from wgfleet.cli.output import create_secret_file, plain, text
 
 
@@ -26,3 +30,15 @@ def test_a_file_with_a_key_is_new_and_private(tmp_path: Path) -> None:
     assert target.read_text() == "before"
     create_secret_file("key", tmp_path / "new")
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+def test_what_is_said_of_an_operation_under_way_is_text_and_no_markup() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100)
+    with Progress(*waiting.COLUMNS, console=console) as bars:
+        bar = bars.add_task("waiting", total=None, counts="")
+        document = {"progress": {}, "step": "[/red] \x1b]0;x\x07", "state": "running", "error": "[bold]"}
+        waiting._draw(bars, bar, document)  # noqa: SLF001 - what `follow` shows on each event
+        bars.refresh()
+    assert "[/red]" in screen.getvalue()
+    assert "\x1b]0;x\x07" not in screen.getvalue()

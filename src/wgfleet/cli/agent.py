@@ -10,6 +10,7 @@ import typer
 from wgfleet.agent.settings import EVERYWHERE, AgentSettings
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
 from wgfleet.cli.hints import sentence
+from wgfleet.cli.output import say
 from wgfleet.protocol.messages import AGENT_PORT
 
 app = typer.Typer(no_args_is_help=True)
@@ -40,12 +41,12 @@ def enroll(
             panel=panel, token=token, ca_fingerprint=ca_fingerprint, state=StateDirectory(state_dir), port=port
         )
     except PanelRefusedError as refused:
-        typer.echo(f"enrollment failed: the panel refused ({refused.status}): {sentence(refused.problem)}", err=True)
+        say(f"enrollment failed: the panel refused ({refused.status}): {sentence(refused.problem)}", err=True)
         raise typer.Exit(_FAILED) from None
     except (EnrollError, OSError) as error:
-        typer.echo(f"enrollment failed: {error}", err=True)
+        say(f"enrollment failed: {error}", err=True)
         raise typer.Exit(_FAILED) from None
-    typer.echo(f"enrolled as node {node_id}; start it with `wgfleet agent run --state-dir {state_dir}`")
+    say(f"enrolled as node {node_id}; start it with `wgfleet agent run --state-dir {state_dir}`")
 
 
 @app.command()

@@ -19,7 +19,7 @@ import typer
 from wgfleet.cli import connection
 from wgfleet.cli.connection import ConnectionSettingsError, PanelAccess
 from wgfleet.cli.hints import sentence
-from wgfleet.cli.output import plain
+from wgfleet.cli.output import plain, say
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
 TIMEOUT_S = 60.0
@@ -186,13 +186,13 @@ def panel(chosen: PanelAccess | None = None) -> Iterator[Client]:
         finally:
             client.close()
     except ConnectionSettingsError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         raise typer.Exit(USAGE) from None
     except CallFailed as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
         if error.filename is None:  # no file of the caller's, such as a reader of our output that went away
             raise
-        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        say(f"error: {error.filename}: {error.strerror}", err=True)
         raise typer.Exit(FAILED) from None

@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.config_health import health, health_approve, pause, resume, warn_of_owed
 from wgfleet.cli.endpoint import endpoint
-from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
 from wgfleet.cli.waiting import Wait, show_operation
 
 
@@ -198,7 +198,7 @@ def capacity(config: Config, *, as_json: AsJson = False) -> None:
     rows = [{**node, "if_it_dies": node["if_it_dies"]["gained"]} for node in found["nodes"]]
     show_table(rows, CAPACITY_COLUMNS, as_json=False)
     for warning in found["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 @app.command()

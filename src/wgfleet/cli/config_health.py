@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.client import panel, part
-from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
 
 NODES = ("node_name", "health", "since", "reason")
 HISTORY = ("at", "node", "change", "reason")
@@ -15,12 +15,12 @@ def warn_of_owed(nodes: list[dict[str, Any]]) -> None:
     """Say which nodes changes do not reach, and whom they may still let in."""
     for node in nodes:
         if node.get("clock_warning"):
-            typer.echo(f"warning: {node['node_name']}: {node['clock_warning']}", err=True)
+            say(f"warning: {node['node_name']}: {node['clock_warning']}", err=True)
         owed = node["owed"]
         if owed is None or not owed["late"]:
             continue
         let_in = f", and it may still let in {', '.join(owed['revocations'])}" if owed["revocations"] else ""
-        typer.echo(
+        say(
             f"warning: changes do not reach {node['node_name']}: {owed['generations']} since {owed['since']}{let_in} "
             f"({owed['reason']})",
             err=True,
@@ -40,13 +40,13 @@ def health(
         show_json(found)
         return
     if found["frozen"]:
-        typer.echo(
+        say(
             f"warning: nodes that do not answer are left in use: {found['frozen']}. If they are down, approve that: "
             "`wgfleet config health-approve`",
             err=True,
         )
     if found["paused_since"]:
-        typer.echo(
+        say(
             f"warning: automation is paused since {found['paused_since']} by {found['paused_by']}; resume it with "
             f"`wgfleet config resume {config}`",
             err=True,
@@ -77,10 +77,10 @@ def health_approve(
     with panel() as client:
         waiting = client.get("/api/health/freeze")["freeze"]
         if waiting is None:
-            typer.echo("Nothing to approve: no node is left in use that does not answer.", err=True)
+            say("Nothing to approve: no node is left in use that does not answer.", err=True)
             return
         names = ", ".join(node["node_name"] for node in waiting["nodes"])
-        typer.echo(f"{waiting['reason']}: {names}", err=True)
+        say(f"{waiting['reason']}: {names}", err=True)
         if not yes:
             typer.confirm("Are these nodes down, so that others are to take over?", abort=True, err=True)
         approved = client.call("POST", "/api/health/freeze/approve", {"id": waiting["id"]})

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.client import FAILED, panel, part
-from wgfleet.cli.output import AsJson, plain, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("config", "name", "provider", "state", "published", "attempts", "next_try_at", "error")
@@ -52,15 +52,15 @@ def plan(
         show_json(found)
         return
     for conflict in found["conflicts"]:
-        typer.echo(f"conflict: {plain(conflict['detail'])}")
+        say(f"conflict: {conflict['detail']}")
     for difference in found["differences"]:
-        typer.echo(plain(difference))
+        say(difference)
     if found["note"]:
-        typer.echo(f"note: {found['note']}")
+        say(f"note: {found['note']}")
     counts = ", ".join(f"{count} {action}" for action, count in found["counts"].items())
     held = " (nothing will be changed: see the conflicts)" if found["stopped"] else ""
     held = " (waiting for approval)" if found["needs_approval"] else held
-    typer.echo(f"plan {found['id']} for {found['name']}: {counts}{held}")
+    say(f"plan {found['id']} for {found['name']}: {counts}{held}")
 
 
 @app.command()

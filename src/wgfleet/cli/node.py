@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
 from wgfleet.cli.waiting import Wait, follow, report
 
 app = typer.Typer(no_args_is_help=True)
@@ -69,9 +69,9 @@ def create(
         if as_json:
             show_json({**node, "join": joining})
             return
-        typer.echo(f"node {name} is created. On the server, as root, before {joining['expires_at']}:\n")
-        typer.echo(f"  {joining['command']}")
-        typer.echo(AFTER_JOINING)
+        say(f"node {name} is created. On the server, as root, before {joining['expires_at']}:\n")
+        say(f"  {joining['command']}")
+        say(AFTER_JOINING)
 
 
 @app.command()
@@ -82,7 +82,7 @@ def join(node: Node, *, as_json: AsJson = False) -> None:
         if as_json:
             show_json(joining)
         else:
-            typer.echo(joining["command"])
+            say(joining["command"])
 
 
 @app.command()
@@ -156,9 +156,9 @@ def drain(
             show_json(operations)
             return
         if not operations:
-            typer.echo("the node is cordoned; it has no config to drain")
+            say("the node is cordoned; it has no config to drain")
         for operation in operations:
             if wait:
                 report(operation)
             else:
-                typer.echo(f"operation {operation['id']} is {operation['state']}")
+                say(f"operation {operation['id']} is {operation['state']}")

@@ -59,6 +59,11 @@ def show_fields(document: dict[str, Any], *, as_json: bool) -> None:
     console().print(table)
 
 
+def say(words: str, *, err: bool = False) -> None:
+    """Print a sentence that may have words of the panel, and so of users and agents."""
+    typer.echo(plain(words), err=err)
+
+
 def plain(shown: str) -> str:
     """Replace what a terminal would obey rather than show: agents, and users, choose parts of what is printed."""
     return "".join("\N{REPLACEMENT CHARACTER}" if _obeyed(character) else character for character in shown)

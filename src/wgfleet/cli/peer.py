@@ -10,6 +10,7 @@ from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, give
 from wgfleet.cli.output import (
     AsJson,
     Output,
+    say,
     show_fields,
     show_json,
     show_table,
@@ -70,7 +71,7 @@ def create(
     """Create a peer, or --count of them."""
     path = f"/api/configs/{part(config)}/peers"
     if (name is None) == (count is None):
-        typer.echo("error: give either a name or --count", err=True)
+        say("error: give either a name or --count", err=True)
         raise typer.Exit(USAGE)
     with panel() as client:
         if count is not None:
@@ -78,7 +79,7 @@ def create(
             if as_json:
                 show_json(made)
             else:
-                typer.echo(f"{len(made)} peers created, {made[0]['name']} to {made[-1]['name']}")
+                say(f"{len(made)} peers created, {made[0]['name']} to {made[-1]['name']}")
             return
         body = given(public_key=public_key, addresses=address, networks=network, keepalive=keepalive, group=group)
         show_fields(client.call("POST", path, {"name": name, **body}), as_json=as_json)
@@ -119,7 +120,7 @@ def delete(peer: Peer) -> None:
                 break
             time.sleep(ARRIVES_S / 10)
     for reason in owed:
-        typer.echo(f"warning: {found['name']} may still be let in by {reason}", err=True)
+        say(f"warning: {found['name']} may still be let in by {reason}", err=True)
 
 
 def _owed(client: Client, peer: Document) -> list[str]:
@@ -153,7 +154,7 @@ def qr(peer: Peer, *, node: Node = None) -> None:
     try:
         import segno  # noqa: PLC0415 - only on a machine with the panel's libraries
     except ModuleNotFoundError:
-        typer.echo("error: wgfleet peer qr needs segno: pip install 'wgfleet[panel]'", err=True)
+        say("error: wgfleet peer qr needs segno: pip install 'wgfleet[panel]'", err=True)
         raise typer.Exit(1) from None
     with panel() as client:
         text = client.text(f"/api/peers/{_id(client, peer)}/config", node=node)

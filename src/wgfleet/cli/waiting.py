@@ -6,9 +6,15 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from wgfleet.cli.client import CallFailed, Client, Document, part
-from wgfleet.cli.output import console, plain, show_json
+from wgfleet.cli.output import console, plain, say, show_json
 
 KINDS = ("operation",)
+COLUMNS = (
+    TextColumn("{task.description}", markup=False),
+    BarColumn(),
+    TextColumn("{task.fields[counts]}"),
+    TimeElapsedColumn(),
+)
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has finished.")]
 
@@ -22,14 +28,13 @@ def show_operation(client: Client, operation: Document, *, wait: bool, as_json: 
     elif wait:
         report(operation)
     else:
-        typer.echo(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
+        say(f"operation {operation['id']} is {operation['state']}; wgfleet operation show {operation['id']}")
 
 
 def follow(client: Client, operation_id: str) -> Document:
     """Wait until an operation has finished and return it; raise `CallFailed` if it failed."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[counts]}"), TimeElapsedColumn())
     bars_on = console(err=True)  # a file or a pipe gets no bars, and no empty line in their place
-    with Progress(*columns, console=bars_on, transient=True, disable=not bars_on.is_terminal) as bars:
+    with Progress(*COLUMNS, console=bars_on, transient=True, disable=not bars_on.is_terminal) as bars:
         bar = bars.add_task("waiting", total=None, counts="")
         for _ in client.events(*KINDS):
             operation: Document = client.get(f"/api/operations/{part(operation_id)}")
@@ -46,11 +51,11 @@ def report(operation: Document) -> None:
     """Print the result of an operation in one line, and what to beware of."""
     numbers = {name: value for name, value in operation["result"].items() if isinstance(value, (int, float))}
     shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items())
-    typer.echo(f"{operation['kind'].replace('_', ' ')}: {operation['state']}" + (f" ({shown})" if shown else ""))
+    say(f"{operation['kind'].replace('_', ' ')}: {operation['state']}" + (f" ({shown})" if shown else ""))
     if left := operation["result"].get("left"):
-        typer.echo(f"left behind: {plain(', '.join(left))}", err=True)
+        say(f"left behind: {', '.join(left)}", err=True)
     for warning in operation["result"].get("warnings") or ():
-        typer.echo(f"warning: {plain(warning)}", err=True)
+        say(f"warning: {warning}", err=True)
 
 
 def moved(operation: Document) -> str:
@@ -66,4 +71,4 @@ def _draw(bars: Progress, bar: Any, operation: Document) -> None:
     description = operation["step"] or operation["state"]
     if operation["error"]:
         description += f" ({operation['error']})"
-    bars.update(bar, description=description, total=total or None, completed=done or 0, counts=counts)
+    bars.update(bar, description=plain(description), total=total or None, completed=done or 0, counts=counts)
