@@ -46,16 +46,18 @@ class Running:
         self.lines: list[str] = []
         self.url = ""
 
-    def until(self, words: str) -> str:
-        """Read what it prints up to a line with these words."""
+    def until(self, *words: str) -> str:
+        """Read what it prints up to the last of the lines with these words, in any order; return that line."""
         assert self.process.stdout
+        missing = set(words)
         for line in self.process.stdout:
             self.lines.append(line.strip())
             if line.startswith("listening on"):
                 self.url = line.split()[-1]
-            if words in line:
+            missing -= {text for text in missing if text in line}
+            if not missing:
                 return line
-        pytest.fail(f"it ended without saying {words!r}: {self.lines}")
+        pytest.fail(f"it ended without saying {missing}: {self.lines}")
 
     def ready(self) -> dict[str, Any] | None:
         try:
@@ -221,8 +223,7 @@ def test_of_two_panels_on_one_database_one_decides_and_the_other_takes_over(
         for name in ("master.key", "first-admin-key"):
             shutil.copy2(tmp_path / "one" / name, tmp_path / "two" / name)
         with running(tmp_path / "two", url=postgresql_url) as second:
-            second.until("core.waits")
-            second.until("CA fingerprint")
+            second.until("core.waits", "CA fingerprint")
             assert eventually(second.ready) == {"status": "ok", "standby": True}
             assert first.ready() == {"status": "ok"}
             # Its API serves, and what is written there reaches the core that decides.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from fastapi import FastAPI
 
+from wgfleet.cli import panel_reseal
 from wgfleet.cli.output import create_secret_file
 from wgfleet.cli.panel_run import PanelRun, show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
@@ -113,6 +114,20 @@ def restored(settings_file: SettingsFile = None, data_dir: DataDir = None) -> No
         f"this database counts now; the nodes of {configs} configs get their whole state within seconds, or once the "
         "panel is started"
     )
+
+
+@app.command()
+def reseal(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
+    """Seal all secrets again by the first master key, after which the others can go; killed, it goes on next time.
+
+    Panels that run need the new key in the first place, and a restart, before.
+    """
+    settings = load_or_exit(settings_file, _overrides(data_dir))
+    os.umask(PRIVATE_UMASK)
+    with _ends_with_a_word(settings):
+        parts, first_key = prepare(settings)
+        show_first_key(settings.data_dir, first_key)
+        raise typer.Exit(panel_reseal.reseal(parts))
 
 
 @app.command()

@@ -37,6 +37,7 @@ class Core:
 
     def __init__(self, parts: Parts, name: str) -> None:
         self._parts = parts
+        self._name = name
         self._outlook = Outlook(panel=name, decides=False)
         self._lease = parts.store.lease(name)
         self._stop = asyncio.Event()
@@ -48,7 +49,7 @@ class Core:
     async def run(self, beside: Beside) -> None:
         """Wait for the lease, then decide."""
         store, tasks = self._parts.store, self._outlook.tasks
-        store.share()
+        store.share(self._parts.label(self._name))
         sender = ReportSender(store, self._outlook, self._parts.publisher.metrics.samples)
         tasks.start("reports", sender.run, every_s=REPORT_S)
         try:

@@ -65,7 +65,7 @@ def api_of(parts: Parts, name: str) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         feed = EventFeed(parts.store, events)
         feed.listen()
-        parts.store.share()
+        parts.store.share(parts.label(name))
         tasks.start("events", feed.run)
         try:
             yield

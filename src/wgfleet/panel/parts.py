@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from os import environ
 
-from wgfleet.panel import clock
+from wgfleet.panel import clock, resealing
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.dns.metrics import DnsMetrics
@@ -31,6 +31,10 @@ class Parts:
     authority: Authority
     publisher: Publisher
 
+    def label(self, name: str) -> str:
+        """Return what a process of the panel of that name is called among those that share the database."""
+        return f"{self.vault.current_id} {name}"
+
 
 def prepare(settings: Settings) -> tuple[Parts, str | None]:
     """Make data directory, master key, database, CA and first key where there are none; return the open parts.
@@ -44,6 +48,7 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
         migrate(store)
         with store.write() as tx:
             authority = _authority(tx, vault)
+            resealing.note_other_keys(tx, vault)
             hide_accounts(tx, vault)
             first_key = api_keys.ensure_first_key(tx)
             clock.go_on_from(sessions.newest_report(tx))

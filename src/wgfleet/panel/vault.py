@@ -25,9 +25,9 @@ KEY_BYTES = 32
 MASTER_KEY_VARIABLE = "WGFLEET_MASTER_KEY"
 MASTER_KEY_FILE = "master.key"
 _VERSION = b"\x01"
-_ID_END = 5
+HEADER_BYTES = 5
 _NONCE_BYTES = 12  # NIST SP 800-38D, section 8.2.2: random, so one key may seal 2^32 values
-_NONCE_END = _ID_END + _NONCE_BYTES
+_NONCE_END = HEADER_BYTES + _NONCE_BYTES
 
 
 class VaultError(PermanentError):
@@ -49,17 +49,32 @@ class Vault:
             raise VaultError(f"a vault needs one or more keys of {KEY_BYTES} bytes")
         self._ciphers = {key_id(key): AESGCM(key) for key in keys}
         self._alias_keys = {key_id(key): hmac.digest(key, b"wgfleet alias key", "sha256") for key in keys}
-        self._header = _VERSION + key_id(keys[0])
+        self.header = _VERSION + key_id(keys[0])
+        """How a value begins that the current key sealed."""
         self._current = self._ciphers[key_id(keys[0])]
+
+    @property
+    def current_id(self) -> str:
+        """The id (hex) of the key that seals."""
+        return self.header[1:].hex()
+
+    @property
+    def earlier_ids(self) -> list[str]:
+        """The ids (hex) of the keys that only open."""
+        return [known.hex() for known in self._ciphers if known.hex() != self.current_id]
+
+    def has(self, header: bytes) -> bool:
+        """Tell whether the key is at hand that sealed a value with this header."""
+        return header[:1] == _VERSION and header[1:] in self._ciphers
 
     def seal(self, plain: str, context: str) -> bytes:
         """Encrypt `plain` for the place that `context` names (`peers.private_key:<peer id>`)."""
         nonce = clock.new_bytes(_NONCE_BYTES)
-        return self._header + nonce + self._current.encrypt(nonce, plain.encode(), self._header + context.encode())
+        return self.header + nonce + self._current.encrypt(nonce, plain.encode(), self.header + context.encode())
 
     def open(self, sealed: bytes, context: str) -> str:
         """Decrypt; raise `VaultError` when no key of ours fits or the value belongs elsewhere."""
-        header = sealed[:_ID_END]
+        header = header_of(sealed)
         cipher = self._ciphers.get(header[1:])
         if header[:1] != _VERSION or cipher is None:
             raise VaultError(
@@ -68,7 +83,9 @@ class Vault:
                 f"or into {MASTER_KEY_VARIABLE}"
             )
         try:
-            return cipher.decrypt(sealed[_ID_END:_NONCE_END], sealed[_NONCE_END:], header + context.encode()).decode()
+            return cipher.decrypt(
+                sealed[HEADER_BYTES:_NONCE_END], sealed[_NONCE_END:], header + context.encode()
+            ).decode()
         except (InvalidTag, ValueError):  # ValueError: too short for a nonce
             raise VaultError(
                 f"{context} does not open: it was damaged or belongs to another row; restore the database from a backup"
@@ -85,9 +102,14 @@ class Vault:
         )
 
 
+def header_of(sealed: bytes) -> bytes:
+    """Return what says how a value was sealed, and by which key."""
+    return sealed[:HEADER_BYTES]
+
+
 def key_id(key: bytes) -> bytes:
     """Name a key in 4 bytes that say nothing about it."""
-    return hashlib.sha256(b"wgfleet master key id\0" + key).digest()[: _ID_END - 1]
+    return hashlib.sha256(b"wgfleet master key id\0" + key).digest()[: HEADER_BYTES - 1]
 
 
 def load_vault(data_dir: Path, env: Mapping[str, str]) -> Vault:

@@ -5,6 +5,7 @@ A `Tx` collects its wakes; listeners get them after the commit, never before.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session
@@ -12,6 +13,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.store import local_transport, notifications
 from wgfleet.panel.store.databases import open_database, sqlite_file
 from wgfleet.panel.store.exchange import MAX_BYTES, Exchange, Listeners, Transport
 from wgfleet.panel.store.failures import translated
@@ -58,13 +60,19 @@ class Store:
         self._exchange: Exchange | None = None
         self._permitted: Callable[[], bool] | None = None
 
-    def share(self) -> None:
+    def share(self, label: str = "") -> None:
         """Tell the other processes that use this database what is committed here, and hear the same of them.
 
-        Raise `Unavailable` where that cannot be set up.
+        `label` (up to 63 bytes, no slash) is what `labels` says of this process. Raise `Unavailable` where that cannot
+        be set up.
         """
         if self._exchange is None:
-            self._exchange = Exchange(self._transport(), self._listeners)
+            self._exchange = Exchange(self._transport(label), self._listeners)
+
+    def labels(self) -> list[str]:
+        """Return the labels of all processes that share this database now, "" of those without one."""
+        with translated():
+            return notifications.labels(self.engine) if self._file is None else local_transport.labels(self._sockets)
 
     def lease(self, name: str) -> Lease:
         """Return the lease of those who decide on this database; `name` says who asks."""
@@ -143,11 +151,15 @@ class Store:
         if self._turns:
             self._turns.close()
 
-    def _transport(self) -> Transport:
-        file = self._file
-        if file is None:
-            return Notifications(self.engine)
+    @property
+    def _sockets(self) -> Path:
+        file = self._file or Path()
+        return file.with_name(f"{file.name}-exchange")
+
+    def _transport(self, label: str) -> Transport:
+        if self._file is None:
+            return Notifications(self.engine, label)
         try:
-            return LocalTransport(file.with_name(f"{file.name}-exchange"))
+            return LocalTransport(self._sockets, label)
         except OSError as error:
-            raise Unavailable(f"{error.filename or file}: {error.strerror}", retry_after_s=1) from error
+            raise Unavailable(f"{error.filename or self._file}: {error.strerror}", retry_after_s=1) from error

@@ -15,17 +15,19 @@ from wgfleet.panel.store.exchange import TransportError
 
 PATIENCE_S = 1.0  # with a process that does not take its messages
 _MISSED = b'{"sender":"","lost":true}'
+_LABEL_ENDS = "."
+_ID_DIGITS = 16
 
 
 class LocalTransport:
-    """The socket of this process, and the way to all others of the directory."""
+    """The socket of this process, and the way to all others of the directory. `label` is part of the socket's name."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, label: str) -> None:
         """Make the directory, which only its owner may enter, and the socket; raise OSError where that fails."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._name = clock.new_id()
+        self._name = f"{label}{_LABEL_ENDS}{clock.new_id()[:_ID_DIGITS]}"
         self._behind: set[str] = set()
         self._path = directory / self._name
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -81,5 +83,25 @@ class LocalTransport:
             self._behind.discard(name)
 
     def _address(self, name: str) -> str:
-        # An address of a socket has 107 characters at most, the path of a data directory may have more.
-        return f"/proc/self/fd/{self._directory}/{name}"
+        return _address(self._directory, name)
+
+
+def labels(directory: Path) -> list[str]:
+    """Return the labels of the processes whose sockets are there; "" for one of an earlier release."""
+    if not directory.is_dir():
+        return []
+    found = []
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(opened):  # noqa: PTH208 - by the open directory, as they are reached
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
+                asking.connect(_address(opened, name))  # refused where the process is gone
+                found.append(name.rpartition(_LABEL_ENDS)[0])
+    finally:
+        os.close(opened)
+    return found
+
+
+def _address(directory: int, name: str) -> str:
+    # An address of a socket has 107 characters at most, the path of a data directory may have more.
+    return f"/proc/self/fd/{directory}/{name}"

@@ -7,19 +7,25 @@ from collections import deque
 from typing import Any
 
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from wgfleet.panel.store.exchange import TransportError
 
 CHANNEL = "wgfleet"
+LABEL_BYTES = 63  # the server cuts off what is longer
+_LISTEN = f"LISTEN {CHANNEL}"
 
 
 class Notifications:
-    """Two connections of their own, made when they are needed, and again when they were lost."""
+    """Two connections of their own, made when they are needed, and again when they were lost.
 
-    def __init__(self, engine: Engine) -> None:
+    The one that listens has `label` as its name at the server.
+    """
+
+    def __init__(self, engine: Engine, label: str) -> None:
         self._engine = engine
+        self._label = label
         self._sender: Any = None
         self._receiver: Any = None
         self._received: deque[bytes] = deque()
@@ -40,7 +46,8 @@ class Notifications:
         try:
             if self._receiver is None:
                 self._receiver = self._connected()
-                self._receiver.execute(f"LISTEN {CHANNEL}")
+                self._receiver.execute("SELECT set_config('application_name', %s, false)", (self._label,))
+                self._receiver.execute(_LISTEN)
             if not self._received:
                 found = self._receiver.notifies(timeout=timeout_s, stop_after=1)
                 self._received.extend(notice.payload.encode() for notice in found)
@@ -68,3 +75,12 @@ class Notifications:
         connection.detach()
         driver.autocommit = True
         return driver
+
+
+def labels(engine: Engine) -> list[str]:
+    """Return the labels of the processes that listen now; "" for one of an earlier release."""
+    listening = text(
+        "SELECT application_name FROM pg_stat_activity WHERE datname = current_database() AND query = :listen"
+    )
+    with engine.connect() as connection:
+        return list(connection.scalars(listening, {"listen": _LISTEN}))

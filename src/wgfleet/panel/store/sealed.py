@@ -6,12 +6,13 @@ The contexts are part of the ciphertexts: a text that is changed here leaves eve
 import base64
 import binascii
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, LargeBinary, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from wgfleet.panel.store.engine import Tx
@@ -25,7 +26,7 @@ from wgfleet.panel.store.tables import (
     EndpointGroup,
     Peer,
 )
-from wgfleet.panel.vault import Vault, VaultError
+from wgfleet.panel.vault import HEADER_BYTES, Vault, VaultError
 
 ROWS_AT_A_TIME = 500
 
@@ -109,6 +110,46 @@ def secrets(tx: Tx) -> Iterator[Secret]:
         query = select(_primary_key(column), column).where(column.is_not(None))
         for row_id, value in tx.session.execute(query.execution_options(yield_per=ROWS_AT_A_TIME)):
             yield Secret(column.parent.class_, column.key, row_id, context(column, row_id), value)
+
+
+def headers(tx: Tx) -> Counter[bytes]:
+    """Count the sealed values of the database by their headers, which say which master key sealed them."""
+    found: Counter[bytes] = Counter()
+    for column in SEALED:
+        header = _header(column)
+        query = select(header, func.count()).where(column.is_not(None)).group_by(header)
+        found.update({bytes(value): count for value, count in tx.session.execute(query)})
+    return found
+
+
+def reseal_batch(
+    tx: Tx, vault: Vault, column: InstrumentedAttribute[Any], after: str | int | None
+) -> tuple[str | int | None, int]:
+    """Seal up to `ROWS_AT_A_TIME` values of a column again that another key than the current one sealed.
+
+    Begins after a primary key (None: at the first); returns the last one that was looked at, None where there was none,
+    and how many values were sealed. Leaves out those that do not open, and rows that others are changing just now.
+    """
+    key = _primary_key(column)
+    query = select(key, column).where(column.is_not(None), _header(column) != vault.header).order_by(key)
+    if after is not None:
+        query = query.where(key > after)
+    # Two that wait for rows while they hold others, in different orders, would wait for ever.
+    rows = tx.session.execute(query.limit(ROWS_AT_A_TIME).with_for_update(skip_locked=True)).all()
+    done = 0
+    for row_id, value in rows:
+        place = context(column, row_id)
+        try:
+            fresh = vault.seal(vault.open(value, place), place)
+        except VaultError:
+            continue
+        tx.session.execute(update(column.parent.class_).where(key == row_id).values({column.key: fresh}))
+        done += 1
+    return (rows[-1][0] if rows else None), done
+
+
+def _header(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    return func.substr(column, 1, HEADER_BYTES, type_=LargeBinary)
 
 
 @cache
