@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class Resealed:
     """How many sealed values there are. `left` were not sealed by the current master key.
 
     `unreadable`: how many of those were sealed by each key (hex) that is not at hand.
@@ -30,11 +30,11 @@ class Count:
     unreadable: dict[str, int]
 
 
-def count(tx: Tx, vault: Vault) -> Count:
-    """Count the sealed values of the database."""
+def count(tx: Tx, vault: Vault) -> Resealed:
+    """Resealed the sealed values of the database."""
     headers = sealed.headers(tx)
     unreadable = {header[1:].hex(): number for header, number in headers.items() if not vault.has(header)}
-    return Count(headers.total(), headers.total() - headers[vault.header], unreadable)
+    return Resealed(headers.total(), headers.total() - headers[vault.header], unreadable)
 
 
 def note_other_keys(tx: Tx, vault: Vault) -> None:
@@ -59,7 +59,7 @@ def check_panels(store: Store, vault: Vault) -> None:
         )
 
 
-def reseal(store: Store, vault: Vault, actor: str) -> Iterator[Count]:
+def reseal(store: Store, vault: Vault, actor: str) -> Iterator[Resealed]:
     """Seal all values by the current master key; yield what there was, what is left after each batch, and the end.
 
     Values that do not open stay as they are. Raise as `check_panels` does, also at the end.
@@ -78,7 +78,7 @@ def reseal(store: Store, vault: Vault, actor: str) -> Iterator[Count]:
                 break
             faultpoints.reached("reseal.batch")
             left -= done
-            yield Count(found.values, left, found.unreadable)
+            yield Resealed(found.values, left, found.unreadable)
     check_panels(store, vault)
     with store.write() as tx:
         end = count(tx, vault)
