@@ -5,10 +5,12 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 
 from bench.simulated.panel import Caller
 
 Call = Callable[[Caller], object]
+LEAST = 5
 
 
 def calls(config: str, peers: Sequence[str]) -> dict[str, Call]:
@@ -24,16 +26,17 @@ def calls(config: str, peers: Sequence[str]) -> dict[str, Call]:
 
 
 def latency(make: Callable[[], Caller], call: Call, clients: int, seconds: float) -> dict[str, float]:
-    """Have clients call without a pause; return what their calls took, in ms."""
+    """Have clients call without a pause, each `LEAST` times or more; return what their calls took, in ms."""
     taken: list[float] = []
     failed: list[BaseException] = []
-    until = time.monotonic() + seconds
 
-    def work() -> None:
-        caller = make()
+    def work(caller: Caller) -> None:
+        until = time.monotonic() + seconds
         try:
-            while time.monotonic() < until:
+            for number in count():
                 began = time.monotonic()
+                if number >= LEAST and began > until:
+                    return
                 call(caller)
                 taken.append(time.monotonic() - began)
         except Exception as error:  # noqa: BLE001 - it is raised below, in the thread that waits
@@ -41,7 +44,8 @@ def latency(make: Callable[[], Caller], call: Call, clients: int, seconds: float
         finally:
             caller.close()
 
-    threads = [threading.Thread(target=work) for _ in range(clients)]
+    callers = [make() for _ in range(clients)]
+    threads = [threading.Thread(target=work, args=(caller,)) for caller in callers]
     for thread in threads:
         thread.start()
     for thread in threads:
