@@ -142,12 +142,11 @@ class Desk:
 
 
 class Hands:
-    """Moves the panel's clock."""
+    """Moves the panel's clock, which stands still meanwhile: a slow machine changes nothing."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ahead_s = 0.0
-        real = clock.now
-        monkeypatch.setattr(clock, "now", lambda: real() + self.ahead_s)
+        self._now = clock.now()
+        monkeypatch.setattr(clock, "now", lambda: self._now)
 
     def move(self, seconds: float) -> None:
-        self.ahead_s += seconds
+        self._now += seconds
