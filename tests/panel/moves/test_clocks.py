@@ -51,6 +51,15 @@ def test_peers_go_to_a_node_whose_clock_is_not_behind(world: World) -> None:
         assert {peer.home_node_id for peer in peer_rows.changed_since(tx, config.id, 0)} == {three.id}
 
 
+def test_peers_go_to_a_node_that_is_ahead_only_where_no_clock_goes_with_theirs(world: World) -> None:
+    config, (one, two, three) = fleet(world, fra1=0.0, ams1=300.0, par1=-0.3)
+    for source, target in ((one, three), (three, two)):
+        (operation,) = world.drain(source)
+        assert world.step(operation) is MoveStep.PLACE
+        with world.store.read() as tx:
+            assert {peer.home_node_id for peer in peer_rows.changed_since(tx, config.id, 0)} == {target.id}
+
+
 def test_where_all_are_behind_they_are_taken_all_the_same(world: World) -> None:
     config, (one, two) = fleet(world, fra1=300.0, ams1=0.0)
     (operation,) = world.drain(one)

@@ -109,10 +109,16 @@ def clock_spread_s(tx: Tx, config_id: str) -> float:
 
 
 def _timely(tx: Tx, candidates: list[Candidate], source: Node) -> list[Candidate]:
-    """Return the candidates whose clocks are not behind that of the node whose clients they are to call; or all."""
-    least = (source.clock_ahead_s or 0.0) - nodes.CLOCK_WARNING_S
-    found = [each for each in candidates if (nodes.get(tx, each.node_id).clock_ahead_s or 0.0) >= least]
-    return found or candidates
+    """Return the candidates whose clocks suit the clients of a node best, which they are to call.
+
+    One that is behind the node's clock is not answered for so long; and after a call by one that is ahead, nobody else
+    is. So: those that go with it, else those that are ahead of it, else all.
+    """
+    theirs = source.clock_ahead_s or 0.0
+    later_s = {each.node_id: (nodes.get(tx, each.node_id).clock_ahead_s or 0.0) - theirs for each in candidates}
+    with_it = [each for each in candidates if abs(later_s[each.node_id]) <= nodes.CLOCK_WARNING_S]
+    ahead = [each for each in candidates if later_s[each.node_id] > 0]
+    return with_it or ahead or candidates
 
 
 def default_window(tx: Tx, config: Config, grace_s: float) -> float:
