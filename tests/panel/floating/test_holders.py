@@ -18,6 +18,7 @@ from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.floating import holders, isolation, views
 from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.protocol.desired import LEASE_MARGIN_S
 
@@ -57,6 +58,7 @@ def look(world: World, config: Config, *, silent: tuple[Node, ...] = (), later_s
             silent=quiet,
             late=handovers if later_s >= holders.ANSWER_S else (),
             lapsed={each for each in handovers if each[1] in quiet and later_s >= LAPSED_S},
+            over={each for each in handovers if each[1] in quiet and later_s >= LAPSED_S},
         )
         waiting = holders.overdue(tx, config.id, unheard)
         holders.reassign(tx, config.id, silent=quiet)
@@ -122,6 +124,20 @@ def test_a_dead_node_s_address_is_with_another_in_the_transaction_that_says_so(w
     world.sync_all(config, ams1, par1)
     assert carried(world, config, ams1, par1) == {A1: ["ams1"]}
     assert published(world, config) == [A1]
+
+
+def test_an_address_goes_to_a_node_with_a_wrong_clock_only_where_there_is_no_other(world: World) -> None:
+    config = world.config()
+    fra1, ams1, par1 = world.serving(config, "fra1", "ams1", "par1")
+    put(world, config, A1)
+    with world.store.write() as tx:
+        node_rows.set_heard(tx, {fra1.id: (1.0, 0.2), ams1.id: (1.0, -300.0), par1.id: (1.0, 0.0)})
+    becomes(world, config, fra1, Health.DOWN, silent=True)
+    assert holder_names(world, config) == {A1: "par1"}
+    becomes(world, config, par1, Health.DOWN, silent=True)
+    assert holder_names(world, config) == {A1: "ams1"}
+    becomes(world, config, par1, Health.SERVING)
+    assert holder_names(world, config) == {A1: "ams1"}
 
 
 def test_a_dead_node_whose_agent_speaks_gives_the_address_up_before_another_gets_it(world: World) -> None:

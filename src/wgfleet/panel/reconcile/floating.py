@@ -68,14 +68,14 @@ class FloatingReconciler:
             nodes = carriers.nodes(tx, config_id)
             silent = nodes - {node_id for node_id, each in heard.items() if each.speaks}
             lapse_s = isolation.give_up_after_s(tx) + LEASE_MARGIN_S
-            unheard = self._unheard(config_id, holders.handovers(tx, config_id), silent, heard, lapse_s)
+            lapsing = node_service.knowing(tx, silent, Feature.ADDRESS_TIMES)
+            at = {node_id: heard[node_id].at if node_id in heard else self._since for node_id in lapsing}
+            lapsed = {node_id for node_id in lapsing if now - at[node_id] >= lapse_s}
+            unheard = self._unheard(config_id, holders.handovers(tx, config_id), silent, lapsed, heard, lapse_s)
             waiting = holders.overdue(tx, config_id, unheard)
             holders.reassign(tx, config_id, silent=silent)
             if not carriers.on_agent(tx, config_id):
                 return None
-            lapsing = node_service.knowing(tx, silent, Feature.ADDRESS_TIMES)
-            at = {node_id: heard[node_id].at if node_id in heard else self._since for node_id in lapsing}
-            lapsed = {node_id for node_id in lapsing if now - at[node_id] >= lapse_s}
             address_move.rescue(tx, config_id, lapsed)
             if waiting:
                 return POLL_S
@@ -86,21 +86,27 @@ class FloatingReconciler:
         config_id: str,
         handovers: Collection[holders.Handover],
         silent: Collection[str],
+        lapsed: Collection[str],
         heard: Mapping[str, Heard],
         lapse_s: float,
     ) -> holders.Unheard:
-        """Tell which handovers have had their time. A panel that restarts gives them all of it again."""
+        """Tell which handovers have had their time. A panel that restarts gives them all of it again.
+
+        `lapsed`: nodes whose kernels have no address any more.
+        """
         now, before = clock.monotonic(), self._asked.get(config_id, {})
         asked = self._asked[config_id] = {handover: before.get(handover, now) for handover in handovers}
 
-        def is_lapsed(node_id: str, since: float) -> bool:
+        def is_over(node_id: str, since: float) -> bool:
             last = max(since, heard[node_id].at) if node_id in heard else since
             return now - last >= lapse_s or now - since >= max(lapse_s, STUBBORN_S)
 
+        over = {(address, node_id) for (address, node_id), since in asked.items() if is_over(node_id, since)}
         return holders.Unheard(
             silent=silent,
             late={each for each, since in asked.items() if now - since >= holders.ANSWER_S},
-            lapsed={(address, node_id) for (address, node_id), since in asked.items() if is_lapsed(node_id, since)},
+            lapsed=over | {handover for handover in asked if handover[1] in lapsed},
+            over=over,
         )
 
     def _read(self, config_id: str) -> tuple[Task | PermanentError | None, Sequence[str], float | None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import clocks
 from wgfleet.panel.domain.fields import check_list, check_range, parse_host, parse_name
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -24,8 +25,6 @@ from wgfleet.protocol.messages import AGENT_PORT
 MAX_WEIGHT = 1_000_000.0
 MAX_CAPACITY = 10_000_000  # peers
 MAX_BANDWIDTH = 10_000_000  # Mbit/s
-
-CLOCK_WARNING_S = 1.0  # beyond what the measurement may be wrong by
 
 
 class NodeChanges(TypedDict, total=False):
@@ -265,7 +264,7 @@ def heard(tx: Tx, reports: Mapping[str, tuple[float, float | None]]) -> None:
 def clock_warning(node: Node) -> str | None:
     """Say that a node's clock is wrong, or None."""
     ahead_s = node.clock_ahead_s or 0.0
-    if abs(ahead_s) <= CLOCK_WARNING_S:
+    if clocks.is_right(ahead_s):
         return None
     way = "ahead of" if ahead_s > 0 else "behind"
     return (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import floating
+from wgfleet.panel.domain import clocks, floating
 from wgfleet.panel.domain.floating import HolderCandidate
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
@@ -34,13 +34,15 @@ ANSWER_S = 1.0  # a node that is out of use has this long to confirm that it gav
 class Unheard:
     """What the panel does not hear. `silent`: nodes whose agents do not answer.
 
-    `late`: handovers that nobody has confirmed for `ANSWER_S`. `lapsed`: those for which nobody was heard for so long
-    that the kernel of the node has taken the address off, if its agent does not renew it.
+    `late`: handovers that nobody has confirmed for `ANSWER_S`. `lapsed`: those of nodes that were not heard for so long
+    that the kernel has taken the address off, unless the agent lives and renews it. `over`: those of which even that is
+    over, since it was to give the address up for as long.
     """
 
     silent: Collection[str] = ()
     late: Collection[Handover] = ()
     lapsed: Collection[Handover] = ()
+    over: Collection[Handover] = ()
 
 
 def reassign(
@@ -109,7 +111,11 @@ def _candidates(assigned: Sequence[tuple[Assignment, Node]], emptied: str | None
             node_id=NodeId(node.id),
             weight=node.weight,
             fit=assignment.health.in_use,
-            preferred=assignment.phase == Phase.SERVING and assignment.health == Health.SERVING and not node.cordoned,
+            preferred=assignment.phase == Phase.SERVING
+            and assignment.health == Health.SERVING
+            and not node.cordoned
+            # Its calls might not be answered, or nobody else's after them.
+            and clocks.is_right(node.clock_ahead_s),
             emptied=node.id == emptied,
         )
         for assignment, node in assigned
@@ -236,11 +242,11 @@ def overdue(tx: Tx, config_id: str, unheard: Unheard) -> bool:
     def is_urgent(row: FloatingAddress) -> bool:
         return (node := leaving(row)) is not None and not node.health.in_use
 
-    def is_lapsed(row: FloatingAddress) -> bool:
+    def is_over(row: FloatingAddress) -> bool:
         if row.withdrawn and row.leaving_node_id is None:  # the node that had it was deleted
             return True
         alone = row.withdrawn and leaving(row) is None
-        return handover_of(row) in unheard.lapsed and ((row.contested and is_urgent(row)) or alone)
+        return handover_of(row) in unheard.over and ((row.contested and is_urgent(row)) or alone)
 
     def is_unasked(row: FloatingAddress) -> bool:
         if row.leaving_node_id is None:
@@ -250,7 +256,7 @@ def overdue(tx: Tx, config_id: str, unheard: Unheard) -> bool:
             return True
         return is_urgent(row) and (handover in unheard.late or _out_of_reach(node, unheard.silent))
 
-    _free(tx, config_id, is_lapsed)
+    _free(tx, config_id, is_over)
     _contest(tx, config_id, is_unasked)
     return any(is_urgent(row) and not row.contested for row in floating_rows.of_config(tx, config_id))
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import clocks
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState, MoveStep, MoveView
 from wgfleet.panel.domain.operations import MoveCounts, MoveOptions, MoveProgress, MoveResult, OperationState
@@ -105,7 +106,7 @@ def clock_spread_s(tx: Tx, config_id: str) -> float:
     """
     ahead = [node.clock_ahead_s or 0.0 for _, node in assignment_rows.of_config(tx, config_id)]
     spread = max(ahead, default=0.0) - min(ahead, default=0.0)
-    return min(spread, LONGEST_SPREAD_S) if spread > nodes.CLOCK_WARNING_S else 0.0
+    return min(spread, LONGEST_SPREAD_S) if spread > clocks.WARNING_S else 0.0
 
 
 def _timely(tx: Tx, candidates: list[Candidate], source: Node) -> list[Candidate]:
@@ -116,7 +117,7 @@ def _timely(tx: Tx, candidates: list[Candidate], source: Node) -> list[Candidate
     """
     theirs = source.clock_ahead_s or 0.0
     later_s = {each.node_id: (nodes.get(tx, each.node_id).clock_ahead_s or 0.0) - theirs for each in candidates}
-    with_it = [each for each in candidates if abs(later_s[each.node_id]) <= nodes.CLOCK_WARNING_S]
+    with_it = [each for each in candidates if abs(later_s[each.node_id]) <= clocks.WARNING_S]
     ahead = [each for each in candidates if later_s[each.node_id] > 0]
     return with_it or ahead or candidates
 
