@@ -16,7 +16,7 @@ from wgfleet.panel.api.turns import Turns
 from wgfleet.panel.services.access.api_keys import READ, Caller
 from wgfleet.panel.settings.door import DoorSettings
 
-SETTINGS = DoorSettings(calls_per_key=2, streams_per_key=3)
+SETTINGS = DoorSettings(calls_per_key=4, streams_per_key=3)
 
 
 class Slow:
@@ -46,7 +46,7 @@ class Site:
         self.slow = Slow()
         self._turns = Turns(self.slow, SETTINGS)
 
-    def call(self, key: str, path: str = "/api/nodes") -> "asyncio.Task[httpx.Response]":
+    def call(self, key: str, path: str = "/api/nodes", method: str = "GET") -> "asyncio.Task[httpx.Response]":
         async def app(scope: Any, receive: Any, send: Any) -> None:
             caller = Caller(key, f"the {key} one", frozenset({READ}), stale_use=False)
             await self._turns({**scope, "state": {CALLER: caller}}, receive, send)
@@ -54,7 +54,7 @@ class Site:
         async def get() -> httpx.Response:
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://panel") as client:
-                return await client.get(path)
+                return await client.request(method, path)
 
         return asyncio.create_task(get())
 
@@ -74,18 +74,32 @@ def at_the_site(test: Callable[[Site], Awaitable[None]]) -> None:
 
 def test_many_calls_of_one_key_take_turns_and_all_are_answered() -> None:
     async def test(site: Site) -> None:
-        calls = [site.call("greedy") for _ in range(18)]
+        calls = [site.call("greedy") for _ in range(36)]
         await asyncio.sleep(0.05)
         site.slow.go.set()
         assert {(await call).status_code for call in calls} == {200}
-        assert site.slow.most["greedy"] == 2
+        assert site.slow.most["greedy"] == 4
+
+    at_the_site(test)
+
+
+def test_changes_of_one_key_are_made_one_after_the_other_and_keep_no_reads_waiting() -> None:
+    async def test(site: Site) -> None:
+        changes = [site.call("greedy", method="POST") for _ in range(8)]
+        await asyncio.sleep(0.05)
+        assert site.slow.now["greedy"] == 1
+        reads = [site.call("greedy") for _ in range(4)]
+        await asyncio.sleep(0.05)
+        assert site.slow.now["greedy"] == 5
+        site.slow.go.set()
+        assert {(await call).status_code for call in (*changes, *reads)} == {200}
 
     at_the_site(test)
 
 
 def test_a_call_of_another_key_does_not_wait() -> None:
     async def test(site: Site) -> None:
-        calls = [site.call("greedy") for _ in range(18)]
+        calls = [site.call("greedy") for _ in range(36)]
         await asyncio.sleep(0.05)
         assert (await site.call("quick")).status_code == 200
         assert not any(call.done() for call in calls)
@@ -97,7 +111,7 @@ def test_a_call_of_another_key_does_not_wait() -> None:
 
 def test_a_key_with_too_many_calls_is_told_so_and_has_its_share_again_later() -> None:
     async def test(site: Site) -> None:
-        calls = [site.call("greedy") for _ in range(18)]
+        calls = [site.call("greedy") for _ in range(36)]
         await asyncio.sleep(0.05)
         refused = await site.call("greedy")
         assert refused.status_code == 429
@@ -114,7 +128,7 @@ def test_who_waits_in_vain_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "PATIENCE_S", 0.1)
 
     async def test(site: Site) -> None:
-        calls = [site.call("greedy") for _ in range(3)]
+        calls = [site.call("greedy") for _ in range(5)]
         done, waiting = await asyncio.wait(calls, timeout=1)
         assert [call.result().status_code for call in done] == [429]
         site.slow.go.set()
@@ -129,9 +143,9 @@ def test_streams_are_counted_by_themselves_and_do_not_wait() -> None:
         await asyncio.sleep(0.05)
         assert site.slow.now["greedy"] == 3
         assert (await site.call("greedy", "/api/events")).status_code == 429
-        calls = [site.call("greedy") for _ in range(2)]
+        calls = [site.call("greedy") for _ in range(4)]
         await asyncio.sleep(0.05)
-        assert site.slow.now["greedy"] == 5
+        assert site.slow.now["greedy"] == 7
         site.slow.go.set()
         await asyncio.gather(*streams, *calls)
 
@@ -140,8 +154,8 @@ def test_streams_are_counted_by_themselves_and_do_not_wait() -> None:
 
 def test_a_call_that_is_given_up_leaves_its_turn_to_the_next() -> None:
     async def test(site: Site) -> None:
-        under_way = [site.call("greedy") for _ in range(2)]
-        given_up = [site.call("greedy") for _ in range(16)]
+        under_way = [site.call("greedy") for _ in range(4)]
+        given_up = [site.call("greedy") for _ in range(32)]
         await asyncio.sleep(0.05)
         for call in (*given_up, *under_way):
             call.cancel()

@@ -19,6 +19,7 @@ from wgfleet.panel.settings.door import DoorSettings
 
 PATIENCE_S = 30.0  # the usual time-out of clients and proxies
 WAITING = 8  # times as many calls may wait as are answered
+CHANGES = 4  # one call in so many at a time may be a change: there is one writer, and others wait for it too
 STREAMS = "/api/events"  # an answer without end: these are counted by themselves, and do not wait
 _RETRY_S = 1.0
 
@@ -75,7 +76,9 @@ class Turns:
 
     def __init__(self, app: ASGIApp, settings: DoorSettings) -> None:
         self._app = app
-        self._calls = Shares(settings.calls_per_key, WAITING * settings.calls_per_key, "calls under way")
+        most, waiting = settings.calls_per_key, WAITING * settings.calls_per_key
+        self._reads = Shares(most, waiting, "calls under way")
+        self._changes = Shares(max(1, most // CHANGES), waiting, "changes under way")
         self._streams = Shares(settings.streams_per_key, 0, "streams of events")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +86,9 @@ class Turns:
         if caller is None:
             await self._app(scope, receive, send)
             return
-        shares = self._streams if scope["path"] == STREAMS else self._calls
+        shares = self._reads if scope["method"] in {"GET", "HEAD"} else self._changes
+        if scope["path"] == STREAMS:
+            shares = self._streams
         try:
             async with shares.turn(caller):
                 await self._app(scope, receive, send)

@@ -45,7 +45,8 @@ class DoorSettings(Group):
         default=8,
         ge=1,
         le=1024,
-        description="How many calls of one API key are answered at a time. Eight times as many may wait their turn.",
+        description="How many calls of one API key are answered at a time, and a fourth as many changes. Eight times "
+        "as many may wait their turn.",
     )
     streams_per_key: int = Field(
         default=64, ge=1, le=65536, description="How many streams of events one API key may have open."
