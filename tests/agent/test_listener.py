@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import time
@@ -13,8 +14,9 @@ from typing import Any
 import pytest
 
 from wgfleet.agent.enrollment.certificates import make_request
-from wgfleet.agent.server import listener
 from wgfleet.agent.server.listener import AgentDoor, make_context
+from wgfleet.agent.state.files import DamagedFiles
+from wgfleet.agent.state.panel_sources import PanelSources
 from wgfleet.doors.sockets import lengthen_queue
 from wgfleet.panel.agents.authority import Authority, agent_server_name
 from wgfleet.panel.agents.tls import client_context
@@ -73,7 +75,9 @@ async def opened(directory: Path) -> AsyncIterator[Street]:
     (directory / "ca").write_text(authority.certificate_pem)
     context = make_context(directory / "crt", directory / "key", directory / "ca")
     refused: list[tuple[str, str, int]] = []
-    door = AgentDoor(lambda: context, Hello, lambda *report: refused.append(report), lambda _: None)
+    sources = PanelSources(directory / "panel-sources.json", DamagedFiles())
+    sources.load()
+    door = AgentDoor(lambda: context, Hello, lambda *report: refused.append(report), lambda _: None, sources)
     server = await asyncio.get_running_loop().create_server(door.connection, "127.0.0.1", 0)
     lengthen_queue(server)
     panel = client_context(authority.certificate_pem, authority.issue_panel_client(time.time()))
@@ -163,12 +167,73 @@ def test_only_tls_1_3_is_spoken(tmp_path: Path) -> None:
     on_the_street(test, tmp_path)
 
 
-def test_a_few_sources_are_remembered_as_the_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "_PANEL_SOURCES", 1)
+@pytest.mark.parametrize("known", [False, True], ids=["panel not seen before", "panel known to the agent before"])
+def test_a_restarted_agent_keeps_room_for_the_panel(tmp_path: Path, known: bool) -> None:
+    async def before(street: Street) -> None:
+        assert await street.call() == b"HELLO"
 
     async def test(street: Street) -> None:
-        assert await street.call() == b"HELLO"
-        assert await street.call() == b"HELLO"
-        assert list(street.door.panel) == ["127.0.0.1"]
+        # The panel's packets are slow: it is there, and has not said anything yet.
+        panel = street.stranger("127.0.0.1")
+        await asyncio.sleep(0.1)
+        sitting = []
+        for number in range(200):
+            sitting.append(street.stranger(f"127.0.0.{number + 2}"))
+            await asyncio.sleep(0)
+            with contextlib.suppress(OSError):
+                sitting[-1].send(b"\x16")
+        await asyncio.sleep(0.3)
+        assert len(street.door.strangers) == 64
+        ended = True
+        with contextlib.suppress(ConnectionError):
+            try:
+                panel.recv(1)
+            except BlockingIOError:
+                ended = False
+        for each in (panel, *sitting):
+            each.close()
+        assert ended is not known
 
+    if known:
+        on_the_street(before, tmp_path)
     on_the_street(test, tmp_path)
+
+
+def sources(folder: Path) -> PanelSources:
+    found = PanelSources(folder / "panel-sources.json", DamagedFiles())
+    found.load()
+    return found
+
+
+def test_the_latest_sources_of_the_panel_are_remembered(tmp_path: Path) -> None:
+    first = sources(tmp_path)
+    for source in ("a", "b", "c", "d", "a", "e"):
+        first.note(source)
+    again = sources(tmp_path)
+    assert [source for source in "abcde" if source in again] == ["a", "c", "d", "e"]
+
+
+def test_a_panel_that_stays_where_it_is_costs_one_write(tmp_path: Path) -> None:
+    first = sources(tmp_path)
+    first.note("a")
+    (tmp_path / "panel-sources.json").unlink()
+    first.note("a")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff"])
+def test_a_damaged_memory_of_sources_is_set_aside(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "panel-sources.json").write_bytes(content)
+    assert "a" not in sources(tmp_path)
+    sources(tmp_path).note("a")
+    assert "a" in sources(tmp_path)
+
+
+def test_a_full_disk_does_not_keep_the_panel_a_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("wgfleet.agent.state.panel_sources.write_atomic", full)
+    found = sources(tmp_path)
+    found.note("a")
+    assert "a" in found

@@ -34,6 +34,7 @@ from wgfleet.agent.state.files import DamagedFileError, DamagedFiles
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
+from wgfleet.agent.state.panel_sources import PanelSources
 from wgfleet.agent.state.panels import ObeyedPanels
 from wgfleet.doors.sockets import lengthen_queue, shrink_tls_buffers
 from wgfleet.probing.prober import Prober
@@ -148,10 +149,13 @@ async def _serve(
             me = state.read_agent()
     panels = ObeyedPanels(state.panels, damaged)
     panels.load()
+    sources = PanelSources(state.panel_sources, damaged)
+    sources.load()
     more = [*certificates.routes(), *ProbeRoute(supervisor, prober).routes(), *ManualRoutes(supervisor).routes()]
     routes = AgentRoutes(supervisor, me.node_id, lambda: certificates.expires_at, lambda: damaged.notes)
     port, host = settings.port or me.port, None if settings.listen == EVERYWHERE else settings.listen
-    make_connection = _connections(PanelGate(routes.app(more), panels), certificates, supervisor.board, contact)
+    gate = PanelGate(routes.app(more), panels)
+    make_connection = _connections(gate, certificates, supervisor.board, contact, sources)
     shrink_tls_buffers()
     server = await asyncio.get_running_loop().create_server(make_connection, host, port, backlog=BACKLOG)
     lengthen_queue(server)
@@ -174,7 +178,7 @@ def _certificates(state: StateDirectory, me: AgentFile, damaged: DamagedFiles) -
 
 
 def _connections(
-    app: PanelGate, certificates: CertificateRoutes, board: WatchBoard, contact: PanelContact
+    app: PanelGate, certificates: CertificateRoutes, board: WatchBoard, contact: PanelContact, sources: PanelSources
 ) -> Callable[[], PanelConnection]:
     """Return what makes a connection's protocol: TLS by the current certificate, then HTTP of `app`."""
     config = uvicorn.Config(
@@ -191,7 +195,7 @@ def _connections(
     def make_protocol() -> asyncio.Protocol:
         return config.http_protocol_class(config=config, server_state=shared, app_state={})  # type: ignore[call-arg]
 
-    return AgentDoor(lambda: certificates.context, make_protocol, refused, contact.admitted).connection
+    return AgentDoor(lambda: certificates.context, make_protocol, refused, contact.admitted, sources).connection
 
 
 def _log_as_json() -> None:

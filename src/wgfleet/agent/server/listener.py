@@ -10,13 +10,13 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from wgfleet.agent.state.panel_sources import PanelSources
 from wgfleet.doors.folding import Folding
 from wgfleet.doors.strangers import Stranger, StrangerLimits, Strangers, has_sent, source_of
 
 PANEL_NAME = "panel"  # common name of the only client certificate that is admitted
 _HANDSHAKE_TIMEOUT_S = 5.0
 _LIMITS = StrangerLimits(source=4, favored=64, total=64)  # handshakes at the same time; one takes milliseconds
-_PANEL_SOURCES = 4  # a panel that moves, or has IPv4 and IPv6, or comes from behind several addresses
 _MAX_REASONS = 20  # reports a minute, however many addresses knock
 _USER_TIMEOUT_MS = 30_000  # unacknowledged data ends a connection after this: the panel's machine is gone
 
@@ -38,8 +38,8 @@ def make_context(certificate: Path, key: Path, ca: Path) -> ssl.SSLContext:
 class AgentDoor:
     """All connections of the listener that have not shown the panel's certificate yet, and who was refused.
 
-    A few of each source: others go for newcomers. Sources that the panel came from last may have many and go last, so
-    that no number of strangers keeps the panel out.
+    A few of each source: others go for newcomers. Sources that the panel came from last (`panel`) may have many and go
+    last, so that no number of strangers keeps the panel out.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class AgentDoor:
         make_protocol: Callable[[], asyncio.Protocol],
         refused: Callable[[str, str, int], None],
         admitted: Callable[[asyncio.Transport], None],
+        panel: PanelSources,
     ) -> None:
         self.context = context
         self.make_protocol = make_protocol
@@ -56,7 +57,7 @@ class AgentDoor:
         self._admitted = admitted
         self.folding: Folding[tuple[str, str]] = Folding(("others", "various reasons"), capacity=_MAX_REASONS)
         self._timer: asyncio.TimerHandle | None = None
-        self.panel: dict[str, None] = {}
+        self._panel = panel
 
     def connection(self) -> "PanelConnection":
         """Return the protocol of a new connection."""
@@ -66,15 +67,12 @@ class AgentDoor:
         """Count a new connection in."""
         source = source_of(address_of(transport))
         raw = transport.get_extra_info("socket")
-        return self.strangers.enter(source, transport.abort, lambda: has_sent(raw), favored=source in self.panel)
+        return self.strangers.enter(source, transport.abort, lambda: has_sent(raw), favored=source in self._panel)
 
     def admitted(self, stranger: Stranger, transport: asyncio.Transport) -> None:
         """Take note that a connection showed the panel's certificate, and of where the panel is."""
         self.strangers.leave(stranger)
-        self.panel.pop(stranger.source, None)
-        self.panel[stranger.source] = None
-        if len(self.panel) > _PANEL_SOURCES:
-            del self.panel[next(iter(self.panel))]
+        self._panel.note(stranger.source)
         self._admitted(transport)
 
     def refused(self, remote: str, reason: str) -> None:

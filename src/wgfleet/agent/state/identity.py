@@ -66,6 +66,10 @@ class StateDirectory:
         return self.root / "panels.json"
 
     @property
+    def panel_sources(self) -> Path:
+        return self.root / "panel-sources.json"
+
+    @property
     def desired(self) -> Path:
         return self.root / "desired"
 
