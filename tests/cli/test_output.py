@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from wgfleet.cli import waiting
+from wgfleet.cli.config_health import MOST_NAMES, warn_of_owed
 from wgfleet.cli.output import create_secret_file, plain, text
 
 
@@ -42,3 +43,13 @@ def test_what_is_said_of_an_operation_under_way_is_text_and_no_markup() -> None:
         bars.refresh()
     assert "[/red]" in screen.getvalue()
     assert "\x1b]0;x\x07" not in screen.getvalue()
+
+
+def test_a_warning_of_changes_that_do_not_arrive_names_a_few_peers_and_counts_the_rest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    owed = {"late": True, "generations": 1, "since": "now", "reason": "away"}
+    owed["revocations"] = [f"peer{number}" for number in range(MOST_NAMES + 5)]
+    warn_of_owed([{"node_name": "fra1", "owed": owed}])
+    said = capsys.readouterr().err
+    assert f"peer{MOST_NAMES - 1} and 5 more" in said

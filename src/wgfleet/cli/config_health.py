@@ -8,6 +8,7 @@ from wgfleet.cli.client import panel, part
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
 
 NODES = ("node_name", "health", "since", "reason")
+MOST_NAMES = 20  # of peers in a warning; `revocations` in the API has all
 HISTORY = ("at", "node", "change", "reason")
 
 
@@ -19,7 +20,9 @@ def warn_of_owed(nodes: list[dict[str, Any]]) -> None:
         owed = node["owed"]
         if owed is None or not owed["late"]:
             continue
-        let_in = f", and it may still let in {', '.join(owed['revocations'])}" if owed["revocations"] else ""
+        names, more = owed["revocations"][:MOST_NAMES], len(owed["revocations"]) - MOST_NAMES
+        let_in = f", and it may still let in {', '.join(names)}" if names else ""
+        let_in += f" and {more} more" if more > 0 else ""
         say(
             f"warning: changes do not reach {node['node_name']}: {owed['generations']} since {owed['since']}{let_in} "
             f"({owed['reason']})",

@@ -56,6 +56,44 @@ def test_what_a_node_has_not_applied_is_counted_and_named(world: World) -> None:
     assert missing(world, config) == {}
 
 
+def enable(world: World, config: Config, *, enabled: bool) -> None:
+    with world.store.write() as tx:
+        configs.update(tx, ACTOR, configs.get(tx, config.id), {"enabled": enabled})
+
+
+def test_a_disabled_config_owes_the_revocation_of_all_its_users(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    world.peers(config, "anna", "bert", "carl")
+    change(world, config, "bert", PeerChanges(enabled=False))
+    world.sync_all(config, fra1, ams1)
+    enable(world, config, enabled=False)
+    world.sync(config, ams1)
+    found = missing(world, config)
+    assert set(found) == {"fra1"}
+    assert found["fra1"].revocations == ("anna", "carl")
+    assert audited(world, "changes_do_not_arrive") == []
+    with world.store.write() as tx:
+        late = {"behind_since": clock.now() - LATE_S - 1, "behind_generation": found["fra1"].config.generation}
+        assignment_rows.applied(tx, found["fra1"].assignment_id or "", **late)
+    OwedWatch(world.store).look()
+    (entry,) = audited(world, "changes_do_not_arrive")
+    assert entry.details["still_served"] == ["anna", "carl"]
+    enable(world, config, enabled=True)
+    assert {name: owed.revocations for name, owed in missing(world, config).items()} == {"fra1": (), "ams1": ()}
+
+
+def test_a_node_that_has_confirmed_that_its_config_is_disabled_owes_no_revocations(world: World) -> None:
+    config = world.config()
+    (fra1,) = world.serving(config, "fra1")
+    world.peers(config, "anna")
+    enable(world, config, enabled=False)
+    world.sync(config, fra1)
+    with world.store.write() as tx:
+        configs.update(tx, ACTOR, configs.get(tx, config.id), {"mtu": 1300})
+    assert missing(world, config)["fra1"].revocations == ()
+
+
 def test_a_removed_node_that_was_not_reached_may_still_let_people_in(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")

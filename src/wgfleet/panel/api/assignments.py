@@ -42,7 +42,10 @@ class OwedView(View):
     generations: int = Field(description="How many generations the node is behind.")
     peers: int = Field(description="Number of peers that it lacks, or has as they were.")
     revocations: list[str] = Field(
-        description="Names of peers that were deleted, disabled or got new keys, and that the node may still let in."
+        description=(
+            "Names of peers that were deleted, disabled or got new keys, or whose config was disabled, and that the "
+            "node may still let in."
+        )
     )
     since: datetime
     late: bool = Field(description="true: changes do not reach this node; false: they are on their way.")
@@ -50,7 +53,7 @@ class OwedView(View):
 
 
 class Revocation(View):
-    """A peer that was deleted, disabled or got new keys, and the nodes that may still let it in."""
+    """A peer that was deleted, disabled (or its config was) or got new keys, and the nodes that may still let it in."""
 
     name: str
     nodes: list[str] = Field(description="Names of the nodes that have not applied it.")

@@ -198,7 +198,9 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
         config_rows.serialize_creation(tx)
         _check_port_is_free(tx, changed["listen_port"])
     if INTERFACE_SETTINGS & changed.keys() or ("dns" in changed and _names_nodes(tx, config, changed["dns"])):
-        generations.bump(tx, config.id, settings=True)
+        generation = generations.bump(tx, config.id, settings=True)
+        if changed.get("enabled") is False:
+            config.disabled_generation = generation
     for name, value in changed.items():
         setattr(config, name, value)
     audit.record(tx, actor, "updated", "config", config.id, name=config.name, **changed)

@@ -123,6 +123,13 @@ def owed_upserts(tx: Tx, config_id: str, generation: int) -> tuple[int, list[str
     return sum(enabled for _, enabled in found), [name for name, enabled in found if not enabled]
 
 
+def enabled_names(tx: Tx, config_id: str) -> list[str]:
+    """Return the names of a config's enabled peers, sorted."""
+    return list(
+        tx.session.scalars(select(Peer.name).where(Peer.config_id == config_id, Peer.enabled).order_by(Peer.name))
+    )
+
+
 def forget_buried(tx: Tx, config_id: str, at: float, owed_at: float) -> int | None:
     """Delete a config's tombstones from before the time `at`; return the highest generation among them, if any.
 

@@ -1,10 +1,13 @@
 """Changes that have not reached a node: how many, whom it may still let in, since when, and why.
 
-A revocation is a peer that was deleted, disabled or got new keys: a node that has not applied that may still serve it.
+A revocation is a peer that was deleted, disabled or got new keys, or whose config was disabled: a node that has not
+applied that may still serve it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import NamedTuple
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.phases import Phase
@@ -39,6 +42,14 @@ class Owed:
     reason: str
 
 
+class _Missed(NamedTuple):
+    """What a generation lacks: how many changed peers, who lost access or a key, and when the first of these did."""
+
+    peers: int
+    revocations: tuple[str, ...]
+    since: float | None
+
+
 def of_config(tx: Tx, config_id: str) -> list[Owed]:
     """Return what the nodes of a config have not applied, by the nodes' names."""
     return _read(tx, config_id)
@@ -50,45 +61,46 @@ def everywhere(tx: Tx) -> list[Owed]:
 
 
 def _read(tx: Tx, config_id: str | None) -> list[Owed]:
+    missed = cache(partial(_missed, tx))  # nodes that fell silent together lack the same
     found = [
-        _of_assignment(tx, assignment, config, node)
+        _of_assignment(missed(config, assignment.applied_generation), assignment, config, node)
         for assignment, config, node in assignment_rows.behind(tx, config_id)
         if assignment.phase != Phase.REMOVED and assignment.applied_generation < config.generation
     ]
     for owed, config, node in assignment_rows.owing_cleanups(tx, config_id):
-        peers, names, since = _missed(tx, config, owed.generation)
+        lacks = missed(config, owed.generation)
         late = clock.now() - owed.created_at > LATE_S
         reason = "the node has yet to delete its interface, and may serve users until it has"
         reason = reason if node.connected else f"{reason}; {node.summary}"
-        since = min(since or owed.created_at, owed.created_at)
+        since = min(lacks.since or owed.created_at, owed.created_at)
         behind = config.generation - owed.generation
-        found.append(Owed(None, config, node, behind, peers, names, since, late, reason))
+        found.append(Owed(None, config, node, behind, lacks.peers, lacks.revocations, since, late, reason))
     return found
 
 
-def _of_assignment(tx: Tx, assignment: Assignment, config: Config, node: Node) -> Owed:
-    peers, names, revoked_at = _missed(tx, config, assignment.applied_generation)
+def _of_assignment(lacks: _Missed, assignment: Assignment, config: Config, node: Node) -> Owed:
     now = clock.now()
-    since = min(revoked_at or now, assignment.behind_since or now)
+    since = min(lacks.since or now, assignment.behind_since or now)
     return Owed(
         assignment_id=assignment.id,
         config=config,
         node=node,
         generations=config.generation - assignment.applied_generation,
-        peers=peers,
-        revocations=names,
+        peers=lacks.peers,
+        revocations=lacks.revocations,
         since=since,
         late=now - since > LATE_S,
         reason=assignment.summary if node.connected else node.summary,
     )
 
 
-def _missed(tx: Tx, config: Config, generation: int) -> tuple[int, tuple[str, ...], float | None]:
-    """Return how many peers changed after a generation, who lost access or a key, and when the first of these did."""
+def _missed(tx: Tx, config: Config, generation: int) -> _Missed:
     buried = peer_rows.revoked_since(tx, config.id, generation)
     peers, disabled = peer_rows.owed_upserts(tx, config.id, generation)
-    names = tuple(dict.fromkeys([*(row.name for row in buried if row.name), *disabled]))
-    return peers, names, buried[0].at if buried else None
+    lost = [*(row.name for row in buried if row.name), *disabled]
+    if not config.enabled and generation < config.disabled_generation:
+        lost += peer_rows.enabled_names(tx, config.id)
+    return _Missed(peers, tuple(dict.fromkeys(lost)), buried[0].at if buried else None)
 
 
 def note(tx: Tx, told: set[str]) -> None:

@@ -15,6 +15,7 @@ class Config(Base):
     any more. The probe key is the panel's own, for its handshakes with the nodes; `probes_generation`: the generation
     at which the probe peers last changed.
 
+    `disabled_generation`: that at which the config was disabled last; it counts while it is.
     `placement` is how new homes are chosen: `least_peers`, `least_load` or `nearest_group`.
     `node_ports`, `denied_networks` and `reachable_configs` (ids): what users reach through a node (`protocol.reach`).
     `paused_since`: since when no node is taken out of use (None: not paused), and `paused_by` who wanted that.
@@ -36,6 +37,7 @@ class Config(Base):
     denied_networks: Mapped[list[str]] = mapped_column(default=list)
     reachable_configs: Mapped[list[str]] = mapped_column(default=list)
     enabled: Mapped[bool]
+    disabled_generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     paused_since: Mapped[float | None] = mapped_column(default=None)
     paused_by: Mapped[str | None] = mapped_column(default=None)
     private_key_sealed: Mapped[bytes | None]
