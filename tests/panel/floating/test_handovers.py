@@ -38,6 +38,17 @@ def test_a_dead_node_that_does_not_confirm_keeps_the_address_while_its_kernel_ha
     assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
 
 
+def test_an_address_of_a_node_that_dies_in_its_removal_moves_as_in_a_failover(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    world.remove(config, fra1, force=True)
+    becomes(world, config, fra1, Health.DOWN, silent=True)
+    world.sync(config, ams1)
+    assert carried(world, config, ams1) == {A1: ["ams1"]}
+
+
 def test_what_a_link_says_of_a_dead_node_counts_only_as_long_as_its_kernel_may_have_the_address(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")

@@ -51,6 +51,7 @@ class Network:
     blind: set[tuple[str, NodeId]] = field(default_factory=set)
     dead: set[NodeId] = field(default_factory=set)
     no_agent: set[NodeId] = field(default_factory=set)
+    leaving: set[NodeId] = field(default_factory=set)
     unfenced: set[NodeId] = field(default_factory=set)
     verdicts: dict[tuple[str, NodeId], Verdict] = field(default_factory=dict)
     standings: Mapping[NodeId, Standing] = field(default_factory=dict)
@@ -98,6 +99,7 @@ class Network:
                 fenced=node not in self.unfenced,
                 beside_panel=node in self.beside_panel,
                 domain=self.sites.get(node, ""),
+                leaving=node in self.leaving,
                 agent_missed=not self.connected(node),
             )
             for node in self.nodes

@@ -148,6 +148,7 @@ class _Monitor(HealthMonitor):
                 min_nodes=1,
                 domain=sites.get(name, ""),
                 paused=False,
+                leaving=False,
                 fence_generation=0,
                 applied_generation=0,
                 standing=standing,

@@ -137,6 +137,44 @@ def test_the_floor_keeps_a_dead_node_and_says_so() -> None:
     assert "min_nodes" in network.standings[network.nodes[0]].reason
 
 
+def test_a_leaving_node_that_dies_is_not_kept_by_the_floor_and_does_not_count_for_it() -> None:
+    network = settled(3, min_nodes=2)
+    leaving, staying, _ = network.nodes
+    network.leaving.add(leaving)
+    network.dead.add(staying)
+    network.run(5)
+    assert network.states() == [S, Health.SUSPECT, S]
+    assert "min_nodes" in network.standings[staying].reason
+    network.heal()
+    network.run(5)
+    network.dead.add(leaving)
+    network.run(5)
+    assert network.states() == [Health.DOWN, S, S]
+
+
+def test_a_leaving_node_is_no_refuge() -> None:
+    network = settled(3)
+    staying, *others = network.nodes
+    network.leaving |= set(others)
+    network.dead.add(staying)
+    network.run(5)
+    assert network.states() == [Health.SUSPECT, S, S]
+    assert "nowhere to fail over" in network.standings[staying].reason
+
+
+def test_a_leaving_node_that_answers_again_does_not_skip_its_trial_for_the_floor() -> None:
+    network = settled(3, min_nodes=2)
+    leaving, staying, _ = network.nodes
+    network.leaving.add(leaving)
+    network.dead.add(leaving)
+    network.run(2)
+    network.dead.add(staying)
+    network.run(1)
+    network.dead.remove(leaving)
+    network.run(1 + QUICK.cross_check_s)
+    assert network.states() == [Health.RECOVERING, Health.SUSPECT, S]
+
+
 def test_of_two_that_die_at_once_the_floor_keeps_the_one_that_answered_last() -> None:
     network = settled(4, min_nodes=3)
     first, second = network.nodes[:2]

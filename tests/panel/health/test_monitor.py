@@ -139,6 +139,27 @@ def test_a_node_goes_down_while_all_other_work_with_the_database_hangs(
     asyncio.run(watched())
 
 
+def test_a_node_that_drains_is_watched_like_one_that_serves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = world.config()
+    found = world.serving(config, "fra1", "ams1", "par1")
+    world.remove(config, found[0], force=True)
+    network = Network()
+    monkeypatch.setattr(watching, "Prober", lambda: network)
+    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+
+    async def watched() -> None:
+        watching_them = monitor.start()
+        try:
+            await asyncio.sleep(0.5)
+            network.dead = {"192.0.2.1:51820"}
+            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.DOWN)
+        finally:
+            await watching_them.stop()
+
+    asyncio.run(watched())
+
+
 def test_a_standing_goes_from_one_clock_to_another_and_back() -> None:
     standing = Standing(Health.RECOVERING, 1000.0, "answers again", (900.0, 950.0))
     assert standing.shifted(-900.0) == Standing(Health.RECOVERING, 100.0, "answers again", (0.0, 50.0))

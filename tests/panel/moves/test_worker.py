@@ -17,9 +17,10 @@ from wgfleet.panel.reconcile.moves import takeovers
 from wgfleet.panel.reconcile.moves.takeovers import QUICK_TRIES_S
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
-from wgfleet.panel.services import operations
+from wgfleet.panel.services import health, operations
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.messages import Takeover, TakeoverResult
 
 ENDPOINT = "198.51.100.7:4000"
@@ -130,6 +131,40 @@ def test_a_node_that_dies_in_its_removal_keeps_no_client_waiting(
     assert there.called[0].timeout_s == QUICK_TRIES_S[0]
     assert there.called[1].timeout_s == QUICK_TRIES_S[1]
     assert second - first < 30.0, "and they are called as clients without a node are, without a pause"
+
+
+def test_clients_of_a_node_whose_wireguard_dies_in_its_removal_are_called_at_once(world: World) -> None:
+    """Its agent is well, and says nothing of that."""
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = world.remove(config, one, force=True)
+    world.judged(config, one, Health.DOWN)
+    lines = {one.id: Line(), two.id: Line()}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert ended.result["sessions_taken_over"] == len(made)
+    assert lines[two.id].called[0].timeout_s == QUICK_TRIES_S[0]
+
+
+def test_a_node_that_dies_in_its_removal_is_replaced_by_that_and_by_no_failover(world: World) -> None:
+    config, (one, _), _ = fleet(world, "one", "two")
+    operation = world.remove(config, one, force=True)
+    world.wakes.clear()
+    world.judged(config, one, Health.DOWN)
+    assert any(wake.topic is Topic.OPERATION and wake.id == operation.id for wake in world.wakes)
+    with world.store.read() as tx:
+        found = operations.page(tx)
+    assert [each.id for each in found] == [operation.id]
+
+
+def test_a_node_whose_interface_is_being_deleted_is_not_down(world: World) -> None:
+    config, (one, two), _ = fleet(world, "one", "two")
+    operation = world.remove(config, one, window_s=0)
+    world.sync(config, two)
+    while world.step(operation) is not MoveStep.RETIRE:
+        world.sync_all(config, one, two)
+    world.judged(config, one, Health.DOWN)
+    with world.store.read() as tx:
+        assert [each.id for each in operations.page(tx)] == [operation.id]
+        assert health.history(tx, config.id) == []
 
 
 def test_a_drain_whose_node_confirms_says_nothing_of_that(world: World) -> None:

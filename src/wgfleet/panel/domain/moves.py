@@ -37,7 +37,8 @@ class MoveView:
 
     `over`: there is nothing more to move, though not everything has. `unsettled`: moves that are neither done nor given
     up. `drain_ends_at`: when waiting for them ends. `sources`: the nodes whose sessions have to be known first.
-    `unconfirmed`: the nodes that have yet to drop peers, or an address. Of a removal alone: `backed_up`; `retired`, the
+    `unconfirmed`: the nodes that have yet to drop peers, or an address. `urgent`: the node is out of use, so that its
+    clients have none. Of a removal alone: `backed_up`; `retired`, the
     assignment's phase is `removed`; `owed`, the node still has the interface; `clean_ends_at`, when waiting for its
     deletion ends.
     """
@@ -50,6 +51,7 @@ class MoveView:
     drain_ends_at: float = 0.0
     sources: tuple[str, ...] = ()
     unconfirmed: tuple[str, ...] = ()
+    urgent: bool = False
     backed_up: bool = False
     retired: bool = False
     owed: bool = False

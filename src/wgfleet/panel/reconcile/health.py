@@ -242,6 +242,7 @@ class HealthMonitor:
             fenced=probed.applied_generation >= probed.fence_generation,
             beside_panel=probed.is_panel_node,
             domain=probed.domain,
+            leaving=probed.leaving,
             agent_missed=not connected and now - heard_at > patience_s,
             unseen=self._probes.unsent.get(member, ""),
         )

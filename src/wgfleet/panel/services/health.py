@@ -1,7 +1,8 @@
 """The health of assignments as rows: what is probed, what was decided, and what follows from it at once.
 
 A node that goes down is fenced (its users' peers are taken away, so that a session it still holds turns nobody back
-when it returns) and replaced by a failover; one that serves again gets its users' peers back.
+when it returns) and replaced by a failover, or by the removal that it is in; one that serves again gets its users'
+peers back.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import PANEL, Health, Standing
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services import audit, configs, generations
+from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import failover
 from wgfleet.panel.services.operations import subject
@@ -20,18 +22,23 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import health as health_rows
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.ids import NodeId
 
+WATCHED = {Phase.SERVING, Phase.DRAINING}
 TOLD = {Health.DOWN, Health.RECOVERING, Health.UNMANAGED}
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """An assignment that is watched. `panel_key` and `node_key` are the probe keys of the panel and of this node."""
+    """An assignment that is watched. `leaving`: its node is being removed.
+
+    `panel_key` and `node_key` are the probe keys of the panel and of this node.
+    """
 
     assignment_id: str
     config_id: str
@@ -45,6 +52,7 @@ class Probed:
     min_nodes: int
     domain: str
     paused: bool
+    leaving: bool
     fence_generation: int
     applied_generation: int
     standing: Standing
@@ -60,9 +68,9 @@ def watched(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None],
     One whose keys cannot be read is left out; `unreadable` is called with its config's name and why.
     """
     found = []
-    serving = health_rows.serving(tx)
-    domain_of = _domains(tx, [node for _, _, node, _ in serving], site)
-    for assignment, config, node, group in serving:
+    rows = health_rows.watched(tx)
+    domain_of = _domains(tx, [node for _, _, node, _ in rows], site)
+    for assignment, config, node, group in rows:
         try:
             found.append(_probed(vault, assignment, config, node, group, domain_of.get(node.id, "")))
         except VaultError as error:
@@ -87,7 +95,7 @@ def newcomer(tx: Tx, vault: Vault, config_id: str, node_id: str) -> tuple[Probed
     if assignment is None or assignment.phase != Phase.JOINING or config is None or not config.enabled or node is None:
         return None
     proven = any(
-        other.node_id != node_id and other.health is Health.SERVING for other, _, _, _ in health_rows.serving(tx)
+        other.node_id != node_id and other.health is Health.SERVING for other, _, _, _ in health_rows.watched(tx)
     )
     return _probed(vault, assignment, config, node, endpoint_group_rows.get(tx, config_id), ""), proven
 
@@ -108,6 +116,7 @@ def _probed(
         min_nodes=group.min_nodes if group else 1,
         domain=domain,
         paused=config.paused_since is not None,
+        leaving=assignment.phase == Phase.DRAINING,
         fence_generation=assignment.oldest_base,
         applied_generation=assignment.applied_generation,
         standing=_standing(assignment),
@@ -128,7 +137,8 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
     All at once, so that what one loses goes to none that goes down with it. `silent`: nodes whose agents do not answer.
     """
     found = [(assignment_rows.get(tx, config_id, node_id), standing) for node_id, standing in standings.items()]
-    changed = [(assignment, standing) for assignment, standing in found if assignment is not None]
+    # One that was retired meanwhile does not answer because its interface is deleted.
+    changed = [(assignment, standing) for assignment, standing in found if assignment and assignment.phase in WATCHED]
     before = {assignment.id: assignment.health for assignment, _ in changed}
     fencing = [
         assignment.id for assignment, standing in changed if before[assignment.id].in_use != standing.state.in_use
@@ -153,8 +163,8 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
             tx.wake(Topic.FLOATING, config_id)  # its kernel will take the addresses off that its agent does not renew
         if before[assignment.id] is not standing.state:
             _tell(tx, assignment, before[assignment.id], standing)
-            if standing.state is Health.DOWN and _migrates(tx, config_id):
-                failover.start(tx, assignment, standing.reason)
+            if standing.state is Health.DOWN:
+                _replace(tx, assignment, standing.reason)
 
 
 def _tell(tx: Tx, assignment: Assignment, before: Health, standing: Standing) -> None:
@@ -173,6 +183,17 @@ def _tell(tx: Tx, assignment: Assignment, before: Health, standing: Standing) ->
         about = subject(assignment.config_id, assignment.node_id)
         details = {"before": before.value, "reason": standing.reason}
         audit.record(tx, audit.PANEL, f"health_{standing.state}", "config_node", about, **details)
+
+
+def _replace(tx: Tx, assignment: Assignment, reason: str) -> None:
+    """Have the peers of a dead node move; a removal that it is in does that, and must not go on waiting for it."""
+    if assignment.phase == Phase.DRAINING:
+        about = subject(assignment.config_id, assignment.node_id)
+        removal = operation_rows.newest(tx, OperationKind.REMOVE_NODE, about)
+        if removal is not None and removal.finished_at is None:
+            operations.wake(tx, removal)
+    elif _migrates(tx, assignment.config_id):
+        failover.start(tx, assignment, reason)
 
 
 def _migrates(tx: Tx, config_id: str) -> bool:

@@ -6,18 +6,19 @@ from typing import Any
 from sqlalchemy import delete, select, update
 
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, HealthFreeze, Node, NodeGroup
 
 
-def serving(tx: Tx) -> list[tuple[Assignment, Config, Node, EndpointGroup | None]]:
-    """Return every assignment that serves, with its config, its node and its config's endpoint group."""
+def watched(tx: Tx) -> list[tuple[Assignment, Config, Node, EndpointGroup | None]]:
+    """Return every assignment that serves or drains, with its config, its node and its config's endpoint group."""
     query = (
         select(Assignment, Config, Node, EndpointGroup)
         .join(Config, Config.id == Assignment.config_id)
         .join(Node, Node.id == Assignment.node_id)
         .outerjoin(EndpointGroup, EndpointGroup.config_id == Assignment.config_id)
-        .where(Assignment.phase == "serving", Config.enabled)
+        .where(Assignment.phase.in_([Phase.SERVING, Phase.DRAINING]), Config.enabled)
         .order_by(Assignment.id)
     )
     return [(a, config, node, group) for a, config, node, group in tx.session.execute(query)]

@@ -76,8 +76,8 @@ def decide(
 
     `standings` is what the last call returned; a node without one is taken to serve. `min_nodes` is the config's
     floor (at least 1 counts), `frozen` whether the quorum gave a reason; `approved` are nodes that a person said are
-    down, if nobody reaches them. `paused`: somebody wants that none is taken out of use. `now` is of the
-    observations' clock.
+    down, if nobody reaches them. `paused`: somebody wants that none is taken out of use. Nodes that are leaving are
+    judged like the others, but neither count for the floor nor are a refuge. `now` is of the observations' clock.
     """
     new = Standing(Health.SERVING, now, "new in this config")
     before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
@@ -85,14 +85,17 @@ def decide(
     polls = {node_id: count(seen, voters, rules, now) for node_id, seen in observed.items()}
     after = dict(before)
 
-    in_use = sum(standing.state.in_use for standing in before.values())
+    staying = {node_id for node_id, seen in observed.items() if not seen.leaving}
+    in_use = sum(before[node_id].state.in_use for node_id in staying)
     scene = _Scene(
         rules,
         now,
         nodes=len(observed),
         floor=max(min_nodes, 1),
         # A failing node is not among them, so these are the others.
-        refuge=any(before[node_id].state.in_use and poll.fresh and not poll.against for node_id, poll in polls.items()),
+        refuge=any(
+            before[node_id].state.in_use and polls[node_id].fresh and not polls[node_id].against for node_id in staying
+        ),
         frozen=frozen,
         paused=paused,
         approved=approved,
@@ -100,9 +103,10 @@ def decide(
     for node_id in sorted(observed, key=lambda node_id: (_last_answer(observed[node_id]), node_id)):
         if before[node_id].state.in_use:
             poll = polls[node_id]
-            held = _held(scene, node_id, poll, in_use) if poll.against else None
+            spare = in_use - scene.floor if node_id in staying else 1
+            held = _held(scene, node_id, poll, spare) if poll.against else None
             after[node_id] = _judge_in_use(scene, before[node_id], observed[node_id], poll, held=held)
-            in_use -= not after[node_id].state.in_use
+            in_use -= node_id in staying and not after[node_id].state.in_use
 
     after |= _judge_out_of_use(scene, observed, after, polls)
     return Decision(
@@ -122,14 +126,16 @@ def _judge_out_of_use(
 ) -> dict[NodeId, Standing]:
     """Judge the nodes that are out of use, those that have been for longest first; return their standings."""
     judged: dict[NodeId, Standing] = {}
-    serving = sum(standings[node_id].state.in_use and not polls[node_id].against for node_id in observed)
+    staying = {node_id for node_id, seen in observed.items() if not seen.leaving}
+    serving = sum(standings[node_id].state.in_use and not polls[node_id].against for node_id in staying)
     for node_id in sorted(observed, key=lambda node_id: (standings[node_id].since, node_id)):
-        standing, poll, needed = standings[node_id], polls[node_id], serving < scene.floor
+        standing, poll = standings[node_id], polls[node_id]
+        needed = serving < scene.floor and node_id in staying
         if standing.state is Health.DOWN:
             judged[node_id] = _judge_down(standing, poll, scene.rules, scene.now, needed=needed)
         elif standing.state is Health.RECOVERING:
             judged[node_id] = _judge_recovering(scene, standing, observed[node_id], poll, needed=needed)
-            serving += judged[node_id].state.in_use
+            serving += node_id in staying and judged[node_id].state.in_use
     return judged
 
 
@@ -182,8 +188,8 @@ def _judge_recovering(scene: _Scene, standing: Standing, seen: Observed, poll: P
     return _in_state(standing, Health.SERVING, _ANSWERS, now)
 
 
-def _held(scene: _Scene, node_id: NodeId, poll: Poll, in_use: int) -> str | None:
-    """Say why a node that most do not reach is left in use, or None."""
+def _held(scene: _Scene, node_id: NodeId, poll: Poll, spare: int) -> str | None:
+    """Say why a node that most do not reach is left in use, or None. `spare`: how many nodes may be taken out."""
     # Meanwhile somebody may have seen it again.
     approved = node_id in scene.approved and poll.failing == poll.fresh
     if scene.paused or (scene.frozen and not approved):
@@ -195,7 +201,7 @@ def _held(scene: _Scene, node_id: NodeId, poll: Poll, in_use: int) -> str | None
     if not scene.refuge:
         # Clients gain nothing, and what all have in common may be our probe.
         return "unreachable, but so is every other node: there is nowhere to fail over to"
-    if in_use <= scene.floor:
+    if spare <= 0:
         return f"does not answer, but without it fewer than {scene.floor} nodes would be left (min_nodes)"
     return None
 

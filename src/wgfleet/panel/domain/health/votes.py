@@ -82,7 +82,8 @@ class Observed:
     `agent_missed`: its agent has been silent for so long that it is not for a lost packet. `fenced`: its agent has
     applied a state without the peers that others took over since the node went down; asked only when it comes back.
     `beside_panel`: it runs on the panel's machine, so what it sees confirms nothing that the panel sees. `domain`: its
-    failure domain, such as a site; "": the node stands alone. `unseen`: why the panel cannot look at it.
+    failure domain, such as a site; "": the node stands alone. `leaving`: it is being removed, so nothing moves to it.
+    `unseen`: why the panel cannot look at it.
     """
 
     node_id: NodeId
@@ -91,6 +92,7 @@ class Observed:
     fenced: bool = True
     beside_panel: bool = False
     domain: str = ""
+    leaving: bool = False
     agent_missed: bool = False
     unseen: str = ""
 

@@ -70,7 +70,7 @@ class MoveWorker:
             done = step
             if step is MoveStep.TAKEOVER:
                 # Clients of a node that died in the middle of a planned move are without one too.
-                hurry = urgent or reports.silent(view.sources)
+                hurry = urgent or view.urgent or reports.silent(view.sources)
                 pause = await self._takeovers[hurry].round(operation_id)
                 view = view if pause is not None else await in_thread(self._read, operation_id)
             elif step in {MoveStep.CLEAN, MoveStep.CONFIRM}:

@@ -56,6 +56,7 @@ def view(tx: Tx, operation_id: str) -> MoveView:
         unsettled=unsettled,
         drain_ends_at=_drain_ends_at(tx, operation) if unsettled else progress.window_ends_at,
         sources=(node_id,),
+        urgent=assignment is not None and not assignment.health.in_use,
         backed_up=backup_rows.of_operation(tx, operation_id) is not None,
         retired=assignment is None or assignment.phase == Phase.REMOVED,
         owed=assignment_rows.cleanup(tx, node_id, config_id) is not None,
