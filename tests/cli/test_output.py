@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from wgfleet.cli import waiting
-from wgfleet.cli.config_health import MOST_NAMES, warn_of_owed
+from wgfleet.cli.config_health import MOST_NAMES, warn_of_first_looks, warn_of_owed
 from wgfleet.cli.output import create_secret_file, plain, text
 
 
@@ -53,3 +53,15 @@ def test_a_warning_of_changes_that_do_not_arrive_names_a_few_peers_and_counts_th
     warn_of_owed([{"node_name": "fra1", "owed": owed}])
     said = capsys.readouterr().err
     assert f"peer{MOST_NAMES - 1} and 5 more" in said
+
+
+def test_a_node_that_nobody_reaches_is_warned_of_and_so_is_one_that_nobody_could_look_at(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    looks = {"fra1": "answered", "ams1": "unreached", "par1": "unproven", "old1": None}
+    warn_of_first_looks([{"node_name": name, "first_look": look} for name, look in looks.items()])
+    ams1, par1 = capsys.readouterr().err.splitlines()
+    assert "ams1" in ams1
+    assert "not published" in ams1
+    assert "par1" in par1
+    assert "agent's word" in par1

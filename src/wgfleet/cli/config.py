@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.config_health import health, health_approve, pause, resume, warn_of_owed
+from wgfleet.cli.config_health import health, health_approve, pause, resume, warn_of_first_looks, warn_of_owed
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
 from wgfleet.cli.waiting import Wait, show_operation
@@ -174,6 +174,7 @@ def nodes(config: Config, *, as_json: AsJson = False) -> None:
                 node["summary"] = f"{node['health_reason']}; {node['summary']}"
     show_table(found, NODE_COLUMNS, as_json=as_json)
     if not as_json:
+        warn_of_first_looks(found)
         warn_of_owed(found)
 
 

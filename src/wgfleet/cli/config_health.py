@@ -30,6 +30,18 @@ def warn_of_owed(nodes: list[dict[str, Any]]) -> None:
         )
 
 
+def warn_of_first_looks(nodes: list[dict[str, Any]]) -> None:
+    """Say which nodes nobody has had an answer of, and what that means for users."""
+    for node in nodes:
+        if node["first_look"] == "unreached":
+            says = "nobody gets an answer of its WireGuard: it is not published and gets no peers until it answers"
+        elif node["first_look"] == "unproven":
+            says = "it serves by its agent's word: no probe of it was answered, and there is nobody else to ask"
+        else:
+            continue
+        say(f"warning: {node['node_name']}: {says}; open its UDP port in all firewalls", err=True)
+
+
 def health(
     config: Annotated[str, typer.Argument(help="Id or name of the config.")],
     *,

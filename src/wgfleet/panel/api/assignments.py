@@ -14,6 +14,7 @@ from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, 
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, operations
@@ -81,6 +82,13 @@ class AssignmentView(View):
     summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
     drift: list[str] = Field(description="Fields in which the node differs from the desired state.")
     owed: OwedView | None = Field(description="What has not reached the node; null: it has everything.")
+    first_look: FirstLook | None = Field(
+        description=(
+            "`answered`: its WireGuard answered the panel or another node before users were sent there. `unreached`: "
+            "others are reached and it is not, so it is not published and gets no peers; `summary` says what to open. "
+            "`unproven`: nobody could tell, so it serves by its agent's word. null: nobody has looked yet."
+        )
+    )
     public_key: str | None = Field(description="The server key in the files of this node's clients.")
     created_at: datetime
 
@@ -129,6 +137,7 @@ def _view(config: Config, assigned: Assigned, missing: Owed | None = None) -> As
         summary=row.summary,
         drift=row.drift,
         owed=owed_view(missing),
+        first_look=row.first_look,
         public_key=row.public_key or config.public_key,
         created_at=utc(row.created_at),
     )

@@ -8,7 +8,7 @@ from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import PermanentError, told
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.agents.departures import Departures
-from wgfleet.panel.reconcile.agents.first_look import FirstLook
+from wgfleet.panel.reconcile.agents.first_look import FirstLooks
 from wgfleet.panel.reconcile.agents.heartbeats import WRITE_EVERY_S, HeartbeatWriter
 from wgfleet.panel.reconcile.agents.node import NodeReconciler
 from wgfleet.panel.reconcile.agents.pusher import Pusher
@@ -71,7 +71,7 @@ class Supervisor:
         self._owed = OwedWatch(store)
         self._retention = Retention(store, days_kept(settings))
         self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days, self._connections)
-        self._pusher.objection = FirstLook(store, vault).objection
+        self._pusher.look = FirstLooks(store, vault, self._connections).look
         self._moves = MoveWorker(store, vault, settings.drain, self._connections, outlook)
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),

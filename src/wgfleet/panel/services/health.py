@@ -6,9 +6,10 @@ peers back.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import PANEL, Health, Standing
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
@@ -62,6 +63,28 @@ class Probed:
         return f"Probed({self.config_name!r} on {self.node_id!r} at {self.endpoint!r})"
 
 
+@dataclass(frozen=True, slots=True)
+class Vantage:
+    """A node that can be asked to look at another of its config, with the key that it probes with."""
+
+    node_id: str
+    node_name: str
+    probe_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A node before anybody has had an answer of it. `serves`: it does so already, by its agent's word.
+
+    `proven`: another node is reached, so that silence says something. `vantages`: the other nodes of the config.
+    """
+
+    probed: Probed
+    serves: bool
+    proven: bool
+    vantages: tuple[Vantage, ...]
+
+
 def watched(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None], site: str = "") -> list[Probed]:
     """Return every assignment whose node's data plane is to be watched. `site`: the one that the panel stands in.
 
@@ -85,19 +108,36 @@ def _domains(tx: Tx, nodes: Sequence[Node], site: str) -> dict[str, str]:
     return {node_id: PANEL if found in panels else f"site {found}" for node_id, found in site_of.items()}
 
 
-def newcomer(tx: Tx, vault: Vault, config_id: str, node_id: str) -> tuple[Probed, bool] | None:
-    """Return a joining node as it is probed, and whether another node answers the panel just now.
+def newcomer(tx: Tx, vault: Vault, config_id: str, node_id: str) -> Newcomer | None:
+    """Return a node that joins, or serves unproven, as it is looked at.
 
-    None where it is not joining, or has nothing that could answer.
+    None for any other, and for one that has nothing that could answer.
     """
     assignment = assignment_rows.get(tx, config_id, node_id)
     config, node = config_rows.find(tx, config_id), node_rows.find(tx, node_id)
-    if assignment is None or assignment.phase != Phase.JOINING or config is None or not config.enabled or node is None:
+    if assignment is None or config is None or not config.enabled or node is None:
         return None
-    proven = any(
-        other.node_id != node_id and other.health is Health.SERVING for other, _, _, _ in health_rows.watched(tx)
+    serves = assignment.phase == Phase.SERVING and assignment.first_look == FirstLook.UNPROVEN
+    if assignment.phase != Phase.JOINING and not serves:
+        return None
+    others = [
+        (other, name.name)
+        for other, name in assignment_rows.of_config(tx, config_id)
+        if other.id != assignment.id and other.phase != Phase.REMOVED and other.applied_generation
+    ]
+    # Those that serve well first: one that joins as well may itself be what is cut off.
+    others.sort(key=lambda each: (each[0].phase == Phase.JOINING, each[0].health is not Health.SERVING, each[0].id))
+    return Newcomer(
+        probed=_probed(vault, assignment, config, node, endpoint_group_rows.get(tx, config_id), ""),
+        serves=serves,
+        proven=any(
+            other.node_id != node_id and other.health is Health.SERVING for other, _, _, _ in health_rows.watched(tx)
+        ),
+        vantages=tuple(
+            Vantage(other.node_id, name, sealed.unseal(vault, Assignment.probe_private_key_sealed, other))
+            for other, name in others
+        ),
     )
-    return _probed(vault, assignment, config, node, endpoint_group_rows.get(tx, config_id), ""), proven
 
 
 def _probed(

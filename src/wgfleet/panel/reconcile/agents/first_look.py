@@ -1,71 +1,124 @@
 """A first look at a node that joins: users are sent there once its WireGuard has answered, not before.
 
-Who never gets an answer from any node cannot tell, and then the agent's word is enough, as it is on the first node.
+The panel probes it; where that gets no answer, so do the agents of other nodes of the config. `domain.first_look` says
+what the answers mean.
 """
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.first_look import FirstLook, verdict
+from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import health
+from wgfleet.panel.services.health import Newcomer, Probed, Vantage
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 from wgfleet.probing.prober import Prober
+from wgfleet.protocol.features import Feature
+from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
-from wgfleet.protocol.messages import ProbeTarget
+from wgfleet.protocol.messages import ProbeRequest, ProbeTarget
 
 TRIES = 3
 TIMEOUT_S = 0.4
-UNPROVEN_S = 5.0  # how long it looks where no node answers it, which it may be unable to reach
+MOST_ASKED = 3  # nodes at a time, as in the watch
+AGAIN_S = 60.0  # between two looks at a node that serves unproven
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomer:
-    """What is looked at. `proven`: other nodes answer the panel, so that silence says something."""
+class Seen:
+    """What a look found: the verdict, None where there is no news; and why the node is not to serve yet, or None."""
 
-    target: ProbeTarget
-    proven: bool
+    first_look: FirstLook | None = None
+    objection: str | None = None
 
 
-class FirstLook:
-    """Looks at nodes that join."""
+class FirstLooks:
+    """Looks at nodes that join, and at those that serve unproven. `connections`: those to the agents, by node id."""
 
-    def __init__(self, store: Store, vault: Vault) -> None:
+    def __init__(self, store: Store, vault: Vault, connections: Mapping[str, AgentConnection]) -> None:
         self._store = store
         self._vault = vault
+        self._connections = connections
         self._since: dict[tuple[str, str], float] = {}
+        self._looked_at: dict[tuple[str, str], float] = {}
 
-    async def objection(self, config_id: str, node_id: str) -> str | None:
-        """Say why a joining node is not to serve yet; None: nothing is against it, or it is not joining."""
+    async def look(self, config_id: str, node_id: str) -> Seen:
+        """Look at a node of a config, if that is due."""
+        about = config_id, node_id
         newcomer = await in_thread(self._read, config_id, node_id)
-        if newcomer is None or await self._answers(newcomer.target):
-            self._since.pop((config_id, node_id), None)
-            return None
-        since = self._since.setdefault((config_id, node_id), clock.monotonic())
-        if not newcomer.proven and clock.monotonic() - since > UNPROVEN_S:
-            return None
-        return (
-            f"it has everything, and its WireGuard does not answer at {newcomer.target.endpoint} yet: is that UDP port "
-            "open in all firewalls? It serves as soon as it answers"
+        if newcomer is None:
+            self._since.pop(about, None)
+            self._looked_at.pop(about, None)
+            return Seen()
+        now = clock.monotonic()
+        if newcomer.serves and now - self._looked_at.get(about, float("-inf")) < AGAIN_S:
+            return Seen()
+        self._looked_at[about] = now
+        since = self._since.setdefault(about, now)
+        answered, missed_by = await self._probe(newcomer)
+        found = verdict(
+            answered=answered, missed_by=missed_by, proven=newcomer.proven, looked_for_s=clock.monotonic() - since
+        )
+        if newcomer.serves:  # from now on it is the watch that takes it out of use
+            return Seen(FirstLook.ANSWERED if found is FirstLook.ANSWERED else None)
+        if found in {FirstLook.ANSWERED, FirstLook.UNPROVEN}:
+            return Seen(found)
+        by = ", ".join(missed_by) or "anybody"
+        return Seen(
+            found,
+            f"it has everything, and its WireGuard does not answer {by} at {newcomer.probed.endpoint} yet: is that UDP "
+            "port open in all firewalls? It serves as soon as it answers",
         )
 
-    async def _answers(self, target: ProbeTarget) -> bool:
-        """Tell whether one of a few probes is answered; one that cannot be sent from here says nothing against it."""
-        prober = Prober()
+    async def _probe(self, newcomer: Newcomer) -> tuple[bool, list[str]]:
+        """Tell whether anybody gets an answer; if not, whose probes went out in vain, in words."""
+        outcome = await self._from_here(newcomer.probed)
+        if outcome:
+            return True, []
+        # What the panel's own machine does not reach at its public address may well be reached from elsewhere.
+        missed_by = ["the panel"] if outcome is False and not newcomer.probed.is_panel_node else []
+        able = [each for each in newcomer.vantages if self._is_able(each)][:MOST_ASKED]
+        found = await asyncio.gather(*(self._from(each, newcomer.probed) for each in able))
+        missed_by += [each.node_name for each, result in zip(able, found, strict=True) if result is False]
+        return any(found), missed_by
+
+    async def _from_here(self, probed: Probed) -> bool | None:
+        """Tell whether one of a few probes is answered; None: none could be sent."""
+        target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
+        prober, sent = Prober(), False
         try:
             for _ in range(TRIES):
                 outcome = await prober.probe(target, TIMEOUT_S)
-                if outcome.answer is not None or not outcome.sent:
+                if outcome.answer is not None:
                     return True
-            return False
+                sent |= outcome.sent
         finally:
             prober.close()
+        return False if sent else None
+
+    def _is_able(self, vantage: Vantage) -> bool:
+        connection = self._connections.get(vantage.node_id)
+        return connection is not None and connection.connected
+
+    async def _from(self, vantage: Vantage, probed: Probed) -> bool | None:
+        """Tell whether a node gets an answer; None: it could send no probe, or cannot be asked."""
+        connection = self._connections[vantage.node_id]
+        target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(vantage.probe_key))
+        tries = TRIES if Feature.PROBE_SERIES in connection.features else 1
+        request = ProbeRequest(InterfaceName(probed.config_name), (target,), TIMEOUT_S, tries)
+        try:
+            result = await connection.client.probe(request)
+        except (TransientError, PermanentError):
+            return None
+        if probed.endpoint in result.answered:
+            return True
+        return False if probed.endpoint in {*result.unanswered} - {*result.unsent} else None
 
     def _read(self, config_id: str, node_id: str) -> Newcomer | None:
         with self._store.read() as tx:
-            found = health.newcomer(tx, self._vault, config_id, node_id)
-        if found is None:
-            return None
-        probed, proven = found
-        target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
-        return Newcomer(target, proven)
+            return health.newcomer(tx, self._vault, config_id, node_id)

@@ -13,12 +13,14 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.allowance import Allowance
 from wgfleet.panel.agents.authority import Authority, certificate_expires_at, key_digest, renewal_due
 from wgfleet.panel.agents.client import AgentRefused
+from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents import clock_check
 from wgfleet.panel.reconcile.agents.cleanups import Cleanups, Stray, strays
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.errands import Errand, Errands
+from wgfleet.panel.reconcile.agents.first_look import Seen
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit, generations
@@ -79,15 +81,15 @@ class NodeCycle:
     again_in_s: float | None = None
 
 
-async def none(_config_id: str, _node_id: str) -> str | None:
-    """Object to nothing: the agent's word is enough."""
-    return None
+async def unseen(_config_id: str, _node_id: str) -> Seen:
+    """Look at nothing: the agent's word is enough."""
+    return Seen()
 
 
 class Pusher:
     """Pushes to nodes what their rows ask for, over connections that others keep up.
 
-    `objection`: says why a node that joins a config is not to serve it yet, by their ids; None: nothing is against it.
+    `look`: what a look at a node that joins a config has found, by their ids.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class Pusher:
         self._renderings = RenderCache()
         self._errands = Errands()
         self._cleanups = Cleanups(store)
-        self.objection: Callable[[str, str], Awaitable[str | None]] = none
+        self.look: Callable[[str, str], Awaitable[Seen]] = unseen
         self._doubted: set[tuple[str, str]] = set()
         self._overtakings = defaultdict[tuple[str, str], Allowance](
             lambda: Allowance(OVERTAKINGS, 1 / OVERTAKEN_EVERY_S)
@@ -194,10 +196,10 @@ class Pusher:
         return ""
 
     async def _confirm_or_object(self, node_id: str, wanted: Wanted, has: Reported) -> None:
-        objection = await self.objection(wanted.config_id, node_id)
-        await in_thread(self._confirm, node_id, wanted.config_id, has, objection)
-        if objection is not None:
-            raise TransientError(objection)
+        seen = await self.look(wanted.config_id, node_id)
+        await in_thread(self._confirm, node_id, wanted.config_id, has, seen)
+        if seen.objection is not None:
+            raise TransientError(seen.objection)
 
     async def _unmute(self, connection: AgentConnection, interface: str) -> str:
         await connection.client.unmute(interface)
@@ -265,6 +267,7 @@ class Pusher:
         unconfirmed = (
             assignment.applied_generation != config.generation
             or assignment.phase == Phase.JOINING
+            or assignment.first_look == FirstLook.UNPROVEN
             or (has is not None and assignments.is_news(assignment, has.drift, has.held, dict(has.rivals)))
             or (has is not None and floats(config, has))
         )
@@ -299,7 +302,7 @@ class Pusher:
             return push
         return desired.in_history(push, desired.history(tx, config, assignment, config.generation, known), base_history)
 
-    def _confirm(self, node_id: str, config_id: str, reported: Reported, objection: str | None) -> None:
+    def _confirm(self, node_id: str, config_id: str, reported: Reported, seen: Seen) -> None:
         with self._store.write() as tx:
             assignments.confirmed(
                 tx,
@@ -310,7 +313,8 @@ class Pusher:
                 reported.summary,
                 held=reported.held,
                 rivals=dict(reported.rivals),
-                objection=objection,
+                first_look=seen.first_look,
+                objection=seen.objection,
             )
 
     def _say(self, node_id: str, config_id: str, summary: str) -> None:

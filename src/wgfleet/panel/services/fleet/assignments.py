@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
@@ -162,11 +163,12 @@ def confirmed(
     *,
     held: Collection[str] | None,
     rivals: Mapping[str, str] | None = None,
+    first_look: FirstLook | None = None,
     objection: str | None = None,
 ) -> None:
     """Write down what a node's agent says that it has; a joining node that has everything begins to serve.
 
-    `objection`: why it is not to serve yet all the same.
+    `first_look`: the result of probes of it, None: no news. `objection`: why it is not to serve yet all the same.
 
     One whose machine has no IPv6 serves as well, and the drift says what it lacks.
 
@@ -190,6 +192,7 @@ def confirmed(
         floating_held=sorted(held or ()),
         floating_rivals=dict(rivals or {}),
         summary=objection or summary,
+        first_look=first_look or assignment.first_look,
     )
     if assignment.phase == Phase.JOINING and objection is None and lacks_ipv6_only(drift):
         serve(tx, assignment)
@@ -202,7 +205,9 @@ def serve(tx: Tx, assignment: Assignment) -> None:
     placed = placement.place_homeless(tx, assignment.config_id)
     holders.reassign(tx, assignment.config_id, renew=True)
     identifier = operations.subject(assignment.config_id, assignment.node_id)
-    audit.record(tx, audit.PANEL, "serving", "config_node", identifier, peers_placed=placed)
+    audit.record(
+        tx, audit.PANEL, "serving", "config_node", identifier, peers_placed=placed, first_look=assignment.first_look
+    )
     tx.wake(Topic.ASSIGNMENT, assignment.id)
 
 

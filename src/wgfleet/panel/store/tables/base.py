@@ -8,6 +8,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
+from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
@@ -65,6 +66,7 @@ class Base(DeclarativeBase):
         bytes: LargeBinary,
         DnsMode: EnumText(DnsMode),
         ErrorClass: EnumText(ErrorClass),
+        FirstLook: EnumText(FirstLook),
         Health: EnumText(Health),
         MoveState: EnumText(MoveState),
         OperationKind: EnumText(OperationKind),

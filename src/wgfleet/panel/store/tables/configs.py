@@ -3,6 +3,7 @@
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store.tables.base import Base
@@ -98,7 +99,8 @@ class Assignment(Base):
     `flaps`: the times at which it went down lately. The probe key is for the node's handshakes with the others.
     `oldest_base`: as that of a config. `behind_since`: since when it lacks generation `behind_generation`; None: it was
     not seen to lack one. `floating_held`: the floating addresses that its agent said it has, and `floating_rivals` the
-    link addresses of other machines that have one too, by address.
+    link addresses of other machines that have one too, by address. `first_look`: the result of probes before it served;
+    None: nobody has looked.
     """
 
     __tablename__ = "assignments"
@@ -125,6 +127,7 @@ class Assignment(Base):
     created_at: Mapped[float]
     behind_since: Mapped[float | None]
     behind_generation: Mapped[int | None] = mapped_column(BigInteger)
+    first_look: Mapped[FirstLook | None]
 
 
 class EntrustedNode(Base):
