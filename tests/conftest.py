@@ -1,6 +1,7 @@
 """Fixtures that several kinds of tests share."""
 
 import shutil
+import socket
 from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -10,12 +11,25 @@ from sqlalchemy import make_url
 
 from tests import groups, markers
 from tests.postgresql import PostgresqlServer, postgresql_server
+from wgfleet.panel import host_names
 from wgfleet.panel.store import Store, schema
 
 # No time limits: a slow machine must not turn an invariant red.
 settings.register_profile("wgfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("wgfleet"), max_examples=25)
 settings.load_profile("wgfleet")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_lookups() -> Iterator[None]:
+    """Ask no resolver for the host names of tests: they are nobody's, and each answer would take its time."""
+
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host_names, "getaddrinfo", nobody)
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

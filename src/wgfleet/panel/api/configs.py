@@ -161,7 +161,7 @@ def create_config(panel: ThePanel, caller: Writer, body: NewConfig) -> ConfigVie
     """Create a config, on no node yet. Its pools and port must not clash with those of other configs."""
     with panel.store.write() as tx:
         spec = ConfigSpec(**body.model_dump())
-        config = configs.create(tx, panel.vault, caller.actor, spec, panel_addresses=panel.addresses())
+        config = configs.create(tx, panel.vault, caller.actor, spec, panel_hosts=panel.hosts())
         return views(tx, [config])[0]
 
 

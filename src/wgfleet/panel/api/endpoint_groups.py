@@ -11,7 +11,7 @@ from wgfleet.panel.api.models import Body, Port, Reference, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, host_names
 from wgfleet.panel.services.dns import settings as dns_settings
 from wgfleet.panel.services.dns import short_fields, syncs
 from wgfleet.panel.services.dns.settings import DnsSpec
@@ -105,6 +105,9 @@ class EndpointGroupView(View):
 
     config_id: str
     domain: str
+    domain_warning: str | None = Field(
+        default=None, description="null: the name's addresses are outside of the tunnel, or it is published and new."
+    )
     port: int
     ttl: int
     auto_migrate: bool
@@ -127,7 +130,10 @@ class EndpointGroupView(View):
 def _view(tx: Tx, panel: Panel, row: EndpointGroup) -> EndpointGroupView:
     view = EndpointGroupView.model_validate(row, from_attributes=True)
     dns = dns_settings.shown(panel.vault, panel.publisher.plugins, row)
+    warning = host_names.warnings(tx, [row.domain]).get(row.domain)
     shown: dict[str, Any] = {
+        # One that the panel publishes is found when it has done so.
+        "domain_warning": warning if dns is None or host_names.leads_inside(tx, row.domain) else None,
         "floating_addresses": addresses.listed(tx, row.config_id),
         "address_options": floating_settings.shown(panel.vault, row),
         "dns": None if dns is None else DnsSettingsView.model_validate(dns),
@@ -181,7 +187,7 @@ def put_endpoint_group(
     spec = _spec(body)
     _check(panel, config, spec)
     plugins = panel.publisher.plugins
-    with panel.store.write() as tx:
+    with panel.write_with_names(spec.domain) as tx:
         row, created = endpoint_groups.put(tx, panel.vault, caller.actor, configs.get(tx, config), spec, plugins)
         if not created:
             response.status_code = status.HTTP_200_OK

@@ -23,6 +23,7 @@ from wgfleet.panel.api.models import (
 )
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
+from wgfleet.panel.services import host_names
 from wgfleet.panel.services.access.api_keys import NODES
 from wgfleet.panel.services.fleet import loads, nodes
 from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges, NodeSpec
@@ -96,6 +97,9 @@ class NodeView(View):
     name: str
     endpoint_addresses: list[str]
     agent_host: str
+    agent_host_warning: str | None = Field(
+        description="null: it is an address, or a name whose addresses are outside of the tunnel."
+    )
     agent_port: int
     weight: float
     capacity: int | None
@@ -128,12 +132,14 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
     ids = [node.id for node in rows]
     configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
     busy = loads.fresh(tx, ids)
+    warnings = host_names.warnings(tx, {node.agent_host for node in rows})
     return [
         NodeView(
             id=node.id,
             name=node.name,
             endpoint_addresses=node.endpoint_addresses,
             agent_host=node.agent_host,
+            agent_host_warning=warnings.get(node.agent_host),
             agent_port=node.agent_port,
             weight=node.weight,
             capacity=node.capacity,
@@ -167,7 +173,7 @@ def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Lim
 @router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Create a node")
 def create_node(panel: ThePanel, caller: NodeAdmin, body: NewNode) -> NodeView:
     """Its agent joins with a join token; configs can be assigned before that."""
-    with panel.store.write() as tx:
+    with panel.write_with_names(body.agent_host) as tx:
         return views(tx, [nodes.create(tx, caller.actor, NodeSpec(**body.model_dump()))])[0]
 
 
@@ -186,7 +192,7 @@ def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedN
     changes = cast("NodeChanges", body.given())
     if {"agent_host", "agent_port"} & changes.keys():
         caller.need(NODES, "changing where the agent is called")
-    with panel.store.write() as tx:
+    with panel.write_with_names(changes.get("agent_host")) as tx:
         return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]
 
 

@@ -1,10 +1,9 @@
 """The parts of a running panel that handlers work with. The panel's main module builds it once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
@@ -13,12 +12,13 @@ from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api.enrollment_limit import Attempts
 from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.host_names import look_up
 from wgfleet.panel.reconcile.core_reports import HeardReports
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.outlook import THIS_PANEL, CoreReport, Outlook
-from wgfleet.panel.services import tunnel_networks
+from wgfleet.panel.services import host_names
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.store import Store
+from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.vault import Vault
 
 
@@ -40,16 +40,21 @@ class Panel:
     attempts: Attempts = field(default_factory=Attempts)
     refusals: Refusals = field(default_factory=Refusals)
 
-    def addresses(self) -> dict[str, str]:
-        """Return this panel's own addresses, as far as it knows them, each with what it is in words."""
+    def hosts(self) -> dict[str, str]:
+        """Return this panel's own addresses and names, as far as it knows them, each with what it is in words."""
         settings = self.settings
+        own = settings.own_hosts()
         if settings.own_addresses:
-            return dict.fromkeys(settings.own_addresses, "an address of the panel (own_addresses)")
-        url = urlsplit(settings.public_url or "").hostname or ""
-        found = dict.fromkeys(machine.outbound_addresses(), "an address of the panel's machine")
-        found |= {listener.host: "where the panel listens" for listener in settings.listen}
-        found |= {url: "the panel's public_url"} if tunnel_networks.is_address(url) else {}
-        return {address: words for address, words in found.items() if not ip_address(address).is_unspecified}
+            return own
+        return dict.fromkeys(machine.outbound_addresses(), "an address of the panel's machine") | own
+
+    @contextmanager
+    def write_with_names(self, *hosts: str | None) -> Iterator[Tx]:
+        """Open a transaction that knows the addresses of hosts that are about to be set; names are looked up before."""
+        found = look_up(host_names.names(hosts))
+        with self.store.write() as tx:
+            host_names.record(tx, found)
+            yield tx
 
     def reports(self) -> Sequence[CoreReport]:
         """Return how the cores are doing, the one that decides first; nothing of those that are not heard."""

@@ -185,7 +185,7 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
     drafts = peers.draft(panel.vault, [_spec(body)])
     with panel.store.write() as tx:
         row = configs.get(tx, config)
-        return _views(tx, peers.create(tx, caller.actor, row, drafts, panel_addresses=panel.addresses()))[0]
+        return _views(tx, peers.create(tx, caller.actor, row, drafts, panel_hosts=panel.hosts()))[0]
 
 
 @router.post("/api/configs/{config}/peers/batch", status_code=status.HTTP_201_CREATED, summary="Create many peers")
@@ -201,7 +201,7 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
         row = configs.get(tx, config)
         if body.peers is None:
             drafts = peers.numbered(tx, row, body.name_prefix, drafts, body.first_number)
-        made = peers.create(tx, caller.actor, row, drafts, field="peers", panel_addresses=panel.addresses())
+        made = peers.create(tx, caller.actor, row, drafts, field="peers", panel_hosts=panel.hosts())
     # After the commit, so that nodes get them while the answer is put together.
     with panel.store.read() as tx:
         return Page(items=_views(tx, made))
@@ -224,7 +224,7 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
             given.pop("group", None)
             given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
         changes = cast("PeerChanges", given)
-        changed = peers.update(tx, panel.vault, caller.actor, peer, changes, panel_addresses=panel.addresses())
+        changed = peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
         return _views(tx, [changed])[0]
 
 

@@ -19,6 +19,7 @@ from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor
+from wgfleet.panel.reconcile.host_names import HostNameWatch
 from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
 from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
@@ -69,6 +70,7 @@ class Supervisor:
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._owed = OwedWatch(store)
+        self._host_names = HostNameWatch(store, settings.own_hosts())
         self._retention = Retention(store, days_kept(settings))
         self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days, self._connections)
         self._pusher.look = FirstLooks(store, vault, self._connections).look
@@ -95,6 +97,7 @@ class Supervisor:
         self._tasks.start("departures", self._departures.run)
         self._tasks.start("retention", self._retention.run, every_s=EVERY_S)
         self._tasks.start("owed", self._owed.run)
+        self._tasks.start("host_names", self._host_names.run)
         self._health.start()
 
     async def close(self) -> None:

@@ -96,11 +96,11 @@ def create(
     actor: str,
     spec: ConfigSpec,
     *,
-    panel_addresses: Mapping[str, str] = tunnel_networks.NOTHING,
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
 ) -> Config:
     """Make a config at generation 1. A cluster gets its key pair here, an independent config one for each node.
 
-    `panel_addresses` are the panel's own, each with what it is: no pool may contain one.
+    `panel_hosts` are the panel's own, each with what it is: no pool may contain one.
     """
     parse_interface_name(spec.name)
     if spec.mode not in MODES:
@@ -112,7 +112,7 @@ def create(
     config_rows.serialize_creation(tx)
     if config_rows.find(tx, spec.name) is not None:
         raise Conflict(f"a config named {spec.name!r} already exists; choose another name", field="name")
-    _check_pools_are_free(tx, networks, panel_addresses)
+    _check_pools_are_free(tx, networks, panel_hosts)
     if spec.listen_port is not None:
         _check_port_is_free(tx, spec.listen_port)
     config = Config(
@@ -271,8 +271,8 @@ def _parse_pools(texts: Sequence[str]) -> list[str]:
     return found
 
 
-def _check_pools_are_free(tx: Tx, networks: Sequence[str], panel_addresses: Mapping[str, str]) -> None:
-    taken, outside = config_rows.all_pools(tx), tunnel_networks.needed(tx, panel_addresses)
+def _check_pools_are_free(tx: Tx, networks: Sequence[str], panel_hosts: Mapping[str, str]) -> None:
+    taken, outside = config_rows.all_pools(tx), tunnel_networks.needed(tx, panel_hosts)
     for i, network in enumerate(networks):
         for other, owner in taken:
             if _overlap(network, other):

@@ -8,7 +8,9 @@ from wgfleet.panel.domain.tunnel_networks import NeededAddresses, special_range
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
 
@@ -16,13 +18,34 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def needed(tx: Tx, panel: Mapping[str, str] = NOTHING) -> NeededAddresses:
-    """Return the addresses of all nodes, agents and floating addresses, and those of the panel itself."""
+    """Return the addresses of all nodes, agents, endpoint groups and floating addresses, and the panel's own.
+
+    `panel`: its own addresses and names, each with words. Of a name it is those that were last found.
+    """
     owners = dict.fromkeys(floating_rows.all_addresses(tx), "a floating address")
     for name, host in node_rows.agent_hosts(tx):
         if is_address(host):
-            owners[host] = f"where the agent of node {name!r} is"
+            owners[host] = _agent(name)
     owners |= {address: f"an address of node {name!r}" for address, name in node_rows.endpoint_addresses(tx).items()}
-    return NeededAddresses({**panel, **owners})
+    own = {host: words for host, words in panel.items() if is_address(host)}
+    return NeededAddresses({**_of_names(tx, panel), **own, **owners})
+
+
+def named_hosts(tx: Tx, panel: Mapping[str, str] = NOTHING) -> dict[str, str]:
+    """Return the names that have to stay outside of the tunnel, each with words for people. `panel`: as in `needed`."""
+    found = {domain: f"the endpoint of config {config!r}" for config, domain in endpoint_group_rows.domains(tx)}
+    found |= {host: _agent(name) for name, host in node_rows.agent_hosts(tx)} | dict(panel)
+    return {host: words for host, words in found.items() if not is_address(host)}
+
+
+def _of_names(tx: Tx, panel: Mapping[str, str]) -> dict[str, str]:
+    words = named_hosts(tx, panel)
+    rows = host_name_rows.by_names(tx, words)
+    return {address: f"{words[name]} ({name})" for name, row in rows.items() for address in row.addresses}
+
+
+def _agent(node_name: str) -> str:
+    return f"where the agent of node {node_name!r} is"
 
 
 def check(network: IPv4Network | IPv6Network, field: str, outside: NeededAddresses) -> None:
@@ -38,19 +61,37 @@ def check(network: IPv4Network | IPv6Network, field: str, outside: NeededAddress
         raise Invalid(f"{network} overlaps {special}, which is never behind a peer", field=field)
 
 
-def check_outside(tx: Tx, address: str, field: str) -> None:
-    """Raise if an address that has to stay outside is in a pool or a network behind a peer. A host name passes."""
-    if not is_address(address):
+class Tunnels:
+    """All networks that lead into a tunnel: pools, and networks behind peers."""
+
+    def __init__(self, tx: Tx) -> None:
+        inside = [(network, f"pool of config {config!r}") for network, config in config_rows.all_pools(tx)]
+        inside += [(network, f"behind peer {peer!r}") for network, peer in peer_rows.all_networks(tx)]
+        self._networks = [(ip_network(network), what) for network, what in inside]
+
+    def around(self, address: str) -> str | None:
+        """Say in words in which network an address is; None where it is in none."""
+        parsed = ip_address(address)
+        for network, what in self._networks:
+            if network.version == parsed.version and parsed in network:
+                return f"{address} is inside the tunnel: in {network}, {what}"
+        return None
+
+
+def check_outside(tx: Tx, host: str, field: str) -> None:
+    """Raise if a host that has to stay outside is in a pool or a network behind a peer.
+
+    Of a name it is the addresses that were last found; one that was never found passes.
+    """
+    row = None if is_address(host) else host_name_rows.get(tx, host)
+    addresses = [host] if is_address(host) else row.addresses if row is not None else []
+    if not addresses:
         return
-    parsed = ip_address(address)
-    inside = [(network, f"pool of config {config!r}") for network, config in config_rows.all_pools(tx)]
-    inside += [(network, f"behind peer {peer!r}") for network, peer in peer_rows.all_networks(tx)]
-    for text, what in inside:
-        network = ip_network(text)
-        if network.version == parsed.version and parsed in network:
-            raise Conflict(
-                f"{address} is inside the tunnel: in {network}, {what}; nodes could not reach it", field=field
-            )
+    tunnels = Tunnels(tx)
+    for address in addresses:
+        if (inside := tunnels.around(address)) is not None:
+            named = "" if address == host else f"{host} leads into the tunnel: "
+            raise Conflict(f"{named}{inside}; nodes could not reach it", field=field)
 
 
 def is_address(host: str) -> bool:

@@ -5,6 +5,7 @@ Each field has its unit, and the reason for its default, in its description.
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -62,8 +63,8 @@ class Settings(BaseSettings):
         default=(),
         description="Addresses from which this panel reaches its nodes: pools and networks behind peers that contain "
         "one are refused, since the nodes' answers would go into the tunnel. Empty: those of the listeners, of "
-        "public_url, and those with which this machine goes out. A panel behind NAT whose private network is also "
-        "that of a site lists its public address here.",
+        "public_url (a name is looked up), and those with which this machine goes out. A panel behind NAT whose "
+        "private network is also that of a site lists its public address here.",
     )
     tls: TlsSettings = TlsSettings()
     door: DoorSettings = DoorSettings()
@@ -102,3 +103,12 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_dir / 'panel.sqlite'}"
+
+    def own_hosts(self) -> dict[str, str]:
+        """Return the panel's addresses and names that are settings, each with what it is in words."""
+        if self.own_addresses:
+            return dict.fromkeys(self.own_addresses, "an address of the panel (own_addresses)")
+        found = {listener.host: "where the panel listens" for listener in self.listen}
+        if url := urlsplit(self.public_url or "").hostname:
+            found[url] = "the panel's public_url"
+        return {host: words for host, words in found.items() if host not in {"0.0.0.0", "::"}}

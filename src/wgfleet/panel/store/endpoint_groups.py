@@ -1,12 +1,20 @@
 """Rows of endpoint groups; one a config."""
 
+from sqlalchemy import select
+
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import EndpointGroup
+from wgfleet.panel.store.tables import Config, EndpointGroup
 
 
 def get(tx: Tx, config_id: str) -> EndpointGroup | None:
     """Return the config's group."""
     return tx.session.get(EndpointGroup, config_id)
+
+
+def domains(tx: Tx) -> list[tuple[str, str]]:
+    """Return the name of each config that has a group, and the group's domain."""
+    query = select(Config.name, EndpointGroup.domain).join(Config, Config.id == EndpointGroup.config_id)
+    return [(config, domain) for config, domain in tx.session.execute(query)]
 
 
 def add(tx: Tx, group: EndpointGroup) -> None:

@@ -11,7 +11,7 @@ from wgfleet.panel.domain.dns.records import AUTOMATIC_TTL_S
 from wgfleet.panel.domain.fields import check_range
 from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services import audit, configs, tunnel_networks
 from wgfleet.panel.services.dns import settings as dns_settings
 from wgfleet.panel.services.dns import short_fields, syncs
 from wgfleet.panel.services.dns.settings import DnsSpec
@@ -67,6 +67,8 @@ def put(
     values = _checked(spec)
     group = endpoint_group_rows.get(tx, config.id)
     created = group is None
+    if group is None or group.domain != values["domain"]:
+        tunnel_networks.check_outside(tx, values["domain"], "domain")
     if group is None:
         group = _new(config, values)
         endpoint_group_rows.add(tx, group)

@@ -22,15 +22,15 @@ def check(
     wanted: Sequence[tuple[Sequence[str], str]],
     *,
     without: str | None = None,
-    panel_addresses: Mapping[str, str] = tunnel_networks.NOTHING,
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
 ) -> None:
     """Raise unless each (networks, field) may be had.
 
-    `without` is the peer that is being changed; `panel_addresses` are the panel's own, each with what it is.
+    `without` is the peer that is being changed; `panel_hosts` are the panel's own, each with what it is.
     """
     if not any(networks for networks, _ in wanted):
         return
-    outside = tunnel_networks.needed(tx, panel_addresses)
+    outside = tunnel_networks.needed(tx, panel_hosts)
     taken = TakenNetworks(
         chain(
             ((network, "a pool of the config") for network in configs.networks(tx, [config.id])[config.id]),

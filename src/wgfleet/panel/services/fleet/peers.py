@@ -108,11 +108,11 @@ def create(
     drafts: Sequence[PeerDraft],
     *,
     field: str = "",
-    panel_addresses: Mapping[str, str] = tunnel_networks.NOTHING,
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
 ) -> list[Peer]:
     """Make peers, all or none.
 
-    `field` is the path of the list in the request, for errors (`peers`); `panel_addresses` as in `peer_networks`.
+    `field` is the path of the list in the request, for errors (`peers`); `panel_hosts` as in `peer_networks`.
     """
     specs = [draft.spec for draft in drafts]
     if not 1 <= len(specs) <= MAX_BATCH:
@@ -121,7 +121,7 @@ def create(
     places = [f"{field}[{i}]." if field else "" for i in range(len(specs))]
     _check_unique(tx, config, specs, places)
     networks = [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)]
-    peer_networks.check(tx, config, networks, panel_addresses=panel_addresses)
+    peer_networks.check(tx, config, networks, panel_hosts=panel_hosts)
     groups = _groups(tx, specs, places)
     made = [_new(config, draft, groups, generation, at) for draft, at in zip(drafts, places, strict=True)]
     homes = _homes(tx, config, [(values["id"], values["group_id"]) for values in made])
@@ -171,7 +171,7 @@ def update(
     peer: Peer,
     changes: PeerChanges,
     *,
-    panel_addresses: Mapping[str, str] = tunnel_networks.NOTHING,
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
 ) -> Peer:
     """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it."""
     # A peer's networks are routes of the interface, and come and go with it.
@@ -180,7 +180,7 @@ def update(
     tx.refresh(peer)
     if "public_key" in changes and changes.get("rotate_keys"):
         raise Invalid("give a public key or ask for new keys, not both", field="public_key")
-    changed = _set_columns(tx, peer, changes, panel_addresses)
+    changed = _set_columns(tx, peer, changes, panel_hosts)
     if "public_key" in changes or changes.get("rotate_keys"):
         _replace_keys(tx, vault, peer, changes.get("public_key"), generation)
         changed.append("keys")
@@ -200,7 +200,7 @@ def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> Non
         audit.record(tx, actor, "deleted", "peer", peer.id, name=peer.name, config=config.name)
 
 
-def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_addresses: Mapping[str, str]) -> list[str]:
+def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[str, str]) -> list[str]:
     """Set what is no key; return the names of what is different now."""
     values: dict[str, Any] = {}
     if "name" in changes:
@@ -210,7 +210,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_addresses: Mapp
     if "networks" in changes:
         config = configs.get(tx, peer.config_id)
         wanted = [(changes["networks"], "networks")]
-        peer_networks.check(tx, config, wanted, without=peer.id, panel_addresses=panel_addresses)
+        peer_networks.check(tx, config, wanted, without=peer.id, panel_hosts=panel_hosts)
         values["networks"] = list(changes["networks"])
     if "keepalive" in changes:
         values["keepalive"] = _keepalive(changes["keepalive"], "keepalive")

@@ -18,7 +18,7 @@ from wgfleet.panel.store.tables.configs import (
     HealthFreeze,
     Pool,
 )
-from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress
+from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress, HostName
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
 from wgfleet.panel.store.tables.peers import Peer, PeerSession, PeerTombstone
@@ -43,6 +43,7 @@ __all__ = [
     "FreeOffset",
     "HealthEvent",
     "HealthFreeze",
+    "HostName",
     "Incarnation",
     "JoinToken",
     "Move",

@@ -115,3 +115,17 @@ class DnsAccount(Base):
     tokens: Mapped[float]
     updated_at: Mapped[float]
     blocked_until: Mapped[float]
+
+
+class HostName(Base):
+    """A host name that has to stay outside of the tunnel, and the addresses that it was last found to have.
+
+    `error`: why the latest look found nothing; the addresses stay. `inside`: in which tunnel one of them is, in words.
+    """
+
+    __tablename__ = "host_names"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    addresses: Mapped[list[str]]
+    found_at: Mapped[float | None]
+    error: Mapped[str | None]
+    inside: Mapped[str | None]

@@ -1,0 +1,61 @@
+"""A look now and then at the addresses of host names, which others may change."""
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from wgfleet.panel import host_names as resolver
+from wgfleet.panel.domain.host_names import Lookup
+from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.engine.tasks import came_round
+from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
+from wgfleet.panel.services import host_names
+from wgfleet.panel.store import Store
+
+EVERY_S = 300.0
+AT_ONCE = 8  # names
+LIMIT_S = 5.0  # for these; nobody waits for them
+
+log = structlog.get_logger()
+
+
+class HostNameWatch:
+    """Runs until its task is cancelled. `panel`: the panel's own hosts, each with words."""
+
+    def __init__(self, store: Store, panel: Mapping[str, str]) -> None:
+        self._store = store
+        self._panel = panel
+
+    async def run(self) -> None:
+        """Look all names up, again and again."""
+        while True:
+            came_round()
+            try:
+                await self.look()
+            except PanelError as error:
+                log.warning("host_names.not_looked_up", error=str(error))
+            await asyncio.sleep(EVERY_S)
+
+    async def look(self) -> None:
+        """Look all names up, a few at a time, and write down what is news."""
+        names = sorted(await in_thread(self._names))
+        for start in range(0, len(names), AT_ONCE):
+            found = await in_own_thread(resolver.look_up, names[start : start + AT_ONCE], LIMIT_S)
+            await in_thread(self._record, found)
+
+    def _names(self) -> set[str]:
+        with self._store.read() as tx:
+            used = host_names.in_use(tx, self._panel)
+            idle = host_names.unused(tx, used)
+        if idle:
+            with self._store.write() as tx:
+                host_names.forget(tx, idle)
+        return used
+
+    def _record(self, found: Mapping[str, Lookup]) -> None:
+        with self._store.read() as tx:
+            if not host_names.news(tx, found):
+                return
+        with self._store.write() as tx:
+            host_names.record(tx, found)
