@@ -19,7 +19,7 @@ from wgfleet.panel.settings.door import DoorSettings
 
 PATIENCE_S = 30.0  # the usual time-out of clients and proxies
 WAITING = 8  # times as many calls may wait as are answered
-CHANGES = 4  # one call in so many at a time may be a change: there is one writer, and others wait for it too
+CHANGES = 4  # a quarter of the calls at a time may be changes: there is one writer, and others wait for it too
 STREAMS = "/api/events"  # an answer without end: these are counted by themselves, and do not wait
 _RETRY_S = 1.0
 
