@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from bench.simulated.panel import Caller
+from bench.simulated.panel import Caller, CallError
 
 Call = Callable[[Caller], object]
 LEAST = 5
@@ -26,8 +26,12 @@ def calls(config: str, peers: Sequence[str]) -> dict[str, Call]:
 
 
 def latency(make: Callable[[], Caller], call: Call, clients: int, seconds: float) -> dict[str, float]:
-    """Have clients call without a pause, each `LEAST` times or more; return what their calls took, in ms."""
+    """Have clients call without a pause, each `LEAST` times or more; return what their calls took, in ms.
+
+    `refused`: how many calls the panel could not answer at the moment.
+    """
     taken: list[float] = []
+    refused: list[CallError] = []
     failed: list[BaseException] = []
 
     def work(caller: Caller) -> None:
@@ -37,7 +41,12 @@ def latency(make: Callable[[], Caller], call: Call, clients: int, seconds: float
                 began = time.monotonic()
                 if number >= LEAST and began > until:
                     return
-                call(caller)
+                try:
+                    call(caller)
+                except CallError as error:
+                    if not error.passes:
+                        raise
+                    refused.append(error)
                 taken.append(time.monotonic() - began)
         except Exception as error:  # noqa: BLE001 - it is raised below, in the thread that waits
             failed.append(error)
@@ -55,6 +64,7 @@ def latency(make: Callable[[], Caller], call: Call, clients: int, seconds: float
     ordered = sorted(taken)
     return {
         "calls": len(ordered),
+        "refused": len(refused),
         "p50_ms": round(statistics.median(ordered) * 1000, 2),
         "p99_ms": round(ordered[int(len(ordered) * 0.99)] * 1000, 2),
     }

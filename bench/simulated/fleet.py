@@ -126,7 +126,7 @@ class Fleet:
             group.peers = {node_id: {} for node_id in group.nodes}
             while left:
                 count = min(left, MAX_BATCH)
-                made = caller.post(f"/api/configs/{group.name}/peers/batch", {"count": count})
+                made = caller.post_until_done(f"/api/configs/{group.name}/peers/batch", {"count": count})
                 for peer in made["items"]:
                     group.peers[peer["home_node_id"]][peer["id"]] = peer["public_key"]
                 left -= count

@@ -81,6 +81,19 @@ class PanelProcess:
             self._process = None
 
 
+class CallError(Exception):
+    """The API answered with a problem."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same call may succeed in a moment."""
+        return self.status == http.client.SERVICE_UNAVAILABLE
+
+
 class Caller:
     """A client of the API with a key, on one connection over TLS."""
 
@@ -99,6 +112,17 @@ class Caller:
         """Make something, and return it."""
         return self._call("POST", path, json.dumps(body).encode())
 
+    def post_until_done(self, path: str, body: object, within_s: float = CALL_S) -> Any:
+        """Make something, again and again while the panel says that it cannot at the moment."""
+        until = time.monotonic() + within_s
+        while True:
+            try:
+                return self.post(path, body)
+            except CallError as error:
+                if not error.passes or time.monotonic() > until:
+                    raise
+            time.sleep(1)
+
     def close(self) -> None:
         """End the connection."""
         with contextlib.suppress(OSError):
@@ -109,5 +133,6 @@ class Caller:
         response = self._connection.getresponse()
         content = response.read()
         if response.status >= http.client.BAD_REQUEST:
-            raise RuntimeError(f"{method} {path}: {response.status} {content[:500].decode(errors='replace')}")
+            words = content[:500].decode(errors="replace")
+            raise CallError(response.status, f"{method} {path}: {response.status} {words}")
         return json.loads(content) if content else None
