@@ -1,5 +1,6 @@
 """A panel, three nodes and stock clients on real WireGuard, and what goes wrong between them."""
 
+import contextlib
 import sqlite3
 import ssl
 import time
@@ -170,6 +171,40 @@ def test_a_person_with_the_panels_certificate_can_delete_an_interface_and_the_pa
     assert answer.status_code == 204
     wait(lambda: node.succeeds("wg", "show", stock.INTERFACE), "the interface stays away")
     wait(lambda: set(drain.handshakes(node)) == keys, "not all peers are back")
+
+
+def test_a_revoked_certificate_of_a_panel_ends_at_every_agent_for_good(
+    lab: Lab, panel: PanelClient, files: tuple[Path, Path, Path]
+) -> None:
+    nodes = fleet.hosts(lab, "node")
+    fleet.wait_connected(panel, len(nodes))
+
+    def let_in() -> list[str]:
+        found = []
+        for node in nodes:
+            with contextlib.suppress(httpx.HTTPError):
+                found += [node.name] if call_agent(lab, node, *files).status_code == httpx.codes.OK else []
+        return found
+
+    def everywhere(key: str) -> bool:
+        return all(key in drain.handshakes(node) for node in drain.serving(lab, panel))
+
+    assert let_in() == [node.name for node in nodes]
+    stolen = panel.call("GET", "/api/certificates?kind=client&valid=true")["items"][-1]
+    panel.call("DELETE", f"/api/certificates/{stolen['id']}")
+    wait(lambda: not panel.call("GET", f"/api/certificates/{stolen['id']}")["accepted_by"], "some agent was not told")
+    assert let_in() == []
+    # The panel's own as well: it has another, and goes on.
+    (own,) = [each for each in panel.call("GET", "/api/certificates?kind=panel")["items"] if each["in_use"]]
+    panel.call("DELETE", f"/api/certificates/{own['id']}")
+    wait(lambda: not panel.call("GET", f"/api/certificates/{own['id']}")["accepted_by"], "some agent was not told")
+    (made,) = fleet.add_peers(panel, 1)
+    wait(lambda: everywhere(made["public_key"]), "the panel reaches its nodes no more")
+    panel.call("DELETE", f"/api/peers/{made['id']}")
+    assert fleet.kill_agent(nodes[0])
+    fleet.start_agent(nodes[0])
+    fleet.wait_connected(panel, len(nodes))
+    assert let_in() == []
 
 
 def test_certificates_are_renewed_when_their_time_comes(lab: Lab, panel: PanelClient) -> None:

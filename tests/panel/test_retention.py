@@ -160,6 +160,7 @@ GROWS = {
     "peer_sessions": Kept.SESSIONS,
     "join_tokens": Kept.JOIN_TOKENS,
     "dns_accounts": Kept.DNS_ACCOUNTS,
+    "certificates": Kept.CERTIFICATES,
 }
 """Tables that get rows as time goes by, without anybody making something that he could delete."""
 

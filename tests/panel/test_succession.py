@@ -16,12 +16,14 @@ from tests.panel.conftest import made
 from tests.panel.world import World
 from tests.waiting import eventually
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import GroupDrainOptions, OperationKind, OperationState
 from wgfleet.panel.domain.succession import is_superseded
 from wgfleet.panel.reconcile import health as watching
 from wgfleet.panel.reconcile import succession
 from wgfleet.panel.reconcile.agents.connections import Connections
+from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.succession import Succession
 from wgfleet.panel.reconcile.supervisor import Supervisor
@@ -135,7 +137,7 @@ def fleet(world: World, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     found = world.serving(world.config(), *NAMES)
     with world.store.write() as tx:
         for node in found:
-            nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, certificate_expires_at=1e12, agent_key="key")
+            nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=Issued(None, "key", 1e12))
         name = incarnations.name(tx, world.vault, incarnations.begin(tx))
     lines = Lines(name)
     lines.update({node.id: Line() for node in found})
@@ -246,9 +248,8 @@ def test_a_superseded_panel_takes_out_no_node_publishes_nothing_moves_nobody_and
         drain = operations.start(
             tx, "test", OperationKind.DRAIN_GROUP, "g", config_id=None, node_id=None, options=options
         ).id
-        incarnation = incarnations.begin(tx)
-        incarnations.supersede(tx, incarnation.number, "nodes obey another")
-        name = incarnations.name(tx, panel.vault, incarnation)
+        incarnations.supersede(tx, incarnations.begin(tx).number, "nodes obey another")
+    start = begin(panel.store, panel.vault, panel.authority, 90)
 
     def state() -> tuple[set[Health], bool, OperationState]:
         with other_process.read() as tx:
@@ -264,9 +265,9 @@ def test_a_superseded_panel_takes_out_no_node_publishes_nothing_moves_nobody_and
             incarnations.restored(tx, "somebody")
 
     async def run() -> None:
-        panel.outlook.superseded = "nodes obey another"
+        panel.outlook.superseded = start.superseded
         parts = panel.store, panel.vault, panel.authority, panel.publisher, panel.settings
-        supervisor = Supervisor(*parts, panel.outlook, name)
+        supervisor = Supervisor(*parts, panel.outlook, start)
         supervisor.start()
         try:
             await asyncio.sleep(3)

@@ -34,6 +34,7 @@ REQUESTS_OF_0_1_0: dict[type[Struct], str] = {
 REQUESTS_SINCE: dict[type[Struct], str] = {
     desired.MuteSettings: "witnesses probe_key",
     reach.Reach: "node_ports denied_networks interfaces",
+    messages.Revoked: "crl",
 }
 # What it answers and reports. Frozen as well.
 ANSWERS_OF_0_1_0: dict[type[Struct], str] = {

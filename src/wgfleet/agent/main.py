@@ -22,11 +22,12 @@ from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.server.certificate_routes import CertificateRoutes
-from wgfleet.agent.server.listener import AgentDoor, PanelConnection
+from wgfleet.agent.server.listener import AgentDoor
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.panel_gate import PanelGate
 from wgfleet.agent.server.probe_route import ProbeRoute
+from wgfleet.agent.server.revoked_route import RevokedRoute
 from wgfleet.agent.server.routes import AgentRoutes
 from wgfleet.agent.settings import EVERYWHERE, AgentSettings
 from wgfleet.agent.state.confirmed import ConfirmedFiles
@@ -36,6 +37,7 @@ from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
 from wgfleet.agent.state.panel_sources import PanelSources
 from wgfleet.agent.state.panels import ObeyedPanels
+from wgfleet.agent.state.revoked import RevokedCertificates
 from wgfleet.doors.sockets import lengthen_queue, shrink_tls_buffers
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit, tell_systemd, watchdog_every_s
@@ -151,13 +153,20 @@ async def _serve(
     panels.load()
     sources = PanelSources(state.panel_sources, damaged)
     sources.load()
-    more = [*certificates.routes(), *ProbeRoute(supervisor, prober).routes(), *ManualRoutes(supervisor).routes()]
+    revoked = RevokedCertificates(state.revoked, damaged)
+    revoked.load()
+    door = _door(certificates, supervisor.board, contact, sources, revoked)
+    more = [
+        *RevokedRoute(state, revoked, door.end_revoked).routes(),
+        *certificates.routes(),
+        *ProbeRoute(supervisor, prober).routes(),
+        *ManualRoutes(supervisor).routes(),
+    ]
     routes = AgentRoutes(supervisor, me.node_id, lambda: certificates.expires_at, lambda: damaged.notes)
     port, host = settings.port or me.port, None if settings.listen == EVERYWHERE else settings.listen
-    gate = PanelGate(routes.app(more), panels)
-    make_connection = _connections(gate, certificates, supervisor.board, contact, sources)
+    door.make_protocol = _http(PanelGate(routes.app(more), panels))
     shrink_tls_buffers()
-    server = await asyncio.get_running_loop().create_server(make_connection, host, port, backlog=BACKLOG)
+    server = await asyncio.get_running_loop().create_server(door.connection, host, port, backlog=BACKLOG)
     lengthen_queue(server)
     backend = supervisor.machine.backend
     _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
@@ -177,10 +186,26 @@ def _certificates(state: StateDirectory, me: AgentFile, damaged: DamagedFiles) -
         return None
 
 
-def _connections(
-    app: PanelGate, certificates: CertificateRoutes, board: WatchBoard, contact: PanelContact, sources: PanelSources
-) -> Callable[[], PanelConnection]:
-    """Return what makes a connection's protocol: TLS by the current certificate, then HTTP of `app`."""
+def _door(
+    certificates: CertificateRoutes,
+    board: WatchBoard,
+    contact: PanelContact,
+    sources: PanelSources,
+    revoked: RevokedCertificates,
+) -> AgentDoor:
+    """Return what lets the panel in, by the current certificate, and tells of others; without what it speaks then."""
+
+    def refused(remote: str, reason: str, count: int) -> None:
+        _log.warning("client.refused", remote=remote, reason=reason, count=count)
+        board.refused(remote, reason, count)
+
+    return AgentDoor(
+        lambda: certificates.context, asyncio.Protocol, refused, contact.admitted, sources, revoked.objection
+    )
+
+
+def _http(app: PanelGate) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of a connection that was let in."""
     config = uvicorn.Config(
         app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
         server_header=False, date_header=False, timeout_keep_alive=75,
@@ -188,14 +213,10 @@ def _connections(
     config.load()
     shared = ServerState()
 
-    def refused(remote: str, reason: str, count: int) -> None:
-        _log.warning("client.refused", remote=remote, reason=reason, count=count)
-        board.refused(remote, reason, count)
-
     def make_protocol() -> asyncio.Protocol:
         return config.http_protocol_class(config=config, server_state=shared, app_state={})  # type: ignore[call-arg]
 
-    return AgentDoor(lambda: certificates.context, make_protocol, refused, contact.admitted, sources).connection
+    return make_protocol
 
 
 def _log_as_json() -> None:

@@ -28,6 +28,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "dns": ("Published names: state, plans, approval.", "httpx"),
     "operation": ("Long-running work and its progress.", "httpx"),
     "backup": ("Copies made before a node was removed.", "httpx"),
+    "certificate": ("Certificates of agents and panels, and revoking them.", "httpx"),
     "audit": ("Who did what, and when.", "httpx"),
     "lab": ("A network of namespaces with real WireGuard on this machine.", "dns"),
 }

@@ -12,6 +12,7 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
     HintCode.LIST_NODE_GROUPS: ("list them with {command}", "group list"),
     HintCode.LIST_OPERATIONS: ("list them with {command}", "operation list"),
     HintCode.LIST_BACKUPS: ("list them with {command}", "backup list"),
+    HintCode.LIST_CERTIFICATES: ("list them with {command}", "certificate list"),
     HintCode.LIST_PEERS: ("list them with {command}", "peer list {config}"),
     HintCode.LIST_CONFIG_NODES: ("list the nodes of the config with {command}", "config nodes {config}"),
     HintCode.WAIT_FOR_NODE: ("wait until the node is connected ({command})", "node show {node}"),

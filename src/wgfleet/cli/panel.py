@@ -14,13 +14,13 @@ from wgfleet.cli.output import create_secret_file
 from wgfleet.cli.panel_run import PanelRun, show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
 from wgfleet.panel import clock, logs
-from wgfleet.panel.agents.authority import agent_server_name
+from wgfleet.panel.agents.authority import agent_server_name, described
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.files_lock import lock_files
 from wgfleet.panel.listening import ListenError, ServerCertificate, open_sockets
 from wgfleet.panel.main import build
 from wgfleet.panel.parts import prepare
-from wgfleet.panel.services import audit, incarnations
+from wgfleet.panel.services import audit, certificates, incarnations
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
@@ -143,7 +143,8 @@ def client_certificate(
     identity = authority.issue_panel_client(clock.now(), days)
     try:
         with store.write() as tx:
-            audit.record(tx, "panel", "client_certificate_issued", "authority", "panel", days=days)
+            row = certificates.of_client(tx, "panel", described(identity.certificate))
+            audit.record(tx, "panel", "client_certificate_issued", "certificate", row.id, serial=row.serial, days=days)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         texts = {"panel.crt": identity.certificate, "panel.key": identity.key, "ca.crt": authority.certificate_pem}
         for name, text in texts.items():
@@ -154,6 +155,7 @@ def client_certificate(
         _end(f"{error.filename}: {error.strerror}")
     finally:
         store.close()
+    typer.echo(f"to end it before its time: wgfleet certificate revoke {row.id}")
     typer.echo("for example, on a machine that reaches the agent:")
     typer.echo(
         f"  cd {directory} && curl --cacert ca.crt --cert panel.crt --key panel.key "

@@ -14,14 +14,13 @@ import structlog
 
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.parts import Parts
+from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.core_reports import REPORT_S, ReportSender
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.reconcile.write_check import CHECK_S, WriteCheck
-from wgfleet.panel.services import incarnations
 from wgfleet.panel.store.lease import ANSWER_S, LOOK_S
-from wgfleet.protocol.panel_name import PanelName
 
 LEASE_LOST = 3
 """The exit code of a core that no longer decides."""
@@ -57,10 +56,12 @@ class Core:
                 return
             store.write_only_while(self._lease.valid)
             async with AsyncExitStack() as stack:
-                name, self._outlook.superseded = await in_thread(self._begin)
                 parts = self._parts
+                days = parts.settings.certificates.panel_days
+                start = await in_thread(panel_start.begin, store, parts.vault, parts.authority, days)
+                self._outlook.superseded = start.superseded
                 supervisor = Supervisor(
-                    store, parts.vault, parts.authority, parts.publisher, parts.settings, self._outlook, name
+                    store, parts.vault, parts.authority, parts.publisher, parts.settings, self._outlook, start
                 )
                 stack.push_async_callback(supervisor.close)
                 supervisor.start()
@@ -72,11 +73,6 @@ class Core:
         finally:
             await tasks.close()
             self._lease.release()
-
-    def _begin(self) -> tuple[PanelName, str | None]:
-        with self._parts.store.write() as tx:
-            incarnation = incarnations.begin(tx)
-            return incarnations.name(tx, self._parts.vault, incarnation), incarnation.refused
 
     async def _take(self) -> bool:
         """Wait for the lease; False: it was to stop before."""

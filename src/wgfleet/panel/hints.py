@@ -17,6 +17,7 @@ class HintCode(StrEnum):
     LIST_OPERATIONS = auto()
     LIST_BACKUPS = auto()
     LIST_API_KEYS = auto()
+    LIST_CERTIFICATES = auto()
     LIST_PEERS = auto()  # (config)
     LIST_CONFIG_NODES = auto()  # (config)
     WAIT_FOR_NODE = auto()  # (node)

@@ -8,13 +8,13 @@ from fastapi import FastAPI
 from wgfleet.panel.api import create_app
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.parts import Parts, prepare
+from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.core_reports import HeardReports
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.event_feed import EventFeed
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
-from wgfleet.panel.services import incarnations
 from wgfleet.panel.settings import Settings
 
 
@@ -28,12 +28,11 @@ def build(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        with parts.store.write() as tx:
-            incarnation = incarnations.begin(tx)
-            name, outlook.superseded = incarnations.name(tx, parts.vault, incarnation), incarnation.refused
+        start = panel_start.begin(parts.store, parts.vault, parts.authority, settings.certificates.panel_days)
+        outlook.superseded = start.superseded
         feed = EventFeed(parts.store, outlook.events)
         feed.listen()
-        supervisor = Supervisor(parts.store, parts.vault, parts.authority, parts.publisher, settings, outlook, name)
+        supervisor = Supervisor(parts.store, parts.vault, parts.authority, parts.publisher, settings, outlook, start)
         supervisor.start()
         outlook.tasks.start("events", feed.run)
         try:

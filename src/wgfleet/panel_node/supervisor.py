@@ -19,7 +19,8 @@ from wgfleet.agent.kernel.machine import detect
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.panel import clock, machine
-from wgfleet.panel.agents.authority import Authority, certificate_expires_at, key_digest
+from wgfleet.panel.agents.authority import Authority, described
+from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
@@ -87,13 +88,7 @@ class PanelNode:
                 )
                 about = AgentFile(NodeId(node.id), node.agent_port, str(self._settings.listen[0]))
                 write_atomic(self._state.agent, msgspec.json.encode(about))
-                nodes.enrolled(
-                    tx,
-                    node,
-                    agent_port=node.agent_port,
-                    certificate_expires_at=certificate_expires_at(certificate),
-                    agent_key=key_digest(certificate),
-                )
+                nodes.enrolled(tx, node, agent_port=node.agent_port, issued=described(certificate))
             return node.id
 
     def _enrolled_as(self, node: Node) -> bool:
@@ -102,6 +97,7 @@ class PanelNode:
                 self._state.read_agent().node_id == node.id
                 and node.certificate_expires_at is not None
                 and node.certificate_expires_at > clock.now()
+                and NO_KEY not in node.agent_keys
             )
         except ValueError:
             return False

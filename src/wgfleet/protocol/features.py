@@ -36,6 +36,7 @@ class Feature(StrEnum):
     ADDRESS_TIMES = "address_times"  # its kernel has floating addresses for a time; asks first who has one
     HISTORY = "history"  # keeps and reports the history of a generation, and refuses a delta of another
     REACH = "reach"  # filters what users reach
+    REVOKED = "revoked"  # refuses certificates of panels that were revoked
 
 
 ALL = frozenset(Feature)
@@ -54,6 +55,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     messages.ProbeRequest: {"tries": Feature.PROBE_SERIES},
     messages.ProbeTarget: {},
     messages.Certificate: {},
+    messages.Revoked: {},  # as a whole for agents with `REVOKED` only
 }
 """By struct of a request: the fields that 0.1.0 does not know, and the feature that an agent needs for each."""
 

@@ -15,6 +15,7 @@ from wgfleet.protocol.panel_name import MAX_NAME
 
 AGENT_PORT = 51900  # TCP; beside WireGuard's customary 51820
 CSR_LIMIT = 8192  # characters; a request with an EC key has about 500
+CRL_LIMIT = 2**20  # characters; 4096 certificates have a fifth of it
 HEARTBEAT_S = 0.5
 LOAD_S = 10.0
 
@@ -255,6 +256,16 @@ class Certificate(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
     certificate: str
     ca: str
+
+
+class Revoked(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Body of `PUT /v1/revoked`: certificates of panels that the agent is to refuse from now on, for good.
+
+    `crl` is a list that the CA has signed (RFC 5280, section 5; PEM). No client certificate, a stolen one either, can
+    make one; and no list takes back what was on an earlier one.
+    """
+
+    crl: Annotated[str, Meta(max_length=CRL_LIMIT)]
 
 
 class EnrollRequest(Struct, frozen=True):

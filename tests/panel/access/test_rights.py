@@ -114,6 +114,7 @@ def populated(client: httpx.Client, panel: Panel) -> dict[str, str]:
         "operation_id": str(removal["id"]),
         "group": "eu",
         "key": "admin",
+        "certificate": "1",
         "address": "203.0.113.1",
     }
 

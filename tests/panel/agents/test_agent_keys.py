@@ -12,9 +12,11 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, key_digest
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.connections import Connections
+from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.services.fleet import nodes
@@ -74,8 +76,8 @@ def renew(world: World, node: Node, *, breaks: bool = False) -> RenewedAgent:
 def test_both_keys_are_accepted_until_the_new_one_is_known_to_be_there(world: World) -> None:
     node = world.node("one")
     with world.store.write() as tx:
-        expires_at = clock.now() + 86400
-        nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, certificate_expires_at=expires_at, agent_key="old")
+        issued = Issued(None, "old", clock.now() + 86400)
+        nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=issued)
     renew(world, node, breaks=True)
     assert len(keys_of(world, node.id)) == 2
     agent = renew(world, node)
@@ -91,18 +93,22 @@ def test_a_connection_to_who_was_the_node_before_ends_at_once(world: World) -> N
     def enroll(key: str) -> None:
         with world.store.write() as tx:
             row = nodes.get(tx, node.id)
-            nodes.enrolled(tx, row, agent_port=1, certificate_expires_at=clock.now() + 9e6, agent_key=key)
+            nodes.enrolled(tx, row, agent_port=1, issued=Issued(None, key, clock.now() + 9e6))
 
     async def work() -> None:
         authority = Authority.create("test", clock.now())
-        connections = Connections(world.store, authority, 90, BackgroundTasks(), lambda _node: None)
+        start = begin(world.store, world.vault, authority, 90)
+        connections = Connections(world.store, authority, 90, BackgroundTasks(), lambda _node: None, start)
         try:
             enroll("first")
             before = await connections.connection_to(node.id)
             assert before is not None
             assert await connections.connection_to(node.id) is before
             before.client.accept_keys(["first", "renewed"])
-            enroll("renewed")
+            with world.store.write() as tx:
+                issued = Issued(None, "renewed", clock.now() + 9e6)
+                assert nodes.renewing(tx, node.id, issued) == ["first", "renewed"]
+                nodes.renewed(tx, node.id, issued)
             assert await connections.connection_to(node.id) is before
             enroll("another machine")
             after = await connections.connection_to(node.id)

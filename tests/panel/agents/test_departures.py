@@ -10,6 +10,7 @@ from tests.panel.agents.conftest import NODE, ScriptedAgent
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.reconcile.agents import departures
 from wgfleet.panel.reconcile.agents.departures import Departures
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -31,7 +32,7 @@ def actions(world: World) -> list[str]:
 
 def enroll(tx: Tx, node_id: str) -> None:
     node = nodes.get(tx, node_id)
-    nodes.enrolled(tx, node, agent_port=51900, certificate_expires_at=clock.now() + 1000, agent_key="key")
+    nodes.enrolled(tx, node, agent_port=51900, issued=Issued(None, "key", clock.now() + 1000))
     node.agent_keys = []  # any that our CA has certified: the TLS context is that of other tests too
 
 

@@ -14,9 +14,11 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, agent_server_name, key_digest
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.reconcile.agents import heartbeats
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.heartbeats import HeartbeatWriter
+from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services.fleet import nodes
@@ -44,12 +46,10 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
 
     async def run() -> None:
         with panel.store.write() as tx:
-            fresh, key = nodes.get(tx, node.id), key_digest(agent.certificate)
-            nodes.enrolled(
-                tx, fresh, agent_port=agent.port, certificate_expires_at=clock.now() + 90 * 86400, agent_key=key
-            )
-        outlook = Outlook()
-        supervisor = Supervisor(panel.store, panel.vault, authority, panel.publisher, panel.settings, outlook)
+            issued = Issued(None, key_digest(agent.certificate), clock.now() + 90 * 86400)
+            nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
+        outlook, start = Outlook(), begin(panel.store, panel.vault, authority, 90)
+        supervisor = Supervisor(panel.store, panel.vault, authority, panel.publisher, panel.settings, outlook, start)
         supervisor.start()
         try:
             await asyncio.to_thread(eventually, lambda: seen().summary == "in sync")

@@ -26,6 +26,7 @@ from tests.panel.agents.model import content
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.domain.moves import MoveStep, next_step
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
@@ -131,8 +132,7 @@ class Histories(RuleBasedStateMachine):
                 tx,
                 nodes.get(tx, node.id),
                 agent_port=1,
-                certificate_expires_at=clock.now() + 80 * 86400,
-                agent_key="key",
+                issued=Issued(None, node.id, clock.now() + 80 * 86400),
             )
 
     @rule(panel=which, config=which, node=which)

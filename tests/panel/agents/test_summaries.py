@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tests.panel.floating.test_held import STATUS
 from tests.panel.world import World
 from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter, with_notes
@@ -60,7 +61,7 @@ def test_what_an_agent_knows_is_kept_until_another_one_enrolls(world: World, kno
     assert not knows(world, node, Feature.REACH)
     with world.store.write() as tx:
         row = nodes.get(tx, node.id)
-        nodes.enrolled(tx, row, agent_port=1, certificate_expires_at=1.0, agent_key="another machine")
+        nodes.enrolled(tx, row, agent_port=1, issued=Issued(None, "another machine", 1.0))
     assert not knows(world, node, Feature.ADDRESS_TIMES)
 
 

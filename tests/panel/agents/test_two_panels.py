@@ -18,12 +18,12 @@ from tests.waiting import eventually
 from wgfleet.agent.server.http import problem
 from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.panels import ObeyedPanels
-from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority, agent_server_name, key_digest
+from wgfleet.panel.agents.authority import Authority, agent_server_name, described
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services import configs, incarnations
@@ -71,11 +71,10 @@ class LoyalAgent(ScriptedAgent):
 async def running(world: World, authority: Authority, folder: Path) -> AsyncIterator[Outlook]:
     """Run the core of a panel, as `wgfleet panel run` does."""
     settings, outlook = Settings(data_dir=folder), Outlook()
-    with world.store.write() as tx:
-        incarnation = incarnations.begin(tx)
-        name, outlook.superseded = incarnations.name(tx, world.vault, incarnation), incarnation.refused
+    start = begin(world.store, world.vault, authority, 90)
+    outlook.superseded = start.superseded
     publisher = Publisher(DnsPlugins.installed(settings), Limiter(world.store, world.vault), DnsMetrics())
-    supervisor = Supervisor(world.store, world.vault, authority, publisher, settings, outlook, name)
+    supervisor = Supervisor(world.store, world.vault, authority, publisher, settings, outlook, start)
     supervisor.start()
     try:
         yield outlook
@@ -93,13 +92,8 @@ def test_the_older_stops_and_what_is_said_to_be_restored_takes_over_while_both_r
         identity = authority.issue_server([agent_server_name(node.id)], [], time.time())
         with serve(agent, identity, authority):
             with first.store.write() as tx:
-                nodes.enrolled(
-                    tx,
-                    nodes.get(tx, node.id),
-                    agent_port=agent.port,
-                    certificate_expires_at=clock.now() + 90 * 86400,
-                    agent_key=key_digest(agent.certificate),
-                )
+                issued = described(agent.certificate)
+                nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
                 nodes.update(tx, "test", nodes.get(tx, node.id), {"agent_host": "127.0.0.1"})
             asyncio.run(both(first, agent, authority, tmp_path))
 

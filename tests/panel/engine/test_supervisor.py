@@ -12,6 +12,7 @@ from tests.waiting import eventually
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.operations import GroupDrainOptions, OperationKind
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.dispatcher import Dispatcher
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
@@ -42,7 +43,7 @@ def test_a_dispatcher_that_dies_of_a_bug_is_restarted_and_close_stops_all(
     async def run() -> None:
         outlook = Outlook()
         parts = panel.store, panel.vault, panel.authority, panel.publisher, panel.settings
-        supervisor = Supervisor(*parts, outlook)
+        supervisor = Supervisor(*parts, outlook, begin(panel.store, panel.vault, panel.authority, 90))
         supervisor.start()
         try:
             await asyncio.to_thread(make, "fra1")
@@ -81,7 +82,8 @@ def test_an_operation_of_a_later_version_keeps_nothing_else_from_going_on(panel:
 
     async def run() -> None:
         outlook = Outlook()
-        supervisor = Supervisor(panel.store, panel.vault, panel.authority, panel.publisher, panel.settings, outlook)
+        parts = panel.store, panel.vault, panel.authority, panel.publisher, panel.settings
+        supervisor = Supervisor(*parts, outlook, begin(panel.store, panel.vault, panel.authority, 90))
         supervisor.start()
         try:
             await asyncio.to_thread(eventually, lambda: row(made[1])["state"] == "succeeded")

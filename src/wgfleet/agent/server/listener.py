@@ -49,12 +49,15 @@ class AgentDoor:
         refused: Callable[[str, str, int], None],
         admitted: Callable[[asyncio.Transport], None],
         panel: PanelSources,
+        revoked: Callable[[str], str | None] = lambda _serial: None,
     ) -> None:
         self.context = context
         self.make_protocol = make_protocol
         self.strangers = Strangers(_LIMITS)
         self._report = refused
         self._admitted = admitted
+        self._revoked = revoked
+        self._inside: dict[asyncio.Transport, str] = {}
         self.folding: Folding[tuple[str, str]] = Folding(("others", "various reasons"), capacity=_MAX_REASONS)
         self._timer: asyncio.TimerHandle | None = None
         self._panel = panel
@@ -69,8 +72,25 @@ class AgentDoor:
         raw = transport.get_extra_info("socket")
         return self.strangers.enter(source, transport.abort, lambda: has_sent(raw), favored=source in self._panel)
 
+    def objection(self, certificate: dict[str, object] | None) -> str | None:
+        """Return why a client with this certificate, as `ssl` gives it, is not let in; None: it is the panel."""
+        names = common_names(certificate)
+        if names != [PANEL_NAME]:
+            return f"certificate of {', '.join(names) or 'nobody'}, not of the panel"
+        return self._revoked(serial_of(certificate))
+
+    def end_revoked(self) -> None:
+        """Cut off open connections whose certificate has been revoked since they came."""
+        for transport, serial in list(self._inside.items()):
+            reason = None if transport.is_closing() else self._revoked(serial)
+            if reason is not None:
+                self.refused(address_of(transport), reason)
+                transport.abort()
+
     def admitted(self, stranger: Stranger, transport: asyncio.Transport) -> None:
         """Take note that a connection showed the panel's certificate, and of where the panel is."""
+        self._inside = {each: serial for each, serial in self._inside.items() if not each.is_closing()}
+        self._inside[transport] = serial_of(transport.get_extra_info("peercert"))
         self.strangers.leave(stranger)
         self._panel.note(stranger.source)
         self._admitted(transport)
@@ -132,9 +152,9 @@ class PanelConnection(asyncio.Protocol):
             return  # it hung up: nobody to refuse
         if tls is None:  # it hung up during the handshake
             return
-        names = common_names(tls.get_extra_info("peercert"))
-        if names != [PANEL_NAME]:
-            self._door.refused(remote, f"certificate of {', '.join(names) or 'nobody'}, not of the panel")
+        objection = self._door.objection(tls.get_extra_info("peercert"))
+        if objection is not None:
+            self._door.refused(remote, objection)
             tls.abort()
             return
         if self._lost:
@@ -150,6 +170,11 @@ class PanelConnection(asyncio.Protocol):
 def address_of(transport: asyncio.Transport) -> str:
     """Return the address of the other side."""
     return str((transport.get_extra_info("peername") or ("unknown",))[0])
+
+
+def serial_of(certificate: dict[str, object] | None) -> str:
+    """Return the serial number of a certificate as `ssl` gives it, in hex without zeros in front; empty: none."""
+    return str((certificate or {}).get("serialNumber", "")).lower().lstrip("0")
 
 
 def common_names(certificate: dict[str, object] | None) -> list[str]:

@@ -70,6 +70,10 @@ class StateDirectory:
         return self.root / "panel-sources.json"
 
     @property
+    def revoked(self) -> Path:
+        return self.root / "revoked.json"
+
+    @property
     def desired(self) -> Path:
         return self.root / "desired"
 

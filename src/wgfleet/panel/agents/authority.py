@@ -6,7 +6,7 @@ a certificate are ours: nothing of a request is copied but its public key.
 
 import hashlib
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from wgfleet.panel.domain.certificates import Issued, RevokedSerial
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.messages import CSR_LIMIT
 
@@ -102,6 +103,23 @@ class Authority:
         """Make the identity with which the panel calls agents."""
         return self._identity(PANEL_NAME, ExtendedKeyUsageOID.CLIENT_AUTH, [], now, days)
 
+    def revocation_list(self, revoked: Iterable[RevokedSerial], number: int, now: float) -> str:
+        """Sign a list of revoked certificates (RFC 5280, section 5), as PEM; `number` is its number."""
+        at = datetime.fromtimestamp(int(now), UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(at - BACKDATE)
+            .next_update(at + timedelta(days=AUTHORITY_DAYS))  # agents keep what they heard, whatever the date
+            .add_extension(x509.CRLNumber(number), critical=False)
+        )
+        for each in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(int(each.serial, 16))
+            builder = builder.add_revoked_certificate(
+                entry.revocation_date(datetime.fromtimestamp(int(each.at), UTC)).build()
+            )
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
     def issue_server(
         self, names: Sequence[str], addresses: Sequence[str], now: float, days: int = LIFETIME_DAYS
     ) -> Identity:
@@ -144,6 +162,12 @@ class Authority:
         if subjects:
             builder = builder.add_extension(x509.SubjectAlternativeName(subjects), critical=False)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def described(certificate_pem: str) -> Issued:
+    """Return what is kept of a certificate."""
+    parsed = x509.load_pem_x509_certificate(certificate_pem.encode())
+    return Issued(f"{parsed.serial_number:x}", key_digest(certificate_pem), parsed.not_valid_after_utc.timestamp())
 
 
 def certificate_expires_at(certificate_pem: str) -> float:

@@ -36,6 +36,7 @@ from wgfleet.protocol.messages import (
     ProbeResult,
     Refusal,
     Refused,
+    Revoked,
     Takeover,
     TakeoverResult,
     WatchMessage,
@@ -179,6 +180,12 @@ class AgentClient:
         """Give the agent the certificate for its last request; its new connections show it."""
         body = msgspec.json.encode(features.for_agent(Certificate(certificate=certificate, ca=ca), self.features))
         async with self._request("PUT", "/v1/certificate", content=body) as response:
+            await self._body(response)
+
+    async def revoke(self, crl: str) -> None:
+        """Have the agent refuse certificates of panels, by a list that our CA has signed."""
+        body = msgspec.json.encode(Revoked(crl))
+        async with self._request("PUT", "/v1/revoked", content=body) as response:
             await self._body(response)
 
     async def watch(self) -> AsyncGenerator[WatchMessage, None]:

@@ -35,7 +35,8 @@ class AgentLine(ssl.SSLObject):
         if accepted and (shown is None or key_digest(shown) not in accepted):
             raise ssl.SSLCertVerificationError(
                 1,
-                "the agent shows a certificate that was replaced; if it is a copy of the node, that is as it should be",
+                "the agent shows a certificate that was replaced or revoked; if it is a copy of the node, that is as "
+                "it should be; if not, enroll it again",
             )
 
 

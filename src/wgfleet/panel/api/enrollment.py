@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from wgfleet.doors.strangers import source_of
 from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import certificate_expires_at, key_digest
+from wgfleet.panel.agents.authority import described
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services.fleet import join_tokens, nodes
 from wgfleet.protocol.desired import field_error
@@ -55,14 +55,7 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
         with panel.store.write() as tx:
             node = join_tokens.redeem(tx, message.token)
             certificate = panel.authority.issue_agent(message.csr, node.id, clock.now(), days)
-            expires_at = certificate_expires_at(certificate)
-            nodes.enrolled(
-                tx,
-                node,
-                agent_port=message.port,
-                certificate_expires_at=expires_at,
-                agent_key=key_digest(certificate),
-            )
+            nodes.enrolled(tx, node, agent_port=message.port, issued=described(certificate))
     except join_tokens.TokenRefused as refused:
         panel.attempts.failed(source)
         panel.refusals.token_refused(panel.store, remote, refused)

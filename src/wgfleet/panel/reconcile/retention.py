@@ -79,6 +79,7 @@ def days_kept(settings: Settings) -> dict[Kept, int]:
         Kept.BACKUPS: kept.backups_days,
         Kept.SESSIONS: kept.sessions_days,
         Kept.JOIN_TOKENS: TOKENS_DAYS,
+        Kept.CERTIFICATES: kept.certificates_days,
         Kept.DNS_ACCOUNTS: DNS_ACCOUNTS_DAYS,
     }
     return {thing: number for thing, number in days.items() if number}

@@ -11,6 +11,7 @@ from wgfleet.panel.reconcile.agents.departures import Departures
 from wgfleet.panel.reconcile.agents.first_look import FirstLooks
 from wgfleet.panel.reconcile.agents.heartbeats import WRITE_EVERY_S, HeartbeatWriter
 from wgfleet.panel.reconcile.agents.node import NodeReconciler
+from wgfleet.panel.reconcile.agents.panel_start import BegunStart
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
@@ -33,7 +34,6 @@ from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.panel_name import PanelName
 
 Reconcile = Callable[[str], Awaitable[float | None]]
 
@@ -41,7 +41,7 @@ Reconcile = Callable[[str], Awaitable[float | None]]
 class Supervisor:
     """Runs until it is closed. `start` and `close` are called in the event loop.
 
-    `panel` is how this panel names itself to agents; None: it does not, as in 0.1.0.
+    `start` is the start of the panel that it works for.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Supervisor:
         publisher: Publisher,
         settings: Settings,
         outlook: Outlook,
-        panel: PanelName | None = None,
+        start: BegunStart,
     ) -> None:
         self._store = store
         self._tasks = outlook.tasks
         self._runner = Runner(self._reconcile)
         self._connections = Connections(
-            store, authority, settings.certificates.panel_days, self._tasks, self._node_changed, panel
+            store, authority, settings.certificates.panel_days, self._tasks, self._node_changed, start
         )
         self._outlook = outlook
         self._departures = Departures(store, self._connections.client, outlook)

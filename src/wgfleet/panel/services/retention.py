@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import StrEnum
 
-from wgfleet.panel.store import Tx, access, backups, health, operations, sessions
+from wgfleet.panel.store import Tx, access, backups, certificates, health, operations, sessions
 from wgfleet.panel.store import audit as audit_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import dns as dns_rows
@@ -23,6 +23,7 @@ class Kept(StrEnum):
     SESSIONS = "sessions"
     JOIN_TOKENS = "join_tokens"
     DNS_ACCOUNTS = "dns_accounts"
+    CERTIFICATES = "certificates"
 
 
 _FORGET: dict[Kept, Callable[[Tx, float, int], int]] = {
@@ -34,6 +35,7 @@ _FORGET: dict[Kept, Callable[[Tx, float, int], int]] = {
     Kept.SESSIONS: sessions.forget_older,
     Kept.JOIN_TOKENS: access.forget_tokens,
     Kept.DNS_ACCOUNTS: dns_rows.forget_accounts,
+    Kept.CERTIFICATES: certificates.forget,
 }
 
 

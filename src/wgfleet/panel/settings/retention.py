@@ -47,3 +47,9 @@ class RetentionSettings(Group):
         description="Days for which a peer's session at a node is kept after it has moved on to another. The last "
         "session of each peer stays.",
     )
+    certificates_days: int = Field(
+        default=365,
+        ge=0,
+        le=_LONGEST_DAYS,
+        description="Days for which a certificate is listed after it has expired.",
+    )

@@ -112,6 +112,19 @@ def peers_carried(tx: Tx, node_id: str) -> int:
     return tx.session.scalar(query.where(Assignment.node_id == node_id)) or 0
 
 
+def agent_keys(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the keys that the agents of nodes may show."""
+    query = select(Node.id, Node.agent_keys).where(Node.id.in_(node_ids))
+    return {node_id: keys for node_id, keys in tx.session.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+
+
+def not_told(tx: Tx, revocation: int) -> Sequence[Node]:
+    """Return the nodes with an agent that has not said that it refuses what was revoked under that number."""
+    behind = or_(Node.revocations.is_(None), Node.revocations < revocation)
+    query = select(Node).where(Node.certificate_expires_at.is_not(None), behind)
+    return tx.session.scalars(query.order_by(Node.name)).all()
+
+
 def depart(tx: Tx, row: DepartedNode) -> None:
     """Keep a node that is being deleted, for its agent to hear of it."""
     tx.session.merge(row)

@@ -86,6 +86,8 @@ class AgentConnection:
         self.last_seen_at: float | None = None
         self.heard_at = clock.monotonic()  # at first: since when it could have been heard
         self.reported: dict[str, Reported] = {}
+        self.refuses = 0
+        """The newest revocation (`IssuedCertificate.revocation`) that the agent heard of on this connection."""
         self._store = store
         self._wake = changed
         self._wakes = Allowance(WAKES, WAKES_A_SECOND)
@@ -194,7 +196,7 @@ class AgentConnection:
             self._refused_as_older(None)
             self._knows(features.known(message.status.features))
             self._set_by(message.status.now)
-            self.reported = {}
+            self.reported, self.refuses = {}, 0
             for report in message.interfaces:
                 self._report(report)
             self._changed()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -9,10 +10,13 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, renewal_due
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.agents.tls import client_context, use_identity
+from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.clock_check import LIMIT_S, panel_ahead_s, told
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.agents.panel_start import BegunStart, go_on
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services import certificates
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.protocol.panel_name import PanelName
@@ -20,6 +24,21 @@ from wgfleet.protocol.panel_name import PanelName
 RENEWAL_CHECK_S = 30.0
 
 Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What a connection to a node depends on. `address` None: there is no agent.
+
+    `revoked`: a key was revoked that the agent could show so far; `own_revoked`: this panel's own certificate was.
+    """
+
+    address: Address | None
+    peers: int
+    keys: frozenset[str]
+    revoked: bool
+    own_revoked: bool
+
 
 log = structlog.get_logger()
 
@@ -37,19 +56,22 @@ class Connections(Mapping[str, AgentConnection]):
         identity_days: int,
         tasks: BackgroundTasks,
         changed: Callable[[str], None],
-        panel: PanelName | None = None,
+        start: BegunStart,
     ) -> None:
-        self.panel = panel
+        self.panel = start.name
         self._store = store
         self._authority = authority
         self._identity_days = identity_days
         self._tasks = tasks
         self._changed = changed
-        self._identity = authority.issue_panel_client(clock.now(), identity_days)
-        self._tls = client_context(authority.certificate_pem, self._identity)
+        self._own = start.certificate
+        self._tls = client_context(authority.certificate_pem, self._own.identity)
+        self._turn = asyncio.Lock()
         self._clock_wrong = False
         self._connections: dict[str, AgentConnection] = {}
         self._addresses: dict[str, Address] = {}
+        self._opened_with: dict[str, str] = {}
+        self._revoked: set[str] = set()
 
     def __getitem__(self, node_id: str) -> AgentConnection:
         return self._connections[node_id]
@@ -63,11 +85,21 @@ class Connections(Mapping[str, AgentConnection]):
     async def connection_to(self, node_id: str) -> AgentConnection | None:
         """Return the connection to a node; None where there is no agent.
 
-        It is opened again where its address changed, or its agent has enrolled again.
+        It is opened again where its address changed, its agent has enrolled again, or a certificate was revoked that
+        either side may have shown on it.
         """
-        address, peers, keys = await in_thread(self._address, node_id)
         connection = self._connections.get(node_id)
-        if connection is not None and self._addresses.get(node_id) == address and _is_same(connection, keys):
+        row = await in_thread(self._row, node_id, frozenset() if connection is None else connection.client.keys)
+        if row.own_revoked:
+            await self._replace_identity()
+        address, peers, keys = row.address, row.peers, row.keys
+        if (
+            connection is not None
+            and self._addresses.get(node_id) == address
+            and not row.revoked
+            and _is_same(connection, keys)
+            and self._opened_with.get(node_id) not in self._revoked
+        ):
             connection.client.peers = peers
             connection.client.accept_keys(keys)
             return connection
@@ -81,6 +113,7 @@ class Connections(Mapping[str, AgentConnection]):
         client.accept_keys(keys)
         connection = AgentConnection(node_id, client, self._store, lambda: self._changed(node_id))
         self._connections[node_id], self._addresses[node_id] = connection, address
+        self._opened_with[node_id] = self._own.id
         connection.start(self._tasks)
         return connection
 
@@ -94,14 +127,35 @@ class Connections(Mapping[str, AgentConnection]):
         """Make a client of an agent."""
         return AgentClient(host, port, node_id, self._tls, self.panel)
 
-    def _address(self, node_id: str) -> tuple[Address | None, int, frozenset[str]]:
-        """Return where a node's agent listens, None where it has none, its peers' number, and its keys."""
+    def _row(self, node_id: str, known: frozenset[str]) -> _Row:
+        """Read what a connection to a node depends on; `known`: keys that its agent could show so far."""
         with self._store.read() as tx:
+            own_revoked = certificates.is_revoked(tx, self._own.id)
             node = node_rows.find(tx, node_id)
             if node is None or not node.certificate_expires_at:
-                return None, 0, frozenset()
-            peers = node_rows.peers_carried(tx, node_id)
-            return (node.agent_host, node.agent_port), peers, frozenset(node.agent_keys)
+                return _Row(None, 0, frozenset(), revoked=False, own_revoked=own_revoked)
+            peers, keys = node_rows.peers_carried(tx, node_id), frozenset(node.agent_keys)
+            revoked = certificates.revoked_by_somebody(tx, known - keys)
+            return _Row((node.agent_host, node.agent_port), peers, keys, revoked=revoked, own_revoked=own_revoked)
+
+    async def _replace_identity(self) -> None:
+        """Take a new certificate of our own, as the present one was revoked."""
+        async with self._turn:
+            if not await in_thread(self._own_is_revoked):
+                return  # somebody else did it meanwhile
+            before = self._own.id
+            await self._take_identity()
+            self._revoked.add(before)
+            log.warning("panel.certificate_replaced", certificate=before, replaced_by=self._own.id)
+
+    def _own_is_revoked(self) -> bool:
+        with self._store.read() as tx:
+            return certificates.is_revoked(tx, self._own.id)
+
+    async def _take_identity(self) -> None:
+        # One that is not listed could not be revoked, so none is used.
+        self._own = await in_thread(go_on, self._store, self.panel.number, self._authority, self._identity_days)
+        use_identity(self._tls, self._own.identity)
 
     async def keep_identity(self) -> None:
         """Issue the panel's client certificate again when it is due; connections use it from their next request on."""
@@ -110,10 +164,16 @@ class Connections(Mapping[str, AgentConnection]):
             self._tell_clock(ahead_s)
             # Where all agents that answer say another time, what is there is better than what would be issued.
             right = ahead_s is None or abs(ahead_s) <= LIMIT_S
-            if right and renewal_due(self._identity.expires_at, clock.now(), self._identity_days):
-                self._identity = self._authority.issue_panel_client(clock.now(), self._identity_days)
-                use_identity(self._tls, self._identity)
+            if right and renewal_due(self._own.identity.expires_at, clock.now(), self._identity_days):
+                async with self._turn:
+                    await self._renew_identity()
             await asyncio.sleep(RENEWAL_CHECK_S)
+
+    async def _renew_identity(self) -> None:
+        try:
+            await self._take_identity()
+        except PanelError as error:
+            log.warning("panel.certificate_not_renewed", error=str(error), seconds_to_next=RENEWAL_CHECK_S)
 
     def _tell_clock(self, ahead_s: float | None) -> None:
         wrong = ahead_s is not None and abs(ahead_s) > LIMIT_S

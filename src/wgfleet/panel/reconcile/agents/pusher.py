@@ -11,25 +11,24 @@ from functools import partial
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.allowance import Allowance
-from wgfleet.panel.agents.authority import Authority, certificate_expires_at, key_digest, renewal_due
+from wgfleet.panel.agents.authority import Authority, renewal_due
 from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.reconcile.agents import clock_check
+from wgfleet.panel.reconcile.agents.certificate_errands import CertificateErrands
 from wgfleet.panel.reconcile.agents.cleanups import Cleanups, Stray, strays
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.errands import Errand, Errands
 from wgfleet.panel.reconcile.agents.first_look import Seen
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services import audit, generations
+from wgfleet.panel.services import audit, certificates, generations
 from wgfleet.panel.services.fleet import assignments, desired, nodes
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
-from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config
 from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.protocol import features
@@ -61,12 +60,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class NodeWork:
-    """What a node's rows ask for, read in one transaction. `certificate_expires_at`: of one that is due for renewal."""
+    """What a node's rows ask for, read in one transaction. `certificate_expires_at`: of one that is due for renewal.
+
+    `revoked`: the number of the newest revocation that agents have to know.
+    """
 
     wanted: tuple[Wanted, ...]
     cleanups: tuple[Cleanup, ...]
     strays: tuple[Stray, ...]
     certificate_expires_at: float | None
+    revoked: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,8 @@ class Pusher:
     ) -> None:
         self._store = store
         self._vault = vault
-        self._authority = authority
         self._certificate_days = certificate_days
-        self._connections = connections or {}
+        self._certificates = CertificateErrands(store, authority, certificate_days, connections or {})
         self._renderings = RenderCache()
         self._errands = Errands()
         self._cleanups = Cleanups(store)
@@ -140,8 +142,10 @@ class Pusher:
         urgent = [self._push_errand(connection, wanted) for wanted in pushes if wanted.takes_away]
         others = [self._push_errand(connection, wanted) for wanted in pushes if not wanted.takes_away]
         cleanups = self._cleanups.errands(connection, work.cleanups, work.strays)
+        # Before all else: who holds a stolen certificate of a panel could undo the rest.
+        revoked = self._certificates.errands(connection, work.revoked)
         expires_at = work.certificate_expires_at
-        renewals = [Errand("the certificate", expires_at, partial(self._renew, connection), light=True)]
+        renewals = [Errand("the certificate", expires_at, partial(self._certificates.renew, connection), light=True)]
         confirmations = [
             Errand(f"confirming {each.interface}", each.has, partial(self._confirmed, connection, each, each.has))
             for each in work.wanted
@@ -154,7 +158,8 @@ class Pusher:
             for each in work.wanted
             if each.has is not None and each.has.muted is not None and each.push is None and each.unreadable is None
         ]
-        return [*unmutes, *urgent, *cleanups, *(renewals if expires_at is not None else ()), *others, *confirmations]
+        due = renewals if expires_at is not None else []
+        return [*revoked, *unmutes, *urgent, *cleanups, *due, *others, *confirmations]
 
     def _push_errand(self, connection: AgentConnection, wanted: Wanted) -> Errand:
         base = wanted.push.base if isinstance(wanted.push, InterfaceDelta) else None
@@ -249,7 +254,8 @@ class Pusher:
             )
             cleanups = tuple(assignment_rows.cleanups(tx, node_id))
             left = strays(reported, [each.config_id for each in wanted], cleanups)
-            return NodeWork(tuple(wanted), cleanups, left, expires_at if due else None)
+            revoked = certificates.newest_to_tell(tx)
+            return NodeWork(tuple(wanted), cleanups, left, expires_at if due else None, revoked)
 
     def _wanted(
         self,
@@ -341,30 +347,6 @@ class Pusher:
         again_in_s = self._overtakings[member].wait_s(1)
         again = f"it has been overtaken several times, and is again in {again_in_s / 60:.0f} minutes"
         raise TransientError(f"{claim}: {again}, so nothing reaches it until then; {way_out}", retry_after_s=again_in_s)
-
-    async def _renew(self, connection: AgentConnection) -> str:
-        clock_check.check(clock_check.panel_ahead_s(self._connections.values()))
-        clock_check.check(connection.panel_ahead_s)
-        csr = await connection.client.request_certificate()
-        certificate = self._authority.issue_agent(csr, connection.node_id, clock.now(), self._certificate_days)
-        key = key_digest(certificate)
-        # Both are accepted until the agent is known to have the new one, whatever ends before that.
-        connection.client.accept_keys(await in_thread(self._renewing, connection.node_id, key))
-        await connection.client.install_certificate(certificate, self._authority.certificate_pem)
-        await in_thread(self._renewed, connection.node_id, certificate_expires_at(certificate), key)
-        return "certificate renewed"
-
-    def _renewing(self, node_id: str, key: str) -> list[str]:
-        with self._store.write() as tx:
-            known = nodes.get(tx, node_id).agent_keys
-            keys = [*known[-2:], key] if known else []  # unknown: any is accepted until it is renewed
-            node_rows.set_values(tx, node_id, {"agent_keys": keys})
-            return keys
-
-    def _renewed(self, node_id: str, expires_at: float, key: str) -> None:
-        with self._store.write() as tx:
-            node_rows.set_values(tx, node_id, {"certificate_expires_at": expires_at, "agent_keys": [key]})
-            audit.record(tx, audit.PANEL, "certificate_renewed", "node", node_id, certificate_expires_at=expires_at)
 
 
 def _verdict(applied: Applied) -> str:

@@ -8,10 +8,11 @@ from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import clocks
+from wgfleet.panel.domain.certificates import NO_KEY, Issued
 from wgfleet.panel.domain.fields import check_list, check_range, parse_host, parse_name
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit, tunnel_networks
+from wgfleet.panel.services import audit, certificates, tunnel_networks
 from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.services.floating import addresses, isolation
 from wgfleet.panel.store import Tx
@@ -182,6 +183,7 @@ def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
             summary="not asked yet",
         )
         node_rows.depart(tx, departed)
+    certificates.replaced(tx, actor, node.id)
     node_rows.delete(tx, node)
     audit.record(tx, actor, "deleted", "node", node.id, name=node.name, forgotten_interfaces=list(owed))
     tx.wake(Topic.NODE, node.id)
@@ -209,18 +211,43 @@ def dismissed(tx: Tx, node_id: str, *, deleted: Sequence[str] = (), given_up: st
         node_rows.forget_departed(tx, node_id)
 
 
-def enrolled(tx: Tx, node: Node, *, agent_port: int, certificate_expires_at: float, agent_key: str) -> None:
-    """Note that an agent has joined as this node, with this key from now on; any other is refused.
-
-    `agent_key` as in `Node.agent_keys`.
-    """
+def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued) -> None:
+    """Note that an agent has joined as this node, with this certificate from now on; any other is refused."""
+    actor = f"node:{node.name}"
+    certificates.check_key(tx, issued.key)
+    certificates.replaced(tx, actor, node.id)
+    certificates.of_agent(tx, actor, node, issued)
     node.agent_port = parse_port(agent_port, "port")
-    node.certificate_expires_at = certificate_expires_at
-    node.agent_keys = [agent_key]
+    node.certificate_expires_at = issued.expires_at
+    node.agent_keys = [issued.key]
+    node.revocations = None
     node.agent_features = []  # it may be another machine, and another release
     node.summary = "joined; not connected yet"
-    audit.record(tx, f"node:{node.name}", "enrolled", "node", node.id, certificate_expires_at=certificate_expires_at)
+    audit.record(tx, actor, "enrolled", "node", node.id, certificate_expires_at=issued.expires_at)
     tx.wake(Topic.NODE, node.id)
+
+
+def renewing(tx: Tx, node_id: str, issued: Issued) -> list[str]:
+    """Keep a certificate that an agent is about to get; return the keys that it may show until it has it."""
+    node = get(tx, node_id)
+    certificates.check_key(tx, issued.key)
+    if NO_KEY in node.agent_keys:
+        raise Conflict(
+            f"the certificate of node {node.name!r} was revoked", Hint(HintCode.MAKE_JOIN_TOKEN, node=node.name)
+        )
+    certificates.of_agent(tx, audit.PANEL, node, issued)
+    if node.agent_keys:  # unknown: any is accepted until it is renewed
+        node.agent_keys = [*node.agent_keys[-2:], issued.key]
+    return node.agent_keys
+
+
+def renewed(tx: Tx, node_id: str, issued: Issued) -> None:
+    """Note that an agent has its new certificate; the others are refused, and this one if it was revoked."""
+    node = get(tx, node_id)
+    certificates.replaced(tx, audit.PANEL, node_id, [issued.key])
+    node.certificate_expires_at = issued.expires_at
+    node.agent_keys = [NO_KEY] if certificates.is_revoked_key(tx, issued.key) else [issued.key]
+    audit.record(tx, audit.PANEL, "certificate_renewed", "node", node_id, certificate_expires_at=issued.expires_at)
 
 
 def reported(

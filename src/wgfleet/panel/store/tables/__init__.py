@@ -5,7 +5,14 @@ Times are s since the epoch (float). Columns ending in `_sealed` are encrypted b
 lists or objects that are never searched. `generation` columns: see `wgfleet.protocol.desired`.
 """
 
-from wgfleet.panel.store.tables.access import ApiKey, AuditEntry, CertificateAuthority, Incarnation, RenderedSetting
+from wgfleet.panel.store.tables.access import (
+    ApiKey,
+    AuditEntry,
+    CertificateAuthority,
+    Incarnation,
+    IssuedCertificate,
+    RenderedSetting,
+)
 from wgfleet.panel.store.tables.base import Base
 from wgfleet.panel.store.tables.configs import (
     Address,
@@ -45,6 +52,7 @@ __all__ = [
     "HealthFreeze",
     "HostName",
     "Incarnation",
+    "IssuedCertificate",
     "JoinToken",
     "Move",
     "Node",

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.store.tables.base import Base
 
 
@@ -38,6 +39,29 @@ class RenderedSetting(Base):
     __tablename__ = "told_settings"
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[float]
+
+
+class IssuedCertificate(Base):
+    """A certificate of our CA. `serial` and `key_digest` as in `Issued`; the node is named as it was at the time.
+
+    `panel_start` is the number of the incarnation that calls with it. `revocation` numbers those that agents are to be
+    told of, in the order in which they were revoked.
+    """
+
+    __tablename__ = "certificates"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[CertificateKind]
+    serial: Mapped[str | None] = mapped_column(unique=True)
+    key_digest: Mapped[str] = mapped_column(index=True)
+    node_id: Mapped[str | None] = mapped_column(index=True)
+    node_name: Mapped[str | None]
+    panel_start: Mapped[int | None] = mapped_column(BigInteger)
+    issued_by: Mapped[str]
+    issued_at: Mapped[float]
+    expires_at: Mapped[float] = mapped_column(index=True)
+    revoked_at: Mapped[float | None]
+    revoked_by: Mapped[str | None]
+    revocation: Mapped[int | None] = mapped_column(BigInteger, unique=True)
 
 
 class ApiKey(Base):

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import JSON, Dialect, LargeBinary, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
+from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.domain.first_look import FirstLook
@@ -64,6 +65,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSON,
         dict[str, str]: JSON,
         bytes: LargeBinary,
+        CertificateKind: EnumText(CertificateKind),
         DnsMode: EnumText(DnsMode),
         ErrorClass: EnumText(ErrorClass),
         FirstLook: EnumText(FirstLook),

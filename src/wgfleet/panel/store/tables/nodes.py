@@ -21,7 +21,8 @@ class Node(Base):
     """A server. `endpoint_addresses` are what clients reach, `agent_host` and `agent_port` what the panel calls.
 
     `certificate_expires_at` is None until the agent has enrolled. `agent_keys` are digests of the keys that it may
-    show: one, or two while a certificate is renewed; none: it enrolled with 0.1.0, which kept none. `weight` and
+    show: one, or two while a certificate is renewed; none: it enrolled with 0.1.0, which kept none. `revocations` is
+    the number of the newest revoked certificate that it refuses to panels; None: it never said so. `weight` and
     `capacity` (peers, None: no limit) steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps`
     is what its uplink carries (None: as the link says). `summary` is what the last cycle did. `clock_ahead_s`: how far
     its clock is ahead of the panel's, None: not known. `agent_features`: what its agent knew beyond 0.1.0 when it was
@@ -42,6 +43,7 @@ class Node(Base):
     is_panel_node: Mapped[bool]
     certificate_expires_at: Mapped[float | None]
     agent_keys: Mapped[list[str]] = mapped_column(default=list)
+    revocations: Mapped[int | None] = mapped_column(BigInteger)
     connected: Mapped[bool]
     last_seen_at: Mapped[float | None]
     clock_ahead_s: Mapped[float | None]

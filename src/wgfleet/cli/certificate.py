@@ -1,0 +1,104 @@
+"""`wgfleet certificate`: what the panel's CA has issued, and revoking it."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli.client import CallFailed, Client, Document, panel, part
+from wgfleet.cli.output import AsJson, plain, show_fields, show_json, show_table
+
+app = typer.Typer(no_args_is_help=True)
+COLUMNS = ("id", "kind", "node_name", "panel_start", "in_use", "issued_at", "expires_at", "revoked_at", "revoked_by")
+UNDER_WAY = "under_way"
+TOLD_WITHIN_S = 5.0  # agents that are connected hear of it within one
+
+Certificate = Annotated[str, typer.Argument(help="Id or serial number of the certificate.")]
+
+
+@app.command("list")
+def list_certificates(
+    *,
+    kind: Annotated[str | None, typer.Option(help="agent, panel, or client (written to files).")] = None,
+    node: Annotated[str | None, typer.Option(help="Only certificates of this node.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are revoked or have expired.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the certificates that are accepted, in the order of issue."""
+    with panel() as client:
+        valid = None if everything else True
+        show_table(client.all("/api/certificates", kind=kind, node=node, valid=valid), COLUMNS, as_json=as_json)
+
+
+@app.command()
+def show(certificate: Certificate, *, as_json: AsJson = False) -> None:
+    """Show a certificate, and what revoking it would end."""
+    with panel() as client:
+        show_fields(client.get(f"/api/certificates/{part(certificate)}"), as_json=as_json)
+
+
+@app.command()
+def revoke(
+    certificate: Annotated[str | None, typer.Argument(help="Id or serial number of the certificate.")] = None,
+    *,
+    earlier_starts: Annotated[
+        bool, typer.Option("--earlier-starts", help="All with which earlier starts of the panel called agents.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have a certificate refused from now on, for good; says first what that ends."""
+    if (certificate is None) is not earlier_starts:
+        raise typer.BadParameter("give one certificate, or --earlier-starts")
+    with panel() as client:
+        if certificate is None:
+            _revoke_earlier(client, yes=yes, as_json=as_json)
+            return
+        path = f"/api/certificates/{part(certificate)}"
+        found = client.get(path)
+        if found["revoking_ends"] is not None and not yes:
+            typer.echo(plain(f"This ends: {found['revoking_ends']}."), err=True)
+            if not typer.confirm(f"Revoke {_named(found)}?", err=True):
+                raise CallFailed("nothing was revoked")
+        answer = _all_told(client, path, client.call("DELETE", path))
+        if as_json:
+            show_json(answer)
+            return
+        typer.echo(plain(f"{_named(answer)} is refused since {answer['revoked_at']}"))
+        _warn(answer)
+
+
+def _revoke_earlier(client: Client, *, yes: bool, as_json: bool) -> None:
+    found = [each for each in client.all("/api/certificates", kind="panel", valid=True) if not each["in_use"]]
+    if not yes:
+        typer.echo("This ends nothing, unless another panel runs on a copy of this database.", err=True)
+        if not typer.confirm(f"Revoke {len(found)} certificates of earlier starts of the panel?", err=True):
+            raise CallFailed("nothing was revoked")
+    answers = [client.call("DELETE", f"/api/certificates/{part(each['id'])}") for each in found]
+    if answers:  # agents hear of all at once
+        answers[-1] = _all_told(client, f"/api/certificates/{part(answers[-1]['id'])}", answers[-1])
+    if as_json:
+        show_json(answers)
+        return
+    typer.echo(f"{len(answers)} certificates are refused from now on")
+    for answer in answers[-1:]:
+        _warn(answer)
+
+
+def _warn(answer: Document) -> None:
+    for each in answer["accepted_by"]:
+        typer.echo(plain(f"warning: node {each['node']} still accepts it: {each['reason']}"), err=True)
+
+
+def _named(found: Document) -> str:
+    whose = f" of node {found['node_name']}" if found["node_name"] else ""
+    return f"the {found['kind']} certificate {found['id']}{whose}"
+
+
+def _all_told(client: Client, path: str, answer: Document) -> Document:
+    """Wait a moment for the agents that are being told."""
+    deadline = time.monotonic() + TOLD_WITHIN_S
+    while any(each["telling"] == UNDER_WAY for each in answer["accepted_by"]) and time.monotonic() < deadline:
+        time.sleep(0.25)
+        answer = client.get(path)
+    return answer

@@ -1,0 +1,91 @@
+"""Errands about certificates: an agent gets a new one in time, and hears which ones of panels it has to refuse."""
+
+import threading
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority, described
+from wgfleet.panel.domain.certificates import Issued
+from wgfleet.panel.reconcile.agents import clock_check
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.agents.errands import Errand
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services import certificates
+from wgfleet.panel.services.fleet import nodes, revocations
+from wgfleet.panel.store import Store
+from wgfleet.protocol.features import Feature
+
+
+class RevokedList(NamedTuple):
+    """A signed list (PEM) of `length` certificates. `number`: of the newest revocation on it."""
+
+    crl: str
+    number: int
+    length: int
+
+
+class CertificateErrands:
+    """Does them over connections that others keep up; `connections` are all of them, whose clocks are compared."""
+
+    def __init__(
+        self, store: Store, authority: Authority, days: int, connections: Mapping[str, AgentConnection]
+    ) -> None:
+        self._store = store
+        self._authority = authority
+        self._days = days
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._signed: RevokedList | None = None
+
+    async def renew(self, connection: AgentConnection) -> str:
+        """Give an agent a new certificate."""
+        clock_check.check(clock_check.panel_ahead_s(self._connections.values()))
+        clock_check.check(connection.panel_ahead_s)
+        csr = await connection.client.request_certificate()
+        certificate = self._authority.issue_agent(csr, connection.node_id, clock.now(), self._days)
+        issued = described(certificate)
+        # Both are accepted until the agent is known to have the new one, whatever ends before that.
+        connection.client.accept_keys(await in_thread(self._renewing, connection.node_id, issued))
+        await connection.client.install_certificate(certificate, self._authority.certificate_pem)
+        await in_thread(self._renewed, connection.node_id, issued)
+        return "certificate renewed"
+
+    def errands(self, connection: AgentConnection, revoked: int | None) -> list[Errand]:
+        """Return the errand that tells an agent of the revocation with this number, where it does not know of it."""
+        if revoked is None or revoked <= connection.refuses or Feature.REVOKED not in connection.features:
+            return []
+        tell = partial(self.tell_revoked, connection, revoked)
+        return [Errand(f"revocation {revoked}", revoked, tell, light=True)]
+
+    async def tell_revoked(self, connection: AgentConnection, number: int) -> str:
+        """Have an agent refuse all certificates of panels that were revoked up to this number, and later ones."""
+        told = await in_thread(self._list, number)
+        await connection.client.revoke(told.crl)
+        connection.refuses = told.number
+        await in_thread(self._told, connection.node_id, told.number)
+        return f"the agent refuses {told.length} revoked certificates of panels"
+
+    def _list(self, number: int) -> RevokedList:
+        """Return a list that has the revocation with this number; it is signed once for all agents."""
+        with self._lock:
+            if self._signed is None or self._signed.number < number:
+                with self._store.read() as tx:
+                    newest = max(number, certificates.newest_to_tell(tx) or 0)
+                    revoked = certificates.to_tell(tx)
+                crl = self._authority.revocation_list(revoked, newest, clock.now())
+                self._signed = RevokedList(crl, newest, len(revoked))
+            return self._signed
+
+    def _told(self, node_id: str, number: int) -> None:
+        with self._store.write() as tx:
+            revocations.told(tx, node_id, number)
+
+    def _renewing(self, node_id: str, issued: Issued) -> list[str]:
+        with self._store.write() as tx:
+            return nodes.renewing(tx, node_id, issued)
+
+    def _renewed(self, node_id: str, issued: Issued) -> None:
+        with self._store.write() as tx:
+            nodes.renewed(tx, node_id, issued)
