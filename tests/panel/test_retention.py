@@ -178,6 +178,7 @@ BOUNDED = {
     "entrusted_nodes": "one for each config and node that had its keys",
     "floating_addresses": "made and deleted by administrators",
     "free_offsets": "no more than there were addresses",
+    "host_names": "one for each name of an agent or endpoint, see the reconciler of names",
     "incarnations": "the newest 50",
     "node_groups": "made and deleted by administrators",
     "node_loads": "one for each node",
