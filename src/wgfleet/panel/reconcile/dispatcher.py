@@ -28,6 +28,7 @@ from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 RESYNC_S = 30.0
+FIRST_AGAIN_S = 0.5  # where the database takes no changes at the start
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ class Dispatcher:
         self._carriers: dict[ConfigId, frozenset[NodeId]] = {}
         self._woken: dict[Wake, None] = {}
         self._woken_event = asyncio.Event()
-        self._rows_are_ours = False
+        self._rows_are_ours = asyncio.Event()
 
     def listen(self) -> None:
         """Begin to collect wakes. Call it in the event loop."""
@@ -67,6 +68,8 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatch what was committed, many commits at a time."""
+        # Nodes are connected to after their rows say that none is: the rows would go on saying so.
+        await self._rows_are_ours.wait()
         while True:
             await self._woken_event.wait()
             self._woken_event.clear()
@@ -119,15 +122,15 @@ class Dispatcher:
             came_round()
             self._lost_event.clear()
             try:
-                if not self._rows_are_ours:
+                if not self._rows_are_ours.is_set():
                     await in_thread(self._disconnect_all)
-                    self._rows_are_ours = True
+                    self._rows_are_ours.set()
                 self._wake(await in_thread(self._keys))
                 self._wake(Key(Topic.NODE, node_id) for node_id in self._connections)
             except PanelError as error:
                 log.warning("resync.failed", error=str(error))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RESYNC_S):
+                async with asyncio.timeout(RESYNC_S if self._rows_are_ours.is_set() else FIRST_AGAIN_S):
                     await self._lost_event.wait()
 
     def look_at_everything(self) -> None:

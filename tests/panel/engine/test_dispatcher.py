@@ -1,0 +1,71 @@
+"""What a panel does first when it starts, and what waits for that."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from tests.panel.world import World
+from tests.waiting import eventually
+from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.reconcile.agents.connections import Connections
+from wgfleet.panel.reconcile.dispatcher import Dispatcher
+from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.features import NONE
+
+
+class Looks:
+    """A runner that notes whether a node's row says that it is connected when the node is to be looked at."""
+
+    def __init__(self, world: World, node_id: str) -> None:
+        self._world = world
+        self._node_id = node_id
+        self.connected: list[bool] = []
+        self.first = asyncio.Event()
+
+    def wake(self, key: Key) -> None:
+        if key == Key(Topic.NODE, self._node_id):
+            with self._world.store.read() as tx:
+                self.connected.append(nodes.get(tx, self._node_id).connected)
+            self.first.set()
+
+
+def test_nobody_connects_to_nodes_before_their_rows_say_that_none_is_connected(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would say for ever that a node is not connected: what it is was written before, and is not news."""
+    node = world.node("fra1")
+    with world.store.write() as tx:
+        nodes.reported(tx, node.id, connected=True, known=NONE)
+    real, tries = node_rows.all_disconnected, list[Tx]()
+
+    def locked_at_first(tx: Tx) -> None:
+        tries.append(tx)
+        if len(tries) == 1:
+            raise Unavailable("somebody else has it")
+        real(tx)
+
+    monkeypatch.setattr(node_rows, "all_disconnected", locked_at_first)
+
+    async def work() -> Looks:
+        looks = Looks(world, node.id)
+        dispatcher = Dispatcher(world.store, cast("Runner", looks), cast("Connections", {}), cast("Any", None))
+        dispatcher.listen()
+        tasks = [asyncio.create_task(each) for each in (dispatcher.run(), dispatcher.resync())]
+        try:
+            await asyncio.to_thread(eventually, lambda: tries)
+            with world.store.write() as tx:
+                tx.wake(Topic.NODE, node.id)
+            async with asyncio.timeout(20):
+                await looks.first.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return looks
+
+    assert not any(asyncio.run(work()).connected)
