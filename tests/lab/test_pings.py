@@ -38,6 +38,14 @@ def test_silence_until_the_end_counts_as_a_gap() -> None:
     assert found.worst_gap_ms == 3000
 
 
+def test_from_a_moment_on_only_the_silence_after_it_counts() -> None:
+    answered = [n for n in range(1, 301) if not 50 < n < 150 and not 200 < n < 220]
+    text = output(answered, 300, 300)
+    for since, expected in ((1000.0, 1000), (1001.2, 300), (1001.6, 200), (1002.15, 50), (1003.5, 0)):
+        found = count("client-1", [text], until=1003.01, since=since)
+        assert (found.worst_gap_ms, found.later_gap_ms) == (1000, expected)
+
+
 def test_sequence_numbers_go_on_beyond_16_bits() -> None:
     answered = [n for n in range(1, 140001) if n != 70000]
     found = count("client-1", [output(answered, 140000, 140000)], until=1000 + 140000 / RATE)

@@ -18,7 +18,7 @@ from wgfleet.lab.errors import LabError
 from wgfleet.lab.progress import Progress, readable
 from wgfleet.lab.requirements import check_machine
 from wgfleet.lab.scenarios import SCENARIOS
-from wgfleet.lab.scenarios.options import ScenarioOptions
+from wgfleet.lab.scenarios.options import Kind, ScenarioOptions
 from wgfleet.lab.topology import FLOATING_ADDRESSES
 
 app = typer.Typer(no_args_is_help=True)
@@ -31,6 +31,20 @@ Nodes = Annotated[int, typer.Option(min=0, help="Servers with an agent.")]
 Clients = Annotated[int, typer.Option(min=0, help="Devices with a stock WireGuard.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 Logs = Annotated[Path | None, typer.Option(help="Copy the hosts' logs to this directory at the end.")]
+KillProcesses = Annotated[
+    bool,
+    typer.Option(
+        "--kill", help="Kill everything on the node, instead of cutting its cable (failover) or draining it (rolling)."
+    ),
+]
+Takeover = Annotated[
+    bool, typer.Option("--takeover/--without-takeover", help="Without: clients reconnect on their own (failover).")
+]
+Kinds = Annotated[
+    Kind | None,
+    typer.Option(help="Stop a node's WireGuard and agent, its WireGuard alone, or pull its cable for --away (return)."),
+]
+Away = Annotated[float, typer.Option(min=0.1, max=300, help="For how many seconds (return --kind).")]
 HostName = Annotated[str, typer.Argument(help="panel, node-1, client-1, ...")]
 
 
@@ -167,16 +181,10 @@ def run(
     strangers: Annotated[int, typer.Option(min=1, max=20_000, help="Idle connections at each door (strangers).")] = 100,
     name: Name = DEFAULT_NAME,
     *,
-    kill_processes: Annotated[
-        bool,
-        typer.Option(
-            "--kill",
-            help="Kill everything on the node, instead of cutting its cable (failover) or draining it (rolling).",
-        ),
-    ] = False,
-    takeover: Annotated[
-        bool, typer.Option("--takeover/--without-takeover", help="Without: clients reconnect on their own (failover).")
-    ] = True,
+    kill_processes: KillProcesses = False,
+    takeover: Takeover = True,
+    kind: Kinds = None,
+    away: Away = 20.0,
     nat: Annotated[bool, typer.Option("--nat", help="Put the clients behind NAT.")] = False,
     floating: Annotated[
         bool, typer.Option("--floating", help="Give the config floating addresses, and the clients' files their name.")
@@ -203,6 +211,8 @@ def run(
             raise LabError(
                 "--helper is for Linux clients without floating addresses; leave --mobile and --floating out"
             )
+        if kind is not None and scenario != "return":
+            raise LabError(f"--kind is for the scenario return, not {scenario}; leave it out")
         progress = Progress()
         equipment = Equipment(
             floating=(addresses or min(nodes, len(FLOATING_ADDRESSES))) if floating or chosen.floating else 0,
@@ -210,7 +220,9 @@ def run(
             helper=helper,
             name=chosen.name,
         )
-        options = ScenarioOptions(rate, rounds, peers, minutes, kill_processes, takeover, strangers, equipment)
+        options = ScenarioOptions(
+            rate, rounds, peers, minutes, kill_processes, takeover, strangers, equipment, kind, away
+        )
         with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, logs=logs) as lab:
             assembly.assemble(lab, progress, equipment)
             figures = chosen.run(lab, options, progress)

@@ -7,7 +7,7 @@ What is counted. `sent`: echo requests sent from the start until `measure`. `los
 when ping was ended, `GRACE_S` later, so that a packet in flight is neither lost nor left out. `worst_gap_ms`: the
 longest time between two consecutive replies as ping stamped them (-D), whichever of the client's pings sent the
 packets, or between the last reply and `measure` if that is longer; nothing is subtracted, so at 100 packets/s an
-undisturbed run shows a little more than 10 ms.
+undisturbed run shows a little more than 10 ms. `later_gap_ms`: the same from a given moment on, 0 without one.
 """
 
 import math
@@ -39,6 +39,7 @@ class Count:
     lost: int
     worst_gap_ms: float
     worst_gap_at: float
+    later_gap_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ def start(hosts: Sequence[Host], target: str, *, rate: float) -> list[Ping]:
     return pings
 
 
-def measure(pings: Sequence[Ping]) -> list[Count]:
-    """End the pings and count."""
+def measure(pings: Sequence[Ping], since: float = math.inf) -> list[Count]:
+    """End the pings and count; `since`: the moment of `later_gap_ms`, in s since the epoch."""
     until: list[float] = []
     for ping in pings:
         ping.host.signal(signal.SIGQUIT, "ping", "-D")  # makes ping say how many it has sent so far
@@ -78,7 +79,8 @@ def measure(pings: Sequence[Ping]) -> list[Count]:
     for ping in pings:
         _wait_written(ping, "packets transmitted", f"ping on {ping.host.name} does not end")
     return [
-        count(ping.host.name, [_text(log) for log in ping.logs], end) for ping, end in zip(pings, until, strict=True)
+        count(ping.host.name, [_text(log) for log in ping.logs], end, since)
+        for ping, end in zip(pings, until, strict=True)
     ]
 
 
@@ -91,7 +93,7 @@ def _text(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
 
-def count(client: str, texts: Sequence[str], until: float) -> Count:
+def count(client: str, texts: Sequence[str], until: float, since: float = math.inf) -> Count:
     """Read the output of a client's pings (pure)."""
     sent, times = 0, []
     for text in texts:
@@ -102,7 +104,8 @@ def count(client: str, texts: Sequence[str], until: float) -> Count:
     ends = [*times[1:], until]
     gaps = [(end - begin, end) for begin, end in zip(times, ends, strict=True)]
     worst, worst_at = max(gaps, default=(float("inf"), until))
-    return Count(client, sent, sent - len(times), round(worst * 1000, 1), worst_at)
+    later = max((min(gap, end - since) for gap, end in gaps if end > since), default=0.0)
+    return Count(client, sent, sent - len(times), round(worst * 1000, 1), worst_at, round(later * 1000, 1))
 
 
 def _read(client: str, text: str) -> tuple[int, list[float]]:

@@ -1,4 +1,4 @@
-"""`return`: a dead node comes back while every client pings without pause.
+"""`return`: a dead node comes back while every client pings without pause; with `--kind`, see `relapse`.
 
 The node with the most sessions is cut off; when its clients have moved, its cable is put back. `fenced_s`: from then
 until it had no users' peers any more, read from its WireGuard; `unfenced_use`: whether it was in use before that.
@@ -12,7 +12,7 @@ from typing import Any
 
 from wgfleet.lab import fleet, pings
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios import drain, standings
+from wgfleet.lab.scenarios import drain, relapse, standings
 from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
@@ -22,6 +22,8 @@ LOOK_S = 0.1
 
 def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any]:
     """Cut, wait, reconnect, watch."""
+    if options.kind is not None:
+        return relapse.run(lab, options, progress)
     devices = fleet.hosts(lab, "client")
     with fleet.client(lab) as panel, progress.step("a node dies and returns"):
         node = standings.busiest(lab, panel)

@@ -1,8 +1,11 @@
 """Options of scenarios."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from wgfleet.lab.assembly import PLAIN, Equipment
+
+Kind = Literal["stop", "wireguard", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +15,8 @@ class ScenarioOptions:
     `rate` in packets/s for each client, `rounds` repeats in one lab, `peers` for scenarios that only configure,
     `minutes` for those that go on for a while, `strangers` idle connections at
     each door, `equipment` is what the lab has been built with. Of `failover`: `kill`
-    the node's processes instead of cutting its cable, `takeover` False leaves sessions where they are.
+    the node's processes instead of cutting its cable, `takeover` False leaves sessions where they are. Of `return`:
+    `kind` of what happens to a node that is back `away_s` later (see `relapse`); None: it is cut off and replaced.
     """
 
     rate: float = 100.0
@@ -23,3 +27,5 @@ class ScenarioOptions:
     takeover: bool = True
     strangers: int = 100
     equipment: Equipment = PLAIN
+    kind: Kind | None = None
+    away_s: float = 20.0
