@@ -1,4 +1,4 @@
-"""Destinations of plugins: what a DNS provider may connect to, by the panel's settings.
+"""Destinations of plugins: what a DNS or address provider may connect to, by the panel's settings.
 
 A server or URL among a plugin's options is chosen by people who may not be allowed to reach the panel's own machine or
 network through it. What is not on the internet is refused unless the settings allow it: when options are saved, as far
@@ -26,9 +26,7 @@ from wgfleet.panel.errors import Invalid, PermanentError
 log = structlog.get_logger()
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-REFUSED = (
-    "this server is not on the internet; an administrator can allow it: dns.allowed_servers in the panel's settings"
-)
+DNS_SERVERS, ADDRESS_SERVERS = "dns.allowed_servers", "floating.allowed_servers"
 NO_FILES = "names a file of the panel's machine; give the content"
 # On the internet by its number, but each machine of Azure reaches its own (metadata, agent) there.
 _NOT_OTHERS = frozenset({ipaddress.ip_address("168.63.129.16")})
@@ -42,19 +40,23 @@ _DNS_PORT = 53
 class DestinationRefused(PermanentError):
     """A plugin is not let through to an address; the text does not say which, as a name may stand for one inside."""
 
-    def __init__(self) -> None:
-        super().__init__(REFUSED)
+    def __init__(self, setting: str) -> None:
+        super().__init__(_refused(setting))
 
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """What plugins may connect to beside the internet: `networks`, and the addresses that `names` have."""
+    """What plugins may connect to beside the internet: `networks`, and the addresses that `names` have.
+
+    `setting`: the panel's setting that allows more.
+    """
 
     networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     names: frozenset[str] = frozenset()
+    setting: str = DNS_SERVERS
 
     @classmethod
-    def of(cls, entries: Iterable[str]) -> "Destinations":
+    def of(cls, entries: Iterable[str], setting: str = DNS_SERVERS) -> "Destinations":
         """Take networks, addresses and names of servers."""
         networks, names = [], set()
         for entry in entries:
@@ -62,7 +64,7 @@ class Destinations:
                 networks.append(ipaddress.ip_network(entry, strict=False))
             except ValueError:
                 names.add(entry.rstrip(".").lower())
-        return cls(tuple(networks), frozenset(names))
+        return cls(tuple(networks), frozenset(names), setting)
 
     def allows(self, address: Address) -> bool:
         """Tell whether plugins may connect to an address."""
@@ -76,15 +78,19 @@ class Destinations:
     def check_options(self, options: Mapping[str, Any], field: str) -> None:
         """Raise `Invalid` for an option that names a server which is not allowed, or a file of the panel's machine."""
         for key, value in options.items():
-            if isinstance(value, Mapping):
-                self.check_options(value, f"{field}.{key}")
-                continue
-            if not isinstance(value, str):
-                continue
-            if value.startswith("file::") or _FILE.search(key):
-                raise Invalid(NO_FILES, field=f"{field}.{key}")
+            self._check_option(key, value, f"{field}.{key}")
+
+    def _check_option(self, key: str, value: object, field: str) -> None:
+        if isinstance(value, Mapping):
+            self.check_options(value, field)
+        elif isinstance(value, list | tuple):
+            for number, item in enumerate(value):
+                self._check_option(key, item, f"{field}[{number}]")
+        elif isinstance(value, str):
+            if value.startswith(("file:", "~/")) or _FILE.search(key):
+                raise Invalid(NO_FILES, field=field)
             if (host := _host(key, value)) is not None and not self._may_be(host):
-                raise Invalid(REFUSED, field=f"{field}.{key}")
+                raise Invalid(_refused(self.setting), field=field)
 
     def _may_be(self, host: str) -> bool:
         """Tell whether a host may be allowed: an address is, or is not; a name shows it when it is connected to."""
@@ -113,7 +119,7 @@ class Destinations:
             yield
         except Exception:
             if limits.refused:
-                raise DestinationRefused from None
+                raise DestinationRefused(self.setting) from None
             raise
         finally:
             _enforced.reset(token)
@@ -128,6 +134,10 @@ class _Limits:
 
 
 _enforced: ContextVar[_Limits | None] = ContextVar("enforced", default=None)
+
+
+def _refused(setting: str) -> str:
+    return f"this server is not on the internet; an administrator can allow it: {setting} in the panel's settings"
 
 
 def _host(key: str, value: str) -> str | None:
@@ -191,7 +201,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     finally:
         _enforced.reset(token)
     limits.refused = True
-    raise PermissionError(errno.EACCES, REFUSED)  # an OSError: libraries close the socket then
+    raise PermissionError(errno.EACCES, _refused(limits.allowed.setting))  # an OSError: libraries close the socket then
 
 
 _CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from os import environ
 
 from wgfleet.panel import clock, resealing
+from wgfleet.panel.address_providers import plugins as address_plugins
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.dns.metrics import DnsMetrics
@@ -69,6 +70,7 @@ def opened(settings: Settings, vault: Vault, authority: Authority) -> Iterator[P
 
 
 def _parts(settings: Settings, store: Store, vault: Vault, authority: Authority) -> Parts:
+    address_plugins.allow(settings.floating.allowed_servers)
     publisher = Publisher(DnsPlugins.installed(settings), Limiter(store, vault), DnsMetrics())
     return Parts(settings, store, vault, authority, publisher)
 

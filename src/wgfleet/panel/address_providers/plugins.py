@@ -1,15 +1,24 @@
-"""Address providers as plugins: those installed, and how one is opened for an account."""
+"""Address providers as plugins: those installed, how one is opened for an account, and what it may connect to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from wgfleet.panel.address_providers import ENTRY_POINTS, AddressProvider, AddressProviderType
+from wgfleet.panel.address_providers import ENTRY_POINTS, AddressNode, AddressProvider, AddressProviderType
+from wgfleet.panel.destinations import ADDRESS_SERVERS, Destinations
 from wgfleet.panel.plugins import Plugins
 
+_allowed: Destinations = Destinations(setting=ADDRESS_SERVERS)
 
+
+def _of_this_process() -> Destinations:
+    return _allowed
+
+
+@dataclass(frozen=True)
 class AddressPlugins(Plugins[AddressProviderType]):
-    """The address providers by name."""
+    """The address providers by name. `destinations`: what they may connect to; without settings, the internet alone."""
 
     group = ENTRY_POINTS
     subject = "address provider"
@@ -17,10 +26,48 @@ class AddressPlugins(Plugins[AddressProviderType]):
     options_field = "address_options"
     kept_with = "provider and all other options"
 
+    destinations: Destinations = field(default_factory=_of_this_process)
+
+    def canonical(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options as they are stored; raise `Invalid` also for a server, or a file, that may not be named."""
+        found = super().canonical(name, given)
+        self.destinations.check_options(found, self.options_field)
+        return found
+
     def open(self, name: str, options: Mapping[str, Any]) -> AddressProvider:
         """Make a provider. Raise `Invalid` where its options do not fit, `PermanentError` where it cannot be used."""
         kind = self.find(name)
-        return kind(self.options(name, options))
+        checked = self.options(name, options)
+        self.destinations.check_options(options, self.options_field)
+        with self.destinations.enforced():
+            return _Limited(kind(checked), self.destinations)
+
+
+class _Limited:
+    """A provider that connects to nothing but what it may."""
+
+    def __init__(self, provider: AddressProvider, destinations: Destinations) -> None:
+        self._provider = provider
+        self._destinations = destinations
+
+    def holder(self, address: str, nodes: Sequence[AddressNode]) -> AddressNode | None:
+        with self._destinations.enforced():
+            return self._provider.holder(address, nodes)
+
+    def assign(self, address: str, node: AddressNode) -> None:
+        with self._destinations.enforced():
+            self._provider.assign(address, node)
+
+    def close(self) -> None:
+        with self._destinations.enforced():
+            self._provider.close()
+
+
+def allow(servers: Iterable[str]) -> None:
+    """Let the providers of this process connect to servers inside: those of the panel's settings, and no others."""
+    global _allowed  # noqa: PLW0603 - of a process, as the installed plugins are
+    _allowed = Destinations.of(servers, ADDRESS_SERVERS)
+    installed.cache_clear()
 
 
 @cache

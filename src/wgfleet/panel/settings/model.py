@@ -15,6 +15,7 @@ from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.settings.enrollment import CertificateSettings, EnrollmentSettings
 from wgfleet.panel.settings.fields import Addresses, ListOf
+from wgfleet.panel.settings.floating import FloatingAddressSettings
 from wgfleet.panel.settings.health import HealthSettings
 from wgfleet.panel.settings.listeners import Listener, parse_listener
 from wgfleet.panel.settings.logs import LogSettings
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     drain: DrainSettings = DrainSettings()
     health: HealthSettings = HealthSettings()
     dns: DnsSettings = DnsSettings()
+    floating: FloatingAddressSettings = FloatingAddressSettings()
     enrollment: EnrollmentSettings = EnrollmentSettings()
     certificates: CertificateSettings = CertificateSettings()
     audit: AuditSettings = AuditSettings()

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from wgfleet.panel.dns.providers import Blocked
+from wgfleet.panel.dns.providers.lexicon_answers import shown_answer
 from wgfleet.panel.errors import PermanentError, TransientError
 
 CALL_S = 60.0  # lexicon's providers have no time limit of their own
-_SHOWN = 300  # characters of a service's answer
 _REFUSED, _SLOW_DOWN, _SERVER_ERROR = (401, 403), 429, 500
 # Bugs in lexicon: another attempt would fail in the same way.
 _BUGS = (TypeError, AttributeError, NameError, LookupError, NotImplementedError)
@@ -107,9 +107,9 @@ class Service:
     def _translated(self, error: Exception) -> PermanentError | TransientError:
         response = getattr(error, "response", None)
         status = getattr(response, "status_code", 0)
-        said = self._without_secrets(f"{self}: {str(error) or type(error).__name__}")
-        if body := str(getattr(response, "text", "") or "").strip():
-            said += f": {self._without_secrets(body)[:_SHOWN]}"
+        body = str(getattr(response, "text", "") or "").strip()
+        words = f"{str(error) or type(error).__name__}{f': {body}' if body else ''}"
+        said = f"{self}: {shown_answer(words, self._settings)}"
         if type(error).__name__ == "AuthenticationError" or status in _REFUSED:
             return PermanentError(f"{said}; check the settings, and that they are for zone {self._zone}")
         if status == _SLOW_DOWN:
@@ -119,12 +119,6 @@ class Service:
         if isinstance(error, _BUGS):
             return PermanentError(f"{said} ({type(error).__name__}): dns-lexicon cannot do this with {self._provider}")
         return TransientError(said)
-
-    def _without_secrets(self, text: str) -> str:
-        for value in sorted(self._settings.values(), key=len, reverse=True):
-            if value:
-                text = text.replace(value, "...")
-        return text
 
 
 class Session:
