@@ -19,6 +19,7 @@ OPTIONS = ScenarioOptions(rate=20.0)
 QUIET = Progress(quiet=True)
 WATCH_S = 20.0  # `lab run failover` holds clients to 3 s, on a machine of its own
 RETURN_S = 120.0
+DRAWN_MS = 8000.0  # a client that is drawn to a node that does not have it any more is silent for 10 s and more
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,12 @@ def test_a_panel_that_is_cut_off_alone_moves_nobody_and_says_that_it_is(lab: Lab
 def test_a_node_that_returns_is_fenced_first_and_pulls_nobody_back(lab: Lab) -> None:
     happened = comeback.run(lab, OPTIONS, QUIET)
     assert happened["ok"], happened
+
+
+def test_a_wireguard_that_hangs_alone_draws_nobody_back_when_it_works_again(lab: Lab) -> None:
+    happened = comeback.run(lab, ScenarioOptions(rate=20.0, kind="wireguard", away_s=4.0), QUIET)
+    assert happened["clients"] > 0
+    assert happened["later_gap_ms"]["max"] < DRAWN_MS, happened
 
 
 def test_the_clients_of_a_node_that_dies_all_go_on_elsewhere(lab: Lab, panel: PanelClient) -> None:
