@@ -74,11 +74,12 @@ async def listening(
     context = make_context(state.certificate, state.key, state.ca)
     revoked, refused = RevokedCertificates(state.revoked, DamagedFiles()), list[str]()
     revoked.load()
+    admitted: list[asyncio.Transport] = []
     door = AgentDoor(
         lambda: context,
         asyncio.Protocol,
         lambda _remote, why, _count: refused.append(why),
-        lambda _: None,
+        admitted.append,
         PanelSources(state.panel_sources, DamagedFiles()),
         revoked.objection,
     )
@@ -103,6 +104,16 @@ async def listening(
     door.make_protocol = _http(PanelGate(app, ObeyedPanels(state.panels, DamagedFiles())))
     server = await asyncio.get_running_loop().create_server(door.connection, "127.0.0.1", 0)
     async with server:
-        yield Agent(
-            authority, state, server.sockets[0].getsockname()[1], refused, {"sni_hostname": agent_server_name(node_id)}
-        )
+        try:
+            yield Agent(
+                authority,
+                state,
+                server.sockets[0].getsockname()[1],
+                refused,
+                {"sni_hostname": agent_server_name(node_id)},
+            )
+        finally:
+            # Who hung up may not have been noticed yet; a transport must not outlive its loop.
+            for each in (each for each in admitted if not each.is_closing()):
+                each.abort()
+            await asyncio.sleep(0.1)
