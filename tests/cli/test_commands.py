@@ -19,7 +19,7 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.services import freezes
-from wgfleet.panel.services.fleet import assignments
+from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Operation
 
@@ -88,6 +88,14 @@ def test_a_fleet_is_built_with_commands(wgfleet: Run, tmp_path: Path) -> None:
     assert archive.read_bytes().startswith(b"\x1f\x8b")
     assert "█" in wgfleet("peer", "qr", "wg0/user-1").stdout
     assert document(wgfleet("audit", "list", "--type", "config_node", "--json"))[0]["action"] == "assigned"
+
+
+def test_an_agent_of_another_release_is_marked(wgfleet: Run, panel: Panel, fra1: dict[str, Any]) -> None:
+    with panel.store.write() as tx:
+        nodes.reported(tx, fra1["id"], connected=True, version="0.1.0", known=(), summary="in sync")
+    listed = wgfleet("node", "list")
+    assert "0.1.0 (older)" in listed.stdout
+    assert "warning: fra1: its agent (0.1.0) is older than the panel" in listed.stderr
 
 
 def test_a_name_gets_its_provider_with_options_from_a_file(wgfleet: Run, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """`wgfleet node`: servers that run the agent."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
 from wgfleet.cli.waiting import Wait, follow, report
 
 app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("name", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "summary")
+COLUMNS = ("name", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "agent", "summary")
 AFTER_JOINING = """\
   wgfleet agent run    # or, where its unit is installed: systemctl enable --now wgfleet-agent
 
@@ -30,7 +30,21 @@ Group = Annotated[str | None, typer.Option(help="Id or name of its node group.")
 def list_nodes(*, as_json: AsJson = False) -> None:
     """List nodes."""
     with panel() as client:
-        show_table(client.all("/api/nodes"), COLUMNS, as_json=as_json)
+        found = client.all("/api/nodes")
+    if as_json:
+        show_json(found)
+        return
+    show_table([{**node, "agent": _agent(node)} for node in found], COLUMNS, as_json=False)
+    for node in found:
+        if node.get("agent_warning"):
+            say(f"warning: {node['name']}: {node['agent_warning']}", err=True)
+
+
+def _agent(node: dict[str, Any]) -> str:
+    """Return an agent's version, marked where it is not the panel's."""
+    release = node.get("agent_release")
+    mark = f" ({release})" if release in {"older", "newer"} else ""
+    return f"{node['agent_version'] or '-'}{mark}"
 
 
 @app.command()

@@ -5,8 +5,8 @@ The sender leaves out what the other side does not know: fields of requests, whi
 `for_agent`; kinds of watch messages by `for_panel`. New fields of *answers* need no feature: they have a default, and
 a panel that does not know them skips them.
 
-A new field of a request: give it a default in its struct (all have `omit_defaults`), and tie it here to a feature. One
-release later every agent knows it, and the line may go.
+A new field of a request: give it a default in its struct (all have `omit_defaults`), tie it here to a feature, and say
+in `protocol.releases` what is so without that. One release later every agent knows it, and the line may go.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+import wgfleet
 from tests.panel.conftest import made
 from tests.waiting import eventually
 from wgfleet.panel.api import Panel
@@ -15,6 +16,7 @@ from wgfleet.panel.api.monitoring import status_of
 from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.outlook import CoreReport
 from wgfleet.panel.services.fleet import nodes
+from wgfleet.protocol.features import ALL, NONE, Feature
 
 
 def test_health_needs_no_key_and_readiness_needs_the_database(anonymous: httpx.Client) -> None:
@@ -114,6 +116,29 @@ def test_what_a_reconciler_reports_is_shown(client: httpx.Client, panel: Panel, 
     shown = client.get("/api/nodes/fra1").json()
     assert (shown["connected"], shown["agent_version"], shown["summary"]) == (False, "0.1.0", "in sync")
     assert shown["last_seen_at"] == "1970-01-01T00:00:01Z"
+
+
+def test_each_agents_release_is_shown_beside_the_panels(
+    client: httpx.Client, panel: Panel, fra1: dict[str, Any]
+) -> None:
+    def shown() -> tuple[Any, ...]:
+        node = client.get("/api/nodes/fra1").json()
+        return tuple(node[f"agent_{name}"] for name in ("release", "protocol", "lacks"))
+
+    def report(version: str, known: frozenset[Feature]) -> None:
+        with panel.store.write() as tx:
+            nodes.reported(tx, fra1["id"], connected=True, version=version, known=known, summary="in sync")
+
+    assert shown() == ("unknown", None, [])
+    report("0.1.0", NONE)
+    assert shown() == ("older", 1, sorted(ALL))
+    assert 'wgfleet_agents{version="0.1.0"} 1.0' in client.get("/metrics").text
+    assert "what users reach through it is not filtered" in client.get("/api/nodes").json()["items"][0]["agent_warning"]
+    report("99.0.0", ALL)
+    assert shown() == ("newer", 2, [])
+    report(wgfleet.__version__, ALL)
+    assert shown() == ("same", 2, [])
+    assert client.get("/api/nodes/fra1").json()["agent_warning"] is None
 
 
 def test_the_document_describes_every_call_and_its_problems(client: httpx.Client) -> None:

@@ -166,7 +166,7 @@ class FleetCollector(Collector):
         with self._panel.store.read() as tx:
             found, queue, healths = counts.read(tx), commands.queue(tx), counts.health(tx)
             frozen, missing = freezes.current(tx), owed.everywhere(tx)
-            clocks, conflicts = counts.clocks(tx), views.conflicts(tx)
+            clocks, agents, conflicts = counts.clocks(tx), counts.agents(tx), views.conflicts(tx)
         yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
         yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
         yield GaugeMetricFamily("wgfleet_configs", "Configs.", value=found.configs)
@@ -187,6 +187,7 @@ class FleetCollector(Collector):
             value=len(frozen.nodes) if frozen is not None else 0,
         )
         yield from _owed(missing)
+        yield _by_label("wgfleet_agents", "Agents, by the version that they last had.", "version", agents)
         yield _by_label("wgfleet_node_clock_ahead_seconds", "Of the panel's clock.", "node", clocks)
         deaths = CounterMetricFamily(
             "wgfleet_background_task_deaths", "Background tasks that died and were restarted.", labels=["task"]

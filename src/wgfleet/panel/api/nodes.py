@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Query, status
 from pydantic import Field
 
+import wgfleet
 from wgfleet.panel.api.auth import NodeAdmin, Reader, Writer
 from wgfleet.panel.api.models import (
     UNCHANGED,
@@ -29,7 +30,10 @@ from wgfleet.panel.services.fleet import loads, nodes
 from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges, NodeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeLoad
+from wgfleet.protocol import releases
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import AGENT_PORT
+from wgfleet.protocol.releases import Release
 
 router = APIRouter(tags=["nodes"])
 
@@ -114,6 +118,11 @@ class NodeView(View):
     clock_ahead_s: float | None = Field(description="How far its clock is ahead of the panel's, to half a second.")
     clock_warning: str | None = Field(description="null: its clock is right enough.")
     agent_version: str | None
+    agent_release: Release = Field(description="How its agent's release stands to the panel's.")
+    agent_protocol: int | None = Field(description="Version of the protocol that it speaks; null: not heard yet.")
+    agent_features: list[str] = Field(description="What it knows beyond 0.1.0.")
+    agent_lacks: list[Feature] = Field(description="What the panel would send, and it does not understand.")
+    agent_warning: str | None = Field(description="What its release means for the node; null: nothing.")
     summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
     configs: list[str] = Field(description="Names of the configs assigned to it.")
     peers: int = Field(description="Number of peers whose home is this node.")
@@ -154,6 +163,11 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
             clock_ahead_s=node.clock_ahead_s,
             clock_warning=nodes.clock_warning(node),
             agent_version=node.agent_version,
+            agent_release=releases.compared(node.agent_version, wgfleet.__version__),
+            agent_protocol=releases.protocol(node.agent_features) if node.agent_version else None,
+            agent_features=node.agent_features,
+            agent_lacks=list(releases.missing(node.agent_features)) if node.agent_version else [],
+            agent_warning=releases.warning(node.agent_version, wgfleet.__version__, node.agent_features),
             summary=node.summary,
             configs=configs[node.id],
             peers=homes.get(node.id, 0),

@@ -63,6 +63,12 @@ def failing_addresses(tx: Tx) -> int:
     return _count(tx, FloatingAddress, FloatingAddress.error.is_not(None))
 
 
+def agents(tx: Tx) -> dict[str, int]:
+    """Return how many nodes have an agent of each version."""
+    query = select(Node.agent_version, func.count()).where(Node.agent_version.is_not(None)).group_by(Node.agent_version)
+    return {version or "": count for version, count in tx.session.execute(query)}
+
+
 def clocks(tx: Tx) -> dict[str, float]:
     """Return how far the clocks of nodes, by name, are ahead of the panel's."""
     rows = tx.session.execute(select(Node.name, Node.clock_ahead_s).where(Node.clock_ahead_s.is_not(None)))

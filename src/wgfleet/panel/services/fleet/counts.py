@@ -30,6 +30,11 @@ def health(tx: Tx) -> dict[str, int]:
     return count_rows.health(tx)
 
 
+def agents(tx: Tx) -> dict[str, int]:
+    """Count agents by version."""
+    return count_rows.agents(tx)
+
+
 def clocks(tx: Tx) -> dict[str, float]:
     """Return how far the clocks of nodes, by name, are ahead of the panel's."""
     return count_rows.clocks(tx)

@@ -1,0 +1,66 @@
+"""Releases of panel and agents beside each other: which is the older, and what an older agent does without. Pure."""
+
+import re
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+
+from wgfleet.protocol.features import ALL, PROTOCOL, PROTOCOL_OF_0_1_0, Feature
+
+WITHOUT: Mapping[Feature, str] = {
+    Feature.FEATURES: "it refuses what it does not know",
+    Feature.PROBE_SERIES: "other nodes are probed from it once at a time",
+    Feature.MUTE: "when it returns after a failover it may take clients back for seconds",
+    Feature.ADDRESS_TIMES: "a floating address stays on it when the agent dies",
+    Feature.HISTORY: "after a restore it may keep what the database no longer has",
+    Feature.REACH: "what users reach through it is not filtered",
+    Feature.REVOKED: "certificates of the panel that were revoked are accepted until they expire",
+}
+"""By feature: what is so on a node whose agent does not have it, for people."""
+
+_NUMBERS = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+
+
+class Release(StrEnum):
+    """The release of an agent beside the panel's."""
+
+    SAME = "same"
+    OLDER = "older"
+    NEWER = "newer"
+    UNKNOWN = "unknown"  # not heard yet, or no version of ours
+
+
+def compared(agents: str | None, panels: str) -> Release:
+    """Say how the version of an agent stands to the panel's. Builds on the way to one release count as that release."""
+    theirs, ours = _release(agents), _release(panels)
+    if theirs is None or ours is None:
+        return Release.UNKNOWN
+    if theirs == ours:
+        return Release.SAME
+    return Release.OLDER if theirs < ours else Release.NEWER
+
+
+def missing(known: Collection[str]) -> tuple[Feature, ...]:
+    """Return the features of this panel that an agent does not have, of which it says that it has those in `known`."""
+    return tuple(sorted(ALL.difference(known)))
+
+
+def protocol(known: Collection[str]) -> int:
+    """Return the protocol that is spoken with an agent."""
+    return PROTOCOL if known else PROTOCOL_OF_0_1_0
+
+
+def warning(agents: str | None, panels: str, known: Collection[str]) -> str | None:
+    """Say what the agent's release means for its node, or None where there is nothing to say."""
+    release = compared(agents, panels)
+    if release is Release.NEWER:
+        return f"its agent ({agents}) is newer than the panel ({panels}): upgrade the panel"
+    lacks = missing(known)
+    if agents is None or (release is not Release.OLDER and not lacks):
+        return None
+    said = f"its agent ({agents}) is older than the panel ({panels}): upgrade it"
+    return f"{said}; until then {', '.join(WITHOUT[feature] for feature in lacks)}" if lacks else said
+
+
+def _release(version: str | None) -> tuple[int, int, int] | None:
+    found = _NUMBERS.match(version or "")
+    return None if found is None else (int(found[1]), int(found[2]), int(found[3] or 0))
