@@ -38,6 +38,7 @@ from wgfleet.agent.state.ledger import Ledger
 from wgfleet.agent.state.panel_sources import PanelSources
 from wgfleet.agent.state.panels import ObeyedPanels
 from wgfleet.agent.state.revoked import RevokedCertificates
+from wgfleet.agent.state.time_alone import TimeAlone
 from wgfleet.doors.sockets import lengthen_queue, shrink_tls_buffers
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit, tell_systemd, watchdog_every_s
@@ -67,6 +68,8 @@ async def _run(settings: AgentSettings) -> None:
     ledger = Ledger(state.ledger, damaged)
     ledger.load()
     prober, contact = Prober(), PanelContact()
+    alone = TimeAlone(state.time_alone, damaged, contact.heard_at, settings.down_after_days * 86400)
+    alone.load()
 
     def make_watches(reconciler: InterfaceReconciler, floating: FloatingAddresses, board: WatchBoard) -> Watches:
         def watched() -> bool:
@@ -92,6 +95,7 @@ async def _run(settings: AgentSettings) -> None:
             lambda: readers() > 0 and contact.is_near(),
             settings.confirm_s,
         ),
+        kept_down=lambda: alone.too_long,
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,8 +105,9 @@ async def _run(settings: AgentSettings) -> None:
         await _until_first(
             supervisor.run(),
             stop.wait(),
-            _serve(settings, state, me, supervisor, damaged, prober, contact),
+            _serve(settings, state, me, supervisor, damaged, prober, contact, alone),
             _report_life(supervisor),
+            alone.run(supervisor.look_again),
         )
     finally:
         prober.close()
@@ -142,6 +147,7 @@ async def _serve(
     damaged: DamagedFiles,
     prober: Prober,
     contact: PanelContact,
+    alone: TimeAlone,
 ) -> None:
     """Answer the panel until cancelled. Without a usable identity, keep the interfaces and wait for an enrollment."""
     while me is None or (certificates := _certificates(state, me, damaged)) is None:
@@ -162,7 +168,9 @@ async def _serve(
         *ProbeRoute(supervisor, prober).routes(),
         *ManualRoutes(supervisor).routes(),
     ]
-    routes = AgentRoutes(supervisor, me.node_id, lambda: certificates.expires_at, lambda: damaged.notes)
+    routes = AgentRoutes(
+        supervisor, me.node_id, lambda: certificates.expires_at, lambda: (*damaged.notes, *alone.notes)
+    )
     port, host = settings.port or me.port, None if settings.listen == EVERYWHERE else settings.listen
     door.make_protocol = _http(PanelGate(routes.app(more), panels))
     shrink_tls_buffers()

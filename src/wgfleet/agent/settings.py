@@ -16,7 +16,7 @@ class AgentSettings:
     """How to run. `port` None: the one of the enrollment. `interval_s`: least time between scans of an interface.
 
     `confirm_s`: the time in s within which the panel has to be heard after a change of addresses, routes or firewall,
-    or it is taken back; 0: never.
+    or it is taken back; 0: never. `down_after_days`: after so long without the panel the interfaces go down; 0: never.
     """
 
     state_dir: Path = DEFAULT_STATE_DIR
@@ -25,6 +25,7 @@ class AgentSettings:
     interval_s: float = 1.0
     repair: bool = True
     confirm_s: float = 10.0
+    down_after_days: float = 0.0
     backend: Literal["auto", "kernel", "userspace"] = "auto"
 
     def to_json(self) -> str:

@@ -65,6 +65,12 @@ def run(
             min=0,
         ),
     ] = 10.0,
+    down_after_days: Annotated[
+        float,
+        typer.Option(
+            help="Days without a panel after which the interfaces go down, until one is heard again; 0: never.", min=0
+        ),
+    ] = 0.0,
     backend: Annotated[Backend, typer.Option(help="Kind of WireGuard to use.")] = "auto",
 ) -> None:
     """Run the agent until it is stopped; its interfaces keep working without it."""
@@ -75,6 +81,7 @@ def run(
         interval_s=interval,
         repair=repair,
         confirm_s=confirm,
+        down_after_days=down_after_days,
         backend=backend,
     )
     # The same process goes on as the agent, without this program's libraries in its memory. `-P`: nothing is imported

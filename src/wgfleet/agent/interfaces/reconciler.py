@@ -52,6 +52,7 @@ class InterfaceReconciler:
     """Reconciles one interface. Everything that changes it holds `lock`.
 
     `sessions_lost` is called when it had to do what ends sessions, with the endpoints of those that were in use.
+    `kept_down`: whether the interface is to be down, whatever is desired.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class InterfaceReconciler:
         floating: FloatingAddresses,
         sessions_lost: Callable[["InterfaceReconciler", dict[PublicKey, str]], None] = lambda *_: None,
         trial: "SettingsTrial | None" = None,
+        kept_down: Callable[[], bool] = bool,
     ) -> None:
         self.name = desired.settings.name
         self.lock = asyncio.Lock()
@@ -78,6 +80,7 @@ class InterfaceReconciler:
         self.sessions = LiveSessions()
         self._sessions_lost = sessions_lost
         self.trial = trial
+        self._kept_down = kept_down
         self._up_at = float("-inf")  # when the link was last seen to be up
         self._machine = machine
         self._changes = changes
@@ -200,9 +203,10 @@ class InterfaceReconciler:
     @property
     def _effective(self) -> DesiredInterface:
         """What is to be made true: what is desired, but for settings that were taken back."""
-        if self.trial is None:
-            return self.desired
-        return msgspec.structs.replace(self.desired, settings=self.trial.effective(self.desired.settings))
+        settings = self.desired.settings if self.trial is None else self.trial.effective(self.desired.settings)
+        if self._kept_down():
+            settings = msgspec.structs.replace(settings, enabled=False, floating=None)
+        return msgspec.structs.replace(self.desired, settings=settings)
 
     def _work_towards(self, desired: DesiredInterface) -> None:
         self.desired = desired
@@ -288,7 +292,8 @@ class InterfaceReconciler:
     def _ended_by(self, plan: InterfacePlan, from_s: float) -> dict[PublicKey, str]:
         """Return the sessions that end with a new link, another key or port, or a link that was down."""
         now = time.monotonic()
-        if not self.desired.settings.enabled or now - self._up_at > from_s or _ENDING_SESSIONS.isdisjoint(plan.steps):
+        was_up = self._effective.settings.enabled and now - self._up_at <= from_s
+        if not was_up or _ENDING_SESSIONS.isdisjoint(plan.steps):
             return {}
         return {key: at for key, at in self.sessions.in_use(now).items() if key in self.desired.peers}
 

@@ -57,6 +57,7 @@ class InterfaceSupervisor:
         interval_s: float = 1.0,
         repair: bool = True,
         way_out: WayOut | None = None,
+        kept_down: Callable[[], bool] = bool,
     ) -> None:
         self.machine = machine
         self.reconcilers: dict[InterfaceName, InterfaceReconciler] = {}
@@ -69,6 +70,7 @@ class InterfaceSupervisor:
         self._mutes: dict[InterfaceName, MuteWatch] = {}
         self._journal = journal
         self._way_out = way_out
+        self._kept_down = kept_down
         self._ledger = ledger
         self._interval_s = interval_s
         self._locks: dict[InterfaceName, asyncio.Lock] = {}
@@ -142,8 +144,7 @@ class InterfaceSupervisor:
                     raise self._broken
                 changed = [source.drain() for source in sources]
                 if any(changed):
-                    for reconciler in self.reconcilers.values():
-                        reconciler.refresh_link()
+                    self.look_again()
                 # Our own changes come back as events too; all that they cause is one reading at the next scan.
                 await asyncio.sleep(0.1)
         finally:
@@ -152,6 +153,11 @@ class InterfaceSupervisor:
                 source.close()
             for each in self._tasks.values():
                 each.stop()
+
+    def look_again(self) -> None:
+        """Have the next scan of each interface read everything."""
+        for reconciler in self.reconcilers.values():
+            reconciler.refresh_link()
 
     async def push(self, name: InterfaceName, push: Push, heard_at: float) -> Applied:
         """Check, store and apply a push. `heard_at`: when the panel last heard this agent, in s of the monotonic clock.
@@ -286,6 +292,7 @@ class InterfaceSupervisor:
             self.floating,
             self._call_again,
             None if self._way_out is None else self._way_out.trial(name),
+            self._kept_down,
         )
         before = self._removed_by_hand.pop(name, None)
         if before is not None and before.config_id == reconciler.config_id:

@@ -74,6 +74,10 @@ class StateDirectory:
         return self.root / "revoked.json"
 
     @property
+    def time_alone(self) -> Path:
+        return self.root / "time-alone.json"
+
+    @property
     def desired(self) -> Path:
         return self.root / "desired"
 
