@@ -17,6 +17,7 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wgfleet.doors.folding import Folding
+from wgfleet.doors.sockets import read_little
 from wgfleet.doors.strangers import Stranger, StrangerLimits, Strangers, has_sent, source_of
 from wgfleet.panel import clock
 from wgfleet.panel.settings.door import DoorSettings
@@ -112,6 +113,7 @@ class Visit(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        read_little(transport)
         address = (transport.get_extra_info("peername") or ("unknown",))[0]
         connection = transport.get_extra_info("socket")
         self._stranger = self._door.strangers.enter(

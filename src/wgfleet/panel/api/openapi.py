@@ -18,11 +18,12 @@ _EVERYWHERE = {
     500: "Internal error; see the panel's log.",
     503: "The database is unavailable; `Retry-After` says when to try again.",
 }
-_WITH_TOKEN = {
+_REFUSED = {
     401: "The credential is missing or unknown.",
     429: "Too many calls of this key at a time, or too many refused tokens from this address; see `Retry-After`.",
 }
-_WITH_KEY = {**_WITH_TOKEN, 403: "The API key lacks the scope."}
+_WITH_TOKEN = _REFUSED | {411: "The body is sent in chunks."}
+_WITH_KEY = _REFUSED | {403: "The API key lacks the scope."}
 _WITH_OBJECT = {404: "The object does not exist.", 409: "The request conflicts with the current state."}
 
 
