@@ -11,10 +11,12 @@ import wgfleet
 from bench.simulated.connection import AgentConnection, Answer, Request, Tally
 from bench.simulated.interface import Kept, change_line, snapshot_line
 from bench.simulated.sessions import LiveSessions
-from wgfleet.agent.server.listener import make_context
+from wgfleet.agent.enrollment.revocations import read_list
+from wgfleet.agent.server.listener import PANEL_NAME, common_names, make_context, serial_of
 from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.identity import StateDirectory, expires_at
 from wgfleet.agent.state.panels import ObeyedPanels
+from wgfleet.agent.state.revoked import RevokedCertificates
 from wgfleet.protocol.desired import Push
 from wgfleet.protocol.features import PROTOCOL, Feature
 from wgfleet.protocol.ids import ConfigId, Generation, NodeId
@@ -29,6 +31,7 @@ FEATURES = frozenset(
         Feature.MUTE,
         Feature.PROBE_SERIES,
         Feature.REACH,
+        Feature.REVOKED,
     }
 )
 """What is simulated. One that said more than it does would be measured wrong."""
@@ -66,6 +69,8 @@ class SimulatedAgent:
         self.new_key: bytes | None = None
         self.panels = ObeyedPanels(state.panels, DamagedFiles())
         self.panels.load()
+        self.revoked = RevokedCertificates(state.revoked, DamagedFiles())
+        self.revoked.load()
         self.readers: dict[AgentConnection, float] = {}
         """The watch streams, each with when the next load is due."""
         self._answer = answer
@@ -158,6 +163,19 @@ class SimulatedAgent:
             features=tuple(sorted(FEATURES)),
             interfaces=tuple(kept.status() for kept in self.interfaces.values()),
         )
+
+    def objection(self, certificate: dict[str, object] | None) -> str | None:
+        """Return why a client is not let in; None: it is the panel."""
+        names = common_names(certificate)
+        if names != [PANEL_NAME]:
+            return f"certificate of {names}, not of the panel"
+        return self.revoked.objection(serial_of(certificate))
+
+    def refuse(self, crl: str) -> None:
+        """Refuse certificates of panels for good, and end connections that have shown one."""
+        self.revoked.add(read_list(crl, self._state.ca.read_bytes()))
+        for connection in tuple(self._connections):
+            connection.check()
 
     def opened(self, connection: AgentConnection) -> None:
         self._connections.add(connection)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from wgfleet.agent.server.listener import PANEL_NAME, common_names
-
 _UNREAD = 512 * 1024  # bytes that a stream may owe; what comes then is dropped and counted
 _REASONS = {200: "OK", 204: "No Content"}
 
@@ -50,6 +48,7 @@ class Answering(Protocol):
 
     silent: bool
 
+    def objection(self, certificate: dict[str, object] | None) -> str | None: ...
     def answer(self, request: Request) -> Answer: ...
     def opened(self, connection: "AgentConnection") -> None: ...
     def closed(self, connection: "AgentConnection") -> None: ...
@@ -69,9 +68,8 @@ class AgentConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_server makes nothing else
         self._transport = transport
-        if common_names(transport.get_extra_info("peercert")) != [PANEL_NAME]:
-            transport.abort()
         self._agent.opened(self)
+        self.check()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
@@ -83,6 +81,11 @@ class AgentConnection(asyncio.Protocol):
             return
         self._received += data
         self._next()
+
+    def check(self) -> None:
+        """End it unless the other side is the panel."""
+        if self._transport is not None and self._agent.objection(self._transport.get_extra_info("peercert")):
+            self._transport.abort()
 
     def abort(self) -> None:
         """End it without a word."""

@@ -21,6 +21,7 @@ from wgfleet.protocol.messages import (
     ProbeRequest,
     ProbeResult,
     Refusal,
+    Revoked,
     Takeover,
     TakeoverResult,
 )
@@ -150,6 +151,11 @@ def _install_certificate(agent: SimulatedAgent, request: Request) -> Answer:
     return Answer(204)
 
 
+def _revoke(agent: SimulatedAgent, request: Request) -> Answer:
+    agent.refuse(msgspec.json.decode(request.body, type=Revoked).crl)
+    return Answer(204)
+
+
 def _kept(agent: SimulatedAgent, name: str) -> Kept:
     if (kept := agent.interfaces.get(name)) is None:
         raise RefusedError(not_found(InterfaceName(name)))
@@ -179,6 +185,7 @@ _HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("POST", "/v1/probe"): _probe,
     ("POST", "/v1/certificate/request"): _request_certificate,
     ("PUT", "/v1/certificate"): _install_certificate,
+    ("PUT", "/v1/revoked"): _revoke,
     ("PUT", "/v1/wg/*"): _push,
     ("DELETE", "/v1/wg/*"): _delete,
     ("POST", "/v1/wg/*/takeover"): _takeover,

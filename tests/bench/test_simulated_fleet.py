@@ -23,8 +23,15 @@ from tests.agent.values import peers, private_key, settings, whole
 from wgfleet.agent.enrollment.certificates import make_request
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.panel.agents import tls
-from wgfleet.panel.agents.authority import Authority, agent_server_name, certificate_expires_at
+from wgfleet.panel.agents.authority import (
+    Authority,
+    agent_server_name,
+    certificate_expires_at,
+    described,
+)
 from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.domain.certificates import RevokedSerial
+from wgfleet.panel.errors import TransientError
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import Push, delta_between
 from wgfleet.protocol.handshake import Answer, initiate, pair, read_answer, tai64n
@@ -202,6 +209,22 @@ def test_it_shows_a_renewed_certificate(meet: Callable[[Script], None]) -> None:
         certificate = authority.issue_agent(csr, NODE, time.time(), days=3)
         await client.install_certificate(certificate, authority.certificate_pem)
         assert (await client.status()).certificate_expires_at == certificate_expires_at(certificate)
+
+    meet(script)
+
+
+def test_a_panel_whose_certificate_was_revoked_is_not_answered(meet: Callable[[Script], None]) -> None:
+    async def script(client: AgentClient, agent: SimulatedAgent, _around: Around, authority: Authority) -> None:
+        stolen = authority.issue_panel_client(time.time())
+        context = tls.client_context(authority.certificate_pem, stolen)
+        thief = AgentClient(agent.address, AGENT_PORT, NODE, context, PanelName("panel", 1, "a"))
+        assert (await thief.status()).node_id == NODE
+        serial = RevokedSerial(described(stolen.certificate).serial or "", time.time())
+        await client.revoke(authority.revocation_list([serial], 1, time.time()))
+        with pytest.raises(TransientError):
+            await thief.status()
+        await thief.aclose()
+        assert (await client.status()).node_id == NODE
 
     meet(script)
 
