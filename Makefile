@@ -51,10 +51,13 @@ bench-smoke: ## A small simulated fleet for about a minute: fails where somethin
 	@script/bootstrap test
 	$(BIN)/python -m bench.fleet --smoke
 
-lock: ## Write requirements.lock again, with the newest versions that pyproject.toml allows
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 pyproject.toml
+
+lock: ## Write the locks again, with the newest versions that pyproject.toml allows
 	@script/bootstrap test
-	$(BIN)/uv pip compile --quiet --upgrade --all-extras --group dev --generate-hashes --no-header --no-annotate \
-	  --python-version 3.11 --output-file requirements.lock pyproject.toml
+	$(LOCK) --upgrade --all-extras --group dev --output-file requirements.lock
+	$(LOCK) --constraints requirements.lock --group build --output-file requirements-agent.lock
+	$(LOCK) --constraints requirements.lock --group build --extra panel --output-file requirements-panel.lock
 
 clean: ## Remove what the targets made: .venv, build, caches
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

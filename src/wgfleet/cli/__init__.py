@@ -49,7 +49,7 @@ class LazyGroup(TyperGroup):
             return super().get_command(ctx, cmd_name)
         text, library = GROUPS[cmd_name]
         if importlib.util.find_spec(library) is None:
-            typer.echo(f"wgfleet {cmd_name} needs the panel's libraries: pip install 'wgfleet[panel]'", err=True)
+            typer.echo(f"wgfleet {cmd_name} needs the panel's libraries: script/install panel", err=True)
             raise typer.Exit(2)
         group = typer.main.get_group(importlib.import_module(f"wgfleet.cli.{cmd_name}").app)
         command: Any = group.commands[cmd_name] if cmd_name in COMMANDS else group

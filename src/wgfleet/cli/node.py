@@ -13,8 +13,7 @@ COLUMNS = ("name", "endpoint_addresses", "connected", "cordoned", "configs", "pe
 AFTER_JOINING = """\
   wgfleet agent run    # or, where its unit is installed: systemctl enable --now wgfleet-agent
 
-No wgfleet there yet? `pip install` a wheel or a checkout of it in a virtual environment, and install wireguard-tools,
-nftables, and wireguard-go where the kernel has no WireGuard: docs/agent.md has the commands."""
+No wgfleet there yet? Run `script/install agent` there in a checkout of it, as root (docs/agent.md)."""
 
 Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
 Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", help="Address that clients reach; repeatable.")]

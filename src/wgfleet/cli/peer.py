@@ -154,7 +154,7 @@ def qr(peer: Peer, *, node: Node = None) -> None:
     try:
         import segno  # noqa: PLC0415 - only on a machine with the panel's libraries
     except ModuleNotFoundError:
-        say("error: wgfleet peer qr needs segno: pip install 'wgfleet[panel]'", err=True)
+        say("error: wgfleet peer qr needs the panel's libraries: script/install panel", err=True)
         raise typer.Exit(1) from None
     with panel() as client:
         text = client.text(f"/api/peers/{_id(client, peer)}/config", node=node)
