@@ -33,12 +33,14 @@ class Wire:
 
     answers: bool = False
     sent: bool = True
+    round_trip_s: float = 0.0
     probes: int = 0
 
-    async def probe(self, target: ProbeTarget, _timeout_s: float) -> ProbeOutcome:
+    async def probe(self, target: ProbeTarget, timeout_s: float) -> ProbeOutcome:
         await asyncio.sleep(0)
         self.probes += 1
-        return ProbeOutcome(target.endpoint, Answer.RESPONSE if self.answers else None, None, "", sent=self.sent)
+        answers = self.answers and self.round_trip_s < timeout_s
+        return ProbeOutcome(target.endpoint, Answer.RESPONSE if answers else None, None, "", sent=self.sent)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -50,6 +52,7 @@ class Other:
 
     answers: bool | None = True
     sent: bool = True
+    round_trip_s: float = 0.0
     connected: bool = True
     features: frozenset[Feature] = ALL
     asked: list[ProbeRequest] = field(default_factory=list)
@@ -63,8 +66,8 @@ class Other:
         if self.answers is None:
             raise TransientError("it does not answer")
         (endpoint,) = (target.endpoint for target in request.targets)
-        if self.answers:
-            return ProbeResult({endpoint: 0.01}, ())
+        if self.answers and self.round_trip_s < request.timeout_s:
+            return ProbeResult({endpoint: self.round_trip_s}, ())
         return ProbeResult({}, (endpoint,), () if self.sent else (endpoint,))
 
 
@@ -147,6 +150,15 @@ def test_the_answer_to_another_node_is_enough_where_the_panel_gets_none(scene: S
     (request,) = line.asked
     (target,) = request.targets
     assert (request.interface, request.tries, target.endpoint) == ("wg0", 3, "192.0.2.1:51820")
+
+
+@pytest.mark.parametrize("panel_hears_it", [True, False])
+def test_one_behind_a_satellite_serves_as_those_that_were_there_do(scene: Scene, *, panel_hears_it: bool) -> None:
+    """The watch waits for answers for up to `longest_timeout_s`; nobody has learned this path's round trip yet."""
+    scene.wire.answers, scene.wire.round_trip_s = panel_hears_it, 0.75
+    scene.other("ams1", Other(round_trip_s=0.75))
+    scene.cycles()
+    assert scene.stands() == (Phase.SERVING, FirstLook.ANSWERED)
 
 
 def test_nodes_that_join_together_prove_each_other(scene: Scene) -> None:

@@ -73,7 +73,8 @@ class Supervisor:
         self._host_names = HostNameWatch(store, settings.own_hosts())
         self._retention = Retention(store, days_kept(settings))
         self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days, self._connections)
-        self._pusher.look = FirstLooks(store, vault, self._connections).look
+        patience_s = settings.health.rules.longest_timeout_s
+        self._pusher.look = FirstLooks(store, vault, self._connections, patience_s).look
         self._moves = MoveWorker(store, vault, settings.drain, self._connections, outlook)
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.first_look import FirstLook, verdict
+from wgfleet.panel.domain.health.paths import DEFAULT_LONGEST_TIMEOUT_S
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
@@ -17,14 +18,14 @@ from wgfleet.panel.services import health
 from wgfleet.panel.services.health import Newcomer, Probed, Vantage
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
-from wgfleet.probing.prober import Prober
+from wgfleet.probing.prober import ProbeOutcome, Prober
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import ProbeRequest, ProbeTarget
 
 TRIES = 3
-TIMEOUT_S = 0.4
+APART_S = 0.1  # between two tries from here
 MOST_ASKED = 3  # nodes at a time, as in the watch
 AGAIN_S = 60.0  # between two looks at a node that serves unproven
 
@@ -38,12 +39,23 @@ class Seen:
 
 
 class FirstLooks:
-    """Looks at nodes that join, and at those that serve unproven. `connections`: those to the agents, by node id."""
+    """Looks at nodes that join, and at those that serve unproven.
 
-    def __init__(self, store: Store, vault: Vault, connections: Mapping[str, AgentConnection]) -> None:
+    `connections`: those to the agents, by node id. `patience_s`: how long to wait for an answer on a path that nobody
+    knows yet; the watch learns round trips, but watches those that serve.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        connections: Mapping[str, AgentConnection],
+        patience_s: float = DEFAULT_LONGEST_TIMEOUT_S,
+    ) -> None:
         self._store = store
         self._vault = vault
         self._connections = connections
+        self._patience_s = patience_s
         self._since: dict[tuple[str, str], float] = {}
         self._looked_at: dict[tuple[str, str], float] = {}
 
@@ -91,13 +103,22 @@ class FirstLooks:
         """Tell whether one of a few probes is answered; None: none could be sent."""
         target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
         prober, sent = Prober(), False
+
+        async def one(number: int) -> ProbeOutcome:
+            await asyncio.sleep(number * APART_S)
+            return await prober.probe(target, self._patience_s)
+
+        tries = [asyncio.create_task(one(number)) for number in range(TRIES)]
         try:
-            for _ in range(TRIES):
-                outcome = await prober.probe(target, TIMEOUT_S)
+            for ended in asyncio.as_completed(tries):
+                outcome = await ended
                 if outcome.answer is not None:
                     return True
                 sent |= outcome.sent
         finally:
+            for task in tries:
+                task.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
             prober.close()
         return False if sent else None
 
@@ -110,7 +131,7 @@ class FirstLooks:
         connection = self._connections[vantage.node_id]
         target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(vantage.probe_key))
         tries = TRIES if Feature.PROBE_SERIES in connection.features else 1
-        request = ProbeRequest(InterfaceName(probed.config_name), (target,), TIMEOUT_S, tries)
+        request = ProbeRequest(InterfaceName(probed.config_name), (target,), self._patience_s, tries)
         try:
             result = await connection.client.probe(request)
         except (TransientError, PermanentError):
