@@ -102,6 +102,7 @@ class Node:
         self.panel = authority.panel()
         self._agent: subprocess.Popen[bytes] | None = None
         self._log = state.parent / f"{node_id}.log"
+        self._caller, self.address = host, "127.0.0.1"
         self._thread = ThreadPoolExecutor(2, initializer=host.enter)
         mine = authority.node(node_id)
         self.state.make()
@@ -152,12 +153,20 @@ class Node:
         assert self._agent is not None
         self._agent.send_signal(number)
 
+    def call_from(self, host: Host, address: str) -> None:
+        """Have the panel be on another host from now on, which reaches the agent at an address."""
+        self._client.close()
+        self._thread.shutdown()
+        self._caller, self.address = host, address
+        self._thread = ThreadPoolExecutor(2, initializer=host.enter)
+        self._client = self.client(self.panel)
+
     def client(self, files: Files | None, authority: Authority | None = None) -> httpx.Client:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations((authority or self.authority).path)
         if files is not None:
             context.load_cert_chain(files.certificate, files.key)
-        return httpx.Client(verify=context, base_url=f"https://127.0.0.1:{PORT}", timeout=60, trust_env=False)
+        return httpx.Client(verify=context, base_url=f"https://{self.address}:{PORT}", timeout=60, trust_env=False)
 
     def begin(
         self,
@@ -197,7 +206,7 @@ class Node:
         """Read the stream in the background; messages come with the time of their arrival."""
         messages: queue.Queue[tuple[float, WatchMessage]] = queue.Queue()
         decoder = msgspec.json.Decoder(WatchMessage)
-        with self.client(self.panel) as client, ThreadPoolExecutor(1, initializer=self.host.enter) as thread:
+        with self.client(self.panel) as client, ThreadPoolExecutor(1, initializer=self._caller.enter) as thread:
             request = client.build_request(
                 "GET", "/v1/watch", extensions={"sni_hostname": agent_server_name(self.node_id)}
             )

@@ -12,8 +12,10 @@ from msgspec.structs import replace
 from tests.agent.node import Node
 from tests.agent.segment import FOUR, SIX, Segment, at, drift, floating, has
 from tests.agent.test_push import applied, refused
+from tests.agent.values import peers
 from tests.waiting import eventually
-from wgfleet.protocol.desired import LEASE_MARGIN_S, DesiredInterface
+from wgfleet.protocol.desired import LEASE_MARGIN_S, DesiredInterface, delta_between
+from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.messages import Snapshot
 
 pytestmark = pytest.mark.lab
@@ -152,6 +154,18 @@ def test_an_address_that_is_asked_for_is_taken_when_the_kernel_of_a_hung_node_ha
             time.sleep(0.02)
         assert segment.reaches(b)
         assert segment.reaches(b, SIX)
+
+
+def test_a_change_of_users_does_not_end_the_asking(segment: Segment) -> None:
+    with held(segment) as a, segment.b.watch():
+        b = segment.b
+        a.signal(signal.SIGSTOP)
+        wanted = asking(FOUR, ask_first=(FOUR,))
+        assert applied(b, wanted).held == ()
+        later = replace(wanted, generation=Generation(3), peers={**wanted.peers, **peers(1)})
+        assert applied(b, delta_between(wanted, later)).held == ()
+        lose(a, FOUR, GIVE_UP_S + LEASE_MARGIN_S)
+        eventually(lambda: has(b), within_s=1.0)
 
 
 def test_an_address_that_is_asked_for_and_nobody_has_is_taken_at_once(segment: Segment) -> None:

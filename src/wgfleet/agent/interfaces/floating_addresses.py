@@ -119,7 +119,10 @@ class FloatingAddresses:
             self._rights[name] = _Rights(given_up=LAPSED)
             self.doubt(name)
         elif heard_at >= self._doubted_at.get(name, -math.inf):
-            self._rights[name] = _Rights(confirmed=True)
+            before = self._rights.get(name) or _Rights()
+            # What is asked for goes on being asked for: a push of users alone does not look at addresses.
+            claimed = {address: who for address, who in before.claimed.items() if address in before.contested}
+            self._rights[name] = _Rights(confirmed=True, contested=before.contested, claimed=claimed)
 
     def doubt(self, name: InterfaceName) -> None:
         """Note that the panel may give the addresses of an interface to another node just now."""
@@ -219,6 +222,7 @@ class FloatingAddresses:
         rights = self._rights.setdefault(name, _Rights())
         rights.contested = (frozenset(floating.ask_first) if floating else frozenset()) & (wanted - held)
         if rights.confirmed:
+            rights.claimed = {each: who for each, who in rights.claimed.items() if each in rights.contested}
             asked = rights.contested - withheld.keys()
             await asyncio.gather(*(self._check_claim(name, rights, each, again=True) for each in asked))
         elif rights.given_up is None:

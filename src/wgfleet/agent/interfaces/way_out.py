@@ -44,7 +44,9 @@ class WayOut:
 
     async def check(self, old: DesiredInterface | None, new: DesiredInterface) -> Refusal | None:
         """Return why a push is refused; None: it may be stored and applied. OSError: it cannot be put on trial."""
-        before = {} if old is None else _networks(old.settings)
+        # Also what was taken back: the panel may be connected over that.
+        now = [] if old is None else [old.settings, self.trial(new.settings.name).effective(old.settings)]
+        before = {text for settings in now for text in _networks(settings)}
         added = {text: network for text, network in _networks(new.settings).items() if text not in before}
         if added:
             found = cuts_off(added, self._panel.addresses(), await uplinks.read())
