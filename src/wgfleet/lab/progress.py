@@ -49,7 +49,8 @@ def readable(figures: dict[str, Any], prefix: str = "") -> list[str]:
         elif isinstance(value, list):
             lines += [f"{prefix + key:>28} {each}" for each in value or ["none"]]
         elif isinstance(value, bool):
-            lines.append(f"{prefix + key:>28} {'yes' if value else 'NO'}")
+            no = "NO" if key == "ok" else "no"
+            lines.append(f"{prefix + key:>28} {'yes' if value else no}")
         else:
             lines.append(f"{prefix + key:>28} {'-' if value is None else value}")
     return lines

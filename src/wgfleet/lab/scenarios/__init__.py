@@ -15,6 +15,7 @@ from wgfleet.lab.scenarios import (
     drain,
     failover,
     flap,
+    holder,
     kill,
     partition,
     provision,
@@ -50,6 +51,9 @@ SCENARIOS = {
     "drain": Scenario(drain.run, "Remove a node under live clients and count what they lose.", clients=True),
     "failover": Scenario(failover.run, "Cut a node off under live clients and time their silence.", clients=True),
     "flap": Scenario(flap.run, "Pull a cable again and again; the clients do not go to and fro.", clients=True),
+    "holder": Scenario(
+        holder.run, "Break who holds a floating address; never do two.", clients=True, floating=True, nodes=3
+    ),
     "kill": Scenario(kill.run, "Kill the panel in the middle of removals; all end, nobody is lost.", clients=True),
     "partition": Scenario(
         partition.run, "Cut the network in parts; the panel alone moves nobody.", clients=True, nodes=3
