@@ -39,7 +39,7 @@ NEEDS = {
     "lab": ("wgfleet.lab.", "tests.lab.", "tests.agent.node.", "tests.panel.dying."),
     "kernel": ("tests.kernel.",),
 }
-NEED_NOTHING = ("wgfleet.lab.errors.", "wgfleet.lab.holdings.", "wgfleet.lab.pings.count")
+NEED_NOTHING = ("wgfleet.lab.errors.", "wgfleet.lab.holdings.", "wgfleet.lab.pings.count", "wgfleet.lab.progress.")
 PROCESS_CALLS = {
     "asyncio.create_subprocess_exec", "asyncio.subprocess.create_subprocess_exec",
     "os.fork", "os.posix_spawn", "os.spawnv", "pty.spawn",

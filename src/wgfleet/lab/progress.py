@@ -1,5 +1,6 @@
 """Output for a person: while the lab works, rich's bars on a terminal and plain lines elsewhere; then its figures."""
 
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+
+COLUMNS, LEAST_COLUMNS = 80, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +41,27 @@ class Progress:
         self._console.print(f"{text}: {time.monotonic() - begun:.1f} s", soft_wrap=True)
 
 
-def readable(figures: dict[str, Any], prefix: str = "") -> list[str]:
-    """Put figures into lines; those of each client and round are in the JSON only."""
+def readable(figures: dict[str, Any]) -> list[str]:
+    """Put figures into lines of `COLUMNS`; those of each client and round are in the JSON only."""
+    found = list(_named(figures))
+    width = max((len(name) for name, _ in found), default=0)
     lines = []
-    for key, value in figures.items():
-        if isinstance(value, dict):
-            lines += readable(value, f"{prefix}{key}.")
-        elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
-            lines.append(f"{prefix + key:>28} {len(value)} (listed with --json)")
-        elif isinstance(value, list):
-            lines += [f"{prefix + key:>28} {each}" for each in value or ["none"]]
-        elif isinstance(value, bool):
-            no = "NO" if key == "ok" else "no"
-            lines.append(f"{prefix + key:>28} {'yes' if value else no}")
-        else:
-            lines.append(f"{prefix + key:>28} {'-' if value is None else value}")
+    for name, text in found:
+        first, *more = textwrap.wrap(text, max(COLUMNS - width - 1, LEAST_COLUMNS)) or [""]
+        lines += [f"{name:>{width}} {first}", *(f"{'':>{width}} {each}" for each in more)]
     return lines
+
+
+def _named(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in figures.items():
+        name = prefix + key
+        if isinstance(value, dict):
+            yield from _named(value, f"{name}.")
+        elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            yield name, f"{len(value)} (listed with --json)"
+        elif isinstance(value, list):
+            yield from ((name, str(each)) for each in value or ["none"])
+        elif isinstance(value, bool):
+            yield name, "yes" if value else "NO" if key == "ok" else "no"
+        else:
+            yield name, "-" if value is None else str(value)
