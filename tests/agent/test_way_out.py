@@ -1,9 +1,10 @@
 """A panel elsewhere in the network, careless or hostile, does not cut a machine off from itself for long."""
 
-import time
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -125,6 +126,14 @@ def inside(site: Site) -> Site:
     return site
 
 
+def taken_back(node: Node, fields: set[str]) -> dict[str, str] | None:
+    """Return what the agent says of these fields, where it says that they differ, and it can be asked."""
+    with contextlib.suppress(httpx.TransportError):
+        said = {each.field: each.observed for each in status(node).interfaces[0].drift}
+        return said if said.keys() == fields else None
+    return None
+
+
 @pytest.mark.parametrize(
     ("wanted", "fields"),
     [
@@ -142,16 +151,11 @@ def test_what_cuts_a_panel_off_that_comes_through_the_tunnel_is_taken_back(
         eventually(lambda: not inside.heard())
         eventually(inside.heard, within_s=CONFIRM_S + 3.0)
         assert running.result(LONGER_S).status_code == 200
-        # It tries once more, as the panel may only have restarted; then it leaves it for ten minutes.
-        eventually(lambda: not inside.heard(), within_s=LONGER_S)
-        eventually(inside.heard, within_s=CONFIRM_S + 3.0)
-        until = time.monotonic() + 2 * CONFIRM_S
-        while time.monotonic() < until:
-            assert inside.heard()
+        # It tries once more, as the panel may only have restarted, and is cut off once more.
+        said = eventually(lambda: taken_back(node, fields), within_s=LONGER_S)
+        assert all("the panel was not heard for 3 s" in words for words in said.values())
         (interface,) = status(node).interfaces
         assert (interface.generation, interface.peers) == (2, 4)
-        assert {each.field for each in interface.drift} == fields
-        assert all("the panel was not heard for 3 s" in each.observed for each in interface.drift)
         # The panel's next push is what was there before; nothing is on trial or taken back then.
         assert applied(node, push(3, OPEN)).verified
         assert status(node).interfaces[0].drift == ()

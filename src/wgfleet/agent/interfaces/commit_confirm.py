@@ -62,6 +62,10 @@ class SettingsTrial:
         """Return what is to apply now."""
         return self._before.put_into(settings) if self._before is not None and self._taken_back else settings
 
+    def confirmed(self, settings: InterfaceSettings) -> InterfaceSettings:
+        """Return settings as they were when the panel was last heard with them."""
+        return settings if self._before is None else self._before.put_into(settings)
+
     def drift(self, settings: InterfaceSettings) -> tuple[Drift, ...]:
         """List what was taken back."""
         if self._before is None or not self._taken_back:

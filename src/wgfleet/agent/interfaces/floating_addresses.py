@@ -209,6 +209,7 @@ class FloatingAddresses:
         held = frozenset(address for address in ours if self._is_there(ours[address], found.get(address, ())))
         self._present[name] = set(held)
         self._read_times(ours, found)
+        self._note_lapsed(name, ours.keys() - held)
         for address in held:
             with contextlib.suppress(OSError):
                 self._rivals.start(address, ours[address].link)
@@ -239,6 +240,16 @@ class FloatingAddresses:
             for location in found.get(address, ()):
                 if location.link == ours[address].link and location.valid_s is not None:
                     self._lapses_at[address] = time.monotonic() + location.valid_s - _READ_WRONG_S
+
+    def _note_lapsed(self, name: InterfaceName, missing: Iterable[str]) -> None:
+        """Take none where the time of one that is missing is over: the kernel took it off, and others may have it."""
+        now = time.monotonic()
+        if lapsed := [each for each in missing if self._lapses_at.get(each, math.inf) <= now]:
+            for address in lapsed:
+                del self._lapses_at[address]
+            self._rights[name] = _Rights(given_up=LAPSED)
+            self.doubt(name)
+            _log.error("floating_address.given_up", interface=name, addresses=lapsed, reason=LAPSED)
 
     async def converge(self, settings: InterfaceSettings) -> None:
         """Add what the machine may have and remove the rest, without reading the interface."""

@@ -44,9 +44,9 @@ class WayOut:
 
     async def check(self, old: DesiredInterface | None, new: DesiredInterface) -> Refusal | None:
         """Return why a push is refused; None: it may be stored and applied. OSError: it cannot be put on trial."""
-        # Also what was taken back: the panel may be connected over that.
-        now = [] if old is None else [old.settings, self.trial(new.settings.name).effective(old.settings)]
-        before = {text for settings in now for text in _networks(settings)}
+        # The panel may be connected over what it was last heard with, while something else is on trial or taken back.
+        known = [] if old is None else [old.settings, self.trial(new.settings.name).confirmed(old.settings)]
+        before = {text for settings in known for text in _networks(settings)}
         added = {text: network for text, network in _networks(new.settings).items() if text not in before}
         if added:
             found = cuts_off(added, self._panel.addresses(), await uplinks.read())
