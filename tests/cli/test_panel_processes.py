@@ -18,17 +18,14 @@ import psutil
 import pytest
 
 from tests.waiting import eventually
-from wgfleet.panel.processes import HANGS_AFTER
 
 pytestmark = pytest.mark.slow
 
 WGFLEET = [str(Path(sys.executable).parent / "wgfleet")]
-# The same program, whose processes give signs of life five times as often.
-SIGN_S = 0.2
-IMPATIENT = [
-    *(sys.executable, "-c"),
-    f"from wgfleet.panel import processes; processes.SIGN_S = {SIGN_S}; from wgfleet.cli import main; main()",
-]
+# The same program, which takes a process for hung after four seconds.
+SIGN_S, HANGS_AFTER = 0.2, 20
+SET = f"from wgfleet.panel import processes; processes.SIGN_S, processes.HANGS_AFTER = {SIGN_S}, {HANGS_AFTER}"
+IMPATIENT = [sys.executable, "-c", f"{SET}; from wgfleet.cli import main; main()"]
 
 
 class Running:

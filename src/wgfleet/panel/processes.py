@@ -20,7 +20,7 @@ from wgfleet.panel import clock, faultpoints
 from wgfleet.process import end_with, tell_systemd, watchdog_every_s
 
 SIGN_S = 1.0
-HANGS_AFTER = 20  # looks without a sign; a loop that stands still for so long does not come back
+HANGS_AFTER = 60  # looks without a sign; a core that renders whole states on a busy machine has been silent for 20
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
 STEADY_S = 30.0  # a child that ran for so long did not die of how it was started
 END_S = 8.0  # for all to end by themselves
