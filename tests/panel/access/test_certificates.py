@@ -14,7 +14,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import described
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.certificates import NO_KEY, Issued
-from wgfleet.panel.errors import Invalid
+from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.reconcile.agents.panel_start import begin, go_on
 from wgfleet.panel.services import certificates, retention
 from wgfleet.panel.services.fleet import nodes, revocations
@@ -125,9 +125,9 @@ def test_an_agent_whose_certificate_was_revoked_is_not_called_before_it_has_enro
     row = node_row(panel)
     assert row.agent_keys == [NO_KEY], "no keys at all would let any in"
     with panel.store.write() as tx, pytest.raises(Invalid, match="revoked"):
-        nodes.renewing(tx, row.id, stolen)
+        nodes.renewing(tx, row.id, stolen, [stolen.key])
     with panel.store.write() as tx, pytest.raises(Exception, match="was revoked"):
-        nodes.renewing(tx, row.id, stolen._replace(key="another"))
+        nodes.renewing(tx, row.id, stolen._replace(key="another"), [stolen.key])
     fresh = described(enroll(client))
     assert node_row(panel).agent_keys == [fresh.key]
     assert [each["serial"] for each in listed(client, node="fra1", valid=True)] == [fresh.serial]
@@ -146,19 +146,55 @@ def test_a_key_that_was_revoked_cannot_enroll(client: httpx.Client) -> None:
     assert (refused.status_code, refused.json()["field"]) == (422, "csr")
 
 
-def test_while_it_is_renewed_either_key_can_be_revoked(
+def renewal(panel: Panel, node_id: str, shown: str, number: int = 0) -> Issued:
+    """Begin to renew a node's certificate for an agent that shows a key; return what it gets."""
+    new = Issued(f"abc{number}", f"new{number}", clock.now() + DAY_S)
+    with panel.store.write() as tx:
+        nodes.renewing(tx, node_id, new, [shown])
+    return new
+
+
+def test_a_revocation_ends_what_a_renewal_under_way_has_issued(
     client: httpx.Client, panel: Panel, fra1: dict[str, Any]
 ) -> None:
     for which in (0, 1):
         old = described(enroll(client))
-        new = Issued(f"abc{which}", f"new{which}", clock.now() + DAY_S)
-        with panel.store.write() as tx:
-            assert nodes.renewing(tx, fra1["id"], new) == [old.key, new.key]
+        new = renewal(panel, fra1["id"], old.key, which)
+        assert node_row(panel).agent_keys == [old.key, new.key]
+        assert "until it has enrolled again" in shown(client, str(old.serial))["revoking_ends"]
         revoked(client, str((old.serial, new.serial)[which]))
-        assert node_row(panel).agent_keys == [(new.key, old.key)[which]]
+        assert node_row(panel).agent_keys == [NO_KEY], "who has the one has the other"
+        assert listed(client, node="fra1", valid=True) == []
         with panel.store.write() as tx:
             nodes.renewed(tx, fra1["id"], new)
-        assert node_row(panel).agent_keys == [(new.key, NO_KEY)[which]]
+        assert node_row(panel).agent_keys == [NO_KEY]
+
+
+def test_a_revocation_ends_an_agent_of_which_no_key_is_known(
+    client: httpx.Client, panel: Panel, fra1: dict[str, Any]
+) -> None:
+    enroll(client)
+    with panel.store.write() as tx:  # as an upgrade from 0.1.0 leaves it, with a renewal that does not end
+        nodes.get(tx, "fra1").agent_keys = []
+    new = renewal(panel, fra1["id"], "unknown")
+    assert shown(client, str(new.serial))["in_use"] is True
+    revoked(client, str(new.serial))
+    assert node_row(panel).agent_keys == [NO_KEY]
+
+
+def test_a_renewal_that_an_enrollment_overtakes_gives_nothing_and_takes_nothing(
+    client: httpx.Client, panel: Panel, fra1: dict[str, Any]
+) -> None:
+    before = described(enroll(client))
+    under_way = renewal(panel, fra1["id"], before.key)
+    fresh = described(enroll(client))
+    with panel.store.write() as tx:
+        nodes.renewed(tx, fra1["id"], under_way)
+    assert node_row(panel).agent_keys == [fresh.key]
+    with pytest.raises(Conflict, match="another agent has enrolled"):
+        renewal(panel, fra1["id"], before.key, 1)
+    assert node_row(panel).agent_keys == [fresh.key]
+    assert [each["serial"] for each in listed(client, node="fra1", valid=True)] == [fresh.serial]
 
 
 def test_with_a_node_its_certificates_end(client: httpx.Client, fra1: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ class RenewedAgent:
     """Gets a new certificate, or breaks off in the middle."""
 
     def __init__(self, world: World, node_id: str, *, breaks: bool) -> None:
-        self.keys: frozenset[str] = frozenset()
+        self.keys = frozenset(keys_of(world, node_id))
         self.while_installing: list[str] = []
         self.installed = ""
         self._world, self._node_id, self._breaks = world, node_id, breaks
@@ -107,7 +107,7 @@ def test_a_connection_to_who_was_the_node_before_ends_at_once(world: World) -> N
             before.client.accept_keys(["first", "renewed"])
             with world.store.write() as tx:
                 issued = Issued(None, "renewed", clock.now() + 9e6)
-                assert nodes.renewing(tx, node.id, issued) == ["first", "renewed"]
+                assert nodes.renewing(tx, node.id, issued, ["first"]) == ["first", "renewed"]
                 nodes.renewed(tx, node.id, issued)
             assert await connections.connection_to(node.id) is before
             enroll("another machine")

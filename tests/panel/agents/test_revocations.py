@@ -15,6 +15,7 @@ from tests.panel.agents.conftest import HEARTBEAT, SNAPSHOT
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Identity, described
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents import connections
 from wgfleet.panel.reconcile.agents.panel_start import BegunStart, begin
@@ -183,12 +184,12 @@ def test_a_connection_from_before_a_renewal_ends_when_the_key_of_then_is_revoked
 
         def renew() -> None:
             with panel.store.write() as tx:
-                nodes.renewing(tx, fleet.node_id, shown._replace(serial="1", key="new"))
+                nodes.renewing(tx, fleet.node_id, shown._replace(serial="1", key="new"), [shown.key])
 
         await asyncio.to_thread(renew)
         await asyncio.to_thread(fleet.revoke, str(shown.serial))
         await fleet.soon(lambda: not fleet.node().connected)
-        assert fleet.node().agent_keys == ["new"]
+        assert fleet.node().agent_keys == [NO_KEY]
 
     with_a_panel(panel, tmp_path, test)
 

@@ -94,6 +94,11 @@ def replaced(tx: Tx, actor: str, node_id: str, accepted: Collection[str] = ()) -
             row.revoked_at, row.revoked_by = clock.now(), actor
 
 
+def valid_of_node(tx: Tx, node_id: str) -> Sequence[IssuedCertificate]:
+    """Return the certificates of a node that are not refused by now."""
+    return rows.valid_of_node(tx, node_id)
+
+
 def check_key(tx: Tx, digest: str) -> None:
     """Raise `Invalid` for the key of a request that was revoked."""
     if is_revoked_key(tx, digest):

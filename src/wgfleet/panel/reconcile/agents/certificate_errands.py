@@ -43,11 +43,12 @@ class CertificateErrands:
         """Give an agent a new certificate."""
         clock_check.check(clock_check.panel_ahead_s(self._connections.values()))
         clock_check.check(connection.panel_ahead_s)
+        shown = connection.client.keys
         csr = await connection.client.request_certificate()
         certificate = self._authority.issue_agent(csr, connection.node_id, clock.now(), self._days)
         issued = described(certificate)
         # Both are accepted until the agent is known to have the new one, whatever ends before that.
-        connection.client.accept_keys(await in_thread(self._renewing, connection.node_id, issued))
+        connection.client.accept_keys(await in_thread(self._renewing, connection.node_id, issued, shown))
         await connection.client.install_certificate(certificate, self._authority.certificate_pem)
         await in_thread(self._renewed, connection.node_id, issued)
         return "certificate renewed"
@@ -82,9 +83,9 @@ class CertificateErrands:
         with self._store.write() as tx:
             revocations.told(tx, node_id, number)
 
-    def _renewing(self, node_id: str, issued: Issued) -> list[str]:
+    def _renewing(self, node_id: str, issued: Issued, shown: frozenset[str]) -> list[str]:
         with self._store.write() as tx:
-            return nodes.renewing(tx, node_id, issued)
+            return nodes.renewing(tx, node_id, issued, shown)
 
     def _renewed(self, node_id: str, issued: Issued) -> None:
         with self._store.write() as tx:

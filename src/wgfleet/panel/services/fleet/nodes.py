@@ -227,14 +227,20 @@ def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued) -> None:
     tx.wake(Topic.NODE, node.id)
 
 
-def renewing(tx: Tx, node_id: str, issued: Issued) -> list[str]:
-    """Keep a certificate that an agent is about to get; return the keys that it may show until it has it."""
+def renewing(tx: Tx, node_id: str, issued: Issued, shown: Collection[str]) -> list[str]:
+    """Keep a certificate that an agent is about to get; return the keys that it may show until it has it.
+
+    `shown`: the keys that it could show when it was asked for its request. Another may have enrolled since, so that the
+    panel was talking to who was this node before.
+    """
     node = get(tx, node_id)
     certificates.check_key(tx, issued.key)
     if NO_KEY in node.agent_keys:
         raise Conflict(
             f"the certificate of node {node.name!r} was revoked", Hint(HintCode.MAKE_JOIN_TOKEN, node=node.name)
         )
+    if node.agent_keys and not {*node.agent_keys} & {*shown}:
+        raise Conflict(f"another agent has enrolled as node {node.name!r} meanwhile; this one is renewed no more")
     certificates.of_agent(tx, audit.PANEL, node, issued)
     if node.agent_keys:  # unknown: any is accepted until it is renewed
         node.agent_keys = [*node.agent_keys[-2:], issued.key]
@@ -242,11 +248,16 @@ def renewing(tx: Tx, node_id: str, issued: Issued) -> list[str]:
 
 
 def renewed(tx: Tx, node_id: str, issued: Issued) -> None:
-    """Note that an agent has its new certificate; the others are refused, and this one if it was revoked."""
+    """Note that an agent has its new certificate, and that its others are refused.
+
+    Nothing of that where the new one was revoked meanwhile, or where another agent has enrolled.
+    """
+    if certificates.is_revoked_key(tx, issued.key):
+        return
     node = get(tx, node_id)
     certificates.replaced(tx, audit.PANEL, node_id, [issued.key])
     node.certificate_expires_at = issued.expires_at
-    node.agent_keys = [NO_KEY] if certificates.is_revoked_key(tx, issued.key) else [issued.key]
+    node.agent_keys = [issued.key]
     audit.record(tx, audit.PANEL, "certificate_renewed", "node", node_id, certificate_expires_at=issued.expires_at)
 
 

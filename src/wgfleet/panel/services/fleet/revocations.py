@@ -39,9 +39,11 @@ def revoke(tx: Tx, actor: str, row: IssuedCertificate) -> None:
             tx.wake(Topic.NODE, node_id)
         return
     node = None if row.node_id is None else node_rows.find(tx, row.node_id)
-    if node is not None and row.key_digest in node.agent_keys:
-        # None at all would mean: any that the CA has certified.
-        node.agent_keys = [key for key in node.agent_keys if key != row.key_digest] or [NO_KEY]
+    if node is not None and _works_with(row, node.agent_keys):
+        # With the one key it had itself certified the others, in a renewal that has not ended.
+        for other in certificates.valid_of_node(tx, node.id):
+            certificates.refuse(tx, actor, other)
+        node.agent_keys = [NO_KEY]
         tx.wake(Topic.NODE, node.id)
 
 
@@ -53,10 +55,15 @@ def used(tx: Tx, rows: Sequence[IssuedCertificate]) -> frozenset[str]:
     def is_used(row: IssuedCertificate) -> bool:
         if row.kind is CertificateKind.PANEL:
             return row.id == running
-        return row.node_id is not None and row.key_digest in keys.get(row.node_id, ())
+        return row.node_id in keys and _works_with(row, keys[row.node_id])
 
     now = clock.now()
     return frozenset(row.id for row in rows if row.revoked_at is None and row.expires_at > now and is_used(row))
+
+
+def _works_with(row: IssuedCertificate, keys: Sequence[str]) -> bool:
+    """Tell whether the agent of a node with these keys may show a certificate; none: any that was issued to it."""
+    return not keys or row.key_digest in keys
 
 
 def ends(tx: Tx, row: IssuedCertificate) -> str:
