@@ -22,8 +22,8 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.slow
 
 WGFLEET = [str(Path(sys.executable).parent / "wgfleet")]
-# The same program, which takes a process for hung after four seconds.
-SIGN_S, HANGS_AFTER = 0.2, 20
+# The same program, which takes a process for hung after ten seconds.
+SIGN_S, HANGS_AFTER = 0.2, 50
 SET = f"from wgfleet.panel import processes; processes.SIGN_S, processes.HANGS_AFTER = {SIGN_S}, {HANGS_AFTER}"
 IMPATIENT = [sys.executable, "-c", f"{SET}; from wgfleet.cli import main; main()"]
 

@@ -23,7 +23,7 @@ SCOPES = {
     ADMIN: "all of it, and API keys",
 }
 FIRST_KEY = "admin"
-LONGEST_S = 100 * 365.25 * 86400  # a time that no calendar has could not be shown
+LATEST = 253402214400.0  # 9999-12-31T00:00:00Z; what a calendar has ends a day later, in all time zones
 USE_NOTED_EVERY_S = 60.0  # a write for each request would make readers queue behind the one writer of SQLite
 
 
@@ -71,8 +71,8 @@ def create_key(
         raise Invalid(f"{wrong}; there are {', '.join(SCOPES)}", field="scopes")
     if expires_at is not None and expires_at <= clock.now():
         raise Invalid("is in the past; give a later time, or null", field="expires_at")
-    if expires_at is not None and expires_at > clock.now() + LONGEST_S:
-        raise Invalid("is more than a century away; give an earlier time, or null for never", field="expires_at")
+    if expires_at is not None and expires_at > LATEST:
+        raise Invalid("is later than 9999-12-31T00:00:00Z; give an earlier time, or null for never", field="expires_at")
     if access_rows.find_key(tx, name) is not None:
         raise Conflict(f"an API key named {name!r} already exists; choose another name", field="name")
     text = new_token("wgf_")
