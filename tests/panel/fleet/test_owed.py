@@ -1,5 +1,8 @@
 """Changes that have not reached a node are counted, revocations by name, with since when and why."""
 
+import threading
+from typing import Any
+
 import httpx
 import pytest
 from sqlalchemy import select
@@ -15,6 +18,7 @@ from wgfleet.panel.services.fleet import owed, peers
 from wgfleet.panel.services.fleet.owed import LATE_S, Owed
 from wgfleet.panel.services.fleet.peers import PeerChanges
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import AuditEntry, Config
 
 DAY_S = 86400.0
@@ -141,6 +145,31 @@ def test_it_is_said_once_that_changes_do_not_arrive_and_once_that_they_have(
     assert len(audited(world, "changes_arrived")) == 1
     with world.store.read() as tx:
         assert not owed.worth_noting(tx, set())
+
+
+def test_nobody_waits_to_write_while_what_is_owed_is_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = world.config()
+    (fra1,) = world.serving(config, "fra1")
+    world.sync(config, fra1)
+    world.peers(config, "anna")
+    watch, now = OwedWatch(world.store), clock.now()
+    count, wrote = peer_rows.owed_upserts, threading.Event()
+
+    def write() -> None:
+        with world.store.write():
+            wrote.set()
+
+    def counted(*about: Any) -> Any:
+        threading.Thread(target=write, daemon=True).start()
+        assert wrote.wait(10), "the writer is taken"
+        return count(*about)
+
+    watch.look()
+    monkeypatch.setattr(peer_rows, "owed_upserts", counted)
+    monkeypatch.setattr(clock, "now", lambda: now + LATE_S + 1)
+    watch.look()
+    assert wrote.is_set()
+    assert len(audited(world, "changes_do_not_arrive")) == 1
 
 
 def test_a_config_that_changes_all_the_time_is_not_late_while_its_node_follows(

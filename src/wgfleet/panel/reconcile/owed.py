@@ -37,9 +37,10 @@ class OwedWatch:
         with self._store.read() as tx:
             if not owed.worth_noting(tx, self._told):
                 return
+            late = owed.newly_late(tx, self._told)
         told = set(self._told)
         with self._store.write() as tx:
-            owed.note(tx, told)
+            owed.note(tx, told, late)
         # Only now: what was not committed has not been said.
         for assignment_id in told - self._told:
             log.warning("changes.do_not_arrive", assignment_id=assignment_id)

@@ -5,6 +5,7 @@ applied that may still serve it.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
@@ -103,34 +104,53 @@ def _missed(tx: Tx, config: Config, generation: int) -> _Missed:
     return _Missed(peers, tuple(dict.fromkeys(lost)), buried[0].at if buried else None)
 
 
-def note(tx: Tx, told: set[str]) -> None:
+def newly_late(tx: Tx, told: AbstractSet[str]) -> list[Owed]:
+    """Return what has become late and was not told of yet; read it where nobody waits for the transaction to end.
+
+    `told`: the ids of the assignments whose lateness is in the audit log.
+    """
+    late = {
+        assignment.id: config.id for assignment, config, _ in assignment_rows.behind(tx) if _is_late(assignment, config)
+    }
+    of_configs = {config_id for assignment_id, config_id in late.items() if assignment_id not in told}
+    found = [owed for config_id in sorted(of_configs) for owed in of_config(tx, config_id)]
+    return [owed for owed in found if owed.assignment_id in late and owed.assignment_id not in told]
+
+
+def note(tx: Tx, told: set[str], late: Sequence[Owed]) -> None:
     """Write down since when assignments are behind, and audit what is late, and what has arrived after all.
 
-    `told`: the ids of the assignments whose lateness is in the audit log; it is kept up to date.
+    `late` is what `newly_late` found; `told` is kept up to date.
     """
     now = clock.now()
-    there: set[str] = set()
+    found = {owed.assignment_id: owed for owed in late}
     for assignment, config, _ in assignment_rows.behind(tx):
-        missing = assignment.applied_generation < config.generation and assignment.phase != Phase.REMOVED
-        reached = assignment.applied_generation >= (assignment.behind_generation or 0)
-        if not missing or assignment.behind_since is None or reached:
+        missing = _is_missing(assignment, config)
+        if not missing or assignment.behind_since is None or _has_reached(assignment):
             since, generation = (now, config.generation) if missing else (None, None)
             assignment_rows.applied(tx, assignment.id, behind_since=since, behind_generation=generation)
             if assignment.id in told:
                 told.discard(assignment.id)
                 _tell(tx, "changes_arrived", assignment, config, {})
-        elif now - assignment.behind_since > LATE_S:
-            there.add(assignment.id)
-    if not there - told:
-        return
-    for owed in everywhere(tx):
-        if owed.assignment_id is None or owed.assignment_id not in there - told:
-            continue
-        told.add(owed.assignment_id)
-        late = assignment_rows.get(tx, owed.config.id, owed.node.id)
-        if late is not None:
+        elif _is_late(assignment, config) and (owed := found.get(assignment.id)) is not None:
+            told.add(assignment.id)
             details = {"node": owed.node.name, "reason": owed.reason, "generations": owed.generations}
-            _tell(tx, "changes_do_not_arrive", late, owed.config, details | _named(owed.revocations))
+            _tell(tx, "changes_do_not_arrive", assignment, config, details | _named(owed.revocations))
+
+
+def _is_missing(assignment: Assignment, config: Config) -> bool:
+    return assignment.applied_generation < config.generation and assignment.phase != Phase.REMOVED
+
+
+def _has_reached(assignment: Assignment) -> bool:
+    """Tell whether it has what it was found to lack."""
+    return assignment.applied_generation >= (assignment.behind_generation or 0)
+
+
+def _is_late(assignment: Assignment, config: Config) -> bool:
+    since = assignment.behind_since
+    behind = _is_missing(assignment, config) and not _has_reached(assignment)
+    return behind and since is not None and clock.now() - since > LATE_S
 
 
 def _named(names: Sequence[str]) -> dict[str, object]:
