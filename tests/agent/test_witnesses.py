@@ -1,13 +1,14 @@
 """Which witnesses count: those that ever answered, and one of them alone proves nothing."""
 
 import asyncio
+from collections import Counter
 from typing import cast
 
 from tests.agent.values import private_key, public_key
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
-from wgfleet.agent.interfaces.witnesses import Witnesses
+from wgfleet.agent.interfaces.witnesses import TRIES, Witnesses
 from wgfleet.probing.prober import ProbeOutcome, Prober
 from wgfleet.protocol.desired import DesiredInterface, FloatingSettings, InterfaceSettings
 from wgfleet.protocol.handshake import Answer
@@ -19,13 +20,16 @@ KEY = private_key()
 
 
 class Answers:
-    """A prober whose probes are answered by those in `alive`."""
+    """A prober whose probes are answered by those in `alive`: one of `one_in` for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, one_in: int = 1) -> None:
         self.alive: set[str] = set(THREE)
+        self.sent: Counter[str] = Counter()
+        self._one_in = one_in
 
     async def probe(self, target: ProbeTarget, timeout_s: float) -> ProbeOutcome:
-        if target.endpoint in self.alive:
+        self.sent[target.endpoint] += 1
+        if target.endpoint in self.alive and self.sent[target.endpoint] % self._one_in == 0:
             return ProbeOutcome(target.endpoint, Answer.RESPONSE, 0.01, "")
         await asyncio.sleep(timeout_s)
         return ProbeOutcome(target.endpoint, None, None, "none")
@@ -67,12 +71,12 @@ class Reconciler:
         """Nothing to read."""
 
 
-async def after(alive: set[str], *, proven: set[str]) -> str | None:
+async def after(alive: set[str], *, proven: set[str], one_in: int = 1) -> str | None:
     """Return why an address was given up, 2.5 s after only `alive` answer of those that did before."""
-    answers, held = Answers(), Held()
+    answers, held = Answers(one_in), Held()
     witnesses = Witnesses(cast("Prober", answers))
     answers.alive = proven
-    await witnesses.ask(THREE, public_key(KEY), KEY, enough=len(THREE), timeout_s=0.05)
+    await witnesses.ask(THREE, public_key(KEY), KEY, enough=len(THREE), timeout_s=0.3)
     answers.alive = alive
     reconciler = cast("InterfaceReconciler", Reconciler())
     watch = IsolationWatch(reconciler, cast("FloatingAddresses", held), witnesses, lambda: float("-inf"), lambda: False)
@@ -89,3 +93,22 @@ def test_one_witness_of_three_is_no_reason_to_keep_an_address() -> None:
 def test_most_witnesses_are_a_reason_and_those_that_never_answered_do_not_count() -> None:
     assert asyncio.run(after(set(THREE[:2]), proven=set(THREE))) is None
     assert asyncio.run(after({THREE[0]}, proven={THREE[0]})) is None
+
+
+def test_an_address_is_kept_where_most_packets_get_lost_and_the_panel_is_away() -> None:
+    assert asyncio.run(after(set(THREE), proven=set(THREE), one_in=4)) is None
+
+
+def test_a_witness_is_asked_until_it_answers_and_not_again() -> None:
+    async def ask(one_in: int) -> tuple[set[str], Counter[str]]:
+        answers = Answers(one_in)
+        found = await Witnesses(cast("Prober", answers)).ask(THREE, public_key(KEY), KEY, enough=3, timeout_s=0.3)
+        sent = answers.sent.copy()
+        await asyncio.sleep(0.1)
+        assert answers.sent == sent, "nothing goes on"
+        return found, sent
+
+    for one_in in (1, 3):
+        found, sent = asyncio.run(ask(one_in))
+        assert found == set(THREE)
+        assert all(one_in <= sent[each] < TRIES for each in THREE), sent

@@ -20,7 +20,7 @@ from wgfleet.protocol.diff import floating_wanted
 from wgfleet.protocol.keys import public_key_of
 from wgfleet.protocol.messages import HEARTBEAT_S
 
-_ASKS = 3  # rounds of probes within `give_up_after_s`: one lost packet costs nothing
+_ASKS = 3  # rounds of probes within `give_up_after_s`; lost packets are a matter of `witnesses`
 _TIMEOUT_S = 1.0  # a probe's, at most
 _LEAST_TIMEOUT_S = 0.2  # also when time is up already because this process was held up: it may not be isolated
 _LISTEN_S = 0.5  # between two checks whether the panel is back
