@@ -20,6 +20,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from wgfleet.cli import panel
+from wgfleet.panel.domain.certificates import CertificateKind
+from wgfleet.panel.services import certificates
+from wgfleet.panel.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -115,6 +118,49 @@ def test_init_makes_everything_once_and_a_lost_key_can_be_replaced(tmp_path: Pat
     refused = wgfleet("admin-key", "rescue", "--data-dir", str(tmp_path / "data"))
     assert refused.exit_code == 1
     assert refused.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["admin-key", "rescue"],
+        ["backup", "FOLDER/copy"],
+        ["restored"],
+        ["reseal"],
+        ["client-certificate", "FOLDER/calls"],
+    ],
+)
+def test_a_wrong_directory_does_not_become_a_panel(tmp_path: Path, command: list[str]) -> None:
+    arguments = [each.replace("FOLDER", str(tmp_path)) for each in command]
+    refused = wgfleet(*arguments, "--data-dir", str(tmp_path / "wrong"))
+    assert refused.exit_code == 1
+    assert refused.stderr.count("\n") == 1
+    assert f"no panel has used {tmp_path / 'wrong' / 'panel.sqlite'}: name the panel's directory" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lost_master_key_is_not_replaced(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert wgfleet("init", "--data-dir", str(data)).exit_code == 0
+    (data / "master.key").unlink()
+    for command in ("init", "restored"):
+        refused = wgfleet(command, "--data-dir", str(data))
+        assert refused.exit_code == 1
+        assert f"{data / 'master.key'}: is missing; put back the key" in refused.stderr
+    assert not (data / "master.key").exists()
+
+
+def test_a_certificate_whose_files_are_there_is_not_issued(tmp_path: Path) -> None:
+    data, calls = str(tmp_path / "data"), tmp_path / "calls"
+    assert wgfleet("init", "--data-dir", data).exit_code == 0
+    assert wgfleet("client-certificate", str(calls), "--data-dir", data).exit_code == 0
+    (calls / "panel.crt").unlink()
+    refused = wgfleet("client-certificate", str(calls), "--data-dir", data)
+    assert refused.exit_code == 1
+    assert f"{calls / 'panel.key'} exists; choose another directory" in refused.stderr
+    with contextlib.closing(Store(f"sqlite:///{tmp_path}/data/panel.sqlite")) as store, store.read() as tx:
+        issued = certificates.page(tx, None, 10, kind=CertificateKind.CLIENT)
+    assert len(issued) == 1, "what is not in the caller's hands is not accepted either"
 
 
 def test_another_master_key_stops_the_start_in_one_line(tmp_path: Path) -> None:

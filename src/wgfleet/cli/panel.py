@@ -24,11 +24,12 @@ from wgfleet.panel.services import audit, certificates, incarnations
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
-from wgfleet.panel.store.schema import copy_to
+from wgfleet.panel.store.schema import copy_to, has_been_used
 from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
 
 EXIT_FAILED = 1
+CALLER_FILES = ("panel.crt", "panel.key", "ca.crt")  # certificate, its key, and whom to believe
 PRIVATE_UMASK = 0o077  # database, journals and keys are for the panel alone
 
 app = typer.Typer(no_args_is_help=True)
@@ -59,7 +60,7 @@ def admin_key(
     data_dir: DataDir = None,
 ) -> None:
     """Create another admin key, in case all keys are lost; it is printed once."""
-    application = _build_or_exit(load_or_exit(settings_file, _overrides(data_dir)))
+    application = _opened(load_or_exit(settings_file, _overrides(data_dir)))
     store = application.state.store
     try:
         with store.write() as tx:
@@ -82,6 +83,7 @@ def backup(
     os.umask(PRIVATE_UMASK)
     if file.exists():
         _end(f"{file} exists; choose another name")
+    _end_without_panel(settings)
     store = Store(settings.store_url)
     try:
         if store.engine.dialect.name != "sqlite":
@@ -98,10 +100,9 @@ def backup(
 def restored(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
     """Make this database, restored from a copy, the one that counts. A panel that runs on it notices by itself.
 
-    Agents refuse a panel that is older than the one they obeyed last. This moves beyond whatever they have
-    seen, and every node gets its whole state.
+    Agents refuse a panel older than the one they obeyed last. Afterwards they obey it, and get their whole state.
     """
-    application = _build_or_exit(load_or_exit(settings_file, _overrides(data_dir)))
+    application = _opened(load_or_exit(settings_file, _overrides(data_dir)))
     store = application.state.store
     try:
         with store.write() as tx:
@@ -124,6 +125,7 @@ def reseal(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None
     """
     settings = load_or_exit(settings_file, _overrides(data_dir))
     os.umask(PRIVATE_UMASK)
+    _end_without_panel(settings)
     with _ends_with_a_word(settings):
         parts, first_key = prepare(settings)
         show_first_key(settings.data_dir, first_key)
@@ -138,7 +140,10 @@ def client_certificate(
     data_dir: DataDir = None,
 ) -> None:
     """Write a certificate that lets curl call agents; audited."""
-    application = _build_or_exit(load_or_exit(settings_file, _overrides(data_dir)))
+    taken = [name for name in CALLER_FILES if os.path.lexists(directory / name)]
+    if taken:
+        _end(f"{directory / taken[0]} exists; choose another directory")
+    application = _opened(load_or_exit(settings_file, _overrides(data_dir)))
     authority, store = application.state.authority, application.state.store
     identity = authority.issue_panel_client(clock.now(), days)
     try:
@@ -146,8 +151,8 @@ def client_certificate(
             row = certificates.of_client(tx, "panel", described(identity.certificate))
             audit.record(tx, "panel", "client_certificate_issued", "certificate", row.id, serial=row.serial, days=days)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        texts = {"panel.crt": identity.certificate, "panel.key": identity.key, "ca.crt": authority.certificate_pem}
-        for name, text in texts.items():
+        texts = (identity.certificate, identity.key, authority.certificate_pem)
+        for name, text in zip(CALLER_FILES, texts, strict=True):
             create_secret_file(text, directory / name)
     except PanelError as error:
         _end(error)
@@ -221,6 +226,23 @@ def _overrides(
     if not panel_node:
         values.setdefault("panel_node", {})["enabled"] = False
     return values
+
+
+def _opened(settings: Settings) -> FastAPI:
+    """Build a panel that is there."""
+    _end_without_panel(settings)
+    return _build_or_exit(settings)
+
+
+def _end_without_panel(settings: Settings) -> None:
+    """End the program where no panel has been: a wrong directory must not become a second panel."""
+    with _ends_with_a_word(settings), contextlib.closing(Store(settings.store_url)) as store:
+        if not has_been_used(store):
+            place = store.engine.url.database if store.engine.dialect.name == "sqlite" else "the database"
+            _end(
+                f"no panel has used {place}: name the panel's directory with --data-dir, or its settings with "
+                "--settings-file; a new panel is made by `wgfleet panel init`"
+            )
 
 
 def _build_or_exit(settings: Settings) -> FastAPI:

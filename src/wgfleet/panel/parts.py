@@ -18,7 +18,7 @@ from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx, sessions
-from wgfleet.panel.store.schema import migrate
+from wgfleet.panel.store.schema import has_been_used, migrate
 from wgfleet.panel.vault import Vault, load_vault
 
 
@@ -43,9 +43,9 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
     The text is that of the first admin key, or None where there was one before; it is nowhere else.
     """
     prepare_data_dir(settings.data_dir)
-    vault = load_vault(settings.data_dir, environ)
     store = Store(settings.store_url)
     try:
+        vault = load_vault(settings.data_dir, environ, make=not has_been_used(store))
         migrate(store)
         with store.write() as tx:
             authority = _authority(tx, vault)

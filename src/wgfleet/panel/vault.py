@@ -112,16 +112,19 @@ def key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"wgfleet master key id\0" + key).digest()[: HEADER_BYTES - 1]
 
 
-def load_vault(data_dir: Path, env: Mapping[str, str]) -> Vault:
+def load_vault(data_dir: Path, env: Mapping[str, str], *, make: bool = True) -> Vault:
     """Take the master key from the environment, else from `master.key` in `data_dir`, which is made if absent.
 
-    Either holds one key, or several during a rotation (comma or line separated, the current one first).
+    Either holds one key, or several during a rotation (comma or line separated, the current one first). `make` False:
+    one that is absent was lost, and another would open nothing; raises `VaultError`.
     """
     text = env.get(MASTER_KEY_VARIABLE)
     if text is not None:
         return Vault(_parse_keys(text, MASTER_KEY_VARIABLE))
     path = data_dir / MASTER_KEY_FILE
     if not path.exists():
+        if not make:
+            raise VaultError(f"{path}: is missing; put back the key that this database was made with")
         _create_key_file(path)
     return Vault(_parse_keys(_read_private(path), str(path)))
 

@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from wgfleet.panel.errors import PermanentError, Unavailable
 from wgfleet.panel.store import Store
-from wgfleet.panel.store.schema import migrate
+from wgfleet.panel.store.schema import has_been_used, migrate
 from wgfleet.panel.store.tables import Base
 
 MIGRATE = """
@@ -59,6 +59,12 @@ def test_one_operation_of_a_kind_and_subject_is_active_at_a_time(store: Store) -
     dialect = store.engine.dialect.name
     assert index["column_names"] == ["kind", "subject"]
     assert str(index["dialect_options"][f"{dialect}_where"]).strip("()") == "finished_at IS NULL"
+
+
+def test_a_database_counts_as_used_from_its_first_migration_on(store: Store) -> None:
+    assert not has_been_used(store)
+    migrate(store)
+    assert has_been_used(store)
 
 
 def test_migrating_again_changes_nothing(store: Store) -> None:

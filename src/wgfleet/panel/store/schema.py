@@ -46,6 +46,15 @@ def migrate(store: Store) -> None:
         command.upgrade(config, "head")
 
 
+def has_been_used(store: Store) -> bool:
+    """Say whether a panel has been at the database; a file that is not there is not made. Raises `Unavailable`."""
+    file = store.engine.url.database
+    if store.engine.dialect.name == "sqlite" and (file is None or not Path(file).exists()):
+        return False
+    with translated(), store.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() is not None
+
+
 def copy_to(store: Store, target: Path) -> None:
     """Copy a SQLite database as it is at one moment, whatever is written meanwhile; `target` must not exist.
 
