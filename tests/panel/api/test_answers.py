@@ -1,5 +1,6 @@
 """What all answers share: the id of the request; pages of logs at a cost that is the page's own."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -55,6 +56,33 @@ def test_the_audit_log_is_read_page_by_page_from_the_newest(client: httpx.Client
     skipped = client.get("/api/audit-logs", params={"action": "counted", "offset": 20}).json()["items"]
     assert [entry["entity_id"] for entry in skipped] == ["4", "3", "2", "1", "0"]
     assert client.get("/api/audit-logs", params={"offset": MAX_OFFSET + 1}).status_code == 422
+
+
+@pytest.mark.usefixtures("wg0")
+def test_times_in_the_log_are_written_as_all_others(client: httpx.Client) -> None:
+    for paused in (True, False):
+        assert client.post("/api/configs/wg0/automation", json={"paused": paused}).status_code == 200
+    made(client, "/api/keys", name="ci", scopes=["read"], expires_at="2050-01-01T00:00:00Z")
+    created, resumed = client.get("/api/audit-logs", params={"limit": 2}).json()["items"]
+    assert created["details"]["expires_at"] == "2050-01-01T00:00:00Z"
+    assert datetime.fromisoformat(resumed["details"]["paused_since"]).tzinfo is UTC
+
+
+@pytest.mark.usefixtures("wg0")
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/api/certificates?node=nope", "node"),
+        ("/api/backups?node=nope", "node"),
+        ("/api/backups?config=nope", "config"),
+        ("/api/dns/nope/history", "config"),
+    ],
+)
+def test_a_list_of_what_was_never_there_is_refused(client: httpx.Client, path: str, kind: str) -> None:
+    refused = client.get(path)
+    assert refused.status_code == 404
+    assert refused.json()["detail"].startswith(f"there is no {kind} 'nope'; list them")
+    assert client.get(path.replace("nope", "0" * 32)).json()["items"] == [], "a deleted one has its id only"
 
 
 def test_a_long_log_is_not_counted_to_its_end(client: httpx.Client, panel: Panel) -> None:

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.models import MAX_PAGE, View, Word
+from wgfleet.panel.api.models import MAX_PAGE, View, Word, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import audit
 from wgfleet.panel.store.tables import AuditEntry
 
 router = APIRouter(tags=["audit"])
+TIMES = ("_at", "_since", "_until")  # how details that are times are named
 MAX_OFFSET = 10_000  # they are read to be skipped; `after` goes on where it is
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Number of entries to skip; for many, use `after`.")]
 AfterEntry = Annotated[
@@ -41,9 +42,19 @@ class AuditPage(View):
     total: int = Field(description="How many entries match; 10000 stands for that many or more.")
 
 
+def _view(row: AuditEntry) -> AuditEntryView:
+    """Show an entry; times in its details, which rows have in s since the epoch, as all other times."""
+    view = AuditEntryView.model_validate(row, from_attributes=True)
+    view.details = {
+        name: utc(value) if name.endswith(TIMES) and isinstance(value, float) else value
+        for name, value in view.details.items()
+    }
+    return view
+
+
 def audit_page(rows: Sequence[AuditEntry], total: int, limit: int) -> AuditPage:
     """Show up to `limit` of the rows; one more of them says that there is a next page."""
-    items = [AuditEntryView.model_validate(row, from_attributes=True) for row in rows[:limit]]
+    items = [_view(row) for row in rows[:limit]]
     return AuditPage(items=items, next=items[-1].id if len(rows) > limit else None, total=total)
 
 

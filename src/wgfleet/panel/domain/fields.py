@@ -24,6 +24,11 @@ def parse_name(text: str, field: str = "name") -> str:
     return text
 
 
+def may_be_id(text: str) -> bool:
+    """Say whether a text looks like an id, which no name does."""
+    return _ID.fullmatch(text) is not None
+
+
 def check_range(value: float, low: float, high: float, field: str, unit: str = "") -> None:
     """Raise `Invalid` unless low <= value <= high."""
     if not low <= value <= high:

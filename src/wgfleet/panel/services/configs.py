@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
-from wgfleet.panel.domain.fields import check_range, is_address, parse_dns, parse_networks
+from wgfleet.panel.domain.fields import check_range, is_address, may_be_id, parse_dns, parse_networks
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.domain.tunnel_networks import special_range
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
@@ -164,9 +164,8 @@ def get(tx: Tx, reference: str) -> Config:
 
 
 def resolve(tx: Tx, reference: str) -> str:
-    """Return the id of a config by id or name; what is not there (any more) stands for itself."""
-    config = config_rows.find(tx, reference)
-    return reference if config is None else config.id
+    """Return the id of a config by id or name; an id of one that is not there (any more) stands for itself."""
+    return reference if may_be_id(reference) else get(tx, reference).id
 
 
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Config]:

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from wgfleet.panel import clock
 from wgfleet.panel.domain import clocks
 from wgfleet.panel.domain.certificates import NO_KEY, Issued
-from wgfleet.panel.domain.fields import check_list, check_range, parse_host, parse_name
+from wgfleet.panel.domain.fields import check_list, check_range, may_be_id, parse_host, parse_name
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, certificates, tunnel_networks
@@ -115,9 +115,8 @@ def named(tx: Tx, reference: str, field: str) -> Node:
 
 
 def resolve(tx: Tx, reference: str) -> str:
-    """Return the id of a node by id or name; what is not there (any more) stands for itself."""
-    node = node_rows.find(tx, reference)
-    return reference if node is None else node.id
+    """Return the id of a node by id or name; an id of one that is not there (any more) stands for itself."""
+    return reference if may_be_id(reference) else get(tx, reference).id
 
 
 def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Node]:
