@@ -129,6 +129,18 @@ def test_exit_codes_and_one_line_errors_say_what_to_do(wgfleet: Run) -> None:
     assert wgfleet("node", "list", WGFLEET_API_KEY="").returncode == 2
 
 
+def test_the_state_of_a_panel_needs_no_key(wgfleet: Run) -> None:
+    asked = wgfleet("status", WGFLEET_API_KEY="")
+    assert (asked.returncode, asked.stdout) == (0, "the panel is ok\n"), asked.stderr
+
+
+def test_an_error_names_the_field_also_where_its_words_have_it(wgfleet: Run) -> None:
+    refused = wgfleet("node", "create", "fra2", "--endpoint", "192.0.2.9", "--group", "nope")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: group: there is no node group 'nope'; list them with ")
+    assert "error: nodes: an id or name is empty" in wgfleet("node", "show", "").stderr
+
+
 @pytest.mark.usefixtures("wg0")
 def test_clumsy_words_get_one_line_and_no_traceback(wgfleet: Run, tmp_path: Path) -> None:
     assert wgfleet("peer", "create", "wg0", "anna").returncode == 0

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
-from wgfleet.cli.output import AsJson, plain, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, plain, show_fields, show_json, show_table, text
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("id", "kind", "node_name", "panel_start", "in_use", "issued_at", "expires_at", "revoked_at", "revoked_by")
@@ -64,13 +64,13 @@ def revoke(
         if as_json:
             show_json(answer)
             return
-        typer.echo(plain(f"{_named(answer)} is refused since {answer['revoked_at']}"))
+        typer.echo(plain(f"{_named(answer)} is refused since {text(answer['revoked_at'])}"))
         _warn(answer)
 
 
 def _revoke_earlier(client: Client, *, yes: bool, as_json: bool) -> None:
     found = [each for each in client.all("/api/certificates", kind="panel", valid=True) if not each["in_use"]]
-    if not yes:
+    if found and not yes:
         typer.echo("This ends nothing, unless another panel runs on a copy of this database.", err=True)
         if not typer.confirm(f"Revoke {len(found)} certificates of earlier starts of the panel?", err=True):
             raise CallFailed("nothing was revoked")

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -48,7 +49,7 @@ class Client:
         local = is_local(to.url)
         secure = to.url.lower().startswith("https://")
         plain = to.url.lower().startswith("http://")
-        if plain and not local and not to.allow_plain_http:
+        if plain and to.api_key and not local and not to.allow_plain_http:
             raise CallFailed(
                 f"{to.url} is plain http, which would show the API key to everybody on the way; give an https address "
                 "(or WGFLEET_ALLOW_PLAIN_HTTP=1, where the way is safe)",
@@ -57,7 +58,7 @@ class Client:
         try:
             self._http = httpx.Client(
                 base_url=to.url,
-                headers={"Authorization": f"Bearer {to.api_key}"},
+                headers={"Authorization": f"Bearer {to.api_key}"} if to.api_key else {},
                 verify=verify,
                 timeout=TIMEOUT_S,
                 trust_env=secure and not local,  # a proxy on the way would see the key, unless it only carries TLS
@@ -127,8 +128,10 @@ class Client:
         return answer
 
     def _send(self, method: str, path: str, body: Document | None, query: Document) -> httpx.Response:
-        if not {"", ".", ".."}.isdisjoint(path.partition("?")[0].split("/")[1:]):
-            raise CallFailed("an id or name is empty, or consists of dots; give a valid one", USAGE)
+        steps = path.partition("?")[0].split("/")
+        for kind, step in pairwise(steps):
+            if step in {"", ".", ".."} and kind:
+                raise CallFailed(f"{kind}: an id or name is empty, or consists of dots; give a valid one", USAGE)
         params = {name: value for name, value in query.items() if value is not None}
         try:
             return self._http.request(method, path, json=body, params=params)
@@ -150,7 +153,7 @@ def _refused(answer: httpx.Response) -> CallFailed:
         problem = answer.json()
         detail = sentence(problem)
         field = str(problem["errors"][0]["field"]) if problem.get("errors") else ""
-        if field not in detail:
+        if not detail.startswith(field):
             detail = f"{field}: {detail}"
     except (ValueError, LookupError, TypeError):
         detail = f"{answer.status_code} {answer.reason_phrase}"
@@ -177,10 +180,10 @@ def part(text: str) -> str:
 
 
 @contextmanager
-def panel(chosen: PanelAccess | None = None) -> Iterator[Client]:
+def panel(chosen: PanelAccess | None = None, *, needs_key: bool = True) -> Iterator[Client]:
     """Open the given panel, or the one of environment and file; report a failure in one line."""
     try:
-        client = Client(chosen or connection.load(os.environ))
+        client = Client(chosen or connection.load(os.environ, needs_key=needs_key))
         try:
             yield client
         finally:

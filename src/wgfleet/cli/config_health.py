@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.client import panel, part
-from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
 
 NODES = ("node_name", "health", "since", "reason")
 MOST_NAMES = 20  # of peers in a warning; `revocations` in the API has all
@@ -24,8 +24,8 @@ def warn_of_owed(nodes: list[dict[str, Any]]) -> None:
         let_in = f", and it may still let in {', '.join(names)}" if names else ""
         let_in += f" and {more} more" if more > 0 else ""
         say(
-            f"warning: changes do not reach {node['node_name']}: {owed['generations']} since {owed['since']}{let_in} "
-            f"({owed['reason']})",
+            f"warning: changes do not reach {node['node_name']}: {owed['generations']} since "
+            f"{text(owed['since'])}{let_in} ({owed['reason']})",
             err=True,
         )
 
@@ -62,8 +62,8 @@ def health(
         )
     if found["paused_since"]:
         say(
-            f"warning: automation is paused since {found['paused_since']} by {found['paused_by']}; resume it with "
-            f"`wgfleet config resume {config}`",
+            f"warning: automation is paused since {text(found['paused_since'])} by {found['paused_by']}; "
+            f"resume it with `wgfleet config resume {config}`",
             err=True,
         )
     show_table(found["nodes"], NODES, as_json=False)

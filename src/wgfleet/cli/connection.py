@@ -18,13 +18,14 @@ class ConnectionSettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PanelAccess:
-    """A panel and a key. `ca_file` None: the certificate authorities of this machine.
+    """A panel and a key; without one, only what strangers may ask.
 
+    `ca_file` None: the certificate authorities of this machine.
     `allow_plain_http`: the key may be sent to other machines without TLS.
     """
 
     url: str
-    api_key: str
+    api_key: str | None
     ca_file: Path | None
     allow_plain_http: bool = False
 
@@ -35,11 +36,11 @@ def path(env: Mapping[str, str]) -> Path:
     return Path(base) / "wgfleet" / "cli.toml"
 
 
-def load(env: Mapping[str, str]) -> PanelAccess:
+def load(env: Mapping[str, str], *, needs_key: bool = True) -> PanelAccess:
     """Read environment and file."""
     stored = _read(path(env))
     key = env.get("WGFLEET_API_KEY") or stored.get("api_key")
-    if not key:
+    if not key and needs_key:
         raise ConnectionSettingsError("no API key: run `wgfleet login`, or set WGFLEET_API_KEY")
     ca_file = env.get("WGFLEET_CA_FILE") or stored.get("ca_file")
     url = env.get("WGFLEET_URL") or stored.get("url") or DEFAULT_URL
@@ -49,7 +50,7 @@ def load(env: Mapping[str, str]) -> PanelAccess:
 
 def save(connection: PanelAccess, env: Mapping[str, str]) -> Path:
     """Write the file, for its owner only, in one step; return its path."""
-    values = {"url": connection.url, "api_key": connection.api_key}
+    values = {"url": connection.url, "api_key": connection.api_key or ""}
     if connection.ca_file is not None:
         values["ca_file"] = str(connection.ca_file.absolute())
     if connection.allow_plain_http:

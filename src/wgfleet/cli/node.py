@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
 from wgfleet.cli.waiting import Wait, follow, report
 
 app = typer.Typer(no_args_is_help=True)
@@ -82,7 +82,7 @@ def create(
         if as_json:
             show_json({**node, "join": joining})
             return
-        say(f"node {name} is created. On the server, as root, before {joining['expires_at']}:\n")
+        say(f"node {name} is created. On the server, as root, before {text(joining['expires_at'])}:\n")
         say(f"  {joining['command']}")
         say(AFTER_JOINING)
 
