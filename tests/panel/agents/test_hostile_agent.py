@@ -53,6 +53,25 @@ def listen(agent: ScriptedAgent, context: ssl.SSLContext, peers: int = 0) -> tup
     return asyncio.run(run())
 
 
+def listen_again(agent: ScriptedAgent, context: ssl.SSLContext, *, times: int) -> list[int]:
+    """Read an agent's stream to its end several times with one client; return how many messages were read each time."""
+
+    async def run() -> list[int]:
+        client = AgentClient("127.0.0.1", agent.port, NODE, context)
+        found = []
+        for _ in range(times):
+            read = 0
+            with contextlib.suppress(TransientError):
+                async with contextlib.aclosing(client.watch()) as messages:
+                    async for _message in messages:
+                        read += 1
+            found.append(read)
+        await client.aclose()
+        return found
+
+    return asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     "flood",
     [HEARTBEAT * 100, b'{"type":"of a later release"}\n' * 100, b"\n" * 1000, HEARTBEAT[:-2] + b',"x":"%s"}\n'],
@@ -75,20 +94,7 @@ def test_what_an_agent_may_send_is_not_counted_from_zero_when_it_is_called_again
 ) -> None:
     agent.stream = [SNAPSHOT, *[HEARTBEAT * 100] * 500, 600.0]
 
-    async def run() -> list[int]:
-        client = AgentClient("127.0.0.1", agent.port, NODE, panel_context)
-        found = []
-        for _ in range(3):
-            read = 0
-            with contextlib.suppress(TransientError):
-                async with contextlib.aclosing(client.watch()) as messages:
-                    async for _message in messages:
-                        read += 1
-            found.append(read)
-        await client.aclose()
-        return found
-
-    first, *later = asyncio.run(run())
+    first, *later = listen_again(agent, panel_context, times=3)
     assert first > 500, "a burst is nothing bad"
     assert sum(later) < first / 2
 
@@ -126,20 +132,7 @@ def test_a_node_whose_peers_are_not_in_the_rows_any_more_is_heard_again_and_agai
     """Its config was deleted while it was away, or a copy of the database was restored: it has to be told."""
     agent.stream = [reporting("snapshot", 20_000), HEARTBEAT]
 
-    async def run() -> list[int]:
-        client = AgentClient("127.0.0.1", agent.port, NODE, panel_context)
-        found = []
-        for _ in range(5):
-            read = 0
-            with contextlib.suppress(TransientError):
-                async with contextlib.aclosing(client.watch()) as messages:
-                    async for _message in messages:
-                        read += 1
-            found.append(read)
-        await client.aclose()
-        return found
-
-    assert asyncio.run(run()) == [2] * 5
+    assert listen_again(agent, panel_context, times=5) == [2] * 5
 
 
 def test_who_is_refused_an_allowance_does_not_wait_longer_for_asking() -> None:

@@ -120,15 +120,20 @@ def percentile(ordered: list[float], percent: int) -> float:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def lose_busiest(lab: Lab, panel: PanelClient, options: ScenarioOptions, watch_s: float = CALLED_BAR.watch_s) -> Round:
-    """Have the node with the most live sessions die, watch, and put it back."""
+def ping_and_find_busiest(lab: Lab, rate: float) -> tuple[list[pings.Ping], dict[str, set[str]], Host]:
+    """Start the clients' pings, `rate` a second each; return them, the live keys by node, and the node with most."""
     fleet.favour_nodes(lab)
-    running = pings.start(fleet.hosts(lab, "client"), fleet.NODE_TUNNEL_ADDRESS, rate=options.rate)
+    running = pings.start(fleet.hosts(lab, "client"), fleet.NODE_TUNNEL_ADDRESS, rate=rate)
     machines = [host for host in fleet.hosts(lab, "node") if drain.user_keys(host)]
     earlier = {host.name: drain.received(host) for host in machines}
     time.sleep(drain.CALM_S)
     live = {host.name: drain.live_peers(host, earlier[host.name]) for host in machines}
-    node = lab.host(max(live, key=lambda name: len(live[name])))
+    return running, live, lab.host(max(live, key=lambda name: len(live[name])))
+
+
+def lose_busiest(lab: Lab, panel: PanelClient, options: ScenarioOptions, watch_s: float = CALLED_BAR.watch_s) -> Round:
+    """Have the node with the most live sessions die, watch, and put it back."""
+    running, live, node = ping_and_find_busiest(lab, options.rate)
     died = time.time()
     if options.kill:
         fleet.power_off(node)

@@ -17,8 +17,8 @@ from wgfleet.lab import fleet, pings
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios import drain, standings
-from wgfleet.lab.scenarios.failover import RETURN_S, SHORT_TRIAL, percentile
+from wgfleet.lab.scenarios import standings
+from wgfleet.lab.scenarios.failover import RETURN_S, SHORT_TRIAL, percentile, ping_and_find_busiest
 from wgfleet.lab.scenarios.options import Kind, ScenarioOptions
 from wgfleet.lab.state import Lab
 
@@ -65,13 +65,7 @@ def _spread(gaps: list[float]) -> dict[str, float]:
 
 def _relapse(lab: Lab, panel: PanelClient, options: ScenarioOptions) -> Round:
     """Have the node with the most live sessions be out for a while, and watch from before on."""
-    fleet.favour_nodes(lab)
-    running = pings.start(fleet.hosts(lab, "client"), fleet.NODE_TUNNEL_ADDRESS, rate=options.rate)
-    machines = [host for host in fleet.hosts(lab, "node") if drain.user_keys(host)]
-    earlier = {host.name: drain.received(host) for host in machines}
-    time.sleep(drain.CALM_S)
-    live = {host.name: drain.live_peers(host, earlier[host.name]) for host in machines}
-    node = lab.host(max(live, key=lambda name: len(live[name])))
+    running, live, node = ping_and_find_busiest(lab, options.rate)
     names = standings.clients_by_key(lab, panel)
     hit = {names[key] for key in live[node.name]}
     _talk(lab, node, hit)
