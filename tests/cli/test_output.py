@@ -2,13 +2,15 @@
 
 import io
 import stat
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from wgfleet.cli import waiting
+from wgfleet.cli import operation, waiting
 from wgfleet.cli.config_health import MOST_NAMES, warn_of_first_looks, warn_of_owed
 from wgfleet.cli.output import create_secret_file, plain, text
 
@@ -65,3 +67,24 @@ def test_a_node_that_nobody_reaches_is_warned_of_and_so_is_one_that_nobody_could
     assert "not published" in ams1
     assert "par1" in par1
     assert "agent's word" in par1
+
+
+def test_the_list_of_operations_says_why_one_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A drain whose node dies fails by what its result says."""
+
+    class Panel:
+        def all(self, _path: str, **_query: str | None) -> list[dict[str, Any]]:
+            base: dict[str, Any] = {"id": "1", "step": None, "progress": {}, "created_at": "2026-11-26T10:33:21Z"}
+            died = {"state": "failed", "error": None, "result": {"reason": "the node is down"}}
+            tried = {"state": "running", "error": "no room", "result": None}
+            done = {"state": "succeeded", "error": None, "result": {"reason": "not shown"}}
+            return [base | {"kind": "drain"} | each for each in (died, tried, done)]
+
+    monkeypatch.setattr(operation, "panel", lambda: nullcontext(Panel()))
+    operation.list_operations(state=None, as_json=False)
+    _, died, tried, done = capsys.readouterr().out.splitlines()
+    assert "the node is down" in died
+    assert "no room" in tried
+    assert "not shown" not in done

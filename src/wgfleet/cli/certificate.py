@@ -80,7 +80,8 @@ def _revoke_earlier(client: Client, *, yes: bool, as_json: bool) -> None:
     if as_json:
         show_json(answers)
         return
-    typer.echo(f"{len(answers)} certificates are refused from now on")
+    one = len(answers) == 1
+    typer.echo(f"{len(answers)} {'certificate is' if one else 'certificates are'} refused from now on")
     for answer in answers[-1:]:
         _warn(answer)
 

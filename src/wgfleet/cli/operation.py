@@ -6,7 +6,7 @@ import typer
 
 from wgfleet.cli.client import panel, part
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
-from wgfleet.cli.waiting import follow, moved, report
+from wgfleet.cli.waiting import follow, moved, report, trouble
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("id", "kind", "state", "step", "moved", "error", "created_at")
@@ -25,7 +25,7 @@ def list_operations(
         found = client.all("/api/operations", state=state)
     if not as_json:
         for operation in found:
-            operation["moved"] = moved(operation)
+            operation |= {"moved": moved(operation), "error": trouble(operation)}
     show_table(found, COLUMNS, as_json=as_json)
 
 

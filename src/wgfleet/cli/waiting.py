@@ -42,9 +42,16 @@ def follow(client: Client, operation_id: str) -> Document:
             if operation["finished_at"] is not None:
                 break
     if operation["state"] != "succeeded":
-        reason = operation["error"] or operation["result"].get("reason") or "wgfleet operation show has its result"
+        reason = trouble(operation) or "wgfleet operation show has its result"
         raise CallFailed(f"operation {operation_id} has {operation['state']}: {reason}")
     return operation
+
+
+def trouble(operation: Document) -> str | None:
+    """Return what keeps an operation waiting, or why it failed."""
+    result = operation["result"] or {}
+    reason: str | None = operation["error"] or (result.get("reason") if operation["state"] == "failed" else None)
+    return reason
 
 
 def report(operation: Document) -> None:
