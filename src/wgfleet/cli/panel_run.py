@@ -16,6 +16,7 @@ from wgfleet.panel.listening import PanelServer, ServerCertificate, Sockets
 from wgfleet.panel.main import api_of
 from wgfleet.panel.parts import Parts, opened
 from wgfleet.panel.processes import SignsOfLife, keep_running
+from wgfleet.panel.reconcile.engine.loop import CoreLoop
 from wgfleet.panel.settings import Listener
 
 FIRST_KEY_FILE = "first-admin-key"
@@ -53,7 +54,8 @@ class PanelRun:
                 signs.begin()
                 await run_core(parts, self._name, beside)
 
-            asyncio.run(run())
+            with asyncio.Runner(loop_factory=CoreLoop) as runner:
+                runner.run(run())
 
     def _api(self, signs: SignsOfLife) -> None:
         os.nice(API_NICENESS)

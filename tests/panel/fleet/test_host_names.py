@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -12,7 +13,9 @@ from tests.panel.conftest import made
 from wgfleet.panel import clock, host_names
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.host_names import Lookup
+from wgfleet.panel.reconcile import host_names as watch
 from wgfleet.panel.reconcile.host_names import HostNameWatch
+from wgfleet.panel.services import host_names as services
 from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store.tables import AuditEntry, HostName
 
@@ -204,3 +207,40 @@ def test_a_resolver_that_hangs_holds_nobody_for_longer_than_the_limit(hanging: t
     assert host_names.look_up(["fast"], 30) == {"fast": Lookup(error=host_names.LATE)}, "no thread is left"
     assert clock.monotonic() - begun < 5
     hanging.set()
+
+
+def test_names_that_hang_keep_no_others_from_being_looked_up(
+    panel: Panel, client: httpx.Client, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "LIMIT_S", 0.2)
+    monkeypatch.setattr(watch, "AT_ONCE", 2)
+    for number in range(4):
+        made(client, "/api/configs", name=f"wg{number}", mode="cluster", pools=[f"10.{number}.0.0/24"])
+        made(client, f"/api/configs/wg{number}/endpoint-group", domain=f"slow{number}.example.com")
+    hanging.set()
+    while host_names.look_up(["free"], 5)["free"].error:
+        time.sleep(0.01)
+    hanging.clear()
+    made(client, "/api/nodes", name="fra1", endpoint_addresses=["203.0.113.7"], agent_host="tail.example.com")
+    found = row(panel, "tail.example.com")
+    assert found is not None
+    assert found.addresses == ["192.0.2.1"]
+    with panel.store.write() as tx:
+        moved = host_name_rows.get(tx, "tail.example.com")
+        assert moved is not None
+        moved.addresses = ["198.51.100.1"]
+    look(panel)
+    found = row(panel, "tail.example.com")
+    assert found is not None
+    assert (found.addresses, found.error) == (["192.0.2.1"], None)
+
+
+def test_of_names_that_were_not_found_each_comes_first_in_turn(panel: Panel) -> None:
+    names = ["bad1", "bad2", "good"]
+    with panel.store.write() as tx:
+        services.record(tx, {name: Lookup(error="no") for name in names[:2]} | {"good": Lookup(("192.0.2.1",))})
+        assert [services.in_order(tx, {*names, "new"}, turn) for turn in range(3)] == [
+            ["good", "new", "bad1", "bad2"],
+            ["good", "new", "bad2", "bad1"],
+            ["good", "new", "bad1", "bad2"],
+        ]

@@ -26,6 +26,7 @@ class HostNameWatch:
     def __init__(self, store: Store, panel: Mapping[str, str]) -> None:
         self._store = store
         self._panel = panel
+        self._round = 0
 
     async def run(self) -> None:
         """Look all names up, again and again."""
@@ -39,15 +40,17 @@ class HostNameWatch:
 
     async def look(self) -> None:
         """Look all names up, a few at a time, and write down what is news."""
-        names = sorted(await in_thread(self._names))
+        names = await in_thread(self._names)
         for start in range(0, len(names), AT_ONCE):
             found = await in_own_thread(resolver.look_up, names[start : start + AT_ONCE], LIMIT_S)
             await in_thread(self._record, found)
 
-    def _names(self) -> set[str]:
+    def _names(self) -> list[str]:
+        """Return the names in use, and forget all others."""
         with self._store.read() as tx:
-            used = host_names.in_use(tx, self._panel)
+            used = host_names.in_order(tx, host_names.in_use(tx, self._panel), self._round)
             idle = host_names.unused(tx, used)
+        self._round += 1
         if idle:
             with self._store.write() as tx:
                 host_names.forget(tx, idle)

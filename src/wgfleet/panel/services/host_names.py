@@ -68,6 +68,17 @@ def news(tx: Tx, found: Mapping[str, Lookup]) -> bool:
     )
 
 
+def in_order(tx: Tx, used: Collection[str], turn: int) -> list[str]:
+    """Return names in the order to look them up: those that were found last time before those that may hang.
+
+    Of the latter each `turn` begins with another, so that none is for ever behind those that hang.
+    """
+    rows = host_name_rows.by_names(tx, used)
+    failed = sorted(name for name in used if name in rows and rows[name].error is not None)
+    first = turn % len(failed) if failed else 0
+    return [*sorted({*used} - {*failed}), *failed[first:], *failed[:first]]
+
+
 def unused(tx: Tx, used: Collection[str]) -> set[str]:
     """Return the names of which something is kept though nothing has them any more."""
     return host_name_rows.everything(tx).keys() - set(used)
