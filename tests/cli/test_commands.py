@@ -71,7 +71,7 @@ def test_a_fleet_is_built_with_commands(wgfleet: Run, tmp_path: Path) -> None:
     steps = [line.strip() for line in told if line.startswith("  ")]
     assert steps[0].startswith("wgfleet agent enroll --panel http://127.0.0.1:")
     assert steps[1].startswith("wgfleet agent run")
-    assert any("pip install" in line for line in told)
+    assert any("script/install agent" in line for line in told)
     assert document(wgfleet("config", "assign", "wg0", "fra1", "--json"))["phase"] == "joining"
     assert document(wgfleet("config", "endpoint", "wg0", "--domain", "vpn.example.com", "--json"))["ttl"] == 60
     assert "3 peers created" in wgfleet("peer", "create", "wg0", "--count", "3").stdout
