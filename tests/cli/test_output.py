@@ -4,13 +4,14 @@ import io
 import stat
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from wgfleet.cli import operation, waiting
+from wgfleet.cli import config_health, operation, waiting
 from wgfleet.cli.config_health import MOST_NAMES, warn_of_first_looks, warn_of_owed
 from wgfleet.cli.output import create_secret_file, plain, text
 
@@ -88,3 +89,22 @@ def test_the_list_of_operations_says_why_one_failed(
     assert "the node is down" in died
     assert "no room" in tried
     assert "not shown" not in done
+
+
+def test_a_node_that_has_never_served_is_joining_and_not_healthy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = {"health": "serving", "since": "2026-11-26T10:33:21Z", "reason": "joined", "owed": None}
+    ams1 = base | {"node_name": "ams1", "phase": "joining", "summary": "its port is shut", "first_look": "unreached"}
+    fra1 = base | {"node_name": "fra1", "phase": "serving", "summary": "verified", "first_look": "answered"}
+    found = {"nodes": [ams1, fra1], "history": [], "frozen": None, "paused_since": None}
+    client = SimpleNamespace(get=lambda _path, **_query: found)
+    monkeypatch.setattr(config_health, "panel", lambda: nullcontext(client))
+    config_health.health("wg0", history=10, as_json=False)
+    shown = capsys.readouterr()
+    _, first, second = shown.out.splitlines()
+    assert "joining" in first
+    assert "its port is shut" in first
+    assert "serving" not in first
+    assert "serving" in second
+    assert "not published" in shown.err

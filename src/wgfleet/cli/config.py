@@ -170,7 +170,9 @@ def nodes(config: Config, *, as_json: AsJson = False) -> None:
         for node in found:
             applied, wanted = node["applied_generation"], node["generation"]
             node["applied"] = str(wanted) if applied == wanted else f"{applied} of {wanted}"
-            if node["health"] != "serving":
+            if node["phase"] == "joining":
+                node["health"] = None  # nobody judges it yet
+            elif node["health"] != "serving":
                 node["summary"] = f"{node['health_reason']}; {node['summary']}"
     show_table(found, NODE_COLUMNS, as_json=as_json)
     if not as_json:

@@ -33,13 +33,20 @@ def warn_of_owed(nodes: list[dict[str, Any]]) -> None:
 def warn_of_first_looks(nodes: list[dict[str, Any]]) -> None:
     """Say which nodes nobody has had an answer of, and what that means for users."""
     for node in nodes:
-        if node["first_look"] == "unreached":
+        if node.get("first_look") == "unreached":
             says = "nobody gets an answer of its WireGuard: it is not published and gets no peers until it answers"
-        elif node["first_look"] == "unproven":
+        elif node.get("first_look") == "unproven":
             says = "it serves by its agent's word: no probe of it was answered, and there is nobody else to ask"
         else:
             continue
         say(f"warning: {node['node_name']}: {says}; open its UDP port in all firewalls", err=True)
+
+
+def _with_phase(node: dict[str, Any]) -> dict[str, Any]:
+    """Show a node that has never served as joining, with what it waits for: nobody judges its health yet."""
+    if node.get("phase") != "joining":
+        return node
+    return {**node, "health": "joining", "since": None, "reason": node["summary"]}
 
 
 def health(
@@ -66,7 +73,8 @@ def health(
             f"resume it with `wgfleet config resume {config}`",
             err=True,
         )
-    show_table(found["nodes"], NODES, as_json=False)
+    show_table([_with_phase(node) for node in found["nodes"]], NODES, as_json=False)
+    warn_of_first_looks(found["nodes"])
     warn_of_owed(found["nodes"])
     if not found["history"]:
         return

@@ -63,6 +63,12 @@ def test_the_seeds_calls_work_with_the_seeds_bodies(client: httpx.Client, fra1: 
     assigned = client.post("/api/configs/wg0/nodes", content='{"node_id": "fra1"}', headers=form)
     assert assigned.status_code == 201
     assert assigned.json()["phase"] == "joining"
+    (watched,) = client.get("/api/configs/wg0/health").json()["nodes"]
+    assert (watched["phase"], watched["summary"], watched["first_look"]) == (
+        "joining",
+        assigned.json()["summary"],
+        None,
+    )
     first = client.post("/api/configs/wg0/endpoint-group", json=SEED_ENDPOINT_GROUP)
     second = client.post("/api/configs/wg0/endpoint-group", json={"domain": "other.example.com", "proxied": False})
     assert (first.status_code, second.status_code) == (201, 200)

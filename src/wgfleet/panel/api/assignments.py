@@ -62,6 +62,15 @@ class Revocation(View):
     reasons: list[str]
 
 
+FIRST_LOOK = Field(
+    description=(
+        "`answered`: its WireGuard answered the panel or another node before users were sent there. `unreached`: "
+        "others are reached and it is not, so it is not published and gets no peers; `summary` says what to open. "
+        "`unproven`: nobody could tell, so it serves by its agent's word. null: nobody has looked yet."
+    )
+)
+
+
 class AssignmentView(View):
     """A config on a node."""
 
@@ -71,7 +80,7 @@ class AssignmentView(View):
     node_id: str
     node_name: str
     phase: Phase
-    health: Health = Field(description="Clients use the node in the first three.")
+    health: Health = Field(description="Clients use the node in the first three, unless it is joining yet.")
     health_since: datetime
     health_reason: str
     peers: int = Field(description="Number of peers whose home is this node.")
@@ -82,13 +91,7 @@ class AssignmentView(View):
     summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
     drift: list[str] = Field(description="Fields in which the node differs from the desired state.")
     owed: OwedView | None = Field(description="What has not reached the node; null: it has everything.")
-    first_look: FirstLook | None = Field(
-        description=(
-            "`answered`: its WireGuard answered the panel or another node before users were sent there. `unreached`: "
-            "others are reached and it is not, so it is not published and gets no peers; `summary` says what to open. "
-            "`unproven`: nobody could tell, so it serves by its agent's word. null: nobody has looked yet."
-        )
-    )
+    first_look: FirstLook | None = FIRST_LOOK
     public_key: str | None = Field(description="The server key in the files of this node's clients.")
     created_at: datetime
 

@@ -6,11 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from wgfleet.panel.api.assignments import OwedView, owed_view
+from wgfleet.panel.api.assignments import FIRST_LOOK, OwedView, owed_view
 from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.models import Body, Reference, View, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, freezes, health
 from wgfleet.panel.services.fleet import assignments, nodes, owed
 from wgfleet.panel.store import Tx
@@ -26,9 +28,12 @@ class NodeHealth(View):
 
     node_id: str
     node_name: str
+    phase: Phase = Field(description="A node that is `joining` has not served yet; nobody judges its health.")
     health: Health
     since: datetime
     reason: str
+    summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
+    first_look: FirstLook | None = FIRST_LOOK
     owed: OwedView | None = Field(description="Changes that have not reached the node; null: it has everything.")
     clock_warning: str | None = Field(description="null: its clock is right enough for takeovers.")
 
@@ -163,9 +168,12 @@ def show_health(
                 NodeHealth(
                     node_id=assigned.node.id,
                     node_name=assigned.node.name,
+                    phase=assigned.assignment.phase,
                     health=assigned.assignment.health,
                     since=utc(assigned.assignment.health_since),
                     reason=assigned.assignment.health_reason,
+                    summary=assigned.assignment.summary,
+                    first_look=assigned.assignment.first_look,
                     owed=owed_view(missing.get(assigned.assignment.id)),
                     clock_warning=nodes.clock_warning(assigned.node),
                 )
