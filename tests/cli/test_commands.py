@@ -18,6 +18,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationState
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import freezes
 from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.panel.store import assignments as assignment_rows
@@ -243,6 +244,32 @@ def test_an_approval_is_asked_for_by_name_and_given_once(wgfleet: Run, panel: Pa
     assert "fra9" in approved.stdout
     with panel.store.read() as tx:
         assert freezes.approved(tx) == {node["id"]}
+
+
+@pytest.mark.usefixtures("wg0", "fra1")
+def test_a_rotation_of_probe_keys_says_first_what_happens_and_whom_it_waits_for(
+    wgfleet: Run, client: httpx.Client, panel: Panel
+) -> None:
+    assigned = made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    with panel.store.write() as tx:
+        row = assignment_rows.get(tx, assigned["config_id"], assigned["node_id"])
+        assert row is not None
+        row.phase = Phase.SERVING
+    words = ("config", "rotate-probe-keys", "wg0")
+    assert wgfleet(*words, "--status").stdout == "No rotation is under way.\n"
+    declined = wgfleet(*words, given="n\n")
+    assert declined.returncode == 1
+    assert "Users and health notice nothing." in declined.stderr
+    assert "It waits for fra1, whose agents are not connected." in declined.stderr
+    assert client.get("/api/configs/wg0/probe-keys").json()["rotation"] is None
+    begun = wgfleet(*words, given="y\n")
+    assert begun.returncode == 0
+    assert "step 'spread'" in begun.stdout
+    assert "waits for fra1 to have it" in begun.stdout
+    assert document(wgfleet(*words, "--status", "--json"))["rotation"]["waits_for"] == ["fra1"]
+    again = wgfleet(*words, "--yes")
+    assert again.returncode == 1
+    assert "are being rotated already; it waits for fra1" in again.stderr
 
 
 @pytest.mark.usefixtures("wg0")

@@ -7,6 +7,7 @@ from typer.core import TyperGroup
 
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.config_health import health, health_approve, pause, resume, warn_of_first_looks, warn_of_owed
+from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
 from wgfleet.cli.waiting import Wait, show_operation
@@ -67,6 +68,7 @@ app.command()(health)
 app.command("health-approve")(health_approve)
 app.command()(pause)
 app.command()(resume)
+app.command("rotate-probe-keys")(rotate_probe_keys)
 
 
 @app.command("list")

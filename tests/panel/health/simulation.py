@@ -145,6 +145,8 @@ class _Monitor(HealthMonitor):
                 public_key="",
                 panel_key="",
                 node_key="",
+                new_node_key="",
+                knows_new_keys=False,
                 min_nodes=1,
                 domain=sites.get(name, ""),
                 paused=False,

@@ -7,7 +7,7 @@ import pytest
 from tests.panel.dns.desk import Desk
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.services import backups, configs, installation
-from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet import peers, probe_keys
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -30,6 +30,7 @@ def test_contexts_stay_as_they_are_bound_into_ciphertexts() -> None:
     contexts = {f"{c.class_.__tablename__}.{c.key}": sealed.context(c, "ID") for c in sealed.SEALED}
     assert contexts == {
         "authority.key_sealed": "authority.key",
+        "assignments.next_probe_private_key_sealed": "assignments.next_probe_private_key:ID",
         "assignments.private_key_sealed": "assignments.private_key:ID",
         "assignments.probe_private_key_sealed": "assignments.probe_private_key:ID",
         "backups.content_sealed": "backups:ID",
@@ -40,6 +41,7 @@ def test_contexts_stay_as_they_are_bound_into_ciphertexts() -> None:
         "endpoint_groups.dns_options_sealed": "endpoint_groups.dns_options:ID",
         "peers.preshared_key_sealed": "peers.preshared_key:ID",
         "peers.private_key_sealed": "peers.private_key:ID",
+        "probe_key_rotations.private_key_sealed": "probe_key_rotations.private_key:ID",
     }
 
 
@@ -52,6 +54,7 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
     with world.store.write() as tx:
         config = configs.get(tx, cluster.id)
         peers.create(tx, ACTOR, config, peers.draft(world.vault, [PeerSpec(f"p{number}") for number in range(3)]))
+        probe_keys.start(tx, world.vault, ACTOR, config)
         installation.keep_authority(tx, world.vault, "panel", "certificate", "key")
         assignment = assignment_rows.get(tx, cluster.id, fra1.id)
         assert assignment is not None

@@ -35,6 +35,7 @@ from wgfleet.panel.api import (
     openapi,
     operations,
     peers,
+    probe_keys,
     problems,
 )
 from wgfleet.panel.api.doorkeeper import Doorkeeper
@@ -52,6 +53,7 @@ SUBJECTS = (
     dns,
     floating,
     peers,
+    probe_keys,
     files,
     nodes,
     join_tokens,

@@ -190,7 +190,7 @@ class Probes:
         request = ProbeRequest(
             interface=InterfaceName(own.config_name),
             targets=tuple(
-                ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(own.node_key))
+                ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(own.key_towards(probed)))
                 for probed in targets
             ),
             timeout_s=self._cross_wait_s(look, targets),

@@ -26,6 +26,7 @@ from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
+from wgfleet.panel.reconcile.probe_keys import ProbeKeyWatch
 from wgfleet.panel.reconcile.retention import EVERY_S, Retention, days_kept
 from wgfleet.panel.reconcile.succession import LOOK_S, Succession
 from wgfleet.panel.services import operations
@@ -70,6 +71,7 @@ class Supervisor:
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._owed = OwedWatch(store)
+        self._probe_keys = ProbeKeyWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())
         self._retention = Retention(store, days_kept(settings))
         self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days, self._connections)
@@ -98,6 +100,7 @@ class Supervisor:
         self._tasks.start("departures", self._departures.run)
         self._tasks.start("retention", self._retention.run, every_s=EVERY_S)
         self._tasks.start("owed", self._owed.run)
+        self._tasks.start("probe_keys", self._probe_keys.run)
         self._tasks.start("host_names", self._host_names.run)
         self._health.start()
 

@@ -14,17 +14,18 @@ from wgfleet.panel.domain.health.votes import PANEL, Health, Standing
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, configs, generations, operations
+from wgfleet.panel.services.fleet import probe_keys
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import failover
 from wgfleet.panel.services.operations import subject
-from wgfleet.panel.store import Tx, sealed
+from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import health as health_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
-from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, Node
+from wgfleet.panel.store.tables import Assignment, Config, EndpointGroup, HealthEvent, Node, ProbeKeyRotation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.protocol.addresses import join_endpoint
@@ -38,7 +39,8 @@ TOLD = {Health.DOWN, Health.RECOVERING, Health.UNMANAGED}
 class Probed:
     """An assignment that is watched. `leaving`: its node is being removed.
 
-    `panel_key` and `node_key` are the probe keys of the panel and of this node.
+    `panel_key` is the probe key with which the panel asks it. `node_key` is that with which its node asks others, and
+    `new_node_key` the same for those that know the keys of a rotation (`knows_new_keys`); they are equal without one.
     """
 
     assignment_id: str
@@ -50,6 +52,8 @@ class Probed:
     public_key: str
     panel_key: str
     node_key: str
+    new_node_key: str
+    knows_new_keys: bool
     min_nodes: int
     domain: str
     paused: bool
@@ -57,6 +61,10 @@ class Probed:
     fence_generation: int
     applied_generation: int
     standing: Standing
+
+    def key_towards(self, other: "Probed") -> str:
+        """Return the key with which this node asks another."""
+        return self.new_node_key if other.knows_new_keys else self.node_key
 
     def __repr__(self) -> str:
         """Say which, without the keys."""
@@ -92,10 +100,14 @@ def watched(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None],
     """
     found = []
     rows = health_rows.watched(tx)
+    rotations = probe_keys.rotations(tx)
     domain_of = _domains(tx, [node for _, _, node, _ in rows], site)
     for assignment, config, node, group in rows:
         try:
-            found.append(_probed(vault, assignment, config, node, group, domain_of.get(node.id, "")))
+            row = rotations.get(config.id)
+            knows_new = probe_keys.knows_new(row, assignment)
+            domain = domain_of.get(node.id, "")
+            found.append(_probed(vault, assignment, config, node, group, domain, row, knows_new=knows_new))
         except VaultError as error:
             unreadable(config.name, error)
     return found
@@ -127,22 +139,34 @@ def newcomer(tx: Tx, vault: Vault, config_id: str, node_id: str) -> Newcomer | N
     ]
     # Those that serve well first: one that joins as well may itself be what is cut off.
     others.sort(key=lambda each: (each[0].phase == Phase.JOINING, each[0].health is not Health.SERVING, each[0].id))
+    rotation = probe_keys.rotation(tx, config)
+    # One that joins is looked at when its agent has everything, which is written down with the result.
+    knows_new = rotation is not None and (not serves or probe_keys.knows_new(rotation, assignment))
+    group = endpoint_group_rows.get(tx, config_id)
     return Newcomer(
-        probed=_probed(vault, assignment, config, node, endpoint_group_rows.get(tx, config_id), ""),
+        probed=_probed(vault, assignment, config, node, group, "", rotation, knows_new=knows_new),
         serves=serves,
         proven=any(
             other.node_id != node_id and other.health is Health.SERVING for other, _, _, _ in health_rows.watched(tx)
         ),
         vantages=tuple(
-            Vantage(other.node_id, name, sealed.unseal(vault, Assignment.probe_private_key_sealed, other))
-            for other, name in others
+            Vantage(other.node_id, name, probe_keys.of_node(vault, other, new=knows_new)) for other, name in others
         ),
     )
 
 
 def _probed(
-    vault: Vault, assignment: Assignment, config: Config, node: Node, group: EndpointGroup | None, domain: str
+    vault: Vault,
+    assignment: Assignment,
+    config: Config,
+    node: Node,
+    group: EndpointGroup | None,
+    domain: str,
+    rotation: ProbeKeyRotation | None,
+    *,
+    knows_new: bool,
 ) -> Probed:
+    node_key = probe_keys.of_node(vault, assignment, new=False)
     return Probed(
         assignment_id=assignment.id,
         config_id=config.id,
@@ -151,8 +175,10 @@ def _probed(
         is_panel_node=node.is_panel_node,
         endpoint=join_endpoint(node.endpoint_addresses[0], config.listen_port),
         public_key=_public_key(config, assignment),
-        panel_key=sealed.unseal(vault, Config.probe_private_key_sealed, config),
-        node_key=sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment),
+        panel_key=probe_keys.of_panel(vault, config, rotation, new=knows_new),
+        node_key=node_key,
+        new_node_key=node_key if rotation is None else probe_keys.of_node(vault, assignment, new=True),
+        knows_new_keys=knows_new,
         min_nodes=group.min_nodes if group else 1,
         domain=domain,
         paused=config.paused_since is not None,

@@ -25,6 +25,7 @@ from wgfleet.panel.store.tables import (
     DnsSync,
     EndpointGroup,
     Peer,
+    ProbeKeyRotation,
 )
 from wgfleet.panel.vault import HEADER_BYTES, Vault, VaultError
 
@@ -33,6 +34,7 @@ ROWS_AT_A_TIME = 500
 SEALED: Mapping[InstrumentedAttribute[Any], str] = MappingProxyType(
     {
         CertificateAuthority.key_sealed: "authority.key",
+        Assignment.next_probe_private_key_sealed: "assignments.next_probe_private_key:{}",
         Assignment.private_key_sealed: "assignments.private_key:{}",
         Assignment.probe_private_key_sealed: "assignments.probe_private_key:{}",
         Backup.content_sealed: "backups:{}",
@@ -43,6 +45,7 @@ SEALED: Mapping[InstrumentedAttribute[Any], str] = MappingProxyType(
         EndpointGroup.dns_options_sealed: "endpoint_groups.dns_options:{}",
         Peer.preshared_key_sealed: "peers.preshared_key:{}",
         Peer.private_key_sealed: "peers.private_key:{}",
+        ProbeKeyRotation.private_key_sealed: "probe_key_rotations.private_key:{}",
     }
 )
 """The context of each sealed column; `{}` stands for the primary key of its row."""

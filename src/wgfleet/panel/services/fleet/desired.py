@@ -8,6 +8,7 @@ from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import reach
 from wgfleet.panel.services.configs import INDEPENDENT
+from wgfleet.panel.services.fleet import probe_keys
 from wgfleet.panel.services.floating import carriers, isolation
 from wgfleet.panel.store import Tx, histories, sealed
 from wgfleet.panel.store import addresses as address_rows
@@ -165,7 +166,6 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
     carried = _carried(tx, config, assignment)
     if not carried:
         return None
-    probe_key = sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment)
     return FloatingSettings(
         addresses=tuple(row.address for row in carried),
         # Those out of use count too: who reaches them is not the one that is cut off.
@@ -174,7 +174,7 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
             for other, node in assignment_rows.of_config(tx, config.id)
             if other.id != assignment.id and other.phase in {Phase.SERVING, Phase.DRAINING}
         ),
-        probe_key=PrivateKey(probe_key),
+        probe_key=PrivateKey(probe_keys.of_agent(tx, vault, assignment)),
         give_up_after_s=isolation.give_up_after_s(tx),
         ask_first=tuple(row.address for row in carried if row.contested),
     )
@@ -195,8 +195,7 @@ def _others(tx: Tx, config: Config, assignment: Assignment) -> list[str]:
 def _mute(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> MuteSettings | None:
     if not (witnesses := _others(tx, config, assignment)):
         return None
-    probe_key = sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment)
-    return MuteSettings(tuple(witnesses), PrivateKey(probe_key))
+    return MuteSettings(tuple(witnesses), PrivateKey(probe_keys.of_agent(tx, vault, assignment)))
 
 
 def private_key(vault: Vault, config: Config, assignment: Assignment) -> str:
@@ -213,8 +212,7 @@ def served_pools(tx: Tx, config: Config, assignment: Assignment) -> list[Pool]:
 
 def probe_peers(tx: Tx, config: Config, assignment: Assignment) -> dict[PublicKey, DesiredPeer]:
     """Return those who may shake hands with the node to see that it answers, and reach nothing: panel, other nodes."""
-    others = [a.probe_public_key for a, _ in assignment_rows.of_config(tx, config.id) if a.id != assignment.id]
-    return {PublicKey(key): DesiredPeer(allowed_ips=()) for key in [config.probe_public_key, *others]}
+    return {PublicKey(key): DesiredPeer(allowed_ips=()) for key in probe_keys.admitted(tx, config, assignment)}
 
 
 def _peers(

@@ -12,7 +12,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations, tunnel_networks
-from wgfleet.panel.services.fleet import node_groups, peer_networks, placement
+from wgfleet.panel.services.fleet import node_groups, peer_networks, placement, probe_keys
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
@@ -261,7 +261,7 @@ def check_keys(tx: Tx, config: Config, keys: Sequence[tuple[str, str]]) -> None:
         return
     of_peers = peer_rows.clashes(tx, config.id, [], [key for key, _ in keys])[1]
     of_servers = {config.public_key} | {a.public_key for a, _ in assignment_rows.of_config(tx, config.id)}
-    of_probes = {config.probe_public_key} | {a.probe_public_key for a, _ in assignment_rows.of_config(tx, config.id)}
+    of_probes = probe_keys.in_use(tx, config)
     for key, field in keys:
         if parse_public_key(key, field) in of_servers:
             raise Conflict(

@@ -19,7 +19,7 @@ from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.dns import desired
-from wgfleet.panel.services.fleet import placement
+from wgfleet.panel.services.fleet import placement, probe_keys
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.services.moves.floor import check_floor
@@ -124,7 +124,7 @@ def close(tx: Tx, operation_id: str) -> None:
     """Take the assignment out, and end the operation."""
     r = steps.load(tx, operation_id)
     generation = generations.probes_changed(tx, r.config.id)
-    peer_rows.bury(tx, r.config.id, {r.assignment.probe_public_key: None}, generation, clock.now())
+    peer_rows.bury(tx, r.config.id, dict.fromkeys(probe_keys.public_keys(r.assignment)), generation, clock.now())
     owed = assignment_rows.cleanup(tx, r.node.id, r.config.id) is not None
     counts = steps.counts(tx, operation_id)
     unheard = owed and steps.serves_unheard(tx, r.assignment)

@@ -24,6 +24,7 @@ from wgfleet.panel.store.tables.configs import (
     HealthEvent,
     HealthFreeze,
     Pool,
+    ProbeKeyRotation,
 )
 from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress, HostName
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
@@ -63,5 +64,6 @@ __all__ = [
     "PeerSession",
     "PeerTombstone",
     "Pool",
+    "ProbeKeyRotation",
     "RenderedSetting",
 ]

@@ -14,6 +14,7 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.domain.probe_keys import RotationStep
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -75,5 +76,6 @@ class Base(DeclarativeBase):
         OperationState: EnumText(OperationState),
         OnDrift: EnumText(OnDrift),
         Phase: EnumText(Phase),
+        RotationStep: EnumText(RotationStep),
         SyncState: EnumText(SyncState),
     }

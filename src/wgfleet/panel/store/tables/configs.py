@@ -6,6 +6,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.domain.probe_keys import RotationStep
 from wgfleet.panel.store.tables.base import Base
 
 
@@ -52,6 +53,25 @@ class Config(Base):
     created_at: Mapped[float]
 
 
+class ProbeKeyRotation(Base):
+    """The probe keys of a config are being replaced; its own next one is here, those of its nodes are with them.
+
+    `known_from`: a node that has applied this generation knows the next keys. `generation`: that of the step, which
+    nodes have to apply before the step after it; `step_since`: when it began.
+    """
+
+    __tablename__ = "probe_key_rotations"
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), primary_key=True)
+    private_key_sealed: Mapped[bytes]
+    public_key: Mapped[str]
+    step: Mapped[RotationStep]
+    known_from: Mapped[int] = mapped_column(BigInteger)
+    generation: Mapped[int] = mapped_column(BigInteger)
+    step_since: Mapped[float]
+    requested_by: Mapped[str]
+    requested_at: Mapped[float]
+
+
 class ConfigHistory(Base):
     """Generations of a config from one on, up to the next row's, were made by an incarnation of the panel."""
 
@@ -96,7 +116,8 @@ class FreeOffset(Base):
 class Assignment(Base):
     """A config on a node. `applied_generation` is what the agent last confirmed (0: nothing yet).
 
-    `flaps`: the times at which it went down lately. The probe key is for the node's handshakes with the others.
+    `flaps`: the times at which it went down lately. The probe key is for the node's handshakes with the others,
+    the next one that by which a rotation replaces it.
     `oldest_base`: as that of a config. `behind_since`: since when it lacks generation `behind_generation`; None: it was
     not seen to lack one. `floating_held`: the floating addresses that its agent said it has, and `floating_rivals` the
     link addresses of other machines that have one too, by address. `first_look`: the result of probes before it served;
@@ -123,6 +144,8 @@ class Assignment(Base):
     flaps: Mapped[list[float]]
     probe_private_key_sealed: Mapped[bytes]
     probe_public_key: Mapped[str]
+    next_probe_private_key_sealed: Mapped[bytes | None]
+    next_probe_public_key: Mapped[str | None]
     oldest_base: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
     behind_since: Mapped[float | None]
