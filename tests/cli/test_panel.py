@@ -117,7 +117,7 @@ def test_init_makes_everything_once_and_a_lost_key_can_be_replaced(tmp_path: Pat
     assert re.fullmatch(r"admin API key: wgf_\S{43}\n", replaced.stdout)
     refused = wgfleet("admin-key", "rescue", "--data-dir", str(tmp_path / "data"))
     assert refused.exit_code == 1
-    assert refused.stderr.startswith("error: ")
+    assert refused.stderr.startswith("error: name: an API key named 'rescue' already exists")
 
 
 @pytest.mark.parametrize(

@@ -34,3 +34,14 @@ def test_a_directory_of_everybody_is_refused_and_left_as_it_is(tmp_path: Path) -
     with pytest.raises(PermanentError, match="--data-dir"):
         prepare_data_dir(shared)
     assert mode(shared) == 0o1777
+
+
+def test_a_directory_of_something_else_is_not_closed_to_others(tmp_path: Path) -> None:
+    (tmp_path / "index.html").touch()
+    tmp_path.chmod(0o755)
+    with pytest.raises(PermanentError, match="has files of something else"):
+        prepare_data_dir(tmp_path)
+    assert mode(tmp_path) == 0o755
+    (tmp_path / "panel.sqlite").touch()
+    prepare_data_dir(tmp_path)
+    assert mode(tmp_path) == 0o700

@@ -266,5 +266,6 @@ def _ends_with_a_word(settings: Settings) -> Iterator[None]:
 
 
 def _end(error: object, code: int = EXIT_FAILED) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
+    field = error.field if isinstance(error, PanelError) else None
+    typer.echo(f"error: {field}: {error}" if field else f"error: {error}", err=True)
     raise typer.Exit(code) from None

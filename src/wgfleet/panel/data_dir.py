@@ -9,15 +9,24 @@ import structlog
 from wgfleet.panel.errors import PermanentError
 
 OTHERS = 0o077
+OURS = ("panel.*", "master.key", "agent", "first-admin-key", "lost+found")
 
 log = structlog.get_logger()
 
 
 def prepare_data_dir(data_dir: Path) -> None:
-    """Make the directory, or close it and the database in it to others; raise `PermanentError` if it is everybody's."""
+    """Make the directory, or close it and the database in it to others.
+
+    Raises `PermanentError` if it is everybody's, or open to others and of something else, which they may need.
+    """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if data_dir.stat().st_mode & stat.S_ISVTX:
         raise PermanentError(f"{data_dir} is a directory for everybody; choose one of the panel's own with --data-dir")
+    if data_dir.stat().st_mode & OTHERS and not _may_be_a_panels(data_dir):
+        raise PermanentError(
+            f"{data_dir} has files of something else, which would be closed to others; choose a directory of the "
+            "panel's own with --data-dir"
+        )
     for path in (data_dir, *sorted(data_dir.glob("panel.sqlite*"))):
         found = path.stat()
         mode = stat.S_IMODE(found.st_mode)
@@ -28,3 +37,9 @@ def prepare_data_dir(data_dir: Path) -> None:
             log.warning("data_dir.closed_to_others", path=str(path), was=f"{mode:04o}")
         else:
             log.warning("data_dir.open_to_others", path=str(path), mode=f"{mode:04o}", owner=found.st_uid)
+
+
+def _may_be_a_panels(data_dir: Path) -> bool:
+    """Say whether a directory is empty, or has something of a panel in it."""
+    found = list(data_dir.iterdir())
+    return not found or any(each.match(ours) for each in found for ours in OURS)
