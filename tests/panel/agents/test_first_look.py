@@ -152,6 +152,17 @@ def test_the_answer_to_another_node_is_enough_where_the_panel_gets_none(scene: S
     assert (request.interface, request.tries, target.endpoint) == ("wg0", 3, "192.0.2.1:51820")
 
 
+def test_three_nodes_that_say_it_does_not_answer_do_not_keep_others_from_being_asked(scene: Scene) -> None:
+    lines = [Other(answers=False) for _ in range(first_look.MOST_ASKED)]
+    for number, line in enumerate(lines):
+        scene.other(f"liar{number}", line)
+    scene.other("honest", Other())
+    scene.cycles()
+    for later_s in (10, 20):
+        scene.cycles(later_s)
+    assert scene.stands() == (Phase.SERVING, FirstLook.ANSWERED)
+
+
 @pytest.mark.parametrize("panel_hears_it", [True, False])
 def test_one_behind_a_satellite_serves_as_those_that_were_there_do(scene: Scene, *, panel_hears_it: bool) -> None:
     """The watch waits for answers for up to `longest_timeout_s`; nobody has learned this path's round trip yet."""

@@ -5,6 +5,7 @@ what the answers mean.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -58,6 +59,7 @@ class FirstLooks:
         self._patience_s = patience_s
         self._since: dict[tuple[str, str], float] = {}
         self._looked_at: dict[tuple[str, str], float] = {}
+        self._looks: Counter[tuple[str, str]] = Counter()
 
     async def look(self, config_id: str, node_id: str) -> Seen:
         """Look at a node of a config, if that is due."""
@@ -66,13 +68,15 @@ class FirstLooks:
         if newcomer is None:
             self._since.pop(about, None)
             self._looked_at.pop(about, None)
+            self._looks.pop(about, None)
             return Seen()
         now = clock.monotonic()
         if newcomer.serves and now - self._looked_at.get(about, float("-inf")) < AGAIN_S:
             return Seen()
         self._looked_at[about] = now
         since = self._since.setdefault(about, now)
-        answered, missed_by = await self._probe(newcomer)
+        answered, missed_by = await self._probe(newcomer, self._looks[about])
+        self._looks[about] += 1
         found = verdict(
             answered=answered, missed_by=missed_by, proven=newcomer.proven, looked_for_s=clock.monotonic() - since
         )
@@ -87,14 +91,19 @@ class FirstLooks:
             "port open in all firewalls? It serves as soon as it answers",
         )
 
-    async def _probe(self, newcomer: Newcomer) -> tuple[bool, list[str]]:
-        """Tell whether anybody gets an answer; if not, whose probes went out in vain, in words."""
+    async def _probe(self, newcomer: Newcomer, look: int) -> tuple[bool, list[str]]:
+        """Tell whether anybody gets an answer; if not, whose probes went out in vain, in words.
+
+        Each `look` asks the next ones of the others, so that a few of them cannot keep a node out for good.
+        """
         outcome = await self._from_here(newcomer.probed)
         if outcome:
             return True, []
         # What the panel's own machine does not reach at its public address may well be reached from elsewhere.
         missed_by = ["the panel"] if outcome is False and not newcomer.probed.is_panel_node else []
-        able = [each for each in newcomer.vantages if self._is_able(each)][:MOST_ASKED]
+        able = [each for each in newcomer.vantages if self._is_able(each)]
+        first = look * MOST_ASKED % max(1, len(able))
+        able = (able[first:] + able[:first])[:MOST_ASKED]
         found = await asyncio.gather(*(self._from(each, newcomer.probed) for each in able))
         missed_by += [each.node_name for each, result in zip(able, found, strict=True) if result is False]
         return any(found), missed_by
