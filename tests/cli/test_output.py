@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from wgfleet.cli import config_health, operation, waiting
+from wgfleet.cli import certificate, config_health, node, operation, output, waiting
 from wgfleet.cli.config_health import MOST_NAMES, warn_of_first_looks, warn_of_owed
 from wgfleet.cli.output import create_secret_file, plain, text
 
@@ -108,3 +108,20 @@ def test_a_node_that_has_never_served_is_joining_and_not_healthy(
     assert "serving" not in first
     assert "serving" in second
     assert "not published" in shown.err
+
+
+def test_in_80_columns_a_sentence_stands_below_and_an_id_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(output, "console", lambda: Console(file=screen, width=80))
+    row = {"name": "fra1", "endpoint_addresses": ["198.18.16.11"], "connected": False, "cordoned": True}
+    row |= {"configs": ["wg0"], "peers": 0, "agent": "0.2.0", "summary": "cannot be managed: [red] nobody answers"}
+    output.show_table([row, {**row, "name": "ams1", "summary": ""}], node.COLUMNS, as_json=False)
+    heading, *_, last = screen.getvalue().splitlines()
+    assert "SUMMARY" not in heading
+    assert last == "fra1: cannot be managed: [red] nobody answers"
+    screen.truncate(0)
+    identifier = "01a2176cdea1000047e265b811c89562"
+    found = {"id": identifier, "kind": "agent", "node_name": "fra1", "in_use": True}
+    output.show_table([{**found, "expires_at": "2027-02-24T10:32:29Z"}], certificate.COLUMNS, as_json=False)
+    assert identifier in screen.getvalue()
+    assert "2027-02-24 10:32:29Z" in screen.getvalue()

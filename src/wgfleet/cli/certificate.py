@@ -9,7 +9,8 @@ from wgfleet.cli.client import CallFailed, Client, Document, panel, part
 from wgfleet.cli.output import AsJson, plain, show_fields, show_json, show_table, text
 
 app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("id", "kind", "node_name", "panel_start", "in_use", "issued_at", "expires_at", "revoked_at", "revoked_by")
+COLUMNS = ("id", "kind", "node_name", "in_use", "expires_at")
+REVOCATION = ("panel_start", "revoked_at", "revoked_by")
 UNDER_WAY = "under_way"
 TOLD_WITHIN_S = 5.0  # agents that are connected hear of it within one
 
@@ -27,7 +28,8 @@ def list_certificates(
     """List the certificates that are accepted, in the order of issue."""
     with panel() as client:
         valid = None if everything else True
-        show_table(client.all("/api/certificates", kind=kind, node=node, valid=valid), COLUMNS, as_json=as_json)
+        found = client.all("/api/certificates", kind=kind, node=node, valid=valid)
+    show_table(found, COLUMNS + REVOCATION if everything else COLUMNS, as_json=as_json)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 from wgfleet.cli.waiting import follow, moved, report, trouble
 
 app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("id", "kind", "state", "step", "moved", "error", "created_at")
+COLUMNS = ("id", "kind", "state", "step", "moved", "created_at", "error")
 
 Operation = Annotated[str, typer.Argument(help="Id of the operation.")]
 

@@ -33,17 +33,33 @@ def show_json(document: Any) -> None:
     typer.echo(plain(json.dumps(document, indent=2, ensure_ascii=False)))
 
 
+PROSE = ("summary", "reason", "error")  # sentences; as the last column of a table
+LEAST_PROSE = 24  # characters a line, or it goes below the table
+
+
 def show_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
     """Print a list; `columns` are the fields that people see."""
     if as_json:
         show_json(rows)
         return
+    screen = console()
+    table, prose = _table(rows, columns), columns[-1]
+    if prose in PROSE and screen.measure(_table(rows, columns[:-1])).maximum + LEAST_PROSE > screen.width:
+        screen.print(_table(rows, columns[:-1]))
+        for row in rows:
+            if row.get(prose):
+                screen.print(f"{text(row.get(columns[0]))}: {text(row[prose])}")
+        return
+    screen.print(table)
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.replace("_", " ").upper(), overflow="fold")
     for row in rows:
         table.add_row(*(text(row.get(column)) for column in columns))
-    console().print(table)
+    return table
 
 
 def show_fields(document: dict[str, Any], *, as_json: bool) -> None:
