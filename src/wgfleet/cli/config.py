@@ -172,7 +172,7 @@ def nodes(config: Config, *, as_json: AsJson = False) -> None:
         for node in found:
             applied, wanted = node["applied_generation"], node["generation"]
             node["applied"] = str(wanted) if applied == wanted else f"{applied} of {wanted}"
-            if node["phase"] == "joining":
+            if node["phase"] == "joining" and node["health"] == "serving":
                 node["health"] = None  # nobody judges it yet
             elif node["health"] != "serving":
                 node["summary"] = f"{node['health_reason']}; {node['summary']}"

@@ -44,7 +44,7 @@ def warn_of_first_looks(nodes: list[dict[str, Any]]) -> None:
 
 def _with_phase(node: dict[str, Any]) -> dict[str, Any]:
     """Show a node that has never served as joining, with what it waits for: nobody judges its health yet."""
-    if node.get("phase") != "joining":
+    if node.get("phase") != "joining" or node["health"] != "serving":
         return node
     return {**node, "health": "joining", "since": None, "reason": node["summary"]}
 
