@@ -139,6 +139,19 @@ def test_a_wrong_directory_does_not_become_a_panel(tmp_path: Path, command: list
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_panel_leaves_a_directory_of_something_else_as_it_is(tmp_path: Path) -> None:
+    other = tmp_path / "www"
+    other.mkdir()
+    (other / "index.html").touch()
+    other.chmod(0o755)
+    command = [WGFLEET, "panel", "run", "--data-dir", str(other), "--listen", "127.0.0.1:0"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 1
+    assert "has files of something else" in refused.stderr
+    assert [each.name for each in other.iterdir()] == ["index.html"]
+    assert stat.S_IMODE(other.stat().st_mode) == 0o755
+
+
 def test_a_lost_master_key_is_not_replaced(tmp_path: Path) -> None:
     data = tmp_path / "data"
     assert wgfleet("init", "--data-dir", str(data)).exit_code == 0

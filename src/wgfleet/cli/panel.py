@@ -15,6 +15,7 @@ from wgfleet.cli.panel_run import PanelRun, show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
 from wgfleet.panel import clock, logs
 from wgfleet.panel.agents.authority import agent_server_name, described
+from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.files_lock import lock_files
 from wgfleet.panel.listening import ListenError, ServerCertificate, open_sockets
@@ -199,6 +200,7 @@ def run(
     raise_open_files_limit()
     os.umask(PRIVATE_UMASK)
     with _ends_with_a_word(settings):
+        prepare_data_dir(settings.data_dir)  # before anything is put there: it may be of something else
         lock_files(settings, wait=standby, waiting=typer.echo)
         parts, first_key = prepare(settings)
         show_first_key(settings.data_dir, first_key)
