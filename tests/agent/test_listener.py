@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from wgfleet.agent.enrollment.certificates import make_request
+from wgfleet.agent.main import listen_on
 from wgfleet.agent.server.listener import AgentDoor, make_context
 from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.panel_sources import PanelSources
@@ -237,3 +238,10 @@ def test_a_full_disk_does_not_keep_the_panel_a_stranger(tmp_path: Path, monkeypa
     found = sources(tmp_path)
     found.note("a")
     assert "a" in found
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=rf"port {port} of 127.0.0.1 \(Address already in use\): end what listens"):
+            asyncio.run(listen_on("127.0.0.1", port, Hello))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -171,11 +172,10 @@ async def _serve(
     routes = AgentRoutes(
         supervisor, me.node_id, lambda: certificates.expires_at, lambda: (*damaged.notes, *alone.notes)
     )
-    port, host = settings.port or me.port, None if settings.listen == EVERYWHERE else settings.listen
+    port = settings.port or me.port
     door.make_protocol = _http(PanelGate(routes.app(more), panels))
     shrink_tls_buffers()
-    server = await asyncio.get_running_loop().create_server(door.connection, host, port, backlog=BACKLOG)
-    lengthen_queue(server)
+    server = await listen_on(settings.listen, port, door.connection)
     backend = supervisor.machine.backend
     _log.info("agent.ready", node_id=me.node_id, listen=settings.listen, port=port, backend=backend)
     tell_systemd("READY=1")
@@ -183,6 +183,20 @@ async def _serve(
         await asyncio.Event().wait()
     finally:
         server.close()
+
+
+async def listen_on(address: str, port: int, connection: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+    """Listen on an address of this machine, or everywhere; raise ValueError, saying what to do, if that cannot be."""
+    host = None if address == EVERYWHERE else address
+    try:
+        server = await asyncio.get_running_loop().create_server(connection, host, port, backlog=BACKLOG)
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen on port {port} of {address} ({os.strerror(error.errno or 0)}): end what listens there, or "
+            "choose another port"
+        ) from None
+    lengthen_queue(server)
+    return server
 
 
 def _certificates(state: StateDirectory, me: AgentFile, damaged: DamagedFiles) -> CertificateRoutes | None:
