@@ -32,13 +32,15 @@ class Agent:
     now: float
     installed: list[str] = field(default_factory=list)
     key: bytes = b""
+    keys: frozenset[str] = frozenset()
 
     async def request_certificate(self) -> str:
         self.key, csr = make_request("n1")
         return csr
 
-    def accept_keys(self, _keys: list[str]) -> None:
-        """Any key will do."""
+    def accept_keys(self, keys: list[str]) -> None:
+        """Note what it may show."""
+        self.keys = frozenset(keys)
 
     async def install_certificate(self, certificate: str, _ca: str) -> None:
         self.installed.append(certificate)

@@ -6,6 +6,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority, Identity, described
 from wgfleet.panel.services import certificates, incarnations
 from wgfleet.panel.store import Store
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.panel_name import PanelName
 
@@ -28,10 +29,11 @@ class BegunStart:
 
 
 def begin(store: Store, vault: Vault, authority: Authority, certificate_days: int) -> BegunStart:
-    """Begin a start: at each start of the process that decides."""
+    """Begin a start: at each start of the process that decides. Rows of before it say that no agent is connected."""
     identity = authority.issue_panel_client(clock.now(), certificate_days)
     with store.write() as tx:
         incarnation = incarnations.begin(tx)
+        node_rows.all_disconnected(tx)
         row = certificates.of_start(tx, incarnation.number, described(identity.certificate))
         name = incarnations.name(tx, vault, incarnation)
         return BegunStart(name, incarnation.refused, OwnCertificate(row.id, identity))
