@@ -186,6 +186,7 @@ BOUNDED = {
     "peer_tombstones": "kept for a day, see above",
     "peers": "made and deleted by administrators",
     "pools": "part of a config",
+    "probe_key_rotations": "one for each config, while its keys are replaced",
     "told_settings": "one for each setting",
     "health_freezes": "one at most",
 }

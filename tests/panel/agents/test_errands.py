@@ -51,6 +51,7 @@ class Agent:
     said: list[str] = field(default_factory=list)
     deleted_at: dict[str, int | None] = field(default_factory=dict)
     features: object = None
+    keys: frozenset[str] = frozenset()
 
     async def _meets(self, name: str) -> None:
         trouble = self.refuses.get(name)

@@ -2,18 +2,25 @@
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
+from os import environ
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.main import build
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.vault import VaultError
+from wgfleet.panel.vault import VaultError, load_vault
 
 
 def start(database_url: str, data_dir: Path) -> tuple[str, str | None]:
-    """Build a panel; return its CA's fingerprint and the first key, where one was made."""
+    """Build a panel; return its CA's fingerprint and the first key, where one was made.
+
+    The tests' database has its tables already: with it comes a master key.
+    """
+    prepare_data_dir(data_dir)
+    load_vault(data_dir, environ)
     state = build(Settings(data_dir=data_dir, database_url=SecretStr(database_url))).state
     state.store.close()
     return state.authority.fingerprint, state.first_key
