@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 LABS, AGENTS, OTHERS = "labs", "agents", "others"
 FOLDERS = {
     "names": ("tests/providers", "tests/panel/dns", "tests/cli"),
+    "connections": ("tests/panel/agents", "tests/panel/store", "tests/panel/access"),
     "fleet": ("tests/panel/fleet", "tests/panel/floating", "tests/panel/health", "tests/panel/moves"),
 }
 WITHOUT_LAB = (*FOLDERS, OTHERS)
