@@ -1,14 +1,10 @@
 """A look now and then at the addresses of host names, which others may change."""
 
-import asyncio
 from collections.abc import Mapping
-
-import structlog
 
 from wgfleet.panel import host_names as resolver
 from wgfleet.panel.domain.host_names import Lookup
-from wgfleet.panel.errors import PanelError
-from wgfleet.panel.reconcile.engine.tasks import came_round
+from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services import host_names
 from wgfleet.panel.store import Store
@@ -16,8 +12,6 @@ from wgfleet.panel.store import Store
 EVERY_S = 300.0
 AT_ONCE = 8  # names
 LIMIT_S = 5.0  # for these; nobody waits for them
-
-log = structlog.get_logger()
 
 
 class HostNameWatch:
@@ -30,13 +24,7 @@ class HostNameWatch:
 
     async def run(self) -> None:
         """Look all names up, again and again."""
-        while True:
-            came_round()
-            try:
-                await self.look()
-            except PanelError as error:
-                log.warning("host_names.not_looked_up", error=str(error))
-            await asyncio.sleep(EVERY_S)
+        await keep_looking(self.look, EVERY_S, "host_names.not_looked_up")
 
     async def look(self) -> None:
         """Look all names up, a few at a time, and write down what is news."""

@@ -1,11 +1,10 @@
 """A look now and then at the changes that have not reached their nodes, so that somebody hears of it."""
 
-import asyncio
+from functools import partial
 
 import structlog
 
-from wgfleet.panel.errors import PanelError
-from wgfleet.panel.reconcile.engine.tasks import came_round
+from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import owed
 from wgfleet.panel.store import Store
@@ -24,13 +23,7 @@ class OwedWatch:
 
     async def run(self) -> None:
         """Look, again and again."""
-        while True:
-            came_round()
-            try:
-                await in_thread(self.look)
-            except PanelError as error:
-                log.warning("owed.not_read", error=str(error))
-            await asyncio.sleep(EVERY_S)
+        await keep_looking(partial(in_thread, self.look), EVERY_S, "owed.not_read")
 
     def look(self) -> None:
         """Write down what is late, where anything is."""

@@ -1,11 +1,9 @@
 """A look now and then whether the rotation of a config's probe keys can go on."""
 
-import asyncio
-
 import structlog
 
 from wgfleet.panel.errors import PanelError
-from wgfleet.panel.reconcile.engine.tasks import came_round
+from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services.fleet import probe_keys
@@ -27,14 +25,11 @@ class ProbeKeyWatch:
 
     async def run(self) -> None:
         """Look, again and again."""
-        while True:
-            came_round()
-            try:
-                if self._outlook.superseded is None:
-                    await in_thread(self.look)
-            except PanelError as error:
-                log.warning("probe_keys.not_read", error=str(error))
-            await asyncio.sleep(EVERY_S)
+        await keep_looking(self._look, EVERY_S, "probe_keys.not_read")
+
+    async def _look(self) -> None:
+        if self._outlook.superseded is None:
+            await in_thread(self.look)
 
     def look(self) -> None:
         """Take the next step of each rotation where that is due."""

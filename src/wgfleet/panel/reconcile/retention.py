@@ -1,13 +1,11 @@
 """Retention: once an hour, delete what has been kept long enough. Every replica may do so; the second finds nothing."""
 
-import asyncio
 from collections.abc import Mapping
 
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.errors import PanelError
-from wgfleet.panel.reconcile.engine.tasks import came_round
+from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import retention
 from wgfleet.panel.services.retention import Kept
@@ -32,13 +30,7 @@ class Retention:
 
     async def run(self) -> None:
         """Delete what is old, again and again."""
-        while True:
-            came_round()
-            try:
-                await self.prune(clock.now())
-            except PanelError as error:
-                log.warning("retention.failed", error=str(error), seconds_to_next=EVERY_S)
-            await asyncio.sleep(EVERY_S)
+        await keep_looking(lambda: self.prune(clock.now()), EVERY_S, "retention.failed")
 
     async def prune(self, now: float) -> None:
         """Delete what is old at the time `now`, a little in each transaction."""

@@ -4,16 +4,14 @@ It asks the connections who obeys this panel; `domain.succession` says what that
 all that act on the world look there first.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.succession import is_superseded
-from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connections import Connections
-from wgfleet.panel.reconcile.engine.tasks import came_round
+from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_decision_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import incarnations
@@ -44,13 +42,7 @@ class Succession:
 
     async def run(self) -> None:
         """Look, again and again."""
-        while True:
-            came_round()
-            try:
-                await self.look()
-            except PanelError as error:
-                log.warning("succession.not_known", error=str(error))
-            await asyncio.sleep(LOOK_S)
+        await keep_looking(self.look, LOOK_S, "succession.not_known")
 
     async def look(self) -> None:
         """Look once."""

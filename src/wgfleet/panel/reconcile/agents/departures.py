@@ -6,11 +6,10 @@ A node that was away when it was deleted would otherwise serve its last state fo
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
-from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services.fleet import nodes
@@ -19,8 +18,6 @@ from wgfleet.panel.store.tables import DepartedNode
 
 EVERY_S = 30.0
 KEPT_S = 30 * 86400.0
-
-log = structlog.get_logger()
 
 
 class Departures:
@@ -33,16 +30,12 @@ class Departures:
 
     async def run(self) -> None:
         """Ask again and again."""
-        while True:
-            try:
-                if self._outlook.superseded is None:
-                    await self.ask_all()
-            except PanelError as error:
-                log.warning("departures.failed", error=str(error), seconds_to_next=EVERY_S)
-            await asyncio.sleep(EVERY_S)
+        await keep_looking(self.ask_all, EVERY_S, "departures.failed")
 
     async def ask_all(self) -> None:
-        """Ask each departed node's agent once."""
+        """Ask each departed node's agent once; none while this panel is superseded."""
+        if self._outlook.superseded is not None:
+            return
         rows = await in_thread(self._rows)
         await asyncio.gather(*(self._ask(row) for row in rows))
 

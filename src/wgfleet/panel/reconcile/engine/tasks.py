@@ -14,6 +14,7 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.backoff import backoff
+from wgfleet.panel.errors import PanelError
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 30.0
@@ -35,6 +36,17 @@ def came_round() -> None:
     """Note that the loop which calls this has begun another round; nothing outside of a background task."""
     if (task := _current.get(None)) is not None:
         task.came_round()
+
+
+async def keep_looking(look: Work, every_s: float, event: str) -> None:
+    """Look, and again every `every_s`, until cancelled. One that ends with a `PanelError` is logged as `event`."""
+    while True:
+        came_round()
+        try:
+            await look()
+        except PanelError as error:
+            log.warning(event, error=str(error), seconds_to_next=every_s)
+        await asyncio.sleep(every_s)
 
 
 @dataclass(frozen=True, slots=True)
