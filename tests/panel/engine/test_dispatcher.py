@@ -6,11 +6,14 @@ from typing import Any, cast
 import pytest
 
 from tests.panel.world import World
-from tests.waiting import eventually
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.dispatcher import Dispatcher
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
+from wgfleet.panel.services import incarnations
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
@@ -50,6 +53,12 @@ def test_nobody_connects_to_nodes_before_their_rows_say_that_none_is_connected(
         real(tx)
 
     monkeypatch.setattr(node_rows, "all_disconnected", locked_at_first)
+    authority = Authority.create("p", clock.now())
+    with pytest.raises(Unavailable):
+        panel_start.begin(world.store, world.vault, authority, 30)
+    with world.store.read() as tx:
+        assert incarnations.newest(tx) is None, "no start without it"
+    panel_start.begin(world.store, world.vault, authority, 30)
 
     async def work() -> Looks:
         looks = Looks(world, node.id)
@@ -57,7 +66,6 @@ def test_nobody_connects_to_nodes_before_their_rows_say_that_none_is_connected(
         dispatcher.listen()
         tasks = [asyncio.create_task(each) for each in (dispatcher.run(), dispatcher.resync())]
         try:
-            await asyncio.to_thread(eventually, lambda: tries)
             with world.store.write() as tx:
                 tx.wake(Topic.NODE, node.id)
             async with asyncio.timeout(20):

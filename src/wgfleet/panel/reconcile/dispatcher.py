@@ -28,7 +28,6 @@ from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 RESYNC_S = 30.0
-FIRST_AGAIN_S = 0.5  # where the database takes no changes at the start
 
 log = structlog.get_logger()
 
@@ -45,7 +44,6 @@ class Dispatcher:
         self._carriers: dict[ConfigId, frozenset[NodeId]] = {}
         self._woken: dict[Wake, None] = {}
         self._woken_event = asyncio.Event()
-        self._rows_are_ours = asyncio.Event()
 
     def listen(self) -> None:
         """Begin to collect wakes. Call it in the event loop."""
@@ -68,8 +66,6 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Dispatch what was committed, many commits at a time."""
-        # Nodes are connected to after their rows say that none is: the rows would go on saying so.
-        await self._rows_are_ours.wait()
         while True:
             await self._woken_event.wait()
             self._woken_event.clear()
@@ -122,25 +118,17 @@ class Dispatcher:
             came_round()
             self._lost_event.clear()
             try:
-                if not self._rows_are_ours.is_set():
-                    await in_thread(self._disconnect_all)
-                    self._rows_are_ours.set()
                 self._wake(await in_thread(self._keys))
                 self._wake(Key(Topic.NODE, node_id) for node_id in self._connections)
             except PanelError as error:
                 log.warning("resync.failed", error=str(error))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RESYNC_S if self._rows_are_ours.is_set() else FIRST_AGAIN_S):
+                async with asyncio.timeout(RESYNC_S):
                     await self._lost_event.wait()
 
     def look_at_everything(self) -> None:
         """Wake every key soon."""
         self._lost_event.set()
-
-    def _disconnect_all(self) -> None:
-        """Set every node as not connected: the rows are from before the start, and no connection is up."""
-        with self._store.write() as tx:
-            node_rows.all_disconnected(tx)
 
     def _keys(self) -> list[Key]:
         with self._store.read() as tx:

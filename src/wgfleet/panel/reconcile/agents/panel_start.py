@@ -29,7 +29,10 @@ class BegunStart:
 
 
 def begin(store: Store, vault: Vault, authority: Authority, certificate_days: int) -> BegunStart:
-    """Begin a start: at each start of the process that decides. Rows of before it say that no agent is connected."""
+    """Begin a start: at each start of the process that decides.
+
+    Nodes are connected to after their rows say that none is: what was written before would be no news, and stay.
+    """
     identity = authority.issue_panel_client(clock.now(), certificate_days)
     with store.write() as tx:
         incarnation = incarnations.begin(tx)
