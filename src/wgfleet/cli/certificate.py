@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
-from wgfleet.cli.output import AsJson, plain, show_fields, show_json, show_table, text
+from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("id", "kind", "node_name", "in_use", "expires_at")
@@ -59,14 +59,14 @@ def revoke(
         path = f"/api/certificates/{part(certificate)}"
         found = client.get(path)
         if found["revoking_ends"] is not None and not yes:
-            typer.echo(plain(f"This ends: {found['revoking_ends']}."), err=True)
+            say(f"This ends: {found['revoking_ends']}.", err=True)
             if not typer.confirm(f"Revoke {_named(found)}?", err=True):
                 raise CallFailed("nothing was revoked")
         answer = _all_told(client, path, client.call("DELETE", path))
         if as_json:
             show_json(answer)
             return
-        typer.echo(plain(f"{_named(answer)} is refused since {text(answer['revoked_at'])}"))
+        say(f"{_named(answer)} is refused since {text(answer['revoked_at'])}")
         _warn(answer)
 
 
@@ -90,7 +90,7 @@ def _revoke_earlier(client: Client, *, yes: bool, as_json: bool) -> None:
 
 def _warn(answer: Document) -> None:
     for each in answer["accepted_by"]:
-        typer.echo(plain(f"warning: node {each['node']} still accepts it: {each['reason']}"), err=True)
+        say(f"warning: node {each['node']} still accepts it: {each['reason']}", err=True)
 
 
 def _named(found: Document) -> str:

@@ -3,7 +3,7 @@
 import typer
 
 from wgfleet.cli.client import FAILED, panel
-from wgfleet.cli.output import AsJson, plain, show_json
+from wgfleet.cli.output import AsJson, say, show_json
 
 app = typer.Typer()
 
@@ -17,13 +17,13 @@ def status(*, as_json: AsJson = False) -> None:
         show_json(found)
     else:
         standby = "; another panel decides, and this one waits for its end" if found.get("standby") else ""
-        typer.echo(plain(f"the panel is {found['status']}{standby}"))
+        say(f"the panel is {found['status']}{standby}")
         for reason in found.get("reasons", ()):
-            typer.echo(plain(f"- {reason}"))
+            say(f"- {reason}")
         for task in found.get("failing", ()):
             subject = f" of {task['subject']}" if task["subject"] else ""
-            typer.echo(plain(f"- background task {task['task']}{subject} has failed {task['failures']} times"))
+            say(f"- background task {task['task']}{subject} has failed {task['failures']} times")
         if found.get("way_out"):
-            typer.echo(plain(f"\n{found['way_out']}"))
+            say(f"\n{found['way_out']}")
     if found["status"] == "unavailable":
         raise typer.Exit(FAILED)
