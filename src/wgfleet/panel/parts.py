@@ -49,11 +49,12 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
         migrate(store)
         with store.write() as tx:
             authority = _authority(tx, vault)
-            resealing.note_other_keys(tx, vault)
             hide_accounts(tx, vault)
             first_key = api_keys.ensure_first_key(tx)
             clock.go_on_from(sessions.newest_report(tx))
             isolation.set_give_up_after(tx, settings.health.give_up_after_s)
+        with store.read() as tx:  # all sealed values are looked at: nobody waits to write meanwhile
+            resealing.note_other_keys(tx, vault)
     except BaseException:
         store.close()
         raise

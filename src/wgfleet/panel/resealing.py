@@ -31,7 +31,7 @@ class Resealed:
 
 
 def count(tx: Tx, vault: Vault) -> Resealed:
-    """Resealed the sealed values of the database."""
+    """Count the sealed values of the database."""
     headers = sealed.headers(tx)
     unreadable = {header[1:].hex(): number for header, number in headers.items() if not vault.has(header)}
     return Resealed(headers.total(), headers.total() - headers[vault.header], unreadable)
