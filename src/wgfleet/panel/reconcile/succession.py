@@ -47,8 +47,6 @@ class Succession:
     async def look(self) -> None:
         """Look once."""
         ours = self._connections.panel
-        if ours is None:
-            return
         if (name := await in_decision_thread(self._restored, ours)) is not None:
             log.warning("panel.restored", incarnation=name.number)
             self._connections.rename(name)

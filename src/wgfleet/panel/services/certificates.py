@@ -117,7 +117,7 @@ def revoked_by_somebody(tx: Tx, digests: Collection[str]) -> bool:
 
 def is_revoked(tx: Tx, certificate_id: str) -> bool:
     """Tell whether a certificate was revoked."""
-    row = rows.find(tx, certificate_id)
+    row = rows.get(tx, certificate_id)
     return row is not None and row.revoked_at is not None
 
 

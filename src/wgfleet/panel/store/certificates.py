@@ -18,6 +18,11 @@ def add(tx: Tx, row: IssuedCertificate) -> None:
     tx.session.flush()
 
 
+def get(tx: Tx, certificate_id: str) -> IssuedCertificate | None:
+    """Return the certificate of that id."""
+    return tx.session.get(IssuedCertificate, certificate_id)
+
+
 def find(tx: Tx, reference: str) -> IssuedCertificate | None:
     """Return the certificate of that id, or serial number in hex."""
     serial = reference.lower().replace(":", "").lstrip("0")

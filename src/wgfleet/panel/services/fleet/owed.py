@@ -132,7 +132,7 @@ def note(tx: Tx, told: set[str], late: Sequence[Owed]) -> None:
             if assignment.id in told:
                 told.discard(assignment.id)
                 _tell(tx, "changes_arrived", assignment, config, {})
-        elif _is_late(assignment, config) and (owed := found.get(assignment.id)) is not None:
+        elif (owed := found.get(assignment.id)) is not None:
             told.add(assignment.id)
             details = {"node": owed.node.name, "reason": owed.reason, "generations": owed.generations}
             _tell(tx, "changes_do_not_arrive", assignment, config, details | _named(owed.revocations))
