@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Collection
 
 from wgfleet.probing.prober import Prober
+from wgfleet.probing.series import probe_series
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import ProbeTarget
 
@@ -48,18 +49,6 @@ class Witnesses:
 
     async def _answers(self, target: ProbeTarget, timeout_s: float) -> str | None:
         """Return the endpoint of a witness that answers one of a few probes, or None."""
-
-        async def one(number: int) -> bool:
-            await asyncio.sleep(number * APART_S)
-            outcome = await self._prober.probe(target, timeout_s - number * APART_S)
-            return outcome.answer is not None
-
-        tries = [asyncio.create_task(one(number)) for number in range(TRIES) if number * APART_S < timeout_s]
-        try:
-            for ended in asyncio.as_completed(tries):
-                if await ended:
-                    return target.endpoint
-        finally:
-            for each in tries:
-                each.cancel()
-        return None
+        left_s = (timeout_s - number * APART_S for number in range(TRIES))
+        outcome = await probe_series(self._prober, target, (each for each in left_s if each > 0), APART_S)
+        return None if outcome is None or outcome.answer is None else target.endpoint

@@ -19,7 +19,8 @@ from wgfleet.panel.services import health
 from wgfleet.panel.services.health import Newcomer, Probed, Vantage
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
-from wgfleet.probing.prober import ProbeOutcome, Prober
+from wgfleet.probing.prober import Prober
+from wgfleet.probing.series import probe_series
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
@@ -111,25 +112,14 @@ class FirstLooks:
     async def _from_here(self, probed: Probed) -> bool | None:
         """Tell whether one of a few probes is answered; None: none could be sent."""
         target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
-        prober, sent = Prober(), False
-
-        async def one(number: int) -> ProbeOutcome:
-            await asyncio.sleep(number * APART_S)
-            return await prober.probe(target, self._patience_s)
-
-        tries = [asyncio.create_task(one(number)) for number in range(TRIES)]
+        prober = Prober()
         try:
-            for ended in asyncio.as_completed(tries):
-                outcome = await ended
-                if outcome.answer is not None:
-                    return True
-                sent |= outcome.sent
+            outcome = await probe_series(prober, target, [self._patience_s] * TRIES, APART_S)
         finally:
-            for task in tries:
-                task.cancel()
-            await asyncio.gather(*tries, return_exceptions=True)
             prober.close()
-        return False if sent else None
+        if outcome is None or not outcome.sent:
+            return None
+        return outcome.answer is not None
 
     def _is_able(self, vantage: Vantage) -> bool:
         connection = self._connections.get(vantage.node_id)
