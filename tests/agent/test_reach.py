@@ -12,6 +12,7 @@ from tests.agent.segment import cable
 from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, settings, whole
 from tests.waiting import eventually
+from wgfleet.agent.kernel import nftables
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
 from wgfleet.protocol.ids import Generation, InterfaceName
 from wgfleet.protocol.messages import AgentStatus
@@ -182,6 +183,21 @@ def test_a_filter_that_somebody_removes_is_drift_and_comes_back(users: Users) ->
         eventually(lambda: not reached(users.anna, ["169.254.169.254", "10.8.0.1", "10.9.0.2"]))
         eventually(lambda: not drift(users.node))
         assert opens(users.anna, UPLINK[0])
+
+
+def test_a_machine_without_the_names_of_protocols_takes_the_rules_and_says_the_same_of_them(users: Users) -> None:
+    """As a bare Debian is, without netbase: nftables asks /etc/protocols, and refuses what is not there."""
+
+    def without_names(*command: str, stdin: str = "") -> str:
+        hidden = '[ ! -e /etc/protocols ] || mount --bind /dev/null /etc/protocols; exec "$@"'
+        return users.node.host.run("unshare", "--mount", "sh", "-c", hidden, "sh", *command, stdin=stdin)
+
+    wanted = msgspec.structs.replace(users.wg0.settings, reach=Reach(node_ports=("tcp/22", "udp/53")))
+    text = nftables.rules(wanted, PORT)
+    table = nftables.table_of(wanted.name)
+    without_names("nft", "-f", "-", stdin=f"table inet {table}\ndelete table inet {table}\n{text}")
+    for run in (without_names, users.node.host.run):
+        assert nftables.chains_of(run(*nftables.LIST, table)) == nftables.chains_of(text)
 
 
 def test_rules_go_with_the_interface(users: Users) -> None:

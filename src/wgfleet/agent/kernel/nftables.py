@@ -23,6 +23,9 @@ _OWN_LINK = (
     *("169.254.0.0/16", "fe80::/10"),
     *("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200"),
 )
+# In numbers: nftables takes names from /etc/protocols, which a machine may not have, and prints what it finds there.
+_ICMP, _ICMPV6 = 1, 58
+LIST = ("nft", "--numeric-protocol", "list", "table", "inet")
 _CHAIN = re.compile(r"chain (?P<name>\S+) \{(?P<body>.*?)\n\t\}", re.DOTALL)
 
 
@@ -85,8 +88,8 @@ def _input(settings: InterfaceSettings, agent_port: int | None) -> list[str]:
         f'iifname != "{settings.name}" accept',
         *([f"tcp dport {agent_port} drop"] if agent_port is not None else []),
         "ct state established,related accept",
-        "meta l4proto icmp accept",
-        "meta l4proto ipv6-icmp accept",
+        f"meta l4proto {_ICMP} accept",
+        f"meta l4proto {_ICMPV6} accept",
         *(f"{protocol} dport {port} accept" for protocol, port in ports),
         "drop",
     ]
@@ -112,8 +115,8 @@ async def observe(settings: InterfaceSettings, agent_port: int | None = None) ->
         return ObservedRules(masquerade=False, filtered=False)
     if not any(line.endswith(f" {table}") for line in (await run("nft", "list", "tables")).decode().splitlines()):
         return ObservedRules(masquerade=False, filtered=False)
-    have = _chains((await run("nft", "list", "table", "inet", table)).decode())
-    want = _chains(rules(settings, agent_port))
+    have = chains_of((await run(*LIST, table)).decode())
+    want = chains_of(rules(settings, agent_port))
     masquerade, others = _same(have, want, {"postrouting"}), (have.keys() | want.keys()) - {"postrouting"}
     if masquerade and not forwarding.is_on(_families(settings.addresses)):
         masquerade = None
@@ -129,7 +132,7 @@ def _same(have: dict[str, list[str]], want: dict[str, list[str]], names: Iterabl
     return True if found == {name: words for name, words in want.items() if name in chosen} else None
 
 
-def _chains(text: str) -> dict[str, list[str]]:
+def chains_of(text: str) -> dict[str, list[str]]:
     """Return the words of each chain of a table."""
     # A host network is printed without its prefix length.
     return {
