@@ -11,6 +11,7 @@ from tests.agent.node import PORT, Host, Node
 from tests.agent.segment import cable
 from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, settings, whole
+from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS
 from tests.waiting import eventually
 from wgfleet.agent.kernel import nftables
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
@@ -189,8 +190,9 @@ def test_a_machine_without_the_names_of_protocols_takes_the_rules_and_says_the_s
     """As a bare Debian is, without netbase: nftables asks /etc/protocols, and refuses what is not there."""
 
     def without_names(*command: str, stdin: str = "") -> str:
-        hidden = '[ ! -e /etc/protocols ] || mount --bind /dev/null /etc/protocols; exec "$@"'
-        return users.node.host.run("unshare", "--mount", "sh", "-c", hidden, "sh", *command, stdin=stdin)
+        hide = "[ ! -e /etc/protocols ] || mount --bind /dev/null /etc/protocols"
+        hidden = f'{MAKE_PRIVATE}; {hide}; exec "$@"'
+        return users.node.host.run(*UNSHARE_MOUNTS, "sh", "-ec", hidden, "sh", *command, stdin=stdin)
 
     wanted = msgspec.structs.replace(users.wg0.settings, reach=Reach(node_ports=("tcp/22", "udp/53")))
     text = nftables.rules(wanted, PORT)

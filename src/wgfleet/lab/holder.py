@@ -8,6 +8,7 @@ It is a program of its own, because it forks and must do so from a process witho
 """
 
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ _CLONE_NEWNS = 0x00020000  # linux/sched.h
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18  # linux/mount.h
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_EINVAL = 22
+_GONE = (errno.EINVAL, errno.ENOENT)  # of a path: no mount point any more
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,11 +43,16 @@ def _make_private() -> None:
     try:
         _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     except OSError as error:
-        if error.errno != _EINVAL:
+        if error.errno != errno.EINVAL:
             raise
-        # In a chroot `/` is no mount point and cannot be changed; what is mounted below it can.
+        # In a chroot `/` is no mount point and cannot be changed; what is mounted below it can. Others' mounts come
+        # and go meanwhile, as those of network namespaces do.
         for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-            _mount("none", line.split()[4].encode().decode("unicode_escape"), None, _MS_PRIVATE)
+            try:
+                _mount("none", line.split()[4].encode().decode("unicode_escape"), None, _MS_PRIVATE)
+            except OSError as gone:
+                if gone.errno not in _GONE:
+                    raise
 
 
 def _arrange(directory: Path) -> None:

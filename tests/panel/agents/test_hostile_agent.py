@@ -300,13 +300,31 @@ def test_the_last_of_many_reports_is_not_lost_on_the_reconciler(world: World, mo
 
 
 @pytest.mark.parametrize("reason", ["base_mismatch", "bad_field"])
-def test_an_agent_that_refuses_the_whole_is_tried_ever_more_rarely(world: World, reason: str) -> None:
-    with site(world, "wg0", "wg1") as (fra1, (wg0, wg1)):
+def test_an_agent_that_refuses_the_whole_is_tried_ever_more_rarely(
+    world: World, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [clock.monotonic()]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    with site(world, "wg0", "wg1") as (fra1, (wg0, _)):
         fra1.agent.refuses["wg0"] = refusal(reason, 1, wg0.id)
-        fra1.cycles(30)
-        assert fra1.agent.said.count("push wg0") <= 3
+
+        async def tries(for_s: float) -> int:
+            fra1.agent.said.clear()
+            for _ in range(30):
+                await fra1.pusher.cycle(fra1.connection)
+                now[0] += for_s / 30
+            return fra1.agent.said.count("push wg0")
+
+        async def run() -> list[int]:
+            counts = [await tries(for_s=3), await tries(for_s=30), await tries(for_s=30)]
+            await fra1.pusher.close()
+            return counts
+
+        first, then, at_last = asyncio.run(run())
+        assert first <= 6
+        assert then <= 5
+        assert 1 <= at_last <= 2
         assert "wg1" in fra1.agent.kept
-        del wg1
 
 
 def test_an_agent_that_is_always_ahead_is_not_run_after(world: World) -> None:
