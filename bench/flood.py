@@ -88,7 +88,7 @@ def core(parts: Parts, results: Connection) -> None:
         task = asyncio.create_task(sample(mine.store, mine.vault, results))
         stack.callback(task.cancel)
 
-    with opened(parts.settings, parts.vault, parts.authority) as mine:
+    with opened(parts.settings, parts.vault) as mine:
         asyncio.run(run_core(mine, "bench:1", beside))
 
 
@@ -97,7 +97,7 @@ def api(parts: Parts, sockets: Sockets) -> None:
         pass
 
     os.nice(5)
-    with opened(parts.settings, parts.vault, parts.authority) as mine:
+    with opened(parts.settings, parts.vault) as mine:
         app = api_of(mine, "bench:1")
         asyncio.run(PanelServer(app, sockets, ServerCertificate(mine.settings), started, mine.settings.door).serve())
 

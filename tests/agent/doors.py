@@ -17,7 +17,8 @@ from starlette.routing import Route
 from wgfleet.agent.enrollment.certificates import make_request
 from wgfleet.agent.main import _http
 from wgfleet.agent.server import http
-from wgfleet.agent.server.listener import AgentDoor, make_context
+from wgfleet.agent.server.certificate_routes import CertificateRoutes
+from wgfleet.agent.server.listener import AgentDoor
 from wgfleet.agent.server.panel_gate import PanelGate
 from wgfleet.agent.server.revoked_route import RevokedRoute
 from wgfleet.agent.state.files import DamagedFiles
@@ -28,6 +29,7 @@ from wgfleet.agent.state.revoked import RevokedCertificates
 from wgfleet.panel.agents.authority import Authority, Identity, agent_server_name
 from wgfleet.panel.agents.tls import client_context
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.ids import NodeId
 
 NODE = "0" * 32
 
@@ -71,12 +73,12 @@ async def listening(
         state.write_certificate(
             key=key, certificate=certificate.encode(), ca=authority.certificate_pem.encode()
         )  # fmt: skip
-    context = make_context(state.certificate, state.key, state.ca)
+    certificates = CertificateRoutes(state, NodeId(node_id))
     revoked, refused = RevokedCertificates(state.revoked, DamagedFiles()), list[str]()
     revoked.load()
     admitted: list[asyncio.Transport] = []
     door = AgentDoor(
-        lambda: context,
+        lambda: certificates.context,
         asyncio.Protocol,
         lambda _remote, why, _count: refused.append(why),
         admitted.append,
@@ -96,7 +98,8 @@ async def listening(
     async def watch(_: Request) -> Response:
         return StreamingResponse(lines())
 
-    routes = RevokedRoute(state, revoked, door.end_revoked).routes()
+    certificates.end_refused = door.end_refused
+    routes = [*RevokedRoute(state, revoked, door.end_refused).routes(), *certificates.routes()]
     handlers: Any = {FieldError: http.field_error, OSError: http.os_error}
     app = Starlette(
         routes=[*routes, Route("/v1/status", status), Route("/v1/watch", watch)], exception_handlers=handlers

@@ -4,12 +4,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
+from tests.agent.authority import Authority
 from tests.agent.node import Node
 from tests.agent.test_journal import state
 from tests.versions.release import unpacked
+from tests.waiting import eventually
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import DesiredInterface, Push, delta_between
 from wgfleet.protocol.features import ALL, NONE, Feature
@@ -126,3 +129,38 @@ def test_a_panel_of_0_1_0_rules_an_agent_of_this_release(make_node: Callable[...
         *(str(node.panel.certificate), str(node.panel.key), "51900", node.node_id, *texts),
     )
     assert said.splitlines()[-2:] == ["[('wg0', 3)]", "[]"]
+
+
+def test_an_agent_of_0_1_0_takes_both_steps_to_another_ca(
+    make_node: Callable[..., Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, old = make_node(), unpacked(tmp_path)
+    with monkeypatch.context() as release:
+        release.setenv("PYTHONPATH", str(old))
+        node.start()
+    following = Authority(tmp_path / "next", "next")
+    both = node.authority.pem + following.pem
+
+    def install(issuer: Authority, ca: str, client: httpx.Client | None) -> None:
+        csr = node.call("POST", "/v1/certificate/request", client=client).json()["csr"]
+        body = {"certificate": issuer.sign(csr, node.node_id), "ca": ca}
+        assert node.call("PUT", "/v1/certificate", body, client=client).status_code == 204
+
+    install(node.authority, both, None)
+    with node.client(following.panel()) as client:
+        install(following, following.pem, client)
+    with node.client(following.panel(), following) as client:
+        assert "features" not in node.call("GET", "/v1/status", client=client).json()
+    node.stop()
+    node.start(wait=False)
+    with node.client(following.panel(), following) as client:
+
+        def is_upgraded() -> bool:
+            try:
+                return "features" in node.call("GET", "/v1/status", client=client).json()
+            except httpx.ConnectError:
+                return False
+
+        eventually(is_upgraded)
+    with node.client(node.panel, following) as client, pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+        node.call("GET", "/health", client=client)

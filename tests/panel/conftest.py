@@ -14,9 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from tests.panel.authority import keep
 from tests.panel.world import World, opened
-from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
@@ -86,7 +85,7 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
         vault=vault,
         settings=settings,
         publisher=Publisher(DnsPlugins.installed(settings), Limiter(store, vault), DnsMetrics()),
-        authority=Authority.create("test", clock.now()),
+        authorities=keep(store, vault),
         events=ListedEvents(Event("node", "n1", {"name": "fra1"}), Event("config", "c1", {})),
     )
     store.close()

@@ -56,7 +56,7 @@ def opened_doors(panel: Panel, settings: DoorSettings) -> Iterator[Doors]:
         key = api_keys.ensure_first_key(tx)
     assert key
     certificate = ServerCertificate(Settings())
-    certificate.issue_from(AUTHORITY)
+    certificate.issue_from(lambda: AUTHORITY)
     sockets = open_sockets([Listener("http", "127.0.0.1", 0), Listener("https", "127.0.0.1", 0)])
     ready = threading.Event()
 

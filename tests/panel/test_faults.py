@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from wgfleet.lab import assembly, fleet, stock
+from wgfleet.lab import assembly, fleet, pings, stock
 from wgfleet.lab import state as labs
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
@@ -237,3 +237,34 @@ def test_a_locked_database_is_said_and_outlived(lab: Lab, panel: PanelClient) ->
         "the nodes did not get the peer",
     )
     panel.call("DELETE", f"/api/peers/{made['id']}")
+
+
+def test_the_ca_is_replaced_while_users_go_on_and_the_panel_is_killed(
+    lab: Lab, panel: PanelClient, files: tuple[Path, Path, Path]
+) -> None:
+    clients, nodes = fleet.hosts(lab, "client"), fleet.hosts(lab, "node")
+    fleet.wait_connected(panel, len(nodes))
+    old = fleet.ca_file(lab).read_text()
+    for client in clients:
+        stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=SEEN_S)
+    begun = time.time()
+    running = pings.start(clients, fleet.NODE_TUNNEL_ADDRESS, rate=10)
+    rotation = panel.call("POST", "/api/authority")["rotation"]
+    fleet.kill_panel(lab)
+    fleet.ca_file(lab).write_text(old + rotation["certificate"])
+    fleet.restart_panel(lab)
+    with fleet.client(lab) as again:
+        wait(lambda: again.call("GET", "/api/authority")["rotation"] is None, "the CA is still being replaced")
+        fleet.wait_connected(again, len(nodes))
+        assert again.call("GET", "/api/authority")["fingerprint"] == rotation["fingerprint"]
+        (made,) = fleet.add_peers(again, 1)
+        wait(
+            lambda: all(made["public_key"] in drain.handshakes(host) for host in drain.serving(lab, again)),
+            "the nodes did not get the peer",
+        )
+        assert standings.failovers(again, begun) == []
+    for node in nodes:
+        assert (node.directory / "agent" / "ca.crt").read_text() == rotation["certificate"]
+        with pytest.raises(httpx.HTTPError):  # what the old CA has issued
+            call_agent(lab, node, files[0], files[1], fleet.ca_file(lab))
+    assert [count.lost for count in pings.measure(running)] == [0] * len(clients)

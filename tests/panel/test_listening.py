@@ -104,7 +104,7 @@ def test_a_wildcard_listener_stands_for_the_addresses_of_the_machine() -> None:
 
 def test_our_own_certificate_is_renewed_before_it_ends() -> None:
     certificate = ServerCertificate(Settings(tls=TlsSettings(names=("vpn.example.com",))))
-    certificate.issue_from(AUTHORITY)
+    certificate.issue_from(lambda: AUTHORITY)
     assert certificate.own
     assert shown_name(certificate) == "vpn.example.com"
     asyncio.run(certificate.refresh())
@@ -114,7 +114,7 @@ def test_our_own_certificate_is_renewed_before_it_ends() -> None:
 def test_files_are_shown_and_read_again_when_they_change(tmp_path: Path) -> None:
     write_identity(tmp_path, "old.example.com")
     certificate = ServerCertificate(with_files(tmp_path))
-    certificate.issue_from(AUTHORITY)
+    certificate.issue_from(lambda: AUTHORITY)
     assert not certificate.own
     assert shown_name(certificate) == "old.example.com"
     write_identity(tmp_path, "new.example.com")

@@ -249,7 +249,7 @@ def test_a_superseded_panel_takes_out_no_node_publishes_nothing_moves_nobody_and
             tx, "test", OperationKind.DRAIN_GROUP, "g", config_id=None, node_id=None, options=options
         ).id
         incarnations.supersede(tx, incarnations.begin(tx).number, "nodes obey another")
-    start = begin(panel.store, panel.vault, panel.authority, 90)
+    start = begin(panel.store, panel.vault, panel.authorities, 90)
 
     def state() -> tuple[set[Health], bool, OperationState]:
         with other_process.read() as tx:
@@ -266,7 +266,7 @@ def test_a_superseded_panel_takes_out_no_node_publishes_nothing_moves_nobody_and
 
     async def run() -> None:
         panel.outlook.superseded = start.superseded
-        parts = panel.store, panel.vault, panel.authority, panel.publisher, panel.settings
+        parts = panel.store, panel.vault, panel.authorities, panel.publisher, panel.settings
         supervisor = Supervisor(*parts, panel.outlook, start)
         supervisor.start()
         try:

@@ -163,8 +163,9 @@ async def _serve(
     revoked = RevokedCertificates(state.revoked, damaged)
     revoked.load()
     door = _door(certificates, supervisor.board, contact, sources, revoked)
+    certificates.end_refused = door.end_refused
     more = [
-        *RevokedRoute(state, revoked, door.end_revoked).routes(),
+        *RevokedRoute(state, revoked, door.end_refused).routes(),
         *certificates.routes(),
         *ProbeRoute(supervisor, prober).routes(),
         *ManualRoutes(supervisor).routes(),

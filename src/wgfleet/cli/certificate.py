@@ -1,14 +1,16 @@
-"""`wgfleet certificate`: what the panel's CA has issued, and revoking it."""
+"""`wgfleet certificate`: what the panel's CA has issued, revoking it, and replacing the CA."""
 
 import time
 from typing import Annotated
 
 import typer
 
+from wgfleet.cli.certificate_authority import rotate_ca
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(rotate_ca)
 COLUMNS = ("id", "kind", "node_name", "in_use", "expires_at")
 REVOCATION = ("panel_start", "revoked_at", "revoked_by")
 UNDER_WAY = "under_way"

@@ -65,6 +65,17 @@ def save_ca(certificate: str, env: Mapping[str, str]) -> Path:
     return _write(path(env).with_name("ca.pem"), certificate)
 
 
+def add_ca(certificate: str, connection: PanelAccess, env: Mapping[str, str]) -> bool:
+    """Believe another CA (PEM) of the panel as well, if a login saved the one that is believed now."""
+    saved = path(env).with_name("ca.pem")
+    if connection.ca_file is None or connection.ca_file.absolute() != saved.absolute():
+        return False
+    known = saved.read_text(encoding="ascii")
+    if certificate not in known:
+        _write(saved, f"{known.rstrip()}\n{certificate}")
+    return True
+
+
 def _write(target: Path, text: str) -> Path:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = target.with_suffix(".new")

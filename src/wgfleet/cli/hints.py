@@ -13,6 +13,7 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
     HintCode.LIST_OPERATIONS: ("list them with {command}", "operation list"),
     HintCode.LIST_BACKUPS: ("list them with {command}", "backup list"),
     HintCode.LIST_CERTIFICATES: ("list them with {command}", "certificate list"),
+    HintCode.SHOW_AUTHORITY: ("see how far it is with {command}", "certificate rotate-ca --status"),
     HintCode.LIST_PEERS: ("list them with {command}", "peer list {config}"),
     HintCode.LIST_CONFIG_NODES: ("list the nodes of the config with {command}", "config nodes {config}"),
     HintCode.WAIT_FOR_NODE: ("wait until the node is connected ({command})", "node show {node}"),

@@ -14,6 +14,7 @@ from wgfleet.cli.output import create_secret_file
 from wgfleet.cli.panel_run import PanelRun, show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
 from wgfleet.panel import clock, logs
+from wgfleet.panel.agents.authorities import pem_of
 from wgfleet.panel.agents.authority import agent_server_name, described
 from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.errors import PanelError, PermanentError
@@ -47,9 +48,11 @@ def init(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
     """Create data directory, master key, database, CA and first admin key (printed once)."""
     settings = load_or_exit(settings_file, _overrides(data_dir))
     application = _build_or_exit(settings)
+    with application.state.store.read() as tx:
+        fingerprint = application.state.authorities.read(tx).newest.fingerprint
     application.state.store.close()
     typer.echo(f"data directory: {settings.data_dir}")
-    typer.echo(f"CA fingerprint: {application.state.authority.fingerprint}")
+    typer.echo(f"CA fingerprint: {fingerprint}")
     if application.state.first_key is None:
         typer.echo("there are API keys already; if they are lost: wgfleet panel admin-key NAME")
 
@@ -145,14 +148,17 @@ def client_certificate(
     if taken:
         _end(f"{directory / taken[0]} exists; choose another directory")
     application = _opened(load_or_exit(settings_file, _overrides(data_dir)))
-    authority, store = application.state.authority, application.state.store
-    identity = authority.issue_panel_client(clock.now(), days)
+    store = application.state.store
     try:
+        with store.read() as tx:
+            state = application.state.authorities.read(tx)
+        # While the CA is replaced, all agents that are through with the last step believe the newest.
+        identity = state.newest.issue_panel_client(clock.now(), days)
         with store.write() as tx:
             row = certificates.of_client(tx, "panel", described(identity.certificate))
             audit.record(tx, "panel", "client_certificate_issued", "certificate", row.id, serial=row.serial, days=days)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        texts = (identity.certificate, identity.key, authority.certificate_pem)
+        texts = (identity.certificate, identity.key, pem_of(state.trusted))
         for name, text in zip(CALLER_FILES, texts, strict=True):
             create_secret_file(text, directory / name)
     except PanelError as error:
@@ -206,7 +212,6 @@ def run(
         show_first_key(settings.data_dir, first_key)
     # The children open their own: a connection must not be shared by processes.
     parts.store.close()
-    certificate.issue_from(parts.authority)
     PanelRun(parts, sockets, certificate).run()
 
 

@@ -28,7 +28,7 @@ class PanelRun:
     """A panel that was prepared. The parts are closed; each process opens its own."""
 
     def __init__(self, parts: Parts, sockets: Sockets, certificate: ServerCertificate) -> None:
-        self._settings, self._vault, self._authority = parts.settings, parts.vault, parts.authority
+        self._settings, self._vault = parts.settings, parts.vault
         self._sockets = sockets
         self._certificate = certificate
         self._name = f"{machine.host_name()[:MAX_HOST]}:{os.getpid()}"
@@ -39,7 +39,7 @@ class PanelRun:
         keep_running({"core": self._core, "api": self._api})
 
     def _core(self, signs: SignsOfLife) -> None:
-        with opened(self._settings, self._vault, self._authority) as parts:
+        with opened(self._settings, self._vault) as parts:
 
             async def beside(stack: AsyncExitStack) -> None:
                 if parts.settings.panel_node.enabled:
@@ -48,7 +48,7 @@ class PanelRun:
 
                     node = PanelNode(parts.settings)
                     stack.push_async_callback(node.close)
-                    await node.start(parts.store, parts.authority)
+                    await node.start(parts.store, parts.authorities)
 
             async def run() -> None:
                 signs.begin()
@@ -64,11 +64,10 @@ class PanelRun:
             signs.begin()
             if not self._announced.is_set():
                 self._announced.set()
-                listeners = [listener for listener, _ in self._sockets]
-                fingerprint = self._authority.fingerprint if self._certificate.own else None
-                show_listeners(listeners, fingerprint)
+                show_listeners([listener for listener, _ in self._sockets], self._certificate.fingerprint)
 
-        with opened(self._settings, self._vault, self._authority) as parts:
+        with opened(self._settings, self._vault) as parts:
+            self._certificate.issue_from(parts.newest_authority)
             app = api_of(parts, self._name)
             asyncio.run(PanelServer(app, self._sockets, self._certificate, announce, parts.settings.door).serve())
 

@@ -182,9 +182,14 @@ def assign(panel: PanelClient, node_id: str) -> None:
 
 def wait_connected(panel: PanelClient, count: int) -> None:
     """Wait until the panel is connected to the agents of that many nodes."""
+
+    def missing() -> str:
+        found = [f"{node['name']}: {node['summary']}" for node in panel.all("/api/nodes") if not node["connected"]]
+        return f"not all agents are connected ({'; '.join(found)})"
+
     wait_for(
         lambda: sum(node["connected"] for node in panel.all("/api/nodes")) >= count,
-        "not all agents are connected",
+        missing,
         within_s=_START_S,
         every_s=_POLL_S,
     )

@@ -58,10 +58,10 @@ class Core:
             async with AsyncExitStack() as stack:
                 parts = self._parts
                 days = parts.settings.certificates.panel_days
-                start = await in_thread(panel_start.begin, store, parts.vault, parts.authority, days)
+                start = await in_thread(panel_start.begin, store, parts.vault, parts.authorities, days)
                 self._outlook.superseded = start.superseded
                 supervisor = Supervisor(
-                    store, parts.vault, parts.authority, parts.publisher, parts.settings, self._outlook, start
+                    store, parts.vault, parts.authorities, parts.publisher, parts.settings, self._outlook, start
                 )
                 stack.push_async_callback(supervisor.close)
                 supervisor.start()

@@ -18,6 +18,7 @@ class HintCode(StrEnum):
     LIST_BACKUPS = auto()
     LIST_API_KEYS = auto()
     LIST_CERTIFICATES = auto()
+    SHOW_AUTHORITY = auto()
     LIST_PEERS = auto()  # (config)
     LIST_CONFIG_NODES = auto()  # (config)
     WAIT_FOR_NODE = auto()  # (node)

@@ -24,13 +24,13 @@ from wgfleet.panel import clock, machine
 from wgfleet.panel.agents import tls
 from wgfleet.panel.agents.authority import Authority, renewal_due
 from wgfleet.panel.door import VISIT, Door, FoldedWarnings, Visit, fold_accept_errors
-from wgfleet.panel.errors import PermanentError
+from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.protocol.addresses import parse_address, parse_domain
 
 SHUTDOWN_S = 3  # event streams never end by themselves
-RENEWAL_CHECK_S = 60
+RENEWAL_CHECK_S = 5  # also after how long another CA's certificate is shown
 # Also how often the event loop tries to accept in one go, each with a traceback where no file can be opened.
 BACKLOG = 128
 SEND_BUFFER = 128 * 1024  # bytes, which the kernel doubles; of itself it takes 4 MB of what nobody fetches
@@ -77,7 +77,8 @@ class ServerCertificate:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._settings = settings
-        self._authority: Authority | None = None
+        self._newest: Callable[[], Authority] | None = None
+        self._shown: Authority | None = None
         self._expires_at = 0.0
         self._files: tuple[Path, Path] | None = None
         self._read_at: tuple[int, ...] = ()
@@ -90,17 +91,31 @@ class ServerCertificate:
         """Whether our own CA issues it."""
         return self._files is None
 
-    def issue_from(self, authority: Authority) -> None:
-        """Have `authority` issue the certificate, now and whenever it is due; without effect where files are given."""
+    @property
+    def fingerprint(self) -> str | None:
+        """The fingerprint of our CA, where that issues it."""
+        return None if self._shown is None else self._shown.fingerprint
+
+    def issue_from(self, newest: Callable[[], Authority]) -> None:
+        """Have the CA that `newest` returns issue the certificate, now and whenever it is due or there is another CA.
+
+        Without effect where files are given.
+        """
         if self.own:
-            self._authority = authority
-            self._issue(authority)
+            self._newest = newest
+            self._issue(newest())
 
     async def refresh(self) -> None:
         """Renew or read again what is due; new connections show it. A failure is logged, and the old one stays."""
-        if self._authority is not None:
-            if renewal_due(self._expires_at, clock.now(), self._settings.certificates.server_days):
-                self._issue(self._authority)
+        if self._newest is not None:
+            try:
+                newest = await asyncio.to_thread(self._newest)
+            except PanelError as error:
+                log.warning("tls.certificate_kept", error=str(error))
+                return
+            due = renewal_due(self._expires_at, clock.now(), self._settings.certificates.server_days)
+            if due or newest.fingerprint != self.fingerprint:
+                self._issue(newest)
         elif self._files is not None:
             try:
                 if self._times(self._files) != self._read_at:
@@ -114,7 +129,7 @@ class ServerCertificate:
         days = self._settings.certificates.server_days
         identity = authority.issue_server(names, addresses, clock.now(), days)
         tls.use_identity(self.context, identity)
-        self._expires_at = identity.expires_at
+        self._shown, self._expires_at = authority, identity.expires_at
 
     def _read_files(self, files: tuple[Path, Path]) -> None:
         self._read_at = self._times(files)

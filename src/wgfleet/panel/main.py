@@ -21,18 +21,18 @@ from wgfleet.panel.settings import Settings
 def build(settings: Settings) -> FastAPI:
     """Open everything a panel needs and return its application, whose reconcilers run while it does.
 
-    `app.state` then has `panel`, `store`, `authority` and `first_key` (see `prepare`).
+    `app.state` then has `panel`, `store`, `authorities` and `first_key` (see `prepare`).
     """
     parts, first_key = prepare(settings)
     outlook = Outlook()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        start = panel_start.begin(parts.store, parts.vault, parts.authority, settings.certificates.panel_days)
+        start = panel_start.begin(parts.store, parts.vault, parts.authorities, settings.certificates.panel_days)
         outlook.superseded = start.superseded
         feed = EventFeed(parts.store, outlook.events)
         feed.listen()
-        supervisor = Supervisor(parts.store, parts.vault, parts.authority, parts.publisher, settings, outlook, start)
+        supervisor = Supervisor(parts.store, parts.vault, parts.authorities, parts.publisher, settings, outlook, start)
         supervisor.start()
         outlook.tasks.start("events", feed.run)
         try:
@@ -45,13 +45,13 @@ def build(settings: Settings) -> FastAPI:
         store=parts.store,
         vault=parts.vault,
         settings=settings,
-        authority=parts.authority,
+        authorities=parts.authorities,
         events=outlook.events,
         publisher=parts.publisher,
         outlook=outlook,
     )
     app = create_app(panel, lifespan=lifespan)
-    app.state.store, app.state.authority, app.state.first_key = parts.store, parts.authority, first_key
+    app.state.store, app.state.authorities, app.state.first_key = parts.store, parts.authorities, first_key
     return app
 
 
@@ -75,7 +75,7 @@ def api_of(parts: Parts, name: str) -> FastAPI:
         store=parts.store,
         vault=parts.vault,
         settings=parts.settings,
-        authority=parts.authority,
+        authorities=parts.authorities,
         events=events,
         publisher=parts.publisher,
         heard=heard,

@@ -7,6 +7,7 @@ from os import environ
 
 from wgfleet.panel import clock, resealing
 from wgfleet.panel.address_providers import plugins as address_plugins
+from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.dns.metrics import DnsMetrics
@@ -29,8 +30,13 @@ class Parts:
     settings: Settings
     store: Store
     vault: Vault
-    authority: Authority
+    authorities: Authorities
     publisher: Publisher
+
+    def newest_authority(self) -> Authority:
+        """Return the CA by which people and new agents recognize the panel."""
+        with self.store.read() as tx:
+            return self.authorities.read(tx).newest
 
     def label(self, name: str) -> str:
         """Return what a process of the panel of that name is called among those that share the database."""
@@ -48,7 +54,9 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
         vault = load_vault(settings.data_dir, environ, make=not has_been_used(store))
         migrate(store)
         with store.write() as tx:
-            authority = _authority(tx, vault)
+            _make_authority(tx, vault)
+            # This also shows that the master key is the one that this database was sealed with.
+            Authorities(vault).read(tx)
             hide_accounts(tx, vault)
             first_key = api_keys.ensure_first_key(tx)
             clock.go_on_from(sessions.newest_report(tx))
@@ -58,30 +66,27 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
     except BaseException:
         store.close()
         raise
-    return _parts(settings, store, vault, authority), first_key
+    return _parts(settings, store, vault), first_key
 
 
 @contextmanager
-def opened(settings: Settings, vault: Vault, authority: Authority) -> Iterator[Parts]:
+def opened(settings: Settings, vault: Vault) -> Iterator[Parts]:
     """Open the parts in a process of a panel that was prepared; close the store in the end."""
     with closing(Store(settings.store_url)) as store:
         with store.read() as tx:
             clock.go_on_from(sessions.newest_report(tx))
-        yield _parts(settings, store, vault, authority)
+        yield _parts(settings, store, vault)
 
 
-def _parts(settings: Settings, store: Store, vault: Vault, authority: Authority) -> Parts:
+def _parts(settings: Settings, store: Store, vault: Vault) -> Parts:
     address_plugins.allow(settings.floating.allowed_servers)
     publisher = Publisher(DnsPlugins.installed(settings), Limiter(store, vault), DnsMetrics())
-    return Parts(settings, store, vault, authority, publisher)
+    return Parts(settings, store, vault, Authorities(vault), publisher)
 
 
-def _authority(tx: Tx, vault: Vault) -> Authority:
-    """Return this installation's CA; the first panel to ask makes it."""
-    kept = installation.authority(tx, vault)
-    if kept is not None:
-        return Authority.load(*kept)
-    panel_id = clock.new_id()
-    authority = Authority.create(panel_id, clock.now())
-    installation.keep_authority(tx, vault, panel_id, authority.certificate_pem, authority.key_pem)
-    return authority
+def _make_authority(tx: Tx, vault: Vault) -> None:
+    """Make this installation's CA; the first panel to come does it."""
+    if not installation.has_authority(tx):
+        panel_id = clock.new_id()
+        authority = Authority.create(panel_id, clock.now())
+        installation.keep_authority(tx, vault, panel_id, authority.certificate_pem, authority.key_pem)

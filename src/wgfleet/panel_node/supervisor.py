@@ -19,9 +19,11 @@ from wgfleet.agent.kernel.machine import detect
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.panel import clock, machine
-from wgfleet.panel.agents.authority import Authority, described
+from wgfleet.panel.agents.authorities import Authorities
+from wgfleet.panel.agents.authority import described
 from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
+from wgfleet.panel.services import installation
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.settings import Settings
@@ -46,12 +48,12 @@ class PanelNode:
         self._process: SpawnProcess | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self, store: Store, authority: Authority) -> None:
+    async def start(self, store: Store, authorities: Authorities) -> None:
         """Enroll if needed and start the agent; if this machine cannot be a node, only log why."""
         obstacle = await _obstacle()
         if obstacle is None:
             try:
-                node_id = await asyncio.to_thread(self._enroll, store, authority)
+                node_id = await asyncio.to_thread(self._enroll, store, authorities)
             except PanelError as error:
                 obstacle = error.detail
         if obstacle is not None:
@@ -75,20 +77,22 @@ class PanelNode:
             self._process.close()
             self._process = None
 
-    def _enroll(self, store: Store, authority: Authority) -> str:
+    def _enroll(self, store: Store, authorities: Authorities) -> str:
         with store.write() as tx:
             node = find_or_create(tx, self._settings)
             if not self._enrolled_as(node):
                 key, request = make_request(node.id)
-                now = clock.now()
-                certificate = authority.issue_agent(request, node.id, now, self._settings.certificates.agent_days)
+                installation.lock_authority(tx)
+                state = authorities.read(tx)
+                trusts, days = state.trust_of_newcomers, self._settings.certificates.agent_days
+                certificate = state.issuer(trusts).issue_agent(request, node.id, clock.now(), days)
                 self._state.make()
-                self._state.write_certificate(
-                    key=key, certificate=certificate.encode(), ca=authority.certificate_pem.encode()
-                )
+                ca = state.given(trusts).encode()
+                self._state.write_certificate(key=key, certificate=certificate.encode(), ca=ca)
                 about = AgentFile(NodeId(node.id), node.agent_port, str(self._settings.listen[0]))
                 write_atomic(self._state.agent, msgspec.json.encode(about))
-                nodes.enrolled(tx, node, agent_port=node.agent_port, issued=described(certificate))
+                issued = described(certificate)
+                nodes.enrolled(tx, node, agent_port=node.agent_port, issued=issued, trusts=trusts)
             return node.id
 
     def _enrolled_as(self, node: Node) -> bool:

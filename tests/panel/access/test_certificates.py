@@ -7,6 +7,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from tests.panel.authority import current
 from tests.panel.conftest import made
 from wgfleet.agent.enrollment.certificates import make_request
 from wgfleet.cli import app
@@ -50,7 +51,7 @@ def revoked(client: httpx.Client, reference: str) -> dict[str, Any]:
 
 def a_file(panel: Panel, days: float = 1) -> str:
     """Issue what a person calls agents with, as `wgfleet panel client-certificate` does; return its row's id."""
-    identity = panel.authority.issue_panel_client(clock.now())
+    identity = current(panel).issue_panel_client(clock.now())
     issued = described(identity.certificate)._replace(expires_at=clock.now() + days * DAY_S)
     with panel.store.write() as tx:
         return certificates.of_client(tx, "panel", issued).id
@@ -71,8 +72,8 @@ def test_agents_starts_and_files_are_listed_with_whose_they_are(
     client: httpx.Client, panel: Panel, fra1: dict[str, Any]
 ) -> None:
     certificate = described(enroll(client))
-    start = begin(panel.store, panel.vault, panel.authority, 90)
-    further = go_on(panel.store, start.name.number, panel.authority, 90)
+    start = begin(panel.store, panel.vault, panel.authorities, 90)
+    further = go_on(panel.store, start.name.number, current(panel), 90)
     person = a_file(panel)
     by_kind = {kind: listed(client, kind=kind) for kind in ("agent", "panel", "client")}
     [mine] = by_kind["agent"]
@@ -107,7 +108,7 @@ def test_only_an_administrator_revokes_and_it_is_audited(client: httpx.Client, p
 def test_what_a_revocation_ends_is_said_beforehand(client: httpx.Client, panel: Panel, fra1: dict[str, Any]) -> None:
     old = described(enroll(client)).serial
     new = described(enroll(client)).serial
-    before, now = (begin(panel.store, panel.vault, panel.authority, 90).certificate.id for _ in range(2))
+    before, now = (begin(panel.store, panel.vault, panel.authorities, 90).certificate.id for _ in range(2))
     assert shown(client, str(old))["revoking_ends"] is None, "enrolling again has ended it"
     assert "until it has enrolled again" in shown(client, str(new))["revoking_ends"]
     assert shown(client, before)["revoking_ends"].startswith("nothing")
@@ -208,9 +209,9 @@ def test_a_start_ends_no_certificate_and_those_of_earlier_ones_can_be_ended_by_a
     client: httpx.Client, panel: Panel
 ) -> None:
     person = a_file(panel)
-    first = begin(panel.store, panel.vault, panel.authority, 90)
-    further = go_on(panel.store, first.name.number, panel.authority, 90)
-    second = begin(panel.store, panel.vault, panel.authority, 90)
+    first = begin(panel.store, panel.vault, panel.authorities, 90)
+    further = go_on(panel.store, first.name.number, current(panel), 90)
+    second = begin(panel.store, panel.vault, panel.authorities, 90)
     assert {each["id"]: each["in_use"] for each in listed(client, valid=True)} == {
         person: None, first.certificate.id: False, further.id: False, second.certificate.id: True,
     }  # fmt: skip

@@ -2,10 +2,11 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
+from tests.panel.authority import keep
 from tests.panel.world import World
 from wgfleet.agent.interfaces import admission
 from wgfleet.agent.interfaces.admission import KeptInterface, Situation
@@ -83,7 +84,7 @@ def settle(world: World, node: Node, agent: ModelAgent) -> list[str]:
     connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, lambda: None)
     connection.connected, connection.features = True, agent.features
     connection.reported = agent.reported()
-    pusher = Pusher(world.store, world.vault, cast("Any", None), 90)
+    pusher = Pusher(world.store, world.vault, keep(world.store, world.vault), 90)
     said: list[str] = []
     for _ in range(8):
         done = asyncio.run(pusher.cycle(connection))

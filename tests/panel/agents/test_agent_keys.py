@@ -5,17 +5,19 @@ from typing import Any, cast
 
 import httpx
 
+from tests.panel.authority import keep
 from tests.panel.conftest import made
 from tests.panel.world import World
 from wgfleet.agent.enrollment.certificates import make_request
 from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority, key_digest
+from wgfleet.panel.agents.authority import key_digest
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.connections import Connections
+from wgfleet.panel.reconcile.agents.own_certificates import OwnCertificates
 from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
@@ -67,7 +69,7 @@ class RenewedAgent:
 def renew(world: World, node: Node, *, breaks: bool = False) -> RenewedAgent:
     agent = RenewedAgent(world, node.id, breaks=breaks)
     connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, lambda: None)
-    pusher = Pusher(world.store, world.vault, Authority.create("test", clock.now()), 90)
+    pusher = Pusher(world.store, world.vault, keep(world.store, world.vault), 90)
     connection.connected = True
     asyncio.run(pusher.cycle(connection))
     return agent
@@ -96,9 +98,10 @@ def test_a_connection_to_who_was_the_node_before_ends_at_once(world: World) -> N
             nodes.enrolled(tx, row, agent_port=1, issued=Issued(None, key, clock.now() + 9e6))
 
     async def work() -> None:
-        authority = Authority.create("test", clock.now())
-        start = begin(world.store, world.vault, authority, 90)
-        connections = Connections(world.store, authority, 90, BackgroundTasks(), lambda _node: None, start)
+        authorities = keep(world.store, world.vault)
+        start = begin(world.store, world.vault, authorities, 90)
+        own = OwnCertificates(world.store, authorities, 90, start)
+        connections = Connections(world.store, own, BackgroundTasks(), lambda _node: None, start.name)
         try:
             enroll("first")
             before = await connections.connection_to(node.id)

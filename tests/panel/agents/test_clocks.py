@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 from cryptography import x509
 
+from tests.panel.authority import keep
 from tests.panel.world import World
 from wgfleet.agent.enrollment.certificates import check_certificate, make_request
 from wgfleet.panel import clock
@@ -71,8 +72,8 @@ def test_a_panel_whose_clock_is_off_renews_nothing_and_says_so(
     real = clock.now
     agents = [Agent(real()) for _ in range(3)]
     connections = fleet(world, *agents)
-    authority = Authority.create("test", real())
-    pusher = Pusher(world.store, world.vault, authority, 90, {each.node_id: each for each in connections})
+    authorities = keep(world.store, world.vault)
+    pusher = Pusher(world.store, world.vault, authorities, 90, {each.node_id: each for each in connections})
     monkeypatch.setattr(clock, "now", lambda: real() + off_s)
     with world.store.write() as tx:
         node_rows.set_values(tx, connections[0].node_id, {"certificate_expires_at": clock.now() + DAY_S})
@@ -90,7 +91,7 @@ def test_a_panel_whose_clock_is_off_renews_nothing_and_says_so(
     monkeypatch.setattr(clock, "now", real)
     with world.store.write() as tx:
         node_rows.set_values(tx, connections[0].node_id, {"certificate_expires_at": real() + DAY_S})
-    again = Pusher(world.store, world.vault, authority, 90, {each.node_id: each for each in connections})
+    again = Pusher(world.store, world.vault, authorities, 90, {each.node_id: each for each in connections})
     asyncio.run(again.cycle(connections[0]))
     assert len(agents[0].installed) == 1, "renewed as soon as the clock is right"
 
@@ -101,8 +102,8 @@ def test_one_agent_whose_clock_is_off_keeps_no_other_from_its_certificate(world:
     for connection in connections:
         with world.store.write() as tx:
             node_rows.set_values(tx, connection.node_id, {"certificate_expires_at": clock.now() + DAY_S})
-    authority = Authority.create("test", clock.now())
-    pusher = Pusher(world.store, world.vault, authority, 90, {each.node_id: each for each in connections})
+    authorities = keep(world.store, world.vault)
+    pusher = Pusher(world.store, world.vault, authorities, 90, {each.node_id: each for each in connections})
 
     async def run() -> list[str]:
         return [(await pusher.cycle(connection)).summary for connection in connections]

@@ -10,6 +10,7 @@ from tests.panel.agents.conftest import NODE, ScriptedAgent
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.reconcile.agents import departures
 from wgfleet.panel.reconcile.agents.departures import Departures
@@ -37,7 +38,7 @@ def enroll(tx: Tx, node_id: str) -> None:
 
 
 def ask(world: World, port: int, context: ssl.SSLContext) -> None:
-    def client(_host: str, _port: int, _id: str) -> AgentClient:
+    async def client(_host: str, _port: int, _id: str, _trusts: Trust) -> AgentClient:
         return AgentClient("127.0.0.1", port, NODE, context)
 
     asyncio.run(Departures(world.store, client, Outlook()).ask_all())

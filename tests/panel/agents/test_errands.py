@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import select, update
 
+from tests.panel.authority import keep
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.agents.client import AgentClient, AgentRefused
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
@@ -143,7 +143,7 @@ def site(world: World, *names: str) -> Iterator[tuple[Site, list[Config]]]:
     agent, woken = Agent(), list[int]()
     connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, lambda: woken.append(1))
     connection.connected = True
-    pusher = Pusher(world.store, world.vault, Authority.create("test", clock.now()), 90)
+    pusher = Pusher(world.store, world.vault, keep(world.store, world.vault), 90)
     yield Site(world, node, agent, pusher, connection, woken), found
 
 

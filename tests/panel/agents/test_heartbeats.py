@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.panel.agents.conftest import HEARTBEAT, SNAPSHOT, ScriptedAgent, serve
+from tests.panel.authority import keep
 from tests.panel.world import World
 from tests.waiting import eventually
 from wgfleet.panel import clock
@@ -48,8 +49,9 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
         with panel.store.write() as tx:
             issued = Issued(None, key_digest(agent.certificate), clock.now() + 90 * 86400)
             nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
-        outlook, start = Outlook(), begin(panel.store, panel.vault, authority, 90)
-        supervisor = Supervisor(panel.store, panel.vault, authority, panel.publisher, panel.settings, outlook, start)
+        authorities = keep(panel.store, panel.vault, authority)
+        outlook, start = Outlook(), begin(panel.store, panel.vault, authorities, 90)
+        supervisor = Supervisor(panel.store, panel.vault, authorities, panel.publisher, panel.settings, outlook, start)
         supervisor.start()
         try:
             await asyncio.to_thread(eventually, lambda: seen().summary == "in sync")

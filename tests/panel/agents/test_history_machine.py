@@ -23,8 +23,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.panel.agents.machine import Line, Machine
 from tests.panel.agents.model import content
+from tests.panel.authority import keep
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
+from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.domain.moves import MoveStep, next_step
@@ -84,6 +86,7 @@ class Histories(RuleBasedStateMachine):
         shutil.copy(migrated(), path)
         self.panels = [self.start(path)]
         world = self.panels[0].world
+        keep(world.store, world.vault)
         world.config("wg0", "cluster", ("10.8.0.0/24",))
         world.config("wg1", "independent", ("10.9.0.0/24",))
         for _ in range(2):
@@ -281,8 +284,11 @@ class Histories(RuleBasedStateMachine):
             self.manage(there, node_id, fault=fault, fresh=fresh)
         elif there.decides:
             line = Line(self.machines[node_id], there.name, fault)
-            departures = Departures(there.world.store, lambda *_: cast("AgentClient", line), Outlook())
-            asyncio.run(departures.ask_all())
+
+            async def client(*_: object) -> AgentClient:
+                return cast("AgentClient", line)
+
+            asyncio.run(Departures(there.world.store, client, Outlook()).ask_all())
 
     def manage(self, there: Panel, node_id: str, *, fault: str | None, fresh: bool) -> None:
         machine = self.machines[node_id]
@@ -299,7 +305,7 @@ class Histories(RuleBasedStateMachine):
             fresh = True
         cast("Line", connection.client).fault = fault
         differs = self.has(machine) != self.rendered(there, node_id)
-        pusher = Pusher(there.world.store, there.world.vault, cast("Any", None), 90)
+        pusher = Pusher(there.world.store, there.world.vault, Authorities(there.world.vault), 90)
         for cycle in range(12):
             done = asyncio.run(pusher.cycle(connection))
             if fresh and cycle == 0:
@@ -310,7 +316,7 @@ class Histories(RuleBasedStateMachine):
             if fault is not None:
                 # The stream has what the answer did not say, or ends.
                 connection.reported, fault = machine.agent.reported(), None
-                pusher = Pusher(there.world.store, there.world.vault, cast("Any", None), 90)
+                pusher = Pusher(there.world.store, there.world.vault, Authorities(there.world.vault), 90)
             elif done.idle:
                 break
         else:

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import cast
 
+from tests.panel.authority import keep
 from tests.panel.floating.test_held import STATUS, Agent, converse, report
 from tests.panel.world import World
 from wgfleet.panel.agents.client import AgentClient, AgentRefused
@@ -66,7 +67,7 @@ def test_a_node_that_hung_may_send_again_as_soon_as_it_says_that_it_works(world:
     async def two_cycles() -> None:
         heard = asyncio.Event()
         connection = AgentConnection(fra1.id, cast("AgentClient", hung), world.store, heard.set)
-        pusher = Pusher(world.store, world.vault, cast("Any", None), 90)
+        pusher = Pusher(world.store, world.vault, keep(world.store, world.vault), 90)
         connection.start(BackgroundTasks())
         try:
             for expected in ("unmuting wg0: it hangs", "wg0 may send again"):

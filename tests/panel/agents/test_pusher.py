@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
+from tests.panel.authority import keep
 from tests.panel.world import World
 from wgfleet.panel.agents.client import AgentClient, AgentRefused
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
@@ -50,7 +51,7 @@ async def converse(world: World, node: Node, agent: StrictAgent, cycles: int) ->
     connection.start(BackgroundTasks())
     try:
         await heard.wait()
-        pusher = Pusher(world.store, world.vault, cast("Any", None), 90)
+        pusher = Pusher(world.store, world.vault, keep(world.store, world.vault), 90)
         return [await pusher.cycle(connection) for _ in range(cycles)]
     finally:
         await connection.close()
@@ -80,7 +81,7 @@ def test_renderings_for_agents_of_two_releases_are_not_mixed_up(world: World, mo
         return push
 
     monkeypatch.setattr(features, "for_agent", for_agent)
-    pusher = Pusher(world.store, world.vault, cast("Any", None), 90)
+    pusher = Pusher(world.store, world.vault, keep(world.store, world.vault), 90)
 
     async def both() -> None:
         for node, known in zip(nodes, (ALL, NONE), strict=True):

@@ -12,12 +12,13 @@ import pytest
 
 from tests.agent.doors import Agent, listening
 from tests.panel.agents.conftest import HEARTBEAT, SNAPSHOT
+from tests.panel.authority import current
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Identity, described
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Unavailable
-from wgfleet.panel.reconcile.agents import connections
+from wgfleet.panel.reconcile.agents import connections, own_certificates
 from wgfleet.panel.reconcile.agents.panel_start import BegunStart, begin
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
@@ -52,7 +53,7 @@ class Fleet:
 
     def file(self) -> Identity:
         """Issue what a person calls agents with."""
-        identity = self.panel.authority.issue_panel_client(clock.now())
+        identity = current(self.panel).issue_panel_client(clock.now())
         with self.panel.store.write() as tx:
             certificates.of_client(tx, "panel", described(identity.certificate))
         return identity
@@ -67,12 +68,12 @@ class Fleet:
 async def running(panel: Panel, folder: Path, first_line: bytes) -> AsyncIterator[Fleet]:
     with panel.store.write() as tx:
         node = nodes.create(tx, "test", NodeSpec("fra1", ["127.0.0.1"]))
-    async with listening(folder, panel.authority, node.id, first_line, HEARTBEAT) as agent:
+    async with listening(folder, current(panel), node.id, first_line, HEARTBEAT) as agent:
         with panel.store.write() as tx:
             issued = described(agent.state.certificate.read_text())
             nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
-        start = begin(panel.store, panel.vault, panel.authority, 90)
-        parts = panel.store, panel.vault, panel.authority, panel.publisher, panel.settings
+        start = begin(panel.store, panel.vault, panel.authorities, 90)
+        parts = panel.store, panel.vault, panel.authorities, panel.publisher, panel.settings
         supervisor = Supervisor(*parts, Outlook(), start)
         supervisor.start()
         try:
@@ -147,7 +148,7 @@ def test_a_panel_that_revokes_its_own_certificate_has_another_before(panel: Pane
 
 
 def test_what_was_revoked_before_an_agent_was_connected_reaches_it(panel: Panel, tmp_path: Path) -> None:
-    before = begin(panel.store, panel.vault, panel.authority, 90).certificate
+    before = begin(panel.store, panel.vault, panel.authorities, 90).certificate
     with panel.store.write() as tx:
         revocations.revoke(tx, "key:admin", certificates.get(tx, before.id))
 
@@ -198,14 +199,14 @@ def test_a_certificate_that_could_not_be_listed_is_not_used(
     panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "RENEWAL_CHECK_S", 0.05)
-    monkeypatch.setattr(connections, "renewal_due", lambda *_: True)
+    monkeypatch.setattr(own_certificates, "renewal_due", lambda *_: True)
     taken: list[int] = []
 
     def go_on(*_: object) -> None:
         taken.append(1)
         raise Unavailable("the database is away")
 
-    monkeypatch.setattr(connections, "go_on", go_on)
+    monkeypatch.setattr(own_certificates, "go_on", go_on)
 
     async def test(fleet: Fleet) -> None:
         await fleet.soon(lambda: bool(taken))

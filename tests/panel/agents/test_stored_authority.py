@@ -22,8 +22,10 @@ def start(database_url: str, data_dir: Path) -> tuple[str, str | None]:
     prepare_data_dir(data_dir)
     load_vault(data_dir, environ)
     state = build(Settings(data_dir=data_dir, database_url=SecretStr(database_url))).state
+    with state.store.read() as tx:
+        fingerprint = state.authorities.read(tx).newest.fingerprint
     state.store.close()
-    return state.authority.fingerprint, state.first_key
+    return fingerprint, state.first_key
 
 
 def test_the_second_start_finds_the_authority_of_the_first(database_url: str, tmp_path: Path) -> None:

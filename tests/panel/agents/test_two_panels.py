@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tests.panel.agents.conftest import HEARTBEAT, SNAPSHOT, ScriptedAgent, serve
+from tests.panel.authority import keep
 from tests.panel.world import World, opened
 from tests.waiting import eventually
 from wgfleet.agent.server.http import problem
@@ -71,10 +72,11 @@ class LoyalAgent(ScriptedAgent):
 async def running(world: World, authority: Authority, folder: Path) -> AsyncIterator[Outlook]:
     """Run the core of a panel, as `wgfleet panel run` does."""
     settings, outlook = Settings(data_dir=folder), Outlook()
-    start = begin(world.store, world.vault, authority, 90)
+    authorities = keep(world.store, world.vault, authority)
+    start = begin(world.store, world.vault, authorities, 90)
     outlook.superseded = start.superseded
     publisher = Publisher(DnsPlugins.installed(settings), Limiter(world.store, world.vault), DnsMetrics())
-    supervisor = Supervisor(world.store, world.vault, authority, publisher, settings, outlook, start)
+    supervisor = Supervisor(world.store, world.vault, authorities, publisher, settings, outlook, start)
     supervisor.start()
     try:
         yield outlook

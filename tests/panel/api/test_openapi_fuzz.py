@@ -15,10 +15,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.panel.authority import keep
 from tests.panel.conftest import ListedEvents, served
 from tests.postgresql import PostgresqlServer
-from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
@@ -63,7 +62,7 @@ def document(module_database_url: str, tmp_path_factory: pytest.TempPathFactory)
         peers.create(tx, "panel", config, peers.draft(vault, [peers.PeerSpec("anna")]))
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"))
     publisher = Publisher(DnsPlugins({"null": Null}), Limiter(store, vault), DnsMetrics())
-    panel = Panel(store, vault, settings, Authority.create("fuzz", clock.now()), ListedEvents(), publisher)
+    panel = Panel(store, vault, settings, keep(store, vault), ListedEvents(), publisher)
     with served(create_app(panel)) as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json", headers={"Authorization": f"Bearer {key}"}), key
     store.close()

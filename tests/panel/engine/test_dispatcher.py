@@ -5,9 +5,8 @@ from typing import Any, cast
 
 import pytest
 
+from tests.panel.authority import keep
 from tests.panel.world import World
-from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.agents.connections import Connections
@@ -53,12 +52,12 @@ def test_nobody_connects_to_nodes_before_their_rows_say_that_none_is_connected(
         real(tx)
 
     monkeypatch.setattr(node_rows, "all_disconnected", locked_at_first)
-    authority = Authority.create("p", clock.now())
+    authorities = keep(world.store, world.vault)
     with pytest.raises(Unavailable):
-        panel_start.begin(world.store, world.vault, authority, 30)
+        panel_start.begin(world.store, world.vault, authorities, 30)
     with world.store.read() as tx:
         assert incarnations.newest(tx) is None, "no start without it"
-    panel_start.begin(world.store, world.vault, authority, 30)
+    panel_start.begin(world.store, world.vault, authorities, 30)
 
     async def work() -> Looks:
         looks = Looks(world, node.id)

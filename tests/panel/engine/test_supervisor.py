@@ -42,8 +42,8 @@ def test_a_dispatcher_that_dies_of_a_bug_is_restarted_and_close_stops_all(
 
     async def run() -> None:
         outlook = Outlook()
-        parts = panel.store, panel.vault, panel.authority, panel.publisher, panel.settings
-        supervisor = Supervisor(*parts, outlook, begin(panel.store, panel.vault, panel.authority, 90))
+        parts = panel.store, panel.vault, panel.authorities, panel.publisher, panel.settings
+        supervisor = Supervisor(*parts, outlook, begin(panel.store, panel.vault, panel.authorities, 90))
         supervisor.start()
         try:
             await asyncio.to_thread(make, "fra1")
@@ -82,8 +82,8 @@ def test_an_operation_of_a_later_version_keeps_nothing_else_from_going_on(panel:
 
     async def run() -> None:
         outlook = Outlook()
-        parts = panel.store, panel.vault, panel.authority, panel.publisher, panel.settings
-        supervisor = Supervisor(*parts, outlook, begin(panel.store, panel.vault, panel.authority, 90))
+        parts = panel.store, panel.vault, panel.authorities, panel.publisher, panel.settings
+        supervisor = Supervisor(*parts, outlook, begin(panel.store, panel.vault, panel.authorities, 90))
         supervisor.start()
         try:
             await asyncio.to_thread(eventually, lambda: row(made[1])["state"] == "succeeded")

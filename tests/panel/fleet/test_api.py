@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.panel.authority import current
 from tests.panel.conftest import made, served
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.services.access import api_keys
@@ -121,4 +122,4 @@ def test_the_join_command_names_the_address_that_nodes_reach(
         made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
         command = made(client, "/api/nodes/fra1/join-token")["command"]
     assert f"--panel {url or base_url} " in command
-    assert (f"--ca-fingerprint {panel.authority.fingerprint}" in command) == pinned
+    assert (f"--ca-fingerprint {current(panel).fingerprint}" in command) == pinned

@@ -7,7 +7,7 @@ import pytest
 from tests.panel.dns.desk import Desk
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.services import backups, configs, installation
-from wgfleet.panel.services.fleet import peers, probe_keys
+from wgfleet.panel.services.fleet import authority_rotation, peers, probe_keys
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -30,6 +30,7 @@ def test_contexts_stay_as_they_are_bound_into_ciphertexts() -> None:
     contexts = {f"{c.class_.__tablename__}.{c.key}": sealed.context(c, "ID") for c in sealed.SEALED}
     assert contexts == {
         "authority.key_sealed": "authority.key",
+        "authority_rotation.key_sealed": "authority_rotation.key:ID",
         "assignments.next_probe_private_key_sealed": "assignments.next_probe_private_key:ID",
         "assignments.private_key_sealed": "assignments.private_key:ID",
         "assignments.probe_private_key_sealed": "assignments.probe_private_key:ID",
@@ -56,6 +57,7 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
         peers.create(tx, ACTOR, config, peers.draft(world.vault, [PeerSpec(f"p{number}") for number in range(3)]))
         probe_keys.start(tx, world.vault, ACTOR, config)
         installation.keep_authority(tx, world.vault, "panel", "certificate", "key")
+        authority_rotation.start(tx, world.vault, ACTOR, "next certificate", "next key")
         assignment = assignment_rows.get(tx, cluster.id, fra1.id)
         assert assignment is not None
         backups.create(tx, world.vault, ACTOR, config, fra1, assignment, reason="test")
@@ -70,7 +72,7 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
     opened = [world.vault.open(secret.value, secret.context) for secret in found]
     assert all(opened)
     assert len({secret.context for secret in found}) == len(found)
-    assert {"key", "of a cloud"} < set(opened)
+    assert {"key", "next key", "of a cloud"} < set(opened)
     assert sum(secret.table is Peer for secret in found) == 6
     keys = [text for secret, text in zip(found, opened, strict=True) if secret.table is Peer]
     assert {len(base64.b64decode(key)) for key in keys} == {32}

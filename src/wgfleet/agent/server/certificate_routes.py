@@ -2,6 +2,7 @@
 
 import ssl
 
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,17 +15,22 @@ from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Certificate, CertificateRequest
 
 
+def _nobody() -> None:
+    """Stands for a listener that has no connections yet."""
+
+
 class CertificateRoutes:
     """Handlers of `/v1/certificate`. New connections use a new certificate at once; open ones go on.
 
     `context` is what new connections use. Each certificate gets a new one: an existing context can be given another CA
-    to trust, but none can be taken from it.
+    to trust, but none can be taken from it. `end_refused` cuts off open connections of a CA that is trusted no more.
     """
 
     def __init__(self, state: StateDirectory, node_id: NodeId) -> None:
         self.context = make_context(state.certificate, state.key, state.ca)
         self._state = state
         self._node_id = node_id
+        self.end_refused = _nobody
         self._key: bytes | None = None  # of the last request; it reaches the disk only with its certificate
         self.expires_at = expires_at(state.certificate)
 
@@ -59,4 +65,8 @@ class CertificateRoutes:
         self.context = make_context(self._state.certificate, self._state.key, self._state.ca)
         self._key = None
         self.expires_at = expires_at(self._state.certificate)
-        return Response(status_code=204)
+        return Response(status_code=204, background=BackgroundTask(self._cut_off))
+
+    async def _cut_off(self) -> None:
+        """Come after the answer: the caller may be one of them."""
+        self.end_refused()

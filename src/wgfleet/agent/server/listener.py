@@ -57,7 +57,7 @@ class AgentDoor:
         self._report = refused
         self._admitted = admitted
         self._revoked = revoked
-        self._inside: dict[asyncio.Transport, str] = {}
+        self._inside: dict[asyncio.Transport, dict[str, object]] = {}
         self.folding: Folding[tuple[str, str]] = Folding(("others", "various reasons"), capacity=_MAX_REASONS)
         self._timer: asyncio.TimerHandle | None = None
         self._panel = panel
@@ -79,18 +79,23 @@ class AgentDoor:
             return f"certificate of {', '.join(names) or 'nobody'}, not of the panel"
         return self._revoked(serial_of(certificate))
 
-    def end_revoked(self) -> None:
-        """Cut off open connections whose certificate has been revoked since they came."""
-        for transport, serial in list(self._inside.items()):
-            reason = None if transport.is_closing() else self._revoked(serial)
+    def end_refused(self) -> None:
+        """Cut off open connections whose certificate has been revoked since they came, or is of a CA that has gone."""
+        trusted = [ca["subject"] for ca in self.context().get_ca_certs()]
+        for transport, certificate in list(self._inside.items()):
+            if transport.is_closing():
+                continue
+            reason = self._revoked(serial_of(certificate))
+            if certificate.get("issuer") not in trusted:
+                reason = "its certificate is of a CA that is trusted no more"
             if reason is not None:
                 self.refused(address_of(transport), reason)
                 transport.abort()
 
     def admitted(self, stranger: Stranger, transport: asyncio.Transport) -> None:
         """Take note that a connection showed the panel's certificate, and of where the panel is."""
-        self._inside = {each: serial for each, serial in self._inside.items() if not each.is_closing()}
-        self._inside[transport] = serial_of(transport.get_extra_info("peercert"))
+        self._inside = {each: shown for each, shown in self._inside.items() if not each.is_closing()}
+        self._inside[transport] = transport.get_extra_info("peercert") or {}
         self.strangers.leave(stranger)
         self._panel.note(stranger.source)
         self._admitted(transport)

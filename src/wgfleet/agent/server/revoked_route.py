@@ -16,12 +16,12 @@ from wgfleet.protocol.messages import Revoked
 
 
 class RevokedRoute:
-    """Handler of the route. `end_revoked` cuts off open connections of those that are refused now."""
+    """Handler of the route. `end_refused` cuts off open connections of those that are refused now."""
 
-    def __init__(self, state: StateDirectory, revoked: RevokedCertificates, end_revoked: Callable[[], None]) -> None:
+    def __init__(self, state: StateDirectory, revoked: RevokedCertificates, end_refused: Callable[[], None]) -> None:
         self._state = state
         self._revoked = revoked
-        self._end_revoked = end_revoked
+        self._end_refused = end_refused
 
     def routes(self) -> list[Route]:
         """Return the route."""
@@ -35,7 +35,7 @@ class RevokedRoute:
             try:
                 self._revoked.add(serials)
             except OSError:
-                self._end_revoked()  # they are refused all the same, until the agent ends
+                self._end_refused()  # they are refused all the same, until the agent ends
                 raise
         return Response(status_code=204, background=BackgroundTask(self._cut_off))
 
@@ -46,4 +46,4 @@ class RevokedRoute:
 
     async def _cut_off(self) -> None:
         """Come after the answer: the caller may be one of them."""
-        self._end_revoked()
+        self._end_refused()

@@ -69,9 +69,10 @@ class Authority:
 
     @classmethod
     def create(cls, panel_id: str, now: float) -> "Authority":
-        """Make a CA with a new key."""
+        """Make a CA with a new key, and a name that no other CA of the panel has: agents tell them apart by it."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = _name(f"wgfleet {panel_id}")
+        number = x509.random_serial_number()
+        name = _name(f"wgfleet {panel_id} {number & 0xFFFFFFFF:08x}")
         certificate = (
             _builder(name, name, key.public_key(), now, AUTHORITY_DAYS)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -87,6 +88,11 @@ class Authority:
         if not isinstance(private, ec.EllipticCurvePrivateKey):
             raise TypeError("the authority's key is not an EC key")
         return cls(x509.load_pem_x509_certificate(certificate.encode()), private)
+
+    @property
+    def expires_at(self) -> float:
+        """The end of its life in s since the epoch."""
+        return self._certificate.not_valid_after_utc.timestamp()
 
     @property
     def key_pem(self) -> str:

@@ -15,6 +15,7 @@ import wgfleet
 from wgfleet.panel.api import (
     assignments,
     audit,
+    authority,
     backups,
     capacity,
     certificates,
@@ -64,6 +65,7 @@ SUBJECTS = (
     audit,
     keys,
     certificates,
+    authority,
     enrollment,
     events,
     monitoring,

@@ -11,6 +11,7 @@ from wgfleet.doors.strangers import source_of
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import described
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services import installation
 from wgfleet.panel.services.fleet import join_tokens, nodes
 from wgfleet.protocol.desired import field_error
 from wgfleet.protocol.ids import NodeId
@@ -54,13 +55,16 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
             join_tokens.look(tx, message.token)
         with panel.store.write() as tx:
             node = join_tokens.redeem(tx, message.token)
-            certificate = panel.authority.issue_agent(message.csr, node.id, clock.now(), days)
-            nodes.enrolled(tx, node, agent_port=message.port, issued=described(certificate))
+            installation.lock_authority(tx)
+            state = panel.authorities.read(tx)
+            trusts = state.trust_of_newcomers
+            certificate = state.issuer(trusts).issue_agent(message.csr, node.id, clock.now(), days)
+            nodes.enrolled(tx, node, agent_port=message.port, issued=described(certificate), trusts=trusts)
     except join_tokens.TokenRefused as refused:
         panel.attempts.failed(source)
         panel.refusals.token_refused(panel.store, remote, refused)
         raise
-    enrolled = Enrolled(node_id=NodeId(node.id), certificate=certificate, ca=panel.authority.certificate_pem)
+    enrolled = Enrolled(node_id=NodeId(node.id), certificate=certificate, ca=state.given(trusts))
     return JSONResponse(msgspec.to_builtins(enrolled), status.HTTP_201_CREATED)
 
 
@@ -71,4 +75,7 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
     responses={200: {"content": {"application/x-pem-file": {"schema": {"type": "string"}}}, "description": "PEM."}},
 )
 def download_ca(panel: ThePanel) -> Response:
-    return Response(panel.authority.certificate_pem, media_type="application/x-pem-file")
+    """While the CA is replaced: the one that the panel's https listener is certified by."""
+    with panel.store.read() as tx:
+        newest = panel.authorities.read(tx).newest
+    return Response(newest.certificate_pem, media_type="application/x-pem-file")

@@ -23,6 +23,7 @@ CALLS: dict[HintCode, Call] = {
     HintCode.LIST_BACKUPS: Call("list them with {call}", "GET", "/api/backups"),
     HintCode.LIST_API_KEYS: Call("list them with {call}", "GET", "/api/keys"),
     HintCode.LIST_CERTIFICATES: Call("list them with {call}", "GET", "/api/certificates"),
+    HintCode.SHOW_AUTHORITY: Call("see how far it is with {call}", "GET", "/api/authority"),
     HintCode.LIST_PEERS: Call("list them with {call}", "GET", "/api/configs/{config}/peers"),
     HintCode.LIST_CONFIG_NODES: Call("list the nodes of the config with {call}", "GET", "/api/configs/{config}/nodes"),
     HintCode.WAIT_FOR_NODE: Call("wait until the node is connected ({call})", "GET", "/api/nodes/{node}"),

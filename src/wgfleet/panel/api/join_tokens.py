@@ -29,7 +29,8 @@ def create_join_token(panel: ThePanel, caller: NodeAdmin, node: Reference, reque
     lifetime_s = panel.settings.enrollment.token_lifetime_s
     with panel.store.write() as tx:
         token, expires_at = join_tokens.create(tx, caller.actor, nodes.get(tx, node), lifetime_s)
-    command = _join_command(panel, str(request.base_url).rstrip("/"), token)
+        fingerprint = panel.authorities.read(tx).newest.fingerprint
+    command = _join_command(panel, str(request.base_url).rstrip("/"), token, fingerprint)
     return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
 
 
@@ -41,7 +42,7 @@ def _https_url(panel: Panel) -> str | None:
     return None
 
 
-def _join_command(panel: Panel, called_at: str, token: str) -> str:
+def _join_command(panel: Panel, called_at: str, token: str, fingerprint: str) -> str:
     """Form the command that joins an agent to this panel. `called_at`: where the caller reaches the panel."""
     url = panel.settings.public_url or (
         called_at if called_at.startswith("https://") else _https_url(panel) or called_at
@@ -49,5 +50,5 @@ def _join_command(panel: Panel, called_at: str, token: str) -> str:
     words = ["wgfleet", "agent", "enroll", "--panel", url, "--token", token]
     # A certificate from elsewhere is checked as usual; that of our own CA against the CA's fingerprint.
     if url.startswith("https://") and panel.settings.tls.certificate_file is None:
-        words += ["--ca-fingerprint", panel.authority.fingerprint]
+        words += ["--ca-fingerprint", fingerprint]
     return shlex.join(words)

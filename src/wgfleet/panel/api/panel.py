@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from wgfleet.panel import machine
-from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.api.enrollment_limit import Attempts
 from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.dns.publisher import Publisher
@@ -29,7 +29,7 @@ class Panel:
     store: Store
     vault: Vault
     settings: Settings
-    authority: Authority
+    authorities: Authorities
     events: Events
     publisher: Publisher
     outlook: Outlook = field(default_factory=Outlook)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import PermanentError, told
@@ -11,9 +11,11 @@ from wgfleet.panel.reconcile.agents.departures import Departures
 from wgfleet.panel.reconcile.agents.first_look import FirstLooks
 from wgfleet.panel.reconcile.agents.heartbeats import WRITE_EVERY_S, HeartbeatWriter
 from wgfleet.panel.reconcile.agents.node import NodeReconciler
+from wgfleet.panel.reconcile.agents.own_certificates import OwnCertificates
 from wgfleet.panel.reconcile.agents.panel_start import BegunStart
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
+from wgfleet.panel.reconcile.authority_rotation import AuthorityRotationWatch
 from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
 from wgfleet.panel.reconcile.dns import DnsWorker
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
@@ -49,7 +51,7 @@ class Supervisor:
         self,
         store: Store,
         vault: Vault,
-        authority: Authority,
+        authorities: Authorities,
         publisher: Publisher,
         settings: Settings,
         outlook: Outlook,
@@ -58,9 +60,8 @@ class Supervisor:
         self._store = store
         self._tasks = outlook.tasks
         self._runner = Runner(self._reconcile)
-        self._connections = Connections(
-            store, authority, settings.certificates.panel_days, self._tasks, self._node_changed, start
-        )
+        own = OwnCertificates(store, authorities, settings.certificates.panel_days, start)
+        self._connections = Connections(store, own, self._tasks, self._node_changed, start.name)
         self._outlook = outlook
         self._departures = Departures(store, self._connections.client, outlook)
         self._dns = DnsWorker(store, vault, publisher, settings.dns)
@@ -72,9 +73,10 @@ class Supervisor:
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._owed = OwedWatch(store)
         self._probe_keys = ProbeKeyWatch(store, vault, outlook)
+        self._authority_rotation = AuthorityRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())
         self._retention = Retention(store, days_kept(settings))
-        self._pusher = Pusher(store, vault, authority, settings.certificates.agent_days, self._connections)
+        self._pusher = Pusher(store, vault, authorities, settings.certificates.agent_days, self._connections)
         patience_s = settings.health.rules.longest_timeout_s
         self._pusher.look = FirstLooks(store, vault, self._connections, patience_s).look
         self._moves = MoveWorker(store, vault, settings.drain, self._connections, outlook)
@@ -101,6 +103,7 @@ class Supervisor:
         self._tasks.start("retention", self._retention.run, every_s=EVERY_S)
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("probe_keys", self._probe_keys.run)
+        self._tasks.start("authority_rotation", self._authority_rotation.run)
         self._tasks.start("host_names", self._host_names.run)
         self._health.start()
 

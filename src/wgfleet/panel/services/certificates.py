@@ -79,7 +79,7 @@ def refuse(tx: Tx, actor: str, row: IssuedCertificate, **about: object) -> None:
     """Note that a certificate is refused from now on, and number what agents have to be told of."""
     row.revoked_at, row.revoked_by = clock.now(), actor
     if row.kind is not CertificateKind.AGENT:
-        installation_rows.authority(tx)  # one at a time: no number is given twice
+        installation_rows.lock_authority(tx)  # one at a time: no number is given twice
         row.revocation = (rows.newest_revocation(tx) or 0) + 1
     audit.record(
         tx, actor, "revoked", "certificate", row.id,

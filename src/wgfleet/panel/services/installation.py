@@ -10,13 +10,10 @@ from wgfleet.panel.vault import Vault
 ONLY_ROW = 1
 
 
-def authority(tx: Tx, vault: Vault) -> tuple[str, str] | None:
-    """Return the CA's certificate and private key (PEM), or None at the first start.
-
-    Opening it also shows at the start that the master key is the one that this database was sealed with.
-    """
-    row = installation_rows.authority(tx)
-    return None if row is None else (row.certificate, sealed.unseal(vault, CertificateAuthority.key_sealed, row))
+def has_authority(tx: Tx) -> bool:
+    """Tell whether there is a CA. A second panel that starts at the same moment waits here for the first to commit."""
+    installation_rows.lock_authority(tx)
+    return installation_rows.authority(tx) is not None
 
 
 def keep_authority(tx: Tx, vault: Vault, panel_id: str, certificate: str, key: str) -> None:
@@ -30,6 +27,19 @@ def keep_authority(tx: Tx, vault: Vault, panel_id: str, certificate: str, key: s
     )
     installation_rows.add_authority(tx, row)
     audit.record(tx, audit.PANEL, "created", "authority", panel_id)
+
+
+def panel_id(tx: Tx) -> str:
+    """Return how this installation is named in certificates and ownership marks."""
+    row = installation_rows.authority(tx)
+    if row is None:
+        raise LookupError("this database has no CA")
+    return row.panel_id
+
+
+def lock_authority(tx: Tx) -> None:
+    """Have the CA that issues in this transaction stay what it is until that has ended."""
+    installation_rows.lock_authority(tx)
 
 
 def note_written(tx: Tx, now: float) -> None:

@@ -3,16 +3,37 @@
 from sqlalchemy import func, select
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import CertificateAuthority, RenderedSetting
+from wgfleet.panel.store.tables import AuthorityRotation, CertificateAuthority, RenderedSetting
 
 _LOCK_KEY = 0x77676666697273  # "wgffirs"; advisory locks of one database share their numbers
 
 
-def authority(tx: Tx) -> CertificateAuthority | None:
-    """Return the CA's row. A second panel that starts at the same moment waits here until the first has committed."""
+def lock_authority(tx: Tx) -> None:
+    """Be the only one until the end of the transaction who makes, replaces or issues by the CA."""
     if tx.session.get_bind().dialect.name == "postgresql":  # SQLite has one writer anyway
         tx.session.execute(select(func.pg_advisory_xact_lock(_LOCK_KEY)))
+
+
+def authority(tx: Tx) -> CertificateAuthority | None:
+    """Return the CA's row, or None at the first start."""
     return tx.session.get(CertificateAuthority, 1)
+
+
+def rotation(tx: Tx) -> AuthorityRotation | None:
+    """Return the replacement of the CA that is under way, or None."""
+    return tx.session.scalar(select(AuthorityRotation))
+
+
+def add_rotation(tx: Tx, row: AuthorityRotation) -> None:
+    """Begin a replacement."""
+    tx.session.add(row)
+    tx.session.flush()
+
+
+def end_rotation(tx: Tx, row: AuthorityRotation) -> None:
+    """Forget a replacement."""
+    tx.session.delete(row)
+    tx.session.flush()
 
 
 def add_authority(tx: Tx, row: CertificateAuthority) -> None:

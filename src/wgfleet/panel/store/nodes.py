@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy import delete as delete_rows
 
+from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, DepartedNode, Node, NodeLoad, Peer
 
@@ -98,6 +99,18 @@ def set_heard(tx: Tx, heard: Mapping[str, tuple[float, float | None]]) -> None:
 def all_disconnected(tx: Tx) -> None:
     """Set every node as not connected."""
     tx.session.execute(update(Node).where(Node.connected).values(connected=False))
+
+
+def trusting_other_than(tx: Tx, trusts: Collection[Trust]) -> Sequence[Node]:
+    """Return the nodes with an agent that trusts other CAs than these, by name."""
+    query = select(Node).where(Node.certificate_expires_at.is_not(None), Node.trusts.not_in(trusts))
+    return tx.session.scalars(query.order_by(Node.name)).all()
+
+
+def all_trust_current(tx: Tx) -> None:
+    """Set every node, departed ones included, as one that trusts the present CA."""
+    for table in (Node, DepartedNode):
+        tx.session.execute(update(table).where(table.trusts != Trust.CURRENT).values(trusts=Trust.CURRENT))
 
 
 def delete(tx: Tx, node: Node) -> None:

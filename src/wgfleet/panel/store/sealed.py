@@ -18,6 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import (
     Assignment,
+    AuthorityRotation,
     Backup,
     Base,
     CertificateAuthority,
@@ -30,9 +31,11 @@ from wgfleet.panel.store.tables import (
 from wgfleet.panel.vault import HEADER_BYTES, Vault, VaultError
 
 ROWS_AT_A_TIME = 500
+Column = InstrumentedAttribute[Any]
 
-SEALED: Mapping[InstrumentedAttribute[Any], str] = MappingProxyType(
+SEALED: Mapping[Column, str] = MappingProxyType(
     {
+        AuthorityRotation.key_sealed: "authority_rotation.key:{}",
         CertificateAuthority.key_sealed: "authority.key",
         Assignment.next_probe_private_key_sealed: "assignments.next_probe_private_key:{}",
         Assignment.private_key_sealed: "assignments.private_key:{}",
@@ -63,30 +66,28 @@ class Secret(NamedTuple):
     value: bytes
 
 
-def context(column: InstrumentedAttribute[Any], row_id: str | int) -> str:
+def context(column: Column, row_id: str | int) -> str:
     """Return the context of a sealed column's value in a row."""
     return SEALED[column].format(row_id)
 
 
-def seal(vault: Vault, column: InstrumentedAttribute[Any], row_id: str | int, plain: str) -> bytes:
+def seal(vault: Vault, column: Column, row_id: str | int, plain: str) -> bytes:
     """Encrypt a value for a column of the row with that primary key."""
     return vault.seal(plain, context(column, row_id))
 
 
-def unseal(vault: Vault, column: InstrumentedAttribute[Any], row: Base) -> str:
+def unseal(vault: Vault, column: Column, row: Base) -> str:
     """Decrypt the value of a column of a row; raise `VaultError` where there is none."""
     (row_id,) = column.parent.primary_key_from_instance(row)
     return vault.open(getattr(row, column.key) or b"", context(column, row_id))
 
 
-def seal_options(
-    vault: Vault, column: InstrumentedAttribute[Any], row_id: str | int, options: Mapping[str, Any]
-) -> bytes | None:
+def seal_options(vault: Vault, column: Column, row_id: str | int, options: Mapping[str, Any]) -> bytes | None:
     """Encrypt a plugin's options for a column; None if there are none to keep."""
     return seal(vault, column, row_id, json.dumps(dict(options))) if options else None
 
 
-def unseal_options(vault: Vault, column: InstrumentedAttribute[Any], row: Base) -> dict[str, Any]:
+def unseal_options(vault: Vault, column: Column, row: Base) -> dict[str, Any]:
     """Decrypt a plugin's options; none if nothing is kept."""
     if getattr(row, column.key) is None:
         return {}
@@ -125,9 +126,7 @@ def headers(tx: Tx) -> Counter[bytes]:
     return found
 
 
-def reseal_batch(
-    tx: Tx, vault: Vault, column: InstrumentedAttribute[Any], after: str | int | None
-) -> tuple[str | int | None, int]:
+def reseal_batch(tx: Tx, vault: Vault, column: Column, after: str | int | None) -> tuple[str | int | None, int]:
     """Seal up to `ROWS_AT_A_TIME` values of a column again that another key than the current one sealed.
 
     Begins after a primary key (None: at the first); returns the last one that was looked at, None where there was none,
@@ -151,11 +150,11 @@ def reseal_batch(
     return (rows[-1][0] if rows else None), done
 
 
-def _header(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+def _header(column: Column) -> ColumnElement[Any]:
     return func.substr(column, 1, HEADER_BYTES, type_=LargeBinary)
 
 
 @cache
-def _primary_key(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+def _primary_key(column: Column) -> ColumnElement[Any]:
     (found,) = column.parent.primary_key
     return found

@@ -6,7 +6,9 @@ from functools import partial
 from typing import NamedTuple
 
 from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority, described
+from wgfleet.panel.agents.authorities import Authorities
+from wgfleet.panel.agents.authority import described
+from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.reconcile.agents import clock_check
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
@@ -26,18 +28,28 @@ class RevokedList(NamedTuple):
     length: int
 
 
+class Renewal(NamedTuple):
+    """A certificate (PEM) for an agent, and the CAs (PEM) that it is to trust in which rotation of ours."""
+
+    certificate: str
+    issued: Issued
+    ca: str
+    trusts: Trust
+    rotation_id: str | None
+
+
 class CertificateErrands:
     """Does them over connections that others keep up; `connections` are all of them, whose clocks are compared."""
 
     def __init__(
-        self, store: Store, authority: Authority, days: int, connections: Mapping[str, AgentConnection]
+        self, store: Store, authorities: Authorities, days: int, connections: Mapping[str, AgentConnection]
     ) -> None:
         self._store = store
-        self._authority = authority
+        self._authorities = authorities
         self._days = days
         self._connections = connections
         self._lock = threading.Lock()
-        self._signed: RevokedList | None = None
+        self._signed: dict[str, RevokedList] = {}  # by the fingerprint of the CA that signed
 
     async def renew(self, connection: AgentConnection) -> str:
         """Give an agent a new certificate."""
@@ -45,13 +57,20 @@ class CertificateErrands:
         clock_check.check(connection.panel_ahead_s)
         shown = connection.client.keys
         csr = await connection.client.request_certificate()
-        certificate = self._authority.issue_agent(csr, connection.node_id, clock.now(), self._days)
-        issued = described(certificate)
+        renewal = await in_thread(self._issue, connection.node_id, csr)
         # Both are accepted until the agent is known to have the new one, whatever ends before that.
-        connection.client.accept_keys(await in_thread(self._renewing, connection.node_id, issued, shown))
-        await connection.client.install_certificate(certificate, self._authority.certificate_pem)
-        await in_thread(self._renewed, connection.node_id, issued)
+        connection.client.accept_keys(await in_thread(self._renewing, connection.node_id, renewal.issued, shown))
+        await connection.client.install_certificate(renewal.certificate, renewal.ca)
+        await in_thread(self._renewed, connection.node_id, renewal)
         return "certificate renewed"
+
+    def _issue(self, node_id: str, csr: str) -> Renewal:
+        """Certify an agent by the CA that its next step asks for."""
+        with self._store.read() as tx:
+            state, node = self._authorities.read(tx), nodes.get(tx, node_id)
+            trusts = state.wanted(node.trusts)
+        certificate = state.issuer(trusts).issue_agent(csr, node_id, clock.now(), self._days)
+        return Renewal(certificate, described(certificate), state.given(trusts), trusts, state.rotation_id)
 
     def errands(self, connection: AgentConnection, revoked: int | None) -> list[Errand]:
         """Return the errand that tells an agent of the revocation with this number, where it does not know of it."""
@@ -62,22 +81,25 @@ class CertificateErrands:
 
     async def tell_revoked(self, connection: AgentConnection, number: int) -> str:
         """Have an agent refuse all certificates of panels that were revoked up to this number, and later ones."""
-        told = await in_thread(self._list, number)
+        told = await in_thread(self._list, connection.node_id, number)
         await connection.client.revoke(told.crl)
         connection.refuses = told.number
         await in_thread(self._told, connection.node_id, told.number)
         return f"the agent refuses {told.length} revoked certificates of panels"
 
-    def _list(self, number: int) -> RevokedList:
-        """Return a list that has the revocation with this number; it is signed once for all agents."""
+    def _list(self, node_id: str, number: int) -> RevokedList:
+        """Return a list that has the revocation with this number; it is signed once for all agents of a CA."""
         with self._lock:
-            if self._signed is None or self._signed.number < number:
-                with self._store.read() as tx:
-                    newest = max(number, certificates.newest_to_tell(tx) or 0)
-                    revoked = certificates.to_tell(tx)
-                crl = self._authority.revocation_list(revoked, newest, clock.now())
-                self._signed = RevokedList(crl, newest, len(revoked))
-            return self._signed
+            with self._store.read() as tx:
+                signer = self._authorities.read(tx).caller(nodes.get(tx, node_id).trusts)
+                signed = self._signed.get(signer.fingerprint)
+                if signed is not None and signed.number >= number:
+                    return signed
+                newest = max(number, certificates.newest_to_tell(tx) or 0)
+                revoked = certificates.to_tell(tx)
+            crl = signer.revocation_list(revoked, newest, clock.now())
+            signed = self._signed[signer.fingerprint] = RevokedList(crl, newest, len(revoked))
+            return signed
 
     def _told(self, node_id: str, number: int) -> None:
         with self._store.write() as tx:
@@ -87,6 +109,6 @@ class CertificateErrands:
         with self._store.write() as tx:
             return nodes.renewing(tx, node_id, issued, shown)
 
-    def _renewed(self, node_id: str, issued: Issued) -> None:
+    def _renewed(self, node_id: str, renewal: Renewal) -> None:
         with self._store.write() as tx:
-            nodes.renewed(tx, node_id, issued)
+            nodes.renewed(tx, node_id, renewal.issued, renewal.trusts, renewal.rotation_id)

@@ -71,7 +71,7 @@ class AgentConnection:
     """The connection to one node. `changed` is called in the event loop when the node's reconciler ought to look.
 
     `features`: what the agent knows beyond 0.1.0. `older`: it refuses this panel, as it has obeyed a newer one, and
-    `older_proof` is what it shows for that.
+    `older_proof` is what it shows for that. `issuer`: the CA (its fingerprint) whose certificate the panel shows on it.
     """
 
     def __init__(self, node_id: str, client: AgentClient, store: Store, changed: Callable[[], None]) -> None:
@@ -81,6 +81,7 @@ class AgentConnection:
         self.trouble = "not connected yet"
         self.status: AgentStatus | None = None
         self.features = features.NONE
+        self.issuer: str | None = None
         self.older = False
         self.older_proof: str | None = None
         self.last_seen_at: float | None = None

@@ -1,4 +1,4 @@
-"""Connections to the agents: one for each node that has an agent, and the certificate that the panel shows."""
+"""Connections to the agents: one for each node that has an agent."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import Authority, renewal_due
+from wgfleet.panel.agents.authorities import AuthorityState
 from wgfleet.panel.agents.client import AgentClient
-from wgfleet.panel.agents.tls import client_context, use_identity
-from wgfleet.panel.errors import PanelError
+from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.reconcile.agents.clock_check import LIMIT_S, panel_ahead_s, told
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.agents.panel_start import BegunStart, go_on
+from wgfleet.panel.reconcile.agents.own_certificates import Line, OwnCertificates
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import certificates
@@ -30,14 +28,26 @@ Address = tuple[str, int]
 class _Row:
     """What a connection to a node depends on. `address` None: there is no agent.
 
-    `revoked`: a key was revoked that the agent could show so far; `own_revoked`: this panel's own certificate was.
+    `revoked`: a key was revoked that the agent could show so far. `trusts`: which CAs it trusts of those that `state`
+    has; `own_revoked`: ids of this panel's own certificates that were revoked.
     """
 
-    address: Address | None
-    peers: int
-    keys: frozenset[str]
-    revoked: bool
-    own_revoked: bool
+    state: AuthorityState
+    own_revoked: frozenset[str]
+    address: Address | None = None
+    trusts: Trust = Trust.CURRENT
+    peers: int = 0
+    keys: frozenset[str] = frozenset()
+    revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A connection, and what it was opened with."""
+
+    connection: AgentConnection
+    address: Address
+    line: Line
 
 
 log = structlog.get_logger()
@@ -52,128 +62,119 @@ class Connections(Mapping[str, AgentConnection]):
     def __init__(
         self,
         store: Store,
-        authority: Authority,
-        identity_days: int,
+        own: OwnCertificates,
         tasks: BackgroundTasks,
         changed: Callable[[str], None],
-        start: BegunStart,
+        panel: PanelName,
     ) -> None:
-        self.panel = start.name
+        self.panel = panel
         self._store = store
-        self._authority = authority
-        self._identity_days = identity_days
+        self._own = own
         self._tasks = tasks
         self._changed = changed
-        self._own = start.certificate
-        self._tls = client_context(authority.certificate_pem, self._own.identity)
-        self._turn = asyncio.Lock()
         self._clock_wrong = False
-        self._connections: dict[str, AgentConnection] = {}
-        self._addresses: dict[str, Address] = {}
-        self._opened_with: dict[str, str] = {}
-        self._revoked: set[str] = set()
+        self._open: dict[str, _Open] = {}
+        self._coming: dict[str, _Open] = {}
 
     def __getitem__(self, node_id: str) -> AgentConnection:
-        return self._connections[node_id]
+        return self._open[node_id].connection
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._connections)
+        return iter(self._open)
 
     def __len__(self) -> int:
-        return len(self._connections)
+        return len(self._open)
 
     async def connection_to(self, node_id: str) -> AgentConnection | None:
         """Return the connection to a node; None where there is no agent.
 
-        It is opened again where its address changed, its agent has enrolled again, or a certificate was revoked that
-        either side may have shown on it.
+        It is opened again where its address changed, its agent has enrolled again, or a certificate was revoked that it
+        may have shown; and, without an interruption, where the panel shows another certificate from now on.
         """
-        connection = self._connections.get(node_id)
-        row = await in_thread(self._row, node_id, frozenset() if connection is None else connection.client.keys)
-        if row.own_revoked:
-            await self._replace_identity()
-        address, peers, keys = row.address, row.peers, row.keys
-        if (
-            connection is not None
-            and self._addresses.get(node_id) == address
-            and not row.revoked
-            and _is_same(connection, keys)
-            and self._opened_with.get(node_id) not in self._revoked
-        ):
-            connection.client.peers = peers
-            connection.client.accept_keys(keys)
-            return connection
-        if connection is not None:
-            del self._connections[node_id]
-            await connection.close()
-        if address is None:
+        here = self._open.get(node_id)
+        row = await in_thread(self._row, node_id, frozenset() if here is None else here.connection.client.keys)
+        line = await self._own.line(row.state, row.trusts, row.own_revoked)
+        if here is not None and _must_end(here, row):
+            await self._end(node_id)
+            here = None
+        if row.address is None:
             return None
-        client = self.client(*address, node_id)
-        client.peers = peers
-        client.accept_keys(keys)
+        if here is None:
+            here = self._open[node_id] = self._begin(node_id, row.address, row, line)
+        elif here.line is not line:
+            here = await self._replaced(node_id, here, row, line)
+        here.connection.client.peers = row.peers
+        here.connection.client.accept_keys(row.keys)
+        return here.connection
+
+    def _begin(self, node_id: str, address: Address, row: _Row, line: Line) -> _Open:
+        client = self._client(*address, node_id, line)
+        client.peers = row.peers
+        client.accept_keys(row.keys)
         connection = AgentConnection(node_id, client, self._store, lambda: self._changed(node_id))
-        self._connections[node_id], self._addresses[node_id] = connection, address
-        self._opened_with[node_id] = self._own.id
+        connection.issuer = line.certificate.issuer
         connection.start(self._tasks)
-        return connection
+        return _Open(connection, address, line)
+
+    async def _replaced(self, node_id: str, here: _Open, row: _Row, line: Line) -> _Open:
+        """Have one that is opened with `line` take over once it stands; until then, the one that is there goes on."""
+        coming = self._coming.get(node_id)
+        if coming is not None and coming.line is not line:
+            await self._coming.pop(node_id).connection.close()
+            coming = None
+        if coming is None:
+            coming = self._coming[node_id] = self._begin(node_id, here.address, row, line)
+        coming.connection.client.accept_keys(row.keys)
+        if here.connection.connected and not coming.connection.connected:
+            return here
+        self._open[node_id] = self._coming.pop(node_id)
+        await here.connection.close()
+        return coming
+
+    async def _end(self, node_id: str) -> None:
+        for each in (self._open.pop(node_id), self._coming.pop(node_id, None)):
+            if each is not None:
+                await each.connection.close()
 
     def rename(self, panel: PanelName) -> None:
         """Have all connections name this panel so from their next request on."""
         self.panel = panel
-        for connection in self._connections.values():
-            connection.client.rename(panel)
+        for each in (*self._open.values(), *self._coming.values()):
+            each.connection.client.rename(panel)
 
-    def client(self, host: str, port: int, node_id: str) -> AgentClient:
-        """Make a client of an agent."""
-        return AgentClient(host, port, node_id, self._tls, self.panel)
+    async def client(self, host: str, port: int, node_id: str, trusts: Trust) -> AgentClient:
+        """Make a client of the agent of a node that has no connection any more."""
+        state, revoked = await in_thread(self._own_state)
+        return self._client(host, port, node_id, await self._own.line(state, trusts, revoked))
+
+    def _client(self, host: str, port: int, node_id: str, line: Line) -> AgentClient:
+        return AgentClient(host, port, node_id, line.tls, self.panel)
+
+    def _own_state(self) -> tuple[AuthorityState, frozenset[str]]:
+        with self._store.read() as tx:
+            return self._own.read(tx)
 
     def _row(self, node_id: str, known: frozenset[str]) -> _Row:
         """Read what a connection to a node depends on; `known`: keys that its agent could show so far."""
         with self._store.read() as tx:
-            own_revoked = certificates.is_revoked(tx, self._own.id)
+            state, own_revoked = self._own.read(tx)
             node = node_rows.find(tx, node_id)
             if node is None or not node.certificate_expires_at:
-                return _Row(None, 0, frozenset(), revoked=False, own_revoked=own_revoked)
+                return _Row(state, own_revoked)
             peers, keys = node_rows.peers_carried(tx, node_id), frozenset(node.agent_keys)
             revoked = certificates.revoked_by_somebody(tx, known - keys)
-            return _Row((node.agent_host, node.agent_port), peers, keys, revoked=revoked, own_revoked=own_revoked)
-
-    async def _replace_identity(self) -> None:
-        """Take a new certificate of our own, as the present one was revoked."""
-        async with self._turn:
-            if not await in_thread(self._own_is_revoked):
-                return  # somebody else did it meanwhile
-            before = self._own.id
-            await self._take_identity()
-            self._revoked.add(before)
-            log.warning("panel.certificate_replaced", certificate=before, replaced_by=self._own.id)
-
-    def _own_is_revoked(self) -> bool:
-        with self._store.read() as tx:
-            return certificates.is_revoked(tx, self._own.id)
-
-    async def _take_identity(self) -> None:
-        # One that is not listed could not be revoked, so none is used.
-        self._own = await in_thread(go_on, self._store, self.panel.number, self._authority, self._identity_days)
-        use_identity(self._tls, self._own.identity)
+            address = (node.agent_host, node.agent_port)
+            return _Row(state, own_revoked, address, node.trusts, peers, keys, revoked)
 
     async def keep_identity(self) -> None:
-        """Issue the panel's client certificate again when it is due; connections use it from their next request on."""
+        """Issue the panel's client certificates again when they are due."""
         while True:
             ahead_s = panel_ahead_s(self.values())
             self._tell_clock(ahead_s)
             # Where all agents that answer say another time, what is there is better than what would be issued.
-            right = ahead_s is None or abs(ahead_s) <= LIMIT_S
-            if right and renewal_due(self._own.identity.expires_at, clock.now(), self._identity_days):
-                async with self._turn:
-                    await self._renew_identity()
+            if ahead_s is None or abs(ahead_s) <= LIMIT_S:
+                await self._own.renew_due()
             await asyncio.sleep(RENEWAL_CHECK_S)
-
-    async def _renew_identity(self) -> None:
-        try:
-            await self._take_identity()
-        except PanelError as error:
-            log.warning("panel.certificate_not_renewed", error=str(error), seconds_to_next=RENEWAL_CHECK_S)
 
     def _tell_clock(self, ahead_s: float | None) -> None:
         wrong = ahead_s is not None and abs(ahead_s) > LIMIT_S
@@ -183,7 +184,14 @@ class Connections(Mapping[str, AgentConnection]):
 
     async def close(self) -> None:
         """Close all connections."""
-        await asyncio.gather(*(connection.close() for connection in self._connections.values()), return_exceptions=True)
+        ends = (each.connection.close() for each in (*self._open.values(), *self._coming.values()))
+        await asyncio.gather(*ends, return_exceptions=True)
+
+
+def _must_end(here: _Open, row: _Row) -> bool:
+    """Tell whether a connection may not even go on until another one stands."""
+    revoked = row.revoked or here.line.certificate.id in row.own_revoked
+    return here.address != row.address or revoked or not _is_same(here.connection, row.keys)
 
 
 def _is_same(connection: AgentConnection, keys: frozenset[str]) -> bool:

@@ -4,10 +4,11 @@ A node that was away when it was deleted would otherwise serve its last state fo
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
@@ -21,9 +22,14 @@ KEPT_S = 30 * 86400.0
 
 
 class Departures:
-    """Runs until its task is cancelled. `client` makes one for a node's agent, by host, port and node id."""
+    """Runs until its task is cancelled.
 
-    def __init__(self, store: Store, client: Callable[[str, int, str], AgentClient], outlook: Outlook) -> None:
+    `client` makes one for a node's agent, by host, port, node id and the CAs that it trusts.
+    """
+
+    def __init__(
+        self, store: Store, client: Callable[[str, int, str, Trust], Awaitable[AgentClient]], outlook: Outlook
+    ) -> None:
         self._outlook = outlook
         self._store = store
         self._client = client
@@ -40,7 +46,7 @@ class Departures:
         await asyncio.gather(*(self._ask(row) for row in rows))
 
     async def _ask(self, row: DepartedNode) -> None:
-        client = self._client(row.agent_host, row.agent_port, row.id)
+        client = await self._client(row.agent_host, row.agent_port, row.id, row.trusts)
         client.accept_keys(row.agent_keys)
         deleted: list[str] = []
         try:

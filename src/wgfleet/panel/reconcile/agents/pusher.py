@@ -11,8 +11,10 @@ from functools import partial
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.allowance import Allowance
-from wgfleet.panel.agents.authority import Authority, renewal_due
+from wgfleet.panel.agents.authorities import Authorities
+from wgfleet.panel.agents.authority import renewal_due
 from wgfleet.panel.agents.client import AgentRefused
+from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import PermanentError, TransientError
@@ -29,7 +31,7 @@ from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
-from wgfleet.panel.store.tables import Assignment, Cleanup, Config
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node
 from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import UNKNOWN_FIELD, DesiredInterface, InterfaceDelta, Push
@@ -60,15 +62,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class NodeWork:
-    """What a node's rows ask for, read in one transaction. `certificate_expires_at`: of one that is due for renewal.
+    """What a node's rows ask for, read in one transaction.
 
-    `revoked`: the number of the newest revocation that agents have to know.
+    `renewal`: marks why its certificate is due for renewal (None: it is not). `revoked`: the number of the newest
+    revocation that agents have to know.
     """
 
     wanted: tuple[Wanted, ...]
     cleanups: tuple[Cleanup, ...]
     strays: tuple[Stray, ...]
-    certificate_expires_at: float | None
+    renewal: object
     revoked: int | None
 
 
@@ -99,14 +102,15 @@ class Pusher:
         self,
         store: Store,
         vault: Vault,
-        authority: Authority,
+        authorities: Authorities,
         certificate_days: int,
         connections: Mapping[str, AgentConnection] | None = None,
     ) -> None:
         self._store = store
         self._vault = vault
         self._certificate_days = certificate_days
-        self._certificates = CertificateErrands(store, authority, certificate_days, connections or {})
+        self._authorities = authorities
+        self._certificates = CertificateErrands(store, authorities, certificate_days, connections or {})
         self._renderings = RenderCache()
         self._errands = Errands()
         self._cleanups = Cleanups(store)
@@ -125,7 +129,8 @@ class Pusher:
         if not connection.connected:
             self._errands.forgive(connection.node_id)
             return NodeCycle(f"cannot be managed: {connection.trouble}")
-        work = await in_thread(self._read, connection.node_id, dict(connection.reported), connection.features)
+        about = connection.node_id, dict(connection.reported), connection.features, connection.issuer
+        work = await in_thread(self._read, *about)
         outcome = await self._errands.run(connection.node_id, self._in_order(connection, work), connection.look_again)
         said = [*outcome.troubles, *filter(None, outcome.done)]
         if not said:
@@ -144,8 +149,7 @@ class Pusher:
         cleanups = self._cleanups.errands(connection, work.cleanups, work.strays)
         # Before all else: who holds a stolen certificate of a panel could undo the rest.
         revoked = self._certificates.errands(connection, work.revoked)
-        expires_at = work.certificate_expires_at
-        renewals = [Errand("the certificate", expires_at, partial(self._certificates.renew, connection), light=True)]
+        renewal = Errand("the certificate", work.renewal, partial(self._certificates.renew, connection), light=True)
         confirmations = [
             Errand(f"confirming {each.interface}", each.has, partial(self._confirmed, connection, each, each.has))
             for each in work.wanted
@@ -158,7 +162,7 @@ class Pusher:
             for each in work.wanted
             if each.has is not None and each.has.muted is not None and each.push is None and each.unreadable is None
         ]
-        due = renewals if expires_at is not None else []
+        due = [renewal] if work.renewal is not None else []
         return [*revoked, *unmutes, *urgent, *cleanups, *due, *others, *confirmations]
 
     def _push_errand(self, connection: AgentConnection, wanted: Wanted) -> Errand:
@@ -231,7 +235,13 @@ class Pusher:
             return f"{wanted.interface}: the agent refuses the delta ({refusal.detail}); sending the whole"
         raise error
 
-    def _read(self, node_id: str, reported: dict[str, Reported], known: frozenset[Feature] = features.ALL) -> NodeWork:
+    def _read(
+        self,
+        node_id: str,
+        reported: dict[str, Reported],
+        known: frozenset[Feature] = features.ALL,
+        issuer: str | None = None,
+    ) -> NodeWork:
         with self._store.read() as tx:
             leaving, contested = floating_rows.leaving(tx, node_id), floating_rows.contested(tx, node_id)
 
@@ -246,16 +256,24 @@ class Pusher:
                 for assignment, config in assignment_rows.of_node(tx, node_id)
                 if assignment.phase != Phase.REMOVED
             ]
-            node = nodes.get(tx, node_id)
-            expires_at = node.certificate_expires_at
-            # One whose key is not known, or not which of two, gets a new one.
-            due = expires_at is not None and (
-                renewal_due(expires_at, clock.now(), self._certificate_days) or len(node.agent_keys) != 1
-            )
+            renewal = self._renewal(tx, nodes.get(tx, node_id), issuer)
             cleanups = tuple(assignment_rows.cleanups(tx, node_id))
             left = strays(reported, [each.config_id for each in wanted], cleanups)
             revoked = certificates.newest_to_tell(tx)
-            return NodeWork(tuple(wanted), cleanups, left, expires_at if due else None, revoked)
+            return NodeWork(tuple(wanted), cleanups, left, renewal, revoked)
+
+    def _renewal(self, tx: Tx, node: Node, issuer: str | None) -> object:
+        """Mark why the certificate of a node's agent is due for renewal; None: it is not. `issuer`: of ours."""
+        expires_at = node.certificate_expires_at
+        if expires_at is None:
+            return None
+        state = self._authorities.read(tx)
+        trusts = state.wanted(node.trusts)
+        if trusts is Trust.NEXT and issuer not in {None, state.caller(trusts).fingerprint}:
+            return None  # it would trust us no more; a connection that shows another certificate is about to open
+        # One whose key is not known, or not which of two, gets a new one; and one that is to trust another CA.
+        due = renewal_due(expires_at, clock.now(), self._certificate_days) or len(node.agent_keys) != 1
+        return (expires_at, trusts, state.rotation_id) if due or node.trusts is not trusts else None
 
     def _wanted(
         self,

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import clocks
+from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.certificates import NO_KEY, Issued
 from wgfleet.panel.domain.fields import check_list, check_range, may_be_id, parse_host, parse_name
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
@@ -16,6 +17,7 @@ from wgfleet.panel.services import audit, certificates, tunnel_networks
 from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.services.floating import addresses, isolation
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
@@ -85,6 +87,7 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
         is_panel_node=spec.is_panel_node,
         certificate_expires_at=None,
         agent_keys=[],
+        trusts=Trust.CURRENT,
         connected=False,
         last_seen_at=None,
         agent_version=None,
@@ -179,6 +182,7 @@ def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
             agent_port=node.agent_port,
             deleted_at=clock.now(),
             agent_keys=node.agent_keys,
+            trusts=node.trusts,
             summary="not asked yet",
         )
         node_rows.depart(tx, departed)
@@ -210,8 +214,11 @@ def dismissed(tx: Tx, node_id: str, *, deleted: Sequence[str] = (), given_up: st
         node_rows.forget_departed(tx, node_id)
 
 
-def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued) -> None:
-    """Note that an agent has joined as this node, with this certificate from now on; any other is refused."""
+def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued, trusts: Trust = Trust.CURRENT) -> None:
+    """Note that an agent has joined as this node, with this certificate from now on; any other is refused.
+
+    `trusts`: the CAs that it was given, as of this transaction.
+    """
     actor = f"node:{node.name}"
     certificates.check_key(tx, issued.key)
     certificates.replaced(tx, actor, node.id)
@@ -219,6 +226,7 @@ def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued) -> None:
     node.agent_port = parse_port(agent_port, "port")
     node.certificate_expires_at = issued.expires_at
     node.agent_keys = [issued.key]
+    node.trusts = trusts
     node.revocations = None
     node.agent_features = []  # it may be another machine, and another release
     node.summary = "joined; not connected yet"
@@ -246,14 +254,20 @@ def renewing(tx: Tx, node_id: str, issued: Issued, shown: Collection[str]) -> li
     return node.agent_keys
 
 
-def renewed(tx: Tx, node_id: str, issued: Issued) -> None:
+def renewed(
+    tx: Tx, node_id: str, issued: Issued, trusts: Trust = Trust.CURRENT, rotation_id: str | None = None
+) -> None:
     """Note that an agent has its new certificate, and that its others are refused.
 
-    Nothing of that where the new one was revoked meanwhile, or where another agent has enrolled.
+    Nothing of that where the new one was revoked meanwhile, or where another agent has enrolled. `trusts`: the CAs that
+    it was given in that rotation of ours.
     """
     if certificates.is_revoked_key(tx, issued.key):
         return
+    installation_rows.lock_authority(tx)
+    rotation = installation_rows.rotation(tx)
     node = get(tx, node_id)
+    node.trusts = trusts if rotation is not None and rotation.id == rotation_id else Trust.CURRENT
     certificates.replaced(tx, audit.PANEL, node_id, [issued.key])
     node.certificate_expires_at = issued.expires_at
     node.agent_keys = [issued.key]

@@ -8,6 +8,7 @@ lists or objects that are never searched. `generation` columns: see `wgfleet.pro
 from wgfleet.panel.store.tables.access import (
     ApiKey,
     AuditEntry,
+    AuthorityRotation,
     CertificateAuthority,
     Incarnation,
     IssuedCertificate,
@@ -36,6 +37,7 @@ __all__ = [
     "ApiKey",
     "Assignment",
     "AuditEntry",
+    "AuthorityRotation",
     "Backup",
     "Base",
     "CertificateAuthority",

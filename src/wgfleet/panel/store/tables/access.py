@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wgfleet.panel.domain.authorities import AuthorityStep
 from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.store.tables.base import Base
 
@@ -18,6 +19,22 @@ class CertificateAuthority(Base):
     certificate: Mapped[str]
     key_sealed: Mapped[bytes]
     created_at: Mapped[float]
+
+
+class AuthorityRotation(Base):
+    """The CA that is to replace the present one; no row, or one.
+
+    `id` tells rotations apart. `step_since` and `requested_at` in s since the epoch.
+    """
+
+    __tablename__ = "authority_rotation"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    certificate: Mapped[str]
+    key_sealed: Mapped[bytes]
+    step: Mapped[AuthorityStep]
+    step_since: Mapped[float]
+    requested_by: Mapped[str]
+    requested_at: Mapped[float]
 
 
 class Incarnation(Base):

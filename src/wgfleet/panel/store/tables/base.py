@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import JSON, Dialect, LargeBinary, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
+from wgfleet.panel.domain.authorities import AuthorityStep, Trust
 from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
@@ -66,6 +67,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSON,
         dict[str, str]: JSON,
         bytes: LargeBinary,
+        AuthorityStep: EnumText(AuthorityStep),
         CertificateKind: EnumText(CertificateKind),
         DnsMode: EnumText(DnsMode),
         ErrorClass: EnumText(ErrorClass),
@@ -78,4 +80,5 @@ class Base(DeclarativeBase):
         Phase: EnumText(Phase),
         RotationStep: EnumText(RotationStep),
         SyncState: EnumText(SyncState),
+        Trust: EnumText(Trust),
     }

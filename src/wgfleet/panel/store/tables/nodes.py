@@ -3,6 +3,7 @@
 from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.store.tables.base import Base
 
 
@@ -22,7 +23,8 @@ class Node(Base):
 
     `certificate_expires_at` is None until the agent has enrolled. `agent_keys` are digests of the keys that it may
     show: one, or two while a certificate is renewed; none: it enrolled with 0.1.0, which kept none. `revocations` is
-    the number of the newest revoked certificate that it refuses to panels; None: it never said so. `weight` and
+    the number of the newest revoked certificate that it refuses to panels; None: it never said so. `trusts` says which
+    CAs it trusts, while ours is replaced. `weight` and
     `capacity` (peers, None: no limit) steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps`
     is what its uplink carries (None: as the link says). `summary` is what the last cycle did. `clock_ahead_s`: how far
     its clock is ahead of the panel's, None: not known. `agent_features`: what its agent knew beyond 0.1.0 when it was
@@ -44,6 +46,7 @@ class Node(Base):
     certificate_expires_at: Mapped[float | None]
     agent_keys: Mapped[list[str]] = mapped_column(default=list)
     revocations: Mapped[int | None] = mapped_column(BigInteger)
+    trusts: Mapped[Trust] = mapped_column(default=Trust.CURRENT)
     connected: Mapped[bool]
     last_seen_at: Mapped[float | None]
     clock_ahead_s: Mapped[float | None]
@@ -85,6 +88,7 @@ class DepartedNode(Base):
     agent_port: Mapped[int]
     deleted_at: Mapped[float] = mapped_column(index=True)
     agent_keys: Mapped[list[str]]
+    trusts: Mapped[Trust] = mapped_column(default=Trust.CURRENT)
     summary: Mapped[str]
 
 
