@@ -40,7 +40,8 @@ class World:
     """`agents` holds, by (node id, config id), what the node's agent has applied.
 
     `has` are the floating addresses that a node's kernel has by then, those of the nodes in `dead` excepted: nobody
-    hears those. An address that is to be asked for is taken only where no other kernel has it.
+    hears those. An address that is to be asked for is taken only where no other kernel has it, but for agents of the
+    nodes in `blind`, which do not ask.
     """
 
     store: Store
@@ -48,6 +49,7 @@ class World:
     agents: dict[tuple[str, str], DesiredInterface] = field(default_factory=dict)
     has: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
+    blind: set[str] = field(default_factory=set)
     wakes: list[Wake] = field(default_factory=list)
 
     @classmethod
@@ -131,7 +133,7 @@ class World:
             address for each, has in self.has.items() if each != mine and each[0] not in self.dead for address in has
         }
         held = set(floating.addresses) if floating else set()
-        if floating:
+        if floating and node.id not in self.blind:
             held -= set(floating.ask_first) & others - self.has.get(mine, set())
         self.has[mine] = held
         return held

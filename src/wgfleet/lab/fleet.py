@@ -25,6 +25,7 @@ NODE_TUNNEL_ADDRESS = "10.8.0.1"
 LISTEN_PORT = 51820
 PANEL_PORT = 8443
 PROGRAM = str(Path(sys.executable).parent / "wgfleet")
+_RELEASE = "release"  # in the directory of a node whose agent is of another release: where that is
 _START_S = 60.0
 _POLL_S = 0.05
 
@@ -116,9 +117,22 @@ def _state_dir(host: Host) -> str:
     return str(host.directory / "agent")
 
 
+def run_release(host: Host, release: Path | None) -> None:
+    """Have a node's agent be of another release from its next start on: that in a folder; None: of this one."""
+    link = host.directory / _RELEASE
+    link.unlink(missing_ok=True)
+    if release is not None:
+        link.symlink_to(release.resolve())
+
+
+def _release_environment(host: Host) -> dict[str, str]:
+    link = host.directory / _RELEASE
+    return {"PYTHONPATH": str(link.readlink())} if link.is_symlink() else {}
+
+
 def start_agent(host: Host) -> Path:
     """Start a node's agent, for the first time or again; return its log."""
-    return host.start([PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent")
+    return host.start([PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent", _release_environment(host))
 
 
 def kill_agent(host: Host) -> bool:
@@ -148,9 +162,9 @@ def enroll(panel: PanelClient, url: str, host: Host) -> Document:
     join = panel.call("POST", f"/api/nodes/{node['id']}/join-token")
     fingerprint = re.search(r"--ca-fingerprint[ =](\S+)", join["command"])
     trust = [] if fingerprint is None else ["--ca-fingerprint", fingerprint[1]]
-    host.run(
-        PROGRAM, "agent", "enroll", "--panel", url, "--token", join["token"], *trust, "--state-dir", _state_dir(host)
-    )
+    variables = [f"{name}={value}" for name, value in _release_environment(host).items()]
+    command = [PROGRAM, "agent", "enroll", "--panel", url, "--token", join["token"], *trust]
+    host.run("env", *variables, *command, "--state-dir", _state_dir(host))
     start_agent(host)
     return node
 

@@ -10,7 +10,9 @@ WITHOUT: Mapping[Feature, str] = {
     Feature.FEATURES: "it refuses what it does not know",
     Feature.PROBE_SERIES: "other nodes are probed from it once at a time",
     Feature.MUTE: "when it returns after a failover it may take clients back for seconds",
-    Feature.ADDRESS_TIMES: "a floating address stays on it when the agent dies",
+    Feature.ADDRESS_TIMES: (
+        "a floating address stays on it when the agent dies, and one that a dead node had comes to it seconds later"
+    ),
     Feature.HISTORY: "after a restore it may keep what the database no longer has",
     Feature.REACH: "what users reach through it is not filtered",
     Feature.REVOKED: "certificates of the panel that were revoked are accepted until they expire",

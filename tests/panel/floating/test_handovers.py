@@ -169,3 +169,44 @@ def test_what_a_kernel_has_taken_off_a_node_in_use_goes_to_another(
     look_after(LAPSED_S + 0.5)  # it has had its time already
     world.sync(config, ams1)
     assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
+
+
+@pytest.mark.parametrize("cut_off", [False, True], ids=["dead", "removed"])
+def test_an_agent_that_does_not_ask_gets_an_address_when_the_former_kernel_has_it_no_more(
+    world: World, cut_off: bool
+) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    heard_before(world, fra1, features.ALL)
+    heard_before(world, ams1, features.NONE)
+    world.blind.add(ams1.id)
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    if cut_off:
+        operation = world.remove(config, fra1, window_s=0)
+        for _ in range(6):
+            world.step(operation)
+        with world.store.write() as tx:
+            removal.close(tx, operation.id)
+    else:
+        becomes(world, config, fra1, Health.DOWN, hung=True)
+    for later_s in (0.0, holders.ANSWER_S, LAPSED_S - 0.1):
+        look(world, config, silent=(fra1,), later_s=later_s)
+        world.sync(config, ams1)
+        assert carried(world, config, fra1, ams1) == {A1: ["fra1"]}
+    world.lapse(config, fra1)
+    look(world, config, silent=(fra1,), later_s=LAPSED_S)
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
+
+
+def test_what_a_dead_node_had_goes_to_an_agent_that_asks_before_one_that_does_not(world: World) -> None:
+    config = world.config()
+    fra1, ams1, par1 = world.serving(config, "fra1", "ams1", "par1")
+    for node, known in ((fra1, features.ALL), (ams1, features.NONE), (par1, features.ALL)):
+        heard_before(world, node, known)
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1, par1)
+    becomes(world, config, fra1, Health.DOWN, silent=True)
+    world.sync_all(config, ams1, par1)
+    assert carried(world, config, ams1, par1) == {A1: ["par1"]}

@@ -108,6 +108,13 @@ def test_a_rebalance_moves_as_few_as_it_takes() -> None:
     assert sum(holders[address] != has for address, has in present.items()) == 2
 
 
+@given(st.permutations([f"203.0.113.{i}" for i in range(5)]), st.sampled_from(NODES))
+def test_a_rebalance_of_what_is_even_moves_nothing(addresses: list[str], first: NodeId) -> None:
+    order = [first, *(name for name in NODES if name != first)]
+    present: dict[str, NodeId | None] = dict(zip(addresses, order, strict=False))
+    assert spread(present, [place(name) for name in NODES]) == present
+
+
 def test_where_no_node_is_fit_the_address_stays_with_the_one_that_had_it() -> None:
     nodes = [place("a", fit=False), place("b", fit=False)]
     assert choose_holders({"203.0.113.1": NodeId("a"), "203.0.113.2": NodeId("gone")}, nodes) == {

@@ -18,7 +18,8 @@ class HolderCandidate:
     """A node that carries the config. A node of twice the `weight` gets twice the addresses.
 
     `fit`: clients use it, so what it holds it keeps. `preferred`: nothing speaks against giving it more; one that is
-    fit only gets addresses where no node is preferred. `emptied`: it keeps none that another fit node can have.
+    fit only gets addresses where no node is preferred. `emptied`: it keeps none that another fit node can have. `asks`:
+    its agent asks on its link who has an address before it takes one.
     """
 
     node_id: NodeId
@@ -26,16 +27,20 @@ class HolderCandidate:
     fit: bool
     preferred: bool
     emptied: bool = False
+    asks: bool = True
 
 
 Holders = dict[str, NodeId | None]
 
 
-def choose_holders(present: Mapping[str, NodeId | None], candidates: Collection[HolderCandidate]) -> Holders:
+def choose_holders(
+    present: Mapping[str, NodeId | None], candidates: Collection[HolderCandidate], unasked: Collection[str] = ()
+) -> Holders:
     """Return the holder of each address: the present one while it is fit, else the fit node with the least of them.
 
     Least is by (held + 1) / weight. Where no node is fit an address stays with the candidate that had it, so that it
-    need not move once more when that one returns.
+    need not move once more when that one returns. `unasked`: nodes that cannot be asked to give theirs up; those go to
+    nodes that ask on their links, as long as there are any.
     """
     takers = _takers(candidates)
     keepers = {
@@ -52,8 +57,9 @@ def choose_holders(present: Mapping[str, NodeId | None], candidates: Collection[
         else:
             orphans.append(address)
     held = Counter(holder for holder in holders.values() if holder is not None)
+    asking = [taker for taker in takers if taker.asks] or takers
     for address in orphans:
-        holders[address] = _least(takers, held)
+        holders[address] = _least(asking if present[address] in unasked else takers, held)
         if (taker := holders[address]) is not None:
             held[taker] += 1
     return holders
@@ -63,18 +69,19 @@ def spread(present: Mapping[str, NodeId | None], candidates: Collection[HolderCa
     """Return holders as if all addresses were assigned from scratch, with the fewest changes."""
     takers = _takers(candidates)
     quotas: Counter[NodeId] = Counter()
+    has = Counter(holder for holder in present.values() if holder is not None)
     for _ in present:
-        if (taker := _least(takers, quotas)) is not None:
+        if (taker := _least(takers, quotas, has - quotas)) is not None:
             quotas[taker] += 1
     if not quotas:
         return choose_holders(present, candidates)
     holders: Holders = {}
     movers: list[str] = []
     for address in sorted(present):
-        has = present[address]
-        if has is not None and quotas[has] > 0:
-            holders[address] = has
-            quotas[has] -= 1
+        holder = present[address]
+        if holder is not None and quotas[holder] > 0:
+            holders[address] = holder
+            quotas[holder] -= 1
         else:
             movers.append(address)
     free = sorted(quotas.elements())
@@ -88,11 +95,11 @@ def _takers(candidates: Collection[HolderCandidate]) -> Sequence[HolderCandidate
     return [candidate for candidate in stay if candidate.preferred] or stay or fit
 
 
-def _least(takers: Sequence[HolderCandidate], held: Counter[NodeId]) -> NodeId | None:
-    # Nodes of equal burden: by id, so that the answer is always the same.
-    burden = min(
-        takers,
-        key=lambda candidate: ((held[candidate.node_id] + 1) / candidate.weight, candidate.node_id),
-        default=None,
-    )
-    return burden.node_id if burden is not None else None
+def _least(takers: Sequence[HolderCandidate], held: Counter[NodeId], favored: Collection[NodeId] = ()) -> NodeId | None:
+    # Nodes of equal burden: those in `favored` first, then by id, so that the answer is always the same.
+    def burden(candidate: HolderCandidate) -> tuple[float, bool, NodeId]:
+        node_id = candidate.node_id
+        return (held[node_id] + 1) / candidate.weight, node_id not in favored, node_id
+
+    least = min(takers, key=burden, default=None)
+    return least.node_id if least is not None else None

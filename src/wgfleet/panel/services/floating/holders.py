@@ -19,9 +19,11 @@ from wgfleet.panel.services.floating import carriers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, FloatingAddress, Node
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import NodeId
 
 Handover = tuple[str, str]
@@ -62,7 +64,9 @@ def reassign(
         return False
     config_rows.lock(tx, config_id)
     wanted = [row for row in floating_rows.of_config(tx, config_id) if not row.withdrawn]
-    holders = floating.choose_holders(_present(wanted), _candidates(floating_rows.carriers(tx, config_id), emptied))
+    assigned = floating_rows.carriers(tx, config_id)
+    unasked = {assignment.node_id for assignment, _ in assigned if _out_of_reach(assignment, silent)}
+    holders = floating.choose_holders(_present(wanted), _candidates(assigned, emptied), unasked)
     changed = {row.address: holders[row.address] for row in wanted if holders[row.address] != row.holder_node_id}
     if changed:
         give(tx, config_id, changed, silent=silent)
@@ -117,6 +121,7 @@ def _candidates(assigned: Sequence[tuple[Assignment, Node]], emptied: str | None
             # Its calls might not be answered, or nobody else's after them.
             and clocks.is_right(node.clock_ahead_s),
             emptied=node.id == emptied,
+            asks=Feature.ADDRESS_TIMES in node.agent_features,
         )
         for assignment, node in assigned
         if assignment.phase in {Phase.SERVING, Phase.DRAINING}
@@ -146,8 +151,9 @@ def give(
         if row.leaving_node_id == after:
             row.leaving_node_id = None
         leaving = assignments.get(row.leaving_node_id or "")
-        row.contested = row.leaving_node_id is not None and (leaving is None or _out_of_reach(leaving, silent))
         row.holder_node_id, row.generation, row.since = after, generation, clock.now()
+        unasked = row.leaving_node_id is not None and (leaving is None or _out_of_reach(leaving, silent))
+        row.contested = unasked and not _is_taken_blindly(tx, row)
         row.next_try_at = None  # its provider may fail for the other node alone
         audit.record(
             tx, actor, "moved", "floating_address", row.address,
@@ -160,6 +166,18 @@ def give(
 def _out_of_reach(assignment: Assignment, silent: Collection[str]) -> bool:
     """Tell whether a node is out of use and nobody can ask it: most likely it is dead, and has no address."""
     return not assignment.health.in_use and assignment.node_id in silent
+
+
+def _is_taken_blindly(tx: Tx, row: FloatingAddress) -> bool:
+    """Tell whether the next holder takes an address without asking, while the former one's kernel may have it yet.
+
+    That kernel has it for a time only; one under an agent of 0.1.0 has it for ever, so there is nothing to wait for.
+    """
+    known = node_rows.agent_features(tx, [each for each in (row.holder_node_id, row.leaving_node_id) if each])
+    asks, lapses = (
+        Feature.ADDRESS_TIMES in known.get(each or "", ()) for each in (row.holder_node_id, row.leaving_node_id)
+    )
+    return lapses and not asks
 
 
 def has_left(row: FloatingAddress, generation: int, held: Collection[str] | None) -> bool:
@@ -257,7 +275,7 @@ def overdue(tx: Tx, config_id: str, unheard: Unheard) -> bool:
         return is_urgent(row) and (handover in unheard.late or _out_of_reach(node, unheard.silent))
 
     _free(tx, config_id, is_over)
-    _contest(tx, config_id, is_unasked)
+    _contest(tx, config_id, is_unasked, unheard.lapsed)
     return any(is_urgent(row) and not row.contested for row in floating_rows.of_config(tx, config_id))
 
 
@@ -266,9 +284,15 @@ def handover_of(row: FloatingAddress) -> Handover:
     return row.address, row.leaving_node_id or ""
 
 
-def _contest(tx: Tx, config_id: str, unasked: Callable[[FloatingAddress], bool]) -> None:
-    """Let the next holder take those addresses that `unasked` names, if nobody on its link has them."""
-    rows = [row for row in floating_rows.of_config(tx, config_id) if not row.contested and unasked(row)]
+def _contest(
+    tx: Tx, config_id: str, unasked: Callable[[FloatingAddress], bool], lapsed: Collection[Handover] = ()
+) -> None:
+    """Let the next holder take those addresses that `unasked` names, if nobody on its link has them.
+
+    One that does not ask takes only what is in `lapsed`.
+    """
+    found = [row for row in floating_rows.of_config(tx, config_id) if not row.contested and unasked(row)]
+    rows = [row for row in found if handover_of(row) in lapsed or not _is_taken_blindly(tx, row)]
     if not rows:
         return
     generation = generations.bump(tx, config_id, settings=True)
