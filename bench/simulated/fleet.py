@@ -107,6 +107,7 @@ class Fleet:
                 ca_fingerprint=token["command"].rpartition("--ca-fingerprint ")[2].split()[0],
                 state=StateDirectory(state),
                 port=AGENT_PORT,
+                tell=print,
             )
             joined.append((made["id"], address, state))
             self.groups[number % len(self.groups)].nodes[made["id"]] = address

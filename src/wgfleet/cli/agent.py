@@ -38,7 +38,12 @@ def enroll(
 
     try:
         node_id = enroll_agent(
-            panel=panel, token=token, ca_fingerprint=ca_fingerprint, state=StateDirectory(state_dir), port=port
+            panel=panel,
+            token=token,
+            ca_fingerprint=ca_fingerprint,
+            state=StateDirectory(state_dir),
+            port=port,
+            tell=lambda words: say(words, err=True),
         )
     except PanelRefusedError as refused:
         say(f"enrollment failed: the panel refused ({refused.status}): {sentence(refused.problem)}", err=True)

@@ -21,6 +21,7 @@ from wgfleet.cli import connection
 from wgfleet.cli.connection import ConnectionSettingsError, PanelAccess
 from wgfleet.cli.hints import sentence
 from wgfleet.cli.output import plain, say
+from wgfleet.doors.tries import CONNECT_S, Tries, may_be_done
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
 TIMEOUT_S = 60.0
@@ -60,11 +61,13 @@ class Client:
                 base_url=to.url,
                 headers={"Authorization": f"Bearer {to.api_key}"} if to.api_key else {},
                 verify=verify,
-                timeout=TIMEOUT_S,
+                timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
                 trust_env=secure and not local,  # a proxy on the way would see the key, unless it only carries TLS
             )
         except (httpx.InvalidURL, ValueError):
             raise CallFailed(f"{to.url!r} is not an address such as https://panel.example.com:8443", USAGE) from None
+
+        self._tries = Tries(self._http, lambda words: say(words, err=True))
 
     def close(self) -> None:
         """Close all connections."""
@@ -110,7 +113,7 @@ class Client:
     def events(self, *kinds: str) -> Iterator[None]:
         """Yield once when connected, then on each event of these kinds (and at least every 15 s)."""
         try:
-            with self._http.stream("GET", "/api/events", params={"kind": list(kinds)}) as answer:
+            with contextlib.closing(self._tries.stream("GET", "/api/events", params={"kind": list(kinds)})) as answer:
                 if answer.is_error:
                     answer.read()
                     raise _refused(answer)
@@ -134,9 +137,15 @@ class Client:
                 raise CallFailed(f"{kind}: an id or name is empty, or consists of dots; give a valid one", USAGE)
         params = {name: value for name, value in query.items() if value is not None}
         try:
-            return self._http.request(method, path, json=body, params=params)
+            return self._tries.request(method, path, json=body, params=params)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
+            if may_be_done(method, error):
+                raise CallFailed(
+                    f"the panel at {self._url} was sent this and did not answer: {reason}; it may have done it: look "
+                    "before you repeat it",
+                    UNREACHABLE,
+                ) from None
             raise CallFailed(
                 f"the panel at {self._url} cannot be reached: {reason}; "
                 "check the address (WGFLEET_URL, it begins with http:// or https://) and the CA (WGFLEET_CA_FILE)",

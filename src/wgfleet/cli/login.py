@@ -11,6 +11,7 @@ from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
 from wgfleet.cli import connection
 from wgfleet.cli.client import UNREACHABLE, USAGE, panel
 from wgfleet.cli.connection import DEFAULT_URL, PanelAccess
+from wgfleet.cli.output import say
 
 app = typer.Typer()
 
@@ -36,7 +37,7 @@ def login(
         typer.echo("error: no API key on standard input", err=True)
         raise typer.Exit(USAGE)
     try:
-        ca = None if ca_fingerprint is None else fetch_ca(url, ca_fingerprint)
+        ca = None if ca_fingerprint is None else fetch_ca(url, ca_fingerprint, lambda words: say(words, err=True))
     except TrustError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(UNREACHABLE) from None

@@ -1,1 +1,1 @@
-"""The parts that the listeners of panel and agent share: few strangers at a time, short words on who was refused."""
+"""The doors of panel and agent: few strangers at a time, short words on who was refused; calls that were cut off."""

@@ -5,22 +5,21 @@ import ssl
 
 import httpx
 
-_TIMEOUT_S = 30.0
+from wgfleet.doors.tries import CONNECT_S, Tell, Tries
+
+TIMEOUT = httpx.Timeout(30.0, connect=CONNECT_S)
 
 
 class TrustError(Exception):
     """The CA cannot be fetched, or is not the expected one; the text says what to do."""
 
 
-def fetch_ca(panel: str, fingerprint: str) -> str:
+def fetch_ca(panel: str, fingerprint: str, tell: Tell) -> str:
     """Return the CA certificate (PEM) of the panel at `panel`, if its SHA-256 is `fingerprint` (`sha256:HEX`)."""
     try:
-        response = httpx.get(
-            f"{panel.rstrip('/')}/api/ca.pem",
-            verify=False,  # noqa: S501 - what comes back is compared with the fingerprint
-            timeout=_TIMEOUT_S,
-            trust_env=False,
-        )
+        # Not verified: what comes back is compared with the fingerprint.
+        with httpx.Client(verify=False, timeout=TIMEOUT, trust_env=False) as client:  # noqa: S501 - see above
+            response = Tries(client, tell).request("GET", f"{panel.rstrip('/')}/api/ca.pem")
         response.raise_for_status()
         der = ssl.PEM_cert_to_DER_cert(response.text)
     except httpx.HTTPError as error:

@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
+from wgfleet.agent.enrollment.ca import TIMEOUT, TrustError, fetch_ca
 from wgfleet.agent.enrollment.certificates import check_certificate, make_request
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
+from wgfleet.doors.tries import Tell, Tries, may_be_done
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Enrolled, EnrollRequest
 
-_TIMEOUT_S = 30.0
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -32,17 +32,24 @@ class PanelRefusedError(EnrollError):
         self.problem = problem
 
 
-def enroll(*, panel: str, token: str, ca_fingerprint: str | None, state: StateDirectory, port: int) -> NodeId:
-    """Get a certificate for a fresh key and store who this agent is; return its id."""
-    trust = _trust(panel, ca_fingerprint)
+def enroll(
+    *, panel: str, token: str, ca_fingerprint: str | None, state: StateDirectory, port: int, tell: Tell
+) -> NodeId:
+    """Get a certificate for a fresh key and store who this agent is; return its id. `tell`: where that takes long."""
+    trust = _trust(panel, ca_fingerprint, tell)
     key, csr = make_request("wgfleet-agent")
     body = msgspec.json.encode(EnrollRequest(token=token, csr=csr, port=port))
     try:
-        with httpx.Client(verify=trust, timeout=_TIMEOUT_S, trust_env=False) as client:
-            response = client.post(
-                f"{panel.rstrip('/')}/api/enroll", content=body, headers={"content-type": "application/json"}
+        with httpx.Client(verify=trust, timeout=TIMEOUT, trust_env=False) as client:
+            response = Tries(client, tell).request(
+                "POST", f"{panel.rstrip('/')}/api/enroll", content=body, headers={"content-type": "application/json"}
             )
     except httpx.HTTPError as error:
+        if may_be_done("POST", error):
+            raise EnrollError(
+                f"the panel at {panel} was sent the token and did not answer: {error}; it may have been used up: try "
+                "again, and if the panel then refuses it, make another one"
+            ) from None
         raise EnrollError(f"the panel at {panel} cannot be reached: {error}") from None
     if response.is_error:
         raise _refusal(response)
@@ -57,7 +64,7 @@ def enroll(*, panel: str, token: str, ca_fingerprint: str | None, state: StateDi
     return enrolled.node_id
 
 
-def _trust(panel: str, ca_fingerprint: str | None) -> ssl.SSLContext | bool:
+def _trust(panel: str, ca_fingerprint: str | None, tell: Tell) -> ssl.SSLContext | bool:
     """Decide which certificates prove that the other side is the panel."""
     url = urlsplit(panel)
     if url.scheme == "http":
@@ -69,7 +76,7 @@ def _trust(panel: str, ca_fingerprint: str | None) -> ssl.SSLContext | bool:
     if ca_fingerprint is None:
         return ssl.create_default_context()
     try:
-        ca = fetch_ca(panel, ca_fingerprint)
+        ca = fetch_ca(panel, ca_fingerprint, tell)
     except TrustError as error:
         raise EnrollError(str(error)) from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
