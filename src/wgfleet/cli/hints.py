@@ -31,6 +31,7 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
         "config endpoint {config} --domain NAME",
     ),
     HintCode.PLAN_ADOPTION: ("read the new plan with {command}", "dns plan {config} --adopt"),
+    HintCode.COUNT_AGAIN: ("or, if this database is to count, run {command} where this panel runs", "panel restored"),
 }
 FORCE = "repeat with --force"  # an option of the command that was refused
 WITHOUT_COMMAND = {HintCode.LIST_API_KEYS}  # keys are managed with the API only; its words are shown

@@ -30,6 +30,7 @@ class HintCode(StrEnum):
     MAKE_JOIN_TOKEN = auto()  # (node)
     SET_ENDPOINT_GROUP = auto()  # (config)
     PLAN_ADOPTION = auto()  # (config)
+    COUNT_AGAIN = auto()  # of a panel that nodes no longer obey
     FORCE = auto()  # the same call again, without the check that refused it
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 import wgfleet
@@ -42,6 +42,7 @@ from wgfleet.panel.api import (
 from wgfleet.panel.api.doorkeeper import Doorkeeper
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.request_bodies import BodyLimit, JsonByDefault
+from wgfleet.panel.api.succession import refuse_where_superseded
 from wgfleet.panel.api.turns import Turns
 
 __all__ = ["Panel", "create_app"]
@@ -81,6 +82,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
         version=wgfleet.__version__,
         description="One panel, many WireGuard nodes. Errors are RFC 9457 problems; lists are paged with `after`.",
         lifespan=lifespan,
+        dependencies=[Depends(refuse_where_superseded)],
         openapi_url=None,  # `openapi.install` serves it
         docs_url=None,  # its page runs scripts from elsewhere, on the origin that holds the keys
         redoc_url=None,

@@ -37,6 +37,7 @@ CALLS: dict[HintCode, Call] = {
         "set its endpoint group ({call})", "POST", "/api/configs/{config}/endpoint-group"
     ),
     HintCode.PLAN_ADOPTION: Call("read the new plan with {call}", "GET", "/api/dns/{config}/plan?adopt=true"),
+    HintCode.COUNT_AGAIN: Call("or, if this database is to count, do what {call} says", "GET", "/readyz"),
 }
 FORCE = "repeat with force=true"  # a parameter of the call that was refused, and no call of its own
 

@@ -16,7 +16,7 @@ from wgfleet.panel.host_names import look_up
 from wgfleet.panel.reconcile.core_reports import HeardReports
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.outlook import THIS_PANEL, CoreReport, Outlook
-from wgfleet.panel.services import host_names
+from wgfleet.panel.services import host_names, incarnations
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.vault import Vault
@@ -55,6 +55,14 @@ class Panel:
         with self.store.write() as tx:
             host_names.record(tx, found)
             yield tx
+
+    def superseded(self) -> str | None:
+        """Return why this panel decides nothing: by the core that decides, and by the rows where none is heard."""
+        for report in self.reports():
+            if report.decides:
+                return report.superseded
+        with self.store.read() as tx:
+            return incarnations.superseded(tx)
 
     def reports(self) -> Sequence[CoreReport]:
         """Return how the cores are doing, the one that decides first; nothing of those that are not heard."""
