@@ -5,7 +5,9 @@ Only what is found counts here. Which names there are, and what is kept of them:
 
 import ipaddress
 import threading
+from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from socket import SOCK_STREAM, getaddrinfo
 
@@ -15,15 +17,54 @@ from wgfleet.panel.domain.host_names import Lookup
 LIMIT_S = 1.0  # for all names of a call
 LATE = "the resolver did not answer in time"
 _MOST_ADDRESSES = 32  # of a name
-# The system's resolver cannot be interrupted, and may wait for half a minute.
-_slots = threading.BoundedSemaphore(16)
+TOO_MANY = "too many lookups of this API key are under way"
+PANEL = ""
+"""Who looks names up where no API key does: the panel itself."""
 
 
-def look_up(names: Collection[str], limit_s: float = LIMIT_S) -> dict[str, Lookup]:
-    """Return what the resolver says of each name within `limit_s`."""
+@dataclass(slots=True)
+class Slots:
+    """How many lookups are under way, by who wants them. Each API key has its share, and the panel's own are apart.
+
+    The system's resolver cannot be interrupted, and may wait for half a minute.
+    """
+
+    of_keys: int = 16
+    of_each: int = 4
+    of_panel: int = 8
+    _taken: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, owner: str) -> str | None:
+        """Take one; return None, or why there is none."""
+        with self._lock:
+            if owner == PANEL:
+                reason = LATE if self._taken[PANEL] >= self.of_panel else None
+            elif self._taken[owner] >= self.of_each:
+                reason = TOO_MANY
+            else:
+                reason = LATE if self._taken.total() - self._taken[PANEL] >= self.of_keys else None
+            if reason is None:
+                self._taken[owner] += 1
+            return reason
+
+    def give_back(self, owner: str) -> None:
+        """Give one back."""
+        with self._lock:
+            self._taken[owner] -= 1
+            if not self._taken[owner]:
+                del self._taken[owner]
+
+
+_slots = Slots()
+
+
+def look_up(names: Collection[str], limit_s: float = LIMIT_S, owner: str = PANEL) -> dict[str, Lookup]:
+    """Return what the resolver says of each name within `limit_s`. `owner`: the id of the API key that asks."""
     answers: SimpleQueue[tuple[str, Lookup]] = SimpleQueue()
-    found = dict.fromkeys(names, Lookup(error=LATE))
-    waiting = {name for name in found if _began(name, answers)}
+    begun = {name: _begin(name, owner, answers) for name in names}
+    found = {name: Lookup(error=reason or LATE) for name, reason in begun.items()}
+    waiting = {name for name, reason in begun.items() if reason is None}
     until = clock.monotonic() + limit_s
     while waiting and (left_s := until - clock.monotonic()) > 0:
         try:
@@ -35,20 +76,20 @@ def look_up(names: Collection[str], limit_s: float = LIMIT_S) -> dict[str, Looku
     return found
 
 
-def _began(name: str, answers: "SimpleQueue[tuple[str, Lookup]]") -> bool:
-    """Begin to look a name up in a thread of its own; False where too many others hang."""
+def _begin(name: str, owner: str, answers: "SimpleQueue[tuple[str, Lookup]]") -> str | None:
+    """Begin to look a name up in a thread of its own; return None, or why not: too many others hang."""
     slots = _slots
-    if not slots.acquire(blocking=False):
-        return False
+    if (reason := slots.take(owner)) is not None:
+        return reason
 
     def run() -> None:
         try:
             answers.put((name, _resolved(name)))
         finally:
-            slots.release()
+            slots.give_back(owner)
 
     threading.Thread(target=run, name="host name", daemon=True).start()
-    return True
+    return None
 
 
 def _resolved(name: str) -> Lookup:

@@ -190,7 +190,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return Lookup(("192.0.2.1",))
 
     monkeypatch.setattr(host_names, "_resolved", hang)
-    monkeypatch.setattr(host_names, "_slots", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(host_names, "_slots", host_names.Slots(2, 2, 2))
     yield go_on
     go_on.set()
 
@@ -233,6 +233,32 @@ def test_names_that_hang_keep_no_others_from_being_looked_up(
     found = row(panel, "tail.example.com")
     assert found is not None
     assert (found.addresses, found.error) == (["192.0.2.1"], None)
+
+
+def test_one_key_leaves_others_and_the_panel_their_lookups(
+    panel: Panel, client: httpx.Client, hanging: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_names, "_slots", host_names.Slots(of_keys=4, of_each=2, of_panel=1))
+    other = made(client, "/api/keys", name="other", scopes=["read", "write"])["key"]
+    for number in range(4):
+        made(client, "/api/configs", name=f"wg{number}", mode="cluster", pools=[f"10.{number}.0.0/24"])
+
+    def warned(number: int, domain: str, key: str | None = None) -> str | None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        answer = client.post(f"/api/configs/wg{number}/endpoint-group", json={"domain": domain}, headers=headers)
+        assert answer.status_code in {200, 201}, answer.text
+        warning: str | None = answer.json()["domain_warning"]
+        return warning
+
+    for number in range(2):
+        assert host_names.LATE in (warned(number, f"slow{number}.example.com", other) or "")
+    assert host_names.TOO_MANY in (warned(2, "fast.example.com", other) or "")
+    assert warned(2, "fast.example.com") is None
+    look(panel)
+    found = row(panel, "fast.example.com")
+    assert found is not None
+    assert found.error is None
+    hanging.set()
 
 
 def test_of_names_that_were_not_found_each_comes_first_in_turn(panel: Panel) -> None:

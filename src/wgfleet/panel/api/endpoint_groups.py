@@ -187,7 +187,7 @@ def put_endpoint_group(
     spec = _spec(body)
     _check(panel, config, spec)
     plugins = panel.publisher.plugins
-    with panel.write_with_names(spec.domain) as tx:
+    with panel.write_with_names(caller, spec.domain) as tx:
         row, created = endpoint_groups.put(tx, panel.vault, caller.actor, configs.get(tx, config), spec, plugins)
         if not created:
             response.status_code = status.HTTP_200_OK

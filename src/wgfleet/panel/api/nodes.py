@@ -187,7 +187,7 @@ def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Lim
 @router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Create a node")
 def create_node(panel: ThePanel, caller: NodeAdmin, body: NewNode) -> NodeView:
     """Its agent joins with a join token; configs can be assigned before that."""
-    with panel.write_with_names(body.agent_host) as tx:
+    with panel.write_with_names(caller, body.agent_host) as tx:
         return views(tx, [nodes.create(tx, caller.actor, NodeSpec(**body.model_dump()))])[0]
 
 
@@ -206,7 +206,7 @@ def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedN
     changes = cast("NodeChanges", body.given())
     if {"agent_host", "agent_port"} & changes.keys():
         caller.need(NODES, "changing where the agent is called")
-    with panel.write_with_names(changes.get("agent_host")) as tx:
+    with panel.write_with_names(caller, changes.get("agent_host")) as tx:
         return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]
 
 

@@ -17,6 +17,7 @@ from wgfleet.panel.reconcile.core_reports import HeardReports
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.outlook import THIS_PANEL, CoreReport, Outlook
 from wgfleet.panel.services import host_names, incarnations
+from wgfleet.panel.services.access.api_keys import Caller
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.vault import Vault
@@ -49,9 +50,9 @@ class Panel:
         return dict.fromkeys(machine.outbound_addresses(), "an address of the panel's machine") | own
 
     @contextmanager
-    def write_with_names(self, *hosts: str | None) -> Iterator[Tx]:
-        """Open a transaction that knows the addresses of hosts that are about to be set; names are looked up before."""
-        found = look_up(host_names.names(hosts))
+    def write_with_names(self, caller: Caller, host: str | None) -> Iterator[Tx]:
+        """Open a transaction that knows the addresses of a host that is about to be set; a name is looked up before."""
+        found = look_up(host_names.names([host]), owner=caller.key_id)
         with self.store.write() as tx:
             host_names.record(tx, found)
             yield tx
