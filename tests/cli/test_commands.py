@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -264,7 +265,7 @@ def test_a_rotation_of_probe_keys_says_first_what_happens_and_whom_it_waits_for(
     assert client.get("/api/configs/wg0/probe-keys").json()["rotation"] is None
     begun = wgfleet(*words, given="y\n")
     assert begun.returncode == 0
-    assert "step 'spread'" in begun.stdout
+    assert re.search(r"step 'spread' since \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ; ", begun.stdout)
     assert "waits for fra1 to have it" in begun.stdout
     assert document(wgfleet(*words, "--status", "--json"))["rotation"]["waits_for"] == ["fra1"]
     again = wgfleet(*words, "--yes")

@@ -1,6 +1,7 @@
 """What is printed: nothing that a terminal obeys, and no key where others, or a link, can have it."""
 
 import io
+import re
 import stat
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,6 +22,18 @@ def test_what_a_terminal_would_obey_is_replaced(sent: str) -> None:
     for shown in (plain(f"a{sent}b"), text(f"a{sent}b"), text([f"a{sent}b"]), text({"summary": f"a{sent}b"})):
         assert sent[0] not in shown
     assert plain("ä 中\n\t") == "ä 中\n\t"
+
+
+def test_every_command_prints_times_as_tables_do() -> None:
+    """A time in a sentence goes through `text`, or people get fractions of seconds and a T."""
+    sources = sorted(Path(output.__file__).parent.glob("*.py"))
+    raw = [
+        (source.name, found)
+        for source in sources
+        for found in re.findall(r"\{\w+\[['\"](?:\w+_)?(?:at|since|until)['\"]\]\}", source.read_text())
+    ]
+    assert len(sources) > 20
+    assert raw == []
 
 
 def test_a_file_with_a_key_is_new_and_private(tmp_path: Path) -> None:

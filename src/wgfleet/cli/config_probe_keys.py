@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.client import CallFailed, panel, part
-from wgfleet.cli.output import AsJson, plain, say, show_json
+from wgfleet.cli.output import AsJson, plain, say, show_json, text
 
 
 def _says(rotation: dict[str, Any]) -> str:
     names = ", ".join(rotation["waits_for"])
     waits = f"; waits for {names} to have it" if names else ""
-    return f"step '{rotation['step']}' since {rotation['step_since']}{waits}"
+    return f"step '{rotation['step']}' since {text(rotation['step_since'])}{waits}"
 
 
 def _unheard(nodes: list[dict[str, Any]]) -> list[str]:

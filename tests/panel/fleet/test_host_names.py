@@ -112,6 +112,17 @@ def test_a_name_that_is_not_found_is_no_obstacle_and_is_said(client: httpx.Clien
     assert changed["agent_host_warning"] is None
 
 
+@pytest.mark.parametrize("host", ["300.1.2.3", "1.2", "2001:db8::g", "a..example.com"])
+def test_what_is_neither_an_address_nor_a_name_is_refused_as_such(client: httpx.Client, host: str) -> None:
+    node = {"name": "fra1", "endpoint_addresses": ["203.0.113.7"], "agent_host": host}
+    config = {"name": "wg0", "pools": ["10.8.0.0/24"], "dns": ["9.9.9.9", host]}
+    for path, body, field in (("nodes", node, "agent_host"), ("configs", config, "dns[1]")):
+        answer = client.post(f"/api/{path}", json=body)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["field"] == field
+        assert f"'{host}' is neither" in answer.json()["detail"]
+
+
 def test_the_name_that_the_panel_publishes_itself_may_be_new(client: httpx.Client, resolver: Resolver) -> None:
     del resolver  # which knows no name
     made(client, "/api/configs", name="wg0", mode="cluster", pools=["10.8.0.0/24"])

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 from wgfleet.panel.errors import Invalid
 from wgfleet.protocol.addresses import parse_address, parse_domain, parse_network
+from wgfleet.protocol.errors import FieldError
 
 MAX_LIST = 64
 MAX_NAME = 63
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _ID = re.compile(r"[0-9a-f]{32}")
-_NUMBERS = re.compile(r"[0-9.]+")
 
 
 def parse_name(text: str, field: str = "name") -> str:
@@ -50,17 +51,25 @@ def parse_networks(texts: Sequence[str], field: str) -> list[str]:
 def parse_dns(texts: Sequence[str], field: str = "dns") -> list[str]:
     """Parse what wg-quick(8) takes after `DNS =`: addresses of servers and names of search domains."""
     check_list(texts, field)
-    found = []
-    for i, text in enumerate(texts):
-        found.append((parse_address if is_address(text) else parse_domain)(text, f"{field}[{i}]"))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(parse_host(text, f"{field}[{i}]") for i, text in enumerate(texts)))
 
 
-def is_address(text: str) -> bool:
-    """Tell whether a text is an address, or a wrong one, rather than a name."""
-    return ":" in text or _NUMBERS.fullmatch(text) is not None
+def is_address(host: str) -> bool:
+    """Tell whether a host is an address, and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_host(text: str, field: str) -> str:
     """Parse an address or a DNS name."""
-    return (parse_address if is_address(text) else parse_domain)(text, field)
+    if is_address(text):
+        return parse_address(text, field)
+    try:
+        return parse_domain(text, field)
+    except FieldError:
+        raise FieldError(
+            field, f"{text!r} is neither an IPv4 or IPv6 address nor a domain name such as vpn.example.com"
+        ) from None

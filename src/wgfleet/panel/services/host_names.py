@@ -7,10 +7,9 @@ import contextlib
 from collections.abc import Collection, Iterable, Mapping
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.fields import parse_host
+from wgfleet.panel.domain.fields import is_address, parse_host
 from wgfleet.panel.domain.host_names import Lookup
 from wgfleet.panel.services import audit, tunnel_networks
-from wgfleet.panel.services.tunnel_networks import is_address
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store.tables import HostName

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from types import MappingProxyType
 
+from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.domain.tunnel_networks import NeededAddresses, special_range
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.store import Tx
@@ -92,12 +93,3 @@ def check_outside(tx: Tx, host: str, field: str) -> None:
         if (inside := tunnels.around(address)) is not None:
             named = "" if address == host else f"{host} leads into the tunnel: "
             raise Conflict(f"{named}{inside}; nodes could not reach it", field=field)
-
-
-def is_address(host: str) -> bool:
-    """Whether a host is an address, and no name."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
