@@ -23,6 +23,8 @@ def status(*, as_json: AsJson = False) -> None:
         for task in found.get("failing", ()):
             subject = f" of {task['subject']}" if task["subject"] else ""
             say(f"- background task {task['task']}{subject} has failed {task['failures']} times")
+        for warning in found.get("warnings", ()):
+            say(f"warning: {warning}")
         if found.get("way_out"):
             say(f"\n{found['way_out']}")
     if found["status"] == "unavailable":

@@ -20,7 +20,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.dns.metrics import DnsMetricsOfAll
 from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.outlook import CoreReport
-from wgfleet.panel.services import freezes, incarnations
+from wgfleet.panel.services import audit, freezes, incarnations
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import counts, owed
 from wgfleet.panel.services.fleet.counts import Totals
@@ -33,6 +33,7 @@ WAY_OUT = (
     "if this database is to count, run `wgfleet panel restored` where this panel runs: the nodes then obey it, and the "
     "other one stops; if not, switch this panel off"
 )
+WARNED_S = 7 * 86400.0  # for so long it is said that the audit log was shortened
 REFUSED = (
     "{} agents refuse this panel, as they have obeyed another one on a newer copy of its database; see `wgfleet node "
     "list`. `wgfleet panel restored`, where this panel runs, has them obey it"
@@ -70,6 +71,7 @@ class PanelStatus(View):
     )
     way_out: str | None = Field(default=None, description="What helps where the panel is superseded.")
     failing: list[FailingTask] | None = None
+    warnings: list[str] | None = Field(default=None, description="What to know although the panel does its work.")
 
 
 @router.get("/healthz", summary="Check that the process is alive", response_model_exclude_none=True)
@@ -93,7 +95,9 @@ def readyz(panel: ThePanel, response: Response) -> PanelStatus:
     with panel.store.read() as tx:
         counts.check(tx)
         superseded = incarnations.superseded(tx)
+        shortened = audit.shortened(tx, clock.now() - WARNED_S)
     status = status_of(panel.name, panel.reports(), superseded)
+    status.warnings = [shortened] if shortened else None
     response.status_code = 503 if status.status == "unavailable" else 200
     return status
 

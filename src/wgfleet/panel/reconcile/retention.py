@@ -1,18 +1,22 @@
-"""Retention: once an hour, delete what has been kept long enough. Every replica may do so; the second finds nothing."""
+"""Retention: once an hour, delete what has been kept long enough; and each minute what the audit log has too much.
+
+Every replica may do so; the second finds nothing.
+"""
 
 from collections.abc import Mapping
 
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.reconcile.engine.tasks import keep_looking
+from wgfleet.panel.reconcile.engine.tasks import came_round, keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services import retention
+from wgfleet.panel.services import audit, retention
 from wgfleet.panel.services.retention import Kept
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 
 EVERY_S = 3600.0
+AUDIT_EVERY_S = 60.0
 DAY_S = 86400.0
 TOMBSTONES_S = DAY_S  # a node that is away for longer gets the whole
 TOKENS_DAYS = 30  # the audit log has who used it
@@ -58,6 +62,51 @@ class Retention:
     def _forget(self, kept: Kept, before: float) -> int:
         with self._store.write() as tx:
             return retention.forget(tx, kept, before)
+
+
+class AuditBound:
+    """Runs until its task is cancelled: keeps the audit log from growing without end.
+
+    `most`: entries. `days`: for how long they are kept otherwise; None: for ever.
+    """
+
+    def __init__(self, store: Store, most: int, days: int | None) -> None:
+        self._store = store
+        self._most = most
+        self._days = days
+
+    async def run(self) -> None:
+        """Shorten the log, again and again."""
+        await keep_looking(lambda: self.shorten(clock.now()), AUDIT_EVERY_S, "audit.not_shortened")
+
+    async def shorten(self, now: float) -> None:
+        """Delete the oldest entries where there are too many at the time `now`, a few in each transaction."""
+        number = await in_thread(self._too_many)
+        if number is None:
+            return
+        total, last_at = 0, 0.0
+        count = retention.BATCH
+        while count == retention.BATCH:
+            came_round()
+            count, at = await in_thread(self._forget, number)
+            total, last_at = total + count, max(last_at, at)
+        if self._days is not None and last_at < now - self._days * DAY_S:
+            log.info("retention.deleted", kept=Kept.AUDIT.value, rows=total)
+            return
+        log.warning("audit.shortened", rows=total, days=(now - last_at) / DAY_S, keep_entries=self._most)
+        await in_thread(self._note, total, last_at)
+
+    def _too_many(self) -> int | None:
+        with self._store.read() as tx:
+            return audit.too_many(tx, self._most)
+
+    def _forget(self, number: int) -> tuple[int, float]:
+        with self._store.write() as tx:
+            return audit.forget_up_to(tx, number, retention.BATCH)
+
+    def _note(self, entries: int, last_at: float) -> None:
+        with self._store.write() as tx:
+            audit.note_shortened(tx, entries, last_at, self._most)
 
 
 def days_kept(settings: Settings) -> dict[Kept, int]:

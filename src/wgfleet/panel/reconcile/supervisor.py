@@ -29,7 +29,7 @@ from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
 from wgfleet.panel.reconcile.probe_keys import ProbeKeyWatch
-from wgfleet.panel.reconcile.retention import EVERY_S, Retention, days_kept
+from wgfleet.panel.reconcile.retention import AUDIT_EVERY_S, EVERY_S, AuditBound, Retention, days_kept
 from wgfleet.panel.reconcile.succession import LOOK_S, Succession
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves.kinds import KINDS
@@ -76,6 +76,7 @@ class Supervisor:
         self._authority_rotation = AuthorityRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())
         self._retention = Retention(store, days_kept(settings))
+        self._audit_bound = AuditBound(store, settings.audit.keep_entries, settings.audit.keep_days or None)
         self._pusher = Pusher(store, vault, authorities, settings.certificates.agent_days, self._connections)
         patience_s = settings.health.rules.longest_timeout_s
         self._pusher.look = FirstLooks(store, vault, self._connections, patience_s).look
@@ -101,6 +102,7 @@ class Supervisor:
         self._tasks.start("succession", self._succession.run, every_s=LOOK_S)
         self._tasks.start("departures", self._departures.run)
         self._tasks.start("retention", self._retention.run, every_s=EVERY_S)
+        self._tasks.start("audit_bound", self._audit_bound.run, every_s=AUDIT_EVERY_S)
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("probe_keys", self._probe_keys.run)
         self._tasks.start("authority_rotation", self._authority_rotation.run)

@@ -30,6 +30,40 @@ def record(tx: Tx, actor: str, action: str, entity_type: str, entity_id: str, **
     )
 
 
+SHORTENED = "audit_shortened"
+
+
+def too_many(tx: Tx, most: int) -> int | None:
+    """Return up to which number entries have to go where there are more than `most`; None: no more than that.
+
+    A hundredth more than necessary goes, so that a log that is full is not shortened all the time.
+    """
+    return None if audit_rows.beyond(tx, most) is None else audit_rows.beyond(tx, most - most // 100)
+
+
+def forget_up_to(tx: Tx, number: int, limit: int) -> tuple[int, float]:
+    """Delete the oldest entries up to a number, `limit` at most; return how many, and when the last one was made."""
+    return audit_rows.forget_up_to(tx, number, limit)
+
+
+def note_shortened(tx: Tx, entries: int, last_at: float, most: int) -> None:
+    """Note that entries went before their age, the last of them made at `last_at`."""
+    record(tx, PANEL, SHORTENED, "panel", "panel", entries=entries, last_at=last_at, keep_entries=most)
+
+
+def shortened(tx: Tx, since: float) -> str | None:
+    """Say in words that entries went before their age, where the last ones did after `since`."""
+    entry = audit_rows.last(tx, SHORTENED)
+    if entry is None or entry.at < since:
+        return None
+    days = (entry.at - float(entry.details["last_at"])) / 86400
+    gone, most = entry.details["entries"], entry.details["keep_entries"]
+    return (
+        f"the audit log was full (audit.keep_entries, {most}): {gone} entries went before their time, the last of them "
+        f"{days:.1f} days old; see in the log who writes them, or keep more"
+    )
+
+
 def page(
     tx: Tx,
     *,

@@ -14,7 +14,14 @@ class AuditSettings(Group):
         default=365,
         ge=0,
         le=_LONGEST_DAYS,
-        description="Days after which an entry is deleted; 0 keeps all. A year covers what is looked for once a year.",
+        description="Days after which an entry is deleted; 0: never. A year covers what is looked for once a year.",
+    )
+    keep_entries: int = Field(
+        default=1_000_000,
+        ge=1_000,
+        le=100_000_000,
+        description="How many entries there may be, whatever their age; the oldest go first, a hundredth of this at a "
+        "time. A million takes some 300 MB.",
     )
 
 

@@ -35,6 +35,30 @@ def newest(
     return tx.session.scalars(query).all(), total
 
 
+def last(tx: Tx, action: str) -> AuditEntry | None:
+    """Return the newest entry with an action."""
+    query = select(AuditEntry).where(AuditEntry.action == action).order_by(AuditEntry.id.desc()).limit(1)
+    return tx.session.scalars(query).first()
+
+
+def beyond(tx: Tx, most: int) -> int | None:
+    """Return the number of the newest entry that is not among the `most` newest; None: there are no more than those."""
+    lowest = tx.session.scalar(select(func.min(AuditEntry.id)))
+    highest = tx.session.scalar(select(func.max(AuditEntry.id)))
+    if lowest is None or highest is None or highest - lowest < most:
+        return None  # without counting: numbers have gaps, but no two entries have one
+    return tx.session.scalar(select(AuditEntry.id).order_by(AuditEntry.id.desc()).offset(most).limit(1))
+
+
+def forget_up_to(tx: Tx, number: int, limit: int) -> tuple[int, float]:
+    """Delete the `limit` oldest entries up to a number; return how many, and when the last of them was made."""
+    query = select(AuditEntry.id, AuditEntry.at).where(AuditEntry.id <= number).order_by(AuditEntry.id).limit(limit)
+    oldest = tx.session.execute(query).all()
+    if oldest:
+        tx.session.execute(delete(AuditEntry).where(AuditEntry.id <= oldest[-1].id))
+    return len(oldest), max((entry.at for entry in oldest), default=0.0)
+
+
 def forget(tx: Tx, before: float, limit: int) -> int:
     """Delete those of the `limit` oldest entries that are from before a time; return how many.
 
