@@ -5,17 +5,23 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from tests.panel.world import World
+from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.moves.recalls import Recalls
-from wgfleet.panel.services.moves import recalls
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.moves import failover, recalls
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node, Peer
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.messages import Takeover, TakeoverResult
+from wgfleet.protocol.observed import PeerStats
 
 AT = "198.51.100.9:40000"
 
@@ -113,6 +119,30 @@ def test_clients_that_a_returning_node_may_have_taken_back_are_called_again_at_o
     asyncio.run(Recalls(world.store, Settings().drain, connections).reconcile(fenced[0]))
     assert lines[ams1.id].called == [bob.public_key] * 2, "once more, since the first call was not answered"
     assert lines[fra1.id].called == []
+
+
+def test_a_client_that_shook_hands_with_a_returning_node_before_that_was_fenced_is_not_left_to_it(world: World) -> None:
+    """Its WireGuard calls clients that it has not heard for a while; what it then reports is newer than their move."""
+    config, fra1, ams1, (ann, bob, _) = live(world)
+    failed_over(world, config, fra1, ams1, frozenset({bob.id}))
+    with world.store.write() as tx:  # as a minute later, when nobody waits for the node any more
+        about = operations.subject(config.id, fra1.id)
+        ended = operation_rows.newest(tx, OperationKind.FAILOVER, about)
+        assert ended is not None
+        failover.close(tx, ended.id)
+    pulled_back = PeerStats(endpoint=AT, latest_handshake=round(clock.steady()) + 2)
+    with world.store.write() as tx:
+        session_rows.record(tx, fra1.id, config.id, {bob.public_key: pulled_back}, clock.steady())
+    world.wakes.clear()
+    world.sync(config, fra1)
+    assert bob.public_key not in world.users(config, fra1)
+    assert ann.public_key in world.users(config, fra1), "whom nobody reached"
+    [fenced] = [wake.id for wake in world.wakes if wake.topic is Topic.FENCED]
+    lines = {fra1.id: Line(), ams1.id: Line()}
+    asyncio.run(Recalls(world.store, Settings().drain, cast("dict[str, AgentConnection]", lines)).reconcile(fenced))
+    assert lines[ams1.id].called == [bob.public_key]
+    with world.store.read() as tx:
+        assert session_rows.latest(tx, [bob.id])[bob.id].node_id == ams1.id
 
 
 def test_nobody_is_called_again_for_a_node_in_use(world: World) -> None:

@@ -154,12 +154,14 @@ def endpoints(tx: Tx, node_id: str, peer_ids: Collection[str]) -> dict[str, str]
     return found
 
 
-def latest(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
-    """Return, for each peer that was ever seen, the session with the newest handshake."""
+def latest(tx: Tx, peer_ids: Collection[str], on: Collection[str] | None = None) -> dict[str, PeerSession]:
+    """Return, for each peer that was ever seen, the session with the newest handshake, of all nodes or those `on`."""
     found: dict[str, PeerSession] = {}
     for chunk in chunked(peer_ids):
         rows = tx.session.scalars(select(PeerSession).where(PeerSession.peer_id.in_(chunk)))
         for row in rows:
+            if on is not None and row.node_id not in on:
+                continue
             best = found.get(row.peer_id)
             # Handshakes are in whole s: of two in the same one, that which was heard of later.
             if best is None or (row.latest_handshake, row.seen_at) > (best.latest_handshake, best.seen_at):

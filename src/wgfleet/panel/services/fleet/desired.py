@@ -8,7 +8,7 @@ from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import reach
 from wgfleet.panel.services.configs import INDEPENDENT
-from wgfleet.panel.services.fleet import probe_keys
+from wgfleet.panel.services.fleet import probe_keys, taken_over
 from wgfleet.panel.services.floating import carriers, isolation
 from wgfleet.panel.store import Tx, histories, sealed
 from wgfleet.panel.store import addresses as address_rows
@@ -226,7 +226,11 @@ def _peers(
     given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id)
     given_up.add(assignment.public_key or config.public_key or "")  # WireGuard is silent about a peer that is itself
     # One that is out of use keeps the sessions that nobody took over, such as those of a node that was only cut off.
-    kept = None if assignment.health.in_use else session_rows.kept_by(tx, assignment.node_id, config.id)
+    kept = None
+    if not assignment.health.in_use:
+        kept = session_rows.kept_by(tx, assignment.node_id, config.id) - {
+            *taken_over.since_down(tx, assignment).values()
+        }
     upsert: dict[PublicKey, DesiredPeer] = {}
     for peer in changed:
         if peer.enabled and peer.public_key not in given_up and (kept is None or peer.public_key in kept):

@@ -7,14 +7,13 @@ costs one packet, so all that were taken over from it are called once more from 
 from collections.abc import Mapping
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.fleet import taken_over
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import sessions as session_rows
 
 
@@ -24,22 +23,19 @@ def due(tx: Tx, assignment_id: str, live_within_s: float) -> tuple[str, list[Tak
     if assignment is None or assignment.health.in_use:
         return "", []
     config = configs.get(tx, assignment.config_id)
-    about = subject(assignment.config_id, assignment.node_id)
-    operation = operation_rows.newest(tx, OperationKind.FAILOVER, about)
-    if operation is None:
-        return config.name, []
-    peers = operation_rows.moved_live(tx, operation.id)
-    latest = session_rows.latest(tx, list(peers))
+    peers = taken_over.since_down(tx, assignment)
     serving = {
         other.node_id
         for other, _ in assignment_rows.of_config(tx, config.id)
         if other.phase == Phase.SERVING and other.health.in_use
     }
+    # Not where they were seen last: that may be the node itself, which has called them before it was fenced.
+    latest = session_rows.latest(tx, list(peers), on=serving)
     since = clock.steady() - live_within_s
     return config.name, [
         TakeoverCall(peer_id, peers[peer_id], session.endpoint, session.node_id, session.called_from)
         for peer_id, session in latest.items()
-        if session.endpoint and session.node_id in serving and session.latest_handshake >= since
+        if session.endpoint and session.latest_handshake >= since
     ]
 
 
