@@ -7,7 +7,7 @@ import time
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
@@ -22,6 +22,13 @@ from wgfleet.panel.store.tables import AuditEntry
 
 MOST = 2000
 KEPT = MOST - MOST // 100  # of a log that was full
+
+
+@pytest.fixture(autouse=True)
+def _empty(panel: Panel) -> None:
+    """Leave out what the panel's start has written."""
+    with panel.store.write() as tx:
+        tx.session.execute(delete(AuditEntry))
 
 
 def write(store: Store, count: int, action: str = "filled", days_ago: float = 1.0) -> None:

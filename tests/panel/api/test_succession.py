@@ -85,7 +85,7 @@ def without_core(panel: Panel, client: httpx.Client) -> Iterator[httpx.Client]:
         yield client
 
 
-PARTS = ("store", "vault", "settings", "authority", "events", "publisher")
+PARTS = ("store", "vault", "settings", "authorities", "events", "publisher")
 
 
 def test_where_no_core_is_heard_the_rows_say_whether_it_is_superseded(without_core: httpx.Client, panel: Panel) -> None:
