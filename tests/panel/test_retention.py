@@ -169,6 +169,7 @@ BOUNDED = {
     "api_keys": "made and deleted by administrators",
     "assignments": "one for each node and config",
     "authority": "one row",
+    "authority_rotation": "one row, while the CA is replaced",
     "cleanups": "one for each node and config",
     "config_histories": "the newest 50 of each config",
     "configs": "made and deleted by administrators",
