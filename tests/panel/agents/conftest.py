@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 import ssl
 import threading
@@ -25,6 +26,13 @@ SNAPSHOT = (
     b'"certificate_expires_at":3,"scan_interval_s":1,"interfaces":[]},"interfaces":[]}\n'
 )
 HEARTBEAT = b'{"type":"heartbeat","now":2.0}\n'
+
+
+def stream_of(now: float, known: str = "features history revoked") -> tuple[bytes, bytes]:
+    """The first line and the others of the watch stream of an agent with these features, by its clock."""
+    features = b'"interfaces":[],"features":%s}' % json.dumps(known.split()).encode()
+    first = SNAPSHOT.replace(b'"interfaces":[]}', features, 1).replace(b'"now":2,', b'"now":%f,' % now)
+    return first, HEARTBEAT.replace(b"2.0", b"%f" % now)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from tests.agent.doors import Agent, listening
-from tests.panel.agents.conftest import HEARTBEAT, SNAPSHOT
+from tests.panel.agents.conftest import stream_of
 from tests.panel.authority import current
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authorities import AuthorityState, pem_of
@@ -32,13 +32,6 @@ from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store.tables import Node
 
 NAMES = ("fra1", "ams1", "lon1")
-
-
-def lines(now: float) -> tuple[bytes, bytes]:
-    """The first line and the others of the watch stream of an agent whose clock is right."""
-    known = b'"interfaces":[],"features":["features","history","revoked"]}'
-    first = SNAPSHOT.replace(b'"interfaces":[]}', known, 1).replace(b'"now":2,', b'"now":%f,' % now)
-    return first, HEARTBEAT.replace(b"2.0", b"%f" % now)
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +89,7 @@ class Fleet:
         """Start an agent; with no CA, one that was stopped."""
         stack = self.stacks[name] = AsyncExitStack()
         node_id = node_id or self.node(name).id
-        door = listening(self.folder / name, authority or current(self.panel), node_id, *lines(clock.now()))
+        door = listening(self.folder / name, authority or current(self.panel), node_id, *stream_of(clock.now()))
         self.agents[name] = await stack.enter_async_context(door)
         if authority is None:
             with self.panel.store.write() as tx:

@@ -15,6 +15,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient, AgentRefused
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
+from wgfleet.panel.reconcile.agents.node_work import WorkReader
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes, peers
@@ -279,14 +280,14 @@ def test_a_report_that_is_replaced_meanwhile_is_no_error(world: World, monkeypat
             found = assignment_rows.get(tx, wg0.id, fra1.node.id)
             assert found is not None
             assignment_rows.applied(tx, found.id, applied_generation=0)
-        real = Pusher._read  # noqa: SLF001 - the moment between the reading and the work
+        real = WorkReader.read
 
-        def read(pusher: Pusher, *args: Any) -> Any:
-            work = real(pusher, *args)
+        def read(reader: WorkReader, *args: Any) -> Any:
+            work = real(reader, *args)
             fra1.connection.reported = {}
             return work
 
-        monkeypatch.setattr(Pusher, "_read", read)
+        monkeypatch.setattr(WorkReader, "read", read)
         assert "failed" not in fra1.cycles().summary
         with world.store.read() as tx:
             found = assignment_rows.get(tx, wg0.id, fra1.node.id)

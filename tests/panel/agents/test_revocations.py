@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.agent.doors import Agent, listening
-from tests.panel.agents.conftest import HEARTBEAT, SNAPSHOT
+from tests.panel.agents.conftest import stream_of
 from tests.panel.authority import current
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Identity, described
@@ -26,8 +26,6 @@ from wgfleet.panel.services import certificates
 from wgfleet.panel.services.fleet import nodes, revocations
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store.tables import IssuedCertificate, Node
-
-KNOWS = SNAPSHOT.replace(b'"interfaces":[]}', b'"interfaces":[],"features":["features","history","revoked"]}', 1)
 
 
 @dataclass
@@ -65,10 +63,10 @@ class Fleet:
 
 
 @asynccontextmanager
-async def running(panel: Panel, folder: Path, first_line: bytes) -> AsyncIterator[Fleet]:
+async def running(panel: Panel, folder: Path, known: str) -> AsyncIterator[Fleet]:
     with panel.store.write() as tx:
         node = nodes.create(tx, "test", NodeSpec("fra1", ["127.0.0.1"]))
-    async with listening(folder, current(panel), node.id, first_line, HEARTBEAT) as agent:
+    async with listening(folder, current(panel), node.id, *stream_of(clock.now(), known)) as agent:
         with panel.store.write() as tx:
             issued = described(agent.state.certificate.read_text())
             nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
@@ -85,10 +83,10 @@ async def running(panel: Panel, folder: Path, first_line: bytes) -> AsyncIterato
 
 
 def with_a_panel(
-    panel: Panel, folder: Path, test: Callable[[Fleet], Awaitable[None]], first_line: bytes = KNOWS
+    panel: Panel, folder: Path, test: Callable[[Fleet], Awaitable[None]], known: str = "features history revoked"
 ) -> None:
     async def run() -> None:
-        async with running(panel, folder, first_line) as fleet:
+        async with running(panel, folder, known) as fleet:
             await test(fleet)
 
     asyncio.run(run())
@@ -167,7 +165,7 @@ def test_an_agent_that_does_not_know_of_revocations_gets_none(panel: Panel, tmp_
         assert await fleet.agent.asks(stolen)
         assert (fleet.node().connected, fleet.node().revocations) == (True, None)
 
-    with_a_panel(panel, tmp_path, test, SNAPSHOT)
+    with_a_panel(panel, tmp_path, test, known="")
 
 
 def test_an_agent_whose_certificate_is_revoked_loses_its_connection(panel: Panel, tmp_path: Path) -> None:

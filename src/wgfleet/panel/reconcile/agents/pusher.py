@@ -1,4 +1,4 @@
-"""The push cycle of a node: read what it must have, compare with what its agent reports, push the difference.
+"""The push cycle of a node: do what its rows ask for that its agent lacks.
 
 Each push, cleanup, confirmation and renewal is an errand of its own. What takes access away goes first (users that were
 deleted or have moved, fences, interfaces), then the certificate, then the rest.
@@ -12,67 +12,26 @@ from functools import partial
 from wgfleet.panel import clock
 from wgfleet.panel.agents.allowance import Allowance
 from wgfleet.panel.agents.authorities import Authorities
-from wgfleet.panel.agents.authority import renewal_due
 from wgfleet.panel.agents.client import AgentRefused
-from wgfleet.panel.domain.authorities import Trust
-from wgfleet.panel.domain.first_look import FirstLook
-from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.certificate_errands import CertificateErrands
-from wgfleet.panel.reconcile.agents.cleanups import Cleanups, Stray, strays
+from wgfleet.panel.reconcile.agents.cleanups import Cleanups
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.errands import Errand, Errands
 from wgfleet.panel.reconcile.agents.first_look import Seen
-from wgfleet.panel.reconcile.agents.render_cache import RenderCache
+from wgfleet.panel.reconcile.agents.node_work import NodeWork, Wanted, WorkReader
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services import audit, certificates, generations
-from wgfleet.panel.services.fleet import assignments, desired, nodes
-from wgfleet.panel.services.floating import holders
-from wgfleet.panel.store import Store, Tx
+from wgfleet.panel.services import audit, generations
+from wgfleet.panel.services.fleet import assignments
+from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import floating as floating_rows
-from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node
-from wgfleet.panel.vault import Vault, VaultError
-from wgfleet.protocol import features
-from wgfleet.protocol.desired import UNKNOWN_FIELD, DesiredInterface, InterfaceDelta, Push
-from wgfleet.protocol.features import Feature
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.desired import UNKNOWN_FIELD, DesiredInterface, InterfaceDelta
 from wgfleet.protocol.messages import Applied
 
 # A node has one history that we lost, and is behind ours once we went beyond it. Each time, all nodes of the config get
 # the whole: one must not have the others work at its pace.
 OVERTAKINGS, OVERTAKEN_EVERY_S = 2, 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One interface: its config, the generation that it must have, and the push that gets it there (None: it is).
-
-    `has`: what the agent reports. `takes_away`: the push ends somebody's access. `unreadable`: why it cannot be made.
-    """
-
-    config_id: str
-    interface: str
-    generation: int
-    push: Push | None
-    unconfirmed: bool
-    has: Reported | None = None
-    takes_away: bool = False
-    unreadable: VaultError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeWork:
-    """What a node's rows ask for, read in one transaction.
-
-    `renewal`: marks why its certificate is due for renewal (None: it is not). `revoked`: the number of the newest
-    revocation that agents have to know.
-    """
-
-    wanted: tuple[Wanted, ...]
-    cleanups: tuple[Cleanup, ...]
-    strays: tuple[Stray, ...]
-    renewal: object
-    revoked: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +66,8 @@ class Pusher:
         connections: Mapping[str, AgentConnection] | None = None,
     ) -> None:
         self._store = store
-        self._vault = vault
-        self._certificate_days = certificate_days
-        self._authorities = authorities
+        self._work = WorkReader(store, vault, authorities, certificate_days)
         self._certificates = CertificateErrands(store, authorities, certificate_days, connections or {})
-        self._renderings = RenderCache()
         self._errands = Errands()
         self._cleanups = Cleanups(store)
         self.look: Callable[[str, str], Awaitable[Seen]] = unseen
@@ -130,7 +86,7 @@ class Pusher:
             self._errands.forgive(connection.node_id)
             return NodeCycle(f"cannot be managed: {connection.trouble}")
         about = connection.node_id, dict(connection.reported), connection.features, connection.issuer
-        work = await in_thread(self._read, *about)
+        work = await in_thread(self._work.read, *about)
         outcome = await self._errands.run(connection.node_id, self._in_order(connection, work), connection.look_again)
         said = [*outcome.troubles, *filter(None, outcome.done)]
         if not said:
@@ -234,97 +190,6 @@ class Pusher:
             connection.forget(wanted.interface)
             return f"{wanted.interface}: the agent refuses the delta ({refusal.detail}); sending the whole"
         raise error
-
-    def _read(
-        self,
-        node_id: str,
-        reported: dict[str, Reported],
-        known: frozenset[Feature] = features.ALL,
-        issuer: str | None = None,
-    ) -> NodeWork:
-        with self._store.read() as tx:
-            leaving, contested = floating_rows.leaving(tx, node_id), floating_rows.contested(tx, node_id)
-
-            def floats(config: Config, has: Reported) -> bool:
-                """Whether the report is news of a floating address."""
-                return any(holders.has_left(row, has.generation, has.held) for row in leaving[config.id]) or any(
-                    holders.is_taken(row, has.held) for row in contested if row.config_id == config.id
-                )
-
-            wanted = [
-                self._wanted(tx, config, assignment, reported.get(config.name), known, floats)
-                for assignment, config in assignment_rows.of_node(tx, node_id)
-                if assignment.phase != Phase.REMOVED
-            ]
-            renewal = self._renewal(tx, nodes.get(tx, node_id), issuer)
-            cleanups = tuple(assignment_rows.cleanups(tx, node_id))
-            left = strays(reported, [each.config_id for each in wanted], cleanups)
-            revoked = certificates.newest_to_tell(tx)
-            return NodeWork(tuple(wanted), cleanups, left, renewal, revoked)
-
-    def _renewal(self, tx: Tx, node: Node, issuer: str | None) -> object:
-        """Mark why the certificate of a node's agent is due for renewal; None: it is not. `issuer`: of ours."""
-        expires_at = node.certificate_expires_at
-        if expires_at is None:
-            return None
-        state = self._authorities.read(tx)
-        trusts = state.wanted(node.trusts)
-        if trusts is Trust.NEXT and issuer not in {None, state.caller(trusts).fingerprint}:
-            return None  # it would trust us no more; a connection that shows another certificate is about to open
-        # One whose key is not known, or not which of two, gets a new one; and one that is to trust another CA.
-        due = renewal_due(expires_at, clock.now(), self._certificate_days) or len(node.agent_keys) != 1
-        return (expires_at, trusts, state.rotation_id) if due or node.trusts is not trusts else None
-
-    def _wanted(
-        self,
-        tx: Tx,
-        config: Config,
-        assignment: Assignment,
-        has: Reported | None,
-        known: frozenset[Feature],
-        floats: Callable[[Config, Reported], bool],
-    ) -> Wanted:
-        try:
-            push, unreadable = self._missing(tx, config, assignment, has, known), None
-        except VaultError as error:
-            push, unreadable = None, error
-        unconfirmed = (
-            assignment.applied_generation != config.generation
-            or assignment.phase == Phase.JOINING
-            or assignment.first_look == FirstLook.UNPROVEN
-            or (has is not None and assignments.is_news(assignment, has.drift, has.held, dict(has.rivals)))
-            or (has is not None and floats(config, has))
-        )
-        # A whole for what the agent has replaces it: it may be a fence.
-        takes_away = (
-            bool(push.remove) or not (push.settings is None or push.settings.enabled)
-            if isinstance(push, InterfaceDelta)
-            else push is not None and has is not None
-        )
-        return Wanted(config.id, config.name, config.generation, push, unconfirmed, has, takes_away, unreadable)
-
-    def _missing(
-        self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None, known: frozenset[Feature]
-    ) -> Push | None:
-        """Render what a node lacks of a config; None where it has everything."""
-        applied = has.generation if has is not None and has.config_id == config.id else None
-        base = desired.usable_base(config, assignment, applied)
-        base_history = desired.history(tx, config, assignment, base, known)
-        if Feature.HISTORY in known and has is not None and has.history != base_history:
-            base = 0
-        if base == config.generation:
-            return None
-
-        def render() -> Push:
-            return desired.push(tx, self._vault, config, assignment, base, known)
-
-        if desired.alike(tx, config, assignment, base):
-            push = self._renderings.get((config.id, base, config.generation, known), render)
-        else:
-            push = render()
-        if Feature.HISTORY not in known:
-            return push
-        return desired.in_history(push, desired.history(tx, config, assignment, config.generation, known), base_history)
 
     def _confirm(self, node_id: str, config_id: str, reported: Reported, seen: Seen) -> None:
         with self._store.write() as tx:

@@ -1,0 +1,163 @@
+"""The work that a node's rows ask for: what its agent lacks of them, by what it reports, read in one transaction."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authorities import Authorities
+from wgfleet.panel.agents.authority import renewal_due
+from wgfleet.panel.domain.authorities import Trust
+from wgfleet.panel.domain.first_look import FirstLook
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.reconcile.agents.cleanups import Stray, strays
+from wgfleet.panel.reconcile.agents.connection import Reported
+from wgfleet.panel.reconcile.agents.render_cache import RenderCache
+from wgfleet.panel.services import certificates
+from wgfleet.panel.services.fleet import assignments, desired, nodes
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.store import Store, Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node
+from wgfleet.panel.vault import Vault, VaultError
+from wgfleet.protocol import features
+from wgfleet.protocol.desired import InterfaceDelta, Push
+from wgfleet.protocol.features import Feature
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One interface: its config, the generation that it must have, and the push that gets it there (None: it is).
+
+    `has`: what the agent reports. `takes_away`: the push ends somebody's access. `unreadable`: why it cannot be made.
+    """
+
+    config_id: str
+    interface: str
+    generation: int
+    push: Push | None
+    unconfirmed: bool
+    has: Reported | None = None
+    takes_away: bool = False
+    unreadable: VaultError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWork:
+    """What a node's rows ask for, read in one transaction.
+
+    `renewal`: marks why its certificate is due for renewal (None: it is not). `revoked`: the number of the newest
+    revocation that agents have to know.
+    """
+
+    wanted: tuple[Wanted, ...]
+    cleanups: tuple[Cleanup, ...]
+    strays: tuple[Stray, ...]
+    renewal: object
+    revoked: int | None
+
+
+class WorkReader:
+    """Reads the work of nodes. `certificate_days`: how long agents' certificates last."""
+
+    def __init__(self, store: Store, vault: Vault, authorities: Authorities, certificate_days: int) -> None:
+        self._store = store
+        self._vault = vault
+        self._authorities = authorities
+        self._certificate_days = certificate_days
+        self._renderings = RenderCache()
+
+    def read(
+        self,
+        node_id: str,
+        reported: dict[str, Reported],
+        known: frozenset[Feature] = features.ALL,
+        issuer: str | None = None,
+    ) -> NodeWork:
+        """Return what the rows of a node ask for, by what its agent reports and knows.
+
+        `issuer`: the CA (its fingerprint) whose certificate the panel shows to it; None: it does not matter.
+        """
+        with self._store.read() as tx:
+            leaving, contested = floating_rows.leaving(tx, node_id), floating_rows.contested(tx, node_id)
+
+            def floats(config: Config, has: Reported) -> bool:
+                """Whether the report is news of a floating address."""
+                return any(holders.has_left(row, has.generation, has.held) for row in leaving[config.id]) or any(
+                    holders.is_taken(row, has.held) for row in contested if row.config_id == config.id
+                )
+
+            wanted = [
+                self._wanted(tx, config, assignment, reported.get(config.name), known, floats)
+                for assignment, config in assignment_rows.of_node(tx, node_id)
+                if assignment.phase != Phase.REMOVED
+            ]
+            renewal = self._renewal(tx, nodes.get(tx, node_id), issuer)
+            cleanups = tuple(assignment_rows.cleanups(tx, node_id))
+            left = strays(reported, [each.config_id for each in wanted], cleanups)
+            revoked = certificates.newest_to_tell(tx)
+            return NodeWork(tuple(wanted), cleanups, left, renewal, revoked)
+
+    def _renewal(self, tx: Tx, node: Node, issuer: str | None) -> object:
+        """Mark why the certificate of a node's agent is due for renewal; None: it is not. `issuer`: of ours."""
+        expires_at = node.certificate_expires_at
+        if expires_at is None:
+            return None
+        state = self._authorities.read(tx)
+        trusts = state.wanted(node.trusts)
+        if trusts is Trust.NEXT and issuer not in {None, state.caller(trusts).fingerprint}:
+            return None  # it would trust us no more; a connection that shows another certificate is about to open
+        # One whose key is not known, or not which of two, gets a new one; and one that is to trust another CA.
+        due = renewal_due(expires_at, clock.now(), self._certificate_days) or len(node.agent_keys) != 1
+        return (expires_at, trusts, state.rotation_id) if due or node.trusts is not trusts else None
+
+    def _wanted(
+        self,
+        tx: Tx,
+        config: Config,
+        assignment: Assignment,
+        has: Reported | None,
+        known: frozenset[Feature],
+        floats: Callable[[Config, Reported], bool],
+    ) -> Wanted:
+        try:
+            push, unreadable = self._missing(tx, config, assignment, has, known), None
+        except VaultError as error:
+            push, unreadable = None, error
+        unconfirmed = (
+            assignment.applied_generation != config.generation
+            or assignment.phase == Phase.JOINING
+            or assignment.first_look == FirstLook.UNPROVEN
+            or (has is not None and assignments.is_news(assignment, has.drift, has.held, dict(has.rivals)))
+            or (has is not None and floats(config, has))
+        )
+        # A whole for what the agent has replaces it: it may be a fence.
+        takes_away = (
+            bool(push.remove) or not (push.settings is None or push.settings.enabled)
+            if isinstance(push, InterfaceDelta)
+            else push is not None and has is not None
+        )
+        return Wanted(config.id, config.name, config.generation, push, unconfirmed, has, takes_away, unreadable)
+
+    def _missing(
+        self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None, known: frozenset[Feature]
+    ) -> Push | None:
+        """Render what a node lacks of a config; None where it has everything."""
+        applied = has.generation if has is not None and has.config_id == config.id else None
+        base = desired.usable_base(config, assignment, applied)
+        base_history = desired.history(tx, config, assignment, base, known)
+        if Feature.HISTORY in known and has is not None and has.history != base_history:
+            base = 0
+        if base == config.generation:
+            return None
+
+        def render() -> Push:
+            return desired.push(tx, self._vault, config, assignment, base, known)
+
+        if desired.alike(tx, config, assignment, base):
+            push = self._renderings.get((config.id, base, config.generation, known), render)
+        else:
+            push = render()
+        if Feature.HISTORY not in known:
+            return push
+        return desired.in_history(push, desired.history(tx, config, assignment, config.generation, known), base_history)
