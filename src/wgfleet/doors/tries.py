@@ -42,23 +42,23 @@ class Tries:
 
     def _made(self, method: str, url: str, *, stream: bool, **more: Any) -> httpx.Response:
         request = self._http.build_request(method, url, **more)
+        began = time.monotonic()
         if method not in _READS and request.url.scheme == "https":
-            self._be_let_in(request.url)
-        answer = self._tried(request, stream=stream)
+            self._be_let_in(request.url, began)
+        answer = self._tried(request, began, stream=stream)
         self._heard_at = time.monotonic()
         return answer
 
-    def _be_let_in(self, url: httpx.URL) -> None:
+    def _be_let_in(self, url: httpx.URL, began: float) -> None:
         """Read something first, unless the connection has been used just now.
 
         With TLS 1.3 a client has done its part of the handshake, and sends its call, before it can know whether the
         other side has. A change would then be lost, and nobody could tell.
         """
         if time.monotonic() - self._heard_at > _FRESH_S:
-            self._tried(self._http.build_request("GET", url.join("/healthz")), stream=False)
+            self._tried(self._http.build_request("GET", url.join("/healthz")), began, stream=False)
 
-    def _tried(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
-        began = time.monotonic()
+    def _tried(self, request: httpx.Request, began: float, *, stream: bool) -> httpx.Response:
         for pause in _PAUSES_S:
             try:
                 return self._http.send(request, stream=stream)
