@@ -62,7 +62,8 @@ class Fleet:
     def rotate(self) -> None:
         made = Authority.create("test", clock.now())
         with self.panel.store.write() as tx:
-            authority_rotation.start(tx, self.panel.vault, "test", made.certificate_pem, made.key_pem)
+            about = {"name": made.name, "certificate": made.certificate_pem, "key": made.key_pem}
+            authority_rotation.start(tx, self.panel.vault, "test", **about)
 
     def waits_for(self) -> list[str]:
         with self.panel.store.read() as tx:
@@ -186,6 +187,9 @@ def test_agents_and_panel_have_the_new_ca_and_the_old_one_is_refused(fleet: Flee
             assert now.fingerprint != before.fingerprint
             assert all(trusts_alone(agent, now) for agent in fleet.agents.values())
             assert {node.trusts for node in fleet.nodes()} == {Trust.CURRENT}
+            with fleet.panel.store.read() as tx:
+                valid = certificates.page(tx, limit=1000, valid=True)
+            assert {row.issuer for row in valid} == {now.name}
             both = before.certificate_pem + now.certificate_pem
             assert not await asks(fleet, "fra1", stolen, both)
             assert not await asks(fleet, "fra1", before.issue_panel_client(clock.now()), both)

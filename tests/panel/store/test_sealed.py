@@ -57,7 +57,7 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
         peers.create(tx, ACTOR, config, peers.draft(world.vault, [PeerSpec(f"p{number}") for number in range(3)]))
         probe_keys.start(tx, world.vault, ACTOR, config)
         installation.keep_authority(tx, world.vault, "panel", "certificate", "key")
-        authority_rotation.start(tx, world.vault, ACTOR, "next certificate", "next key")
+        authority_rotation.start(tx, world.vault, ACTOR, name="next", certificate="next certificate", key="next key")
         assignment = assignment_rows.get(tx, cluster.id, fra1.id)
         assert assignment is not None
         backups.create(tx, world.vault, ACTOR, config, fra1, assignment, reason="test")

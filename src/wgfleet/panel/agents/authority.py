@@ -90,6 +90,11 @@ class Authority:
         return cls(x509.load_pem_x509_certificate(certificate.encode()), private)
 
     @property
+    def name(self) -> str:
+        """The name by which certificates say that they are of this CA; no other one of a panel has it."""
+        return _common_name(self._certificate.subject)
+
+    @property
     def expires_at(self) -> float:
         """The end of its life in s since the epoch."""
         return self._certificate.not_valid_after_utc.timestamp()
@@ -173,7 +178,8 @@ class Authority:
 def described(certificate_pem: str) -> Issued:
     """Return what is kept of a certificate."""
     parsed = x509.load_pem_x509_certificate(certificate_pem.encode())
-    return Issued(f"{parsed.serial_number:x}", key_digest(certificate_pem), parsed.not_valid_after_utc.timestamp())
+    expires_at = parsed.not_valid_after_utc.timestamp()
+    return Issued(f"{parsed.serial_number:x}", key_digest(certificate_pem), expires_at, _common_name(parsed.issuer))
 
 
 def certificate_expires_at(certificate_pem: str) -> float:
@@ -225,6 +231,10 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: float, 
 
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _common_name(name: x509.Name) -> str:
+    return str(name.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
 def _key_usage(*, authority: bool) -> x509.KeyUsage:

@@ -89,5 +89,6 @@ def rotate_authority(panel: ThePanel, caller: Admin) -> AuthorityView:
         panel_id = installation.panel_id(tx)
     authority = Authority.create(panel_id, clock.now())
     with panel.store.write() as tx:
-        authority_rotation.start(tx, panel.vault, caller.actor, authority.certificate_pem, authority.key_pem)
+        made = {"name": authority.name, "certificate": authority.certificate_pem, "key": authority.key_pem}
+        authority_rotation.start(tx, panel.vault, caller.actor, **made)
         return _view(panel, tx)

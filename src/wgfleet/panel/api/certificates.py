@@ -31,6 +31,7 @@ class CertificateView(View):
     node_id: str | None
     node_name: str | None = Field(description="The node's name when it was issued; null: it is not an agent's.")
     panel_start: int | None = Field(description="Which start of the panel calls with it.")
+    issuer: str | None = Field(description="Name of the CA; null: issued by a release that did not keep it.")
     issued_by: str = Field(examples=["node:fra1"])
     issued_at: datetime
     expires_at: datetime
@@ -68,6 +69,7 @@ def _view(row: IssuedCertificate, used: frozenset[str]) -> CertificateView:
         node_id=row.node_id,
         node_name=row.node_name,
         panel_start=row.panel_start,
+        issuer=row.issuer,
         issued_by=row.issued_by,
         issued_at=utc(row.issued_at),
         expires_at=utc(row.expires_at),

@@ -27,14 +27,15 @@ class Telling(StrEnum):
 
 
 class Issued(NamedTuple):
-    """A certificate: its serial number and the SHA-256 of its SubjectPublicKeyInfo, in hex, and its end.
+    """A certificate: its serial number and the SHA-256 of its SubjectPublicKeyInfo, in hex, its end, and its CA's name.
 
-    `serial` None: it was issued by a release that kept none. `expires_at` is in s since the epoch.
+    `serial` or `issuer` None: it was issued by a release that kept none. `expires_at` is in s since the epoch.
     """
 
     serial: str | None
     key: str
     expires_at: float
+    issuer: str | None = None
 
 
 class RevokedSerial(NamedTuple):

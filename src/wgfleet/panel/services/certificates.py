@@ -43,6 +43,7 @@ def _keep(
         node_id=None if node is None else node.id,
         node_name=None if node is None else node.name,
         panel_start=start,
+        issuer=issued.issuer,
         issued_by=actor,
         issued_at=clock.now(),
         expires_at=issued.expires_at,
@@ -92,6 +93,11 @@ def replaced(tx: Tx, actor: str, node_id: str, accepted: Collection[str] = ()) -
     for row in rows.valid_of_node(tx, node_id):
         if row.key_digest not in accepted:
             row.revoked_at, row.revoked_by = clock.now(), actor
+
+
+def all_of_others_refused(tx: Tx, issuer: str) -> None:
+    """Note that the certificates of all CAs but this one are refused; nobody has to be told of them one by one."""
+    rows.refuse_of_others(tx, issuer, clock.now(), audit.PANEL)
 
 
 def valid_of_node(tx: Tx, node_id: str) -> Sequence[IssuedCertificate]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 
 from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.store.engine import Tx
@@ -51,6 +51,12 @@ def valid_of_node(tx: Tx, node_id: str) -> Sequence[IssuedCertificate]:
     return tx.session.scalars(
         select(IssuedCertificate).where(IssuedCertificate.node_id == node_id, ~_REVOKED)
     ).all()  # fmt: skip
+
+
+def refuse_of_others(tx: Tx, issuer: str, at: float, actor: str) -> None:
+    """Set all certificates of other issuers as revoked that are not yet."""
+    change = update(IssuedCertificate).where(~_REVOKED, func.coalesce(IssuedCertificate.issuer, "") != issuer)
+    tx.session.execute(change.values(revoked_at=at, revoked_by=actor))
 
 
 def newest_of_panel(tx: Tx, now: float) -> str | None:

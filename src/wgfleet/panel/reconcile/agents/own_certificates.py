@@ -66,6 +66,8 @@ class OwnCertificates:
                     tls = client_context(pem_of(state.trusted), certificate.identity)
                     line = Line(tls, certificate, frozenset(each.fingerprint for each in state.trusted))
                     self._lines[issuer.fingerprint] = line
+        for gone in self._lines.keys() - {each.fingerprint for each in state.trusted}:
+            del self._lines[gone]
         for each in state.trusted:
             if each.fingerprint not in line.trusted:
                 line.tls.load_verify_locations(cadata=each.certificate_pem)

@@ -11,7 +11,7 @@ from wgfleet.panel.domain.authorities import AuthorityStep, Trust
 from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, certificates
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import installation as rows
@@ -28,8 +28,8 @@ def rotation(tx: Tx) -> AuthorityRotation | None:
     return rows.rotation(tx)
 
 
-def start(tx: Tx, vault: Vault, actor: str, certificate: str, key: str) -> AuthorityRotation:
-    """Begin to replace the CA by this one (PEM)."""
+def start(tx: Tx, vault: Vault, actor: str, *, name: str, certificate: str, key: str) -> AuthorityRotation:
+    """Begin to replace the CA by this one (PEM); `name`: as in the certificates that it issues."""
     rows.lock_authority(tx)
     earlier = rows.rotation(tx)
     if earlier is not None:
@@ -39,6 +39,7 @@ def start(tx: Tx, vault: Vault, actor: str, certificate: str, key: str) -> Autho
     rotation_id, now = clock.new_id(), clock.now()
     row = AuthorityRotation(
         id=rotation_id,
+        name=name,
         certificate=certificate,
         key_sealed=sealed.seal(vault, AuthorityRotation.key_sealed, rotation_id, key),
         step=AuthorityStep.SPREAD,
@@ -98,6 +99,7 @@ def _finish(tx: Tx, vault: Vault, row: AuthorityRotation) -> None:
     authority.key_sealed = sealed.seal(vault, CertificateAuthority.key_sealed, authority.id, key)
     for each in departed_without(tx):
         nodes.dismissed(tx, each.id, given_up="the CA that its agent trusts was replaced before it could be reached")
+    certificates.all_of_others_refused(tx, row.name)
     node_rows.all_trust_current(tx)
     rows.end_rotation(tx, row)
     audit.record(tx, audit.PANEL, "rotated", "authority", row.id)

@@ -24,11 +24,13 @@ class CertificateAuthority(Base):
 class AuthorityRotation(Base):
     """The CA that is to replace the present one; no row, or one.
 
-    `id` tells rotations apart. `step_since` and `requested_at` in s since the epoch.
+    `id` tells rotations apart, and `name` is the CA's in certificates. `step_since` and `requested_at` in s since the
+    epoch.
     """
 
     __tablename__ = "authority_rotation"
     id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
     certificate: Mapped[str]
     key_sealed: Mapped[bytes]
     step: Mapped[AuthorityStep]
@@ -62,7 +64,7 @@ class IssuedCertificate(Base):
     """A certificate of our CA. `serial` and `key_digest` as in `Issued`; the node is named as it was at the time.
 
     `panel_start` is the number of the incarnation that calls with it. `revocation` numbers those that agents are to be
-    told of, in the order in which they were revoked.
+    told of, in the order in which they were revoked. `issuer` is the CA's name, None: not known.
     """
 
     __tablename__ = "certificates"
@@ -73,6 +75,7 @@ class IssuedCertificate(Base):
     node_id: Mapped[str | None] = mapped_column(index=True)
     node_name: Mapped[str | None]
     panel_start: Mapped[int | None] = mapped_column(BigInteger)
+    issuer: Mapped[str | None]
     issued_by: Mapped[str]
     issued_at: Mapped[float]
     expires_at: Mapped[float] = mapped_column(index=True)
