@@ -232,6 +232,23 @@ def test_a_node_that_does_not_serve_is_told_with_its_reason(wgfleet: Run, client
     assert document(wgfleet("config", "health", "wg0", "--json"))["nodes"][0]["health"] == "down"
 
 
+@pytest.mark.usefixtures("fra1")
+def test_a_node_at_the_address_of_another_is_refused_or_warned_of(wgfleet: Run) -> None:
+    refused = wgfleet("node", "create", "fra2", "--endpoint", "192.0.2.1")
+    assert refused.returncode != 0
+    assert "the agent of node 'fra1' is at 192.0.2.1, port 51900" in " ".join(refused.stderr.split())
+    assert "wgfleet node join fra1" in refused.stderr
+    warning = "warning: fra2: 192.0.2.1 is an address of node 'fra1' too: no config can be on both\n"
+    made_so = wgfleet("node", "create", "fra2", "--endpoint", "192.0.2.1", "--agent-port", "51901")
+    assert (made_so.returncode, made_so.stderr) == (0, warning)
+    assert "--port 51901" in made_so.stdout
+    assert warning in wgfleet("node", "list").stderr
+    assert wgfleet("node", "update", "fra2", "--capacity", "5").stderr == warning
+    refused = wgfleet("config", "create", "wg7", "--pool", "10.7.0.0/16", "--node-port", "tcp/51000-52000")
+    assert refused.returncode != 0
+    assert "tcp/51000-52000 has port 51900 of the agent of node 'fra1'" in " ".join(refused.stderr.split())
+
+
 def test_an_approval_is_asked_for_by_name_and_given_once(wgfleet: Run, panel: Panel, client: httpx.Client) -> None:
     assert (
         wgfleet("config", "health-approve").stderr

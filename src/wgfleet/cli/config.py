@@ -46,7 +46,9 @@ Keepalive = Annotated[int | None, typer.Option(help="Client keepalive in seconds
 Masquerade = Annotated[bool | None, typer.Option("--masquerade/--no-masquerade", help="Nodes masquerade clients.")]
 NodePorts = Annotated[
     list[str] | None,
-    typer.Option("--node-port", help="Port of the nodes that users reach (udp/53); repeatable; '': none."),
+    typer.Option(
+        "--node-port", help="Port of the nodes that users reach (udp/53), never an agent's; repeatable; '': none."
+    ),
 ]
 DeniedNetworks = Annotated[
     list[str] | None, typer.Option("--deny-network", help="Network that users do not reach; repeatable; '': none.")

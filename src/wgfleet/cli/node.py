@@ -35,8 +35,13 @@ def list_nodes(*, as_json: AsJson = False) -> None:
         return
     show_table([{**node, "agent": _agent(node)} for node in found], COLUMNS, as_json=False)
     for node in found:
-        if node.get("agent_warning"):
-            say(f"warning: {node['name']}: {node['agent_warning']}", err=True)
+        _warn(node, "endpoint_warning", "agent_warning")
+
+
+def _warn(node: dict[str, Any], *fields: str) -> None:
+    for field in fields:
+        if node.get(field):
+            say(f"warning: {node['name']}: {node[field]}", err=True)
 
 
 def _agent(node: dict[str, Any]) -> str:
@@ -82,6 +87,7 @@ def create(
         if as_json:
             show_json({**node, "join": joining})
             return
+        _warn(node, "endpoint_warning")
         say(f"node {name} is created. On the server, as root, before {text(joining['expires_at'])}:\n")
         say(f"  {joining['command']}")
         say(AFTER_JOINING)
@@ -124,7 +130,10 @@ def update(
         group=group,
     )
     with panel() as client:
-        show_fields(client.call("PATCH", f"/api/nodes/{part(node)}", body), as_json=as_json)
+        changed = client.call("PATCH", f"/api/nodes/{part(node)}", body)
+    show_fields(changed, as_json=as_json)
+    if not as_json:
+        _warn(changed, "endpoint_warning")
 
 
 @app.command()

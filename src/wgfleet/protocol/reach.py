@@ -15,8 +15,9 @@ _NODE_PORT = re.compile(r"(?P<protocol>tcp|udp)/(?P<first>[1-9][0-9]{0,4})(?:-(?
 class Reach(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Exceptions from the filter of an interface, by which users reach no service of the node and no other config.
 
-    `node_ports` of the node itself are open to users (`udp/53`, `tcp/8000-8100`), `interfaces` are other interfaces of
-    the same agent that they reach, and `denied_networks` are reached through no other link.
+    `node_ports` of the node itself are open to users (`udp/53`, `tcp/8000-8100`), but for the agent's own, whatever is
+    said here. `interfaces` are other interfaces of the same agent that they reach, and `denied_networks` are reached
+    through no other link.
     """
 
     node_ports: tuple[str, ...] = ()
@@ -32,6 +33,13 @@ def parse_node_port(text: str, field: str) -> str:
     if found is None or not first <= last <= MAX_PORT:
         raise FieldError(field, "must be a protocol and a port, or a range of ports, such as udp/53 or tcp/8000-8100")
     return f"{found['protocol']}/{first}" if first == last else f"{found['protocol']}/{first}-{last}"
+
+
+def is_open(node_port: str, protocol: str, port: int) -> bool:
+    """Tell whether a port is among those of a parsed `PROTOCOL/PORT` or `PROTOCOL/FIRST-LAST`."""
+    of, _, numbers = node_port.partition("/")
+    first, _, last = numbers.partition("-")
+    return of == protocol and int(first) <= port <= int(last or first)
 
 
 def check_reach(reach: Reach, where: str = "settings.reach") -> None:

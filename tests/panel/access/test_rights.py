@@ -32,7 +32,7 @@ def test_without_the_scope_nodes_no_machine_gets_keys(client: httpx.Client) -> N
     calls: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/api/nodes", {"name": "evil", "endpoint_addresses": ["203.0.113.66"]}),
         ("POST", "/api/nodes/fra1/join-token", {}),
-        ("PATCH", "/api/nodes/fra1", {"agent_host": "203.0.113.66"}),
+        ("PATCH", "/api/nodes/fra1", {"agent_host": "203.0.113.67"}),
         ("PATCH", "/api/nodes/fra1", {"agent_port": 666}),
         ("POST", "/api/configs/wg0/nodes", {"node_id": "fra1"}),
     ]

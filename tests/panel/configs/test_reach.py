@@ -6,9 +6,13 @@ import httpx
 import pytest
 
 from tests.panel.conftest import made
+from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.certificates import Issued
+from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import desired
+from wgfleet.panel.services.fleet import desired, nodes
+from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.protocol.desired import check_settings
 from wgfleet.protocol.features import NONE
@@ -95,3 +99,39 @@ def test_an_agent_that_has_no_filter_is_sent_none(panel: Panel) -> None:
         assignment, _ = assignment_rows.of_config(tx, config.id)[0]
         push = desired.push(tx, panel.vault, config, assignment, 0, NONE)
     assert getattr(push, "settings").reach is None  # noqa: B009 - a whole, as the base is 0
+
+
+@pytest.mark.parametrize("port", ["tcp/51900", "tcp/51000-52000"])
+@pytest.mark.parametrize("owner", ["the agent of node 'fra1'", "agents"])
+def test_the_port_of_an_agent_is_not_opened(client: httpx.Client, port: str, owner: str) -> None:
+    if owner != "agents":
+        made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
+    body = {"name": "wg0", "pools": ["10.8.0.0/16"]}
+    answers = [client.post("/api/configs", json={**body, "node_ports": ["udp/51900", port]})]
+    made(client, "/api/configs", **body)
+    answers.append(client.patch("/api/configs/wg0", json={"node_ports": ["udp/51900", port]}))
+    for answer in answers:
+        assert (answer.status_code, answer.json()["field"]) == (409, "node_ports[1]")
+        assert f"{port} has port 51900 of {owner}, which users never reach" in answer.json()["detail"]
+    assert patched(client, "wg0", node_ports=["udp/51900"])["node_ports"] == ["udp/51900"]
+
+
+def test_an_agent_gets_no_port_that_a_config_opens(client: httpx.Client, panel: Panel) -> None:
+    made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"], agent_port=9000)
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/16"], node_ports=["tcp/51900", "tcp/8000-8100"])
+    answers = {
+        "agent_port": client.patch("/api/nodes/fra1", json={"agent_port": 8050}),
+        "agent_port of a new node": client.post("/api/nodes", json={"name": "b", "endpoint_addresses": ["192.0.2.2"]}),
+    }
+    for answer in answers.values():
+        assert (answer.status_code, answer.json()["field"]) == (409, "agent_port")
+        assert "config 'wg0' opens tcp/" in answer.json()["detail"]
+    with panel.store.write() as tx, pytest.raises(Conflict, match="opens tcp/8000-8100 of its nodes") as refusal:
+        _join(tx, "fra1", 8001)
+    assert refusal.value.field == "port"
+    assert client.patch("/api/nodes/fra1", json={"agent_port": 8101}).status_code == 200
+
+
+def _join(tx: Tx, node: str, port: int) -> None:
+    issued = Issued(None, "key", clock.now() + 1000)
+    nodes.enrolled(tx, nodes.get(tx, node), agent_port=port, issued=issued)

@@ -38,7 +38,7 @@ def test_a_dispatcher_that_dies_of_a_bug_is_restarted_and_close_stops_all(
 
     def make(name: str) -> str:
         with panel.store.write() as tx:
-            return nodes.create(tx, "test", NodeSpec(name, ["192.0.2.1"])).id
+            return nodes.create(tx, "test", NodeSpec(name, [f"192.0.2.{1 + len(nodes.page(tx))}"])).id
 
     async def run() -> None:
         outlook = Outlook()

@@ -27,7 +27,10 @@ Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_lengt
 DnsEntries = Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=MAX_LIST)]
 NodePorts = Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=MAX_LIST, examples=[["udp/53"]])]
 Placement = Literal["least_peers", "least_load", "nearest_group"]
-NODE_PORTS = "Ports of the node itself that users reach; without them it answers their pings only."
+NODE_PORTS = (
+    "Ports of the node itself that users reach; without them it answers their pings only. Ports of agents are refused: "
+    "users never reach one."
+)
 DENIED_NETWORKS = "Networks that users do not reach through the node's other links, such as its LAN."
 REACHABLE_CONFIGS = "Ids or names of other configs whose users they reach through a node that has both."
 PLACEMENT = (

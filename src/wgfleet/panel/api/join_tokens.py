@@ -11,6 +11,7 @@ from wgfleet.panel.api.auth import NodeAdmin
 from wgfleet.panel.api.models import Reference, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services.fleet import join_tokens, nodes
+from wgfleet.protocol.messages import AGENT_PORT
 
 router = APIRouter(tags=["nodes"])
 
@@ -28,9 +29,12 @@ def create_join_token(panel: ThePanel, caller: NodeAdmin, node: Reference, reque
     """Unused earlier tokens of the node become invalid."""
     lifetime_s = panel.settings.enrollment.token_lifetime_s
     with panel.store.write() as tx:
-        token, expires_at = join_tokens.create(tx, caller.actor, nodes.get(tx, node), lifetime_s)
-        fingerprint = panel.authorities.read(tx).newest.fingerprint
+        row = nodes.get(tx, node)
+        token, expires_at = join_tokens.create(tx, caller.actor, row, lifetime_s)
+        port, fingerprint = row.agent_port, panel.authorities.read(tx).newest.fingerprint
     command = _join_command(panel, str(request.base_url).rstrip("/"), token, fingerprint)
+    if port != AGENT_PORT:  # it says where it will be, and that counts
+        command += f" --port {port}"
     return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
 
 

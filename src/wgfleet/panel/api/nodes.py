@@ -26,7 +26,7 @@ from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
 from wgfleet.panel.services import host_names
 from wgfleet.panel.services.access.api_keys import NODES
-from wgfleet.panel.services.fleet import loads, nodes
+from wgfleet.panel.services.fleet import loads, nodes, shared_addresses
 from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges, NodeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeLoad
@@ -100,6 +100,7 @@ class NodeView(View):
     id: str
     name: str
     endpoint_addresses: list[str]
+    endpoint_warning: str | None = Field(description="null: no other node has one of its addresses.")
     agent_host: str
     agent_host_warning: str | None = Field(
         description="null: it is an address, or a name whose addresses are outside of the tunnel."
@@ -140,13 +141,14 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
     """Show nodes, with what they have."""
     ids = [node.id for node in rows]
     configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
-    busy = loads.fresh(tx, ids)
+    busy, shared = loads.fresh(tx, ids), shared_addresses.warnings(tx, rows)
     warnings = host_names.warnings(tx, {node.agent_host for node in rows})
     return [
         NodeView(
             id=node.id,
             name=node.name,
             endpoint_addresses=node.endpoint_addresses,
+            endpoint_warning=shared.get(node.id),
             agent_host=node.agent_host,
             agent_host_warning=warnings.get(node.agent_host),
             agent_port=node.agent_port,
@@ -186,7 +188,10 @@ def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Lim
 
 @router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Create a node")
 def create_node(panel: ThePanel, caller: NodeAdmin, body: NewNode) -> NodeView:
-    """Its agent joins with a join token; configs can be assigned before that."""
+    """Its agent joins with a join token; configs can be assigned before that.
+
+    No two agents are at one host and port. Nodes behind one endpoint address can have no config in common.
+    """
     with panel.write_with_names(caller, body.agent_host) as tx:
         return views(tx, [nodes.create(tx, caller.actor, NodeSpec(**body.model_dump()))])[0]
 

@@ -4,14 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from wgfleet.panel.domain.fields import check_list, parse_networks
-from wgfleet.panel.errors import Invalid, NotFound
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, generations
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.ids import InterfaceName
-from wgfleet.protocol.reach import Reach, parse_node_port
+from wgfleet.protocol.messages import AGENT_PORT
+from wgfleet.protocol.reach import Reach, is_open, parse_node_port
 
 
 def checked(tx: Tx, changes: Mapping[str, Any], own: str) -> dict[str, list[str]]:
@@ -24,11 +26,40 @@ def checked(tx: Tx, changes: Mapping[str, Any], own: str) -> dict[str, list[str]
         check_list(changes["node_ports"], "node_ports")
         ports = [parse_node_port(text, f"node_ports[{i}]") for i, text in enumerate(changes["node_ports"])]
         values["node_ports"] = list(dict.fromkeys(ports))
+        _check_no_agent_is_there(tx, ports)
     if "denied_networks" in changes:
         values["denied_networks"] = parse_networks(changes["denied_networks"], "denied_networks")
     if "reachable_configs" in changes:
         values["reachable_configs"] = _resolved(tx, changes["reachable_configs"], own)
     return values
+
+
+def _check_no_agent_is_there(tx: Tx, node_ports: Sequence[str]) -> None:
+    """Refuse ports of agents: users never reach one, so that opening its port would do nothing."""
+    config_rows.serialize_creation(tx)  # an agent's port may be changed at the same time
+    agents = node_rows.agent_ports(tx)
+    # Before there is a node: the port that its agent most likely has.
+    owners = {port: f"the agent of node {name!r}" for port, name in agents.items()} or {AGENT_PORT: "agents"}
+    for i, text in enumerate(node_ports):
+        found = next((port for port in sorted(owners) if is_open(text, "tcp", port)), None)
+        if found is not None:
+            raise Conflict(
+                f"{text} has port {found} of {owners[found]}, which users never reach; leave that port out",
+                field=f"node_ports[{i}]",
+            )
+
+
+def check_agent_port(tx: Tx, port: int, field: str) -> None:
+    """Refuse a port for an agent that a config opens to users: they would not reach what they are to reach there."""
+    config_rows.serialize_creation(tx)
+    for name, node_ports in config_rows.node_ports(tx):
+        found = next((text for text in node_ports if is_open(text, "tcp", port)), None)
+        if found is not None:
+            raise Conflict(
+                f"config {name!r} opens {found} of its nodes to users, and users never reach an agent; choose another "
+                "port for the agent, or take it out of the config's node_ports",
+                field=field,
+            )
 
 
 def _resolved(tx: Tx, references: Sequence[str], own: str) -> list[str]:

@@ -41,6 +41,12 @@ def ports(tx: Tx) -> frozenset[int]:
     return frozenset(tx.session.scalars(select(Config.listen_port)))
 
 
+def node_ports(tx: Tx) -> list[tuple[str, list[str]]]:
+    """Return the name of each config that opens ports of its nodes to users, and those ports."""
+    found = tx.session.execute(select(Config.name, Config.node_ports).order_by(Config.name))
+    return [(name, opened) for name, opened in found if opened]
+
+
 def all_ids(tx: Tx) -> Sequence[str]:
     """Return the ids of all configs, oldest first: the order in which several are locked."""
     return tx.session.scalars(select(Config.id).order_by(Config.id)).all()

@@ -44,6 +44,17 @@ def agent_hosts(tx: Tx) -> list[tuple[str, str]]:
     return [(name, host) for name, host in tx.session.execute(select(Node.name, Node.agent_host))]
 
 
+def agent_ports(tx: Tx) -> dict[int, str]:
+    """Return the ports of agents, each with the name of a node whose agent has it."""
+    found = tx.session.execute(select(Node.agent_port, Node.name).order_by(Node.id.desc()))
+    return {port: name for port, name in found}  # noqa: C416 - rows are no pairs to mypy
+
+
+def everything(tx: Tx) -> Sequence[Node]:
+    """Return all nodes, oldest first."""
+    return tx.session.scalars(select(Node).order_by(Node.id)).all()
+
+
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the names of the configs assigned to each node, in whatever phase."""
     query = select(Assignment.node_id, Config.name).join(Config, Config.id == Assignment.config_id)

@@ -13,7 +13,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
-from wgfleet.panel.services.fleet import placement
+from wgfleet.panel.services.fleet import placement, shared_addresses
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
@@ -63,6 +63,7 @@ def entrusted(tx: Tx, config: Config, node: Node) -> bool:
 
 def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assignment:
     """Put a config on a node. It joins, and serves once its agent has confirmed everything."""
+    shared_addresses.check_assignment(tx, config, node, "node_id")  # first: what it locks comes before configs
     generation = generations.probes_changed(tx, config.id)
     earlier = assignment_rows.get(tx, config.id, node.id)
     if earlier is not None:

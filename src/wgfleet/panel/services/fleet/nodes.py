@@ -13,8 +13,9 @@ from wgfleet.panel.domain.certificates import NO_KEY, Issued
 from wgfleet.panel.domain.fields import check_list, check_range, may_be_id, parse_host, parse_name
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit, certificates, tunnel_networks
-from wgfleet.panel.services.fleet import node_groups
+from wgfleet.panel.services import audit, certificates, reach, tunnel_networks
+from wgfleet.panel.services.fleet import node_groups, shared_addresses
+from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import addresses, isolation
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import installation as installation_rows
@@ -79,6 +80,8 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
     values = _checked(tx, spec.changeable)
     values.setdefault("agent_host", values["endpoint_addresses"][0])
     _check_outside(tx, values)
+    reach.check_agent_port(tx, spec.agent_port, "agent_port")
+    shared_addresses.check(tx, Place.of(values), named=spec.changeable)
     _check_name_is_free(tx, spec.name)
     node = Node(
         id=clock.new_id(),
@@ -144,6 +147,10 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
     if not changed:
         return node
     _check_outside(tx, changed, known=node.endpoint_addresses)
+    if "agent_port" in changed:
+        reach.check_agent_port(tx, changed["agent_port"], "agent_port")
+    if shared_addresses.CONCERNED & changed.keys():
+        shared_addresses.check(tx, Place.of(changed, node), named=changed)
     if "name" in changed:
         _check_name_is_free(tx, changed["name"])
     if "endpoint_addresses" in changed:
@@ -223,7 +230,10 @@ def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued, trusts: Tru
     certificates.check_key(tx, issued.key)
     certificates.replaced(tx, actor, node.id)
     certificates.of_agent(tx, actor, node, issued)
-    node.agent_port = parse_port(agent_port, "port")
+    if parse_port(agent_port, "port") != node.agent_port:
+        reach.check_agent_port(tx, agent_port, "port")
+        shared_addresses.check(tx, Place.of({"agent_port": agent_port}, node), named={"port"})
+    node.agent_port = agent_port
     node.certificate_expires_at = issued.expires_at
     node.agent_keys = [issued.key]
     node.trusts = trusts
@@ -331,9 +341,11 @@ def _checked(tx: Tx, changes: NodeChanges) -> dict[str, Any]:
         parse_name(changes["name"])
     if "endpoint_addresses" in changes:
         values["endpoint_addresses"] = _parse_endpoint_addresses(changes["endpoint_addresses"])
-        addresses.check_free(tx, values["endpoint_addresses"], "endpoint_addresses")
+        given = {f"endpoint_addresses[{i}]": address for i, address in enumerate(values["endpoint_addresses"])}
+        addresses.check_free(tx, given)
     if "agent_host" in changes:
         values["agent_host"] = parse_host(changes["agent_host"], "agent_host")
+        addresses.check_free(tx, {"agent_host": values["agent_host"]})
     if "agent_port" in changes:
         parse_port(changes["agent_port"], "agent_port")
     if "weight" in changes and not (math.isfinite(changes["weight"]) and 0 < changes["weight"] <= MAX_WEIGHT):

@@ -1,6 +1,6 @@
 """The list of a config's floating addresses: what an endpoint group asks for, and what its name lists."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict
@@ -12,14 +12,12 @@ from wgfleet.panel.store.tables import FloatingAddress
 from wgfleet.panel.store.wakes import Topic
 
 
-def check_free(tx: Tx, addresses: Sequence[str], field: str) -> None:
-    """Refuse addresses of a node that are floating ones: it would keep what others are to have."""
+def check_free(tx: Tx, found: Mapping[str, str]) -> None:
+    """Refuse addresses of a node, by field, that are floating ones: it would keep what others are to have."""
     floats = set(floating_rows.all_addresses(tx))
-    for i, address in enumerate(addresses):
+    for field, address in found.items():
         if address in floats:
-            raise Conflict(
-                f"{address} is a floating address; give one that belongs to the node alone", field=f"{field}[{i}]"
-            )
+            raise Conflict(f"{address} is a floating address; give one that belongs to the node alone", field=field)
 
 
 def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: bool) -> None:

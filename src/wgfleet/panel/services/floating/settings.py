@@ -73,7 +73,7 @@ def apply(tx: Tx, vault: Vault, group: EndpointGroup, spec: FloatingSpec) -> Non
 def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
     """Return the addresses in canonical form, or name the first that cannot float."""
     check_list(texts, "floating_addresses")
-    nodes = node_rows.endpoint_addresses(tx)
+    nodes = {host: name for name, host in node_rows.agent_hosts(tx)} | node_rows.endpoint_addresses(tx)
     found: list[str] = []
     for i, text in enumerate(texts):
         field = f"floating_addresses[{i}]"

@@ -1,0 +1,140 @@
+"""Addresses that two nodes have in common: what cannot work is refused, and the rest is said in words.
+
+A config has one port on all its nodes, so two of them behind one address would be one to clients. Nodes that have no
+config in common can share one, behind NAT. The panel finds an agent by host and port, so no two agents have the same.
+"""
+
+import ipaddress
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from wgfleet.panel.domain.fields import is_address
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import host_names as host_name_rows
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.tables import Config, Node
+
+CONCERNED = frozenset({"endpoint_addresses", "agent_host", "agent_port"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node is, or shall be. `node_id` None: it is not made yet; `known`: the addresses that it has already."""
+
+    node_id: str | None
+    endpoint_addresses: Sequence[str]
+    agent_host: str
+    agent_port: int
+    known: Collection[str] = ()
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], node: Node | None = None) -> Self:
+        """Return the place of a node with new values, as columns; None: of one that is made with those."""
+        if node is None:
+            return cls(None, values["endpoint_addresses"], values["agent_host"], values["agent_port"])
+        return cls(
+            node.id,
+            values.get("endpoint_addresses", node.endpoint_addresses),
+            values.get("agent_host", node.agent_host),
+            values.get("agent_port", node.agent_port),
+            node.endpoint_addresses,
+        )
+
+    def hosts(self, names: Mapping[str, Collection[str]]) -> set[str]:
+        """Return where its agent can be; `names`: the addresses of names. On loopback, it is that of this machine."""
+        found = {self.agent_host, *names.get(self.agent_host, ())}
+        if is_address(self.agent_host) and ipaddress.ip_address(self.agent_host).is_loopback:
+            found |= set(self.endpoint_addresses)
+        return found
+
+
+def check(tx: Tx, place: Place, *, named: Collection[str]) -> None:
+    """Refuse a place for a node that another one has. `named`: the fields by which it was chosen, or one for all."""
+    config_rows.serialize_creation(tx)  # another node may be put there at the same time
+    others = [node for node in node_rows.everything(tx) if node.id != place.node_id]
+    _check_agent(tx, place, others, named)
+    shared = _configs_by_node(tx, place.node_id)
+    for i, address in enumerate(place.endpoint_addresses):
+        for other in others:
+            if other.id in shared and address in other.endpoint_addresses and address not in place.known:
+                raise Conflict(
+                    f"{address} is an address of node {other.name!r}, and both have config {shared[other.id]!r}, "
+                    "which has one port on all its nodes: clients would reach only one of them",
+                    field=f"endpoint_addresses[{i}]",
+                )
+
+
+def _check_agent(tx: Tx, place: Place, others: Collection[Node], named: Collection[str]) -> None:
+    places = {node.name: Place.of({}, node) for node in others if node.agent_port == place.agent_port}
+    hosts = {each.agent_host for each in (place, *places.values()) if not is_address(each.agent_host)}
+    names = {name: row.addresses for name, row in host_name_rows.by_names(tx, hosts).items()}
+    for name, other in places.items():
+        if common := place.hosts(names) & other.hosts(names):
+            host = min(common)
+            raise Conflict(
+                f"the agent of node {name!r} is at {host}, port {place.agent_port}. If this is that machine, join it "
+                "as that node; if both are behind one address, their agents need ports of their own",
+                Hint(HintCode.MAKE_JOIN_TOKEN, node=name),
+                field=_field(place, host, named),
+            )
+
+
+def _field(place: Place, host: str, named: Collection[str]) -> str:
+    """Name the field that put an agent where another one is."""
+    if "endpoint_addresses" in named and "agent_host" not in named and host in place.endpoint_addresses:
+        return f"endpoint_addresses[{list(place.endpoint_addresses).index(host)}]"
+    return next(field for field in ("agent_host", "agent_port", "port", "endpoint_addresses") if field in named)
+
+
+def check_assignment(tx: Tx, config: Config, node: Node, field: str) -> None:
+    """Refuse a config on a node where another one that has it is behind the same address."""
+    config_rows.serialize_creation(tx)
+    for _, other in assignment_rows.of_config(tx, config.id):
+        common = sorted({*node.endpoint_addresses} & {*other.endpoint_addresses})
+        if other.id != node.id and common:
+            raise Conflict(
+                f"node {node.name!r} and node {other.name!r}, which has config {config.name!r}, are both at "
+                f"{common[0]}, and the config has one port on all its nodes: clients would reach only one of them; "
+                "give one of the nodes an address of its own",
+                field=field,
+            )
+
+
+def warnings(tx: Tx, found: Collection[Node]) -> dict[str, str]:
+    """Say of nodes, by id, that another one has an address of theirs, and what that means."""
+    names: dict[str, list[Node]] = {}
+    for node in node_rows.everything(tx):
+        for address in node.endpoint_addresses:
+            names.setdefault(address, []).append(node)
+    said: dict[str, str] = {}
+    for node in found:
+        for address in node.endpoint_addresses:
+            others = [other for other in names.get(address, ()) if other.id != node.id]
+            if others:
+                said[node.id] = _words(tx, node, address, others[0])
+                break
+    return said
+
+
+def _words(tx: Tx, node: Node, address: str, other: Node) -> str:
+    config = _configs_by_node(tx, node.id).get(other.id)
+    if config is None:
+        return f"{address} is an address of node {other.name!r} too: no config can be on both"
+    return (
+        f"{address} is an address of node {other.name!r} too, and both have config {config!r}: clients reach only one "
+        "of them there; take it off one of them"
+    )
+
+
+def _configs_by_node(tx: Tx, node_id: str | None) -> dict[str, str]:
+    """Return the other nodes that have a config in common with a node, with the name of one."""
+    found: dict[str, str] = {}
+    for _, config in assignment_rows.of_node(tx, node_id) if node_id is not None else ():
+        for _, other in assignment_rows.of_config(tx, config.id):
+            found.setdefault(other.id, config.name)
+    return found
