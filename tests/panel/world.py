@@ -1,5 +1,6 @@
 """A panel's database with configs, nodes and peers, and nodes that do what their rows say, without any network."""
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -67,8 +68,9 @@ class World:
 
     def node(self, name: str, *, capacity: int | None = None, weight: float = 1.0) -> Node:
         with self.store.write() as tx:
-            last = len(nodes.page(tx)) + 1
-            return nodes.create(tx, ACTOR, NodeSpec(name, [f"192.0.2.{last}"], capacity=capacity, weight=weight))
+            taken = {address for each in nodes.page(tx, limit=1000) for address in each.endpoint_addresses}
+            free = next(address for i in itertools.count(1) if (address := f"192.0.2.{i}") not in taken)
+            return nodes.create(tx, ACTOR, NodeSpec(name, [free], capacity=capacity, weight=weight))
 
     def assign(self, config: Config, node: Node) -> None:
         with self.store.write() as tx:
