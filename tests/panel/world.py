@@ -68,7 +68,8 @@ class World:
 
     def node(self, name: str, *, capacity: int | None = None, weight: float = 1.0) -> Node:
         with self.store.write() as tx:
-            taken = {address for each in nodes.page(tx, limit=1000) for address in each.endpoint_addresses}
+            found = nodes.page(tx, limit=1000)
+            taken = {host for each in found for host in (each.agent_host, *each.endpoint_addresses)}
             free = next(address for i in itertools.count(1) if (address := f"192.0.2.{i}") not in taken)
             return nodes.create(tx, ACTOR, NodeSpec(name, [free], capacity=capacity, weight=weight))
 
