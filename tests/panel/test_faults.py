@@ -160,6 +160,7 @@ def test_a_peer_made_by_hand_that_has_the_address_of_a_new_one_gives_way(
     assert made["public_key"] not in drain.handshakes(node)
     assert f"{new['public_key']}\t{address}" in node.run("wg", "show", stock.INTERFACE, "allowed-ips")
     panel.call("DELETE", f"/api/peers/{new['id']}")
+    wait(lambda: new["public_key"] not in drain.handshakes(node), "the node kept the deleted peer")
 
 
 def test_a_person_with_the_panels_certificate_can_delete_an_interface_and_the_panel_puts_it_back(
