@@ -2,6 +2,7 @@
 
 import structlog
 
+from wgfleet.panel import faultpoints
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
@@ -34,10 +35,12 @@ class ProbeKeyWatch:
     def look(self) -> None:
         """Take the next step of each rotation where that is due."""
         with self._store.read() as tx:
-            due = [row.config_id for row in probe_keys.rotations(tx).values() if probe_keys.is_due(tx, row)]
-        for config_id in due:
+            due = [(row.config_id, row.step) for row in probe_keys.rotations(tx).values() if probe_keys.is_due(tx, row)]
+        for config_id, step in due:
             try:
+                faultpoints.reached(f"probe_keys.{step}.before")
                 with self._store.write() as tx:
                     probe_keys.advance(tx, self._vault, config_id)
+                faultpoints.reached(f"probe_keys.{step}.after")
             except (PanelError, VaultError) as error:  # keeps no other config from its step
                 log.warning("probe_keys.rotation_held_up", config_id=config_id, error=str(error))
