@@ -21,6 +21,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents import claims
 from wgfleet.panel.agents.allowance import Allowance
 from wgfleet.panel.agents.authority import agent_server_name
+from wgfleet.panel.agents.connecting import AgentTransport
 from wgfleet.panel.agents.tls import HEAD_LIMIT, AgentLine, AgentTls
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.protocol import features
@@ -114,12 +115,11 @@ class AgentClient:
         self._extensions = {"sni_hostname": agent_server_name(node_id)}
         self._http = httpx.AsyncClient(
             base_url=f"https://{join_endpoint(host, port)}",
-            transport=httpx.AsyncHTTPTransport(
-                verify=ssl_context,
-                trust_env=False,
+            transport=AgentTransport(
+                ssl_context,
                 # One connection is the watch, one carries calls; more only while calls overlap.
-                limits=httpx.Limits(max_keepalive_connections=4, keepalive_expiry=55),
-                socket_options=_SOCKET_OPTIONS,
+                httpx.Limits(max_keepalive_connections=4, keepalive_expiry=55),
+                _SOCKET_OPTIONS,
             ),
             headers={
                 "accept-encoding": "identity",

@@ -1,0 +1,96 @@
+"""The opening of connections to agents where packets get lost: soon another try beside the first, and not TCP's own.
+
+TCP repeats a lost first packet after a second (RFC 6298, 5.7), and for as long clients of a dead node would wait for
+the call that gives them another.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Sequence
+
+import httpcore
+import httpx
+
+from wgfleet.panel import clock
+
+FIRST_S, LATER_S = 0.15, 0.3  # until a second try; after that, until a third
+USUAL = 2.0  # times what a connection took at least: a try that is only under way is not repeated
+
+
+class AgentTransport(httpx.AsyncHTTPTransport):
+    """httpx's, with connections that come up like that. It has no option for where they come from."""
+
+    def __init__(
+        self, tls: ssl.SSLContext, limits: httpx.Limits, socket_options: Sequence[httpcore.SOCKET_OPTION]
+    ) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            socket_options=socket_options,
+            network_backend=PromptBackend(),
+        )
+
+
+class PromptBackend(httpcore.AsyncNetworkBackend):
+    """Opens TCP connections to one machine: of a few tries side by side, the first that is answered."""
+
+    def __init__(self, opener: httpcore.AsyncNetworkBackend | None = None) -> None:
+        self._opener = opener or httpcore.AnyIOBackend()
+        self._least_s = 0.0
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's name
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Do as httpcore's own."""
+
+        def begin() -> asyncio.Task[httpcore.AsyncNetworkStream]:
+            return asyncio.create_task(
+                self._opener.connect_tcp(host, port, timeout, local_address, list(socket_options or ()))
+            )
+
+        begun = clock.monotonic()
+        tries = [begin()]
+        try:
+            for pause_s in self._pauses():
+                done, _ = await asyncio.wait(tries, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    break
+                tries.append(begin())
+            else:
+                done, _ = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
+            up = next((each for each in done if each.exception() is None), next(iter(done)))
+            stream = up.result()
+            if up is tries[0]:
+                took_s = clock.monotonic() - begun
+                self._least_s = min(self._least_s or took_s, took_s)
+            tries.remove(up)
+            return stream
+        finally:
+            self._end(tries)
+
+    def _pauses(self) -> tuple[float, ...]:
+        usual_s = USUAL * self._least_s
+        return max(FIRST_S, usual_s), max(LATER_S, usual_s)
+
+    def _end(self, tries: list[asyncio.Task[httpcore.AsyncNetworkStream]]) -> None:
+        """End what is not needed, in a task of its own: who waits for the connection may be cancelled."""
+        if tries:
+            for each in tries:
+                each.cancel()
+            task = asyncio.create_task(_close(tries))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+
+async def _close(tries: list[asyncio.Task[httpcore.AsyncNetworkStream]]) -> None:
+    for result in await asyncio.gather(*tries, return_exceptions=True):
+        if isinstance(result, httpcore.AsyncNetworkStream):
+            await result.aclose()

@@ -1,0 +1,159 @@
+"""Connections to agents on a network that loses packets: real ones, to listeners that are too busy for a first packet.
+
+A listener whose queue is full drops packets that ask for a connection, as a bad network does.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Iterable, Iterator
+
+import httpcore
+import pytest
+
+from wgfleet.panel.agents import connecting
+from wgfleet.panel.agents.connecting import PromptBackend
+
+TCP_S = 1.0  # TCP's own second try
+LONG_S = 0.4  # the round trip of a long path
+
+
+@contextlib.contextmanager
+def deaf_listener() -> Iterator[tuple[socket.socket, int]]:
+    """Give a listener that drops all that asks for a connection, and its port, until `hear`."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):  # a queue of 0 takes one
+            yield listener, address[1]
+
+
+def hear(listener: socket.socket) -> list[socket.socket]:
+    """Accept all that waits, and give it back."""
+    listener.setblocking(False)
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(listener.accept()[0])
+    return found
+
+
+class Path(httpcore.AsyncNetworkBackend):
+    """A long way to a listener; counts how many connections were begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self._opener = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's name
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        self.begun += 1
+        await asyncio.sleep(LONG_S)
+        return await self._opener.connect_tcp(host, port, timeout, local_address, socket_options)
+
+
+def test_a_first_packet_that_is_lost_costs_less_than_tcps_own_patience() -> None:
+    async def run() -> float:
+        with deaf_listener() as (listener, port):
+            begun = time.monotonic()
+            opening = asyncio.create_task(PromptBackend().connect_tcp("127.0.0.1", port, 10.0))
+            await asyncio.sleep(0.05)
+            accepted = hear(listener)
+            stream = await opening
+            took_s = time.monotonic() - begun
+            await stream.aclose()
+            for each in accepted:
+                each.close()
+            return took_s
+
+    assert connecting.FIRST_S <= asyncio.run(run()) < TCP_S
+
+
+def test_where_nothing_is_lost_there_is_one_connection_and_others_are_ended_where_there_were_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> list[bytes]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            stream = await PromptBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], 10.0)
+            (only,) = hear(listener)
+            only.close()
+            await stream.aclose()
+            # All tries at once, and each of them gets through.
+            monkeypatch.setattr(connecting, "FIRST_S", 0.0)
+            monkeypatch.setattr(connecting, "LATER_S", 0.0)
+            stream = await PromptBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], 10.0)
+            await asyncio.sleep(0.2)
+            accepted = hear(listener)
+            await stream.write(b"hello")
+            for each in accepted:
+                each.settimeout(5.0)
+            said = [each.recv(5) for each in accepted]
+            await stream.aclose()
+            for each in accepted:
+                each.close()
+            return said
+
+    said = asyncio.run(run())
+    assert said.count(b"hello") == 1
+    assert set(said) <= {b"hello", b""}
+
+
+def test_on_a_long_path_a_try_that_is_under_way_is_not_repeated() -> None:
+    async def run() -> list[int]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            path, begun = Path(), []
+            backend = PromptBackend(path)
+            for _ in range(3):
+                before = path.begun
+                stream = await backend.connect_tcp("127.0.0.1", listener.getsockname()[1], 10.0)
+                await stream.aclose()
+                begun.append(path.begun - before)
+            return begun
+
+    first, *later = asyncio.run(run())
+    assert first > 1, "nobody knew the path yet"
+    assert later == [1, 1]
+
+
+def test_a_closed_port_is_said_at_once_and_a_deaf_one_in_time() -> None:
+    async def refused(port: int) -> None:
+        with pytest.raises(httpcore.ConnectError):
+            await PromptBackend().connect_tcp("127.0.0.1", port, 10.0)
+
+    async def deaf() -> float:
+        with deaf_listener() as (_, port):
+            begun = time.monotonic()
+            with pytest.raises(httpcore.ConnectTimeout):
+                await PromptBackend().connect_tcp("127.0.0.1", port, 0.6)
+            return time.monotonic() - begun
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    begun = time.monotonic()
+    asyncio.run(refused(port))
+    assert time.monotonic() - begun < TCP_S
+    assert asyncio.run(deaf()) == pytest.approx(0.6, abs=0.3)
+
+
+def test_who_does_not_wait_any_more_leaves_no_connection_behind() -> None:
+    async def run() -> int:
+        with deaf_listener() as (listener, port):
+            opening = asyncio.create_task(PromptBackend().connect_tcp("127.0.0.1", port, 10.0))
+            await asyncio.sleep(connecting.FIRST_S + 0.05)
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await opening
+            for each in hear(listener):
+                each.close()
+            await asyncio.sleep(2 * TCP_S)  # a try that was left alone would have got through by now
+            for each in (left := hear(listener)):
+                each.close()
+            return len(left)
+
+    assert asyncio.run(run()) == 0
