@@ -77,6 +77,8 @@ class PanelContact:
 
 def _tcp_info(transport: asyncio.Transport, part: struct.Struct) -> tuple[int, ...] | None:
     """Read a part of struct tcp_info; None where it cannot be had."""
+    if transport.is_closing():  # one of TLS that was closed twice can be asked for nothing any more
+        return None
     try:
         info = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, part.size)
         return part.unpack(info)
