@@ -22,11 +22,17 @@ GOOD = "agent.example.com"
 
 
 class Resolver:
-    """Says nothing of names that begin with `dead` until it is let go. `asked`: how often for each."""
+    """Says nothing of names that begin with `dead` until it is let go. `asked`: how often for each.
+
+    `failing`: the error that it ends with for all names, at once or, where it `hangs`, never.
+    """
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.go_on = threading.Event()
+        self.failing: int | None = None
+        self.hangs = False
+        self.address = "127.0.0.1"
 
     def getaddrinfo(self, host: str | bytes, port: int, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
         name = host.decode() if isinstance(host, bytes) else host
@@ -34,7 +40,11 @@ class Resolver:
         if name.startswith("dead"):
             self.go_on.wait(30)
             raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
-        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port))]
+        if self.hangs:
+            self.go_on.wait(30)
+        if self.failing is not None:
+            raise socket.gaierror(self.failing, "not found")
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (self.address, port))]
 
 
 @pytest.fixture
@@ -108,3 +118,45 @@ def test_a_name_is_looked_up_once_for_all_who_ask_meanwhile_and_again_later(reso
 
     with asyncio.Runner(loop_factory=CoreLoop) as runner:
         runner.run(asked())
+
+
+def addresses_of(found: list[tuple[Any, ...]]) -> list[str]:
+    return [entry[4][0] for entry in found]
+
+
+def test_a_name_that_was_found_is_reached_while_the_resolver_says_nothing_and_a_new_address_counts(
+    resolver: Resolver,
+) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        assert addresses_of(await loop.getaddrinfo(GOOD, 1)) == ["127.0.0.1"]
+        resolver.hangs, resolver.address = True, "127.0.0.2"
+        for _ in range(3):
+            begun = time.monotonic()
+            assert addresses_of(await loop.getaddrinfo(GOOD, 1)) == ["127.0.0.1"]
+            assert time.monotonic() - begun < 2.0
+        assert resolver.asked[GOOD] == 2, "one question at a time"
+        resolver.go_on.set()
+        async with asyncio.timeout(20):
+            while addresses_of(await loop.getaddrinfo(GOOD, 1)) != ["127.0.0.2"]:  # noqa: ASYNC110 - the loop tells nobody
+                await asyncio.sleep(0.01)
+
+    with asyncio.Runner(loop_factory=CoreLoop) as runner:
+        runner.run(run())
+
+
+def test_what_was_found_is_taken_while_no_name_server_answers_and_not_once_there_is_no_such_name(
+    resolver: Resolver,
+) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(GOOD, 1)
+        resolver.failing = socket.EAI_AGAIN
+        assert await loop.getaddrinfo(GOOD, 1) == found
+        resolver.failing = socket.EAI_NONAME
+        for _ in range(2):
+            with pytest.raises(socket.gaierror):
+                await loop.getaddrinfo(GOOD, 1)
+
+    with asyncio.Runner(loop_factory=CoreLoop) as runner:
+        runner.run(run())
