@@ -245,3 +245,32 @@ def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=rf"port {port} of 127.0.0.1 \(Address already in use\): end what listens"):
             asyncio.run(listen_on("127.0.0.1", port, Hello))
+
+
+def test_a_handshake_that_began_while_another_ca_was_trusted_lets_nobody_in(tmp_path: Path) -> None:
+    """Who has the key of a CA that has gone must not get in by being slow."""
+
+    async def test(street: Street) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        line = street.panel.wrap_bio(incoming, outgoing, server_hostname=agent_server_name(NODE))
+        reader, writer = await asyncio.open_connection("127.0.0.1", street.port)
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    line.do_handshake()
+                    break  # what is left to do is to send the client's certificate
+                except ssl.SSLWantReadError:
+                    writer.write(outgoing.read())
+                    incoming.write(await reader.read(16384))
+            other = Authority.create("p", time.time())
+            (tmp_path / "ca").write_text(other.certificate_pem)
+            context = make_context(tmp_path / "crt", tmp_path / "key", tmp_path / "ca")
+            street.door.context = lambda: context
+            street.door.end_refused()
+            writer.write(outgoing.read())
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read(16384) == b""
+        writer.close()
+        assert [reason for _, reason, _ in street.refused] == ["its certificate is of a CA that is trusted no more"]
+
+    on_the_street(test, tmp_path)

@@ -19,6 +19,7 @@ from tests.panel.test_door import AUTHORITY, Doors, opened_doors
 from wgfleet.agent.enrollment.ca import fetch_ca
 from wgfleet.cli.client import CallFailed, Client
 from wgfleet.cli.connection import PanelAccess
+from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel
 from wgfleet.panel.settings.door import DoorSettings
 
@@ -128,6 +129,13 @@ def test_what_would_fail_again_is_said_at_once(doors: Doors, url: str, why: str)
     with pytest.raises(CallFailed, match=why):
         Client(PanelAccess(url.format(secure=doors.secure), doors.key, None)).get("/api/nodes")
     assert time.monotonic() - began < 0.4
+
+
+def test_who_believes_another_ca_is_told_how_to_log_in_again(doors: Doors, tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text(Authority.create("before", time.time()).certificate_pem)
+    with pytest.raises(CallFailed, match="CA was replaced: wgfleet login"):
+        Client(PanelAccess(f"https://127.0.0.1:{doors.secure}", doors.key, ca)).get("/api/nodes")
 
 
 @pytest.mark.parametrize("sent", [HELLO, AFTER_HELLO])

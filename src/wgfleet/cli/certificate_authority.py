@@ -30,6 +30,8 @@ def rotate_ca(
             found = client.call("POST", PATH)
         if found["rotation"] is not None:
             _keep(found["rotation"]["certificate"])
+        elif connection.keep_ca(found["fingerprint"], connection.load(os.environ), os.environ):
+            say("this machine does not believe the old CA any more", err=True)
     if as_json:
         show_json(found)
         return

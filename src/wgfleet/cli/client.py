@@ -47,6 +47,7 @@ class Client:
         except (OSError, ssl.SSLError) as error:
             raise CallFailed(f"{to.ca_file} is not a file of CA certificates ({error})", USAGE) from None
         self._url = to.url
+        self._ca_file = to.ca_file
         local = is_local(to.url)
         secure = to.url.lower().startswith("https://")
         plain = to.url.lower().startswith("http://")
@@ -146,9 +147,12 @@ class Client:
                     "before you repeat it",
                     UNREACHABLE,
                 ) from None
+            replaced = "; if the panel's CA was replaced: wgfleet login URL --ca-fingerprint NEW"
+            known = self._ca_file is not None and "CERTIFICATE_VERIFY_FAILED" in reason
             raise CallFailed(
                 f"the panel at {self._url} cannot be reached: {reason}; "
-                "check the address (WGFLEET_URL, it begins with http:// or https://) and the CA (WGFLEET_CA_FILE)",
+                "check the address (WGFLEET_URL, it begins with http:// or https://) and the CA (WGFLEET_CA_FILE)"
+                f"{replaced if known else ''}",
                 UNREACHABLE,
             ) from None
         except UnicodeEncodeError:

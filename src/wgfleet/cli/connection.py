@@ -1,7 +1,9 @@
 """The panel's address and the key, from the environment or from `~/.config/wgfleet/cli.toml`."""
 
+import hashlib
 import json
 import os
+import ssl
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +12,7 @@ from pathlib import Path
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 FILE_MODE = 0o600
+_END = "-----END CERTIFICATE-----"
 
 
 class ConnectionSettingsError(Exception):
@@ -76,6 +79,19 @@ def add_ca(certificate: str, connection: PanelAccess, env: Mapping[str, str]) ->
     return True
 
 
+def keep_ca(fingerprint: str, connection: PanelAccess, env: Mapping[str, str]) -> bool:
+    """Believe no CA of the panel but this one, which a login saved or `add_ca` added; tell whether others went."""
+    saved = path(env).with_name("ca.pem")
+    if connection.ca_file is None or connection.ca_file.absolute() != saved.absolute():
+        return False
+    known = [f"{each}{_END}\n" for each in saved.read_text(encoding="ascii").split(_END)[:-1]]
+    kept = [each.lstrip() for each in known if _fingerprint(each) == fingerprint]
+    if not kept or len(kept) == len(known):
+        return False
+    _write(saved, kept[0])
+    return True
+
+
 def _write(target: Path, text: str) -> Path:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = target.with_suffix(".new")
@@ -85,6 +101,10 @@ def _write(target: Path, text: str) -> Path:
         file.write(text)
     draft.replace(target)
     return target
+
+
+def _fingerprint(certificate: str) -> str:
+    return "sha256:" + hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.strip())).hexdigest()
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -342,6 +342,26 @@ def test_one_that_will_not_come_back_is_left_behind_by_revoking_its_certificate(
     with_agents(fleet, test)
 
 
+def test_one_whose_certificate_has_expired_can_be_left_behind_as_well(fleet: Fleet) -> None:
+    async def test() -> None:
+        async with running(fleet):
+            await fleet.connected()
+            await fleet.stop("lon1")
+            with fleet.panel.store.write() as tx:
+                node = nodes.get(tx, "lon1")
+                [row] = certificates.valid_of_node(tx, node.id)
+                row.expires_at = node.certificate_expires_at = clock.now() - 1
+            fleet.rotate()
+            await fleet.soon(lambda: fleet.waits_for() == ["lon1"])
+            with fleet.panel.store.write() as tx:
+                [row] = certificates.valid_of_node(tx, fleet.node("lon1").id)
+                assert "enroll again anyway" in revocations.ends(tx, row)
+                revocations.revoke(tx, "test", row)
+            await fleet.rotated()
+
+    with_agents(fleet, test)
+
+
 @pytest.mark.parametrize("step", AuthorityStep)
 def test_an_agent_that_enrolls_meanwhile_gets_what_the_step_asks_for(fleet: Fleet, step: AuthorityStep) -> None:
     fleet.rotate()

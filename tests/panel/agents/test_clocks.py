@@ -113,6 +113,25 @@ def test_one_agent_whose_clock_is_off_keeps_no_other_from_its_certificate(world:
     assert "clock" in summaries[2]
 
 
+@pytest.mark.parametrize("off_s", [-40 * DAY_S, 40 * DAY_S])
+def test_one_of_two_agents_keeps_the_other_from_nothing_by_what_it_says_of_the_time(world: World, off_s: float) -> None:
+    agents = [Agent(clock.now()), Agent(clock.now() + off_s)]
+    connections = fleet(world, *agents)
+    assert abs(panel_ahead_s(connections) or 0.0) < 1
+    for connection in connections:
+        with world.store.write() as tx:
+            node_rows.set_values(tx, connection.node_id, {"certificate_expires_at": clock.now() + DAY_S})
+    authorities = keep(world.store, world.vault)
+    pusher = Pusher(world.store, world.vault, authorities, 90, {each.node_id: each for each in connections})
+
+    async def run() -> list[str]:
+        return [(await pusher.cycle(connection)).summary for connection in connections]
+
+    summaries = asyncio.run(run())
+    assert [len(agent.installed) for agent in agents] == [1, 0]
+    assert "clock" in summaries[1]
+
+
 def test_nobody_who_could_say_the_time_holds_nothing_up(world: World) -> None:
     silent = AgentConnection("n1", cast("AgentClient", Agent(0.0)), world.store, lambda: None)
     assert panel_ahead_s([silent]) is None

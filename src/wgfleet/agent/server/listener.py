@@ -77,17 +77,17 @@ class AgentDoor:
         names = common_names(certificate)
         if names != [PANEL_NAME]:
             return f"certificate of {', '.join(names) or 'nobody'}, not of the panel"
+        # Its handshake may have begun while that CA was trusted.
+        if (certificate or {}).get("issuer") not in [ca["subject"] for ca in self.context().get_ca_certs()]:
+            return "its certificate is of a CA that is trusted no more"
         return self._revoked(serial_of(certificate))
 
     def end_refused(self) -> None:
         """Cut off open connections whose certificate has been revoked since they came, or is of a CA that has gone."""
-        trusted = [ca["subject"] for ca in self.context().get_ca_certs()]
         for transport, certificate in list(self._inside.items()):
             if transport.is_closing():
                 continue
-            reason = self._revoked(serial_of(certificate))
-            if certificate.get("issuer") not in trusted:
-                reason = "its certificate is of a CA that is trusted no more"
+            reason = self.objection(certificate)
             if reason is not None:
                 self.refused(address_of(transport), reason)
                 transport.abort()

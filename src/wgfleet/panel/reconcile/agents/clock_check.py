@@ -15,9 +15,12 @@ _DAY_S = 86400.0
 
 
 def panel_ahead_s(connections: Iterable[AgentConnection]) -> float | None:
-    """Return by how many s the panel's clock is ahead of most agents' that answer; None: no agent answers."""
+    """Return by how many s the panel's clock is ahead of most agents' that answer; None: no agent answers.
+
+    Where half of them say one thing and half another, the panel's own clock decides: one of two is not believed alone.
+    """
     found = [ahead_s for connection in connections if (ahead_s := connection.panel_ahead_s) is not None]
-    return statistics.median(found) if found else None
+    return min(statistics.median_low(found), statistics.median_high(found), key=abs) if found else None
 
 
 def check(ahead_s: float | None) -> None:

@@ -31,15 +31,18 @@ def revoke(tx: Tx, actor: str, row: IssuedCertificate) -> None:
     """Revoke a certificate: no agent, or the panel, takes it from now on. One that is revoked already stays so."""
     if row.revoked_at is not None:
         return
-    if row.expires_at <= clock.now():
+    node = None if row.node_id is None else node_rows.find(tx, row.node_id)
+    working = node is not None and _works_with(row, node.agent_keys)
+    # An agent whose certificate has expired is waited for while the CA is replaced: the panel's clock may be wrong.
+    # Who revokes the certificate knows that it will not come back.
+    if row.expires_at <= clock.now() and not working:
         raise Conflict(f"certificate {row.id} has expired, so nobody accepts it", Hint(HintCode.LIST_CERTIFICATES))
     certificates.refuse(tx, actor, row)
     if row.kind is not CertificateKind.AGENT:
         for node_id in node_rows.ids(tx):
             tx.wake(Topic.NODE, node_id)
         return
-    node = None if row.node_id is None else node_rows.find(tx, row.node_id)
-    if node is not None and _works_with(row, node.agent_keys):
+    if node is not None and working:
         # With the one key it had itself certified the others, in a renewal that has not ended.
         for other in certificates.valid_of_node(tx, node.id):
             certificates.refuse(tx, actor, other)
@@ -77,6 +80,8 @@ def ends(tx: Tx, row: IssuedCertificate) -> str:
             "the running panel makes itself a new certificate first, then opens its connections to all agents again; "
             "nodes go on serving"
         )
+    if row.expires_at <= clock.now():
+        return f"nothing: it has expired, so the agent of node {row.node_name!r} has to enroll again anyway"
     if not used(tx, [row]):
         return f"nothing: the agent of node {row.node_name!r} works with another one"
     return (
