@@ -6,6 +6,7 @@ A listener whose queue is full drops packets that ask for a connection, as a bad
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 
@@ -13,6 +14,7 @@ import httpcore
 import pytest
 
 from wgfleet.panel.agents import connecting
+from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.agents.connecting import PromptBackend
 
 TCP_S = 1.0  # TCP's own second try
@@ -157,3 +159,26 @@ def test_who_does_not_wait_any_more_leaves_no_connection_behind() -> None:
             return len(left)
 
     assert asyncio.run(run()) == 0
+
+
+def test_a_connection_that_is_given_up_in_its_handshake_is_closed(panel_context: ssl.SSLContext) -> None:
+    async def scenario() -> None:
+        ended: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)  # it wants to begin TLS
+            await ended.put(await reader.read())
+            writer.close()
+
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        client = AgentClient("127.0.0.1", server.sockets[0].getsockname()[1], "node", panel_context)
+        asking = asyncio.create_task(client.status())
+        await asyncio.sleep(0.2)
+        asking.cancel()
+        async with asyncio.timeout(5):
+            await ended.get()
+        await client.aclose()
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(scenario())

@@ -23,14 +23,20 @@ class AgentTransport(httpx.AsyncHTTPTransport):
     def __init__(
         self, tls: ssl.SSLContext, limits: httpx.Limits, socket_options: Sequence[httpcore.SOCKET_OPTION]
     ) -> None:
+        self._backend = PromptBackend()
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
             socket_options=socket_options,
-            network_backend=PromptBackend(),
+            network_backend=self._backend,
         )
+
+    async def aclose(self) -> None:
+        """Close all connections, those too that are about to come up."""
+        await super().aclose()
+        await self._backend.end()
 
 
 class PromptBackend(httpcore.AsyncNetworkBackend):
@@ -72,9 +78,13 @@ class PromptBackend(httpcore.AsyncNetworkBackend):
                 took_s = clock.monotonic() - begun
                 self._least_s = min(self._least_s or took_s, took_s)
             tries.remove(up)
-            return stream
+            return _Stream(stream)
         finally:
             self._end(tries)
+
+    async def end(self) -> None:
+        """Wait until all tries that were not needed are closed."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _pauses(self) -> tuple[float, ...]:
         usual_s = USUAL * self._least_s
@@ -88,6 +98,28 @@ class PromptBackend(httpcore.AsyncNetworkBackend):
             task = asyncio.create_task(_close(tries))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that is closed where its TLS handshake is cancelled; httpcore's own would stay open."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self.read, self.write, self.aclose = stream.read, stream.write, stream.aclose  # type: ignore[method-assign]
+        self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's name
+    ) -> httpcore.AsyncNetworkStream:
+        """Shake hands."""
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            await self._stream.aclose()
+            raise
 
 
 async def _close(tries: list[asyncio.Task[httpcore.AsyncNetworkStream]]) -> None:
