@@ -168,3 +168,21 @@ def test_no_panel_node_means_none(host: Host) -> None:
 def test_the_given_address_is_what_clients_get(host: Host) -> None:
     host.start("--panel-node-address", "203.0.113.9")
     assert eventually(host.node)["endpoint_addresses"] == ["203.0.113.9"]
+
+
+def test_it_is_there_again_after_a_restore_of_a_copy_from_before_the_ca_was_replaced(
+    host: Host, tmp_path: Path
+) -> None:
+    host.start()
+    node = eventually(host.node)
+    copy, data_dir = tmp_path / "copy.sqlite", ["--data-dir", str(host.data_dir)]
+    host.run(str(BIN / "wgfleet"), "panel", "backup", str(copy), *data_dir)
+    host.call("POST", "/api/authority")
+    eventually(lambda: host.call("GET", "/api/authority")["rotation"] is None)
+    host.stop(signal.SIGTERM)
+    for journal in ("-wal", "-shm"):
+        (host.data_dir / f"panel.sqlite{journal}").unlink(missing_ok=True)
+    shutil.copy(copy, host.data_dir / "panel.sqlite")
+    host.run(str(BIN / "wgfleet"), "panel", "restored", *data_dir)
+    host.start()
+    assert eventually(host.node)["id"] == node["id"]

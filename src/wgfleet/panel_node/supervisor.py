@@ -20,7 +20,7 @@ from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.panel import clock, machine
 from wgfleet.panel.agents.authorities import Authorities
-from wgfleet.panel.agents.authority import described
+from wgfleet.panel.agents.authority import described, key_digest
 from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
 from wgfleet.panel.services import installation
@@ -96,14 +96,16 @@ class PanelNode:
             return node.id
 
     def _enrolled_as(self, node: Node) -> bool:
+        """Tell whether the panel will take the agent's certificate; not one of after the copy it was restored from."""
         try:
             return (
                 self._state.read_agent().node_id == node.id
                 and node.certificate_expires_at is not None
                 and node.certificate_expires_at > clock.now()
                 and NO_KEY not in node.agent_keys
+                and (not node.agent_keys or key_digest(self._state.certificate.read_text()) in node.agent_keys)
             )
-        except ValueError:
+        except (OSError, ValueError):
             return False
 
     async def _keep_running(self) -> None:
