@@ -51,6 +51,7 @@ class RenewedAgent:
         self.keys = frozenset(keys_of(world, node_id))
         self.while_installing: list[str] = []
         self.installed = ""
+        self.shown_key: str | None = None
         self._world, self._node_id, self._breaks = world, node_id, breaks
 
     def accept_keys(self, digests: list[str]) -> None:
@@ -66,8 +67,9 @@ class RenewedAgent:
             raise TransientError("the line broke")
 
 
-def renew(world: World, node: Node, *, breaks: bool = False) -> RenewedAgent:
+def renew(world: World, node: Node, *, breaks: bool = False, shows: str | None = None) -> RenewedAgent:
     agent = RenewedAgent(world, node.id, breaks=breaks)
+    agent.shown_key = shows
     connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, lambda: None)
     pusher = Pusher(world.store, world.vault, keep(world.store, world.vault), 90)
     connection.connected = True
@@ -87,6 +89,21 @@ def test_both_keys_are_accepted_until_the_new_one_is_known_to_be_there(world: Wo
     assert agent.while_installing[-1] == agent.installed
     assert agent.keys == set(agent.while_installing)
     assert keys_of(world, node.id) == [agent.installed]
+
+
+def test_the_key_that_an_agent_shows_is_accepted_however_often_its_renewal_fails(world: World) -> None:
+    node = world.node("one")
+    with world.store.write() as tx:
+        issued = Issued(None, "old", clock.now() + 86400)
+        nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=issued)
+    for _ in range(9):
+        refusing = renew(world, node, breaks=True)
+    assert "old" in keys_of(world, node.id), "an agent whose disk is full has this one still"
+    assert len(keys_of(world, node.id)) <= 6
+    taken = refusing.installed
+    for _ in range(9):
+        renew(world, node, breaks=True, shows=taken)
+    assert taken in keys_of(world, node.id), "the answer was lost, but not the certificate"
 
 
 def test_a_connection_to_who_was_the_node_before_ends_at_once(world: World) -> None:

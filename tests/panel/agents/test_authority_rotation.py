@@ -14,6 +14,7 @@ from cryptography import x509
 from tests.agent.doors import Agent, listening
 from tests.panel.agents.conftest import stream_of
 from tests.panel.authority import current
+from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authorities import AuthorityState, pem_of
 from wgfleet.panel.agents.authority import Authority, Identity, described
@@ -323,6 +324,33 @@ def test_an_agent_that_goes_away_between_the_steps_is_waited_for_again(fleet: Fl
             await fleet.wake("ams1")
             await fleet.rotated()
             assert all(trusts_alone(agent, current(fleet.panel)) for agent in fleet.agents.values())
+
+    with_agents(fleet, test)
+
+
+def test_an_agent_that_could_not_store_its_certificate_for_long_is_known_when_it_is_started_again(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        tried: list[str] = []
+        real = StateDirectory.write_certificate
+
+        def full(state: StateDirectory, **files: bytes) -> None:
+            if state.root.name == "lon1":
+                tried.append(state.root.name)
+                raise OSError(28, "No space left on device")
+            real(state, **files)
+
+        async with running(fleet):
+            await fleet.connected()
+            with monkeypatch.context() as disk:
+                disk.setattr(StateDirectory, "write_certificate", full)
+                fleet.rotate()
+                await fleet.soon(lambda: len(tried) >= 5)
+                assert fleet.waits_for() == ["lon1"]
+                await fleet.stop("lon1")
+            await fleet.wake("lon1")
+            await fleet.rotated()
 
     with_agents(fleet, test)
 

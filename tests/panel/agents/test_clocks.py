@@ -34,6 +34,7 @@ class Agent:
     installed: list[str] = field(default_factory=list)
     key: bytes = b""
     keys: frozenset[str] = frozenset()
+    shown_key: str | None = None
 
     async def request_certificate(self) -> str:
         self.key, csr = make_request("n1")

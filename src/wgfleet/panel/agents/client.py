@@ -142,6 +142,12 @@ class AgentClient:
         if isinstance(self._tls, AgentTls):
             self._tls.accepted[self._extensions["sni_hostname"]] = self.keys
 
+    @property
+    def shown_key(self) -> str | None:
+        """The key (its digest) that the agent has shown last, if it was called with this client's context."""
+        shown = self._tls.shown if isinstance(self._tls, AgentTls) else {}
+        return shown.get(self._extensions["sni_hostname"])
+
     async def push(self, push: Push) -> Applied:
         """Send what is desired of an interface; the answer comes when it is applied and was read back."""
         name = push.settings.name if isinstance(push, DesiredInterface) else push.name

@@ -38,23 +38,28 @@ class AgentLine(ssl.SSLObject):
                 "the agent shows a certificate that was replaced or revoked; if it is a copy of the node, that is as "
                 "it should be; if not, enroll it again",
             )
+        if shown is not None and isinstance(self.context, AgentTls):
+            self.context.shown[str(self.server_hostname)] = key_digest(shown)
 
 
 class AgentTls(ssl.SSLContext):
     """The context with which the panel calls agents.
 
     `accepted`: by TLS server name, digests of the keys that this agent may show; a name that is missing may show
-    whichever our CA has certified for it. It is asked for each new connection.
+    whichever our CA has certified for it. It is asked for each new connection. `shown`: the key that each
+    has shown last.
     """
 
     sslobject_class = AgentLine
     accepted: dict[str, frozenset[str]]
+    shown: dict[str, str]
 
 
 def client_context(ca_pem: str, identity: Identity) -> AgentTls:
     """Make the context with which the panel calls agents: trusts our CA alone, shows the panel's certificate."""
     context = AgentTls(ssl.PROTOCOL_TLS_CLIENT)
     context.accepted = {}
+    context.shown = {}
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cadata=ca_pem)
     use_identity(context, identity)

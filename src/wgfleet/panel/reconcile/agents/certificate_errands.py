@@ -55,11 +55,13 @@ class CertificateErrands:
         """Give an agent a new certificate."""
         clock_check.check(clock_check.panel_ahead_s(self._connections.values()))
         clock_check.check(connection.panel_ahead_s)
-        shown = connection.client.keys
+        allowed = connection.client.keys
         csr = await connection.client.request_certificate()
+        shown = connection.client.shown_key
         renewal = await in_thread(self._issue, connection.node_id, csr)
         # Both are accepted until the agent is known to have the new one, whatever ends before that.
-        connection.client.accept_keys(await in_thread(self._renewing, connection.node_id, renewal.issued, shown))
+        keys = await in_thread(self._renewing, connection.node_id, renewal.issued, allowed, shown)
+        connection.client.accept_keys(keys)
         await connection.client.install_certificate(renewal.certificate, renewal.ca)
         await in_thread(self._renewed, connection.node_id, renewal)
         return "certificate renewed"
@@ -105,9 +107,9 @@ class CertificateErrands:
         with self._store.write() as tx:
             revocations.told(tx, node_id, number)
 
-    def _renewing(self, node_id: str, issued: Issued, shown: frozenset[str]) -> list[str]:
+    def _renewing(self, node_id: str, issued: Issued, allowed: frozenset[str], shown: str | None) -> list[str]:
         with self._store.write() as tx:
-            return nodes.renewing(tx, node_id, issued, shown)
+            return nodes.renewing(tx, node_id, issued, allowed, shown)
 
     def _renewed(self, node_id: str, renewal: Renewal) -> None:
         with self._store.write() as tx:

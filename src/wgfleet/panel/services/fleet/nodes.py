@@ -29,6 +29,7 @@ from wgfleet.protocol.messages import AGENT_PORT
 MAX_WEIGHT = 1_000_000.0
 MAX_CAPACITY = 10_000_000  # peers
 MAX_BANDWIDTH = 10_000_000  # Mbit/s
+_KEYS_KEPT = 4  # of renewals of an agent that have not ended, beside the one that it showed last
 
 
 class NodeChanges(TypedDict, total=False):
@@ -244,11 +245,12 @@ def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued, trusts: Tru
     tx.wake(Topic.NODE, node.id)
 
 
-def renewing(tx: Tx, node_id: str, issued: Issued, shown: Collection[str]) -> list[str]:
+def renewing(tx: Tx, node_id: str, issued: Issued, allowed: Collection[str], shown: str | None = None) -> list[str]:
     """Keep a certificate that an agent is about to get; return the keys that it may show until it has it.
 
-    `shown`: the keys that it could show when it was asked for its request. Another may have enrolled since, so that the
-    panel was talking to who was this node before.
+    `allowed`: the keys that it could show when it was asked for its request. Another may have enrolled since, so that
+    the panel was talking to who was this node before. `shown`: the one that it showed last, if that is known: it stays
+    among them however often the agent refuses, or its answers are lost.
     """
     node = get(tx, node_id)
     certificates.check_key(tx, issued.key)
@@ -256,11 +258,13 @@ def renewing(tx: Tx, node_id: str, issued: Issued, shown: Collection[str]) -> li
         raise Conflict(
             f"the certificate of node {node.name!r} was revoked", Hint(HintCode.MAKE_JOIN_TOKEN, node=node.name)
         )
-    if node.agent_keys and not {*node.agent_keys} & {*shown}:
+    if node.agent_keys and not {*node.agent_keys} & {*allowed}:
         raise Conflict(f"another agent has enrolled as node {node.name!r} meanwhile; this one is renewed no more")
     certificates.of_agent(tx, audit.PANEL, node, issued)
     if node.agent_keys:  # unknown: any is accepted until it is renewed
-        node.agent_keys = [*node.agent_keys[-2:], issued.key]
+        sure = shown if shown in node.agent_keys else node.agent_keys[0]
+        others = [key for key in node.agent_keys if key != sure]
+        node.agent_keys = [sure, *others[-_KEYS_KEPT:], issued.key]
     return node.agent_keys
 
 

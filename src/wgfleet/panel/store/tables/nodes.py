@@ -22,7 +22,7 @@ class Node(Base):
     """A server. `endpoint_addresses` are what clients reach, `agent_host` and `agent_port` what the panel calls.
 
     `certificate_expires_at` is None until the agent has enrolled. `agent_keys` are digests of the keys that it may
-    show: one, or two while a certificate is renewed; none: it enrolled with 0.1.0, which kept none. `revocations` is
+    show: one, or several while it is renewed; none: it enrolled with 0.1.0, which kept none. `revocations` is
     the number of the newest revoked certificate that it refuses to panels; None: it never said so. `trusts` says which
     CAs it trusts, while ours is replaced. `weight` and
     `capacity` (peers, None: no limit) steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps`
