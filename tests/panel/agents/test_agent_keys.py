@@ -52,13 +52,14 @@ class RenewedAgent:
         self.while_installing: list[str] = []
         self.installed = ""
         self.shown_key: str | None = None
+        self.request: str | None = None
         self._world, self._node_id, self._breaks = world, node_id, breaks
 
     def accept_keys(self, digests: list[str]) -> None:
         self.keys = frozenset(digests)
 
     async def request_certificate(self) -> str:
-        return make_request("n")[1]
+        return self.request or make_request("n")[1]
 
     async def install_certificate(self, certificate: str, _ca: str) -> None:
         self.while_installing = keys_of(self._world, self._node_id)
@@ -104,6 +105,22 @@ def test_the_key_that_an_agent_shows_is_accepted_however_often_its_renewal_fails
     for _ in range(9):
         renew(world, node, breaks=True, shows=taken)
     assert taken in keys_of(world, node.id), "the answer was lost, but not the certificate"
+
+
+def test_a_request_that_is_none_is_the_agents_fault_and_not_the_panels(world: World) -> None:
+    node = world.node("one")
+    with world.store.write() as tx:
+        issued = Issued(None, "old", clock.now() + 86400)
+        nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=issued)
+    agent = RenewedAgent(world, node.id, breaks=False)
+    agent.request = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"
+    connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, lambda: None)
+    connection.connected = True
+    summary = asyncio.run(
+        Pusher(world.store, world.vault, keep(world.store, world.vault), 90).cycle(connection)
+    ).summary
+    assert "the agent's request for one cannot be used" in summary
+    assert keys_of(world, node.id) == ["old"]
 
 
 def test_a_connection_to_who_was_the_node_before_ends_at_once(world: World) -> None:

@@ -10,6 +10,7 @@ from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.agents.authority import described
 from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.certificates import Issued
+from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents import clock_check
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.errands import Errand
@@ -17,6 +18,7 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import certificates
 from wgfleet.panel.services.fleet import nodes, revocations
 from wgfleet.panel.store import Store
+from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.features import Feature
 
 
@@ -58,7 +60,10 @@ class CertificateErrands:
         allowed = connection.client.keys
         csr = await connection.client.request_certificate()
         shown = connection.client.shown_key
-        renewal = await in_thread(self._issue, connection.node_id, csr)
+        try:
+            renewal = await in_thread(self._issue, connection.node_id, csr)
+        except FieldError as error:
+            raise PermanentError(f"the agent's request for one cannot be used: {error}") from None
         # Both are accepted until the agent is known to have the new one, whatever ends before that.
         keys = await in_thread(self._renewing, connection.node_id, renewal.issued, allowed, shown)
         connection.client.accept_keys(keys)
