@@ -12,9 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.panel.test_door import AUTHORITY, opened_doors
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.fleet import authority_rotation
+from wgfleet.panel.settings.door import DoorSettings
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +73,18 @@ def test_the_old_ca_is_believed_until_the_end_and_no_longer(client: httpx.Client
     new = ca_of(client)
     assert fingerprint(new) in rotate_ca(tmp_path / "home", "--status")
     assert file.read_text().strip() == new.strip() != old.strip()
+
+
+def test_the_old_ca_is_believed_until_the_listener_shows_the_new_one(panel: Panel, tmp_path: Path) -> None:
+    """Its certificate is replaced some seconds after the end."""
+    with opened_doors(panel, DoorSettings()) as doors:
+        with httpx.Client(base_url=f"http://127.0.0.1:{doors.plain}") as anonymous:
+            both = AUTHORITY.certificate_pem + ca_of(anonymous)
+        settings = {"Authorization": f"Bearer {doors.key}"}
+        with httpx.Client(base_url=f"https://127.0.0.1:{doors.secure}", headers=settings) as client:
+            file = log_in(client, tmp_path / "home", both)
+        rotate_ca(tmp_path / "home", "--status")
+        assert file.read_text() == both
 
 
 def test_a_file_without_the_panels_ca_is_left_alone(client: httpx.Client, tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """`wgfleet certificate rotate-ca`: the CA by which panel and agents recognize each other."""
 
+import contextlib
 import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wgfleet.cli import connection
-from wgfleet.cli.client import CallFailed, Document, panel
+from wgfleet.cli.client import CallFailed, Client, Document, panel
 from wgfleet.cli.output import AsJson, plain, say, show_json, text
 
 PATH = "/api/authority"
@@ -30,8 +34,8 @@ def rotate_ca(
             found = client.call("POST", PATH)
         if found["rotation"] is not None:
             _keep(found["rotation"]["certificate"])
-        elif connection.keep_ca(found["fingerprint"], connection.load(os.environ), os.environ):
-            say("this machine does not believe the old CA any more", err=True)
+        else:
+            _forget_others(found["fingerprint"])
     if as_json:
         show_json(found)
         return
@@ -44,6 +48,24 @@ def _keep(certificate: str) -> None:
     access = connection.load(os.environ)
     if access.ca_file is not None and not connection.add_ca(certificate, access, os.environ):
         say(f"warning: {access.ca_file} has to hold the new CA too: its certificate is in --json", err=True)
+
+
+def _forget_others(fingerprint: str) -> None:
+    """Believe the panel by its one CA again, as soon as its listener shows a certificate of that."""
+    access = connection.load(os.environ)
+    certificate = connection.alone(fingerprint, access, os.environ)
+    if certificate is None:
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(certificate)
+        file.flush()
+        try:
+            with contextlib.closing(Client(replace(access, ca_file=Path(file.name)))) as client:
+                client.get(PATH)
+        except CallFailed:
+            return  # it takes some seconds
+    connection.save_ca(certificate, os.environ)
+    say("this machine does not believe the old CA any more", err=True)
 
 
 def _beforehand(found: Document, nodes: list[Document]) -> list[str]:

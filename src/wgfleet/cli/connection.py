@@ -79,17 +79,13 @@ def add_ca(certificate: str, connection: PanelAccess, env: Mapping[str, str]) ->
     return True
 
 
-def keep_ca(fingerprint: str, connection: PanelAccess, env: Mapping[str, str]) -> bool:
-    """Believe no CA of the panel but this one, which a login saved or `add_ca` added; tell whether others went."""
+def alone(fingerprint: str, connection: PanelAccess, env: Mapping[str, str]) -> str | None:
+    """Return the CA (PEM) with this fingerprint where a login's file has others beside it, which `add_ca` added to."""
     saved = path(env).with_name("ca.pem")
     if connection.ca_file is None or connection.ca_file.absolute() != saved.absolute():
-        return False
-    known = [f"{each}{_END}\n" for each in saved.read_text(encoding="ascii").split(_END)[:-1]]
-    kept = [each.lstrip() for each in known if _fingerprint(each) == fingerprint]
-    if not kept or len(kept) == len(known):
-        return False
-    _write(saved, kept[0])
-    return True
+        return None
+    known = [f"{each}{_END}\n".lstrip() for each in saved.read_text(encoding="ascii").split(_END)[:-1]]
+    return next((each for each in known if _fingerprint(each) == fingerprint), None) if len(known) > 1 else None
 
 
 def _write(target: Path, text: str) -> Path:
