@@ -25,6 +25,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.schema import migrate
+from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.panel.store.wakes import Wake
 from wgfleet.panel.vault import Vault
@@ -155,7 +156,7 @@ class World:
         now = round(clock.steady())
         stats = {key: PeerStats(endpoint=endpoint, latest_handshake=now) for key, endpoint in endpoints.items()}
         with self.store.write() as tx:
-            session_rows.record(tx, node.id, config.id, stats, clock.steady())
+            session_rows.record(tx, [NodeSessions(node.id, config.id, stats)], clock.steady())
 
     def remove(self, config: Config, node: Node, *, force: bool = False, window_s: float | None = None) -> Operation:
         with self.store.write() as tx:

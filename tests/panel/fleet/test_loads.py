@@ -17,7 +17,7 @@ from wgfleet.protocol.messages import LOAD_S, Load
 
 def says(world: World, node: Node, cpu: float) -> None:
     with world.store.write() as tx:
-        loads.report(tx, node.id, Load(cpu=cpu, memory=0.1, bandwidth=0.05, bandwidth_bps=5e6))
+        loads.report(tx, {node.id: Load(cpu=cpu, memory=0.1, bandwidth=0.05, bandwidth_bps=5e6)})
 
 
 def placed_by(world: World, config: Config, placement: str) -> None:

@@ -90,7 +90,7 @@ def test_placement_and_what_it_goes_by_are_set_and_shown(
     assert (fra1["bandwidth_mbps"], fra1["load"]) == (None, None)
     assert client.patch("/api/nodes/fra1", json={"bandwidth_mbps": 1000}).json()["bandwidth_mbps"] == 1000
     with panel.store.write() as tx:
-        loads.report(tx, fra1["id"], Load(cpu=0.25, memory=0.5, bandwidth=None, bandwidth_bps=1e8))
+        loads.report(tx, {fra1["id"]: Load(cpu=0.25, memory=0.5, bandwidth=None, bandwidth_bps=1e8)})
     load = client.get("/api/nodes/fra1").json()["load"]
     assert (load["cpu"], load["memory"], load["bandwidth"]) == (0.25, 0.5, 0.1)
 

@@ -17,6 +17,7 @@ from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.panel.store.tables import Config, Node, Peer
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import InterfaceName
@@ -132,7 +133,8 @@ def test_a_client_that_shook_hands_with_a_returning_node_before_that_was_fenced_
         failover.close(tx, ended.id)
     pulled_back = PeerStats(endpoint=AT, latest_handshake=round(clock.steady()) + 2)
     with world.store.write() as tx:
-        session_rows.record(tx, fra1.id, config.id, {bob.public_key: pulled_back}, clock.steady())
+        said = NodeSessions(fra1.id, config.id, {bob.public_key: pulled_back})
+        session_rows.record(tx, [said], clock.steady())
     world.wakes.clear()
     world.sync(config, fra1)
     assert bob.public_key not in world.users(config, fra1)

@@ -13,6 +13,7 @@ from wgfleet.panel.services.fleet import desired, peers
 from wgfleet.panel.store import Tx, operations, sessions
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
 from wgfleet.protocol.observed import PeerStats
 
@@ -79,7 +80,7 @@ IN_ORDER = {"operations", "operations of a kind and state"}
 """The newest first, of everything that there is."""
 
 WRITES: dict[str, Query] = {
-    "what a node saw": lambda tx, it: sessions.record(tx, it.node_id, it.config.id, it.stats, 1.0),
+    "what a node saw": lambda tx, it: sessions.record(tx, [NodeSessions(it.node_id, it.config.id, it.stats)], 1.0),
     "sessions that arrived": lambda tx, it: sessions.arrived(tx, it.node_id, {it.ids[0]: "192.0.2.9:2"}, 1.0),
     "a new peer": lambda tx, it: peers.create(
         tx, ACTOR, it.fresh(tx), peers.draft(it.world.vault, [peers.PeerSpec("dora")])
@@ -96,7 +97,7 @@ WRITES: dict[str, Query] = {
 def filled(world: World) -> Filled:
     made = Filled(world)
     with world.store.write() as tx:
-        sessions.record(tx, made.node_id, made.config.id, made.stats, clock.now())
+        sessions.record(tx, [NodeSessions(made.node_id, made.config.id, made.stats)], clock.now())
     return made
 
 

@@ -15,6 +15,7 @@ from wgfleet.panel.reconcile.agents.own_certificates import OwnCertificates
 from wgfleet.panel.reconcile.agents.panel_start import BegunStart
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
+from wgfleet.panel.reconcile.agents.telemetry import FLUSH_S, TelemetryWriter
 from wgfleet.panel.reconcile.authority_rotation import AuthorityRotationWatch
 from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
 from wgfleet.panel.reconcile.dns import DnsWorker
@@ -71,6 +72,7 @@ class Supervisor:
             store, vault, settings.health.rules, self._connections, outlook, settings.health.site
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
+        self._telemetry = TelemetryWriter(store, self._connections)
         self._owed = OwedWatch(store)
         self._probe_keys = ProbeKeyWatch(store, vault, outlook)
         self._authority_rotation = AuthorityRotationWatch(store, vault, outlook)
@@ -99,6 +101,7 @@ class Supervisor:
         self._tasks.start("resync", self._dispatcher.resync, every_s=RESYNC_S)
         self._tasks.start("panel_identity", self._connections.keep_identity)
         self._tasks.start("heartbeats", self._heartbeats.run, every_s=WRITE_EVERY_S)
+        self._tasks.start("telemetry", self._telemetry.run, every_s=FLUSH_S)
         self._tasks.start("succession", self._succession.run, every_s=LOOK_S)
         self._tasks.start("departures", self._departures.run)
         self._tasks.start("retention", self._retention.run, every_s=EVERY_S)

@@ -1,6 +1,6 @@
 """Rows of assignments and of the interfaces that nodes still have to delete."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import String, cast, delete, func, or_, select, update
@@ -12,6 +12,12 @@ from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EntrustedNod
 def get(tx: Tx, config_id: str, node_id: str) -> Assignment | None:
     """Return the assignment of a config to a node, or None."""
     return tx.session.scalar(select(Assignment).where(Assignment.config_id == config_id, Assignment.node_id == node_id))
+
+
+def carried(tx: Tx, node_ids: Collection[str]) -> set[tuple[str, str]]:
+    """Return which configs nodes carry, as (node id, config id)."""
+    query = select(Assignment.node_id, Assignment.config_id).where(Assignment.node_id.in_(node_ids))
+    return {(node_id, config_id) for node_id, config_id in tx.session.execute(query)}
 
 
 def by_id(tx: Tx, assignment_id: str) -> Assignment | None:

@@ -82,6 +82,12 @@ def agent_features(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     return {row.id: row.agent_features for row in tx.session.execute(query)}
 
 
+def bandwidths(tx: Tx, node_ids: Collection[str]) -> dict[str, int | None]:
+    """Return the bandwidth that was set for those nodes that there are, in Mbit/s."""
+    rows = tx.session.execute(select(Node.id, Node.bandwidth_mbps).where(Node.id.in_(node_ids)))
+    return {row.id: row.bandwidth_mbps for row in rows}
+
+
 def set_load(tx: Tx, load: NodeLoad) -> None:
     """Keep how busy a node is, instead of what it said before."""
     tx.session.merge(load)

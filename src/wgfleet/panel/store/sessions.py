@@ -1,8 +1,11 @@
 """Rows of sessions: what nodes last reported of peers. All times are of `clock.steady`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from itertools import groupby
+from typing import NamedTuple
 
-from sqlalchemy import and_, case, delete, exists, func, or_, select, tuple_
+from sqlalchemy import Executable, and_, case, delete, exists, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
@@ -13,49 +16,69 @@ from wgfleet.panel.store.tables import Peer, PeerSession
 from wgfleet.protocol.observed import PeerStats
 
 
-def record(tx: Tx, node_id: str, config_id: str, stats: Mapping[str, PeerStats], seen_at: float) -> int | None:
-    """Write the latest of each public key; keys that are no longer peers are passed over. Returns rows written.
+class NodeSessions(NamedTuple):
+    """What a node reported of a config's peers, by public key."""
 
-    None: the node does not carry the config, so it has no say about its peers.
+    node_id: str
+    config_id: str
+    stats: Mapping[str, PeerStats]
+
+
+def record(tx: Tx, reports: Sequence[NodeSessions], seen_at: float) -> list[NodeSessions]:
+    """Write the latest of each public key; keys that are no longer peers are passed over.
+
+    Return the reports that were not written: the node does not carry the config, so it has no say about its peers.
     """
-    if assignment_rows.get(tx, config_id, node_id) is None:
-        return None
-    dialect = tx.session.get_bind().dialect.name
-    insert = (sqlite if dialect == "sqlite" else postgresql).insert
-    written = 0
-    for chunk in chunked(stats):
-        found = tx.session.execute(
-            select(Peer.id, Peer.public_key).where(Peer.config_id == config_id, Peer.public_key.in_(chunk))
-        ).all()
-        if not found:
-            continue
-        rows = [
-            {
-                "peer_id": peer_id,
-                "node_id": node_id,
-                "endpoint": stats[key].endpoint,
-                "latest_handshake": stats[key].latest_handshake,
-                "rx": stats[key].rx,
-                "tx": stats[key].tx,
-                "seen_at": seen_at,
-            }
-            for peer_id, key in found
-        ]
-        statement = insert(PeerSession)
-        columns = ("endpoint", "latest_handshake", "rx", "tx")
-        new = statement.excluded
-        # Of two sessions in the same second the one heard of later counts, and counters are no news of a session.
-        news = or_(
-            new.latest_handshake != PeerSession.latest_handshake, new.endpoint.is_distinct_from(PeerSession.endpoint)
-        )
-        statement = statement.on_conflict_do_update(
-            index_elements=["peer_id", "node_id"],
-            set_={name: new[name] for name in columns}
-            | {"seen_at": case((news, new.seen_at), else_=PeerSession.seen_at)},
-        )
-        tx.session.execute(statement, rows)
-        written += len(rows)
-    return written
+    carried = assignment_rows.carried(tx, {each.node_id for each in reports})
+    rows = []
+    for config_id, of_config in groupby(sorted(reports, key=_config), key=_config):
+        believed = [each for each in of_config if (each.node_id, config_id) in carried]
+        ids = _peer_ids(tx, config_id, {key for each in believed for key in each.stats})
+        for each in believed:
+            rows += [
+                {
+                    "peer_id": ids[key],
+                    "node_id": each.node_id,
+                    "endpoint": stats.endpoint,
+                    "latest_handshake": stats.latest_handshake,
+                    "rx": stats.rx,
+                    "tx": stats.tx,
+                    "seen_at": seen_at,
+                }
+                for key, stats in each.stats.items()
+                if key in ids
+            ]
+    if rows:
+        # Of the connection, not the session: an insert of objects costs twice as much.
+        tx.session.connection().execute(_newest_kept(tx.session.get_bind().dialect.name), rows)
+    return [each for each in reports if (each.node_id, each.config_id) not in carried]
+
+
+def _config(report: NodeSessions) -> str:
+    return report.config_id
+
+
+def _peer_ids(tx: Tx, config_id: str, keys: Collection[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for chunk in chunked(keys):
+        query = select(Peer.public_key, Peer.id).where(Peer.config_id == config_id, Peer.public_key.in_(chunk))
+        found.update((row.public_key, row.id) for row in tx.session.execute(query))
+    return found
+
+
+@cache
+def _newest_kept(dialect: str) -> Executable:
+    statement: sqlite.Insert | postgresql.Insert = (sqlite if dialect == "sqlite" else postgresql).insert(PeerSession)
+    new = statement.excluded
+    # Of two sessions in the same second the one heard of later counts, and counters are no news of a session.
+    news = or_(
+        new.latest_handshake != PeerSession.latest_handshake, new.endpoint.is_distinct_from(PeerSession.endpoint)
+    )
+    return statement.on_conflict_do_update(
+        index_elements=["peer_id", "node_id"],
+        set_={name: new[name] for name in ("endpoint", "latest_handshake", "rx", "tx")}
+        | {"seen_at": case((news, new.seen_at), else_=PeerSession.seen_at)},
+    )
 
 
 def arrived(

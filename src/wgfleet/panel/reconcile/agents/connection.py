@@ -5,7 +5,7 @@ It decides nothing: it reports that something changed, and the node's reconciler
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -17,11 +17,10 @@ from wgfleet.panel.agents.client import AgentClient, AgentRefused
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.load_gauge import LoadGauge
-from wgfleet.panel.reconcile.agents.refusal_buffer import RefusalBuffer
-from wgfleet.panel.reconcile.agents.session_buffer import FLUSH_S, SessionBuffer
+from wgfleet.panel.reconcile.agents.refusal_buffer import Kind, RefusalBuffer
+from wgfleet.panel.reconcile.agents.session_buffer import SessionBuffer
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Store
 from wgfleet.protocol import features
 from wgfleet.protocol.diff import Drift
@@ -38,6 +37,7 @@ from wgfleet.protocol.messages import (
     Snapshot,
     WatchMessage,
 )
+from wgfleet.protocol.observed import PeerStats
 
 STEP_S = 0.5  # an agent's clock that is off by more was set; less is the way of the message
 SILENT_S = 1.5 * HEARTBEAT_S  # a live agent has sent something by then
@@ -65,6 +65,32 @@ class Reported:
     history: str = ""
     muted: str | None = None
     rivals: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReports:
+    """What a node said that is to be written: sessions by config and public key, its load, refused strangers."""
+
+    sessions: Mapping[str, Mapping[str, PeerStats]]
+    load: Load | None = None
+    refusals: Sequence[tuple[Kind, int]] = ()
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows of sessions these are."""
+        return sum(map(len, self.sessions.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self.sessions or self.load or self.refusals)
+
+    def parts(self, most: int) -> Iterator["NodeReports"]:
+        """Split it into parts of `most` rows at most."""
+        if self.load or self.refusals:
+            yield NodeReports({}, self.load, self.refusals)
+        for config_id, stats in self.sessions.items():
+            items = list(stats.items())
+            for start in range(0, len(items), most):
+                yield NodeReports({config_id: dict(items[start : start + most])})
 
 
 class AgentConnection:
@@ -95,7 +121,7 @@ class AgentConnection:
         self._later: asyncio.TimerHandle | None = None
         self._ahead_s = 0.0
         self._buffer = SessionBuffer(node_id)
-        self._refusals = RefusalBuffer(node_id)
+        self._refusals = RefusalBuffer()
         self._load = LoadGauge()
         self._tasks: list[BackgroundTask] = []
 
@@ -106,10 +132,7 @@ class AgentConnection:
 
     def start(self, tasks: BackgroundTasks) -> None:
         """Begin to keep the connection up."""
-        self._tasks = [
-            tasks.start("link_watch", self._keep_up, subject=self.node_id, longest_delay_s=LONGEST_PAUSE_S),
-            tasks.start("link_flush", self._keep_flushing, subject=self.node_id),
-        ]
+        self._tasks = [tasks.start("link_watch", self._keep_up, subject=self.node_id, longest_delay_s=LONGEST_PAUSE_S)]
 
     async def close(self) -> None:
         """Close it; safe to call twice."""
@@ -261,19 +284,21 @@ class AgentConnection:
             self._buffer.add(report.config_id, report.peers, self._skew_s)
         return before != fresh
 
-    async def _flush_refusals(self) -> None:
-        due = self._refusals.take(clock.monotonic())
-        if not due:
-            return
-        try:
-            await in_thread(self._refusals.write, self._store, due)
-        except PanelError:
-            self._refusals.give_back(due)
-            raise
+    def take_reports(self) -> NodeReports:
+        """Return what this node said that is due for the rows, and forget it."""
+        return NodeReports(self._buffer.take(), self._load.take(), self._refusals.take(clock.monotonic()))
+
+    def give_back(self, reports: NodeReports) -> None:
+        """Keep for later what could not be written; a load is said again soon."""
+        self._buffer.give_back(reports.sessions)
+        self._refusals.give_back(reports.refusals)
+
+    def forget_sessions(self, config_id: str) -> None:
+        """Forget the sessions that this node reported of a config that it does not carry."""
+        self._buffer.forget(config_id)
 
     async def flush(self) -> None:
-        """Write what this node reported of sessions to the rows; kept for later where the database cannot be had."""
-        await self._flush_refusals()
+        """Write the sessions that this node reported now; kept for later where the database cannot be had."""
         due = self._buffer.take()
         if not due:
             return
@@ -283,17 +308,3 @@ class AgentConnection:
         except PanelError:
             self._buffer.give_back(due)
             raise
-
-    async def _keep_flushing(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            try:
-                await self.flush()
-                if (load := self._load.take()) is not None:
-                    await in_thread(self._keep_load, load)
-            except PanelError as error:
-                log.warning("sessions.kept", node_id=self.node_id, error=str(error))
-
-    def _keep_load(self, load: Load) -> None:
-        with self._store.write() as tx:
-            loads.report(tx, self.node_id, load)

@@ -1,10 +1,12 @@
 """Clients that one agent reports as refused: folded here too, since an agent may be old, or in the wrong hands."""
 
+from collections.abc import Sequence
+
 from wgfleet.doors.folding import Folding
 from wgfleet.doors.strangers import source_of
 from wgfleet.panel.agents import claims
 from wgfleet.panel.services import audit
-from wgfleet.panel.store import Store, Tx
+from wgfleet.panel.store import Tx
 from wgfleet.protocol.messages import Refused
 
 MAX_KINDS = 20  # entries a minute and node
@@ -19,8 +21,7 @@ Kind = tuple[str, str]
 class RefusalBuffer:
     """What is still to be written of refusals at one node."""
 
-    def __init__(self, node_id: str) -> None:
-        self._node_id = node_id
+    def __init__(self) -> None:
         self._folding: Folding[Kind] = Folding(("others", "various reasons"), capacity=MAX_KINDS)
         self._due: list[tuple[Kind, int]] = []
 
@@ -38,16 +39,13 @@ class RefusalBuffer:
         due, self._due = [*self._due, *self._folding.ended(now)], []
         return due
 
-    def give_back(self, due: list[tuple[Kind, int]]) -> None:
+    def give_back(self, due: Sequence[tuple[Kind, int]]) -> None:
         """Keep for later what could not be written."""
         self._due = [*due, *self._due][: 2 * MAX_KINDS]
 
-    def write(self, store: Store, due: list[tuple[Kind, int]]) -> None:
-        """Write it into the audit log."""
-        with store.write() as tx:
-            for (remote, reason), count in due:
-                self._record(tx, remote, reason, count)
 
-    def _record(self, tx: Tx, remote: str, reason: str, count: int) -> None:
+def record(tx: Tx, node_id: str, due: Sequence[tuple[Kind, int]]) -> None:
+    """Write what a node reported into the audit log."""
+    for (remote, reason), count in due:
         actor = f"stranger:{remote}"
-        audit.record(tx, actor, "refused", "node", self._node_id, by="agent", reason=reason, count=count)
+        audit.record(tx, actor, "refused", "node", node_id, by="agent", reason=reason, count=count)

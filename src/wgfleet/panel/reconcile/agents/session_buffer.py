@@ -10,12 +10,12 @@ from typing import NamedTuple
 from wgfleet.panel import clock
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.protocol.addresses import parse_endpoint
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import PeerStats
 
-FLUSH_S = 1.0
 COUNTERS_S = 30.0
 MAX_KNOWN = 200_000  # peers of one node, of all its configs; beyond that its word takes up no more memory
 
@@ -81,7 +81,8 @@ class SessionBuffer:
         due, self._urgent = self._urgent, {}
         now = clock.monotonic()
         if now >= self._counters_due:
-            self._counters_due = now + COUNTERS_S
+            # From the second time on, each node has a moment of its own: after a start all begin at once.
+            self._counters_due = now + COUNTERS_S * (1.0 if self._counters_due else clock.fraction())
             for config_id, stats in self._counters.items():
                 merged = due.setdefault(config_id, {})
                 for key, seen in stats.items():
@@ -96,13 +97,9 @@ class SessionBuffer:
 
     def write(self, store: Store, due: Mapping[str, Mapping[str, PeerStats]]) -> list[str]:
         """Write a batch; return the configs of which the node has no say, since it does not carry them."""
-        seen_at = clock.steady()
+        reports = [NodeSessions(self._node_id, config_id, stats) for config_id, stats in due.items()]
         with store.write() as tx:
-            return [
-                config_id
-                for config_id, stats in due.items()
-                if session_rows.record(tx, self._node_id, config_id, stats, seen_at) is None
-            ]
+            return [each.config_id for each in session_rows.record(tx, reports, clock.steady())]
 
 
 def _endpoint(seen: PeerStats) -> str | None:

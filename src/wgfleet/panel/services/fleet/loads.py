@@ -11,15 +11,18 @@ from wgfleet.protocol.messages import Load
 STALE_S = 60.0  # six reports of the agent: what is older says nothing of how busy a node is now
 
 
-def report(tx: Tx, node_id: str, load: Load) -> None:
-    """Keep what an agent said. Of the uplink the share of what the node is said to carry counts, else of the link."""
-    node = node_rows.find(tx, node_id)
-    if node is None:
-        return
-    share = load.bandwidth_bps / (node.bandwidth_mbps * 1e6) if node.bandwidth_mbps else load.bandwidth
-    node_rows.set_load(
-        tx, NodeLoad(node_id=node_id, cpu=load.cpu, memory=load.memory, bandwidth=share or 0.0, at=clock.now())
-    )
+def report(tx: Tx, said: Mapping[str, Load]) -> None:
+    """Keep what agents said, by node id; of nodes that are gone, nothing.
+
+    Of the uplink the share of what the node is said to carry counts, else of the link.
+    """
+    now = clock.now()
+    for node_id, mbps in sorted(node_rows.bandwidths(tx, said).items()):
+        load = said[node_id]
+        share = load.bandwidth_bps / (mbps * 1e6) if mbps else load.bandwidth
+        node_rows.set_load(
+            tx, NodeLoad(node_id=node_id, cpu=load.cpu, memory=load.memory, bandwidth=share or 0.0, at=now)
+        )
 
 
 def fresh(tx: Tx, node_ids: Collection[str]) -> Mapping[str, NodeLoad]:

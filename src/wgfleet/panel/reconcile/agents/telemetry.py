@@ -1,0 +1,99 @@
+"""Telemetry: the sessions, load and refused strangers that all nodes reported, written once a second.
+
+In few transactions, however many nodes there are: each one costs more than the rows in it. None is long, so that a
+decision waits for one of them at most.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+
+import structlog
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import PanelError, Unavailable
+from wgfleet.panel.reconcile.agents import refusal_buffer
+from wgfleet.panel.reconcile.agents.connection import AgentConnection, NodeReports
+from wgfleet.panel.reconcile.engine.tasks import came_round
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services.fleet import loads
+from wgfleet.panel.store import Store
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.sessions import NodeSessions
+
+FLUSH_S = 1.0
+ROWS = 2000  # of sessions in one transaction, which takes some 20 ms
+
+log = structlog.get_logger()
+
+Part = tuple[str, NodeReports]
+"""A node's id, and some of what it said."""
+
+
+class TelemetryWriter:
+    """Writes what the `connections` (by node id) have taken in."""
+
+    def __init__(self, store: Store, connections: Mapping[str, AgentConnection]) -> None:
+        self._store = store
+        self._connections = connections
+
+    async def run(self) -> None:
+        """Write again and again until cancelled; what a database that is away misses is written when it is back."""
+        while True:
+            came_round()
+            await asyncio.sleep(FLUSH_S)
+            try:
+                await self.flush()
+            except PanelError as error:
+                log.warning("telemetry.kept", error=str(error))
+
+    async def flush(self) -> None:
+        """Write what is due."""
+        lines = dict(self._connections)
+        left = [(node_id, part) for node_id, line in lines.items() for part in line.take_reports().parts(ROWS)]
+        try:
+            for batch in batches(left):
+                for each in await in_thread(self._write, batch):
+                    lines[each.node_id].forget_sessions(each.config_id)
+                left = left[len(batch) :]
+        finally:
+            for node_id, part in left:
+                lines[node_id].give_back(part)
+
+    def _write(self, batch: list[Part]) -> list[NodeSessions]:
+        """Write a batch; return what nodes have no say about. What breaks on one node's words keeps no other's back."""
+        try:
+            return self._written(batch)
+        except Unavailable:
+            raise
+        except Exception:
+            if len(batch) == 1:
+                log.exception("telemetry.dropped", node_id=batch[0][0])
+                return []
+            return [each for part in batch for each in self._write([part])]
+
+    def _written(self, batch: list[Part]) -> list[NodeSessions]:
+        said = [
+            NodeSessions(node_id, config_id, stats)
+            for node_id, part in batch
+            for config_id, stats in part.sessions.items()
+        ]
+        with self._store.write() as tx:
+            not_carried = session_rows.record(tx, said, clock.steady())
+            loads.report(tx, {node_id: part.load for node_id, part in batch if part.load is not None})
+            for node_id, part in batch:
+                refusal_buffer.record(tx, node_id, part.refusals)
+        return not_carried
+
+
+def batches(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    """Put parts together, as long as that makes no more than `ROWS` rows."""
+    batch: list[Part] = []
+    rows = 0
+    for part in parts:
+        if batch and rows + part[1].rows > ROWS:
+            yield batch
+            batch, rows = [], 0
+        batch.append(part)
+        rows += part[1].rows
+    if batch:
+        yield batch

@@ -1,0 +1,166 @@
+"""What nodes say is written for all of them together; what breaks on one of them keeps no other's back."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import event, select
+
+from tests.panel.agents.test_belief import report, status
+from tests.panel.world import World
+from wgfleet.panel import clock
+from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.reconcile.agents import telemetry
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.agents.telemetry import TelemetryWriter
+from wgfleet.panel.services.fleet import loads, nodes
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.tables import AuditEntry, Config, Node, PeerSession
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import Change, Heartbeat, Load, Refused, Snapshot, WatchMessage
+from wgfleet.protocol.observed import PeerStats
+
+LOAD = Load(cpu=0.25, memory=0.5, bandwidth=0.1, bandwidth_bps=1e6)
+
+
+class Site:
+    """A config on some nodes, with a peer for each, and connections that say what the test has them say."""
+
+    def __init__(self, world: World, *names: str) -> None:
+        self.world = world
+        self.config: Config = world.config()
+        self.nodes: dict[str, Node] = dict(zip(names, world.serving(self.config, *names), strict=True))
+        self.peers = dict(zip(names, world.peers(self.config, *names), strict=True))
+        self.lines = {
+            node.id: AgentConnection(node.id, cast("AgentClient", contextlib.nullcontext()), world.store, lambda: None)
+            for node in self.nodes.values()
+        }
+        self.writer = TelemetryWriter(world.store, self.lines)
+
+    def say(self, name: str, *messages: WatchMessage) -> None:
+        async def run() -> None:
+            for message in messages:
+                await self.lines[self.nodes[name].id]._take(message)  # noqa: SLF001 - as the stream gives it
+
+        asyncio.run(run())
+
+    def shakes_hands(self, name: str, port: int = 1) -> None:
+        seen = report(self.config, self.peers[name].public_key, f"192.0.2.1:{port}", clock.now())
+        self.say(name, Snapshot(status(clock.now()), (seen,)))
+
+    def flush(self) -> None:
+        asyncio.run(self.writer.flush())
+
+    def written(self) -> dict[str, str | None]:
+        with self.world.store.read() as tx:
+            names = {peer.id: name for name, peer in self.peers.items()}
+            return {names[row.peer_id]: row.endpoint for row in tx.session.scalars(select(PeerSession))}
+
+
+@pytest.fixture
+def site(world: World) -> Site:
+    return Site(world, "ams1", "fra1", "lon1")
+
+
+@contextlib.contextmanager
+def commits(world: World) -> Iterator[list[int]]:
+    seen: list[int] = []
+
+    def note(_connection: object) -> None:
+        seen.append(1)
+
+    event.listen(world.store.engine, "commit", note)
+    yield seen
+    event.remove(world.store.engine, "commit", note)
+
+
+def test_all_nodes_are_written_in_one_transaction(site: Site) -> None:
+    for name in site.nodes:
+        site.shakes_hands(name)
+        site.say(name, Heartbeat(clock.now(), LOAD), Refused(clock.now(), "203.0.113.1", "no certificate", 3))
+    with commits(site.world) as seen:
+        site.flush()
+    assert len(seen) == 1
+    assert site.written() == dict.fromkeys(site.nodes, "192.0.2.1:1")
+    with site.world.store.read() as tx:
+        assert loads.busy(tx, [node.id for node in site.nodes.values()]) == {n.id: 0.5 for n in site.nodes.values()}
+        refused = tx.session.scalars(select(AuditEntry).where(AuditEntry.action == "refused")).all()
+    assert {entry.entity_id for entry in refused} == {node.id for node in site.nodes.values()}
+    with commits(site.world) as seen:
+        site.flush()
+    assert seen == [], "nothing is new"
+
+
+def test_what_breaks_on_one_node_keeps_no_other_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = session_rows.record
+
+    def record(tx: Tx, reports: Any, seen_at: float) -> Any:
+        if any(each.node_id == site.nodes["fra1"].id for each in reports):
+            raise ValueError("a row that cannot be")
+        return real(tx, reports, seen_at)
+
+    monkeypatch.setattr(session_rows, "record", record)
+    for name in site.nodes:
+        site.shakes_hands(name)
+    site.flush()
+    assert site.written().keys() == {"ams1", "lon1"}
+
+
+def test_a_database_that_is_away_loses_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = site.writer._written  # noqa: SLF001 - where the database is
+
+    def away(_batch: object) -> None:
+        raise Unavailable("it is locked")
+
+    for name in site.nodes:
+        site.shakes_hands(name)
+        site.say(name, Refused(clock.now(), "203.0.113.1", "no certificate", 3))
+    monkeypatch.setattr(site.writer, "_written", away)
+    with pytest.raises(Unavailable):
+        site.flush()
+    site.shakes_hands("fra1", port=2)
+    monkeypatch.setattr(site.writer, "_written", real)
+    site.flush()
+    assert site.written() == {"ams1": "192.0.2.1:1", "fra1": "192.0.2.1:2", "lon1": "192.0.2.1:1"}
+    with site.world.store.read() as tx:
+        assert len(tx.session.scalars(select(AuditEntry).where(AuditEntry.action == "refused")).all()) == 3
+
+
+def test_many_rows_are_several_transactions(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telemetry, "ROWS", 4)
+    more = site.world.peers(site.config, *(f"user{number}" for number in range(9)))
+    now = round(clock.now())
+    stats = {
+        PublicKey(peer.public_key): PeerStats(endpoint=f"192.0.2.9:{number + 1}", latest_handshake=now, rx=1, tx=1)
+        for number, peer in enumerate(more)
+    }
+    said = report(site.config, more[0].public_key, "192.0.2.9:1", now)
+    site.say("ams1", Snapshot(status(clock.now()), (said,)))
+    lines = site.lines[site.nodes["ams1"].id]
+    lines._buffer.add(site.config.id, stats, 0.0)  # noqa: SLF001 - as a report of all would
+    with commits(site.world) as seen:
+        site.flush()
+    assert len(seen) == 3
+    with site.world.store.read() as tx:
+        assert len(tx.session.scalars(select(PeerSession)).all()) == 9
+
+
+def test_a_node_that_was_deleted_meanwhile_is_passed_over(site: Site) -> None:
+    for name in site.nodes:
+        site.shakes_hands(name)
+        site.say(name, Heartbeat(clock.now(), LOAD))
+    gone = site.world.node("gone")
+    line = AgentConnection(gone.id, cast("AgentClient", contextlib.nullcontext()), site.world.store, lambda: None)
+    site.lines[gone.id], site.nodes["gone"] = line, gone
+    site.peers["gone"] = site.peers["ams1"]
+    site.shakes_hands("gone", port=9)
+    site.say("gone", Heartbeat(clock.now(), LOAD), Change(clock.now(), ()))
+    with site.world.store.write() as tx:
+        nodes.delete(tx, "test", nodes.get(tx, gone.id), force=True)
+    site.flush()
+    del site.peers["gone"]
+    assert site.written() == dict.fromkeys(("ams1", "fra1", "lon1"), "192.0.2.1:1")
