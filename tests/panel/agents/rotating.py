@@ -19,7 +19,7 @@ from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.agents.tls import client_context
 from wgfleet.panel.api import Panel
 from wgfleet.panel.errors import TransientError
-from wgfleet.panel.reconcile import authority_rotation as watch
+from wgfleet.panel.reconcile import key_rotations as watch
 from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor

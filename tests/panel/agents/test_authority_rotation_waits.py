@@ -1,11 +1,13 @@
 """The CA is replaced: which agents are waited for, and how a node is left behind."""
 
+import httpx
 import pytest
 
-from tests.panel.agents.rotating import Fleet, fleet, quick, running, trusts_alone, with_agents
+from tests.panel.agents.rotating import NAMES, Fleet, fleet, quick, running, trusts_alone, with_agents
 from tests.panel.authority import current
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.panel import clock
+from wgfleet.panel.api import monitoring
 from wgfleet.panel.domain.authorities import AuthorityStep
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import certificates
@@ -111,3 +113,18 @@ def test_one_whose_certificate_has_expired_can_be_left_behind_as_well(fleet: Fle
             await fleet.rotated()
 
     with_agents(fleet, test)
+
+
+def test_one_that_stands_still_is_said_after_a_time_and_without_names(
+    fleet: Fleet, anonymous: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        fleet.rotate()
+        assert fleet.waits_for() == sorted(NAMES)
+
+    with_agents(fleet, test)
+    assert "warnings" not in anonymous.get("/readyz").json()
+    monkeypatch.setattr(monitoring, "HELD_UP_S", -1.0)
+    [warning] = anonymous.get("/readyz").json()["warnings"]
+    assert "the CA is being replaced" in warning
+    assert not any(name in warning for name in NAMES)

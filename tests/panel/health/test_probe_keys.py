@@ -16,8 +16,8 @@ from wgfleet.panel.errors import Conflict
 from wgfleet.panel.reconcile import health as watching
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.health import HealthMonitor
+from wgfleet.panel.reconcile.key_rotations import KeyRotationWatch
 from wgfleet.panel.reconcile.outlook import Outlook
-from wgfleet.panel.reconcile.probe_keys import ProbeKeyWatch
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services import health as health_service
 from wgfleet.panel.services.fleet import probe_keys
@@ -52,7 +52,7 @@ def rotate(world: World, config: Config) -> None:
 
 def look(world: World) -> None:
     """Have a panel that has just started go on from the rows."""
-    ProbeKeyWatch(world.store, world.vault, Outlook()).look()
+    KeyRotationWatch(world.store, world.vault, Outlook()).look()
 
 
 def step(world: World, config: Config) -> RotationStep | None:
@@ -378,3 +378,12 @@ def test_a_new_key_that_is_used_before_a_node_confirmed_it_is_found_out(
     monkeypatch.setattr(probe_keys, "knows_new", lambda row, _assignment: row is not None)
     with pytest.raises(AssertionError, match="the panel is not known"):
         check(world, config)
+
+
+def test_one_that_stands_still_is_said_without_names(world: World) -> None:
+    config = world.config()
+    serving(world, config, "ams1", "fra1")
+    rotate(world, config)
+    with world.store.read() as tx:
+        assert probe_keys.held_up(tx, clock.now() - 600) is None
+        assert "of 1 configs" in (probe_keys.held_up(tx, clock.now()) or "")

@@ -22,7 +22,7 @@ from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.outlook import CoreReport
 from wgfleet.panel.services import audit, freezes, incarnations
 from wgfleet.panel.services.dns import commands
-from wgfleet.panel.services.fleet import counts, owed
+from wgfleet.panel.services.fleet import authority_rotation, counts, owed, probe_keys
 from wgfleet.panel.services.fleet.counts import Totals
 from wgfleet.panel.services.fleet.owed import Owed
 from wgfleet.panel.services.floating import views
@@ -33,6 +33,7 @@ WAY_OUT = (
     "if this database is to count, run `wgfleet panel restored` where this panel runs: the nodes then obey it, and the "
     "other one stops; if not, switch this panel off"
 )
+HELD_UP_S = 600.0  # a rotation of keys whose nodes are there takes a minute
 WARNED_S = 7 * 86400.0  # for so long it is said that the audit log was shortened
 REFUSED = (
     "{} agents refuse this panel, as they have obeyed another one on a newer copy of its database; see `wgfleet node "
@@ -95,9 +96,14 @@ def readyz(panel: ThePanel, response: Response) -> PanelStatus:
     with panel.store.read() as tx:
         counts.check(tx)
         superseded = incarnations.superseded(tx)
-        shortened = audit.shortened(tx, clock.now() - WARNED_S)
+        now = clock.now()
+        found = (
+            audit.shortened(tx, now - WARNED_S),
+            authority_rotation.held_up(tx, now - HELD_UP_S),
+            probe_keys.held_up(tx, now - HELD_UP_S),
+        )
     status = status_of(panel.name, panel.reports(), superseded)
-    status.warnings = [shortened] if shortened else None
+    status.warnings = [warning for warning in found if warning] or None
     response.status_code = 503 if status.status == "unavailable" else 200
     return status
 

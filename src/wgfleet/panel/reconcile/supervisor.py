@@ -16,7 +16,6 @@ from wgfleet.panel.reconcile.agents.panel_start import BegunStart
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.reconcile.agents.telemetry import FLUSH_S, TelemetryWriter
-from wgfleet.panel.reconcile.authority_rotation import AuthorityRotationWatch
 from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
 from wgfleet.panel.reconcile.dns import DnsWorker
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
@@ -24,12 +23,12 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.host_names import HostNameWatch
+from wgfleet.panel.reconcile.key_rotations import KeyRotationWatch
 from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
 from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
-from wgfleet.panel.reconcile.probe_keys import ProbeKeyWatch
 from wgfleet.panel.reconcile.retention import AUDIT_EVERY_S, EVERY_S, AuditBound, Retention, days_kept
 from wgfleet.panel.reconcile.succession import LOOK_S, Succession
 from wgfleet.panel.services import operations
@@ -74,8 +73,7 @@ class Supervisor:
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._telemetry = TelemetryWriter(store, self._connections)
         self._owed = OwedWatch(store)
-        self._probe_keys = ProbeKeyWatch(store, vault, outlook)
-        self._authority_rotation = AuthorityRotationWatch(store, vault, outlook)
+        self._key_rotations = KeyRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())
         self._retention = Retention(store, days_kept(settings))
         self._audit_bound = AuditBound(store, settings.audit.keep_entries, settings.audit.keep_days or None)
@@ -107,8 +105,7 @@ class Supervisor:
         self._tasks.start("retention", self._retention.run, every_s=EVERY_S)
         self._tasks.start("audit_bound", self._audit_bound.run, every_s=AUDIT_EVERY_S)
         self._tasks.start("owed", self._owed.run)
-        self._tasks.start("probe_keys", self._probe_keys.run)
-        self._tasks.start("authority_rotation", self._authority_rotation.run)
+        self._tasks.start("key_rotations", self._key_rotations.run)
         self._tasks.start("host_names", self._host_names.run)
         self._health.start()
 

@@ -72,6 +72,14 @@ def is_due(tx: Tx, row: AuthorityRotation) -> bool:
     return not waits_for(tx, row)
 
 
+def held_up(tx: Tx, since: float) -> str | None:
+    """Say that a step which was begun before a time (s since the epoch) waits; without names, as strangers hear it."""
+    row = rows.rotation(tx)
+    if row is None or row.step_since > since or not waits_for(tx, row):
+        return None
+    return "the CA is being replaced, and waits for nodes; its status names them (docs/keys.md)"
+
+
 def advance(tx: Tx, vault: Vault) -> None:
     """Take the next step, if it is due; the last one forgets the old CA."""
     rows.lock_authority(tx)

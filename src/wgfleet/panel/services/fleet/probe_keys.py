@@ -134,6 +134,14 @@ def _lacking(tx: Tx, row: ProbeKeyRotation) -> list[tuple[Assignment, Node]]:
     ]
 
 
+def held_up(tx: Tx, since: float) -> str | None:
+    """Say that a step which was begun before a time (s since the epoch) waits; without names, as strangers hear it."""
+    waiting = [row for row in rotation_rows.rotations(tx) if row.step_since <= since and waits_for(tx, row)]
+    if not waiting:
+        return None
+    return f"the probe keys of {len(waiting)} configs are being replaced, and wait for nodes; their status names them"
+
+
 def is_due(tx: Tx, row: ProbeKeyRotation) -> bool:
     """Tell whether the next step may be taken."""
     return clock.now() - row.step_since >= LEAST_STEP_S and not _lacking(tx, row)
