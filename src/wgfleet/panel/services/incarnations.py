@@ -5,11 +5,13 @@ the nodes do not obey is superseded (`domain.succession`). It stays so: starting
 """
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx, histories, sealed
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import health as health_rows
 from wgfleet.panel.store import installation as installation_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Incarnation
 from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.protocol.panel_name import PanelName
@@ -79,9 +81,11 @@ def superseded(tx: Tx) -> str | None:
 def restored(tx: Tx, actor: str) -> int:
     """Make this database, which was restored from a copy, the one that counts.
 
-    Agents obey it whatever they have seen, and every node gets the whole. Returns how many configs there are.
+    Agents obey it whatever they have seen, and every node gets the whole. An agent whose certificate was renewed since
+    the copy was made is believed by that, until it has the next one. Returns how many configs there are.
     """
     incarnation = begin(tx, beyond=BEYOND)
+    node_rows.forget_agent_keys(tx, but=NO_KEY)
     configs = config_rows.all_ids(tx)
     for config_id in configs:
         row = config_rows.lock(tx, config_id)

@@ -118,6 +118,13 @@ def all_disconnected(tx: Tx) -> None:
     tx.session.execute(update(Node).where(Node.connected).values(connected=False))
 
 
+def forget_agent_keys(tx: Tx, but: str) -> None:
+    """Set the keys of all nodes' agents as unknown, but for nodes that have this one."""
+    for node in tx.session.scalars(select(Node).where(Node.certificate_expires_at.is_not(None)).with_for_update()):
+        if but not in node.agent_keys:
+            node.agent_keys = []
+
+
 def trusting_other_than(tx: Tx, trusts: Collection[Trust]) -> Sequence[Node]:
     """Return the nodes with an agent that trusts other CAs than these, by name."""
     query = select(Node).where(Node.certificate_expires_at.is_not(None), Node.trusts.not_in(trusts))
