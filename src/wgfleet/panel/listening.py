@@ -30,7 +30,7 @@ from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.protocol.addresses import parse_address, parse_domain
 
 SHUTDOWN_S = 3  # event streams never end by themselves
-RENEWAL_CHECK_S = 5  # also after how long another CA's certificate is shown
+RENEWAL_CHECK_S = 2  # also after how long another CA's certificate is shown
 # Also how often the event loop tries to accept in one go, each with a traceback where no file can be opened.
 BACKLOG = 128
 SEND_BUFFER = 128 * 1024  # bytes, which the kernel doubles; of itself it takes 4 MB of what nobody fetches
