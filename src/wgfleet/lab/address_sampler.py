@@ -45,6 +45,7 @@ class AddressSampler:
     addresses: Sequence[str]
     samples: list[Sample] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
+    _begun: threading.Event = field(default_factory=threading.Event)
     _failed: BaseException | None = None
     _thread: threading.Thread | None = None
 
@@ -52,6 +53,7 @@ class AddressSampler:
         if self.addresses:
             self._thread = threading.Thread(target=self._run, name="address-sampler", daemon=True)
             self._thread.start()
+            self._begun.wait()  # what it runs on the nodes to know them must not be killed with them
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -69,6 +71,7 @@ class AddressSampler:
         try:
             with _Asker(self.router, self.nodes) as asker:
                 due = time.monotonic()
+                self._begun.set()
                 while not self._ended.is_set():
                     # An address that moves between the two readings must not look as if two had it.
                     held = {host.name: _local(host) for host in self.nodes}
@@ -82,6 +85,8 @@ class AddressSampler:
                     self._ended.wait(due - time.monotonic())
         except (OSError, LabError) as error:
             self._failed = error
+        finally:
+            self._begun.set()
 
 
 def _local(host: Host) -> set[str]:
