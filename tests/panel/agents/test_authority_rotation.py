@@ -82,20 +82,22 @@ class KilledError(BaseException):
 
 
 # Where a panel can be killed: before or after the nth call of one of its steps.
+STEPS = (
+    (AgentClient, "install_certificate", (1, 2, 3, 4), ("sqlite",)),
+    (nodes, "renewing", (2, 4), ("sqlite",)),
+    (nodes, "renewed", (2, 4), ("sqlite", "postgresql")),
+    (authority_rotation, "advance", (1, 2), ("sqlite", "postgresql")),
+)
 BLOWS = [
-    (owner, name, nth, when)
-    for when in ("before", "after")
-    for owner, name, times in (
-        (AgentClient, "install_certificate", (1, 2, 3, 4)),
-        (nodes, "renewing", (2, 4)),
-        (nodes, "renewed", (2, 4)),
-        (authority_rotation, "advance", (1, 2)),
-    )
+    (database, owner, name, nth, when)
+    for owner, name, times, databases in STEPS
     for nth in times
+    for when in ("before", "after")
+    for database in databases
 ]
 
 
-@pytest.mark.parametrize(("owner", "name", "nth", "when"), BLOWS)
+@pytest.mark.parametrize(("database_url", "owner", "name", "nth", "when"), BLOWS, indirect=["database_url"])
 def test_a_panel_that_is_killed_goes_on_where_it_was(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, nth: int, when: str
 ) -> None:
