@@ -215,7 +215,7 @@ def test_a_wrong_key_does_not_make_a_connection_known(doors: Doors) -> None:
 def test_the_address_that_a_trusted_proxy_tells_counts_and_no_other(panel: Panel) -> None:
     body = json.dumps({"token": "wgj_wrong", "csr": "x"})
     for trusted, expected in (((), "127.0.0.1"), (("127.0.0.1",), "198.51.100.7")):
-        with opened_doors_again(panel, SHORT.model_copy(update={"trusted_proxies": trusted})) as doors:
+        with opened_doors_again(panel, DoorSettings(trusted_proxies=trusted)) as doors:
             caller = http.client.HTTPConnection("127.0.0.1", doors.plain, timeout=5)
             headers = {"X-Forwarded-For": "198.51.100.7", "Content-Type": "application/json"}
             caller.request("POST", "/api/enroll", body, headers)
