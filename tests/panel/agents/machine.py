@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.panel.agents.model import ModelAgent
+from wgfleet.agent.enrollment.certificates import make_request
 from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.panels import ObeyedPanels
 from wgfleet.panel.agents.client import AgentRefused
@@ -51,6 +52,21 @@ class Line:
 
     def accept_keys(self, _keys: object) -> None:
         """Any key will do."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """None is known."""
+        return frozenset()
+
+    @property
+    def shown_key(self) -> None:
+        """Nor is that which it shows."""
+
+    async def request_certificate(self) -> str:
+        return make_request("node")[1]
+
+    async def install_certificate(self, _certificate: str, _ca: str) -> None:
+        """Any certificate will do."""
 
     async def aclose(self) -> None:
         """Nothing is open."""

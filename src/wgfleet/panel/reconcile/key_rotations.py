@@ -5,6 +5,7 @@ from functools import partial
 
 import structlog
 
+from wgfleet.panel import faultpoints
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
@@ -38,20 +39,22 @@ class KeyRotationWatch:
         """Take the next step of each where that is due."""
         with self._store.read() as tx:
             due = self._due(tx)
-        for of, advance in due:
+        for point, advance in due:
             try:
+                faultpoints.reached(f"{point}.before")
                 with self._store.write() as tx:
                     advance(tx, self._vault)
+                faultpoints.reached(f"{point}.after")
             except (PanelError, VaultError) as error:  # keeps no other from its step
-                log.warning("key_rotation.held_up", of=of, error=str(error))
+                log.warning("key_rotation.held_up", step=point, error=str(error))
 
     def _due(self, tx: Tx) -> list[tuple[str, Callable[[Tx, Vault], None]]]:
         due: list[tuple[str, Callable[[Tx, Vault], None]]] = [
-            (row.config_id, partial(probe_keys.advance, config_id=row.config_id))
+            (f"probe_keys.{row.step}", partial(probe_keys.advance, config_id=row.config_id))
             for row in probe_keys.rotations(tx).values()
             if probe_keys.is_due(tx, row)
         ]
-        row = authority_rotation.rotation(tx)
-        if row is not None and authority_rotation.is_due(tx, row):
-            due.append(("the CA", authority_rotation.advance))
+        ca = authority_rotation.rotation(tx)
+        if ca is not None and authority_rotation.is_due(tx, ca):
+            due.append((f"authority.{ca.step}", authority_rotation.advance))
         return due
