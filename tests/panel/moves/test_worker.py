@@ -1,6 +1,7 @@
 """The worker of moves with real rows, and agents that answer, hang or are silent as each test says."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -14,10 +15,11 @@ from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.moves import takeovers
-from wgfleet.panel.reconcile.moves.takeovers import QUICK_TRIES_S
+from wgfleet.panel.reconcile.moves.takeovers import QUICK_TRIES_S, TakeoverRounds
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import health, operations
+from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.panel.store.wakes import Topic
@@ -129,8 +131,37 @@ def test_a_node_that_dies_in_its_removal_keeps_no_client_waiting(
     first, second = called_at[:2]
     assert first - begun < patient.unreachable_s - 1, "nobody waits until the node is given up"
     assert there.called[0].timeout_s == QUICK_TRIES_S[0]
-    assert there.called[1].timeout_s in QUICK_TRIES_S, "a machine that is slow may begin anew"
+    assert there.called[1].timeout_s == QUICK_TRIES_S[1]
     assert second - first < 30.0, "and they are called as clients without a node are, without a pause"
+
+
+def test_a_look_at_the_rows_that_an_answer_overtakes_calls_nobody_as_if_for_the_first_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = TakeoverRounds._due  # noqa: SLF001 - what a slow machine reads may be old
+
+    def slow(rounds: TakeoverRounds, operation_id: str, reachable: set[str]) -> tuple[str, list[TakeoverCall]]:
+        found = real(rounds, operation_id, reachable)
+        time.sleep(QUICK_TRIES_S[0])
+        return found
+
+    monkeypatch.setattr(TakeoverRounds, "_due", slow)
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = world.remove(config, one, force=True)
+    world.judged(config, one, Health.DOWN)
+    there = Line()
+
+    async def at_the_third_call(takeover: Takeover) -> TakeoverResult:
+        if len(there.called) < len(QUICK_TRIES_S):
+            await asyncio.sleep(takeover.timeout_s)
+            return TakeoverResult({}, tuple(peer.public_key for peer in takeover.peers))
+        return await everybody(takeover)
+
+    there.answer = at_the_third_call
+    lines = {one.id: Line(connected=False, silent=True), two.id: there}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync(config, two)))
+    assert ended.result["sessions_taken_over"] == len(made)
+    assert tuple(each.timeout_s for each in there.called) == QUICK_TRIES_S
 
 
 def test_clients_of_a_node_whose_wireguard_dies_in_its_removal_are_called_at_once(world: World) -> None:

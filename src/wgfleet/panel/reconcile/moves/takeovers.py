@@ -56,16 +56,17 @@ class TakeoverRounds:
         Return after how many s to do another round, or None for at once.
         """
         reachable = {node_id for node_id, connection in self._connections.items() if connection.connected}
+        # What is read of these may be from before their answers: who is due of them, the next round sees.
+        busy = {node_id for operation, node_id in self._under_way if operation == operation_id}
         interface, due = await in_thread(self._due, operation_id, reachable)
         waiting: dict[str, list[TakeoverCall]] = defaultdict(list)
         for call in due:
             waiting[call.node_id].append(call)
-        for node_id in reachable & waiting.keys():
-            if (operation_id, node_id) not in self._under_way:
-                self._begin(operation_id, node_id, interface, waiting[node_id])
+        for node_id in (reachable & waiting.keys()) - busy:
+            self._begin(operation_id, node_id, interface, waiting[node_id])
         mine = [task for (operation, _), task in self._under_way.items() if operation == operation_id]
         if not mine:
-            return AGAIN_S
+            return None if busy else AGAIN_S
         done, _ = await asyncio.wait(mine, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
         return max((pause for task in done if (pause := task.result()) is not None), default=None)
 
