@@ -20,7 +20,7 @@ from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.panel import clock, machine
 from wgfleet.panel.agents.authorities import Authorities
-from wgfleet.panel.agents.authority import described, key_digest
+from wgfleet.panel.agents.authority import key_digest
 from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
 from wgfleet.panel.services import installation
@@ -84,15 +84,13 @@ class PanelNode:
                 key, request = make_request(node.id)
                 installation.lock_authority(tx)
                 state = authorities.read(tx)
-                trusts, days = state.trust_of_newcomers, self._settings.certificates.agent_days
-                certificate = state.issuer(trusts).issue_agent(request, node.id, clock.now(), days)
+                days = self._settings.certificates.agent_days
+                made = state.certify(request, node.id, state.trust_of_newcomers, clock.now(), days)
                 self._state.make()
-                ca = state.given(trusts).encode()
-                self._state.write_certificate(key=key, certificate=certificate.encode(), ca=ca)
+                self._state.write_certificate(key=key, certificate=made.certificate.encode(), ca=made.ca.encode())
                 about = AgentFile(NodeId(node.id), node.agent_port, str(self._settings.listen[0]))
                 write_atomic(self._state.agent, msgspec.json.encode(about))
-                issued = described(certificate)
-                nodes.enrolled(tx, node, agent_port=node.agent_port, issued=issued, trusts=trusts)
+                nodes.enrolled(tx, node, agent_port=node.agent_port, issued=made.issued, trusts=made.trusts)
             return node.id
 
     def _enrolled_as(self, node: Node) -> bool:

@@ -1,14 +1,26 @@
 """The CAs that count at present: one, or two while it is being replaced."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.agents.authority import Authority, described
 from wgfleet.panel.domain import authorities
 from wgfleet.panel.domain.authorities import AuthorityStep, Trust
+from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store.tables import AuthorityRotation, CertificateAuthority
 from wgfleet.panel.vault import Vault
+
+
+class Certified(NamedTuple):
+    """A certificate (PEM) for an agent, and the CAs (PEM) that it is given to trust, in which rotation of ours."""
+
+    certificate: str
+    issued: Issued
+    ca: str
+    trusts: Trust
+    rotation_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,11 @@ class AuthorityState:
     def wanted(self, has: Trust) -> Trust:
         """Return what an agent is to trust next."""
         return authorities.wanted(self.step, has)
+
+    def certify(self, csr: str, node_id: str, trust: Trust, now: float, days: int) -> Certified:
+        """Sign the request of an agent that is to trust these; raise `FieldError("csr", ...)` on a bad one."""
+        certificate = self.issuer(trust).issue_agent(csr, node_id, now, days)
+        return Certified(certificate, described(certificate), self.given(trust), trust, self.rotation_id)
 
     def issuer(self, trust: Trust) -> Authority:
         """Return the CA that certifies an agent which trusts these."""

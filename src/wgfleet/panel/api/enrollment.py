@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from wgfleet.doors.strangers import source_of
 from wgfleet.panel import clock
-from wgfleet.panel.agents.authority import described
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import installation
 from wgfleet.panel.services.fleet import join_tokens, nodes
@@ -57,14 +56,13 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
             node = join_tokens.redeem(tx, message.token)
             installation.lock_authority(tx)
             state = panel.authorities.read(tx)
-            trusts = state.trust_of_newcomers
-            certificate = state.issuer(trusts).issue_agent(message.csr, node.id, clock.now(), days)
-            nodes.enrolled(tx, node, agent_port=message.port, issued=described(certificate), trusts=trusts)
+            made = state.certify(message.csr, node.id, state.trust_of_newcomers, clock.now(), days)
+            nodes.enrolled(tx, node, agent_port=message.port, issued=made.issued, trusts=made.trusts)
     except join_tokens.TokenRefused as refused:
         panel.attempts.failed(source)
         panel.refusals.token_refused(panel.store, remote, refused)
         raise
-    enrolled = Enrolled(node_id=NodeId(node.id), certificate=certificate, ca=state.given(trusts))
+    enrolled = Enrolled(node_id=NodeId(node.id), certificate=made.certificate, ca=made.ca)
     return JSONResponse(msgspec.to_builtins(enrolled), status.HTTP_201_CREATED)
 
 

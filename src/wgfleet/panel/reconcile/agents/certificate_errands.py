@@ -6,9 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from wgfleet.panel import clock
-from wgfleet.panel.agents.authorities import Authorities
-from wgfleet.panel.agents.authority import described
-from wgfleet.panel.domain.authorities import Trust
+from wgfleet.panel.agents.authorities import Authorities, Certified
 from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents import clock_check
@@ -28,16 +26,6 @@ class RevokedList(NamedTuple):
     crl: str
     number: int
     length: int
-
-
-class Renewal(NamedTuple):
-    """A certificate (PEM) for an agent, and the CAs (PEM) that it is to trust in which rotation of ours."""
-
-    certificate: str
-    issued: Issued
-    ca: str
-    trusts: Trust
-    rotation_id: str | None
 
 
 class CertificateErrands:
@@ -71,13 +59,12 @@ class CertificateErrands:
         await in_thread(self._renewed, connection.node_id, renewal)
         return "certificate renewed"
 
-    def _issue(self, node_id: str, csr: str) -> Renewal:
+    def _issue(self, node_id: str, csr: str) -> Certified:
         """Certify an agent by the CA that its next step asks for."""
         with self._store.read() as tx:
             state, node = self._authorities.read(tx), nodes.get(tx, node_id)
             trusts = state.wanted(node.trusts)
-        certificate = state.issuer(trusts).issue_agent(csr, node_id, clock.now(), self._days)
-        return Renewal(certificate, described(certificate), state.given(trusts), trusts, state.rotation_id)
+        return state.certify(csr, node_id, trusts, clock.now(), self._days)
 
     def errands(self, connection: AgentConnection, revoked: int | None) -> list[Errand]:
         """Return the errand that tells an agent of the revocation with this number, where it does not know of it."""
@@ -116,6 +103,6 @@ class CertificateErrands:
         with self._store.write() as tx:
             return nodes.renewing(tx, node_id, issued, allowed, shown)
 
-    def _renewed(self, node_id: str, renewal: Renewal) -> None:
+    def _renewed(self, node_id: str, renewal: Certified) -> None:
         with self._store.write() as tx:
             nodes.renewed(tx, node_id, renewal.issued, renewal.trusts, renewal.rotation_id)
