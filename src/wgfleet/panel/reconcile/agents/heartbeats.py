@@ -4,21 +4,15 @@ A cycle writes a node's row only when its sentence changes, which may be weeks a
 meanwhile.
 """
 
-import asyncio
 from collections.abc import Mapping
 
-import structlog
-
-from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.engine.tasks import came_round
+from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Store
 
 WRITE_EVERY_S = 10.0  # people read it as "is it still there"; a row of each node is written this often
-
-log = structlog.get_logger()
 
 
 class HeartbeatWriter:
@@ -31,13 +25,7 @@ class HeartbeatWriter:
 
     async def run(self) -> None:
         """Write now and then until cancelled; what a database that is away misses is written when it is back."""
-        while True:
-            came_round()
-            await asyncio.sleep(WRITE_EVERY_S)
-            try:
-                await self.flush()
-            except PanelError as error:
-                log.warning("heartbeats.not_written", error=str(error))
+        await keep_looking(self.flush, WRITE_EVERY_S, "heartbeats.not_written")
 
     async def flush(self) -> None:
         """Write what is new."""

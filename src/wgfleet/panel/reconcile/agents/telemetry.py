@@ -4,16 +4,15 @@ In few transactions, however many nodes there are: each one costs more than the 
 decision waits for one of them at most.
 """
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.errors import PanelError, Unavailable
+from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents import refusal_buffer
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, NodeReports
-from wgfleet.panel.reconcile.engine.tasks import came_round
+from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Store
@@ -38,13 +37,7 @@ class TelemetryWriter:
 
     async def run(self) -> None:
         """Write again and again until cancelled; what a database that is away misses is written when it is back."""
-        while True:
-            came_round()
-            await asyncio.sleep(FLUSH_S)
-            try:
-                await self.flush()
-            except PanelError as error:
-                log.warning("telemetry.kept", error=str(error))
+        await keep_looking(self.flush, FLUSH_S, "telemetry.kept")
 
     async def flush(self) -> None:
         """Write what is due."""
