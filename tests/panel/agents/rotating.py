@@ -124,6 +124,18 @@ async def running(fleet: Fleet) -> AsyncIterator[Supervisor]:
         await supervisor.close()
 
 
+@asynccontextmanager
+async def waiting_for(fleet: Fleet, name: str) -> AsyncIterator[None]:
+    """Run the core of the panel, with a rotation that waits for an agent which was stopped."""
+    async with running(fleet):
+        await fleet.connected()
+        await fleet.stop(name)
+        await fleet.soon(lambda: not fleet.node(name).connected)
+        fleet.rotate()
+        await fleet.soon(lambda: fleet.waits_for() == [name])
+        yield
+
+
 @pytest.fixture
 def fleet(panel: Panel, tmp_path: Path) -> Fleet:
     return Fleet(panel, tmp_path)

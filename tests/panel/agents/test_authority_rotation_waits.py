@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.panel.agents.rotating import NAMES, Fleet, fleet, quick, running, trusts_alone, with_agents
+from tests.panel.agents.rotating import NAMES, Fleet, fleet, quick, running, trusts_alone, waiting_for, with_agents
 from tests.panel.authority import current
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.panel import clock
@@ -18,12 +18,7 @@ __all__ = ["fleet", "quick"]
 
 def test_an_agent_that_is_away_is_waited_for_and_catches_up(fleet: Fleet) -> None:
     async def test() -> None:
-        async with running(fleet):
-            await fleet.connected()
-            await fleet.stop("lon1")
-            await fleet.soon(lambda: not fleet.node("lon1").connected)
-            fleet.rotate()
-            await fleet.soon(lambda: fleet.waits_for() == ["lon1"])
+        async with waiting_for(fleet, "lon1"):
             with pytest.raises(Conflict, match="it waits for lon1"):
                 fleet.rotate()
             assert fleet.state().step is AuthorityStep.SPREAD
@@ -36,11 +31,7 @@ def test_an_agent_that_is_away_is_waited_for_and_catches_up(fleet: Fleet) -> Non
 
 def test_an_agent_that_goes_away_between_the_steps_is_waited_for_again(fleet: Fleet) -> None:
     async def test() -> None:
-        async with running(fleet):
-            await fleet.connected()
-            await fleet.stop("lon1")
-            fleet.rotate()
-            await fleet.soon(lambda: fleet.waits_for() == ["lon1"])
+        async with waiting_for(fleet, "lon1"):
             await fleet.stop("ams1")
             await fleet.wake("lon1")
             await fleet.soon(lambda: fleet.state().step is AuthorityStep.DROPPED and fleet.waits_for() == ["ams1"])
@@ -82,11 +73,7 @@ def test_an_agent_that_could_not_store_its_certificate_for_long_is_known_when_it
 
 def test_one_that_will_not_come_back_is_left_behind_by_revoking_its_certificate(fleet: Fleet) -> None:
     async def test() -> None:
-        async with running(fleet):
-            await fleet.connected()
-            await fleet.stop("lon1")
-            fleet.rotate()
-            await fleet.soon(lambda: fleet.waits_for() == ["lon1"])
+        async with waiting_for(fleet, "lon1"):
             with fleet.panel.store.write() as tx:
                 [row] = certificates.valid_of_node(tx, fleet.node("lon1").id)
                 revocations.revoke(tx, "test", row)

@@ -97,9 +97,8 @@ def test_a_panel_whose_clock_is_off_renews_nothing_and_says_so(
     assert len(agents[0].installed) == 1, "renewed as soon as the clock is right"
 
 
-def test_one_agent_whose_clock_is_off_keeps_no_other_from_its_certificate(world: World) -> None:
-    agents = [Agent(clock.now()), Agent(clock.now()), Agent(clock.now() - 40 * DAY_S)]
-    connections = fleet(world, *agents)
+def renewed(world: World, connections: list[AgentConnection]) -> list[str]:
+    """Have the certificates of agents be due, and a cycle with each; return what was said of them."""
     for connection in connections:
         with world.store.write() as tx:
             node_rows.set_values(tx, connection.node_id, {"certificate_expires_at": clock.now() + DAY_S})
@@ -109,7 +108,12 @@ def test_one_agent_whose_clock_is_off_keeps_no_other_from_its_certificate(world:
     async def run() -> list[str]:
         return [(await pusher.cycle(connection)).summary for connection in connections]
 
-    summaries = asyncio.run(run())
+    return asyncio.run(run())
+
+
+def test_one_agent_whose_clock_is_off_keeps_no_other_from_its_certificate(world: World) -> None:
+    agents = [Agent(clock.now()), Agent(clock.now()), Agent(clock.now() - 40 * DAY_S)]
+    summaries = renewed(world, fleet(world, *agents))
     assert [len(agent.installed) for agent in agents] == [1, 1, 0]
     assert "clock" in summaries[2]
 
@@ -119,16 +123,7 @@ def test_one_of_two_agents_keeps_the_other_from_nothing_by_what_it_says_of_the_t
     agents = [Agent(clock.now()), Agent(clock.now() + off_s)]
     connections = fleet(world, *agents)
     assert abs(panel_ahead_s(connections) or 0.0) < 1
-    for connection in connections:
-        with world.store.write() as tx:
-            node_rows.set_values(tx, connection.node_id, {"certificate_expires_at": clock.now() + DAY_S})
-    authorities = keep(world.store, world.vault)
-    pusher = Pusher(world.store, world.vault, authorities, 90, {each.node_id: each for each in connections})
-
-    async def run() -> list[str]:
-        return [(await pusher.cycle(connection)).summary for connection in connections]
-
-    summaries = asyncio.run(run())
+    summaries = renewed(world, connections)
     assert [len(agent.installed) for agent in agents] == [1, 0]
     assert "clock" in summaries[1]
 
