@@ -386,4 +386,4 @@ def test_one_that_stands_still_is_said_without_names(world: World) -> None:
     rotate(world, config)
     with world.store.read() as tx:
         assert probe_keys.held_up(tx, clock.now() - 600) is None
-        assert "of 1 configs" in (probe_keys.held_up(tx, clock.now()) or "")
+        assert "of 1 config are" in (probe_keys.held_up(tx, clock.now()) or "")

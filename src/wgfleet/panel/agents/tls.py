@@ -31,15 +31,16 @@ class AgentLine(ssl.SSLObject):
         """Shake hands, and look at the key that was shown."""
         super().do_handshake()
         accepted = getattr(self.context, "accepted", {}).get(self.server_hostname)
-        shown = self.getpeercert(binary_form=True)
-        if accepted and (shown is None or key_digest(shown) not in accepted):
+        certificate = self.getpeercert(binary_form=True)
+        shown = None if certificate is None else key_digest(certificate)
+        if accepted and shown not in accepted:
             raise ssl.SSLCertVerificationError(
                 1,
                 "the agent shows a certificate that was replaced or revoked; if it is a copy of the node, that is as "
                 "it should be; if not, enroll it again",
             )
         if shown is not None and isinstance(self.context, AgentTls):
-            self.context.shown[str(self.server_hostname)] = key_digest(shown)
+            self.context.shown[str(self.server_hostname)] = shown
 
 
 class AgentTls(ssl.SSLContext):

@@ -93,12 +93,14 @@ class Connections(Mapping[str, AgentConnection]):
         """
         here = self._open.get(node_id)
         row = await in_thread(self._row, node_id, frozenset() if here is None else here.connection.client.keys)
+        if row.address is None:
+            if here is not None:
+                await self._end(node_id)
+            return None
         line = await self._own.line(row.state, row.trusts, row.own_revoked)
         if here is not None and _must_end(here, row):
             await self._end(node_id)
             here = None
-        if row.address is None:
-            return None
         if here is None:
             here = self._open[node_id] = self._begin(node_id, row.address, row, line)
         elif here.line is not line:

@@ -139,7 +139,8 @@ def held_up(tx: Tx, since: float) -> str | None:
     waiting = [row for row in rotation_rows.rotations(tx) if row.step_since <= since and waits_for(tx, row)]
     if not waiting:
         return None
-    return f"the probe keys of {len(waiting)} configs are being replaced, and wait for nodes; their status names them"
+    configs = "1 config" if len(waiting) == 1 else f"{len(waiting)} configs"
+    return f"the probe keys of {configs} are being replaced, and wait for nodes; their status names them"
 
 
 def is_due(tx: Tx, row: ProbeKeyRotation) -> bool:
