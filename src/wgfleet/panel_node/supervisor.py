@@ -19,8 +19,8 @@ from wgfleet.agent.kernel.machine import detect
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.panel import clock, machine
-from wgfleet.panel.agents.authorities import Authorities
-from wgfleet.panel.agents.authority import key_digest
+from wgfleet.panel.agents.authorities import Authorities, AuthorityState
+from wgfleet.panel.agents.authority import described
 from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
 from wgfleet.panel.services import installation
@@ -80,10 +80,10 @@ class PanelNode:
     def _enroll(self, store: Store, authorities: Authorities) -> str:
         with store.write() as tx:
             node = find_or_create(tx, self._settings)
-            if not self._enrolled_as(node):
+            installation.lock_authority(tx)
+            state = authorities.read(tx)
+            if not self._enrolled_as(node, state):
                 key, request = make_request(node.id)
-                installation.lock_authority(tx)
-                state = authorities.read(tx)
                 days = self._settings.certificates.agent_days
                 made = state.certify(request, node.id, state.trust_of_newcomers, clock.now(), days)
                 self._state.make()
@@ -93,15 +93,17 @@ class PanelNode:
                 nodes.enrolled(tx, node, agent_port=node.agent_port, issued=made.issued, trusts=made.trusts)
             return node.id
 
-    def _enrolled_as(self, node: Node) -> bool:
+    def _enrolled_as(self, node: Node, state: AuthorityState) -> bool:
         """Tell whether the panel will take the agent's certificate; not one of after the copy it was restored from."""
         try:
+            shown = described(self._state.certificate.read_text())
             return (
                 self._state.read_agent().node_id == node.id
                 and node.certificate_expires_at is not None
                 and node.certificate_expires_at > clock.now()
                 and NO_KEY not in node.agent_keys
-                and (not node.agent_keys or key_digest(self._state.certificate.read_text()) in node.agent_keys)
+                and shown.issuer in {authority.name for authority in state.trusted}
+                and (not node.agent_keys or shown.key in node.agent_keys)
             )
         except (OSError, ValueError):
             return False
