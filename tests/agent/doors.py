@@ -15,9 +15,9 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from wgfleet.agent.enrollment.certificates import make_request
-from wgfleet.agent.main import _http
 from wgfleet.agent.server import http
 from wgfleet.agent.server.certificate_routes import CertificateRoutes
+from wgfleet.agent.server.http_connections import HttpConnections
 from wgfleet.agent.server.listener import AgentDoor
 from wgfleet.agent.server.panel_gate import PanelGate
 from wgfleet.agent.server.revoked_route import RevokedRoute
@@ -104,7 +104,8 @@ async def listening(
     app = Starlette(
         routes=[*routes, Route("/v1/status", status), Route("/v1/watch", watch)], exception_handlers=handlers
     )
-    door.make_protocol = _http(PanelGate(app, ObeyedPanels(state.panels, DamagedFiles())))
+    connections = HttpConnections(PanelGate(app, ObeyedPanels(state.panels, DamagedFiles())))
+    door.make_protocol = connections.make
     server = await asyncio.get_running_loop().create_server(door.connection, "127.0.0.1", 0)
     async with server:
         try:
@@ -116,6 +117,7 @@ async def listening(
                 {"sni_hostname": agent_server_name(node_id)},
             )
         finally:
+            await connections.end()
             # Who hung up may not have been noticed yet; a transport must not outlive its loop.
             for each in (each for each in admitted if not each.is_closing()):
                 each.abort()

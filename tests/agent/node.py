@@ -101,7 +101,7 @@ class Node:
         self.authority = authority
         self.panel = authority.panel()
         self._agent: subprocess.Popen[bytes] | None = None
-        self._log = state.parent / f"{node_id}.log"
+        self.log_path = state.parent / f"{node_id}.log"
         self._caller, self.address = host, "127.0.0.1"
         self._thread = ThreadPoolExecutor(2, initializer=host.enter)
         mine = authority.node(node_id)
@@ -120,10 +120,10 @@ class Node:
         return self._agent.pid
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in self.log_path.read_text().splitlines() if line.startswith("{")]
 
     def start(self, *options: str, wait: bool = True) -> None:
-        with self._log.open("ab") as log:
+        with self.log_path.open("ab") as log:
             self._agent = subprocess.Popen(
                 self.host.command(
                     *(sys.executable, "-c", "from wgfleet.cli import main; main()", "agent", "run"),
@@ -137,7 +137,7 @@ class Node:
 
     def answers(self) -> bool:
         assert self._agent is not None
-        assert self._agent.poll() is None, self._log.read_text()
+        assert self._agent.poll() is None, self.log_path.read_text()
         try:
             return self.call("GET", "/health").status_code == httpx.codes.OK
         except httpx.ConnectError:

@@ -46,6 +46,14 @@ def test_a_reader_gets_the_whole_state_and_then_what_changes(node: Node) -> None
         assert seen.gone == ("wg0",)
 
 
+def test_an_agent_that_is_stopped_hangs_up_on_its_readers_and_logs_no_error(node: Node) -> None:
+    with node.watch() as messages:
+        wait_for(messages, Snapshot)
+        assert node.stop() == 0
+    assert "Traceback" not in node.log_path.read_text()
+    assert [line["event"] for line in node.log() if line["level"].lower() == "error"] == []
+
+
 def test_heartbeats_go_on_during_a_big_push(node: Node) -> None:
     with node.watch() as messages:
         started = time.monotonic()

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Coroutine
 
 import structlog
-import uvicorn
-from uvicorn.server import ServerState
 
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.isolation import IsolationWatch
@@ -23,6 +21,7 @@ from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.server.certificate_routes import CertificateRoutes
+from wgfleet.agent.server.http_connections import HttpConnections
 from wgfleet.agent.server.listener import AgentDoor
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
@@ -174,7 +173,8 @@ async def _serve(
         supervisor, me.node_id, lambda: certificates.expires_at, lambda: (*damaged.notes, *alone.notes)
     )
     port = settings.port or me.port
-    door.make_protocol = _http(PanelGate(routes.app(more), panels))
+    connections = HttpConnections(PanelGate(routes.app(more), panels))
+    door.make_protocol = connections.make
     shrink_tls_buffers()
     server = await listen_on(settings.listen, port, door.connection)
     backend = supervisor.machine.backend
@@ -184,6 +184,7 @@ async def _serve(
         await asyncio.Event().wait()
     finally:
         server.close()
+        await connections.end()
 
 
 async def listen_on(address: str, port: int, connection: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
@@ -225,21 +226,6 @@ def _door(
     return AgentDoor(
         lambda: certificates.context, asyncio.Protocol, refused, contact.admitted, sources, revoked.objection
     )
-
-
-def _http(app: PanelGate) -> Callable[[], asyncio.Protocol]:
-    """Return what makes the protocol of a connection that was let in."""
-    config = uvicorn.Config(
-        app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
-        server_header=False, date_header=False, timeout_keep_alive=75,
-    )  # fmt: skip
-    config.load()
-    shared = ServerState()
-
-    def make_protocol() -> asyncio.Protocol:
-        return config.http_protocol_class(config=config, server_state=shared, app_state={})  # type: ignore[call-arg]
-
-    return make_protocol
 
 
 def _log_as_json() -> None:

@@ -97,7 +97,7 @@ def test_an_agent_is_reached_beside_others_whose_names_hang_and_the_end_does_not
     with asyncio.Runner(loop_factory=CoreLoop) as runner:
         runner.run(asked_beside_dead_names())
     assert time.monotonic() - begun < 15
-    assert resolver.asked[GOOD] == 1
+    assert resolver.asked[GOOD]
     resolver.go_on.set()
 
 
