@@ -7,12 +7,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sqlalchemy import make_url
+from sqlalchemy import Dialect, Engine, make_url
 
 from tests import groups, markers
 from tests.postgresql import PostgresqlServer, postgresql_server
 from wgfleet.panel import host_names
-from wgfleet.panel.store import Store, schema
+from wgfleet.panel.store import Store, databases, schema
+from wgfleet.panel.store import engine as store_engine
 
 # No time limits: a slow machine must not turn an invariant red.
 settings.register_profile("wgfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,6 +30,22 @@ def no_lookups() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host_names, "getaddrinfo", nobody)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_compiler_of_statements() -> Iterator[None]:
+    """Compile each statement once for all databases of a kind: once for each would take a third of the tests' time."""
+    kinds: dict[str, tuple[Dialect, dict[object, object]]] = {}
+
+    def opened(url: str) -> Engine:
+        engine = databases.open_database(url)
+        engine.dialect, compiled = kinds.setdefault(engine.dialect.name, (engine.dialect, {}))
+        engine.update_execution_options(compiled_cache=compiled)
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_engine, "open_database", opened)
         yield
 
 
@@ -122,7 +139,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         yield f"sqlite:///{path}"
         return
     server: PostgresqlServer = request.getfixturevalue("postgresql")
-    with server.database(request.getfixturevalue("postgresql_template")) as url:
+    with server.copy(request.getfixturevalue("postgresql_template")) as url:
         yield url
 
 

@@ -32,12 +32,31 @@ _SETTINGS = {
 }
 
 
+# What a test must leave as it was for its database to be another's: all but rows. A copy keeps the numbers of objects.
+_SHAPE = """
+SELECT (SELECT array_agg((oid, relkind, relchecks) ORDER BY oid)::text FROM pg_class WHERE oid >= 16384),
+       (SELECT count(*) FROM pg_attribute WHERE attrelid >= 16384 AND NOT attisdropped),
+       (SELECT count(*) FROM pg_constraint), (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_trigger),
+       (SELECT count(*) FROM pg_statistic WHERE starelid >= 16384),
+       (SELECT count(*) FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase
+         WHERE datname = current_database())
+"""
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+_HANG_UP = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_RESTART = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S' AND oid >= 16384"
+_MORE_BYTES = 8 * 1024 * 1024  # a database that has grown by more is dropped
+
+
 class PostgresqlServer:
-    """A running server; every database that it hands out is new and empty."""
+    """A running server; every database that it hands out is empty, and under a name that no other has had."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._numbers = itertools.count(1)
+        self._emptied: dict[str, list[str]] = {}  # by template
+        self._templates: dict[str, tuple[object, int]] = {}  # shape and size of each
 
     def url(self, database: str) -> str:
         """SQLAlchemy's URL of a database; the folder holds the server's socket."""
@@ -53,9 +72,71 @@ class PostgresqlServer:
         finally:
             self._run(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @contextmanager
+    def copy(self, template: str) -> Iterator[str]:
+        """Give the URL of a database like another that has tables without rows.
+
+        It is one that was used and emptied, where there is one: to make a database takes ten times as long.
+        """
+        name = f"test_{next(self._numbers)}"
+        if template not in self._templates:
+            self._templates[template] = self._measured(template)
+        emptied = self._emptied.setdefault(template, [])
+        if not (emptied and self._rename(emptied.pop(), name)):
+            self._run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url(name)
+        finally:
+            if self._empty(name, *self._templates[template]):
+                emptied.append(name)
+            else:
+                self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _rename(self, name: str, to: str) -> bool:
+        """Have whoever comes back find nothing; drop a database that somebody is at again."""
+        try:
+            self._run(f"ALTER DATABASE {name} RENAME TO {to}")
+        except psycopg.errors.ObjectInUse:
+            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+            return False
+        return True
+
+    def _measured(self, template: str) -> tuple[object, int]:
+        with self._connected(template) as connection:
+            assert not _filled(connection), "the template has rows"
+            return connection.execute(_SHAPE).fetchone(), _size(connection)
+
+    def _empty(self, name: str, shape: object, size: int) -> bool:
+        """Remove all rows; tell whether nothing else was changed."""
+        with self._connected(name) as connection:
+            connection.execute(_HANG_UP)
+            if connection.execute(_SHAPE).fetchone() != shape or _size(connection) > size + _MORE_BYTES:
+                return False
+            if filled := _filled(connection):
+                connection.execute(f"TRUNCATE {', '.join(filled)} CASCADE".encode())
+            connection.execute(_RESTART)
+        return True
+
     def _run(self, statement: str) -> None:
-        with psycopg.connect(host=str(self.folder), user="postgres", dbname="postgres", autocommit=True) as connection:
+        with self._connected("postgres") as connection:
             connection.execute(statement.encode())
+
+    def _connected(self, name: str) -> psycopg.Connection:
+        return psycopg.connect(host=str(self.folder), user="postgres", dbname=name, autocommit=True)
+
+
+def _filled(connection: psycopg.Connection) -> list[str]:
+    """Return the tables that have rows."""
+    tables = [str(table) for (table,) in connection.execute(_TABLES)]
+    look = "(SELECT '{0}' FROM {0} LIMIT 1)"
+    looks = " UNION ALL ".join(look.format(table) for table in tables)
+    return [table for (table,) in connection.execute(looks.encode())]
+
+
+def _size(connection: psycopg.Connection) -> int:
+    found = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    assert found
+    return int(found[0])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ def migrate(store: Store) -> None:
     with translated(), _alembic:
         _keep_copy(store)
     with translated(), _alembic, _exclusive(store) as connection:
-        config = configuration(connection)
-        _refuse_unknown(connection, config)
-        command.upgrade(config, "head")
+        revision = _known_revision(connection)
+        if revision != _scripts().get_current_head():
+            command.upgrade(configuration(connection), "head")
 
 
 def has_been_used(store: Store) -> bool:
@@ -75,8 +76,7 @@ def _keep_copy(store: Store) -> None:
         file = connection.engine.url.database
         if connection.dialect.name != "sqlite":
             file = None
-    scripts = ScriptDirectory.from_config(configuration())
-    if revision is None or revision == scripts.get_current_head():
+    if revision is None or revision == _scripts().get_current_head():
         return
     if file in {None, "", ":memory:"}:
         log.warning("schema.no_copy", revision=revision, reason="no revision leads back; keep a dump of the database")
@@ -97,16 +97,24 @@ def configuration(connection: Connection | None = None) -> Config:
     return config
 
 
-def _refuse_unknown(connection: Connection, config: Config) -> None:
-    scripts = ScriptDirectory.from_config(config)
-    for revision in MigrationContext.configure(connection).get_current_heads():
-        try:
-            scripts.get_revision(revision)
-        except CommandError:
-            raise PermanentError(
-                f"the database has revision {revision!r}, which this program does not know: a newer one has used it; "
-                "run that version, or restore a copy of the database from before the upgrade"
-            ) from None
+@cache
+def _scripts() -> ScriptDirectory:
+    """Return the revisions of this program; to read them takes longer than to look at a database that has them all."""
+    return ScriptDirectory.from_config(configuration())
+
+
+def _known_revision(connection: Connection) -> str | None:
+    """Return the revision of a database, None for an empty one; raise `PermanentError` on one of a newer program."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    try:
+        if revision is not None:
+            _scripts().get_revision(revision)
+    except CommandError:
+        raise PermanentError(
+            f"the database has revision {revision!r}, which this program does not know: a newer one has used it; "
+            "run that version, or restore a copy of the database from before the upgrade"
+        ) from None
+    return revision
 
 
 @contextmanager
