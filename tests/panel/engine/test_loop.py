@@ -14,6 +14,7 @@ import pytest
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.agents.tls import client_context
+from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.engine.loop import CoreLoop
 
@@ -33,9 +34,12 @@ class Resolver:
         self.failing: int | None = None
         self.hangs = False
         self.address = "127.0.0.1"
+        self._real = socket.getaddrinfo
 
-    def getaddrinfo(self, host: str | bytes, port: int, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
+    def getaddrinfo(self, host: str | bytes, port: int, *more: Any, **named: Any) -> list[tuple[Any, ...]]:
         name = host.decode() if isinstance(host, bytes) else host
+        if is_address(name):
+            return self._real(host, port, *more, **named)
         self.asked[name] += 1
         if name.startswith("dead"):
             self.go_on.wait(30)
@@ -157,6 +161,47 @@ def test_what_was_found_is_taken_while_no_name_server_answers_and_not_once_there
         for _ in range(2):
             with pytest.raises(socket.gaierror):
                 await loop.getaddrinfo(GOOD, 1)
+
+    with asyncio.Runner(loop_factory=CoreLoop) as runner:
+        runner.run(run())
+
+
+def test_what_was_found_before_the_start_is_taken_while_the_resolver_says_nothing_until_it_says_otherwise(
+    resolver: Resolver,
+) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, CoreLoop)
+        loop.remember({GOOD: ["192.0.2.7", "2001:db8::7"], "dead.example.com": []})
+        resolver.failing = socket.EAI_AGAIN
+        found = await loop.getaddrinfo(GOOD, 51900, type=socket.SOCK_STREAM)
+        assert addresses_of(found) == ["192.0.2.7", "2001:db8::7"]
+        assert {entry[4][1] for entry in found} == {51900}
+        assert await loop.getaddrinfo(GOOD.encode(), 51900, type=socket.SOCK_STREAM) == found
+        found = await loop.getaddrinfo(GOOD, 51900, family=socket.AF_INET6, type=socket.SOCK_STREAM)
+        assert addresses_of(found) == ["2001:db8::7"]
+        with pytest.raises(socket.gaierror):
+            await loop.getaddrinfo("other.example.com", 1)
+        resolver.failing = None
+        assert addresses_of(await loop.getaddrinfo(GOOD, 51900)) == ["127.0.0.1"]
+        resolver.failing = socket.EAI_AGAIN
+        assert addresses_of(await loop.getaddrinfo(GOOD, 51900)) == ["127.0.0.1"]
+
+    with asyncio.Runner(loop_factory=CoreLoop) as runner:
+        runner.run(run())
+
+
+def test_what_was_found_before_the_start_is_forgotten_once_there_is_no_such_name(resolver: Resolver) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, CoreLoop)
+        loop.remember({GOOD: ["192.0.2.7"]})
+        resolver.failing = socket.EAI_NONAME
+        with pytest.raises(socket.gaierror):
+            await loop.getaddrinfo(GOOD, 1)
+        resolver.failing = socket.EAI_AGAIN
+        with pytest.raises(socket.gaierror):
+            await loop.getaddrinfo(GOOD, 1)
 
     with asyncio.Runner(loop_factory=CoreLoop) as runner:
         runner.run(run())

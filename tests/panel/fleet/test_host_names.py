@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from wgfleet.panel import clock, host_names
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.host_names import Lookup
 from wgfleet.panel.reconcile import host_names as watch
+from wgfleet.panel.reconcile.engine.loop import CoreLoop
 from wgfleet.panel.reconcile.host_names import HostNameWatch
 from wgfleet.panel.services import host_names as services
 from wgfleet.panel.store import host_names as host_name_rows
@@ -55,6 +57,30 @@ def look(panel: Panel) -> None:
 def row(panel: Panel, name: str) -> HostName | None:
     with panel.store.read() as tx:
         return host_name_rows.get(tx, name)
+
+
+def test_a_panel_that_starts_takes_what_was_found_before_for_agents_while_no_name_server_answers(
+    client: httpx.Client, panel: Panel, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver[AGENT] = ["198.51.100.9"]
+    made(client, "/api/nodes", name="fra1", endpoint_addresses=["203.0.113.7"], agent_host="Agent.Example.Com.")
+    look(panel)
+    [node] = client.get("/api/nodes").json()["items"]
+    real = socket.getaddrinfo
+
+    def no_server(host: str | bytes, port: int, *more: Any) -> list[Any]:
+        if socket.AI_NUMERICHOST in more:
+            return real(host, port, *more)
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+
+    async def start() -> list[str]:
+        HostNameWatch(panel.store, panel.settings.own_hosts()).remember()
+        found = await asyncio.get_running_loop().getaddrinfo(node["agent_host"], node["agent_port"])
+        return [str(entry[4][0]) for entry in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_server)
+    with asyncio.Runner(loop_factory=CoreLoop) as runner:
+        assert {*runner.run(start())} == {"198.51.100.9"}
 
 
 COVERED = [

@@ -1,9 +1,11 @@
 """A look now and then at the addresses of host names, which others may change."""
 
+import asyncio
 from collections.abc import Mapping
 
 from wgfleet.panel import host_names as resolver
 from wgfleet.panel.domain.host_names import Lookup
+from wgfleet.panel.reconcile.engine.loop import CoreLoop
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services import host_names
@@ -21,6 +23,13 @@ class HostNameWatch:
         self._store = store
         self._panel = panel
         self._round = 0
+
+    def remember(self) -> None:
+        """Have agents be reached at once, where the resolver says nothing, whose names were found before the start."""
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, CoreLoop):
+            with self._store.read() as tx:
+                loop.remember(host_names.last_found(tx))
 
     async def run(self) -> None:
         """Look all names up, again and again."""

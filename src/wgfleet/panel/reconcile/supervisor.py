@@ -94,6 +94,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin: connect to all nodes, take up all operations that have not ended."""
+        self._host_names.remember()
         self._dispatcher.listen()
         self._tasks.start("dispatch", self._dispatcher.run)
         self._tasks.start("resync", self._dispatcher.resync, every_s=RESYNC_S)

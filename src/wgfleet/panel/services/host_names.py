@@ -31,6 +31,11 @@ def names(hosts: Iterable[str | None]) -> set[str]:
     return found
 
 
+def last_found(tx: Tx) -> dict[str, list[str]]:
+    """Return the addresses that each name was last found to have."""
+    return {name: row.addresses for name, row in host_name_rows.everything(tx).items()}
+
+
 def record(tx: Tx, found: Mapping[str, Lookup]) -> None:
     """Write down what lookups found, where that is news, and audit what has moved into the tunnel."""
     if not found:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from wgfleet.panel.reconcile.engine.threads import in_own_thread
@@ -23,6 +24,11 @@ class CoreLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self._lookups: dict[tuple[Any, ...], asyncio.Future[Any]] = {}
         self._found: dict[tuple[Any, ...], Any] = {}
+        self._remembered: dict[str, Collection[str]] = {}
+
+    def remember(self, addresses: Mapping[str, Collection[str]]) -> None:
+        """Take what names were found to have before this process began, until they are found again."""
+        self._remembered |= {name: found for name, found in addresses.items() if found}
 
     async def getaddrinfo(
         self,
@@ -40,11 +46,23 @@ class CoreLoop(asyncio.SelectorEventLoop):
         if lookup is None:
             lookup = self._lookups[wanted] = asyncio.ensure_future(in_own_thread(socket.getaddrinfo, *wanted))
             lookup.add_done_callback(lambda done: self._ended(wanted, done))
-        if wanted in self._found:
+        if self._last_known(wanted) is not None:
             await asyncio.wait([lookup], timeout=PATIENCE_S)
-            if wanted in self._found:  # what this lookup has found, if it has ended
-                return self._found[wanted]
+            last_known = self._last_known(wanted)  # what this lookup has found, if it has ended
+            if last_known is not None:
+                return last_known
         return await asyncio.shield(lookup)
+
+    def _last_known(self, wanted: tuple[Any, ...]) -> Any:
+        if wanted in self._found:
+            return self._found[wanted]
+        host, port, family, kind, proto, _ = wanted
+        of_addresses = [
+            entry
+            for address in self._remembered.get(_name(host), ())
+            for entry in _entries(address, port, family, kind, proto)
+        ]
+        return of_addresses or None
 
     def _ended(self, wanted: tuple[Any, ...], lookup: asyncio.Future[Any]) -> None:
         del self._lookups[wanted]
@@ -53,5 +71,20 @@ class CoreLoop(asyncio.SelectorEventLoop):
         error = lookup.exception()  # nobody may wait for it any more
         if error is None:
             self._found[wanted] = lookup.result()
+            self._remembered.pop(_name(wanted[0]), None)
         elif not (isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN):
             self._found.pop(wanted, None)  # there is no such name any more
+            self._remembered.pop(_name(wanted[0]), None)
+
+
+def _name(host: Any) -> str:
+    """Return a host as it is in rows; libraries ask for it in bytes too."""
+    return (host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)).lower().removesuffix(".")
+
+
+def _entries(address: str, port: Any, family: int, kind: int, proto: int) -> list[Any]:
+    """Return what `getaddrinfo` says of an address, which asks nobody; nothing where it is of another family."""
+    try:
+        return socket.getaddrinfo(address, port, family, kind, proto, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return []
