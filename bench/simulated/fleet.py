@@ -144,6 +144,11 @@ class Fleet:
                     number += 1
                 self.ask("live", {group.nodes[node_id]: {group.name: endpoints}})
 
+    def has_all(self) -> bool:
+        """Say whether all agents have what their configs are at; nodes without an agent have no config."""
+        standing = self.database.standing()
+        return standing.right == standing.assignments
+
     def wait(self, look: Callable[[], bool], what: str, within_s: float = 1200.0, every_s: float = 0.1) -> float:
         """Look until it is so; return when it was, by the monotonic clock."""
         until = time.monotonic() + within_s

@@ -78,8 +78,13 @@ def latency(fleet: Fleet, seconds: float) -> Figures:
         name: {f"{clients}_clients": callers.latency(fleet.caller, call, clients, seconds) for clients in (1, 8)}
         for name, call in callers.calls(group.name, peers).items()
     }
-    found["create_to_all_nodes_ms"] = [round(_applied_s(fleet, number) * 1000) for number in range(APPLIED)]
+    found["create_to_all_nodes_ms"] = applied_ms(fleet)
     return found
+
+
+def applied_ms(fleet: Fleet) -> list[int]:
+    """Make peers one after another; return how long it took each from the call until all its nodes have it."""
+    return [round(_applied_s(fleet, number) * 1000) for number in range(APPLIED)]
 
 
 def _applied_s(fleet: Fleet, number: int) -> float:

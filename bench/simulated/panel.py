@@ -15,6 +15,8 @@ from typing import Any
 
 PROGRAM = str(Path(sys.executable).parent / "wgfleet")
 START_S, END_S, CALL_S = 60.0, 30.0, 120.0
+LISTENERS = 2
+_LISTENER = re.compile(r"listening on (https?)://127\.0\.0\.1:(\d+)\n")
 
 
 class PanelProcess:
@@ -24,6 +26,8 @@ class PanelProcess:
         self.data = directory / "data"
         self.log = directory / "panel.log"
         self.port = 0
+        self.plain_port = 0
+        """Without TLS."""
         self._out = directory / "panel.out"
         self._environment = {**os.environ, "WGFLEET_DATABASE_URL": database_url, "WGFLEET_OWN_ADDRESSES": "127.0.0.1"}
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,16 +60,18 @@ class PanelProcess:
             "--no-panel-node",
             "--listen",
             "https://127.0.0.1:0",
+            "--listen",
+            "http://127.0.0.1:0",
         ]
         with self.log.open("ab") as log, self._out.open("wb") as out:
             self._process = subprocess.Popen(
                 words, stdout=out, stderr=log, env=self._environment, start_new_session=True
             )
-        while (found := re.search(r"listening on https://127\.0\.0\.1:(\d+)", self._out.read_text())) is None:
+        while len(found := dict(_LISTENER.findall(self._out.read_text()))) < LISTENERS:
             if self._process.poll() is not None or time.monotonic() - began > START_S:
                 raise SystemExit(f"the panel does not start:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.02)
-        self.port = int(found[1])
+        self.port, self.plain_port = int(found["https"]), int(found["http"])
         Caller(self.port, self.key).get("/api/nodes?limit=1")
         return time.monotonic() - began
 

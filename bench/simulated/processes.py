@@ -63,6 +63,21 @@ def shares(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
     }
 
 
+def cpu_s(root: int) -> float:
+    """Return the CPU in s that a process and its descendants have used so far."""
+    return sum(used.cpu_s for used in usage(root).by_name.values())
+
+
+def own_mb(root: int) -> float:
+    """Return the memory in MB of a process and its descendants, what they share counted once."""
+    found = 0
+    for pid in _tree(root):
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            found += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return round(found / 1024)
+
+
 def _cpu_s(stat: Path) -> float:
     fields = stat.read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
