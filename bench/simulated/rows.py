@@ -10,8 +10,10 @@ from bench.simulated.database import PanelDatabase
 ROUNDS = 100
 _OF_PEERS = (
     "SELECT * FROM peers WHERE id IN ({marks})",
-    'SELECT a.peer_id, p.network, a."offset" FROM addresses a JOIN pools p ON p.id = a.pool_id '
-    "WHERE peer_id IN ({marks})",
+    (
+        'SELECT a.peer_id, p.network, a."offset" FROM addresses a JOIN pools p ON p.id = a.pool_id '
+        "WHERE peer_id IN ({marks})"
+    ),
     "SELECT * FROM peer_sessions WHERE peer_id IN ({marks})",
 )
 _COPY = "CREATE TABLE bench_peers AS SELECT * FROM peers WHERE id = {mark}"
