@@ -16,7 +16,7 @@ from wgfleet.panel.errors import PanelError
 from wgfleet.panel.parts import Parts
 from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.core_reports import REPORT_S, ReportSender
-from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
+from wgfleet.panel.reconcile.engine.threads import give_way_soon, in_own_thread, in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.reconcile.write_check import CHECK_S, WriteCheck
@@ -110,6 +110,7 @@ class Core:
 
 async def run_core(parts: Parts, name: str, beside: Beside) -> None:
     """Run a core in this process until it gets SIGTERM or SIGINT."""
+    give_way_soon()
     core = Core(parts, name)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

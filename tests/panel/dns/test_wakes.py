@@ -33,6 +33,7 @@ def woken(desk: Desk, change: Callable[[], object]) -> set[Key]:
     dispatcher = Dispatcher(desk.world.store, cast("Runner", keys), nobody, desk.worker)
     desk.world.wakes.clear()
     change()
+    dispatcher.hear(list(desk.world.wakes))
     asyncio.run(dispatcher.dispatch(list(desk.world.wakes)))
     return keys.woken
 

@@ -7,7 +7,7 @@ processes may have been lost.
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import structlog
 
@@ -28,6 +28,7 @@ from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 RESYNC_S = 30.0
+_SUBJECTS = frozenset({Topic.NODE, Topic.FLOATING, Topic.FENCED})
 
 log = structlog.get_logger()
 
@@ -52,7 +53,7 @@ class Dispatcher:
         def committed(wakes: list[Wake]) -> None:
             # A transaction may commit while the loop is being closed; the next start reads everything again.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._hear, wakes)
+                loop.call_soon_threadsafe(self.hear, wakes)
 
         def lost() -> None:
             with contextlib.suppress(RuntimeError):
@@ -60,7 +61,10 @@ class Dispatcher:
 
         self._store.listen(committed, lost)
 
-    def _hear(self, wakes: list[Wake]) -> None:
+    def hear(self, wakes: list[Wake]) -> None:
+        """Wake the keys that wakes name, and keep them for `dispatch`. Call it in the event loop."""
+        # At once, whatever is being read for earlier ones: clients may be without a node.
+        self._wake(_named(wakes))
         self._woken.update(dict.fromkeys(wakes))
         self._woken_event.set()
 
@@ -76,14 +80,10 @@ class Dispatcher:
                 log.warning("wake.lost", error=str(error), seconds_to_resync=RESYNC_S)
 
     async def dispatch(self, woken: Sequence[Wake]) -> None:
-        """Wake the keys that some wakes concern."""
+        """Wake the keys that some wakes concern beside those that they name."""
         by_topic: dict[Topic, list[str]] = defaultdict(list)
         for wake in woken:
             by_topic[wake.topic].append(wake.id)
-        self._wake(Key(wake.kind, wake.id) for wake in woken if wake.kind is not None)
-        self._wake(Key(Topic.NODE, node_id) for node_id in by_topic[Topic.NODE])
-        self._wake(Key(Topic.FLOATING, config_id) for config_id in by_topic[Topic.FLOATING])
-        self._wake(Key(Topic.FENCED, assignment_id) for assignment_id in by_topic[Topic.FENCED])
         await self._wake_carriers({ConfigId(config) for config in by_topic[Topic.CONFIG] + by_topic[Topic.PEERS]})
         await self._wake_names(by_topic)
 
@@ -138,3 +138,12 @@ class Dispatcher:
                 *(Key(kind, operation_id) for kind, operation_id in operation_rows.active(tx)),
                 *(Key(Topic.FLOATING, config_id) for config_id in floating_rows.configs_with(tx)),
             ]
+
+
+def _named(woken: Iterable[Wake]) -> Iterator[Key]:
+    """Give the keys that wakes name themselves; nothing has to be read for these."""
+    for wake in woken:
+        if wake.kind is not None:
+            yield Key(wake.kind, wake.id)
+        if wake.topic in _SUBJECTS:
+            yield Key(wake.topic, wake.id)

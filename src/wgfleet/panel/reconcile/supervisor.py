@@ -19,7 +19,7 @@ from wgfleet.panel.reconcile.agents.telemetry import FLUSH_S, TelemetryWriter
 from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
 from wgfleet.panel.reconcile.dns import DnsWorker
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
-from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.engine.threads import Work, always, doing, in_thread
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.host_names import HostNameWatch
@@ -99,12 +99,12 @@ class Supervisor:
         self._tasks.start("dispatch", self._dispatcher.run)
         self._tasks.start("resync", self._dispatcher.resync, every_s=RESYNC_S)
         self._tasks.start("panel_identity", self._connections.keep_identity)
-        self._tasks.start("heartbeats", self._heartbeats.run, every_s=WRITE_EVERY_S)
-        self._tasks.start("telemetry", self._telemetry.run, every_s=FLUSH_S)
+        self._tasks.start("heartbeats", always(Work.TELEMETRY, self._heartbeats.run), every_s=WRITE_EVERY_S)
+        self._tasks.start("telemetry", always(Work.TELEMETRY, self._telemetry.run), every_s=FLUSH_S)
         self._tasks.start("succession", self._succession.run, every_s=LOOK_S)
         self._tasks.start("departures", self._departures.run)
-        self._tasks.start("retention", self._retention.run, every_s=EVERY_S)
-        self._tasks.start("audit_bound", self._audit_bound.run, every_s=AUDIT_EVERY_S)
+        self._tasks.start("retention", always(Work.TELEMETRY, self._retention.run), every_s=EVERY_S)
+        self._tasks.start("audit_bound", always(Work.TELEMETRY, self._audit_bound.run), every_s=AUDIT_EVERY_S)
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("key_rotations", self._key_rotations.run)
         self._tasks.start("host_names", self._host_names.run)
@@ -123,6 +123,11 @@ class Supervisor:
         self._runner.wake(Key(Topic.NODE, node_id))
 
     async def _reconcile(self, key: Key) -> float | None:
+        # Whoever woke it, and with whatever threads.
+        with doing(_work_of(key)):
+            return await self._reconcile_key(key)
+
+    async def _reconcile_key(self, key: Key) -> float | None:
         # Only the agents are still asked whom they obey; all keys are woken when this panel decides again.
         if self._outlook.superseded is not None and key.kind != Topic.NODE:
             return None
@@ -137,6 +142,14 @@ class Supervisor:
     def _stumble(self, operation_id: str, error: str) -> None:
         with self._store.write() as tx:
             operations.stumbled(tx, operation_id, error)
+
+
+def _work_of(key: Key) -> Work:
+    """Return by whom a key is waited for: with some, clients may be without a node until it is reconciled."""
+    kind = KINDS.get(key.kind)  # type: ignore[call-overload]  # of a subject or a later version there is none
+    if key.kind in {Topic.FLOATING, Topic.FENCED} or (kind is not None and kind.urgent):
+        return Work.URGENT
+    return Work.NODES if key.kind == Topic.NODE else Work.ORDINARY
 
 
 async def _unknown(operation_id: str) -> float | None:

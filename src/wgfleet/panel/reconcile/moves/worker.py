@@ -10,7 +10,7 @@ from dataclasses import replace
 from wgfleet.panel import clock, faultpoints
 from wgfleet.panel.domain.moves import MoveStep, MoveView, may_begin, needs_sessions, next_step
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.engine.threads import Work, doing, in_thread
 from wgfleet.panel.reconcile.moves.session_reports import Reports
 from wgfleet.panel.reconcile.moves.takeovers import TakeoverRounds
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -71,7 +71,8 @@ class MoveWorker:
             if step is MoveStep.TAKEOVER:
                 # Clients of a node that died in the middle of a planned move are without one too.
                 hurry = urgent or view.urgent or reports.silent(view.sources)
-                pause = await self._takeovers[hurry].round(operation_id)
+                with doing(Work.URGENT if hurry else Work.ORDINARY):
+                    pause = await self._takeovers[hurry].round(operation_id)
                 view = view if pause is not None else await in_thread(self._read, operation_id)
             elif step in {MoveStep.CLEAN, MoveStep.CONFIRM}:
                 pause = POLL_S

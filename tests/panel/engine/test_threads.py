@@ -1,0 +1,79 @@
+"""Threads of a core: none of a kind of work waits for those of another, and whose turn comes first."""
+
+import asyncio
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.panel.store.test_turns import is_taken
+from tests.waiting import eventually
+from wgfleet.panel.reconcile.engine.threads import Work, always, doing, in_thread
+from wgfleet.panel.store import Store
+from wgfleet.panel.store.turns import WriterTurns
+
+OTHERS = [(held, asked) for held in Work for asked in Work if held is not asked]
+
+
+@pytest.mark.parametrize(("held", "asked"), OTHERS)
+def test_work_waits_for_no_thread_of_another_kind(held: Work, asked: Work) -> None:
+    async def scene() -> str:
+        go_on = threading.Event()
+
+        async def hang() -> None:
+            await in_thread(go_on.wait)
+
+        with doing(held):
+            stuck = [asyncio.create_task(hang()) for _ in range(20)]
+        await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(30):
+                with doing(asked):
+                    return await in_thread(lambda: threading.current_thread().name)
+        finally:
+            go_on.set()
+            await asyncio.gather(*stuck)
+
+    assert asyncio.run(scene()).startswith(asked.value)
+
+
+def test_what_is_begun_within_a_kind_of_work_is_of_it_and_nothing_after_it() -> None:
+    async def name() -> str:
+        return await in_thread(lambda: threading.current_thread().name)
+
+    async def scene() -> list[str]:
+        with doing(Work.URGENT):
+            begun = asyncio.create_task(name())
+        return [await name(), await begun, await always(Work.TELEMETRY, name)(), await name()]
+
+    ordinary, urgent, telemetry, after = asyncio.run(scene())
+    assert ordinary.startswith(Work.ORDINARY.value)
+    assert urgent.startswith(Work.URGENT.value)
+    assert telemetry.startswith(Work.TELEMETRY.value)
+    assert after.startswith(Work.ORDINARY.value)
+
+
+def test_urgent_work_writes_before_all_that_wait_for_sqlite(tmp_path: Path) -> None:
+    """PostgreSQL has no turns: there who writes other rows waits for nobody."""
+    file, order = tmp_path / "panel.sqlite", list[str]()
+    store, somebody = Store(f"sqlite:///{file}"), WriterTurns(file)
+
+    def write(name: str) -> None:
+        with store.write():
+            order.append(name)
+
+    async def scene() -> None:
+        assert somebody.acquire(60)
+        waiting = []
+        for work, place in ((Work.TELEMETRY, "next"), (Work.ORDINARY, "next"), (Work.URGENT, "first")):
+            with doing(work):
+                waiting.append(asyncio.create_task(in_thread(write, work.value)))
+            await asyncio.to_thread(eventually, lambda place=place: is_taken(file, place))
+        somebody.release()
+        await asyncio.gather(*waiting)
+
+    with closing(store):
+        asyncio.run(scene())
+    assert order[0] == Work.URGENT.value
+    assert set(order[1:]) == {Work.TELEMETRY.value, Work.ORDINARY.value}
