@@ -23,13 +23,14 @@ from tests.agent.values import peers, private_key, settings, whole
 from wgfleet.agent.enrollment.certificates import make_request
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.panel.agents import tls
+from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.agents.authority import (
     Authority,
     agent_server_name,
     certificate_expires_at,
     described,
 )
-from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.certificates import RevokedSerial
 from wgfleet.panel.errors import TransientError
 from wgfleet.protocol import features
@@ -46,6 +47,7 @@ from wgfleet.protocol.messages import (
     Snapshot,
     Takeover,
     TakeoverPeer,
+    WatchMessage,
 )
 from wgfleet.protocol.observed import PeerStats
 from wgfleet.protocol.panel_name import PanelName
@@ -154,13 +156,14 @@ def test_its_stream_begins_with_all_sessions_and_goes_on_with_those_that_moved(m
         pushed = whole(1, settings(), peers(3))
         await client.push(pushed)
         agent.live("wg0", {key: endpoint_of(number) for number, key in enumerate(pushed.peers)})
-        messages = client.watch()
-        snapshot = await anext(messages)
+        messages: asyncio.Queue[WatchMessage] = asyncio.Queue()
+        watching = asyncio.create_task(client.watch(messages.put_nowait))
+        snapshot = await messages.get()
         assert isinstance(snapshot, Snapshot)
         assert snapshot.interfaces[0].peers.keys() == pushed.peers.keys()
         agent.scan()
         agent.beat()
-        change, beat = await anext(messages), await anext(messages)
+        change, beat = await messages.get(), await messages.get()
         assert isinstance(change, Change)
         assert isinstance(beat, Heartbeat)
         assert beat.load is not None
@@ -170,7 +173,8 @@ def test_its_stream_begins_with_all_sessions_and_goes_on_with_those_that_moved(m
         agent.die()
         agent.beat()
         assert around.tally.messages == 3
-        await messages.aclose()
+        watching.cancel()
+        await asyncio.wait([watching])
 
     meet(script)
 

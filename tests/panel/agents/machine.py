@@ -10,7 +10,7 @@ from tests.panel.agents.model import ModelAgent
 from wgfleet.agent.enrollment.certificates import make_request
 from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.panels import ObeyedPanels
-from wgfleet.panel.agents.client import AgentRefused
+from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.errors import TransientError
 from wgfleet.protocol.desired import Push
 from wgfleet.protocol.messages import AgentStatus, Applied, InterfaceStatus, Refusal

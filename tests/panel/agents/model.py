@@ -10,7 +10,8 @@ from tests.panel.authority import keep
 from tests.panel.world import World
 from wgfleet.agent.interfaces import admission
 from wgfleet.agent.interfaces.admission import KeptInterface, Situation
-from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.store.tables import Node

@@ -1,7 +1,6 @@
 """The client of an agent's API against a real TLS server: answers, refusals, wrong certificates, broken streams."""
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import time
@@ -13,10 +12,11 @@ import pytest
 
 import wgfleet
 from tests.panel.agents.conftest import HEARTBEAT, NODE, SNAPSHOT, ScriptedAgent, serve
+from wgfleet.panel.agents import attention, tls
 from wgfleet.panel.agents import client as client_module
-from wgfleet.panel.agents import tls
+from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.agents.authority import Authority, key_digest
-from wgfleet.panel.agents.client import SILENCE_S, AgentClient, AgentRefused
+from wgfleet.panel.agents.client import SILENCE_S, AgentClient
 from wgfleet.panel.errors import TransientError
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, InterfaceSettings, Push
@@ -61,9 +61,7 @@ def call(context: ssl.SSLContext, port: int, work: Callable[[AgentClient], Await
 
 
 async def collect(client: AgentClient, into: list[WatchMessage]) -> None:
-    async with contextlib.aclosing(client.watch()) as messages:
-        async for message in messages:
-            into.append(message)  # noqa: PERF401 - what came before an error counts too
+    await client.watch(into.append)
 
 
 @pytest.mark.parametrize("push", [WHOLE, DELTA])
@@ -270,7 +268,7 @@ def test_a_message_that_is_none_ends_the_stream(agent: ScriptedAgent, panel_cont
 def test_a_message_without_end_does_not_fill_the_memory(
     agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "MESSAGE_LIMIT", 100_000)
+    monkeypatch.setattr(attention, "MESSAGE_LIMIT", 100_000)
     agent.stream = [b"x" * 50_000] * 100
     with pytest.raises(TransientError, match="more than 100000 bytes"):
         call(panel_context, agent.port, lambda client: collect(client, []))
@@ -279,7 +277,7 @@ def test_a_message_without_end_does_not_fill_the_memory(
 def test_an_answer_without_end_does_not_fill_the_memory(
     agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "MESSAGE_LIMIT", 100_000)
+    monkeypatch.setattr(attention, "MESSAGE_LIMIT", 100_000)
     agent.answer = (200, b" " * 1_000_000)
     with pytest.raises(TransientError, match="more than 100000 bytes"):
         call(panel_context, agent.port, lambda client: client.status())

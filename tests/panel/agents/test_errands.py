@@ -12,7 +12,8 @@ from sqlalchemy import select, update
 from tests.panel.authority import keep
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
-from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents import errands
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported

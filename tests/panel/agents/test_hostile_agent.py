@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import socket
@@ -19,11 +18,11 @@ from tests.panel.agents.test_belief import report, said, status
 from tests.panel.agents.test_errands import refusal, site
 from tests.panel.world import World
 from wgfleet.panel import clock
-from wgfleet.panel.agents import client as client_module
-from wgfleet.panel.agents import tls
+from wgfleet.panel.agents import tls, watch_messages
 from wgfleet.panel.agents.allowance import Allowance
+from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.agents.authority import Authority
-from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents import connection as connection_module
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
@@ -33,22 +32,34 @@ from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.messages import Change, Snapshot, WatchMessage
 
 
-def listen(agent: ScriptedAgent, context: ssl.SSLContext, peers: int = 0) -> tuple[int, TransientError]:
+def nothing(_: WatchMessage) -> None:
+    pass
+
+
+def listen(
+    agent: ScriptedAgent,
+    context: ssl.SSLContext,
+    peers: int = 0,
+    hear: Callable[[WatchMessage], None] = nothing,
+) -> tuple[int, TransientError]:
     """Read an agent's stream to its end; return how many messages were read, and why no more."""
 
     async def run() -> tuple[int, TransientError]:
         client = AgentClient("127.0.0.1", agent.port, NODE, context)
         client.peers = peers
         read = 0
+
+        def count(message: WatchMessage) -> None:
+            nonlocal read
+            read += 1
+            hear(message)
+
         try:
-            async with contextlib.aclosing(client.watch()) as messages:
-                async for _ in messages:
-                    read += 1
+            await client.watch(count)
         except TransientError as error:
             return read, error
         finally:
             await client.aclose()
-        raise AssertionError("a stream ends with an error")
 
     return asyncio.run(run())
 
@@ -60,12 +71,10 @@ def listen_again(agent: ScriptedAgent, context: ssl.SSLContext, *, times: int) -
         client = AgentClient("127.0.0.1", agent.port, NODE, context)
         found = []
         for _ in range(times):
-            read = 0
+            read: list[WatchMessage] = []
             with contextlib.suppress(TransientError):
-                async with contextlib.aclosing(client.watch()) as messages:
-                    async for _message in messages:
-                        read += 1
-            found.append(read)
+                await client.watch(read.append)
+            found.append(len(read))
         await client.aclose()
         return found
 
@@ -116,12 +125,14 @@ def test_a_node_with_many_peers_may_say_much(
     agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """A minute of its life: each peer sends all the time."""
-    seconds = itertools.count(0.0, 60 / 180)  # as many looks at the clock as there are messages at least
-    whole, change = reporting("snapshot", count), reporting("change", count)
-    agent.stream = [whole, *[change, HEARTBEAT, HEARTBEAT] * 60]
-    pieces = 180 * (len(change) // 16_384 + 2) / 3
-    monkeypatch.setattr(clock, "monotonic", lambda: next(seconds) * 180 / pieces)
-    read, error = listen(agent, panel_context, peers=count)
+    now = [0.0]
+    agent.stream = [reporting("snapshot", count), *[reporting("change", count), HEARTBEAT, HEARTBEAT] * 60]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+
+    def pass_time(_: WatchMessage) -> None:
+        now[0] += 60 / 181
+
+    read, error = listen(agent, panel_context, peers=count, hear=pass_time)
     assert "ended the watch stream" in str(error)
     assert read == 181
 
@@ -168,8 +179,7 @@ async def ask(context: ssl.SSLContext, port: int, call: str) -> None:
         async with asyncio.timeout(10):
             if call == "status":
                 await client.status()
-            async with contextlib.aclosing(client.watch()) as messages:
-                await anext(messages)
+            await client.watch(nothing)
     finally:
         await client.aclose()
 
@@ -239,7 +249,7 @@ def test_reports_that_cannot_be_are_logged_in_folds(
     agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warned: list[str] = []
-    monkeypatch.setattr(client_module.log, "warning", lambda event, **_: warned.append(event))
+    monkeypatch.setattr(watch_messages.log, "warning", lambda event, **_: warned.append(event))
     bad = [f'{{"type":"change","now":1.0,"interfaces":[{{"name":{number}}}]}}\n'.encode() for number in range(400)]
     agent.stream = [SNAPSHOT, *bad]
     read, _ = listen(agent, panel_context)
@@ -292,7 +302,7 @@ def test_the_last_of_many_reports_is_not_lost_on_the_reconciler(world: World, mo
             lambda: seen.append(line.reported["wg0"].drift[0].observed) if line.reported else None,
         )
         for message in [Snapshot(status(clock.now()), ()), *flickering(config, 300)]:
-            await line._take(cast("WatchMessage", message))  # noqa: SLF001 - as the stream gives it
+            line._take(cast("WatchMessage", message))  # noqa: SLF001 - as the stream gives it
         await asyncio.sleep(0.3)
 
     asyncio.run(run())

@@ -1,13 +1,14 @@
 """A node that sends nothing until it has heard the panel is told at once what it is to have, or that it has that."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Callable
 from typing import cast
 
 from tests.panel.authority import keep
 from tests.panel.floating.test_held import STATUS, Agent, converse, report
 from tests.panel.world import World
-from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
@@ -32,10 +33,10 @@ class Hung(Muted):
         self._works = works
         self._refused = asyncio.Event()
 
-    async def watch(self) -> AsyncGenerator[WatchMessage, None]:
-        yield Snapshot(STATUS, (self._report,))
+    async def watch(self, hear: Callable[[WatchMessage], None]) -> None:
+        hear(Snapshot(STATUS, (self._report,)))
         await self._refused.wait()
-        yield Change(0.0, (self._works,))
+        hear(Change(0.0, (self._works,)))
         await asyncio.Event().wait()
 
     async def unmute(self, interface: str) -> None:

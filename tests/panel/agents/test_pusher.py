@@ -1,14 +1,15 @@
 """What the push cycle sends to agents of other releases, and what it does when they refuse it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Callable
 from typing import cast
 
 import pytest
 
 from tests.panel.authority import keep
 from tests.panel.world import World
-from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
@@ -29,9 +30,9 @@ class StrictAgent:
         self.pushed: list[Push] = []
         self.features = NONE
 
-    async def watch(self) -> AsyncGenerator[WatchMessage, None]:
+    async def watch(self, hear: Callable[[WatchMessage], None]) -> None:
         status = AgentStatus(NodeId("n"), "0", "userspace", 0.0, 0.0, 0.0, 1.0, (), features=tuple(ALL))
-        yield Snapshot(status, ())
+        hear(Snapshot(status, ()))
         await asyncio.Event().wait()
 
     async def push(self, push: Push) -> Applied:

@@ -1,7 +1,7 @@
 """What a node's summary says, and what is kept of its agent."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -29,8 +29,8 @@ class Agent:
     def __init__(self, *known: Feature) -> None:
         self._known = known
 
-    async def watch(self) -> AsyncGenerator[WatchMessage, None]:
-        yield Snapshot(replace(STATUS, features=self._known), ())
+    async def watch(self, hear: Callable[[WatchMessage], None]) -> None:
+        hear(Snapshot(replace(STATUS, features=self._known), ()))
 
     async def aclose(self) -> None:
         """Nothing to close."""

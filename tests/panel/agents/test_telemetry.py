@@ -44,7 +44,7 @@ class Site:
     def say(self, name: str, *messages: WatchMessage) -> None:
         async def run() -> None:
             for message in messages:
-                await self.lines[self.nodes[name].id]._take(message)  # noqa: SLF001 - as the stream gives it
+                self.lines[self.nodes[name].id]._take(message)  # noqa: SLF001 - as the stream gives it
 
         asyncio.run(run())
 

@@ -1,7 +1,7 @@
 """Whether a node still has a floating address follows from what its agent says it holds, and from nothing else."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Callable
 from typing import Any, cast
 
 from tests.panel.floating.test_holders import A1, carried, put
@@ -29,8 +29,8 @@ class Agent:
         self._report = report
         self._answer = answer
 
-    async def watch(self) -> AsyncGenerator[WatchMessage, None]:
-        yield Snapshot(STATUS, (self._report,))
+    async def watch(self, hear: Callable[[WatchMessage], None]) -> None:
+        hear(Snapshot(STATUS, (self._report,)))
         await asyncio.Event().wait()
 
     async def push(self, _push: object) -> Applied:

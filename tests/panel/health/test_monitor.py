@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -175,9 +175,9 @@ def test_a_link_is_silent_when_nothing_was_heard_for_a_while_whatever_the_clock_
     silence = asyncio.Event()
 
     class Agent:
-        async def watch(self) -> AsyncGenerator[WatchMessage, None]:
-            yield Snapshot(AgentStatus(NodeId("n1"), "1", "kernel", 0.0, clock.now(), 0.0, 1.0, ()), ())
-            yield Heartbeat(clock.now())
+        async def watch(self, hear: Callable[[WatchMessage], None]) -> None:
+            hear(Snapshot(AgentStatus(NodeId("n1"), "1", "kernel", 0.0, clock.now(), 0.0, 1.0, ()), ()))
+            hear(Heartbeat(clock.now()))
             silence.set()
             await asyncio.Event().wait()
 

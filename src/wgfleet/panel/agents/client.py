@@ -7,23 +7,22 @@ AgentRefused (4xx). It never retries: that is the reconciler's decision.
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar, get_args
+from typing import NoReturn, TypeVar
 
 import httpx
 import msgspec
-import structlog
 
 import wgfleet
-from wgfleet.doors.folding import Folding
-from wgfleet.panel import clock
-from wgfleet.panel.agents import claims
-from wgfleet.panel.agents.allowance import Allowance
+from wgfleet.panel.agents import answers, claims, watch_stream
+from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.authority import agent_server_name
-from wgfleet.panel.agents.connecting import AgentTransport
+from wgfleet.panel.agents.connecting import AgentTransport, ConnectionTries
 from wgfleet.panel.agents.tls import HEAD_LIMIT, AgentLine, AgentTls
-from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.agents.watch_messages import WatchMessages
+from wgfleet.panel.agents.watch_stream import AgentWay, WatchStream
+from wgfleet.panel.errors import TransientError
 from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.desired import DesiredInterface, Push
@@ -32,10 +31,8 @@ from wgfleet.protocol.messages import (
     Applied,
     Certificate,
     CertificateRequest,
-    InterfaceReport,
     ProbeRequest,
     ProbeResult,
-    Refusal,
     Refused,
     Revoked,
     Takeover,
@@ -48,17 +45,6 @@ CONNECT_S = 3.0
 ANSWER_S = 60.0  # a push of 10,000 peers takes the kernel layer a few seconds; a loaded node several times that
 SILENCE_S = 2.0  # four heartbeats
 UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so long: it is gone
-KINDS_LOGGED = 8  # of an agent that sends what this version does not know
-# What is read of one node, so that none takes up the loop that all share. Rows do not say all that a node carries: it
-# keeps the peers of a deleted config until the panel has it delete them, and after a restore those that the copy lacks.
-MESSAGE_LIMIT = 8 * 2**20  # bytes of a line or an answer: 50,000 peers in use, which the loop takes in within 0.2 s
-PEER_LIMIT = 2**10  # bytes more for each peer that the rows have; it needs some 140
-FULL_MESSAGES_AT_ONCE = 2
-BYTES_A_SECOND, PEER_BYTES_A_SECOND = 512 * 2**10, 2**9
-PIECE = 2**10  # bytes that each message, and each piece that one arrives in, counts for more: it takes time too
-LEFT_ALONE_S = 10.0  # a node that sends more
-REPORTS_LOGGED = 5  # kinds of trouble a minute with what one agent reports
-
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS),
@@ -70,26 +56,6 @@ _SOCKET_OPTIONS = [
 ]
 
 T = TypeVar("T")
-log = structlog.get_logger()
-_watch_decoder: msgspec.json.Decoder[WatchMessage] = msgspec.json.Decoder(WatchMessage)
-_KINDS = frozenset(kind.__struct_config__.tag for kind in get_args(WatchMessage))
-
-
-class _Kind(msgspec.Struct):
-    """What every watch message has."""
-
-    type: str
-
-
-_kind_decoder: msgspec.json.Decoder[_Kind] = msgspec.json.Decoder(_Kind)
-
-
-class AgentRefused(PermanentError):
-    """The agent understood and said no; `refusal.reason` is for programs."""
-
-    def __init__(self, detail: str, refusal: Refusal) -> None:
-        super().__init__(detail)
-        self.refusal = refusal
 
 
 class AgentClient:
@@ -104,49 +70,58 @@ class AgentClient:
         self, host: str, port: int, node_id: str, ssl_context: ssl.SSLContext, panel: PanelName | None = None
     ) -> None:
         self.features = features.NONE
-        self.peers = 0
-        self._heard: float | None = None
-        self._skipped: set[str] = set()
-        self._left_out: Folding[str] = Folding("various", capacity=REPORTS_LOGGED)
-        self._readable = Allowance(0.0, 0.0)
-        self._label = f"agent of node {node_id} at {join_endpoint(host, port)}"
         self.keys: frozenset[str] = frozenset()
+        self._label = f"agent of node {node_id} at {join_endpoint(host, port)}"
+        self._heard: float | None = None
+        self._attention = Attention(self._label)
+        self._messages = WatchMessages(self._label)
         self._tls = ssl_context
-        self._extensions = {"sni_hostname": agent_server_name(node_id)}
+        self._way = AgentWay(host, port, agent_server_name(node_id), ssl_context, _SOCKET_OPTIONS, ConnectionTries())
+        self._headers = {
+            "host": join_endpoint(host, port),
+            "accept-encoding": "identity",
+            features.VERSION_HEADER: wgfleet.__version__,
+            features.FEATURES_HEADER: features.header(),
+        }
         self._http = httpx.AsyncClient(
             base_url=f"https://{join_endpoint(host, port)}",
             transport=AgentTransport(
                 ssl_context,
-                # One connection is the watch, one carries calls; more only while calls overlap.
+                # One connection carries calls; more only while calls overlap.
                 httpx.Limits(max_keepalive_connections=4, keepalive_expiry=55),
                 _SOCKET_OPTIONS,
+                self._way.tries,
             ),
-            headers={
-                "accept-encoding": "identity",
-                features.VERSION_HEADER: wgfleet.__version__,
-                features.FEATURES_HEADER: features.header(),
-            },
             timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
             trust_env=False,
         )
         if panel is not None:
             self.rename(panel)
 
+    @property
+    def peers(self) -> int:
+        """How many peers the node carries, which says how much is read of it."""
+        return self._attention.peers
+
+    @peers.setter
+    def peers(self, count: int) -> None:
+        self._attention.peers = count
+
     def rename(self, panel: PanelName) -> None:
         """Name the panel so from the next request on."""
-        self._http.headers[features.PANEL_HEADER] = str(panel)
+        self._headers[features.PANEL_HEADER] = str(panel)
 
     def accept_keys(self, digests: Iterable[str]) -> None:
         """Have new connections accept these keys of the agent only; none: any that our CA has certified for it."""
         self.keys = frozenset(digests)
         if isinstance(self._tls, AgentTls):
-            self._tls.accepted[self._extensions["sni_hostname"]] = self.keys
+            self._tls.accepted[self._way.server_name] = self.keys
 
     @property
     def shown_key(self) -> str | None:
         """The key (its digest) that the agent has shown last, if it was called with this client's context."""
         shown = self._tls.shown if isinstance(self._tls, AgentTls) else {}
-        return shown.get(self._extensions["sni_hostname"])
+        return shown.get(self._way.server_name)
 
     async def push(self, push: Push) -> Applied:
         """Send what is desired of an interface; the answer comes when it is applied and was read back."""
@@ -194,90 +169,22 @@ class AgentClient:
         async with self._request("PUT", "/v1/revoked", content=body) as response:
             await self._body(response)
 
-    async def watch(self) -> AsyncGenerator[WatchMessage, None]:
-        """Yield the agent's messages as they come, without end: an end, or silence, is a TransientError.
+    async def watch(self, hear: Callable[[WatchMessage], None]) -> NoReturn:
+        """Call `hear` with the agent's messages as they come, without end: an end, or silence, is a TransientError.
 
-        So is more than a node has to say. Close the iterator (`contextlib.aclosing`): leaving it open keeps the stream
-        open.
+        So is more than a node has to say. What `hear` raises ends the stream, and is raised here.
         """
-        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
-        async with self._request("GET", "/v1/watch", timeout=timeout) as response:
-            parts: list[bytes] = []
-            size = 0
-            async for chunk in response.aiter_raw():
-                *lines, rest = chunk.split(b"\n")
-                self._count(len(chunk), 1 + len(lines))
-                for line in lines:
-                    parts.append(line)
-                    message = b"".join(parts)
-                    parts, size = [], 0
-                    if message and not self._is_of_later_release(message):
-                        said = self._read(message)
-                        if not isinstance(said, Refused) and said.mark is not None:
-                            self._heard = said.mark
-                        yield said
-                parts.append(rest)
-                size += len(rest)
-                if size > self._limit:
-                    raise TransientError(f"{self._label}: a watch message has {self._too_many()}")
-            raise TransientError(f"{self._label}: ended the watch stream")
 
-    @property
-    def _limit(self) -> int:
-        """How many bytes one message may have."""
-        return MESSAGE_LIMIT + PEER_LIMIT * self.peers
+        def take(line: bytes) -> None:
+            said = self._messages.read(line)
+            if said is None:
+                return
+            if not isinstance(said, Refused) and said.mark is not None:
+                self._heard = said.mark
+            hear(said)
 
-    def _too_many(self) -> str:
-        return f"more than {self._limit} bytes, too many for {self.peers} peers"
-
-    def _count(self, size: int, pieces: int = 1) -> None:
-        """Raise TransientError where an agent sends more than is read of one node."""
-        self._readable.burst = FULL_MESSAGES_AT_ONCE * self._limit
-        self._readable.rate = BYTES_A_SECOND + PEER_BYTES_A_SECOND * self.peers
-        if not self._readable.take(size + pieces * PIECE, clock.monotonic()):
-            raise TransientError(
-                f"{self._label}: sends more than the panel reads of one node ({self._readable.rate / 1024:.0f} kB/s); "
-                "look at that machine, its agent is broken or not ours",
-                retry_after_s=LEFT_ALONE_S,
-            )
-
-    def _read(self, message: bytes) -> WatchMessage:
-        """Decode a message; a report of an interface that cannot be is left out, and stops no other."""
-        try:
-            return _watch_decoder.decode(message)
-        except msgspec.MsgspecError as error:
-            trouble = error
-        with contextlib.suppress(msgspec.MsgspecError):
-            parts = msgspec.json.decode(message, type=dict[str, Any])
-            reports = parts.get("interfaces")
-            if isinstance(reports, list):
-                parts["interfaces"] = [report for report in reports if _is_possible(report)]
-                kept: WatchMessage = msgspec.convert(parts, WatchMessage)
-                self._log_left_out(claims.words(str(trouble)))
-                return kept
-        raise self._nonsense(trouble)
-
-    def _nonsense(self, trouble: msgspec.MsgspecError) -> TransientError:
-        return TransientError(f"{self._label}: its answer is not of this protocol ({claims.words(str(trouble))})")
-
-    def _log_left_out(self, trouble: str) -> None:
-        now = clock.monotonic()
-        for error, more in self._left_out.ended(now):
-            log.warning("watch.left_out_again", agent=self._label, error=error, count=more)
-        if (told := self._left_out.note(trouble, now)) is not None:
-            log.warning("watch.left_out", agent=self._label, error=told)
-
-    def _is_of_later_release(self, message: bytes) -> bool:
-        """Tell whether a message is of a kind that this panel does not know; each is logged once."""
-        kind = self._decode(_kind_decoder, message).type
-        if kind in _KINDS:
-            return False
-        if kind not in self._skipped and len(self._skipped) < KINDS_LOGGED:
-            self._skipped.add(kind)
-            log.info(
-                "watch.skipped", agent=self._label, kind=claims.words(kind, 80), reason="not known to this version"
-            )
-        return True
+        stream = WatchStream(self._attention, take, SILENCE_S)
+        await watch_stream.read(self._way, tuple(self._said().items()), stream, CONNECT_S)
 
     async def aclose(self) -> None:
         """Close all connections; safe to call twice."""
@@ -289,7 +196,13 @@ class AgentClient:
         content = None if body is None else msgspec.json.encode(features.for_agent(body, self.features))
         timeout = httpx.Timeout(timeout_s, connect=CONNECT_S)
         async with self._request(method, path, content=content, timeout=timeout) as response:
-            return self._decode(msgspec.json.Decoder(answer), await self._body(response))
+            return answers.decode(self._label, msgspec.json.Decoder(answer), await self._body(response))
+
+    def _said(self) -> dict[str, str]:
+        """Return what each request says of the panel, and of what it heard of the agent."""
+        if self._heard is None:
+            return self._headers
+        return {**self._headers, features.HEARD_HEADER: repr(self._heard)}
 
     @asynccontextmanager
     async def _request(
@@ -302,22 +215,20 @@ class AgentClient:
         timeout: httpx.Timeout | None = None,  # noqa: ASYNC109 - httpx bounds connect, read and write apart
     ) -> AsyncIterator[httpx.Response]:
         """Open a request; inside, every fault of the transport becomes a TransientError."""
-        headers = {} if content is None else {"content-type": "application/json"}
-        if self._heard is not None:
-            headers[features.HEARD_HEADER] = repr(self._heard)
+        kind = {} if content is None else {"content-type": "application/json"}
         try:
             async with self._http.stream(
                 method,
                 path,
                 content=content,
                 params=params,
-                headers=headers,
+                headers={**self._said(), **kind},
                 timeout=timeout or self._http.timeout,
-                extensions=self._extensions,
+                extensions={"sni_hostname": self._way.server_name},
             ) as response:
                 with _begun(response):
                     if not response.is_success:
-                        raise self._failure(response.status_code, await self._body(response))
+                        raise answers.failure(self._label, response.status_code, await self._body(response))
                     yield response
         except httpx.TimeoutException as error:
             raise TransientError(f"{self._label}: {_timeout_text(error)} ({method} {path})") from error
@@ -328,39 +239,10 @@ class AgentClient:
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
         async for chunk in response.aiter_raw():
-            self._count(len(chunk))
+            self._attention.count(len(chunk))
             body += chunk
-            if len(body) > self._limit:
-                raise TransientError(f"{self._label}: an answer has {self._too_many()}")
+            self._attention.check("an answer", len(body))
         return bytes(body)
-
-    def _failure(self, status: int, body: bytes) -> Exception:
-        try:
-            refusal = msgspec.json.decode(body, type=Refusal)
-        except msgspec.MsgspecError:
-            text = body[:200].decode(errors="replace").strip() or "no reason given"
-            refusal = Refusal(title="unexpected answer", status=status, detail=text, reason="unknown")
-        refusal = msgspec.structs.replace(
-            refusal, detail=claims.words(refusal.detail), reason=claims.words(refusal.reason, 50)
-        )
-        detail = f"{self._label}: {refusal.detail} ({status} {refusal.reason})"
-        if httpx.codes.BAD_REQUEST <= status < httpx.codes.INTERNAL_SERVER_ERROR:
-            return AgentRefused(detail, refusal)
-        return TransientError(detail)
-
-    def _decode(self, decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-        try:
-            return decoder.decode(body)
-        except msgspec.MsgspecError as error:
-            raise self._nonsense(error) from error
-
-
-def _is_possible(report: object) -> bool:
-    try:
-        msgspec.convert(report, InterfaceReport)
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 def _timeout_text(error: httpx.TimeoutException) -> str:

@@ -6,7 +6,8 @@ the call that gives them another.
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 import httpcore
 import httpx
@@ -16,14 +17,20 @@ from wgfleet.panel import clock
 FIRST_S, LATER_S = 0.15, 0.3  # until a second try; after that, until a third
 USUAL = 2.0  # times what a connection took at least: a try that is only under way is not repeated
 
+T = TypeVar("T")
+
 
 class AgentTransport(httpx.AsyncHTTPTransport):
     """httpx's, with connections that come up like that. It has no option for where they come from."""
 
     def __init__(
-        self, tls: ssl.SSLContext, limits: httpx.Limits, socket_options: Sequence[httpcore.SOCKET_OPTION]
+        self,
+        tls: ssl.SSLContext,
+        limits: httpx.Limits,
+        socket_options: Sequence[httpcore.SOCKET_OPTION],
+        tries: "ConnectionTries | None" = None,
     ) -> None:
-        self._backend = PromptBackend()
+        self._backend = PromptBackend(tries=tries)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=limits.max_connections,
@@ -39,28 +46,18 @@ class AgentTransport(httpx.AsyncHTTPTransport):
         await self._backend.end()
 
 
-class PromptBackend(httpcore.AsyncNetworkBackend):
-    """Opens TCP connections to one machine: of a few tries side by side, the first that is answered."""
+class ConnectionTries:
+    """Opens connections to one machine: of a few tries side by side, the first that is answered."""
 
-    def __init__(self, opener: httpcore.AsyncNetworkBackend | None = None) -> None:
-        self._opener = opener or httpcore.AnyIOBackend()
+    def __init__(self) -> None:
         self._least_s = 0.0
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's name
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Do as httpcore's own."""
+    async def first(self, open_one: Callable[[], Coroutine[Any, Any, T]], close: Callable[[T], Awaitable[object]]) -> T:
+        """Return the first connection of those that `open_one` begins; `close` ends one that is not needed."""
 
-        def begin() -> asyncio.Task[httpcore.AsyncNetworkStream]:
-            return asyncio.create_task(
-                self._opener.connect_tcp(host, port, timeout, local_address, list(socket_options or ()))
-            )
+        def begin() -> asyncio.Task[T]:
+            return asyncio.create_task(open_one())
 
         begun = clock.monotonic()
         tries = [begin()]
@@ -73,14 +70,14 @@ class PromptBackend(httpcore.AsyncNetworkBackend):
             else:
                 done, _ = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
             up = next((each for each in done if each.exception() is None), next(iter(done)))
-            stream = up.result()
+            opened = up.result()
             if up is tries[0]:
                 took_s = clock.monotonic() - begun
                 self._least_s = min(self._least_s or took_s, took_s)
             tries.remove(up)
-            return _Stream(stream)
+            return opened
         finally:
-            self._end(tries)
+            self._end(tries, close)
 
     async def end(self) -> None:
         """Wait until all tries that were not needed are closed."""
@@ -90,14 +87,45 @@ class PromptBackend(httpcore.AsyncNetworkBackend):
         usual_s = USUAL * self._least_s
         return max(FIRST_S, usual_s), max(LATER_S, usual_s)
 
-    def _end(self, tries: list[asyncio.Task[httpcore.AsyncNetworkStream]]) -> None:
+    def _end(self, tries: list[asyncio.Task[T]], close: Callable[[T], Awaitable[object]]) -> None:
         """End what is not needed, in a task of its own: who waits for the connection may be cancelled."""
         if tries:
             for each in tries:
                 each.cancel()
-            task = asyncio.create_task(_close(tries))
+            task = asyncio.create_task(_close(tries, close))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
+
+
+class PromptBackend(httpcore.AsyncNetworkBackend):
+    """Opens TCP connections for httpx to one machine so."""
+
+    def __init__(
+        self, opener: httpcore.AsyncNetworkBackend | None = None, tries: ConnectionTries | None = None
+    ) -> None:
+        self._opener = opener or httpcore.AnyIOBackend()
+        self._tries = tries or ConnectionTries()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's name
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Do as httpcore's own."""
+        options = list(socket_options or ())
+        return _Stream(
+            await self._tries.first(
+                lambda: self._opener.connect_tcp(host, port, timeout, local_address, options),
+                lambda stream: stream.aclose(),
+            )
+        )
+
+    async def end(self) -> None:
+        """Wait until all tries that were not needed are closed."""
+        await self._tries.end()
 
 
 class _Stream(httpcore.AsyncNetworkStream):
@@ -122,7 +150,7 @@ class _Stream(httpcore.AsyncNetworkStream):
             raise
 
 
-async def _close(tries: list[asyncio.Task[httpcore.AsyncNetworkStream]]) -> None:
+async def _close(tries: list[asyncio.Task[T]], close: Callable[[T], Awaitable[object]]) -> None:
     for result in await asyncio.gather(*tries, return_exceptions=True):
-        if isinstance(result, httpcore.AsyncNetworkStream):
-            await result.aclose()
+        if not isinstance(result, BaseException):
+            await close(result)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
-from wgfleet.panel.agents.client import AgentRefused
+from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.errands import Errand
 from wgfleet.panel.reconcile.engine.threads import in_thread

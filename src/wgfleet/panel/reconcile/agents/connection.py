@@ -4,7 +4,6 @@ It decides nothing: it reports that something changed, and the node's reconciler
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +12,8 @@ import structlog
 from wgfleet.panel import clock
 from wgfleet.panel.agents import claims
 from wgfleet.panel.agents.allowance import Allowance
-from wgfleet.panel.agents.client import AgentClient, AgentRefused
+from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.load_gauge import LoadGauge
@@ -119,6 +119,7 @@ class AgentConnection:
         self._wake = changed
         self._wakes = Allowance(WAKES, WAKES_A_SECOND)
         self._later: asyncio.TimerHandle | None = None
+        self._failures = 0  # since it was heard
         self._ahead_s = 0.0
         self._buffer = SessionBuffer(node_id)
         self._refusals = RefusalBuffer()
@@ -181,15 +182,10 @@ class AgentConnection:
         self._wake()
 
     async def _keep_up(self) -> None:
-        failures = 0
         while True:
             alone_s = 0.0
             try:
-                async with contextlib.aclosing(self.client.watch()) as messages:
-                    async for message in messages:
-                        failures = 0
-                        self.last_seen_at, self.heard_at = clock.now(), clock.monotonic()
-                        await self._take(message)
+                await self.client.watch(self._hear)
             except (TransientError, PermanentError) as error:
                 self._lost(str(error))
                 alone_s = getattr(error, "retry_after_s", None) or 0.0
@@ -197,8 +193,8 @@ class AgentConnection:
             except Exception:
                 log.exception("watch.failed", node_id=self.node_id)
                 self._lost("an error of the panel's own; see its log")
-            failures += 1
-            pause_s = backoff(failures, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
+            self._failures += 1
+            pause_s = backoff(self._failures, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
             await asyncio.sleep(max(pause_s, alone_s))
 
     def _refused_as_older(self, refusal: Refusal | None) -> None:
@@ -214,7 +210,12 @@ class AgentConnection:
         if news:
             self._changed()
 
-    async def _take(self, message: WatchMessage) -> None:
+    def _hear(self, message: WatchMessage) -> None:
+        self._failures = 0
+        self.last_seen_at, self.heard_at = clock.now(), clock.monotonic()
+        self._take(message)
+
+    def _take(self, message: WatchMessage) -> None:
         if isinstance(message, Snapshot):
             self.status, self.connected = message.status, True
             self._refused_as_older(None)

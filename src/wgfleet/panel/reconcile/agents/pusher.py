@@ -11,8 +11,8 @@ from functools import partial
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.allowance import Allowance
+from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.agents.authorities import Authorities
-from wgfleet.panel.agents.client import AgentRefused
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.certificate_errands import CertificateErrands
 from wgfleet.panel.reconcile.agents.cleanups import Cleanups

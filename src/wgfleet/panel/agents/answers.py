@@ -1,0 +1,49 @@
+"""Answers of an agent that are not what was asked for: refusals, failures, and what is not of this protocol."""
+
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+
+from wgfleet.panel.agents import claims
+from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol.messages import Refusal
+
+T = TypeVar("T")
+
+
+class AgentRefused(PermanentError):
+    """The agent understood and said no; `refusal.reason` is for programs."""
+
+    def __init__(self, detail: str, refusal: Refusal) -> None:
+        super().__init__(detail)
+        self.refusal = refusal
+
+
+def failure(label: str, status: int, body: bytes) -> AgentRefused | TransientError:
+    """Return what to raise for an answer that is no success: AgentRefused (4xx), or a TransientError."""
+    try:
+        refusal = msgspec.json.decode(body, type=Refusal)
+    except msgspec.MsgspecError:
+        text = body[:200].decode(errors="replace").strip() or "no reason given"
+        refusal = Refusal(title="unexpected answer", status=status, detail=text, reason="unknown")
+    refusal = msgspec.structs.replace(
+        refusal, detail=claims.words(refusal.detail), reason=claims.words(refusal.reason, 50)
+    )
+    detail = f"{label}: {refusal.detail} ({status} {refusal.reason})"
+    if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return AgentRefused(detail, refusal)
+    return TransientError(detail)
+
+
+def decode(label: str, decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode what an agent said; raise TransientError where it is not of this protocol."""
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise nonsense(label, error) from error
+
+
+def nonsense(label: str, trouble: Exception) -> TransientError:
+    """Return what to raise for words that are not of this protocol."""
+    return TransientError(f"{label}: its answer is not of this protocol ({claims.words(str(trouble))})")

@@ -1,0 +1,232 @@
+"""The watch stream of an agent as the panel reads it: one TLS connection, one request, and an answer without end.
+
+By hand, on asyncio's protocols: of hundreds of nodes each says something several times a second, and an HTTP client
+for all purposes costs more than what is done with the words.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import h11
+
+from wgfleet.panel.agents import answers, claims
+from wgfleet.panel.agents.attention import Attention
+from wgfleet.panel.agents.chunks import ChunkError, Chunks
+from wgfleet.panel.agents.connecting import ConnectionTries
+from wgfleet.panel.agents.tls import AgentLine
+from wgfleet.panel.errors import TransientError
+
+if TYPE_CHECKING:
+    import socket
+
+HEAD_LIMIT = 16 * 2**10  # bytes before an answer, and of a refusal; an agent of ours sends some 200
+AT_ONCE = 16 * 2**10  # bytes, as many as a TLS record has, before it is seen whether so much is read of one agent
+CLOSING_S = 1.0
+_PATH = "/v1/watch"
+_CALL = f"(GET {_PATH})"
+
+Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentWay:
+    """How an agent is reached: where it listens, as which TLS server, with which options of the socket."""
+
+    host: str
+    port: int
+    server_name: str
+    tls: ssl.SSLContext
+    options: Sequence[tuple[int, int, int]]
+    tries: ConnectionTries
+
+
+async def read(way: AgentWay, headers: Headers, stream: "WatchStream", connect_s: float) -> NoReturn:
+    """Call the agent, and give `stream` what it says until it ends, which raises TransientError or AgentRefused."""
+    try:
+        try:
+            transport = await _open(way, stream, connect_s)
+        except TimeoutError as error:
+            raise TransientError(f"{stream.label}: cannot be reached in time {_CALL}") from error
+        except OSError as error:  # also of TLS
+            raise stream.lost(error) from error
+        stream.begin(transport, headers)
+        await stream.ended
+        raise AssertionError("a stream ends with an error")
+    finally:
+        await stream.close()
+
+
+async def _open(way: AgentWay, stream: "WatchStream", connect_s: float) -> asyncio.Transport:
+    loop = asyncio.get_running_loop()
+
+    async def connect() -> asyncio.Transport:
+        transport, _ = await loop.create_connection(asyncio.Protocol, way.host, way.port, happy_eyeballs_delay=0.25)
+        return transport
+
+    async with asyncio.timeout(connect_s):
+        line = await way.tries.first(connect, _end)
+    try:
+        opened: socket.socket = line.get_extra_info("socket")
+        for option in way.options:
+            opened.setsockopt(*option)
+        async with asyncio.timeout(connect_s):
+            secure = await loop.start_tls(line, stream, way.tls, server_hostname=way.server_name)
+    except BaseException:
+        line.abort()
+        await asyncio.sleep(0)  # until it is closed
+        raise
+    if secure is None:
+        raise ConnectionResetError("hung up while TLS began")
+    return secure
+
+
+async def _end(line: asyncio.Transport) -> None:
+    line.abort()
+    await asyncio.sleep(0)
+
+
+class WatchStream(asyncio.Protocol):
+    """The answer to one request for the stream. `take` is called with each line that is not empty.
+
+    `ended` is done, with an error, when there will be no more. `silence_s`: after which an agent is given up.
+    """
+
+    def __init__(self, attention: Attention, take: Callable[[bytes], None], silence_s: float) -> None:
+        self.label = attention.label
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._attention = attention
+        self._take_line = take
+        self._silence_s = silence_s
+        self._closed = self._loop.create_future()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard_at = self._loop.time()
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
+        self._head_size = 0
+        self._refusal: tuple[int, bytearray] | None = None
+        self._chunks: Chunks | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def begin(self, transport: asyncio.Transport, headers: Headers) -> None:
+        """Ask for the stream on a connection that is up."""
+        self._transport = transport
+        line = transport.get_extra_info("ssl_object")
+        if isinstance(line, AgentLine):
+            line.left = None  # the limit of what comes before the answer is here
+        if self.ended.done():
+            return
+        request = h11.Request(method="GET", target=_PATH, headers=list(headers))
+        transport.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
+        self._heard_at = self._loop.time()
+        self._timer = self._loop.call_later(self._silence_s, self._look)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.ended.cancel() and not self.ended.cancelled():
+            self.ended.exception()  # somebody knows of it
+        if self._transport is not None:
+            self._transport.abort()
+            await asyncio.wait([self._closed], timeout=CLOSING_S)
+
+    def lost(self, error: Exception | None) -> TransientError:
+        """Return what to raise for a connection that broke."""
+        if error is None:
+            words = "hung up" if self._chunks is None else "ended the watch stream"
+        else:
+            words = claims.words(str(error)) or type(error).__name__
+        return TransientError(f"{self.label}: {words} {_CALL}")
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the agent said."""
+        if self.ended.done():
+            return
+        self._heard_at = self._loop.time()
+        try:
+            body = data if self._chunks is not None else self._begun(data)
+            if self._chunks is not None:
+                for at in range(0, len(body), AT_ONCE):
+                    self._listen(self._chunks, body[at : at + AT_ONCE])
+        except h11.RemoteProtocolError as error:
+            self._fail(answers.nonsense(self.label, error))
+        except ChunkError as error:
+            self._fail(answers.nonsense(self.label, error))
+        except Exception as error:  # noqa: BLE001 - raised where the stream is waited for
+            self._fail(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that there is no connection any more."""
+        if not self._closed.done():
+            self._closed.set_result(None)
+        if self._refusal is not None and exc is None:
+            self.data_received(b"")  # a refusal that ends with its connection
+        self._fail(self.lost(exc))
+
+    def _look(self) -> None:
+        """Look whether the agent has been silent for too long; else look again when that may be."""
+        left_s = self._heard_at + self._silence_s - self._loop.time()
+        if left_s <= 0:
+            self._fail(TransientError(f"{self.label}: has gone silent {_CALL}"))
+        else:
+            self._timer = self._loop.call_later(left_s, self._look)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _begun(self, data: bytes) -> bytes:
+        """Read on in what comes before the stream; return what of it has come."""
+        room = HEAD_LIMIT - self._head_size
+        part, rest = data[:room], data[room:]
+        self._head_size += len(part)
+        self._http.receive_data(part)
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                if rest or self._head_size >= HEAD_LIMIT:
+                    what = "before its answer begins" if self._refusal is None else "to refuse a call"
+                    raise TransientError(f"{self.label}: sends more than {HEAD_LIMIT} bytes {what} {_CALL}")
+                return b""
+            if isinstance(event, h11.Response):
+                if event.status_code // 100 == 2:  # noqa: PLR2004 - of success
+                    self._chunks = self._framed(event)
+                    return self._http.trailing_data[0] + rest
+                self._refusal = (event.status_code, bytearray())
+            elif isinstance(event, h11.Data) and self._refusal is not None:
+                self._refusal[1].extend(event.data)
+            elif isinstance(event, h11.EndOfMessage) and self._refusal is not None:
+                raise answers.failure(self.label, self._refusal[0], bytes(self._refusal[1]))
+            elif not isinstance(event, h11.InformationalResponse):
+                raise self.lost(None)
+
+    def _framed(self, response: h11.Response) -> Chunks:
+        if (b"transfer-encoding", b"chunked") not in list(response.headers):
+            raise answers.nonsense(self.label, ValueError("a watch stream comes in chunks"))
+        return Chunks()
+
+    def _listen(self, chunks: Chunks, data: bytes) -> None:
+        pieces = chunks.feed(data)
+        *lines, rest = (pieces[0] if len(pieces) == 1 else b"".join(pieces)).split(b"\n")
+        # What comes at once is far less than a message may have: only one that came in several parts can be too long.
+        self._attention.check("a watch message", self._size + len(lines[0] if lines else rest))
+        self._attention.count(len(data), 1 + len(pieces) + len(lines))
+        for line in lines:
+            if self._parts:
+                whole, self._parts, self._size = b"".join([*self._parts, line]), [], 0
+            else:
+                whole = line
+            if whole:
+                self._take_line(whole)
+        if rest:
+            self._parts.append(rest)
+            self._size += len(rest)
+        if chunks.ended:
+            raise TransientError(f"{self.label}: ended the watch stream {_CALL}")
