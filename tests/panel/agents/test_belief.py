@@ -72,7 +72,7 @@ def test_a_node_has_no_say_about_a_config_that_it_does_not_carry(world: World) -
         forged = report(wg_a, victim.public_key, "203.0.113.66:53", handshake)
         line = connection(world, evil)
         said(line, Snapshot(status(now), (forged,)), Change(now, (forged,)))
-        assert not line._buffer._known, "nor does it take memory"  # noqa: SLF001 - what could grow
+        assert not line._buffer._configs, "nor does it take memory"  # noqa: SLF001 - what could grow
         assert live_on(world, wg_a, good) == ["198.51.100.10:1"]
     with world.store.read() as tx:
         assert session_rows.latest(tx, [victim.id])[victim.id].endpoint == "198.51.100.10:1"

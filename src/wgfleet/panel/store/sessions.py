@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from itertools import groupby
 from typing import NamedTuple
 
-from sqlalchemy import Executable, and_, case, delete, exists, func, or_, select, tuple_
+from sqlalchemy import and_, delete, exists, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
@@ -30,55 +29,36 @@ def record(tx: Tx, reports: Sequence[NodeSessions], seen_at: float) -> list[Node
     Return the reports that were not written: the node does not carry the config, so it has no say about its peers.
     """
     carried = assignment_rows.carried(tx, {each.node_id for each in reports})
-    rows = []
-    for config_id, of_config in groupby(sorted(reports, key=_config), key=_config):
-        believed = [each for each in of_config if (each.node_id, config_id) in carried]
-        ids = _peer_ids(tx, config_id, {key for each in believed for key in each.stats})
-        for each in believed:
-            rows += [
-                {
-                    "peer_id": ids[key],
-                    "node_id": each.node_id,
-                    "endpoint": stats.endpoint,
-                    "latest_handshake": stats.latest_handshake,
-                    "rx": stats.rx,
-                    "tx": stats.tx,
-                    "seen_at": seen_at,
-                }
-                for key, stats in each.stats.items()
-                if key in ids
-            ]
+    connection = tx.session.connection()
+    statement = _newest_kept(connection.dialect.name)
+    rows = [
+        (each.node_id, stats.endpoint, stats.latest_handshake, stats.rx, stats.tx, seen_at, each.config_id, key)
+        for each in reports
+        if (each.node_id, each.config_id) in carried
+        for key, stats in each.stats.items()
+    ]
     if rows:
-        # Of the connection, not the session: an insert of objects costs twice as much.
-        tx.session.connection().execute(_newest_kept(tx.session.get_bind().dialect.name), rows)
+        # The driver takes them as they are: an insert through the session costs several times as much.
+        connection.exec_driver_sql(statement, rows)
     return [each for each in reports if (each.node_id, each.config_id) not in carried]
 
 
-def _config(report: NodeSessions) -> str:
-    return report.config_id
-
-
-def _peer_ids(tx: Tx, config_id: str, keys: Collection[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for chunk in chunked(keys):
-        query = select(Peer.public_key, Peer.id).where(Peer.config_id == config_id, Peer.public_key.in_(chunk))
-        found.update((row.public_key, row.id) for row in tx.session.execute(query))
-    return found
-
-
 @cache
-def _newest_kept(dialect: str) -> Executable:
-    statement: sqlite.Insert | postgresql.Insert = (sqlite if dialect == "sqlite" else postgresql).insert(PeerSession)
-    new = statement.excluded
+def _newest_kept(dialect: str) -> str:
+    """Return the statement for one row: node, what it saw, when, then the config and the public key of the peer."""
     # Of two sessions in the same second the one heard of later counts, and counters are no news of a session.
-    news = or_(
-        new.latest_handshake != PeerSession.latest_handshake, new.endpoint.is_distinct_from(PeerSession.endpoint)
-    )
-    return statement.on_conflict_do_update(
-        index_elements=["peer_id", "node_id"],
-        set_={name: new[name] for name in ("endpoint", "latest_handshake", "rx", "tx")}
-        | {"seen_at": case((news, new.seen_at), else_=PeerSession.seen_at)},
-    )
+    text = """
+        INSERT INTO peer_sessions (peer_id, node_id, endpoint, latest_handshake, rx, tx, seen_at)
+        SELECT id, ?, ?, ?, ?, ?, ? FROM peers WHERE config_id = ? AND public_key = ?
+        ON CONFLICT (peer_id, node_id) DO UPDATE SET
+            endpoint = excluded.endpoint, latest_handshake = excluded.latest_handshake,
+            rx = excluded.rx, tx = excluded.tx,
+            seen_at = CASE
+                WHEN excluded.latest_handshake != peer_sessions.latest_handshake
+                    OR excluded.endpoint IS DISTINCT FROM peer_sessions.endpoint
+                THEN excluded.seen_at ELSE peer_sessions.seen_at END
+    """
+    return text if dialect == "sqlite" else text.replace("?", "%s")
 
 
 def arrived(
