@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import and_, delete, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
@@ -100,24 +100,17 @@ def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[st
     A peer that has shaken hands elsewhere later has moved on, and is not this node's any more.
     """
     elsewhere = aliased(PeerSession)
+    later = or_(
+        elsewhere.latest_handshake > PeerSession.latest_handshake,
+        and_(elsewhere.latest_handshake == PeerSession.latest_handshake, elsewhere.seen_at > PeerSession.seen_at),
+    )
     rows = tx.session.execute(
         select(PeerSession.peer_id, PeerSession.endpoint)
-        .join(Peer, Peer.id == PeerSession.peer_id)
         .where(
-            PeerSession.node_id == node_id,
-            Peer.config_id == config_id,
+            _of_node(node_id, config_id),
             PeerSession.latest_handshake >= since,
             PeerSession.endpoint.is_not(None),
-            ~exists().where(
-                elsewhere.peer_id == PeerSession.peer_id,
-                or_(
-                    elsewhere.latest_handshake > PeerSession.latest_handshake,
-                    and_(
-                        elsewhere.latest_handshake == PeerSession.latest_handshake,
-                        elsewhere.seen_at > PeerSession.seen_at,
-                    ),
-                ),
-            ),
+            _none(elsewhere, later),
         )
         .order_by(PeerSession.peer_id)
     ).all()
@@ -127,21 +120,26 @@ def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[st
 def kept_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
     """Return the public keys of a config's peers that shook hands with a node, and with no other since."""
     elsewhere = aliased(PeerSession)
-    query = (
-        select(Peer.public_key)
-        .join(PeerSession, PeerSession.peer_id == Peer.id)
-        .where(
-            PeerSession.node_id == node_id,
-            Peer.config_id == config_id,
-            PeerSession.latest_handshake > 0,
-            ~exists().where(
-                elsewhere.peer_id == PeerSession.peer_id,
-                elsewhere.node_id != node_id,
-                elsewhere.latest_handshake >= PeerSession.latest_handshake,
-            ),
-        )
-    )
+    since = and_(elsewhere.node_id != node_id, elsewhere.latest_handshake >= PeerSession.latest_handshake)
+    key = select(Peer.public_key).where(Peer.id == PeerSession.peer_id).scalar_subquery()
+    query = select(key).where(_of_node(node_id, config_id), PeerSession.latest_handshake > 0, _none(elsewhere, since))
     return set(tx.session.scalars(query))
+
+
+def _of_node(node_id: str, config_id: str) -> ColumnElement[bool]:
+    """Say which sessions are a node's, of a config's peers, so that nothing but the node's own is read.
+
+    The peer is looked up for each of them: a join may be done from the other side, through all peers of the config,
+    and is on a database without statistics.
+    """
+    config = select(Peer.config_id).where(Peer.id == PeerSession.peer_id).correlate(PeerSession).scalar_subquery()
+    return and_(PeerSession.node_id == node_id, config == config_id)
+
+
+def _none(elsewhere: type[PeerSession], found: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Say that a peer has no such session elsewhere. Counted: NOT EXISTS may be a join with all sessions that are."""
+    others = select(func.count()).select_from(elsewhere).where(elsewhere.peer_id == PeerSession.peer_id, found)
+    return others.correlate(PeerSession).scalar_subquery() == 0
 
 
 def endpoints(tx: Tx, node_id: str, peer_ids: Collection[str]) -> dict[str, str]:
@@ -179,8 +177,8 @@ def newest_report(tx: Tx) -> float:
 
 def forget(tx: Tx, node_id: str, config_id: str) -> None:
     """Drop what a node reported of a config that it no longer carries."""
-    of_config = select(Peer.id).where(Peer.config_id == config_id)
-    tx.session.execute(delete(PeerSession).where(PeerSession.node_id == node_id, PeerSession.peer_id.in_(of_config)))
+    gone = delete(PeerSession).where(_of_node(node_id, config_id))
+    tx.session.execute(gone.execution_options(synchronize_session=False))
 
 
 def forget_older(tx: Tx, before: float, limit: int) -> int:
