@@ -59,6 +59,14 @@ class Plans:
                         found.append(f"{line.strip()}: {_short(statement)}")
         return found
 
+    def indexes(self) -> set[str]:
+        """Return the indexes that the plans use."""
+        with self._engine.connect() as connection:
+            lines = [line for seen in self._seen for line in self._explained(connection, *seen)]
+        return {
+            name for line in lines for name in re.findall(r"(?i)INDEX (?:Only )?(?:Scan )?(?:using |on )?(\w+)", line)
+        }
+
     def _explained(self, connection: Connection, statement: str, parameters: Any) -> list[str]:
         if connection.dialect.name == "sqlite":
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)

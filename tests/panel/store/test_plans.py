@@ -10,7 +10,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import audit, configs, generations, health
 from wgfleet.panel.services.fleet import desired, peers
-from wgfleet.panel.store import Tx, operations, sessions
+from wgfleet.panel.store import Tx, operations, peer_search, sessions
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.sessions import NodeSessions
@@ -49,6 +49,9 @@ Query = Callable[[Tx, Filled], object]
 
 READS: dict[str, Query] = {
     "peers of a config, from the middle": lambda tx, it: peers.page(tx, it.config.id, it.ids[0], 101),
+    "peers by part of a name": lambda tx, it: peers.search(tx, it.config.id, "ann", it.ids[0]),
+    "peers by letters of a name": lambda tx, it: peers.search(tx, it.config.id, "nn"),
+    "peers by the index of names": lambda tx, _: peer_search.by_index(tx, "anna"),
     "peers of all configs, from the middle": lambda tx, it: peers.page(tx, None, it.ids[0], 101),
     "a peer": lambda tx, it: peers.get(tx, it.ids[0]),
     "addresses of a page": lambda tx, it: peers.addresses(tx, it.peers),
@@ -107,6 +110,22 @@ def test_a_read_scans_no_table_that_grows(filled: Filled, name: str) -> None:
         READS[name](tx, filled)
     assert plans.statements
     assert plans.scans(ordered=name in IN_ORDER) == []
+
+
+OF_A_NODE: dict[str, Query] = {
+    "live sessions": READS["live sessions of a node"],
+    "sessions that nobody took over": lambda tx, it: sessions.kept_by(tx, it.node_id, it.config.id),
+    "sessions to forget": lambda tx, it: sessions.forget(tx, it.node_id, it.config.id),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_NODE)
+def test_sessions_of_a_node_are_not_looked_for_among_all_peers_of_its_config(filled: Filled, name: str) -> None:
+    with explained(filled.world.store.engine) as plans, filled.world.store.write() as tx:
+        OF_A_NODE[name](tx, filled)
+    assert "ix_peer_sessions_node_id" in plans.indexes()
+    assert plans.scans() == []
+    assert {index for index in plans.indexes() if "config_id" in index} == set()
 
 
 @pytest.mark.parametrize("name", WRITES)

@@ -174,9 +174,13 @@ def list_peers(
     after: After = None,
     limit: Limit = 100,
 ) -> Page[PeerView]:
+    """Follow `next` until it is null: a page of a search may have fewer peers than `limit`, or none."""
     with panel.store.read() as tx:
-        rows = peers.page(tx, configs.get(tx, config).id, after, limit + 1, search)
-        return page(rows, limit, lambda shown: _views(tx, shown))
+        config_id = configs.get(tx, config).id
+        if search:
+            found = peers.search(tx, config_id, search, after, limit)
+            return Page(items=_views(tx, found.peers), next=found.looked_up_to)
+        return page(peers.page(tx, config_id, after, limit + 1), limit, lambda shown: _views(tx, shown))
 
 
 @router.post("/api/configs/{config}/peers", status_code=status.HTTP_201_CREATED, summary="Create a peer")

@@ -123,7 +123,7 @@ class Supervisor:
         self._runner.wake(Key(Topic.NODE, node_id))
 
     async def _reconcile(self, key: Key) -> float | None:
-        # Whoever woke it, and with whatever threads.
+        # With the threads of this work, by whichever listener it was woken.
         with doing(_work_of(key)):
             return await self._reconcile_key(key)
 

@@ -33,15 +33,13 @@ def by_ids(tx: Tx, peer_ids: Collection[str]) -> list[Peer]:
     return found
 
 
-def page(tx: Tx, config_id: str | None, after: str | None, limit: int, search: str | None) -> list[Peer]:
-    """Return up to `limit` peers by ascending id, after the id `after`; `search` is part of a name, or a key."""
+def page(tx: Tx, config_id: str | None, after: str | None, limit: int) -> list[Peer]:
+    """Return up to `limit` peers by ascending id, after the id `after`."""
     query = select(Peer).order_by(Peer.id).limit(limit)
     if config_id is not None:
         query = query.where(Peer.config_id == config_id)
     if after is not None:
         query = query.where(Peer.id > after)
-    if search:
-        query = query.where(or_(Peer.name.icontains(search, autoescape=True), Peer.public_key == search))
     return list(tx.session.scalars(query))
 
 

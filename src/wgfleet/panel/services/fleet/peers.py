@@ -13,11 +13,12 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations, tunnel_networks
 from wgfleet.panel.services.fleet import node_groups, peer_networks, placement, probe_keys
-from wgfleet.panel.store import Tx, sealed
+from wgfleet.panel.store import Tx, peer_search, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.peer_search import Found
 from wgfleet.panel.store.tables import Config, Peer, PeerSession, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
@@ -144,11 +145,14 @@ def get(tx: Tx, peer_id: str) -> Peer:
     return peer
 
 
-def page(
-    tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100, search: str | None = None
-) -> list[Peer]:
-    """Return peers in the order of creation, starting after the id `after`; `search` matches names and keys."""
-    return peer_rows.page(tx, config_id, after, limit, search)
+def page(tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100) -> list[Peer]:
+    """Return peers in the order of creation, starting after the id `after`."""
+    return peer_rows.page(tx, config_id, after, limit)
+
+
+def search(tx: Tx, config_id: str, part: str, after: str | None = None, limit: int = 100) -> Found:
+    """Return the peers whose name has a part in it, or whose public key it is, in the order of creation."""
+    return peer_search.search(tx, config_id, after, limit, part)
 
 
 def addresses(tx: Tx, peers: Sequence[Peer]) -> dict[str, list[str]]:

@@ -1,28 +1,39 @@
 """Tables of peers, of their sessions, and of public keys that were removed."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from wgfleet.panel.store.tables.base import Base
+
+_BEHIND = text("json_array_length(networks) > 0")
+
+
+def _folded(context: DefaultExecutionContext) -> str:
+    name: str = context.get_current_parameters()["name"]  # type: ignore[no-untyped-call]  # it has no types
+    return name.casefold()
 
 
 class Peer(Base):
     """A user's device. `private_key_sealed` is None where the user brought a public key.
 
-    `networks` are networks behind the peer, beyond its own addresses.
+    `networks` are networks behind the peer, beyond its own addresses. `name_folded`: the name as searches compare it,
+    kept by itself; revision 0024 has the index of it.
     """
 
     __tablename__ = "peers"
     __table_args__ = (
         UniqueConstraint("config_id", "name"),
         UniqueConstraint("config_id", "public_key"),
-        Index("ix_peers_config_id_id", "config_id", "id"),
+        Index("ix_peers_config_id_id_name_folded", "config_id", "id", "name_folded"),
         Index("ix_peers_config_id_generation", "config_id", "generation"),
         Index("ix_peers_home_node_id_config_id", "home_node_id", "config_id"),
+        Index("ix_peers_with_networks", "config_id", "id", sqlite_where=_BEHIND, postgresql_where=_BEHIND),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     config_id: Mapped[str] = mapped_column(ForeignKey("configs.id"))
     name: Mapped[str]
+    name_folded: Mapped[str] = mapped_column(default=_folded, server_default=text("''"))
     public_key: Mapped[str]
     private_key_sealed: Mapped[bytes | None]
     preshared_key_sealed: Mapped[bytes | None]
@@ -33,6 +44,11 @@ class Peer(Base):
     group_id: Mapped[str | None] = mapped_column(ForeignKey("node_groups.id"))
     generation: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+
+    @validates("name")
+    def _fold(self, _key: str, name: str) -> str:
+        self.name_folded = name.casefold()
+        return name
 
 
 class PeerTombstone(Base):

@@ -1,0 +1,92 @@
+"""Search for peers by a part of their name, without reading all peers.
+
+A part that is common is found by looking at the next peers in order; a rare one of three characters or more by an
+index of all the threes of characters in names, which the database keeps (revision 0024): FTS5's trigrams on SQLite, a
+GIN index of arrays on PostgreSQL, which needs no extension and knows every script. A shorter part, and one that is rare
+here and common elsewhere, is looked for in `LOOKED_AT` peers a call, after which the caller goes on. Letters are
+compared as `str.casefold` does, on both databases.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, select, text
+
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Peer
+
+THREE = 3
+NEAR = 1_000  # peers that are looked at first, in order
+FEW = 300  # found by the index, of all configs: up to this number they are looked up one by one
+LOOKED_AT = 20_000  # peers a call, where the index does not help
+
+_SQLITE = text(
+    "SELECT r.peer_id FROM peer_search JOIN peer_search_rows r ON r.number = peer_search.rowid "
+    "WHERE peer_search MATCH :threes LIMIT :most"
+)
+_POSTGRESQL = text("SELECT id FROM peers WHERE wgfleet_trigrams(name_folded) @> CAST(:threes AS text[]) LIMIT :most")
+
+
+class Found(NamedTuple):
+    """Peers in order. `looked_up_to`: the id after which to go on, None where all that there are were looked at."""
+
+    peers: list[Peer]
+    looked_up_to: str | None
+
+
+def search(tx: Tx, config_id: str, after: str | None, limit: int, part: str) -> Found:
+    """Return up to `limit` peers of a config after an id whose name has a part, or whose public key it is."""
+    folded, wanted = part.casefold(), limit + 1  # the one too many says that there are more
+    by_key = select(Peer.id).where(Peer.config_id == config_id, Peer.public_key == part, Peer.id > (after or ""))
+    keyed = tx.session.scalars(by_key).all()
+    ids, looked_up_to = _walk(tx, config_id, after, wanted, folded, NEAR)
+    if looked_up_to is not None and len(ids) < wanted:
+        few = by_index(tx, folded) if len(folded) >= THREE else None
+        if few is None:
+            ids, looked_up_to = _walk(tx, config_id, after, wanted, folded, LOOKED_AT)
+        else:
+            ids, looked_up_to = _of_config(tx, config_id, after, folded, few), None
+    found = sorted({*ids, *(each for each in keyed if looked_up_to is None or each <= looked_up_to)})
+    shown = found[:limit]
+    if len(found) > limit:
+        looked_up_to = shown[-1]
+    rows = {peer.id: peer for peer in peer_rows.by_ids(tx, shown)}
+    return Found([rows[peer_id] for peer_id in shown], looked_up_to)
+
+
+def _walk(
+    tx: Tx, config_id: str, after: str | None, limit: int, folded: str, most: int
+) -> tuple[list[str], str | None]:
+    """Look at the next `most` peers; return up to `limit` ids, and the last one looked at, None where it is the end."""
+    here = [Peer.config_id == config_id, Peer.id > (after or "")]
+    last = tx.session.scalar(select(Peer.id).where(*here).order_by(Peer.id).offset(most - 1).limit(1))
+    if last is not None:
+        here.append(Peer.id <= last)
+    # Not their rows: all that this needs is in an index.
+    query = select(Peer.id).where(*here, _has(folded)).order_by(Peer.id).limit(limit)
+    return list(tx.session.scalars(query)), last
+
+
+def _has(folded: str) -> ColumnElement[bool]:
+    return Peer.name_folded.contains(folded, autoescape=True)
+
+
+def by_index(tx: Tx, folded: str) -> list[str] | None:
+    """Return the ids of all peers that have all threes of a part, whatever their config; None where they are many."""
+    threes = sorted({folded[i : i + THREE] for i in range(len(folded) - THREE + 1)})
+    statement, value = _POSTGRESQL, threes
+    if tx.session.get_bind().dialect.name == "sqlite":
+        quoted = (f'"{three}"' for three in (each.replace('"', '""') for each in threes))
+        statement, value = _SQLITE, " AND ".join(quoted)  # type: ignore[assignment]  # the driver takes either
+    found = list(tx.session.scalars(statement, {"threes": value, "most": FEW + 1}))
+    return found if len(found) <= FEW else None
+
+
+def _of_config(tx: Tx, config_id: str, after: str | None, folded: str, few: Sequence[str]) -> list[str]:
+    ids: list[str] = []
+    for chunk in chunked(few):
+        query = select(Peer.id).where(Peer.id.in_(chunk), Peer.config_id == config_id, Peer.id > (after or ""))
+        ids += tx.session.scalars(query.where(_has(folded)))
+    return ids
