@@ -57,7 +57,7 @@ def test_a_hung_or_dead_agent_loses_its_addresses_by_the_kernel(segment: Segment
 
 
 def test_an_agent_that_is_restarted_in_time_keeps_its_addresses(segment: Segment) -> None:
-    long_s = 3 * GIVE_UP_S  # a busy machine starts an agent in time as well
+    long_s = 6 * GIVE_UP_S  # a busy machine starts an agent in time as well
     with held(segment, long_s) as a:
         stopped_at = time.monotonic()
         a.stop()
