@@ -167,6 +167,23 @@ def test_an_answer_that_waits_while_this_process_is_busy_counts() -> None:
     assert probing(responds, work) is Answer.RESPONSE
 
 
+def test_how_long_an_answer_took_does_not_grow_while_this_process_is_busy() -> None:
+    """A wait for answers that follows it would grow with the load of the panel."""
+
+    def responds_before_a_pause(responder: Responder, packet: bytes) -> list[bytes]:
+        asyncio.get_running_loop().call_soon(time.sleep, 0.5)
+        return [responder.respond(packet)]
+
+    async def work(prober: Prober, interface: Interface) -> tuple[float | None, float]:
+        begun = time.monotonic()
+        outcome = await prober.probe(interface.target(), 60)
+        return outcome.seconds, time.monotonic() - begun
+
+    seconds, elapsed = probing(responds_before_a_pause, work)
+    assert seconds is not None
+    assert 0 <= seconds <= elapsed - 0.45
+
+
 def test_an_address_without_a_route_says_nothing_about_the_target() -> None:
     async def work(prober: Prober, interface: Interface) -> tuple[bool, str]:
         key = PublicKey(text(interface.responder.public))

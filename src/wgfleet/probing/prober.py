@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import struct
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,6 +39,8 @@ _PAIRINGS = 4096  # kept; some 600 bytes each
 _PACES = 4096
 _BUFFER = 1024 * 1024  # bytes of receive buffer, for answers that arrive while this process is busy
 _READ_AT_ONCE = 256  # packets, before other tasks get their turn
+_TIMESTAMPNS = 35  # SO_TIMESTAMPNS and SCM_TIMESTAMPNS (socket(7)), which Python does not name: when a packet came
+_TIMESPEC = struct.Struct("@ll")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,16 @@ class _Flight:
     initiation: Initiation
     ended: asyncio.Future[tuple[Answer, float] | None]
     started: float
+    sent_ns: int
+
+    def seconds(self, now: float, came_ns: int | None) -> float:
+        """Return how long the answer took: by when the kernel had it, for this process may have read it late.
+
+        That is by the wall clock, which may have been set meanwhile: then it is what the loop says.
+        """
+        read = now - self.started
+        came = read if came_ns is None else (came_ns - self.sent_ns) / 1e9
+        return came if 0.0 <= came <= read else read
 
 
 class Prober:
@@ -104,7 +118,7 @@ class Prober:
         await self._wait_for_turn(pace)
         loop = asyncio.get_running_loop()
         initiation = initiate(pairing, X25519PrivateKey.generate(), _timestamps.next(), self._index())
-        flight = _Flight(pairing, initiation, loop.create_future(), loop.time())
+        flight = _Flight(pairing, initiation, loop.create_future(), loop.time(), time.time_ns())
         self._flights[initiation.sender] = flight
         timer = loop.call_at(flight.started + timeout_s, self._expire, flight)
         try:
@@ -156,6 +170,8 @@ class Prober:
         fresh = socket.socket(family, socket.SOCK_DGRAM)
         fresh.setblocking(False)
         fresh.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        with contextlib.suppress(OSError):  # a kernel without it
+            fresh.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
         asyncio.get_running_loop().add_reader(fresh, self._read, fresh)
         if family in self._former:
             _close(self._former.pop(family))
@@ -168,17 +184,26 @@ class Prober:
         """Read the packets that are there, and end the flights that they answer."""
         with contextlib.suppress(OSError):  # nothing more to read
             for _ in range(_READ_AT_ONCE):
-                packet = opened.recv(INITIATION_BYTES)
+                packet, told, _, _ = opened.recvmsg(INITIATION_BYTES, socket.CMSG_SPACE(_TIMESPEC.size))
                 index = receiver(packet)
                 flight = self._flights.get(index) if index is not None else None
                 if flight is not None and (answer := read_answer(flight.pairing, flight.initiation, packet)):
-                    _end(flight, (answer, asyncio.get_running_loop().time() - flight.started))
+                    _end(flight, (answer, flight.seconds(asyncio.get_running_loop().time(), _came_ns(told))))
 
     def _expire(self, flight: _Flight) -> None:
         """End a flight whose time is up, unless its answer is here already: we may be the ones who are late."""
         for opened in (*self._sockets.values(), *self._former.values()):
             self._read(opened)
         _end(flight, None)
+
+
+def _came_ns(told: Iterable[tuple[int, int, bytes]]) -> int | None:
+    """Return when the kernel got a packet, in ns since the epoch, if it says so."""
+    for level, kind, data in told:
+        if (level, kind, len(data)) == (socket.SOL_SOCKET, _TIMESTAMPNS, _TIMESPEC.size):
+            seconds, ns = _TIMESPEC.unpack(data)
+            return int(seconds) * 1_000_000_000 + int(ns)
+    return None
 
 
 def _close(opened: socket.socket) -> None:

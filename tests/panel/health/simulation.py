@@ -84,6 +84,7 @@ class _Agent:
     now: Callable[[], float]
     features: frozenset[Feature] = ALL
     silent: bool = False
+    last_seen_at: float = 0.0
 
     @property
     def connected(self) -> bool:

@@ -48,6 +48,7 @@ class Network:
     connected: bool = True
     silent: bool = False
     heard_at: float = 0.0
+    last_seen_at: float | None = 0.0
     features: frozenset[Feature] = ALL
 
     @property
@@ -137,6 +138,62 @@ def test_a_node_goes_down_while_all_other_work_with_the_database_hangs(
         finally:
             go_on.set()
             await asyncio.gather(*stuck)
+            await watching_them.stop()
+
+    asyncio.run(watched())
+
+
+def test_a_panel_that_starts_waits_for_agents_before_it_calls_their_nodes_unmanaged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have hundreds of connections to make; one that had been missed before goes on being so."""
+    config = world.config()
+    fra1, *_ = found = world.serving(config, "fra1", "ams1", "par1")
+    with world.store.write() as tx:
+        missed = Standing(Health.UNMANAGED, clock.now(), "the agent does not answer; clients are served")
+        health_service.record(tx, config.id, {fra1.id: missed})
+    network = Network(connected=False, last_seen_at=None)
+    monkeypatch.setattr(watching, "Prober", lambda: network)
+    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    network.heard_at = clock.monotonic() - RULES.rules.unmanaged_after_s - 1
+
+    def states() -> list[Health]:
+        return [state(world, config, node) for node in found]
+
+    async def watched() -> None:
+        watching_them = monitor.start()
+        try:
+            await asyncio.sleep(2 * RULES.fresh_s)
+            assert states() == [Health.UNMANAGED, Health.SERVING, Health.SERVING]
+            network.connected, network.last_seen_at = True, clock.now()
+            await asyncio.to_thread(eventually, lambda: states() == [Health.SERVING] * 3)
+            network.connected = False
+            await asyncio.to_thread(eventually, lambda: states() == [Health.UNMANAGED] * 3)
+        finally:
+            await watching_them.stop()
+
+    asyncio.run(watched())
+    with world.store.read() as tx:
+        changes = health_service.history(tx, config.id)
+    assert [change.after for change in changes if change.node_id == fra1.id] == ["unmanaged", "serving", "unmanaged"]
+
+
+def test_an_agent_that_a_panel_never_hears_after_its_start_is_missed_in_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    found = world.serving(config, "fra1", "ams1", "par1")
+    network = Network(connected=False, last_seen_at=None, heard_at=clock.monotonic() - watching.START_S - 1)
+    monkeypatch.setattr(watching, "Prober", lambda: network)
+    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
+    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+
+    async def watched() -> None:
+        watching_them = monitor.start()
+        try:
+            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.UNMANAGED)
+        finally:
             await watching_them.stop()
 
     asyncio.run(watched())

@@ -10,6 +10,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import structlog
 
@@ -26,7 +27,8 @@ from wgfleet.panel.domain.health.judge import (
 )
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, came_round
+from wgfleet.panel.reconcile.engine.loop_thread import calls_into_this_loop, in_loop_thread
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, Work, came_round
 from wgfleet.panel.reconcile.engine.threads import in_decision_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.probes import Member, Probes
@@ -39,12 +41,21 @@ from wgfleet.protocol.ids import NodeId
 
 LONGEST_DELAY_S = 1.0
 REREAD_S = 1.0  # which assignments there are, and what others wrote of them
+START_S = 30.0  # for a panel that starts to reach the agents, of which there may be hundreds
 _LOSS_SLOWS = 10  # a line over which half of the packets get lost may need six times as long to come back
 
 Clocked = tuple[Standing, Standing]
 """A standing by the wall clock, as the row has it, and by the monotonic one, by which it is judged."""
 
 log = structlog.get_logger()
+
+
+class _Rows(NamedTuple):
+    """What was read. `written`: how often something had been written here; during a write it may be from before it."""
+
+    written: int
+    probed: Sequence[Probed]
+    approved: frozenset[str]
 
 
 class HealthMonitor:
@@ -65,8 +76,7 @@ class HealthMonitor:
         self._connections = connections
         self._outlook = outlook
         self._site = site
-        self._news = asyncio.Event()
-        self._probes = Probes(rules, connections, self._news)
+        self._probes = Probes(rules, connections)
         self._quorum = Quorum(rules)
         self._probed: dict[Member, Probed] = {}
         self._standings: dict[Member, Clocked] = {}
@@ -75,56 +85,82 @@ class HealthMonitor:
         self._told: SilentNodes | None = None
         self._told_at: float | None = None  # None: the row may be from before the start
         self._reread_at = 0.0
+        self._reading: asyncio.Task[_Rows] | None = None
+        self._stale = True
+        self._written = 0
         self._began_at = clock.monotonic()
 
     def start(self) -> BackgroundTask:
-        """Begin to watch, until the task is stopped."""
+        """Begin to watch in the loop that runs, until the task is stopped."""
+        return self._start(self._watch)
+
+    def start_apart(self) -> BackgroundTask:
+        """Begin to watch in a thread with a loop of its own; agents are asked in the one that runs."""
+        self._probes.call = calls_into_this_loop()
+        return self._start(lambda: in_loop_thread("health", self._watch))
+
+    def _start(self, work: Work) -> BackgroundTask:
         # Nobody else notices a dead node, so that a bug must not keep it from looking for long.
         return self._outlook.tasks.start(
-            "health", self._watch, longest_delay_s=LONGEST_DELAY_S, every_s=self._rules.interval_s
+            "health", work, longest_delay_s=LONGEST_DELAY_S, every_s=self._rules.interval_s
         )
 
     async def _watch(self) -> None:
+        self._probes.begin()
+        self._reading, self._stale = None, True
         prober = Prober()
-        next_probes_at = 0.0
+        # Its probes would be in the way of those of the panel that decides.
+        sending = asyncio.create_task(self._probes.keep_probing(prober, lambda: self._outlook.superseded is None))
         try:
-            while True:
+            while not sending.done():
                 came_round()
-                self._news.clear()
-                due = clock.monotonic() >= next_probes_at
-                if due:
-                    next_probes_at = clock.monotonic() + self._probes.interval_s
+                self._probes.news.clear()
                 try:
-                    # Its probes would be in the way of those of the panel that decides.
                     if self._outlook.superseded is None:
-                        await self._round(prober, due=due)
+                        await self._round(prober)
                 except PanelError as error:
                     log.warning("health.round_lost", error=str(error))
-                    self._news.clear()
+                    self._probes.news.clear()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(
-                        min(max(0.0, next_probes_at - clock.monotonic()), self._rules.interval_s)
-                    ):
-                        await self._news.wait()
+                    async with asyncio.timeout(self._rules.interval_s):
+                        await self._probes.news.wait()
+            sending.result()
         finally:
+            for task in (sending, self._reading):
+                if task is not None:
+                    task.cancel()
             await self._probes.close()
             prober.close()
 
-    async def _round(self, prober: Prober, *, due: bool) -> None:
-        if clock.monotonic() >= self._reread_at:
-            await self._reread()
-        self._probes.look(prober, due=due)
+    async def _round(self, prober: Prober) -> None:
+        await self._know_rows()
+        self._probes.look(prober)
         await self._decide()
 
-    async def _reread(self) -> None:
-        found, self._approved = await in_decision_thread(self._read)
-        self._standings = {(probed.config_id, probed.node_id): self._clocked(probed) for probed in found}
+    async def _know_rows(self) -> None:
+        """Take what was read of the rows; wait for it only where it is not known what was written last."""
+        if self._reading is None and (self._stale or clock.monotonic() >= self._reread_at):
+            self._reading = asyncio.create_task(self._read_rows())
+        while self._reading is not None and (self._stale or self._reading.done()):
+            reading, self._reading = self._reading, None
+            rows = await reading
+            self._reread_at = clock.monotonic() + REREAD_S
+            if rows.written == self._written:
+                self._take(rows)
+            elif self._stale:
+                self._reading = asyncio.create_task(self._read_rows())
+
+    async def _read_rows(self) -> _Rows:
+        return _Rows(self._written, *await in_decision_thread(self._read))
+
+    def _take(self, rows: _Rows) -> None:
+        self._approved, self._stale = rows.approved, False
+        self._standings = {(probed.config_id, probed.node_id): self._clocked(probed) for probed in rows.probed}
         self._probed = {}
-        for probed in found:
+        for probed in rows.probed:
             member = (probed.config_id, probed.node_id)
             self._probed[member] = replace(probed, standing=self._standings[member][1])
         self._probes.watch(self._probed)
-        self._reread_at = clock.monotonic() + REREAD_S
 
     def _clocked(self, probed: Probed) -> Clocked:
         """Return the standing that was read as it is judged: where it is what was written last, as it was then."""
@@ -201,7 +237,7 @@ class HealthMonitor:
         by_wall = clock.now() - clock.monotonic()
         await in_decision_thread(self._record, [(probed, standing.shifted(by_wall)) for probed, standing in changed])
         # What was written (the fence) has to be read before a node can be judged again.
-        self._reread_at = 0.0
+        self._stale, self._written = True, self._written + 1
         for probed, standing in changed:
             self._probed[config_id, probed.node_id] = replace(probed, standing=standing)
             self._standings[config_id, probed.node_id] = standing.shifted(by_wall), standing
@@ -235,6 +271,10 @@ class HealthMonitor:
         connected = connection is not None and connection.connected
         heard_at = self._began_at if connection is None else connection.heard_at
         patience_s = self._rules.unmanaged_after_s * (1 + _LOSS_SLOWS * self._probes.loss(PANEL, member))
+        unheard = not connected and (connection is None or connection.last_seen_at is None)
+        if unheard:
+            patience_s = max(patience_s, START_S)
+        missed = not connected and now - heard_at > patience_s
         return Observed(
             node_id=probed.node_id,
             agent_connected=connected,
@@ -243,7 +283,8 @@ class HealthMonitor:
             beside_panel=probed.is_panel_node,
             domain=probed.domain,
             leaving=probed.leaving,
-            agent_missed=not connected and now - heard_at > patience_s,
+            agent_missed=missed,
+            agent_unheard=unheard and not missed,
             unseen=self._probes.unsent.get(member, ""),
         )
 

@@ -108,7 +108,7 @@ class Supervisor:
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("key_rotations", self._key_rotations.run)
         self._tasks.start("host_names", self._host_names.run)
-        self._health.start()
+        self._health.start_apart()
 
     async def close(self) -> None:
         """Stop all work where it stands; the next start takes it up again from the rows."""

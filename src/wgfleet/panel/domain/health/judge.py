@@ -154,7 +154,8 @@ def _judge_in_use(scene: _Scene, standing: Standing, seen: Observed, poll: Poll,
     told = f"{_UNSEEN}: {seen.unseen}" if seen.unseen else ""
     if not poll.fresh:
         return standing if told in {"", standing.reason} else dataclasses.replace(standing, reason=told)
-    if standing.state is not Health.SERVING and now - standing.since < scene.rules.fresh_s:
+    unknown = seen.agent_unheard and standing.state is Health.UNMANAGED
+    if unknown or (standing.state is not Health.SERVING and now - standing.since < scene.rules.fresh_s):
         return standing  # stands long enough to be seen, and a flickering one does not fill the history
     if seen.agent_missed:
         return _in_state(standing, Health.UNMANAGED, "the agent does not answer; clients are served", now)

@@ -79,7 +79,8 @@ class Verdict:
 class Observed:
     """A node of a config as it is seen.
 
-    `agent_missed`: its agent has been silent for so long that it is not for a lost packet. `fenced`: its agent has
+    `agent_missed`: its agent has been silent for so long that it is not for a lost packet. `agent_unheard`: this panel
+    has just begun to listen to its agent, and cannot tell yet. `fenced`: its agent has
     applied a state without the peers that others took over since the node went down; asked only when it comes back.
     `beside_panel`: it runs on the panel's machine, so what it sees confirms nothing that the panel sees. `domain`: its
     failure domain, such as a site; "": the node stands alone. `leaving`: it is being removed, so nothing moves to it.
@@ -94,6 +95,7 @@ class Observed:
     domain: str = ""
     leaving: bool = False
     agent_missed: bool = False
+    agent_unheard: bool = False
     unseen: str = ""
 
 
