@@ -14,6 +14,7 @@ from tests.waiting import eventually
 from wgfleet.panel.api import Panel
 from wgfleet.panel.api.monitoring import status_of
 from wgfleet.panel.reconcile.engine.tasks import Failing
+from wgfleet.panel.reconcile.lateness import Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.protocol.features import ALL, NONE, Feature
@@ -62,6 +63,9 @@ def core(**values: Any) -> CoreReport:
     return CoreReport(panel="this panel", **values)
 
 
+LATE = Lateness(decisions_p99_s=0.7)
+BEHIND = Lateness(behind={"telemetry": 12.0})
+WAY = "see what else keeps its machine busy, and give it a faster one or more processors"
 NODE_S = Failing("link_watch", "n1", running=False, failures=9)
 DEAD = Failing("health", "", running=False, failures=1)
 HANGS = Failing("resync", "", running=True, failures=0, late_s=140.0)
@@ -76,6 +80,9 @@ HANGS = Failing("resync", "", running=True, failures=0, late_s=140.0)
         ([core(failing=(DEAD,))], "unavailable", "background task health failed 1 times; see the log"),
         ([core(failing=(HANGS,))], "unavailable", "background task resync has not come round for 140 s; see the log"),
         ([core(failing=(NODE_S,))], "degraded", None),
+        ([core(late=LATE)], "degraded", f"the panel cannot keep up: whether nodes serve is decided 0.7 s late; {WAY}"),
+        ([core(late=BEHIND)], "degraded", f"the panel cannot keep up: what nodes report is written 12 s late; {WAY}"),
+        ([core(late=Lateness(decisions_p99_s=0.4, behind={"telemetry": 9.0, "resync": 60.0}))], "ok", None),
         ([core()], "ok", None),
     ],
 )
@@ -105,6 +112,9 @@ def test_metrics_count_the_fleet_and_requests_by_route(
     assert "wgfleet_peers 3.0" in text
     assert "wgfleet_operations_active 0.0" in text
     assert "wgfleet_health_frozen 0.0" in text
+    assert 'wgfleet_health_late_seconds{quantile="0.99"} 0.0' in text
+    assert 'wgfleet_background_task_behind_seconds{task="telemetry"} 0.0' in text
+    assert "wgfleet_health_probes_left_out_total 0.0" in text
     assert 'wgfleet_http_requests_total{method="GET",route="/api/nodes/{node}",status="200"} 1.0' in text
     assert 'route="unmatched",status="404"' in text
 

@@ -19,6 +19,7 @@ from wgfleet.panel.api.models import View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.dns.metrics import DnsMetricsOfAll
 from wgfleet.panel.reconcile.engine.tasks import Failing
+from wgfleet.panel.reconcile.lateness import Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport
 from wgfleet.panel.services import audit, freezes, incarnations
 from wgfleet.panel.services.dns import commands
@@ -33,6 +34,7 @@ WAY_OUT = (
     "if this database is to count, run `wgfleet panel restored` where this panel runs: the nodes then obey it, and the "
     "other one stops; if not, switch this panel off"
 )
+MORE_PROCESSOR = "see what else keeps its machine busy, and give it a faster one or more processors"
 HELD_UP_S = 600.0  # a rotation of keys whose nodes are there takes a minute
 WARNED_S = 7 * 86400.0  # for so long it is said that the audit log was shortened
 REFUSED = (
@@ -56,6 +58,8 @@ class FailingTask(View):
 
 class PanelStatus(View):
     """`ok`; `degraded` if tasks of single nodes fail; `unavailable` if the panel's own do, or if nobody decides.
+
+    `degraded` also where the panel cannot keep up: what waits then is said in `reasons`, with what helps.
 
     Where agents refuse this panel, because its database is an older copy: `degraded` while most nodes obey it, else
     `unavailable`, and `superseded` says so.
@@ -126,9 +130,11 @@ def status_of(panel: str, reports: Sequence[CoreReport], superseded: str | None 
     ]
     unavailable = bool(reasons)
     refused_by = deciding[0].refused_by if deciding and not superseded else 0
+    trouble = deciding[0].late.trouble if deciding else None
+    reasons += [f"the panel cannot keep up: {trouble}; {MORE_PROCESSOR}"] if trouble else []
     reasons += [REFUSED.format(refused_by)] if refused_by else []
     return PanelStatus(
-        status="unavailable" if unavailable else "degraded" if failing or refused_by else "ok",
+        status="unavailable" if unavailable else "degraded" if failing or refused_by or trouble else "ok",
         reasons=reasons or None,
         standby=True if deciding and deciding[0].panel != panel else None,
         superseded=superseded,
@@ -216,6 +222,7 @@ class FleetCollector(Collector):
             {report.panel: int(report.decides) for report in reports},
         )
         yield from _succession([report for report in reports if report.decides])
+        yield from _lateness([report.late for report in reports if report.decides])
         yield from _floating(found, conflicts)
         refused = CounterMetricFamily("wgfleet_refused", "Refused callers, by credential.", labels=["credential"])
         for credential in ("key", "token"):
@@ -257,6 +264,29 @@ def _succession(deciding: Sequence[CoreReport]) -> Iterator[Metric]:
         "wgfleet_agents_refusing",
         "Agents that refuse this panel as an older one.",
         value=sum(report.refused_by for report in deciding),
+    )
+
+
+def _lateness(deciding: Sequence[Lateness]) -> Iterator[Metric]:
+    late = GaugeMetricFamily(
+        "wgfleet_health_late_seconds",
+        "How much later than due it was decided whether nodes serve, in the last minute.",
+        labels=["quantile"],
+    )
+    behind = GaugeMetricFamily(
+        "wgfleet_background_task_behind_seconds", "For how long it should have come round.", labels=["task"]
+    )
+    for each in deciding:
+        late.add_metric(["0.99"], each.decisions_p99_s)
+        late.add_metric(["1"], each.decisions_max_s)
+        for task, seconds in {"telemetry": 0.0, **each.behind}.items():
+            behind.add_metric([task], seconds)
+    yield late
+    yield behind
+    yield CounterMetricFamily(
+        "wgfleet_health_probes_left_out",
+        "Probes that were not sent because the panel was late.",
+        value=sum(each.probes_left_out for each in deciding),
     )
 
 

@@ -111,6 +111,7 @@ class HealthMonitor:
         prober = Prober()
         # Its probes would be in the way of those of the panel that decides.
         sending = asyncio.create_task(self._probes.keep_probing(prober, lambda: self._outlook.superseded is None))
+        due_at = clock.monotonic()
         try:
             while not sending.done():
                 came_round()
@@ -121,9 +122,14 @@ class HealthMonitor:
                 except PanelError as error:
                     log.warning("health.round_lost", error=str(error))
                     self._probes.news.clear()
+                now = clock.monotonic()
+                self._outlook.decisions.decided(due_at, now)
+                self._outlook.decisions.probes_left_out = self._probes.left_out
+                due_at = now + self._rules.interval_s
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._rules.interval_s):
                         await self._probes.news.wait()
+                    due_at = self._probes.news_at
             sending.result()
         finally:
             for task in (sending, self._reading):

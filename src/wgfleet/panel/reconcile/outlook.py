@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from wgfleet.panel import clock
 from wgfleet.panel.dns.metrics import Counted
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks, Failing
+from wgfleet.panel.reconcile.lateness import DecisionClock, Lateness
 
 THIS_PANEL = "this panel"
 MAX_FAILING = 20  # in a report; hundreds of nodes that are away at once fail for one reason
@@ -18,7 +20,7 @@ class CoreReport(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
 
     `panel` names it (host and process). `decides`: it is the one that decides; others wait. `unwritable`: why the
     database takes no changes; None: it does. `superseded`: why it decides nothing; None: it does. `refused_by`: how
-    many agents refuse it as an older panel.
+    many agents refuse it as an older panel. `late`: whether it keeps up.
     """
 
     panel: str
@@ -29,6 +31,7 @@ class CoreReport(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     failing: tuple[Failing, ...] = ()
     deaths: dict[str, int] = {}
     dns: tuple[Counted, ...] = ()
+    late: Lateness = Lateness()
 
 
 @dataclass(slots=True)
@@ -47,6 +50,7 @@ class Outlook:
     refused_by: int = 0
     events: Events = field(default_factory=Events)
     tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
+    decisions: DecisionClock = field(default_factory=DecisionClock)
 
     def report(self, dns: Sequence[Counted] = ()) -> CoreReport:
         """Return how this core is doing now. `dns`: what its publisher has counted."""
@@ -62,4 +66,5 @@ class Outlook:
             failing=tuple(failing[:MAX_FAILING]),
             deaths=dict(deaths),
             dns=tuple(dns),
+            late=self.decisions.lateness(clock.monotonic(), self.tasks.behind_s),
         )

@@ -16,7 +16,7 @@ from wgfleet.panel.domain.health.paths import Path, PathKey, misses_needed, miss
 from wgfleet.panel.domain.health.votes import PANEL, HealthRules, Verdict
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.engine.loop_thread import Call, here
+from wgfleet.panel.reconcile.engine.loop_thread import LoopCall, here
 from wgfleet.panel.services.health import Probed
 from wgfleet.probing.prober import Prober
 from wgfleet.protocol.features import Feature
@@ -52,14 +52,15 @@ class CrossLook:
 class Probes:
     """All that was seen of the watched assignments.
 
-    `news` is set when it may change a decision. `call` awaits what belongs to the `connections`, which may be of
-    another event loop.
+    `news` is set when it may change a decision, at `news_at`. `call` awaits what belongs to the `connections`, which
+    may be of another event loop.
     """
 
     def __init__(self, rules: HealthRules, connections: Mapping[str, AgentConnection]) -> None:
         self.unsent: dict[Member, str] = {}
         self.news = asyncio.Event()
-        self.call: Call = here
+        self.news_at = 0.0
+        self.call: LoopCall = here
         self._rules = rules
         self._connections = connections
         self._probed: Mapping[Member, Probed] = {}
@@ -271,7 +272,7 @@ class Probes:
         self._answered_at[key] = max(sent_at, self._answered_at.get(key, sent_at))
         self._verdicts[member][vantage] = replace(before, failures=0, last_ok_at=now, last_try_at=now)
         if before.last_ok_at is None or before.failures >= misses_of_note(self.loss(vantage, member)):
-            self.news.set()
+            self._tell()
 
     def _missed(self, vantage: str, member: Member, sent_at: float) -> None:
         key, now = _key(vantage, member), clock.monotonic()
@@ -282,6 +283,11 @@ class Probes:
             return
         self._verdicts[member][vantage] = replace(before, failures=before.failures + 1, last_try_at=now)
         if before.failures + 1 in {1, misses_of_note(self.loss(vantage, member)), self._needed(vantage, member)}:
+            self._tell()
+
+    def _tell(self) -> None:
+        if not self.news.is_set():
+            self.news_at = clock.monotonic()
             self.news.set()
 
     def _verdict(self, vantage: str, member: Member, now: float) -> Verdict:

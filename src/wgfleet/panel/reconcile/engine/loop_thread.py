@@ -10,19 +10,19 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Call(Protocol):
+class LoopCall(Protocol):
     """Awaits a coroutine in the event loop that its objects belong to, from another."""
 
     async def __call__(self, coroutine: Coroutine[None, None, T]) -> T: ...
 
 
 async def here(coroutine: Coroutine[None, None, T]) -> T:
-    """Await it in the loop that runs: a `Call` where there is one loop."""
+    """Await it in the loop that runs: a `LoopCall` where there is one loop."""
     return await coroutine
 
 
-def calls_into_this_loop() -> Call:
-    """Return a `Call` by which other loops await what belongs to the one that runs now."""
+def calls_into_this_loop() -> LoopCall:
+    """Return a `LoopCall` by which other loops await what belongs to the one that runs now."""
     home = asyncio.get_running_loop()
 
     async def call(coroutine: Coroutine[None, None, T]) -> T:

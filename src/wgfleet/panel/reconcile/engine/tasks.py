@@ -21,6 +21,7 @@ LONGEST_DELAY_S = 30.0
 STABLE_S = 60.0  # a task that has run for this long since its last failure is well again
 FAILURES = 3  # from this many in a row a task counts as failing, also while it runs
 
+BEHIND_S = 1.0  # less is no news
 ROUNDS = 3  # a loop that has not come round for this number of its intervals hangs
 PATIENCE_S = 5.0  # and for this long beyond, because a machine may be busy
 
@@ -81,8 +82,8 @@ class BackgroundTask:
         *,
         every_s: float | None,
     ) -> None:
-        self._name = name
-        self._subject = subject
+        self.name = name
+        self.subject = subject
         self._work = work
         self._longest_delay_s = longest_delay_s
         self._died = died
@@ -98,7 +99,7 @@ class BackgroundTask:
         failures = 0 if self._stable else self._failures
         if self._running and failures < FAILURES and self._late_s is None:
             return None
-        return Failing(self._name, self._subject, self._running, failures, self._late_s)
+        return Failing(self.name, self.subject, self._running, failures, self._late_s)
 
     def came_round(self) -> None:
         """Note that the loop has begun another round."""
@@ -110,6 +111,13 @@ class BackgroundTask:
             return None
         since_s = clock.monotonic() - self._came_round_at
         return round(since_s, 1) if since_s > ROUNDS * self._every_s + PATIENCE_S else None
+
+    @property
+    def behind_s(self) -> float:
+        """For how long it should have come round."""
+        if self._every_s is None:
+            return 0.0
+        return max(0.0, clock.monotonic() - self._came_round_at - self._every_s)
 
     @property
     def ended(self) -> bool:
@@ -145,8 +153,8 @@ class BackgroundTask:
             delay_s = backoff(self._failures, clock.fraction(), first_s=FIRST_DELAY_S, longest_s=self._longest_delay_s)
             log.error(
                 "task.died" if error else "task.ended",
-                task=self._name,
-                subject=self._subject,
+                task=self.name,
+                subject=self.subject,
                 failures=self._failures,
                 delay_s=round(delay_s, 2),
                 exc_info=error,
@@ -187,6 +195,12 @@ class BackgroundTasks:
     def failing(self) -> Sequence[Failing]:
         """Return the tasks that are not running, or keep dying."""
         return [failing for task in self._tasks if not task.ended and (failing := task.failing) is not None]
+
+    @property
+    def behind_s(self) -> dict[str, float]:
+        """Return for how long tasks of the whole panel should have come round, where that is more than a moment."""
+        behind = {task.name: task.behind_s for task in self._tasks if not task.ended and not task.subject}
+        return {name: seconds for name, seconds in behind.items() if seconds >= BEHIND_S}
 
     @property
     def deaths(self) -> Mapping[str, int]:
