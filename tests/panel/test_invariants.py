@@ -23,6 +23,7 @@ from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.services import configs, operations, retention
 from wgfleet.panel.services.fleet import desired, peers
 from wgfleet.panel.services.fleet.peers import PeerChanges, PeerSpec
@@ -33,7 +34,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.protocol.desired import InterfaceDelta, apply_delta
+from wgfleet.protocol.desired import apply_delta
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 NAMES = ("one", "two", "three")
@@ -60,6 +61,7 @@ class Rows(RuleBasedStateMachine):
         file = Path(self.folder.name) / "panel.sqlite"
         shutil.copy(migrated(), file)
         self.world = World.open(f"sqlite:///{file}")
+        self.keeper = RenderCache()
         self.configs: list[Config] = [
             self.world.config("wg0", "cluster", ("10.8.0.0/26", "fd00:8::/64")),
             self.world.config("wg1", "independent", ("10.9.0.0/24",)),
@@ -249,20 +251,22 @@ class Rows(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         nodes = {node.id: node for node in self.nodes}
-        shared: dict[tuple[str, int], InterfaceDelta] = {}
+        keeper = self.keeper
         for (node_id, config_id), has in self.world.agents.items():
             with self.world.store.read() as tx:
                 assignment = assignment_rows.get(tx, config_id, node_id)
                 if assignment is None or assignment.phase == Phase.REMOVED:
                     continue
                 config = configs.get(tx, config_id)
+                whole = desired.whole(tx, self.world.vault, config, assignment, keeper)
+                assert whole == self.world.whole(config, nodes[node_id])
                 if has.generation < max(config.oldest_base, assignment.oldest_base):
                     continue
                 if has.generation < config.generation:
                     delta = desired.since(tx, self.world.vault, config, assignment, has.generation)
                     assert apply_delta(has, delta) == self.world.whole(config, nodes[node_id])
-                    if desired.alike(tx, config, assignment, has.generation):
-                        assert shared.setdefault((config_id, has.generation), delta) == delta
+                    kept = desired.since(tx, self.world.vault, config, assignment, has.generation, keeper)
+                    assert kept == delta
                 else:
                     assert has == self.world.whole(config, nodes[node_id])
 

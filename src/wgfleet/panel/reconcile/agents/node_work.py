@@ -78,6 +78,7 @@ class WorkReader:
 
         `issuer`: the CA (its fingerprint) whose certificate the panel shows to it; None: it does not matter.
         """
+        self._renderings.drop_old()
         with self._store.read() as tx:
             leaving, contested = floating_rows.leaving(tx, node_id), floating_rows.contested(tx, node_id)
 
@@ -151,13 +152,7 @@ class WorkReader:
         if base == config.generation:
             return None
 
-        def render() -> Push:
-            return desired.push(tx, self._vault, config, assignment, base, known)
-
-        if desired.alike(tx, config, assignment, base):
-            push = self._renderings.get((config.id, base, config.generation, known), render)
-        else:
-            push = render()
+        push = desired.push(tx, self._vault, config, assignment, base, known, self._renderings)
         if Feature.HISTORY not in known:
             return push
         return desired.in_history(push, desired.history(tx, config, assignment, config.generation, known), base_history)

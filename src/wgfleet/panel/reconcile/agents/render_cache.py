@@ -1,4 +1,4 @@
-"""A cache of renderings: what was just rendered for one node of a cluster serves the others, which get the same.
+"""A cache of renderings: the peers that were just rendered for one node of a cluster serve the others as well.
 
 Holds secrets in memory for a short while, as the pushes themselves do. Safe to use by several threads.
 """
@@ -7,43 +7,43 @@ import threading
 from collections.abc import Callable
 
 from wgfleet.panel import clock
-from wgfleet.protocol.desired import Push
-from wgfleet.protocol.features import Feature
-
-Key = tuple[str, int, int, frozenset[Feature]]
-"""Config, base generation (0: the whole), generation, the agent's features: what is rendered for it never changes."""
+from wgfleet.panel.services.fleet.common_peers import CommonPeers, Key
 
 KEPT_S = 10.0  # nodes of a cluster are woken together; one that comes later renders again
-KEPT = 8
+KEPT_PEERS = 250_000  # some 500 bytes each
+A_RENDERING = 100  # peers that each counts for at least
 
 
 class RenderCache:
-    """A few renderings, each made once however many nodes ask at the same time."""
+    """Some renderings, each made once however many nodes ask at the same time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._making: dict[Key, threading.Lock] = {}
-        self._made: dict[Key, tuple[float, Push]] = {}
+        self._made: dict[Key, tuple[float, CommonPeers]] = {}
 
-    def get(self, key: Key, render: Callable[[], Push]) -> Push:
+    def get(self, key: Key, render: Callable[[], CommonPeers]) -> CommonPeers:
         """Return the rendering of `key`, made by `render` unless it is at hand."""
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
         with making:
+            self.drop_old()
             with self._lock:
-                self._drop_old()
                 kept = self._made.get(key)
             if kept is not None:
                 return kept[1]
-            push = render()
+            made = render()
             with self._lock:
-                self._made[key] = (clock.monotonic(), push)
+                self._made[key] = (clock.monotonic(), made)
                 self._making.pop(key, None)
-                while len(self._made) > KEPT:
-                    del self._made[next(iter(self._made))]
-            return push
+            self.drop_old()
+            return made
 
-    def _drop_old(self) -> None:
-        oldest = clock.monotonic() - KEPT_S
-        for key in [key for key, (at, _) in self._made.items() if at < oldest]:
-            del self._made[key]
+    def drop_old(self) -> None:
+        """Drop those that were made long ago, and the oldest where they are more than may be kept."""
+        oldest, room = clock.monotonic() - KEPT_S, KEPT_PEERS
+        with self._lock:
+            for key, (at, made) in reversed(list(self._made.items())):
+                room -= max(len(made.upsert), A_RENDERING)
+                if at < oldest or room < 0:
+                    del self._made[key]

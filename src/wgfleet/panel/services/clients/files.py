@@ -8,7 +8,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
-from wgfleet.panel.services.fleet import desired
+from wgfleet.panel.services.fleet import common_peers, desired
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
@@ -87,7 +87,7 @@ def _render(vault: Vault, config: Config, peer: Peer, addresses: list[str], publ
             dns=tuple(config.dns),
             mtu=config.mtu,
             server_public_key=public_key,
-            preshared_key=desired.preshared_key(vault, peer),
+            preshared_key=common_peers.preshared_key(vault, peer),
             allowed_ips=tuple(config.client_allowed_ips),
             endpoint=endpoint,
             keepalive=peer.keepalive,

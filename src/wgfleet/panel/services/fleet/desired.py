@@ -8,15 +8,15 @@ from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import reach
 from wgfleet.panel.services.configs import INDEPENDENT
-from wgfleet.panel.services.fleet import probe_keys, taken_over
+from wgfleet.panel.services.fleet import common_peers, probe_keys, taken_over
+from wgfleet.panel.services.fleet.common_peers import CommonPeers, Keeper
 from wgfleet.panel.services.floating import carriers, isolation
 from wgfleet.panel.store import Tx, histories, sealed
-from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
-from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Peer, Pool
+from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Pool
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
@@ -36,9 +36,11 @@ from wgfleet.protocol.keys import PrivateKey, PublicKey
 WITNESSES = 8  # that a node asks whether it is cut off; more say nothing more
 
 
-def whole(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> DesiredInterface:
-    """Render everything."""
-    upsert, _ = _peers(tx, vault, config, assignment, since=0)
+def whole(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, keeper: Keeper | None = None
+) -> DesiredInterface:
+    """Render everything; what it has in common with other nodes is taken from `keeper`, or kept there."""
+    upsert, _ = _peers(tx, vault, config, assignment, 0, keeper)
     upsert |= probe_peers(tx, config, assignment)
     return DesiredInterface(
         generation=Generation(config.generation),
@@ -47,9 +49,11 @@ def whole(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Desir
     )
 
 
-def since(tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: int) -> InterfaceDelta:
+def since(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: int, keeper: Keeper | None = None
+) -> InterfaceDelta:
     """Render what changed after generation `base`, which the node has applied."""
-    upsert, remove = _peers(tx, vault, config, assignment, since=base)
+    upsert, remove = _peers(tx, vault, config, assignment, base, keeper)
     if config.probes_generation > base:
         upsert |= probe_peers(tx, config, assignment)
     changed = config.settings_generation > base
@@ -94,32 +98,15 @@ def push(
     assignment: Assignment,
     base: int,
     known: frozenset[Feature] = features.ALL,
+    keeper: Keeper | None = None,
 ) -> Push:
     """Render what brings a node from generation `base` to the present one; from 0 it is the whole.
 
     Without what its agent, which has the features `known`, does not know.
     """
     if base == 0:
-        return features.for_agent(whole(tx, vault, config, assignment), known)
-    return features.for_agent(since(tx, vault, config, assignment, base), known)
-
-
-def alike(tx: Tx, config: Config, assignment: Assignment, base: int) -> bool:
-    """Tell whether what changed after `base` is the same for this node as for all others of which this is true.
-
-    Nodes differ in the others that probe them, in being fenced, in the peers that they gave up just now, and in the
-    floating addresses that they hold.
-    """
-    return (
-        config.mode != INDEPENDENT
-        and base > 0
-        and config.probes_generation <= base
-        and assignment.health.in_use
-        and not peer_rows.given_up_by(tx, assignment.node_id, config.id)
-        and (
-            config.settings_generation <= base or not (held(tx, config, assignment) or _others(tx, config, assignment))
-        )
-    )
+        return features.for_agent(whole(tx, vault, config, assignment, keeper), known)
+    return features.for_agent(since(tx, vault, config, assignment, base, keeper), known)
 
 
 def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> InterfaceSettings:
@@ -216,33 +203,24 @@ def probe_peers(tx: Tx, config: Config, assignment: Assignment) -> dict[PublicKe
 
 
 def _peers(
-    tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int, keeper: Keeper | None
 ) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
-    remove: list[str] = peer_rows.removed_since(tx, config.id, since) if since else []
-    changed = peer_rows.changed_since(tx, config.id, since)
     pools = [pool.id for pool in served_pools(tx, config, assignment)]
-    of = address_rows.of_peers_in_pools(tx, pools, [peer.id for peer in changed] if since else None)
+
+    def render() -> CommonPeers:
+        return common_peers.render(tx, vault, config.id, pools, since)
+
+    if keeper is None or config.mode == INDEPENDENT:
+        common = render()
+    else:
+        common = keeper.get((config.id, since, config.generation), render)
     # A node must stay silent towards peers whose session another node takes over.
-    given_up = peer_rows.given_up_by(tx, assignment.node_id, config.id)
-    given_up.add(assignment.public_key or config.public_key or "")  # WireGuard is silent about a peer that is itself
+    left_out = set(peer_rows.given_up_by(tx, assignment.node_id, config.id))
+    left_out.add(assignment.public_key or config.public_key or "")  # WireGuard is silent about a peer that is itself
     # One that is out of use keeps the sessions that nobody took over, such as those of a node that was only cut off.
-    kept = None
     if not assignment.health.in_use:
         kept = session_rows.kept_by(tx, assignment.node_id, config.id) - {
             *taken_over.since_down(tx, assignment).values()
         }
-    upsert: dict[PublicKey, DesiredPeer] = {}
-    for peer in changed:
-        if peer.enabled and peer.public_key not in given_up and (kept is None or peer.public_key in kept):
-            psk = preshared_key(vault, peer)
-            upsert[PublicKey(peer.public_key)] = rendering.peer(of.get(peer.id, ()), peer.networks, psk)
-        elif since:
-            remove.append(peer.public_key)
-    return upsert, tuple(PublicKey(key) for key in remove)
-
-
-def preshared_key(vault: Vault, peer: Peer) -> str | None:
-    """Return the peer's preshared key, or None where it has none."""
-    if peer.preshared_key_sealed is None:
-        return None
-    return sealed.unseal(vault, Peer.preshared_key_sealed, peer)
+        left_out |= (common.upsert.keys() | common.unreadable.keys()) - kept
+    return common.without(left_out)
