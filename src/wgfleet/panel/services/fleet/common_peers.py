@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wgfleet.panel.domain import rendering
-from wgfleet.panel.store import Tx, sealed
+from wgfleet.panel.store import Tx, desired_peers, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Peer
@@ -29,13 +29,13 @@ class CommonPeers:
 
     upsert: Mapping[PublicKey, DesiredPeer]
     remove: tuple[PublicKey, ...] = ()
-    unreadable: Mapping[PublicKey, VaultError] = field(default_factory=dict)
+    unreadable: Mapping[PublicKey, str] = field(default_factory=dict)
 
     def without(self, left_out: Collection[str]) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
         """Return what a node gets, and what is taken from it; raise `VaultError` where it would lack a key."""
-        for key, error in self.unreadable.items():
+        for key, trouble in self.unreadable.items():
             if key not in left_out:
-                raise VaultError(*error.args)
+                raise VaultError(trouble)
         gone = [key for key in self.upsert if key in left_out] if left_out else []
         upsert = dict(self.upsert)
         for key in gone:
@@ -53,25 +53,28 @@ class Keeper(Protocol):
 
 def render(tx: Tx, vault: Vault, config_id: str, pool_ids: Collection[str], since: int) -> CommonPeers:
     """Render the peers of a config, with their addresses in these pools; `since` 0: all, else what changed after it."""
-    changed = peer_rows.changed_since(tx, config_id, since)
+    changed = desired_peers.changed_since(tx, config_id, since)
     of = address_rows.of_peers_in_pools(tx, pool_ids, [peer.id for peer in changed] if since else None)
     remove = [PublicKey(key) for key in peer_rows.removed_since(tx, config_id, since)] if since else []
     upsert: dict[PublicKey, DesiredPeer] = {}
-    unreadable: dict[PublicKey, VaultError] = {}
+    unreadable: dict[PublicKey, str] = {}
     for peer in changed:
         key = PublicKey(peer.public_key)
         if not peer.enabled:
             remove.append(key)
             continue
         try:
-            upsert[key] = rendering.peer(of.get(peer.id, ()), peer.networks, preshared_key(vault, peer))
+            secret = _preshared_key(vault, peer.id, peer.preshared_key_sealed)
+            upsert[key] = rendering.peer(of.get(peer.id, ()), peer.networks, secret)
         except VaultError as error:
-            unreadable[key] = error
+            unreadable[key] = str(error)
     return CommonPeers(upsert, tuple(remove), unreadable)
 
 
 def preshared_key(vault: Vault, peer: Peer) -> str | None:
     """Return the peer's preshared key, or None where it has none."""
-    if peer.preshared_key_sealed is None:
-        return None
-    return sealed.unseal(vault, Peer.preshared_key_sealed, peer)
+    return _preshared_key(vault, peer.id, peer.preshared_key_sealed)
+
+
+def _preshared_key(vault: Vault, peer_id: str, value: bytes | None) -> str | None:
+    return None if value is None else vault.open(value, sealed.context(Peer.preshared_key_sealed, peer_id))

@@ -1,0 +1,32 @@
+"""Rows of peers as nodes are to have them: no more than the columns that this takes.
+
+A whole config is read at once, and 10,000 objects that know their session are garbage that stays for long.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Peer
+
+
+class PeerRow(NamedTuple):
+    """A peer. `networks` are those behind it."""
+
+    id: str
+    public_key: str
+    enabled: bool
+    networks: list[str]
+    preshared_key_sealed: bytes | None
+
+
+_COLUMNS = (Peer.id, Peer.public_key, Peer.enabled, Peer.networks, Peer.preshared_key_sealed)
+
+
+def changed_since(tx: Tx, config_id: str, generation: int) -> list[PeerRow]:
+    """Return the peers of a config that changed after a generation (0: all of them)."""
+    query = select(*_COLUMNS).where(Peer.config_id == config_id).order_by(Peer.id)
+    return [
+        PeerRow(*row) for row in tx.session.execute(query.where(Peer.generation > generation) if generation else query)
+    ]
