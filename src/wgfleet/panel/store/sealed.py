@@ -79,7 +79,12 @@ def seal(vault: Vault, column: Column, row_id: str | int, plain: str) -> bytes:
 def unseal(vault: Vault, column: Column, row: Base) -> str:
     """Decrypt the value of a column of a row; raise `VaultError` where there is none."""
     (row_id,) = column.parent.primary_key_from_instance(row)
-    return vault.open(getattr(row, column.key) or b"", context(column, row_id))
+    return unseal_value(vault, column, row_id, getattr(row, column.key))
+
+
+def unseal_value(vault: Vault, column: Column, row_id: str | int, value: bytes | None) -> str:
+    """Decrypt a value that was read from a column of the row with that primary key."""
+    return vault.open(value or b"", context(column, row_id))
 
 
 def seal_options(vault: Vault, column: Column, row_id: str | int, options: Mapping[str, Any]) -> bytes | None:

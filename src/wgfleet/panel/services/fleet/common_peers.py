@@ -77,4 +77,4 @@ def preshared_key(vault: Vault, peer: Peer) -> str | None:
 
 
 def _preshared_key(vault: Vault, peer_id: str, value: bytes | None) -> str | None:
-    return None if value is None else vault.open(value, sealed.context(Peer.preshared_key_sealed, peer_id))
+    return None if value is None else sealed.unseal_value(vault, Peer.preshared_key_sealed, peer_id, value)
