@@ -16,7 +16,7 @@ from wgfleet.panel.errors import PanelError
 from wgfleet.panel.parts import Parts
 from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.core_reports import REPORT_S, ReportSender
-from wgfleet.panel.reconcile.engine.threads import give_way_soon, in_own_thread, in_thread
+from wgfleet.panel.reconcile.engine.threads import favor_the_loop, in_own_thread, in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.reconcile.write_check import CHECK_S, WriteCheck
@@ -92,6 +92,9 @@ class Core:
 
     async def _confirm(self) -> None:
         """Keep the lease until the core is to stop; end the process where it is lost."""
+        if not self._lease.can_be_lost:
+            # An answer that is late, since the machine is busy, would mean nothing.
+            await self._stop.wait()
         while not self._stop.is_set():
             try:
                 await asyncio.wait_for(in_own_thread(self._lease.confirm), ANSWER_S)
@@ -110,7 +113,7 @@ class Core:
 
 async def run_core(parts: Parts, name: str, beside: Beside) -> None:
     """Run a core in this process until it gets SIGTERM or SIGINT."""
-    give_way_soon()
+    favor_the_loop()
     core = Core(parts, name)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

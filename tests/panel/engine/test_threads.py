@@ -1,7 +1,9 @@
 """Threads of a core: none of a kind of work waits for those of another, and whose turn comes first."""
 
 import asyncio
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from tests.panel.store.test_turns import is_taken
 from tests.waiting import eventually
-from wgfleet.panel.reconcile.engine.threads import Work, always, doing, in_thread
+from wgfleet.panel.reconcile.engine.threads import Work, always, come_first, doing, in_thread
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.turns import WriterTurns
 
@@ -52,6 +54,24 @@ def test_what_is_begun_within_a_kind_of_work_is_of_it_and_nothing_after_it() -> 
     assert urgent.startswith(Work.URGENT.value)
     assert telemetry.startswith(Work.TELEMETRY.value)
     assert after.startswith(Work.ORDINARY.value)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_goes_first_comes_before_other_programs_where_the_system_allows_it(
+    monkeypatch: pytest.MonkeyPatch, *, refused: bool
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def setpriority(which: int, thread: int, niceness: int) -> None:
+        assert which == os.PRIO_PROCESS
+        asked.append((thread, niceness))
+        if refused:
+            raise PermissionError
+
+    monkeypatch.setattr(os, "setpriority", setpriority)
+    with ThreadPoolExecutor(1, initializer=come_first) as threads:
+        thread = threads.submit(threading.get_native_id).result()
+    assert asked == [(thread, os.nice(0) - 10)]
 
 
 def test_urgent_work_writes_before_all_that_wait_for_sqlite(tmp_path: Path) -> None:

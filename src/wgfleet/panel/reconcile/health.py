@@ -29,7 +29,7 @@ from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.loop_thread import calls_into_this_loop, in_loop_thread
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, Work, came_round
-from wgfleet.panel.reconcile.engine.threads import in_decision_thread
+from wgfleet.panel.reconcile.engine.threads import come_first, in_decision_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.probes import Member, Probes
 from wgfleet.panel.services import freezes, health
@@ -97,7 +97,7 @@ class HealthMonitor:
     def start_apart(self) -> BackgroundTask:
         """Begin to watch in a thread with a loop of its own; agents are asked in the one that runs."""
         self._probes.call = calls_into_this_loop()
-        return self._start(lambda: in_loop_thread("health", self._watch))
+        return self._start(lambda: in_loop_thread("health", self._watch, come_first))
 
     def _start(self, work: Work) -> BackgroundTask:
         # Nobody else notices a dead node, so that a bug must not keep it from looking for long.

@@ -40,6 +40,9 @@ class Lease(Protocol):
     holder: str | None
     """Who had it at the last attempt that failed."""
 
+    can_be_lost: bool
+    """Whether it has to be confirmed again and again."""
+
     def take(self) -> bool:
         """Try to get it; raise `Unavailable` where the database cannot be asked."""
 
@@ -57,6 +60,7 @@ class HeldByFiles:
     """The lease on SQLite: who runs on the panel's files has it."""
 
     holder: str | None = None
+    can_be_lost = False
 
     def take(self) -> bool:
         """Say yes."""
@@ -75,6 +79,8 @@ class HeldByFiles:
 
 class DatabaseLease:
     """The lease on PostgreSQL. `name` is shown to those who wait for it."""
+
+    can_be_lost = True
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.holder: str | None = None

@@ -31,8 +31,11 @@ def calls_into_this_loop() -> LoopCall:
     return call
 
 
-async def in_loop_thread(name: str, work: Callable[[], Awaitable[T]]) -> T:
-    """Run work in a thread with a loop of its own until it ends. Cancelling this cancels it, and waits for its end."""
+async def in_loop_thread(name: str, work: Callable[[], Awaitable[T]], begin: Callable[[], None] = lambda: None) -> T:
+    """Run work in a thread with a loop of its own until it ends. Cancelling this cancels it, and waits for its end.
+
+    `begin` is called in that thread before.
+    """
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
     thread_loop = asyncio.new_event_loop()
@@ -43,6 +46,7 @@ async def in_loop_thread(name: str, work: Callable[[], Awaitable[T]]) -> T:
             ended.set_result(None)
 
     def run() -> None:
+        begin()
         asyncio.set_event_loop(thread_loop)
         try:
             with contextlib.suppress(BaseException):  # kept by the task
