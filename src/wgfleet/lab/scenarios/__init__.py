@@ -17,6 +17,7 @@ from wgfleet.lab.scenarios import (
     flap,
     holder,
     kill,
+    panel_down,
     partition,
     provision,
     publishing,
@@ -55,6 +56,12 @@ SCENARIOS = {
         holder.run, "Break who holds a floating address; never do two.", clients=True, floating=True, nodes=3
     ),
     "kill": Scenario(kill.run, "Kill the panel in the middle of removals; all end, nobody is lost.", clients=True),
+    "panel-down": Scenario(
+        panel_down.run,
+        "Kill a process of the panel while a node dies; nothing is lost, all clients move.",
+        clients=True,
+        nodes=3,
+    ),
     "partition": Scenario(
         partition.run, "Cut the network in parts; the panel alone moves nobody.", clients=True, nodes=3
     ),
