@@ -56,7 +56,7 @@ def fill(url: str, data_dir: Path, names: Sequence[str], per_config: int, node_c
                 config_id = configs.create(tx, vault, ACTOR, spec).id
             drafts = peers.draft(vault, [PeerSpec(name_of(number)) for number in range(per_config)])
             with store.write() as tx:
-                rows = peers.create(tx, ACTOR, configs.get(tx, config_id), drafts)
+                rows = peers.create(tx, ACTOR, configs.get(tx, config_id), drafts).peers()
                 _live(tx, [row.id for row in rows], nodes_made)
             made[name] = [row.id for row in rows]
     finally:

@@ -102,7 +102,7 @@ def test_a_key_that_leaves_again_is_as_young_as_its_last_departure(
     for at in (now - 3 * DAY_S, now):
         monkeypatch.setattr(clock, "now", lambda at=at: at)
         with world.store.write() as tx:
-            (peer,) = peers.create(tx, ACTOR, configs.get(tx, config.id), peers.draft(world.vault, [spec]))
+            (peer,) = peers.create(tx, ACTOR, configs.get(tx, config.id), peers.draft(world.vault, [spec])).peers()
         world.sync(config, node)
         delete(world, config, [peer])
     prune(world, 60)

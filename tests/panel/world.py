@@ -89,7 +89,7 @@ class World:
     def peers(self, config: Config, *names: str) -> list[Peer]:
         drafts = peers.draft(self.vault, [PeerSpec(name) for name in names])
         with self.store.write() as tx:
-            return peers.create(tx, ACTOR, configs.get(tx, config.id), drafts)
+            return peers.create(tx, ACTOR, configs.get(tx, config.id), drafts).peers()
 
     def whole(self, config: Config, node: Node) -> DesiredInterface | None:
         """Render what a node must have; None where it must have nothing."""

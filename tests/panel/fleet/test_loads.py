@@ -106,7 +106,11 @@ def test_the_region_of_a_peers_group_comes_before_other_groups(world: World) -> 
     def home(name: str) -> str | None:
         with world.store.write() as tx:
             spec = PeerSpec(name, group="ams")
-            return peers.create(tx, ACTOR, configs.get(tx, config.id), peers.draft(world.vault, [spec]))[0].home_node_id
+            return (
+                peers.create(tx, ACTOR, configs.get(tx, config.id), peers.draft(world.vault, [spec]))
+                .peers()[0]
+                .home_node_id
+            )
 
     assert home("by-priority") == served[1].id
     placed_by(world, config, "nearest_group")

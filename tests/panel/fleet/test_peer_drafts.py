@@ -25,7 +25,7 @@ def test_no_key_is_made_while_the_transaction_is_open(world: World, monkeypatch:
     monkeypatch.setattr(type(world.vault), "seal", refuse)
     with world.store.write() as tx:
         row = configs.get(tx, config.id)
-        made = peers.create(tx, ACTOR, row, peers.numbered(tx, row, "p", drafts), field="peers")
+        made = peers.create(tx, ACTOR, row, peers.numbered(tx, row, "p", drafts), field="peers").peers()
     assert [peer.name for peer in made] == [f"p{number}" for number in range(1, 21)]
     assert len({peer.public_key for peer in made}) == 20
 

@@ -152,12 +152,33 @@ def test_names_from_before_the_index_are_found(empty_database_url: str) -> None:
     store.close()
 
 
+def test_a_peer_that_the_index_does_not_know_is_changed_and_deleted(searched: Searched) -> None:
+    made, *_ = searched.add(["Änne"])
+    if searched.world.store.engine.dialect.name == "sqlite":
+        with searched.world.store.write() as tx:
+            tx.session.execute(
+                text(
+                    "INSERT INTO peer_search (peer_search, rowid, name) "
+                    "SELECT 'delete', number, 'änne' FROM peer_search_rows WHERE peer_id = :id"
+                ),
+                {"id": made.id},
+            )
+            tx.session.execute(text("DELETE FROM peer_search_rows WHERE peer_id = :id"), {"id": made.id})
+    for name in ("Bert", "Carl"):
+        with searched.world.store.write() as tx:
+            peers.update(tx, searched.world.vault, ACTOR, peers.get(tx, made.id), {"name": name})
+    assert searched.found("carl") == ["Carl"]
+    with searched.world.store.write() as tx:
+        peers.delete(tx, ACTOR, configs.get(tx, searched.config.id), [made.id])
+    assert searched.found("carl") == []
+
+
 def test_the_database_keeps_the_index_by_itself(world: World) -> None:
     """A revision that copies the table must make its triggers again."""
     with world.store.read() as tx:
         if world.store.engine.dialect.name == "sqlite":
             triggers = tx.session.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all()
-            assert set(triggers) == {"peer_search_added", "peer_search_changed", "peer_search_deleted"}
+            assert set(triggers) == {"peer_search_changed", "peer_search_deleted"}
         else:
             indexes = sqlalchemy.inspect(tx.session.connection()).get_indexes("peers")
             assert "peer_search" in {each["name"] for each in indexes}

@@ -1,6 +1,6 @@
 """`/api/configs/{config}/peers` and `/api/peers`: user devices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, cast
 
@@ -30,7 +30,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import node_groups, peers
 from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.tables import Peer
+from wgfleet.panel.store.tables import Peer, PeerSession
 
 router = APIRouter(tags=["peers"], route_class=LargeBodies)
 
@@ -116,8 +116,12 @@ class PeerView(View):
 
 
 def _views(tx: Tx, rows: Sequence[Peer]) -> list[PeerView]:
-    addresses = peers.addresses(tx, rows)
-    sessions = peers.sessions(tx, [peer.id for peer in rows])
+    return _shown(rows, peers.addresses(tx, rows), peers.sessions(tx, [peer.id for peer in rows]))
+
+
+def _shown(
+    rows: Sequence[Peer], addresses: Mapping[str, list[str]], sessions: Mapping[str, PeerSession]
+) -> list[PeerView]:
     return [
         PeerView(
             id=peer.id,
@@ -189,7 +193,8 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
     drafts = peers.draft(panel.vault, [_spec(body)])
     with panel.store.write() as tx:
         row = configs.get(tx, config)
-        return _views(tx, peers.create(tx, caller.actor, row, drafts, panel_hosts=panel.hosts()))[0]
+        made = peers.create(tx, caller.actor, row, drafts, panel_hosts=panel.hosts())
+    return _shown(made.peers(), made.addresses, {})[0]
 
 
 @router.post("/api/configs/{config}/peers/batch", status_code=status.HTTP_201_CREATED, summary="Create many peers")
@@ -207,8 +212,7 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
             drafts = peers.numbered(tx, row, body.name_prefix, drafts, body.first_number)
         made = peers.create(tx, caller.actor, row, drafts, field="peers", panel_hosts=panel.hosts())
     # After the commit, so that nodes get them while the answer is put together.
-    with panel.store.read() as tx:
-        return Page(items=_views(tx, made))
+    return Page(items=_shown(made.peers(), made.addresses, {}))
 
 
 @router.get("/api/peers/{peer_id}", summary="Show a peer")

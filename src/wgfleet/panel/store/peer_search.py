@@ -1,8 +1,8 @@
 """Search for peers by a part of their name, without reading all peers.
 
 A part that is common is found by looking at the next peers in order; a rare one of three characters or more by an
-index of all the threes of characters in names, which the database keeps (revision 0024): FTS5's trigrams on SQLite, a
-GIN index of arrays on PostgreSQL, which needs no extension and knows every script. A shorter part, and one that is rare
+index of all the threes of characters in names (revision 0024): FTS5's trigrams on SQLite, a GIN index of arrays on
+PostgreSQL, which needs no extension and knows every script. A shorter part, and one that is rare
 here and common elsewhere, is looked for in `LOOKED_AT` peers a call, after which the caller goes on. Letters are
 compared as `str.casefold` does, on both databases.
 """
@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, select, text
 
-from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Peer
@@ -27,6 +26,24 @@ _SQLITE = text(
     "WHERE peer_search MATCH :threes LIMIT :most"
 )
 _POSTGRESQL = text("SELECT id FROM peers WHERE wgfleet_trigrams(name_folded) @> CAST(:threes AS text[]) LIMIT :most")
+
+
+_LAST = text("SELECT coalesce(max(number), 0) FROM peer_search_rows")
+_ROWS = text("INSERT INTO peer_search_rows (peer_id) VALUES (:peer_id)")
+_NAMES = text(
+    "INSERT INTO peer_search (rowid, name) SELECT r.number, p.name_folded "
+    "FROM peer_search_rows r JOIN peers p ON p.id = r.peer_id WHERE r.number > :last ORDER BY r.number"
+)
+
+
+def add(tx: Tx, peer_ids: Sequence[str]) -> None:
+    """Have the index know peers that were inserted; what becomes of them later it notices itself."""
+    if tx.session.get_bind().dialect.name != "sqlite":
+        return
+    connection = tx.session.connection()
+    last = connection.scalar(_LAST)
+    connection.execute(_ROWS, [{"peer_id": peer_id} for peer_id in peer_ids])
+    connection.execute(_NAMES, {"last": last})
 
 
 class Found(NamedTuple):
@@ -52,8 +69,8 @@ def search(tx: Tx, config_id: str, after: str | None, limit: int, part: str) -> 
     shown = found[:limit]
     if len(found) > limit:
         looked_up_to = shown[-1]
-    rows = {peer.id: peer for peer in peer_rows.by_ids(tx, shown)}
-    return Found([rows[peer_id] for peer_id in shown], looked_up_to)
+    rows = tx.session.scalars(select(Peer).where(Peer.id.in_(shown)).order_by(Peer.id))
+    return Found(list(rows), looked_up_to)
 
 
 def _walk(

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
@@ -59,6 +59,17 @@ class PeerDraft:
     preshared_key_sealed: bytes | None = dataclasses.field(repr=False)
 
 
+class Created(NamedTuple):
+    """New peers by their columns, and the addresses of each by its id."""
+
+    columns: list[dict[str, Any]]
+    addresses: dict[str, list[str]]
+
+    def peers(self) -> list[Peer]:
+        """Return the peers, to be looked at and not changed. Thousands take a while: call it after the commit."""
+        return [Peer(**columns) for columns in self.columns]
+
+
 class PeerChanges(TypedDict, total=False):
     """What may change in a peer; what is left out stays. `rotate_keys` makes a new pair and preshared key."""
 
@@ -110,7 +121,7 @@ def create(
     *,
     field: str = "",
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
-) -> list[Peer]:
+) -> Created:
     """Make peers, all or none.
 
     `field` is the path of the list in the request, for errors (`peers`); `panel_hosts` as in `peer_networks`.
@@ -126,15 +137,18 @@ def create(
     groups = _groups(tx, specs, places)
     made = [_new(config, draft, groups, generation, at) for draft, at in zip(drafts, places, strict=True)]
     homes = _homes(tx, config, [(values["id"], values["group_id"]) for values in made])
-    peers = peer_rows.add(tx, [{**values, "home_node_id": homes.get(values["id"])} for values in made])
-    peer_rows.unbury(tx, config.id, [peer.public_key for peer in peers])
-    _give_addresses(tx, config, specs, peers, places)
-    if len(peers) == 1:
-        audit.record(tx, actor, "created", "peer", peers[0].id, name=peers[0].name, config=config.name)
+    for values in made:
+        values["home_node_id"] = homes.get(values["id"])
+    peer_rows.add(tx, made)
+    # The panel's own keys are new, and nobody had them before.
+    peer_rows.unbury(tx, config.id, [spec.public_key for spec in specs if spec.public_key is not None])
+    given = _give_addresses(tx, config, drafts, places)
+    first, last = specs[0].name, specs[-1].name
+    if len(made) == 1:
+        audit.record(tx, actor, "created", "peer", made[0]["id"], name=first, config=config.name)
     else:
-        first, last = peers[0].name, peers[-1].name
-        audit.record(tx, actor, "peers_created", "config", config.id, count=len(peers), first=first, last=last)
-    return peers
+        audit.record(tx, actor, "peers_created", "config", config.id, count=len(made), first=first, last=last)
+    return Created(made, given)
 
 
 def get(tx: Tx, peer_id: str) -> Peer:
@@ -303,6 +317,7 @@ def _new(
         "id": draft.id,
         "config_id": config.id,
         "name": spec.name,
+        "name_folded": spec.name.casefold(),
         "public_key": draft.public_key,
         "private_key_sealed": draft.private_key_sealed,
         "preshared_key_sealed": draft.preshared_key_sealed,
@@ -343,23 +358,24 @@ def _homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> d
     return dict(placed.homes.items())
 
 
-def _give_addresses(
-    tx: Tx, config: Config, specs: Sequence[PeerSpec], peers: Sequence[Peer], places: Sequence[str]
-) -> None:
+def _give_addresses(tx: Tx, config: Config, drafts: Sequence[PeerDraft], places: Sequence[str]) -> dict[str, list[str]]:
+    """Give new peers their addresses; return them as `addresses` does."""
     if config.mode == configs.INDEPENDENT:
         pools = assignment_rows.slices(tx, config.id)
     else:
         pools = assignment_rows.pools(tx, config.id)
-    plain = [peer.id for peer, spec in zip(peers, specs, strict=True) if not spec.addresses]
-    address_rows.allocate(tx, pools, plain)
-    for peer, spec, at in zip(peers, specs, places, strict=True):
-        if spec.addresses:
-            _claim(tx, pools, peer, spec, at)
+    pools.sort(key=lambda pool: addressing.order(pool.network))
+    given = address_rows.allocate(tx, pools, [draft.id for draft in drafts if not draft.spec.addresses])
+    choosy = [draft.id for draft in drafts if draft.spec.addresses]
+    for draft, at in zip(drafts, places, strict=True):
+        if draft.spec.addresses:
+            _claim(tx, pools, draft, at)
+    return given | address_rows.of_peers(tx, choosy, config.id)
 
 
-def _claim(tx: Tx, pools: Sequence[Pool], peer: Peer, spec: PeerSpec, at: str) -> None:
+def _claim(tx: Tx, pools: Sequence[Pool], draft: PeerDraft, at: str) -> None:
     left = list(pools)
-    for i, text in enumerate(spec.addresses):
+    for i, text in enumerate(draft.spec.addresses):
         field = f"{at}addresses[{i}]"
         address = parse_address(text, field)
         pool = next((pool for pool in left if addressing.contains(pool.network, host_network(address))), None)
@@ -369,6 +385,6 @@ def _claim(tx: Tx, pools: Sequence[Pool], peer: Peer, spec: PeerSpec, at: str) -
                 f"{address} is in none of the config's pools ({names}), or is a second address from the same pool",
                 field=field,
             )
-        address_rows.claim(tx, pool, address, peer.id, field)
+        address_rows.claim(tx, pool, address, draft.id, field)
         left.remove(pool)
-    address_rows.allocate(tx, left, [peer.id])
+    address_rows.allocate(tx, left, [draft.id])

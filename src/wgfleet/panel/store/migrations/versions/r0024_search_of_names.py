@@ -1,5 +1,7 @@
 """search of names.
 
+New names are put into the index by `store/peer_search.py`, many at a time: a trigger does it ten times as slowly. A
+peer that has no row in `peer_search_rows` is not in the index; FTS5 takes it for broken when such a name is deleted.
 SQLite: a later revision that copies the table `peers` drops its triggers, and must make them again.
 """
 
@@ -13,12 +15,10 @@ CHUNK = 1000
 
 SQLITE = (
     "CREATE TABLE peer_search_rows (number INTEGER PRIMARY KEY, peer_id VARCHAR NOT NULL UNIQUE)",
-    "CREATE VIRTUAL TABLE peer_search USING fts5(name, content='', detail='none', tokenize='trigram case_sensitive 1')",
     """
-    CREATE TRIGGER peer_search_added AFTER INSERT ON peers BEGIN
-      INSERT INTO peer_search_rows (peer_id) VALUES (new.id);
-      INSERT INTO peer_search (rowid, name) VALUES (last_insert_rowid(), new.name_folded);
-    END
+    CREATE VIRTUAL TABLE peer_search USING fts5(
+      name, content='', detail='none', columnsize=0, tokenize='trigram case_sensitive 1'
+    )
     """,
     """
     CREATE TRIGGER peer_search_changed AFTER UPDATE OF name_folded ON peers
