@@ -4,9 +4,10 @@ import contextlib
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
-from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Unauthorized, Unavailable
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.access.api_keys import ADMIN, NODES, READ, SECRETS, WRITE, Caller
@@ -27,7 +28,7 @@ _bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="`Autho
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header", description="`X-API-Key: wgf_...`")
 
 
-def _caller(
+async def _caller(
     panel: ThePanel,
     request: Request,
     scopes: SecurityScopes,
@@ -41,10 +42,14 @@ def _caller(
     for scope in scopes.scopes:
         caller.need(scope)
     if caller.stale_use:
-        # Reads must work while the database cannot be written; the next use is noted then.
-        with contextlib.suppress(Unavailable), panel.store.write() as tx:
-            api_keys.note_use(tx, caller)
+        await run_in_threadpool(_note_use, panel, caller)
     return caller
+
+
+def _note_use(panel: Panel, caller: Caller) -> None:
+    # Reads must work while the database cannot be written; the next use is noted then.
+    with contextlib.suppress(Unavailable), panel.store.write() as tx:
+        api_keys.note_use(tx, caller)
 
 
 Reader = Annotated[Caller, Security(_caller, scopes=[READ])]

@@ -70,7 +70,7 @@ class Panel:
         return [self.outlook.report()] if self.heard is None else self.heard.now()
 
 
-def _panel(request: Request) -> Panel:
+async def _panel(request: Request) -> Panel:  # a thread for it would cost more than all else of a short call
     panel: Panel = request.app.state.panel
     return panel
 
