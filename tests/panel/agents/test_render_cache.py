@@ -74,7 +74,7 @@ def test_a_peer_whose_key_does_not_open_stands_in_the_way_of_those_only_who_are_
     fra1, ams1 = world.serving(config, "fra1", "ams1")
     with world.store.write() as tx:
         drafts = peers.draft(world.vault, [peers.PeerSpec("ann", preshared_key=True), peers.PeerSpec("bob")])
-        ann, _ = peers.create(tx, "test", configs.get(tx, config.id), drafts)
+        ann, _ = peers.create(tx, "test", configs.get(tx, config.id), drafts).peers()
         tx.session.execute(update(Peer).where(Peer.id == ann.id).values(preshared_key_sealed=b"nonsense"))
     keeper = RenderCache()
     with pytest.raises(VaultError, match="sealed by"):
