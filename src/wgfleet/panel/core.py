@@ -16,6 +16,7 @@ from wgfleet.panel.errors import PanelError
 from wgfleet.panel.parts import Parts
 from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.core_reports import REPORT_S, ReportSender
+from wgfleet.panel.reconcile.engine import garbage
 from wgfleet.panel.reconcile.engine.threads import favor_the_loop, in_own_thread, in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
@@ -65,6 +66,7 @@ class Core:
                 )
                 stack.push_async_callback(supervisor.close)
                 supervisor.start()
+                tasks.start("garbage", garbage.keep_tidy, every_s=garbage.EVERY_S)
                 tasks.start("write_check", WriteCheck(store, self._outlook).run, every_s=CHECK_S)
                 self._outlook.decides = True
                 sender.send()
@@ -114,6 +116,7 @@ class Core:
 async def run_core(parts: Parts, name: str, beside: Beside) -> None:
     """Run a core in this process until it gets SIGTERM or SIGINT."""
     favor_the_loop()
+    garbage.collect_little()
     core = Core(parts, name)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -26,7 +26,8 @@ T = TypeVar("T")
 _SWITCH_S = 0.0001
 
 
-# Where processors are short, a thread of -10 has nine times the share of one of 0, and begins sooner.
+# Where processors are short, a thread of -5 has three times the share of one of 0, one of -10 nine times, and begins
+# sooner. All of a core have -5 at least: one that has the interpreter, and no processor, would keep all others waiting.
 _USUAL_NICENESS = os.nice(0)
 _LOOP_NICENESS = _USUAL_NICENESS - 5
 _FIRST_NICENESS = _USUAL_NICENESS - 10
@@ -48,11 +49,6 @@ def come_first() -> None:
     turns.go_first()
 
 
-def _stand_back() -> None:
-    """Let the calling thread have what other programs have of a processor, and not what the loop has."""
-    _set_niceness(_USUAL_NICENESS)
-
-
 def _set_niceness(niceness: int) -> None:
     with contextlib.suppress(OSError):  # it takes root, or a limit that allows it: the panel's unit sets one
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
@@ -63,9 +59,9 @@ def _set_niceness(niceness: int) -> None:
 _THREADS = {
     Work.DECISION: ThreadPoolExecutor(4, thread_name_prefix=Work.DECISION.value, initializer=come_first),
     Work.URGENT: ThreadPoolExecutor(4, thread_name_prefix=Work.URGENT.value, initializer=come_first),
-    Work.NODES: ThreadPoolExecutor(3, thread_name_prefix=Work.NODES.value, initializer=_stand_back),
-    Work.ORDINARY: ThreadPoolExecutor(4, thread_name_prefix=Work.ORDINARY.value, initializer=_stand_back),
-    Work.TELEMETRY: ThreadPoolExecutor(2, thread_name_prefix=Work.TELEMETRY.value, initializer=_stand_back),
+    Work.NODES: ThreadPoolExecutor(3, thread_name_prefix=Work.NODES.value),
+    Work.ORDINARY: ThreadPoolExecutor(4, thread_name_prefix=Work.ORDINARY.value),
+    Work.TELEMETRY: ThreadPoolExecutor(2, thread_name_prefix=Work.TELEMETRY.value),
 }
 _work: ContextVar[Work] = ContextVar("work", default=Work.ORDINARY)
 

@@ -1,0 +1,42 @@
+"""Collection of cyclic garbage in a core: seldom all of it, for no thread does anything else meanwhile.
+
+Python looks through all objects again and again, which took 0.2 s of a processor every three seconds with 200 nodes.
+Here what was looked through once is set aside, and looked through again once an hour.
+"""
+
+import asyncio
+import gc
+
+from wgfleet.panel import clock
+from wgfleet.panel.reconcile.engine.tasks import came_round
+
+EVERY_S = 60.0
+ALL_EVERY_S = 3600.0
+# The young are looked through after 10,000 new ones, which takes a millisecond; the old by `tidy` alone.
+_THRESHOLDS = (10_000, 20, 1_000_000)
+
+
+def collect_little() -> None:
+    """Have Python look through young objects only from now on; call `tidy` for the others."""
+    gc.set_threshold(*_THRESHOLDS)
+    gc.freeze()
+
+
+def tidy(*, everything: bool) -> None:
+    """Collect what has become garbage among the objects since the last time, or `everything`; set the rest aside."""
+    if everything:
+        gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+async def keep_tidy() -> None:
+    """Tidy now and then until cancelled."""
+    all_due_at = clock.monotonic() + ALL_EVERY_S
+    while True:
+        came_round()
+        await asyncio.sleep(EVERY_S)
+        everything = clock.monotonic() >= all_due_at
+        if everything:
+            all_due_at = clock.monotonic() + ALL_EVERY_S
+        tidy(everything=everything)

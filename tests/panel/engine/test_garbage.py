@@ -1,0 +1,43 @@
+"""Cyclic garbage of a core: what becomes garbage soon goes at the next look, all else with all."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from wgfleet.panel.reconcile.engine import garbage
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+class Cycle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_garbage_since_the_last_time_goes_and_what_was_set_aside_with_everything() -> None:
+    garbage.collect_little()
+    kept = Cycle()
+    young, old = weakref.ref(Cycle()), weakref.ref(kept)
+    garbage.tidy(everything=False)
+    assert young() is None
+    del kept
+    garbage.tidy(everything=False)
+    assert old() is not None, "it was set aside when it was in use"
+    garbage.tidy(everything=True)
+    assert old() is None
+
+
+def test_the_old_are_not_looked_through_by_themselves() -> None:
+    garbage.collect_little()
+    before = gc.get_stats()[2]["collections"]
+    held = [Cycle() for _ in range(300_000)]
+    assert gc.get_stats()[2]["collections"] == before
+    assert len(held) == 300_000
