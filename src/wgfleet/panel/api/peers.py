@@ -30,7 +30,8 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import node_groups, peers
 from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.tables import Peer, PeerSession
+from wgfleet.panel.store.sessions import LastSession
+from wgfleet.panel.store.tables import Peer
 
 router = APIRouter(tags=["peers"], route_class=LargeBodies)
 
@@ -120,7 +121,7 @@ def _views(tx: Tx, rows: Sequence[Peer]) -> list[PeerView]:
 
 
 def _shown(
-    rows: Sequence[Peer], addresses: Mapping[str, list[str]], sessions: Mapping[str, PeerSession]
+    rows: Sequence[Peer], addresses: Mapping[str, list[str]], sessions: Mapping[str, LastSession]
 ) -> list[PeerView]:
     return [
         PeerView(

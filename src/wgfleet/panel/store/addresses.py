@@ -6,7 +6,8 @@ no two transactions work on one pool at a time; the cost of an address does not 
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import cast
+from itertools import chain
+from typing import Any, cast
 
 from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 
@@ -14,6 +15,7 @@ from wgfleet.panel.domain import addressing
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.many_rows import insert_many
 from wgfleet.panel.store.tables import Address, FreeOffset, Pool
 
 # Statements on tables, made once: to build one, or to go through the mapper, costs more than to run it.
@@ -63,9 +65,9 @@ def allocate(tx: Tx, pools: Sequence[Pool], peer_ids: Sequence[str]) -> dict[str
     counters = _locked(tx, [pool.id for pool in pools])
     for pool in pools:
         for offset, peer_id in zip(_take(tx, pool, counters[pool.id], len(peer_ids)), peer_ids, strict=True):
-            rows.append({"pool_id": pool.id, "offset": offset, "peer_id": peer_id})
+            rows.append((pool.id, offset, peer_id))
             given[peer_id].append(addressing.address_at(pool.network, offset))
-    tx.session.execute(_HOLD, rows)
+    insert_many(tx, _held, ("pool_id", "offset", "peer_id"), rows)
     return given
 
 
@@ -104,12 +106,19 @@ def release(tx: Tx, peer_ids: Collection[str]) -> None:
 
 def of_peers(tx: Tx, peer_ids: Collection[str] | None, config_id: str) -> dict[str, list[str]]:
     """Return the addresses of peers of a config (None: of all), v4 before v6; peers without one are left out."""
-    return _texts(tx, _addresses().where(Pool.config_id == config_id), peer_ids)
+    if peer_ids is None:
+        return _texts(tx.session.execute(_addresses().where(Pool.config_id == config_id)))
+    pieces = (
+        tx.session.connection().execute(_OF_PEERS, {"peer_ids": ids, "config": config_id}) for ids in chunked(peer_ids)
+    )
+    return _texts(chain.from_iterable(pieces))
 
 
 def of_peers_in_pools(tx: Tx, pool_ids: Collection[str], peer_ids: Collection[str] | None) -> dict[str, list[str]]:
     """Return the addresses in these pools of peers (None: of all), v4 before v6; peers without one are left out."""
-    return _texts(tx, _addresses().where(Address.pool_id.in_(pool_ids)), peer_ids)
+    query = _addresses().where(Address.pool_id.in_(pool_ids))
+    pieces = [query] if peer_ids is None else [query.where(Address.peer_id.in_(ids)) for ids in chunked(peer_ids)]
+    return _texts(chain.from_iterable(tx.session.execute(piece) for piece in pieces))
 
 
 def _locked(tx: Tx, pool_ids: Iterable[str]) -> dict[str, int]:
@@ -149,12 +158,15 @@ def _addresses() -> Select[str, str, int]:
     return select(Address.peer_id, Pool.network, Address.offset).join(Pool, Pool.id == Address.pool_id)
 
 
-def _texts(tx: Tx, query: Select[str, str, int], peer_ids: Collection[str] | None) -> dict[str, list[str]]:
-    pieces = [query] if peer_ids is None else [query.where(Address.peer_id.in_(ids)) for ids in chunked(peer_ids)]
+_OF_PEERS = _addresses().where(
+    Address.peer_id.in_(bindparam("peer_ids", expanding=True)), Pool.config_id == bindparam("config")
+)
+
+
+def _texts(rows: Iterable[Any]) -> dict[str, list[str]]:
     found: defaultdict[str, list[tuple[tuple[int, int], int, str]]] = defaultdict(list)
-    for piece in pieces:
-        for peer_id, network, offset in tx.session.execute(piece):
-            found[peer_id].append((addressing.order(network), offset, network))
+    for peer_id, network, offset in rows:
+        found[peer_id].append((addressing.order(network), offset, network))
     return {
         peer_id: [addressing.address_at(network, offset) for _, offset, network in sorted(items)]
         for peer_id, items in found.items()

@@ -10,10 +10,11 @@ compared as `str.casefold` does, on both databases.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, select, text
+from sqlalchemy import ColumnElement, MetaData, Table, select, text
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.many_rows import insert_many
 from wgfleet.panel.store.tables import Peer
 
 THREE = 3
@@ -29,7 +30,7 @@ _POSTGRESQL = text("SELECT id FROM peers WHERE wgfleet_trigrams(name_folded) @> 
 
 
 _LAST = text("SELECT coalesce(max(number), 0) FROM peer_search_rows")
-_ROWS = text("INSERT INTO peer_search_rows (peer_id) VALUES (:peer_id)")
+_ROWS = Table("peer_search_rows", MetaData())
 _NAMES = text(
     "INSERT INTO peer_search (rowid, name) SELECT r.number, p.name_folded "
     "FROM peer_search_rows r JOIN peers p ON p.id = r.peer_id WHERE r.number > :last ORDER BY r.number"
@@ -42,7 +43,7 @@ def add(tx: Tx, peer_ids: Sequence[str]) -> None:
         return
     connection = tx.session.connection()
     last = connection.scalar(_LAST)
-    connection.execute(_ROWS, [{"peer_id": peer_id} for peer_id in peer_ids])
+    insert_many(tx, _ROWS, ("peer_id",), [(peer_id,) for peer_id in peer_ids])
     connection.execute(_NAMES, {"last": last})
 
 

@@ -1,5 +1,6 @@
 """Rows of peers and of the public keys that left."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
@@ -9,16 +10,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 from wgfleet.panel.store import peer_search
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.many_rows import insert_many
 from wgfleet.panel.store.tables import Assignment, Move, Operation, Peer, PeerTombstone
 from wgfleet.protocol.ids import NodeId, PeerId
 
-_ADD = insert(cast("Table", Peer.__table__))
+_peers = cast("Table", Peer.__table__)
+_COLUMNS = tuple(column.name for column in _peers.columns if column.name != "networks")
 
 
 def add(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
     """Insert peers in bulk, given by all their columns."""
-    # Past the ORM's unit of work, which takes four times as long for thousands.
-    tx.session.connection().execute(_ADD, list(rows))
+    values = [
+        (*(row[name] for name in _COLUMNS), json.dumps(row["networks"]) if row["networks"] else "[]") for row in rows
+    ]
+    insert_many(tx, _peers, (*_COLUMNS, "networks"), values)
     peer_search.add(tx, [row["id"] for row in rows])
 
 

@@ -19,7 +19,8 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.peer_search import Found
-from wgfleet.panel.store.tables import Config, Peer, PeerSession, Pool
+from wgfleet.panel.store.sessions import LastSession
+from wgfleet.panel.store.tables import Config, Peer, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_address
@@ -177,7 +178,7 @@ def addresses(tx: Tx, peers: Sequence[Peer]) -> dict[str, list[str]]:
     return of
 
 
-def sessions(tx: Tx, peer_ids: Collection[str]) -> dict[str, PeerSession]:
+def sessions(tx: Tx, peer_ids: Collection[str]) -> dict[str, LastSession]:
     """Return the latest session of each peer that was ever seen."""
     return session_rows.latest(tx, peer_ids)
 

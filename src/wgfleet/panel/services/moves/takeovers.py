@@ -22,7 +22,8 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
-from wgfleet.panel.store.tables import Move, Operation, Peer, PeerSession
+from wgfleet.panel.store.sessions import LastSession
+from wgfleet.panel.store.tables import Move, Operation, Peer
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 
@@ -115,7 +116,7 @@ def _mark_done(
     operation: Operation,
     pending: Sequence[tuple[Move, Peer]],
     targets: Mapping[str, str],
-    latest: Mapping[str, PeerSession],
+    latest: Mapping[str, LastSession],
 ) -> list[tuple[Move, Peer]]:
     """Write down which moves are done without a call; return the others."""
     done: list[tuple[Move, Peer]] = []
@@ -136,7 +137,7 @@ def _call(
     moving: Move,
     peer: Peer,
     targets: Mapping[str, str],
-    latest: Mapping[str, PeerSession],
+    latest: Mapping[str, LastSession],
     sources: TakeoverSources,
 ) -> TakeoverCall | None:
     """Return who is to call a live peer next, at its last endpoint; None: nobody just yet."""
