@@ -123,6 +123,7 @@ def _views(tx: Tx, rows: Sequence[Peer]) -> list[PeerView]:
 def _shown(
     rows: Sequence[Peer], addresses: Mapping[str, list[str]], sessions: Mapping[str, LastSession]
 ) -> list[PeerView]:
+    ahead_s = clock.by_wall(0.0)  # from the clock that sessions have their times of
     return [
         PeerView(
             id=peer.id,
@@ -140,10 +141,10 @@ def _shown(
             session=SessionView(
                 node_id=session.node_id,
                 endpoint=session.endpoint,
-                latest_handshake=utc(clock.by_wall(session.latest_handshake) if session.latest_handshake else None),
+                latest_handshake=utc(ahead_s + session.latest_handshake if session.latest_handshake else None),
                 rx=session.rx,
                 tx=session.tx,
-                seen_at=utc(clock.by_wall(session.seen_at)),
+                seen_at=utc(ahead_s + session.seen_at),
             )
             if (session := sessions.get(peer.id))
             else None,

@@ -109,7 +109,8 @@ def of_peers(tx: Tx, peer_ids: Collection[str] | None, config_id: str) -> dict[s
     if peer_ids is None:
         return _texts(tx.session.execute(_addresses().where(Pool.config_id == config_id)))
     pieces = (
-        tx.session.connection().execute(_OF_PEERS, {"peer_ids": ids, "config": config_id}) for ids in chunked(peer_ids)
+        tx.session.connection().execute(_OF_PEERS, {"peer_ids": ids, "config": config_id}).all()
+        for ids in chunked(peer_ids)
     )
     return _texts(chain.from_iterable(pieces))
 
