@@ -160,3 +160,24 @@ def test_a_wake_in_the_moment_in_which_an_idle_worker_ends_is_heard(monkeypatch:
         await worker.close()
 
     asyncio.run(scenario())
+
+
+def test_a_key_that_is_woken_after_the_end_begins_nothing() -> None:
+    """A connection that is closed after the workers may wake its node once more; the next core has it by then."""
+    done: list[Key] = []
+
+    async def reconcile(key: Key) -> None:
+        done.append(key)
+
+    async def scenario() -> None:
+        worker = Runner(reconcile)
+        worker.wake(KEY)
+        await asyncio.sleep(0)
+        await worker.close()
+        before = len(done)
+        worker.wake(KEY)
+        worker.wake(Key("node", "two"))
+        await asyncio.sleep(0.05)
+        assert len(done) == before
+
+    asyncio.run(scenario())

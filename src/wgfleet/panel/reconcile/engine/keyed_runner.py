@@ -39,15 +39,22 @@ class Runner:
         self._reconcile = reconcile
         self._events: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._closed = False
 
     def wake(self, key: Key) -> None:
-        """Have the key reconciled soon, once however often it is woken. Call it in the event loop."""
+        """Have the key reconciled soon, once however often it is woken. Call it in the event loop.
+
+        Nothing is begun any more once the runner is closed: what wakes keys may end after it.
+        """
+        if self._closed:
+            return
         self._events.setdefault(key, asyncio.Event()).set()
         if key not in self._tasks:
             self._tasks[key] = asyncio.create_task(self._work(key), name=f"{key[0]} {key[1]}")
 
     async def close(self) -> None:
         """End all workers; what they were doing is taken up again from the rows at the next start."""
+        self._closed = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
