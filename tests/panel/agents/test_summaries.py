@@ -11,6 +11,7 @@ from tests.panel.floating.test_held import STATUS
 from tests.panel.world import World
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.certificates import Issued
+from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter, with_notes
@@ -71,3 +72,59 @@ def test_what_an_agent_says_about_its_machine_is_in_the_summary() -> None:
         "in sync; the agent says: b is damaged (2 such notes)"
     )
     assert len(with_notes("in sync", ("x" * 10_000,))) < 600
+
+
+def cycle_of(world: World, node: Node) -> tuple[AgentConnection, NodeCycle]:
+    connection = AgentConnection(node.id, cast("AgentClient", Agent()), world.store, lambda: None)
+    return connection, NodeCycle(f"cannot be managed: {node.name} is off")
+
+
+def test_summaries_of_many_nodes_at_once_share_transactions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [world.node(f"n{number}") for number in range(20)]
+    with world.store.write() as tx:
+        nodes.delete(tx, "test", nodes.get(tx, found[3].id))
+    real, begun = world.store.write, []
+    monkeypatch.setattr(world.store, "write", lambda: begun.append(1) or real())  # type: ignore[func-returns-value]
+
+    async def write() -> None:
+        writer = SummaryWriter(world.store)
+        await asyncio.gather(*(writer.write(*cycle_of(world, node)) for node in found))
+        assert len(begun) <= 2
+        await asyncio.gather(*(writer.write(*cycle_of(world, node)) for node in found))
+        assert len(begun) <= 2, "nothing was new"
+
+    asyncio.run(write())
+    with world.store.read() as tx:
+        assert {nodes.get(tx, node.id).summary for node in found if node is not found[3]} == {
+            f"cannot be managed: {node.name} is off" for node in found if node is not found[3]
+        }
+
+
+def test_a_summary_that_could_not_be_written_is_written_with_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fra1, ams1 = world.node("fra1"), world.node("ams1")
+    real, away = world.store.write, [True]
+
+    def write() -> object:
+        if away.pop():
+            raise Unavailable("the database is away")
+        away.append(False)
+        return real()
+
+    monkeypatch.setattr(world.store, "write", write)
+
+    async def both() -> list[BaseException | None]:
+        writer = SummaryWriter(world.store)
+        away.extend([False, True])
+        said = await asyncio.gather(
+            *(writer.write(*cycle_of(world, node)) for node in (fra1, ams1)), return_exceptions=True
+        )
+        await writer.write(*cycle_of(world, fra1))
+        return said
+
+    said = asyncio.run(both())
+    assert [type(each) for each in said] == [Unavailable, type(None)]
+    with world.store.read() as tx:
+        for node in (fra1, ams1):
+            assert nodes.get(tx, node.id).summary == f"cannot be managed: {node.name} is off"

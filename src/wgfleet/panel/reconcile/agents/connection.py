@@ -104,6 +104,8 @@ class AgentConnection:
         self.node_id = node_id
         self.client = client
         self.connected = False
+        self.tried = False
+        """Whether it is known by now if the agent answers."""
         self.trouble = "not connected yet"
         self.status: AgentStatus | None = None
         self.features = features.NONE
@@ -206,7 +208,7 @@ class AgentConnection:
 
     def _lost(self, trouble: str) -> None:
         news = self.connected or trouble != self.trouble
-        self.connected, self.trouble = False, trouble
+        self.connected, self.trouble, self.tried = False, trouble, True
         if news:
             self._changed()
 
@@ -217,7 +219,7 @@ class AgentConnection:
 
     def _take(self, message: WatchMessage) -> None:
         if isinstance(message, Snapshot):
-            self.status, self.connected = message.status, True
+            self.status, self.connected, self.tried = message.status, True, True
             self._refused_as_older(None)
             self._knows(features.known(message.status.features))
             self._set_by(message.status.now)

@@ -23,8 +23,8 @@ class NodeReconciler:
     async def reconcile(self, node_id: str) -> float | None:
         """Do one cycle; return after how many s another has something to try again. Whatever else wakes the key."""
         connection = await self._connections.connection_to(node_id)
-        if connection is None:
-            return None
+        if connection is None or not connection.tried:
+            return None  # one that has just begun wakes the key when it is known whether the agent answers
         if self._outlook.superseded is not None and connection.connected:
             await self._summaries.write(connection, SUPERSEDED)
             return None

@@ -1,10 +1,15 @@
 """Node summaries: whether a node is connected, what its agent knows and what its last cycle did.
 
-Written to its row when that changes.
+Written to its row when that changes. Where many nodes have news at once, as when the panel starts, they share a
+transaction.
 """
 
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wgfleet.panel.errors import NotFound
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle
 from wgfleet.panel.reconcile.engine.threads import in_thread
@@ -17,33 +22,71 @@ if TYPE_CHECKING:
 _MAX_NOTE = 500  # characters: it is the agent's text
 
 
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """What a node's row is to say. `known`: the features of its agent, which says its `version`; None: as it is."""
+
+    node_id: str
+    connected: bool
+    last_seen_at: float | None
+    version: str | None
+    known: "frozenset[Feature] | None"
+    text: str
+
+
 class SummaryWriter:
     """Remembers what it wrote last for each node, so that a cycle that found nothing to do costs no write."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._written: dict[str, tuple[bool, frozenset[Feature], str]] = {}
+        self._due: dict[str, _Summary] = {}
+        self._turn = asyncio.Lock()
 
     async def write(self, connection: AgentConnection, cycle: NodeCycle) -> None:
         """Write a node's summary where it is new. An idle cycle leaves the one of the last change in place."""
-        before, state = self._written.get(connection.node_id), (connection.connected, connection.features)
+        node_id, status = connection.node_id, connection.status
+        before, state = self._written.get(node_id), (connection.connected, connection.features)
         if before is not None and before[:2] == state and (cycle.idle or cycle.summary == before[2]):
             return
-        self._written[connection.node_id] = (*state, cycle.summary)
-        notes = connection.status.notes if connection.connected and connection.status else ()
-        await in_thread(self._write, connection, with_notes(cycle.summary, notes))
+        notes = status.notes if connection.connected and status else ()
+        self._due[node_id] = _Summary(
+            node_id,
+            connection.connected,
+            connection.last_seen_at,
+            status.version if status else None,
+            connection.features if status else None,
+            with_notes(cycle.summary, notes),
+        )
+        async with self._turn:
+            # Who has the turn writes what has come up meanwhile; the others then find theirs written.
+            if node_id in self._due:
+                await self._write_due()
+        self._written[node_id] = (*state, cycle.summary)
 
-    def _write(self, connection: AgentConnection, summary: str) -> None:
+    async def _write_due(self) -> None:
+        due, self._due = self._due, {}
+        try:
+            await in_thread(self._write, due.values())
+        except BaseException:
+            self._due = {**due, **self._due}  # each is tried again by who waits for it
+            raise
+
+    def _write(self, due: Iterable[_Summary]) -> None:
         with self._store.write() as tx:
-            nodes.reported(
-                tx,
-                connection.node_id,
-                connected=connection.connected,
-                last_seen_at=connection.last_seen_at,
-                version=connection.status.version if connection.status else None,
-                known=connection.features if connection.status else None,
-                summary=summary,
-            )
+            for each in due:
+                try:
+                    nodes.reported(
+                        tx,
+                        each.node_id,
+                        connected=each.connected,
+                        last_seen_at=each.last_seen_at,
+                        version=each.version,
+                        known=each.known,
+                        summary=each.text,
+                    )
+                except NotFound:
+                    continue  # it was deleted meanwhile
 
 
 def with_notes(summary: str, notes: tuple[str, ...]) -> str:
