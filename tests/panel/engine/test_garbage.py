@@ -1,8 +1,10 @@
 """Cyclic garbage of a core: what becomes garbage soon goes at the next look, all else with all."""
 
 import gc
+import resource
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +43,18 @@ def test_the_old_are_not_looked_through_by_themselves() -> None:
     held = [Cycle() for _ in range(300_000)]
     assert gc.get_stats()[2]["collections"] == before
     assert len(held) == 300_000
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def test_memory_that_is_free_between_blocks_in_use_goes_back_to_the_system() -> None:
+    blocks = [bytes(2000) for _ in range(40_000)]
+    kept = blocks[::100]
+    del blocks
+    before = resident_mb()
+    garbage.give_back()
+    assert resident_mb() < before - 40
+    assert len(kept) == 400
