@@ -58,3 +58,13 @@ def test_memory_that_is_free_between_blocks_in_use_goes_back_to_the_system() -> 
     garbage.give_back()
     assert resident_mb() < before - 40
     assert len(kept) == 400
+
+
+def test_many_objects_that_were_set_aside_are_a_reason_to_look_through_all() -> None:
+    garbage.tidy(everything=True)
+    before = gc.get_freeze_count()
+    assert not garbage.is_much_more(before)
+    held = [Cycle() for _ in range(before)]
+    garbage.tidy(everything=False)
+    assert garbage.is_much_more(before)
+    assert len(held) == before

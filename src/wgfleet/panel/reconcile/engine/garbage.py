@@ -1,8 +1,9 @@
 """Collection of cyclic garbage in a core: seldom all of it, for no thread does anything else meanwhile.
 
 Python looks through all objects again and again, which took 0.2 s of a processor every three seconds with 200 nodes.
-Here what was looked through once is set aside, and looked through again once an hour. Memory that is free by then goes
-back to the system: of itself, the C library keeps what lies between blocks that are in use.
+Here what was looked through once is set aside, and looked through again once an hour, or when there is half as much
+again. Memory that is free by then goes back to the system: of itself, the C library keeps what lies between blocks that
+are in use.
 """
 
 import asyncio
@@ -12,8 +13,10 @@ import gc
 from wgfleet.panel import clock
 from wgfleet.panel.reconcile.engine.tasks import came_round
 
-EVERY_S = 60.0
+EVERY_S = 10.0
 ALL_EVERY_S = 3600.0
+GIVE_BACK_EVERY_S = 60.0
+MUCH_MORE = 1.5  # objects than when all were looked through
 # The young are looked through after 10,000 new ones, which takes a millisecond; the old by `tidy` alone.
 _THRESHOLDS = (10_000, 20, 1_000_000)
 
@@ -39,14 +42,22 @@ def give_back() -> None:
         trim(0)
 
 
+def is_much_more(before: int) -> bool:
+    """Tell whether far more objects are set aside than `before`: some of them may be garbage by now."""
+    return gc.get_freeze_count() > MUCH_MORE * before
+
+
 async def keep_tidy() -> None:
     """Tidy now and then until cancelled."""
-    all_due_at = clock.monotonic() + ALL_EVERY_S
+    all_due_at = give_back_at = 0.0
+    before = 0
     while True:
         came_round()
         await asyncio.sleep(EVERY_S)
-        everything = clock.monotonic() >= all_due_at
-        if everything:
-            all_due_at = clock.monotonic() + ALL_EVERY_S
+        everything = clock.monotonic() >= all_due_at or is_much_more(before)
         tidy(everything=everything)
-        await asyncio.to_thread(give_back)
+        if everything:
+            all_due_at, before = clock.monotonic() + ALL_EVERY_S, gc.get_freeze_count()
+        if clock.monotonic() >= give_back_at:
+            await asyncio.to_thread(give_back)
+            give_back_at = clock.monotonic() + GIVE_BACK_EVERY_S
