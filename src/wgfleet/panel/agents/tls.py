@@ -1,7 +1,9 @@
 """TLS contexts from PEM texts. Private keys pass to OpenSSL through anonymous memory, never through a file."""
 
+import asyncio
 import os
 import ssl
+from asyncio import sslproto
 from typing import Any
 
 from wgfleet.panel.agents.authority import Identity, key_digest
@@ -54,6 +56,29 @@ class AgentTls(ssl.SSLContext):
     sslobject_class = AgentLine
     accepted: dict[str, frozenset[str]]
     shown: dict[str, str]
+
+
+class FrugalTls(sslproto.SSLProtocol):
+    """asyncio's TLS, with less memory for each connection: its own keeps 256 KB twice, whatever is read."""
+
+    max_size = 32 * 2**10
+
+
+async def begin_tls(
+    line: asyncio.Transport, protocol: asyncio.Protocol, context: ssl.SSLContext, server_name: str
+) -> None:
+    """Shake hands on a connection that is up; `protocol` gets what is read from then on. As `loop.start_tls` does.
+
+    That has no option for how much memory a connection takes. Who is cancelled here has to end `line`.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    secured = FrugalTls(loop, protocol, context, done, server_hostname=server_name)
+    line.pause_reading()  # it has to know of the connection before anything is read
+    line.set_protocol(secured)
+    secured.connection_made(line)
+    line.resume_reading()
+    await done
 
 
 def client_context(ca_pem: str, identity: Identity) -> AgentTls:

@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import h11
 
@@ -16,7 +16,7 @@ from wgfleet.panel.agents import answers, claims
 from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.chunks import ChunkError, Chunks
 from wgfleet.panel.agents.connecting import ConnectionTries
-from wgfleet.panel.agents.tls import AgentLine
+from wgfleet.panel.agents.tls import AgentLine, begin_tls
 from wgfleet.panel.errors import TransientError
 
 if TYPE_CHECKING:
@@ -47,19 +47,19 @@ async def read(way: AgentWay, headers: Headers, stream: "WatchStream", connect_s
     """Call the agent, and give `stream` what it says until it ends, which raises TransientError or AgentRefused."""
     try:
         try:
-            transport = await _open(way, stream, connect_s)
+            await _open(way, stream, connect_s)
         except TimeoutError as error:
             raise TransientError(f"{stream.label}: cannot be reached in time {_CALL}") from error
         except OSError as error:  # also of TLS
             raise stream.lost(error) from error
-        stream.begin(transport, headers)
+        stream.begin(headers)
         await stream.ended
         raise AssertionError("a stream ends with an error")
     finally:
         await stream.close()
 
 
-async def _open(way: AgentWay, stream: "WatchStream", connect_s: float) -> asyncio.Transport:
+async def _open(way: AgentWay, stream: "WatchStream", connect_s: float) -> None:
     loop = asyncio.get_running_loop()
 
     async def connect() -> asyncio.Transport:
@@ -73,14 +73,11 @@ async def _open(way: AgentWay, stream: "WatchStream", connect_s: float) -> async
         for option in way.options:
             opened.setsockopt(*option)
         async with asyncio.timeout(connect_s):
-            secure = await loop.start_tls(line, stream, way.tls, server_hostname=way.server_name)
+            await begin_tls(line, stream, way.tls, way.server_name)
     except BaseException:
         line.abort()
         await asyncio.sleep(0)  # until it is closed
         raise
-    if secure is None:
-        raise ConnectionResetError("hung up while TLS began")
-    return secure
 
 
 async def _end(line: asyncio.Transport) -> None:
@@ -112,16 +109,19 @@ class WatchStream(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._size = 0
 
-    def begin(self, transport: asyncio.Transport, headers: Headers) -> None:
-        """Ask for the stream on a connection that is up."""
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection, whose TLS is up."""
+        self._transport = cast("asyncio.Transport", transport)
         line = transport.get_extra_info("ssl_object")
         if isinstance(line, AgentLine):
             line.left = None  # the limit of what comes before the answer is here
-        if self.ended.done():
+
+    def begin(self, headers: Headers) -> None:
+        """Ask for the stream on a connection that is up."""
+        if self._transport is None or self.ended.done():
             return
         request = h11.Request(method="GET", target=_PATH, headers=list(headers))
-        transport.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
+        self._transport.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
         self._heard_at = self._loop.time()
         self._timer = self._loop.call_later(self._silence_s, self._look)
 
