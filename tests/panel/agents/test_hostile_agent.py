@@ -245,6 +245,27 @@ def test_words_of_an_agent_are_clean_wherever_they_come_from(
     assert str(error).isprintable()
 
 
+@pytest.mark.parametrize(
+    "line", [b"[" * 10_000, b'{"type":"heartbeat","now":1.0,"x":' + b"[" * 10_000, b"\xff", b'{"type":"\xff"}']
+)
+def test_what_cannot_be_decoded_is_no_error_of_the_panel(
+    agent: ScriptedAgent, panel_context: ssl.SSLContext, line: bytes
+) -> None:
+    agent.stream = [SNAPSHOT, line + b"\n"]
+    agent.answer = (409, line)
+
+    async def refused() -> None:
+        client = AgentClient("127.0.0.1", agent.port, NODE, panel_context)
+        with pytest.raises(AgentRefused):
+            await client.status()
+        await client.aclose()
+
+    read, error = listen(agent, panel_context)
+    assert read == 1
+    assert "not of this protocol" in str(error)
+    asyncio.run(refused())
+
+
 def test_reports_that_cannot_be_are_logged_in_folds(
     agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

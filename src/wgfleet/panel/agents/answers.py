@@ -11,6 +11,9 @@ from wgfleet.protocol.messages import Refusal
 
 T = TypeVar("T")
 
+# What decoding raises: words of another shape, nested without end, or not of UTF-8.
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
 
 class AgentRefused(PermanentError):
     """The agent understood and said no; `refusal.reason` is for programs."""
@@ -24,7 +27,7 @@ def failure(label: str, status: int, body: bytes) -> AgentRefused | TransientErr
     """Return what to raise for an answer that is no success: AgentRefused (4xx), or a TransientError."""
     try:
         refusal = msgspec.json.decode(body, type=Refusal)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         text = body[:200].decode(errors="replace").strip() or "no reason given"
         refusal = Refusal(title="unexpected answer", status=status, detail=text, reason="unknown")
     refusal = msgspec.structs.replace(
@@ -40,7 +43,7 @@ def decode(label: str, decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """Decode what an agent said; raise TransientError where it is not of this protocol."""
     try:
         return decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise nonsense(label, error) from error
 
 

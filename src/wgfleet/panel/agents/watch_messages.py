@@ -43,11 +43,11 @@ class WatchMessages:
         """
         try:
             return _decoder.decode(line)
-        except msgspec.MsgspecError as error:
-            trouble = error
+        except answers.UNREADABLE as error:
+            trouble: Exception = error
         if self._is_of_later_release(line):
             return None
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*answers.UNREADABLE):
             parts = msgspec.json.decode(line, type=dict[str, Any])
             reports = parts.get("interfaces")
             if isinstance(reports, list):
