@@ -60,6 +60,17 @@ def live_on(world: World, config: Config, node: Node) -> list[str]:
         return [endpoint for _, endpoint in session_rows.live_on(tx, node.id, config.id, clock.steady() - LIVE_S)]
 
 
+def test_what_is_no_key_keeps_nobody_from_the_rows(world: World) -> None:
+    """A removal writes down what the node said before it goes on."""
+    config = world.config()
+    (fra1,) = world.serving(config, "fra1")
+    (ann,) = world.peers(config, "ann")
+    now, line = clock.now(), connection(world, fra1)
+    wrong = [Change(now, (report(config, key, "192.0.2.1:1", now),)) for key in ("\0", "a\0", "\ufffd", "")]
+    said(line, Snapshot(status(now), ()), *wrong, Change(now, (report(config, ann.public_key, "192.0.2.2:2", now),)))
+    assert live_on(world, config, fra1) == ["192.0.2.2:2"]
+
+
 def test_a_node_has_no_say_about_a_config_that_it_does_not_carry(world: World) -> None:
     wg_a, wg_b = world.config("wgA"), world.config("wgB", pools=("10.9.0.0/24",))
     (good,), (evil,) = world.serving(wg_a, "good"), world.serving(wg_b, "evil")

@@ -3,6 +3,7 @@
 import pytest
 
 from wgfleet.panel import clock
+from wgfleet.panel.reconcile.agents import session_buffer
 from wgfleet.panel.reconcile.agents.session_buffer import COUNTERS_S, SessionBuffer
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import PeerStats
@@ -72,3 +73,15 @@ def test_a_config_that_is_gone_leaves_nothing(now: list[float]) -> None:
     buffer.add(CONFIG, seen(), 0)
     buffer.forget(CONFIG)
     assert buffer.take() == {}
+
+
+def test_a_node_of_which_enough_is_known_takes_no_memory_by_naming_configs(
+    now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del now
+    monkeypatch.setattr(session_buffer, "MAX_KNOWN", 1)
+    buffer = SessionBuffer("node")
+    buffer.add(CONFIG, seen(), 0)
+    for number in range(10):
+        buffer.add(f"no config {number}", seen(), 0)
+    assert list(buffer._configs) == [CONFIG]  # noqa: SLF001 - what could grow

@@ -56,7 +56,7 @@ class SessionBuffer:
 
         A handshake is not later than now, whatever the node's clock says. What is no endpoint is left out.
         """
-        sessions = self._configs.setdefault(config_id, _Sessions())
+        sessions = self._configs.get(config_id) or _Sessions()
         known, counted = sessions.known.get, sessions.counted.add
         moved = []
         for key, seen in stats.items():  # most only count on, and cost no more than this
@@ -72,6 +72,8 @@ class SessionBuffer:
             else:
                 moved.append((key, seen))
         self._move(sessions, moved, skew_s)
+        if sessions.known:
+            self._configs[config_id] = sessions
 
     def _move(self, sessions: _Sessions, moved: list[tuple[PublicKey, PeerStats]], skew_s: float) -> None:
         latest = clock.steady()
@@ -81,7 +83,7 @@ class SessionBuffer:
             before = known.get(key)
             if before is None:
                 room -= 1
-                if room < 0:
+                if room < 0 or not _may_be_key(key):
                     continue
             if before is not None and before.seen.latest_handshake == seen.latest_handshake:
                 handshake = before.handshake
@@ -132,6 +134,11 @@ def _due(sessions: _Sessions, *, counters: bool) -> dict[str, PeerStats]:
     if counters:
         sessions.counted = set()
     return due
+
+
+def _may_be_key(key: str) -> bool:
+    """Tell whether it could be one of our peers' keys; PostgreSQL does not take everything that a text may have."""
+    return key.isascii() and key.isprintable()
 
 
 def _endpoint(seen: PeerStats) -> str | None:
