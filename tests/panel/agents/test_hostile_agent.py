@@ -18,11 +18,13 @@ from tests.panel.agents.test_belief import report, said, status
 from tests.panel.agents.test_errands import refusal, site
 from tests.panel.world import World
 from wgfleet.panel import clock
-from wgfleet.panel.agents import tls, watch_messages
+from wgfleet.panel.agents import attention, tls, watch_messages
 from wgfleet.panel.agents.allowance import Allowance
 from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.agents.watch_stream import WatchStream
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents import connection as connection_module
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
@@ -195,6 +197,42 @@ def test_what_comes_before_an_answer_has_an_end(authority: Authority, panel_cont
         pytest.raises(TransientError, match="before its answer begins"),
     ):
         asyncio.run(ask(panel_context, port, call))
+
+
+def test_records_that_hold_next_to_nothing_are_counted_as_they_came(
+    authority: Authority, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes time of the loop: a megabyte of them has 45,000."""
+    monkeypatch.setattr(attention, "MESSAGE_LIMIT", 400_000)
+    monkeypatch.setattr(attention, "PIECE", 0)
+    monkeypatch.setattr(attention, "BYTES_A_SECOND", 1)
+
+    def dribble(line: ssl.SSLSocket) -> None:
+        line.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffff\r\n" + SNAPSHOT)
+        for _ in range(100_000):
+            line.sendall(b" ")
+
+    with (
+        instead_of_an_answer(authority, dribble) as port,
+        pytest.raises(TransientError, match="more than the panel reads of one node"),
+    ):
+        asyncio.run(ask(panel_context, port, "watch"))
+
+
+@pytest.mark.parametrize(
+    "words", [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"HTTP/1.1 404 No\r\ncontent-length: 9\r\n\r\n"]
+)
+def test_who_speaks_before_it_is_asked_is_not_of_this_protocol(words: bytes) -> None:
+    async def run() -> None:
+        stream = WatchStream(Attention("an agent"), lambda _: None, 2.0)
+        stream.connection_made(asyncio.Transport())
+        with contextlib.suppress(NotImplementedError):  # it is hung up on
+            stream.data_received(words)
+        stream.begin([("host", "x")])
+        with pytest.raises(TransientError, match="before it is asked"):
+            await stream.ended
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("call", ["watch", "status"])

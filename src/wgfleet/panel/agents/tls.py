@@ -4,6 +4,7 @@ import asyncio
 import os
 import ssl
 from asyncio import sslproto
+from collections.abc import Callable
 from typing import Any
 
 from wgfleet.panel.agents.authority import Identity, key_digest
@@ -62,18 +63,30 @@ class FrugalTls(sslproto.SSLProtocol):
     """asyncio's TLS, with less memory for each connection: its own keeps 256 KB twice, whatever is read."""
 
     max_size = 32 * 2**10
+    came: Callable[[int], None] = staticmethod(lambda _size: None)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Say how many bytes came before they are read: of records, which may hold next to nothing, each costs time."""
+        self.came(nbytes)
+        super().buffer_updated(nbytes)
 
 
 async def begin_tls(
-    line: asyncio.Transport, protocol: asyncio.Protocol, context: ssl.SSLContext, server_name: str
+    line: asyncio.Transport,
+    protocol: asyncio.Protocol,
+    context: ssl.SSLContext,
+    server_name: str,
+    came: Callable[[int], None],
 ) -> None:
     """Shake hands on a connection that is up; `protocol` gets what is read from then on. As `loop.start_tls` does.
 
+    `came` is called with the number of bytes that came, those of TLS among them, before they are read.
     That has no option for how much memory a connection takes. Who is cancelled here has to end `line`.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
     secured = FrugalTls(loop, protocol, context, done, server_hostname=server_name)
+    secured.came = came
     line.pause_reading()  # it has to know of the connection before anything is read
     line.set_protocol(secured)
     secured.connection_made(line)

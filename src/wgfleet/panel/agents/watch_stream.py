@@ -73,7 +73,7 @@ async def _open(way: AgentWay, stream: "WatchStream", connect_s: float) -> None:
         for option in way.options:
             opened.setsockopt(*option)
         async with asyncio.timeout(connect_s):
-            await begin_tls(line, stream, way.tls, way.server_name)
+            await begin_tls(line, stream, way.tls, way.server_name, stream.came)
     except BaseException:
         line.abort()
         await asyncio.sleep(0)  # until it is closed
@@ -102,12 +102,12 @@ class WatchStream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard_at = self._loop.time()
+        self._asked = False
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
         self._head_size = 0
         self._refusal: tuple[int, bytearray] | None = None
         self._chunks: Chunks | None = None
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._unended = bytearray()  # not in parts as they came: each may be a byte, and take fifty times as much
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the connection, whose TLS is up."""
@@ -120,6 +120,7 @@ class WatchStream(asyncio.Protocol):
         """Ask for the stream on a connection that is up."""
         if self._transport is None or self.ended.done():
             return
+        self._asked = True
         request = h11.Request(method="GET", target=_PATH, headers=list(headers))
         self._transport.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
         self._heard_at = self._loop.time()
@@ -142,6 +143,15 @@ class WatchStream(asyncio.Protocol):
         else:
             words = claims.words(str(error)) or type(error).__name__
         return TransientError(f"{self.label}: {words} {_CALL}")
+
+    def came(self, size: int) -> None:
+        """Count what came on the line, whatever it is."""
+        if self.ended.done():
+            return
+        try:
+            self._attention.count(size)
+        except TransientError as error:
+            self._fail(error)
 
     def data_received(self, data: bytes) -> None:
         """Take what the agent said."""
@@ -184,6 +194,8 @@ class WatchStream(asyncio.Protocol):
 
     def _begun(self, data: bytes) -> bytes:
         """Read on in what comes before the stream; return what of it has come."""
+        if not self._asked:
+            raise answers.nonsense(self.label, ValueError("speaks before it is asked"))
         room = HEAD_LIMIT - self._head_size
         part, rest = data[:room], data[room:]
         self._head_size += len(part)
@@ -216,17 +228,15 @@ class WatchStream(asyncio.Protocol):
         pieces = chunks.feed(data)
         *lines, rest = (pieces[0] if len(pieces) == 1 else b"".join(pieces)).split(b"\n")
         # What comes at once is far less than a message may have: only one that came in several parts can be too long.
-        self._attention.check("a watch message", self._size + len(lines[0] if lines else rest))
-        self._attention.count(len(data), 1 + len(pieces) + len(lines))
+        self._attention.check("a watch message", len(self._unended) + len(lines[0] if lines else rest))
+        self._attention.count(0, len(pieces) + len(lines))  # its bytes were counted as they came
         for line in lines:
-            if self._parts:
-                whole, self._parts, self._size = b"".join([*self._parts, line]), [], 0
+            if self._unended:
+                whole, self._unended = bytes(self._unended + line), bytearray()
             else:
                 whole = line
             if whole:
                 self._take_line(whole)
-        if rest:
-            self._parts.append(rest)
-            self._size += len(rest)
+        self._unended += rest
         if chunks.ended:
             raise TransientError(f"{self.label}: ended the watch stream {_CALL}")
