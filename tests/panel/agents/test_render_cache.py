@@ -121,3 +121,12 @@ def test_one_that_cannot_be_made_is_tried_again() -> None:
         with pytest.raises(VaultError):
             cache.get(("c", 0, 1), fail)
     assert cache.get(("c", 0, 1), lambda: rendering(1)) == rendering(1)
+
+
+def test_nothing_stays_of_those_that_were_asked_for() -> None:
+    """Each generation is a key of its own, and each node of a cluster asks for it."""
+    cache = RenderCache()
+    for generation in range(5):
+        for _ in range(3):
+            cache.get(("c", 0, generation), lambda: rendering(1))
+    assert not cache._making  # noqa: SLF001 - what could grow

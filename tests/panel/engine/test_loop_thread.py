@@ -44,6 +44,23 @@ def test_what_it_raises_is_raised() -> None:
         asyncio.run(in_loop_thread("apart", work))
 
 
+def test_what_is_raised_before_it_begins_is_raised_too() -> None:
+    """Or its caller would wait for ever, and nobody would begin the work again."""
+
+    async def work() -> None:
+        raise AssertionError("not begun")
+
+    def begin() -> None:
+        raise ZeroDivisionError("a bug")
+
+    async def scene() -> None:
+        async with asyncio.timeout(10):
+            await in_loop_thread("apart", work, begin)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(scene())
+
+
 def test_cancelling_it_waits_for_its_end() -> None:
     ended: list[str] = []
 

@@ -27,17 +27,24 @@ class RenderCache:
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
         with making:
-            self.drop_old()
-            with self._lock:
-                kept = self._made.get(key)
-            if kept is not None:
-                return kept[1]
-            made = render()
-            with self._lock:
-                self._made[key] = (clock.monotonic(), made)
-                self._making.pop(key, None)
-            self.drop_old()
-            return made
+            try:
+                return self._get(key, render)
+            finally:
+                with self._lock:
+                    if self._making.get(key) is making:
+                        del self._making[key]
+
+    def _get(self, key: Key, render: Callable[[], CommonPeers]) -> CommonPeers:
+        self.drop_old()
+        with self._lock:
+            kept = self._made.get(key)
+        if kept is not None:
+            return kept[1]
+        made = render()
+        with self._lock:
+            self._made[key] = (clock.monotonic(), made)
+        self.drop_old()
+        return made
 
     def drop_old(self) -> None:
         """Drop those that were made long ago, and the oldest where they are more than may be kept."""

@@ -39,14 +39,13 @@ async def in_loop_thread(name: str, work: Callable[[], Awaitable[T]], begin: Cal
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
     thread_loop = asyncio.new_event_loop()
-    task = thread_loop.create_task(_awaited(work), context=copy_context())
+    task = thread_loop.create_task(_begun(begin, work), context=copy_context())
 
     def end() -> None:
         if not ended.done():
             ended.set_result(None)
 
     def run() -> None:
-        begin()
         asyncio.set_event_loop(thread_loop)
         try:
             with contextlib.suppress(BaseException):  # kept by the task
@@ -68,5 +67,6 @@ async def in_loop_thread(name: str, work: Callable[[], Awaitable[T]], begin: Cal
     return task.result()
 
 
-async def _awaited(work: Callable[[], Awaitable[T]]) -> T:
+async def _begun(begin: Callable[[], None], work: Callable[[], Awaitable[T]]) -> T:
+    begin()
     return await work()
