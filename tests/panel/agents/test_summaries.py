@@ -128,3 +128,38 @@ def test_a_summary_that_could_not_be_written_is_written_with_the_next(
     with world.store.read() as tx:
         for node in (fra1, ams1):
             assert nodes.get(tx, node.id).summary == f"cannot be managed: {node.name} is off"
+
+
+def test_one_agents_words_keep_no_other_summary_from_the_rows(world: World) -> None:
+    """They are written together, and PostgreSQL takes no text with a NUL."""
+    nodes_of = [world.node(name) for name in ("fra1", "ams1", "par1")]
+    writer = SummaryWriter(world.store)
+
+    async def write(node: Node, version: str) -> None:
+        line = AgentConnection(node.id, cast("AgentClient", Agent()), world.store, lambda: None)
+        line.connected, line.status = True, replace(STATUS, version=version)
+        await writer.write(line, NodeCycle("in sync", idle=False))
+
+    async def run() -> None:
+        async with writer._turn:  # noqa: SLF001 - all come up while another is written
+            tasks = [asyncio.create_task(write(*each)) for each in zip(nodes_of, "\x0012", strict=True)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for node, version in zip(nodes_of[1:], "12", strict=True):
+            await write(node, version)
+
+    asyncio.run(run())
+    with world.store.read() as tx:
+        assert [nodes.get(tx, node.id).agent_version for node in nodes_of[1:]] == ["1", "2"]
+
+
+def test_words_of_an_agent_about_itself_are_clean(world: World) -> None:
+    node = world.node("fra1")
+    line = AgentConnection(node.id, cast("AgentClient", Agent()), world.store, lambda: None)
+    line._take(Snapshot(replace(STATUS, version="1\0" * 999, notes=("\0x",) * 999), ()))  # noqa: SLF001 - as the stream gives it
+    asyncio.run(SummaryWriter(world.store).write(line, NodeCycle("in sync", idle=False)))
+    with world.store.read() as tx:
+        row = nodes.get(tx, node.id)
+        assert row.agent_version is not None
+        assert row.agent_version.isprintable()
+        assert len(row.agent_version) <= 200

@@ -219,7 +219,7 @@ class AgentConnection:
 
     def _take(self, message: WatchMessage) -> None:
         if isinstance(message, Snapshot):
-            self.status, self.connected, self.tried = message.status, True, True
+            self.status, self.connected, self.tried = claims.status(message.status), True, True
             self._refused_as_older(None)
             self._knows(features.known(message.status.features))
             self._set_by(message.status.now)

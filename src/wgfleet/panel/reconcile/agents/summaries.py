@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wgfleet.panel.errors import NotFound
+from wgfleet.panel.errors import NotFound, Unavailable
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle
 from wgfleet.panel.reconcile.engine.threads import in_thread
@@ -61,16 +61,21 @@ class SummaryWriter:
         async with self._turn:
             # Who has the turn writes what has come up meanwhile; the others then find theirs written.
             if node_id in self._due:
-                await self._write_due()
+                await self._write_due(node_id)
         self._written[node_id] = (*state, cycle.summary)
 
-    async def _write_due(self) -> None:
+    async def _write_due(self, node_id: str) -> None:
+        """Write all that are due. What breaks on one agent's words keeps no other's back, nor this node's own."""
         due, self._due = self._due, {}
         try:
             await in_thread(self._write, due.values())
-        except BaseException:
+        except (Unavailable, asyncio.CancelledError):
             self._due = {**due, **self._due}  # each is tried again by who waits for it
             raise
+        except Exception:  # noqa: BLE001 - whatever it is: what was of this node is raised again
+            own = due.pop(node_id)
+            self._due = {**due, **self._due}
+            await in_thread(self._write, [own])
 
     def _write(self, due: Iterable[_Summary]) -> None:
         with self._store.write() as tx:
