@@ -295,6 +295,18 @@ def test_what_cannot_be_decoded_is_no_error_of_the_panel(
     asyncio.run(refused())
 
 
+def test_reports_that_cannot_be_are_not_looked_at_by_the_million(
+    agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[object] = []
+    monkeypatch.setattr(watch_messages, "_is_possible", looked_at.append)
+    agent.stream = [SNAPSHOT, b'{"type":"change","now":1.0,"interfaces":[' + b"1," * 2**20 + b"1]}\n"]
+    read, error = listen(agent, panel_context)
+    assert read == 1
+    assert "not of this protocol" in str(error)
+    assert not looked_at
+
+
 def test_reports_that_cannot_be_are_logged_in_folds(
     agent: ScriptedAgent, panel_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
