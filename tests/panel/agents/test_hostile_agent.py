@@ -22,7 +22,9 @@ from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.agents.watch_stream import WatchStream
 from wgfleet.panel.errors import TransientError
-from wgfleet.protocol.messages import WatchMessage
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.keys import PrivateKey, PublicKey
+from wgfleet.protocol.messages import ProbeRequest, ProbeTarget, Takeover, TakeoverPeer, WatchMessage
 
 
 def nothing(_: WatchMessage) -> None:
@@ -317,6 +319,29 @@ def test_reports_that_cannot_be_are_logged_in_folds(
     read, _ = listen(agent, panel_context)
     assert read == 401
     assert 1 <= len(warned) <= 10
+
+
+@pytest.mark.parametrize("field", ["unanswered", "unsent", "answered", "lost"])
+def test_nobody_says_more_of_probes_and_takeovers_than_it_was_asked(
+    agent: ScriptedAgent, panel_context: ssl.SSLContext, field: str
+) -> None:
+    """Decisions are made from it: a million of endpoints would keep them waiting."""
+    many = [f"192.0.2.1:{number}" for number in range(50)]
+    said = {"answered": {}, "unanswered": [], field: many if field.startswith("un") else dict.fromkeys(many, 1)}
+    agent.answer = (200, json.dumps(said).encode())
+    key = PublicKey("p" * 44)
+    probe = ProbeRequest(InterfaceName("wg0"), (ProbeTarget("192.0.2.1:1", key, PrivateKey("k" * 44)),))
+
+    async def ask_both() -> None:
+        client = AgentClient("127.0.0.1", agent.port, NODE, panel_context)
+        with pytest.raises(TransientError, match="more than it was asked"):
+            await client.probe(probe)
+        if field in {"answered", "unanswered"}:
+            with pytest.raises(TransientError, match="more than it was asked"):
+                await client.takeover("wg0", Takeover((TakeoverPeer(key, "192.0.2.1:1"),)))
+        await client.aclose()
+
+    asyncio.run(ask_both())
 
 
 def test_an_answer_is_not_longer_than_its_peers_need(agent: ScriptedAgent, panel_context: ssl.SSLContext) -> None:

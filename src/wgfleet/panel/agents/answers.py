@@ -1,5 +1,6 @@
 """Answers of an agent that are not what was asked for: refusals, failures, and what is not of this protocol."""
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -45,6 +46,12 @@ def decode(label: str, decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         return decoder.decode(body)
     except UNREADABLE as error:
         raise nonsense(label, error) from error
+
+
+def check_asked(label: str, asked: int, *found: Collection[str]) -> None:
+    """Raise TransientError where an agent says more than it was asked: decisions wait until each is looked at."""
+    if any(len(each) > asked for each in found):
+        raise nonsense(label, ValueError("says more than it was asked"))
 
 
 def nonsense(label: str, trouble: Exception) -> TransientError:

@@ -138,7 +138,10 @@ class AgentClient:
     async def takeover(self, interface: str, takeover: Takeover) -> TakeoverResult:
         """Have the node start handshakes to peers at their last endpoints; say which answered in time."""
         timeout_s = takeover.timeout_s + ANSWER_S / 6
-        return await self._call("POST", f"/v1/wg/{interface}/takeover", TakeoverResult, takeover, timeout_s=timeout_s)
+        path = f"/v1/wg/{interface}/takeover"
+        said = await self._call("POST", path, TakeoverResult, takeover, timeout_s=timeout_s)
+        answers.check_asked(self._label, len(takeover.peers), said.answered, said.unanswered)
+        return said
 
     async def unmute(self, interface: str) -> None:
         """Say that nothing is missing on an interface that is muted: it may send again."""
@@ -147,7 +150,9 @@ class AgentClient:
 
     async def probe(self, request: ProbeRequest) -> ProbeResult:
         """Have the node look at interfaces of other nodes: one initiation each, all at once."""
-        return await self._call("POST", "/v1/probe", ProbeResult, request, timeout_s=request.timeout_s + SILENCE_S)
+        said = await self._call("POST", "/v1/probe", ProbeResult, request, timeout_s=request.timeout_s + SILENCE_S)
+        answers.check_asked(self._label, len(request.targets), said.answered, said.unanswered, said.unsent, said.lost)
+        return said
 
     async def status(self) -> AgentStatus:
         """Read what the agent says of itself and its interfaces."""
