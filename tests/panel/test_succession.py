@@ -281,7 +281,7 @@ def test_a_superseded_panel_takes_out_no_node_publishes_nothing_moves_nobody_and
             await asyncio.to_thread(restore)
             await asyncio.to_thread(eventually, lambda: state()[1:] == (True, OperationState.SUCCEEDED))
             await asyncio.to_thread(eventually, lambda: state()[0] != before[0])
-            assert (await asyncio.to_thread(client.get, "/readyz")).json() == {"status": "ok"}
+            await asyncio.to_thread(eventually, lambda: client.get("/readyz").json() == {"status": "ok"})
         finally:
             await supervisor.close()
 

@@ -29,6 +29,15 @@ def test_the_worst_of_a_hundred_is_left_out_and_what_is_older_than_a_minute_forg
     assert decisions.lateness(500.0, {"telemetry": 2.04}) == Lateness(behind={"telemetry": 2.0})
 
 
+def test_one_alone_says_nothing_as_the_first_after_a_start_and_two_of_a_few_do() -> None:
+    decisions = DecisionClock()
+    decisions.decided(0.0, 2.0)
+    decisions.decided(3.0, 3.0)
+    assert decisions.lateness(5.0, {}).trouble is None
+    decisions.decided(3.0, 4.5)
+    assert decisions.lateness(5.0, {}).trouble == "whether nodes serve is decided 1.5 s late"
+
+
 def test_one_that_was_made_before_it_was_due_is_not_late() -> None:
     decisions = DecisionClock()
     decisions.decided(5.0, 4.0)

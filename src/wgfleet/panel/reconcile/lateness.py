@@ -1,6 +1,5 @@
 """Lateness of the watch: how much later than due nodes were judged in the last minute, and when that is too much."""
 
-import math
 from collections import deque
 
 import msgspec
@@ -47,8 +46,10 @@ class DecisionClock:
     def lateness(self, now: float, behind: dict[str, float]) -> Lateness:
         """Return how late the decisions of the last minute were."""
         recent = sorted(late for at, late in tuple(self._late) if now - at <= WINDOW_S)
+        # Of a few, as after a start, one alone says nothing.
+        beyond = max(1, len(recent) // 100)
         return Lateness(
-            decisions_p99_s=round(recent[math.ceil(0.99 * len(recent)) - 1], 4) if recent else 0.0,
+            decisions_p99_s=round(recent[-1 - beyond], 4) if len(recent) > beyond else 0.0,
             decisions_max_s=round(recent[-1], 4) if recent else 0.0,
             probes_left_out=self.probes_left_out,
             behind={name: round(seconds, 1) for name, seconds in behind.items()},
