@@ -8,17 +8,13 @@ import pytest
 from sqlalchemy import select
 
 from tests.panel.conftest import made
-from tests.panel.health.test_monitor import RULES, Network, state
+from tests.panel.health.test_monitor import Network, monitor_on, state
 from tests.panel.world import World
 from tests.waiting import eventually
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import PANEL, Health
 from wgfleet.panel.errors import Conflict, NotFound
-from wgfleet.panel.reconcile import health as watching
-from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.health import HealthMonitor
-from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import configs, freezes, health
 from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.store import nodes as node_rows
@@ -42,9 +38,7 @@ def test_two_of_three_at_once_wait_for_an_administrator_who_says_it_once(
     config = world.config()
     found = world.serving(config, "fra1", "ams1", "par1")
     network = Network()
-    monkeypatch.setattr(watching, "Prober", lambda: network)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    monitor = monitor_on(network, world, found, monkeypatch)
 
     def states() -> list[Health]:
         return [state(world, config, node) for node in found]
@@ -133,9 +127,7 @@ def test_a_paused_config_loses_no_node_until_it_is_resumed(world: World, monkeyp
     config = world.config()
     found = world.serving(config, "fra1", "ams1", "par1")
     network = Network()
-    monkeypatch.setattr(watching, "Prober", lambda: network)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    monitor = monitor_on(network, world, found, monkeypatch)
     with world.store.write() as tx:
         freezes.pause(tx, "ann", configs.get(tx, config.id))
 

@@ -2,21 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from typing import cast
 
 import pytest
 import structlog
 from sqlalchemy import update
 
-from tests.panel.health.test_monitor import RULES, Network, state
+from tests.panel.health.test_monitor import Network, monitor_on, state
 from tests.panel.world import World
 from tests.waiting import eventually
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.errors import Unavailable
-from wgfleet.panel.reconcile import health as watching
-from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.health import HealthMonitor
-from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import health as health_service
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
@@ -69,9 +64,7 @@ def test_a_config_that_cannot_be_decided_holds_up_no_other(
             world.sync(config, node)
     break_it(world, configs[0], monkeypatch)
     network = Network(dead={f"192.0.2.1:{config.listen_port}" for config in configs})
-    monkeypatch.setattr(watching, "Prober", lambda: network)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    monitor = monitor_on(network, world, found, monkeypatch)
 
     async def watched() -> None:
         watching_them = monitor.start()

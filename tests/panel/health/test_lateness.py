@@ -2,18 +2,14 @@
 
 import asyncio
 import time
-from typing import cast
 
 import msgspec
 import pytest
 
-from tests.panel.health.test_monitor import RULES, Network
+from tests.panel.health.test_monitor import Network, monitor_on
 from tests.panel.world import World
 from tests.waiting import eventually
-from wgfleet.panel.reconcile import health as watching
-from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks, came_round
-from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.lateness import DecisionClock, Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport, Outlook
 
@@ -53,10 +49,8 @@ def test_a_watch_whose_loop_is_held_up_measures_it_and_the_probes_that_it_left_o
 ) -> None:
     config = world.config()
     found = world.serving(config, "fra1", "ams1", "par1")
-    monkeypatch.setattr(watching, "Prober", Network)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), Network()))
     outlook = Outlook()
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, outlook)
+    monitor = monitor_on(Network(), world, found, monkeypatch, outlook)
 
     async def watched() -> None:
         watching_them = monitor.start()

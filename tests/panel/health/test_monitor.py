@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -70,6 +70,19 @@ class Network:
         """Nothing is open."""
 
 
+def monitor_on(
+    network: object,
+    world: World,
+    nodes: Iterable[Node],
+    monkeypatch: pytest.MonkeyPatch,
+    outlook: Outlook | None = None,
+) -> HealthMonitor:
+    """Return a monitor whose prober, and lines to the agents of nodes, are a network on paper."""
+    monkeypatch.setattr(watching, "Prober", lambda: network)
+    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in nodes), network))
+    return HealthMonitor(world.store, world.vault, RULES.rules, connections, outlook or Outlook())
+
+
 def state(world: World, config: Config, node: Node) -> Health:
     with world.store.read() as tx:
         assignment = assignment_rows.get(tx, config.id, node.id)
@@ -85,9 +98,7 @@ def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
     found = world.serving(config, "fra1", "ams1", "par1")
     fra1, ams1, par1 = found
     network = Network()
-    monkeypatch.setattr(watching, "Prober", lambda: network)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    monitor = monitor_on(network, world, found, monkeypatch)
     real = clock.now
 
     async def watched() -> None:
@@ -120,9 +131,7 @@ def test_a_node_goes_down_while_all_other_work_with_the_database_hangs(
     config = world.config()
     found = world.serving(config, "fra1", "ams1", "par1")
     network = Network()
-    monkeypatch.setattr(watching, "Prober", lambda: network)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    monitor = monitor_on(network, world, found, monkeypatch)
 
     async def watched() -> None:
         go_on = threading.Event()
@@ -153,9 +162,7 @@ def test_a_panel_that_starts_waits_for_agents_before_it_calls_their_nodes_unmana
         missed = Standing(Health.UNMANAGED, clock.now(), "the agent does not answer; clients are served")
         health_service.record(tx, config.id, {fra1.id: missed})
     network = Network(connected=False, last_seen_at=None)
-    monkeypatch.setattr(watching, "Prober", lambda: network)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    monitor = monitor_on(network, world, found, monkeypatch)
     network.heard_at = clock.monotonic() - RULES.rules.unmanaged_after_s - 1
 
     def states() -> list[Health]:
@@ -185,9 +192,7 @@ def test_an_agent_that_a_panel_never_hears_after_its_start_is_missed_in_the_end(
     config = world.config()
     found = world.serving(config, "fra1", "ams1", "par1")
     network = Network(connected=False, last_seen_at=None, heard_at=clock.monotonic() - watching.START_S - 1)
-    monkeypatch.setattr(watching, "Prober", lambda: network)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    monitor = monitor_on(network, world, found, monkeypatch)
 
     async def watched() -> None:
         watching_them = monitor.start()
@@ -204,9 +209,7 @@ def test_a_node_that_drains_is_watched_like_one_that_serves(world: World, monkey
     found = world.serving(config, "fra1", "ams1", "par1")
     world.remove(config, found[0], force=True)
     network = Network()
-    monkeypatch.setattr(watching, "Prober", lambda: network)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), network))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    monitor = monitor_on(network, world, found, monkeypatch)
 
     async def watched() -> None:
         watching_them = monitor.start()

@@ -2,20 +2,17 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import cast
 
 import pytest
 from sqlalchemy import select
 
-from tests.panel.health.test_monitor import RULES
+from tests.panel.health.test_monitor import monitor_on
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.probe_keys import RotationStep
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.reconcile import health as watching
-from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.key_rotations import KeyRotationWatch
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import audit, configs
@@ -341,9 +338,7 @@ def test_health_never_falls_while_keys_are_replaced(world: World, monkeypatch: p
     found = serving(world, config, "fra1", "ams1", "par1")
     before = public_keys(world, config)
     wire = Wire(world, config, {f"{node.endpoint_addresses[0]}:51820": node for node in found})
-    monkeypatch.setattr(watching, "Prober", lambda: wire)
-    connections = cast("dict[str, AgentConnection]", dict.fromkeys((node.id for node in found), wire))
-    monitor = HealthMonitor(world.store, world.vault, RULES.rules, connections, Outlook())
+    monitor = monitor_on(wire, world, found, monkeypatch)
 
     async def watch() -> None:
         task = monitor.start()
