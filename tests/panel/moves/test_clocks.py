@@ -48,7 +48,7 @@ def test_peers_go_to_a_node_whose_clock_is_not_behind(world: World) -> None:
     (operation,) = world.drain(one)
     assert world.step(operation) is MoveStep.PLACE
     with world.store.read() as tx:
-        assert {peer.home_node_id for peer in peer_rows.changed_since(tx, config.id, 0)} == {three.id}
+        assert {peer.home_node_id for peer in peer_rows.of_config(tx, config.id)} == {three.id}
 
 
 def test_peers_go_to_a_node_that_is_ahead_only_where_no_clock_goes_with_theirs(world: World) -> None:
@@ -57,7 +57,7 @@ def test_peers_go_to_a_node_that_is_ahead_only_where_no_clock_goes_with_theirs(w
         (operation,) = world.drain(source)
         assert world.step(operation) is MoveStep.PLACE
         with world.store.read() as tx:
-            assert {peer.home_node_id for peer in peer_rows.changed_since(tx, config.id, 0)} == {target.id}
+            assert {peer.home_node_id for peer in peer_rows.of_config(tx, config.id)} == {target.id}
 
 
 def test_where_all_are_behind_they_are_taken_all_the_same(world: World) -> None:
@@ -65,7 +65,7 @@ def test_where_all_are_behind_they_are_taken_all_the_same(world: World) -> None:
     (operation,) = world.drain(one)
     assert world.step(operation) is MoveStep.PLACE
     with world.store.read() as tx:
-        assert {peer.home_node_id for peer in peer_rows.changed_since(tx, config.id, 0)} == {two.id}
+        assert {peer.home_node_id for peer in peer_rows.of_config(tx, config.id)} == {two.id}
 
 
 def test_a_wrong_clock_is_said_in_words(world: World) -> None:

@@ -31,7 +31,7 @@ def create(
     wanted = desired.whole(tx, vault, config, assignment)
     for key in desired.probe_peers(tx, config, assignment):
         del wanted.peers[key]  # they are nobody's, and recreated with the assignment
-    names = {PublicKey(peer.public_key): peer.name for peer in peer_rows.changed_since(tx, config.id, 0)}
+    names = {PublicKey(peer.public_key): peer.name for peer in peer_rows.of_config(tx, config.id)}
     notes = [f"config {config.name} on node {node.name}, generation {config.generation}: {reason}"]
     backup_id = clock.new_id()
     text = rendering.backup_file(wanted, names, notes)

@@ -67,10 +67,9 @@ def clashes(tx: Tx, config_id: str, names: Collection[str], keys: Collection[str
     return taken[0], taken[1]
 
 
-def changed_since(tx: Tx, config_id: str, generation: int) -> list[Peer]:
-    """Return the peers of a config that changed after a generation (0: all of them)."""
-    query = select(Peer).where(Peer.config_id == config_id).order_by(Peer.id)
-    return list(tx.session.scalars(query.where(Peer.generation > generation) if generation else query))
+def of_config(tx: Tx, config_id: str) -> list[Peer]:
+    """Return all peers of a config. What changed in it, and in fewer columns: `desired_peers.changed_since`."""
+    return list(tx.session.scalars(select(Peer).where(Peer.config_id == config_id).order_by(Peer.id)))
 
 
 def removed_since(tx: Tx, config_id: str, generation: int) -> list[str]:

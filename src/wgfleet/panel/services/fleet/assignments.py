@@ -117,7 +117,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
 def _cut_slices(tx: Tx, config: Config, assignment: Assignment) -> None:
     """Take the first free slice of each pool for the node, and give each peer an address in it."""
     taken = {pool.network for pool in assignment_rows.slices(tx, config.id)}
-    peers = [peer.id for peer in peer_rows.changed_since(tx, config.id, 0)]
+    peers = [peer.id for peer in peer_rows.of_config(tx, config.id)]
     cut: list[Pool] = []
     for pool in assignment_rows.pools(tx, config.id):
         whole = ipaddress.ip_network(pool.network)
