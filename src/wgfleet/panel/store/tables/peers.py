@@ -1,17 +1,11 @@
 """Tables of peers, of their sessions, and of public keys that were removed."""
 
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
-from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from wgfleet.panel.store.tables.base import Base
 
 _BEHIND = text("json_array_length(networks) > 0")
-
-
-def _folded(context: DefaultExecutionContext) -> str:
-    name: str = context.get_current_parameters()["name"]  # type: ignore[no-untyped-call]  # it has no types
-    return name.casefold()
 
 
 class Peer(Base):
@@ -33,7 +27,7 @@ class Peer(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     config_id: Mapped[str] = mapped_column(ForeignKey("configs.id"))
     name: Mapped[str]
-    name_folded: Mapped[str] = mapped_column(default=_folded, server_default=text("''"))
+    name_folded: Mapped[str] = mapped_column(server_default=text("''"))
     public_key: Mapped[str]
     private_key_sealed: Mapped[bytes | None]
     preshared_key_sealed: Mapped[bytes | None]
