@@ -33,6 +33,7 @@ _NOT_OTHERS = frozenset({ipaddress.ip_address("168.63.129.16")})
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _SERVER = re.compile(r"server|host|url|uri|endpoint|address", re.IGNORECASE)
 _FILE = re.compile(r"(?:^|_)(?:file|filename|path)(?:$|_)", re.IGNORECASE)
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")  # of which neither a resolver nor a library makes anything
 _RESOLVERS = Path("/etc/resolv.conf")
 _DNS_PORT = 53
 
@@ -87,6 +88,8 @@ class Destinations:
             for number, item in enumerate(value):
                 self._check_option(key, item, f"{field}[{number}]")
         elif isinstance(value, str):
+            if _NO_TEXT.search(value):
+                raise Invalid("must be Unicode text without NUL characters", field=field)
             if value.startswith(("file:", "~/")) or _FILE.search(key):
                 raise Invalid(NO_FILES, field=field)
             if (host := _host(key, value)) is not None and not self._may_be(host):

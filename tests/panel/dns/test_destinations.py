@@ -60,6 +60,14 @@ def test_no_option_has_the_panel_read_a_file(settings: dict[str, str]) -> None:
         NOTHING.check_options({"provider": "localzone", "settings": {"filename": "/etc/hosts"}}, "dns.options")
 
 
+@pytest.mark.parametrize("text", ["1\0002", "a\0.example.com", "\0", "http://a\0b.example.com/", "1\ud8002"])
+def test_a_text_that_no_server_takes_is_refused_by_its_field(text: str) -> None:
+    for options in ({"server": text}, {"settings": {"endpoint": text}}, {"secret": text}, {"servers": ["ok", text]}):
+        with pytest.raises(Invalid, match="must be Unicode text without NUL") as refused:
+            NOTHING.check_options(options, "dns.options")
+        assert (refused.value.field or "").startswith("dns.options.")
+
+
 @pytest.fixture
 def inside() -> Iterator[int]:
     """Listen on a port of loopback, which must never be reached."""
