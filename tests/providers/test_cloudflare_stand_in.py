@@ -27,7 +27,9 @@ def stand_in(tmp_path: Path) -> Iterator[StandIn]:
 @pytest.fixture
 def client(stand_in: StandIn) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {SECRET}"}
-    with httpx.Client(base_url=f"{stand_in.url}/zones/{ZONE_ID}", headers=headers, trust_env=False) as opened:
+    with httpx.Client(
+        base_url=f"{stand_in.url}/zones/{ZONE_ID}", headers=headers, trust_env=False, timeout=60
+    ) as opened:
         yield opened
 
 
