@@ -11,6 +11,7 @@ import ipaddress
 import re
 import socket
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,8 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from wgfleet.doors.folding import Folding
+from wgfleet.panel import clock
 from wgfleet.panel.errors import Invalid, PermanentError
 
 log = structlog.get_logger()
@@ -36,6 +39,8 @@ _FILE = re.compile(r"(?:^|_)(?:file|filename|path)(?:$|_)", re.IGNORECASE)
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")  # of which neither a resolver nor a library makes anything
 _RESOLVERS = Path("/etc/resolv.conf")
 _DNS_PORT = 53
+_refusals: Folding[str] = Folding("various addresses")
+_refusals_lock = threading.Lock()
 
 
 class DestinationRefused(PermanentError):
@@ -198,13 +203,25 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         address = ipaddress.ip_address(str(target[0]).partition("%")[0]) if isinstance(target, tuple) else None
         if address is not None and (limits.allowed.allows(address) or _is_resolver(address, int(target[1]))):
             return
-        log.warning("plugin.refused", address=str(target[0] if isinstance(target, tuple) else "a local socket"))
+        _tell(str(target[0] if isinstance(target, tuple) else "a local socket"))
     except ValueError:
         pass  # a name: who connects to one has not resolved it, so nobody knows what it stands for
     finally:
         _enforced.reset(token)
     limits.refused = True
     raise PermissionError(errno.EACCES, _refused(limits.allowed.setting))  # an OSError: libraries close the socket then
+
+
+def _tell(address: str) -> None:
+    """Log a refusal: the first for an address at once, the others of that minute as one count with a later one."""
+    now = clock.monotonic()
+    with _refusals_lock:
+        over = _refusals.ended(now)
+        told = _refusals.note(address, now)
+    for earlier, more in over:
+        log.warning("plugin.refused_again", address=earlier, count=more)
+    if told is not None:
+        log.warning("plugin.refused", address=told)
 
 
 _CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})

@@ -9,8 +9,10 @@ from typing import Any, cast
 import httpx
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
-from wgfleet.panel import destinations
+from wgfleet.doors.folding import Folding
+from wgfleet.panel import clock, destinations
 from wgfleet.panel.destinations import Destinations
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.errors import Invalid, PermanentError
@@ -122,6 +124,22 @@ def test_only_the_plugin_is_held_to_it(inside: int) -> None:
         assert others == [True]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
         plain.connect(("127.0.0.1", inside))
+
+
+def test_an_address_that_is_refused_again_and_again_is_a_line_and_a_count(
+    inside: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(destinations, "_refusals", Folding("various addresses"))
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    with capture_logs() as lines, NOTHING.enforced():
+        for wait in (*[0.0] * 60, 61.0):
+            now += wait
+            with socket.socket() as plain, pytest.raises(PermissionError):
+                plain.connect(("127.0.0.1", inside))
+    told = [(line["event"], line["address"], line.get("count")) for line in lines]
+    once = ("plugin.refused", "127.0.0.1", None)
+    assert told == [once, ("plugin.refused_again", "127.0.0.1", 59), once]
 
 
 def test_the_settings_allow_servers_inside() -> None:
