@@ -16,9 +16,10 @@ COLUMNS, LEAST_COLUMNS = 80, 20
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A step that runs; call `advance` for each piece that is done."""
+    """A step that runs; call `advance` for each piece that is done, `tell` with a line that stays."""
 
     advance: Callable[[], None]
+    tell: Callable[[str], None]
 
 
 class Progress:
@@ -35,10 +36,13 @@ class Progress:
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
             with Bars(*columns, TimeElapsedColumn(), console=self._console, transient=True) as bars:
                 task = bars.add_task(text, total=total)
-                yield Stage(lambda: bars.advance(task))
+                yield Stage(lambda: bars.advance(task), self._tell)
         else:
-            yield Stage(lambda: None)
-        self._console.print(f"{text}: {time.monotonic() - begun:.1f} s", soft_wrap=True)
+            yield Stage(lambda: None, self._tell)
+        self._tell(f"{text}: {time.monotonic() - begun:.1f} s")
+
+    def _tell(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, markup=False)
 
 
 def readable(figures: dict[str, Any]) -> list[str]:

@@ -49,6 +49,7 @@ def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any
             name = PROCESSES[number % len(PROCESSES)]
             rounds.append(lose_both(lab, name, chance.randint(0, LONGEST_MS), options.rate))
             step.advance()
+            step.tell(_line(number, rounds[-1]))  # a round takes half a minute; who interrupts keeps those done
     gaps: dict[str, list[float]] = defaultdict(list)
     for entry in rounds:
         gaps[entry["process"]] += entry["gaps_ms"]
@@ -143,6 +144,12 @@ def _of_name(host: Host, name: str) -> list[int]:
 
 def _has_peers(host: Host, keys: set[str]) -> bool:
     return set(drain.handshakes(host)) == keys
+
+
+def _line(number: int, entry: Round) -> str:
+    worst = max(entry["gaps_ms"], default=0)
+    said = f"round {number + 1}: {entry['process']} killed after {entry['killed_after_ms']} ms, longest gap {worst} ms"
+    return "; ".join([said, *entry["broken"]])
 
 
 def _spread(gaps: list[float]) -> dict[str, float]:
