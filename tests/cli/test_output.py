@@ -138,3 +138,10 @@ def test_in_80_columns_a_sentence_stands_below_and_an_id_in_one_piece(monkeypatc
     output.show_table([{**found, "expires_at": "2027-02-24T10:32:29Z"}], certificate.COLUMNS, as_json=False)
     assert identifier in screen.getvalue()
     assert "2027-02-24 10:32:29Z" in screen.getvalue()
+
+
+def test_a_pipe_is_wide_unless_columns_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert output.console().width == output.WIDE
+    monkeypatch.setenv("COLUMNS", "80")
+    assert output.console().width == 80

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-WIDE = 250  # columns where nobody's terminal sets them: a pipe must not lose text
+WIDE = 250  # columns where neither a terminal nor COLUMNS sets them: a pipe must not lose text
 FILE_MODE = 0o600
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")  # as the API writes times; a person needs whole seconds
 
@@ -23,7 +23,7 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to th
 def console(*, err: bool = False) -> Console:
     """Return where to print."""
     found = Console(stderr=err, highlight=False)
-    if not found.is_terminal:
+    if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = WIDE
     return found
 
