@@ -202,6 +202,22 @@ def test_clients_are_called_when_their_sessions_end_with_the_interface(net: Net,
     assert net.a.host.run("wg", "show", "wg0", "persistent-keepalive").count("off") == 2
 
 
+def test_clients_are_called_by_the_next_run_of_an_agent_that_died_with_its_wireguard(net: Net) -> None:
+    eventually(net.pings)
+    time.sleep(2.5)  # for the agent to have seen the session
+    net.a.stop(signal.SIGKILL)
+    kill_wireguard_go(net)
+    net.a.start()
+    eventually(lambda: net.a.host.run("wg", "show", "wg0", "peers", check=False))
+    time.sleep(0.7)
+    assert net.last_endpoint(net.a) == "(none)", "not before the panel could say that others serve them"
+    with net.a.watch():
+        eventually(lambda: "1 of 1 peers answered" in str(net.a.call("GET", "/v1/status").json()))
+    assert net.pings(5)
+    metrics = net.a.call("GET", "/v1/metrics").text
+    assert 'wgfleet_interface_called_back_answered{interface="wg0"} 1' in metrics
+
+
 def test_clients_whom_others_may_have_taken_over_are_not_called(net: Net) -> None:
     eventually(net.pings)
     time.sleep(2.5)

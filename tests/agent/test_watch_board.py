@@ -14,6 +14,7 @@ from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import (
     HEARTBEAT_S,
     AgentStatus,
+    CallBack,
     Change,
     Heartbeat,
     Load,
@@ -38,6 +39,7 @@ class Interface:
     held: tuple[str, ...] | None = None
     rivals: dict[str, str] = field(default_factory=dict)
     muted: str | None = None
+    called_back: CallBack | None = None
     stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
 
 

@@ -96,6 +96,7 @@ async def _run(settings: AgentSettings) -> None:
             settings.confirm_s,
         ),
         kept_down=lambda: alone.too_long,
+        panel_reads_s=lambda: supervisor.board.read_for_s if contact.is_near() else 0.0,
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -163,6 +163,18 @@ class AgentStatus(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+class CallBack(Struct, frozen=True):
+    """Sessions that ended with a node's interface, and whose peers the agent then called at their last endpoints.
+
+    `at` in s since the epoch of the agent's clock; `seconds` until all had answered, or it gave up.
+    """
+
+    at: Moment
+    called: Annotated[int, Meta(ge=0, le=10**7)]
+    answered: Annotated[int, Meta(ge=0, le=10**7)]
+    seconds: Moment
+
+
 class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     """One interface in the watch stream. In a `Change`, `peers` has only those that changed since the last message.
 
@@ -172,6 +184,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     `rivals`: the link addresses of other machines that say that they have one of its floating addresses, by address.
     `history`: of the generation, as it was pushed; empty: an agent of 0.1.0 stored it, or a panel of 0.1.0 sent it.
     `muted` says why the interface sends nothing until the panel has pushed, or said that nothing is missing (`unmute`).
+    `called_back`: the last time that sessions ended with the interface, since the agent's start.
     """
 
     name: ClaimedName
@@ -186,6 +199,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     peers: dict[ClaimedKey, PeerStats] = {}
     removed_peers: tuple[ClaimedKey, ...] = ()
     history: Annotated[str, Meta(max_length=200)] = ""
+    called_back: CallBack | None = None
 
 
 class Snapshot(Struct, frozen=True, tag_field="type", tag="snapshot"):

@@ -14,14 +14,25 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents import telemetry
+from wgfleet.panel.reconcile.agents.call_back_buffer import MAX_DUE
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.telemetry import TelemetryWriter
 from wgfleet.panel.services.fleet import loads, nodes
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, assignments
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import AuditEntry, Config, Node, PeerSession
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey
-from wgfleet.protocol.messages import Change, Heartbeat, Load, Refused, Snapshot, WatchMessage
+from wgfleet.protocol.messages import (
+    CallBack,
+    Change,
+    Heartbeat,
+    InterfaceReport,
+    Load,
+    Refused,
+    Snapshot,
+    WatchMessage,
+)
 from wgfleet.protocol.observed import PeerStats
 
 LOAD = Load(cpu=0.25, memory=0.5, bandwidth=0.1, bandwidth_bps=1e6)
@@ -93,6 +104,42 @@ def test_all_nodes_are_written_in_one_transaction(site: Site) -> None:
     with commits(site.world) as seen:
         site.flush()
     assert seen == [], "nothing is new"
+
+
+def test_sessions_that_ended_with_an_interface_are_audited_once_and_in_the_summary(site: Site) -> None:
+    def said(call: CallBack) -> InterfaceReport:
+        return InterfaceReport(
+            InterfaceName("wg0"), ConfigId(site.config.id), Generation(1), up=True, summary="called", called_back=call
+        )
+
+    old, new = CallBack(clock.now() - 4000, 7, 7, 0.2), CallBack(clock.now(), 3, 2, 0.5)
+    site.say("fra1", Snapshot(status(clock.now()), (said(old),)))
+    for _ in range(3):
+        site.say("fra1", Change(clock.now(), (said(new),)), Snapshot(status(clock.now()), (said(new),)))
+        site.flush()
+    with site.world.store.read() as tx:
+        entries = tx.session.scalars(select(AuditEntry).where(AuditEntry.action == "called_back")).all()
+        assignment = assignments.get(tx, site.config.id, site.nodes["fra1"].id)
+    assert [entry.details for entry in entries] == [{"sessions": 3, "answered": 2, "seconds": 0.5}]
+    assert assignment is not None
+    assert assignment.summary == "called"
+
+
+def test_a_hostile_agent_fills_no_log_with_ended_sessions(site: Site) -> None:
+    def said(number: int) -> InterfaceReport:
+        return InterfaceReport(
+            *(InterfaceName("wg0"), ConfigId(site.config.id), Generation(1)),
+            up=True,
+            summary="called",
+            called_back=CallBack(clock.now() + number, 1, 1, 0.0),
+        )
+
+    for start in range(0, 1000, 100):
+        site.say("fra1", Change(clock.now(), tuple(said(start + number) for number in range(100))))
+        site.flush()
+    with site.world.store.read() as tx:
+        found = tx.session.scalars(select(AuditEntry).where(AuditEntry.action == "called_back")).all()
+    assert len(found) <= MAX_DUE + 2
 
 
 def test_what_breaks_on_one_node_keeps_no_other_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from wgfleet.lab import assembly, face, fleet
 from wgfleet.lab import state as labs
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios import agent_down, comeback, failover, partition, soak, standings
+from wgfleet.lab.scenarios import agent_down, comeback, crash, failover, partition, soak, standings
 from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 
@@ -68,6 +68,14 @@ def test_a_wireguard_that_hangs_alone_draws_nobody_back_when_it_works_again(lab:
     happened = comeback.run(lab, ScenarioOptions(rate=20.0, kind="wireguard", away_s=4.0), QUIET)
     assert happened["clients"] > 0
     assert happened["later_gap_ms"]["max"] < DRAWN_MS, happened
+
+
+def test_clients_whose_sessions_end_with_the_interface_are_called_by_the_node_itself(
+    lab: Lab, panel: PanelClient
+) -> None:
+    happened = crash.crash(lab, panel, OPTIONS.rate, "deleted")
+    assert happened["answered"] == happened["called"] == len(happened["gaps_ms"]) > 0, happened
+    assert max(happened["gaps_ms"]) < DRAWN_MS, happened
 
 
 def test_the_clients_of_a_node_that_dies_all_go_on_elsewhere(lab: Lab, panel: PanelClient) -> None:

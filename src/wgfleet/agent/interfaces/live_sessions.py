@@ -7,7 +7,9 @@ When a WireGuard interface is made again it knows no session, and its peers noti
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from wgfleet.agent.state.session_files import LiveSession
 from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import CallBack
 from wgfleet.protocol.observed import PeerStats
 
 # A session in which nothing came for so long may be over, or have moved to another node by itself: calling its peer
@@ -17,18 +19,30 @@ _REJECT_AFTER_S = 180  # a session ends so long after its handshake (REJECT_AFTE
 
 
 @dataclass(slots=True)
-class _Session:
-    endpoint: str
-    received: int
-    handshake: int
-    heard_at: float
+class CallBacks:
+    """What an interface lost of sessions since the agent's start, and how many peers answered when they were called.
+
+    `last` is the last of these calls, for the panel.
+    """
+
+    times: int = 0
+    called: int = 0
+    answered: int = 0
+    last: CallBack | None = None
+
+    def note(self, call: CallBack) -> None:
+        """Count it."""
+        self.times += 1
+        self.called += call.called
+        self.answered += call.answered
+        self.last = call
 
 
 @dataclass
 class LiveSessions:
     """Where peers were heard last. `now` is in s of the monotonic clock."""
 
-    _sessions: dict[PublicKey, _Session] = field(default_factory=dict)
+    _sessions: dict[PublicKey, LiveSession] = field(default_factory=dict)
     _cleaned_at: float = 0.0
 
     def note(
@@ -47,7 +61,16 @@ class LiveSessions:
                 continue
             known = self._sessions.get(key)
             if known is None or (known.received, known.handshake) != (seen.rx, seen.latest_handshake):
-                self._sessions[key] = _Session(seen.endpoint, seen.rx, seen.latest_handshake, now)
+                self._sessions[key] = LiveSession(seen.endpoint, seen.rx, seen.latest_handshake, now)
+
+    def restore(self, sessions: Mapping[PublicKey, LiveSession]) -> None:
+        """Take over what another run of the agent, in the same boot, knew."""
+        self._sessions = {**sessions, **self._sessions}
+
+    def kept(self, now: float) -> dict[PublicKey, LiveSession]:
+        """Return what the next run of the agent is to know, and forget what it need not."""
+        self.in_use(now)
+        return self._sessions
 
     def forget(self, keys: Iterable[PublicKey]) -> None:
         """Peers left, or their sessions were given to another node."""

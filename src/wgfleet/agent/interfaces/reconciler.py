@@ -7,7 +7,7 @@ equal to `desired` and knows what it last saw.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -15,17 +15,18 @@ import msgspec
 from wgfleet.agent.interfaces.admission import foreign
 from wgfleet.agent.interfaces.allowed_ips import AllowedIpIndex
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
-from wgfleet.agent.interfaces.live_sessions import LiveSessions
+from wgfleet.agent.interfaces.live_sessions import CallBacks, LiveSessions
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
 from wgfleet.agent.kernel.machine import Machine, Rules, has_ipv6
+from wgfleet.agent.state.session_files import LiveSession
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
 from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey
-from wgfleet.protocol.messages import Applied
+from wgfleet.protocol.messages import Applied, CallBack
 from wgfleet.protocol.observed import ObservedInterface, PeerStats
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class ChangeSink(Protocol):
 class InterfaceReconciler:
     """Reconciles one interface. Everything that changes it holds `lock`.
 
-    `sessions_lost` is called when it had to do what ends sessions, with the endpoints of those that were in use.
+    `sessions_lost` is called when it had to do what ends sessions, with the endpoints of those that were in use, and
+    whether it ended together with the agent: then others may serve them, which the panel knows.
     `kept_down`: whether the interface is to be down, whatever is desired.
     """
 
@@ -61,7 +63,7 @@ class InterfaceReconciler:
         desired: DesiredInterface,
         changes: ChangeSink,
         floating: FloatingAddresses,
-        sessions_lost: Callable[["InterfaceReconciler", dict[PublicKey, str]], None] = lambda *_: None,
+        sessions_lost: Callable[["InterfaceReconciler", dict[PublicKey, str], bool], None] = lambda *_: None,
         trial: "SettingsTrial | None" = None,
         kept_down: Callable[[], bool] = bool,
     ) -> None:
@@ -78,6 +80,8 @@ class InterfaceReconciler:
         self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds
         self.settings_changed = asyncio.Event()
         self.sessions = LiveSessions()
+        self.call_backs = CallBacks()
+        self._restored = False  # `sessions` are of the agent's last run, and the link was not read yet
         self._sessions_lost = sessions_lost
         self.trial = trial
         self._kept_down = kept_down
@@ -125,6 +129,11 @@ class InterfaceReconciler:
         """The link addresses of other machines that have floating addresses of this one, by address."""
         return self._floating.conflicts(self.name)
 
+    @property
+    def called_back(self) -> CallBack | None:
+        """The last time that sessions ended with the interface, and its peers were called."""
+        return self.call_backs.last
+
     def owns(self, index: int) -> bool:
         """Whether the link of this index (the kernel gives none twice) is known to be ours."""
         return index == self._own_index
@@ -138,6 +147,11 @@ class InterfaceReconciler:
         """Take over what is known of the sessions of an interface that was removed by hand."""
         self.sessions, self._up_at = before.sessions, before._up_at  # noqa: SLF001 - of the same class
         self.sessions.keep(self.desired.peers)
+
+    def restore(self, sessions: Mapping[PublicKey, LiveSession]) -> None:
+        """Take over what the agent's last run knew of sessions; if the link is gone by now, they have ended."""
+        self.sessions.restore(sessions)
+        self._restored = bool(sessions)
 
     def still_up(self) -> None:
         """Note that the link, which was up when it was last read, is still there."""
@@ -284,7 +298,8 @@ class InterfaceReconciler:
             changed = True
             self.refresh_link()
             if lost:
-                self._sessions_lost(self, lost)
+                self._sessions_lost(self, lost, self._restored)
+                self._restored = False
             if PlanStep.CREATE_LINK in plan.steps:
                 self._peers.forget()
         return changed
@@ -292,7 +307,7 @@ class InterfaceReconciler:
     def _ended_by(self, plan: InterfacePlan, from_s: float) -> dict[PublicKey, str]:
         """Return the sessions that end with a new link, another key or port, or a link that was down."""
         now = time.monotonic()
-        was_up = self._effective.settings.enabled and now - self._up_at <= from_s
+        was_up = self._effective.settings.enabled and (self._restored or now - self._up_at <= from_s)
         if not was_up or _ENDING_SESSIONS.isdisjoint(plan.steps):
             return {}
         return {key: at for key, at in self.sessions.in_use(now).items() if key in self.desired.peers}
@@ -314,6 +329,7 @@ class InterfaceReconciler:
         if self._link is None:
             return diff(wanted, None, self._addresses.withheld, self._refused)
         device = await self._read()
+        self._restored &= not self._link.up
         wrong = {key: seen for key, seen in self._peers.wrong.items() if key not in self.calling}
         return diff(
             DesiredInterface(

@@ -26,6 +26,7 @@ from wgfleet.agent.kernel.load import LoadMeter
 from wgfleet.agent.kernel.machine import Machine, index_of, link_exists
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
+from wgfleet.agent.state.session_files import SessionFiles
 from wgfleet.protocol.desired import (
     DesiredInterface,
     InterfaceDelta,
@@ -41,6 +42,7 @@ from wgfleet.protocol.messages import Applied, Refusal
 if TYPE_CHECKING:
     from wgfleet.agent.interfaces.mute import MuteWatch
 
+_PANEL_SAYS_S = 0.5  # that the panel, which has just connected, takes to push what it has decided meanwhile
 _log = structlog.get_logger()
 
 
@@ -58,6 +60,8 @@ class InterfaceSupervisor:
         repair: bool = True,
         way_out: WayOut | None = None,
         kept_down: Callable[[], bool] = bool,
+        panel_reads_s: Callable[[], float] = float,
+        session_files: SessionFiles | None = None,
     ) -> None:
         self.machine = machine
         self.reconcilers: dict[InterfaceName, InterfaceReconciler] = {}
@@ -71,11 +75,13 @@ class InterfaceSupervisor:
         self._journal = journal
         self._way_out = way_out
         self._kept_down = kept_down
+        self._panel_reads_s = panel_reads_s
         self._ledger = ledger
         self._interval_s = interval_s
         self._locks: dict[InterfaceName, asyncio.Lock] = {}
         self._tasks: dict[InterfaceName, InterfaceTasks] = {}
         self._boot = boot_id()
+        self._session_files = session_files or SessionFiles(self._boot)
         self._attention = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()  # a task that nobody refers to may be collected
         self._removed_by_hand: dict[InterfaceName, InterfaceReconciler] = {}
@@ -122,7 +128,7 @@ class InterfaceSupervisor:
                     await self.floating.recover(desired.settings)
             except (KernelError, OSError) as error:
                 _log.error("interface.not_read", interface=name, reason=str(error))
-            self._keep(desired)
+            self._keep(desired, first=True)
         for note in self._journal.notes:
             _log.warning("state.fields_skipped", reason=note)
 
@@ -280,10 +286,12 @@ class InterfaceSupervisor:
         if not foreign:
             await self.machine.delete(name)
         self._ledger.drop(name)
+        self._session_files.remove(name)
         if self._way_out is not None:
             self._way_out.forget(name)
 
-    def _keep(self, desired: DesiredInterface) -> None:
+    def _keep(self, desired: DesiredInterface, *, first: bool = False) -> None:
+        """Keep an interface from now on; `first`: since before this run of the agent."""
         name = desired.settings.name
         reconciler = self.reconcilers[name] = InterfaceReconciler(
             self.machine,
@@ -297,14 +305,30 @@ class InterfaceSupervisor:
         before = self._removed_by_hand.pop(name, None)
         if before is not None and before.config_id == reconciler.config_id:
             reconciler.remember(before)
+        elif first:
+            kept = self._session_files.read(name, reconciler.config_id)
+            reconciler.restore({key: session for key, session in kept.items() if key in desired.peers})
         watches = self._make_watches(reconciler, self.floating, self.board)
         self._mutes[name] = watches[1]
         self._tasks[name] = InterfaceTasks(
-            reconciler, self.machine, watches, self._break, interval_s=self._interval_s, repair=self.repair
+            reconciler,
+            self.machine,
+            watches,
+            self._break,
+            self._session_files,
+            interval_s=self._interval_s,
+            repair=self.repair,
         )
 
-    def _call_again(self, reconciler: InterfaceReconciler, endpoints: dict[PublicKey, str]) -> None:
-        task = asyncio.create_task(call_again(self.takeovers, reconciler, endpoints))
+    def _call_again(self, reconciler: InterfaceReconciler, endpoints: dict[PublicKey, str], panel_first: bool) -> None:
+        """Call peers whose sessions ended; `panel_first`: once the panel has had time to say that others serve them."""
+
+        def may_speak() -> bool:
+            if reconciler.muted is not None:
+                return False
+            return not panel_first or self._panel_reads_s() >= _PANEL_SAYS_S
+
+        task = asyncio.create_task(call_again(self.takeovers, reconciler, endpoints, may_speak))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 

@@ -6,7 +6,7 @@ here from then on.
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ from wgfleet.agent.kernel.source_routes import SourceRoutes
 from wgfleet.protocol.addresses import parse_endpoint, split_endpoint
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PublicKey
-from wgfleet.protocol.messages import Takeover, TakeoverResult
+from wgfleet.protocol.messages import CallBack, Takeover, TakeoverResult
 
 MAX_TIMEOUT_S = 30.0
 _POLL_S = 0.01
@@ -28,6 +28,7 @@ _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `
 _REMIND_FIRST_S = 0.01
 _REMIND_LAST_S = 0.64
 _CALL_AGAIN_S, _CALL_AGAIN_FROM_S = 5.0, 1.0
+_HELP_THEMSELVES_S = 15.0  # by then clients have noticed by themselves
 _log = structlog.get_logger()
 
 
@@ -118,13 +119,21 @@ class Takeovers:
         task.add_done_callback(self._restoring.discard)
 
 
-async def call_again(takeovers: Takeovers, reconciler: InterfaceReconciler, endpoints: Mapping[PublicKey, str]) -> None:
+async def call_again(
+    takeovers: Takeovers,
+    reconciler: InterfaceReconciler,
+    endpoints: Mapping[PublicKey, str],
+    may_speak: Callable[[], bool],
+) -> None:
     """Call peers whose sessions ended with this node's interface, until they have answered or a while has passed.
 
-    Those behind NAT let only the address through to which they connected: a floating one that this node holds, or its
-    own. Which of them it was is not known any more.
+    Only once this node `may_speak` to users. Those behind NAT let only the address through to which they connected: a
+    floating one that this node holds, or its own. Which of them it was is not known any more.
     """
-    waiting = dict(endpoints)
+    started, waiting, called = time.monotonic(), dict(endpoints), set[PublicKey]()
+    if not await _until(may_speak, _HELP_THEMSELVES_S):
+        _log.warning("clients.not_called_again", interface=reconciler.name, reason="the panel did not say that it may")
+        return
     for source in (*sorted(reconciler.held or ()), None):
         calls = {
             key: PeerCall(endpoint, source)
@@ -133,6 +142,7 @@ async def call_again(takeovers: Takeovers, reconciler: InterfaceReconciler, endp
         }
         if not calls:
             continue
+        called |= calls.keys()
         timeout_s = _CALL_AGAIN_S if source is None else _CALL_AGAIN_FROM_S
         try:
             result = await takeovers.run(reconciler, calls, timeout_s)
@@ -141,10 +151,23 @@ async def call_again(takeovers: Takeovers, reconciler: InterfaceReconciler, endp
             continue
         for key in result.answered:
             del waiting[key]
+    if not called:  # others serve them by now
+        return
     answered = len(endpoints) - len(waiting)
-    said = f"sessions ended with the interface; {answered} of {len(endpoints)} peers answered a call to their endpoints"
-    _log.warning("clients.called_again", interface=reconciler.name, called=len(endpoints), answered=answered)
+    said = f"sessions ended with the interface; {answered} of {len(called)} peers answered a call to their endpoints"
+    _log.warning("clients.called_again", interface=reconciler.name, called=len(called), answered=answered)
+    reconciler.call_backs.note(CallBack(time.time(), len(called), answered, time.monotonic() - started))
     reconciler.say(said)
+
+
+async def _until(holds: Callable[[], bool], within_s: float) -> bool:
+    """Wait until something holds; False if it does not in that time."""
+    until = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(_POLL_S)
+    return True
 
 
 @dataclass

@@ -14,6 +14,7 @@ from wgfleet.agent.interfaces.mute import MuteWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Machine, link_exists
+from wgfleet.agent.state.session_files import SessionFiles
 
 _SHARE = 0.02  # of a core that scans may use
 _MAX_INTERVAL_S = (
@@ -34,6 +35,7 @@ class InterfaceTasks:
         machine: Machine,
         watches: Watches,
         broken: Callable[[BaseException], None],
+        session_files: SessionFiles,
         *,
         interval_s: float,
         repair: bool,
@@ -41,6 +43,7 @@ class InterfaceTasks:
         self._reconciler = reconciler
         self._machine = machine
         self._broken = broken
+        self._session_files = session_files
         self._least_interval_s = interval_s
         self._repair = repair
         self._looked_at = time.monotonic()
@@ -81,7 +84,15 @@ class InterfaceTasks:
                 except (KernelError, OSError) as error:
                     self._failed(error)
             self._looked_at = time.monotonic()
+            self._keep_sessions()
             await self._pause()
+
+    def _keep_sessions(self) -> None:
+        """Have the agent's next run know which sessions were in use."""
+        name = self._reconciler.name
+        if self._session_files.is_due(name):
+            sessions = self._reconciler.sessions.kept(time.monotonic())
+            self._session_files.write(name, self._reconciler.config_id, sessions)
 
     async def _pause(self) -> None:
         """Sleep until the next scan is due, or the link vanishes."""

@@ -17,6 +17,7 @@ from wgfleet.protocol.messages import (
     HEARTBEAT_S,
     LOAD_S,
     AgentStatus,
+    CallBack,
     Change,
     Heartbeat,
     InterfaceReport,
@@ -57,11 +58,14 @@ class BoardEntry(Protocol):
     muted: str | None
 
     @property
+    def called_back(self) -> CallBack | None: ...
+    @property
     def stats(self) -> dict[PublicKey, PeerStats]: ...
 
 
 @dataclass
 class _Reader:
+    since: float
     changed: dict[InterfaceName, set[PublicKey]] = field(default_factory=dict)
     gone: set[InterfaceName] = field(default_factory=set)
     refused: collections.deque[Refused] = field(default_factory=lambda: collections.deque(maxlen=_MAX_REFUSED))
@@ -90,6 +94,11 @@ class WatchBoard:
         """How many are reading now."""
         return len(self._readers)
 
+    @property
+    def read_for_s(self) -> float:
+        """For how long somebody has been reading by now; 0 while nobody does."""
+        return max((self._steady() - reader.since for reader in self._readers), default=0.0)
+
     def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None:
         """Note that an interface changed, and the session data of these peers."""
         for reader in self._readers:
@@ -116,7 +125,7 @@ class WatchBoard:
     async def watch(self, status: Callable[[], AgentStatus]) -> AsyncIterator[WatchMessage]:
         """Yield the whole state, then changes and heartbeats as they come, some with the load."""
         loop = asyncio.get_running_loop()
-        reader = _Reader()
+        reader = _Reader(self._steady())
         self._readers.append(reader)
         try:
             yield Snapshot(status(), tuple(report(entry) for entry in self._entries()), self._steady())
@@ -175,4 +184,5 @@ def report(entry: BoardEntry, keys: Iterable[PublicKey] | None = None) -> Interf
         peers=peers,
         removed_peers=removed,
         history=entry.history,
+        called_back=entry.called_back,
     )

@@ -33,6 +33,9 @@ _OF_INTERFACE: dict[str, tuple[str, Callable[[InterfaceReconciler], float]]] = {
     "scan_seconds": ("time of the last scan that found nothing to do", lambda each: each.scan_s),
     "floating_addresses": ("floating addresses held", lambda each: len(each.held or ())),
     "drift": ("fields that differ from what is wanted", lambda each: len(each.drift)),
+    "call_backs": ("times that sessions ended with it, since the agent's start", lambda each: each.call_backs.times),
+    "called_back": ("peers called for that", lambda each: each.call_backs.called),
+    "called_back_answered": ("those of them that answered", lambda each: each.call_backs.answered),
     "received_bytes": ("received from present peers", lambda each: sum(stats.rx for stats in each.stats.values())),
     "sent_bytes": ("sent to present peers", lambda each: sum(stats.tx for stats in each.stats.values())),
 }

@@ -12,6 +12,7 @@ from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import (
     agent_down,
     comeback,
+    crash,
     drain,
     failover,
     flap,
@@ -46,6 +47,7 @@ class Scenario:
 
 SCENARIOS = {
     "agent-down": Scenario(agent_down.run, "Kill an agent whose WireGuard serves; nobody moves.", clients=True),
+    "crash": Scenario(crash.run, "End WireGuard on a node that lives; its clients are called back.", clients=True),
     "dns": Scenario(
         publishing.run, "Cut nodes off and ask for the endpoint's name all the time.", clients=True, name=True
     ),

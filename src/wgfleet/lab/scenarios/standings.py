@@ -20,6 +20,11 @@ IN_USE = {"serving", "suspect", "unmanaged"}
 Document = dict[str, Any]
 
 
+def moment(at: str) -> float:
+    """Return a time of the API in s since the epoch."""
+    return datetime.fromisoformat(at).timestamp()
+
+
 def health(panel: PanelClient, history: int = 0) -> Document:
     """Return the health of the config's nodes."""
     found: Document = panel.call("GET", f"/api/configs/{fleet.CONFIG}/health?history={history}")
@@ -38,7 +43,7 @@ def changes(lab: Lab, panel: PanelClient, since: float) -> list[Document]:
     found = [
         {**change, "at": at, "node": names[change["node_id"]]}
         for change in health(panel, 1000)["history"]
-        if (at := datetime.fromisoformat(change["at"]).timestamp()) >= since
+        if (at := moment(change["at"])) >= since
     ]
     return found[::-1]
 
@@ -51,7 +56,7 @@ def withdrawals(lab: Lab, panel: PanelClient, since: float) -> list[Document]:
 def failovers(panel: PanelClient, since: float) -> list[Document]:
     """Return the failovers that began since a time."""
     found = panel.all("/api/operations?kind=failover")
-    return [each for each in found if datetime.fromisoformat(each["created_at"]).timestamp() >= since]
+    return [each for each in found if moment(each["created_at"]) >= since]
 
 
 def homes(panel: PanelClient) -> dict[str, str | None]:

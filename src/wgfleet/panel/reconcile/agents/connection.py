@@ -16,6 +16,7 @@ from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.reconcile.agents.call_back_buffer import CallBackBuffer, ReportedCallBack
 from wgfleet.panel.reconcile.agents.load_gauge import LoadGauge
 from wgfleet.panel.reconcile.agents.refusal_buffer import Kind, RefusalBuffer
 from wgfleet.panel.reconcile.agents.session_buffer import SessionBuffer
@@ -69,11 +70,15 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class NodeReports:
-    """What a node said that is to be written: sessions by config and public key, its load, refused strangers."""
+    """What a node said that is to be written: sessions by config and public key, its load, refused strangers.
+
+    `called_back`: sessions that ended with an interface, and whose peers it called.
+    """
 
     sessions: Mapping[str, Mapping[str, PeerStats]]
     load: Load | None = None
     refusals: Sequence[tuple[Kind, int]] = ()
+    called_back: Sequence[ReportedCallBack] = ()
 
     @property
     def rows(self) -> int:
@@ -81,12 +86,12 @@ class NodeReports:
         return sum(map(len, self.sessions.values()))
 
     def __bool__(self) -> bool:
-        return bool(self.sessions or self.load or self.refusals)
+        return bool(self.sessions or self.load or self.refusals or self.called_back)
 
     def parts(self, most: int) -> Iterator["NodeReports"]:
         """Split it into parts of `most` rows at most."""
-        if self.load or self.refusals:
-            yield NodeReports({}, self.load, self.refusals)
+        if self.load or self.refusals or self.called_back:
+            yield NodeReports({}, self.load, self.refusals, self.called_back)
         for config_id, stats in self.sessions.items():
             items = list(stats.items())
             for start in range(0, len(items), most):
@@ -125,6 +130,7 @@ class AgentConnection:
         self._ahead_s = 0.0
         self._buffer = SessionBuffer(node_id)
         self._refusals = RefusalBuffer()
+        self._called_back = CallBackBuffer()
         self._load = LoadGauge()
         self._tasks: list[BackgroundTask] = []
 
@@ -266,6 +272,7 @@ class AgentConnection:
             gone = self.reported.pop(name, None)
             if gone is not None:
                 self._buffer.forget(gone.config_id)
+                self._called_back.forget(name)
         for report in change.interfaces:
             news |= self._report(report)
         if news:
@@ -283,18 +290,22 @@ class AgentConnection:
             report.config_id, report.generation, drift, report.held, summary, report.history, muted, rivals
         )
         self.reported[report.name] = fresh
+        agents_now = clock.monotonic() + self._ahead_s
+        self._called_back.note(report.name, report.config_id, report.called_back, summary, agents_now)
         if report.peers:
             self._buffer.add(report.config_id, report.peers, self._skew_s)
         return before != fresh
 
     def take_reports(self) -> NodeReports:
         """Return what this node said that is due for the rows, and forget it."""
-        return NodeReports(self._buffer.take(), self._load.take(), self._refusals.take(clock.monotonic()))
+        refusals = self._refusals.take(clock.monotonic())
+        return NodeReports(self._buffer.take(), self._load.take(), refusals, self._called_back.take())
 
     def give_back(self, reports: NodeReports) -> None:
         """Keep for later what could not be written; a load is said again soon."""
         self._buffer.give_back(reports.sessions)
         self._refusals.give_back(reports.refusals)
+        self._called_back.give_back(reports.called_back)
 
     def forget_sessions(self, config_id: str) -> None:
         """Forget the sessions that this node reported of a config that it does not carry."""

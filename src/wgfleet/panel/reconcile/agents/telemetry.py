@@ -10,7 +10,7 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
-from wgfleet.panel.reconcile.agents import refusal_buffer
+from wgfleet.panel.reconcile.agents import call_back_buffer, refusal_buffer
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, NodeReports
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
@@ -75,6 +75,7 @@ class TelemetryWriter:
             loads.report(tx, {node_id: part.load for node_id, part in batch if part.load is not None})
             for node_id, part in batch:
                 refusal_buffer.record(tx, node_id, part.refusals)
+                call_back_buffer.record(tx, node_id, part.called_back)
         return not_carried
 
 
