@@ -11,6 +11,7 @@ from wgfleet.agent.kernel.commands import KernelError
 _SYSCTL = Path("/proc/sys/net")
 _IPV6_LINKS = _SYSCTL / "ipv6/conf"
 _FORWARDING = {4: _SYSCTL / "ipv4/ip_forward", 6: _IPV6_LINKS / "all/forwarding"}
+_PICKS_UP = _SYSCTL / "netfilter/nf_conntrack_tcp_loose"
 _NOT_LINKS = {"all", "default", "lo"}
 _log = structlog.get_logger()
 
@@ -23,6 +24,14 @@ def is_possible(family: int) -> bool:
 def is_on(families: Iterable[int]) -> bool:
     """Whether packets of all these IP versions are forwarded."""
     return all(_FORWARDING[family].read_text().strip() != "0" for family in families)
+
+
+def picks_flows_up() -> bool:
+    """Whether conntrack takes TCP in the middle of a connection for a new one; otherwise that is invalid to it."""
+    try:
+        return _PICKS_UP.read_text().strip() != "0"
+    except OSError:  # conntrack is loaded with the first rule that needs it, and does then
+        return True
 
 
 async def turn_on(families: Iterable[int]) -> None:

@@ -26,6 +26,9 @@ _OWN_LINK = (
 # In numbers: nftables takes names from /etc/protocols, which a machine may not have, and prints what it finds there.
 _ICMP, _ICMPV6 = 1, 58
 LIST = ("nft", "--numeric-protocol", "list", "table", "inet")
+# Any TCP packet but the first of a connection, in the words of nft 1.0 and of older ones.
+_NO_BEGIN, _NO_BEGIN_OF_OLDER_NFT = "tcp flags != syn / fin,syn,rst,ack", "tcp flags & (fin | syn | rst | ack) != syn"
+_OF_MASQUERADE = {"postrouting", "unknown_flows"}
 _CHAIN = re.compile(r"chain (?P<name>\S+) \{(?P<body>.*?)\n\t\}", re.DOTALL)
 
 
@@ -47,6 +50,8 @@ def rules(settings: InterfaceSettings, agent_port: int | None = None) -> str:
     chains: dict[str, list[str]] = {}
     if settings.masquerade and settings.enabled:
         chains["postrouting"] = _masquerade(settings)
+        if settings.mute is not None:
+            chains["unknown_flows"] = _unknown_flows(settings)
     if settings.reach is not None:
         chains |= {"forward": _forward(settings), "input": _input(settings, agent_port)}
     texts = [f"\tchain {name} {{\n" + "".join(f"\t\t{line}\n" for line in lines) for name, lines in chains.items()]
@@ -55,10 +60,36 @@ def rules(settings: InterfaceSettings, agent_port: int | None = None) -> str:
 
 def _masquerade(settings: InterfaceSettings) -> list[str]:
     """Packets from the addresses' networks that leave by another link get that link's address."""
-    networks = sorted({ipaddress.ip_interface(address).network for address in _possible(settings.addresses)}, key=str)
     return [
         "type nat hook postrouting priority srcnat; policy accept;",
-        *(f'{_WORDS[net.version]} saddr {net} oifname != "{settings.name}" masquerade' for net in networks),
+        *(
+            f'{_WORDS[net.version]} saddr {net} oifname != "{settings.name}" masquerade'
+            for net in _masqueraded(settings)
+        ),
+    ]
+
+
+def _masqueraded(settings: InterfaceSettings) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    return sorted({ipaddress.ip_interface(address).network for address in _possible(settings.addresses)}, key=str)
+
+
+def _unknown_flows(settings: InterfaceSettings) -> list[str]:
+    """TCP connections of users that this machine's NAT has not seen begin are ended: they began at another node.
+
+    Their other end knows them by that node's address. What it gets from here belongs to nothing that it knows, and
+    where a firewall drops that, the user's program would wait for a quarter of an hour. Where nobody else can have had
+    the user (no `mute`), and where nothing is masqueraded, such a connection goes on, and must not be ended.
+    """
+    states = "new" if forwarding.picks_flows_up() else "invalid,new"
+    return [
+        "type filter hook forward priority filter; policy accept;",
+        f'iifname != "{settings.name}" accept',
+        f'oifname "{settings.name}" accept',
+        f"oifgroup {GROUP} accept",
+        *(
+            f"{_WORDS[net.version]} saddr {net} ct state {states} {_NO_BEGIN} reject with tcp reset"
+            for net in _masqueraded(settings)
+        ),
     ]
 
 
@@ -117,7 +148,7 @@ async def observe(settings: InterfaceSettings, agent_port: int | None = None) ->
         return ObservedRules(masquerade=False, filtered=False)
     have = chains_of((await run(*LIST, table)).decode())
     want = chains_of(rules(settings, agent_port))
-    masquerade, others = _same(have, want, {"postrouting"}), (have.keys() | want.keys()) - {"postrouting"}
+    masquerade, others = _same(have, want, _OF_MASQUERADE), (have.keys() | want.keys()) - _OF_MASQUERADE
     if masquerade and not forwarding.is_on(_families(settings.addresses)):
         masquerade = None
     return ObservedRules(masquerade=masquerade, filtered=_same(have, want, others))
@@ -137,7 +168,7 @@ def chains_of(text: str) -> dict[str, list[str]]:
     # A host network is printed without its prefix length.
     return {
         chain["name"]: [word.removesuffix("/32").removesuffix("/128") for word in chain["body"].split()]
-        for chain in _CHAIN.finditer(text)
+        for chain in _CHAIN.finditer(text.replace(_NO_BEGIN_OF_OLDER_NFT, _NO_BEGIN))
     }
 
 

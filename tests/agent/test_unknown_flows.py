@@ -1,0 +1,160 @@
+"""TCP connections after a takeover: ended at once where another node's NAT began them, untouched where none does."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from tests.agent.node import Host, Node
+from tests.agent.segment import cable
+from tests.agent.test_push import applied
+from tests.agent.values import private_key, public_key, settings, whole
+from tests.waiting import eventually
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, MuteSettings
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import Takeover, TakeoverPeer
+
+pytestmark = pytest.mark.lab
+
+#   client (10.8.0.2, fd08::2) ── a (198.18.0.1), b (198.18.0.2) ── world (198.18.0.9: 203.0.113.9, 2001:db8::9)
+ADDRESSES = ("203.0.113.9", "2001:db8::9")
+ECHO = """
+import socket, threading
+def serve(c):
+    while data := c.recv(100):
+        c.sendall(data)
+listening = socket.create_server(("::", 7777), family=socket.AF_INET6, dualstack_ipv6=True)
+while True:
+    threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
+"""
+# Says "open" once all connections are, waits for a line, and says what became of each: an answer, a reset, or neither.
+ASK = """
+import socket, sys
+opened = []
+for address in sys.argv[1:]:
+    opened.append(socket.create_connection((address, 7777), timeout=5))
+    opened[-1].sendall(b"x")
+    assert opened[-1].recv(10) == b"x"
+print("open", flush=True)
+sys.stdin.readline()
+for each in opened:
+    try:
+        each.sendall(b"y")
+        print("kept" if each.recv(10) == b"y" else "closed")
+    except ConnectionResetError:
+        print("reset")
+    except TimeoutError:
+        print("hangs")
+"""
+# What nearly every server is behind: only what began with a SYN gets in.
+STATEFUL = """
+table inet firewall {
+chain in {
+    type filter hook input priority filter; policy accept;
+    meta l4proto tcp ct state invalid drop
+    meta l4proto tcp ct state new tcp flags & (fin | syn | rst | ack) != syn drop
+}
+}
+"""
+
+
+@dataclass
+class Flows:
+    """Two nodes, a client that is connected to the first, and a server on the internet."""
+
+    a: Node
+    b: Node
+    client: Host
+    world: Host
+    key: PublicKey
+    wanted: DesiredInterface
+
+    def become_of(self, *addresses: str, meanwhile: Callable[[], object] = bool) -> list[str]:
+        """Open a connection to each address, have the other node take the client over, and say what became of each."""
+        command = self.client.command(sys.executable, "-c", ASK, *addresses)
+        asking = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert asking.stdin is not None
+        assert asking.stdout is not None
+        assert asking.stdout.readline() == "open\n"
+        lines = self.a.host.run("wg", "show", "wg0", "endpoints").splitlines()
+        at = next(line.split("\t")[1] for line in lines if line.startswith(self.key))
+        self.a.host.run("ip", "link", "set", "eth0", "down")
+        answer = self.b.call("POST", "/v1/wg/wg0/takeover", Takeover((TakeoverPeer(self.key, at),), 10.0))
+        assert self.key in answer.text
+        meanwhile()
+        said, _ = asking.communicate("go\n", timeout=60)
+        return said.split()
+
+
+def build(make_host: Callable[[], Host], make_node: Callable[..., Node], *, masquerade: bool, loose: bool) -> Flows:
+    switch, client, world = make_host(), make_host(), make_host()
+    switch.run("ip", "link", "add", "br0", "type", "bridge")
+    switch.run("ip", "link", "set", "br0", "up")
+    a, b = make_node("node-a"), make_node("node-b")
+    key = private_key()
+    for number, host in ((1, a.host), (2, b.host), (3, client), (9, world)):
+        cable(switch, host, number)
+        host.run("ip", "-6", "addr", "add", f"2001:db8::{number}/64", "dev", "eth0", "nodad")
+    world.run("ip", "addr", "add", "203.0.113.9/32", "dev", "eth0")
+    world.run("nft", "-f", "-", stdin=STATEFUL)
+    world.spawn(sys.executable, "-c", ECHO)
+    mine = private_key()
+    wanted = whole(
+        1,
+        msgspec.structs.replace(
+            settings(addresses=("10.8.0.1/24", "fd08::1/64"), masquerade=masquerade),
+            private_key=mine,
+            mute=MuteSettings(("198.18.0.77:51820",), private_key()),
+        ),
+        {public_key(key): DesiredPeer(("10.8.0.2/32", "fd08::2/128"))},
+    )
+    for node in (a, b):
+        node.host.run("ip", "route", "add", "203.0.113.0/24", "via", "198.18.0.9")
+        node.start()
+        if not loose:
+            node.host.run("sysctl", "-qw", "net.netfilter.nf_conntrack_tcp_loose=0")
+        if not masquerade:
+            node.host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        assert applied(node, wanted).verified
+    client.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
+    eventually(lambda: client.run("wg", "show", "wg0", check=False))
+    client.run(
+        *("wg", "setconf", "wg0", "/dev/stdin"),
+        stdin=f"[Interface]\nPrivateKey = {key}\n[Peer]\nPublicKey = {public_key(mine)}\n"
+        "AllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = 198.18.0.1:51820\nPersistentKeepalive = 1\n",
+    )
+    for address in ("10.8.0.2/24", "fd08::2/64"):
+        client.run("ip", "addr", "add", address, "dev", "wg0", *(["nodad"] if ":" in address else []))
+    client.run("ip", "link", "set", "wg0", "up")
+    for address in ADDRESSES:
+        client.run("ip", "-6" if ":" in address else "-4", "route", "add", address, "dev", "wg0")
+    return Flows(a, b, client, world, public_key(key), wanted)
+
+
+def reaches(flows: Flows, address: str) -> bool:
+    return "1 received" in flows.client.run("ping", "-c1", "-W1", address, check=False)
+
+
+@pytest.mark.parametrize("loose", [True, False])
+def test_a_connection_that_another_nodes_nat_began_is_reset(
+    make_host: Callable[[], Host], make_node: Callable[..., Node], *, loose: bool
+) -> None:
+    flows = build(make_host, make_node, masquerade=True, loose=loose)
+    eventually(lambda: all(reaches(flows, address) for address in ADDRESSES))
+    assert flows.become_of(*ADDRESSES) == ["reset", "reset"]
+    assert all(reaches(flows, address) for address in ADDRESSES)
+    (interface,) = flows.b.call("GET", "/v1/status").json()["interfaces"]
+    assert interface["drift"] == []
+
+
+def test_a_connection_that_no_nat_changes_outlives_a_takeover(
+    make_host: Callable[[], Host], make_node: Callable[..., Node]
+) -> None:
+    flows = build(make_host, make_node, masquerade=False, loose=True)
+    route = ("ip", "route", "replace", "10.8.0.0/24", "via")
+    flows.world.run(*route, "198.18.0.1")
+    eventually(lambda: reaches(flows, ADDRESSES[0]))
+    assert flows.become_of(ADDRESSES[0], meanwhile=lambda: flows.world.run(*route, "198.18.0.2")) == ["kept"]
