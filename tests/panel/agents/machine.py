@@ -82,11 +82,11 @@ class Line:
             raise TransientError(fault)
         return result
 
-    async def push(self, push: Push) -> Applied:
+    async def push(self, push: Push, shared: bytes = b"") -> Applied:
         agent, highest = self.machine.agent, self.machine.highest
 
         async def apply() -> Applied:
-            applied = await agent.push(push)
+            applied = await agent.push(push, shared)
             kept = next(each for each in agent.kept.values() if each.generation == applied.generation)
             assert applied.generation >= highest[kept.settings.config_id], "a generation went back"
             highest[kept.settings.config_id] = applied.generation

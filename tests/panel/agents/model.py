@@ -12,6 +12,7 @@ from wgfleet.agent.interfaces import admission
 from wgfleet.agent.interfaces.admission import KeptInterface, Situation
 from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.agents.push_body import PushBody
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.store.tables import Node
@@ -20,6 +21,14 @@ from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, Push, app
 from wgfleet.protocol.features import ALL, Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.messages import Applied
+
+
+def as_read(push: Push, shared: bytes) -> Push:
+    """Return what an agent makes of a push that comes with members of its peers."""
+    if not shared:
+        return push
+    assert isinstance(push, DesiredInterface)
+    return msgspec.json.decode(bytes(PushBody(push, shared)), type=DesiredInterface)
 
 
 @dataclass
@@ -46,8 +55,8 @@ class ModelAgent:
             past=self.past.get((name, config_id)),
         )
 
-    async def push(self, push: Push) -> Applied:
-        push = features.for_agent(push, self.features)
+    async def push(self, push: Push, shared: bytes = b"") -> Applied:
+        push = features.for_agent(as_read(push, shared), self.features)
         self.pushed.append(push)
         name = push.name if isinstance(push, InterfaceDelta) else push.settings.name
         refusal = admission.check_push(push, self._situation(name, admission.config_of(push)))

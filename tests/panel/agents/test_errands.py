@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import select, update
 
+from tests.panel.agents.model import as_read
 from tests.panel.authority import keep
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
@@ -63,7 +64,8 @@ class Agent:
         if trouble is not None:
             await asyncio.sleep(trouble)
 
-    async def push(self, push: Push) -> Applied:
+    async def push(self, push: Push, shared: bytes = b"") -> Applied:
+        push = as_read(push, shared)
         name = push.settings.name if isinstance(push, DesiredInterface) else push.name
         self.said.append(f"push {name}")
         await self._meets(name)
@@ -301,7 +303,7 @@ def test_a_report_that_is_replaced_meanwhile_is_no_error(world: World, monkeypat
 def test_an_answer_with_another_generation_is_not_believed(world: World) -> None:
     with site(world, "wg0") as (fra1, (wg0,)):
 
-        async def push(_push: Push) -> Applied:
+        async def push(_push: Push, _shared: bytes = b"") -> Applied:
             return Applied(Generation(2**62), changed=True, verified=True, seconds=0.01, held=())
 
         fra1.agent.push = push  # type: ignore[method-assign, assignment]

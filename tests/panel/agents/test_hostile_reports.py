@@ -92,14 +92,14 @@ def test_an_agent_that_is_always_ahead_is_not_run_after(world: World) -> None:
     """Each overtaking gives every node of the config a whole: one node must not make the others work at its pace."""
     with site(world, "wg0", "wg1") as (fra1, (wg0, wg1)):
 
-        async def ahead(push: Any) -> Any:
+        async def ahead(push: Any, *shared: Any) -> Any:
             fra1.agent.said.append("push")
             if getattr(push, "settings", None) is not None and push.settings.name == "wg1":
-                return await kept(push)
+                return await kept(push, *shared)
             raise refusal("older_generation", push.generation, wg0.id)
 
-        kept: Callable[[Any], Awaitable[Any]] = fra1.agent.push
-        fra1.agent.push = ahead  # type: ignore[method-assign]
+        kept: Callable[..., Awaitable[Any]] = fra1.agent.push
+        fra1.agent.push = ahead  # type: ignore[method-assign, assignment]
         before = wg0.generation
         fra1.cycles(30, pause_s=0.02)
         with world.store.read() as tx:

@@ -35,7 +35,7 @@ class StrictAgent:
         hear(Snapshot(status, ()))
         await asyncio.Event().wait()
 
-    async def push(self, push: Push) -> Applied:
+    async def push(self, push: Push, _shared: bytes = b"") -> Applied:
         self.pushed.append(push)
         if self.features:
             detail = "settings.isolation: is not a known field"

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from tests.panel.authority import keep
 from tests.panel.world import World
 from wgfleet.panel import clock
+from wgfleet.panel.agents.push_body import PushBody
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.reconcile.agents import render_cache
 from wgfleet.panel.reconcile.agents.node_work import WorkReader
@@ -19,7 +20,7 @@ from wgfleet.panel.services.fleet.common_peers import CommonPeers
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Config, Node, Peer
 from wgfleet.panel.vault import VaultError
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, parse_push
 from wgfleet.protocol.keys import PublicKey
 
 
@@ -51,10 +52,13 @@ def test_nodes_that_get_everything_share_one_rendering(world: World, monkeypatch
         works = list(threads.map(lambda node: reader.read(node.id, {}), nodes))
     assert found == [0]
     for node, work in zip(nodes, works, strict=True):
-        push = work.wanted[0].push
-        assert isinstance(push, DesiredInterface)
-        assert push.peers == whole(world, config, node, None).peers
-        assert {user.public_key for user in users} < push.peers.keys()
+        wanted = work.wanted[0]
+        assert isinstance(wanted.push, DesiredInterface)
+        assert wanted.shared is works[0].wanted[0].shared, "what they share is in memory once"
+        sent = parse_push(bytes(PushBody(wanted.push, wanted.shared)), config.name)
+        assert isinstance(sent, DesiredInterface)
+        assert sent.peers == whole(world, config, node, None).peers
+        assert {user.public_key for user in users} < sent.peers.keys()
 
 
 def test_what_one_node_lacks_is_not_taken_from_another(world: World) -> None:

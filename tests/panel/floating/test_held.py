@@ -33,7 +33,7 @@ class Agent:
         hear(Snapshot(STATUS, (self._report,)))
         await asyncio.Event().wait()
 
-    async def push(self, _push: object) -> Applied:
+    async def push(self, _push: object, _shared: bytes = b"") -> Applied:
         assert self._answer is not None
         return self._answer
 

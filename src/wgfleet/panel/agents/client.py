@@ -19,6 +19,7 @@ from wgfleet.panel.agents import answers, claims, watch_stream
 from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.agents.connecting import AgentTransport, ConnectionTries
+from wgfleet.panel.agents.push_body import PushBody
 from wgfleet.panel.agents.tls import HEAD_LIMIT, AgentLine, AgentTls
 from wgfleet.panel.agents.watch_messages import WatchMessages
 from wgfleet.panel.agents.watch_stream import AgentWay, WatchStream
@@ -123,10 +124,18 @@ class AgentClient:
         shown = self._tls.shown if isinstance(self._tls, AgentTls) else {}
         return shown.get(self._way.server_name)
 
-    async def push(self, push: Push) -> Applied:
-        """Send what is desired of an interface; the answer comes when it is applied and was read back."""
+    async def push(self, push: Push, shared: bytes = b"") -> Applied:
+        """Send what is desired of an interface; the answer comes when it is applied and was read back.
+
+        `shared`: JSON members of its peers beyond those in `push`.
+        """
         name = push.settings.name if isinstance(push, DesiredInterface) else push.name
-        return await self._call("PUT", f"/v1/wg/{name}", Applied, push)
+        path = f"/v1/wg/{name}"
+        if not shared or not isinstance(push, DesiredInterface):
+            return await self._call("PUT", path, Applied, push)
+        body = PushBody(features.for_agent(push, self.features), shared)
+        async with self._request("PUT", path, content=body.sent_within(ANSWER_S), size=len(body)) as response:
+            return answers.decode(self._label, msgspec.json.Decoder(Applied), await self._body(response))
 
     async def delete(self, interface: str, config_id: str | None = None, generation: int | None = None) -> None:
         """Remove an interface that the agent made; absent is fine. A generation guards against a late call."""
@@ -215,12 +224,18 @@ class AgentClient:
         method: str,
         path: str,
         *,
-        content: bytes | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
+        size: int | None = None,
         params: dict[str, str] | None = None,
         timeout: httpx.Timeout | None = None,  # noqa: ASYNC109 - httpx bounds connect, read and write apart
     ) -> AsyncIterator[httpx.Response]:
-        """Open a request; inside, every fault of the transport becomes a TransientError."""
+        """Open a request; inside, every fault of the transport becomes a TransientError.
+
+        `size` is that of a content that comes in parts.
+        """
         kind = {} if content is None else {"content-type": "application/json"}
+        if size is not None:
+            kind["content-length"] = str(size)
         try:
             async with self._http.stream(
                 method,

@@ -14,6 +14,7 @@ from wgfleet.panel.reconcile.agents.connection import Reported
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.services import certificates
 from wgfleet.panel.services.fleet import assignments, desired, nodes
+from wgfleet.panel.services.fleet.desired import PreparedPush
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -29,7 +30,8 @@ from wgfleet.protocol.features import Feature
 class Wanted:
     """One interface: its config, the generation that it must have, and the push that gets it there (None: it is).
 
-    `has`: what the agent reports. `takes_away`: the push ends somebody's access. `unreadable`: why it cannot be made.
+    `shared` goes with the push, as in `PreparedPush`. `has`: what the agent reports. `takes_away`: the push ends
+    somebody's access. `unreadable`: why it cannot be made.
     """
 
     config_id: str
@@ -40,6 +42,7 @@ class Wanted:
     has: Reported | None = None
     takes_away: bool = False
     unreadable: VaultError | None = None
+    shared: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +125,9 @@ class WorkReader:
         floats: Callable[[Config, Reported], bool],
     ) -> Wanted:
         try:
-            push, unreadable = self._missing(tx, config, assignment, has, known), None
+            (push, shared), unreadable = self._missing(tx, config, assignment, has, known), None
         except VaultError as error:
-            push, unreadable = None, error
+            push, shared, unreadable = None, b"", error
         unconfirmed = (
             assignment.applied_generation != config.generation
             or assignment.phase == Phase.JOINING
@@ -138,11 +141,11 @@ class WorkReader:
             if isinstance(push, InterfaceDelta)
             else push is not None and has is not None
         )
-        return Wanted(config.id, config.name, config.generation, push, unconfirmed, has, takes_away, unreadable)
+        return Wanted(config.id, config.name, config.generation, push, unconfirmed, has, takes_away, unreadable, shared)
 
     def _missing(
         self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None, known: frozenset[Feature]
-    ) -> Push | None:
+    ) -> PreparedPush | tuple[None, bytes]:
         """Render what a node lacks of a config; None where it has everything."""
         applied = has.generation if has is not None and has.config_id == config.id else None
         base = desired.usable_base(config, assignment, applied)
@@ -150,9 +153,10 @@ class WorkReader:
         if Feature.HISTORY in known and has is not None and has.history != base_history:
             base = 0
         if base == config.generation:
-            return None
+            return None, b""
 
-        push = desired.push(tx, self._vault, config, assignment, base, known, self._renderings)
+        prepared = desired.prepared(tx, self._vault, config, assignment, base, known, self._renderings)
         if Feature.HISTORY not in known:
-            return push
-        return desired.in_history(push, desired.history(tx, config, assignment, config.generation, known), base_history)
+            return prepared
+        history = desired.history(tx, config, assignment, config.generation, known)
+        return prepared._replace(push=desired.in_history(prepared.push, history, base_history))

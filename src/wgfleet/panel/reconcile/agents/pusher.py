@@ -139,7 +139,7 @@ class Pusher:
         if wanted.push is None:
             raise wanted.unreadable or PermanentError("there is nothing to push")
         try:
-            applied = await connection.client.push(wanted.push)
+            applied = await connection.client.push(wanted.push, wanted.shared)
         except AgentRefused as error:
             return await self._refused(connection, wanted, error)
         if applied.generation != wanted.push.generation:

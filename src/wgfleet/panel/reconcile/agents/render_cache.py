@@ -10,7 +10,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.services.fleet.common_peers import CommonPeers, Key
 
 KEPT_S = 10.0  # nodes of a cluster are woken together; one that comes later renders again
-KEPT_PEERS = 250_000  # some 500 bytes each
+KEPT_PEERS = 250_000  # some 140 bytes each, of wholes
 A_RENDERING = 100  # peers that each counts for at least
 
 

@@ -1,6 +1,7 @@
 """The desired state of a config on a node, rendered from rows: the whole of it, or what changed since a generation."""
 
 import hashlib
+from typing import NamedTuple
 
 import msgspec
 
@@ -9,7 +10,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import reach
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import common_peers, probe_keys, taken_over
-from wgfleet.panel.services.fleet.common_peers import CommonPeers, Keeper
+from wgfleet.panel.services.fleet.common_peers import CommonPeers, Keeper, PackedPeers
 from wgfleet.panel.services.floating import carriers, isolation
 from wgfleet.panel.store import Tx, histories, sealed
 from wgfleet.panel.store import assignments as assignment_rows
@@ -32,6 +33,14 @@ from wgfleet.protocol.desired import (
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
+
+
+class PreparedPush(NamedTuple):
+    """What is sent to a node. `shared`: JSON members of its `peers` beyond those in `push`, as other nodes get too."""
+
+    push: Push
+    shared: bytes = b""
+
 
 WITNESSES = 8  # that a node asks whether it is cut off; more say nothing more
 
@@ -82,6 +91,33 @@ def history(tx: Tx, config: Config, assignment: Assignment, generation: int, kno
     tied = {feature for names in features.FIELDS.values() for feature in names.values()}
     rendered_for = hashlib.sha256(features.header(known & tied).encode()).hexdigest()[:8]
     return f"{histories.made_by(tx, config.id, generation) or '-'}/{assignment.id}/{rendered_for}"
+
+
+def prepared(
+    tx: Tx,
+    vault: Vault,
+    config: Config,
+    assignment: Assignment,
+    base: int,
+    known: frozenset[Feature],
+    keeper: Keeper,
+) -> PreparedPush:
+    """Render as `push` does; what a whole has in common with other nodes stays as it is kept, and is not copied."""
+    if base == 0 and config.mode != INDEPENDENT and _fits_all(known):
+        common, left_out = _common(tx, vault, config, assignment, 0, keeper)
+        if isinstance(common.upsert, PackedPeers) and common.is_whole_without(left_out):
+            own = DesiredInterface(
+                generation=Generation(config.generation),
+                settings=interface(tx, vault, config, assignment),
+                peers=probe_peers(tx, config, assignment),
+            )
+            return PreparedPush(features.for_agent(own, known), common.upsert.members)
+    return PreparedPush(push(tx, vault, config, assignment, base, known, keeper))
+
+
+def _fits_all(known: frozenset[Feature]) -> bool:
+    """Tell whether an agent that has these features knows all fields of a peer."""
+    return features.ALL.difference(known).isdisjoint(features.FIELDS[DesiredPeer].values())
 
 
 def in_history(push: Push, history: str, base_history: str) -> Push:
@@ -205,6 +241,14 @@ def probe_peers(tx: Tx, config: Config, assignment: Assignment) -> dict[PublicKe
 def _peers(
     tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int, keeper: Keeper | None
 ) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
+    common, left_out = _common(tx, vault, config, assignment, since, keeper)
+    return common.without(left_out)
+
+
+def _common(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int, keeper: Keeper | None
+) -> tuple[CommonPeers, set[str]]:
+    """Return what nodes of a config have in common, and the public keys that this one is not to have of it."""
     pools = [pool.id for pool in served_pools(tx, config, assignment)]
 
     def render() -> CommonPeers:
@@ -213,7 +257,7 @@ def _peers(
     if keeper is None or config.mode == INDEPENDENT:
         common = render()
     else:
-        common = keeper.get((config.id, since, config.generation), render)
+        common = keeper.get((config.id, since, config.generation), lambda: render() if since else render().packed())
     # A node must stay silent towards peers whose session another node takes over.
     left_out = set(peer_rows.given_up_by(tx, assignment.node_id, config.id))
     left_out.add(assignment.public_key or config.public_key or "")  # WireGuard is silent about a peer that is itself
@@ -223,4 +267,4 @@ def _peers(
             *taken_over.since_down(tx, assignment).values()
         }
         left_out |= (common.upsert.keys() | common.unreadable.keys()) - kept
-    return common.without(left_out)
+    return common, left_out

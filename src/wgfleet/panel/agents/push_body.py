@@ -1,0 +1,38 @@
+"""The body of a push, in parts as they are sent: what many nodes get is in memory once, however many get it at once."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import msgspec
+
+from wgfleet.panel import clock
+from wgfleet.protocol.desired import DesiredInterface
+
+PART = 64 * 2**10  # bytes that are encrypted, and wait for the other side, at once
+
+# In a text, quotes stand behind a backslash: only the field itself looks so.
+_PEERS = b'"peers":{'
+
+
+class PushBody:
+    """A whole with JSON members of its peers, `shared`, beyond its own; of two of the same key, its own counts."""
+
+    def __init__(self, push: DesiredInterface, shared: bytes) -> None:
+        head, found, tail = msgspec.json.encode(push).partition(_PEERS)
+        own_follow = not tail.startswith(b"}")
+        self._parts = (head + found, shared, b"," + tail if own_follow else tail)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self._parts)
+
+    async def sent_within(self, seconds: float) -> AsyncIterator[bytes]:
+        """Give one part after another, each when the last was sent; raise `httpx.WriteTimeout` when that takes long."""
+        until = clock.monotonic() + seconds
+        for part in self._parts:
+            for start in range(0, len(part), PART):
+                if clock.monotonic() > until:
+                    raise httpx.WriteTimeout("the agent does not read")
+                yield part[start : start + PART]
