@@ -13,6 +13,10 @@ from wgfleet.panel.errors import Unavailable
 SQLITE_BUSY_S = 10  # another process (a backup, a shell) may hold the file; longer is an outage that we report
 WAL_RETRY_S = 0.01
 
+# Of each connection. What it does not find there it reads from the system's cache of the file, in microseconds; with
+# 32 MB, those of a core with 200 nodes had 400 MB in all, mostly the same pages.
+CACHE_KB = 4096
+
 POOL_SIZE = 20
 POOL_S = 10.0  # to wait for a connection, of which there are twice `POOL_SIZE` at most
 
@@ -46,7 +50,7 @@ def _sqlite(url: str) -> Engine:
         # FULL: what was answered survives a power cut too.
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA cache_size=-32768")
+        cursor.execute(f"PRAGMA cache_size=-{CACHE_KB}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -132,4 +136,11 @@ def without_limits(connection: Connection) -> None:
 
 def _pool() -> dict[str, Any]:
     # Without parameters in errors and logs: among them are digests, keys and names.
-    return {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE, "pool_timeout": POOL_S, "hide_parameters": True}
+    # The last that was given back comes first: as few as work beside each other have memory and a session in use.
+    return {
+        "pool_size": POOL_SIZE,
+        "max_overflow": POOL_SIZE,
+        "pool_timeout": POOL_S,
+        "pool_use_lifo": True,
+        "hide_parameters": True,
+    }
