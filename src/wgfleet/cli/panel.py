@@ -27,7 +27,7 @@ from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.schema import copy_to, has_been_used
-from wgfleet.process import raise_open_files_limit
+from wgfleet.process import keep_little_memory, raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
 
 EXIT_FAILED = 1
@@ -204,6 +204,7 @@ def run(
         _end(error, EXIT_SETTINGS)
     logs.configure(settings.log.level, settings.log.format)
     raise_open_files_limit()
+    keep_little_memory()
     os.umask(PRIVATE_UMASK)
     with _ends_with_a_word(settings):
         prepare_data_dir(settings.data_dir)  # before anything is put there: it may be of something else
