@@ -25,7 +25,11 @@ VERBS = {
     "Start", "Take", "Tell", "Turn", "Watch", "Write",
 }  # fmt: skip
 EMPTY_NAMES = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
-STARTS_PROCESSES = ("src/wgfleet/agent/kernel/", "src/wgfleet/lab/")
+STARTS_PROCESSES = (
+    "src/wgfleet/agent/kernel/",
+    "src/wgfleet/lab/",
+    "src/wgfleet/panel/address_providers/program.py",  # runs what the panel's settings file names
+)
 # The panel's one source of time, ids and secrets.
 CLOCK = "src/wgfleet/panel/clock.py"
 OF_THE_CLOCK = {
@@ -256,13 +260,13 @@ def plain(path: str, text: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _plugins() -> dict[str, str]:
-    """The plugins of the product with how the paths of their own modules begin; `none` and `null` are also words."""
+    """The plugins of the product with how the paths of their own modules begin, but for those whose names are words."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     return {
         name: "src/" + value.partition(":")[0].replace(".", "/")
         for points in project["entry-points"].values()
         for name, value in points.items()
-        if name not in {"none", "null"}
+        if name not in {"none", "null", "command"}
     }
 
 

@@ -79,7 +79,7 @@ def opened(settings: Settings, vault: Vault) -> Iterator[Parts]:
 
 
 def _parts(settings: Settings, store: Store, vault: Vault) -> Parts:
-    address_plugins.allow(settings.floating.allowed_servers)
+    address_plugins.allow(settings.floating.allowed_servers, settings.floating.programs)
     publisher = Publisher(DnsPlugins.installed(settings), Limiter(store, vault), DnsMetrics())
     return Parts(settings, store, vault, Authorities(vault), publisher)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from wgfleet.panel.address_providers import ENTRY_POINTS, AddressNode, AddressProvider, AddressProviderType
+from wgfleet.panel.address_providers import ENTRY_POINTS, AddressNode, AddressProvider, AddressProviderType, command
 from wgfleet.panel.destinations import ADDRESS_SERVERS, Destinations
 from wgfleet.panel.plugins import Plugins
 
@@ -63,10 +63,11 @@ class _Limited:
             self._provider.close()
 
 
-def allow(servers: Iterable[str]) -> None:
-    """Let the providers of this process connect to servers inside: those of the panel's settings, and no others."""
+def allow(servers: Iterable[str], programs: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Let the providers of this process connect to servers inside, and run programs: those of the panel's settings."""
     global _allowed  # noqa: PLW0603 - of a process, as the installed plugins are
     _allowed = Destinations.of(servers, ADDRESS_SERVERS)
+    command.allow(programs or {})
     installed.cache_clear()
 
 

@@ -33,7 +33,11 @@ def _fields(model: BaseModel) -> Iterator[str]:
             continue
         yield from _comment(field.description or "")
         value = values[name]
-        yield f'#{name} = ""' if value is None else f"{name} = {tomlkit.item(value).as_string()}"
+        yield f'#{name} = ""' if value is None else f"{name} = {_text(value)}"
+
+
+def _text(value: object) -> str:
+    return "{}" if value == {} else tomlkit.item(value).as_string()
 
 
 def _comment(text: str) -> list[str]:
