@@ -7,14 +7,25 @@ with a call to the cloud. docs/floating.md has a complete example.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
+
+from wgfleet.panel.accounts import Account, Blocked
 
 ENTRY_POINTS = "wgfleet.address_providers"
 NONE = "none"
 
-__all__ = ["ENTRY_POINTS", "NONE", "AddressNode", "AddressProvider", "AddressProviderType"]
+__all__ = [
+    "ENTRY_POINTS",
+    "NONE",
+    "Account",
+    "AddressNode",
+    "AddressProvider",
+    "AddressProviderType",
+    "Blocked",
+    "MeteredAddressProvider",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +40,9 @@ class AddressNode:
 class AddressProvider(Protocol):
     """One account at a provider. Calls block, are made from threads, and may be repeated.
 
-    Failures: `TransientError` (worth another try, after `retry_after_s` where it is given) or `PermanentError` with the
-    provider's own words and what would help. No error holds a credential.
+    Failures: `TransientError` (worth another try, after `retry_after_s` where it is given), its subclass `Blocked`
+    where the provider refuses the whole account, or `PermanentError` with the provider's own words and what would
+    help. No error holds a credential.
     """
 
     def holder(self, address: str, nodes: Sequence[AddressNode]) -> AddressNode | None:
@@ -41,6 +53,19 @@ class AddressProvider(Protocol):
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class MeteredAddressProvider(AddressProvider, Protocol):
+    """A provider whose calls are counted, so that the panel never uses up what an account may do."""
+
+    @property
+    def account(self) -> Account:
+        """Return what calls count against."""
+
+    @property
+    def calls(self) -> int:
+        """Return how many calls this object has made."""
 
 
 class AddressProviderType(Protocol):

@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from wgfleet.panel.address_providers import ENTRY_POINTS, AddressNode, AddressProvider, AddressProviderType, command
+from wgfleet.panel.address_providers import (
+    ENTRY_POINTS,
+    Account,
+    AddressNode,
+    AddressProvider,
+    AddressProviderType,
+    MeteredAddressProvider,
+    command,
+)
 from wgfleet.panel.destinations import ADDRESS_SERVERS, Destinations
 from wgfleet.panel.plugins import Plugins
 
@@ -40,7 +48,9 @@ class AddressPlugins(Plugins[AddressProviderType]):
         checked = self.options(name, options)
         self.destinations.check_options(options, self.options_field)
         with self.destinations.enforced():
-            return _Limited(kind(checked), self.destinations)
+            made = kind(checked)
+        kept = _LimitedAndMetered if isinstance(made, MeteredAddressProvider) else _Limited
+        return kept(made, self.destinations)
 
 
 class _Limited:
@@ -61,6 +71,20 @@ class _Limited:
     def close(self) -> None:
         with self._destinations.enforced():
             self._provider.close()
+
+
+class _LimitedAndMetered(_Limited):
+    """The same, of one whose calls are counted."""
+
+    _provider: MeteredAddressProvider
+
+    @property
+    def account(self) -> Account:
+        return self._provider.account
+
+    @property
+    def calls(self) -> int:
+        return self._provider.calls
 
 
 def allow(servers: Iterable[str], programs: Mapping[str, Sequence[str]] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Rate limits of DNS accounts, counted in rows: kept across restarts, shared by all names of an account.
+"""Rate limits of accounts at providers, counted in rows: kept across restarts, shared by all names or addresses of one.
 
 What a provider calls its account comes from its credential, so rows have an alias instead, which only the master key
 makes: who has the database alone cannot try guesses.

@@ -5,14 +5,15 @@ again now and then, and after a restart.
 """
 
 import traceback
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.address_providers import AddressNode, AddressProvider
+from wgfleet.panel.address_providers import AddressNode, AddressProvider, Blocked, MeteredAddressProvider
+from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
@@ -51,6 +52,8 @@ class FloatingReconciler:
         self._connections = connections
         self._since = clock.monotonic()  # nodes that are not connected to yet could be heard from here on
         self._asked: dict[str, dict[holders.Handover, float]] = {}
+        self._limiter = Limiter(store, vault)
+        self._settled: dict[tuple[str, str], str] = {}  # by config and address: the node that last had it as it should
 
     async def reconcile(self, config_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None for when something changes."""
@@ -137,12 +140,19 @@ class FloatingReconciler:
     def _bring_one(
         self, config_id: str, task: Task, provider: AddressProvider, address: str, node: AddressNode
     ) -> list[float]:
+        routine = self._settled.get((config_id, address)) == node.id
         try:
-            before = provider.holder(address, task.nodes)
-            if before != node:
-                provider.assign(address, node)
+            with self._metered(provider, routine=routine) as may:
+                if not may:
+                    return []
+                before = provider.holder(address, task.nodes)
+                if before != node:
+                    self._settled.pop((config_id, address), None)
+                    provider.assign(address, node)
         except Exception as error:  # noqa: BLE001 - as above; the other addresses have their turn
+            self._settled.pop((config_id, address), None)
             return self._failed(config_id, {address: node.id}, error)
+        self._settled[config_id, address] = node.id
         with self._store.write() as tx:
             if before != node:
                 log.info("address.assigned", address=address, node=node.name, provider=task.provider)
@@ -152,6 +162,25 @@ class FloatingReconciler:
                 )  # fmt: skip
             attempts.succeeded(tx, config_id, address)
         return []
+
+    @contextmanager
+    def _metered(self, provider: AddressProvider, *, routine: bool) -> Iterator[bool]:
+        """Count the calls of a provider against its account. False: what is routine leaves the rest for changes."""
+        if not isinstance(provider, MeteredAddressProvider):
+            yield True
+            return
+        account, before = provider.account, provider.calls
+        if routine and not self._limiter.allows_routine(account):
+            yield False
+            return
+        self._limiter.take(account)
+        try:
+            yield True
+        except Blocked as error:
+            error.retry_after_s = self._limiter.block(account, error.retry_after_s)
+            raise
+        finally:
+            self._limiter.charge(account, provider.calls - before - 1)
 
     def _failed(self, config_id: str, holders: Mapping[str, str | None], error: Exception) -> list[float]:
         with self._store.write() as tx:

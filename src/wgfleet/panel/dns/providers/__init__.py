@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from wgfleet.panel.accounts import Account, Blocked
 from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import TransientError
 
@@ -29,26 +30,8 @@ __all__ = [
 ]
 
 
-class Blocked(TransientError):
-    """The provider refuses the whole account for `retry_after_s`: no name of it may be tried before."""
-
-
 class Raced(TransientError):
     """Somebody else changed the name between our read and our change; nothing was changed by us."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An account, whose rate limit calls count against. `id` is a digest of what identifies it, never the credential.
-
-    The id stays in memory; in the database it has an alias that only the panel's master key makes.
-
-    `calls` are allowed in `window_s` (0: no known limit).
-    """
-
-    id: str
-    calls: int = 0
-    window_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
