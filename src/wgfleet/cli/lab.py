@@ -20,6 +20,7 @@ from wgfleet.lab.requirements import check_machine
 from wgfleet.lab.scenarios import SCENARIOS
 from wgfleet.lab.scenarios.options import Kind, ScenarioOptions
 from wgfleet.lab.topology import FLOATING_ADDRESSES
+from wgfleet.lab.weather import CALM, Weather
 
 app = typer.Typer(no_args_is_help=True)
 DEFAULT_NAME = "lab"
@@ -45,6 +46,15 @@ Kinds = Annotated[
     typer.Option(help="Stop a node's WireGuard and agent, its WireGuard alone, or pull its cable for --away (return)."),
 ]
 Away = Annotated[float, typer.Option(min=0.1, max=300, help="For how many seconds (return --kind).")]
+Percent = Annotated[float, typer.Option(min=0, max=90, help="Percent of packets lost, each way (failover, steady).")]
+Delay = Annotated[float, typer.Option(min=0, max=4000, help="Milliseconds added to round trips (failover, steady).")]
+Jitter = Annotated[float, typer.Option(min=0, max=4000, help="Up to so many more, at random (failover, steady).")]
+Starve = Annotated[
+    float, typer.Option(min=0, max=95, help="Percent of the time that nodes stand still (failover, steady).")
+]
+PausePanel = Annotated[
+    float, typer.Option(min=0, max=60, help="Stop the panel for that many seconds, three times a minute (steady).")
+]
 HostName = Annotated[str, typer.Argument(help="panel, node-1, client-1, ...")]
 
 
@@ -177,7 +187,7 @@ def run(
     rate: Annotated[float, typer.Option(min=0.1, max=500, help="Packets/s of each client.")] = 100.0,
     rounds: Annotated[int, typer.Option(min=1, help="Repeat in the same lab.")] = 1,
     peers: Annotated[int, typer.Option(min=1, help="Peers to add (provision).")] = 1000,
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long (soak, strangers).")] = 15.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long (soak, steady, strangers).")] = 15.0,
     strangers: Annotated[int, typer.Option(min=1, max=20_000, help="Idle connections at each door (strangers).")] = 100,
     name: Name = DEFAULT_NAME,
     *,
@@ -185,6 +195,11 @@ def run(
     takeover: Takeover = True,
     kind: Kinds = None,
     away: Away = 20.0,
+    loss: Percent = 0.0,
+    delay: Delay = 0.0,
+    jitter: Jitter = 0.0,
+    starve: Starve = 0.0,
+    pause_panel: PausePanel = 0.0,
     nat: Annotated[bool, typer.Option("--nat", help="Put the clients behind NAT.")] = False,
     floating: Annotated[
         bool, typer.Option("--floating", help="Give the config floating addresses, and the clients' files their name.")
@@ -213,6 +228,10 @@ def run(
             )
         if kind is not None and scenario != "return":
             raise LabError(f"--kind is for the scenario return, not {scenario}; leave it out")
+        weather = Weather(loss, delay, jitter, starve)
+        if weather != CALM and not chosen.weather:
+            fitting = ", ".join(key for key, value in SCENARIOS.items() if value.weather)
+            raise LabError(f"bad weather is for the scenarios {fitting}, not {scenario}; leave its options out")
         progress = Progress()
         equipment = Equipment(
             floating=(addresses or min(nodes, len(FLOATING_ADDRESSES))) if floating or chosen.floating else 0,
@@ -221,7 +240,18 @@ def run(
             name=chosen.name,
         )
         options = ScenarioOptions(
-            rate, rounds, peers, minutes, kill_processes, takeover, strangers, equipment, kind, away
+            rate,
+            rounds,
+            peers,
+            minutes,
+            kill_processes,
+            takeover,
+            strangers,
+            equipment,
+            kind,
+            away,
+            weather,
+            pause_panel,
         )
         with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, logs=logs) as lab:
             assembly.assemble(lab, progress, equipment)

@@ -24,6 +24,7 @@ from wgfleet.lab.scenarios import (
     publishing,
     rolling,
     soak,
+    steady,
     strangers,
 )
 from wgfleet.lab.scenarios.options import ScenarioOptions
@@ -34,7 +35,8 @@ from wgfleet.lab.state import Lab
 class Scenario:
     """A scenario; `clients` tells whether it needs stock clients, `floating` whether always floating addresses.
 
-    `name`: whether it needs the endpoint's name published. `nodes`: how many it needs at least.
+    `name`: whether it needs the endpoint's name published. `nodes`: how many it needs at least. `weather`: whether it
+    runs in bad weather too.
     """
 
     run: Callable[[Lab, ScenarioOptions, Progress], dict[str, Any]]
@@ -43,6 +45,7 @@ class Scenario:
     floating: bool = False
     name: bool = False
     nodes: int = 2
+    weather: bool = False
 
 
 SCENARIOS = {
@@ -52,7 +55,9 @@ SCENARIOS = {
         publishing.run, "Cut nodes off and ask for the endpoint's name all the time.", clients=True, name=True
     ),
     "drain": Scenario(drain.run, "Remove a node under live clients and count what they lose.", clients=True),
-    "failover": Scenario(failover.run, "Cut a node off under live clients and time their silence.", clients=True),
+    "failover": Scenario(
+        failover.run, "Cut a node off under live clients and time their silence.", clients=True, weather=True
+    ),
     "flap": Scenario(flap.run, "Pull a cable again and again; the clients do not go to and fro.", clients=True),
     "holder": Scenario(
         holder.run, "Break who holds a floating address; never do two.", clients=True, floating=True, nodes=3
@@ -72,6 +77,9 @@ SCENARIOS = {
     "rolling": Scenario(rolling.run, "Restart every node and ask for the endpoint's name.", clients=True, name=True),
     "soak": Scenario(
         soak.run, "Break things at random and check what must hold.", clients=True, floating=True, nodes=3
+    ),
+    "steady": Scenario(
+        steady.run, "Nobody dies, in whatever weather; nobody is taken out of use.", clients=True, weather=True
     ),
     "strangers": Scenario(
         strangers.run, "Idle connections at every door while nodes die; nobody notices them.", clients=True, nodes=3

@@ -14,15 +14,20 @@ answers to nothing else is silent to the end, and its figure a lower bound (`sil
 What clients are like is in `setting`. With `floating` addresses all are promised the same bar. Without, nobody can call
 those behind `nat` and the `mobile` ones: nothing is promised, they are the floor again. With the `helper` they go to
 another node by themselves, and are promised `HELPER_BAR`. `held_wrong`: floating addresses that did not have exactly
-one holder when all nodes served again, read from the nodes.
+one holder when all nodes served again, read from the nodes. `wrong`: how often a node was taken out of use that was
+alive; promised is that none is.
+
+In bad weather (`--loss`, `--delay`, `--jitter`, `--starve`) it takes longer, so the silence is only measured; promised
+is that all clients move, and that what is decided is right.
 """
 
+import math
 import statistics
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from wgfleet.lab import face, fleet, pings
+from wgfleet.lab import face, fleet, pings, weather
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
@@ -53,6 +58,7 @@ class Bar:
 
 CALLED_BAR = Bar(1500, 3000, 8.0)
 HELPER_BAR = Bar(5000, 7000, 15.0)
+BAD_WEATHER_BAR = Bar(math.inf, math.inf, 30.0)
 FLOOR_WATCH_S = 30.0
 
 
@@ -68,14 +74,35 @@ def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any
         standings.wait_all_serving(lab, panel, RETURN_S)
         if not options.takeover:
             face.set_endpoint_group(lab, panel, auto_migrate=False)
-        for number in range(options.rounds):
-            with progress.step(f"round {number + 1} of {options.rounds}"):
-                rounds.append(lose_busiest(lab, panel, options, FLOOR_WATCH_S if bar is None else bar.watch_s))
-                if number + 1 < options.rounds or options.equipment.floating:
-                    standings.wait_all_serving(lab, panel, RETURN_S)
-                    held_wrong += face.not_held_once(lab)
-    figures = {**summary(rounds, bar), "held_wrong": held_wrong, "setting": setting(options, nat=lab.nat)}
-    return {**figures, "ok": figures["ok"] and not held_wrong, "each": rounds}
+        with weather.over(lab, options.weather):
+            begun = time.time()
+            for number in range(options.rounds):
+                with progress.step(f"round {number + 1} of {options.rounds}"):
+                    rounds.append(lose_busiest(lab, panel, options, FLOOR_WATCH_S if bar is None else bar.watch_s))
+                    if number + 1 < options.rounds or options.equipment.floating:
+                        standings.wait_all_serving(lab, panel, return_s(options))
+                        held_wrong += face.not_held_once(lab)
+            wrong = wrongly_down(standings.withdrawals(lab, panel, begun), rounds)
+    figures = {
+        **summary(rounds, bar),
+        "wrong": wrong,
+        "held_wrong": held_wrong,
+        "setting": setting(options, nat=lab.nat),
+    }
+    return {**figures, "ok": figures["ok"] and not held_wrong and not wrong, "each": rounds}
+
+
+def return_s(options: ScenarioOptions) -> float:
+    """Return for how long a node that is back may be on trial: in bad weather, trials begin again."""
+    return RETURN_S if options.weather == weather.CALM else 3 * RETURN_S
+
+
+def wrongly_down(withdrawals: list[dict[str, Any]], rounds: list[Round]) -> int:
+    """Count the withdrawals of nodes that were alive."""
+    return sum(
+        not any(change["node"] == each["node"] and each["died"] <= change["at"] <= each["back"] for each in rounds)
+        for change in withdrawals
+    )
 
 
 def promised(options: ScenarioOptions, *, nat: bool) -> Bar | None:
@@ -85,7 +112,7 @@ def promised(options: ScenarioOptions, *, nat: bool) -> Bar | None:
         return HELPER_BAR
     if not options.takeover or ((nat or equipment.mobile) and not equipment.floating):
         return None
-    return CALLED_BAR
+    return CALLED_BAR if options.weather == weather.CALM else BAD_WEATHER_BAR
 
 
 def setting(options: ScenarioOptions, *, nat: bool) -> dict[str, str]:
@@ -93,6 +120,8 @@ def setting(options: ScenarioOptions, *, nat: bool) -> dict[str, str]:
     equipment = options.equipment
     has = {"nat": nat, "floating": equipment.floating, "mobile": equipment.mobile, "helper": equipment.helper}
     found = {name: text for name, text in MODELS.items() if has[name]}
+    if options.weather != weather.CALM:
+        found["weather"] = str(options.weather)
     return found if options.takeover else {**found, "takeover": "off: nobody calls the clients"}
 
 
@@ -101,10 +130,12 @@ def summary(rounds: list[Round], bar: Bar | None = CALLED_BAR) -> dict[str, Any]
     gaps = sorted(gap for entry in rounds for gap in entry["gaps_ms"])
     spread = {"p50": percentile(gaps, 50), "p99": percentile(gaps, 99), "max": gaps[-1]}
     moved = sum(entry["moved"] for entry in rounds)
+    detected = [entry["detected_ms"] for entry in rounds if entry["detected_ms"] is not None]
     figures = {
         "floor_gap_ms" if bar is None else "gap_ms": spread,
-        "detected_ms": round(statistics.median(entry["detected_ms"] for entry in rounds), 1),
-        "detected_ms_max": max(entry["detected_ms"] for entry in rounds),
+        "detected_ms": round(statistics.median(detected), 1) if detected else None,
+        "detected_ms_max": max(detected, default=None),
+        "undetected": len(rounds) - len(detected),
         "clients": len(gaps),
         "moved": moved,
         "silent": len(gaps) - moved,
@@ -140,19 +171,22 @@ def lose_busiest(lab: Lab, panel: PanelClient, options: ScenarioOptions, watch_s
     else:
         lab.cut(node.name)
     time.sleep(watch_s)
-    detected = detected_at(lab, panel, node, died)
+    detected = noticed_at(lab, panel, node, died)
     counts = {count.client: count for count in pings.measure(running)}
     if options.kill:
         fleet.start_agent(node)
     else:
         lab.reconnect(node.name)
+    back = time.time()
     names = standings.clients_by_key(lab, panel)
     hit = {names[key] for key in live[node.name]}
     # A gap that ends with the counting never ended.
     answering = {name for name in hit if counts[name].worst_gap_at < died + watch_s}
     return {
         "node": node.name,
-        "detected_ms": round((detected - died) * 1000, 1),
+        "died": died,
+        "back": back,
+        "detected_ms": None if detected is None else round((detected - died) * 1000, 1),
         "gaps_ms": [counts[name].worst_gap_ms for name in sorted(hit)],
         "moved": len(answering),
         "others_lost": sum(count.lost for name, count in counts.items() if name not in hit),
@@ -161,7 +195,13 @@ def lose_busiest(lab: Lab, panel: PanelClient, options: ScenarioOptions, watch_s
 
 def detected_at(lab: Lab, panel: PanelClient, node: Host, since: float) -> float:
     """Return when the panel wrote down that a node is down, in s since the epoch."""
-    for change in standings.withdrawals(lab, panel, since):
-        if change["node"] == node.name:
-            return float(change["at"])
-    raise LabError(f"{node.name} died and the panel did not find it down")
+    found = noticed_at(lab, panel, node, since)
+    if found is None:
+        raise LabError(f"{node.name} died and the panel did not find it down")
+    return found
+
+
+def noticed_at(lab: Lab, panel: PanelClient, node: Host, since: float) -> float | None:
+    """Return the same, or None where it did not."""
+    found = (float(change["at"]) for change in standings.withdrawals(lab, panel, since) if change["node"] == node.name)
+    return next(found, None)

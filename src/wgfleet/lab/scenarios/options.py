@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wgfleet.lab.assembly import PLAIN, Equipment
+from wgfleet.lab.weather import CALM, Weather
 
 Kind = Literal["stop", "wireguard", "cut"]
 
@@ -17,6 +18,7 @@ class ScenarioOptions:
     each door, `equipment` is what the lab has been built with. Of `failover`: `kill`
     the node's processes instead of cutting its cable, `takeover` False leaves sessions where they are. Of `return`:
     `kind` of what happens to a node that is back `away_s` later (see `relapse`); None: it is cut off and replaced.
+    `weather` of `failover` and `steady`, and `pause_panel_s` of the latter: how long the panel is stopped now and then.
     """
 
     rate: float = 100.0
@@ -29,3 +31,5 @@ class ScenarioOptions:
     equipment: Equipment = PLAIN
     kind: Kind | None = None
     away_s: float = 20.0
+    weather: Weather = CALM
+    pause_panel_s: float = 0.0
