@@ -17,7 +17,7 @@ from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.progress import Progress, readable
 from wgfleet.lab.requirements import check_machine
-from wgfleet.lab.scenarios import SCENARIOS
+from wgfleet.lab.scenarios import SCENARIOS, Scenario
 from wgfleet.lab.scenarios.options import Kind, ScenarioOptions
 from wgfleet.lab.topology import FLOATING_ADDRESSES
 from wgfleet.lab.weather import CALM, Weather
@@ -48,7 +48,7 @@ Kinds = Annotated[
 Away = Annotated[float, typer.Option(min=0.1, max=300, help="For how many seconds (return --kind).")]
 Percent = Annotated[float, typer.Option(min=0, max=90, help="Percent of packets lost, each way (failover, steady).")]
 Delay = Annotated[float, typer.Option(min=0, max=4000, help="Milliseconds added to round trips (failover, steady).")]
-Jitter = Annotated[float, typer.Option(min=0, max=4000, help="Up to so many more, at random (failover, steady).")]
+Jitter = Annotated[float, typer.Option(min=0, max=4000, help="Up to that much more, at random (failover, steady).")]
 Starve = Annotated[
     float, typer.Option(min=0, max=95, help="Percent of the time that nodes stand still (failover, steady).")
 ]
@@ -215,23 +215,12 @@ def run(
 ) -> None:
     """Run a scenario in its own lab. Exit code 3: a promise was not kept."""
     with _reported(left=NOTHING_LEFT):
-        chosen = SCENARIOS.get(scenario)
-        if chosen is None:
-            raise LabError(f"there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}")
-        if nodes < chosen.nodes:
-            raise LabError(f"scenario {scenario} needs {chosen.nodes} nodes or more, not {nodes}")
-        if chosen.clients and not clients:
-            raise LabError(f"scenario {scenario} counts what clients notice, so it needs one or more")
+        weather = Weather(loss, delay, jitter, starve)
+        chosen = _chosen(scenario, nodes, clients, weather, kind)
         if helper and (mobile or floating):
             raise LabError(
                 "--helper is for Linux clients without floating addresses; leave --mobile and --floating out"
             )
-        if kind is not None and scenario != "return":
-            raise LabError(f"--kind is for the scenario return, not {scenario}; leave it out")
-        weather = Weather(loss, delay, jitter, starve)
-        if weather != CALM and not chosen.weather:
-            fitting = ", ".join(key for key, value in SCENARIOS.items() if value.weather)
-            raise LabError(f"bad weather is for the scenarios {fitting}, not {scenario}; leave its options out")
         progress = Progress()
         equipment = Equipment(
             floating=(addresses or min(nodes, len(FLOATING_ADDRESSES))) if floating or chosen.floating else 0,
@@ -256,6 +245,10 @@ def run(
         with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, logs=logs) as lab:
             assembly.assemble(lab, progress, equipment)
             figures = chosen.run(lab, options, progress)
+    _tell(figures, as_json=as_json)
+
+
+def _tell(figures: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         _print(figures)
     else:
@@ -263,6 +256,23 @@ def run(
             typer.echo(line)
     if not figures["ok"]:
         raise typer.Exit(NOT_AS_PROMISED)
+
+
+def _chosen(name: str, nodes: int, clients: int, weather: Weather, kind: Kind | None) -> Scenario:
+    """Return the scenario of that name, if it can run so."""
+    chosen = SCENARIOS.get(name)
+    if chosen is None:
+        raise LabError(f"there is no scenario {name!r}; there are {', '.join(SCENARIOS)}")
+    if nodes < chosen.nodes:
+        raise LabError(f"scenario {name} needs {chosen.nodes} nodes or more, not {nodes}")
+    if chosen.clients and not clients:
+        raise LabError(f"scenario {name} counts what clients notice, so it needs one or more")
+    if kind is not None and name != "return":
+        raise LabError(f"--kind is for the scenario return, not {name}; leave it out")
+    if weather != CALM and not chosen.weather:
+        fitting = ", ".join(key for key, value in SCENARIOS.items() if value.weather)
+        raise LabError(f"bad weather is for the scenarios {fitting}, not {name}; leave its options out")
+    return chosen
 
 
 @app.command()
