@@ -148,7 +148,7 @@ class Rows(RuleBasedStateMachine):
                         "rotate": PeerChanges(rotate_keys=True),
                         "networks": PeerChanges(networks=()),
                     }[change]
-                    peers.update(tx, self.world.vault, "test", peer, changes)
+                    peers.update(tx, self.world.vault, "test", peers.get(tx, peer.id), changes)
 
         self.watched(update)
 

@@ -47,7 +47,7 @@ def test_changes_of_peers_have_nodes_reconciled_and_no_name_considered(desk: Des
     def disable() -> None:
         with desk.world.store.write() as tx:
             [peer, _] = peers.page(tx, wg0.id)
-            peers.update(tx, desk.world.vault, ACTOR, peer, {"enabled": False})
+            peers.update(tx, desk.world.vault, ACTOR, peers.get(tx, peer.id), {"enabled": False})
 
     def delete() -> None:
         with desk.world.store.write() as tx:

@@ -33,7 +33,7 @@ def delete(world: World, config: Config, name: str) -> None:
 def change(world: World, config: Config, name: str, changes: PeerChanges) -> None:
     with world.store.write() as tx:
         (peer,) = [peer for peer in peers.page(tx, config.id) if peer.name == name]
-        peers.update(tx, world.vault, ACTOR, peer, changes)
+        peers.update(tx, world.vault, ACTOR, peers.get(tx, peer.id), changes)
 
 
 def missing(world: World, config: Config) -> dict[str, Owed]:

@@ -250,7 +250,7 @@ def test_a_disabled_peer_is_not_called(world: World) -> None:
     world.step(drain)
     with world.store.write() as tx:
         found = next(peer for peer in peers.page(tx, config.id) if peer.name == mine[0])
-        peers.update(tx, world.vault, "test", found, peers.PeerChanges(enabled=False))
+        peers.update(tx, world.vault, "test", peers.get(tx, found.id), peers.PeerChanges(enabled=False))
     world.sync(config, two)
     world.step(drain, answers=frozenset())
     with world.store.read() as tx:

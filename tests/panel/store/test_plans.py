@@ -128,6 +128,14 @@ def test_sessions_of_a_node_are_not_looked_for_among_all_peers_of_its_config(fil
     assert {index for index in plans.indexes() if "config_id" in index} == set()
 
 
+def test_addresses_of_a_page_are_not_looked_for_among_all_of_its_pools(filled: Filled) -> None:
+    with explained(filled.world.store.engine) as plans, filled.world.store.read() as tx:
+        peers.addresses(tx, filled.peers)
+    assert plans.indexes() & {"ix_addresses_peer_id", "pk_addresses", "sqlite_autoindex_addresses_1"} == {
+        "ix_addresses_peer_id"
+    }
+
+
 @pytest.mark.parametrize("name", WRITES)
 def test_a_write_scans_no_table_that_grows(filled: Filled, name: str) -> None:
     with explained(filled.world.store.engine) as plans, filled.world.store.write() as tx:

@@ -65,11 +65,17 @@ def utc(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
+def cut(rows: Sequence[Row], limit: int) -> tuple[list[Row], str | None]:
+    """Return a page's rows, of those that were read with `limit + 1`, and the cursor of the next page."""
+    shown = list(rows[:limit])
+    last: Any = shown[-1] if len(rows) > limit else None
+    return shown, last.id if last is not None else None
+
+
 def page(rows: Sequence[Row], limit: int, views: Callable[[Sequence[Row]], list[T]]) -> Page[T]:
     """Make a page of rows that were read with `limit + 1`: the one too many says that there are more."""
-    shown = rows[:limit]
-    last: Any = shown[-1] if len(rows) > limit else None
-    return Page(items=views(shown), next=last.id if last is not None else None)
+    shown, following = cut(rows, limit)
+    return Page(items=views(shown), next=following)
 
 
 After = Annotated[

@@ -1,13 +1,11 @@
 """`/api/configs/{config}/peers` and `/api/peers`: user devices."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Response, status
 from pydantic import Field
 
-from wgfleet.panel import clock
+from wgfleet.panel.api import shown_peers
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import (
@@ -19,19 +17,15 @@ from wgfleet.panel.api.models import (
     Page,
     PatchBody,
     Reference,
-    View,
-    page,
-    utc,
+    cut,
 )
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.shown_peers import PeerView
 from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import node_groups, peers
 from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
-from wgfleet.panel.store import Tx
-from wgfleet.panel.store.sessions import LastSession
-from wgfleet.panel.store.tables import Peer
 
 router = APIRouter(tags=["peers"], route_class=LargeBodies)
 
@@ -86,74 +80,6 @@ class ChangedPeer(PatchBody):
     rotate_keys: bool = Field(default=UNCHANGED, description="Make new keys; the user's current file stops working.")
 
 
-class SessionView(View):
-    """What a node last reported about the peer."""
-
-    node_id: str
-    endpoint: str | None
-    latest_handshake: datetime | None
-    rx: int = Field(description="Bytes received by the node.")
-    tx: int = Field(description="Bytes sent by the node.")
-    seen_at: datetime = Field(description="When its handshake or its endpoint was last news.")
-
-
-class PeerView(View):
-    """A peer. Its secret keys are only in its file."""
-
-    id: str
-    config_id: str
-    name: str
-    public_key: str
-    has_private_key: bool = Field(description="false: only the user has the private key.")
-    has_preshared_key: bool
-    addresses: list[str]
-    networks: list[str]
-    keepalive: int
-    enabled: bool
-    home_node_id: str | None = Field(description="The node it is placed on; in a cluster every node accepts it.")
-    group_id: str | None
-    session: SessionView | None
-    created_at: datetime
-
-
-def _views(tx: Tx, rows: Sequence[Peer]) -> list[PeerView]:
-    return _shown(rows, peers.addresses(tx, rows), peers.sessions(tx, [peer.id for peer in rows]))
-
-
-def _shown(
-    rows: Sequence[Peer], addresses: Mapping[str, list[str]], sessions: Mapping[str, LastSession]
-) -> list[PeerView]:
-    ahead_s = clock.by_wall(0.0)  # from the clock that sessions have their times of
-    return [
-        PeerView(
-            id=peer.id,
-            config_id=peer.config_id,
-            name=peer.name,
-            public_key=peer.public_key,
-            has_private_key=peer.private_key_sealed is not None,
-            has_preshared_key=peer.preshared_key_sealed is not None,
-            addresses=addresses.get(peer.id, []),
-            networks=peer.networks,
-            keepalive=peer.keepalive,
-            enabled=peer.enabled,
-            home_node_id=peer.home_node_id,
-            group_id=peer.group_id,
-            session=SessionView(
-                node_id=session.node_id,
-                endpoint=session.endpoint,
-                latest_handshake=utc(ahead_s + session.latest_handshake if session.latest_handshake else None),
-                rx=session.rx,
-                tx=session.tx,
-                seen_at=utc(ahead_s + session.seen_at),
-            )
-            if (session := sessions.get(peer.id))
-            else None,
-            created_at=utc(peer.created_at),
-        )
-        for peer in rows
-    ]
-
-
 def _spec(body: NewPeer) -> PeerSpec:
     return PeerSpec(
         name=body.name,
@@ -167,7 +93,7 @@ def _spec(body: NewPeer) -> PeerSpec:
     )
 
 
-@router.get("/api/configs/{config}/peers", summary="List the peers of a config")
+@router.get("/api/configs/{config}/peers", response_model=Page[PeerView], summary="List the peers of a config")
 def list_peers(
     panel: ThePanel,
     _caller: Reader,
@@ -179,28 +105,40 @@ def list_peers(
     ] = None,
     after: After = None,
     limit: Limit = 100,
-) -> Page[PeerView]:
+) -> Response:
     """Follow `next` until it is null: a page of a search may have fewer peers than `limit`, or none."""
     with panel.store.read() as tx:
-        config_id = configs.get(tx, config).id
+        config_id = configs.id_of(tx, config)
         if search:
-            found = peers.search(tx, config_id, search, after, limit)
-            return Page(items=_views(tx, found.peers), next=found.looked_up_to)
-        return page(peers.page(tx, config_id, after, limit + 1), limit, lambda shown: _views(tx, shown))
+            rows, following = peers.search(tx, config_id, search, after, limit)
+        else:
+            rows, following = cut(peers.page(tx, config_id, after, limit + 1), limit)
+        items = shown_peers.of_rows(tx, rows)
+    return shown_peers.page(items, following)
 
 
-@router.post("/api/configs/{config}/peers", status_code=status.HTTP_201_CREATED, summary="Create a peer")
-def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPeer) -> PeerView:
+@router.post(
+    "/api/configs/{config}/peers",
+    status_code=status.HTTP_201_CREATED,
+    response_model=PeerView,
+    summary="Create a peer",
+)
+def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPeer) -> Response:
     """Give it a home and an address from each pool, and update the nodes that serve it immediately."""
     drafts = peers.draft(panel.vault, [_spec(body)])
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         made = peers.create(tx, caller.actor, row, drafts, panel_hosts=panel.hosts())
-    return _shown(made.peers(), made.addresses, {})[0]
+    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {})[0], status.HTTP_201_CREATED)
 
 
-@router.post("/api/configs/{config}/peers/batch", status_code=status.HTTP_201_CREATED, summary="Create many peers")
-def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPeers) -> Page[PeerView]:
+@router.post(
+    "/api/configs/{config}/peers/batch",
+    status_code=status.HTTP_201_CREATED,
+    response_model=Page[PeerView],
+    summary="Create many peers",
+)
+def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPeers) -> Response:
     """Up to 10,000 in one transaction; every node gets them in one batch."""
     if (body.peers is None) == (body.count is None):
         raise Invalid("give either peers or count", field="peers")
@@ -214,17 +152,17 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
             drafts = peers.numbered(tx, row, body.name_prefix, drafts, body.first_number)
         made = peers.create(tx, caller.actor, row, drafts, field="peers", panel_hosts=panel.hosts())
     # After the commit, so that nodes get them while the answer is put together.
-    return Page(items=_shown(made.peers(), made.addresses, {}))
+    return shown_peers.page(shown_peers.shown(made.rows(), made.addresses, {}), status=status.HTTP_201_CREATED)
 
 
-@router.get("/api/peers/{peer_id}", summary="Show a peer")
-def show_peer(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> PeerView:
+@router.get("/api/peers/{peer_id}", response_model=PeerView, summary="Show a peer")
+def show_peer(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> Response:
     with panel.store.read() as tx:
-        return _views(tx, [peers.get(tx, peer_id)])[0]
+        return shown_peers.one(shown_peers.of_rows(tx, [peers.shown(tx, peer_id)])[0])
 
 
-@router.patch("/api/peers/{peer_id}", summary="Change a peer")
-def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> PeerView:
+@router.patch("/api/peers/{peer_id}", response_model=PeerView, summary="Change a peer")
+def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> Response:
     """Nodes are updated immediately. The user's current file keeps working unless the keys change."""
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
@@ -234,8 +172,10 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
             given.pop("group", None)
             given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
         changes = cast("PeerChanges", given)
-        changed = peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
-        return _views(tx, [changed])[0]
+        peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
+        tx.flush()
+        items = shown_peers.of_rows(tx, [peers.shown(tx, peer_id)])
+    return shown_peers.one(items[0])
 
 
 @router.delete("/api/peers/{peer_id}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a peer")

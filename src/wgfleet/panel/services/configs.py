@@ -159,8 +159,20 @@ def get(tx: Tx, reference: str) -> Config:
     """Return a config by id or name."""
     config = config_rows.find(tx, reference)
     if config is None:
-        raise NotFound(f"there is no config {reference!r}", Hint(HintCode.LIST_CONFIGS))
+        raise _no_config(reference)
     return config
+
+
+def id_of(tx: Tx, reference: str) -> str:
+    """Return the id of a config by id or name, as `get` does, where nothing else of it is wanted."""
+    found = config_rows.find_id(tx, reference)
+    if found is None:
+        raise _no_config(reference)
+    return found
+
+
+def _no_config(reference: str) -> NotFound:
+    return NotFound(f"there is no config {reference!r}", Hint(HintCode.LIST_CONFIGS))
 
 
 def resolve(tx: Tx, reference: str) -> str:

@@ -1,9 +1,10 @@
 """Rows of API keys and join tokens. Only digests are kept, never what they are digests of."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import or_, select, update
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import ApiKey, JoinToken
@@ -15,9 +16,24 @@ def add_key(tx: Tx, key: ApiKey) -> None:
     tx.session.flush()
 
 
-def key_by_digest(tx: Tx, digest: str) -> ApiKey | None:
+class KeyRow(NamedTuple):
+    """What each call asks of its key; of columns, since every call does."""
+
+    id: str
+    name: str
+    digest: str
+    scopes: list[str]
+    expires_at: float | None
+    last_used_at: float | None
+
+
+_BY_DIGEST = select(*(getattr(ApiKey, name) for name in KeyRow._fields)).where(ApiKey.digest == bindparam("digest"))
+
+
+def key_by_digest(tx: Tx, digest: str) -> KeyRow | None:
     """Return the key whose text has that digest."""
-    return tx.session.scalar(select(ApiKey).where(ApiKey.digest == digest))
+    row = tx.connection.execute(_BY_DIGEST, {"digest": digest}).first()
+    return None if row is None else KeyRow(*row)
 
 
 def find_key(tx: Tx, reference: str) -> ApiKey | None:

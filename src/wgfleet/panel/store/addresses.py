@@ -5,7 +5,7 @@ no two transactions work on one pool at a time; the cost of an address does not 
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -108,18 +108,21 @@ def of_peers(tx: Tx, peer_ids: Collection[str] | None, config_id: str) -> dict[s
     """Return the addresses of peers of a config (None: of all), v4 before v6; peers without one are left out."""
     if peer_ids is None:
         return _texts(tx.session.execute(_addresses().where(Pool.config_id == config_id)))
-    pieces = (
-        tx.session.connection().execute(_OF_PEERS, {"peer_ids": ids, "config": config_id}).all()
-        for ids in chunked(peer_ids)
-    )
-    return _texts(chain.from_iterable(pieces))
+    return _of_peers(tx, peer_ids, dict(tx.connection.execute(_NETWORKS, {"config": config_id}).all()))
 
 
 def of_peers_in_pools(tx: Tx, pool_ids: Collection[str], peer_ids: Collection[str] | None) -> dict[str, list[str]]:
     """Return the addresses in these pools of peers (None: of all), v4 before v6; peers without one are left out."""
-    query = _addresses().where(Address.pool_id.in_(pool_ids))
-    pieces = [query] if peer_ids is None else [query.where(Address.peer_id.in_(ids)) for ids in chunked(peer_ids)]
-    return _texts(chain.from_iterable(tx.session.execute(piece) for piece in pieces))
+    if peer_ids is None:
+        return _texts(tx.session.execute(_addresses().where(Address.pool_id.in_(pool_ids))))
+    named = tx.connection.execute(_NETWORKS_OF_POOLS, {"pools": list(pool_ids)}).all()
+    return _of_peers(tx, peer_ids, dict(named))
+
+
+def _of_peers(tx: Tx, peer_ids: Collection[str], networks: Mapping[str, str]) -> dict[str, list[str]]:
+    # Pools apart, and looked up here: joined, both databases may read all addresses of the pools instead.
+    held = chain.from_iterable(tx.connection.execute(_OF_PEERS, {"peer_ids": ids}).all() for ids in chunked(peer_ids))
+    return _texts((peer, networks[pool], offset) for peer, pool, offset in held if pool in networks)
 
 
 def _locked(tx: Tx, pool_ids: Iterable[str]) -> dict[str, int]:
@@ -159,8 +162,10 @@ def _addresses() -> Select[str, str, int]:
     return select(Address.peer_id, Pool.network, Address.offset).join(Pool, Pool.id == Address.pool_id)
 
 
-_OF_PEERS = _addresses().where(
-    Address.peer_id.in_(bindparam("peer_ids", expanding=True)), Pool.config_id == bindparam("config")
+_NETWORKS = select(_pools.c.id, _pools.c.network).where(_pools.c.config_id == bindparam("config"))
+_NETWORKS_OF_POOLS = select(_pools.c.id, _pools.c.network).where(_pools.c.id.in_(bindparam("pools", expanding=True)))
+_OF_PEERS = select(_held.c.peer_id, _held.c.pool_id, _held.c.offset).where(
+    _held.c.peer_id.in_(bindparam("peer_ids", expanding=True))
 )
 
 

@@ -1,14 +1,15 @@
 """Rows of configs and of the pools that belong to a whole config."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
+from sqlalchemy import bindparam, func, or_, select, text, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import func, or_, select, text, update
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer, Pool
 
+_ID = select(Config.id).where(or_(Config.id == bindparam("reference"), Config.name == bindparam("reference")))
 _CREATION_LOCK = 0x77676366  # any constant that no other advisory lock of ours uses
 
 
@@ -29,6 +30,11 @@ def add(tx: Tx, config: Config, pools: Sequence[Pool]) -> None:
 def find(tx: Tx, reference: str) -> Config | None:
     """Return the config of that id or name."""
     return tx.session.scalar(select(Config).where(or_(Config.id == reference, Config.name == reference)))
+
+
+def find_id(tx: Tx, reference: str) -> str | None:
+    """Return the id of the config of that id or name, without the rest of it."""
+    return cast("str | None", tx.connection.scalar(_ID, {"reference": reference}))
 
 
 def by_port(tx: Tx, listen_port: int) -> Config | None:

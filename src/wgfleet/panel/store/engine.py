@@ -4,10 +4,10 @@ A `Tx` collects its wakes; listeners get them after the commit, never before.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -28,11 +28,24 @@ WRITER_S = 10.0  # a transaction of ours takes milliseconds, the largest a secon
 
 
 class Tx:
-    """One open transaction. `session` is for repositories only."""
+    """One open transaction. `session` and `connection` are for repositories only."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, connection: Connection, session: Session | None = None) -> None:
+        self.connection = connection
+        self._session = session
         self.wakes: dict[Wake, None] = {}
+
+    @property
+    def session(self) -> Session:
+        """The session, made when it is first asked for: what reads rows without objects is spared it."""
+        if self._session is None:
+            self._session = Session(self.connection, expire_on_commit=False, autoflush=False)
+        return self._session
+
+    def close(self) -> None:
+        """Let go of the session, if there is one."""
+        if self._session is not None:
+            self._session.close()
 
     def wake(self, topic: Topic, identifier: str, *, kind: OperationKind | None = None) -> None:
         """Notify listeners once this transaction is committed. `kind` is that of an operation, for its topic."""
@@ -107,11 +120,12 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """Open a transaction that sees one state of the database and changes nothing."""
-        with translated(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+        with translated(), self.engine.connect() as connection:
             if self._turns is None:
                 # Otherwise each statement sees a state of its own, but a delta must be read from one.
-                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            yield Tx(session)
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with closing(Tx(connection)) as tx:
+                yield tx
 
     @contextmanager
     def write(self) -> Iterator[Tx]:
@@ -123,8 +137,7 @@ class Store:
             try:
                 options = {"wgfleet_write": True}
                 with Session(self.engine, expire_on_commit=False) as session, session.begin():
-                    session.connection(execution_options=options)
-                    tx = Tx(session)
+                    tx = Tx(session.connection(execution_options=options), session)
                     yield tx
                     self._check_permission()
             finally:

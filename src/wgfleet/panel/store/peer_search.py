@@ -7,20 +7,25 @@ here and common elsewhere, is looked for in `LOOKED_AT` peers a call, after whic
 compared as `str.casefold` does, on both databases.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
-from sqlalchemy import ColumnElement, MetaData, Table, select, text
+from sqlalchemy import ColumnElement, MetaData, Select, Table, bindparam, func, select, text
 
-from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store import shown_peers
+from wgfleet.panel.store.chunks import SIZE, chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many
+from wgfleet.panel.store.shown_peers import PeerRow
 from wgfleet.panel.store.tables import Peer
 
 THREE = 3
 NEAR = 1_000  # peers that are looked at first, in order
+_BEYOND = "g"  # comes after every id, which are hexadecimal
 FEW = 300  # found by the index, of all configs: up to this number they are looked up one by one
 LOOKED_AT = 20_000  # peers a call, where the index does not help
+
+_Position = Callable[..., ColumnElement[int]]
 
 _SQLITE = text(
     "SELECT r.peer_id FROM peer_search JOIN peer_search_rows r ON r.number = peer_search.rowid "
@@ -50,61 +55,79 @@ def add(tx: Tx, peer_ids: Sequence[str]) -> None:
 class Found(NamedTuple):
     """Peers in order. `looked_up_to`: the id after which to go on, None where all that there are were looked at."""
 
-    peers: list[Peer]
+    peers: list[PeerRow]
     looked_up_to: str | None
 
 
 def search(tx: Tx, config_id: str, after: str | None, limit: int, part: str) -> Found:
     """Return up to `limit` peers of a config after an id whose name has a part, or whose public key it is."""
     folded, wanted = part.casefold(), limit + 1  # the one too many says that there are more
-    by_key = select(Peer.id).where(Peer.config_id == config_id, Peer.public_key == part, Peer.id > (after or ""))
-    keyed = tx.session.scalars(by_key).all()
+    keyed = tx.connection.scalars(_BY_KEY, {"config_id": config_id, "after": after or "", "key": part}).all()
     ids, looked_up_to = _walk(tx, config_id, after, wanted, folded, NEAR)
     if looked_up_to is not None and len(ids) < wanted:
         few = by_index(tx, folded) if len(folded) >= THREE else None
         if few is None:
-            ids, looked_up_to = _walk(tx, config_id, after, wanted, folded, LOOKED_AT)
+            more, looked_up_to = _walk(tx, config_id, looked_up_to, wanted - len(ids), folded, LOOKED_AT - NEAR)
+            ids += more
         else:
             ids, looked_up_to = _of_config(tx, config_id, after, folded, few), None
     found = sorted({*ids, *(each for each in keyed if looked_up_to is None or each <= looked_up_to)})
     shown = found[:limit]
     if len(found) > limit:
         looked_up_to = shown[-1]
-    rows = tx.session.scalars(select(Peer).where(Peer.id.in_(shown)).order_by(Peer.id))
-    return Found(list(rows), looked_up_to)
+    return Found(shown_peers.by_ids(tx, shown), looked_up_to)
 
 
 def _walk(
     tx: Tx, config_id: str, after: str | None, limit: int, folded: str, most: int
 ) -> tuple[list[str], str | None]:
     """Look at the next `most` peers; return up to `limit` ids, and the last one looked at, None where it is the end."""
-    here = [Peer.config_id == config_id, Peer.id > (after or "")]
-    last = tx.session.scalar(select(Peer.id).where(*here).order_by(Peer.id).offset(most - 1).limit(1))
-    if last is not None:
-        here.append(Peer.id <= last)
+    here = {"config_id": config_id, "after": after or ""}
+    last = tx.connection.scalar(_LAST_LOOKED_AT, here | {"skipped": most - 1})
+    looks = _LOOK[tx.connection.dialect.name]
+    found = tx.connection.scalars(looks, here | {"last": last or _BEYOND, "part": folded, "limit": limit})
+    return list(found), last
+
+
+def _statement_of_looks(position: _Position) -> Select[str]:
     # Not their rows: all that this needs is in an index.
-    query = select(Peer.id).where(*here, _has(folded)).order_by(Peer.id).limit(limit)
-    return list(tx.session.scalars(query)), last
+    has = position(_peers.c.name_folded, bindparam("part")) > 0
+    found = select(_peers.c.id).where(*_AFTER, _peers.c.id <= bindparam("last"), has)
+    return found.order_by(_peers.c.id).limit(bindparam("limit"))
 
 
-def _has(folded: str) -> ColumnElement[bool]:
-    return Peer.name_folded.contains(folded, autoescape=True)
+def _statement_of_few(position: _Position) -> Select[str]:
+    # By their ids, all of them: the index of a config's peers could be walked through instead.
+    few = select(_peers.c.id, _peers.c.config_id, _peers.c.name_folded)
+    found = few.where(_peers.c.id.in_(bindparam("ids", expanding=True)), _peers.c.id > bindparam("after"))
+    each = found.limit(SIZE).subquery()
+    return select(each.c.id).where(
+        each.c.config_id == bindparam("config_id"), position(each.c.name_folded, bindparam("part")) > 0
+    )
+
+
+_peers = cast("Table", Peer.__table__)
+_AFTER = (_peers.c.config_id == bindparam("config_id"), _peers.c.id > bindparam("after"))
+_LAST_LOOKED_AT = select(_peers.c.id).where(*_AFTER).order_by(_peers.c.id).offset(bindparam("skipped")).limit(1)
+_BY_KEY = select(_peers.c.id).where(*_AFTER, _peers.c.public_key == bindparam("key"))
+_LOOK = {"sqlite": _statement_of_looks(func.instr), "postgresql": _statement_of_looks(func.strpos)}
+_AMONG = {"sqlite": _statement_of_few(func.instr), "postgresql": _statement_of_few(func.strpos)}
 
 
 def by_index(tx: Tx, folded: str) -> list[str] | None:
     """Return the ids of all peers that have all threes of a part, whatever their config; None where they are many."""
     threes = sorted({folded[i : i + THREE] for i in range(len(folded) - THREE + 1)})
     statement, value = _POSTGRESQL, threes
-    if tx.session.get_bind().dialect.name == "sqlite":
+    if tx.connection.dialect.name == "sqlite":
         quoted = (f'"{three}"' for three in (each.replace('"', '""') for each in threes))
         statement, value = _SQLITE, " AND ".join(quoted)  # type: ignore[assignment]  # the driver takes either
-    found = list(tx.session.scalars(statement, {"threes": value, "most": FEW + 1}))
+    found = list(tx.connection.scalars(statement, {"threes": value, "most": FEW + 1}))
     return found if len(found) <= FEW else None
 
 
 def _of_config(tx: Tx, config_id: str, after: str | None, folded: str, few: Sequence[str]) -> list[str]:
     ids: list[str] = []
     for chunk in chunked(few):
-        query = select(Peer.id).where(Peer.id.in_(chunk), Peer.config_id == config_id, Peer.id > (after or ""))
-        ids += tx.session.scalars(query.where(_has(folded)))
+        values = {"config_id": config_id, "after": after or "", "ids": chunk, "part": folded}
+        ids += tx.connection.scalars(_AMONG[tx.connection.dialect.name], values)
     return ids

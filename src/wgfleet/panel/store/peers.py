@@ -40,16 +40,6 @@ def by_ids(tx: Tx, peer_ids: Collection[str]) -> list[Peer]:
     return found
 
 
-def page(tx: Tx, config_id: str | None, after: str | None, limit: int) -> list[Peer]:
-    """Return up to `limit` peers by ascending id, after the id `after`."""
-    query = select(Peer).order_by(Peer.id).limit(limit)
-    if config_id is not None:
-        query = query.where(Peer.config_id == config_id)
-    if after is not None:
-        query = query.where(Peer.id > after)
-    return list(tx.session.scalars(query))
-
-
 def names(tx: Tx, config_id: str, prefix: str) -> list[str]:
     """Return the names of a config's peers that begin with `prefix`."""
     query = select(Peer.name).where(Peer.config_id == config_id, Peer.name.startswith(prefix, autoescape=True))

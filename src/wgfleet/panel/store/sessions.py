@@ -178,7 +178,7 @@ def latest(tx: Tx, peer_ids: Collection[str], on: Collection[str] | None = None)
     """Return, for each peer that was ever seen, the session with the newest handshake, of all nodes or those `on`."""
     found: dict[str, LastSession] = {}
     for chunk in chunked(peer_ids):
-        for row in tx.session.connection().execute(_OF_PEERS, {"peer_ids": chunk}).all():
+        for row in tx.connection.execute(_OF_PEERS, {"peer_ids": chunk}).all():
             each = LastSession(*row)
             if on is not None and each.node_id not in on:
                 continue

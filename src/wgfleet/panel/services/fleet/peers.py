@@ -6,24 +6,23 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import addressing
-from wgfleet.panel.domain.rendering import host_network
-from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations, tunnel_networks
-from wgfleet.panel.services.fleet import node_groups, peer_networks, placement, probe_keys
-from wgfleet.panel.store import Tx, peer_search, sealed
+from wgfleet.panel.services.fleet import node_groups, peer_networks, peer_places, probe_keys
+from wgfleet.panel.services.fleet.peer_places import WantedAddresses
+from wgfleet.panel.store import Tx, peer_search, sealed, shown_peers
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.peer_search import Found
 from wgfleet.panel.store.sessions import LastSession
-from wgfleet.panel.store.tables import Config, Peer, Pool
+from wgfleet.panel.store.shown_peers import PeerRow
+from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.addresses import parse_address
 from wgfleet.protocol.keys import parse_public_key
 
 MAX_NAME = 64
@@ -69,6 +68,10 @@ class Created(NamedTuple):
     def peers(self) -> list[Peer]:
         """Return the peers, to be looked at and not changed. Thousands take a while: call it after the commit."""
         return [Peer(**columns) for columns in self.columns]
+
+    def rows(self) -> list[PeerRow]:
+        """Return the peers as answers show them."""
+        return [shown_peers.of_columns(columns) for columns in self.columns]
 
 
 class PeerChanges(TypedDict, total=False):
@@ -137,13 +140,14 @@ def create(
     peer_networks.check(tx, config, networks, panel_hosts=panel_hosts)
     groups = _groups(tx, specs, places)
     made = [_new(config, draft, groups, generation, at) for draft, at in zip(drafts, places, strict=True)]
-    homes = _homes(tx, config, [(values["id"], values["group_id"]) for values in made])
+    homes = peer_places.homes(tx, config, [(values["id"], values["group_id"]) for values in made])
     for values in made:
         values["home_node_id"] = homes.get(values["id"])
     peer_rows.add(tx, made)
     # The panel's own keys are new, and nobody had them before.
     peer_rows.unbury(tx, config.id, [spec.public_key for spec in specs if spec.public_key is not None])
-    given = _give_addresses(tx, config, drafts, places)
+    wanted = [WantedAddresses(each.id, each.spec.addresses, at) for each, at in zip(drafts, places, strict=True)]
+    given = peer_places.give_addresses(tx, config, wanted)
     first, last = specs[0].name, specs[-1].name
     if len(made) == 1:
         audit.record(tx, actor, "created", "peer", made[0]["id"], name=first, config=config.name)
@@ -156,13 +160,25 @@ def get(tx: Tx, peer_id: str) -> Peer:
     """Return a peer."""
     peer = peer_rows.get(tx, peer_id)
     if peer is None:
-        raise NotFound(f"there is no peer {peer_id!r}", Hint(HintCode.LIST_PEERS))
+        raise _no_peer(peer_id)
     return peer
 
 
-def page(tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100) -> list[Peer]:
+def shown(tx: Tx, peer_id: str) -> PeerRow:
+    """Return a peer to be looked at."""
+    peer = shown_peers.get(tx, peer_id)
+    if peer is None:
+        raise _no_peer(peer_id)
+    return peer
+
+
+def _no_peer(peer_id: str) -> NotFound:
+    return NotFound(f"there is no peer {peer_id!r}", Hint(HintCode.LIST_PEERS))
+
+
+def page(tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100) -> list[PeerRow]:
     """Return peers in the order of creation, starting after the id `after`."""
-    return peer_rows.page(tx, config_id, after, limit)
+    return shown_peers.page(tx, config_id, after, limit)
 
 
 def search(tx: Tx, config_id: str, part: str, after: str | None = None, limit: int = 100) -> Found:
@@ -170,7 +186,7 @@ def search(tx: Tx, config_id: str, part: str, after: str | None = None, limit: i
     return peer_search.search(tx, config_id, after, limit, part)
 
 
-def addresses(tx: Tx, peers: Sequence[Peer]) -> dict[str, list[str]]:
+def addresses(tx: Tx, peers: Sequence[Peer | PeerRow]) -> dict[str, list[str]]:
     """Return the addresses of peers, by peer id."""
     of: dict[str, list[str]] = {}
     for config_id in {peer.config_id for peer in peers}:
@@ -342,50 +358,3 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
     peer.private_key_sealed = sealed.seal(vault, Peer.private_key_sealed, peer.id, private) if private else None
     if peer.preshared_key_sealed is not None:
         peer.preshared_key_sealed = sealed.seal(vault, Peer.preshared_key_sealed, peer.id, new_preshared_key())
-
-
-def _homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> dict[str, str]:
-    """Place new peers, (id, wanted group); without a serving node they wait for the first."""
-    nodes = placement.candidates(tx, config.id)
-    if not nodes:
-        return {}
-    placed = placement.choose(tx, config.id, peers, nodes)
-    if placed.left:
-        raise Exhausted(
-            f"the nodes of config {config.name!r} have no room for {len(placed.left)} of {len(peers)} new peers",
-            Hint(HintCode.RAISE_CAPACITY),
-            Hint(HintCode.ASSIGN_NODE, config=config.name),
-        )
-    return dict(placed.homes.items())
-
-
-def _give_addresses(tx: Tx, config: Config, drafts: Sequence[PeerDraft], places: Sequence[str]) -> dict[str, list[str]]:
-    """Give new peers their addresses; return them as `addresses` does."""
-    if config.mode == configs.INDEPENDENT:
-        pools = assignment_rows.slices(tx, config.id)
-    else:
-        pools = assignment_rows.pools(tx, config.id)
-    pools.sort(key=lambda pool: addressing.order(pool.network))
-    given = address_rows.allocate(tx, pools, [draft.id for draft in drafts if not draft.spec.addresses])
-    choosy = [draft.id for draft in drafts if draft.spec.addresses]
-    for draft, at in zip(drafts, places, strict=True):
-        if draft.spec.addresses:
-            _claim(tx, pools, draft, at)
-    return given | address_rows.of_peers(tx, choosy, config.id)
-
-
-def _claim(tx: Tx, pools: Sequence[Pool], draft: PeerDraft, at: str) -> None:
-    left = list(pools)
-    for i, text in enumerate(draft.spec.addresses):
-        field = f"{at}addresses[{i}]"
-        address = parse_address(text, field)
-        pool = next((pool for pool in left if addressing.contains(pool.network, host_network(address))), None)
-        if pool is None:
-            names = ", ".join(pool.network for pool in pools)
-            raise Invalid(
-                f"{address} is in none of the config's pools ({names}), or is a second address from the same pool",
-                field=field,
-            )
-        address_rows.claim(tx, pool, address, draft.id, field)
-        left.remove(pool)
-    address_rows.allocate(tx, left, [draft.id])

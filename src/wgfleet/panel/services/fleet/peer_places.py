@@ -1,0 +1,70 @@
+"""Places of new peers: the node that is their home, and their addresses."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain.rendering import host_network
+from wgfleet.panel.errors import Exhausted, Invalid
+from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import placement
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import addresses as address_rows
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store.tables import Config, Pool
+from wgfleet.protocol.addresses import parse_address
+
+
+class WantedAddresses(NamedTuple):
+    """The addresses that a new peer shall have, the others are chosen. `at`: its place in the request, for errors."""
+
+    peer_id: str
+    addresses: Sequence[str]
+    at: str
+
+
+def homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> dict[str, str]:
+    """Place new peers, (id, wanted group); without a serving node they wait for the first."""
+    nodes = placement.candidates(tx, config.id)
+    if not nodes:
+        return {}
+    placed = placement.choose(tx, config.id, peers, nodes)
+    if placed.left:
+        raise Exhausted(
+            f"the nodes of config {config.name!r} have no room for {len(placed.left)} of {len(peers)} new peers",
+            Hint(HintCode.RAISE_CAPACITY),
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
+        )
+    return dict(placed.homes.items())
+
+
+def give_addresses(tx: Tx, config: Config, wanted: Sequence[WantedAddresses]) -> dict[str, list[str]]:
+    """Give new peers an address of each pool; return them by peer id, v4 before v6."""
+    if config.mode == configs.INDEPENDENT:
+        pools = assignment_rows.slices(tx, config.id)
+    else:
+        pools = assignment_rows.pools(tx, config.id)
+    pools.sort(key=lambda pool: addressing.order(pool.network))
+    given = address_rows.allocate(tx, pools, [each.peer_id for each in wanted if not each.addresses])
+    choosy = [each for each in wanted if each.addresses]
+    for each in choosy:
+        _claim(tx, pools, each)
+    return given | address_rows.of_peers(tx, [each.peer_id for each in choosy], config.id)
+
+
+def _claim(tx: Tx, pools: Sequence[Pool], wanted: WantedAddresses) -> None:
+    left = list(pools)
+    for i, text in enumerate(wanted.addresses):
+        field = f"{wanted.at}addresses[{i}]"
+        address = parse_address(text, field)
+        pool = next((pool for pool in left if addressing.contains(pool.network, host_network(address))), None)
+        if pool is None:
+            names = ", ".join(pool.network for pool in pools)
+            raise Invalid(
+                f"{address} is in none of the config's pools ({names}), or is a second address from the same pool",
+                field=field,
+            )
+        address_rows.claim(tx, pool, address, wanted.peer_id, field)
+        left.remove(pool)
+    address_rows.allocate(tx, left, [wanted.peer_id])

@@ -1,0 +1,67 @@
+"""Rows of peers as answers show them: of columns, by statements made once. Objects would take three times as long."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import Select, Table, bindparam, select
+
+from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Peer
+
+
+class PeerRow(NamedTuple):
+    """A peer without its secrets: only whether it has them."""
+
+    id: str
+    config_id: str
+    name: str
+    public_key: str
+    has_private_key: bool
+    has_preshared_key: bool
+    networks: list[str]
+    keepalive: int
+    enabled: bool
+    home_node_id: str | None
+    group_id: str | None
+    created_at: float
+
+
+_peers = cast("Table", Peer.__table__)
+_HAS = {"has_private_key": _peers.c.private_key_sealed, "has_preshared_key": _peers.c.preshared_key_sealed}
+_SHOWN = select(*(_HAS[name].is_not(None).label(name) if name in _HAS else _peers.c[name] for name in PeerRow._fields))
+_ONE = _SHOWN.where(_peers.c.id == bindparam("id"))
+_SOME = _SHOWN.where(_peers.c.id.in_(bindparam("ids", expanding=True))).order_by(_peers.c.id)
+
+
+def _page(query: Select[Any]) -> Select[Any]:
+    return query.where(_peers.c.id > bindparam("after")).order_by(_peers.c.id).limit(bindparam("most"))
+
+
+_OF_CONFIG = _page(_SHOWN.where(_peers.c.config_id == bindparam("config_id")))
+_OF_ALL = _page(_SHOWN)
+
+
+def of_columns(columns: Mapping[str, Any]) -> PeerRow:
+    """Return a peer that was just made, by the columns that it was made of."""
+    has: dict[str, Any] = {name: columns[column.name] is not None for name, column in _HAS.items()}
+    return PeerRow(**{name: has[name] if name in has else columns[name] for name in PeerRow._fields})
+
+
+def get(tx: Tx, peer_id: str) -> PeerRow | None:
+    """Return a peer, or None."""
+    row = tx.connection.execute(_ONE, {"id": peer_id}).first()
+    return None if row is None else PeerRow(*row)
+
+
+def by_ids(tx: Tx, peer_ids: Collection[str]) -> list[PeerRow]:
+    """Return the peers that exist among the ids, by ascending id where there are few."""
+    return [PeerRow(*row) for chunk in chunked(peer_ids) for row in tx.connection.execute(_SOME, {"ids": chunk}).all()]
+
+
+def page(tx: Tx, config_id: str | None, after: str | None, limit: int) -> list[PeerRow]:
+    """Return up to `limit` peers by ascending id, after the id `after`; None: of all configs."""
+    values = {"after": after or "", "most": limit}
+    if config_id is None:
+        return [PeerRow(*row) for row in tx.connection.execute(_OF_ALL, values).all()]
+    return [PeerRow(*row) for row in tx.connection.execute(_OF_CONFIG, values | {"config_id": config_id}).all()]
