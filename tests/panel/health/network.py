@@ -17,6 +17,7 @@ from wgfleet.panel.domain.health.judge import (
     SilentNodes,
     Standing,
     Verdict,
+    Witness,
     decide,
 )
 from wgfleet.panel.settings import Settings
@@ -53,6 +54,10 @@ class Network:
     no_agent: set[NodeId] = field(default_factory=set)
     leaving: set[NodeId] = field(default_factory=set)
     unfenced: set[NodeId] = field(default_factory=set)
+    witnesses: dict[NodeId, str] = field(default_factory=dict)
+    """With the failure domain of each; "": it stands alone."""
+    lies: dict[tuple[str, NodeId], bool] = field(default_factory=dict)
+    """What a witness says of a node whatever it sees: whether that answered."""
     verdicts: dict[tuple[str, NodeId], Verdict] = field(default_factory=dict)
     standings: Mapping[NodeId, Standing] = field(default_factory=dict)
     history: list[tuple[float, NodeId, Health, Health]] = field(default_factory=list)
@@ -65,10 +70,10 @@ class Network:
         self.quorum = Quorum(self.rules)
 
     def isolate(self, node: str) -> None:
-        self.cuts |= {frozenset((node, other)) for other in [PANEL, *self.nodes] if other != node}
+        self.cuts |= {frozenset((node, other)) for other in [PANEL, *self.nodes, *self.witnesses] if other != node}
 
     def split(self, side: set[str]) -> None:
-        everyone = {PANEL, *self.nodes}
+        everyone = {PANEL, *self.nodes, *self.witnesses}
         self.cuts |= {frozenset((here, there)) for here in side for there in everyone - side}
 
     def heal(self) -> None:
@@ -84,7 +89,8 @@ class Network:
 
     def look(self, vantage: str, target: NodeId, tries: int = 1) -> None:
         old = self.verdicts.get((vantage, target), Verdict(vantage, 0, None, None, since=self.now))
-        if self.linked(vantage, target) and target not in self.dead and (vantage, target) not in self.blind:
+        reached = self.linked(vantage, target) and target not in self.dead and (vantage, target) not in self.blind
+        if self.lies.get((vantage, target), reached):
             self.verdicts[vantage, target] = replace(old, failures=0, last_ok_at=self.now, last_try_at=self.now)
         else:
             self.verdicts[vantage, target] = replace(old, failures=old.failures + tries, last_try_at=self.now)
@@ -123,6 +129,7 @@ class Network:
             frozen=self.frozen is not None,
             now=self.now,
             approved=self.approved,
+            witnesses=[Witness(each, self.connected(each), domain) for each, domain in self.witnesses.items()],
         )
         self.check(before, decision, frozen=self.frozen is not None)
         for node, standing in decision.standings.items():
@@ -151,7 +158,8 @@ class Network:
                 missing = [v for (_, target), v in self.verdicts.items() if target == node and v.missing(self.rules)]
                 if node not in self.approved:
                     others = {PANEL, node, *self.beside_panel}
-                    assert any(v.vantage not in others for v in missing), "no node confirms"
+                    assert any(v.vantage not in others for v in missing), "no node and no witness confirms"
+                    assert any(v.vantage not in self.witnesses for v in missing), "witnesses alone"
                 assert len(missing) > 1
             if old.state is Health.DOWN:
                 assert standing.state in OUT_OF_USE, "serves without a trial"

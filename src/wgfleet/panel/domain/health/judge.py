@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from wgfleet.panel.domain.health.quorum import Quorum, SilentNodes
 from wgfleet.panel.domain.health.vantage import CrossCheck, cross_checks, electorate
-from wgfleet.panel.domain.health.votes import PANEL, Health, HealthRules, Observed, Poll, Standing, Verdict, count
+from wgfleet.panel.domain.health.votes import (
+    PANEL,
+    Health,
+    HealthRules,
+    Observed,
+    Poll,
+    Standing,
+    Verdict,
+    Witness,
+    count,
+)
 from wgfleet.protocol.ids import NodeId
 
 __all__ = [
@@ -24,12 +34,14 @@ __all__ = [
     "SilentNodes",
     "Standing",
     "Verdict",
+    "Witness",
     "decide",
     "stable_period",
 ]
 
 _ANSWERS = "answers"
 _UNSEEN = "the panel cannot look at it"
+_DOUBTED = "answers, but witnesses do not reach it: look whether clients do"
 _MAX_DOUBLINGS = 30  # beyond any cap that can be set
 
 
@@ -71,18 +83,21 @@ def decide(
     now: float,
     approved: Collection[NodeId] = (),
     paused: bool = False,
+    witnesses: Collection[Witness] = (),
 ) -> Decision:
     """Judge the nodes of one config.
 
     `standings` is what the last call returned; a node without one is taken to serve. `min_nodes` is the config's
     floor (at least 1 counts), `frozen` whether the quorum gave a reason; `approved` are nodes that a person said are
     down, if nobody reaches them. `paused`: somebody wants that none is taken out of use. Nodes that are leaving are
-    judged like the others, but neither count for the floor nor are a refuge. `now` is of the observations' clock.
+    judged like the others, but neither count for the floor nor are a refuge. `witnesses` confirm what others miss.
+    `now` is of the observations' clock.
     """
     new = Standing(Health.SERVING, now, "new in this config")
     before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
-    voters = electorate(observed, before)
-    polls = {node_id: count(seen, voters, rules, now) for node_id, seen in observed.items()}
+    voters = electorate(observed, before, witnesses)
+    confirming = {witness.node_id for witness in witnesses}
+    polls = {node_id: count(seen, voters, rules, now, confirming) for node_id, seen in observed.items()}
     after = dict(before)
 
     staying = {node_id for node_id, seen in observed.items() if not seen.leaving}
@@ -114,7 +129,7 @@ def decide(
         one_sided=tuple(
             sorted(node_id for node_id, poll in polls.items() if after[node_id].state.in_use and poll.one_sided)
         ),
-        cross_checks=tuple(cross_checks(observed, after, rules, now)),
+        cross_checks=tuple(cross_checks(observed, after, rules, now, witnesses)),
     )
 
 
@@ -151,7 +166,7 @@ def _judge_in_use(scene: _Scene, standing: Standing, seen: Observed, poll: Poll,
         if held is None:
             return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", scene.rules, now)
         return _in_state(standing, Health.SUSPECT, held, now)
-    told = f"{_UNSEEN}: {seen.unseen}" if seen.unseen else ""
+    told = f"{_UNSEEN}: {seen.unseen}" if seen.unseen else _DOUBTED if poll.witnesses_against else ""
     if not poll.fresh:
         return standing if told in {"", standing.reason} else dataclasses.replace(standing, reason=told)
     unknown = seen.agent_unheard and standing.state is Health.UNMANAGED
@@ -159,8 +174,8 @@ def _judge_in_use(scene: _Scene, standing: Standing, seen: Observed, poll: Poll,
         return standing  # stands long enough to be seen, and a flickering one does not fill the history
     if seen.agent_missed:
         return _in_state(standing, Health.UNMANAGED, "the agent does not answer; clients are served", now)
-    same = standing.state is Health.SERVING and not standing.reason.startswith(_UNSEEN)
-    return standing if same else _in_state(standing, Health.SERVING, told or _ANSWERS, now)
+    same = standing.state is Health.SERVING and not standing.reason.startswith((_UNSEEN, _DOUBTED))
+    return standing if same and not told else _in_state(standing, Health.SERVING, told or _ANSWERS, now)
 
 
 def _judge_down(standing: Standing, poll: Poll, rules: HealthRules, now: float, *, needed: bool) -> Standing:

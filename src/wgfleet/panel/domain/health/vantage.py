@@ -4,7 +4,7 @@ Pure. Plans looks; must not judge nodes.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from wgfleet.panel.domain.health.paths import misses_of_note
@@ -15,6 +15,7 @@ from wgfleet.panel.domain.health.votes import (
     Observed,
     Standing,
     Verdict,
+    Witness,
     domains,
     is_fresh,
 )
@@ -29,27 +30,37 @@ _URGENT_ROUNDS = 2  # times `failures`: then all asked have given their verdict
 
 
 def cross_checks(
-    observed: Mapping[NodeId, Observed], standings: Mapping[NodeId, Standing], rules: HealthRules, now: float
+    observed: Mapping[NodeId, Observed],
+    standings: Mapping[NodeId, Standing],
+    rules: HealthRules,
+    now: float,
+    witnesses: Collection[Witness] = (),
 ) -> Iterator[CrossCheck]:
     """Name the looks that are due: each node is looked at every `cross_check_s`, a doubtful one every `interval_s`.
 
-    Knows nothing of looks that are under way: the caller leaves those out.
+    Witnesses look where there are too few nodes to, or none in another failure domain. Knows nothing of looks that are
+    under way: the caller leaves those out.
     """
-    voters = electorate(observed, standings)
+    voters = electorate(observed, standings, witnesses)
     able = sorted(node_id for node_id in observed if node_id in voters and observed[node_id].agent_connected)
     # Those that nobody misses are asked first: one that is in doubt may itself be what is cut off.
     serving = [node_id for node_id in able if standings[node_id].state is Health.SERVING]
     doubted = [node_id for node_id in able if standings[node_id].state is not Health.SERVING]
+    others = sorted(witness.node_id for witness in witnesses if witness.agent_connected)
     for target, target_seen in observed.items():
         seen = {verdict.vantage: verdict for verdict in target_seen.verdicts}
         doubtful = _doubtful(seen.values(), rules, now)
-        ring = chain(_next_on_ring(serving, target), _next_on_ring(doubted, target))
+        ring = chain(*(_next_on_ring(able, target) for able in (serving, doubted, others)))
         for vantage in islice(_apart(ring, voters, target), MAX_VANTAGE_NODES):
             if _is_due(seen.get(vantage), rules, now, doubtful=doubtful):
                 yield vantage, target
 
 
-def electorate(observed: Mapping[NodeId, Observed], standings: Mapping[NodeId, Standing]) -> dict[str, str]:
+def electorate(
+    observed: Mapping[NodeId, Observed],
+    standings: Mapping[NodeId, Standing],
+    witnesses: Collection[Witness] = (),
+) -> dict[str, str]:
     """Return the vantage points whose word counts on others, each with its failure domain.
 
     Not the nodes on the panel's machine, which see what the panel sees. Not those out of use, which may be the ones
@@ -57,8 +68,8 @@ def electorate(observed: Mapping[NodeId, Observed], standings: Mapping[NodeId, S
     """
     return {
         vantage: domain
-        for vantage, domain in domains(observed.values()).items()
-        if vantage == PANEL
+        for vantage, domain in domains(observed.values(), witnesses).items()
+        if vantage not in observed
         or (
             not observed[NodeId(vantage)].beside_panel
             and (standings[NodeId(vantage)].state.in_use or len(observed) == _PAIR)

@@ -3,7 +3,8 @@
 Pure. Counts votes; must not decide what becomes of a node. Times are seconds, all of the same clock.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -100,6 +101,18 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
+class Witness:
+    """A vantage point that serves nobody: a machine without WireGuard. `domain`: as of a node.
+
+    One that runs on the machine of the panel, or of a node, sees what that sees, and is none.
+    """
+
+    node_id: NodeId
+    agent_connected: bool
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What was decided of an assignment. `flaps`: when it went down, oldest first, within the flap window."""
 
@@ -118,18 +131,26 @@ class Poll:
     """The fresh verdicts on one node, counted.
 
     `failing`: vantage points that miss it; `answered`: those that had an answer and do not. `failing_domains`: the
-    failure domains in which those that miss it stand.
+    failure domains in which those that miss it stand. `failing_witnesses`, `answered_witnesses`: how many of both are
+    witnesses.
     """
 
     fresh: int
     failing: int
     answered: int
     failing_domains: frozenset[str]
+    failing_witnesses: int = 0
+    answered_witnesses: int = 0
 
     @property
     def against(self) -> bool:
-        """Most vantage points do not reach it. A tie is no majority."""
-        return self.failing * 2 > self.fresh
+        """Most vantage points do not reach it, and not witnesses alone. A tie is no majority."""
+        return self.failing * 2 > self.fresh and self.failing > self.failing_witnesses
+
+    @property
+    def witnesses_against(self) -> bool:
+        """Most vantage points do not reach it, all of them witnesses: they confirm, and prove nothing by themselves."""
+        return self.failing * 2 > self.fresh and self.failing == self.failing_witnesses
 
     @property
     def proves_down(self) -> bool:
@@ -143,21 +164,29 @@ class Poll:
 
     @property
     def in_favour(self) -> bool:
-        """Most vantage points reach it."""
-        return self.answered * 2 > self.fresh
+        """Most vantage points reach it, or most of those that are no witnesses: these keep no node out of use."""
+        own = self.answered - self.answered_witnesses
+        others = self.fresh - self.failing_witnesses - self.answered_witnesses
+        return self.answered * 2 > self.fresh or own * 2 > others
 
 
-def domains(observed: Iterable[Observed]) -> dict[str, str]:
+def domains(observed: Iterable[Observed], witnesses: Iterable[Witness] = ()) -> dict[str, str]:
     """Return the failure domain of each vantage point.
 
-    Where all stand in the panel's, nobody could confirm anything: then each machine is one of its own.
+    Where all nodes stand in the panel's, nobody could confirm anything: then each machine is one of its own, whatever
+    witnesses there are, as they may be dead.
     """
     found = {PANEL: PANEL}
     machines = {PANEL: PANEL}
     for seen in observed:
         machines[seen.node_id] = PANEL if seen.beside_panel else seen.node_id
         found[seen.node_id] = PANEL if seen.beside_panel else seen.domain or seen.node_id
-    return found if len(set(found.values())) > 1 else machines
+    alone = len(set(found.values())) == 1
+    domain_of = machines if alone else found
+    for witness in witnesses:
+        apart = not witness.domain or (alone and witness.domain == PANEL)
+        domain_of[witness.node_id] = witness.node_id if apart else witness.domain
+    return domain_of
 
 
 def is_fresh(verdict: Verdict, rules: HealthRules, now: float) -> bool:
@@ -167,10 +196,18 @@ def is_fresh(verdict: Verdict, rules: HealthRules, now: float) -> bool:
     return verdict.last_ok_at is not None or verdict.failures > 0
 
 
-def count(seen: Observed, electorate: Mapping[str, str], rules: HealthRules, now: float) -> Poll:
+def count(
+    seen: Observed,
+    electorate: Mapping[str, str],
+    rules: HealthRules,
+    now: float,
+    witnesses: Collection[str] = (),
+) -> Poll:
     """Count the fresh verdicts on a node by those of the electorate (vantage points, with their failure domains).
 
-    A vantage point that has never had an answer has no verdict before it failed often enough.
+    A vantage point that has never had an answer has no verdict before it failed often enough. A witness confirms what
+    others have begun to miss: its miss counts only where it has looked since they last had an answer. So one that says
+    the same again and again confirms nothing while the panel is cut off, and cannot ask it.
     """
     fresh = [
         verdict
@@ -180,10 +217,22 @@ def count(seen: Observed, electorate: Mapping[str, str], rules: HealthRules, now
         and is_fresh(verdict, rules, now)
         and (verdict.last_ok_at is not None or verdict.missing(rules))
     ]
-    failing = [verdict.vantage for verdict in fresh if verdict.missing(rules)]
-    return Poll(
-        fresh=len(fresh),
-        failing=len(failing),
-        answered=len(fresh) - len(failing),
-        failing_domains=frozenset(electorate[vantage] for vantage in failing),
+    missing = [verdict for verdict in fresh if verdict.missing(rules)]
+    lost_at = max(
+        (verdict.last_ok_at or 0.0 for verdict in missing if verdict.vantage not in witnesses), default=-math.inf
     )
+    late = {verdict.vantage for verdict in missing if verdict.vantage in witnesses and _tried_at(verdict) <= lost_at}
+    failing = [verdict.vantage for verdict in missing if verdict.vantage not in late]
+    answered = [verdict.vantage for verdict in fresh if not verdict.missing(rules)]
+    return Poll(
+        fresh=len(failing) + len(answered),
+        failing=len(failing),
+        answered=len(answered),
+        failing_domains=frozenset(electorate[vantage] for vantage in failing),
+        failing_witnesses=sum(vantage in witnesses for vantage in failing),
+        answered_witnesses=sum(vantage in witnesses for vantage in answered),
+    )
+
+
+def _tried_at(verdict: Verdict) -> float:
+    return verdict.last_try_at or 0.0
