@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from wgfleet.agent.enrollment.certificates import make_request
-from wgfleet.agent.main import listen_on
 from wgfleet.agent.server.listener import AgentDoor, make_context
+from wgfleet.agent.server.serving import listen_on
 from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.panel_sources import PanelSources
 from wgfleet.doors.sockets import lengthen_queue

@@ -8,9 +8,11 @@ import sys
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.main import run
 from wgfleet.agent.settings import AgentSettings
+from wgfleet.agent.witness import run_witness
 
 if __name__ == "__main__":
     try:
-        run(AgentSettings.from_json(sys.argv[1]))
+        settings = AgentSettings.from_json(sys.argv[1])
+        (run_witness if settings.witness else run)(settings)
     except (ValueError, KernelError, OSError) as error:
         sys.exit(f"the agent cannot run: {error}")

@@ -17,6 +17,7 @@ class AgentSettings:
 
     `confirm_s`: the time in s within which the panel has to be heard after a change of addresses, routes or firewall,
     or it is taken back; 0: never. `down_after_days`: after so long without the panel the interfaces go down; 0: never.
+    `witness`: without WireGuard and privileges, only to probe nodes.
     """
 
     state_dir: Path = DEFAULT_STATE_DIR
@@ -26,6 +27,7 @@ class AgentSettings:
     repair: bool = True
     confirm_s: float = 10.0
     down_after_days: float = 0.0
+    witness: bool = False
     backend: Literal["auto", "kernel", "userspace"] = "auto"
 
     def to_json(self) -> str:

@@ -37,7 +37,7 @@ def enroll(
     from wgfleet.agent.enrollment.enroll import enroll as enroll_agent  # noqa: PLC0415 - loaded when asked for
 
     try:
-        node_id = enroll_agent(
+        enrolled = enroll_agent(
             panel=panel,
             token=token,
             ca_fingerprint=ca_fingerprint,
@@ -51,7 +51,8 @@ def enroll(
     except (EnrollError, OSError) as error:
         say(f"enrollment failed: {error}", err=True)
         raise typer.Exit(_FAILED) from None
-    say(f"enrolled as node {node_id}; start it with `wgfleet agent run --state-dir {state_dir}`")
+    role, option = ("witness", " --witness") if enrolled.witness else ("node", "")
+    say(f"enrolled as {role} {enrolled.node_id}; start it with `wgfleet agent run{option} --state-dir {state_dir}`")
 
 
 @app.command()
@@ -76,6 +77,13 @@ def run(
             help="Days without a panel after which the interfaces go down, until one is heard again; 0: never.", min=0
         ),
     ] = 0.0,
+    witness: Annotated[
+        bool,
+        typer.Option(
+            "--witness",
+            help="Only look at nodes for the panel: without WireGuard, without privileges, for any machine.",
+        ),
+    ] = False,
     backend: Annotated[Backend, typer.Option(help="Kind of WireGuard to use.")] = "auto",
 ) -> None:
     """Run the agent until it is stopped; its interfaces keep working without it."""
@@ -87,6 +95,7 @@ def run(
         repair=repair,
         confirm_s=confirm,
         down_after_days=down_after_days,
+        witness=witness,
         backend=backend,
     )
     # The same process goes on as the agent, without this program's libraries in its memory. `-P`: nothing is imported

@@ -9,11 +9,16 @@ from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, 
 from wgfleet.cli.waiting import Wait, follow, report
 
 app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("name", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "agent", "summary")
+COLUMNS = ("name", "role", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "agent", "summary")
 AFTER_JOINING = """\
   wgfleet agent run    # or, where its unit is installed: systemctl enable --now wgfleet-agent
 
 No wgfleet there yet? Run `script/install agent` there in a checkout of it, as root (docs/agent.md)."""
+AFTER_JOINING_A_WITNESS = """\
+  systemctl enable --now wgfleet-witness
+
+That is as root, where `script/install witness` was run in a checkout of wgfleet (docs/agent.md). As any user, without
+the unit: the command with --state-dir of a directory of yours, then `wgfleet agent run --witness --state-dir ...`."""
 
 Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
 Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", help="Address that clients reach; repeatable.")]
@@ -33,9 +38,12 @@ def list_nodes(*, as_json: AsJson = False) -> None:
     if as_json:
         show_json(found)
         return
-    show_table([{**node, "agent": _agent(node)} for node in found], COLUMNS, as_json=False)
+    roles = {node["id"]: "witness" if node.get("witness") else "node" for node in found}
+    columns = COLUMNS if "witness" in roles.values() else tuple(name for name in COLUMNS if name != "role")
+    rows = [{**node, "role": roles[node["id"]], "agent": _agent(node)} for node in found]
+    show_table(rows, columns, as_json=False)
     for node in found:
-        _warn(node, "endpoint_warning", "agent_warning")
+        _warn(node, "endpoint_warning", "witness_warning", "agent_warning")
 
 
 def _warn(node: dict[str, Any], *fields: str) -> None:
@@ -69,6 +77,12 @@ def create(
     capacity: Capacity = None,
     bandwidth_mbps: Bandwidth = None,
     group: Group = None,
+    witness: Annotated[
+        bool,
+        typer.Option(
+            "--witness", help="A machine without WireGuard that only looks at nodes; give --agent-host, no --endpoint."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a node, and print the command that joins it."""
@@ -80,6 +94,7 @@ def create(
         capacity=capacity,
         bandwidth_mbps=bandwidth_mbps,
         group=group,
+        witness=witness or None,  # a panel that knows none of them refuses the field, and only then gets it
     )
     with panel() as client:
         node = client.call("POST", "/api/nodes", {"name": name, **body})
@@ -88,6 +103,11 @@ def create(
             show_json({**node, "join": joining})
             return
         _warn(node, "endpoint_warning")
+        if witness:
+            say(f"witness {name} is created. On that machine, before {text(joining['expires_at'])}:\n")
+            say(f"  runuser -u wgfleet-witness -- {joining['command']}")
+            say(AFTER_JOINING_A_WITNESS)
+            return
         say(f"node {name} is created. On the server, as root, before {text(joining['expires_at'])}:\n")
         say(f"  {joining['command']}")
         say(AFTER_JOINING)

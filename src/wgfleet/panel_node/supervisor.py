@@ -24,7 +24,7 @@ from wgfleet.panel.agents.authority import described
 from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
 from wgfleet.panel.services import installation
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_values, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
@@ -137,7 +137,7 @@ def find_or_create(tx: Tx, settings: Settings) -> Node:
         return nodes.create(tx, "panel", spec)
     if not node.is_panel_node:
         raise Conflict(f"node {name!r} has this machine's name and its own agent; start with --no-panel-node")
-    changes = nodes.NodeChanges(agent_port=port)
+    changes = node_values.NodeChanges(agent_port=port)
     if addresses:
         changes["endpoint_addresses"] = addresses
     return nodes.update(tx, "panel", node, changes)

@@ -37,6 +37,7 @@ class Feature(StrEnum):
     HISTORY = "history"  # keeps and reports the history of a generation, and refuses a delta of another
     REACH = "reach"  # filters what users reach
     REVOKED = "revoked"  # refuses certificates of panels that were revoked
+    WITNESS = "witness"  # probes without an interface, where it enrolled as a witness
 
 
 ALL = frozenset(Feature)

@@ -298,3 +298,4 @@ class Enrolled(Struct, frozen=True):
     node_id: NodeId
     certificate: Annotated[str, Meta(description="Its certificate (PEM), for a server only.")]
     ca: Annotated[str, Meta(description="The panel's CA (PEM), to check the panel against.")]
+    witness: Annotated[bool, Meta(description="Whether it is a witness, which runs with `--witness`.")] = False

@@ -16,6 +16,7 @@ WITHOUT: Mapping[Feature, str] = {
     Feature.HISTORY: "after a restore it may keep what the database no longer has",
     Feature.REACH: "what users reach through it is not filtered",
     Feature.REVOKED: "certificates of the panel that were revoked are accepted until they expire",
+    Feature.WITNESS: "it can be no witness",
 }
 """By feature: what is so on a node whose agent does not have it, for people."""
 

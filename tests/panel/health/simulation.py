@@ -3,7 +3,7 @@
 import asyncio
 import random
 import selectors
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -15,7 +15,7 @@ from wgfleet.panel.reconcile import health as watching
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.outlook import Outlook
-from wgfleet.panel.services.health import Probed
+from wgfleet.panel.services.health import Looker, Probed
 from wgfleet.probing.prober import ProbeOutcome
 from wgfleet.protocol.features import ALL, Feature
 from wgfleet.protocol.handshake import Answer
@@ -132,7 +132,10 @@ class _PanelProber:
 class _Monitor(HealthMonitor):
     """The watch with its rows in memory."""
 
-    def open(self, names: Sequence[str], sites: Mapping[str, str]) -> None:
+    def open(
+        self, names: Sequence[str], sites: Mapping[str, str], beside_panel: Collection[str], witnesses: Sequence[str]
+    ) -> None:
+        self.witnesses = [Looker("c", "wg0", NodeId(name), sites.get(name, ""), "", "") for name in witnesses]
         self.changes: list[tuple[float, str, Health, Health]] = []
         standing = Standing(Health.SERVING, clock.now() - 100, "answers")
         self.rows = {
@@ -141,7 +144,7 @@ class _Monitor(HealthMonitor):
                 config_id="c",
                 config_name="wg0",
                 node_id=NodeId(name),
-                is_panel_node=False,
+                is_panel_node=name in beside_panel,
                 endpoint=name,
                 public_key="",
                 panel_key="",
@@ -159,8 +162,8 @@ class _Monitor(HealthMonitor):
             for name in names
         }
 
-    def _read(self) -> tuple[list[Probed], frozenset[str]]:
-        return list(self.rows.values()), frozenset()
+    def _read(self) -> tuple[list[Probed], frozenset[str], list[Looker]]:
+        return list(self.rows.values()), frozenset(), self.witnesses
 
     def _record(self, changed: Sequence[tuple[Probed, Standing]]) -> None:
         for probed, standing in changed:
@@ -196,6 +199,8 @@ class Simulation:
     nodes: int = 3
     sites: dict[str, str] = field(default_factory=dict)
     features: frozenset[Feature] = ALL
+    beside_panel: frozenset[str] = frozenset()
+    witnesses: tuple[str, ...] = ()
 
     def run(self, script: Callable[["Simulation"], Coroutine[None, None, None]]) -> "Simulation":
         loop = PaperLoop()
@@ -208,10 +213,10 @@ class Simulation:
 
     async def _run(self, script: Callable[["Simulation"], Coroutine[None, None, None]], loop: PaperLoop) -> None:
         self.names = [f"n{number}" for number in range(self.nodes)]
-        agents = {name: _Agent(name, self.net, loop.time, self.features) for name in self.names}
+        agents = {name: _Agent(name, self.net, loop.time, self.features) for name in (*self.names, *self.witnesses)}
         connections = cast("dict[str, AgentConnection]", agents)
         self.monitor = _Monitor(cast("Any", None), cast("Any", None), self.rules, connections, Outlook())
-        self.monitor.open(self.names, self.sites)
+        self.monitor.open(self.names, self.sites, self.beside_panel, self.witnesses)
         watch = asyncio.ensure_future(self.monitor._watch())  # noqa: SLF001 - without a supervisor
         try:
             await script(self)

@@ -114,3 +114,28 @@ def test_agents_of_0_1_0_probe_as_well(nodes: int) -> None:
     Simulation(Net(chance(2), loss=0.2), DEFAULTS, nodes=nodes, features=frozenset()).run(killed)
     assert found[0] is not None
     assert found[0] < 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_node_beside_the_panels_machine_is_down_as_soon_with_a_witness_and_never_without(seed: int) -> None:
+    found: list[float | None] = []
+
+    async def killed(simulation: Simulation) -> None:
+        await asyncio.sleep(20 + simulation.net.chance.random())
+        found.append(await detection_s(simulation, "n1", 10))
+
+    for witnesses in (("w0",), ()):
+        Simulation(Net(chance(seed)), DEFAULTS, nodes=2, beside_panel=frozenset({"n0"}), witnesses=witnesses).run(
+            killed
+        )
+    assert found[0] is not None
+    assert found[0] < 1.1
+    assert found[1] is None
+
+
+@pytest.mark.parametrize("loss", [0.1, 0.2])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_living_node_goes_down_for_loss_with_a_witness(loss: float, seed: int) -> None:
+    net = Net(chance(seed), loss=loss, jitter=0.3)
+    done = Simulation(net, DEFAULTS, nodes=2, beside_panel=frozenset({"n0"}), witnesses=("w0",)).run(watched)
+    assert done.downs() == []

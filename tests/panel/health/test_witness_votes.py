@@ -155,7 +155,9 @@ def test_a_lying_witness_stops_no_failover_that_would_be_without_it(
     said = data.draw(st.dictionaries(st.sampled_from(names(count)), st.booleans()))
     states = []
     for witnesses in ({}, {W: ""}):
-        lies = {(W, target): answered for target, answered in said.items()} if witnesses else {}
+        lies: dict[tuple[str, NodeId], bool] = {}
+        if witnesses:
+            lies = {(W, target): answered for target, answered in said.items()}
         network = settled(count, beside_panel=HOME if beside else frozenset(), witnesses=witnesses)
         network.lies = lies
         network.run(2 * QUICK.fresh_s)

@@ -7,7 +7,8 @@ import pytest
 from tests.panel.dns.desk import Desk
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.services import backups, configs, installation
-from wgfleet.panel.services.fleet import authority_rotation, peers, probe_keys
+from wgfleet.panel.services.fleet import authority_rotation, nodes, peers, probe_keys
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -43,6 +44,8 @@ def test_contexts_stay_as_they_are_bound_into_ciphertexts() -> None:
         "peers.preshared_key_sealed": "peers.preshared_key:ID",
         "peers.private_key_sealed": "peers.private_key:ID",
         "probe_key_rotations.private_key_sealed": "probe_key_rotations.private_key:ID",
+        "witness_keys.next_probe_private_key_sealed": "witness_keys.next_probe_private_key:ID",
+        "witness_keys.probe_private_key_sealed": "witness_keys.probe_private_key:ID",
     }
 
 
@@ -53,6 +56,7 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
     world.assign(own, fra1)
     desk.publish(cluster, options={"token": "very secret"})
     with world.store.write() as tx:
+        nodes.create_witness(tx, world.vault, ACTOR, NodeSpec("helper", (), agent_host="198.51.100.9", witness=True))
         config = configs.get(tx, cluster.id)
         peers.create(tx, ACTOR, config, peers.draft(world.vault, [PeerSpec(f"p{number}") for number in range(3)]))
         probe_keys.start(tx, world.vault, ACTOR, config)

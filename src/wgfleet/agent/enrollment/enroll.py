@@ -13,7 +13,6 @@ from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.doors.tries import Tell, Tries, may_be_done
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Enrolled, EnrollRequest
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -34,8 +33,8 @@ class PanelRefusedError(EnrollError):
 
 def enroll(
     *, panel: str, token: str, ca_fingerprint: str | None, state: StateDirectory, port: int, tell: Tell
-) -> NodeId:
-    """Get a certificate for a fresh key and store who this agent is; return its id. `tell`: where that takes long."""
+) -> Enrolled:
+    """Get a certificate for a fresh key, store who this agent is, and return it. `tell`: where that takes long."""
     trust = _trust(panel, ca_fingerprint, tell)
     key, csr = make_request("wgfleet-agent")
     body = msgspec.json.encode(EnrollRequest(token=token, csr=csr, port=port))
@@ -60,8 +59,8 @@ def enroll(
         raise EnrollError(f"the answer of {panel} cannot be used ({error}); is it a wgfleet panel?") from None
     state.make()
     state.write_certificate(key=key, certificate=enrolled.certificate.encode(), ca=enrolled.ca.encode())
-    write_atomic(state.agent, msgspec.json.encode(AgentFile(enrolled.node_id, port, panel)))
-    return enrolled.node_id
+    write_atomic(state.agent, msgspec.json.encode(AgentFile(enrolled.node_id, port, panel, enrolled.witness)))
+    return enrolled
 
 
 def _trust(panel: str, ca_fingerprint: str | None, tell: Tell) -> ssl.SSLContext | bool:

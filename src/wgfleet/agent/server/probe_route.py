@@ -2,17 +2,17 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.server.http import answer, decode, read_body
 from wgfleet.probing.prober import ProbeOutcome, Prober
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.ids import parse_interface_name
+from wgfleet.protocol.ids import InterfaceName, parse_interface_name
 from wgfleet.protocol.keys import parse_private_key, parse_public_key
 from wgfleet.protocol.messages import ProbeRequest, ProbeResult
 
@@ -41,10 +41,10 @@ def check(request: ProbeRequest) -> None:
 
 
 class ProbeRoute:
-    """Handler of the route, with this agent's prober."""
+    """Handler of the route, with this agent's prober. `check_kept` raises where the agent lacks the interface."""
 
-    def __init__(self, supervisor: InterfaceSupervisor, prober: Prober) -> None:
-        self._supervisor = supervisor
+    def __init__(self, check_kept: Callable[[InterfaceName], object], prober: Prober) -> None:
+        self._check_kept = check_kept
         self._prober = prober
 
     def routes(self) -> list[Route]:
@@ -55,7 +55,7 @@ class ProbeRoute:
         """`POST /v1/probe`."""
         wanted = decode(await read_body(request), ProbeRequest)
         check(wanted)
-        self._supervisor.reconciler(wanted.interface)
+        self._check_kept(wanted.interface)
         # The prober keeps the tries at one target apart.
         tries = [target for target in wanted.targets for _ in range(wanted.tries)]
         outcomes = await asyncio.gather(*(self._prober.probe(target, wanted.timeout_s) for target in tries))

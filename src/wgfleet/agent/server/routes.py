@@ -16,7 +16,7 @@ import wgfleet
 from wgfleet.agent.interfaces import takeover
 from wgfleet.agent.interfaces.admission import RefusedError
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
-from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, MAX_READERS
+from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, MAX_READERS, WatchBoard
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.server import http, metrics
 from wgfleet.agent.server.http import answer, decode, heard_at, interface_name, read_body
@@ -52,7 +52,7 @@ class AgentRoutes:
         """Build the application, with `more` routes beside its own."""
         routes = [
             Route("/v1/metrics", self.get_metrics),
-            Route("/health", self.health),
+            Route("/health", health),
             Route("/v1/status", self.get_status),
             Route("/v1/watch", self.watch),
             Route("/v1/wg/{name}", self.push, methods=["PUT"]),
@@ -98,11 +98,6 @@ class AgentRoutes:
             ),
         )
 
-    async def health(self, request: Request) -> Response:
-        """Answer that the agent is alive."""
-        del request
-        return Response(b'{"status":"ok"}', media_type="application/json")
-
     async def get_status(self, request: Request) -> Response:
         """`GET /v1/status`."""
         del request
@@ -119,12 +114,7 @@ class AgentRoutes:
 
     async def watch(self, request: Request) -> Response:
         """`GET /v1/watch`: one `WatchMessage` per line."""
-        if self._supervisor.board.readers >= MAX_READERS:
-            raise HTTPException(503, f"{MAX_READERS} watch streams are already open; close one")
-        ended = superseded(request)
-        theirs = features.from_header(request.headers.get(features.FEATURES_HEADER))
-        messages = self._supervisor.board.watch(self.status)
-        return StreamingResponse(_lines(messages, theirs, ended), media_type="application/x-ndjson")
+        return stream(request, self._supervisor.board, self.status)
 
     async def push(self, request: Request) -> Response:
         """`PUT /v1/wg/{name}`."""
@@ -163,6 +153,21 @@ class AgentRoutes:
         wanted = decode(await read_body(request), Takeover)
         calls = takeover.check(wanted, reconciler, self._supervisor.floating.held(reconciler.name))
         return answer(await self._supervisor.takeovers.run(reconciler, calls, wanted.timeout_s))
+
+
+async def health(request: Request) -> Response:
+    """Answer that the agent is alive."""
+    del request
+    return Response(b'{"status":"ok"}', media_type="application/json")
+
+
+def stream(request: Request, board: WatchBoard, status: Callable[[], AgentStatus]) -> Response:
+    """Answer with a watch stream: one `WatchMessage` per line."""
+    if board.readers >= MAX_READERS:
+        raise HTTPException(503, f"{MAX_READERS} watch streams are already open; close one")
+    ended = superseded(request)
+    theirs = features.from_header(request.headers.get(features.FEATURES_HEADER))
+    return StreamingResponse(_lines(board.watch(status), theirs, ended), media_type="application/x-ndjson")
 
 
 async def _lines(

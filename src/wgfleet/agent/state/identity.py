@@ -28,11 +28,12 @@ _log = structlog.get_logger()
 
 
 class AgentFile(Struct, frozen=True):
-    """Content of `agent.json`."""
+    """Content of `agent.json`. `witness`: it enrolled as one."""
 
     node_id: NodeId
     port: int
     panel: str
+    witness: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,17 @@ class StateDirectory:
         except (DamagedFileError, msgspec.MsgspecError, UnicodeError) as error:
             raise ValueError(f"{self.agent} is damaged ({error}); enroll the agent again") from None
 
-    def recover_agent(self, damaged: DamagedFiles) -> AgentFile | None:
+    def is_witness(self) -> bool:
+        """Tell whether what is enrolled here, if anything that can be read, is a witness."""
+        try:
+            return self.read_agent().witness
+        except ValueError:
+            return False
+
+    def recover_agent(self, damaged: DamagedFiles, *, witness: bool = False) -> AgentFile | None:
         """As `read_agent`, but a damaged file is made again from the certificate, which has the node's id.
+
+        `witness`: that it was of a witness, which the certificate does not say.
 
         None: that is damaged as well, so only the interfaces can be kept. ValueError: nothing was ever enrolled here.
         """
@@ -105,7 +115,7 @@ class StateDirectory:
         except ValueError as error:
             why = error
         try:
-            about = AgentFile(NodeId(common_name(self.certificate)), AGENT_PORT, "")
+            about = AgentFile(NodeId(common_name(self.certificate)), AGENT_PORT, "", witness)
         except DamagedFileError:
             if not any(self.desired.glob("*.json*")):
                 raise why from None

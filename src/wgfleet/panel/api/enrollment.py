@@ -62,7 +62,7 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
         panel.attempts.failed(source)
         panel.refusals.token_refused(panel.store, remote, refused)
         raise
-    enrolled = Enrolled(node_id=NodeId(node.id), certificate=made.certificate, ca=made.ca)
+    enrolled = Enrolled(NodeId(node.id), certificate=made.certificate, ca=made.ca, witness=node.witness)
     return JSONResponse(msgspec.to_builtins(enrolled), status.HTTP_201_CREATED)
 
 

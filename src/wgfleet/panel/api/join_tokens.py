@@ -13,6 +13,8 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services.fleet import join_tokens, nodes
 from wgfleet.protocol.messages import AGENT_PORT
 
+WITNESS_DIR = "/var/lib/wgfleet-witness"  # of its unit, as which it runs without privileges
+
 router = APIRouter(tags=["nodes"])
 
 
@@ -21,7 +23,7 @@ class JoinTokenView(View):
 
     token: str
     expires_at: datetime
-    command: str = Field(description="The command to run as root on the node.")
+    command: str = Field(description="The command to run on the node, as root; a witness's as its own user.")
 
 
 @router.post("/api/nodes/{node}/join-token", status_code=status.HTTP_201_CREATED, summary="Create a join token")
@@ -31,10 +33,12 @@ def create_join_token(panel: ThePanel, caller: NodeAdmin, node: Reference, reque
     with panel.store.write() as tx:
         row = nodes.get(tx, node)
         token, expires_at = join_tokens.create(tx, caller.actor, row, lifetime_s)
-        port, fingerprint = row.agent_port, panel.authorities.read(tx).newest.fingerprint
+        port, witness, fingerprint = row.agent_port, row.witness, panel.authorities.read(tx).newest.fingerprint
     command = _join_command(panel, str(request.base_url).rstrip("/"), token, fingerprint)
     if port != AGENT_PORT:  # it says where it will be, and that counts
         command += f" --port {port}"
+    if witness:
+        command += f" --state-dir {WITNESS_DIR}"
     return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
 
 

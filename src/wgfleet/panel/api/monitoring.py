@@ -185,6 +185,10 @@ class FleetCollector(Collector):
             clocks, agents, conflicts = counts.clocks(tx), counts.agents(tx), views.conflicts(tx)
         yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
         yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
+        yield GaugeMetricFamily("wgfleet_witnesses", "Witnesses, which are no nodes here.", value=found.witnesses)
+        yield GaugeMetricFamily(
+            "wgfleet_witnesses_connected", "Witnesses whose agent is connected.", value=found.witnesses_connected
+        )
         yield GaugeMetricFamily("wgfleet_configs", "Configs.", value=found.configs)
         yield GaugeMetricFamily("wgfleet_peers", "Peers.", value=found.peers)
         yield GaugeMetricFamily("wgfleet_operations_active", "Unfinished operations.", value=found.active_operations)

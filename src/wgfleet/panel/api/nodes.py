@@ -26,8 +26,9 @@ from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
 from wgfleet.panel.services import host_names
 from wgfleet.panel.services.access.api_keys import NODES
-from wgfleet.panel.services.fleet import loads, nodes, shared_addresses
-from wgfleet.panel.services.fleet.nodes import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges, NodeSpec
+from wgfleet.panel.services.fleet import loads, nodes, shared_addresses, witnesses
+from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeLoad
 from wgfleet.protocol import releases
@@ -38,7 +39,7 @@ from wgfleet.protocol.releases import Release
 router = APIRouter(tags=["nodes"])
 
 Name = Annotated[str, Field(max_length=MAX_NAME)]
-Addresses = Annotated[list[Annotated[str, Field(max_length=64)]], Field(min_length=1, max_length=MAX_LIST)]
+Addresses = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_LIST)]
 Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT, allow_inf_nan=False)]
 Capacity = Annotated[int, Field(ge=0, le=MAX_CAPACITY)]
 Bandwidth = Annotated[int, Field(ge=1, le=MAX_BANDWIDTH)]
@@ -47,9 +48,17 @@ Bandwidth = Annotated[int, Field(ge=1, le=MAX_BANDWIDTH)]
 class NewNode(Body):
     """The node to create; its agent joins later."""
 
+    witness: bool = Field(
+        default=False,
+        description="A machine without WireGuard, which serves nobody: it looks at the nodes of all configs, so that "
+        "two nodes, or one beside the panel's machine, fail over. It has an `agent_host` and no endpoint addresses.",
+    )
+
     name: Name = Field(examples=["fra1"])
     endpoint_addresses: Addresses = Field(
-        description="Addresses at which clients reach the node; the first is preferred.", examples=[["192.0.2.10"]]
+        default=[],
+        description="Addresses at which clients reach the node; the first is preferred. A witness has none.",
+        examples=[["192.0.2.10"]],
     )
     agent_host: Annotated[str, Field(max_length=253)] | None = Field(
         default=None, description="Host at which the panel calls its agent; null: the first endpoint address."
@@ -112,6 +121,8 @@ class NodeView(View):
     group_id: str | None
     cordoned: bool = Field(description="Whether it is excluded from new placements, for maintenance.")
     is_panel_node: bool
+    witness: bool = Field(description="Whether it serves nobody, and looks at the nodes of all configs.")
+    witness_warning: str | None = Field(description="null: it is none, or its word counts.")
     joined: bool = Field(description="Whether an agent has joined as this node.")
     certificate_expires_at: datetime | None
     connected: bool = Field(description="Whether the panel is connected to its agent.")
@@ -143,6 +154,7 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
     configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
     busy, shared = loads.fresh(tx, ids), shared_addresses.warnings(tx, rows)
     warnings = host_names.warnings(tx, {node.agent_host for node in rows})
+    doubts = witnesses.warnings(tx)
     return [
         NodeView(
             id=node.id,
@@ -158,6 +170,8 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
             group_id=node.group_id,
             cordoned=node.cordoned,
             is_panel_node=node.is_panel_node,
+            witness=node.witness,
+            witness_warning=doubts.get(node.id),
             joined=node.certificate_expires_at is not None,
             certificate_expires_at=utc(node.certificate_expires_at),
             connected=node.connected,
@@ -188,12 +202,18 @@ def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Lim
 
 @router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Create a node")
 def create_node(panel: ThePanel, caller: NodeAdmin, body: NewNode) -> NodeView:
-    """Its agent joins with a join token; configs can be assigned before that.
+    """Its agent joins with a join token; configs can be assigned before that, to a witness never.
 
     No two agents are at one host and port. Nodes behind one endpoint address can have no config in common.
     """
     with panel.write_with_names(caller, body.agent_host) as tx:
-        return views(tx, [nodes.create(tx, caller.actor, NodeSpec(**body.model_dump()))])[0]
+        spec = NodeSpec(**body.model_dump())
+        made = (
+            nodes.create_witness(tx, panel.vault, caller.actor, spec)
+            if spec.witness
+            else nodes.create(tx, caller.actor, spec)
+        )
+        return views(tx, [made])[0]
 
 
 @router.get("/api/nodes/{node}", summary="Show a node")

@@ -23,6 +23,7 @@ from wgfleet.panel.domain.health.judge import (
     Quorum,
     SilentNodes,
     Standing,
+    Witness,
     decide,
 )
 from wgfleet.panel.errors import PanelError
@@ -33,10 +34,11 @@ from wgfleet.panel.reconcile.engine.threads import come_first, in_decision_threa
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.probes import Member, Probes
 from wgfleet.panel.services import freezes, health
-from wgfleet.panel.services.health import Probed
+from wgfleet.panel.services.health import Looker, Probed
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.probing.prober import Prober
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import NodeId
 
 LONGEST_DELAY_S = 1.0
@@ -56,6 +58,7 @@ class _Rows(NamedTuple):
     written: int
     probed: Sequence[Probed]
     approved: frozenset[str]
+    lookers: Sequence[Looker]
 
 
 class HealthMonitor:
@@ -80,6 +83,7 @@ class HealthMonitor:
         self._quorum = Quorum(rules)
         self._probed: dict[Member, Probed] = {}
         self._standings: dict[Member, Clocked] = {}
+        self._lookers: Sequence[Looker] = ()
         self._approved: frozenset[str] = frozenset()
         self._said: dict[str, str] = {}
         self._told: SilentNodes | None = None
@@ -166,7 +170,8 @@ class HealthMonitor:
         for probed in rows.probed:
             member = (probed.config_id, probed.node_id)
             self._probed[member] = replace(probed, standing=self._standings[member][1])
-        self._probes.watch(self._probed)
+        self._lookers = rows.lookers
+        self._probes.watch(self._probed, rows.lookers)
 
     def _clocked(self, probed: Probed) -> Clocked:
         """Return the standing that was read as it is judged: where it is what was written last, as it was then."""
@@ -175,9 +180,10 @@ class HealthMonitor:
             return known
         return probed.standing, probed.standing.shifted(clock.monotonic() - clock.now())
 
-    def _read(self) -> tuple[list[Probed], frozenset[str]]:
+    def _read(self) -> tuple[list[Probed], frozenset[str], list[Looker]]:
         with self._store.read() as tx:
-            return health.watched(tx, self._vault, self._unreadable, self._site), freezes.approved(tx)
+            given = tx, self._vault, self._unreadable, self._site
+            return health.watched(*given), freezes.approved(tx), health.lookers(*given)
 
     async def _decide(self) -> None:
         """Judge every node, write down what changed, and have looked at those that are due."""
@@ -227,6 +233,11 @@ class HealthMonitor:
             now=now,
             approved={NodeId(node_id) for node_id in self._approved},
             paused=members[0].paused,
+            witnesses=[
+                Witness(each.node_id, self._is_connected(each.node_id), each.domain)
+                for each in self._lookers
+                if each.config_id == config_id
+            ],
         )
         self._probes.cross_check(config_id, decision.cross_checks)
         return decision, await self._write(config_id, members, decision, now)
@@ -271,6 +282,10 @@ class HealthMonitor:
         news = self._said.get(about) != trouble
         self._said[about] = trouble
         return news
+
+    def _is_connected(self, node_id: str) -> bool:
+        connection = self._connections.get(node_id)
+        return connection is not None and connection.connected and Feature.WITNESS in connection.features
 
     def _observed(self, member: Member, probed: Probed, now: float) -> Observed:
         connection = self._connections.get(probed.node_id)

@@ -17,7 +17,7 @@ from wgfleet.panel.domain.health.votes import PANEL, HealthRules, Verdict
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.loop_thread import LoopCall, here
-from wgfleet.panel.services.health import Probed
+from wgfleet.panel.services.health import Looker, Probed
 from wgfleet.probing.prober import Prober
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName, NodeId
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class CrossLook:
-    """What a node is to be asked: as a node of which config, how often to probe, and whether there is doubt."""
+    """What a node or a witness is asked: as one of which config, how often to probe, whether there is doubt."""
 
     vantage: Member
     tries: int
@@ -64,6 +64,7 @@ class Probes:
         self._rules = rules
         self._connections = connections
         self._probed: Mapping[Member, Probed] = {}
+        self._lookers: Mapping[Member, Looker] = {}
         self._verdicts: dict[Member, dict[str, Verdict]] = defaultdict(dict)
         self._paths: dict[PathKey, Path] = {}
         self._loss: dict[PathKey, float] = {}
@@ -79,9 +80,10 @@ class Probes:
         """Seconds between two probes of an assignment from here; longer where there are very many."""
         return min(max(self._rules.interval_s, len(self._probed) / MOST_PER_S), self._rules.fresh_s / 2)
 
-    def watch(self, probed: Mapping[Member, Probed]) -> None:
-        """Take what is to be probed from now on; the rest is forgotten."""
+    def watch(self, probed: Mapping[Member, Probed], lookers: Iterable[Looker] = ()) -> None:
+        """Take what is to be probed from now on, and the witnesses that may be asked to; the rest is forgotten."""
         self._probed = probed
+        self._lookers = {(looker.config_id, looker.node_id): looker for looker in lookers}
         for member in self._verdicts.keys() - probed.keys():
             del self._verdicts[member]
             self.unsent.pop(member, None)
@@ -130,7 +132,7 @@ class Probes:
                     self._start(self._burst(prober, member, probed, left), [(member, PANEL, "burst")])
 
     def cross_check(self, config_id: str, checks: Iterable[tuple[NodeId, NodeId]]) -> None:
-        """Have nodes (first of each pair) look at others (second)."""
+        """Have nodes and witnesses (first of each pair) look at others (second)."""
         asked: dict[CrossLook, list[Member]] = defaultdict(list)
         for vantage, target in checks:
             member = config_id, target
@@ -218,7 +220,8 @@ class Probes:
     async def _cross_check(self, look: CrossLook, targets: list[Probed]) -> None:
         """Have a node probe others: in doubt several times in short succession, else once and with patience."""
         vantage = look.vantage[1]
-        connection, own = self._connections.get(vantage), self._probed.get(look.vantage)
+        connection = self._connections.get(vantage)
+        own = self._probed.get(look.vantage) or self._lookers.get(look.vantage)
         if connection is None or own is None or not connection.connected:
             return
         series = Feature.PROBE_SERIES in connection.features

@@ -36,6 +36,13 @@ def probes_changed(tx: Tx, config_id: str) -> int:
     return generation
 
 
+def probe_peers_changed(tx: Tx, config_id: str) -> int:
+    """As `bump`, where only those change from whom the config's nodes are probed."""
+    generation = bump(tx, config_id, topic=Topic.PEERS)
+    config_rows.set_values(tx, config_id, {"probes_generation": generation})
+    return generation
+
+
 def is_plausible(tx: Tx, config_id: str, generation: int) -> bool:
     """Tell whether a config may once have been at a generation that a node claims to have."""
     config = config_rows.find(tx, config_id)

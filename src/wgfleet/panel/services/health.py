@@ -14,7 +14,7 @@ from wgfleet.panel.domain.health.votes import PANEL, Health, Standing
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, configs, generations, operations
-from wgfleet.panel.services.fleet import probe_keys
+from wgfleet.panel.services.fleet import probe_keys, witnesses
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import failover
 from wgfleet.panel.services.operations import subject
@@ -72,6 +72,22 @@ class Probed:
 
 
 @dataclass(frozen=True, slots=True)
+class Looker:
+    """A witness as it looks at the nodes of a config; the keys as in `Probed`."""
+
+    config_id: str
+    config_name: str
+    node_id: NodeId
+    domain: str
+    node_key: str = field(repr=False)
+    new_node_key: str = field(repr=False)
+
+    def key_towards(self, other: Probed) -> str:
+        """Return the key with which this witness asks a node."""
+        return self.new_node_key if other.knows_new_keys else self.node_key
+
+
+@dataclass(frozen=True, slots=True)
 class Vantage:
     """A node that can be asked to look at another of its config, with the key that it probes with."""
 
@@ -110,6 +126,26 @@ def watched(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None],
             found.append(_probed(vault, assignment, config, node, group, domain, row, knows_new=knows_new))
         except VaultError as error:
             unreadable(config.name, error)
+    return found
+
+
+def lookers(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None], site: str = "") -> list[Looker]:
+    """Return the witnesses of every config; the parameters as of `watched`."""
+    rows = witnesses.looking(tx)
+    if not rows:
+        return []
+    found = []
+    domain_of = _domains(tx, node_rows.everything(tx), site)
+    rotations = probe_keys.rotations(tx)
+    for row in rows:
+        try:
+            key = probe_keys.of_node(vault, row.key, new=False)
+            new_key = probe_keys.of_node(vault, row.key, new=True) if row.config.id in rotations else key
+        except VaultError as error:
+            unreadable(row.config.name, error)
+            continue
+        domain = domain_of.get(row.node.id, "")
+        found.append(Looker(row.config.id, row.config.name, NodeId(row.node.id), domain, key, new_key))
     return found
 
 

@@ -18,13 +18,23 @@ def _count(tx: Tx, table: type[Any], *where: Any) -> int:
 
 
 def nodes(tx: Tx) -> int:
-    """Return how many nodes there are."""
-    return _count(tx, Node)
+    """Return how many nodes there are, without witnesses."""
+    return _count(tx, Node, Node.witness.is_(False))
 
 
 def connected_nodes(tx: Tx) -> int:
-    """Return how many nodes have a connected agent."""
-    return _count(tx, Node, Node.connected.is_(True))
+    """Return how many nodes have a connected agent, without witnesses."""
+    return _count(tx, Node, Node.connected.is_(True), Node.witness.is_(False))
+
+
+def witnesses(tx: Tx) -> int:
+    """Return how many witnesses there are."""
+    return _count(tx, Node, Node.witness)
+
+
+def connected_witnesses(tx: Tx) -> int:
+    """Return how many witnesses have a connected agent."""
+    return _count(tx, Node, Node.connected, Node.witness)
 
 
 def configs(tx: Tx) -> int:

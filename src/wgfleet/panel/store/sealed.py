@@ -27,6 +27,7 @@ from wgfleet.panel.store.tables import (
     EndpointGroup,
     Peer,
     ProbeKeyRotation,
+    WitnessKey,
 )
 from wgfleet.panel.vault import HEADER_BYTES, Vault, VaultError
 
@@ -49,6 +50,8 @@ SEALED: Mapping[Column, str] = MappingProxyType(
         Peer.preshared_key_sealed: "peers.preshared_key:{}",
         Peer.private_key_sealed: "peers.private_key:{}",
         ProbeKeyRotation.private_key_sealed: "probe_key_rotations.private_key:{}",
+        WitnessKey.next_probe_private_key_sealed: "witness_keys.next_probe_private_key:{}",
+        WitnessKey.probe_private_key_sealed: "witness_keys.probe_private_key:{}",
     }
 )
 """The context of each sealed column; `{}` stands for the primary key of its row."""

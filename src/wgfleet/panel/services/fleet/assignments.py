@@ -13,7 +13,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
-from wgfleet.panel.services.fleet import placement, shared_addresses
+from wgfleet.panel.services.fleet import placement, shared_addresses, witness_keys
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
@@ -63,6 +63,13 @@ def entrusted(tx: Tx, config: Config, node: Node) -> bool:
 
 def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assignment:
     """Put a config on a node. It joins, and serves once its agent has confirmed everything."""
+    if node.witness:
+        raise Conflict(
+            f"node {node.name!r} is a witness: it has no WireGuard, and looks at the nodes of all configs as it is; "
+            "assign another node",
+            Hint(HintCode.LIST_NODES),
+            field="node_id",
+        )
     shared_addresses.check_assignment(tx, config, node, "node_id")  # first: what it locks comes before configs
     generation = generations.probes_changed(tx, config.id)
     earlier = assignment_rows.get(tx, config.id, node.id)
@@ -105,6 +112,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
     assignment_rows.entrust(tx, config.id, node.id)
     if config.mode == configs.INDEPENDENT:
         _cut_slices(tx, config, assignment)
+    witness_keys.for_config(tx, vault, config.id)
     # What the node owed from an earlier time is overtaken: it is to carry the config again.
     assignment_rows.delete_cleanup(tx, node.id, config.id)
     audit.record(

@@ -12,6 +12,8 @@ class Totals:
 
     nodes: int
     connected: int
+    witnesses: int
+    witnesses_connected: int
     configs: int
     peers: int
     active_operations: int
@@ -45,6 +47,8 @@ def read(tx: Tx) -> Totals:
     return Totals(
         nodes=count_rows.nodes(tx),
         connected=count_rows.connected_nodes(tx),
+        witnesses=count_rows.witnesses(tx),
+        witnesses_connected=count_rows.connected_witnesses(tx),
         configs=count_rows.configs(tx),
         peers=count_rows.peers(tx),
         active_operations=count_rows.active_operations(tx),

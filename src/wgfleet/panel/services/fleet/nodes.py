@@ -1,53 +1,37 @@
 """Servers that run the agent."""
 
-import ipaddress
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import clocks
 from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.certificates import NO_KEY, Issued
-from wgfleet.panel.domain.fields import check_list, check_range, may_be_id, parse_host, parse_name
+from wgfleet.panel.domain.fields import may_be_id
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit, certificates, reach, tunnel_networks
-from wgfleet.panel.services.fleet import node_groups, shared_addresses
+from wgfleet.panel.services import audit, certificates, reach
+from wgfleet.panel.services.fleet import shared_addresses, witness_keys
+from wgfleet.panel.services.fleet.node_values import NodeChanges, check_outside, check_witness, checked
 from wgfleet.panel.services.fleet.shared_addresses import Place
-from wgfleet.panel.services.floating import addresses, isolation
+from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.protocol.addresses import parse_address, parse_port
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import AGENT_PORT
 
-MAX_WEIGHT = 1_000_000.0
-MAX_CAPACITY = 10_000_000  # peers
-MAX_BANDWIDTH = 10_000_000  # Mbit/s
 _KEYS_KEPT = 4  # of renewals of an agent that have not ended, beside the one that it showed last
-
-
-class NodeChanges(TypedDict, total=False):
-    """What may change in a node; what is left out stays. `group` is an id or a name, None for no group."""
-
-    name: str
-    endpoint_addresses: Sequence[str]
-    agent_host: str
-    agent_port: int
-    weight: float
-    capacity: int | None
-    bandwidth_mbps: int | None
-    group: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A new node. `agent_host` None: the first endpoint address."""
+    """A new node. `agent_host` None: the first endpoint address. `witness`: it serves nobody, and has none."""
 
     name: str
     endpoint_addresses: Sequence[str]
@@ -58,6 +42,7 @@ class NodeSpec:
     bandwidth_mbps: int | None = None
     group: str | None = None
     is_panel_node: bool = False
+    witness: bool = False
 
     @property
     def changeable(self) -> NodeChanges:
@@ -78,9 +63,13 @@ class NodeSpec:
 
 def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
     """Make a node that no agent has joined yet."""
-    values = _checked(tx, spec.changeable)
-    values.setdefault("agent_host", values["endpoint_addresses"][0])
-    _check_outside(tx, values)
+    if spec.witness:
+        check_witness(spec.changeable)
+    values = checked(tx, spec.changeable, witness=spec.witness)
+    if spec.witness and "agent_host" not in values:
+        raise Invalid("say at which host the panel calls the witness's agent", field="agent_host")
+    values.setdefault("agent_host", next(iter(values["endpoint_addresses"]), None))
+    check_outside(tx, values)
     reach.check_agent_port(tx, spec.agent_port, "agent_port")
     shared_addresses.check(tx, Place.of(values), named=spec.changeable)
     _check_name_is_free(tx, spec.name)
@@ -89,6 +78,7 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
         **values,
         cordoned=False,
         is_panel_node=spec.is_panel_node,
+        witness=spec.witness,
         certificate_expires_at=None,
         agent_keys=[],
         trusts=Trust.CURRENT,
@@ -100,8 +90,16 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
         created_at=clock.now(),
     )
     node_rows.add(tx, node)
-    audit.record(tx, actor, "created", "node", node.id, name=spec.name, endpoint_addresses=node.endpoint_addresses)
+    told = {"witness": True} if spec.witness else {"endpoint_addresses": node.endpoint_addresses}
+    audit.record(tx, actor, "created", "node", node.id, name=spec.name, **told)
     tx.wake(Topic.NODE, node.id)
+    return node
+
+
+def create_witness(tx: Tx, vault: Vault, actor: str, spec: NodeSpec) -> Node:
+    """Make a witness that no agent has joined yet, and have the nodes of all configs answer it."""
+    node = create(tx, actor, spec)
+    witness_keys.for_new_witness(tx, vault, node)
     return node
 
 
@@ -143,11 +141,13 @@ def home_counts(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
 
 def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
     """Change a node."""
-    values = _checked(tx, changes)
+    if node.witness:
+        check_witness(changes)
+    values = checked(tx, changes, witness=node.witness)
     changed = {name: value for name, value in values.items() if getattr(node, name) != value}
     if not changed:
         return node
-    _check_outside(tx, changed, known=node.endpoint_addresses)
+    check_outside(tx, changed, known=node.endpoint_addresses)
     if "agent_port" in changed:
         reach.check_agent_port(tx, changed["agent_port"], "agent_port")
     if shared_addresses.CONCERNED & changed.keys():
@@ -195,6 +195,7 @@ def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
         )
         node_rows.depart(tx, departed)
     certificates.replaced(tx, actor, node.id)
+    witness_keys.forget(tx, node)
     node_rows.delete(tx, node)
     audit.record(tx, actor, "deleted", "node", node.id, name=node.name, forgotten_interfaces=list(owed))
     tx.wake(Topic.NODE, node.id)
@@ -336,58 +337,6 @@ def clock_warning(node: Node) -> str | None:
         f"its clock is {abs(ahead_s):.0f} s {way} the panel's: clients refuse calls with earlier times than they have "
         "seen, so takeovers may fail for as long; run NTP on both"
     )
-
-
-def _checked(tx: Tx, changes: NodeChanges) -> dict[str, Any]:
-    """Return the changes as columns in canonical form, or name the first that is wrong."""
-    values: dict[str, Any] = dict(changes)
-    if "name" in changes:
-        parse_name(changes["name"])
-    if "endpoint_addresses" in changes:
-        values["endpoint_addresses"] = _parse_endpoint_addresses(changes["endpoint_addresses"])
-        given = {f"endpoint_addresses[{i}]": address for i, address in enumerate(values["endpoint_addresses"])}
-        addresses.check_free(tx, given)
-    if "agent_host" in changes:
-        values["agent_host"] = parse_host(changes["agent_host"], "agent_host")
-        addresses.check_free(tx, {"agent_host": values["agent_host"]})
-    if "agent_port" in changes:
-        parse_port(changes["agent_port"], "agent_port")
-    if "weight" in changes and not (math.isfinite(changes["weight"]) and 0 < changes["weight"] <= MAX_WEIGHT):
-        raise Invalid(f"must be above 0 and at most {MAX_WEIGHT:g}, not {changes['weight']}", field="weight")
-    if changes.get("capacity") is not None:
-        check_range(values["capacity"], 0, MAX_CAPACITY, "capacity", "peers")
-    if changes.get("bandwidth_mbps") is not None:
-        check_range(values["bandwidth_mbps"], 1, MAX_BANDWIDTH, "bandwidth_mbps", "Mbit/s")
-    if "group" in changes:
-        group = values.pop("group")
-        values["group_id"] = None if group is None else node_groups.named(tx, group, "group").id
-    return values
-
-
-def _check_outside(tx: Tx, values: Mapping[str, Any], known: Collection[str] = ()) -> None:
-    """Refuse new addresses that the nodes route into a tunnel."""
-    for i, address in enumerate(values.get("endpoint_addresses", ())):
-        if address not in known:
-            tunnel_networks.check_outside(tx, address, f"endpoint_addresses[{i}]")
-    if "agent_host" in values and values["agent_host"] not in values.get("endpoint_addresses", ()):
-        tunnel_networks.check_outside(tx, values["agent_host"], "agent_host")
-
-
-def _parse_endpoint_addresses(texts: Sequence[str]) -> list[str]:
-    field = "endpoint_addresses"
-    check_list(texts, field)
-    if not texts:
-        raise Invalid("give at least one address at which clients reach the node", field=field)
-    found: list[str] = []
-    for i, text in enumerate(texts):
-        address = parse_address(text, f"{field}[{i}]")
-        parsed = ipaddress.ip_address(address)
-        if parsed.is_unspecified or parsed.is_multicast:
-            raise Invalid(f"{address} is not the address of a host", field=f"{field}[{i}]")
-        if address in found:
-            raise Invalid(f"{address} is in the list twice", field=f"{field}[{i}]")
-        found.append(address)
-    return found
 
 
 def _check_name_is_free(tx: Tx, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Probe keys: those with which the panel and nodes ask the nodes of a config for a handshake, and their rotation.
+"""Probe keys: those with which panel, nodes and witnesses ask the nodes of a config for a handshake; their rotation.
 
 A rotation goes from step to step as nodes apply the generation of each. Who asks a node uses the new key once that
 node has confirmed that it knows it. Nodes in use are waited for: one that is asked with a key that it does not know,
@@ -19,8 +19,12 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import probe_keys as rotation_rows
-from wgfleet.panel.store.tables import Assignment, Config, Node, ProbeKeyRotation
+from wgfleet.panel.store import witness_keys as witness_rows
+from wgfleet.panel.store.tables import Assignment, Config, Node, ProbeKeyRotation, WitnessKey
 from wgfleet.panel.vault import Vault
+
+Asker = Assignment | WitnessKey
+"""Who asks the nodes of a config with a key of its own: a node of it, or a witness."""
 
 LEAST_STEP_S = 15.0  # probes under way, and watches that read the rows before, are done with the keys of the last step
 
@@ -35,23 +39,27 @@ def rotations(tx: Tx) -> Mapping[str, ProbeKeyRotation]:
     return {row.config_id: row for row in rotation_rows.rotations(tx)}
 
 
-def public_keys(assignment: Assignment) -> list[str]:
-    """Return the public keys that a node may ask others with: one, or an old and a new one."""
-    return [key for key in (assignment.probe_public_key, assignment.next_probe_public_key) if key is not None]
+def public_keys(asker: Asker) -> list[str]:
+    """Return the public keys that a node or a witness may ask others with: one, or an old and a new one."""
+    return [key for key in (asker.probe_public_key, asker.next_probe_public_key) if key is not None]
+
+
+def _askers(tx: Tx, config_id: str) -> list[Asker]:
+    return [*(each for each, _ in assignment_rows.of_config(tx, config_id)), *witness_rows.of_config(tx, config_id)]
 
 
 def in_use(tx: Tx, config: Config) -> set[str]:
     """Return all public keys of a config's probes, old and new."""
     row = rotation(tx, config)
     found = {config.probe_public_key} if row is None else {config.probe_public_key, row.public_key}
-    return found | {key for each, _ in assignment_rows.of_config(tx, config.id) for key in public_keys(each)}
+    return found | {key for each in _askers(tx, config.id) for key in public_keys(each)}
 
 
 def admitted(tx: Tx, config: Config, assignment: Assignment) -> list[str]:
-    """Return the public keys whose handshakes a node is to answer: those of the panel and of the other nodes."""
+    """Return the public keys whose handshakes a node is to answer: of the panel, the other nodes and witnesses."""
     row = rotation(tx, config)
     panel = [config.probe_public_key] if row is None else [config.probe_public_key, row.public_key]
-    others = [public_keys(each) for each, _ in assignment_rows.of_config(tx, config.id) if each.id != assignment.id]
+    others = [public_keys(each) for each in _askers(tx, config.id) if each.id != assignment.id]
     if row is None or row.step is not RotationStep.DROPPED:
         return [key for keys in (panel, *others) for key in keys]
     return [keys[-1] for keys in (panel, *others)]
@@ -64,11 +72,11 @@ def of_agent(tx: Tx, vault: Vault, assignment: Assignment) -> str:
     return of_node(vault, assignment, new=adopted)
 
 
-def of_node(vault: Vault, assignment: Assignment, *, new: bool) -> str:
-    """Return the private key with which a node asks others; one that was assigned meanwhile has no `new` one."""
-    if new and assignment.next_probe_private_key_sealed is not None:
-        return sealed.unseal(vault, Assignment.next_probe_private_key_sealed, assignment)
-    return sealed.unseal(vault, Assignment.probe_private_key_sealed, assignment)
+def of_node(vault: Vault, asker: Asker, *, new: bool) -> str:
+    """Return the private key with which a node or a witness asks others; one that came meanwhile has no `new` one."""
+    if new and asker.next_probe_private_key_sealed is not None:
+        return sealed.unseal(vault, type(asker).next_probe_private_key_sealed, asker)
+    return sealed.unseal(vault, type(asker).probe_private_key_sealed, asker)
 
 
 def of_panel(vault: Vault, config: Config, row: ProbeKeyRotation | None, *, new: bool) -> str:
@@ -104,11 +112,11 @@ def start(tx: Tx, vault: Vault, actor: str, config: Config) -> ProbeKeyRotation:
         requested_at=clock.now(),
     )
     rotation_rows.add(tx, row)
-    for assignment, _ in assignment_rows.of_config(tx, config.id):
+    for asker in _askers(tx, config.id):
         private_key, public_key = new_key_pair()
-        column = Assignment.next_probe_private_key_sealed
-        assignment.next_probe_private_key_sealed = sealed.seal(vault, column, assignment.id, private_key)
-        assignment.next_probe_public_key = public_key
+        column = type(asker).next_probe_private_key_sealed
+        asker.next_probe_private_key_sealed = sealed.seal(vault, column, asker.id, private_key)
+        asker.next_probe_public_key = public_key
     audit.record(tx, actor, "probe_keys_rotating", "config", config.id, name=config.name, generation=generation)
     return row
 
@@ -173,10 +181,10 @@ def advance(tx: Tx, vault: Vault, config_id: str) -> None:
 
 def _drop(tx: Tx, config: Config, row: ProbeKeyRotation) -> None:
     """Have nodes forget the old keys."""
-    found = [each for each, _ in assignment_rows.of_config(tx, config.id)]
+    found = _askers(tx, config.id)
     old = [config.probe_public_key, *(each.probe_public_key for each in found if each.next_probe_public_key)]
     peer_rows.bury(tx, config.id, dict.fromkeys(old), row.generation, clock.now())
-    for each in found:
+    for each, _ in assignment_rows.of_config(tx, config.id):
         if not knows_new(row, each) and not each.health.in_use:
             # It is asked with old keys until it confirms, and does not know them any more a moment before that: it is
             # used again afterwards only.
@@ -188,10 +196,10 @@ def _finish(tx: Tx, vault: Vault, config: Config, row: ProbeKeyRotation) -> None
     private_key = of_panel(vault, config, row, new=True)
     config.probe_private_key_sealed = sealed.seal(vault, Config.probe_private_key_sealed, config.id, private_key)
     config.probe_public_key = row.public_key
-    for each, _ in assignment_rows.of_config(tx, config.id):
+    for each in _askers(tx, config.id):
         if each.next_probe_public_key is not None:
             private_key = of_node(vault, each, new=True)
-            column = Assignment.probe_private_key_sealed
+            column = type(each).probe_private_key_sealed
             each.probe_private_key_sealed = sealed.seal(vault, column, each.id, private_key)
             each.probe_public_key = each.next_probe_public_key
             each.next_probe_private_key_sealed = each.next_probe_public_key = None

@@ -26,6 +26,7 @@ from wgfleet.panel.store.tables.configs import (
     HealthFreeze,
     Pool,
     ProbeKeyRotation,
+    WitnessKey,
 )
 from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress, HostName
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
@@ -68,4 +69,5 @@ __all__ = [
     "Pool",
     "ProbeKeyRotation",
     "RenderedSetting",
+    "WitnessKey",
 ]

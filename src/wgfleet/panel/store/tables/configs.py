@@ -72,6 +72,20 @@ class ProbeKeyRotation(Base):
     requested_at: Mapped[float]
 
 
+class WitnessKey(Base):
+    """The probe key with which a witness looks at the nodes of a config, and that by which a rotation replaces it."""
+
+    __tablename__ = "witness_keys"
+    __table_args__ = (UniqueConstraint("config_id", "node_id"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), index=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), index=True)
+    probe_private_key_sealed: Mapped[bytes]
+    probe_public_key: Mapped[str]
+    next_probe_private_key_sealed: Mapped[bytes | None]
+    next_probe_public_key: Mapped[str | None]
+
+
 class ConfigHistory(Base):
     """Generations of a config from one on, up to the next row's, were made by an incarnation of the panel."""
 

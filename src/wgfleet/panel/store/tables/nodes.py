@@ -1,6 +1,6 @@
 """Tables of nodes, node groups, join tokens, load, and interfaces that nodes still have to delete."""
 
-from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.authorities import Trust
@@ -28,7 +28,8 @@ class Node(Base):
     `capacity` (peers, None: no limit) steer placement, and one that is `cordoned` gets no new homes. `bandwidth_mbps`
     is what its uplink carries (None: as the link says). `summary` is what the last cycle did. `clock_ahead_s`: how far
     its clock is ahead of the panel's, None: not known. `agent_features`: what its agent knew beyond 0.1.0 when it was
-    last heard (`protocol.features`), for what has to be known of one that is dead, after a restart too.
+    last heard (`protocol.features`), for what has to be known of one that is dead, after a restart too. `witness`: it
+    serves nobody, has no endpoint addresses, and looks at the nodes of all configs.
     """
 
     __tablename__ = "nodes"
@@ -43,6 +44,7 @@ class Node(Base):
     bandwidth_mbps: Mapped[int | None]
     cordoned: Mapped[bool]
     is_panel_node: Mapped[bool]
+    witness: Mapped[bool] = mapped_column(default=False, server_default=false())
     certificate_expires_at: Mapped[float | None]
     agent_keys: Mapped[list[str]] = mapped_column(default=list)
     revocations: Mapped[int | None] = mapped_column(BigInteger)

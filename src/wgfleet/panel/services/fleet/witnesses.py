@@ -1,0 +1,96 @@
+"""Witnesses: which of them look at the nodes of which config, and whose word does not count there.
+
+One on the machine of the panel, or of a node of the config, sees what that sees: it would be one vantage point with
+two votes.
+"""
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from wgfleet.panel.domain.fields import is_address
+from wgfleet.panel.domain.health.votes import PANEL
+from wgfleet.panel.services.fleet.shared_addresses import Place
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import host_names as host_name_rows
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store import witness_keys as witness_rows
+from wgfleet.panel.store.tables import Config, Node, WitnessKey
+from wgfleet.protocol.features import Feature
+
+_PROBES = Feature.WITNESS.value
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessOfConfig:
+    """A witness that looks at the nodes of a config, and the key with which it does."""
+
+    key: WitnessKey
+    config: Config
+    node: Node
+
+
+def looking(tx: Tx) -> list[WitnessOfConfig]:
+    """Return which witnesses look at the nodes of which configs, but for those whose word does not count there."""
+    beside = _beside(tx)
+    if not beside:
+        return []
+    carriers: dict[str, set[str]] = defaultdict(set)
+    return [
+        WitnessOfConfig(key, config, node)
+        for key, config, node in witness_rows.everything(tx)
+        if not (where := beside[node.id]) or (PANEL not in where and not where & _carriers(tx, config.id, carriers))
+    ]
+
+
+def _carriers(tx: Tx, config_id: str, known: dict[str, set[str]]) -> set[str]:
+    if config_id not in known:
+        known[config_id] = {assignment.node_id for assignment, _ in assignment_rows.of_config(tx, config_id)}
+    return known[config_id]
+
+
+def warnings(tx: Tx) -> dict[str, str]:
+    """Say of witnesses, by id, why they do not look, or why their word does not count."""
+    beside = _beside(tx)
+    names = {node.id: node.name for node in node_rows.everything(tx)} if any(beside.values()) else {}
+    said: dict[str, str] = {}
+    for node in witness_rows.witnesses(tx):
+        where = beside[node.id]
+        if PANEL in where:
+            said[node.id] = "it runs on the panel's machine and sees what the panel sees: its word does not count"
+        elif where:
+            name = min(names[node_id] for node_id in where)
+            said[node.id] = (
+                f"it runs on the machine of node {name!r} and sees what that sees: its word does not count for the "
+                "configs of that node"
+            )
+        elif node.certificate_expires_at is not None and not node.connected:
+            said[node.id] = "its agent does not answer, so it confirms nothing"
+        elif node.agent_version is not None and _PROBES not in node.agent_features:
+            said[node.id] = "its agent is too old to be a witness: upgrade it"
+    return said
+
+
+def _beside(tx: Tx) -> dict[str, set[str]]:
+    """Return of each witness on the machines of which nodes it runs; `PANEL`: on the panel's."""
+    found = witness_rows.witnesses(tx)
+    if not found:
+        return {}
+    nodes = [node for node in node_rows.everything(tx) if not node.witness]
+    hosts = {node.agent_host for node in (*found, *nodes) if not is_address(node.agent_host)}
+    names = {name: row.addresses for name, row in host_name_rows.by_names(tx, hosts).items()}
+    places = {node.id: _addresses(node, names) for node in nodes}
+    panels = {node.id for node in nodes if node.is_panel_node}
+    beside: dict[str, set[str]] = {}
+    for witness in found:
+        own = _addresses(witness, names)
+        where = {node_id for node_id, addresses in places.items() if addresses & own}
+        local = any(is_address(host) and ipaddress.ip_address(host).is_loopback for host in own)
+        beside[witness.id] = where | ({PANEL} if local or where & panels else set())
+    return beside
+
+
+def _addresses(node: Node, names: Mapping[str, Collection[str]]) -> set[str]:
+    return Place.of({}, node).hosts(names) | {*node.endpoint_addresses}
