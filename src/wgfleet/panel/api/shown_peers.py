@@ -16,7 +16,7 @@ from wgfleet.panel.api.models import View, utc
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.sessions import LastSession
-from wgfleet.panel.store.shown_peers import PeerRow
+from wgfleet.panel.store.shown_peers import ShownPeer
 
 
 class SessionView(View):
@@ -52,20 +52,20 @@ class PeerView(View):
 Shown = dict[str, object]
 
 
-def of_rows(tx: Tx, rows: Sequence[PeerRow]) -> list[Shown]:
+def of_rows(tx: Tx, rows: Sequence[ShownPeer]) -> list[Shown]:
     """Return peers as they are shown, with their addresses and sessions."""
     return shown(rows, peers.addresses(tx, rows), peers.sessions(tx, [peer.id for peer in rows]))
 
 
 def shown(
-    rows: Sequence[PeerRow], addresses: Mapping[str, list[str]], sessions: Mapping[str, LastSession]
+    rows: Sequence[ShownPeer], addresses: Mapping[str, list[str]], sessions: Mapping[str, LastSession]
 ) -> list[Shown]:
     """Return peers as they are shown, with what is known of them by id."""
     ahead_s = clock.by_wall(0.0)  # from the clock that sessions have their times of
     return [_peer(peer, addresses.get(peer.id, []), sessions.get(peer.id), ahead_s) for peer in rows]
 
 
-def _peer(peer: PeerRow, addresses: list[str], session: LastSession | None, ahead_s: float) -> Shown:
+def _peer(peer: ShownPeer, addresses: list[str], session: LastSession | None, ahead_s: float) -> Shown:
     return {
         "id": peer.id,
         "config_id": peer.config_id,

@@ -16,7 +16,7 @@ from wgfleet.panel.store import shown_peers
 from wgfleet.panel.store.chunks import SIZE, chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many
-from wgfleet.panel.store.shown_peers import PeerRow
+from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Peer
 
 THREE = 3
@@ -55,7 +55,7 @@ def add(tx: Tx, peer_ids: Sequence[str]) -> None:
 class Found(NamedTuple):
     """Peers in order. `looked_up_to`: the id after which to go on, None where all that there are were looked at."""
 
-    peers: list[PeerRow]
+    peers: list[ShownPeer]
     looked_up_to: str | None
 
 

@@ -10,7 +10,7 @@ from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Peer
 
 
-class PeerRow(NamedTuple):
+class ShownPeer(NamedTuple):
     """A peer without its secrets: only whether it has them."""
 
     id: str
@@ -29,7 +29,9 @@ class PeerRow(NamedTuple):
 
 _peers = cast("Table", Peer.__table__)
 _HAS = {"has_private_key": _peers.c.private_key_sealed, "has_preshared_key": _peers.c.preshared_key_sealed}
-_SHOWN = select(*(_HAS[name].is_not(None).label(name) if name in _HAS else _peers.c[name] for name in PeerRow._fields))
+_SHOWN = select(
+    *(_HAS[name].is_not(None).label(name) if name in _HAS else _peers.c[name] for name in ShownPeer._fields)
+)
 _ONE = _SHOWN.where(_peers.c.id == bindparam("id"))
 _SOME = _SHOWN.where(_peers.c.id.in_(bindparam("ids", expanding=True))).order_by(_peers.c.id)
 
@@ -42,26 +44,28 @@ _OF_CONFIG = _page(_SHOWN.where(_peers.c.config_id == bindparam("config_id")))
 _OF_ALL = _page(_SHOWN)
 
 
-def of_columns(columns: Mapping[str, Any]) -> PeerRow:
+def of_columns(columns: Mapping[str, Any]) -> ShownPeer:
     """Return a peer that was just made, by the columns that it was made of."""
     has: dict[str, Any] = {name: columns[column.name] is not None for name, column in _HAS.items()}
-    return PeerRow(**{name: has[name] if name in has else columns[name] for name in PeerRow._fields})
+    return ShownPeer(**{name: has[name] if name in has else columns[name] for name in ShownPeer._fields})
 
 
-def get(tx: Tx, peer_id: str) -> PeerRow | None:
+def get(tx: Tx, peer_id: str) -> ShownPeer | None:
     """Return a peer, or None."""
     row = tx.connection.execute(_ONE, {"id": peer_id}).first()
-    return None if row is None else PeerRow(*row)
+    return None if row is None else ShownPeer(*row)
 
 
-def by_ids(tx: Tx, peer_ids: Collection[str]) -> list[PeerRow]:
+def by_ids(tx: Tx, peer_ids: Collection[str]) -> list[ShownPeer]:
     """Return the peers that exist among the ids, by ascending id where there are few."""
-    return [PeerRow(*row) for chunk in chunked(peer_ids) for row in tx.connection.execute(_SOME, {"ids": chunk}).all()]
+    return [
+        ShownPeer(*row) for chunk in chunked(peer_ids) for row in tx.connection.execute(_SOME, {"ids": chunk}).all()
+    ]
 
 
-def page(tx: Tx, config_id: str | None, after: str | None, limit: int) -> list[PeerRow]:
+def page(tx: Tx, config_id: str | None, after: str | None, limit: int) -> list[ShownPeer]:
     """Return up to `limit` peers by ascending id, after the id `after`; None: of all configs."""
     values = {"after": after or "", "most": limit}
     if config_id is None:
-        return [PeerRow(*row) for row in tx.connection.execute(_OF_ALL, values).all()]
-    return [PeerRow(*row) for row in tx.connection.execute(_OF_CONFIG, values | {"config_id": config_id}).all()]
+        return [ShownPeer(*row) for row in tx.connection.execute(_OF_ALL, values).all()]
+    return [ShownPeer(*row) for row in tx.connection.execute(_OF_CONFIG, values | {"config_id": config_id}).all()]

@@ -19,7 +19,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.peer_search import Found
 from wgfleet.panel.store.sessions import LastSession
-from wgfleet.panel.store.shown_peers import PeerRow
+from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
@@ -69,7 +69,7 @@ class Created(NamedTuple):
         """Return the peers, to be looked at and not changed. Thousands take a while: call it after the commit."""
         return [Peer(**columns) for columns in self.columns]
 
-    def rows(self) -> list[PeerRow]:
+    def rows(self) -> list[ShownPeer]:
         """Return the peers as answers show them."""
         return [shown_peers.of_columns(columns) for columns in self.columns]
 
@@ -164,7 +164,7 @@ def get(tx: Tx, peer_id: str) -> Peer:
     return peer
 
 
-def shown(tx: Tx, peer_id: str) -> PeerRow:
+def shown(tx: Tx, peer_id: str) -> ShownPeer:
     """Return a peer to be looked at."""
     peer = shown_peers.get(tx, peer_id)
     if peer is None:
@@ -176,7 +176,7 @@ def _no_peer(peer_id: str) -> NotFound:
     return NotFound(f"there is no peer {peer_id!r}", Hint(HintCode.LIST_PEERS))
 
 
-def page(tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100) -> list[PeerRow]:
+def page(tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100) -> list[ShownPeer]:
     """Return peers in the order of creation, starting after the id `after`."""
     return shown_peers.page(tx, config_id, after, limit)
 
@@ -186,7 +186,7 @@ def search(tx: Tx, config_id: str, part: str, after: str | None = None, limit: i
     return peer_search.search(tx, config_id, after, limit, part)
 
 
-def addresses(tx: Tx, peers: Sequence[Peer | PeerRow]) -> dict[str, list[str]]:
+def addresses(tx: Tx, peers: Sequence[Peer | ShownPeer]) -> dict[str, list[str]]:
     """Return the addresses of peers, by peer id."""
     of: dict[str, list[str]] = {}
     for config_id in {peer.config_id for peer in peers}:
