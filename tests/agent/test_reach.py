@@ -43,6 +43,7 @@ UPLINK = ["203.0.113.9", "2001:db8::9"]
 METADATA = ["169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"]
 OF_NODE = ["10.8.0.1", "fd08::1", "192.0.2.1", "2001:db8::1", "10.9.0.1"]
 OF_CARL = ["10.9.0.2", "fd09::2"]
+LAN, LAN6 = "192.168.7.0/24", "fd07::/64"  # behind anna
 SERVICE = 7777
 
 
@@ -76,8 +77,9 @@ def opens(host: Host, address: str, port: int = SERVICE) -> bool:
     return bool(reached(host, [address], port))
 
 
-def pings(host: Host, address: str) -> bool:
-    return ", 0% packet loss" in host.run("ping", "-c", "2", "-i", "0.1", "-W", "1", address, check=False)
+def pings(host: Host, address: str, source: str | None = None) -> bool:
+    of = () if source is None else ("-I", source)
+    return ", 0% packet loss" in host.run("ping", "-c", "2", "-i", "0.1", "-W", "1", *of, address, check=False)
 
 
 def connected(switch: Host, user: Host, number: int, wanted: DesiredInterface, key: str, addresses: list[str]) -> None:
@@ -118,9 +120,9 @@ def users(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> User
     keys = {name: private_key() for name in ("anna", "bert", "carl")}
     wg0 = whole(
         1,
-        settings("wg0", addresses=("10.8.0.1/24", "fd08::1/64"), masquerade=True, reach=Reach()),
+        settings("wg0", addresses=("10.8.0.1/24", "fd08::1/64"), routes=(LAN, LAN6), masquerade=True, reach=Reach()),
         {
-            public_key(keys["anna"]): DesiredPeer(("10.8.0.2/32", "fd08::2/128")),
+            public_key(keys["anna"]): DesiredPeer(("10.8.0.2/32", "fd08::2/128", LAN, LAN6)),
             public_key(keys["bert"]): DesiredPeer(("10.8.0.3/32", "fd08::3/128")),
         },
     )
@@ -154,6 +156,13 @@ def test_users_reach_the_uplink_and_each_other_and_nothing_of_the_node(users: Us
     assert not opens(users.anna, "10.8.0.1", PORT)
     for address in ("10.8.0.1", "fd08::1"):
         assert pings(users.anna, address), "whether the tunnel works is to be seen with ping"
+
+
+def test_what_is_behind_a_router_reaches_the_uplink_by_the_nodes_own_address(users: Users) -> None:
+    for machine in ("192.168.7.20/32", "fd07::20/128"):
+        users.anna.run("ip", "addr", "add", machine, "dev", "lo")
+    assert pings(users.anna, "203.0.113.9", source="192.168.7.20"), "the world has no way back to the LAN"
+    assert pings(users.anna, "2001:db8::9", source="fd07::20")
 
 
 def test_a_config_opens_what_its_settings_say(users: Users) -> None:

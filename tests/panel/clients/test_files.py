@@ -92,3 +92,21 @@ def test_nodes_whose_names_begin_alike_have_files_of_their_own(panel: Panel, cli
     assert len(set(files)) == 3
     assert "wg7-ber1.conf" in files
     assert all(len(name.removesuffix(".conf")) <= 15 for name in files)
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_routers_own_file_leaves_out_the_networks_behind_it(panel: Panel, client: httpx.Client) -> None:
+    serve(panel, client, "wg0", "fra1")
+    allowed = ["10.8.0.0/16", "192.168.7.0/24", "192.168.7.128/25", "192.168.0.0/16", "fd07::/64"]
+    assert client.patch("/api/configs/wg0", json={"client_allowed_ips": allowed}).is_success
+    office = made(client, "/api/configs/wg0/peers", name="office", networks=["192.168.7.0/24", "fd07::/64"])
+    other = made(client, "/api/configs/wg0/peers", name="anna")
+
+    def allowed_ips(peer: dict[str, str]) -> str:
+        text = client.get(f"/api/peers/{peer['id']}/config").text
+        return next(line for line in text.splitlines() if line.startswith("AllowedIPs"))
+
+    assert allowed_ips(office) == "AllowedIPs = 10.8.0.0/16, 192.168.0.0/16"
+    assert allowed_ips(other) == f"AllowedIPs = {', '.join(allowed)}"
+    assert client.patch("/api/configs/wg0", json={"client_allowed_ips": ["192.168.7.0/24"]}).is_success
+    assert allowed_ips(office) == "AllowedIPs = 10.8.0.0/24, fd00:8::/64", "there has to be something in it"

@@ -59,7 +59,7 @@ def rules(settings: InterfaceSettings, agent_port: int | None = None) -> str:
 
 
 def _masquerade(settings: InterfaceSettings) -> list[str]:
-    """Packets from the addresses' networks that leave by another link get that link's address."""
+    """Packets from the addresses' networks, and those behind peers, that leave by another link get its address."""
     return [
         "type nat hook postrouting priority srcnat; policy accept;",
         *(
@@ -70,7 +70,8 @@ def _masquerade(settings: InterfaceSettings) -> list[str]:
 
 
 def _masqueraded(settings: InterfaceSettings) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    return sorted({ipaddress.ip_interface(address).network for address in _possible(settings.addresses)}, key=str)
+    own = {str(ipaddress.ip_interface(address).network) for address in settings.addresses}
+    return [ipaddress.ip_network(each) for each in sorted(_possible({*own, *settings.routes}))]
 
 
 def _unknown_flows(settings: InterfaceSettings) -> list[str]:

@@ -3,6 +3,7 @@
 Both texts are stock WireGuard: nothing in them needs wgfleet on the other side.
 """
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.reach import Reach
 
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 PLACEHOLDER = "REPLACE_THIS_WITH_THE_PRIVATE_KEY_OF_YOUR_DEVICE"
 
 
@@ -90,6 +92,24 @@ def peer(addresses: Iterable[str], networks: Iterable[str], preshared_key: str |
     """Render a peer for a node. A node sends no keepalives: the client's own keep its NAT open."""
     allowed = (*(host_network(address) for address in addresses), *networks)
     return DesiredPeer(allowed_ips=allowed, preshared_key=PresharedKey(preshared_key) if preshared_key else None)
+
+
+def allowed_in_file(allowed: Sequence[str], own: Sequence[str], pools: Sequence[str]) -> tuple[str, ...]:
+    """Return what a peer's file routes into the tunnel: what the config allows, but for the networks behind the peer.
+
+    With one of those, a router would be cut off from its own network, or could not set the tunnel up. The pools,
+    where nothing else is left.
+    """
+    behind = [ipaddress.ip_network(network) for network in own]
+    return tuple(each for each in allowed if not _inside(ipaddress.ip_network(each), behind)) or tuple(pools)
+
+
+def _inside(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
+    return any(
+        network.network_address in other and network.prefixlen >= other.prefixlen
+        for other in others
+        if other.version == network.version
+    )
 
 
 def endpoint(host: str, port: int) -> str:

@@ -57,15 +57,17 @@ def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[No
             Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name),
         )
     addresses = address_rows.of_peers(tx, [peer.id], config.id).get(peer.id, [])
-    text = _render(vault, config, peer, addresses, config.public_key or "", endpoint)
+    pools = [pool.network for pool in assignment_rows.pools(tx, config.id)]
+    text = _render(vault, config, peer, addresses, config.public_key or "", endpoint, pools)
     return ClientFile(None, None, f"{config.name[:MAX_STEM]}.conf", text)
 
 
 def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assignment, node: Node) -> ClientFile:
-    pools = [pool.id for pool in desired.served_pools(tx, config, assignment)]
-    addresses = address_rows.of_peers_in_pools(tx, pools, [peer.id]).get(peer.id, [])
+    pools = desired.served_pools(tx, config, assignment)
+    addresses = address_rows.of_peers_in_pools(tx, [pool.id for pool in pools], [peer.id]).get(peer.id, [])
     endpoint = rendering.endpoint(node.endpoint_addresses[0], config.listen_port)
-    text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint)
+    networks = [pool.network for pool in pools]
+    text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint, networks)
     stem = f"{config.name}-{node.name}"
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "_=+.-") else "-" for c in stem)
     if len(stem) > MAX_STEM:
@@ -75,7 +77,15 @@ def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assig
     return ClientFile(node.id, node.name, f"{stem}.conf", text)
 
 
-def _render(vault: Vault, config: Config, peer: Peer, addresses: list[str], public_key: str, endpoint: str) -> str:
+def _render(
+    vault: Vault,
+    config: Config,
+    peer: Peer,
+    addresses: list[str],
+    public_key: str,
+    endpoint: str,
+    pools: list[str],
+) -> str:
     private_key = None
     if peer.private_key_sealed is not None:
         private_key = sealed.unseal(vault, Peer.private_key_sealed, peer)
@@ -88,7 +98,7 @@ def _render(vault: Vault, config: Config, peer: Peer, addresses: list[str], publ
             mtu=config.mtu,
             server_public_key=public_key,
             preshared_key=common_peers.preshared_key(vault, peer),
-            allowed_ips=tuple(config.client_allowed_ips),
+            allowed_ips=rendering.allowed_in_file(config.client_allowed_ips, peer.networks, pools),
             endpoint=endpoint,
             keepalive=peer.keepalive,
         )
