@@ -111,7 +111,9 @@ class Fleet:
             )
             joined.append((made["id"], address, state))
             self.groups[number % len(self.groups)].nodes[made["id"]] = address
+        caller.close()  # the panel would, while many agents are made
         self.ask("add", joined)
+        caller = self.caller()
         for group in self.groups:
             for node_id in group.nodes:
                 caller.post(f"/api/configs/{group.name}/nodes", {"node_id": node_id})
