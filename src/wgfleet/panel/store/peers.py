@@ -4,17 +4,19 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Table, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wgfleet.panel.store import peer_search
-from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store.chunks import chunked, together
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many
 from wgfleet.panel.store.tables import Assignment, Move, Operation, Peer, PeerTombstone
 from wgfleet.protocol.ids import NodeId, PeerId
 
 _peers = cast("Table", Peer.__table__)
+_moves = cast("Table", Move.__table__)
+_MOVE_COLUMNS = tuple(column.name for column in _moves.columns)
 _COLUMNS = tuple(column.name for column in _peers.columns if column.name != "networks")
 
 
@@ -157,8 +159,9 @@ def homed_on(tx: Tx, node_id: str | None, config_id: str) -> list[tuple[str, str
 
 def rehome(tx: Tx, homes: Mapping[PeerId, NodeId] | Mapping[PeerId, None]) -> None:
     """Give each peer its new home."""
-    if homes:
-        tx.session.execute(update(Peer), [{"id": peer, "home_node_id": home} for peer, home in homes.items()])
+    for home, peer_ids in together(cast("Mapping[str, str | None]", homes)).items():
+        for chunk in chunked(peer_ids):
+            tx.session.execute(update(Peer).where(Peer.id.in_(chunk)).values(home_node_id=home))
 
 
 def touch(tx: Tx, peer_ids: Collection[str], generation: int) -> None:
@@ -201,5 +204,5 @@ def given_up_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
 
 def add_moves(tx: Tx, rows: Sequence[dict[str, object]]) -> None:
     """Insert moves in bulk."""
-    if rows:
-        tx.session.execute(insert(Move), list(rows))
+    values = [tuple(row[name] for name in _MOVE_COLUMNS) for row in rows]
+    insert_many(tx, _moves, _MOVE_COLUMNS, values)

@@ -22,14 +22,16 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.operations import MoveRow, MovingPeer
 from wgfleet.panel.store.sessions import LastSession
-from wgfleet.panel.store.tables import Move, Operation, Peer
+from wgfleet.panel.store.tables import Operation
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.protocol.ids import PeerId
+from wgfleet.protocol.ids import NodeId, PeerId
 
 CALL_AGAIN_S = 5.0
 SOME = 3  # calls in vain
 APART = "the clocks of the nodes are {:.0f} s apart, and clients refuse calls until so much time has passed; run NTP"
+Pending = tuple[MoveRow, MovingPeer]
 PLANNED = {OperationKind.DRAIN, OperationKind.REBALANCE}
 
 
@@ -61,11 +63,11 @@ def due(
     config = configs.get(tx, operation.config_id or "")
     if operation.node_id is not None:
         steps.note_arrivals(tx, steps.load(tx, operation_id), live_within_s)
-    pending = operation_rows.pending(tx, operation_id)
+    pending: Sequence[Pending] = operation_rows.pending(tx, operation_id)
     having = _Having(tx, config.id, reachable)
     # Nothing is lost while a planned move waits for its node, whose agent may be about to connect.
     spared = placement.cordoned(tx, config.id) if operation.kind in PLANNED else set()
-    _turn_away(tx, config.id, pending, having, spared)
+    pending = _turned_away(tx, operation, pending, having, spared)
     targets = {
         moving.peer_id: target for moving, peer in pending if (target := having.target(tx, moving, peer)) is not None
     }
@@ -84,7 +86,7 @@ def due(
     ]
 
 
-def _pulled_back(tx: Tx, operation: Operation, targets: dict[str, str], having: "_Having") -> list[tuple[Move, Peer]]:
+def _pulled_back(tx: Tx, operation: Operation, targets: dict[str, str], having: "_Having") -> list[Pending]:
     """Return sessions that were taken over from a node that cannot drop them, and have not been heard of for a while.
 
     That node pulls them back with its next packet, so they are called again; where they are to be called is added to
@@ -101,7 +103,7 @@ def _pulled_back(tx: Tx, operation: Operation, targets: dict[str, str], having: 
     taken = operation_rows.taken_over(tx, operation.id)
     sessions = session_rows.latest(tx, taken)
     found = []
-    for peer in peer_rows.by_ids(tx, taken):
+    for peer in operation_rows.moving_peers(tx, taken):
         session, moving = sessions.get(peer.id), moves[peer.id]
         target = having.target(tx, moving, peer)
         if target is None or (session is not None and clock.steady() - session.seen_at < CALL_AGAIN_S):
@@ -114,13 +116,13 @@ def _pulled_back(tx: Tx, operation: Operation, targets: dict[str, str], having: 
 def _mark_done(
     tx: Tx,
     operation: Operation,
-    pending: Sequence[tuple[Move, Peer]],
+    pending: Sequence[Pending],
     targets: Mapping[str, str],
     latest: Mapping[str, LastSession],
-) -> list[tuple[Move, Peer]]:
+) -> list[Pending]:
     """Write down which moves are done without a call; return the others."""
-    done: list[tuple[Move, Peer]] = []
-    waiting: list[tuple[Move, Peer]] = []
+    done: list[Pending] = []
+    waiting: list[Pending] = []
     for moving, peer in pending:
         session = latest.get(moving.peer_id)
         elsewhere = session is not None and session.node_id != moving.from_node_id
@@ -134,8 +136,8 @@ def _mark_done(
 
 
 def _call(
-    moving: Move,
-    peer: Peer,
+    moving: MoveRow,
+    peer: MovingPeer,
     targets: Mapping[str, str],
     latest: Mapping[str, LastSession],
     sources: TakeoverSources,
@@ -175,17 +177,17 @@ class _Having:
         }
         self._given_up: dict[str, set[str]] = {}
 
-    def target(self, tx: Tx, moving: Move, peer: Peer) -> str | None:
+    def target(self, tx: Tx, moving: MoveRow, peer: MovingPeer) -> str | None:
         """Return the node that is to have a peer, once it has it."""
         node_id = self.planned(moving, peer)
         return node_id if node_id is not None and self.peer(tx, node_id, peer) else None
 
-    def planned(self, moving: Move, peer: Peer) -> str | None:
+    def planned(self, moving: MoveRow, peer: MovingPeer) -> str | None:
         """Return the node that is to have a peer: its present home where the planned one went away."""
         node_id = moving.to_node_id if moving.to_node_id in self._applied else peer.home_node_id
         return node_id if node_id != moving.from_node_id else None
 
-    def peer(self, tx: Tx, node_id: str, peer: Peer) -> bool:
+    def peer(self, tx: Tx, node_id: str, peer: MovingPeer) -> bool:
         """Tell whether a node has a peer now."""
         if self._applied.get(node_id, 0) < peer.generation:
             return False
@@ -194,11 +196,16 @@ class _Having:
         return peer.public_key not in self._given_up[node_id]
 
 
-def _turn_away(
-    tx: Tx, config_id: str, pending: Sequence[tuple[Move, Peer]], having: _Having, spared: Collection[str]
-) -> None:
-    """Have sessions on their way to a node that may be dead, or calls nobody, go to one that is well and not spared."""
-    stranded: dict[str, list[tuple[Move, Peer]]] = defaultdict(list)
+def _turned_away(
+    tx: Tx, operation: Operation, pending: Sequence[Pending], having: _Having, spared: Collection[str]
+) -> Sequence[Pending]:
+    """Have sessions on their way to a node that may be dead, or calls nobody, go to one that is well and not spared.
+
+    Return all that is pending, as it is then.
+    """
+    config_id = operation.config_id or ""
+    stranded: dict[str, list[Pending]] = defaultdict(list)
+    targets: dict[str, str] = {}
     for moving, peer in pending:
         if moving.live and (planned := having.planned(moving, peer)) is not None and planned not in having.well:
             stranded[moving.from_node_id].append((moving, peer))
@@ -207,11 +214,19 @@ def _turn_away(
         nodes = [candidate for candidate in others if candidate.node_id in having.well]
         stray = [(peer.id, peer.group_id) for _, peer in found]
         homes = placement.choose(tx, config_id, stray, nodes, overflow=True).homes
-        for moving, peer in found:
-            if (node_id := homes.get(PeerId(peer.id))) is not None:
-                moving.to_node_id = node_id
-                if moving.rehomed:
-                    peer.home_node_id = node_id
+        targets.update({str(peer_id): str(node_id) for peer_id, node_id in homes.items()})
+    if not targets:
+        return pending
+    operation_rows.redirect(tx, operation.id, targets)
+    rehomed = {moving.peer_id for moving, _ in pending if moving.rehomed}
+    peer_rows.rehome(tx, {PeerId(id_): NodeId(node) for id_, node in targets.items() if id_ in rehomed})
+    return [
+        (
+            moving._replace(to_node_id=targets.get(moving.peer_id, moving.to_node_id)),
+            peer._replace(home_node_id=targets.get(peer.id, peer.home_node_id)) if moving.rehomed else peer,
+        )
+        for moving, peer in pending
+    ]
 
 
 def record_answers(
@@ -232,12 +247,11 @@ def record_answers(
     if operation.finished_at is not None:
         return
     operation_rows.tried_again(tx, operation_id, unanswered)
-    waiting = {moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id)}
+    waiting = operation_rows.unsettled(tx, operation_id)
     moved = [peer_id for peer_id in answered if peer_id in waiting]
     _mark_moved(tx, operation, moved, drop=moved)
-    still = operation_rows.pending(tx, operation_id)
     apart_s = steps.clock_spread_s(tx, operation.config_id or "")
-    if apart_s and any(moving.live and moving.attempts >= SOME for moving, _ in still):
+    if apart_s and operation_rows.called_in_vain(tx, operation_id, SOME):
         tx.refresh(operation)
         operations.explain_wait(tx, operation, APART.format(apart_s))
 
