@@ -232,6 +232,28 @@ def test_a_node_that_does_not_serve_is_told_with_its_reason(wgfleet: Run, client
     assert document(wgfleet("config", "health", "wg0", "--json"))["nodes"][0]["health"] == "down"
 
 
+@pytest.mark.usefixtures("wg0", "fra1")
+def test_where_nobody_takes_over_a_warning_names_the_commands_that_end_it(wgfleet: Run) -> None:
+    said = "there is no automatic failover if node 'fra1' dies: it is the only node of the config; assign a node"
+    for command in (("assign", "wg0", "fra1"), ("health", "wg0")):
+        shown = wgfleet("config", *command)
+        assert shown.returncode == 0
+        assert said in shown.stderr
+        assert "`wgfleet config assign wg0 NODE`" in shown.stderr
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_witness_is_made_with_the_command_for_its_machine_and_listed_as_one(wgfleet: Run) -> None:
+    made_so = wgfleet("node", "create", "helper", "--witness", "--agent-host", "198.51.100.9")
+    assert made_so.returncode == 0, made_so.stderr
+    assert "runuser -u wgfleet-witness -- wgfleet agent enroll" in made_so.stdout
+    assert "--state-dir /var/lib/wgfleet-witness" in made_so.stdout
+    assert "witness" in wgfleet("node", "list").stdout
+    refused = wgfleet("config", "assign", "wg0", "helper")
+    assert refused.returncode != 0
+    assert "is a witness" in " ".join(refused.stderr.split())
+
+
 @pytest.mark.usefixtures("fra1")
 def test_a_node_at_the_address_of_another_is_refused_or_warned_of(wgfleet: Run) -> None:
     refused = wgfleet("node", "create", "fra2", "--endpoint", "192.0.2.1")

@@ -6,7 +6,15 @@ import typer
 from typer.core import TyperGroup
 
 from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.config_health import health, health_approve, pause, resume, warn_of_first_looks, warn_of_owed
+from wgfleet.cli.config_health import (
+    health,
+    health_approve,
+    pause,
+    resume,
+    warn_of_first_looks,
+    warn_of_no_failover,
+    warn_of_owed,
+)
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
@@ -206,6 +214,7 @@ def capacity(config: Config, *, as_json: AsJson = False) -> None:
     show_table(rows, CAPACITY_COLUMNS, as_json=False)
     for warning in found["warnings"]:
         say(f"warning: {warning}", err=True)
+    warn_of_no_failover(found["nodes"])
 
 
 @app.command()
@@ -213,7 +222,11 @@ def assign(config: Config, node: Node, *, as_json: AsJson = False) -> None:
     """Assign a node to a config."""
     with panel() as client:
         made = client.call("POST", f"/api/configs/{part(config)}/nodes", {"node_id": node})
-        show_fields(made, as_json=as_json)
+    if as_json:
+        show_json(made)
+        return
+    show_fields({name: value for name, value in made.items() if name != "no_failover"}, as_json=False)
+    warn_of_no_failover([made])
 
 
 @app.command()

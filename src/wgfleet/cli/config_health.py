@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.client import panel, part
+from wgfleet.cli.hints import sentence
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
 
 NODES = ("node_name", "health", "since", "reason")
@@ -28,6 +29,14 @@ def warn_of_owed(nodes: list[dict[str, Any]]) -> None:
             f"{text(owed['since'])}{let_in} ({owed['reason']})",
             err=True,
         )
+
+
+def warn_of_no_failover(nodes: list[dict[str, Any]]) -> None:
+    """Say of which nodes nobody would take over, why, and what ends that; each way out once."""
+    for node in nodes:
+        found = node.get("no_failover")
+        if found is not None:
+            say(f"warning: {sentence(found)}", err=True)
 
 
 def warn_of_first_looks(nodes: list[dict[str, Any]]) -> None:
@@ -76,6 +85,7 @@ def health(
     show_table([_with_phase(node) for node in found["nodes"]], NODES, as_json=False)
     warn_of_first_looks(found["nodes"])
     warn_of_owed(found["nodes"])
+    warn_of_no_failover(found["nodes"])
     if not found["history"]:
         return
     names = {node["node_id"]: node["node_name"] for node in found["nodes"]}

@@ -30,6 +30,8 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
         "set its endpoint group ({command})",
         "config endpoint {config} --domain NAME",
     ),
+    HintCode.ADD_WITNESS: ("add a witness elsewhere ({command})", "node create NAME --witness --agent-host HOST"),
+    HintCode.RESUME_AUTOMATION: ("resume it ({command})", "config resume {config}"),
     HintCode.PLAN_ADOPTION: ("read the new plan with {command}", "dns plan {config} --adopt"),
     HintCode.COUNT_AGAIN: ("or, if this database is to count, run {command} where this panel runs", "panel restored"),
 }

@@ -29,6 +29,8 @@ class HintCode(StrEnum):
     MAKE_API_KEY = auto()
     MAKE_JOIN_TOKEN = auto()  # (node)
     SET_ENDPOINT_GROUP = auto()  # (config)
+    ADD_WITNESS = auto()
+    RESUME_AUTOMATION = auto()  # (config)
     PLAN_ADOPTION = auto()  # (config)
     COUNT_AGAIN = auto()  # of a panel that nodes no longer obey
     FORCE = auto()  # the same call again, without the check that refused it

@@ -9,7 +9,9 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from wgfleet.panel import clock
+from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
 from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, utc
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
@@ -92,6 +94,7 @@ class AssignmentView(View):
     drift: list[str] = Field(description="Fields in which the node differs from the desired state.")
     owed: OwedView | None = Field(description="What has not reached the node; null: it has everything.")
     first_look: FirstLook | None = FIRST_LOOK
+    no_failover: NoFailoverView | None = NO_FAILOVER
     public_key: str | None = Field(description="The server key in the files of this node's clients.")
     created_at: datetime
 
@@ -120,7 +123,9 @@ def owed_view(found: Owed | None) -> OwedView | None:
     )
 
 
-def _view(config: Config, assigned: Assigned, missing: Owed | None = None) -> AssignmentView:
+def _view(
+    config: Config, assigned: Assigned, missing: Owed | None = None, no_failover: NoFailoverView | None = None
+) -> AssignmentView:
     row, node = assigned.assignment, assigned.node
     return AssignmentView(
         id=row.id,
@@ -141,6 +146,7 @@ def _view(config: Config, assigned: Assigned, missing: Owed | None = None) -> As
         drift=row.drift,
         owed=owed_view(missing),
         first_look=row.first_look,
+        no_failover=no_failover,
         public_key=row.public_key or config.public_key,
         created_at=utc(row.created_at),
     )
@@ -152,7 +158,13 @@ def list_assignments(panel: ThePanel, _caller: Reader, config: Reference) -> Pag
         row = configs.get(tx, config)
         missing = {found.assignment_id: found for found in owed.of_config(tx, row.id)}
         listed = assignments.listing(tx, row.id)
-        return Page(items=[_view(row, assigned, missing.get(assigned.assignment.id)) for assigned in listed])
+        lacking = forecasts.of_config(tx, panel, row)
+        return Page(
+            items=[
+                _view(row, assigned, missing.get(assigned.assignment.id), lacking.get(assigned.node.id))
+                for assigned in listed
+            ]
+        )
 
 
 @router.get("/api/configs/{config}/revocations", summary="List revocations that have not reached every node")
@@ -192,7 +204,7 @@ def assign_node(panel: ThePanel, caller: Writer, config: Reference, body: NewAss
         if not assignments.entrusted(tx, row, node):
             caller.need(NODES, f"giving the keys of config {row.name!r} to node {node.name!r}, which never had them,")
         made = assignments.assign(tx, panel.vault, caller.actor, row, node)
-        return _view(row, Assigned(made, node, 0))
+        return _view(row, Assigned(made, node, 0), None, forecasts.of_config(tx, panel, row).get(node.id))
 
 
 @router.delete(

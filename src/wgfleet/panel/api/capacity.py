@@ -3,7 +3,9 @@
 from fastapi import APIRouter
 from pydantic import Field
 
+from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
 from wgfleet.panel.api.models import Reference, View
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import configs
@@ -39,6 +41,7 @@ class NodeCapacityView(View):
         description="Share of processors, memory or uplink in use, whichever is highest; null if unknown."
     )
     if_it_dies: LossView
+    no_failover: NoFailoverView | None = NO_FAILOVER
 
 
 class CapacityView(View):
@@ -54,11 +57,17 @@ class CapacityView(View):
 def show_capacity(panel: ThePanel, _caller: Reader, config: Reference) -> CapacityView:
     """For each serving node: its load, and which nodes would receive its peers if it failed now."""
     with panel.store.read() as tx:
-        found = capacity.of_config(tx, configs.get(tx, config), live_within_s=panel.settings.drain.live_s)
-        return CapacityView(nodes=[_view(one, found) for one in found.nodes], warnings=found.warnings)
+        row = configs.get(tx, config)
+        found = capacity.of_config(tx, row, live_within_s=panel.settings.drain.live_s)
+        lacking = forecasts.of_config(tx, panel, row)
+        return CapacityView(
+            nodes=[_view(one, found, lacking.get(one.node.id)) for one in found.nodes], warnings=found.warnings
+        )
 
 
-def _view(one: capacity.NodeCapacity, found: capacity.ConfigCapacity) -> NodeCapacityView:
+def _view(
+    one: capacity.NodeCapacity, found: capacity.ConfigCapacity, no_failover: NoFailoverView | None
+) -> NodeCapacityView:
     return NodeCapacityView(
         node_id=one.node.id,
         node_name=one.node.name,
@@ -76,4 +85,5 @@ def _view(one: capacity.NodeCapacity, found: capacity.ConfigCapacity) -> NodeCap
             overworked={found.names[node]: round(share, 2) for node, share in one.loss.overworked.items()},
             homeless=sum(one.loss.homeless.values()),
         ),
+        no_failover=no_failover,
     )

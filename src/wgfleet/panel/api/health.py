@@ -6,8 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.assignments import FIRST_LOOK, OwedView, owed_view
 from wgfleet.panel.api.auth import Admin, Reader
+from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
 from wgfleet.panel.api.models import Body, Reference, View, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.first_look import FirstLook
@@ -36,6 +38,7 @@ class NodeHealth(View):
     first_look: FirstLook | None = FIRST_LOOK
     owed: OwedView | None = Field(description="Changes that have not reached the node; null: it has everything.")
     clock_warning: str | None = Field(description="null: its clock is right enough for takeovers.")
+    no_failover: NoFailoverView | None = NO_FAILOVER
 
 
 class HealthChange(View):
@@ -160,6 +163,7 @@ def show_health(
     with panel.store.read() as tx:
         row, frozen = configs.get(tx, config), freezes.current(tx)
         missing = {found.assignment_id: found for found in owed.of_config(tx, row.id)}
+        lacking = forecasts.of_config(tx, panel, row)
         return ConfigHealth(
             frozen=frozen.reason if frozen is not None else None,
             paused_since=utc(row.paused_since) if row.paused_since is not None else None,
@@ -176,6 +180,7 @@ def show_health(
                     first_look=assigned.assignment.first_look,
                     owed=owed_view(missing.get(assigned.assignment.id)),
                     clock_warning=nodes.clock_warning(assigned.node),
+                    no_failover=lacking.get(assigned.node.id),
                 )
                 for assigned in assignments.listing(tx, row.id)
             ],

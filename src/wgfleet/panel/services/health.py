@@ -135,7 +135,7 @@ def lookers(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None],
     if not rows:
         return []
     found = []
-    domain_of = _domains(tx, node_rows.everything(tx), site)
+    domain_of = domains_of_nodes(tx, site)
     rotations = probe_keys.rotations(tx)
     for row in rows:
         try:
@@ -147,6 +147,11 @@ def lookers(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None],
         domain = domain_of.get(row.node.id, "")
         found.append(Looker(row.config.id, row.config.name, NodeId(row.node.id), domain, key, new_key))
     return found
+
+
+def domains_of_nodes(tx: Tx, site: str) -> dict[str, str]:
+    """Return the failure domain of each node and witness that stands in a site. `site`: the panel's own."""
+    return _domains(tx, node_rows.everything(tx), site)
 
 
 def _domains(tx: Tx, nodes: Sequence[Node], site: str) -> dict[str, str]:

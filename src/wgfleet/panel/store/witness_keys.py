@@ -26,8 +26,8 @@ def of_node(tx: Tx, node_id: str) -> Sequence[WitnessKey]:
     ).all()
 
 
-def everything(tx: Tx) -> list[tuple[WitnessKey, Config, Node]]:
-    """Return the keys for every config that is enabled, with the config and the witness."""
+def looking(tx: Tx, config_id: str | None = None) -> list[tuple[WitnessKey, Config, Node]]:
+    """Return the keys for every config that is enabled, or for one, with the config and the witness."""
     query = (
         select(WitnessKey, Config, Node)
         .join(Config, Config.id == WitnessKey.config_id)
@@ -35,6 +35,8 @@ def everything(tx: Tx) -> list[tuple[WitnessKey, Config, Node]]:
         .where(Config.enabled)
         .order_by(WitnessKey.id)
     )
+    if config_id is not None:
+        query = query.where(Config.id == config_id)
     return [(key, config, node) for key, config, node in tx.session.execute(query)]
 
 

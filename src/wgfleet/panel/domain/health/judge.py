@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from wgfleet.panel.domain.health.holds import Scene, hold_of
 from wgfleet.panel.domain.health.quorum import Quorum, SilentNodes
 from wgfleet.panel.domain.health.vantage import CrossCheck, cross_checks, electorate
 from wgfleet.panel.domain.health.votes import (
@@ -25,6 +26,7 @@ from wgfleet.protocol.ids import NodeId
 
 __all__ = [
     "PANEL",
+    "UNSEEN",
     "CrossCheck",
     "Decision",
     "Health",
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 _ANSWERS = "answers"
-_UNSEEN = "the panel cannot look at it"
+UNSEEN = "the panel cannot look at it"
 _DOUBTED = "answers, but witnesses do not reach it: look whether clients do"
 _MAX_DOUBLINGS = 30  # beyond any cap that can be set
 
@@ -57,20 +59,6 @@ class Decision:
     standings: Mapping[NodeId, Standing]
     one_sided: tuple[NodeId, ...]
     cross_checks: tuple[CrossCheck, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """What holds for all nodes of a config in one decision."""
-
-    rules: HealthRules
-    now: float
-    nodes: int
-    floor: int
-    refuge: bool
-    frozen: bool
-    paused: bool
-    approved: Collection[NodeId]
 
 
 def decide(
@@ -102,7 +90,7 @@ def decide(
 
     staying = {node_id for node_id, seen in observed.items() if not seen.leaving}
     in_use = sum(before[node_id].state.in_use for node_id in staying)
-    scene = _Scene(
+    scene = Scene(
         rules,
         now,
         nodes=len(observed),
@@ -119,7 +107,8 @@ def decide(
         if before[node_id].state.in_use:
             poll = polls[node_id]
             spare = in_use - scene.floor if node_id in staying else 1
-            held = _held(scene, node_id, poll, spare) if poll.against else None
+            hold = hold_of(scene, node_id, poll, spare) if poll.against else None
+            held = None if hold is None else hold.words
             after[node_id] = _judge_in_use(scene, before[node_id], observed[node_id], poll, held=held)
             in_use -= node_id in staying and not after[node_id].state.in_use
 
@@ -134,7 +123,7 @@ def decide(
 
 
 def _judge_out_of_use(
-    scene: _Scene,
+    scene: Scene,
     observed: Mapping[NodeId, Observed],
     standings: Mapping[NodeId, Standing],
     polls: Mapping[NodeId, Poll],
@@ -160,13 +149,13 @@ def stable_period(flaps: Iterable[float], rules: HealthRules, now: float) -> flo
     return min(rules.stable_cap_s, rules.stable_s * 2.0**doublings)
 
 
-def _judge_in_use(scene: _Scene, standing: Standing, seen: Observed, poll: Poll, *, held: str | None) -> Standing:
+def _judge_in_use(scene: Scene, standing: Standing, seen: Observed, poll: Poll, *, held: str | None) -> Standing:
     now = scene.now
     if poll.against:
         if held is None:
             return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", scene.rules, now)
         return _in_state(standing, Health.SUSPECT, held, now)
-    told = f"{_UNSEEN}: {seen.unseen}" if seen.unseen else _DOUBTED if poll.witnesses_against else ""
+    told = f"{UNSEEN}: {seen.unseen}" if seen.unseen else _DOUBTED if poll.witnesses_against else ""
     if not poll.fresh:
         return standing if told in {"", standing.reason} else dataclasses.replace(standing, reason=told)
     unknown = seen.agent_unheard and standing.state is Health.UNMANAGED
@@ -174,7 +163,7 @@ def _judge_in_use(scene: _Scene, standing: Standing, seen: Observed, poll: Poll,
         return standing  # stands long enough to be seen, and a flickering one does not fill the history
     if seen.agent_missed:
         return _in_state(standing, Health.UNMANAGED, "the agent does not answer; clients are served", now)
-    same = standing.state is Health.SERVING and not standing.reason.startswith((_UNSEEN, _DOUBTED))
+    same = standing.state is Health.SERVING and not standing.reason.startswith((UNSEEN, _DOUBTED))
     return standing if same and not told else _in_state(standing, Health.SERVING, told or _ANSWERS, now)
 
 
@@ -188,7 +177,7 @@ def _judge_down(standing: Standing, poll: Poll, rules: HealthRules, now: float, 
     return _in_state(standing, Health.RECOVERING, f"answers again; is used after {period:g} s of this", now)
 
 
-def _judge_recovering(scene: _Scene, standing: Standing, seen: Observed, poll: Poll, *, needed: bool) -> Standing:
+def _judge_recovering(scene: Scene, standing: Standing, seen: Observed, poll: Poll, *, needed: bool) -> Standing:
     rules, now = scene.rules, scene.now
     if poll.proves_down and not scene.frozen:
         return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", rules, now)
@@ -202,36 +191,6 @@ def _judge_recovering(scene: _Scene, standing: Standing, seen: Observed, poll: P
     if not seen.fenced:
         return dataclasses.replace(standing, reason="answers again; waits until its old sessions are dropped")
     return _in_state(standing, Health.SERVING, _ANSWERS, now)
-
-
-def _held(scene: _Scene, node_id: NodeId, poll: Poll, spare: int) -> str | None:
-    """Say why a node that most do not reach is left in use, or None. `spare`: how many nodes may be taken out."""
-    # Meanwhile somebody may have seen it again.
-    approved = node_id in scene.approved and poll.failing == poll.fresh
-    if scene.paused or (scene.frozen and not approved):
-        return _waiting(scene)
-    if scene.nodes == 1:
-        return "does not answer the panel; it is the only node, so nobody can confirm that it is down"
-    if not (poll.proves_down or approved):
-        return _unproven(poll)
-    if not scene.refuge:
-        # Clients gain nothing, and what all have in common may be our probe.
-        return "unreachable, but so is every other node: there is nowhere to fail over to"
-    if spare <= 0:
-        return f"does not answer, but without it fewer than {scene.floor} nodes would be left (min_nodes)"
-    return None
-
-
-def _waiting(scene: _Scene) -> str:
-    if scene.paused:
-        return "does not answer, but automation is paused for this config: nothing is done before it is resumed"
-    return "does not answer, but neither do most others: nothing is done before an administrator approves it"
-
-
-def _unproven(poll: Poll) -> str:
-    if poll.one_sided:
-        return "does not answer, but all that miss it stand in one site: an administrator has to approve it"
-    return "does not answer, but no second vantage point has confirmed it"
 
 
 def _gone_down(standing: Standing, reason: str, rules: HealthRules, now: float) -> Standing:

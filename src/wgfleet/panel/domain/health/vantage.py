@@ -41,19 +41,38 @@ def cross_checks(
     Witnesses look where there are too few nodes to, or none in another failure domain. Knows nothing of looks that are
     under way: the caller leaves those out.
     """
-    voters = electorate(observed, standings, witnesses)
-    able = sorted(node_id for node_id in observed if node_id in voters and observed[node_id].agent_connected)
-    # Those that nobody misses are asked first: one that is in doubt may itself be what is cut off.
-    serving = [node_id for node_id in able if standings[node_id].state is Health.SERVING]
-    doubted = [node_id for node_id in able if standings[node_id].state is not Health.SERVING]
-    others = sorted(witness.node_id for witness in witnesses if witness.agent_connected)
+    lookout = Lookout(observed, standings, witnesses)
     for target, target_seen in observed.items():
         seen = {verdict.vantage: verdict for verdict in target_seen.verdicts}
         doubtful = _doubtful(seen.values(), rules, now)
-        ring = chain(*(_next_on_ring(able, target) for able in (serving, doubted, others)))
-        for vantage in islice(_apart(ring, voters, target), MAX_VANTAGE_NODES):
+        for vantage in lookout.vantages(target):
             if _is_due(seen.get(vantage), rules, now, doubtful=doubtful):
                 yield vantage, target
+
+
+class Lookout:
+    """Who would be asked about each node now."""
+
+    def __init__(
+        self,
+        observed: Mapping[NodeId, Observed],
+        standings: Mapping[NodeId, Standing],
+        witnesses: Collection[Witness] = (),
+    ) -> None:
+        self._domain_of = electorate(observed, standings, witnesses)
+        able = sorted(
+            node_id for node_id in observed if node_id in self._domain_of and observed[node_id].agent_connected
+        )
+        # Those that nobody misses are asked first: one that is in doubt may itself be what is cut off.
+        serving = [node_id for node_id in able if standings[node_id].state is Health.SERVING]
+        doubted = [node_id for node_id in able if standings[node_id].state is not Health.SERVING]
+        others = sorted(witness.node_id for witness in witnesses if witness.agent_connected)
+        self._rings = (serving, doubted, others)
+
+    def vantages(self, target: NodeId) -> Iterator[NodeId]:
+        """Yield who would be asked about a node, in order."""
+        ring = chain(*(_next_on_ring(able, target) for able in self._rings))
+        return islice(_apart(ring, self._domain_of, target), MAX_VANTAGE_NODES)
 
 
 def electorate(

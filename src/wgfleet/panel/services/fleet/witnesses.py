@@ -32,15 +32,15 @@ class WitnessOfConfig:
     node: Node
 
 
-def looking(tx: Tx) -> list[WitnessOfConfig]:
-    """Return which witnesses look at the nodes of which configs, but for those whose word does not count there."""
+def looking(tx: Tx, config_id: str | None = None) -> list[WitnessOfConfig]:
+    """Return which witnesses look at the nodes of which configs, or of one, but for those that have no say there."""
     beside = _beside(tx)
     if not beside:
         return []
     carriers: dict[str, set[str]] = defaultdict(set)
     return [
         WitnessOfConfig(key, config, node)
-        for key, config, node in witness_rows.everything(tx)
+        for key, config, node in witness_rows.looking(tx, config_id)
         if not (where := beside[node.id]) or (PANEL not in where and not where & _carriers(tx, config.id, carriers))
     ]
 
