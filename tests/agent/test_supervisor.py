@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from wgfleet.agent.interfaces.address_routing import RoutingWatch
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch
@@ -39,7 +40,8 @@ def test_a_fault_in_what_looks_after_an_interface_ends_the_agent(tmp_path: Path)
     def make_watches(reconciler: InterfaceReconciler, floating: FloatingAddresses, _board: WatchBoard) -> Watches:
         witnesses = Witnesses(Prober())
         mute = MuteWatch(reconciler, witnesses, lambda: 0.0, lambda: False)
-        return BrokenIsolationWatch(reconciler, floating, witnesses, lambda: 0.0, lambda: False), mute
+        broken = BrokenIsolationWatch(reconciler, floating, witnesses, lambda: 0.0, lambda: False)
+        return broken, mute, RoutingWatch(reconciler, floating)
 
     async def work() -> None:
         (tmp_path / "desired").mkdir()

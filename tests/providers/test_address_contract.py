@@ -29,6 +29,13 @@ class TestLayer2(UncalledAddressProviderContract):
         assert plugins.installed().find(self.plugin).on_agent is True
 
 
+class TestRouted(UncalledAddressProviderContract):
+    plugin = "bgp"
+
+    def test_the_agents_carry_the_addresses(self) -> None:
+        assert plugins.installed().find(self.plugin).on_agent is True
+
+
 @dataclass
 class Cloud:
     """Addresses and the names of their holders."""

@@ -64,6 +64,8 @@ ODD = re.compile(
 # Where a plugin may be named: the two short fields of an endpoint group, the settings file's two fields, databases of
 # older versions, and the lab, which chooses providers as a user does.
 NAMES_PLUGINS = (
+    "src/wgfleet/agent/kernel/bird.py",  # reads the name of the routing protocol
+    "src/wgfleet/lab/bird.py",
     "src/wgfleet/lab/face.py",
     "src/wgfleet/panel/services/dns/short_fields.py",
     "src/wgfleet/panel/settings/dns.py",

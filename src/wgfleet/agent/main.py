@@ -7,6 +7,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from wgfleet.agent.interfaces.address_routing import RoutingWatch
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch
@@ -68,7 +69,8 @@ async def _run(settings: AgentSettings) -> None:
 
         witnesses = Witnesses(prober)
         isolation = IsolationWatch(reconciler, floating, witnesses, contact.heard_at, watched)
-        return isolation, MuteWatch(reconciler, witnesses, contact.heard_at, watched)
+        mute = MuteWatch(reconciler, witnesses, contact.heard_at, watched)
+        return isolation, mute, RoutingWatch(reconciler, floating)
 
     def readers() -> int:
         return supervisor.board.readers

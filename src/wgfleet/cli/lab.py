@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from wgfleet.lab import assembly, fleet, state
+from wgfleet.lab import assembly, bird, face, fleet, state
 from wgfleet.lab import demo as demonstration
 from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.errors import LabError
@@ -19,11 +19,11 @@ from wgfleet.lab.progress import Progress, readable
 from wgfleet.lab.requirements import check_machine
 from wgfleet.lab.scenarios import SCENARIOS, Scenario
 from wgfleet.lab.scenarios.options import Kind, ScenarioOptions
-from wgfleet.lab.topology import FLOATING_ADDRESSES
 from wgfleet.lab.weather import CALM, Weather
 
 app = typer.Typer(no_args_is_help=True)
 DEFAULT_NAME = "lab"
+ROUTED_SCENARIOS = ("failover", "drain", "agent-down", "soak")
 FAILED, NOT_AS_PROMISED = 1, 3
 NOTHING_LEFT = "; nothing is left behind"
 
@@ -205,6 +205,9 @@ def run(
         bool, typer.Option("--floating", help="Give the config floating addresses, and the clients' files their name.")
     ] = False,
     addresses: Annotated[int, typer.Option(min=0, help="How many floating addresses; 0: one for each node.")] = 0,
+    provider: Annotated[
+        str, typer.Option("--provider", help=f"What brings floating addresses to nodes: {', '.join(face.ADDRESSES)}.")
+    ] = face.ON_LINK,
     mobile: Annotated[bool, typer.Option("--mobile", help="Clients never learn endpoints, like phone apps.")] = False,
     helper: Annotated[
         bool,
@@ -217,13 +220,12 @@ def run(
     with _reported(left=NOTHING_LEFT):
         weather = Weather(loss, delay, jitter, starve)
         chosen = _chosen(scenario, nodes, clients, weather, kind)
-        if helper and (mobile or floating):
-            raise LabError(
-                "--helper is for Linux clients without floating addresses; leave --mobile and --floating out"
-            )
+        _check_helper(helper=helper, mobile=mobile, floating=floating)
+        routed = _is_routed(provider, scenario, floating=floating)
         progress = Progress()
         equipment = Equipment(
-            floating=(addresses or min(nodes, len(FLOATING_ADDRESSES))) if floating or chosen.floating else 0,
+            floating=(addresses or min(nodes, len(face.ADDRESSES[provider]))) if floating or chosen.floating else 0,
+            provider=provider,
             mobile=mobile,
             helper=helper,
             name=chosen.name,
@@ -242,7 +244,7 @@ def run(
             weather,
             pause_panel,
         )
-        with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, logs=logs) as lab:
+        with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, split=routed, logs=logs) as lab:
             assembly.assemble(lab, progress, equipment)
             figures = chosen.run(lab, options, progress)
     _tell(figures, as_json=as_json)
@@ -273,6 +275,23 @@ def _chosen(name: str, nodes: int, clients: int, weather: Weather, kind: Kind | 
         fitting = ", ".join(key for key, value in SCENARIOS.items() if value.weather)
         raise LabError(f"bad weather is for the scenarios {fitting}, not {name}; leave its options out")
     return chosen
+
+
+def _check_helper(*, helper: bool, mobile: bool, floating: bool) -> None:
+    if helper and (mobile or floating):
+        raise LabError("--helper is for Linux clients without floating addresses; leave --mobile and --floating out")
+
+
+def _is_routed(provider: str, scenario: str, *, floating: bool) -> bool:
+    """Check a provider of floating addresses; tell whether routers lead them to nodes."""
+    if provider not in face.ADDRESSES:
+        raise LabError(f"there is no --provider {provider!r} in the lab; there are {', '.join(face.ADDRESSES)}")
+    if provider == face.ON_LINK:
+        return False
+    if not floating or scenario not in ROUTED_SCENARIOS:
+        raise LabError(f"--provider {provider} goes with --floating and one of {', '.join(ROUTED_SCENARIOS)}")
+    bird.check_machine()
+    return True
 
 
 @app.command()

@@ -3,7 +3,6 @@
 What holds an address is read from the nodes themselves (`ip addr`), and not from what the panel says.
 """
 
-import ipaddress
 import json
 from collections.abc import Sequence
 
@@ -12,10 +11,11 @@ from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.state import Lab
-from wgfleet.lab.topology import FLOATING_ADDRESSES, NODE_SEGMENT
+from wgfleet.lab.topology import FLOATING_ADDRESSES, ROUTED_ADDRESSES
 from wgfleet.lab.waiting import wait_for
 
-ADDRESS_PROVIDER, DNS_PROVIDER = "l2", "rfc2136"
+ON_LINK, ROUTED, DNS_PROVIDER = "l2", "bgp", "rfc2136"
+ADDRESSES = {ON_LINK: FLOATING_ADDRESSES, ROUTED: ROUTED_ADDRESSES}  # by the provider that brings them to nodes
 
 _HELD_S = 60.0
 _PUBLISHED_S = 60.0
@@ -35,12 +35,13 @@ def publish(lab: Lab, panel: PanelClient) -> None:
     _wait_listed({host.address for host in fleet.hosts(lab, "node")})
 
 
-def float_addresses(lab: Lab, panel: PanelClient, count: int) -> None:
+def float_addresses(lab: Lab, panel: PanelClient, count: int, provider: str = ON_LINK) -> None:
     """Give the config that many floating addresses, and wait until each is held by one node and the name lists them."""
-    if count > len(FLOATING_ADDRESSES):
-        raise LabError(f"a lab has up to {len(FLOATING_ADDRESSES)} floating addresses, not {count}")
-    addresses = list(FLOATING_ADDRESSES[:count])
-    set_endpoint_group(lab, panel, floating_addresses=addresses, address_provider=ADDRESS_PROVIDER, dns=_dns(lab))
+    known = ADDRESSES[provider]
+    if count > len(known):
+        raise LabError(f"a lab has up to {len(known)} floating addresses, not {count}")
+    addresses = list(known[:count])
+    set_endpoint_group(lab, panel, floating_addresses=addresses, address_provider=provider, dns=_dns(lab))
     wait_for(lambda: not not_held_once(lab), lambda: f"still {'; '.join(not_held_once(lab))}", within_s=_HELD_S)
     _wait_listed(set(addresses))
 
@@ -85,4 +86,4 @@ def not_held_once(lab: Lab) -> list[str]:
 def _addresses(host: Host) -> Sequence[str]:
     links = json.loads(host.run("ip", "-j", "-4", "addr", "show"))
     found = [info["local"] for link in links for info in link.get("addr_info", [])]
-    return [address for address in found if ipaddress.ip_address(address) in NODE_SEGMENT.network]
+    return [address for address in found if address in {*FLOATING_ADDRESSES, *ROUTED_ADDRESSES}]

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import httpx
 
+from wgfleet.lab import bird
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
 from wgfleet.lab.state import Lab
-from wgfleet.lab.topology import FLOATING_ADDRESSES, RANGE
+from wgfleet.lab.topology import FLOATING_ADDRESSES, RANGE, ROUTED_ADDRESSES
 from wgfleet.lab.waiting import look_for, wait_for
 
 CONFIG = "wg0"
@@ -131,7 +132,8 @@ def _release_environment(host: Host) -> dict[str, str]:
 
 
 def start_agent(host: Host) -> Path:
-    """Start a node's agent, for the first time or again; return its log."""
+    """Start a node's agent, and what else runs there, for the first time or again; return its log."""
+    bird.start(host)
     return host.start([PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent", _release_environment(host))
 
 
@@ -146,7 +148,7 @@ def power_off(host: Host) -> int:
     A machine without power has no floating addresses either, while a namespace would keep them.
     """
     killed = host.kill_all()
-    for address in FLOATING_ADDRESSES:
+    for address in (*FLOATING_ADDRESSES, *ROUTED_ADDRESSES):
         host.run("ip", "addr", "flush", "to", f"{address}/32")
     return killed
 
@@ -187,6 +189,7 @@ def favour_nodes(lab: Lab) -> None:
     """Have what the nodes' WireGuard does come before panel and agents; again after a node was killed."""
     for host in hosts(lab, "node"):
         host.favour("wireguard-go")
+        host.favour(bird.PROGRAM)
 
 
 def assign(panel: PanelClient, node_id: str) -> None:

@@ -30,7 +30,7 @@ class Lab:
     """A lab that stands. `result` is what `lab up --json` prints, once it is complete.
 
     `netns_was_there`: whether the machine had `ip netns`' directory before, so that `remove` leaves it as it was.
-    `nat`: the clients are behind NAT.
+    `nat`: the clients are behind NAT. `split`: the nodes are in two segments.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Lab:
     clients: int
     netns_was_there: bool = True
     nat: bool = False
+    split: bool = False
     hosts: dict[str, Host] = field(default_factory=dict)
     result: dict[str, Any] = field(default_factory=dict)
 
@@ -54,7 +55,9 @@ class Lab:
     def place(self, name: str) -> HostSpec:
         """Return where a host hangs, for cutting and reconnecting its cable."""
         self.host(name)
-        return next(place for place in places(self.nodes, self.clients, nat=self.nat) if place.name == name)
+        return next(
+            place for place in places(self.nodes, self.clients, nat=self.nat, split=self.split) if place.name == name
+        )
 
     def cut(self, host: str) -> None:
         """Pull a host's cable."""
@@ -107,6 +110,7 @@ def load(name: str) -> Lab:
         document["clients"],
         document["netns_was_there"],
         document["nat"],
+        document["split"],
         hosts=hosts,
         result=document["result"],
     )
@@ -128,6 +132,7 @@ def _write(lab: Lab, phase: str) -> None:
         "clients": lab.clients,
         "netns_was_there": lab.netns_was_there,
         "nat": lab.nat,
+        "split": lab.split,
         "hosts": hosts,
         "result": lab.result,
     }
@@ -138,9 +143,9 @@ def _write(lab: Lab, phase: str) -> None:
     temporary.replace(path)
 
 
-def begin(name: str, nodes: int, clients: int, *, nat: bool = False) -> Lab:
+def begin(name: str, nodes: int, clients: int, *, nat: bool = False, split: bool = False) -> Lab:
     """Sweep away what crashed, refuse while a lab is up, and build the network. The caller holds the lock."""
-    hosts = places(nodes, clients, nat=nat)
+    hosts = places(nodes, clients, nat=nat, split=split)
     check_name(name)
     if others := clear():
         raise LabError(
@@ -148,7 +153,7 @@ def begin(name: str, nodes: int, clients: int, *, nat: bool = False) -> Lab:
             f"wgfleet lab down --name {others[0]}"
         )
     network.sweep(name)  # a lab whose directory is gone with its /run
-    lab = Lab(name, nodes, clients, processes.NETNS_DIR.is_dir(), nat)
+    lab = Lab(name, nodes, clients, processes.NETNS_DIR.is_dir(), nat, split)
     lab.directory.mkdir(mode=0o700)
     try:
         _write(lab, "growing")
@@ -198,10 +203,12 @@ def copy_logs(lab: Lab, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def temporary(name: str, nodes: int, clients: int, *, nat: bool = False, logs: Path | None = None) -> Iterator[Lab]:
+def temporary(
+    name: str, nodes: int, clients: int, *, nat: bool = False, split: bool = False, logs: Path | None = None
+) -> Iterator[Lab]:
     """Give a lab that is removed at the end, whatever happens. `logs`: where to copy the hosts' logs before that."""
     with locked():
-        lab = begin(name, nodes, clients, nat=nat)
+        lab = begin(name, nodes, clients, nat=nat, split=split)
         try:
             yield lab
         finally:

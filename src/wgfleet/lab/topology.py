@@ -17,6 +17,9 @@ Every host hangs on its segment's bridge by a cable of its own: a veth pair, `et
 bridge is. Taking `v-HOST` down is pulling the cable. All addresses are of RFC 2544's benchmarking block 198.18.0.0/15,
 which no real network routes.
 
+Split, every second node is in a segment `others` 198.18.32.0/20, and floating addresses are of 198.18.48.0/24, which no
+segment has: the router learns from the nodes' BIRD where they are.
+
 With NAT, clients are at home: five of them on the bridge of a router of their own, which alone has an address of the
 segment `clients`.
 
@@ -42,6 +45,8 @@ MAX_NODES = 250
 MAX_CLIENTS = 1000
 BEHIND_ONE_NAT = 5
 FLOATING_ADDRESSES = tuple(f"198.18.16.{i}" for i in range(4, 11))  # of the segment `nodes`, below the nodes
+ROUTED = ipaddress.IPv4Network("198.18.48.0/24")  # of no segment: routers lead these addresses to nodes
+ROUTED_ADDRESSES = tuple(str(ROUTED[i]) for i in range(4, 11))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,9 @@ class Segment:
 
 PANEL_SEGMENT = Segment("panel", ipaddress.IPv4Network("198.18.0.0/24"))
 NODE_SEGMENT = Segment("nodes", ipaddress.IPv4Network("198.18.16.0/20"))
+OTHER_NODE_SEGMENT = Segment("others", ipaddress.IPv4Network("198.18.32.0/20"))
 CLIENT_SEGMENT = Segment("clients", ipaddress.IPv4Network("198.19.0.0/16"))
-SEGMENTS = (PANEL_SEGMENT, NODE_SEGMENT, CLIENT_SEGMENT)
+SEGMENTS = (PANEL_SEGMENT, NODE_SEGMENT, OTHER_NODE_SEGMENT, CLIENT_SEGMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +100,11 @@ class HostSpec:
         return self.segment is not None and bool(self.bridges)
 
 
-def places(nodes: int, clients: int, *, nat: bool = False) -> list[HostSpec]:
-    """Return every host of a lab, each after its router; the panel is the second. `nat`: clients are behind some."""
+def places(nodes: int, clients: int, *, nat: bool = False, split: bool = False) -> list[HostSpec]:
+    """Return every host of a lab, each after its router; the panel is the second.
+
+    `nat`: clients are behind some. `split`: every second node is in a segment of its own kind.
+    """
     if not 0 <= nodes <= MAX_NODES:
         raise LabError(f"a lab has 0 to {MAX_NODES} nodes, not {nodes}")
     if not 0 <= clients <= MAX_CLIENTS:
@@ -103,9 +112,13 @@ def places(nodes: int, clients: int, *, nat: bool = False) -> list[HostSpec]:
     return [
         HostSpec(ROUTER, None, "", bridges=SEGMENTS),
         HostSpec("panel", PANEL_SEGMENT, str(PANEL_SEGMENT.network[2])),
-        *(_numbered("node", NODE_SEGMENT, i) for i in range(1, nodes + 1)),
+        *(_numbered("node", _segment_of_node(i, split=split), i) for i in range(1, nodes + 1)),
         *(_behind_nat(clients) if nat else (_numbered("client", CLIENT_SEGMENT, i) for i in range(1, clients + 1))),
     ]
+
+
+def _segment_of_node(number: int, *, split: bool) -> Segment:
+    return OTHER_NODE_SEGMENT if split and number % 2 == 0 else NODE_SEGMENT
 
 
 def _numbered(kind: str, segment: Segment, number: int) -> HostSpec:

@@ -63,7 +63,9 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_def
     others have them by then. It takes them back only when the panel is back. Without witnesses no other node can have
     them, and they stay. Those in `ask_first` another machine may still have, whom the panel cannot ask: each is taken
     only when nobody on its link answers for it. An agent that hangs or ends loses them by the kernel, `LEASE_MARGIN_S`
-    later at most.
+    later at most. `routed`: they are put on the loopback link, where the machine's routing daemon finds and announces
+    them; who else has one is asked of that daemon, and without a daemon none is taken or kept. It may be so without
+    addresses: then the node says whether it could have some.
     """
 
     addresses: tuple[str, ...]
@@ -71,6 +73,7 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_def
     probe_key: PrivateKey
     give_up_after_s: float
     ask_first: tuple[str, ...] = ()
+    routed: bool = False
 
     def __repr__(self) -> str:
         """Leave out the key."""

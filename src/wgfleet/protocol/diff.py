@@ -13,6 +13,7 @@ from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
 
 SECRET = "(secret)"  # noqa: S105 - shown in place of a key
 NO_IPV6 = "IPv6 is disabled on this machine"
+ROUTING_FIELD = "floating.routing"  # of drift: why routers do not find floating addresses at this machine
 
 
 class PlanStep(StrEnum):

@@ -36,6 +36,7 @@ class Feature(StrEnum):
     ADDRESS_TIMES = "address_times"  # its kernel has floating addresses for a time; asks first who has one
     HISTORY = "history"  # keeps and reports the history of a generation, and refuses a delta of another
     REACH = "reach"  # filters what users reach
+    ROUTED_ADDRESSES = "routed_addresses"  # has floating addresses on loopback, for a routing daemon to announce
     REVOKED = "revoked"  # refuses certificates of panels that were revoked
     WITNESS = "witness"  # probes without an interface, where it enrolled as a witness
 
@@ -48,7 +49,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     desired.InterfaceDelta: {"history": Feature.HISTORY, "base_history": Feature.HISTORY},
     desired.InterfaceSettings: {"reach": Feature.REACH, "mute": Feature.MUTE},
     desired.MuteSettings: {},
-    desired.FloatingSettings: {"ask_first": Feature.ADDRESS_TIMES},
+    desired.FloatingSettings: {"ask_first": Feature.ADDRESS_TIMES, "routed": Feature.ROUTED_ADDRESSES},
     desired.DesiredPeer: {},
     reach.Reach: {},
     messages.Takeover: {},

@@ -295,7 +295,7 @@ def test_an_address_that_cannot_float_is_refused(world: World, address: str, rea
 
 
 def test_addresses_without_a_provider_are_refused(world: World) -> None:
-    with pytest.raises(Invalid, match="need a provider: l2"):
+    with pytest.raises(Invalid, match=r"need a provider: .*\bl2\b"):
         put(world, world.config(), A1, provider="none")
     with pytest.raises(Invalid, match="there is no address provider 'cloud'"):
         put(world, world.config("wg1", pools=("10.9.0.0/24",)), A1, provider="cloud")

@@ -23,7 +23,7 @@ from wgfleet.agent.kernel.device_formats import Device
 from wgfleet.agent.kernel.machine import Machine, Rules, has_ipv6
 from wgfleet.agent.state.session_files import LiveSession
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
-from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff
+from wgfleet.protocol.diff import NO_IPV6, ROUTING_FIELD, Drift, InterfacePlan, PlanStep, diff
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Applied, CallBack
@@ -288,7 +288,9 @@ class InterfaceReconciler:
                 for address, who in sorted(self._floating.rivals(self.name).items())
             )
             tried = () if self.trial is None else self.trial.drift(self.desired.settings)
-            self.drift = tried + plan.drift + rivals
+            fault = self._floating.routing_fault(self.name)
+            routing = () if fault is None else (Drift(ROUTING_FIELD, "announced to routers", fault),)
+            self.drift = routing + tried + plan.drift + rivals
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)

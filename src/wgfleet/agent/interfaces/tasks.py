@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
+from wgfleet.agent.interfaces.address_routing import RoutingWatch
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
@@ -22,7 +23,7 @@ _MAX_INTERVAL_S = (
 )
 _LINK_CHECK_S = 0.25  # between two cheap checks whether a link is still there
 _CRASH_PAUSE_S = 1.0  # between two restarts of a wireguard-go that keeps dying
-Watches = tuple[IsolationWatch, MuteWatch]
+Watches = tuple[IsolationWatch, MuteWatch, RoutingWatch]
 _log = structlog.get_logger()
 
 
@@ -47,8 +48,15 @@ class InterfaceTasks:
         self._least_interval_s = interval_s
         self._repair = repair
         self._looked_at = time.monotonic()
-        isolation, mute = watches
-        work = [self._scan(), self._guard_process(), isolation.run(), isolation.keep_renewing(), mute.run()]
+        isolation, mute, routing = watches
+        work = [
+            self._scan(),
+            self._guard_process(),
+            isolation.run(),
+            isolation.keep_renewing(),
+            mute.run(),
+            routing.run(),
+        ]
         if reconciler.trial is not None:
             work.append(reconciler.trial.run(reconciler.apply_settings_again))
         self._tasks = [asyncio.create_task(each) for each in work]

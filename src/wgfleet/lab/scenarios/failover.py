@@ -42,6 +42,7 @@ Round = dict[str, Any]
 MODELS = {
     "nat": "each client behind a Linux NAT (conntrack, answers only), up to 5 behind one",
     "floating": "the clients' files name floating addresses that move between nodes (layer 2)",
+    "routed": "the nodes are in two segments; their BIRD announces the floating addresses to the router's, with BFD",
     "mobile": "modelled: an nftables rule in each client keeps it sending to the address in its file, as phone apps do",
     "helper": "each client runs the script of its bundle once a second; its hosts file has one name for all nodes",
 }
@@ -119,6 +120,8 @@ def setting(options: ScenarioOptions, *, nat: bool) -> dict[str, str]:
     """Say what the clients of a run are like; empty: reachable Linux clients at a node's own address."""
     equipment = options.equipment
     has = {"nat": nat, "floating": equipment.floating, "mobile": equipment.mobile, "helper": equipment.helper}
+    routed = bool(equipment.floating) and equipment.provider != face.ON_LINK
+    has |= {"routed": routed, "floating": has["floating"] and not routed}
     found = {name: text for name, text in MODELS.items() if has[name]}
     if options.weather != weather.CALM:
         found["weather"] = str(options.weather)

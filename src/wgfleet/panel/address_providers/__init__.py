@@ -71,7 +71,8 @@ class MeteredAddressProvider(AddressProvider, Protocol):
 class AddressProviderType(Protocol):
     """What an entry point holds: a class of providers. `Options` says what an endpoint group may set.
 
-    `on_agent`: the agent adds the address to its machine and removes it; the provider itself is never called.
+    `on_agent`: the agent adds the address to its machine and removes it; the provider itself is never called. One of
+    these may have `routed`: the address is on loopback, for the machine's routing daemon to announce, not on a link.
     Secret fields of `Options` are `pydantic.SecretStr`.
     """
 

@@ -79,7 +79,7 @@ class FloatingReconciler:
             holders.reassign(tx, config_id, silent=silent)
             if not carriers.on_agent(tx, config_id):
                 return None
-            address_move.rescue(tx, config_id, lapsed)
+            address_move.rescue(tx, config_id, lapsed | carriers.unrouted(tx, config_id))
             if waiting:
                 return POLL_S
             return LOOK_AGAIN_S if holders.handovers(tx, config_id) or lapsing - lapsed else None

@@ -14,7 +14,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import placement, shared_addresses, witness_keys
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import carriers, holders
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
@@ -24,7 +24,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.diff import Drift, lacks_ipv6_only
+from wgfleet.protocol.diff import ROUTING_FIELD, Drift, lacks_ipv6_only
 
 SLICE_BITS = 4  # an independent config's pool is cut for up to 16 nodes
 MIN_HOST_BITS = 2  # the least slice has a node and a peer
@@ -190,6 +190,7 @@ def confirmed(
     if assignment.phase == Phase.JOINING:
         config_rows.lock(tx, config_id)  # before its assignment, as everywhere
     holders.confirmed(tx, assignment, generation, held)
+    unrouted = carriers.is_unrouted(assignment)
     if not assignment.health.in_use and assignment.applied_generation < assignment.oldest_base <= generation:
         tx.wake(Topic.FENCED, assignment.id)
     assignment_rows.applied(
@@ -203,6 +204,8 @@ def confirmed(
         summary=objection or summary,
         first_look=first_look or assignment.first_look,
     )
+    if any(each.field == ROUTING_FIELD for each in drift) != unrouted:
+        tx.wake(Topic.FLOATING, config_id)  # addresses go to where routers find them
     if assignment.phase == Phase.JOINING and objection is None and lacks_ipv6_only(drift):
         serve(tx, assignment)
 

@@ -15,6 +15,7 @@ from wgfleet.panel.services.floating import carriers, isolation
 from wgfleet.panel.store import Tx, histories, sealed
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Pool
@@ -182,12 +183,20 @@ def _carried(tx: Tx, config: Config, assignment: Assignment) -> list[FloatingAdd
         for row in floating_rows.of_config(tx, config.id)
         if row.holder_node_id == assignment.node_id and (row.leaving_node_id is None or row.contested)
     ]
-    return found if found and carriers.on_agent(tx, config.id) else []
+    if not found or not carriers.on_agent(tx, config.id):
+        return []
+    if carriers.routed(tx, config.id) and not _knows_routed(tx, assignment.node_id):
+        return []  # it would have them on a link, where nobody looks for them
+    return found
+
+
+def _knows_routed(tx: Tx, node_id: str) -> bool:
+    return Feature.ROUTED_ADDRESSES in node_rows.agent_features(tx, [node_id]).get(node_id, ())
 
 
 def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> FloatingSettings | None:
-    carried = _carried(tx, config, assignment)
-    if not carried:
+    carried, routed = _carried(tx, config, assignment), carriers.routed(tx, config.id)
+    if not carried and not (routed and assignment.phase in {Phase.SERVING, Phase.DRAINING}):
         return None
     return FloatingSettings(
         addresses=tuple(row.address for row in carried),
@@ -200,6 +209,7 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
         probe_key=PrivateKey(probe_keys.of_agent(tx, vault, assignment)),
         give_up_after_s=isolation.give_up_after_s(tx),
         ask_first=tuple(row.address for row in carried if row.contested),
+        routed=routed,
     )
 
 

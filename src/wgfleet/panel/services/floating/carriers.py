@@ -5,6 +5,8 @@ from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store.tables import Assignment
+from wgfleet.protocol.diff import ROUTING_FIELD
 
 
 def on_agent(tx: Tx, config_id: str) -> bool:
@@ -14,6 +16,28 @@ def on_agent(tx: Tx, config_id: str) -> bool:
         return group is not None and plugins.installed().find(group.address_provider).on_agent
     except PermanentError:
         return False  # plugin not installed; the floating worker reports it
+
+
+def routed(tx: Tx, config_id: str) -> bool:
+    """Tell whether the routing daemons of the nodes announce the config's floating addresses."""
+    group = endpoint_group_rows.get(tx, config_id)
+    try:
+        found = None if group is None else plugins.installed().find(group.address_provider)
+    except PermanentError:
+        return False
+    return found is not None and found.on_agent and bool(getattr(found, "routed", False))
+
+
+def is_unrouted(assignment: Assignment) -> bool:
+    """Tell whether a node said last that routers do not find addresses at it."""
+    return any(line.startswith(f"{ROUTING_FIELD}:") for line in assignment.drift)
+
+
+def unrouted(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes at which routers do not find the config's floating addresses, as their agents say."""
+    if not routed(tx, config_id):
+        return set()
+    return {each.node_id for each, _ in floating_rows.carriers(tx, config_id) if is_unrouted(each)}
 
 
 def nodes(tx: Tx, config_id: str) -> set[str]:

@@ -66,7 +66,7 @@ def reassign(
     wanted = [row for row in floating_rows.of_config(tx, config_id) if not row.withdrawn]
     assigned = floating_rows.carriers(tx, config_id)
     unasked = {assignment.node_id for assignment, _ in assigned if _out_of_reach(assignment, silent)}
-    holders = floating.choose_holders(_present(wanted), _candidates(assigned, emptied), unasked)
+    holders = floating.choose_holders(_present(wanted), _candidates(tx, config_id, assigned, emptied), unasked)
     changed = {row.address: holders[row.address] for row in wanted if holders[row.address] != row.holder_node_id}
     if changed:
         give(tx, config_id, changed, silent=silent)
@@ -80,7 +80,7 @@ def spread(tx: Tx, config_id: str) -> dict[str, Node]:
     wanted = [row for row in floating_rows.of_config(tx, config_id) if not row.withdrawn]
     assigned = floating_rows.carriers(tx, config_id)
     by_id = {node.id: node for _, node in assigned}
-    holders = floating.spread(_present(wanted), _candidates(assigned, None))
+    holders = floating.spread(_present(wanted), _candidates(tx, config_id, assigned, None))
     return {
         row.address: by_id[to]
         for row in wanted
@@ -95,7 +95,7 @@ def stranded(tx: Tx, config_id: str, lapsed: Collection[str]) -> dict[str, Node]
     by_id = {node.id: node for _, node in assigned}
     candidates = [
         replace(each, fit=False, preferred=False) if each.node_id in lapsed else each
-        for each in _candidates(assigned, None)
+        for each in _candidates(tx, config_id, assigned, None)
     ]
     holders = floating.choose_holders(_present(wanted), candidates)
     return {
@@ -109,15 +109,19 @@ def _present(wanted: Sequence[FloatingAddress]) -> dict[str, NodeId | None]:
     return {row.address: NodeId(row.holder_node_id) if row.holder_node_id else None for row in wanted}
 
 
-def _candidates(assigned: Sequence[tuple[Assignment, Node]], emptied: str | None) -> list[HolderCandidate]:
+def _candidates(
+    tx: Tx, config_id: str, assigned: Sequence[tuple[Assignment, Node]], emptied: str | None
+) -> list[HolderCandidate]:
+    routed = carriers.routed(tx, config_id)
     return [
         HolderCandidate(
             node_id=NodeId(node.id),
             weight=node.weight,
-            fit=assignment.health.in_use,
+            fit=assignment.health.in_use and (not routed or Feature.ROUTED_ADDRESSES in node.agent_features),
             preferred=assignment.phase == Phase.SERVING
             and assignment.health == Health.SERVING
             and not node.cordoned
+            and not (routed and carriers.is_unrouted(assignment))
             # Its calls might not be answered, or nobody else's after them.
             and clocks.is_right(node.clock_ahead_s),
             emptied=node.id == emptied,

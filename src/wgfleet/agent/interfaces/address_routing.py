@@ -1,0 +1,71 @@
+"""Routing of floating addresses: whether this machine's routing daemon announces what the agent puts on loopback.
+
+Where routers lead an address to the machine that announces it, a machine whose daemon is down has it in vain: it gives
+it up, says why, and the panel moves it. Owns that judgement of one interface; `kernel.bird` asks the daemon.
+"""
+
+import asyncio
+import time
+
+import structlog
+
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.kernel import bird
+from wgfleet.agent.kernel.commands import KernelError
+
+_EVERY_S = 0.5
+_SOON_S = 2.0  # that the daemon has to announce an address which it sees at once
+_AGAIN_S = 30.0  # between two tries with a daemon that has sessions and announces nothing
+_log = structlog.get_logger()
+
+
+class RoutingWatch:
+    """The check of one interface, whose addresses may be routed."""
+
+    def __init__(self, reconciler: InterfaceReconciler, floating: FloatingAddresses) -> None:
+        self._reconciler = reconciler
+        self._floating = floating
+        self._since: dict[str, float] = {}  # when an address was first seen here, s of the monotonic clock
+        self._silent_until = 0.0
+        self._silent_about = ""
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        name = self._reconciler.name
+        while True:
+            settings = self._reconciler.desired.settings
+            routed = settings.floating is not None and settings.floating.routed and settings.enabled
+            fault = await self._fault() if routed else None
+            if fault != self._floating.routing_fault(name):
+                self._floating.set_routing_fault(name, fault)
+                said = "BIRD announces floating addresses again" if fault is None else fault
+                _log.warning("floating_address.routing", interface=name, fault=fault)
+                try:
+                    await self._reconciler.apply_settings_again(said)
+                except KernelError as error:
+                    self._reconciler.failed(str(error))
+            await asyncio.sleep(_EVERY_S)
+
+    async def _fault(self) -> str | None:
+        """Say why nothing, or not all, is announced; None if all is well."""
+        now = time.monotonic()
+        try:
+            sessions = await bird.sessions()
+            if not sessions:
+                return "BIRD has no session with a router that is up; see: birdc show protocols"
+            if now < self._silent_until:
+                return self._silent_about
+            present = self._floating.present(self._reconciler.name) or frozenset()
+            self._since = {address: self._since.get(address, now) for address in present}
+            for address, since in sorted(self._since.items()):
+                if not await bird.announces(address, sessions) and now - since >= _SOON_S:
+                    self._silent_until = now + _AGAIN_S
+                    self._silent_about = (
+                        f"BIRD announces {address} to no router: let it take the addresses of {bird.LINK} and let its "
+                        "export filters pass them"
+                    )
+                    return self._silent_about
+        except KernelError as error:
+            return str(error)
+        return None

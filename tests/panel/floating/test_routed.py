@@ -1,0 +1,176 @@
+"""Addresses that routing daemons announce: only nodes whose daemon does it hold any, as rows and in real namespaces."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.panel.floating.test_holders import A1, put
+from tests.panel.world import World
+from wgfleet.lab import assembly, bird, face, fleet, pings, stock
+from wgfleet.lab import state as labs
+from wgfleet.lab.assembly import Equipment
+from wgfleet.lab.panel_client import PanelClient
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.scenarios import failover
+from wgfleet.lab.state import Lab
+from wgfleet.lab.topology import ROUTER
+from wgfleet.lab.waiting import wait_for
+from wgfleet.panel.address_providers.bgp import Bgp
+from wgfleet.panel.domain.operations import OperationKind
+from wgfleet.panel.reconcile.floating import FloatingReconciler
+from wgfleet.panel.services.fleet import assignments, nodes
+from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store.tables import Config, Node
+from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol import features
+from wgfleet.protocol.diff import ROUTING_FIELD, Drift
+
+FAULT = Drift(ROUTING_FIELD, "announced to routers", "BIRD does not answer")
+SEEN_S = 30.0
+
+
+def knows(world: World, known: frozenset[features.Feature], *found: Node) -> None:
+    for node in found:
+        with world.store.write() as tx:
+            nodes.reported(tx, node.id, connected=True, known=known)
+
+
+def says(world: World, config: Config, node: Node, *drift: Drift) -> None:
+    """Have a node's agent report that it has what it is to have, but for `drift`."""
+    with world.store.write() as tx:
+        generation = world.agents[node.id, config.id].generation
+        held = world.has.get((node.id, config.id), set())
+        assignments.confirmed(tx, config.id, node.id, generation, drift, "said", held=set() if drift else held)
+
+
+def holder(world: World) -> str | None:
+    with world.store.read() as tx:
+        row = floating_rows.find(tx, A1)
+    assert row is not None
+    return row.holder_node_id
+
+
+def test_a_node_whose_daemon_is_down_is_not_given_an_address(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    knows(world, features.ALL, fra1, ams1)
+    says(world, config, fra1, FAULT)
+    put(world, config, A1, provider=Bgp.name)
+    assert holder(world) == ams1.id
+
+
+def test_what_a_node_cannot_announce_moves_to_another_with_its_sessions(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    knows(world, features.ALL, fra1, ams1)
+    put(world, config, A1, provider=Bgp.name)
+    world.sync_all(config, fra1, ams1)
+    assert holder(world) == fra1.id
+    world.wakes.clear()
+    says(world, config, fra1, FAULT)
+    assert (Topic.FLOATING, config.id) in {(wake.topic, wake.id) for wake in world.wakes}
+    asyncio.run(FloatingReconciler(world.store, world.vault, {}).reconcile(config.id))
+    with world.store.read() as tx:
+        operation = operation_rows.newest(tx, OperationKind.MOVE_ADDRESS, A1)
+    assert operation is not None
+    assert ams1.id in str(operation.options)
+
+
+def test_an_address_stays_where_no_node_can_announce_it(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    knows(world, features.ALL, fra1, ams1)
+    put(world, config, A1, provider=Bgp.name)
+    world.sync_all(config, fra1, ams1)
+    for node in (fra1, ams1):
+        says(world, config, node, FAULT)
+    asyncio.run(FloatingReconciler(world.store, world.vault, {}).reconcile(config.id))
+    with world.store.read() as tx:
+        assert operation_rows.newest(tx, OperationKind.MOVE_ADDRESS, A1) is None
+    assert holder(world) == fra1.id
+
+
+def test_nodes_say_whether_they_could_announce_before_they_hold_anything(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    knows(world, features.ALL, fra1, ams1)
+    put(world, config, A1, provider=Bgp.name)
+    world.sync_all(config, fra1, ams1)
+    asked = [world.agents[node.id, config.id].settings.floating for node in (fra1, ams1)]
+    assert [(found.routed, found.addresses) for found in asked if found] == [(True, (A1,)), (True, ())]
+
+
+def test_an_agent_that_would_put_it_on_a_link_gets_none(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    knows(world, features.ALL - {features.Feature.ROUTED_ADDRESSES}, fra1)
+    knows(world, features.ALL, ams1)
+    put(world, config, A1, provider=Bgp.name)
+    world.sync_all(config, fra1, ams1)
+    assert holder(world) == ams1.id
+    knows(world, features.ALL - {features.Feature.ROUTED_ADDRESSES}, ams1)
+    put(world, config, A1, "203.0.113.77", provider=Bgp.name)
+    world.sync_all(config, fra1, ams1)
+    for node in (fra1, ams1):
+        found = world.agents[node.id, config.id].settings.floating
+        assert found is None or found.addresses == ()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    bird.check_machine()
+    with labs.temporary("routed", 2, 2, nat=True, split=True) as built:
+        assembly.assemble(built, Progress(quiet=True), Equipment(floating=1, provider=face.ROUTED))
+        fleet.restart_panel(built, failover.SHORT_TRIAL)
+        yield built
+
+
+def held_by(lab: Lab, name: str) -> bool:
+    """Whether the node alone has the address, and the router leads there."""
+    ((address, names),) = face.holders(lab).items()
+    led = lab.host(ROUTER).run("ip", "route", "get", address, check=False)
+    return names == [name] and f"via {lab.host(name).address} " in led
+
+
+def wait_held(lab: Lab, name: str) -> None:
+    wait_for(lambda: held_by(lab, name), lambda: f"{face.holders(lab)}, not {name}", within_s=SEEN_S, every_s=0.1)
+
+
+def drift_of(lab: Lab, panel: PanelClient, name: str) -> list[str]:
+    node_id = next(node["id"] for node in lab.result["nodes"] if node["name"] == name)
+    found = panel.all(f"/api/configs/{fleet.CONFIG}/nodes")
+    return [line for entry in found if entry["node_id"] == node_id for line in entry["drift"]]
+
+
+def answer(lab: Lab) -> None:
+    for client in fleet.hosts(lab, "client"):
+        stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=SEEN_S)
+
+
+@pytest.mark.lab
+@pytest.mark.timeout(300)
+def test_a_daemon_that_dies_and_an_agent_that_hangs_lose_the_address_and_clients_go_on(lab: Lab) -> None:
+    ((_, (first,)),) = face.holders(lab).items()
+    (second,) = {host.name for host in fleet.hosts(lab, "node")} - {first}
+    running = pings.start(fleet.hosts(lab, "client"), fleet.NODE_TUNNEL_ADDRESS, rate=20)
+    with fleet.client(lab) as panel:
+        fleet.wait_connected(panel, 2)
+        fleet.wait_sessions(panel)
+        bird.kill(lab.host(first))
+        wait_held(lab, second)
+        answer(lab)
+        wait_for(lambda: any("BIRD does not answer" in line for line in drift_of(lab, panel, first)), "no drift",
+                 within_s=SEEN_S)  # fmt: skip
+        lab.host(first).run("rm", "-f", bird.SOCKET)
+        bird.start(lab.host(first))
+        wait_for(lambda: drift_of(lab, panel, first) == [], "still drift", within_s=SEEN_S)
+        (hung,) = lab.host(second).signal(signal.SIGSTOP, "wgfleet.agent")
+        wait_held(lab, first)
+        answer(lab)
+        lab.host(second).signal(signal.SIGCONT, "wgfleet.agent")
+        assert hung > 0
+        assert held_by(lab, first)
+    pings.measure(running)
