@@ -219,7 +219,7 @@ def test_a_panel_that_no_longer_decides_does_not_take_the_name_of_the_one_that_d
 class Dead:
     """Nobody answers its probes."""
 
-    async def probe(self, target: ProbeTarget, _timeout_s: float) -> ProbeOutcome:
+    async def probe(self, target: ProbeTarget, _timeout_s: float, _notices: object = ()) -> ProbeOutcome:
         await asyncio.sleep(0)
         return ProbeOutcome(target.endpoint, None, 0.0, "")
 

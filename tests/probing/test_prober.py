@@ -252,3 +252,22 @@ def test_a_target_is_printed_without_its_private_key() -> None:
     key = vantage()
     public = PublicKey(text(X25519PrivateKey.generate().public_key().public_bytes_raw()))
     assert key not in repr(ProbeTarget("192.0.2.1:51820", public, key))
+
+
+def test_who_waits_for_an_answer_is_notified_in_time_and_of_none_that_is_here() -> None:
+    async def work(prober: Prober, interface: Interface) -> None:
+        told: list[str] = []
+        notices = ((0.05, lambda: told.append("doubt")), (0.1, lambda: told.append("miss")))
+        outcome = await prober.probe(interface.target(), 0.2, notices)
+        assert (outcome.answer, told) == (None, ["doubt", "miss"])
+
+    async def answered(prober: Prober, interface: Interface) -> None:
+        told: list[str] = []
+        probe = asyncio.ensure_future(prober.probe(interface.target(), 60, ((0.05, lambda: told.append("doubt")),)))
+        while not interface.arrived:  # noqa: ASYNC110 - the other end has no event for it
+            await asyncio.sleep(0)
+        time.sleep(0.1)  # noqa: ASYNC251 - the answer is here, and this process is late to read it
+        assert ((await probe).answer, told) == (Answer.RESPONSE, [])
+
+    probing(lambda _, __: [], work)
+    probing(responds, answered)

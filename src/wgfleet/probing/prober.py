@@ -10,7 +10,7 @@ import secrets
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -56,6 +56,10 @@ class ProbeOutcome:
     seconds: float | None
     reason: str
     sent: bool = True
+
+
+Notice = tuple[float, Callable[[], None]]
+"""After how many seconds without an answer somebody wants to know it, and what to call then."""
 
 
 class Timestamps:
@@ -105,8 +109,10 @@ class Prober:
         self._free_at: dict[tuple[str, int, bytes], float] = {}
         self._pair = lru_cache(maxsize=_PAIRINGS)(pair)
 
-    async def probe(self, target: ProbeTarget, timeout_s: float) -> ProbeOutcome:
+    async def probe(self, target: ProbeTarget, timeout_s: float, notices: Sequence[Notice] = ()) -> ProbeOutcome:
         """Send one initiation and wait for its answer, from whatever address it comes: the keys prove whose it is.
+
+        `notices` are given while it waits; none once an answer is here, though nobody has read it yet.
 
         A probe of the same endpoint with the same keys waits until the last one is `PACE_S` old, and `timeout_s` counts
         from when it is sent. If a node is probed at several endpoints with the same keys, the caller
@@ -121,7 +127,8 @@ class Prober:
         initiation = initiate(pairing, X25519PrivateKey.generate(), _timestamps.next(), self._index())
         flight = _Flight(pairing, initiation, loop.create_future(), loop.time(), time.time_ns())
         self._flights[initiation.sender] = flight
-        timer = loop.call_at(flight.started + timeout_s, self._expire, flight)
+        timers = [loop.call_at(flight.started + timeout_s, self._expire, flight)]
+        timers += [loop.call_at(flight.started + after_s, self._notify, flight, tell) for after_s, tell in notices]
         try:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             self._socket(family).sendto(initiation.packet, (address, port))
@@ -129,7 +136,8 @@ class Prober:
         except OSError as error:
             return ProbeOutcome(target.endpoint, None, None, f"cannot send: {error.strerror}", sent=False)
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
             self._flights.pop(initiation.sender, None)
         if found is None:
             return ProbeOutcome(target.endpoint, None, None, f"no answer within {timeout_s} s")
@@ -193,9 +201,18 @@ class Prober:
 
     def _expire(self, flight: _Flight) -> None:
         """End a flight whose time is up, unless its answer is here already: we may be the ones who are late."""
+        self._read_all()
+        _end(flight, None)
+
+    def _notify(self, flight: _Flight, tell: Callable[[], None]) -> None:
+        if not flight.ended.done():
+            self._read_all()
+        if not flight.ended.done():
+            tell()
+
+    def _read_all(self) -> None:
         for opened in (*self._sockets.values(), *self._former.values()):
             self._read(opened, _READ_ALL)
-        _end(flight, None)
 
 
 def _came_ns(told: Iterable[tuple[int, int, bytes]]) -> int | None:

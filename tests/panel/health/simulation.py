@@ -16,7 +16,7 @@ from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services.health import Looker, Probed
-from wgfleet.probing.prober import ProbeOutcome
+from wgfleet.probing.prober import Notice, ProbeOutcome
 from wgfleet.protocol.features import ALL, Feature
 from wgfleet.protocol.handshake import Answer
 from wgfleet.protocol.ids import NodeId
@@ -28,6 +28,23 @@ CALL_S = 0.005  # a request to an agent and its answer, beside the round trip
 
 def chance(seed: int) -> random.Random:
     return random.Random(seed)  # noqa: S311 - what gets lost, not a secret
+
+
+def starved(dice: random.Random, share: float, longest_s: float = 0.25) -> Callable[[str], float]:
+    """Return how long each node stands still yet: `share` of the time in all, 20 ms to `longest_s` at once."""
+    pauses: dict[str, tuple[float, float]] = {}
+
+    def stands_s(node: str) -> float:
+        now = clock.monotonic()
+        begins, ends = pauses.get(node, (now, now))
+        while ends <= now:
+            paused_s = dice.uniform(0.02, longest_s)
+            begins = ends + paused_s * (1 - share) / share
+            ends = begins + paused_s
+        pauses[node] = begins, ends
+        return ends - now if begins <= now else 0.0
+
+    return stands_s
 
 
 class _NoWait(selectors.SelectSelector):
@@ -65,10 +82,11 @@ class Net:
     jitter: float = 0.0
     dead: set[str] = field(default_factory=set)
     cut: Callable[[str, str], bool] = lambda _one, _other: False
+    stands_s: Callable[[str], float] = lambda _one: 0.0  # for how long a node stands still yet, as without a processor
 
     async def packet(self, vantage: str, target: str, timeout_s: float) -> float | None:
         """Probe, and return the seconds that the answer took."""
-        seconds = self.rtt_s(vantage, target) * (1 + self.chance.random() * self.jitter)
+        seconds = self.rtt_s(vantage, target) * (1 + self.chance.random() * self.jitter) + self.stands_s(target)
         arrives = self.chance.random() >= self.loss and self.chance.random() >= self.loss
         answered = arrives and target not in self.dead and not self.cut(vantage, target) and seconds < timeout_s
         await asyncio.sleep(seconds if answered else timeout_s)
@@ -99,7 +117,7 @@ class _Agent:
         return self
 
     async def probe(self, request: ProbeRequest) -> ProbeResult:
-        await asyncio.sleep(CALL_S + self.net.rtt_s(PANEL, self.name))
+        await asyncio.sleep(CALL_S + self.net.rtt_s(PANEL, self.name) + self.net.stands_s(self.name))
 
         async def one(target: ProbeTarget, number: int) -> tuple[str, float | None]:
             await asyncio.sleep(number * PACE_S)
@@ -121,8 +139,14 @@ class _Agent:
 class _PanelProber:
     net: Net
 
-    async def probe(self, target: ProbeTarget, timeout_s: float) -> ProbeOutcome:
-        seconds = await self.net.packet(PANEL, target.endpoint, timeout_s)
+    async def probe(self, target: ProbeTarget, timeout_s: float, notices: Sequence[Notice] = ()) -> ProbeOutcome:
+        loop = asyncio.get_running_loop()
+        timers = [loop.call_later(after_s, tell) for after_s, tell in notices]
+        try:
+            seconds = await self.net.packet(PANEL, target.endpoint, timeout_s)
+        finally:
+            for timer in timers:
+                timer.cancel()
         return ProbeOutcome(target.endpoint, Answer.RESPONSE if seconds is not None else None, seconds, "")
 
     def close(self) -> None:

@@ -340,7 +340,7 @@ def test_a_suspicion_stands_long_enough_to_be_seen() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"fresh_s": 2.2}, {"interval_s": 5}, {"stable_s": 700}, {"flap_window_s": 500}],
+    [{"fresh_s": 2.05}, {"interval_s": 5}, {"stable_s": 700}, {"flap_window_s": 500}],
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_settings_that_contradict_each_other_are_refused(wrong: dict[str, float]) -> None:

@@ -55,7 +55,9 @@ class Network:
     def client(self) -> "Network":
         return self
 
-    async def probe(self, asked: ProbeRequest | ProbeTarget, _timeout_s: float = 0.0) -> ProbeResult | ProbeOutcome:
+    async def probe(
+        self, asked: ProbeRequest | ProbeTarget, _timeout_s: float = 0.0, _notices: object = ()
+    ) -> ProbeResult | ProbeOutcome:
         await asyncio.sleep(0)
         if isinstance(asked, ProbeTarget):
             answer = None if asked.endpoint in self.dead else Answer.RESPONSE

@@ -318,7 +318,9 @@ class Wire:
     def _answers(self, target: ProbeTarget) -> bool:
         return knows(self.world, self.config, self.nodes[target.endpoint].id, target.private_key)
 
-    async def probe(self, asked: ProbeRequest | ProbeTarget, _timeout_s: float = 0.0) -> ProbeResult | ProbeOutcome:
+    async def probe(
+        self, asked: ProbeRequest | ProbeTarget, _timeout_s: float = 0.0, _notices: object = ()
+    ) -> ProbeResult | ProbeOutcome:
         await asyncio.sleep(0)
         if isinstance(asked, ProbeTarget):
             return ProbeOutcome(asked.endpoint, Answer.RESPONSE if self._answers(asked) else None, 0.0, "")

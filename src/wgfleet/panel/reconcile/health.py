@@ -43,6 +43,7 @@ from wgfleet.protocol.ids import NodeId
 
 LONGEST_DELAY_S = 1.0
 REREAD_S = 1.0  # which assignments there are, and what others wrote of them
+ROUND_S = 0.25  # between decisions at most, where nothing new is seen
 START_S = 30.0  # for a panel that starts to reach the agents, of which there may be hundreds
 _LOSS_SLOWS = 10  # a line over which half of the packets get lost may need six times as long to come back
 
@@ -129,9 +130,10 @@ class HealthMonitor:
                 now = clock.monotonic()
                 self._outlook.decisions.decided(due_at, now)
                 self._outlook.decisions.probes_left_out = self._probes.left_out
-                due_at = now + self._rules.interval_s
+                pause_s = min(self._probes.interval_s, ROUND_S)
+                due_at = now + pause_s
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._rules.interval_s):
+                    async with asyncio.timeout(pause_s):
                         await self._probes.news.wait()
                     due_at = self._probes.news_at
             sending.result()
@@ -238,6 +240,7 @@ class HealthMonitor:
                 for each in self._lookers
                 if each.config_id == config_id
             ],
+            unsure=self._quorum.unsure,
         )
         self._probes.cross_check(config_id, decision.cross_checks)
         return decision, await self._write(config_id, members, decision, now)

@@ -18,7 +18,7 @@ from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.loop_thread import LoopCall, here
 from wgfleet.panel.services.health import Looker, Probed
-from wgfleet.probing.prober import Prober
+from wgfleet.probing.prober import PACE_S, Prober
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName, NodeId
 from wgfleet.protocol.keys import PrivateKey, PublicKey
@@ -26,7 +26,6 @@ from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
 
 AT_ONCE = 16  # probes, before other tasks get their turn
 NOBODY_S = 0.05  # between looks for somebody to probe
-BURST_S = 0.03  # between the probes of a burst; a node answers a peer at most once in 20 ms
 MOST_AT_ONCE = 3  # requests to a node beside each other; each needs a connection
 _PATIENCE = 3
 MOST_PER_S = 500.0  # probes from here; each costs 0.2 ms of a processor
@@ -126,8 +125,8 @@ class Probes:
             self._loss_due_at = clock.monotonic() + self.interval_s
         for member, probed in self._probed.items():
             verdict = self._verdicts[member].get(PANEL)
-            if verdict is not None and verdict.failures:
-                left = self._needed(PANEL, member) - verdict.failures
+            if verdict is not None and verdict.doubts:
+                left = self._needed(PANEL, member) - verdict.doubts
                 if left > 0 and (member, PANEL, "burst") not in self._under_way:
                     self._start(self._burst(prober, member, probed, left), [(member, PANEL, "burst")])
 
@@ -174,7 +173,7 @@ class Probes:
     def _tries(self, vantage: str, member: Member) -> int:
         """Return how often a node is to probe in one call for a verdict; 0: nobody has begun to miss its target."""
         doubtful = any(
-            misses_of_note(self.loss(verdict.vantage, member)) <= verdict.failures
+            misses_of_note(self.loss(verdict.vantage, member)) <= verdict.doubts
             and verdict.failures <= self._needed(verdict.vantage, member)
             for verdict in self._verdicts[member].values()
         )
@@ -187,10 +186,14 @@ class Probes:
         return self._paths.get(key, Path()).timeout_s(self._rules.timeout_s, self._rules.longest_timeout_s)
 
     async def _burst(self, prober: Prober, member: Member, probed: Probed, count: int) -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(count):
-                group.create_task(self._probe(prober, member, probed))
-                await asyncio.sleep(BURST_S)
+        """Probe a node often, until it has answered; return when a verdict can be had of it."""
+        key, begun = _key(PANEL, member), clock.monotonic()
+        for _ in range(count):
+            if self._answered_at.get(key, begun) > begun:
+                return
+            self._start(self._probe(prober, member, probed))
+            await asyncio.sleep(PACE_S)
+        await asyncio.sleep(self._wait_s(key))
 
     async def _probe(self, prober: Prober, member: Member, probed: Probed) -> None:
         """Probe a node from here. An answer that is late was a miss for as long as it was not here."""
@@ -199,21 +202,25 @@ class Probes:
         verdict = self._verdicts[member].get(PANEL)
         patient = verdict is None or verdict.failures <= 2 * self._needed(PANEL, member)
         wait_s = self._wait_s(key)
-        probe = asyncio.create_task(prober.probe(target, self._rules.longest_timeout_s if patient else wait_s))
-        try:
-            done, _ = await asyncio.wait({probe}, timeout=wait_s)
-            if not done:
-                self._missed(PANEL, member, sent_at)
-            outcome = await probe
-        finally:
-            probe.cancel()
+        late = False
+
+        def is_late() -> None:
+            nonlocal late
+            late = True
+            self._missed(PANEL, member, sent_at)
+
+        notices = [(wait_s, is_late)]
+        doubt_s = self._paths.get(key, Path()).doubt_s(self._rules.timeout_s, self._rules.longest_timeout_s)
+        if doubt_s < wait_s:
+            notices.append((doubt_s, lambda: self._doubted(member, sent_at)))
+        outcome = await prober.probe(target, self._rules.longest_timeout_s if patient else wait_s, notices)
         if outcome.answer is not None and outcome.seconds is not None:
             self.unsent.pop(member, None)
-            self._answered(PANEL, member, sent_at, outcome.seconds, late=not done)
+            self._answered(PANEL, member, sent_at, outcome.seconds, late=late)
         elif not outcome.sent and (verdict is None or verdict.last_ok_at is None):
             # A machine that could never send to it, as one without IPv6, has seen nothing.
             self.unsent[member] = outcome.reason
-        elif done:
+        elif not late:
             # One that could, and cannot any more, misses it like others; they decide.
             self._missed(PANEL, member, sent_at)
 
@@ -236,7 +243,7 @@ class Probes:
         )
 
         async def one(number: int) -> tuple[float, ProbeResult]:
-            await asyncio.sleep(number * 2 * BURST_S)
+            await asyncio.sleep(number * 2 * PACE_S)
             sent_at = clock.monotonic()
             return sent_at, await self.call(connection.client.probe(request))
 
@@ -273,9 +280,17 @@ class Probes:
         before = self._verdict(vantage, member, now)
         self._paths[key] = self._paths.get(key, Path()).answered(seconds, self._needed(vantage, member), late=late)
         self._answered_at[key] = max(sent_at, self._answered_at.get(key, sent_at))
-        self._verdicts[member][vantage] = replace(before, failures=0, last_ok_at=now, last_try_at=now)
-        if before.last_ok_at is None or before.failures >= misses_of_note(self.loss(vantage, member)):
+        self._verdicts[member][vantage] = replace(
+            before, failures=0, overdue=0, last_ok_at=now, last_try_at=now, alive_at=self._answered_at[key]
+        )
+        if before.last_ok_at is None or before.doubts >= misses_of_note(self.loss(vantage, member)):
             self._tell()
+
+    def _doubted(self, member: Member, sent_at: float) -> None:
+        """Note that the answer to a probe from here takes longer than it does."""
+        before = self._verdicts[member].get(PANEL)
+        if before is not None and self._answered_at.get(_key(PANEL, member), -1.0) < sent_at:
+            self._against(before, member, replace(before, overdue=before.overdue + 1))
 
     def _missed(self, vantage: str, member: Member, sent_at: float) -> None:
         key, now = _key(vantage, member), clock.monotonic()
@@ -284,8 +299,18 @@ class Probes:
         before = self._verdict(vantage, member, now)
         if since_answered:
             return
-        self._verdicts[member][vantage] = replace(before, failures=before.failures + 1, last_try_at=now)
-        if before.failures + 1 in {1, misses_of_note(self.loss(vantage, member)), self._needed(vantage, member)}:
+        overdue = max(before.overdue - 1, 0)
+        now_known = replace(before, failures=before.failures + 1, overdue=overdue, last_try_at=now)
+        self._against(before, member, now_known)
+
+    def _against(self, before: Verdict, member: Member, known: Verdict) -> None:
+        """Take what speaks against a node, and tell it where that may make others look, or decide."""
+        self._verdicts[member][known.vantage] = known
+        needed = self._needed(known.vantage, member)
+        of_note = {1, misses_of_note(self.loss(known.vantage, member))}
+        if (known.doubts > before.doubts and known.doubts in of_note) or (
+            known.failures > before.failures and known.failures == needed
+        ):
             self._tell()
 
     def _tell(self) -> None:

@@ -72,6 +72,7 @@ def decide(
     approved: Collection[NodeId] = (),
     paused: bool = False,
     witnesses: Collection[Witness] = (),
+    unsure: bool = False,
 ) -> Decision:
     """Judge the nodes of one config.
 
@@ -80,6 +81,7 @@ def decide(
     down, if nobody reaches them. `paused`: somebody wants that none is taken out of use. Nodes that are leaving are
     judged like the others, but neither count for the floor nor are a refuge. `witnesses` confirm what others miss.
     `now` is of the observations' clock.
+    `unsure`: in a moment the quorum may have a reason, so that none is taken out of use before that.
     """
     new = Standing(Health.SERVING, now, "new in this config")
     before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
@@ -108,6 +110,8 @@ def decide(
             poll = polls[node_id]
             spare = in_use - scene.floor if node_id in staying else 1
             hold = hold_of(scene, node_id, poll, spare) if poll.against else None
+            if poll.against and hold is None and unsure:
+                continue
             held = None if hold is None else hold.words
             after[node_id] = _judge_in_use(scene, before[node_id], observed[node_id], poll, held=held)
             in_use -= node_id in staying and not after[node_id].state.in_use

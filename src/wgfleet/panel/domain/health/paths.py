@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 
 from wgfleet.protocol.ids import NodeId
 
-DEFAULT_TIMEOUT_S = 0.3
+DEFAULT_TIMEOUT_S = 0.1
 DEFAULT_LONGEST_TIMEOUT_S = 2.0
 MOST_NEEDED = 40  # misses in a row; enough for 79 % of loss, and a bound where all is lost
 
+_DOUBT_S = 0.05  # at least: a hiccup as short as that is nothing to ask about
 _RISK = 1e-4  # of a run of misses as long as that by loss alone
 _NOTABLE = 0.1  # the same of a run that makes others look as well
 _LOSS_WEIGHT = 1 / 32
@@ -20,6 +21,8 @@ _RTT_WEIGHT = 1 / 8  # RFC 6298, section 2.3
 _DEVIATION_WEIGHT = 1 / 4
 _CALM_WEIGHT = 1 / 32  # of a smaller deviation: a few even answers in a row promise nothing
 _DEVIATIONS = 4
+_HICCUP_S = 0.6  # of those that come now and then; the wait for one that takes longer would be too long for a dead node
+_FORGOTTEN = 1 / 4096  # of the slowest answer, with each answer: a half of it in five minutes at ten probes a second
 _TELLING = 16  # probes of a path before its loss speaks for other paths
 
 PathKey = tuple[str, NodeId, str]
@@ -30,6 +33,7 @@ PathKey = tuple[str, NodeId, str]
 class Path:
     """What was measured of a path. `rtt_s` is None before the first answer; `loss` is a share, 0 to 1.
 
+    `slowest_s`: the answer that took longest, forgotten little by little: what stood still for once may do so again.
     `in_doubt`: misses since the last answer. They count as lost once an answer shows that the node was alive.
     """
 
@@ -38,6 +42,7 @@ class Path:
     loss: float = 0.0
     in_doubt: int = 0
     probes: int = 0
+    slowest_s: float = 0.0
 
     def answered(self, rtt_s: float, failures: int, *, late: bool = False) -> "Path":
         """Return the path after an answer. `late`: the probe was taken for missed before.
@@ -54,7 +59,8 @@ class Path:
             news_s = abs(self.rtt_s - rtt_s) - self.deviation_s
             deviation = self.deviation_s + news_s * (_DEVIATION_WEIGHT if news_s > 0 else _CALM_WEIGHT)
             rtt = self.rtt_s + (rtt_s - self.rtt_s) * _RTT_WEIGHT
-        return Path(rtt, deviation, loss, 0, self.probes + lost + 1)
+        slowest_s = max(rtt_s, self.slowest_s * (1 - _FORGOTTEN))
+        return Path(rtt, deviation, loss, 0, self.probes + lost + 1, slowest_s)
 
     def missed(self, *, since_answered: bool) -> "Path":
         """Return the path after a miss. `since_answered`: a later probe had its answer, so this one was lost."""
@@ -66,7 +72,16 @@ class Path:
         """Return how long to wait for an answer; on a path that nobody knows yet, with patience."""
         if self.rtt_s is None:
             return longest_s
-        return min(max(self.rtt_s + _DEVIATIONS * self.deviation_s, shortest_s), longest_s)
+        return min(max(self._usual_s(self.rtt_s), min(self.slowest_s, _HICCUP_S), shortest_s), longest_s)
+
+    def doubt_s(self, shortest_s: float, longest_s: float) -> float:
+        """Return after how long without an answer others are worth asking; that decides nothing."""
+        if self.rtt_s is None:
+            return longest_s
+        return min(max(self._usual_s(self.rtt_s), _DOUBT_S), self.timeout_s(shortest_s, longest_s))
+
+    def _usual_s(self, rtt_s: float) -> float:
+        return rtt_s + _DEVIATIONS * self.deviation_s
 
 
 def misses_needed(loss: float, at_least: int) -> int:

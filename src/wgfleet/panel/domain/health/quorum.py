@@ -7,6 +7,7 @@ taking them all out of use. Must not judge a single node.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from wgfleet.panel.domain.health.paths import misses_of_note
 from wgfleet.panel.domain.health.votes import PANEL, HealthRules, Observed, Standing, Verdict, is_fresh
 from wgfleet.protocol.ids import NodeId
 
@@ -26,6 +27,8 @@ class Quorum:
 
     def __init__(self, rules: HealthRules) -> None:
         self.frozen: SilentNodes | None = None
+        self.unsure = False
+        """Whether there may be a freeze in a moment, for others that may be dead as well: nobody is taken out yet."""
         self._rules = rules
         self._until = 0.0
         self._taken_out: dict[NodeId, float] = {}
@@ -38,6 +41,7 @@ class Quorum:
             node_id: at for node_id, at in self._taken_out.items() if node_id in known and node_id not in in_use
         }
         found = freeze(watched, self._taken_out, self._rules, now)
+        self.unsure = found is None and freeze(watched, self._taken_out, self._rules, now, unproven=True) is not None
         if found is not None:
             self.frozen, self._until = found, now + self._rules.fresh_s
         elif now >= self._until:
@@ -54,21 +58,27 @@ def freeze(
     taken_out: Mapping[NodeId, float],
     rules: HealthRules,
     now: float,
+    *,
+    unproven: bool = False,
 ) -> SilentNodes | None:
     """Say which nodes fell silent together if they are more than half of all that are in use, or None.
 
     `watched` has every assignment; a node with several is lost when none of them answers. `taken_out`: when nodes that
     are out of use were taken out; of those, who fell at the same time as the others counts with them, so that a site
     whose nodes are noticed one after the other is not taken out by halves. "At once" is within `at_once_s`. Nodes that
-    were silent long before, and are kept in use for want of others, count neither way.
+    were silent long before, and are kept in use for want of others, count neither way. `unproven`: those that the panel
+    begins to miss, or has not proven to be alive since, count as silent too.
     """
     silent_since: dict[NodeId, float] = {}
     heard: set[NodeId] = set()
     confirmed: set[NodeId] = set()
-    for seen, standing in watched:
-        if not standing.state.in_use:
-            continue
-        if not _lost(seen, rules, now):
+    in_use = [seen for seen, standing in watched if standing.state.in_use]
+    lost = {id(seen) for seen in in_use if _lost(seen, rules, now)}
+    if unproven and lost:
+        since = max(_silent_since(seen) for seen in in_use if id(seen) in lost)
+        lost |= {id(seen) for seen in in_use if not _proven(seen, rules, since, now)}
+    for seen in in_use:
+        if id(seen) not in lost:
             heard.add(seen.node_id)
             continue
         since = _silent_since(seen)
@@ -93,6 +103,15 @@ def _lost(seen: Observed, rules: HealthRules, now: float) -> bool:
     fresh = [verdict for verdict in seen.verdicts if is_fresh(verdict, rules, now) and verdict.vantage != seen.node_id]
     missing = [verdict for verdict in fresh if verdict.missing(rules)]
     return any(verdict.vantage == PANEL for verdict in missing) or len(missing) * 2 > len(fresh)
+
+
+def _proven(seen: Observed, rules: HealthRules, since: float, now: float) -> bool:
+    """Tell whether the panel, if it looks at it, knows that it was alive after `since`, and does not doubt it."""
+    return not any(
+        (verdict.doubts >= misses_of_note(verdict.loss) or (verdict.alive_at is not None and verdict.alive_at <= since))
+        for verdict in seen.verdicts
+        if verdict.vantage == PANEL and is_fresh(verdict, rules, now)
+    )
 
 
 def _confirms(verdict: Verdict, rules: HealthRules, now: float) -> bool:

@@ -113,7 +113,7 @@ def _doubtful(verdicts: Iterable[Verdict], rules: HealthRules, now: float) -> bo
     """Tell whether a vantage point has begun to miss the node. One that has missed it for long has no news."""
     return any(
         is_fresh(verdict, rules, now)
-        and misses_of_note(verdict.loss) <= verdict.failures <= _URGENT_ROUNDS * verdict.needed(rules)
+        and misses_of_note(verdict.loss) <= verdict.doubts <= _URGENT_ROUNDS * verdict.needed(rules)
         for verdict in verdicts
     )
 

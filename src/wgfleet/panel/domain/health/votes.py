@@ -57,6 +57,9 @@ class HealthRules:
 class Verdict:
     """What one vantage point (`PANEL` or a node's id) saw of a node. `failures` counts the last ones in a row.
 
+    `overdue`: probes under way whose answer takes longer than it does. They are no misses, but worth a look.
+    `alive_at`: when the latest probe was sent that had an answer.
+
     `loss`: the share of probes that get lost on such a path while the node lives, 0 to 1. `since`: the first try.
     """
 
@@ -66,6 +69,13 @@ class Verdict:
     last_try_at: float | None
     loss: float = 0.0
     since: float | None = None
+    overdue: int = 0
+    alive_at: float | None = None
+
+    @property
+    def doubts(self) -> int:
+        """Count the probes that speak against the node, if only for now."""
+        return self.failures + self.overdue
 
     def needed(self, rules: HealthRules) -> int:
         """Return how many failures in a row make a miss: more where packets get lost."""
