@@ -182,6 +182,15 @@ def test_a_file_in_the_place_of_the_directory_is_set_aside(tmp_path: Path, files
     assert any("desired is damaged" in note for note in damaged.notes)
 
 
+def test_what_a_person_names_as_the_directory_and_is_none_is_left_alone(tmp_path: Path) -> None:
+    named = tmp_path / "disk.img"
+    named.write_text("somebody's")
+    with pytest.raises(OSError, match=r"disk\.img is not a directory; give one"):
+        StateDirectory(named).make()
+    assert named.read_text() == "somebody's"
+    assert list(tmp_path.iterdir()) == [named]
+
+
 def test_a_journal_that_cannot_be_read_to_its_end_is_said(tmp_path: Path, files: Authority) -> None:
     state = make_state(tmp_path, files)
     journal = state.desired / "wg0.journal"

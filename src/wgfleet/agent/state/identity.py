@@ -1,6 +1,7 @@
 """The identity of this agent: its id, where it listens, its key and certificates, in the state directory."""
 
 import contextlib
+import os
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,7 +84,12 @@ class StateDirectory:
         return self.root / "desired"
 
     def make(self, damaged: DamagedFiles | None = None) -> None:
-        """Create the directory, or tighten its mode."""
+        """Create the directory, or tighten its mode.
+
+        OSError where something else is in its place: a person named it, so it is somebody's, and is not set aside.
+        """
+        if os.path.lexists(self.root) and not self.root.is_dir():
+            raise NotADirectoryError(f"{self.root} is not a directory; give one of the agent's own as --state-dir")
         make_directory(self.root, damaged or DamagedFiles())
         remove_temporaries(self.root, damaged or DamagedFiles())
 
