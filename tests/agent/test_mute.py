@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from tests.agent.values import peer, public_key, random_key
 from tests.waiting import eventually
 from wgfleet.agent.interfaces import mute
 from wgfleet.agent.kernel import mute_table
+from wgfleet.agent.settings import AgentSettings
 from wgfleet.lab.processes import command_line
 from wgfleet.protocol.desired import DesiredInterface, MuteSettings
 from wgfleet.protocol.keys import PublicKey
@@ -162,6 +164,46 @@ def test_an_agent_that_is_dead_mutes_nobody_who_is_asked_for(segment: Segment) -
         time.sleep(1.0)
         assert muted(a) is None
         assert a_speaks(segment)
+
+
+def speaks_after_a_rest(segment: Segment) -> bool:
+    """Whether node a still answers when it had nothing to say for longer than the kernel would have it."""
+    segment.b.signal(signal.SIGSTOP)  # it asks now and then as well
+    time.sleep(mute_table.SPEAKS_FOR_S + 0.5)
+    segment.b.signal(signal.SIGCONT)
+    return a_speaks(segment)
+
+
+def test_an_agent_that_is_stopped_leaves_an_interface_that_speaks_however_quiet_it_is(segment: Segment) -> None:
+    with armed(segment) as a:
+        pass
+    a.stop()
+    assert speaks_after_a_rest(segment)
+
+
+def test_an_agent_that_cannot_start_again_leaves_an_interface_that_speaks(segment: Segment) -> None:
+    with armed(segment) as a:
+        a.stop(signal.SIGKILL)
+        cannot_start(a)
+    assert speaks_after_a_rest(segment)
+
+
+def cannot_start(node: Node) -> None:
+    """Start an agent that ends at once: its state directory is a file."""
+    settings = AgentSettings(state_dir=node.state.agent, backend="userspace")
+    command = node.host.command(sys.executable, "-P", "-m", "wgfleet.agent", settings.to_json())
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "the agent cannot run" in done.stderr
+
+
+def test_an_interface_that_is_muted_stays_so_when_its_agent_ends(segment: Segment) -> None:
+    with armed(segment) as a:
+        hang(a, mute_table.SPEAKS_FOR_S + 1)
+        eventually(lambda: muted(a))
+        a.stop()
+        assert not a_speaks(segment)
+        cannot_start(a)
+        assert not a_speaks(segment)
 
 
 def test_a_node_that_hung_speaks_again_by_itself_where_the_panel_is_dead(segment: Segment) -> None:

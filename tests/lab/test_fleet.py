@@ -1,7 +1,10 @@
 import json
+import os
+import signal
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,9 @@ import httpx
 import pytest
 
 from tests.lab.snapshot import machine
+from tests.waiting import eventually
+from wgfleet.agent.kernel import mute_table
+from wgfleet.lab import processes
 from wgfleet.lab.demo import story
 
 pytestmark = pytest.mark.lab
@@ -67,10 +73,19 @@ def test_a_clients_file_has_a_name_that_lists_the_nodes(up: dict[str, Any]) -> N
     assert listed == {node["address"] for node in up["nodes"]}
 
 
+def stop_agent(node: dict[str, Any]) -> None:
+    """Stop an agent as its unit does, and wait for its end."""
+    pids = subprocess.run(["ip", "netns", "pids", node["namespace"]], capture_output=True, text=True, check=True)
+    [pid] = [int(pid) for pid in pids.stdout.split() if "wgfleet.agent" in processes.command_line(int(pid))]
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not processes.command_line(pid))
+
+
 def test_the_tunnel_goes_on_without_agent_and_panel(up: dict[str, Any]) -> None:
     for node in up["nodes"]:
-        lab("kill", "--name", NAME, node["name"], "--only", "wgfleet.agent")
+        stop_agent(node)
     lab("kill", "--name", NAME, "panel")
+    time.sleep(mute_table.SPEAKS_FOR_S)  # nobody has anything to say meanwhile
     in_host("client-1", "ping", "-n", "-q", "-c", "1", "-w", "30", "-i", "0.2", "10.8.0.1")
     for host in ("panel", *(node["name"] for node in up["nodes"])):
         lab("start", "--name", NAME, host)

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from wgfleet.agent.interfaces.address_routing import RoutingWatch
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.isolation import IsolationWatch
-from wgfleet.agent.interfaces.mute import MuteWatch
+from wgfleet.agent.interfaces.mute import MuteWatch, let_send
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.tasks import Watches
@@ -112,6 +112,7 @@ async def _run(settings: AgentSettings) -> None:
         )
     finally:
         prober.close()
+        await let_send()
     _log.info("agent.stopped")  # its interfaces stay up
 
 

@@ -10,7 +10,7 @@ It speaks again when the panel has pushed or has said that nothing is missing, a
 WireGuard works: what was under way during a cut or a hang arrives at its end, and says nothing of what the panel
 decided meanwhile. A panel that is dead stops nobody: where it was not heard for `PANEL_AWAY_S` nobody replaces nodes,
 so nothing mutes for being alone, and a node that is muted speaks again when witnesses have answered, or anybody has
-spoken to it, for a while.
+spoken to it, for a while. An agent that ends takes the tables of interfaces that may send away (`let_send`).
 """
 
 import asyncio
@@ -223,6 +223,14 @@ class MuteWatch:
         before, self._received = self._received, received(self._reconciler.name)
         if self._received != before:
             self._user_at = now
+
+
+async def let_send() -> None:
+    """Let all interfaces but muted ones go on sending when there is no agent: nobody would keep a quiet one awake."""
+    try:
+        await mute_table.stand_down()
+    except (KernelError, OSError) as error:
+        _log.error("interface.mute_failed", reason=str(error))
 
 
 def received(name: str) -> int:

@@ -28,9 +28,13 @@ _MARK_BYTES = 8
 _PACKETS = re.compile(r"packets (\d+)")
 
 
+_PREFIX = "wgfleetmute_"
+_SPEAKS = "elements"  # in what `nft` shows of a table whose port is in the set
+
+
 def table_of(name: InterfaceName) -> str:
     """Name the table; characters that nftables refuses in a name are written as their number."""
-    return "wgfleetmute_" + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
+    return _PREFIX + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
 
 
 def rules(name: InterfaceName, port: int) -> str:
@@ -56,12 +60,12 @@ def available() -> bool:
 async def speaks(name: InterfaceName, port: int) -> bool | None:
     """Tell whether the port may send; None if there is no table for it."""
     table = table_of(name)
-    if not any(line.endswith(f" {table}") for line in (await run("nft", "list", "tables")).decode().splitlines()):
+    if table not in await _tables():
         return None
     found = (await run("nft", "list", "table", "inet", table)).decode()
     if f"udp sport {port} drop" not in found:
         return None
-    return "elements" in found
+    return _SPEAKS in found
 
 
 async def heard(name: InterfaceName) -> int:
@@ -94,6 +98,19 @@ async def remove(name: InterfaceName) -> None:
     if available():
         table = table_of(name)
         await run("nft", "-f", "-", stdin=f"table inet {table}\ndelete table inet {table}\n".encode())
+
+
+async def stand_down() -> None:
+    """Remove the tables of all ports that may send, so that they go on sending without an agent. Others stay muted."""
+    if not available():
+        return
+    for table in await _tables():
+        if table.startswith(_PREFIX) and _SPEAKS in (await run("nft", "list", "table", "inet", table)).decode():
+            await run("nft", "delete", "table", "inet", table)
+
+
+async def _tables() -> list[str]:
+    return [line.split()[-1] for line in (await run("nft", "list", "tables")).decode().splitlines() if line.strip()]
 
 
 def _element(table: str, port: int) -> str:
