@@ -38,6 +38,9 @@ KillProcesses = Annotated[
         "--kill", help="Kill everything on the node, instead of cutting its cable (failover) or draining it (rolling)."
     ),
 ]
+AddressProviders = Annotated[
+    str, typer.Option("--provider", help=f"What brings floating addresses to nodes: {', '.join(face.ADDRESSES)}.")
+]
 Takeover = Annotated[
     bool, typer.Option("--takeover/--without-takeover", help="Without: clients reconnect on their own (failover).")
 ]
@@ -205,9 +208,7 @@ def run(
         bool, typer.Option("--floating", help="Give the config floating addresses, and the clients' files their name.")
     ] = False,
     addresses: Annotated[int, typer.Option(min=0, help="How many floating addresses; 0: one for each node.")] = 0,
-    provider: Annotated[
-        str, typer.Option("--provider", help=f"What brings floating addresses to nodes: {', '.join(face.ADDRESSES)}.")
-    ] = face.ON_LINK,
+    provider: AddressProviders = face.ON_LINK,
     mobile: Annotated[bool, typer.Option("--mobile", help="Clients never learn endpoints, like phone apps.")] = False,
     helper: Annotated[
         bool,
