@@ -7,7 +7,8 @@ import pytest
 
 from wgfleet.panel import clock
 from wgfleet.panel.reconcile.agents import session_buffer
-from wgfleet.panel.reconcile.agents.session_buffer import COUNTERS_S, SessionBuffer
+from wgfleet.panel.reconcile.agents.session_buffer import SessionBuffer
+from wgfleet.panel.reconcile.lateness import COUNTERS_S
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import PeerStats
 

@@ -287,6 +287,11 @@ def _lateness(deciding: Sequence[Lateness]) -> Iterator[Metric]:
             behind.add_metric([task], seconds)
     yield late
     yield behind
+    yield GaugeMetricFamily(
+        "wgfleet_counters_interval_seconds",
+        "How often the traffic of users is written; more often where the panel keeps up.",
+        value=max((each.counters_every_s for each in deciding), default=0.0),
+    )
     yield CounterMetricFamily(
         "wgfleet_health_probes_left_out",
         "Probes that were not sent because the panel was late.",

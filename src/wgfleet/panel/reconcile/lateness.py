@@ -1,9 +1,11 @@
 """Lateness of the watch: how much later than due nodes were judged in the last minute, and when that is too much."""
 
 from collections import deque
+from collections.abc import Sequence
 
 import msgspec
 
+COUNTERS_S = 30.0  # how often counters of users are written by a panel that keeps up
 WINDOW_S = 60.0
 KEPT = 2000  # rounds; more in a minute are looked at by their last ones
 TOO_LATE_S = 0.5  # clients feel it: as long as finding out takes in the first place
@@ -14,13 +16,14 @@ class Lateness(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     """How late a core is, in s. `decisions_p99_s`, `decisions_max_s`: of the last minute.
 
     `probes_left_out`: since it started. `behind`: by background task that comes round now and then, for how long it
-    should have; those that are in time are left out.
+    should have; those that are in time are left out. `counters_every_s`: how often counters of users are written.
     """
 
     decisions_p99_s: float = 0.0
     decisions_max_s: float = 0.0
     probes_left_out: int = 0
     behind: dict[str, float] = {}
+    counters_every_s: float = COUNTERS_S
 
     @property
     def trouble(self) -> str | None:
@@ -29,6 +32,8 @@ class Lateness(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
             return f"whether nodes serve is decided {self.decisions_p99_s:.1f} s late"
         if self.behind.get("telemetry", 0.0) > TOO_FAR_BEHIND_S:
             return f"what nodes report is written {self.behind['telemetry']:.0f} s late"
+        if self.counters_every_s > COUNTERS_S:
+            return f"the traffic of users is written every {self.counters_every_s:.0f} s, so that the rest is in time"
         return None
 
 
@@ -43,14 +48,26 @@ class DecisionClock:
         """Note a decision that was made now."""
         self._late.append((now, max(0.0, now - due_at)))
 
-    def lateness(self, now: float, behind: dict[str, float]) -> Lateness:
+    def lateness(self, now: float, behind: dict[str, float], counters_every_s: float = COUNTERS_S) -> Lateness:
         """Return how late the decisions of the last minute were."""
-        recent = sorted(late for at, late in tuple(self._late) if now - at <= WINDOW_S)
-        # Of a few, as after a start, one alone says nothing.
-        beyond = max(1, len(recent) // 100)
+        recent = self._recent(now, WINDOW_S)
         return Lateness(
-            decisions_p99_s=round(recent[-1 - beyond], 4) if len(recent) > beyond else 0.0,
+            decisions_p99_s=round(_p99(recent), 4),
             decisions_max_s=round(recent[-1], 4) if recent else 0.0,
             probes_left_out=self.probes_left_out,
             behind={name: round(seconds, 1) for name, seconds in behind.items()},
+            counters_every_s=counters_every_s,
         )
+
+    def late_s(self, now: float, within_s: float) -> float:
+        """Return how late decisions were lately, at the 99th percentile."""
+        return _p99(self._recent(now, within_s))
+
+    def _recent(self, now: float, within_s: float) -> list[float]:
+        return sorted(late for at, late in tuple(self._late) if now - at <= within_s)
+
+
+def _p99(ordered: Sequence[float]) -> float:
+    # Of a few, as after a start, one alone says nothing.
+    beyond = max(1, len(ordered) // 100)
+    return ordered[-1 - beyond] if len(ordered) > beyond else 0.0

@@ -9,7 +9,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.dns.metrics import Counted
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks, Failing
-from wgfleet.panel.reconcile.lateness import DecisionClock, Lateness
+from wgfleet.panel.reconcile.lateness import COUNTERS_S, DecisionClock, Lateness
 
 THIS_PANEL = "this panel"
 MAX_FAILING = 20  # in a report; hundreds of nodes that are away at once fail for one reason
@@ -39,7 +39,7 @@ class Outlook:
     """Made once a process. `frozen`: why the health monitor waits for a person just now; the rows have it too.
 
     `superseded`, `refused_by`: as in the report. Nothing is decided, and nothing sent to nodes, names and addresses,
-    while the first is not None.
+    while the first is not None. `counters_every_s`: as in its `late`.
     """
 
     panel: str = THIS_PANEL
@@ -48,6 +48,7 @@ class Outlook:
     unwritable: str | None = None
     superseded: str | None = None
     refused_by: int = 0
+    counters_every_s: float = COUNTERS_S
     events: Events = field(default_factory=Events)
     tasks: BackgroundTasks = field(default_factory=BackgroundTasks)
     decisions: DecisionClock = field(default_factory=DecisionClock)
@@ -66,5 +67,5 @@ class Outlook:
             failing=tuple(failing[:MAX_FAILING]),
             deaths=dict(deaths),
             dns=tuple(dns),
-            late=self.decisions.lateness(clock.monotonic(), self.tasks.behind_s),
+            late=self.decisions.lateness(clock.monotonic(), self.tasks.behind_s, self.counters_every_s),
         )

@@ -71,7 +71,7 @@ class Supervisor:
             store, vault, settings.health.rules, self._connections, outlook, settings.health.site
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
-        self._telemetry = TelemetryWriter(store, self._connections)
+        self._telemetry = TelemetryWriter(store, self._connections, outlook)
         self._owed = OwedWatch(store)
         self._key_rotations = KeyRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())

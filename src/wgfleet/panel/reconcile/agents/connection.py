@@ -22,6 +22,7 @@ from wgfleet.panel.reconcile.agents.refusal_buffer import Kind, RefusalBuffer
 from wgfleet.panel.reconcile.agents.session_buffer import SessionBuffer
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.lateness import COUNTERS_S
 from wgfleet.panel.store import Store
 from wgfleet.protocol import features
 from wgfleet.protocol.diff import Drift
@@ -296,10 +297,10 @@ class AgentConnection:
             self._buffer.add(report.config_id, report.peers, self._skew_s)
         return before != fresh
 
-    def take_reports(self) -> NodeReports:
+    def take_reports(self, counters_every_s: float = COUNTERS_S) -> NodeReports:
         """Return what this node said that is due for the rows, and forget it."""
         refusals = self._refusals.take(clock.monotonic())
-        return NodeReports(self._buffer.take(), self._load.take(), refusals, self._called_back.take())
+        return NodeReports(self._buffer.take(counters_every_s), self._load.take(), refusals, self._called_back.take())
 
     def give_back(self, reports: NodeReports) -> None:
         """Keep for later what could not be written; a load is said again soon."""

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 from wgfleet.panel import clock
 from wgfleet.panel.reconcile.agents.session_table import SessionTable
+from wgfleet.panel.reconcile.lateness import COUNTERS_S
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import PeerStats
 
-COUNTERS_S = 30.0
 MAX_KNOWN = 200_000  # peers of one node, of all its configs; beyond that its word takes up no more memory
 SILENT_S = 3600.0  # a peer of which a node said nothing for so long is forgotten; its row stays
 
@@ -25,7 +25,7 @@ class SessionBuffer:
     def __init__(self, node_id: str) -> None:
         self._node_id = node_id
         self._configs: dict[str, SessionTable] = {}
-        self._counters_due = 0.0
+        self._counted_at: float | None = None
         self._forget_at = clock.monotonic() + SILENT_S
 
     def add(self, config_id: str, stats: Mapping[PublicKey, PeerStats], skew_s: float) -> None:
@@ -42,13 +42,14 @@ class SessionBuffer:
         """Drop a config that the node no longer carries."""
         self._configs.pop(config_id, None)
 
-    def take(self) -> dict[str, dict[str, PeerStats]]:
-        """Return what is due for writing, and forget it."""
+    def take(self, counters_every_s: float = COUNTERS_S) -> dict[str, dict[str, PeerStats]]:
+        """Return what is due for writing, and forget it; counters at their pace."""
         now = clock.monotonic()
-        counters = now >= self._counters_due
+        counters = self._counted_at is None or now - self._counted_at >= counters_every_s
         if counters:
             # From the second time on, each node has a moment of its own: after a start all begin at once.
-            self._counters_due = now + COUNTERS_S * (1.0 if self._counters_due else clock.fraction())
+            early_s = 0.0 if self._counted_at is not None else counters_every_s * clock.fraction()
+            self._counted_at = now - early_s
         due = {config_id: table.due(counters=counters) for config_id, table in self._configs.items()}
         if now >= self._forget_at:
             self._forget_at = now + SILENT_S

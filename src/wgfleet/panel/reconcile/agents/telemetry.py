@@ -12,8 +12,10 @@ from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents import call_back_buffer, refusal_buffer
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, NodeReports
+from wgfleet.panel.reconcile.agents.counter_pace import SETTLES_S, CounterPace
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import sessions as session_rows
@@ -29,11 +31,15 @@ Part = tuple[str, NodeReports]
 
 
 class TelemetryWriter:
-    """Writes what the `connections` (by node id) have taken in."""
+    """Writes what the `connections` (by node id) have taken in, and the pace of counters to the outlook."""
 
-    def __init__(self, store: Store, connections: Mapping[str, AgentConnection]) -> None:
+    def __init__(
+        self, store: Store, connections: Mapping[str, AgentConnection], outlook: Outlook | None = None
+    ) -> None:
         self._store = store
         self._connections = connections
+        self._outlook = outlook or Outlook()
+        self._pace = CounterPace()
 
     async def run(self) -> None:
         """Write again and again until cancelled; what a database that is away misses is written when it is back."""
@@ -41,8 +47,17 @@ class TelemetryWriter:
 
     async def flush(self) -> None:
         """Write what is due."""
-        lines = dict(self._connections)
-        left = [(node_id, part) for node_id, line in lines.items() for part in line.take_reports().parts(ROWS)]
+        began = clock.monotonic()
+        await self._flush()
+        now = clock.monotonic()
+        self._pace.note(now, now - began, self._outlook.decisions.late_s(now, SETTLES_S))
+        if (every_s := self._pace.every_s) != self._outlook.counters_every_s:
+            log.warning("telemetry.pace", counters_every_s=every_s, before_s=self._outlook.counters_every_s)
+            self._outlook.counters_every_s = every_s
+
+    async def _flush(self) -> None:
+        lines, every_s = dict(self._connections), self._pace.every_s
+        left = [(node_id, part) for node_id, line in lines.items() for part in line.take_reports(every_s).parts(ROWS)]
         try:
             for batch in batches(left):
                 for each in await in_thread(self._write, batch):
