@@ -1,0 +1,177 @@
+"""`wgfleet lab run`: a scenario in its own lab, with all its options."""
+
+from typing import Annotated, Any
+
+import typer
+
+from wgfleet.cli.lab_command import (
+    DEFAULT_NAME,
+    NOT_AS_PROMISED,
+    NOTHING_LEFT,
+    Clients,
+    Json,
+    Logs,
+    Name,
+    Nodes,
+    reported,
+    show_document,
+)
+from wgfleet.lab import assembly, bird, face, state
+from wgfleet.lab.assembly import Equipment
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.progress import Progress, readable
+from wgfleet.lab.scenarios import SCENARIOS, Scenario
+from wgfleet.lab.scenarios.options import Kind, ScenarioOptions
+from wgfleet.lab.weather import CALM, Weather
+
+ROUTED_SCENARIOS = ("failover", "drain", "agent-down", "soak")
+ScenarioName = Annotated[
+    str, typer.Argument(help="; ".join(f"{key}: {value.text}" for key, value in SCENARIOS.items()))
+]
+Rate = Annotated[float, typer.Option(min=0.1, max=500, help="Packets/s of each client.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Repeat in the same lab.")]
+Peers = Annotated[int, typer.Option(min=1, help="Peers to add (provision).")]
+Minutes = Annotated[float, typer.Option(min=0.1, help="How long (soak, steady, strangers).")]
+StrangerCount = Annotated[int, typer.Option(min=1, max=20_000, help="Idle connections at each door (strangers).")]
+KillProcesses = Annotated[
+    bool,
+    typer.Option(
+        "--kill", help="Kill everything on the node, instead of cutting its cable (failover) or draining it (rolling)."
+    ),
+]
+Takeover = Annotated[
+    bool, typer.Option("--takeover/--without-takeover", help="Without: clients reconnect on their own (failover).")
+]
+Kinds = Annotated[
+    Kind | None,
+    typer.Option(help="Stop a node's WireGuard and agent, its WireGuard alone, or pull its cable for --away (return)."),
+]
+Away = Annotated[float, typer.Option(min=0.1, max=300, help="For how many seconds (return --kind).")]
+Percent = Annotated[float, typer.Option(min=0, max=90, help="Percent of packets lost, each way (failover, steady).")]
+Delay = Annotated[float, typer.Option(min=0, max=4000, help="Milliseconds added to round trips (failover, steady).")]
+Jitter = Annotated[float, typer.Option(min=0, max=4000, help="Up to that much more, at random (failover, steady).")]
+Starve = Annotated[
+    float, typer.Option(min=0, max=95, help="Percent of the time that nodes stand still (failover, steady).")
+]
+PausePanel = Annotated[
+    float, typer.Option(min=0, max=60, help="Stop the panel for that many seconds, three times a minute (steady).")
+]
+Nat = Annotated[bool, typer.Option("--nat", help="Put the clients behind NAT.")]
+Floating = Annotated[
+    bool, typer.Option("--floating", help="Give the config floating addresses, and the clients' files their name.")
+]
+Addresses = Annotated[int, typer.Option(min=0, help="How many floating addresses; 0: one for each node.")]
+Provider = Annotated[
+    str, typer.Option("--provider", help=f"What brings floating addresses to nodes: {', '.join(face.ADDRESSES)}.")
+]
+Mobile = Annotated[bool, typer.Option("--mobile", help="Clients never learn endpoints, like phone apps.")]
+Helper = Annotated[
+    bool, typer.Option("--helper", help="Have the clients run the helper of their bundle; their files name all nodes.")
+]
+
+
+def run(
+    scenario: ScenarioName,
+    nodes: Nodes = 3,
+    clients: Clients = 20,
+    rate: Rate = 100.0,
+    rounds: Rounds = 1,
+    peers: Peers = 1000,
+    minutes: Minutes = 15.0,
+    strangers: StrangerCount = 100,
+    name: Name = DEFAULT_NAME,
+    *,
+    kill_processes: KillProcesses = False,
+    takeover: Takeover = True,
+    kind: Kinds = None,
+    away: Away = 20.0,
+    loss: Percent = 0.0,
+    delay: Delay = 0.0,
+    jitter: Jitter = 0.0,
+    starve: Starve = 0.0,
+    pause_panel: PausePanel = 0.0,
+    nat: Nat = False,
+    floating: Floating = False,
+    addresses: Addresses = 0,
+    provider: Provider = face.ON_LINK,
+    mobile: Mobile = False,
+    helper: Helper = False,
+    logs: Logs = None,
+    as_json: Json = False,
+) -> None:
+    """Run a scenario in its own lab. Exit code 3: a promise was not kept."""
+    with reported(left=NOTHING_LEFT):
+        weather = Weather(loss, delay, jitter, starve)
+        chosen = _chosen(scenario, nodes, clients, weather, kind)
+        _check_helper(helper=helper, mobile=mobile, floating=floating)
+        routed = _is_routed(provider, scenario, floating=floating)
+        progress = Progress()
+        equipment = Equipment(
+            floating=(addresses or min(nodes, len(face.ADDRESSES[provider]))) if floating or chosen.floating else 0,
+            provider=provider,
+            mobile=mobile,
+            helper=helper,
+            name=chosen.name,
+        )
+        options = ScenarioOptions(
+            rate,
+            rounds,
+            peers,
+            minutes,
+            kill_processes,
+            takeover,
+            strangers,
+            equipment,
+            kind,
+            away,
+            weather,
+            pause_panel,
+        )
+        with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, split=routed, logs=logs) as lab:
+            assembly.assemble(lab, progress, equipment)
+            figures = chosen.run(lab, options, progress)
+    _tell(figures, as_json=as_json)
+
+
+def _tell(figures: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_document(figures)
+    else:
+        for line in readable(figures):
+            typer.echo(line)
+    if not figures["ok"]:
+        raise typer.Exit(NOT_AS_PROMISED)
+
+
+def _chosen(name: str, nodes: int, clients: int, weather: Weather, kind: Kind | None) -> Scenario:
+    """Return the scenario of that name, if it can run so."""
+    chosen = SCENARIOS.get(name)
+    if chosen is None:
+        raise LabError(f"there is no scenario {name!r}; there are {', '.join(SCENARIOS)}")
+    if nodes < chosen.nodes:
+        raise LabError(f"scenario {name} needs {chosen.nodes} nodes or more, not {nodes}")
+    if chosen.clients and not clients:
+        raise LabError(f"scenario {name} counts what clients notice, so it needs one or more")
+    if kind is not None and name != "return":
+        raise LabError(f"--kind is for the scenario return, not {name}; leave it out")
+    if weather != CALM and not chosen.weather:
+        fitting = ", ".join(key for key, value in SCENARIOS.items() if value.weather)
+        raise LabError(f"bad weather is for the scenarios {fitting}, not {name}; leave its options out")
+    return chosen
+
+
+def _check_helper(*, helper: bool, mobile: bool, floating: bool) -> None:
+    if helper and (mobile or floating):
+        raise LabError("--helper is for Linux clients without floating addresses; leave --mobile and --floating out")
+
+
+def _is_routed(provider: str, scenario: str, *, floating: bool) -> bool:
+    """Check a provider of floating addresses; tell whether routers lead them to nodes."""
+    if provider not in face.ADDRESSES:
+        raise LabError(f"there is no --provider {provider!r} in the lab; there are {', '.join(face.ADDRESSES)}")
+    if provider == face.ON_LINK:
+        return False
+    if not floating or scenario not in ROUTED_SCENARIOS:
+        raise LabError(f"--provider {provider} goes with --floating and one of {', '.join(ROUTED_SCENARIOS)}")
+    bird.check_machine()
+    return True
