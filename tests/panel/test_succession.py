@@ -223,6 +223,9 @@ class Dead:
         await asyncio.sleep(0)
         return ProbeOutcome(target.endpoint, None, 0.0, "")
 
+    def renew(self) -> None:
+        """There are no ports."""
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -237,6 +237,20 @@ def test_the_source_port_is_a_new_one_now_and_then_and_late_answers_to_the_old_o
     assert after - before < 10
 
 
+def test_who_is_in_doubt_asks_from_a_new_port_and_not_from_one_more_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(prober: Prober, interface: Interface) -> None:
+        await prober.probe(interface.target(), 60)
+        prober.renew()
+        await prober.probe(interface.target(), 60)
+        assert len(interface.sources) == 1, "answers to what was sent a moment ago would be lost"
+        monkeypatch.setattr("wgfleet.probing.prober._RENEWED_S", 0.0)
+        prober.renew()
+        await prober.probe(interface.target(), 60)
+        assert len(interface.sources) == 2
+
+    probing(responds, work)
+
+
 def test_closing_ends_probes_under_way() -> None:
     async def work(prober: Prober, interface: Interface) -> bool:
         probe = asyncio.ensure_future(prober.probe(interface.target(), 60))

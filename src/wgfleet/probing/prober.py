@@ -34,7 +34,8 @@ from wgfleet.protocol.messages import ProbeTarget
 # alike). Counted from the answer, where there is one: a busy responder handles packets closer together than they came.
 PACE_S = 0.025
 # A firewall that has closed lets through for ever what it takes for an old flow, and a client comes with a new one.
-NEW_PORT_S = 60.0
+NEW_PORT_S = 10.0
+_RENEWED_S = 6.0  # between two that were asked for: what was sent before may be answered as long as anybody waits
 _PAIRINGS = 4096  # kept; some 600 bytes each
 _PACES = 4096
 _BUFFER = 1024 * 1024  # bytes of receive buffer, for answers that arrive while this process is busy
@@ -144,6 +145,17 @@ class Prober:
         answer, seconds = found
         self._free_at[pace] = max(self._free_at.get(pace, 0.0), loop.time() + PACE_S)
         return ProbeOutcome(target.endpoint, answer, seconds, "")
+
+    def renew(self) -> None:
+        """Send from a new source port from now on, unless there has been a new one just now: somebody is in doubt.
+
+        What firewalls let in for an old flow says nothing of a client that comes now.
+        """
+        until = asyncio.get_running_loop().time() - _RENEWED_S
+        self._opened_at = {
+            family: opened if opened > until else opened - self._new_port_s
+            for family, opened in self._opened_at.items()
+        }
 
     def close(self) -> None:
         """Close the sockets; probes under way end without an answer."""

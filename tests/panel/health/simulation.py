@@ -149,6 +149,9 @@ class _PanelProber:
                 timer.cancel()
         return ProbeOutcome(target.endpoint, Answer.RESPONSE if seconds is not None else None, seconds, "")
 
+    def renew(self) -> None:
+        """There are no ports."""
+
     def close(self) -> None:
         """Nothing is open."""
 

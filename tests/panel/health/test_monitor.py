@@ -68,6 +68,9 @@ class Network:
             unanswered=tuple(end for end in ends if end in self.dead),
         )
 
+    def renew(self) -> None:
+        """There are no ports."""
+
     def close(self) -> None:
         """Nothing is open."""
 

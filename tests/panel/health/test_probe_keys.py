@@ -329,6 +329,9 @@ class Wire:
             unanswered=tuple(target.endpoint for target in asked.targets if not self._answers(target)),
         )
 
+    def renew(self) -> None:
+        """There are no ports."""
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -11,6 +11,7 @@ from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import agent_down, comeback, crash, failover, partition, soak, standings
 from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
+from wgfleet.probing.prober import NEW_PORT_S
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -20,6 +21,15 @@ QUIET = Progress(quiet=True)
 # Times are generous: `lab run` holds clients to 3 s in `failover` and 0.3 s in `return`, on a machine of its own.
 WATCH_S = 20.0
 RETURN_S = 120.0
+ONLY_KNOWN = """
+table inet known {
+  chain input {
+    type filter hook input priority filter; policy drop;
+    ct state { established, related } accept
+    iif lo accept
+  }
+}
+"""
 DRAWN_MS = 8000.0  # a client that is drawn to a node that does not have it any more is silent for 10 s and more
 
 
@@ -45,6 +55,16 @@ def test_a_dead_agent_moves_nobody_and_is_said(lab: Lab) -> None:
     happened = agent_down.run(lab, OPTIONS, QUIET)
     assert happened["health"] == "unmanaged"
     assert happened["moves"] == happened["withdrawals"] == happened["clients_lost"] == 0
+
+
+def test_a_node_whose_firewall_lets_in_only_flows_that_it_knows_is_found(lab: Lab, panel: PanelClient) -> None:
+    """Probes from the port that it knows would be answered for ever, while no client that comes gets in."""
+    node = fleet.hosts(lab, "node")[-1]
+    node.run("nft", "-f", "-", stdin=ONLY_KNOWN)
+    try:
+        standings.wait_state(lab, panel, node.name, "down", NEW_PORT_S + WATCH_S)
+    finally:
+        node.run("nft", "delete", "table", "inet", "known")
 
 
 def test_a_panel_that_is_cut_off_alone_moves_nobody_and_says_that_it_is(lab: Lab, panel: PanelClient) -> None:

@@ -56,6 +56,8 @@ class ProbeRoute:
         wanted = decode(await read_body(request), ProbeRequest)
         check(wanted)
         self._check_kept(wanted.interface)
+        if wanted.tries > 1:
+            self._prober.renew()
         # The prober keeps the tries at one target apart.
         tries = [target for target in wanted.targets for _ in range(wanted.tries)]
         outcomes = await asyncio.gather(*(self._prober.probe(target, wanted.timeout_s) for target in tries))

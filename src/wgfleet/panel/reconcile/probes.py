@@ -128,6 +128,7 @@ class Probes:
             if verdict is not None and verdict.doubts:
                 left = self._needed(PANEL, member) - verdict.doubts
                 if left > 0 and (member, PANEL, "burst") not in self._under_way:
+                    prober.renew()
                     self._start(self._burst(prober, member, probed, left), [(member, PANEL, "burst")])
 
     def cross_check(self, config_id: str, checks: Iterable[tuple[NodeId, NodeId]]) -> None:
