@@ -120,7 +120,7 @@ class HetznerEnvironment:
 
     def __init__(self, rules: HetznerRules) -> None:
         self.rules = rules
-        self.slow = rules.reads > 0
+        self.writes_left = None if rules.reads > 0 else 0
         self.stand_in = CloudStandIn(rules)
         for number in range(60):
             self._server(5000 + number, f"192.0.2.{100 + number}")

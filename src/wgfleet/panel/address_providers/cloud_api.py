@@ -132,6 +132,30 @@ class CloudApi:
         raise CloudRefused(f"{host} refuses: {said}", code)
 
 
+class CloudClient:
+    """What every provider on such an API has. A subclass says where an address is, and brings it to a node."""
+
+    def __init__(self, service: CloudService, url: str, token: SecretStr, timeout_s: float) -> None:
+        self._api = CloudApi(service, url, token, timeout_s)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    @property
+    def account(self) -> Account:
+        """Return the account, with a digest of the token as id."""
+        return self._api.account
+
+    @property
+    def calls(self) -> int:
+        """Return how many calls were made."""
+        return self._api.calls
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+
 def checked_token(value: SecretStr) -> SecretStr:
     """Return a token without the line end that copying adds; raise `ValueError`, without it, for what cannot be one."""
     token = value.get_secret_value().strip()

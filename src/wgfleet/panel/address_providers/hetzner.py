@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from wgfleet.panel import clock
-from wgfleet.panel.accounts import Account
 from wgfleet.panel.address_providers import AddressNode
 from wgfleet.panel.address_providers.cloud_api import (
-    CloudApi,
+    CloudClient,
     CloudModel,
     CloudRefused,
     CloudService,
@@ -92,7 +91,7 @@ class HetznerOptions(BaseModel):
     _token = field_validator("token")(checked_token)
 
 
-class Hetzner:
+class Hetzner(CloudClient):
     """One project. May be used from several threads."""
 
     name: ClassVar[str] = "hetzner"
@@ -101,26 +100,9 @@ class Hetzner:
 
     def __init__(self, options: HetznerOptions) -> None:
         self._servers = options.servers
-        self._api = CloudApi(SERVICE, options.api_url, options.token, options.timeout_s)
+        super().__init__(SERVICE, options.api_url, options.token, options.timeout_s)
         self._ids: dict[str, int] = {}  # of floating IPs, by address
         self._public: dict[int, HetznerPublicNet] = {}  # of servers, by id
-
-    def __repr__(self) -> str:
-        return "Hetzner()"
-
-    @property
-    def account(self) -> Account:
-        """Return the project's account, with a digest of the token as id."""
-        return self._api.account
-
-    @property
-    def calls(self) -> int:
-        """Return how many calls were made."""
-        return self._api.calls
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._api.close()
 
     def holder(self, address: str, nodes: Sequence[AddressNode]) -> AddressNode | None:
         """Return the node whose server the floating IP is assigned to."""
