@@ -9,7 +9,7 @@ from tests.agent.test_faults import status
 from tests.agent.test_push import applied
 from tests.agent.values import settings, whole
 from tests.waiting import eventually
-from wgfleet.protocol.diff import NO_IPV6, lacks_ipv6_only
+from wgfleet.protocol.diff import NO_IPV6, harms_no_user
 from wgfleet.protocol.ids import Generation
 
 pytestmark = pytest.mark.lab
@@ -35,7 +35,7 @@ def test_ipv4_serves_where_ipv6_is_disabled(node: Node, wholly: bool) -> None:
         "addresses.fd00:8::1/64": f"absent: {NO_IPV6}",
         "routes.fd00:77::/64": f"absent: {NO_IPV6}",
     }
-    assert lacks_ipv6_only(done.drift)
+    assert harms_no_user(done.drift)
     shown = node.host.run("ip", "-4", "addr", "show", "wg0")
     assert "UP" in shown
     assert "10.8.0.1/16" in shown

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from tests.protocol.interface_model import LinkModel, carry_out
 from tests.protocol.strategies import clamp, desired_interfaces, text
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings
-from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff, lacks_ipv6_only, peer_drift, same
+from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff, harms_no_user, peer_drift, same
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
@@ -219,6 +219,6 @@ def test_what_the_machine_refuses_is_drift_that_no_step_repairs_and_costs_no_oth
     done = make(msgspec.structs.replace(bare, settings=msgspec.structs.replace(bare.settings, addresses=tuple(others))))
     plan = diff(wanted, done.observe(), refused={f"addresses.{address}": NO_IPV6})
     assert not plan
-    assert lacks_ipv6_only(plan.drift)
-    assert not lacks_ipv6_only((*plan.drift, Drift("mtu", "1420", "1400")))
-    assert lacks_ipv6_only(())
+    assert harms_no_user(plan.drift)
+    assert not harms_no_user((*plan.drift, Drift("mtu", "1420", "1400")))
+    assert harms_no_user(())

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import desired, features, messages, reach
+from wgfleet.protocol import backbone, desired, features, messages, reach
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceDelta, InterfaceSettings
 from wgfleet.protocol.features import ALL, NONE, Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
@@ -35,6 +35,8 @@ REQUESTS_SINCE: dict[type[Struct], str] = {
     desired.MuteSettings: "witnesses probe_key",
     reach.Reach: "node_ports denied_networks interfaces",
     messages.Revoked: "crl",
+    backbone.Backbone: "number private_key port tunnel_port nodes",
+    backbone.BackboneNode: "number name public_key endpoint",
 }
 # What it answers and reports. Frozen as well.
 ANSWERS_OF_0_1_0: dict[type[Struct], str] = {
@@ -85,7 +87,7 @@ def test_every_request_is_in_the_list() -> None:
     assert features.FIELDS.keys() == REQUESTS_OF_0_1_0.keys() | REQUESTS_SINCE.keys()
     strict = {
         kind
-        for module in (desired, messages, reach)
+        for module in (backbone, desired, messages, reach)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Struct) and kind.__struct_config__.forbid_unknown_fields
     }

@@ -64,6 +64,13 @@ DeniedNetworks = Annotated[
 ReachableConfigs = Annotated[
     list[str] | None, typer.Option("--reach-config", help="Config whose users they reach; repeatable; '': none.")
 ]
+ClientToClient = Annotated[
+    bool | None, typer.Option("--client-to-client/--no-client-to-client", help="Users reach each other.")
+]
+Backbone = Annotated[
+    bool | None, typer.Option("--backbone/--no-backbone", help="Users of different nodes reach each other, by links.")
+]
+BackbonePort = Annotated[int | None, typer.Option("--backbone-port", help="UDP port of the links between nodes.")]
 Placement = Annotated[str | None, typer.Option(help="least_peers, least_load or nearest_group.")]
 Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Take interfaces up or down.")]
 
@@ -110,6 +117,9 @@ def create(
     node_port: NodePorts = None,
     deny_network: DeniedNetworks = None,
     reach_config: ReachableConfigs = None,
+    client_to_client: ClientToClient = None,
+    backbone: Backbone = None,
+    backbone_port: BackbonePort = None,
     placement: Placement = None,
     as_json: AsJson = False,
 ) -> None:
@@ -124,6 +134,9 @@ def create(
         node_ports=_items(node_port),
         denied_networks=_items(deny_network),
         reachable_configs=_items(reach_config),
+        client_to_client=client_to_client,
+        backbone=backbone,
+        backbone_port=backbone_port,
         placement=placement,
     )
     with panel() as client:
@@ -144,6 +157,9 @@ def update(
     node_port: NodePorts = None,
     deny_network: DeniedNetworks = None,
     reach_config: ReachableConfigs = None,
+    client_to_client: ClientToClient = None,
+    backbone: Backbone = None,
+    backbone_port: BackbonePort = None,
     placement: Placement = None,
     enabled: Enabled = None,
     as_json: AsJson = False,
@@ -159,6 +175,9 @@ def update(
         node_ports=_items(node_port),
         denied_networks=_items(deny_network),
         reachable_configs=_items(reach_config),
+        client_to_client=client_to_client,
+        backbone=backbone,
+        backbone_port=backbone_port,
         placement=placement,
         enabled=enabled,
     )

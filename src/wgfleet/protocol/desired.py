@@ -21,6 +21,7 @@ from wgfleet.protocol.addresses import (
     parse_network,
     parse_port,
 )
+from wgfleet.protocol.backbone import Backbone, check_backbone
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, parse_interface_name
 from wgfleet.protocol.keys import (
@@ -101,7 +102,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     bytes (None: the driver's own choice), `masquerade` turns forwarding on and rewrites the source address of what
     leaves the node from the addresses' networks. `enabled=False` takes the link down and keeps the rest. `floating`
     is None where the agent has nothing to do with them, `reach` where users are not filtered,
-    `mute` where no other node can take the interface's users over.
+    `mute` where no other node can take the interface's users over, `backbone` where there are no links to other nodes.
     """
 
     name: InterfaceName
@@ -116,6 +117,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     floating: FloatingSettings | None = None
     reach: Reach | None = None
     mute: MuteSettings | None = None
+    backbone: Backbone | None = None
 
 
 class DesiredInterface(
@@ -212,6 +214,8 @@ def check_settings(settings: InterfaceSettings) -> None:
         check_reach(settings.reach)
     if settings.mute is not None:
         check_witnesses(settings.mute.witnesses, settings.mute.probe_key, "settings.mute")
+    if settings.backbone is not None:
+        check_backbone(settings.backbone)
 
 
 def check_floating(floating: FloatingSettings, where: str = "settings.floating") -> None:

@@ -12,6 +12,7 @@ from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
 
 SECRET = "(secret)"  # noqa: S105 - shown in place of a key
+BACKBONE = "backbone"  # what is not as wanted with the links to other nodes
 NO_IPV6 = "IPv6 is disabled on this machine"
 ROUTING_FIELD = "floating.routing"  # of drift: why routers do not find floating addresses at this machine
 
@@ -73,9 +74,9 @@ def floating_wanted(settings: InterfaceSettings) -> frozenset[str]:
     return frozenset(settings.floating.addresses) if settings.floating is not None and settings.enabled else frozenset()
 
 
-def lacks_ipv6_only(drift: Iterable[Drift]) -> bool:
-    """Whether nothing is wrong but that the machine has no IPv6: users are served over IPv4."""
-    return all(each.observed == absent(NO_IPV6) for each in drift)
+def harms_no_user(drift: Iterable[Drift]) -> bool:
+    """Whether users are served all the same: over IPv4, where the machine has no IPv6; without other nodes' users."""
+    return all(each.observed == absent(NO_IPV6) or each.field.partition(".")[0] == BACKBONE for each in drift)
 
 
 def absent(reason: str) -> str:

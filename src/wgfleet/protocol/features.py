@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import desired, messages, reach
+from wgfleet.protocol import backbone, desired, messages, reach
 
 PROTOCOL = 2  # 0.1.0 has 1, and does not say so
 PROTOCOL_OF_0_1_0 = 1
@@ -39,6 +39,7 @@ class Feature(StrEnum):
     ROUTED_ADDRESSES = "routed_addresses"  # has floating addresses on loopback, for a routing daemon to announce
     REVOKED = "revoked"  # refuses certificates of panels that were revoked
     WITNESS = "witness"  # probes without an interface, where it enrolled as a witness
+    BACKBONE = "backbone"  # has links to the other nodes of a config; keeps users apart where that is wanted
 
 
 ALL = frozenset(Feature)
@@ -47,11 +48,17 @@ NONE: frozenset[Feature] = frozenset()  # what 0.1.0 knows
 FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     desired.DesiredInterface: {"history": Feature.HISTORY},
     desired.InterfaceDelta: {"history": Feature.HISTORY, "base_history": Feature.HISTORY},
-    desired.InterfaceSettings: {"reach": Feature.REACH, "mute": Feature.MUTE},
+    desired.InterfaceSettings: {
+        "reach": Feature.REACH,
+        "mute": Feature.MUTE,
+        "backbone": Feature.BACKBONE,
+    },
     desired.MuteSettings: {},
     desired.FloatingSettings: {"ask_first": Feature.ADDRESS_TIMES, "routed": Feature.ROUTED_ADDRESSES},
     desired.DesiredPeer: {},
-    reach.Reach: {},
+    reach.Reach: {"client_to_client": Feature.BACKBONE},
+    backbone.Backbone: {},
+    backbone.BackboneNode: {},
     messages.Takeover: {},
     messages.TakeoverPeer: {},
     messages.ProbeRequest: {"tries": Feature.PROBE_SERIES},

@@ -17,12 +17,13 @@ class Reach(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
     `node_ports` of the node itself are open to users (`udp/53`, `tcp/8000-8100`), but for the agent's own, whatever is
     said here. `interfaces` are other interfaces of the same agent that they reach, and `denied_networks` are reached
-    through no other link.
+    through no other link. Without `client_to_client` users reach neither each other nor the networks behind peers.
     """
 
     node_ports: tuple[str, ...] = ()
     denied_networks: tuple[str, ...] = ()
     interfaces: tuple[InterfaceName, ...] = ()
+    client_to_client: bool = True
 
 
 def parse_node_port(text: str, field: str) -> str:

@@ -17,6 +17,10 @@ class AllowedIpIndex:
         self._peer_with: dict[str, PublicKey] = {}
         self._add(peers.items())
 
+    def has(self, network: str) -> bool:
+        """Whether a peer has exactly this network."""
+        return network in self._peer_with
+
     def check(self, delta: InterfaceDelta) -> None:
         """Raise `FieldError` if a peer of `delta` wants a network of a peer that `delta` leaves alone.
 

@@ -14,6 +14,7 @@ import msgspec
 
 from wgfleet.agent.interfaces.admission import foreign
 from wgfleet.agent.interfaces.allowed_ips import AllowedIpIndex
+from wgfleet.agent.interfaces.backbone import BackboneWatch
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
 from wgfleet.agent.interfaces.live_sessions import CallBacks, LiveSessions
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
@@ -83,6 +84,7 @@ class InterfaceReconciler:
         self.call_backs = CallBacks()
         self._restored = False  # `sessions` are of the agent's last run, and the link was not read yet
         self._sessions_lost = sessions_lost
+        self.backbone = BackboneWatch(self, machine)
         self.trial = trial
         self._kept_down = kept_down
         self._up_at = float("-inf")  # when the link was last seen to be up
@@ -178,6 +180,7 @@ class InterfaceReconciler:
         self._work_towards(desired)
         self.sessions.keep(desired.peers)
         self.allowed_ips = AllowedIpIndex(desired.peers)
+        self.backbone.changed()
         self._peers.forget()
         self.refresh_link()
         self.settings_changed.set()
@@ -191,6 +194,7 @@ class InterfaceReconciler:
         self.allowed_ips.apply(delta, self.desired.peers)
         self._work_towards(desired)
         self.sessions.forget(delta.remove)
+        self.backbone.changed((*delta.remove, *delta.upsert))
         self._peers.desired_changed((*delta.upsert, *delta.remove))
         if self._link is not None:
             await self._machine.change_peers(self.name, upsert=delta.upsert, remove=delta.remove)
@@ -215,7 +219,7 @@ class InterfaceReconciler:
             self.say(why)
 
     @property
-    def _effective(self) -> DesiredInterface:
+    def effective(self) -> DesiredInterface:
         """What is to be made true: what is desired, but for settings that were taken back."""
         settings = self.desired.settings if self.trial is None else self.trial.effective(self.desired.settings)
         if self._kept_down():
@@ -290,12 +294,12 @@ class InterfaceReconciler:
             tried = () if self.trial is None else self.trial.drift(self.desired.settings)
             fault = self._floating.routing_fault(self.name)
             routing = () if fault is None else (Drift(ROUTING_FIELD, "announced to routers", fault),)
-            self.drift = routing + tried + plan.drift + rivals
+            self.drift = routing + tried + plan.drift + rivals + self.backbone.drift
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)
             lost = self._ended_by(plan, sessions_from_s)
-            self._refused |= await self._machine.execute(plan, self._effective)
+            self._refused |= await self._machine.execute(plan, self.effective)
             await self._floating.take(self.name, plan.add_floating)
             changed = True
             self.refresh_link()
@@ -309,7 +313,7 @@ class InterfaceReconciler:
     def _ended_by(self, plan: InterfacePlan, from_s: float) -> dict[PublicKey, str]:
         """Return the sessions that end with a new link, another key or port, or a link that was down."""
         now = time.monotonic()
-        was_up = self._effective.settings.enabled and (self._restored or now - self._up_at <= from_s)
+        was_up = self.effective.settings.enabled and (self._restored or now - self._up_at <= from_s)
         if not was_up or _ENDING_SESSIONS.isdisjoint(plan.steps):
             return {}
         return {key: at for key, at in self.sessions.in_use(now).items() if key in self.desired.peers}
@@ -319,7 +323,7 @@ class InterfaceReconciler:
 
     async def _plan(self) -> InterfacePlan:
         """Observe and diff. Peers that are as wanted, nearly all of them, take no part in the diff."""
-        wanted = self._effective
+        wanted = self.effective
         settings = wanted.settings
         if self._link_is_due():
             seen_at = time.monotonic()
@@ -375,5 +379,6 @@ class InterfaceReconciler:
             if changed is not None:
                 if changed:
                     self.sessions.note(changed, self._peers.stats, time.monotonic(), time.time())
+                    self.backbone.seen(changed)
                     self._changes.changed(self.name, changed)
                 return reading.device

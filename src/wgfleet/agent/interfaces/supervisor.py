@@ -20,7 +20,7 @@ from wgfleet.agent.interfaces.takeover import Takeovers, call_again
 from wgfleet.agent.interfaces.tasks import InterfaceTasks, Watches
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
-from wgfleet.agent.kernel import changes
+from wgfleet.agent.kernel import backbone_links, changes
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.load import LoadMeter
 from wgfleet.agent.kernel.machine import Machine, index_of, link_exists
@@ -129,6 +129,11 @@ class InterfaceSupervisor:
             except (KernelError, OSError) as error:
                 _log.error("interface.not_read", interface=name, reason=str(error))
             self._keep(desired, first=True)
+        try:
+            wanted = (each.desired.settings.backbone for each in self.reconcilers.values())
+            await backbone_links.remove_others(self.machine, [each.port for each in wanted if each is not None])
+        except (KernelError, OSError) as error:
+            _log.error("backbone.removal_failed", reason=str(error))
         for note in self._journal.notes:
             _log.warning("state.fields_skipped", reason=note)
 
@@ -272,6 +277,7 @@ class InterfaceSupervisor:
                     del self.reconcilers[name]
                     if generation is None:  # a person's; the panel brings it back
                         self._removed_by_hand[name] = kept
+                    await kept.backbone.remove()
                     await self._finish_delete(name, foreign=situation.foreign)
             elif name in self._ledger.owned():  # a removal before this one failed halfway
                 await self._finish_delete(name, foreign=situation.foreign)

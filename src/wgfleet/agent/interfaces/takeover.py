@@ -96,6 +96,8 @@ class Takeovers:
                 while (waiting := called.keys() - answered.keys()) and time.monotonic() < until:
                     await asyncio.sleep(_POLL_S)
                     await _collect(machine, reconciler, waiting, answered, started, newer_than=0)
+                    if arrived := waiting & answered.keys():
+                        reconciler.backbone.seen(arrived, surely=True)
         finally:
             reminder.finish(called.keys() - answered.keys())
             self._restore(reconciler, set(called), called.keys() & answered.keys(), reminding)

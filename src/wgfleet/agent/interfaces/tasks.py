@@ -56,6 +56,7 @@ class InterfaceTasks:
             isolation.keep_renewing(),
             mute.run(),
             routing.run(),
+            reconciler.backbone.run(),
         ]
         if reconciler.trial is not None:
             work.append(reconciler.trial.run(reconciler.apply_settings_again))

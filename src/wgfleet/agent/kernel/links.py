@@ -36,6 +36,11 @@ class Link:
     group: int = 0
 
 
+def tunnel_of(port: int) -> InterfaceName:
+    """Return the name of the device over which packets go to other nodes, by the port of the backbone."""
+    return InterfaceName(f"wgx{port}")
+
+
 def index_of(name: InterfaceName) -> int | None:
     """Return the index of the link of that name; None when there is none."""
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from wgfleet.agent.kernel import forwarding
 from wgfleet.agent.kernel.commands import run
-from wgfleet.agent.kernel.links import GROUP
+from wgfleet.agent.kernel.links import GROUP, tunnel_of
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.ids import InterfaceName
 
@@ -60,12 +60,10 @@ def rules(settings: InterfaceSettings, agent_port: int | None = None) -> str:
 
 def _masquerade(settings: InterfaceSettings) -> list[str]:
     """Packets from the addresses' networks, and those behind peers, that leave by another link get its address."""
+    elsewhere = " ".join(f'oifname != "{name}"' for name in _to_users(settings))
     return [
         "type nat hook postrouting priority srcnat; policy accept;",
-        *(
-            f'{_WORDS[net.version]} saddr {net} oifname != "{settings.name}" masquerade'
-            for net in _masqueraded(settings)
-        ),
+        *(f"{_WORDS[net.version]} saddr {net} {elsewhere} masquerade" for net in _masqueraded(settings)),
     ]
 
 
@@ -94,15 +92,21 @@ def _unknown_flows(settings: InterfaceSettings) -> list[str]:
     ]
 
 
+def _to_users(settings: InterfaceSettings) -> list[InterfaceName]:
+    """Return the links over which users of the config are reached: its own, and that to the other nodes."""
+    return [settings.name, *([] if settings.backbone is None else [tunnel_of(settings.backbone.port)])]
+
+
 def _forward(settings: InterfaceSettings) -> list[str]:
     """Users' packets on their way through the node: not to what is its own, not to interfaces of other configs."""
     if settings.reach is None:
         return []
     own = f'"{settings.name}"'
+    verdict = "accept" if settings.reach.client_to_client else "drop"
     return [
         "type filter hook forward priority filter; policy accept;",
         f"iifname != {own} accept",
-        f"oifname {own} accept",
+        *(f'oifname "{name}" {verdict}' for name in _to_users(settings)),
         *(f"{_to(network)} drop" for network in (*_OWN_LINK, *settings.reach.denied_networks)),
         "ct state established,related accept",
         *(f'oifname "{name}" accept' for name in settings.reach.interfaces),

@@ -49,6 +49,16 @@ async def configure(
     await run("wg", "addconf", name, "/dev/stdin", stdin="".join(text).encode())
 
 
+async def configure_links(
+    name: InterfaceName, device: tuple[PrivateKey, int], peers: Mapping[PublicKey, tuple[str, str]]
+) -> None:
+    """Set the device's key and port, and peers with an allowed IP and an endpoint; all others stay as they are."""
+    text = [f"[Interface]\nPrivateKey = {device[0]}\nListenPort = {device[1]}\n"]
+    for key, (allowed_ip, endpoint) in peers.items():
+        text.append(f"[Peer]\nPublicKey = {key}\nAllowedIPs = {allowed_ip}\nEndpoint = {endpoint}\n")
+    await run("wg", "addconf", name, "/dev/stdin", stdin="".join(text).encode())
+
+
 async def set_keepalives(name: InterfaceName, keepalives: Mapping[PublicKey, int]) -> None:
     """Set the persistent keepalive (s, 0: off) of existing peers."""
     for batch in _batches(list(keepalives)):

@@ -18,6 +18,7 @@ from wgfleet.lab.scenarios import (
     flap,
     holder,
     kill,
+    mesh,
     panel_down,
     partition,
     provision,
@@ -63,6 +64,9 @@ SCENARIOS = {
         holder.run, "Break who holds a floating address; never do two.", clients=True, floating=True, nodes=3
     ),
     "kill": Scenario(kill.run, "Kill the panel in the middle of removals; all end, nobody is lost.", clients=True),
+    "mesh": Scenario(
+        mesh.run, "Clients of different nodes ping each other and a site while a node goes.", clients=True, nodes=3
+    ),
     "panel-down": Scenario(
         panel_down.run,
         "Kill a process of the panel while a node dies; nothing is lost, all clients move.",

@@ -10,6 +10,7 @@ from pydantic import Field
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Port, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.domain import backbone as ports
 from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.services import configs, reach
@@ -33,6 +34,14 @@ NODE_PORTS = (
 )
 DENIED_NETWORKS = "Networks that users do not reach through the node's other links, such as its LAN."
 REACHABLE_CONFIGS = "Ids or names of other configs whose users they reach through a node that has both."
+CLIENT_TO_CLIENT = (
+    "Users reach each other, and networks behind peers. false: they are kept apart by nodes whose agents know of it."
+)
+BACKBONE = (
+    "Nodes have links to each other, so that users of different nodes, and networks behind peers, reach each other. "
+    "Their firewalls have to let UDP to `backbone_port` in from the other nodes."
+)
+BACKBONE_PORT = "UDP port of the links between nodes; null: `listen_port` and 1000."
 PLACEMENT = (
     "How a new peer's home is chosen, after the peer's own group. `least_peers`: fewest peers for the node's weight; "
     "`least_load`: the least busy node; `nearest_group`: groups of the same region first."
@@ -69,6 +78,9 @@ class NewConfig(Body):
     node_ports: NodePorts = Field(default=[], description=NODE_PORTS)
     denied_networks: Networks = Field(default=[], description=DENIED_NETWORKS)
     reachable_configs: Networks = Field(default=[], description=REACHABLE_CONFIGS)
+    client_to_client: bool = Field(default=True, description=CLIENT_TO_CLIENT)
+    backbone: bool = Field(default=False, description=BACKBONE)
+    backbone_port: Port | None = Field(default=None, description=BACKBONE_PORT)
     enabled: bool = Field(default=True, description="false: nodes keep the interface but take it down.")
     placement: Placement = Field(default="least_peers", description=PLACEMENT)
 
@@ -92,6 +104,9 @@ class ChangedConfig(PatchBody):
     node_ports: NodePorts = Field(default=UNCHANGED, description=NODE_PORTS)
     denied_networks: Networks = Field(default=UNCHANGED, description=DENIED_NETWORKS)
     reachable_configs: Networks = Field(default=UNCHANGED, description=REACHABLE_CONFIGS)
+    client_to_client: bool = Field(default=UNCHANGED, description=CLIENT_TO_CLIENT)
+    backbone: bool = Field(default=UNCHANGED, description=BACKBONE)
+    backbone_port: Port | None = Field(default=UNCHANGED, description=BACKBONE_PORT)
     enabled: bool = Field(default=UNCHANGED, description="false: nodes keep the interface but take it down.")
     placement: Placement = Field(default=UNCHANGED, description=PLACEMENT)
 
@@ -112,6 +127,9 @@ class ConfigView(View):
     node_ports: list[str]
     denied_networks: list[str]
     reachable_configs: list[str] = Field(description="Names of the configs.")
+    client_to_client: bool
+    backbone: bool
+    backbone_port: int = Field(description="UDP port of the links between nodes, where there are any.")
     enabled: bool
     placement: Strategy
     public_key: str | None = Field(description="Public key of a cluster; null for an independent config.")
@@ -141,6 +159,9 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             node_ports=config.node_ports,
             denied_networks=config.denied_networks,
             reachable_configs=[reachable[other] for other in config.reachable_configs if other in reachable],
+            client_to_client=config.client_to_client,
+            backbone=config.backbone,
+            backbone_port=ports.port(config.listen_port, config.backbone_port),
             enabled=config.enabled,
             placement=Strategy(config.placement),
             public_key=config.public_key,

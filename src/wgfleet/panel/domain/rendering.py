@@ -7,8 +7,11 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from wgfleet.panel.domain.addressing import gateway
 from wgfleet.protocol.addresses import join_endpoint
+from wgfleet.protocol.backbone import Backbone
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings, MuteSettings
 from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
@@ -38,6 +41,7 @@ class NetworkValues:
     dns: tuple[str, ...] = ()
     floating: FloatingSettings | None = None
     mute: MuteSettings | None = None
+    backbone: Backbone | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def settings(values: NetworkValues) -> InterfaceSettings:
         floating=values.floating,
         reach=_reach(values, {address.partition("/")[0] for address in addresses}),
         mute=values.mute,
+        backbone=values.backbone,
     )
 
 
@@ -85,7 +90,7 @@ def _reach(values: NetworkValues, own: set[str]) -> Reach:
     if own.isdisjoint(values.dns):
         return values.reach
     ports = dict.fromkeys((*values.reach.node_ports, "tcp/53", "udp/53"))
-    return Reach(tuple(ports), values.reach.denied_networks, values.reach.interfaces)
+    return msgspec.structs.replace(values.reach, node_ports=tuple(ports))
 
 
 def peer(addresses: Iterable[str], networks: Iterable[str], preshared_key: str | None) -> DesiredPeer:

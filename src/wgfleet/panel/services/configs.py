@@ -3,10 +3,11 @@
 import ipaddress
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain import addressing, backbone
 from wgfleet.panel.domain.fields import check_range, is_address, may_be_id, parse_dns, parse_networks
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.domain.tunnel_networks import special_range
@@ -34,7 +35,10 @@ POOL_PREFIXES = {4: (8, 30), 6: (32, 126)}
 MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
 # What an interface on a node is made of; the rest of a config only shows in the files of users.
 INTERFACE_SETTINGS = frozenset(
-    {"listen_port", "mtu", "masquerade", "enabled", "node_ports", "denied_networks", "reachable_configs"}
+    {
+        *("listen_port", "mtu", "masquerade", "enabled", "node_ports", "denied_networks", "reachable_configs"),
+        *("client_to_client", "backbone", "backbone_port"),
+    }
 )
 
 
@@ -50,6 +54,9 @@ class ConfigChanges(TypedDict, total=False):
     node_ports: Sequence[str]
     denied_networks: Sequence[str]
     reachable_configs: Sequence[str]
+    client_to_client: bool
+    backbone: bool
+    backbone_port: int | None
     enabled: bool
     placement: str
 
@@ -70,6 +77,9 @@ class ConfigSpec:
     node_ports: Sequence[str] = ()
     denied_networks: Sequence[str] = ()
     reachable_configs: Sequence[str] = ()
+    client_to_client: bool = True
+    backbone: bool = False
+    backbone_port: int | None = None
     enabled: bool = True
     placement: str = Strategy.LEAST_PEERS
 
@@ -85,6 +95,9 @@ class ConfigSpec:
             node_ports=self.node_ports,
             denied_networks=self.denied_networks,
             reachable_configs=self.reachable_configs,
+            client_to_client=self.client_to_client,
+            backbone=self.backbone,
+            backbone_port=self.backbone_port,
             enabled=self.enabled,
             placement=self.placement,
         )
@@ -129,6 +142,7 @@ def create(
         probes_generation=1,
         created_at=clock.now(),
     )
+    _check_backbone(tx, config)
     _give_keys(vault, config)
     config_rows.add(tx, config, [_pool(config, network) for network in networks])
     audit.record(tx, actor, "created", "config", config.id, name=spec.name, mode=spec.mode, pools=networks)
@@ -207,7 +221,10 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
         return config
     if "listen_port" in changed:
         config_rows.serialize_creation(tx)
-        _check_port_is_free(tx, changed["listen_port"])
+        _check_port_is_free(tx, changed["listen_port"], config.id)
+    if {"backbone", "backbone_port", "listen_port"} & changed.keys():
+        config_rows.serialize_creation(tx)
+        _check_backbone(tx, config, changed)
     if INTERFACE_SETTINGS & changed.keys() or ("dns" in changed and _names_nodes(tx, config, changed["dns"])):
         generation = generations.bump(tx, config.id, settings=True)
         if changed.get("enabled") is False:
@@ -246,6 +263,8 @@ def _checked(changes: ConfigChanges) -> dict[str, Any]:
     values: dict[str, Any] = dict(changes)
     if "listen_port" in changes:
         parse_port(changes["listen_port"], "listen_port")
+    if changes.get("backbone_port") is not None:
+        parse_port(values["backbone_port"], "backbone_port")
     if changes.get("mtu") is not None:
         check_range(values["mtu"], MIN_MTU, MAX_MTU, "mtu", "bytes")
     if "dns" in changes:
@@ -293,13 +312,54 @@ def _check_pools_are_free(tx: Tx, networks: Sequence[str], panel_hosts: Mapping[
         tunnel_networks.check(ipaddress.ip_network(network), f"pools[{i}]", outside)
 
 
-def _check_port_is_free(tx: Tx, listen_port: int) -> None:
-    owner = config_rows.by_port(tx, listen_port)
+def _check_port_is_free(tx: Tx, listen_port: int, config_id: str = "") -> None:
+    """Refuse a port that another config uses on its nodes."""
+    owner = _backbone_ports(tx, config_id).get(listen_port)
     if owner is not None:
         raise Conflict(
-            f"config {owner.name!r} already listens on port {listen_port}, and a node may serve both; choose another",
+            f"the backbone of config {owner!r} uses UDP port {listen_port}, and a node may serve both; choose another",
             field="listen_port",
         )
+    other = config_rows.by_port(tx, listen_port)
+    if other is not None:
+        raise Conflict(
+            f"config {other.name!r} already listens on port {listen_port}, and a node may serve both; choose another",
+            field="listen_port",
+        )
+
+
+def _backbone_ports(tx: Tx, without: str) -> dict[int, str]:
+    """Return the UDP ports of backbones, each with the name of its config, but for those of one config."""
+    found: dict[int, str] = {}
+    for name, listen_port, on, own_port in config_rows.backbone_ports(tx, without):
+        if on:
+            port = backbone.port(listen_port, own_port)
+            found |= dict.fromkeys((port, backbone.tunnel_port(port)), name)
+    return found
+
+
+def _check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Refuse a backbone where there can be none, and ports of it that a config has already."""
+
+    def value(name: str) -> Any:
+        return changed.get(name, getattr(config, name))
+
+    if not value("backbone"):
+        return
+    if config.mode == INDEPENDENT:
+        raise Conflict(
+            "an independent config has no backbone: a peer has another address at each node", field="backbone"
+        )
+    port = backbone.port(value("listen_port"), value("backbone_port"))
+    listening = {listen_port: name for name, listen_port, _, _ in config_rows.backbone_ports(tx, config.id)}
+    taken = {**listening, value("listen_port"): config.name, **_backbone_ports(tx, config.id)}
+    for each in (port, backbone.tunnel_port(port)):
+        if each in taken:
+            raise Conflict(
+                f"the backbone of config {config.name!r} would use UDP port {each}, which config {taken[each]!r} has; "
+                "choose another backbone_port",
+                field="backbone_port",
+            )
 
 
 def _free_port(tx: Tx) -> int:

@@ -89,6 +89,7 @@ def rendered(tx: Tx, config: Config) -> Reach:
         node_ports=tuple(config.node_ports),
         denied_networks=tuple(config.denied_networks),
         interfaces=tuple(InterfaceName(of[other]) for other in config.reachable_configs if other in of),
+        client_to_client=config.client_to_client,
     )
 
 

@@ -1,6 +1,7 @@
 """Rows of assignments and of the interfaces that nodes still have to delete."""
 
 from collections.abc import Collection, Sequence
+from itertools import count
 from typing import Any
 
 from sqlalchemy import String, cast, delete, func, or_, select, update
@@ -29,6 +30,12 @@ def add(tx: Tx, assignment: Assignment) -> None:
     """Insert an assignment."""
     tx.session.add(assignment)
     tx.session.flush()
+
+
+def free_number(tx: Tx) -> int:
+    """Return the first number that no assignment has; one transaction at a time may ask, see `serialize_creation`."""
+    taken = set(tx.session.scalars(select(Assignment.number)))
+    return next(number for number in count(1) if number not in taken)
 
 
 def entrusted(tx: Tx, config_id: str, node_id: str) -> bool:

@@ -47,6 +47,13 @@ def ports(tx: Tx) -> frozenset[int]:
     return frozenset(tx.session.scalars(select(Config.listen_port)))
 
 
+def backbone_ports(tx: Tx, without: str) -> list[tuple[str, int, bool, int | None]]:
+    """Return of each config but one: its name, its port, whether it has a backbone, and the port set for that."""
+    columns = (Config.name, Config.listen_port, Config.backbone, Config.backbone_port)
+    found = tx.session.execute(select(*columns).where(Config.id != without).order_by(Config.name))
+    return [(name, port, on, own) for name, port, on, own in found]
+
+
 def node_ports(tx: Tx) -> list[tuple[str, list[str]]]:
     """Return the name of each config that opens ports of its nodes to users, and those ports."""
     found = tx.session.execute(select(Config.name, Config.node_ports).order_by(Config.name))

@@ -24,7 +24,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.diff import ROUTING_FIELD, Drift, lacks_ipv6_only
+from wgfleet.protocol.diff import ROUTING_FIELD, Drift, harms_no_user
 
 SLICE_BITS = 4  # an independent config's pool is cut for up to 16 nodes
 MIN_HOST_BITS = 2  # the least slice has a node and a peer
@@ -86,6 +86,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
         id=assignment_id,
         config_id=config.id,
         node_id=node.id,
+        number=assignment_rows.free_number(tx),
         phase=Phase.JOINING,
         private_key_sealed=None,
         public_key=None,
@@ -206,7 +207,7 @@ def confirmed(
     )
     if any(each.field == ROUTING_FIELD for each in drift) != unrouted:
         tx.wake(Topic.FLOATING, config_id)  # addresses go to where routers find them
-    if assignment.phase == Phase.JOINING and objection is None and lacks_ipv6_only(drift):
+    if assignment.phase == Phase.JOINING and objection is None and harms_no_user(drift):
         serve(tx, assignment)
 
 

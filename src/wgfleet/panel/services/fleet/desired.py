@@ -9,7 +9,7 @@ from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import reach
 from wgfleet.panel.services.configs import INDEPENDENT
-from wgfleet.panel.services.fleet import common_peers, probe_keys, taken_over
+from wgfleet.panel.services.fleet import backbone, common_peers, probe_keys, taken_over
 from wgfleet.panel.services.fleet.common_peers import CommonPeers, Keeper, PackedPeers
 from wgfleet.panel.services.floating import carriers, isolation
 from wgfleet.panel.store import Tx, histories, sealed
@@ -163,6 +163,7 @@ def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> I
             dns=tuple(config.dns),
             floating=_floating(tx, vault, config, assignment),
             mute=_mute(tx, vault, config, assignment),
+            backbone=backbone.rendered(tx, vault, config, assignment),
         )
     )
 

@@ -12,7 +12,7 @@ from wgfleet.panel.domain.fields import may_be_id
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, certificates, reach
-from wgfleet.panel.services.fleet import shared_addresses, witness_keys
+from wgfleet.panel.services.fleet import backbone, shared_addresses, witness_keys
 from wgfleet.panel.services.fleet.node_values import NodeChanges, check_outside, check_witness, checked
 from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import isolation
@@ -156,6 +156,8 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
         _check_name_is_free(tx, changed["name"])
     if "endpoint_addresses" in changed:
         isolation.witnesses_changed(tx, node.id)
+    elif "name" in changed:
+        backbone.node_changed(tx, node.id)
     for name, value in changed.items():
         setattr(node, name, value)
     audit.record(tx, actor, "updated", "node", node.id, **changed)
@@ -299,10 +301,14 @@ def reported(
     known: Collection[Feature] | None = None,
     summary: str | None = None,
 ) -> None:
-    """Keep what the node's reconciler last saw; None leaves a value as it is. Not audited, wakes nobody.
+    """Keep what the node's reconciler last saw; None leaves a value as it is. Not audited.
 
-    `known`: the features that its agent has.
+    `known`: the features that its agent has; other nodes may have to hear of them.
     """
+    if known is not None:
+        before = node_rows.agent_features(tx, [node_id]).get(node_id, [])
+        if (Feature.BACKBONE in before) != (Feature.BACKBONE in known):
+            backbone.node_changed(tx, node_id)
     values: dict[str, Any] = {
         "connected": connected,
         "last_seen_at": last_seen_at,

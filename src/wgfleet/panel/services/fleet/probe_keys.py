@@ -72,6 +72,13 @@ def of_agent(tx: Tx, vault: Vault, assignment: Assignment) -> str:
     return of_node(vault, assignment, new=adopted)
 
 
+def public_of_agent(tx: Tx, assignment: Assignment) -> str:
+    """Return the public key that belongs to `of_agent`."""
+    row = rotation_rows.rotation(tx, assignment.config_id)
+    adopted = row is not None and row.step is not RotationStep.SPREAD
+    return (assignment.next_probe_public_key if adopted else None) or assignment.probe_public_key
+
+
 def of_node(vault: Vault, asker: Asker, *, new: bool) -> str:
     """Return the private key with which a node or a witness asks others; one that came meanwhile has no `new` one."""
     if new and asker.next_probe_private_key_sealed is not None:

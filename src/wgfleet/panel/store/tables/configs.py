@@ -1,6 +1,6 @@
 """Tables of configs, assignments, their health, and addresses."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.first_look import FirstLook
@@ -20,6 +20,8 @@ class Config(Base):
     `disabled_generation`: that at which the config was disabled last; it counts while it is.
     `placement` is how new homes are chosen: `least_peers`, `least_load` or `nearest_group`.
     `node_ports`, `denied_networks` and `reachable_configs` (ids): what users reach through a node (`protocol.reach`).
+    `client_to_client`: whether users reach each other; `backbone`: those of other nodes too, over links between nodes,
+    which listen on `backbone_port` (None: `domain.backbone` chooses).
     `paused_since`: since when no node is taken out of use (None: not paused), and `paused_by` who wanted that.
     `private_key_sealed` and `public_key` are the cluster's; in mode `independent` each assignment has its own.
     """
@@ -38,6 +40,9 @@ class Config(Base):
     node_ports: Mapped[list[str]] = mapped_column(default=list)
     denied_networks: Mapped[list[str]] = mapped_column(default=list)
     reachable_configs: Mapped[list[str]] = mapped_column(default=list)
+    client_to_client: Mapped[bool] = mapped_column(default=True, server_default=true())
+    backbone: Mapped[bool] = mapped_column(default=False, server_default=false())
+    backbone_port: Mapped[int | None] = mapped_column(default=None)
     enabled: Mapped[bool]
     disabled_generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     paused_since: Mapped[float | None] = mapped_column(default=None)
@@ -135,7 +140,8 @@ class Assignment(Base):
     `oldest_base`: as that of a config. `behind_since`: since when it lacks generation `behind_generation`; None: it was
     not seen to lack one. `floating_held`: the floating addresses that its agent said it has, and `floating_rivals` the
     link addresses of other machines that have one too, by address. `first_look`: the result of probes before it served;
-    None: nobody has looked.
+    None: nobody has looked. `number`: which one it is among all that there are; its address on the backbone follows
+    from it.
     """
 
     __tablename__ = "assignments"
@@ -143,6 +149,7 @@ class Assignment(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     config_id: Mapped[str] = mapped_column(ForeignKey("configs.id"), index=True)
     node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id"), index=True)
+    number: Mapped[int] = mapped_column(default=0, server_default="0")
     phase: Mapped[Phase]
     private_key_sealed: Mapped[bytes | None]
     public_key: Mapped[str | None]

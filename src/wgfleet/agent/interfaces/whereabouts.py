@@ -1,0 +1,226 @@
+"""Whereabouts: which node of a config has the session of which peer, as the nodes tell each other. Pure.
+
+A node that sees a new handshake of a peer that another node has claims it, with a count one above the last: no clocks
+of two machines are compared in that. Of two claims the one with the higher count stands, then that of the node with the
+higher number, so all who have heard both agree. Times (s of this agent's monotonic clock) only keep a node from
+claiming by a handshake that is older than another node's claim.
+
+What a node has to say is numbered; one that has missed something is sent what changed since.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from wgfleet.protocol.backbone import MAX_COUNT, MAX_DATAGRAM, Here, News
+
+# Handshakes are in whole seconds: one that is not later by more than that may be the older one.
+_GRANULARITY_S = 1.0
+_ENTRY_BYTES = 48  # of an entry beside its networks
+MAX_CLAIMS = 200_000  # of one node; beyond that its word takes up no more memory
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A node says that a peer's session is with it."""
+
+    count: int
+    number: int
+    at: float
+    networks: tuple[str, ...]
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Of two claims the one with the higher rank stands."""
+        return self.count, self.number
+
+
+@dataclass(slots=True)
+class _Neighbor:
+    """What was heard of another node: how far its news go, since which start of its agent, and what it claims."""
+
+    epoch: int = 0
+    heard: int = 0
+    claims: dict[bytes, Claim] = field(default_factory=dict)
+    unrepeated: set[bytes] = field(default_factory=set)  # of those, since its agent has started again
+
+
+class Whereabouts:
+    """What the node `number` knows. `epoch` is that of its own news.
+
+    `may_claim` returns the networks of a peer: this node's own word, or what may be believed of another's.
+    """
+
+    def __init__(self, number: int, epoch: int, may_claim: Callable[[bytes, tuple[str, ...]], tuple[str, ...]]) -> None:
+        self.number = number
+        self.epoch = epoch
+        self.upto = 0
+        self._may_claim = may_claim
+        self._stands: dict[bytes, Claim] = {}
+        self._own: dict[bytes, Claim] = {}
+        self._here: dict[bytes, float] = {}  # when a peer shook hands with this node last
+        self._changed_at: dict[bytes, int] = {}  # of what others have to hear, oldest first
+        self._neighbors: dict[int, _Neighbor] = {}
+        self._moved: dict[bytes, Claim | None] = {}  # where peers were whose place has changed
+
+    def seen(self, key: bytes, at: float, networks: tuple[str, ...], *, surely: bool = False) -> None:
+        """Take note of a handshake with this node. `surely`: it is the newest, since this node asked for it now."""
+        if not surely and at <= self._here.get(key, float("-inf")):
+            return
+        self._here[key] = at
+        own, stands = self._own.get(key), self._stands.get(key)
+        if own is not None and own.networks == networks:
+            self._own[key] = self._stands[key] = replace(own, at=at)
+        elif own is not None or stands is None or surely or at > stands.at + _GRANULARITY_S:
+            self._claim(key, at, networks)
+
+    def left(self, key: bytes) -> None:
+        """Take note that this node does not have a peer any more."""
+        self._here.pop(key, None)
+        if key in self._own:
+            self._settle(key, None)
+
+    def renew(self, key: bytes) -> None:
+        """Take note that the networks of a peer may have changed."""
+        networks = self._may_claim(key, ())
+        if not networks:
+            return
+        for each in self._neighbors.values():
+            if key in each.claims:
+                each.claims[key] = replace(each.claims[key], networks=networks)
+        own = self._own.get(key)
+        if own is not None and own.networks != networks:
+            self._claim(key, own.at, networks)
+        else:
+            self._settle(key, own)
+
+    def left_all_but(self, wanted: Callable[[bytes], bool]) -> None:
+        """Take note of which peers this node still has."""
+        for key in [key for key in self._here if not wanted(key)]:
+            self.left(key)
+
+    def heard(self, number: int, news: News, now: float) -> bool:
+        """Take what another node says; tell whether something was missed before it."""
+        neighbor = self._since(number, news.epoch)
+        if not news.base <= neighbor.heard < news.upto:
+            return news.base > neighbor.heard
+        for here in news.here:
+            networks = self._may_claim(here.key, here.networks)
+            if networks and (here.key in neighbor.claims or len(neighbor.claims) < MAX_CLAIMS):
+                neighbor.claims[here.key] = Claim(here.count, number, now - here.age, networks)
+                neighbor.unrepeated.discard(here.key)
+                self._settle(here.key, self._own.get(here.key))
+        for key in news.gone:
+            self._withdraw(neighbor, key)
+        neighbor.heard = news.upto
+        return False
+
+    def complete(self, number: int, epoch: int, upto: int) -> None:
+        """Take note of how far the news of another node go: what it did not repeat since its start has fallen."""
+        neighbor = self._since(number, epoch)
+        if neighbor.heard >= upto:
+            for key in tuple(neighbor.unrepeated):
+                self._withdraw(neighbor, key)
+
+    def forget(self, number: int) -> None:
+        """Drop what a node said that is none of the config any more."""
+        neighbor = self._neighbors.pop(number, None)
+        if neighbor is not None:
+            for key in tuple(neighbor.claims):
+                self._withdraw(neighbor, key)
+
+    def heard_of(self, number: int) -> tuple[int, int]:
+        """Return the epoch and the end of what was heard of another node."""
+        neighbor = self._neighbors.get(number)
+        return (neighbor.epoch, neighbor.heard) if neighbor is not None else (0, 0)
+
+    def news(self, base: int, now: float, most: int) -> list[News]:
+        """Return what others have to hear after `base`, in up to `most` messages that fit a datagram each."""
+        found: list[News] = []
+        here: list[Here] = []
+        gone: list[bytes] = []
+        size, start, last = 0, base, base
+        # The newest are last; most calls are about a few of them.
+        for key, at in self._since_base(base):
+            claim = self._own.get(key)
+            cost = _ENTRY_BYTES
+            if claim is not None:
+                cost += sum(len(each) + 2 for each in claim.networks)
+            if size and size + cost > MAX_DATAGRAM:
+                found.append(News(self.epoch, start, last, tuple(here), tuple(gone)))
+                here, gone, size, start = [], [], 0, last
+                if len(found) == most:
+                    return found
+            if claim is not None:
+                here.append(Here(key, claim.count, max(0.0, now - claim.at), claim.networks))
+            else:
+                gone.append(key)
+            size, last = size + cost, at
+        if last > start:
+            found.append(News(self.epoch, start, last, tuple(here), tuple(gone)))
+        return found
+
+    def _since_base(self, base: int) -> list[tuple[bytes, int]]:
+        missing = self.upto - base
+        if missing <= 0:
+            return []
+        newest = islice(reversed(self._changed_at.items()), missing)
+        found = [each for each in newest if each[1] > base]
+        found.reverse()
+        return found
+
+    def take_moved(self) -> Mapping[bytes, tuple[Claim | None, Claim | None]]:
+        """Return the peers whose place has changed since the last call: where they were, and where they are."""
+        moved, self._moved = self._moved, {}
+        return {key: (before, self._stands.get(key)) for key, before in moved.items()}
+
+    def claim(self, key: bytes) -> Claim | None:
+        """Return the claim to a peer that stands."""
+        return self._stands.get(key)
+
+    def claims(self) -> Iterable[tuple[bytes, Claim]]:
+        """Return all claims that stand, by key."""
+        return self._stands.items()
+
+    def _since(self, number: int, epoch: int) -> _Neighbor:
+        neighbor = self._neighbors.setdefault(number, _Neighbor())
+        if neighbor.epoch != epoch:
+            neighbor.epoch, neighbor.heard, neighbor.unrepeated = epoch, 0, set(neighbor.claims)
+        return neighbor
+
+    def _withdraw(self, neighbor: _Neighbor, key: bytes) -> None:
+        neighbor.unrepeated.discard(key)
+        if neighbor.claims.pop(key, None) is not None:
+            self._settle(key, self._own.get(key))
+
+    def _claim(self, key: bytes, at: float, networks: tuple[str, ...]) -> None:
+        stands = self._stands.get(key)
+        count = min(MAX_COUNT, 1 + (stands.count if stands is not None else 0))
+        self._settle(key, Claim(count, self.number, at, networks))
+
+    def _settle(self, key: bytes, own: Claim | None) -> None:
+        """Find the claim that stands, with this one of our own, and take ours back if it is not that one."""
+        claims = [each.claims[key] for each in self._neighbors.values() if key in each.claims]
+        best = max(claims, key=lambda it: it.rank, default=None)
+        ours = own is not None and (best is None or own.rank > best.rank)
+        stands = own if ours else best
+        before, told = self._stands.get(key), self._own.pop(key, None)
+        if stands is not None:
+            self._stands[key] = stands
+        else:
+            self._stands.pop(key, None)
+        if ours and own is not None:
+            self._own[key] = own
+        if self._own.get(key) != told:
+            self._tell(key)
+        if stands != before:
+            self._moved.setdefault(key, before)
+        at = self._here.get(key)
+        if not ours and at is not None and (stands is None or at > stands.at + _GRANULARITY_S):
+            # Its last handshake was here after all, as that of an agent that has started again.
+            self._claim(key, at, self._may_claim(key, ()))
+
+    def _tell(self, key: bytes) -> None:
+        self.upto += 1
+        self._changed_at.pop(key, None)
+        self._changed_at[key] = self.upto

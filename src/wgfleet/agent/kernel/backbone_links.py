@@ -1,0 +1,170 @@
+"""The links of a backbone: a WireGuard interface to the other nodes, and a VXLAN device with the routes to their peers.
+
+WireGuard gives a network to one peer only, also for what it accepts from it, so it cannot carry addresses that move.
+VXLAN does, with a route for each address; WireGuard only carries what nodes send each other. The rules here say which
+packets ask the table of those routes. Makes and removes these devices, and decides nothing else.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+from wgfleet.agent.kernel import backbone_rules, links, rtnetlink, wg
+from wgfleet.agent.kernel.backbone_rules import BackboneNames
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.machine import Machine
+from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
+from wgfleet.agent.kernel.rtnetlink import Request, attribute
+from wgfleet.protocol.backbone import Backbone, address
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.keys import PublicKey
+
+PRIORITY = 5191  # of our rules: before the main table (32766)
+PROTOCOL = 87  # marks our rules and routes, as in `source_routes`
+_OVERHEAD = 36  # bytes that VXLAN-GPE adds without an Ethernet header: IPv4, UDP, VXLAN
+_RULE = struct.Struct("8BI")
+_RULE_INTERFACE, _RULE_PRIORITY, _RULE_TABLE, _RULE_PROTOCOL, _TO_TABLE = 3, 6, 15, 21, 1
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_LOOSE = "2"  # rp_filter: from any link on which there is a way back (RFC 3704)
+
+
+async def converge(
+    machine: Machine, names: BackboneNames, backbone: Backbone, networks: Iterable[str], called: dict[PublicKey, str]
+) -> bool:
+    """Make links, rules and firewall as wanted; return whether the device of the routes was new.
+
+    `called`: the endpoints that were set, by peer; they change by themselves where a node is behind NAT.
+    """
+    await backbone_rules.apply(names, backbone, networks)  # first: the device's port is open to everybody
+    await _converge_wire(machine, names.wire, backbone, called)
+    made = await _converge_tunnel(names.tunnel, backbone.tunnel_port, names.wire)
+    await _ask_table(names)
+    return made
+
+
+async def remove(machine: Machine, names: BackboneNames) -> None:
+    """Remove everything; what is not there is no error."""
+    for name in (names.tunnel, names.wire):
+        link = await links.observe(name)
+        if link is not None and link.marked:
+            await (machine.delete(name) if name == names.wire else links.delete(name))
+    async with AsyncIPRoute() as ip:
+        rules = [
+            _rule(rule["family"], rule.get_attr("FRA_IIFNAME"), names.table)
+            async for rule in await ip.rule("dump", family=socket.AF_UNSPEC)
+            if (rule.get_attr("FRA_PRIORITY"), rule.get_attr("FRA_TABLE")) == (PRIORITY, names.table)
+        ]
+        for family in _FAMILIES:
+            await ip.flush_routes(family=family, table=names.table)
+    await rtnetlink.exchange([Request(rtnetlink.DELETE_RULE, rtnetlink.ACK, rule) for rule in rules])
+    await backbone_rules.remove(names)
+
+
+async def remove_others(machine: Machine, ports: Iterable[int]) -> None:
+    """Remove links that an agent has left that was killed, but for those with these ports."""
+    wanted = {names.wire for names in map(BackboneNames.of_port, ports)}
+    for name in await links.marked():
+        port = BackboneNames.port_in(name)
+        if port is not None and name not in wanted:
+            await remove(machine, BackboneNames.of_port(port))
+
+
+async def _converge_wire(
+    machine: Machine, name: InterfaceName, backbone: Backbone, called: dict[PublicKey, str]
+) -> None:
+    link = _own(name, await links.observe(name))
+    if link is None:
+        await machine.create(name)
+        called.clear()
+    wanted = {node.public_key: (f"{address(node.number)}/32", node.endpoint) for node in backbone.nodes}
+    found: dict[PublicKey, frozenset[str]] = {}
+    async with machine.reading(name) as reading:
+        device = reading.device
+        async for blocks in reading.blocks:
+            for block in blocks:
+                found[reading.form.key_of(block)] = reading.form.peer(block).observed.allowed_ips
+    if gone := found.keys() - wanted.keys():
+        await wg.remove_peers(name, gone)
+        for key in gone:
+            called.pop(key, None)
+    own = (backbone.private_key, backbone.port)
+    wrong = {
+        key: each
+        for key, each in wanted.items()
+        if found.get(key) != frozenset({each[0]}) or called.get(key) != each[1]
+    }
+    if wrong or (device.private_key, device.listen_port) != own:
+        await wg.configure_links(name, own, wrong)
+        called.update({key: endpoint for key, (_, endpoint) in wrong.items()})
+    routes = {network for network, _ in wanted.values()}
+    have = frozenset() if link is None else link.routes
+    refused = await links.change(
+        name,
+        up=True,
+        add_addresses=[f"{address(backbone.number)}/32"],
+        remove_routes=have - routes,
+        add_routes=routes - have,
+    )
+    if refused:
+        field, why = next(iter(refused.items()))
+        raise KernelError(f"link {name}, {field}: {why}")
+
+
+async def _converge_tunnel(name: InterfaceName, port: int, wire: InterfaceName) -> bool:
+    link, over = _own(name, await links.observe(name)), await links.observe(wire)
+    mtu = (over.mtu if over is not None else 1420) - _OVERHEAD
+    if link is None:
+        async with AsyncIPRoute() as ip:
+            try:
+                await ip.link(
+                    "add", ifname=name, kind="vxlan", vxlan_collect_metadata=1, vxlan_gpe=True, vxlan_port=port,
+                    vxlan_learning=0,
+                )  # fmt: skip
+            except NetlinkError as error:
+                why = "the kernel has no VXLAN" if error.code == errno.EOPNOTSUPP else errno.errorcode.get(error.code)
+                raise KernelError(f"creating link {name} (UDP port {port}) failed: {why}") from None
+        await links.mark(name)
+        await links.set_group(name)
+    if link is None or not link.up or link.mtu != mtu:
+        # A packet of a user comes from a node, and the way back to him may lead over his own interface meanwhile.
+        _loosen(name)
+        await links.change(name, mtu=mtu, up=True)
+    return link is None or not link.up  # the kernel drops the routes of a link that goes down
+
+
+def _loosen(name: InterfaceName) -> None:
+    try:
+        Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter").write_text(f"{_LOOSE}\n", encoding="ascii")
+    except OSError as error:
+        raise KernelError(f"link {name}, rp_filter: {error.strerror}") from None
+
+
+def _own(name: InterfaceName, link: links.Link | None) -> links.Link | None:
+    if link is not None and not link.marked:
+        raise KernelError(f"there is a link {name} that wgfleet did not make; remove it, or set another backbone_port")
+    return link
+
+
+async def _ask_table(names: BackboneNames) -> None:
+    """Have packets that come from users, and from other nodes, ask the table first."""
+    flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE | rtnetlink.ACK
+    requests = [
+        Request(rtnetlink.NEW_RULE, flags, _rule(family, name, names.table))
+        for family in _FAMILIES
+        for name in (names.of, names.tunnel)
+    ]
+    for reply in await rtnetlink.exchange(requests):
+        if reply.error not in {0, errno.EEXIST, errno.EAFNOSUPPORT}:
+            raise KernelError(f"rules for {names.of}, table {names.table}: {rtnetlink.reason(reply)}")
+
+
+def _rule(family: int, interface: str, table: int) -> bytes:
+    return (
+        _RULE.pack(family, 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
+        + attribute(_RULE_INTERFACE, interface.encode() + b"\0")
+        + attribute(_RULE_PRIORITY, struct.pack("I", PRIORITY))
+        + attribute(_RULE_TABLE, struct.pack("I", table))
+        + attribute(_RULE_PROTOCOL, bytes([PROTOCOL]))
+    )

@@ -1,0 +1,77 @@
+"""Routes to the peers that other nodes have: a table of its own, changed address by address, in batches.
+
+A route costs the kernel some 11 microseconds to change and 100 bytes to keep. It leads through the VXLAN device to the
+node's address on the backbone, or says that the peer cannot be reached.
+"""
+
+import errno
+import ipaddress
+import socket
+import struct
+from collections.abc import Mapping
+
+from wgfleet.agent.kernel import links, rtnetlink
+from wgfleet.agent.kernel.backbone_links import PROTOCOL
+from wgfleet.agent.kernel.backbone_rules import BackboneNames
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
+from wgfleet.agent.kernel.rtnetlink import Request, attribute
+
+UNREACHABLE = ""  # in place of a node's address
+_ROUTE = struct.Struct("8BI")  # family, lengths of destination and source, tos, table, protocol, scope, type, flags
+_DST, _OIF, _TABLE, _ENCAP_TYPE, _ENCAP = 1, 4, 15, 21, 22
+_ENCAP_IP, _TUNNEL_ID, _TUNNEL_DST = 2, 1, 2  # linux/lwtunnel.h
+_VNI = 1
+_UNICAST, _UNREACHABLE, _UNIVERSE, _LINK, _NOWHERE = 1, 7, 0, 253, 255
+
+
+async def change(names: BackboneNames, targets: Mapping[str, str | None]) -> None:
+    """Have networks lead to nodes, by their addresses on the backbone; None: no route, so the peer is this node's."""
+    index = links.index_of(names.tunnel)
+    if index is None:
+        raise KernelError(f"link {names.tunnel} is gone")
+    requests = [_request(network, target, names.table, index) for network, target in targets.items()]
+    for (network, target), reply in zip(targets.items(), await rtnetlink.exchange(requests), strict=True):
+        missing = target is None and reply.error == errno.ESRCH
+        if reply.error and not missing and reply.error != errno.EAFNOSUPPORT:
+            raise KernelError(f"route to {network} in table {names.table}: {rtnetlink.reason(reply)}")
+
+
+async def networks(names: BackboneNames) -> set[str]:
+    """Return the networks that there are routes to."""
+    found = set()
+    async with AsyncIPRoute() as ip:
+        try:
+            for family in (socket.AF_INET, socket.AF_INET6):
+                async for route in await ip.route("dump", family=family, table=names.table):
+                    found.add(f"{route.get_attr('RTA_DST')}/{route['dst_len']}")
+        except NetlinkError as error:
+            raise KernelError(f"reading table {names.table} failed: {errno.errorcode.get(error.code)}") from None
+    return found
+
+
+def _request(network: str, target: str | None, table: int, tunnel: int) -> Request:
+    parsed = ipaddress.ip_network(network)
+    family = socket.AF_INET if parsed.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
+    to = attribute(_DST, parsed.network_address.packed) + attribute(_TABLE, struct.pack("I", table))
+
+    def head(kind: int, scope: int) -> bytes:
+        return _ROUTE.pack(family, parsed.prefixlen, 0, 0, 0, PROTOCOL, scope, kind, 0)
+
+    if target is None:
+        any_route = _ROUTE.pack(family, parsed.prefixlen, 0, 0, 0, 0, _NOWHERE, 0, 0)
+        return Request(rtnetlink.DELETE_ROUTE, rtnetlink.ACK, any_route + to)
+    flags = rtnetlink.CREATE | rtnetlink.REPLACE | rtnetlink.ACK
+    if target == UNREACHABLE:
+        return Request(rtnetlink.NEW_ROUTE, flags, head(_UNREACHABLE, _UNIVERSE) + to)
+    tunnel_to = attribute(_TUNNEL_ID, _VNI.to_bytes(8, "big")) + attribute(_TUNNEL_DST, socket.inet_aton(target))
+    scope = _LINK if family == socket.AF_INET else _UNIVERSE
+    return Request(
+        rtnetlink.NEW_ROUTE,
+        flags,
+        head(_UNICAST, scope)
+        + to
+        + attribute(_OIF, struct.pack("I", tunnel))
+        + attribute(_ENCAP_TYPE, struct.pack("H", _ENCAP_IP))
+        + attribute(_ENCAP, tunnel_to),
+    )

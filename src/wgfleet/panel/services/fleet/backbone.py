@@ -1,0 +1,56 @@
+"""The backbone of a config as a node gets it: its own links, and which other nodes are at their ends.
+
+Nodes use the key that they probe each other with; so it is made, sealed, replaced and revoked as that is.
+"""
+
+from wgfleet.panel.domain import backbone as ports
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.services import generations
+from wgfleet.panel.services.configs import INDEPENDENT
+from wgfleet.panel.services.fleet import probe_keys
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store.tables import Assignment, Config, Node
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import join_endpoint
+from wgfleet.protocol.backbone import Backbone, BackboneNode
+from wgfleet.protocol.features import Feature
+from wgfleet.protocol.keys import PrivateKey, PublicKey
+
+
+def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Backbone | None:
+    """Return what a node gets; None where there is no backbone. Nodes whose agents do not know of it are left out."""
+    if not wanted(config):
+        return None
+    port = ports.port(config.listen_port, config.backbone_port)
+    return Backbone(
+        number=assignment.number,
+        private_key=PrivateKey(probe_keys.of_agent(tx, vault, assignment)),
+        port=port,
+        tunnel_port=ports.tunnel_port(port),
+        nodes=tuple(
+            BackboneNode(
+                number=other.number,
+                name=node.name,
+                public_key=PublicKey(probe_keys.public_of_agent(tx, other)),
+                endpoint=join_endpoint(node.endpoint_addresses[0], port),
+            )
+            for other, node in sorted(assignment_rows.of_config(tx, config.id), key=lambda pair: pair[0].number)
+            if other.id != assignment.id and other.phase != Phase.REMOVED and _takes_part(node)
+        ),
+    )
+
+
+def wanted(config: Config) -> bool:
+    """Tell whether the nodes of a config are to have links to each other."""
+    return config.backbone and config.client_to_client and config.mode != INDEPENDENT
+
+
+def _takes_part(node: Node) -> bool:
+    return Feature.BACKBONE in node.agent_features
+
+
+def node_changed(tx: Tx, node_id: str) -> None:
+    """Have the nodes of its configs hear that a node is elsewhere, or takes part now, or does no more."""
+    for config_id in sorted(config.id for _, config in assignment_rows.of_node(tx, node_id) if wanted(config)):
+        generations.bump(tx, config_id, settings=True)

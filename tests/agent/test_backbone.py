@@ -1,0 +1,166 @@
+"""Users of two nodes, and what is behind a router, reach each other over the backbone; nothing else does."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import pytest
+
+from tests.agent.node import Host, Node
+from tests.agent.segment import cable
+from tests.agent.test_push import applied
+from tests.agent.values import private_key, public_key, settings, whole
+from tests.waiting import eventually
+from wgfleet.protocol.backbone import Backbone, BackboneNode, address
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
+from wgfleet.protocol.ids import Generation
+from wgfleet.protocol.keys import PrivateKey
+from wgfleet.protocol.reach import Reach
+
+pytestmark = pytest.mark.lab
+
+#   anna 10.8.0.2 ── a (198.18.0.1) ══ b (198.18.0.2) ── bert 10.8.0.3, a router for 192.168.7.0/24
+PORT, TUNNEL_PORT = 52820, 53820
+LAN = "192.168.7.0/24"
+
+
+@dataclass
+class Pair:
+    a: Node
+    b: Node
+    anna: Host
+    bert: Host
+    switch: Host
+    wanted: dict[str, DesiredInterface]
+    keys: dict[str, PrivateKey]
+
+    def push(self, node: Node, wanted: DesiredInterface) -> None:
+        assert applied(node, wanted).generation == wanted.generation
+
+    def connect(self, user: Host, name: str, node: int, *own: str) -> None:
+        """Have a user's tunnel go to a node, by a new session."""
+        user.run(
+            *("wg", "setconf", "wg0", "/dev/stdin"),
+            stdin=f"[Interface]\nPrivateKey = {self.keys[name]}\n[Peer]\nPublicKey = "
+            f"{public_key(self.wanted['a'].settings.private_key)}\nAllowedIPs = 0.0.0.0/0, ::/0\n"
+            f"Endpoint = 198.18.0.{node}:51820\nPersistentKeepalive = 1\n",
+        )
+        for each in own:
+            user.run("ip", "addr", "add", each, "dev", "wg0")
+        user.run("ip", "link", "set", "wg0", "up")
+        for family in ("-4", "-6"):
+            user.run("ip", family, "route", "replace", "default", "dev", "wg0")
+
+
+def ping(host: Host, to: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = host.command("ping", "-n", "-c", "2", "-i", "0.1", "-W", "1", *options, to)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def pings(host: Host, to: str, *options: str) -> bool:
+    return ping(host, to, *options).returncode == 0
+
+
+@pytest.fixture
+def pair(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Pair:
+    switch, anna, bert = (make_host() for _ in range(3))
+    switch.run("ip", "link", "add", "br0", "type", "bridge")
+    switch.run("ip", "link", "set", "br0", "up")
+    a, b = make_node("node-a"), make_node("node-b")
+    for number, host in enumerate((a.host, b.host), 1):
+        cable(switch, host, number)
+    key, links, keys = private_key(), [private_key(), private_key()], {"anna": private_key(), "bert": private_key()}
+    peers = {
+        public_key(keys["anna"]): DesiredPeer(("10.8.0.2/32", "fd08::2/128")),
+        public_key(keys["bert"]): DesiredPeer(("10.8.0.3/32", "fd08::3/128", LAN)),
+    }
+    wanted = {}
+    for number, node in enumerate((a, b), 1):
+        other = 3 - number
+        neighbour = BackboneNode(other, f"node-{other}", public_key(links[other - 1]), f"198.18.0.{other}:{PORT}")
+        made = msgspec.structs.replace(
+            settings(
+                "wg0", key=key, addresses=("10.8.0.1/24", "fd08::1/64"), routes=(LAN,), masquerade=True, reach=Reach()
+            ),
+            backbone=Backbone(number, links[number - 1], PORT, TUNNEL_PORT, (neighbour,)),
+        )
+        wanted["ab"[number - 1]] = whole(1, made, peers)
+        node.start("--interval", "1")
+        assert applied(node, wanted["ab"[number - 1]]).verified
+    made_pair = Pair(a, b, anna, bert, switch, wanted, keys)
+    for number, (name, user, own) in enumerate(
+        (("anna", anna, ("10.8.0.2/24", "fd08::2/64")), ("bert", bert, ("10.8.0.3/24", "fd08::3/64"))), 11
+    ):
+        cable(switch, user, number)
+        user.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
+        eventually(partial(user.run, "wg", "show", "wg0", check=False))
+        made_pair.connect(user, name, 1 if name == "anna" else 2, *own)
+    bert.run("ip", "addr", "add", "192.168.7.1/32", "dev", "lo")
+    return made_pair
+
+
+def test_users_of_two_nodes_reach_each_other_and_a_site(pair: Pair) -> None:
+    eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    for to in ("fd08::3", "192.168.7.1"):
+        assert pings(pair.anna, to), to
+    assert pings(pair.bert, "fd08::2")
+    assert pings(pair.bert, "10.8.0.2", "-I", "192.168.7.1"), "its address is not masqueraded"
+    assert "Frag needed" in ping(pair.anna, "10.8.0.3", "-M", "do", "-s", "1392").stdout
+    assert not pings(pair.anna, address(2)), "the links themselves are not the users'"
+    # Moved: bert's tunnel goes to a now, and then anna's to b.
+    pair.connect(pair.bert, "bert", 1)
+    eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    pair.connect(pair.anna, "anna", 2)
+    eventually(lambda: pings(pair.bert, "10.8.0.2"), 20)
+    pair.connect(pair.bert, "bert", 2)
+    eventually(lambda: pings(pair.anna, "192.168.7.1"), 20)
+
+
+def test_what_somebody_breaks_is_repaired_and_what_cannot_be_reached_is_said(pair: Pair) -> None:
+    eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    for damage in (
+        ("ip", "link", "del", f"wgx{PORT}"),
+        ("ip", "link", "del", f"wgb{PORT}"),
+        ("ip", "rule", "del", "pref", "5191"),
+        ("nft", "delete", "table", "inet", f"wgfleet_wgb{PORT}"),
+    ):
+        pair.a.host.run(*damage)
+        eventually(lambda: f"wgfleet_wgb{PORT}" in pair.a.host.run("nft", "list", "tables"), 20)
+        eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    pair.b.host.run(
+        "nft",
+        "add table inet cut; add chain inet cut i { type filter hook input priority -400; };"
+        f" add rule inet cut i udp dport {PORT} drop",
+    )
+    eventually(lambda: "Unreachable" in ping(pair.anna, "10.8.0.3").stdout, 20)
+
+    def drift() -> dict[str, str]:
+        (interface,) = pair.a.call("GET", "/v1/status").json()["interfaces"]
+        return {each["field"]: each["observed"] for each in interface["drift"]}
+
+    eventually(lambda: drift() == {"backbone.node-2": "not heard"}, 20)
+    assert pings(pair.anna, "10.8.0.1"), "the way through the node itself is not concerned"
+    pair.b.host.run("nft", "delete", "table", "inet", "cut")
+    eventually(lambda: pings(pair.anna, "10.8.0.3") and not drift(), 20)
+    # Taken away: nothing is left of it.
+    plain = msgspec.structs.replace(
+        pair.wanted["a"],
+        generation=Generation(2),
+        settings=msgspec.structs.replace(pair.wanted["a"].settings, backbone=None),
+    )
+    pair.push(pair.a, plain)
+    eventually(lambda: "wgb" not in pair.a.host.run("ip", "link") and "5191" not in pair.a.host.run("ip", "rule"), 20)
+    assert f"wgfleet_wgb{PORT}" not in pair.a.host.run("nft", "list", "tables")
+
+
+def test_users_are_kept_apart_where_that_is_wanted(pair: Pair) -> None:
+    pair.connect(pair.bert, "bert", 1)
+    eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    wanted = pair.wanted["a"]
+    changed = msgspec.structs.replace(wanted.settings, reach=Reach(client_to_client=False), backbone=None)
+    pair.push(pair.a, msgspec.structs.replace(wanted, generation=Generation(2), settings=changed))
+    assert not pings(pair.anna, "10.8.0.3")
+    assert not pings(pair.anna, "192.168.7.1")
+    assert pings(pair.anna, "10.8.0.1")

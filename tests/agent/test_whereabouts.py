@@ -1,0 +1,157 @@
+"""Which node has a peer: claims, who wins, and news that get lost."""
+
+import hashlib
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wgfleet.agent.interfaces.whereabouts import Whereabouts
+from wgfleet.protocol.backbone import MAX_DATAGRAM, Hello, News, decode, encode
+
+
+def key(number: int) -> bytes:
+    return hashlib.sha256(str(number).encode()).digest()
+
+
+def networks(number: int) -> tuple[str, ...]:
+    return (f"10.8.{number >> 8}.{number & 255}/32",)
+
+
+NETWORKS = {key(number): networks(number) for number in range(300)}
+
+
+def of(number: int, epoch: int = 1) -> Whereabouts:
+    return Whereabouts(number, epoch, NETWORKS.get)
+
+
+def tell(teller: Whereabouts, hearers: Iterable[Whereabouts], now: float) -> None:
+    for hearer in hearers:
+        epoch, upto = hearer.heard_of(teller.number)
+        for news in teller.news(upto if epoch == teller.epoch else 0, now, 1000):
+            hearer.heard(teller.number, news, now)
+        hearer.complete(teller.number, teller.epoch, teller.upto)
+
+
+def place(where: Whereabouts, number: int) -> int | None:
+    found = {claim.networks: claim.number for _, claim in where.claims()}
+    return found.get(networks(number))
+
+
+def test_a_peer_is_where_it_shook_hands_last() -> None:
+    a, b, c = of(1), of(2), of(3)
+    a.seen(key(7), 10.0, networks(7))
+    tell(a, (b, c), 10.1)
+    assert [place(each, 7) for each in (a, b, c)] == [1, 1, 1]
+    c.seen(key(7), 10.2, networks(7), surely=True)  # a takeover, within the same second
+    tell(c, (a, b), 10.21)
+    assert [place(each, 7) for each in (a, b, c)] == [3, 3, 3]
+    a.left(key(7))  # the old node drops it afterwards
+    tell(a, (b, c), 10.3)
+    assert [place(each, 7) for each in (a, b, c)] == [3, 3, 3]
+    a.seen(key(7), 12.5, networks(7))  # and it comes back by itself
+    tell(a, (b, c), 13.0)
+    assert [place(each, 7) for each in (a, b, c)] == [1, 1, 1]
+    a.left(key(7))
+    tell(a, (b, c), 14.0)
+    tell(c, (a, b), 14.1)
+    assert [place(each, 7) for each in (a, b, c)] == [3, 3, 3], "c has an older session, which may still be good"
+
+
+def test_a_scan_that_is_late_takes_nothing_back() -> None:
+    a, b = of(1), of(2)
+    b.seen(key(7), 103.0, networks(7), surely=True)
+    tell(b, (a,), 103.0)
+    a.seen(key(7), 100.0, networks(7))  # it was here before, and the scan sees it now
+    assert place(a, 7) == 2
+
+
+def test_an_agent_that_starts_again_has_its_peers_and_no_others() -> None:
+    a, b = of(1), of(2)
+    for number in (1, 2):
+        b.seen(key(number), 5.0, networks(number))
+    a.seen(key(3), 6.0, networks(3))
+    tell(b, (a,), 6.0)
+    tell(a, (b,), 6.0)
+    a.seen(key(2), 9.0, networks(2))  # moved to a
+    tell(a, (b,), 9.0)
+    again = of(2, epoch=9)
+    again.seen(key(1), 5.0, networks(1))
+    again.seen(key(2), 5.0, networks(2))
+    tell(a, (again,), 10.0)
+    tell(again, (a,), 10.0)
+    for each in (a, again):
+        assert [place(each, number) for number in (1, 2, 3)] == [2, 1, 1]
+    emptied = of(2, epoch=11)  # and once more, without a session
+    tell(a, (emptied,), 11.0)
+    tell(emptied, (a,), 11.0)
+    assert [place(a, number) for number in (1, 2, 3)] == [None, 1, 1]
+
+
+def test_what_was_lost_is_told_again_in_datagrams_that_fit() -> None:
+    a, b = of(1), of(2)
+    for number in range(300):
+        a.seen(key(number), 5.0, networks(number))
+    parts = a.news(0, 6.0, 1000)
+    assert len(parts) > 3
+    assert all(len(encode(part)) <= MAX_DATAGRAM for part in parts)
+    assert not b.heard(1, parts[0], 6.0)
+    assert b.heard(1, parts[2], 6.0), "one is missing"
+    assert b.heard_of(1) == (1, parts[0].upto)
+    assert a.news(parts[0].upto, 6.0, 2) == parts[1:3]
+    tell(a, (b,), 6.0)
+    assert {place(b, number) for number in range(300)} == {1}
+    assert a.news(a.upto, 6.0, 10) == []
+
+
+def test_a_peer_that_this_node_does_not_have_is_believed_as_far_as_is_allowed() -> None:
+    strict = Whereabouts(2, 1, lambda _, claimed: tuple(each for each in claimed if each.startswith("10.8.")))
+    a = of(1)
+    a.seen(key(1), 5.0, ("10.8.0.9/32", "0.0.0.0/0"))
+    a.seen(key(301), 5.0, ("192.0.2.0/24",))
+    tell(a, (strict,), 5.0)
+    assert [claim.networks for _, claim in strict.claims()] == [("10.8.0.9/32",)]
+
+
+def test_a_node_that_leaves_takes_its_claims_along() -> None:
+    a, b = of(1), of(2)
+    a.seen(key(1), 5.0, networks(1))
+    b.seen(key(1), 8.0, networks(1))
+    tell(b, (a,), 8.0)
+    a.forget(2)
+    assert place(a, 1) == 1, "its own session is what is left"
+    a.take_moved()
+    a.forget(2)
+    assert not a.take_moved()
+
+
+@given(st.binary(max_size=200))
+def test_what_is_no_news_of_ours_is_nothing(data: bytes) -> None:
+    assert decode(data) is None or isinstance(decode(data), News | Hello)
+
+
+Step = tuple[int, int, bool, bool]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.booleans(), st.booleans()), max_size=60))
+def test_nodes_that_have_heard_each_other_agree_whatever_happened_before(steps: list[Step]) -> None:
+    """Peers go to and fro, nodes lose what they say, and agents start again."""
+    nodes = [of(number) for number in (1, 2, 3)]
+    now, epoch = 10.0, 10
+    for node, number, loses, restarts in steps:
+        now, epoch = now + 2.0, epoch + 1
+        if restarts:
+            nodes[node] = of(node + 1, epoch)
+        nodes[node].seen(key(number), now, networks(number))
+        if not loses:
+            tell(nodes[node], [each for each in nodes if each is not nodes[node]], now)
+    for _ in range(4):
+        now += 1.0
+        for node_ in nodes:
+            tell(node_, [each for each in nodes if each is not node_], now)
+    for number in range(5):
+        assert len({place(each, number) for each in nodes}) == 1
+    last = {number: node + 1 for node, number, *_ in steps}
+    lost = any(restarts for *_, restarts in steps)
+    if not lost:
+        assert {number: place(nodes[0], number) for number in last} == last

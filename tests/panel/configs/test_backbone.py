@@ -1,0 +1,112 @@
+"""Backbones as settings of a config, and what its nodes get of them."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.panel.configs.test_reach import patched
+from tests.panel.conftest import made
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import desired, nodes
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.protocol.backbone import Backbone
+from wgfleet.protocol.desired import check_settings
+from wgfleet.protocol.features import ALL, NONE, Feature, for_agent
+from wgfleet.protocol.keys import public_key_of
+
+
+def pushed(panel: Panel) -> dict[str, Backbone | None]:
+    """Return what each node of wg0 gets."""
+    found = {}
+    with panel.store.read() as tx:
+        config = configs.get(tx, "wg0")
+        for assignment, node in assignment_rows.of_config(tx, config.id):
+            settings = desired.whole(tx, panel.vault, config, assignment).settings
+            check_settings(settings)
+            assert for_agent(settings, ALL - {Feature.BACKBONE}).backbone is None
+            found[node.name] = settings.backbone
+    return found
+
+
+def report(panel: Panel, name: str, known: frozenset[Feature]) -> None:
+    with panel.store.write() as tx:
+        nodes.reported(tx, nodes.get(tx, name).id, connected=True, known=known)
+
+
+@pytest.fixture
+def three(client: httpx.Client, wg0: dict[str, Any], panel: Panel) -> None:
+    for number, name in enumerate(("ams1", "ber1", "cph1"), 1):
+        made(client, "/api/nodes", name=name, endpoint_addresses=[f"192.0.2.{number}"])
+        made(client, f"/api/configs/{wg0['id']}/nodes", node_id=name)
+        report(panel, name, ALL)
+
+
+@pytest.mark.usefixtures("three")
+def test_nodes_get_links_to_each_other_where_that_is_wanted(client: httpx.Client, panel: Panel) -> None:
+    assert set(pushed(panel).values()) == {None}
+    shown = patched(client, "wg0", backbone=True)
+    assert (shown["backbone"], shown["backbone_port"], shown["client_to_client"]) == (True, 52820, True)
+    found = pushed(panel)
+    for name, backbone in found.items():
+        assert backbone is not None
+        assert {node.name for node in backbone.nodes} == found.keys() - {name}
+        for node in backbone.nodes:
+            other = found[node.name]
+            assert other is not None
+            assert (node.number, node.public_key) == (other.number, public_key_of(other.private_key))
+    ams1 = found["ams1"]
+    assert ams1 is not None
+    assert (ams1.port, ams1.tunnel_port) == (52820, 53820)
+    assert [node.endpoint for node in ams1.nodes] == ["192.0.2.2:52820", "192.0.2.3:52820"]
+    assert patched(client, "wg0", backbone_port=443)["backbone_port"] == 443
+    assert set(pushed(panel)) == found.keys()
+    assert patched(client, "wg0", client_to_client=False)["backbone"]
+    assert set(pushed(panel).values()) == {None}, "users that are kept apart need no links"
+
+
+@pytest.mark.usefixtures("three")
+def test_a_node_that_leaves_or_does_not_know_of_it_is_at_no_end_of_a_link(client: httpx.Client, panel: Panel) -> None:
+    before = patched(client, "wg0", backbone=True)["generation"]
+    report(panel, "cph1", NONE)
+
+    def ends() -> dict[str, set[str]]:
+        return {
+            name: set() if each is None else {node.name for node in each.nodes} for name, each in pushed(panel).items()
+        }
+
+    assert client.get("/api/configs/wg0").json()["generation"] == before + 1, "the others have to hear of it"
+    assert ends()["ams1"] == {"ber1"}
+    report(panel, "cph1", ALL)
+    report(panel, "cph1", ALL)
+    assert client.get("/api/configs/wg0").json()["generation"] == before + 2
+    assert ends()["ams1"] == {"ber1", "cph1"}
+    keys = {each.private_key for each in pushed(panel).values() if each is not None}
+    assert client.delete("/api/configs/wg0/nodes/cph1", params={"force": True}).status_code == 202
+    assert client.patch("/api/nodes/ber1", json={"endpoint_addresses": ["192.0.2.9"], "name": "ber9"}).is_success
+    ams1 = pushed(panel)["ams1"]
+    assert ams1 is not None
+    assert ("ber9", "192.0.2.9:52820") in {(node.name, node.endpoint) for node in ams1.nodes}
+    assert len(keys) == 3
+
+
+@pytest.mark.usefixtures("three")
+def test_ports_that_another_config_has_and_independent_configs_are_refused(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg1", pools=["10.9.0.0/24"], listen_port=52820)
+    refused = client.patch("/api/configs/wg0", json={"backbone": True})
+    assert refused.status_code == 409
+    assert refused.json()["field"] == "backbone_port"
+    assert "52820" in refused.json()["detail"]
+    for port in (51820, 50820):
+        assert client.patch("/api/configs/wg0", json={"backbone": True, "backbone_port": port}).status_code == 409
+    assert patched(client, "wg0", backbone=True, backbone_port=40000)["backbone_port"] == 40000
+    body = {"name": "wg2", "pools": ["10.10.0.0/24"], "listen_port": 40000}
+    answer = client.post("/api/configs", json=body)
+    assert (answer.status_code, answer.json()["field"]) == (409, "listen_port")
+    for port in (40000, 41000):
+        body = {"name": "wg2", "pools": ["10.10.0.0/24"], "listen_port": port - 1000, "backbone": True}
+        assert client.post("/api/configs", json=body).status_code == 409
+    independent = {"name": "wg3", "mode": "independent", "pools": ["10.11.0.0/24"], "backbone": True}
+    answer = client.post("/api/configs", json=independent)
+    assert (answer.status_code, answer.json()["field"]) == (409, "backbone")
