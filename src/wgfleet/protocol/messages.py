@@ -19,14 +19,16 @@ CRL_LIMIT = 2**20  # characters; 4096 certificates have a fifth of it
 HEARTBEAT_S = 0.5
 LOAD_S = 10.0
 
-# What an agent may claim; a number beyond that fits no column, and no machine.
+# What an agent may claim; a number beyond that fits no column, and no machine. Names have nothing that a database does
+# not take or that moves a cursor.
+_VISIBLE = "^[!-~]*$"
 ClaimedGeneration = Annotated[Generation, Meta(ge=0, le=2**63 - 1)]
-ClaimedName = Annotated[InterfaceName, Meta(max_length=15)]
-ClaimedConfig = Annotated[ConfigId, Meta(max_length=64)]
+ClaimedName = Annotated[InterfaceName, Meta(max_length=15, pattern=_VISIBLE)]
+ClaimedConfig = Annotated[ConfigId, Meta(max_length=64, pattern=_VISIBLE)]
 ClaimedKey = Annotated[PublicKey, Meta(max_length=44)]
 Share = Annotated[float, Meta(ge=0, le=1e6)]
 Moment = Annotated[float, Meta(ge=0, le=1e12)]  # s since the epoch
-ClaimedAddress = Annotated[str, Meta(max_length=64)]
+ClaimedAddress = Annotated[str, Meta(max_length=64, pattern=_VISIBLE)]
 Held = Annotated[tuple[ClaimedAddress, ...], Meta(max_length=1000)]
 Rivals = Annotated[dict[ClaimedAddress, Annotated[str, Meta(max_length=64)]], Meta(max_length=1000)]
 

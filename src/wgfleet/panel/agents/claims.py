@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from wgfleet.protocol.diff import Drift
-from wgfleet.protocol.messages import AgentStatus
+from wgfleet.protocol.messages import AgentStatus, Applied
 
 LONGEST_WORDS = 500  # characters; a sentence on one interface
 LONGEST_DRIFT = 150  # fields; an agent of ours reports 100 at most
@@ -24,6 +24,11 @@ def status(found: AgentStatus) -> AgentStatus:
     """Return what an agent says of itself with limits, where it ends up in rows."""
     notes = tuple(words(note) for note in found.notes[-MOST_NOTES:])
     return replace(found, version=words(found.version, LONGEST_VALUE), notes=notes)
+
+
+def applied(found: Applied) -> Applied:
+    """Return the answer to a push with limits."""
+    return replace(found, drift=drift(found.drift))
 
 
 def rivals(found: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

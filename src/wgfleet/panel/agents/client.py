@@ -132,10 +132,11 @@ class AgentClient:
         name = push.settings.name if isinstance(push, DesiredInterface) else push.name
         path = f"/v1/wg/{name}"
         if not shared or not isinstance(push, DesiredInterface):
-            return await self._call("PUT", path, Applied, push)
+            return claims.applied(await self._call("PUT", path, Applied, push))
         body = PushBody(features.for_agent(push, self.features), shared)
         async with self._request("PUT", path, content=body.sent_within(ANSWER_S), size=len(body)) as response:
-            return answers.decode(self._label, msgspec.json.Decoder(Applied), await self._body(response))
+            answer = answers.decode(self._label, msgspec.json.Decoder(Applied), await self._body(response))
+        return claims.applied(answer)
 
     async def delete(self, interface: str, config_id: str | None = None, generation: int | None = None) -> None:
         """Remove an interface that the agent made; absent is fine. A generation guards against a late call."""

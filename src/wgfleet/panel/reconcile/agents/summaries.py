@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wgfleet.panel.agents import claims
 from wgfleet.panel.errors import NotFound, Unavailable
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.pusher import NodeCycle
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from wgfleet.protocol.features import Feature
 
 _MAX_NOTE = 500  # characters: it is the agent's text
+_MAX_SUMMARY = 4000  # in which agents' names and refusals are quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class SummaryWriter:
             connection.last_seen_at,
             status.version if status else None,
             connection.features if status else None,
-            with_notes(cycle.summary, notes),
+            claims.words(with_notes(cycle.summary, notes), _MAX_SUMMARY),
         )
         async with self._turn:
             # Who has the turn writes what has come up meanwhile; the others then find theirs written.
