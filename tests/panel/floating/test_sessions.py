@@ -189,7 +189,7 @@ def test_a_drain_whose_clients_could_not_be_called_moves_the_address_before_it_e
     world.sync_all(config, fra1, ams1)
     with world.store.write() as tx:
         drain.close(tx, operation.id)
-        assert operations.get(tx, operation.id).state == OperationState.SUCCEEDED
+        assert operations.get(tx, operation.id).state == OperationState.FAILED
 
 
 def test_an_address_that_is_moved_by_hand_takes_its_clients_along(world: World) -> None:

@@ -5,8 +5,10 @@ import pytest
 from tests.panel.moves.test_removal import operation_now
 from tests.panel.world import World
 from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.domain.operations import MoveResult, OperationState
+from wgfleet.panel.services import operations as operation_service
 from wgfleet.panel.services.fleet import nodes as node_service
-from wgfleet.panel.services.moves import kinds
+from wgfleet.panel.services.moves import kinds, steps
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config, Node
@@ -75,3 +77,35 @@ def test_a_wrong_clock_is_said_in_words(world: World) -> None:
     assert "300 s ahead of" in str(words[0])
     assert words[1] is None
     assert "30 s behind" in str(words[2])
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 30.0])
+def test_a_failover_that_moved_nobody_has_not_succeeded_and_says_why(world: World, apart_s: float) -> None:
+    config, (one, two) = fleet(world, fra1=apart_s, ams1=0.0)
+    operation = world.failover(config, one)
+    assert world.step(operation) is MoveStep.PLACE
+    world.sync(config, two)
+    assert world.step(operation, answers=frozenset()) is MoveStep.TAKEOVER
+    with world.store.write() as tx:
+        steps.finish(tx, operation.id, None)
+    ended = operation_now(world, operation)
+    assert ended.state == OperationState.FAILED
+    result = operation_service.result_of(ended, MoveResult)
+    assert (result.sessions_taken_over, result.left_behind) == (0, 1)
+    assert "no other node got an answer of its live client" in str(result.reason)
+    assert ("30 s apart" in str(result.reason)) is bool(apart_s)
+
+
+def test_a_failover_of_which_somebody_came_by_himself_has_succeeded(world: World) -> None:
+    config, (one, two) = fleet(world, fra1=30.0, ams1=0.0)
+    operation = world.failover(config, one)
+    assert world.step(operation) is MoveStep.PLACE
+    world.sync(config, two)
+    (user,) = world.peers(config, "bert")[:1]
+    with world.store.read() as tx:
+        anna = next(peer for peer in peer_rows.of_config(tx, config.id) if peer.id != user.id)
+    world.seen(config, two, {anna.public_key: ENDPOINT})
+    world.step(operation, answers=frozenset())
+    with world.store.write() as tx:
+        steps.finish(tx, operation.id, None)
+    assert operation_now(world, operation).state == OperationState.SUCCEEDED

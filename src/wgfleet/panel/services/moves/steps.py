@@ -211,7 +211,7 @@ def unconfirmed(tx: Tx, operation: Operation) -> dict[str, str]:
 def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     """End an operation and return its result; the nodes that lost sessions may have those peers again.
 
-    `reason`: why it ended before everything had moved.
+    `reason`: why it ended before everything had moved. One that took over none of its live sessions has failed.
     """
     operation = operations.get(tx, operation_id)
     silent = sorted(unconfirmed(tx, operation).values())
@@ -225,6 +225,8 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     if taken := operation_rows.taken_over(tx, operation_id):
         peer_rows.touch(tx, taken, generations.bump(tx, operation.config_id or "", topic=Topic.PEERS))
     tally = counts(tx, operation_id)
+    if reason is None and left and not tally.taken_over:
+        reason = _nobody_moved(tx, operation, len(left))
     result = MoveResult(
         peers_migrated=operation_rows.rehomed(tx, operation_id),
         sessions_taken_over=tally.taken_over or 0,
@@ -238,6 +240,13 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     state = OperationState.SUCCEEDED if reason is None else OperationState.FAILED
     operations.finish(tx, operation_id, state, result)
     return operations.encode(result)
+
+
+def _nobody_moved(tx: Tx, operation: Operation, count: int) -> str:
+    whom = "its live client, which has" if count == 1 else f"any of its {count} live clients, which have"
+    apart_s = clock_spread_s(tx, operation.config_id or "")
+    why = f": the clocks of the nodes are {apart_s:.0f} s apart; run NTP on all of them" if apart_s else ""
+    return f"no other node got an answer of {whom} to connect again first{why}"
 
 
 def _warnings(silent: Sequence[str], taken_over: int) -> tuple[str, ...] | None:
