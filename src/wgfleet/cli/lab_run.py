@@ -69,6 +69,9 @@ Helper = Annotated[
     bool, typer.Option("--helper", help="Have the clients run the helper of their bundle; their files name all nodes.")
 ]
 
+WithWitness = Annotated[bool, typer.Option("--witness", help="Add a witness, which looks at nodes and serves nobody.")]
+PanelNode = Annotated[bool, typer.Option("--panel-node", help="The panel's machine is a node too, beside the --nodes.")]
+
 
 def run(
     scenario: ScenarioName,
@@ -96,13 +99,15 @@ def run(
     provider: Provider = face.ON_LINK,
     mobile: Mobile = False,
     helper: Helper = False,
+    witness: WithWitness = False,
+    panel_node: PanelNode = False,
     logs: Logs = None,
     as_json: Json = False,
 ) -> None:
     """Run a scenario in its own lab. Exit code 3: a promise was not kept."""
     with reported(left=NOTHING_LEFT):
         weather = Weather(loss, delay, jitter, starve)
-        chosen = _chosen(scenario, nodes, clients, weather, kind)
+        chosen = _chosen(scenario, nodes + panel_node, clients, weather, kind)
         _check_helper(helper=helper, mobile=mobile, floating=floating)
         routed = _is_routed(provider, scenario, floating=floating)
         progress = Progress()
@@ -127,7 +132,8 @@ def run(
             weather,
             pause_panel,
         )
-        with state.temporary(name, nodes, clients if chosen.clients else 0, nat=nat, split=routed, logs=logs) as lab:
+        devices, own = clients if chosen.clients else 0, {"witness": witness, "panel_node": panel_node}
+        with state.temporary(name, nodes, devices, nat=nat, split=routed, logs=logs, **own) as lab:
             assembly.assemble(lab, progress, equipment)
             figures = chosen.run(lab, options, progress)
     _tell(figures, as_json=as_json)

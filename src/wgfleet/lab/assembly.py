@@ -57,15 +57,22 @@ def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None
         lab.result["dns"] = nameserver.start(lab.host(ROUTER))
     with fleet.client(lab) as panel:
         _enrol_nodes(lab, panel, progress)
+        for host in fleet.hosts(lab, "witness"):
+            with progress.step("witness enrolled"):
+                fleet.enroll(panel, fleet.panel_url(lab), host)
+        if lab.panel_node:
+            own = next(node for node in panel.all("/api/nodes") if node["is_panel_node"])
+            lab.result["nodes"].append(_described(lab.host("panel"), own["id"]))
         panel.call(
             "POST",
             "/api/configs",
             {"name": fleet.CONFIG, "mode": "cluster", "pools": [fleet.POOL], "listen_port": fleet.LISTEN_PORT},
         )
-        with progress.step(f"config {fleet.CONFIG} served by {lab.nodes} nodes"):
+        count = len(lab.result["nodes"])
+        with progress.step(f"config {fleet.CONFIG} served by {count} nodes"):
             for node in lab.result["nodes"]:
                 fleet.assign(panel, node["id"])
-            fleet.wait_serving(panel, lab.nodes)
+            fleet.wait_serving(panel, count)
         fleet.favour_nodes(lab)
         if equipment.floating:
             with progress.step(f"{equipment.floating} floating addresses held and published"):

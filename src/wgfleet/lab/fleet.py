@@ -51,7 +51,11 @@ def start_panel(lab: Lab, environment: Mapping[str, str] | None = None) -> Path:
     command = [PROGRAM, "panel", "run", "--data-dir", data_dir(lab)]
     inside = {"WGFLEET_DNS__ALLOWED_SERVERS": RANGE}  # the lab's name server is not on the internet
     return lab.host("panel").start(
-        [*command, "--listen", f"{lab.host('panel').address}:{PANEL_PORT}", "--no-panel-node"],
+        [
+            *command,
+            *("--listen", f"{lab.host('panel').address}:{PANEL_PORT}"),
+            "--panel-node" if lab.panel_node else "--no-panel-node",
+        ],
         "panel",
         {**inside, **(environment or {})},
     )
@@ -134,7 +138,9 @@ def _release_environment(host: Host) -> dict[str, str]:
 def start_agent(host: Host) -> Path:
     """Start a node's agent, and what else runs there, for the first time or again; return its log."""
     bird.start(host)
-    return host.start([PROGRAM, "agent", "run", "--state-dir", _state_dir(host)], "agent", _release_environment(host))
+    role = ["--witness"] if host.name.startswith("witness-") else []
+    command = [PROGRAM, "agent", "run", *role, "--state-dir", _state_dir(host)]
+    return host.start(command, "agent", _release_environment(host))
 
 
 def kill_agent(host: Host) -> bool:
@@ -159,8 +165,10 @@ def agent_log(host: Host) -> Path:
 
 
 def enroll(panel: PanelClient, url: str, host: Host) -> Document:
-    """Add a node, let its agent enroll with a join token as the panel's command says, start it; return the node."""
-    node: Document = panel.call("POST", "/api/nodes", {"name": host.name, "endpoint_addresses": [host.address]})
+    """Add a node or a witness, let its agent enroll as the panel's command says, start it; return the node."""
+    witness = host.name.startswith("witness-")
+    role = {"witness": True, "agent_host": host.address} if witness else {"endpoint_addresses": [host.address]}
+    node: Document = panel.call("POST", "/api/nodes", {"name": host.name, **role})
     join = panel.call("POST", f"/api/nodes/{node['id']}/join-token")
     fingerprint = re.search(r"--ca-fingerprint[ =](\S+)", join["command"])
     trust = [] if fingerprint is None else ["--ca-fingerprint", fingerprint[1]]
@@ -180,7 +188,7 @@ def start_again(host: Host, lab: Lab) -> Path:
     """Start what a host runs, after it was killed."""
     if host.name == "panel":
         return start_panel(lab)
-    if host.name.startswith("node-"):
+    if host.name.startswith(("node-", "witness-")):
         return start_agent(host)
     raise LabError(f"{host.name} runs nothing of wgfleet; a client is restarted with wg-quick in it")
 

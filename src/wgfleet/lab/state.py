@@ -30,7 +30,8 @@ class Lab:
     """A lab that stands. `result` is what `lab up --json` prints, once it is complete.
 
     `netns_was_there`: whether the machine had `ip netns`' directory before, so that `remove` leaves it as it was.
-    `nat`: the clients are behind NAT. `split`: the nodes are in two segments.
+    `nat`: the clients are behind NAT. `split`: the nodes are in two segments. `witness`: there is one.
+    `panel_node`: the panel's machine is a node too.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Lab:
     netns_was_there: bool = True
     nat: bool = False
     split: bool = False
+    witness: bool = False
+    panel_node: bool = False
     hosts: dict[str, Host] = field(default_factory=dict)
     result: dict[str, Any] = field(default_factory=dict)
 
@@ -55,9 +58,8 @@ class Lab:
     def place(self, name: str) -> HostSpec:
         """Return where a host hangs, for cutting and reconnecting its cable."""
         self.host(name)
-        return next(
-            place for place in places(self.nodes, self.clients, nat=self.nat, split=self.split) if place.name == name
-        )
+        found = places(self.nodes, self.clients, nat=self.nat, split=self.split, witness=self.witness)
+        return next(place for place in found if place.name == name)
 
     def cut(self, host: str) -> None:
         """Pull a host's cable."""
@@ -111,6 +113,8 @@ def load(name: str) -> Lab:
         document["netns_was_there"],
         document["nat"],
         document["split"],
+        document["witness"],
+        document["panel_node"],
         hosts=hosts,
         result=document["result"],
     )
@@ -133,6 +137,8 @@ def _write(lab: Lab, phase: str) -> None:
         "netns_was_there": lab.netns_was_there,
         "nat": lab.nat,
         "split": lab.split,
+        "witness": lab.witness,
+        "panel_node": lab.panel_node,
         "hosts": hosts,
         "result": lab.result,
     }
@@ -143,9 +149,18 @@ def _write(lab: Lab, phase: str) -> None:
     temporary.replace(path)
 
 
-def begin(name: str, nodes: int, clients: int, *, nat: bool = False, split: bool = False) -> Lab:
+def begin(
+    name: str,
+    nodes: int,
+    clients: int,
+    *,
+    nat: bool = False,
+    split: bool = False,
+    witness: bool = False,
+    panel_node: bool = False,
+) -> Lab:
     """Sweep away what crashed, refuse while a lab is up, and build the network. The caller holds the lock."""
-    hosts = places(nodes, clients, nat=nat, split=split)
+    hosts = places(nodes, clients, nat=nat, split=split, witness=witness)
     check_name(name)
     if others := clear():
         raise LabError(
@@ -153,7 +168,7 @@ def begin(name: str, nodes: int, clients: int, *, nat: bool = False, split: bool
             f"wgfleet lab down --name {others[0]}"
         )
     network.sweep(name)  # a lab whose directory is gone with its /run
-    lab = Lab(name, nodes, clients, processes.NETNS_DIR.is_dir(), nat, split)
+    lab = Lab(name, nodes, clients, processes.NETNS_DIR.is_dir(), nat, split, witness, panel_node)
     lab.directory.mkdir(mode=0o700)
     try:
         _write(lab, "growing")
@@ -204,11 +219,19 @@ def copy_logs(lab: Lab, target: Path) -> None:
 
 @contextlib.contextmanager
 def temporary(
-    name: str, nodes: int, clients: int, *, nat: bool = False, split: bool = False, logs: Path | None = None
+    name: str,
+    nodes: int,
+    clients: int,
+    *,
+    nat: bool = False,
+    split: bool = False,
+    witness: bool = False,
+    panel_node: bool = False,
+    logs: Path | None = None,
 ) -> Iterator[Lab]:
     """Give a lab that is removed at the end, whatever happens. `logs`: where to copy the hosts' logs before that."""
     with locked():
-        lab = begin(name, nodes, clients, nat=nat, split=split)
+        lab = begin(name, nodes, clients, nat=nat, split=split, witness=witness, panel_node=panel_node)
         try:
             yield lab
         finally:

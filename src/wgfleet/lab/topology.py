@@ -6,7 +6,7 @@
     +------+--------------------------+   +--------------------------+   +--------------------------+
     | segment `panel`  198.18.0.0/24  |   | `nodes` 198.18.16.0/20   |   | `clients` 198.19.0.0/16  |
     |   panel 198.18.0.2              |   |   node-1 198.18.16.11    |   |   client-1 198.19.0.11   |
-    |                                 |   |   node-2 198.18.16.12    |   |   client-2 198.19.0.12   |
+    |   witness-1 198.18.0.11         |   |   node-2 198.18.16.12    |   |   client-2 198.19.0.12   |
     +---------------+-----------------+   +------------+-------------+   +------------+-------------+
                     |  .0.1                            | .16.1                        | .0.1
                +----+----------------------------------+------------------------------+----+
@@ -100,10 +100,12 @@ class HostSpec:
         return self.segment is not None and bool(self.bridges)
 
 
-def places(nodes: int, clients: int, *, nat: bool = False, split: bool = False) -> list[HostSpec]:
+def places(
+    nodes: int, clients: int, *, nat: bool = False, split: bool = False, witness: bool = False
+) -> list[HostSpec]:
     """Return every host of a lab, each after its router; the panel is the second.
 
-    `nat`: clients are behind some. `split`: every second node is in a segment of its own kind.
+    `nat`: clients are behind some. `split`: every second node is in a segment of its own kind. `witness`: there is one.
     """
     if not 0 <= nodes <= MAX_NODES:
         raise LabError(f"a lab has 0 to {MAX_NODES} nodes, not {nodes}")
@@ -112,6 +114,7 @@ def places(nodes: int, clients: int, *, nat: bool = False, split: bool = False) 
     return [
         HostSpec(ROUTER, None, "", bridges=SEGMENTS),
         HostSpec("panel", PANEL_SEGMENT, str(PANEL_SEGMENT.network[2])),
+        *([_numbered("witness", PANEL_SEGMENT, 1)] if witness else []),
         *(_numbered("node", _segment_of_node(i, split=split), i) for i in range(1, nodes + 1)),
         *(_behind_nat(clients) if nat else (_numbered("client", CLIENT_SEGMENT, i) for i in range(1, clients + 1))),
     ]
