@@ -110,19 +110,21 @@ class Prober:
         self._free_at: dict[tuple[str, int, bytes], float] = {}
         self._pair = lru_cache(maxsize=_PAIRINGS)(pair)
 
-    async def probe(self, target: ProbeTarget, timeout_s: float, notices: Sequence[Notice] = ()) -> ProbeOutcome:
+    async def probe(
+        self, target: ProbeTarget, timeout_s: float, notices: Sequence[Notice] = (), *, beside: str = ""
+    ) -> ProbeOutcome:
         """Send one initiation and wait for its answer, from whatever address it comes: the keys prove whose it is.
 
         `notices` are given while it waits; none once an answer is here, though nobody has read it yet.
 
         A probe of the same endpoint with the same keys waits until the last one is `PACE_S` old, and `timeout_s` counts
-        from when it is sent. If a node is probed at several endpoints with the same keys, the caller
-        must keep that pace. The keys are parsed already; raise `FieldError` for a wrong endpoint or a public key of low
-        order.
+        from when it is sent. `beside` names the endpoint of the same node whose pace is kept, where it is probed at
+        several with the same keys. The keys are parsed already; raise `FieldError` for a wrong endpoint or a public key
+        of low order.
         """
         address, port = split_endpoint(target.endpoint)
         pairing = self._pair(target.private_key, target.public_key)
-        pace = (address, port, pairing.public)
+        pace = (*(split_endpoint(beside) if beside else (address, port)), pairing.public)
         await self._wait_for_turn(pace)
         loop = asyncio.get_running_loop()
         initiation = initiate(pairing, X25519PrivateKey.generate(), _timestamps.next(), self._index())

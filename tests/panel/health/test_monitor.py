@@ -56,7 +56,7 @@ class Network:
         return self
 
     async def probe(
-        self, asked: ProbeRequest | ProbeTarget, _timeout_s: float = 0.0, _notices: object = ()
+        self, asked: ProbeRequest | ProbeTarget, _timeout_s: float = 0.0, _notices: object = (), **_beside: str
     ) -> ProbeResult | ProbeOutcome:
         await asyncio.sleep(0)
         if isinstance(asked, ProbeTarget):

@@ -115,10 +115,11 @@ class HealthMonitor:
         self._reading, self._stale = None, True
         prober = Prober()
         # Its probes would be in the way of those of the panel that decides.
-        sending = asyncio.create_task(self._probes.keep_probing(prober, lambda: self._outlook.superseded is None))
+        sending = asyncio.create_task(self._probes.keep_probing(prober, self._may_probe))
+        surveying = asyncio.create_task(self._probes.keep_surveying(prober, self._may_probe))
         due_at = clock.monotonic()
         try:
-            while not sending.done():
+            while not (sending.done() or surveying.done()):
                 came_round()
                 self._probes.news.clear()
                 try:
@@ -136,13 +137,16 @@ class HealthMonitor:
                     async with asyncio.timeout(pause_s):
                         await self._probes.news.wait()
                     due_at = self._probes.news_at
-            sending.result()
+            (sending if sending.done() else surveying).result()
         finally:
-            for task in (sending, self._reading):
+            for task in (sending, surveying, self._reading):
                 if task is not None:
                     task.cancel()
             await self._probes.close()
             prober.close()
+
+    def _may_probe(self) -> bool:
+        return self._outlook.superseded is None
 
     async def _round(self, prober: Prober) -> None:
         await self._know_rows()
@@ -310,6 +314,7 @@ class HealthMonitor:
             agent_missed=missed,
             agent_unheard=unheard and not missed,
             unseen=self._probes.unsent.get(member, ""),
+            partly=self._probes.partly(member),
         )
 
     def _record(self, changed: Sequence[tuple[Probed, Standing]]) -> None:

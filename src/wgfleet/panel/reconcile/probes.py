@@ -13,9 +13,11 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.paths import Path, PathKey, misses_needed, misses_of_note, shared_loss
+from wgfleet.panel.domain.health.public_endpoints import PublicEndpoints
 from wgfleet.panel.domain.health.votes import PANEL, HealthRules, Verdict
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.endpoint_survey import survey
 from wgfleet.panel.reconcile.engine.loop_thread import LoopCall, here
 from wgfleet.panel.services.health import Looker, Probed
 from wgfleet.probing.prober import PACE_S, Prober
@@ -28,6 +30,8 @@ AT_ONCE = 16  # probes, before other tasks get their turn
 NOBODY_S = 0.05  # between looks for somebody to probe
 MOST_AT_ONCE = 3  # requests to a node beside each other; each needs a connection
 _PATIENCE = 3
+SURVEY_S = 10.0  # between looks at all public endpoints of a node
+SURVEY_LOOK_S = 1.0
 MOST_PER_S = 500.0  # probes from here; each costs 0.2 ms of a processor
 
 Member = tuple[str, NodeId]
@@ -62,7 +66,8 @@ class Probes:
         self.call: LoopCall = here
         self._rules = rules
         self._connections = connections
-        self._probed: Mapping[Member, Probed] = {}
+        self._probed: dict[Member, Probed] = {}
+        self._endpoints: dict[Member, PublicEndpoints] = {}  # of those that have several
         self._lookers: Mapping[Member, Looker] = {}
         self._verdicts: dict[Member, dict[str, Verdict]] = defaultdict(dict)
         self._paths: dict[PathKey, Path] = {}
@@ -81,7 +86,8 @@ class Probes:
 
     def watch(self, probed: Mapping[Member, Probed], lookers: Iterable[Looker] = ()) -> None:
         """Take what is to be probed from now on, and the witnesses that may be asked to; the rest is forgotten."""
-        self._probed = probed
+        self._probed = {member: self._by_endpoint(member, each) for member, each in probed.items()}
+        self._endpoints = {member: each for member, each in self._endpoints.items() if member in probed}
         self._lookers = {(looker.config_id, looker.node_id): looker for looker in lookers}
         for member in self._verdicts.keys() - probed.keys():
             del self._verdicts[member]
@@ -118,6 +124,19 @@ class Probes:
                 due_at = clock.monotonic() + NOBODY_S
             await asyncio.sleep(max(0.0, due_at - clock.monotonic()))
 
+    async def keep_surveying(self, prober: Prober, may_probe: Callable[[], bool]) -> None:
+        """Look at all public endpoints of nodes that have several, each every `SURVEY_S`; until cancelled."""
+        while True:
+            for member, endpoints in tuple(self._endpoints.items()) if may_probe() else ():
+                if clock.monotonic() - endpoints.looked_at >= SURVEY_S:
+                    self._begin_survey(prober, member)
+                    await asyncio.sleep(0)
+            await asyncio.sleep(SURVEY_LOOK_S)
+
+    def partly(self, member: Member) -> str:
+        """Say at which of its public endpoints an assignment gives clients no answer."""
+        return self._endpoints[member].trouble if member in self._endpoints else ""
+
     def look(self, prober: Prober) -> None:
         """Probe those from here at once, and often, that begin to be missed."""
         if clock.monotonic() >= self._loss_due_at:
@@ -129,6 +148,7 @@ class Probes:
                 left = self._needed(PANEL, member) - verdict.doubts
                 if left > 0 and (member, PANEL, "burst") not in self._under_way:
                     prober.renew()
+                    self._begin_survey(prober, member)
                     self._start(self._burst(prober, member, probed, left), [(member, PANEL, "burst")])
 
     def cross_check(self, config_id: str, checks: Iterable[tuple[NodeId, NodeId]]) -> None:
@@ -186,6 +206,48 @@ class Probes:
     def _wait_s(self, key: PathKey) -> float:
         return self._paths.get(key, Path()).timeout_s(self._rules.timeout_s, self._rules.longest_timeout_s)
 
+    def _by_endpoint(self, member: Member, probed: Probed) -> Probed:
+        """Return an assignment with the endpoint by which it is looked at."""
+        if len(probed.endpoints) <= 1:
+            self._endpoints.pop(member, None)
+            return probed
+        known = self._endpoints.get(member)
+        if known is None or known.known != probed.endpoints or known.of_clients != set(probed.client_endpoints):
+            known = PublicEndpoints(probed.endpoints, frozenset(probed.client_endpoints), probed.endpoint)
+            self._endpoints[member] = known
+        return replace(probed, endpoint=known.used)
+
+    def _begin_survey(self, prober: Prober, member: Member) -> None:
+        endpoints, key = self._endpoints.get(member), (member, PANEL, "survey")
+        if endpoints is not None and member in self._probed and key not in self._under_way:
+            self._start(self._survey(prober, member, self._probed[member], endpoints), [key])
+
+    async def _survey(self, prober: Prober, member: Member, probed: Probed, endpoints: PublicEndpoints) -> None:
+        """Probe all endpoints of a node; from then on it is looked at by the best that answers.
+
+        Where it is in doubt, by the first that does, and at once.
+        """
+
+        def took(endpoint: str, sent_at: float, seconds: float) -> None:
+            verdict = self._verdicts[member].get(PANEL)
+            if endpoint != self._endpoint(member) and (verdict is None or verdict.doubts):
+                self._look_by(member, endpoint)
+                self._answered(PANEL, member, sent_at, seconds, late=False)
+
+        await survey(prober, probed, endpoints, self._wait_s(_key(PANEL, member)), took)
+        self._look_by(member, endpoints.used)
+
+    def _endpoint(self, member: Member) -> str:
+        """Return where an assignment is looked at; "": it is not any more."""
+        return self._probed[member].endpoint if member in self._probed else ""
+
+    def _look_by(self, member: Member, endpoint: str) -> None:
+        if (probed := self._probed.get(member)) is not None and probed.endpoint != endpoint:
+            self._probed[member] = replace(probed, endpoint=endpoint)
+            self.unsent.pop(member, None)
+            if member in self._endpoints:
+                self._endpoints[member].used = endpoint
+
     async def _burst(self, prober: Prober, member: Member, probed: Probed, count: int) -> None:
         """Probe a node often, until it has answered; return when a verdict can be had of it."""
         key, begun = _key(PANEL, member), clock.monotonic()
@@ -208,7 +270,8 @@ class Probes:
         def is_late() -> None:
             nonlocal late
             late = True
-            self._missed(PANEL, member, sent_at)
+            if self._endpoint(member) == probed.endpoint:
+                self._missed(PANEL, member, sent_at)
 
         notices = [(wait_s, is_late)]
         doubt_s = self._paths.get(key, Path()).doubt_s(self._rules.timeout_s, self._rules.longest_timeout_s)
@@ -221,7 +284,7 @@ class Probes:
         elif not outcome.sent and (verdict is None or verdict.last_ok_at is None):
             # A machine that could never send to it, as one without IPv6, has seen nothing.
             self.unsent[member] = outcome.reason
-        elif not late:
+        elif not late and self._endpoint(member) == probed.endpoint:
             # One that could, and cannot any more, misses it like others; they decide.
             self._missed(PANEL, member, sent_at)
 
@@ -266,6 +329,8 @@ class Probes:
     def _take(self, vantage: str, probed: Probed, sent_at: float, result: ProbeResult, tries: int) -> None:
         """Take what a node saw of another."""
         member, endpoint = (probed.config_id, probed.node_id), probed.endpoint
+        if self._endpoint(member) != endpoint:
+            return  # it answers elsewhere, and is looked at there by now
         lost = 0
         if (seconds := result.answered.get(endpoint)) is not None:
             self._answered(vantage, member, sent_at, min(max(seconds, 0.0), self._rules.longest_timeout_s), late=False)

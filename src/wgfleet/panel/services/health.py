@@ -39,6 +39,9 @@ TOLD = {Health.DOWN, Health.RECOVERING, Health.UNMANAGED}
 class Probed:
     """An assignment that is watched. `leaving`: its node is being removed.
 
+    `client_endpoints`: where clients send to, each address of the node at the port of their files; `endpoints`: these,
+    and the same addresses at the port where the node listens.
+
     `panel_key` is the probe key with which the panel asks it. `node_key` is that with which its node asks others, and
     `new_node_key` the same for those that know the keys of a rotation (`knows_new_keys`); they are equal without one.
     """
@@ -61,6 +64,8 @@ class Probed:
     fence_generation: int
     applied_generation: int
     standing: Standing
+    endpoints: tuple[str, ...] = ()
+    client_endpoints: tuple[str, ...] = ()
 
     def key_towards(self, other: "Probed") -> str:
         """Return the key with which this node asks another."""
@@ -227,7 +232,14 @@ def _probed(
         fence_generation=assignment.oldest_base,
         applied_generation=assignment.applied_generation,
         standing=_standing(assignment),
+        endpoints=_endpoints(node, config.listen_port, group.port if group else config.listen_port),
+        client_endpoints=_endpoints(node, group.port if group else config.listen_port),
     )
+
+
+def _endpoints(node: Node, *ports: int) -> tuple[str, ...]:
+    found = [join_endpoint(address, port) for address in node.endpoint_addresses for port in ports]
+    return tuple(dict.fromkeys(found))
 
 
 def _public_key(config: Config, assignment: Assignment) -> str:

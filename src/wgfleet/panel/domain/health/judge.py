@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _ANSWERS = "answers"
+_PARTLY = "no answer at"
 UNSEEN = "the panel cannot look at it"
 _DOUBTED = "answers, but witnesses do not reach it: look whether clients do"
 _MAX_DOUBLINGS = 30  # beyond any cap that can be set
@@ -159,7 +160,7 @@ def _judge_in_use(scene: Scene, standing: Standing, seen: Observed, poll: Poll, 
         if held is None:
             return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", scene.rules, now)
         return _in_state(standing, Health.SUSPECT, held, now)
-    told = f"{UNSEEN}: {seen.unseen}" if seen.unseen else _DOUBTED if poll.witnesses_against else ""
+    told = f"{UNSEEN}: {seen.unseen}" if seen.unseen else _DOUBTED if poll.witnesses_against else seen.partly
     if not poll.fresh:
         return standing if told in {"", standing.reason} else dataclasses.replace(standing, reason=told)
     unknown = seen.agent_unheard and standing.state is Health.UNMANAGED
@@ -167,7 +168,7 @@ def _judge_in_use(scene: Scene, standing: Standing, seen: Observed, poll: Poll, 
         return standing  # stands long enough to be seen, and a flickering one does not fill the history
     if seen.agent_missed:
         return _in_state(standing, Health.UNMANAGED, "the agent does not answer; clients are served", now)
-    same = standing.state is Health.SERVING and not standing.reason.startswith((UNSEEN, _DOUBTED))
+    same = standing.state is Health.SERVING and not standing.reason.startswith((UNSEEN, _DOUBTED, _PARTLY))
     return standing if same and not told else _in_state(standing, Health.SERVING, told or _ANSWERS, now)
 
 

@@ -95,7 +95,7 @@ class Observed:
     applied a state without the peers that others took over since the node went down; asked only when it comes back.
     `beside_panel`: it runs on the panel's machine, so what it sees confirms nothing that the panel sees. `domain`: its
     failure domain, such as a site; "": the node stands alone. `leaving`: it is being removed, so nothing moves to it.
-    `unseen`: why the panel cannot look at it.
+    `unseen`: why the panel cannot look at it. `partly`: at which public endpoints clients get no answer.
     """
 
     node_id: NodeId
@@ -108,6 +108,7 @@ class Observed:
     agent_missed: bool = False
     agent_unheard: bool = False
     unseen: str = ""
+    partly: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,90 @@
+"""Each public address and port of a node: one that answers keeps it in use, and one that does not is said."""
+
+import asyncio
+
+import pytest
+
+from tests.panel.health.test_monitor import Network, monitor_on, state
+from tests.panel.world import ACTOR, World
+from tests.waiting import eventually
+from wgfleet.panel.dns.plugins import DnsPlugins
+from wgfleet.panel.domain.health.public_endpoints import PublicEndpoints
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.reconcile import probes
+from wgfleet.panel.services import configs
+from wgfleet.panel.services import health as health_service
+from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.tables import Config, Node
+
+FIRST, SECOND = "192.0.2.1:51820", "[2001:db8::1]:51820"
+
+
+def reason(world: World, config: Config, node: Node) -> str:
+    with world.store.read() as tx:
+        found = assignment_rows.get(tx, config.id, node.id)
+    assert found is not None
+    return found.health_reason
+
+
+def test_a_node_with_an_address_that_answers_serves_and_the_silent_one_is_said(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "SURVEY_S", 0.2)
+    monkeypatch.setattr(probes, "SURVEY_LOOK_S", 0.05)
+    config = world.config()
+    found = world.serving(config, "fra1", "ams1", "par1")
+    with world.store.write() as tx:
+        node = node_rows.find(tx, found[0].id)
+        assert node is not None
+        node.endpoint_addresses = ["192.0.2.1", "2001:db8::1"]
+    network = Network()
+    monitor = monitor_on(network, world, found, monkeypatch)
+
+    async def watched() -> None:
+        watching_them = monitor.start()
+        try:
+            await asyncio.sleep(0.5)
+            network.dead = {FIRST}
+            said = f"no answer at {FIRST}; it answers at {SECOND}"
+            await asyncio.to_thread(eventually, lambda: reason(world, config, found[0]) == said)
+            assert state(world, config, found[0]) is Health.SERVING
+            network.dead = set()
+            await asyncio.to_thread(eventually, lambda: reason(world, config, found[0]) == "answers")
+            network.dead = {FIRST, SECOND}
+            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.DOWN)
+        finally:
+            await watching_them.stop()
+
+    asyncio.run(watched())
+    with world.store.read() as tx:
+        changes = health_service.history(tx, config.id)
+    assert [(change.before, change.after) for change in changes] == [("serving", "down")]
+
+
+def test_the_port_of_clients_files_is_looked_at_as_well_as_the_one_where_the_node_listens(world: World) -> None:
+    config = world.config()
+    world.serving(config, "fra1")
+    with world.store.write() as tx:
+        spec = EndpointGroupSpec("vpn.example.com", port=443)
+        endpoint_groups.put(tx, world.vault, ACTOR, configs.get(tx, config.id), spec, DnsPlugins({}))
+    with world.store.read() as tx:
+        (probed,) = health_service.watched(tx, world.vault, lambda *_: None)
+    assert probed.endpoints == ("192.0.2.1:51820", "192.0.2.1:443")
+    assert probed.client_endpoints == ("192.0.2.1:443",)
+
+
+def test_only_what_clients_use_is_said_and_a_dead_node_is_no_matter_of_an_address() -> None:
+    endpoints = PublicEndpoints(("a:51820", "a:443"), frozenset({"a:443"}), "a:51820")
+    for _ in range(3):
+        endpoints.take({"a:443"}, {"a:51820"})
+    assert (endpoints.used, endpoints.trouble) == ("a:443", "")
+    for _ in range(2):
+        assert endpoints.trouble == ""
+        endpoints.take({"a:51820"}, {"a:443"})
+    assert (endpoints.used, endpoints.trouble) == ("a:51820", "no answer at a:443; it answers at a:51820")
+    endpoints.take(set(), {"a:51820", "a:443"})
+    endpoints.take(set(), {"a:51820", "a:443"})
+    assert endpoints.trouble == ""
