@@ -27,6 +27,7 @@ from wgfleet.lab.scenarios import (
     soak,
     steady,
     strangers,
+    tcp,
 )
 from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
@@ -88,4 +89,5 @@ SCENARIOS = {
     "strangers": Scenario(
         strangers.run, "Idle connections at every door while nodes die; nobody notices them.", clients=True, nodes=3
     ),
+    "tcp": Scenario(tcp.run, "Remove and kill nodes under TCP connections; none hangs.", clients=True),
 }
