@@ -12,6 +12,7 @@ from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch, let_send
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.interfaces.relays import Relays
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.tasks import Watches
 from wgfleet.agent.interfaces.watch_board import WatchBoard
@@ -22,6 +23,7 @@ from wgfleet.agent.running import end_of_process, log_as_json, until_first
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
+from wgfleet.agent.server.relay_routes import RelayRoutes
 from wgfleet.agent.server.routes import AgentRoutes
 from wgfleet.agent.server.serving import MakeApp, serve
 from wgfleet.agent.settings import AgentSettings
@@ -30,6 +32,7 @@ from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
+from wgfleet.agent.state.relay_files import RelayFiles
 from wgfleet.agent.state.time_alone import TimeAlone
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit, tell_systemd, watchdog_every_s
@@ -72,9 +75,6 @@ async def _run(settings: AgentSettings) -> None:
         mute = MuteWatch(reconciler, witnesses, contact.heard_at, watched)
         return isolation, mute, RoutingWatch(reconciler, floating)
 
-    def readers() -> int:
-        return supervisor.board.readers
-
     supervisor = InterfaceSupervisor(
         Machine(backend, state.root, settings.port or (AGENT_PORT if me is None else me.port)),
         Journal(state.desired, damaged),
@@ -85,13 +85,14 @@ async def _run(settings: AgentSettings) -> None:
         way_out=WayOut(
             ConfirmedFiles(state.desired, damaged),
             contact,
-            lambda: readers() > 0 and contact.is_near(),
+            lambda: supervisor.board.readers > 0 and contact.is_near(),
             settings.confirm_s,
         ),
         kept_down=lambda: alone.too_long,
         panel_reads_s=lambda: supervisor.board.read_for_s if contact.is_near() else 0.0,
     )
     stop = end_of_process()
+    relays = Relays(RelayFiles(state.relays, damaged), supervisor.uses)
     await supervisor.start()
     try:
         await until_first(
@@ -104,9 +105,10 @@ async def _run(settings: AgentSettings) -> None:
                 damaged,
                 supervisor.board,
                 contact,
-                _make_app(supervisor, prober, damaged, alone),
+                _make_app(supervisor, prober, damaged, alone, relays),
                 supervisor.machine.backend,
             ),
+            relays.run(),
             _report_life(supervisor),
             alone.run(supervisor.look_again),
         )
@@ -129,9 +131,16 @@ async def _report_life(supervisor: InterfaceSupervisor) -> None:
     await asyncio.Event().wait()
 
 
-def _make_app(supervisor: InterfaceSupervisor, prober: Prober, damaged: DamagedFiles, alone: TimeAlone) -> MakeApp:
+def _make_app(
+    supervisor: InterfaceSupervisor, prober: Prober, damaged: DamagedFiles, alone: TimeAlone, relays: Relays
+) -> MakeApp:
     def make(node_id: NodeId, expires_at: Callable[[], float], common: Sequence[BaseRoute]) -> Starlette:
-        more = [*common, *ProbeRoute(supervisor.reconciler, prober).routes(), *ManualRoutes(supervisor).routes()]
+        more = [
+            *common,
+            *ProbeRoute(supervisor.reconciler, prober).routes(),
+            *ManualRoutes(supervisor).routes(),
+            *RelayRoutes(supervisor, relays).routes(),
+        ]
         return AgentRoutes(supervisor, node_id, expires_at, lambda: (*damaged.notes, *alone.notes)).app(more)
 
     return make

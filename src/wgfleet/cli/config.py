@@ -18,7 +18,7 @@ from wgfleet.cli.config_health import (
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.endpoint import endpoint
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
-from wgfleet.cli.waiting import Wait, show_operation
+from wgfleet.cli.waiting import RelayHours, Wait, show_operation
 
 
 class ConfigGroup(TyperGroup):
@@ -255,11 +255,14 @@ def unassign(
     *,
     wait: Wait = False,
     force: Annotated[bool, typer.Option("--force", help="Even if too few nodes or too little room is left.")] = False,
+    relay_hours: RelayHours = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Remove a node from a config; its peers and live sessions move to the others."""
     with panel() as client:
-        operation = client.call("DELETE", f"/api/configs/{part(config)}/nodes/{part(node)}", force=force)
+        operation = client.call(
+            "DELETE", f"/api/configs/{part(config)}/nodes/{part(node)}", force=force, relay_s=relay_hours * 3600
+        )
         show_operation(client, operation, wait=wait, as_json=as_json)
 
 

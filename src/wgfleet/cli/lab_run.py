@@ -68,6 +68,9 @@ Mobile = Annotated[bool, typer.Option("--mobile", help="Clients never learn endp
 Helper = Annotated[
     bool, typer.Option("--helper", help="Have the clients run the helper of their bundle; their files name all nodes.")
 ]
+Relay = Annotated[
+    bool, typer.Option("--relay", help="Have removed nodes relay clients that nobody else can call (drain).")
+]
 
 WithWitness = Annotated[bool, typer.Option("--witness", help="Add a witness, which looks at nodes and serves nobody.")]
 PanelNode = Annotated[bool, typer.Option("--panel-node", help="The panel's machine is a node too, beside the --nodes.")]
@@ -101,13 +104,15 @@ def run(
     helper: Helper = False,
     witness: WithWitness = False,
     panel_node: PanelNode = False,
+    relay: Relay = False,
     logs: Logs = None,
     as_json: Json = False,
 ) -> None:
     """Run a scenario in its own lab. Exit code 3: a promise was not kept."""
     with reported(left=NOTHING_LEFT):
         weather = Weather(loss, delay, jitter, starve)
-        chosen = _chosen(scenario, nodes + panel_node, clients, weather, kind)
+        only = {"return": ("--kind", kind is not None), "drain": ("--relay", relay)}
+        chosen = _chosen(scenario, nodes + panel_node, clients, weather, only)
         _check_helper(helper=helper, mobile=mobile, floating=floating)
         routed = _is_routed(provider, scenario, floating=floating)
         progress = Progress()
@@ -131,6 +136,7 @@ def run(
             away,
             weather,
             pause_panel,
+            relay,
         )
         devices, own = clients if chosen.clients else 0, {"witness": witness, "panel_node": panel_node}
         with state.temporary(name, nodes, devices, nat=nat, split=routed, logs=logs, **own) as lab:
@@ -149,8 +155,8 @@ def _tell(figures: dict[str, Any], *, as_json: bool) -> None:
         raise typer.Exit(NOT_AS_PROMISED)
 
 
-def _chosen(name: str, nodes: int, clients: int, weather: Weather, kind: Kind | None) -> Scenario:
-    """Return the scenario of that name, if it can run so."""
+def _chosen(name: str, nodes: int, clients: int, weather: Weather, only: dict[str, tuple[str, bool]]) -> Scenario:
+    """Return the scenario of that name, if it can run so. `only`: an option of one, and whether it is given."""
     chosen = SCENARIOS.get(name)
     if chosen is None:
         raise LabError(f"there is no scenario {name!r}; there are {', '.join(SCENARIOS)}")
@@ -158,8 +164,9 @@ def _chosen(name: str, nodes: int, clients: int, weather: Weather, kind: Kind | 
         raise LabError(f"scenario {name} needs {chosen.nodes} nodes or more, not {nodes}")
     if chosen.clients and not clients:
         raise LabError(f"scenario {name} counts what clients notice, so it needs one or more")
-    if kind is not None and name != "return":
-        raise LabError(f"--kind is for the scenario return, not {name}; leave it out")
+    for scenario, (option, given) in only.items():
+        if given and name != scenario:
+            raise LabError(f"{option} is for the scenario {scenario}, not {name}; leave it out")
     if weather != CALM and not chosen.weather:
         fitting = ", ".join(key for key, value in SCENARIOS.items() if value.weather)
         raise LabError(f"bad weather is for the scenarios {fitting}, not {name}; leave its options out")

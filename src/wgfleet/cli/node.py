@@ -6,7 +6,7 @@ import typer
 
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
-from wgfleet.cli.waiting import Wait, follow, report
+from wgfleet.cli.waiting import RelayHours, Wait, follow, report
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "role", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "agent", "summary")
@@ -187,11 +187,14 @@ def drain(
     *,
     wait: Wait = False,
     force: Annotated[bool, typer.Option("--force", help="Even if too few nodes or too little room is left.")] = False,
+    relay_hours: RelayHours = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Cordon a node and move its peers and live sessions away; it stays assigned."""
     with panel() as client:
-        operations = client.call("POST", f"/api/nodes/{part(node)}/drain", force=force)["items"]
+        operations = client.call("POST", f"/api/nodes/{part(node)}/drain", force=force, relay_s=relay_hours * 3600)[
+            "items"
+        ]
         if wait:
             operations = [follow(client, operation["id"]) for operation in operations]
         if as_json:

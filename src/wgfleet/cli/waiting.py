@@ -16,6 +16,12 @@ COLUMNS = (
     TimeElapsedColumn(),
 )
 
+RelayHours = Annotated[
+    float,
+    typer.Option(
+        "--relay-hours", min=0, max=24 * 90, help="For how long the node relays clients that nobody else can call."
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has finished.")]
 
 
@@ -56,9 +62,12 @@ def trouble(operation: Document) -> str | None:
 
 def report(operation: Document) -> None:
     """Print the result of an operation in one line, and what to beware of."""
-    numbers = {name: value for name, value in operation["result"].items() if isinstance(value, (int, float))}
+    figures = {name: value for name, value in operation["result"].items() if not name.endswith("_at")}
+    numbers = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
     shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items())
     say(f"{operation['kind'].replace('_', ' ')}: {operation['state']}" + (f" ({shown})" if shown else ""))
+    if relayed := operation["result"].get("relayed"):
+        say(f"relayed by the node that they know: {', '.join(relayed)}")
     if left := operation["result"].get("left"):
         say(f"left behind: {', '.join(left)}", err=True)
     for warning in operation["result"].get("warnings") or ():

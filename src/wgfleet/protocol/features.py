@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import backbone, desired, messages, reach
+from wgfleet.protocol import backbone, desired, messages, reach, relay
 
 PROTOCOL = 2  # 0.1.0 has 1, and does not say so
 PROTOCOL_OF_0_1_0 = 1
@@ -37,6 +37,7 @@ class Feature(StrEnum):
     HISTORY = "history"  # keeps and reports the history of a generation, and refuses a delta of another
     REACH = "reach"  # filters what users reach
     ROUTED_ADDRESSES = "routed_addresses"  # has floating addresses on loopback, for a routing daemon to announce
+    RELAY = "relay"  # passes packets of clients on to the node that has them
     REVOKED = "revoked"  # refuses certificates of panels that were revoked
     WITNESS = "witness"  # probes without an interface, where it enrolled as a witness
     BACKBONE = "backbone"  # has links to the other nodes of a config; keeps users apart where that is wanted
@@ -64,6 +65,9 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     messages.ProbeRequest: {"tries": Feature.PROBE_SERIES},
     messages.ProbeTarget: {},
     messages.Certificate: {},
+    relay.RelayRequest: {},  # as wholes for agents with `RELAY` only
+    relay.RelayEnd: {},
+    relay.RelayedPeer: {},
     messages.Revoked: {},  # as a whole for agents with `REVOKED` only
 }
 """By struct of a request: the fields that 0.1.0 does not know, and the feature that an agent needs for each."""

@@ -61,7 +61,7 @@ def test_a_node_is_cordoned_drained_and_uncordoned(
     assert started.status_code == 202
     (operation,) = started.json()["items"]
     assert (operation["kind"], operation["config_id"], operation["node_id"]) == ("drain", wg0["id"], fra1["id"])
-    assert operation["options"] == {"force": False, "drain_window_s": 5.0}
+    assert operation["options"] == {"force": False, "drain_window_s": 5.0, "relay_s": None}
     assert client.get("/api/nodes/fra1").json()["cordoned"] is True
     assert client.post("/api/nodes/nowhere/drain").status_code == 404
 

@@ -102,6 +102,10 @@ class InterfaceSupervisor:
         """Time since the interface that was looked at least recently was looked at."""
         return max((each.unseen_s for each in self._tasks.values()), default=0.0)
 
+    def uses(self, port: int) -> bool:
+        """Whether an interface of the agent is to listen at this UDP port."""
+        return any(each.desired.settings.listen_port == port for each in self.reconcilers.values())
+
     def reconciler(self, name: InterfaceName) -> InterfaceReconciler:
         """Return the reconciler of an interface; raise `RefusedError` (404) if there is none."""
         if name not in self.reconcilers:

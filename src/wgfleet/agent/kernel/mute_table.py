@@ -32,9 +32,14 @@ _PREFIX = "wgfleetmute_"
 _SPEAKS = "elements"  # in what `nft` shows of a table whose port is in the set
 
 
+def word_of(name: InterfaceName) -> str:
+    """Return an interface's name as a part of a table's; characters that nftables refuses there as their number."""
+    return "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
+
+
 def table_of(name: InterfaceName) -> str:
-    """Name the table; characters that nftables refuses in a name are written as their number."""
-    return _PREFIX + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
+    """Name the table."""
+    return _PREFIX + word_of(name)
 
 
 def rules(name: InterfaceName, port: int) -> str:

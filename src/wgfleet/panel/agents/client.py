@@ -41,6 +41,7 @@ from wgfleet.protocol.messages import (
     WatchMessage,
 )
 from wgfleet.protocol.panel_name import PanelName
+from wgfleet.protocol.relay import RelayEnd, RelayRequest, RelayStatus
 
 CONNECT_S = 3.0
 ANSWER_S = 60.0  # a push of 10,000 peers takes the kernel layer a few seconds; a loaded node several times that
@@ -152,6 +153,14 @@ class AgentClient:
         said = await self._call("POST", path, TakeoverResult, takeover, timeout_s=timeout_s)
         answers.check_asked(self._label, len(takeover.peers), said.answered, said.unanswered)
         return said
+
+    async def relay(self, interface: str, request: RelayRequest) -> RelayStatus:
+        """Have the node pass on the packets of clients; say who is relayed there, and by which port."""
+        return await self._call("POST", f"/v1/wg/{interface}/relay", RelayStatus, request)
+
+    async def end_relay(self, interface: str, ended: RelayEnd) -> RelayStatus:
+        """Have the node pass on some clients' packets no more."""
+        return await self._call("POST", f"/v1/wg/{interface}/relay/end", RelayStatus, ended)
 
     async def unmute(self, interface: str) -> None:
         """Say that nothing is missing on an interface that is muted: it may send again."""

@@ -26,10 +26,20 @@ from wgfleet.panel.services.fleet.assignments import NodeAssignment as Assigned
 from wgfleet.panel.services.fleet.owed import Owed
 from wgfleet.panel.services.moves import removal
 from wgfleet.panel.store.tables import Config
+from wgfleet.protocol.relay import MAX_RELAY_S
 
 router = APIRouter(tags=["assignments"])
 MAX_WAIT_S = 600
 MAX_WINDOW_S = 86400
+RelayFor = Annotated[
+    float,
+    Query(
+        ge=0,
+        le=MAX_RELAY_S,
+        description="For how many seconds the node passes on the packets of clients that nobody else can call (those "
+        "behind NAT, without a floating address); their sessions then live on other nodes. 0: it does not.",
+    ),
+]
 POLL_S = 0.1  # a removal takes seconds; a read of one row costs less than a millisecond
 
 
@@ -234,6 +244,7 @@ async def remove_node(
             description="Seconds to wait for sessions that could not be moved; default: TTL + drain.grace_s.",
         ),
     ] = None,
+    relay_s: RelayFor = 0.0,
 ) -> OperationView:
     """Move its peers and their live sessions to the other nodes. Repeating the call returns the same operation."""
 
@@ -242,7 +253,14 @@ async def remove_node(
             row, node = configs.get(tx, config), nodes.get(tx, node_id)
             grace_s = panel.settings.drain.grace_s
             started = removal.start(
-                tx, caller.actor, row, node, grace_s=grace_s, force=force, drain_window_s=drain_window_s
+                tx,
+                caller.actor,
+                row,
+                node,
+                grace_s=grace_s,
+                force=force,
+                drain_window_s=drain_window_s,
+                relay_s=relay_s,
             )
             return operation_view(started)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
 
-from wgfleet.panel.api.assignments import MAX_WINDOW_S
+from wgfleet.panel.api.assignments import MAX_WINDOW_S, RelayFor
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.models import Page, Reference
 from wgfleet.panel.api.nodes import NodeView
@@ -55,6 +55,7 @@ def drain_node(
     *,
     force: Force = False,
     drain_window_s: Window = None,
+    relay_s: RelayFor = 0.0,
 ) -> Page[OperationView]:
     """Cordon it and move its peers and their live sessions to other nodes: one operation for each config.
 
@@ -68,6 +69,7 @@ def drain_node(
             grace_s=panel.settings.drain.grace_s,
             force=force,
             drain_window_s=drain_window_s,
+            relay_s=relay_s,
         )
         return Page(items=[operation_view(operation) for operation in started])
 

@@ -35,10 +35,24 @@ class MoveOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelayOptions:
+    """Of a drain, and of a removal, which earlier releases wrote without.
+
+    `relay_s`: for how long the node then passes on the packets of clients that nobody else can call; None: it does not.
+    """
+
+    relay_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrainOptions(MoveOptions):
-    """Of a drain, and of a removal. `force`: even where too few nodes or too little room are left."""
+    """Of a drain, and of a removal. `force`: even where too few nodes or too little room are left.
+
+    `relay_s`: as in `RelayOptions`.
+    """
 
     force: bool
+    relay_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +141,7 @@ class MoveResult:
 
     `unconfirmed`: names of the nodes that could not say that they dropped the sessions that others took over. `left`:
     names of the peers that are left behind, the first 100. `warnings`: sentences on what is not as one would think.
+    `relayed`: names of the peers whose packets the node passes on, the first 100; `relay_ends_at`: until when at most.
     """
 
     peers_migrated: int = 0
@@ -135,6 +150,8 @@ class MoveResult:
     seconds: float = 0.0
     unconfirmed: tuple[str, ...] | None = None
     left: tuple[str, ...] | None = None
+    relayed: tuple[str, ...] | None = None
+    relay_ends_at: float | None = None
     warnings: tuple[str, ...] | None = None
     reason: str | None = None
 

@@ -14,6 +14,7 @@ from wgfleet.panel import faultpoints
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.moves import relaying
 from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
@@ -86,9 +87,9 @@ class TakeoverRounds:
         pause: float | None = None
         for batch, timeout_s in self._batches(waiting):
             try:
-                result = await self._call(node_id, interface, batch, timeout_s)
+                called, result = await self._call(node_id, interface, batch, timeout_s)
                 faultpoints.reached("moves.takeover.answered")
-                await in_thread(self._record, operation_id, node_id, batch, result)
+                await in_thread(self._record, operation_id, node_id, called, result)
             except (TransientError, PermanentError, PanelError) as error:
                 log.warning("takeover.failed", node_id=node_id, peers=len(batch), error=str(error))
                 return AGAIN_S
@@ -105,7 +106,22 @@ class TakeoverRounds:
             for start in range(0, len(alike), self._drain.takeover_batch):
                 yield alike[start : start + self._drain.takeover_batch], timeout_s
 
-    async def _call(self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float) -> TakeoverResult:
+    async def _call(
+        self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float
+    ) -> tuple[list[TakeoverCall], TakeoverResult]:
+        """Call peers; return the calls as they were made, and who answered."""
+        batch = await relaying.begin(self._connections, interface, batch)
+        result: TakeoverResult | None = None
+        try:
+            result = await self._call_at(node_id, interface, batch, timeout_s)
+        finally:
+            answered = () if result is None else result.answered
+            await relaying.end(self._connections, interface, [c for c in batch if c.public_key not in answered])
+        return batch, result
+
+    async def _call_at(
+        self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float
+    ) -> TakeoverResult:
         connection = self._connections.get(node_id)
         if connection is None:
             raise TransientError(f"node {node_id} has no agent any more")

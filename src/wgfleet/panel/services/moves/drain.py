@@ -23,12 +23,19 @@ NOT_GIVEN_UP = (
 
 
 def start(
-    tx: Tx, actor: str, node: Node, *, grace_s: float, force: bool = False, drain_window_s: float | None = None
+    tx: Tx,
+    actor: str,
+    node: Node,
+    *,
+    grace_s: float,
+    force: bool = False,
+    drain_window_s: float | None = None,
+    relay_s: float = 0.0,
 ) -> list[Operation]:
     """Cordon a node and begin to move its peers away, an operation for each config that it serves; it stays assigned.
 
     Asked again while it runs, they are the same operations. `force`: also where fewer than `min_nodes` are left or room
-    is short; what no other node can have stays. `drain_window_s`: as that of a removal.
+    is short; what no other node can have stays. `drain_window_s` and `relay_s`: as those of a removal.
     """
     served = sorted(assignment_rows.of_node(tx, node.id), key=lambda pair: pair[1].id)
     started: list[Operation] = []
@@ -51,7 +58,7 @@ def start(
             about,
             config_id=config.id,
             node_id=node.id,
-            options=DrainOptions(force=force, drain_window_s=window),
+            options=DrainOptions(force=force, drain_window_s=window, relay_s=relay_s or None),
         )
         audit.record(
             tx, actor, "drain_started", "config_node", about,

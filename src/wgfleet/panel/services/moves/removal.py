@@ -21,7 +21,7 @@ from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.dns import desired
 from wgfleet.panel.services.fleet import placement, probe_keys
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.services.moves import steps
+from wgfleet.panel.services.moves import relays, steps
 from wgfleet.panel.services.moves.floor import check_floor
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -135,13 +135,16 @@ def close(tx: Tx, operation_id: str) -> None:
         holders.asked_no_more(tx, r.config.id, r.node.id)
     else:
         holders.gave_up(tx, r.config.id, r.node.id)
+    hanging = relays.relayed(tx, r.operation, operation_rows.taken_over(tx, operation_id))
     result = RemovalResult(
         peers_migrated=operation_rows.rehomed(tx, operation_id),
         sessions_taken_over=max(0, (counts.taken_over or 0) + (counts.left or 0) - len(left)),
         left_behind=len(left),
         left=steps.named(tx, left),
+        relayed=steps.named(tx, hanging),
+        relay_ends_at=clock.now() + relays.relay_s(r.operation) if hanging else None,
         unconfirmed=(r.node.name,) if owed else None,
-        warnings=_warnings(r.node, left, owed=owed, unheard=unheard),
+        warnings=_warnings(r.node, left, hanging, owed=owed, unheard=unheard),
         seconds=round(clock.now() - r.operation.created_at, 3),
         interface=OWED if owed else DELETED,
         backup_id=operations.progress_of(r.operation, RemovalProgress).backup_id,
@@ -156,8 +159,14 @@ def close(tx: Tx, operation_id: str) -> None:
         audit.record(tx, audit.PANEL, "cleanup_owed", "node", r.node.id, interface=r.config.name, detail=detail)
 
 
-def _warnings(node: Node, left: Collection[str], *, owed: bool, unheard: bool) -> tuple[str, ...] | None:
+def _warnings(
+    node: Node, left: Collection[str], hanging: Collection[str], *, owed: bool, unheard: bool
+) -> tuple[str, ...] | None:
     """Say in words what is not as one would think after a removal."""
+    relaying = (
+        f"node {node.name!r} passes on the packets of {len(hanging)} clients, until they come to another node or the "
+        "time is over: those who have not come then, or when it is switched off, are cut off until they connect again"
+    )
     if unheard:
         text = (
             f"the agent of node {node.name!r} does not answer but its WireGuard does: it goes on serving, {len(left)} "
@@ -170,8 +179,8 @@ def _warnings(node: Node, left: Collection[str], *, owed: bool, unheard: bool) -
             "and gets no more revocations until its agent answers"
         )
     else:
-        return None
-    return (text,)
+        return (relaying,) if hanging else None
+    return (text, relaying) if hanging else (text,)
 
 
 def start(
@@ -183,10 +192,12 @@ def start(
     grace_s: float,
     force: bool = False,
     drain_window_s: float | None = None,
+    relay_s: float = 0.0,
 ) -> Operation:
     """Begin to take a node out of a config. Asked again, it is the same operation, also after it has ended.
 
     It waits `drain_window_s` for sessions that do not follow; None: the TTL of the config's name and `grace_s`.
+    `relay_s`: for how long the node passes on the packets of clients that nobody else can call.
     """
     generations.bump(tx, config.id)
     about = operations.subject(config.id, node.id)
@@ -211,7 +222,7 @@ def start(
         about,
         config_id=config.id,
         node_id=node.id,
-        options=DrainOptions(force=force, drain_window_s=window),
+        options=DrainOptions(force=force, drain_window_s=window, relay_s=relay_s or None),
     )
     audit.record(
         tx, actor, "draining", "config_node", about, config=config.name, node=node.name,

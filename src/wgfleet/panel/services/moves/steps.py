@@ -17,6 +17,7 @@ from wgfleet.panel.domain.placement.place import Candidate
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import assignments, nodes, placement
 from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.moves import relays
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -222,11 +223,13 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
         if moving.live and moving.state is MoveState.LEFT
     }
     give_up(tx, operation_id)
-    if taken := operation_rows.taken_over(tx, operation_id):
+    taken = operation_rows.taken_over(tx, operation_id)
+    if taken:
         peer_rows.touch(tx, taken, generations.bump(tx, operation.config_id or "", topic=Topic.PEERS))
     tally = counts(tx, operation_id)
     if reason is None and left and not tally.taken_over:
         reason = _nobody_moved(tx, operation, len(left))
+    hanging = relays.relayed(tx, operation, taken)
     result = MoveResult(
         peers_migrated=operation_rows.rehomed(tx, operation_id),
         sessions_taken_over=tally.taken_over or 0,
@@ -234,6 +237,8 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
         seconds=round(clock.now() - operation.created_at, 3),
         unconfirmed=tuple(silent) or None,
         left=named(tx, left),
+        relayed=named(tx, hanging),
+        relay_ends_at=clock.now() + relays.relay_s(operation) if hanging else None,
         warnings=_warnings(silent, tally.taken_over or 0),
         reason=reason,
     )

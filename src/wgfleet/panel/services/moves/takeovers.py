@@ -15,7 +15,8 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, generations, operations
 from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.services.moves import steps, takeover_sources
+from wgfleet.panel.services.moves import relays, steps, takeover_sources
+from wgfleet.panel.services.moves.relays import RelayVia
 from wgfleet.panel.services.moves.takeover_sources import TakeoverSources
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -40,7 +41,7 @@ class TakeoverCall:
     """A live peer that a node is to call at its last endpoint (`ADDRESS:PORT`).
 
     `source` is the floating address to call from, None: whichever the node takes by itself. `attempts`: calls that were
-    not answered.
+    not answered. `via`: through whom it is called; None: at that endpoint itself.
     """
 
     peer_id: str
@@ -49,6 +50,7 @@ class TakeoverCall:
     node_id: str
     source: str | None = None
     attempts: int = 0
+    via: RelayVia | None = None
 
 
 def due(
@@ -81,9 +83,8 @@ def due(
     latest |= session_rows.latest(tx, [moving.peer_id for moving, _ in waiting if moving.peer_id not in latest])
     calls = [_call(moving, peer, targets, latest, sources) for moving, peer in waiting if moving.live]
     peers = {moving.peer_id: peer for moving, peer in waiting}
-    return config.name, [
-        call for call in calls if call is not None and having.peer(tx, call.node_id, peers[call.peer_id])
-    ]
+    possible = [call for call in calls if call is not None and having.peer(tx, call.node_id, peers[call.peer_id])]
+    return config.name, relays.through(tx, operation, config, possible)
 
 
 def _pulled_back(tx: Tx, operation: Operation, targets: dict[str, str], having: "_Having") -> list[Pending]:

@@ -1,0 +1,148 @@
+"""Relays: clients that other nodes cannot call go on sending here, and their packets go on to the node that has them.
+
+Owns who is relayed and until when, on disk before it is so in the kernel. A relay needs no interface: it stays when the
+node leaves the config, and ends by its time or by the panel's word.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Collection
+
+import structlog
+
+from wgfleet.agent.kernel import forwarding, relay_table
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.relay_table import RelayedFlow
+from wgfleet.agent.state.relay_files import KeptRelays, RelayFiles
+from wgfleet.protocol.addresses import parse_endpoint, split_endpoint
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.keys import PublicKey, parse_public_key
+from wgfleet.protocol.relay import MAX_RELAY_S, MAX_RELAYED, Relayed, RelayRequest, RelayStatus
+
+# Below those that Linux gives to programs (32768 and up).
+PORTS = range(20000, 30000)
+LOOK_S = 2.0
+_log = structlog.get_logger()
+
+
+class Relays:
+    """All relays of this machine. `serves`: whether an interface of the agent uses a port."""
+
+    def __init__(self, files: RelayFiles, serves: Callable[[int], bool]) -> None:
+        self._files = files
+        self._serves = serves
+        self._alone: dict[InterfaceName, bool] = {}  # as it is in the kernel
+        self._kept: dict[InterfaceName, KeptRelays] = {}
+        self._lock = asyncio.Lock()
+
+    def status(self, name: InterfaceName) -> RelayStatus:
+        """Return who is relayed."""
+        kept = self._kept.get(name)
+        return RelayStatus({} if kept is None else kept.peers)
+
+    async def add(self, name: InterfaceName, listen_port: int, wanted: RelayRequest) -> RelayStatus:
+        """Relay more peers; `FieldError`, `OSError` (not stored, so not done) or `KernelError`."""
+        check(wanted)
+        async with self._lock:
+            before = self._kept.get(name)
+            peers = {} if before is None or before.config_id != wanted.config_id else dict(before.peers)
+            if len(peers.keys() | {peer.public_key for peer in wanted.peers}) > MAX_RELAYED:
+                raise FieldError("peers", f"more than {MAX_RELAYED} peers would be relayed here; end some first")
+            used = {each.port for kept in self._kept.values() for each in kept.peers.values()}
+            free = (port for port in PORTS if port not in used)
+            ends_at = time.time() + wanted.for_s
+            for peer in wanted.peers:
+                old = peers.get(peer.public_key)
+                port = next(free) if old is None else old.port
+                peers[peer.public_key] = Relayed(
+                    parse_endpoint(peer.endpoint, "endpoint"), parse_endpoint(peer.target, "target"), port, ends_at
+                )
+            await self._change(name, KeptRelays(wanted.config_id, listen_port, peers))
+        return self.status(name)
+
+    async def end(self, name: InterfaceName, peers: Collection[PublicKey] | None) -> RelayStatus:
+        """Relay some, or all (None), no more. Errors as `add`."""
+        async with self._lock:
+            kept = self._kept.get(name)
+            if kept is not None:
+                left = {} if peers is None else {key: each for key, each in kept.peers.items() if key not in peers}
+                await self._change(name, KeptRelays(kept.config_id, kept.listen_port, left))
+        return self.status(name)
+
+    async def run(self) -> None:
+        """Take up what is on disk, then end what is over and restore what somebody removed, until cancelled."""
+        self._kept = self._files.load()
+        while True:
+            for name in tuple(self._kept):
+                async with self._lock:
+                    try:
+                        await self._look(name)
+                    except (KernelError, OSError) as error:
+                        _log.error("relay.failed", interface=name, reason=str(error))
+            await asyncio.sleep(LOOK_S)
+
+    async def _look(self, name: InterfaceName) -> None:
+        kept, now = self._kept.get(name), time.time()
+        if kept is None:
+            return
+        left = {key: each for key, each in kept.peers.items() if each.ends_at > now}
+        if len(left) < len(kept.peers):
+            _log.info("relay.over", interface=name, peers=len(kept.peers) - len(left))
+            await self._change(name, KeptRelays(kept.config_id, kept.listen_port, left))
+        elif (
+            self._alone.get(name) == self._serves(kept.listen_port)
+            or name not in self._alone
+            or not await relay_table.exists(name)
+        ):
+            await self._apply(name, kept)
+
+    async def _change(self, name: InterfaceName, kept: KeptRelays) -> None:
+        if kept.peers:
+            self._files.write(name, kept)
+            self._kept[name] = kept
+        else:
+            self._files.remove(name)
+            self._kept.pop(name, None)
+        await self._apply(name, kept)
+
+    async def _apply(self, name: InterfaceName, kept: KeptRelays) -> None:
+        found = (
+            RelayedFlow(each.endpoint, each.target, own, each.port)
+            for each in kept.peers.values()
+            if (own := _own_address(each.endpoint)) is not None
+        )
+        flows = {flow.client: flow for flow in found}.values()  # an endpoint that two had is the later one's
+        if flows:
+            await forwarding.turn_on({6 if ":" in flow.address else 4 for flow in flows})
+        alone = not self._serves(kept.listen_port)
+        await relay_table.apply(name, kept.listen_port, flows, alone=alone)
+        self._alone[name] = alone
+
+
+def _own_address(endpoint: str) -> str | None:
+    """Return the address of this machine that packets to an endpoint leave from; None where there is no way to it."""
+    address, port = split_endpoint(endpoint)
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((address, port))
+        except OSError:
+            return None
+        return str(asking.getsockname()[0])
+
+
+def check(wanted: RelayRequest) -> None:
+    """Raise `FieldError` for the first wrong field."""
+    if not 0 < wanted.for_s <= MAX_RELAY_S:
+        raise FieldError("for_s", f"must be above 0 and at most {MAX_RELAY_S:.0f} s, not {wanted.for_s}")
+    if not relay_table.available():
+        raise KernelError("relays need nftables, and this machine has no nft; install nftables")
+    for i, peer in enumerate(wanted.peers):
+        parse_public_key(peer.public_key, f"peers[{i}].public_key")
+        here, there = (
+            parse_endpoint(text, f"peers[{i}].{field}")
+            for field, text in (("endpoint", peer.endpoint), ("target", peer.target))
+        )
+        if here.startswith("[") is not there.startswith("["):
+            raise FieldError(f"peers[{i}].target", f"{there} and the endpoint {here} are not of the same IP version")

@@ -1,0 +1,49 @@
+"""Messages about relays: a node that users' devices go on sending to passes their packets on to the node that has them.
+
+For devices behind NAT, which let nobody else call them. The packets stay encrypted: the relaying node has no session.
+"""
+
+from msgspec import Struct
+
+from wgfleet.protocol.ids import ConfigId
+from wgfleet.protocol.keys import PublicKey
+
+MAX_RELAY_S = 90 * 86400.0
+MAX_RELAYED = 5000
+
+
+class RelayedPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):
+    """A peer, the `ADDRESS:PORT` from which it sends to this node, and that of the node which is to get it."""
+
+    public_key: PublicKey
+    endpoint: str
+    target: str
+
+
+class RelayRequest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Body of `POST /v1/wg/{if}/relay`: relay these peers too, or again, for `for_s` s."""
+
+    config_id: ConfigId
+    peers: tuple[RelayedPeer, ...]
+    for_s: float
+
+
+class RelayEnd(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Body of `POST /v1/wg/{if}/relay/end`: relay these peers no more; None: nobody."""
+
+    peers: tuple[PublicKey, ...] | None = None
+
+
+class Relayed(Struct, frozen=True):
+    """A peer that is relayed to `target` from UDP port `port` of this node. `ends_at` in s since the epoch."""
+
+    endpoint: str
+    target: str
+    port: int
+    ends_at: float
+
+
+class RelayStatus(Struct, frozen=True):
+    """Answer to `GET /v1/wg/{if}/relay` and to both requests: all that are relayed, by public key."""
+
+    peers: dict[PublicKey, Relayed]

@@ -1,0 +1,143 @@
+"""A client behind NAT whose node leaves: its packets are passed on, and its session lives on the new node alone."""
+
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+import msgspec
+import pytest
+
+from tests.agent.node import Host, Node
+from tests.agent.segment import cable
+from tests.agent.test_push import applied
+from tests.agent.test_takeover import CLIENT_IP
+from tests.agent.test_takeover_nat import put_behind_nat
+from tests.agent.values import private_key, public_key, random_key, settings, whole
+from tests.waiting import eventually
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
+from wgfleet.protocol.ids import ConfigId
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import Refusal, Takeover, TakeoverPeer, TakeoverResult
+from wgfleet.protocol.relay import RelayedPeer, RelayEnd, RelayRequest, RelayStatus
+
+pytestmark = pytest.mark.lab
+CONFIG = ConfigId("config-1")
+#   client ── nat (198.18.0.3) ── a (198.18.0.1), b (198.18.0.2); the NAT lets in only what answers
+ANSWERS_ONLY = """
+table ip answers {
+    chain in {
+        type filter hook forward priority 0
+        iifname eth0 ct state != { established, related } drop
+    }
+}
+"""
+
+
+@dataclass
+class Home:
+    """Two nodes with one key, and a client of the first behind NAT."""
+
+    a: Node
+    b: Node
+    client: Host
+    key: PublicKey
+    wanted: DesiredInterface
+
+    def endpoint(self, node: Node) -> str:
+        return node.host.run("wg", "show", "wg0", "endpoints").split("\t")[1].strip()
+
+    def answers(self, count: int = 1) -> bool:
+        command = self.client.command("ping", "-q", "-c", str(count), "-i", "0.02", "-w", "2", "10.8.0.1")
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def call(self, endpoint: str, timeout_s: float) -> TakeoverResult:
+        body = Takeover((TakeoverPeer(self.key, endpoint),), timeout_s)
+        response = self.b.call("POST", "/v1/wg/wg0/takeover", body)
+        assert response.status_code == httpx.codes.OK, response.text
+        return msgspec.json.decode(response.content, type=TakeoverResult)
+
+    def relay(self, for_s: float = 600.0) -> RelayStatus:
+        peer = RelayedPeer(self.key, self.endpoint(self.a), "198.18.0.2:51820")
+        response = self.a.call("POST", "/v1/wg/wg0/relay", RelayRequest(CONFIG, (peer,), for_s))
+        assert response.status_code == httpx.codes.OK, response.text
+        return msgspec.json.decode(response.content, type=RelayStatus)
+
+
+@pytest.fixture
+def home(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Home:
+    switch, nat, client = make_host(), make_host(), make_host()
+    switch.run("ip", "link", "add", "br0", "type", "bridge")
+    switch.run("ip", "link", "set", "br0", "up")
+    a, b = make_node("node-a"), make_node("node-b")
+    for number, host in enumerate((a.host, b.host, nat), 1):
+        cable(switch, host, number)
+    put_behind_nat(client, nat)
+    nat.run("nft", "-f", "-", stdin=ANSWERS_ONLY)
+    key, own = private_key(), private_key()
+    peer = public_key(own)
+    wanted = whole(
+        1,
+        settings(addresses=("10.8.0.1/24",), key=key, masquerade=True),
+        {peer: DesiredPeer((f"{CLIENT_IP}/32",))},
+    )
+    for node in (a, b):
+        node.start()
+        assert applied(node, wanted).verified
+    client.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
+    eventually(lambda: client.run("wg", "show", "wg0", check=False))
+    client.run(
+        *("wg", "setconf", "wg0", "/dev/stdin"),
+        stdin=f"[Interface]\nPrivateKey = {own}\n[Peer]\nPublicKey = {public_key(key)}\n"
+        "AllowedIPs = 10.8.0.0/24\nEndpoint = 198.18.0.1:51820\nPersistentKeepalive = 25\n",
+    )
+    client.run("ip", "addr", "add", f"{CLIENT_IP}/24", "dev", "wg0")
+    client.run("ip", "link", "set", "wg0", "up")
+    made = Home(a, b, client, peer, wanted)
+    eventually(made.answers)
+    return made
+
+
+def test_a_client_behind_nat_is_called_through_the_node_that_it_knows_and_stays_when_that_leaves(home: Home) -> None:
+    assert home.call(home.endpoint(home.a), 0.5).unanswered == (home.key,), "nobody else gets through its NAT"
+    relayed = home.relay().peers[home.key]
+    assert list(home.call(f"198.18.0.1:{relayed.port}", 5.0).answered) == [home.key]
+    assert home.answers(20)
+    assert home.client.run("wg", "show", "wg0", "endpoints").split("\t")[1].strip() == "198.18.0.1:51820"
+    assert home.endpoint(home.b) == f"198.18.0.1:{relayed.port}"
+
+    gone = home.a.call("DELETE", f"/v1/wg/wg0?config_id={CONFIG}&generation=2")
+    assert gone.status_code == httpx.codes.NO_CONTENT
+    assert home.answers(20)
+    home.client.run("wg", "set", "wg0", "listen-port", "40404")  # as if its NAT had given it another port
+    eventually(home.answers)
+    home.a.stop(signal.SIGKILL)
+    home.a.host.run("nft", "flush", "ruleset")
+    home.a.start()
+    eventually(home.answers)
+    assert home.a.call("GET", "/v1/wg/wg0/relay").json()["peers"].keys() == {home.key}
+
+    assert home.a.call("POST", "/v1/wg/wg0/relay/end", RelayEnd((home.key,))).json() == {"peers": {}}
+    assert not home.answers()
+    assert "wgfleetrelay" not in home.a.host.run("nft", "list", "tables")
+
+
+def test_a_relay_ends_by_its_time(home: Home) -> None:
+    relayed = home.relay(for_s=3.0).peers[home.key]
+    assert home.call(f"198.18.0.1:{relayed.port}", 5.0).answered
+    eventually(lambda: "wgfleetrelay" not in home.a.host.run("nft", "list", "tables"))
+    assert home.a.call("GET", "/v1/wg/wg0/relay").json() == {"peers": {}}
+
+
+def test_what_cannot_be_relayed_is_refused_by_its_field(home: Home) -> None:
+    def refused(peer: RelayedPeer, for_s: float = 60.0) -> str | None:
+        response = home.a.call("POST", "/v1/wg/wg0/relay", RelayRequest(CONFIG, (peer,), for_s))
+        assert response.is_client_error, response.text
+        return msgspec.json.decode(response.content, type=Refusal).field
+
+    key = PublicKey(random_key())
+    assert refused(RelayedPeer(key, "nowhere", "192.0.2.1:1")) == "peers[0].endpoint"
+    assert refused(RelayedPeer(key, "192.0.2.1:1", "[2001:db8::1]:1")) == "peers[0].target"
+    assert refused(RelayedPeer(key, "192.0.2.1:1", "192.0.2.2:1"), -1.0) == "for_s"
+    assert refused(RelayedPeer(PublicKey("x"), "192.0.2.1:1", "192.0.2.2:1")) == "peers[0].public_key"

@@ -1,0 +1,113 @@
+"""Clients that nobody else can call: a removal has the leaving node pass their packets on, and says who hangs on it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.panel.moves.test_worker import ENDPOINT, Line, carried_out, everybody, fleet
+from tests.panel.world import World
+from wgfleet.panel.domain.operations import OperationState
+from wgfleet.panel.errors import TransientError
+from wgfleet.panel.reconcile.moves import takeovers
+from wgfleet.panel.services.fleet import nodes as node_service
+from wgfleet.panel.services.moves import drain, removal
+from wgfleet.panel.store.tables import Config, Node, Operation
+from wgfleet.protocol.features import ALL, NONE, Feature
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import Takeover, TakeoverResult
+from wgfleet.protocol.relay import Relayed, RelayEnd, RelayRequest, RelayStatus
+
+RELAY_S = 3600.0
+
+
+@dataclass
+class RelayingLine(Line):
+    """A line to an agent that relays, or, as `broken`, does not."""
+
+    features: frozenset[Feature] = ALL
+    broken: bool = False
+    relayed: dict[PublicKey, Relayed] = field(default_factory=dict)
+    ended: list[PublicKey] = field(default_factory=list)
+
+    async def relay(self, _interface: str, request: RelayRequest) -> RelayStatus:
+        if self.broken:
+            raise TransientError("no nft")
+        for peer in request.peers:
+            self.relayed[peer.public_key] = Relayed(peer.endpoint, peer.target, 20000 + len(self.relayed), 0.0)
+        return RelayStatus(self.relayed)
+
+    async def end_relay(self, _interface: str, ended: RelayEnd) -> RelayStatus:
+        for key in ended.peers or ():
+            self.ended.append(key)
+            self.relayed.pop(key, None)
+        return RelayStatus(self.relayed)
+
+
+def started(world: World, config: Config, node: Node, known: frozenset[Feature], *, stays: bool) -> Operation:
+    with world.store.write() as tx:
+        row = node_service.get(tx, node.id)
+        row.agent_features = sorted(known)
+        if stays:
+            (operation,) = drain.start(tx, "root", row, grace_s=0, drain_window_s=3, relay_s=RELAY_S)
+            return operation
+        return removal.start(tx, "root", config, row, grace_s=0, force=True, drain_window_s=3, relay_s=RELAY_S)
+
+
+def only_by(*hosts: str) -> Callable[[Takeover], object]:
+    """Return an agent's answer where only calls to one of these addresses get through."""
+
+    async def answer(takeover: Takeover) -> TakeoverResult:
+        heard = [peer.public_key for peer in takeover.peers if peer.endpoint.rpartition(":")[0] in hosts]
+        unheard = tuple(peer.public_key for peer in takeover.peers if peer.public_key not in heard)
+        return TakeoverResult(dict.fromkeys(heard, 0.01), unheard)
+
+    return answer
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeovers, "AGAIN_S", 0.05)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_those_behind_nat_are_called_through_the_node_that_they_know(world: World, *, stays: bool) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = started(world, config, one, ALL, stays=stays)
+    here, there = RelayingLine(), RelayingLine()
+    there.answer = only_by(one.endpoint_addresses[0])  # type: ignore[assignment]
+    lines: dict[str, Line] = {one.id: here, two.id: there}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert ended.state == OperationState.SUCCEEDED
+    assert (ended.result["sessions_taken_over"], ended.result["left_behind"]) == (len(made), 0)
+    assert ended.result["relayed"] == ["a", "b", "c", "d"]
+    assert ended.result["relay_ends_at"] > operation.created_at
+    assert {each.endpoint for each in here.relayed.values()} == {ENDPOINT}
+    assert {each.target for each in here.relayed.values()} == {f"{two.endpoint_addresses[0]}:{config.listen_port}"}
+    assert there.called[0].peers[0].endpoint == ENDPOINT, "at first without a relay, which others do not need"
+
+
+def test_those_who_can_be_called_are_not_relayed(world: World) -> None:
+    config, (one, two), _ = fleet(world, "one", "two")
+    operation = started(world, config, one, ALL, stays=False)
+    here, there = RelayingLine(), RelayingLine(answer=everybody)
+    lines: dict[str, Line] = {one.id: here, two.id: there}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert "relayed" not in ended.result
+    assert here.relayed == {}
+
+
+@pytest.mark.parametrize("why", ["silent clients", "an older agent", "no nft"])
+def test_those_who_do_not_answer_through_a_relay_keep_the_node_that_they_have(world: World, why: str) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    known = NONE if why == "an older agent" else ALL
+    operation = started(world, config, one, known, stays=False)
+    here, there = RelayingLine(features=known, broken=why == "no nft"), RelayingLine()
+    there.answer = only_by()  # type: ignore[assignment]
+    lines: dict[str, Line] = {one.id: here, two.id: there}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert ended.result["left"] == ["a", "b", "c", "d"]
+    assert "relayed" not in ended.result
+    assert here.relayed == {}
+    assert set(here.ended) == ({peer.public_key for peer in made} if why == "silent clients" else set())
