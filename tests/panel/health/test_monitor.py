@@ -266,3 +266,28 @@ def test_a_link_is_silent_when_nothing_was_heard_for_a_while_whatever_the_clock_
             await connection.close()
 
     asyncio.run(listened())
+
+
+def test_a_panel_that_stood_still_does_not_take_its_own_silence_for_that_of_agents(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    found = world.serving(config, "fra1", "ams1", "par1")
+    real = clock.monotonic
+    network = Network(heard_at=real())
+    monitor = monitor_on(network, world, found, monkeypatch)
+
+    async def watched() -> None:
+        watching_them = monitor.start()
+        try:
+            await asyncio.sleep(0.3)
+            network.connected, network.heard_at = False, real()
+            monkeypatch.setattr(clock, "monotonic", lambda: real() + 60)
+            await asyncio.sleep(1.0)
+            assert [state(world, config, node) for node in found] == [Health.SERVING] * 3
+            network.silent = True
+            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.UNMANAGED)
+        finally:
+            await watching_them.stop()
+
+    asyncio.run(watched())

@@ -44,6 +44,7 @@ from wgfleet.protocol.ids import NodeId
 LONGEST_DELAY_S = 1.0
 REREAD_S = 1.0  # which assignments there are, and what others wrote of them
 ROUND_S = 0.25  # between decisions at most, where nothing new is seen
+STOOD_STILL_S = 1.0  # without a decision: this panel was stopped, and heard nobody meanwhile
 START_S = 30.0  # for a panel that starts to reach the agents, of which there may be hundreds
 _LOSS_SLOWS = 10  # a line over which half of the packets get lost may need six times as long to come back
 
@@ -94,6 +95,7 @@ class HealthMonitor:
         self._stale = True
         self._written = 0
         self._began_at = clock.monotonic()
+        self._decided_at = self._awake_at = self._began_at
 
     def start(self) -> BackgroundTask:
         """Begin to watch in the loop that runs, until the task is stopped."""
@@ -194,6 +196,9 @@ class HealthMonitor:
     async def _decide(self) -> None:
         """Judge every node, write down what changed, and have looked at those that are due."""
         now = clock.monotonic()
+        if now - self._decided_at > STOOD_STILL_S:
+            self._awake_at = now
+        self._decided_at = now
         observed = {member: self._observed(member, probed, now) for member, probed in self._probed.items()}
         frozen = self._quorum.look(
             [(observed[member], probed.standing) for member, probed in self._probed.items()], now
@@ -297,7 +302,7 @@ class HealthMonitor:
     def _observed(self, member: Member, probed: Probed, now: float) -> Observed:
         connection = self._connections.get(probed.node_id)
         connected = connection is not None and connection.connected
-        heard_at = self._began_at if connection is None else connection.heard_at
+        heard_at = self._awake_at if connection is None else max(connection.heard_at, self._awake_at)
         patience_s = self._rules.unmanaged_after_s * (1 + _LOSS_SLOWS * self._probes.loss(PANEL, member))
         unheard = not connected and (connection is None or connection.last_seen_at is None)
         if unheard:
