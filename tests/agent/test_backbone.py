@@ -1,5 +1,6 @@
 """Users of two nodes, and what is behind a router, reach each other over the backbone; nothing else does."""
 
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -143,6 +144,13 @@ def test_what_somebody_breaks_is_repaired_and_what_cannot_be_reached_is_said(pai
     eventually(lambda: drift() == {"backbone.node-2": "not heard"}, 20)
     assert pings(pair.anna, "10.8.0.1"), "the way through the node itself is not concerned"
     pair.b.host.run("nft", "delete", "table", "inet", "cut")
+    eventually(lambda: pings(pair.anna, "10.8.0.3") and not drift(), 20)
+    # An agent that has ended leaves its kernel, which goes on.
+    pair.b.stop(signal.SIGKILL)
+    eventually(lambda: drift() == {"backbone.node-2": "not heard"}, 20)
+    for _ in range(12):
+        assert pings(pair.anna, "10.8.0.3", "-i", "0.3")
+    pair.b.start("--interval", "1")
     eventually(lambda: pings(pair.anna, "10.8.0.3") and not drift(), 20)
     # Taken away: nothing is left of it.
     plain = msgspec.structs.replace(

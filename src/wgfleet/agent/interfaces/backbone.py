@@ -10,19 +10,20 @@ import binascii
 import contextlib
 import ipaddress
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
 
 from wgfleet.agent.interfaces.news_socket import NewsSocket
-from wgfleet.agent.interfaces.whereabouts import Claim, Whereabouts
-from wgfleet.agent.kernel import backbone_links, forwarding, peer_routes
+from wgfleet.agent.interfaces.route_follower import RouteFollower
+from wgfleet.agent.interfaces.whereabouts import Whereabouts
+from wgfleet.agent.kernel import backbone_links, nftables
 from wgfleet.agent.kernel.backbone_rules import BackboneNames
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.links import index_of
 from wgfleet.agent.kernel.machine import Machine
-from wgfleet.protocol.backbone import Backbone, Hello, News, address
+from wgfleet.protocol.backbone import Backbone, Hello, News
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.keys import PublicKey
@@ -31,12 +32,16 @@ if TYPE_CHECKING:
     from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 
 HELLO_S = 0.5
-SILENT_S = 3.0  # without a word, a node is not to be reached: its peers' packets are answered with an error
+SILENT_S = 3.0  # without a word from a node's agent
+# Without anything over a node's link: its kernel answers what its agent, which may have ended, does not take (ICMP).
+# Its peers' packets are answered with an error from then on.
+_LINK_SILENT_S = 5.0
 _SETTLED_S = 3.0  # after a handshake with another node, what a peer had sent here before has arrived
 _LOOK_S = 2.0  # between two looks at links, rules and firewall
 _AT_ONCE = 64  # messages of news, before the other says how far it has heard
 _ANSWER_EVERY = 32
-_FIRST_SWEEP_S, _SWEEP_S, _SWEPT = 5.0, 60.0, 2_000  # between comparisons of the routes, while there are not more
+_CLAIMED = 64  # networks that another node may name of a peer that is none of this node
+_REPEAT_S = 0.02  # between two times that a node is sent what it has missed, however often it asks
 _log = structlog.get_logger()
 
 
@@ -54,13 +59,16 @@ class BackboneWatch:
         self._socket: NewsSocket | None = None
         self._wire_index: int | None = None
         self._heard_at: dict[int, float] = {}  # anything of a node
+        self._received_bytes: dict[int, int] = {}
+        self._received_at: dict[int, float] = {}  # anything over the link to a node
         self._answered_at: dict[int, float] = {}  # that a node said it hears this one
         self._received_of: dict[PublicKey, int] = {}  # bytes of peers that others have, at the last look
+        self._repeated_at: dict[int, float] = {}
         self._since_answer: dict[int, int] = {}
-        self._since = self._sweep_at = float("inf")
+        self._since = float("inf")
         self._told = 0
         self._reached: frozenset[int] = frozenset()
-        self._holders: dict[str, tuple[bytes, int]] = {}  # of the networks that are elsewhere: peer, and node
+        self._routes: RouteFollower | None = None
         self._woken = asyncio.Event()
 
     @property
@@ -70,7 +78,10 @@ class BackboneWatch:
             return (Drift("backbone", "up", self._trouble),)
         if self._wanted is None or time.monotonic() - self._since < SILENT_S:
             return ()
-        silent = (node for node in self._wanted.nodes if node.number not in self._reached)
+        now = time.monotonic()
+        silent = (
+            node for node in self._wanted.nodes if now - self._answered_at.get(node.number, float("-inf")) >= SILENT_S
+        )
         return tuple(Drift(f"backbone.{node.name}", "heard", "not heard") for node in silent)
 
     @property
@@ -81,7 +92,7 @@ class BackboneWatch:
     @property
     def elsewhere(self) -> int:
         """How many networks lead to other nodes."""
-        return len(self._holders)
+        return 0 if self._routes is None else len(self._routes)
 
     def seen(self, keys: Iterable[PublicKey], *, surely: bool = False) -> None:
         """Take note of the handshakes of some peers. `surely`: each has just answered a call from here."""
@@ -116,14 +127,11 @@ class BackboneWatch:
         if self._where is None:
             return
         peers = self._reconciler.desired.peers
-        if keys is None:
-            self._where.left_all_but(lambda key: _text(key) in peers)
-            keys = peers
-        for key in keys:
-            if key in peers:
-                self._where.renew(_raw(key))
+        for raw in map(_raw, keys) if keys is not None else self._where.keys():
+            if _text(raw) in peers:
+                self._where.renew(raw)
             else:
-                self._where.left(_raw(key))
+                self._where.left(raw)
         self._tell()
 
     async def run(self) -> None:
@@ -137,7 +145,8 @@ class BackboneWatch:
                     await self._look(wanted)
                     looked_at = time.monotonic()
                 self._greet()
-                await self._sweep()
+                if self._routes is not None:
+                    await self._routes.sweep()
                 await self._pause(HELLO_S)
         finally:
             routes.cancel()
@@ -184,11 +193,14 @@ class BackboneWatch:
         if self._wanted != wanted:
             self._since = time.monotonic()
         self._names, self._wanted = names, wanted
-        await forwarding.turn_on({ipaddress.ip_interface(each).version for each in settings.addresses})
+        await nftables.turn_forwarding_on(settings.addresses)
         networks = [*_pools(settings), *settings.routes]
-        made_anew = await backbone_links.converge(self._machine, names, wanted, sorted(networks), self._called)
+        made_anew, received = await backbone_links.converge(
+            self._machine, names, wanted, sorted(networks), self._called
+        )
+        self._note_received(wanted, received)
         if self._where is None or self._where.number != wanted.number:
-            self._begin(wanted)
+            self._begin(names, wanted)
         for number in set(self._heard_at) - {node.number for node in wanted.nodes}:
             del self._heard_at[number]
             self._answered_at.pop(number, None)
@@ -200,23 +212,21 @@ class BackboneWatch:
                 self._socket.close()
             self._socket = await NewsSocket.open(wanted.number, names.wire, self._received)
             self._wire_index = index
-        if made_anew:
-            self._holders.clear()
-            self._woken.set()
-            await self._route_all()
+        if made_anew and self._routes is not None:
+            await self._routes.make_all()
 
-    def _begin(self, wanted: Backbone) -> None:
+    def _begin(self, names: BackboneNames, wanted: Backbone) -> None:
         self._where = Whereabouts(wanted.number, time.time_ns() // 1_000_000, self._may_claim)
         self._answered_at.clear()
-        self._told, self._sweep_at = 0, time.monotonic() + _FIRST_SWEEP_S
+        self._routes = RouteFollower(names, self._where, lambda: self._reached)
+        self._told = 0
         self._heard_at.clear()
-        self._holders.clear()
         self.seen(self._reconciler.stats)
 
     def _close(self) -> None:
         if self._socket is not None:
             self._socket.close()
-        self._socket = self._where = self._wire_index = None
+        self._socket = self._where = self._routes = self._wire_index = None
         self._reached = frozenset()
         self._heard_at.clear()
         self._answered_at.clear()
@@ -234,7 +244,7 @@ class BackboneWatch:
         pools = [ipaddress.ip_network(each) for each in _pools(settings)]
         return tuple(
             each
-            for each in claimed
+            for each in claimed[:_CLAIMED]
             if not self._reconciler.allowed_ips.has(each) and (each in settings.routes or _host_in(each, pools))
         )
 
@@ -245,10 +255,26 @@ class BackboneWatch:
         now = time.monotonic()
         for node in self._wanted.nodes:
             self._answer(node.number)
-        reached = frozenset(number for number, at in self._answered_at.items() if now - at < SILENT_S)
+        reached = frozenset(node.number for node in self._wanted.nodes if self._is_reached(node.number, now))
         if reached != self._reached:
             self._reached = reached
             self._woken.set()
+
+    def _is_reached(self, number: int, now: float) -> bool:
+        """Whether a node can be reached: it says that it hears this one, or its agent is silent and its link is not."""
+        if now - self._answered_at.get(number, float("-inf")) < SILENT_S:
+            return True
+        if now - self._heard_at.get(number, float("-inf")) < SILENT_S:
+            return False
+        return number in self._reached and now - self._received_at.get(number, float("-inf")) < _LINK_SILENT_S
+
+    def _note_received(self, wanted: Backbone, received: Mapping[PublicKey, int]) -> None:
+        """Take note of the links over which something came since the last look."""
+        for node in wanted.nodes:
+            count = received.get(node.public_key, 0)
+            if count > self._received_bytes.get(node.number, count):
+                self._received_at[node.number] = time.monotonic()
+            self._received_bytes[node.number] = count
 
     def _answer(self, number: int) -> None:
         if self._where is not None and self._socket is not None:
@@ -285,7 +311,9 @@ class BackboneWatch:
                     self._woken.set()
             self._where.complete(number, message.epoch, message.upto)
             heard = message.heard if message.heard_epoch == self._where.epoch else 0
-            if heard < self._where.upto and self._socket is not None:
+            due = now - self._repeated_at.get(number, float("-inf")) >= _REPEAT_S
+            if heard < self._where.upto and self._socket is not None and due:
+                self._repeated_at[number] = now
                 for news in self._where.news(heard, now, _AT_ONCE):
                     self._socket.send(number, news)
         else:
@@ -296,73 +324,12 @@ class BackboneWatch:
         self._tell()
 
     async def _follow(self) -> None:
-        """Change routes as peers move, and as nodes fall silent or are heard again."""
-        reached = self._reached
+        """Have routes follow whenever something has changed."""
         while True:
             await self._woken.wait()
             self._woken.clear()
-            if self._where is None or self._names is None:
-                continue
-            targets = self._moved(self._where)
-            if self._reached != reached:
-                turned = self._reached ^ reached
-                reached = self._reached
-                targets |= {
-                    network: self._target(number) for network, (_, number) in self._holders.items() if number in turned
-                }
-            await self._change(targets)
-
-    def _moved(self, where: Whereabouts) -> dict[str, str | None]:
-        targets: dict[str, str | None] = {}
-        for key, (before, now) in where.take_moved().items():
-            for network in before.networks if before is not None else ():
-                if self._holders.get(network, (key,))[0] == key:
-                    self._holders.pop(network, None)
-                    targets[network] = None
-            self._place(key, now, where, targets)
-        return targets
-
-    def _place(self, key: bytes, claim: Claim | None, where: Whereabouts, targets: dict[str, str | None]) -> None:
-        if claim is None or claim.number == where.number:
-            return
-        for network in claim.networks:
-            self._holders[network] = key, claim.number
-            targets[network] = self._target(claim.number)
-
-    async def _route_all(self) -> None:
-        """Make all routes again: the device that they lead to is a new one."""
-        if self._where is None:
-            return
-        self._where.take_moved()
-        targets: dict[str, str | None] = {}
-        for key, claim in self._where.claims():
-            self._place(key, claim, self._where, targets)
-        await self._change(targets)
-
-    async def _sweep(self) -> None:
-        """Remove routes that an agent before this one has left, and make those again that somebody removed."""
-        if self._where is None or self._names is None or time.monotonic() < self._sweep_at:
-            return
-        self._sweep_at = time.monotonic() + (_SWEEP_S if len(self._holders) <= _SWEPT else float("inf"))
-        try:
-            found = await peer_routes.networks(self._names)
-        except (KernelError, OSError) as error:
-            _log.error("backbone.routes_not_read", interface=self._reconciler.name, reason=str(error))
-            return
-        targets: dict[str, str | None] = dict.fromkeys(found - self._holders.keys())
-        targets |= {each: self._target(self._holders[each][1]) for each in self._holders.keys() - found}
-        await self._change(targets)
-
-    async def _change(self, targets: dict[str, str | None]) -> None:
-        if not targets or self._names is None:
-            return
-        try:
-            await peer_routes.change(self._names, targets)
-        except (KernelError, OSError) as error:  # the next look makes the device again, with all routes
-            _log.error("backbone.routes_failed", interface=self._reconciler.name, reason=str(error))
-
-    def _target(self, number: int) -> str:
-        return address(number) if number in self._reached else peer_routes.UNREACHABLE
+            if self._routes is not None:
+                await self._routes.follow()
 
 
 def _raw(key: PublicKey) -> bytes:

@@ -281,7 +281,10 @@ class InterfaceSupervisor:
                     del self.reconcilers[name]
                     if generation is None:  # a person's; the panel brings it back
                         self._removed_by_hand[name] = kept
-                    await kept.backbone.remove()
+                    try:
+                        await kept.backbone.remove()
+                    except (KernelError, OSError) as error:  # nobody's access depends on it; the next start removes it
+                        _log.error("backbone.removal_failed", interface=name, reason=str(error))
                     await self._finish_delete(name, foreign=situation.foreign)
             elif name in self._ledger.owned():  # a removal before this one failed halfway
                 await self._finish_delete(name, foreign=situation.foreign)

@@ -94,10 +94,9 @@ class Whereabouts:
         else:
             self._settle(key, own)
 
-    def left_all_but(self, wanted: Callable[[bytes], bool]) -> None:
-        """Take note of which peers this node still has."""
-        for key in [key for key in self._here if not wanted(key)]:
-            self.left(key)
+    def keys(self) -> list[bytes]:
+        """Return the keys of all peers of which anything is known."""
+        return list(self._stands.keys() | self._here.keys())
 
     def heard(self, number: int, news: News, now: float) -> bool:
         """Take what another node says; tell whether something was missed before it."""

@@ -32,16 +32,16 @@ _LOOSE = "2"  # rp_filter: from any link on which there is a way back (RFC 3704)
 
 async def converge(
     machine: Machine, names: BackboneNames, backbone: Backbone, networks: Iterable[str], called: dict[PublicKey, str]
-) -> bool:
-    """Make links, rules and firewall as wanted; return whether the device of the routes was new.
+) -> tuple[bool, dict[PublicKey, int]]:
+    """Make links, rules and firewall as wanted; return whether the device of the routes is new, and bytes received.
 
     `called`: the endpoints that were set, by peer; they change by themselves where a node is behind NAT.
     """
     await backbone_rules.apply(names, backbone, networks)  # first: the device's port is open to everybody
-    await _converge_wire(machine, names.wire, backbone, called)
+    received = await _converge_wire(machine, names.wire, backbone, called)
     made = await _converge_tunnel(names.tunnel, backbone.tunnel_port, names.wire)
     await _ask_table(names)
-    return made
+    return made, received
 
 
 async def remove(machine: Machine, names: BackboneNames) -> None:
@@ -73,18 +73,21 @@ async def remove_others(machine: Machine, ports: Iterable[int]) -> None:
 
 async def _converge_wire(
     machine: Machine, name: InterfaceName, backbone: Backbone, called: dict[PublicKey, str]
-) -> None:
+) -> dict[PublicKey, int]:
     link = _own(name, await links.observe(name))
     if link is None:
         await machine.create(name)
         called.clear()
     wanted = {node.public_key: (f"{address(node.number)}/32", node.endpoint) for node in backbone.nodes}
     found: dict[PublicKey, frozenset[str]] = {}
+    received: dict[PublicKey, int] = {}
     async with machine.reading(name) as reading:
         device = reading.device
         async for blocks in reading.blocks:
             for block in blocks:
-                found[reading.form.key_of(block)] = reading.form.peer(block).observed.allowed_ips
+                seen = reading.form.peer(block)
+                found[seen.key] = seen.observed.allowed_ips
+                received[seen.key] = seen.stats.rx if seen.stats is not None else 0
     if gone := found.keys() - wanted.keys():
         await wg.remove_peers(name, gone)
         for key in gone:
@@ -110,6 +113,7 @@ async def _converge_wire(
     if refused:
         field, why = next(iter(refused.items()))
         raise KernelError(f"link {name}, {field}: {why}")
+    return received
 
 
 async def _converge_tunnel(name: InterfaceName, port: int, wire: InterfaceName) -> bool:

@@ -14,8 +14,7 @@ from wgfleet.agent.kernel import links, rtnetlink
 from wgfleet.agent.kernel.backbone_links import PROTOCOL
 from wgfleet.agent.kernel.backbone_rules import BackboneNames
 from wgfleet.agent.kernel.commands import KernelError
-from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
-from wgfleet.agent.kernel.rtnetlink import Request, attribute
+from wgfleet.agent.kernel.rtnetlink import Request, attribute, attributes
 
 UNREACHABLE = ""  # in place of a node's address
 _ROUTE = struct.Struct("8BI")  # family, lengths of destination and source, tos, table, protocol, scope, type, flags
@@ -38,15 +37,20 @@ async def change(names: BackboneNames, targets: Mapping[str, str | None]) -> Non
 
 
 async def networks(names: BackboneNames) -> set[str]:
-    """Return the networks that there are routes to."""
+    """Return the networks that there are routes to; raise OSError where they cannot be read."""
     found = set()
-    async with AsyncIPRoute() as ip:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        asked = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_TABLE, struct.pack("I", names.table))
         try:
-            for family in (socket.AF_INET, socket.AF_INET6):
-                async for route in await ip.route("dump", family=family, table=names.table):
-                    found.add(f"{route.get_attr('RTA_DST')}/{route['dst_len']}")
-        except NetlinkError as error:
-            raise KernelError(f"reading table {names.table} failed: {errno.errorcode.get(error.code)}") from None
+            routes = await rtnetlink.dump(rtnetlink.GET_ROUTE, asked)
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP}:  # no such table, no IPv6
+                continue
+            raise
+        for route in routes:
+            to = attributes(route[_ROUTE.size :]).get(_DST)
+            if to is not None:
+                found.add(f"{socket.inet_ntop(family, to)}/{route[1]}")
     return found
 
 

@@ -14,7 +14,9 @@ NEW_ROUTE, DELETE_ROUTE, GET_ROUTE, NEW_RULE, DELETE_RULE = 24, 25, 26, 32, 33
 REQUEST, ACK, REPLACE, EXCLUSIVE, CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 _HEADER = struct.Struct("IHHII")  # length, type, flags, sequence, port: netlink(7)
 _ATTRIBUTE = struct.Struct("HH")
-_ERROR, _ERRNO = 2, struct.Struct("i")
+_ERROR, _DONE, _ERRNO = 2, 3, struct.Struct("i")
+_DUMP = 0x300  # NLM_F_ROOT and NLM_F_MATCH
+_SOL_NETLINK, _STRICT = 270, 12  # NETLINK_GET_STRICT_CHK: dumps are filtered
 _BATCH = 64  # as many replies fit the receive buffer of every kernel
 
 
@@ -66,6 +68,28 @@ async def exchange(requests: Sequence[Request]) -> list[Reply]:
                 _read(kernel.recv(1 << 16, socket.MSG_DONTWAIT), replies)
             await asyncio.sleep(0)
     return [replies[i] for i in range(len(requests))]
+
+
+async def dump(kind: int, payload: bytes) -> list[bytes]:
+    """Return all that there is of a kind, filtered by the kernel as `payload` says; raise OSError where it cannot."""
+    found: list[bytes] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as kernel:
+        kernel.bind((0, 0))
+        kernel.setsockopt(_SOL_NETLINK, _STRICT, 1)
+        kernel.send(_message(1, Request(kind, _DUMP, payload)))
+        while True:  # the kernel writes the next part while one is read, so nothing here waits
+            data = kernel.recv(1 << 16, socket.MSG_DONTWAIT)
+            at = 0
+            while at + _HEADER.size <= len(data):
+                length, what, *_ = _HEADER.unpack_from(data, at)
+                if what in {_DONE, _ERROR}:
+                    code = -_ERRNO.unpack_from(data, at + _HEADER.size)[0]
+                    if code:
+                        raise OSError(code, os.strerror(code))
+                    return found
+                found.append(data[at + _HEADER.size : at + length])
+                at += (length + 3) & ~3
+            await asyncio.sleep(0)
 
 
 def _message(sequence: int, request: Request) -> bytes:

@@ -13,14 +13,14 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import join_endpoint
-from wgfleet.protocol.backbone import Backbone, BackboneNode
+from wgfleet.protocol.backbone import MAX_NUMBER, Backbone, BackboneNode
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 
 
 def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Backbone | None:
     """Return what a node gets; None where there is no backbone. Nodes whose agents do not know of it are left out."""
-    if not wanted(config):
+    if not wanted(config) or not _has_number(assignment):
         return None
     port = ports.port(config.listen_port, config.backbone_port)
     return Backbone(
@@ -36,7 +36,7 @@ def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Ba
                 endpoint=join_endpoint(node.endpoint_addresses[0], port),
             )
             for other, node in sorted(assignment_rows.of_config(tx, config.id), key=lambda pair: pair[0].number)
-            if other.id != assignment.id and other.phase != Phase.REMOVED and _takes_part(node)
+            if other.id != assignment.id and other.phase != Phase.REMOVED and _has_number(other) and _takes_part(node)
         ),
     )
 
@@ -44,6 +44,11 @@ def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Ba
 def wanted(config: Config) -> bool:
     """Tell whether the nodes of a config are to have links to each other."""
     return config.backbone and config.client_to_client and config.mode != INDEPENDENT
+
+
+def _has_number(assignment: Assignment) -> bool:
+    """Whether there is an address for it on the links; beyond some 16,000 assignments there is none."""
+    return 1 <= assignment.number <= MAX_NUMBER
 
 
 def _takes_part(node: Node) -> bool:
