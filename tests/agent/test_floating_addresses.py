@@ -141,3 +141,16 @@ def test_an_address_that_was_on_the_machine_before_is_left_alone(segment: Segmen
 def test_a_wrong_floating_address_is_refused_by_its_field(node: Node) -> None:
     assert refused(node, at(1, floating("127.0.0.1"))).field == "settings.floating.addresses[0]"
     assert refused(node, at(1, floating(FOUR, witnesses=("b",)))).field == "settings.floating.witnesses[0]"
+
+
+def test_a_cloud_s_address_is_on_loopback_and_nobody_is_told(segment: Segment) -> None:
+    a = segment.a
+    bound = msgspec.structs.replace(floating(FOUR, SIX).floating, bound=True)  # type: ignore[type-var]
+    result = applied(a, at(1, msgspec.structs.replace(floating(FOUR, SIX), floating=bound)))
+    assert (result.verified, result.drift, result.held) == (True, (), (FOUR, SIX))
+    assert f"{FOUR}/32" in a.host.run("ip", "-o", "addr", "show", "dev", "lo")
+    assert FOUR not in a.host.run("ip", "-o", "addr", "show", "dev", "eth0")
+    # Then it is one of the segment: it leaves loopback, and neighbors find it.
+    assert applied(a, at(2, floating(FOUR))).held == (FOUR,)
+    assert FOUR not in a.host.run("ip", "-o", "addr", "show", "dev", "lo")
+    assert segment.reaches(a)

@@ -66,7 +66,8 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_def
     only when nobody on its link answers for it. An agent that hangs or ends loses them by the kernel, `LEASE_MARGIN_S`
     later at most. `routed`: they are put on the loopback link, where the machine's routing daemon finds and announces
     them; who else has one is asked of that daemon, and without a daemon none is taken or kept. It may be so without
-    addresses: then the node says whether it could have some.
+    addresses: then the node says whether it could have some. `bound`: they are on the loopback link because a cloud
+    leads them here; nobody is asked, and nobody told.
     """
 
     addresses: tuple[str, ...]
@@ -75,6 +76,7 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_def
     give_up_after_s: float
     ask_first: tuple[str, ...] = ()
     routed: bool = False
+    bound: bool = False
 
     def __repr__(self) -> str:
         """Leave out the key."""

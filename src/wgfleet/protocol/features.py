@@ -36,7 +36,7 @@ class Feature(StrEnum):
     ADDRESS_TIMES = "address_times"  # its kernel has floating addresses for a time; asks first who has one
     HISTORY = "history"  # keeps and reports the history of a generation, and refuses a delta of another
     REACH = "reach"  # filters what users reach
-    ROUTED_ADDRESSES = "routed_addresses"  # has floating addresses on loopback, for a routing daemon to announce
+    ROUTED_ADDRESSES = "routed_addresses"  # has floating addresses on loopback, for daemon or cloud
     RELAY = "relay"  # passes packets of clients on to the node that has them
     REVOKED = "revoked"  # refuses certificates of panels that were revoked
     WITNESS = "witness"  # probes without an interface, where it enrolled as a witness
@@ -55,7 +55,11 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
         "backbone": Feature.BACKBONE,
     },
     desired.MuteSettings: {},
-    desired.FloatingSettings: {"ask_first": Feature.ADDRESS_TIMES, "routed": Feature.ROUTED_ADDRESSES},
+    desired.FloatingSettings: {
+        "ask_first": Feature.ADDRESS_TIMES,
+        "routed": Feature.ROUTED_ADDRESSES,
+        "bound": Feature.ROUTED_ADDRESSES,
+    },
     desired.DesiredPeer: {},
     reach.Reach: {"client_to_client": Feature.BACKBONE},
     backbone.Backbone: {},

@@ -15,7 +15,9 @@ WITHOUT: Mapping[Feature, str] = {
     ),
     Feature.HISTORY: "after a restore it may keep what the database no longer has",
     Feature.REACH: "what users reach through it is not filtered",
-    Feature.ROUTED_ADDRESSES: "it gets no floating addresses that a routing daemon announces",
+    Feature.ROUTED_ADDRESSES: (
+        "it gets no floating addresses that a routing daemon announces, and a cloud's are put on its loopback by hand"
+    ),
     Feature.BACKBONE: "its users and those of other nodes do not reach each other, and none are kept apart on it",
     Feature.RELAY: "a removal cannot have it relay clients that cannot be called, so they are left behind",
     Feature.REVOKED: "certificates of the panel that were revoked are accepted until they expire",

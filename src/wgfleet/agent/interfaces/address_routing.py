@@ -37,8 +37,8 @@ class RoutingWatch:
             settings = self._reconciler.desired.settings
             routed = settings.floating is not None and settings.floating.routed and settings.enabled
             fault = await self._fault() if routed else None
-            if fault != self._floating.routing_fault(name):
-                self._floating.set_routing_fault(name, fault)
+            if fault != self._floating.places.fault(name):
+                self._floating.places.set_fault(name, fault)
                 said = "BIRD announces floating addresses again" if fault is None else fault
                 _log.warning("floating_address.routing", interface=name, fault=fault)
                 try:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import structlog
 
-from wgfleet.agent.kernel import announce, bird, host_addresses
+from wgfleet.agent.interfaces.address_places import AddressPlaces
+from wgfleet.agent.kernel import announce, host_addresses
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.state.ledger import Ledger, Placed
 from wgfleet.protocol.desired import InterfaceSettings
@@ -75,8 +76,7 @@ class FloatingAddresses:
         self._lapses_at: dict[str, float] = {}  # when the kernel may take an address off; s of the monotonic clock
         self._doubted_at: dict[InterfaceName, float] = {}  # when the panel may last have given them to another node
         self._time_s: dict[InterfaceName, float | None] = {}  # that an address is taken for; None: for ever
-        self._routed: set[InterfaceName] = set()  # on loopback, for routers to find; else on a link, for neighbors
-        self._faults: dict[InterfaceName, str] = {}  # why routers find none
+        self.places = AddressPlaces()
         self._announcer = announce.Announcer()
         self._rivals = announce.Rivals()
         self._lock = asyncio.Lock()  # not the interfaces' own: giving up waits for no scan
@@ -93,16 +93,6 @@ class FloatingAddresses:
         Never fewer than the agent added: an address counts from before it is added until after it is removed.
         """
         return None if (found := self._present.get(name)) is None else frozenset(found)
-
-    def routing_fault(self, name: InterfaceName) -> str | None:
-        """Return why routers do not find the addresses of an interface that are to be routed; None: they do."""
-        return self._faults.get(name)
-
-    def set_routing_fault(self, name: InterfaceName, why: str | None) -> None:
-        """Note whether routers find what is here; where they do not, no address is taken or kept."""
-        self._faults.pop(name, None)
-        if why is not None:
-            self._faults[name] = why
 
     def waits_for_panel(self, name: InterfaceName) -> bool:
         """Whether an address may be taken again only after the panel has pushed."""
@@ -198,8 +188,7 @@ class FloatingAddresses:
         self._present.pop(name, None)
         self._doubted_at.pop(name, None)
         self._time_s.pop(name, None)
-        self._routed.discard(name)
-        self._faults.pop(name, None)
+        self.places.forget(name)
 
     async def recover(self, settings: InterfaceSettings) -> None:
         """Count the addresses of an interface that the machine has as ours: the ledger that would say so was lost."""
@@ -212,7 +201,7 @@ class FloatingAddresses:
     async def observe(self, settings: InterfaceSettings) -> ObservedAddresses:
         """Read what the machine has, and find out what it may take; asking the neighbors can take half a second."""
         name, wanted = settings.name, floating_wanted(settings)
-        (self._routed.add if settings.floating and settings.floating.routed else self._routed.discard)(name)
+        self.places.note(settings)
         owned = self._ledger.owned().get(name)
         ours = {} if owned is None else owned.floating
         if not wanted and not ours:
@@ -230,11 +219,7 @@ class FloatingAddresses:
                 self._rivals.start(address, ours[address].link)
         for address in ours.keys() - held - wanted:
             self._displace(name, address)
-        withheld = {}
-        for address in wanted - held:
-            if (elsewhere := found.get(address)) and not self._others(name, address):
-                links = ", ".join(sorted({location.link for location in elsewhere}))
-                withheld[address] = f"already on {links}, where this agent did not add it; remove it there"
+        withheld = self._misplaced(name, wanted, held, ours, found)
         rights = self._rights.setdefault(name, _Rights())
         rights.contested = (frozenset(floating.ask_first) if floating else frozenset()) & (wanted - held)
         if rights.confirmed:
@@ -248,6 +233,25 @@ class FloatingAddresses:
             if why := self._reason_against(name, address, held=address in held):
                 withheld[address] = why
         return ObservedAddresses(held, withheld)
+
+    def _misplaced(
+        self,
+        name: InterfaceName,
+        wanted: Iterable[str],
+        held: frozenset[str],
+        ours: Mapping[str, Placed],
+        found: Mapping[str, Sequence[host_addresses.Location]],
+    ) -> dict[str, str]:
+        """Say which addresses cannot be where they belong just now, and why."""
+        withheld = {}
+        for address in wanted:
+            if address in held:
+                if self.places.is_wrong(name, ours[address].link):
+                    withheld[address] = f"leaves {ours[address].link} first"
+            elif (elsewhere := found.get(address)) and not self._others(name, address):
+                links = ", ".join(sorted({location.link for location in elsewhere}))
+                withheld[address] = f"already on {links}, where this agent did not add it; remove it there"
+        return withheld
 
     def _read_times(self, ours: Mapping[str, Placed], found: Mapping[str, Sequence[host_addresses.Location]]) -> None:
         """Note how long the kernel keeps what the agent before this one added."""
@@ -291,7 +295,7 @@ class FloatingAddresses:
 
     async def _take(self, name: InterfaceName, address: str) -> None:
         shared = self._others(name, address)
-        link = shared.link if shared else await self._link(name, address)
+        link = shared.link if shared else await self.places.link(name, address)
         if link in self._ledger.owned():
             raise KernelError(f"no link for address {address}: its route leads through our own interface {link}")
         try:
@@ -307,9 +311,6 @@ class FloatingAddresses:
         except OSError as error:
             _log.warning("floating_address.not_announced", address=address, link=link, reason=error.strerror)
         _log.info("floating_address.taken", interface=name, address=address, link=link)
-
-    async def _link(self, name: InterfaceName, address: str) -> str:
-        return bird.LINK if name in self._routed else await host_addresses.link_towards(address)
 
     async def remove(self, name: InterfaceName, addresses: Iterable[str]) -> None:
         """Remove addresses of an interface from the machine, except those that another interface has too.
@@ -350,11 +351,8 @@ class FloatingAddresses:
         if not again and (address in rights.claimed or address in rights.free):
             return
         try:
-            link = await self._link(name, address)
-            if name in self._routed:
-                who = await bird.claimant(address)
-            else:
-                who = await announce.claimant(address, link, asks=announce.AT_ONCE if again else announce.PATIENTLY)
+            link = await self.places.link(name, address)
+            who = await self.places.claimant(name, address, link, quickly=again)
         except KernelError as error:
             rights.unchecked[address] = str(error)
             return
@@ -372,7 +370,7 @@ class FloatingAddresses:
         rights = self._rights.get(name) or _Rights()
         if rights.given_up is not None:
             return rights.given_up
-        if name in self._routed and (fault := self._faults.get(name)) is not None:
+        if (fault := self.places.fault(name)) is not None:
             return fault
         if address in rights.claimed:
             waits_for = "until it is free" if address in rights.contested else "for the panel"

@@ -292,7 +292,7 @@ class InterfaceReconciler:
                 for address, who in sorted(self._floating.rivals(self.name).items())
             )
             tried = () if self.trial is None else self.trial.drift(self.desired.settings)
-            fault = self._floating.routing_fault(self.name)
+            fault = self._floating.places.fault(self.name)
             routing = () if fault is None else (Drift(ROUTING_FIELD, "announced to routers", fault),)
             self.drift = routing + tried + plan.drift + rivals + self.backbone.drift
             if not plan or not repair or round_ == _ROUNDS:

@@ -73,6 +73,8 @@ class AddressProviderType(Protocol):
 
     `on_agent`: the agent adds the address to its machine and removes it; the provider itself is never called. One of
     these may have `routed`: the address is on loopback, for the machine's routing daemon to announce, not on a link.
+    One that is called may have `bound`: the cloud delivers packets to the address itself, so the agent of its holder
+    has it on loopback, and calls clients from there.
     Secret fields of `Options` are `pydantic.SecretStr`.
     """
 

@@ -96,6 +96,7 @@ class Hetzner(CloudClient):
 
     name: ClassVar[str] = "hetzner"
     on_agent: ClassVar[bool] = False
+    bound: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = HetznerOptions
 
     def __init__(self, options: HetznerOptions) -> None:

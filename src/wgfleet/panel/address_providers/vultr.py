@@ -82,6 +82,7 @@ class Vultr(CloudClient):
 
     name: ClassVar[str] = "vultr"
     on_agent: ClassVar[bool] = False
+    bound: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = VultrOptions
 
     def __init__(self, options: VultrOptions) -> None:

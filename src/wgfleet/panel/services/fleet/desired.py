@@ -15,7 +15,6 @@ from wgfleet.panel.services.floating import carriers, isolation
 from wgfleet.panel.store import Tx, histories, sealed
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
-from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Pool
@@ -184,25 +183,26 @@ def _carried(tx: Tx, config: Config, assignment: Assignment) -> list[FloatingAdd
         for row in floating_rows.of_config(tx, config.id)
         if row.holder_node_id == assignment.node_id and (row.leaving_node_id is None or row.contested)
     ]
-    if not found or not carriers.on_agent(tx, config.id):
+    if not found:
         return []
-    if carriers.routed(tx, config.id) and not _knows_routed(tx, assignment.node_id):
+    on_loopback = carriers.routed(tx, config.id) or carriers.bound(tx, config.id)
+    if on_loopback and not carriers.knows_loopback(tx, assignment.node_id):
         return []  # it would have them on a link, where nobody looks for them
-    return found
-
-
-def _knows_routed(tx: Tx, node_id: str) -> bool:
-    return Feature.ROUTED_ADDRESSES in node_rows.agent_features(tx, [node_id]).get(node_id, ())
+    return found if on_loopback or carriers.on_agent(tx, config.id) else []
 
 
 def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> FloatingSettings | None:
     carried, routed = _carried(tx, config, assignment), carriers.routed(tx, config.id)
+    bound = carriers.bound(tx, config.id)
     if not carried and not (routed and assignment.phase in {Phase.SERVING, Phase.DRAINING}):
         return None
     return FloatingSettings(
         addresses=tuple(row.address for row in carried),
-        # Those out of use count too: who reaches them is not the one that is cut off.
-        witnesses=tuple(
+        # Those out of use count too: who reaches them is not the one that is cut off. Where a cloud says who has an
+        # address, a node need not give it up: two that have it on loopback do no harm.
+        witnesses=()
+        if bound
+        else tuple(
             join_endpoint(node.endpoint_addresses[0], config.listen_port)
             for other, node in assignment_rows.of_config(tx, config.id)
             if other.id != assignment.id and other.phase in {Phase.SERVING, Phase.DRAINING}
@@ -211,6 +211,7 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
         give_up_after_s=isolation.give_up_after_s(tx),
         ask_first=tuple(row.address for row in carried if row.contested),
         routed=routed,
+        bound=bound,
     )
 
 

@@ -5,8 +5,10 @@ from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment
 from wgfleet.protocol.diff import ROUTING_FIELD
+from wgfleet.protocol.features import Feature
 
 
 def on_agent(tx: Tx, config_id: str) -> bool:
@@ -26,6 +28,21 @@ def routed(tx: Tx, config_id: str) -> bool:
     except PermanentError:
         return False
     return found is not None and found.on_agent and bool(getattr(found, "routed", False))
+
+
+def bound(tx: Tx, config_id: str) -> bool:
+    """Tell whether holders have the config's floating addresses on loopback because a cloud leads them there."""
+    group = endpoint_group_rows.get(tx, config_id)
+    try:
+        found = None if group is None else plugins.installed().find(group.address_provider)
+    except PermanentError:
+        return False
+    return found is not None and not found.on_agent and bool(getattr(found, "bound", False))
+
+
+def knows_loopback(tx: Tx, node_id: str) -> bool:
+    """Tell whether a node's agent can have floating addresses there; one that cannot would have them on a link."""
+    return Feature.ROUTED_ADDRESSES in node_rows.agent_features(tx, [node_id]).get(node_id, ())
 
 
 def is_unrouted(assignment: Assignment) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import NotFound
-from wgfleet.panel.services.floating import addresses
+from wgfleet.panel.services.floating import addresses, carriers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
@@ -45,7 +45,7 @@ def view(tx: Tx, config: Config, address: str) -> AddressView:
 def views(tx: Tx, config_id: str) -> list[AddressView]:
     """Return a config's addresses with who holds them."""
     by_id = {node.id: (assignment, node) for assignment, node in assignment_rows.of_config(tx, config_id)}
-    found = []
+    found, bound = [], carriers.bound(tx, config_id)
     for row in floating_rows.of_config(tx, config_id):
         if not row.withdrawn:
             holder, leaving = by_id.get(row.holder_node_id or ""), by_id.get(row.leaving_node_id or "")
@@ -61,7 +61,7 @@ def views(tx: Tx, config_id: str) -> list[AddressView]:
                     error=row.error,
                     failing_since=row.failing_since,
                     next_try_at=row.next_try_at,
-                    conflict=_conflict(row, list(by_id.values())),
+                    conflict=_conflict(row, list(by_id.values()), bound=bound),
                 )
             )
     return found
@@ -74,14 +74,15 @@ def conflicts(tx: Tx) -> int:
     )
 
 
-def _conflict(row: FloatingAddress, carriers: Sequence[tuple[Assignment, Node]]) -> str | None:
+def _conflict(row: FloatingAddress, found: Sequence[tuple[Assignment, Node]], *, bound: bool) -> str | None:
     """Say who has an address beside its holder.
 
+    Where a cloud leads packets to one of them (`bound`) it does not matter who else has it on loopback.
     What a node said that is not connected any more does not count: its kernel has taken the address off by now.
     """
-    if row.leaving_node_id is not None:
+    if row.leaving_node_id is not None or bound:
         return None
-    heard = [(assignment, node) for assignment, node in carriers if node.connected]
+    heard = [(assignment, node) for assignment, node in found if node.connected]
     having = sorted(node.name for assignment, node in heard if row.address in assignment.floating_held)
     if len(having) > 1:
         return f"{', '.join(having)} have it at the same time"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services.floating.carriers import on_agent
+from wgfleet.panel.services.floating import carriers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import floating as floating_rows
 
@@ -61,11 +61,12 @@ def of_config(tx: Tx, config_id: str) -> TakeoverSources:
         for assignment, _ in floating_rows.carriers(tx, config_id)
         if assignment.phase == Phase.SERVING and assignment.health.in_use
     }
-    carried = on_agent(tx, config_id)
+    carried, bound = carriers.on_agent(tx, config_id), carriers.bound(tx, config_id)
     found: dict[str, list[tuple[TakeoverSource, bool]]] = {}
     for row in taken:
         giver, holder = row.leaving_node_id or row.former_node_id or "", row.holder_node_id
         if holder in applied and holder != giver:
             ready = row.leaving_node_id is None and applied[holder] >= row.generation
-            found.setdefault(giver, []).append((TakeoverSource(holder, row.address if carried else None), ready))
+            here = carried or (bound and carriers.knows_loopback(tx, holder))
+            found.setdefault(giver, []).append((TakeoverSource(holder, row.address if here else None), ready))
     return TakeoverSources(found, applied)

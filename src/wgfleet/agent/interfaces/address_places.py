@@ -1,0 +1,55 @@
+"""Places of an interface's floating addresses on the machine: a link, where neighbors find them, or loopback.
+
+On loopback are those to which routers or a cloud lead packets. Owns which it is, and who is asked whether another
+machine has one: the neighbors, the routing daemon, or nobody.
+"""
+
+from wgfleet.agent.kernel import announce, bird, host_addresses
+from wgfleet.protocol.desired import InterfaceSettings
+from wgfleet.protocol.ids import InterfaceName
+
+
+class AddressPlaces:
+    """Where the addresses of each interface are to be, and why routers do not find them there."""
+
+    def __init__(self) -> None:
+        self._loopback: set[InterfaceName] = set()
+        self._routed: set[InterfaceName] = set()  # of these, those that routers are to find
+        self._faults: dict[InterfaceName, str] = {}
+
+    def note(self, settings: InterfaceSettings) -> None:
+        """Note what an interface wants."""
+        name, floating = settings.name, settings.floating
+        (self._routed.add if floating and floating.routed else self._routed.discard)(name)
+        there = floating is not None and (floating.routed or floating.bound)
+        (self._loopback.add if there else self._loopback.discard)(name)
+
+    def forget(self, name: InterfaceName) -> None:
+        """Forget an interface that the agent no longer keeps."""
+        self._loopback.discard(name)
+        self._routed.discard(name)
+        self._faults.pop(name, None)
+
+    def fault(self, name: InterfaceName) -> str | None:
+        """Return why routers do not find the addresses of an interface that are to be routed; None: they do."""
+        return self._faults.get(name) if name in self._routed else None
+
+    def set_fault(self, name: InterfaceName, why: str | None) -> None:
+        """Note whether routers find what is here; where they do not, no address is taken or kept."""
+        self._faults.pop(name, None)
+        if why is not None:
+            self._faults[name] = why
+
+    def is_wrong(self, name: InterfaceName, link: str) -> bool:
+        """Whether an address that is on `link` belongs elsewhere."""
+        return (link == bird.LINK) is not (name in self._loopback)
+
+    async def link(self, name: InterfaceName, address: str) -> str:
+        """Return the link that an address belongs on."""
+        return bird.LINK if name in self._loopback else await host_addresses.link_towards(address)
+
+    async def claimant(self, name: InterfaceName, address: str, link: str, *, quickly: bool) -> str | None:
+        """Return who else has an address; None if nobody has, or nobody can be asked."""
+        if name in self._routed:
+            return await bird.claimant(address)
+        return await announce.claimant(address, link, asks=announce.AT_ONCE if quickly else announce.PATIENTLY)

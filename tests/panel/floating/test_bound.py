@@ -1,0 +1,62 @@
+"""A cloud's addresses are on the loopback of the node that the cloud leads them to, which calls clients from there."""
+
+import pytest
+
+from tests.panel.floating.test_holders import A1, becomes, put
+from tests.panel.floating.test_routed import knows
+from tests.panel.world import World
+from wgfleet.panel.address_providers import AddressProviderType, plugins
+from wgfleet.panel.address_providers.digitalocean import DigitalOcean
+from wgfleet.panel.address_providers.hetzner import Hetzner
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.services.floating import views
+from wgfleet.panel.services.moves import takeover_sources
+from wgfleet.panel.store.tables import Config, Node
+from wgfleet.protocol import features
+from wgfleet.protocol.desired import FloatingSettings
+
+OPTIONS = {"token": "of-a-cloud-that-is-not-called"}
+KEPT = features.ALL - {features.Feature.ROUTED_ADDRESSES}
+
+
+def settings(world: World, config: Config, node: Node) -> FloatingSettings | None:
+    return world.agents[node.id, config.id].settings.floating
+
+
+def test_the_holder_has_it_for_good_and_the_next_one_calls_from_it(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    knows(world, features.ALL, fra1, ams1)
+    put(world, config, A1, provider=Hetzner.name, options=OPTIONS)
+    world.sync_all(config, fra1, ams1)
+    found = settings(world, config, fra1)
+    assert found is not None
+    assert (found.addresses, found.bound, found.routed, found.witnesses) == ((A1,), True, False, ())
+    assert settings(world, config, ams1) is None
+    becomes(world, config, fra1, Health.DOWN)
+    world.sync(config, ams1)
+    next_one = settings(world, config, ams1)
+    assert next_one is not None
+    assert (next_one.addresses, next_one.bound) == ((A1,), True)
+    with world.store.read() as tx:
+        source = takeover_sources.of_config(tx, config.id).choose(fra1.id, "192.0.2.200:1024", 0, None)
+        assert views.view(tx, config, A1).conflict is None, "fra1 may have it as long as it likes"
+    assert source is not None
+    assert (source.node_id, source.address) == (ams1.id, A1)
+
+
+@pytest.mark.parametrize(("kind", "known"), [(DigitalOcean, features.ALL), (Hetzner, KEPT)])
+def test_where_the_cloud_translates_it_or_the_agent_is_older_it_is_on_no_machine(
+    world: World, kind: AddressProviderType, known: frozenset[features.Feature]
+) -> None:
+    assert plugins.installed().find(kind.name) is kind
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    knows(world, known, fra1, ams1)
+    put(world, config, A1, provider=kind.name, options=OPTIONS)
+    world.sync_all(config, fra1, ams1)
+    assert settings(world, config, fra1) is None
+    becomes(world, config, fra1, Health.DOWN)
+    with world.store.read() as tx:
+        source = takeover_sources.of_config(tx, config.id).choose(fra1.id, "192.0.2.200:1024", 0, None)
+    assert source is None or source.address is None
