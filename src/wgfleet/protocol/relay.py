@@ -3,7 +3,9 @@
 For devices behind NAT, which let nobody else call them. The packets stay encrypted: the relaying node has no session.
 """
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from wgfleet.protocol.ids import ConfigId
 from wgfleet.protocol.keys import PublicKey
@@ -39,7 +41,7 @@ class Relayed(Struct, frozen=True):
 
     endpoint: str
     target: str
-    port: int
+    port: Annotated[int, Meta(ge=1, le=65535)]
     ends_at: float
 
 

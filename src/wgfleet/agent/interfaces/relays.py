@@ -79,7 +79,7 @@ class Relays:
                 async with self._lock:
                     try:
                         await self._look(name)
-                    except (KernelError, OSError) as error:
+                    except (KernelError, OSError, FieldError) as error:
                         _log.error("relay.failed", interface=name, reason=str(error))
             await asyncio.sleep(LOOK_S)
 

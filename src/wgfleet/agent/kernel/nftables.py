@@ -83,7 +83,7 @@ def _unknown_flows(settings: InterfaceSettings) -> list[str]:
     return [
         "type filter hook forward priority filter; policy accept;",
         f'iifname != "{settings.name}" accept',
-        f'oifname "{settings.name}" accept',
+        *(f'oifname "{name}" accept' for name in _to_users(settings)),
         f"oifgroup {GROUP} accept",
         *(
             f"{_WORDS[net.version]} saddr {net} ct state {states} {_NO_BEGIN} reject with tcp reset"

@@ -3,6 +3,7 @@
 In memory (/run), as sessions do not outlive a boot either; without syncing, and as rarely as its size asks for.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -84,7 +85,8 @@ class SessionFiles:
 
     def remove(self, name: InterfaceName) -> None:
         """Nothing is to be known of it any more."""
-        self._path(name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what is left there is of another config, or old
+            self._path(name).unlink(missing_ok=True)
 
     def _path(self, name: InterfaceName) -> Path:
         return self._directory / f"{name}.wgfleet-sessions"
