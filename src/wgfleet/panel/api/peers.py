@@ -20,6 +20,7 @@ from wgfleet.panel.api.models import (
     cut,
 )
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.shown_peers import PeerView
 from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.errors import Invalid
@@ -139,19 +140,16 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
     summary="Create many peers",
 )
 def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPeers) -> Response:
-    """Up to 10,000 in one transaction; every node gets them in one batch."""
+    """Up to 10,000, all or none; every node gets them in one batch. Lists may show some of them before all are made."""
     if (body.peers is None) == (body.count is None):
         raise Invalid("give either peers or count", field="peers")
     if body.peers is not None:
         drafts = peers.draft(panel.vault, [_spec(peer) for peer in body.peers])
     else:
         drafts = peers.draft(panel.vault, [PeerSpec(body.name_prefix)] * (body.count or 0))
-    with panel.store.write() as tx:
-        row = configs.get(tx, config)
-        if body.peers is None:
-            drafts = peers.numbered(tx, row, body.name_prefix, drafts, body.first_number)
-        made = peers.create(tx, caller.actor, row, drafts, field="peers", panel_hosts=panel.hosts())
-    # After the commit, so that nodes get them while the answer is put together.
+    prefix = body.name_prefix if body.peers is None else None
+    made = PeerBatchCall(panel, caller.actor, config, prefix, body.first_number).make(drafts)
+    # After the last commit, so that nodes get them while the answer is put together.
     return shown_peers.page(shown_peers.shown(made.rows(), made.addresses, {}), status=status.HTTP_201_CREATED)
 
 

@@ -6,6 +6,7 @@ from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import PermanentError, told
+from wgfleet.panel.reconcile.abandoned_batches import AbandonedBatches
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.agents.departures import Departures
 from wgfleet.panel.reconcile.agents.first_look import FirstLooks
@@ -76,6 +77,7 @@ class Supervisor:
         self._key_rotations = KeyRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())
         self._retention = Retention(store, days_kept(settings))
+        self._abandoned = AbandonedBatches(store)
         self._audit_bound = AuditBound(store, settings.audit.keep_entries, settings.audit.keep_days or None)
         self._pusher = Pusher(store, vault, authorities, settings.certificates.agent_days, self._connections)
         patience_s = settings.health.rules.longest_timeout_s
@@ -105,6 +107,7 @@ class Supervisor:
         self._tasks.start("departures", self._departures.run)
         self._tasks.start("retention", always(Work.TELEMETRY, self._retention.run), every_s=EVERY_S)
         self._tasks.start("audit_bound", always(Work.TELEMETRY, self._audit_bound.run), every_s=AUDIT_EVERY_S)
+        self._tasks.start("peer_batches", self._abandoned.run)
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("key_rotations", self._key_rotations.run)
         self._tasks.start("host_names", self._host_names.run)

@@ -71,6 +71,22 @@ def allocate(tx: Tx, pools: Sequence[Pool], peer_ids: Sequence[str]) -> dict[str
     return given
 
 
+def check_room(tx: Tx, pools: Sequence[Pool], count: int) -> None:
+    """Raise `Exhausted` where a pool has fewer addresses left than that, as far as counters tell."""
+    for pool in pools:
+        new = addressing.last_offset(pool.network) + 1 - pool.next_offset
+        if new < count and new + len(tx.session.scalars(_LOWEST_FREE, {"pool": pool.id, "count": count}).all()) < count:
+            raise _used_up(pool, count)
+
+
+def _used_up(pool: Pool, count: int) -> Exhausted:
+    size = addressing.capacity(pool.network)
+    return Exhausted(
+        f"pool {pool.network} is used up: of its {size} addresses too few are left for {count} more; "
+        "delete peers that are not needed, or use a larger pool"
+    )
+
+
 def claim(tx: Tx, pool: Pool, address: str, peer_id: str, field: str) -> str:
     """Give the peer this very address of the pool; return its canonical text.
 
@@ -143,11 +159,7 @@ def _take(tx: Tx, pool: Pool, counter: int, count: int) -> list[int]:
     window = count - len(offsets)
     while missing := count - len(offsets):
         if missing > end - counter:
-            size = addressing.capacity(pool.network)
-            raise Exhausted(
-                f"pool {pool.network} is used up: of its {size} addresses too few are left for {count} more; "
-                "delete peers that are not needed, or use a larger pool"
-            )
+            raise _used_up(pool, count)
         upto = min(counter + window, end)
         ahead = set(tx.session.scalars(_CLAIMED_AHEAD, {"pool": pool.id, "start": counter, "end": upto}))
         unused = [offset for offset in range(counter, upto) if offset not in ahead][:missing]

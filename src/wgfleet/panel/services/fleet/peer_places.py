@@ -16,7 +16,7 @@ from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.protocol.addresses import parse_address
 
 
-class WantedAddresses(NamedTuple):
+class AddressWish(NamedTuple):
     """The addresses that a new peer shall have, the others are chosen. `at`: its place in the request, for errors."""
 
     peer_id: str
@@ -39,13 +39,14 @@ def homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> di
     return dict(placed.homes.items())
 
 
-def give_addresses(tx: Tx, config: Config, wanted: Sequence[WantedAddresses]) -> dict[str, list[str]]:
+def check_room(tx: Tx, config: Config, count: int) -> None:
+    """Refuse more peers than there are addresses for."""
+    address_rows.check_room(tx, _pools(tx, config), count)
+
+
+def give_addresses(tx: Tx, config: Config, wanted: Sequence[AddressWish]) -> dict[str, list[str]]:
     """Give new peers an address of each pool; return them by peer id, v4 before v6."""
-    if config.mode == configs.INDEPENDENT:
-        pools = assignment_rows.slices(tx, config.id)
-    else:
-        pools = assignment_rows.pools(tx, config.id)
-    pools.sort(key=lambda pool: addressing.order(pool.network))
+    pools = _pools(tx, config)
     given = address_rows.allocate(tx, pools, [each.peer_id for each in wanted if not each.addresses])
     choosy = [each for each in wanted if each.addresses]
     for each in choosy:
@@ -53,7 +54,13 @@ def give_addresses(tx: Tx, config: Config, wanted: Sequence[WantedAddresses]) ->
     return given | address_rows.of_peers(tx, [each.peer_id for each in choosy], config.id)
 
 
-def _claim(tx: Tx, pools: Sequence[Pool], wanted: WantedAddresses) -> None:
+def _pools(tx: Tx, config: Config) -> list[Pool]:
+    independent = config.mode == configs.INDEPENDENT
+    pools = assignment_rows.slices(tx, config.id) if independent else assignment_rows.pools(tx, config.id)
+    return sorted(pools, key=lambda pool: addressing.order(pool.network))
+
+
+def _claim(tx: Tx, pools: Sequence[Pool], wanted: AddressWish) -> None:
     left = list(pools)
     for i, text in enumerate(wanted.addresses):
         field = f"{wanted.at}addresses[{i}]"

@@ -10,11 +10,10 @@ from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations, tunnel_networks
-from wgfleet.panel.services.fleet import node_groups, peer_networks, peer_places, probe_keys
-from wgfleet.panel.services.fleet.peer_places import WantedAddresses
+from wgfleet.panel.services.fleet import node_groups, peer_keys, peer_networks, peer_places
+from wgfleet.panel.services.fleet.peer_places import AddressWish
 from wgfleet.panel.store import Tx, peer_search, sealed, shown_peers
 from wgfleet.panel.store import addresses as address_rows
-from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.peer_search import Found
@@ -130,30 +129,80 @@ def create(
 
     `field` is the path of the list in the request, for errors (`peers`); `panel_hosts` as in `peer_networks`.
     """
+    made = add(tx, config, drafts, field=field, panel_hosts=panel_hosts)
+    record_created(tx, actor, config, drafts)
+    return made
+
+
+def record_created(tx: Tx, actor: str, config: Config, drafts: Sequence[PeerDraft]) -> None:
+    """Note in the audit log that peers were made."""
+    first, last = drafts[0], drafts[-1].spec.name
+    if len(drafts) == 1:
+        audit.record(tx, actor, "created", "peer", first.id, name=first.spec.name, config=config.name)
+    else:
+        values = {"count": len(drafts), "first": first.spec.name, "last": last}
+        audit.record(tx, actor, "peers_created", "config", config.id, **values)
+
+
+def check_count(drafts: Sequence[PeerDraft], field: str = "") -> None:
+    """Refuse more peers in a call than there may be, and none."""
+    if not 1 <= len(drafts) <= MAX_BATCH:
+        raise Invalid(f"give 1 to {MAX_BATCH} peers in a call, not {len(drafts)}", field=field or None)
+
+
+def check(
+    tx: Tx,
+    config: Config,
+    drafts: Sequence[PeerDraft],
+    *,
+    field: str = "",
+    first: int = 0,
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+) -> list[dict[str, Any]]:
+    """Refuse what cannot be made, and return the columns of peers as they would be, but for their generation."""
+    check_count(drafts, field)
     specs = [draft.spec for draft in drafts]
-    if not 1 <= len(specs) <= MAX_BATCH:
-        raise Invalid(f"give 1 to {MAX_BATCH} peers in a call, not {len(specs)}", field=field or None)
-    generation = generations.bump(tx, config.id, settings=any(spec.networks for spec in specs), topic=Topic.PEERS)
-    places = [f"{field}[{i}]." if field else "" for i in range(len(specs))]
+    places = _places(field, first, drafts)
     _check_unique(tx, config, specs, places)
     networks = [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)]
     peer_networks.check(tx, config, networks, panel_hosts=panel_hosts)
     groups = _groups(tx, specs, places)
-    made = [_new(config, draft, groups, generation, at) for draft, at in zip(drafts, places, strict=True)]
+    made = [_new(config, draft, groups, at) for draft, at in zip(drafts, places, strict=True)]
     homes = peer_places.homes(tx, config, [(values["id"], values["group_id"]) for values in made])
     for values in made:
         values["home_node_id"] = homes.get(values["id"])
+    return made
+
+
+def add(
+    tx: Tx,
+    config: Config,
+    drafts: Sequence[PeerDraft],
+    *,
+    field: str = "",
+    first: int = 0,
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    topic: Topic | None = Topic.PEERS,
+) -> Created:
+    """Make peers as `create` does, without an entry in the audit log. `first`: the number of the first one in the list.
+
+    `topic`: who hears of it, None: nobody yet.
+    """
+    rerouted = any(draft.spec.networks for draft in drafts)
+    generation = generations.bump(tx, config.id, settings=rerouted, topic=topic)
+    made = check(tx, config, drafts, field=field, first=first, panel_hosts=panel_hosts)
+    for values in made:
+        values["generation"] = generation
     peer_rows.add(tx, made)
     # The panel's own keys are new, and nobody had them before.
-    peer_rows.unbury(tx, config.id, [spec.public_key for spec in specs if spec.public_key is not None])
-    wanted = [WantedAddresses(each.id, each.spec.addresses, at) for each, at in zip(drafts, places, strict=True)]
-    given = peer_places.give_addresses(tx, config, wanted)
-    first, last = specs[0].name, specs[-1].name
-    if len(made) == 1:
-        audit.record(tx, actor, "created", "peer", made[0]["id"], name=first, config=config.name)
-    else:
-        audit.record(tx, actor, "peers_created", "config", config.id, count=len(made), first=first, last=last)
-    return Created(made, given)
+    peer_rows.unbury(tx, config.id, [each.spec.public_key for each in drafts if each.spec.public_key is not None])
+    places = _places(field, first, drafts)
+    wanted = [AddressWish(each.id, each.spec.addresses, at) for each, at in zip(drafts, places, strict=True)]
+    return Created(made, peer_places.give_addresses(tx, config, wanted))
+
+
+def _places(field: str, first: int, drafts: Sequence[PeerDraft]) -> list[str]:
+    return [f"{field}[{first + i}]." if field else "" for i in range(len(drafts))]
 
 
 def get(tx: Tx, peer_id: str) -> Peer:
@@ -226,13 +275,18 @@ def update(
 
 def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> None:
     """Delete peers of a config and give their addresses back."""
+    for peer in remove(tx, config, peer_ids):
+        audit.record(tx, actor, "deleted", "peer", peer.id, name=peer.name, config=config.name)
+
+
+def remove(tx: Tx, config: Config, peer_ids: Collection[str]) -> list[Peer]:
+    """Delete peers as `delete` does, without entries in the audit log; return what they were."""
     peers = peer_rows.by_ids(tx, peer_ids)
     generation = generations.bump(tx, config.id, settings=any(peer.networks for peer in peers), topic=Topic.PEERS)
     peer_rows.bury(tx, config.id, {peer.public_key: peer.name for peer in peers}, generation, clock.now())
     address_rows.release(tx, [peer.id for peer in peers])
     peer_rows.remove(tx, [peer.id for peer in peers])
-    for peer in peers:
-        audit.record(tx, actor, "deleted", "peer", peer.id, name=peer.name, config=config.name)
+    return peers
 
 
 def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[str, str]) -> list[str]:
@@ -280,34 +334,11 @@ def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Seq
         if spec.public_key is not None
     ]
     taken_names, _ = peer_rows.clashes(tx, config.id, [spec.name for spec in specs], [])
-    check_keys(tx, config, keys_at)
+    peer_keys.check_free(tx, config, keys_at)
     for spec, at in zip(specs, places, strict=True):
         if peer_name(spec.name, f"{at}name") in taken_names:
             raise Conflict(f"a peer named {spec.name!r} already exists; choose another name", field=f"{at}name")
         taken_names.add(spec.name)
-
-
-def check_keys(tx: Tx, config: Config, keys: Sequence[tuple[str, str]]) -> None:
-    """Refuse public keys, (key, field), that cannot be a new peer's: WireGuard knows one peer a key, and never itself.
-
-    Taken are those of the config, of its nodes, of their probes, and of its peers.
-    """
-    if not keys:
-        return
-    of_peers = peer_rows.clashes(tx, config.id, [], [key for key, _ in keys])[1]
-    of_servers = {config.public_key} | {a.public_key for a, _ in assignment_rows.of_config(tx, config.id)}
-    of_probes = probe_keys.in_use(tx, config)
-    for key, field in keys:
-        if parse_public_key(key, field) in of_servers:
-            raise Conflict(
-                "this is the public key of the server itself; give the user's (`wg pubkey` of the user's own key)",
-                field=field,
-            )
-        if key in of_probes:
-            raise Conflict("this public key belongs to the probes of the nodes; give the user's own", field=field)
-        if key in of_peers:
-            raise Conflict("this public key is already used by another peer", field=field)
-        of_peers.add(key)
 
 
 def _next_number(tx: Tx, config: Config, prefix: str) -> int:
@@ -325,10 +356,8 @@ def _groups(tx: Tx, specs: Sequence[PeerSpec], places: Sequence[str]) -> dict[st
     return groups
 
 
-def _new(
-    config: Config, draft: PeerDraft, groups: Mapping[str | None, str | None], generation: int, at: str
-) -> dict[str, Any]:
-    """Return the columns of a new peer, but for its home."""
+def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | None], at: str) -> dict[str, Any]:
+    """Return the columns of a new peer, but for its home and its generation."""
     spec = draft.spec
     return {
         "id": draft.id,
@@ -342,7 +371,6 @@ def _new(
         "keepalive": config.keepalive if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive"),
         "enabled": spec.enabled,
         "group_id": groups[spec.group],
-        "generation": generation,
         "created_at": clock.now(),
     }
 
@@ -351,7 +379,7 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
     private, public = (None, parse_public_key(public_key)) if public_key is not None else new_key_pair()
     if public == peer.public_key:
         return
-    check_keys(tx, configs.get(tx, peer.config_id), [(public, "public_key")])
+    peer_keys.check_free(tx, configs.get(tx, peer.config_id), [(public, "public_key")])
     peer_rows.bury(tx, peer.config_id, {peer.public_key: peer.name}, generation, clock.now())
     peer_rows.unbury(tx, peer.config_id, [public])
     peer.public_key = public

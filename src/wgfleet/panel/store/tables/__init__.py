@@ -31,7 +31,7 @@ from wgfleet.panel.store.tables.configs import (
 from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress, HostName
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
-from wgfleet.panel.store.tables.peers import Peer, PeerSession, PeerTombstone
+from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTombstone
 
 __all__ = [
     "Address",
@@ -64,6 +64,7 @@ __all__ = [
     "NodeLoad",
     "Operation",
     "Peer",
+    "PeerBatch",
     "PeerSession",
     "PeerTombstone",
     "Pool",

@@ -45,6 +45,21 @@ class Peer(Base):
         return name
 
 
+class PeerBatch(Base):
+    """Peers that are being made by one call, in several transactions. It goes with the last; one that stays is undone.
+
+    `last_number`: of the last name, where names are `name_prefix` and a number.
+    """
+
+    __tablename__ = "peer_batches"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), index=True)
+    peer_ids: Mapped[list[str]]
+    name_prefix: Mapped[str | None]
+    last_number: Mapped[int | None] = mapped_column(BigInteger)
+    touched_at: Mapped[float]
+
+
 class PeerTombstone(Base):
     """A public key that left a config, and the generation at which it did; what a delta removes. Kept for a time.
 

@@ -1,0 +1,94 @@
+"""Many peers in one call: what is checked and numbered before, then a transaction for each slice, with pauses between.
+
+All that costs time and needs no lock is done before the first slice.
+"""
+
+from collections.abc import Sequence
+
+from wgfleet.panel.api.panel import Panel
+from wgfleet.panel.errors import Conflict, PanelError
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import peer_batches, peer_places, peers
+from wgfleet.panel.services.fleet.peer_batches import FIELD, SLICE
+from wgfleet.panel.services.fleet.peers import Created, PeerDraft
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Config
+
+ATTEMPTS = 3  # where others take the numbers that were to be next
+
+
+class PeerBatchCall:
+    """A call that makes many peers. `prefix`: names are it and numbers from `first_number` on; None: the next ones."""
+
+    def __init__(
+        self, panel: Panel, actor: str, config: str, prefix: str | None = None, first_number: int | None = None
+    ) -> None:
+        self._store = panel.store
+        self._actor = actor
+        self._config = config
+        self._prefix = prefix
+        self._first_number = first_number
+        self._hosts = panel.hosts()
+
+    def make(self, drafts: Sequence[PeerDraft]) -> Created:
+        """Make all of them, or none."""
+        attempts = ATTEMPTS if self._prefix is not None and self._first_number is None else 1
+        while True:
+            attempts -= 1
+            try:
+                return self._at_once(drafts) if len(drafts) <= SLICE else self._in_slices(drafts)
+            except Conflict:
+                if not attempts:
+                    raise
+
+    def _at_once(self, drafts: Sequence[PeerDraft]) -> Created:
+        with self._store.write() as tx:
+            config = configs.get(tx, self._config)
+            named = self._beyond_others(tx, config, self._named(tx, config, drafts))
+            return peers.create(tx, self._actor, config, named, field=FIELD, panel_hosts=self._hosts)
+
+    def _in_slices(self, drafts: Sequence[PeerDraft]) -> Created:
+        with self._store.read() as tx:  # it refuses what cannot be made as a whole; each slice looks again
+            config = configs.get(tx, self._config)
+            named = self._named(tx, config, drafts)
+            peers.check(tx, config, named, field=FIELD, panel_hosts=self._hosts)
+            peer_places.check_room(tx, config, len(named))
+        with self._store.write() as tx:
+            config = configs.get(tx, config.id)
+            named = self._beyond_others(tx, config, named)
+            batch_id = peer_batches.begin(tx, config, named, self._prefix)
+        try:
+            return self._slices(batch_id, config.id, named)
+        except BaseException as error:
+            self._undo(batch_id, error)
+            raise
+
+    def _slices(self, batch_id: str, config_id: str, drafts: Sequence[PeerDraft]) -> Created:
+        made = Created([], {})
+        for first in range(0, len(drafts), SLICE):
+            part = drafts[first : first + SLICE]
+            with self._store.write() as tx:
+                config = configs.get(tx, config_id)
+                some = peer_batches.add(tx, batch_id, config, part, first, panel_hosts=self._hosts)
+                if first + SLICE >= len(drafts):
+                    peer_batches.complete(tx, batch_id, self._actor, config, drafts)
+            made.columns.extend(some.columns)
+            made.addresses.update(some.addresses)
+        return made
+
+    def _undo(self, batch_id: str, error: BaseException) -> None:
+        try:
+            more = True
+            while more:
+                with self._store.write() as tx:
+                    more = peer_batches.undo(tx, self._actor, batch_id)
+        except PanelError as also:  # the core undoes it then
+            error.add_note(f"not undone yet: {also}")
+
+    def _named(self, tx: Tx, config: Config, drafts: Sequence[PeerDraft]) -> Sequence[PeerDraft]:
+        return drafts if self._prefix is None else peers.numbered(tx, config, self._prefix, drafts, self._first_number)
+
+    def _beyond_others(self, tx: Tx, config: Config, drafts: Sequence[PeerDraft]) -> Sequence[PeerDraft]:
+        if self._prefix is None or self._first_number is not None:
+            return drafts
+        return peer_batches.beyond_others(tx, config, self._prefix, drafts)

@@ -1,0 +1,98 @@
+"""Many peers made by one call, a slice in each transaction: no other change, and no decision, waits for all of them.
+
+It is all or none. What a batch has made is undone where a slice cannot be made, and where nobody goes on with it: the
+process that made it was killed.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.services import audit, configs, generations, tunnel_networks
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet.peers import Created, PeerDraft
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import peer_batches as batch_rows
+from wgfleet.panel.store.tables import Config, PeerBatch
+from wgfleet.panel.store.wakes import Topic
+
+SLICE = 250  # peers in a transaction, which takes 15 ms with them
+ABANDONED_S = 30.0  # without a slice; one that waits for its turn has it, or fails, after ten
+FIELD = "peers"
+"""The path of the list in the request, for errors."""
+
+
+def begin(tx: Tx, config: Config, drafts: Sequence[PeerDraft], prefix: str | None = None) -> str:
+    """Note that peers are about to be made, and return the id of the batch. `prefix`: of names that are numbered."""
+    batch = PeerBatch(
+        id=clock.new_id(),
+        config_id=config.id,
+        peer_ids=[draft.id for draft in drafts],
+        name_prefix=prefix,
+        last_number=None if prefix is None else _number(prefix, drafts[-1]),
+        touched_at=clock.now(),
+    )
+    batch_rows.add(tx, batch)
+    return batch.id
+
+
+def beyond_others(tx: Tx, config: Config, prefix: str, drafts: Sequence[PeerDraft]) -> Sequence[PeerDraft]:
+    """Give drafts that are numbered other numbers where batches under way have these; call it before `begin`."""
+    generations.hold(tx, config.id)  # of two that begin, the second sees the first
+    last = batch_rows.last_number(tx, config.id, prefix)
+    if last is None or last < _number(prefix, drafts[0]):
+        return drafts
+    return peers.numbered(tx, config, prefix, drafts, last + 1)
+
+
+def _number(prefix: str, draft: PeerDraft) -> int:
+    return int(draft.spec.name.removeprefix(prefix))
+
+
+def add(
+    tx: Tx,
+    batch_id: str,
+    config: Config,
+    drafts: Sequence[PeerDraft],
+    first: int,
+    *,
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+) -> Created:
+    """Make a slice of a batch, whose peers are in its list from the number `first` on. No node hears of it yet."""
+    _go_on(tx, batch_id)
+    return peers.add(tx, config, drafts, field=FIELD, first=first, panel_hosts=panel_hosts, topic=None)
+
+
+def complete(tx: Tx, batch_id: str, actor: str, config: Config, drafts: Sequence[PeerDraft]) -> None:
+    """End a batch whose peers are all made, and have nodes get them."""
+    _go_on(tx, batch_id)
+    batch_rows.delete(tx, batch_id)
+    peers.record_created(tx, actor, config, drafts)
+    tx.wake(Topic.PEERS, config.id)
+
+
+def _go_on(tx: Tx, batch_id: str) -> None:
+    if not batch_rows.touch(tx, batch_id, clock.now()):
+        raise Unavailable("the peers were not made in time, and none of them stays; try again", retry_after_s=1)
+
+
+def abandoned(tx: Tx) -> list[str]:
+    """Return the batches with which nobody goes on."""
+    return batch_rows.not_touched_since(tx, clock.now() - ABANDONED_S)
+
+
+def undo(tx: Tx, actor: str, batch_id: str) -> bool:
+    """Take back some of what a batch has made, or end it; tell whether there may be more."""
+    if not batch_rows.touch(tx, batch_id, clock.now()):
+        return False
+    batch = batch_rows.find(tx, batch_id)
+    if batch is None:
+        return False
+    config = configs.get(tx, batch.config_id)
+    ids = batch_rows.made(tx, batch.peer_ids, SLICE)
+    if ids:
+        peers.remove(tx, config, ids)
+        return True
+    audit.record(tx, actor, "peers_not_created", "config", config.id, count=len(batch.peer_ids))
+    batch_rows.delete(tx, batch_id)
+    return False

@@ -1,0 +1,55 @@
+"""Rows of batches of peers that are being made, a slice in each transaction."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy import delete as delete_rows
+from sqlalchemy import func, select, update
+
+from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Peer, PeerBatch
+
+
+def add(tx: Tx, batch: PeerBatch) -> None:
+    """Add a batch."""
+    tx.session.add(batch)
+    tx.session.flush()
+
+
+def touch(tx: Tx, batch_id: str, at: float) -> bool:
+    """Lock a batch and set when it last went on; False where there is none."""
+    query = update(PeerBatch).where(PeerBatch.id == batch_id).values(touched_at=at).returning(PeerBatch.id)
+    return tx.connection.scalar(query) is not None
+
+
+def find(tx: Tx, batch_id: str) -> PeerBatch | None:
+    """Return a batch, or None."""
+    return tx.session.get(PeerBatch, batch_id, populate_existing=True)
+
+
+def last_number(tx: Tx, config_id: str, prefix: str) -> int | None:
+    """Return the highest number that batches under way have for names with a prefix; None: there are none."""
+    query = select(func.max(PeerBatch.last_number))
+    query = query.where(PeerBatch.config_id == config_id, PeerBatch.name_prefix == prefix)
+    return cast("int | None", tx.connection.scalar(query))
+
+
+def not_touched_since(tx: Tx, at: float) -> list[str]:
+    """Return the ids of batches that last went on before a time."""
+    return list(tx.connection.scalars(select(PeerBatch.id).where(PeerBatch.touched_at < at).order_by(PeerBatch.id)))
+
+
+def made(tx: Tx, peer_ids: Sequence[str], limit: int) -> list[str]:
+    """Return up to `limit` of the ids that peers have."""
+    found: list[str] = []
+    for chunk in chunked(peer_ids):
+        found += tx.connection.scalars(select(Peer.id).where(Peer.id.in_(chunk)))
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def delete(tx: Tx, batch_id: str) -> None:
+    """Delete a batch."""
+    tx.session.execute(delete_rows(PeerBatch).where(PeerBatch.id == batch_id))

@@ -1,0 +1,176 @@
+"""Many peers in one call: all or none, in slices between which others have their turn."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from wgfleet.panel import clock
+from wgfleet.panel.api import Panel
+from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.reconcile.abandoned_batches import AbandonedBatches
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import peer_batches, peers
+from wgfleet.panel.services.fleet.peer_batches import ABANDONED_S, SLICE
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Address, AuditEntry, Config, FreeOffset, Peer, PeerBatch, PeerTombstone, Pool
+from wgfleet.panel.store.turns import go_first
+
+MANY = 3 * SLICE - 10
+NETWORKS = ["172.20.0.0/24"]
+
+
+@pytest.fixture
+def wg0(client: httpx.Client) -> dict[str, Any]:
+    """A config with room for many."""
+    made = client.post("/api/configs", json={"name": "wg0", "pools": ["10.8.0.0/20", "fd00:8::/64"]})
+    assert made.status_code == 201
+    found: dict[str, Any] = made.json()
+    return found
+
+
+def counted(tx: Tx, table: type[Any]) -> int:
+    return tx.session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def actions(tx: Tx) -> list[str]:
+    return list(tx.session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)))
+
+
+def assert_nothing_is_left(panel: Panel) -> None:
+    with panel.store.read() as tx:
+        assert [counted(tx, table) for table in (Peer, PeerBatch, Address)] == [0, 0, 0]
+        for pool in tx.session.scalars(select(Pool)):  # each address that was taken is free again
+            free = select(func.count()).select_from(FreeOffset).where(FreeOffset.pool_id == pool.id)
+            assert pool.next_offset - 2 == tx.session.scalar(free)
+
+
+def test_all_are_made_and_noted_once(client: httpx.Client, panel: Panel, wg0: dict[str, Any]) -> None:
+    made = client.post("/api/configs/wg0/peers/batch", json={"count": MANY}).json()["items"]
+    assert [each["name"] for each in made] == [f"user-{number}" for number in range(1, MANY + 1)]
+    assert len({address for each in made for address in each["addresses"]}) == 2 * MANY
+    with panel.store.read() as tx:
+        assert [counted(tx, table) for table in (Peer, PeerBatch)] == [MANY, 0]
+        assert actions(tx).count("peers_created") == 1
+        assert {peer.id for peer in peers.page(tx, wg0["id"], None, MANY + 1)} == {each["id"] for each in made}
+
+
+def test_who_goes_first_has_its_turn_within_a_slice(client: httpx.Client, panel: Panel, wg0: dict[str, Any]) -> None:
+    """Counted in rows, not in seconds: a decision that asks for the turn waits for the slice under way at most."""
+    asked: list[int] = []
+    had: list[int] = []
+    over = threading.Event()
+
+    def rows() -> int:
+        with panel.store.read() as tx:
+            return counted(tx, Peer)
+
+    def decide() -> None:
+        go_first()
+        while not over.is_set():
+            asked.append(rows())
+            with panel.store.write():
+                had.append(rows())
+
+    decider = threading.Thread(target=decide)
+    decider.start()
+    assert client.post("/api/configs/wg0/peers/batch", json={"count": MANY}).status_code == 201
+    over.set()
+    decider.join()
+    assert any(0 < each < MANY for each in had), "it never had a turn while peers were made"
+    # On PostgreSQL nobody waits for a turn; on SQLite what was under way when it asked was at most one slice.
+    if panel.store.engine.dialect.name == "sqlite":
+        assert max(after - before for before, after in zip(asked, had, strict=True)) <= SLICE
+    assert wg0["name"] == "wg0"
+
+
+def test_none_is_made_where_somebody_takes_a_name_meanwhile(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, taken = peer_batches.add, f"p{SLICE + 5}"
+
+    def with_a_rival(tx: Tx, batch_id: str, config: Config, drafts: Any, first: int, **more: Any) -> Any:
+        made = add(tx, batch_id, config, drafts, first, **more)
+        if first == 0:  # committed with the first slice, before the second looks
+            peers.create(tx, "rival", config, peers.draft(panel.vault, [peers.PeerSpec(taken)]))
+        return made
+
+    monkeypatch.setattr(peer_batches, "add", with_a_rival)
+    refused = client.post("/api/configs/wg0/peers/batch", json={"peers": [{"name": f"p{n}"} for n in range(MANY)]})
+    assert (refused.status_code, refused.json().get("field")) == (409, f"peers[{SLICE + 5}].name")
+    with panel.store.read() as tx:
+        assert list(tx.session.scalars(select(Peer.name))) == [taken]
+        assert [counted(tx, table) for table in (PeerBatch, Address)] == [0, 2]
+        assert counted(tx, PeerTombstone) == SLICE  # a node may have got them
+        assert [action for action in actions(tx) if action.startswith("peers_")] == ["peers_not_created"]
+    assert wg0["name"] == "wg0"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"peers": [{"name": f"p{number % (SLICE + 1)}"} for number in range(MANY)]}, f"peers[{SLICE + 1}].name"),
+        (
+            {
+                "peers": [
+                    {"name": f"p{n}", "networks": ["172.20.0.0/24"] if n in {1, MANY - 1} else []} for n in range(MANY)
+                ]
+            },
+            f"peers[{MANY - 1}].networks[0]",
+        ),
+        ({"count": 5000}, None),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], body: dict[str, Any], field: str | None
+) -> None:
+    refused = client.post("/api/configs/wg0/peers/batch", json=body)
+    assert refused.status_code == 409
+    assert refused.json().get("field") == field
+    with panel.store.read() as tx:
+        assert [counted(tx, table) for table in (Peer, PeerBatch, FreeOffset)] == [0, 0, 0]
+        assert actions(tx)[-1] != "peers_not_created"
+    assert wg0["name"] == "wg0"
+
+
+def test_two_that_number_at_the_same_time_have_numbers_of_their_own(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any]
+) -> None:
+    with ThreadPoolExecutor(2) as calls:
+        answers = [calls.submit(client.post, "/api/configs/wg0/peers/batch", json={"count": MANY}) for _ in range(2)]
+    assert [answer.result().status_code for answer in answers] == [201, 201]
+    with panel.store.read() as tx:
+        names = set(tx.session.scalars(select(Peer.name)))
+        assert names == {f"user-{number}" for number in range(1, 2 * MANY + 1)}
+    assert wg0["name"] == "wg0"
+
+
+@pytest.mark.parametrize("how", ["by the core", "by one that is too slow"])
+def test_what_a_killed_panel_has_made_is_undone(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A call that was cut off leaves a batch that nobody goes on with."""
+    drafts = peers.draft(panel.vault, [peers.PeerSpec(f"p{number}") for number in range(MANY)])
+    with panel.store.write() as tx:
+        config = configs.get(tx, "wg0")
+        batch_id = peer_batches.begin(tx, config, drafts)
+    with panel.store.write() as tx:
+        peer_batches.add(tx, batch_id, configs.get(tx, "wg0"), drafts[:SLICE], 0)
+    undone = AbandonedBatches(panel.store)
+    asyncio.run(undone.look())
+    with panel.store.read() as tx:
+        assert [counted(tx, table) for table in (Peer, PeerBatch)] == [SLICE, 1]
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + ABANDONED_S + 1)
+    asyncio.run(undone.look())
+    assert_nothing_is_left(panel)
+    if how == "by one that is too slow":
+        with pytest.raises(Unavailable), panel.store.write() as tx:
+            peer_batches.add(tx, batch_id, configs.get(tx, "wg0"), drafts[SLICE:], SLICE)
+        assert_nothing_is_left(panel)
+    assert client.post("/api/configs/wg0/peers/batch", json={"count": MANY}).status_code == 201
+    assert wg0["name"] == "wg0"
