@@ -7,9 +7,11 @@ import pytest
 from tests.panel.store.plans import explained
 from tests.panel.world import ACTOR, LIVE_S, World
 from wgfleet.panel import clock
+from wgfleet.panel.api.configs import views as config_views
+from wgfleet.panel.api.nodes import views as node_views
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import audit, configs, generations, health
-from wgfleet.panel.services.fleet import desired, peers
+from wgfleet.panel.services.fleet import assignments, capacity, counts, desired, nodes, peers, placement
 from wgfleet.panel.store import Tx, operations, peer_search, sessions
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -76,6 +78,12 @@ READS: dict[str, Query] = {
     "moves of an operation": lambda tx, _: operations.pending(tx, "none"),
     "counts of an operation": lambda tx, _: operations.tally(tx, "none"),
     "the history of a node's health": lambda tx, it: health.history(tx, it.config.id, node_id=it.node_id),
+    "a page of nodes with their homes": lambda tx, _: node_views(tx, nodes.page(tx)),
+    "a page of configs with their peers": lambda tx, _: config_views(tx, configs.page(tx)),
+    "capacity of a config": lambda tx, it: capacity.of_config(tx, it.fresh(tx), live_within_s=LIVE_S),
+    "assignments of a config": lambda tx, it: assignments.listing(tx, it.config.id),
+    "where a peer may live": lambda tx, it: placement.candidates(tx, it.config.id),
+    "totals for metrics": lambda tx, _: counts.read(tx),
     "what health watches": lambda tx, it: health.watched(tx, it.world.vault, lambda *_: None),
 }
 

@@ -15,7 +15,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, generations, reach, tunnel_networks
-from wgfleet.panel.store import Tx, sealed
+from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.panel.store.wakes import Topic
@@ -209,7 +209,7 @@ def networks(tx: Tx, config_ids: Collection[str]) -> dict[str, list[str]]:
 
 def counts(tx: Tx, config_ids: Collection[str]) -> dict[str, tuple[int, int]]:
     """Return how many nodes and peers each config has."""
-    nodes, peers = config_rows.assignment_counts(tx, config_ids), config_rows.peer_counts(tx, config_ids)
+    nodes, peers = config_rows.assignment_counts(tx, config_ids), homes.of_configs(tx, config_ids)
     return {config_id: (nodes.get(config_id, 0), peers.get(config_id, 0)) for config_id in config_ids}
 
 

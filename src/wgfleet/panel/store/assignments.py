@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from itertools import count
 from typing import Any
 
-from sqlalchemy import String, cast, delete, func, or_, select, update
+from sqlalchemy import String, cast, delete, or_, select, update
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EntrustedNode, Node, Peer, Pool
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EntrustedNode, Node, Pool
 
 
 def get(tx: Tx, config_id: str, node_id: str) -> Assignment | None:
@@ -92,12 +92,6 @@ def nodes_of(tx: Tx, config_ids: Sequence[str]) -> dict[str, frozenset[str]]:
         ):
             found[config_id].add(node_id)
     return {config_id: frozenset(nodes) for config_id, nodes in found.items()}
-
-
-def homes(tx: Tx, config_id: str) -> dict[str, int]:
-    """Return how many peers of a config have their home on each node."""
-    query = select(Peer.home_node_id, func.count()).where(Peer.config_id == config_id).group_by(Peer.home_node_id)
-    return {node_id: count for node_id, count in tx.session.execute(query) if node_id is not None}
 
 
 def applied(tx: Tx, assignment_id: str, **values: Any) -> None:

@@ -131,12 +131,6 @@ def assigned_node_names(tx: Tx, config_id: str) -> Sequence[str]:
     return tx.session.scalars(query.where(Assignment.config_id == config_id).order_by(Node.name)).all()
 
 
-def peer_counts(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
-    """Return how many peers each config has; configs without one are left out."""
-    query = select(Peer.config_id, func.count()).where(Peer.config_id.in_(config_ids)).group_by(Peer.config_id)
-    return dict(tx.session.execute(query).all())
-
-
 def assignment_counts(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
     """Return how many nodes each config is assigned to; configs without one are left out."""
     column = Assignment.config_id

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node, Operation, Peer
+from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node, Operation
 
 
 def check(tx: Tx) -> None:
@@ -40,11 +40,6 @@ def connected_witnesses(tx: Tx) -> int:
 def configs(tx: Tx) -> int:
     """Return how many configs there are."""
     return _count(tx, Config)
-
-
-def peers(tx: Tx) -> int:
-    """Return how many peers there are."""
-    return _count(tx, Peer)
 
 
 def paused(tx: Tx) -> int:

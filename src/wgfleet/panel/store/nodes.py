@@ -1,7 +1,7 @@
 """Rows of nodes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy import delete as delete_rows
@@ -55,6 +55,22 @@ def everything(tx: Tx) -> Sequence[Node]:
     return tx.session.scalars(select(Node).order_by(Node.id)).all()
 
 
+class NodePlace(NamedTuple):
+    """Where clients find a node."""
+
+    id: str
+    name: str
+    endpoint_addresses: list[str]
+
+
+_PLACES = select(Node.id, Node.name, Node.endpoint_addresses).order_by(Node.id)
+
+
+def places(tx: Tx) -> list[NodePlace]:
+    """Return where clients find each node, oldest first; of columns, since every list of nodes asks for all."""
+    return [NodePlace(*row) for row in tx.connection.execute(_PLACES).all()]
+
+
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the names of the configs assigned to each node, in whatever phase."""
     query = select(Assignment.node_id, Config.name).join(Config, Config.id == Assignment.config_id)
@@ -62,12 +78,6 @@ def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     for node_id, name in tx.session.execute(query.where(Assignment.node_id.in_(node_ids)).order_by(Config.name)):
         found[node_id].append(name)
     return found
-
-
-def home_counts(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
-    """Return how many peers have their home on each node; nodes without one are left out."""
-    query = select(Peer.home_node_id, func.count()).where(Peer.home_node_id.in_(node_ids)).group_by(Peer.home_node_id)
-    return {node_id: count for node_id, count in tx.session.execute(query) if node_id}
 
 
 def loads(tx: Tx, node_ids: Collection[str]) -> dict[str, NodeLoad]:

@@ -15,7 +15,7 @@ from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import placement, shared_addresses, witness_keys
 from wgfleet.panel.services.floating import carriers, holders
-from wgfleet.panel.store import Tx, sealed
+from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
@@ -52,8 +52,8 @@ def get(tx: Tx, config: Config, node: Node) -> Assignment:
 
 def listing(tx: Tx, config_id: str) -> list[NodeAssignment]:
     """Return a config's assignments, oldest first."""
-    homes = assignment_rows.homes(tx, config_id)
-    return [NodeAssignment(a, node, homes.get(node.id, 0)) for a, node in assignment_rows.of_config(tx, config_id)]
+    homed = homes.in_config(tx, config_id)
+    return [NodeAssignment(a, node, homed.get(node.id, 0)) for a, node in assignment_rows.of_config(tx, config_id)]
 
 
 def entrusted(tx: Tx, config: Config, node: Node) -> bool:

@@ -7,7 +7,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.placement.capacity import Loss, Share, headroom, loss
 from wgfleet.panel.domain.placement.place import Candidate, Strategy
 from wgfleet.panel.services.fleet import placement
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
@@ -47,7 +47,7 @@ def of_config(tx: Tx, config: Config, *, live_within_s: float) -> ConfigCapacity
     known: dict[str, list[Candidate]] = {config.id: list(serving.values())}
     names: dict[NodeId, str] = {}
     found: list[NodeCapacity] = []
-    homes = assignment_rows.homes(tx, config.id)
+    homed = homes.in_config(tx, config.id)
     since = clock.steady() - live_within_s
     for node in carriers:
         shares = _shares(tx, NodeId(node.id), known, names)
@@ -55,7 +55,7 @@ def of_config(tx: Tx, config: Config, *, live_within_s: float) -> ConfigCapacity
         found.append(
             NodeCapacity(
                 node=node,
-                homes=homes.get(node.id, 0),
+                homes=homed.get(node.id, 0),
                 live=len(session_rows.live_on(tx, node.id, config.id, since)),
                 load=candidate.load,
                 headroom=headroom(candidate),

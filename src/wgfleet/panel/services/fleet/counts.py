@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import counts as count_rows
 
 
@@ -50,7 +50,7 @@ def read(tx: Tx) -> Totals:
         witnesses=count_rows.witnesses(tx),
         witnesses_connected=count_rows.connected_witnesses(tx),
         configs=count_rows.configs(tx),
-        peers=count_rows.peers(tx),
+        peers=homes.of_all(tx),
         active_operations=count_rows.active_operations(tx),
         unheld_addresses=count_rows.unheld_addresses(tx),
         failing_addresses=count_rows.failing_addresses(tx),

@@ -16,7 +16,7 @@ from wgfleet.panel.services.fleet import backbone, shared_addresses, witness_key
 from wgfleet.panel.services.fleet.node_values import NodeChanges, check_outside, check_witness, checked
 from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import isolation
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import DepartedNode, Node
@@ -136,7 +136,7 @@ def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
 
 def home_counts(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
     """Return how many peers have their home on each node; nodes without one are left out."""
-    return node_rows.home_counts(tx, node_ids)
+    return homes.of_nodes(tx, node_ids)
 
 
 def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:

@@ -6,11 +6,10 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY, Candidate, Placement, Strategy, Unplaced, place
 from wgfleet.panel.services.fleet import loads
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import node_groups as node_group_rows
-from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
@@ -29,7 +28,7 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: b
     best = [node for health, node in in_use if health == Health.SERVING] if well else []
     serving = best or [node for _, node in in_use]
     ids = [node.id for node in serving]
-    homes, busy = node_rows.home_counts(tx, ids), loads.busy(tx, ids)
+    counts, busy = homes.of_nodes(tx, ids), loads.busy(tx, ids)
     groups = node_group_rows.by_ids(tx, {node.group_id for node in serving if node.group_id})
     return [
         Candidate(
@@ -38,7 +37,7 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: b
             priority=groups[node.group_id].priority if node.group_id else DEFAULT_PRIORITY,
             weight=node.weight,
             capacity=node.capacity,
-            load=homes.get(node.id, 0),
+            load=counts.get(node.id, 0),
             cordoned=node.cordoned,
             region=groups[node.group_id].region if node.group_id else "",
             busy=busy.get(node.id),

@@ -17,6 +17,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.nodes import NodePlace
 from wgfleet.panel.store.tables import Config, Node
 
 CONCERNED = frozenset({"endpoint_addresses", "agent_host", "agent_port"})
@@ -107,21 +108,22 @@ def check_assignment(tx: Tx, config: Config, node: Node, field: str) -> None:
 
 def warnings(tx: Tx, found: Collection[Node]) -> dict[str, str]:
     """Say of nodes, by id, that another one has an address of theirs, and what that means."""
-    names: dict[str, list[Node]] = {}
-    for node in node_rows.everything(tx):
-        for address in node.endpoint_addresses:
-            names.setdefault(address, []).append(node)
+    at: dict[str, list[NodePlace]] = {}
+    wanted = {address for node in found for address in node.endpoint_addresses}
+    for place in node_rows.places(tx) if wanted else ():
+        for address in wanted.intersection(place.endpoint_addresses):
+            at.setdefault(address, []).append(place)
     said: dict[str, str] = {}
     for node in found:
         for address in node.endpoint_addresses:
-            others = [other for other in names.get(address, ()) if other.id != node.id]
+            others = [other for other in at.get(address, ()) if other.id != node.id]
             if others:
                 said[node.id] = _words(tx, node, address, others[0])
                 break
     return said
 
 
-def _words(tx: Tx, node: Node, address: str, other: Node) -> str:
+def _words(tx: Tx, node: Node, address: str, other: NodePlace) -> str:
     config = _configs_by_node(tx, node.id).get(other.id)
     if config is None:
         return f"{address} is an address of node {other.name!r} too: no config can be on both"

@@ -17,6 +17,7 @@ from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.moves import address_move, steps
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import homes as home_counts
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
@@ -71,7 +72,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
             if node_id is not None:
                 homes[PeerId(peer_id)] = NodeId(node_id)
     candidates = placement.candidates(tx, config.id)
-    own = assignment_rows.homes(tx, config.id)
+    own = home_counts.in_config(tx, config.id)
     others = [replace(c, load=c.load - own.get(c.node_id, 0)) for c in candidates]
     # In the order of their ids, so that asked twice in a row there is nothing to do the second time.
     wanted = sorted(placement.unplaced(tx, peers), key=lambda peer: peer.peer_id)
