@@ -10,6 +10,7 @@ from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.parts import Parts, prepare
 from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.core_reports import HeardReports
+from wgfleet.panel.reconcile.engine import garbage
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.event_feed import EventFeed
@@ -62,10 +63,12 @@ def api_of(parts: Parts, name: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        garbage.collect_little()
         feed = EventFeed(parts.store, events)
         feed.listen()
         parts.store.share(parts.label(name))
         tasks.start("events", feed.run)
+        tasks.start("garbage", garbage.keep_tidy, every_s=garbage.EVERY_S)
         try:
             yield
         finally:

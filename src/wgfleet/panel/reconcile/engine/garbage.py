@@ -1,4 +1,4 @@
-"""Collection of cyclic garbage in a core: seldom all of it, for no thread does anything else meanwhile.
+"""Collection of cyclic garbage in core and API: seldom all of it, for no thread does anything else meanwhile.
 
 Python looks through all objects again and again, which took 0.2 s of a processor every three seconds with 200 nodes.
 Here what was looked through once is set aside, and looked through again once an hour, or when there is half as much
