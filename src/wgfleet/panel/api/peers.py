@@ -127,9 +127,10 @@ def list_peers(
 def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPeer) -> Response:
     """Give it a home and an address from each pool, and update the nodes that serve it immediately."""
     drafts = peers.draft(panel.vault, [_spec(body)])
+    hosts = panel.hosts() if body.networks else {}
     with panel.store.write() as tx:
         row = configs.get(tx, config)
-        made = peers.create(tx, caller.actor, row, drafts, panel_hosts=panel.hosts())
+        made = peers.create(tx, caller.actor, row, drafts, panel_hosts=hosts)
     return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {})[0], status.HTTP_201_CREATED)
 
 

@@ -23,7 +23,9 @@ async def refuse_where_superseded(panel: ThePanel, request: Request) -> None:
     """Raise `Conflict` for a change at a panel that decides nothing."""
     if request.method in READS or request.scope["route"].path in STILL_TAKEN:
         return
-    if (why := await run_in_threadpool(panel.superseded)) is not None:
+    deciding = panel.deciding()
+    why = await run_in_threadpool(panel.superseded) if deciding is None else deciding.superseded
+    if why is not None:
         raise Conflict(
             f"this panel would not carry that out: {why}; make the change at that panel", Hint(HintCode.COUNT_AGAIN)
         )

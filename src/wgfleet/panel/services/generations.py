@@ -30,9 +30,9 @@ def hold(tx: Tx, config_id: str) -> None:
 
 
 def _note_who_made(tx: Tx, config_id: str, generation: int) -> None:
-    incarnation = histories.newest(tx)
-    if incarnation is not None and histories.made_by(tx, config_id, generation) != incarnation.id:
-        histories.note(tx, config_id, generation, incarnation.id)
+    incarnation = histories.newest_id(tx)
+    if incarnation is not None and histories.made_by(tx, config_id, generation) != incarnation:
+        histories.note(tx, config_id, generation, incarnation)
 
 
 def probes_changed(tx: Tx, config_id: str) -> int:

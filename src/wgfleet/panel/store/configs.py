@@ -86,12 +86,11 @@ def bump(tx: Tx, config_id: str, *, settings: bool) -> int | None:
     values = {"generation": Config.generation + 1}
     if settings:
         values["settings_generation"] = Config.generation + 1
-    query = update(Config).where(Config.id == config_id).values(values).returning(Config.generation)
-    generation = tx.session.scalar(query.execution_options(synchronize_session=False))
-    if generation is not None:
-        # The object in the session may have been read before another writer committed.
-        tx.session.refresh(tx.session.get_one(Config, config_id))
-    return generation
+    query = update(Config).where(Config.id == config_id).values(values).returning(Config)
+    # The object in the session may have been read before another writer committed.
+    options = {"synchronize_session": False, "populate_existing": True}
+    config = tx.session.scalar(query, execution_options=options)
+    return None if config is None else config.generation
 
 
 def lock(tx: Tx, config_id: str) -> Config | None:

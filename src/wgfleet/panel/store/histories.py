@@ -1,6 +1,8 @@
 """Rows of the panel's incarnations, and of which of them made which generations of a config."""
 
-from sqlalchemy import delete, select
+from typing import cast
+
+from sqlalchemy import bindparam, delete, select
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import ConfigHistory, Incarnation
@@ -11,6 +13,20 @@ KEPT = 50  # rows of each; a node that has a generation from before them gets th
 def newest(tx: Tx) -> Incarnation | None:
     """Return the incarnation that this database is in; None: no panel of this release has run on it."""
     return tx.session.scalar(select(Incarnation).order_by(Incarnation.number.desc()).limit(1))
+
+
+_NEWEST_ID = select(Incarnation.id).order_by(Incarnation.number.desc()).limit(1)
+_MADE_BY = (
+    select(ConfigHistory.incarnation_id)
+    .where(ConfigHistory.config_id == bindparam("config_id"), ConfigHistory.from_generation <= bindparam("generation"))
+    .order_by(ConfigHistory.from_generation.desc())
+    .limit(1)
+)
+
+
+def newest_id(tx: Tx) -> str | None:
+    """Return the id of the incarnation that this database is in, or None; each change of a config asks for it."""
+    return cast("str | None", tx.connection.scalar(_NEWEST_ID))
 
 
 def incarnation(tx: Tx, number: int) -> Incarnation | None:
@@ -28,10 +44,7 @@ def add(tx: Tx, incarnation: Incarnation) -> None:
 
 def made_by(tx: Tx, config_id: str, generation: int) -> str | None:
     """Return the id of the incarnation that made a generation; None: not known (any more)."""
-    query = select(ConfigHistory.incarnation_id).where(
-        ConfigHistory.config_id == config_id, ConfigHistory.from_generation <= generation
-    )
-    return tx.session.scalar(query.order_by(ConfigHistory.from_generation.desc()).limit(1))
+    return cast("str | None", tx.connection.scalar(_MADE_BY, {"config_id": config_id, "generation": generation}))
 
 
 def note(tx: Tx, config_id: str, generation: int, incarnation_id: str) -> None:

@@ -51,7 +51,7 @@ def give_addresses(tx: Tx, config: Config, wanted: Sequence[AddressWish]) -> dic
     choosy = [each for each in wanted if each.addresses]
     for each in choosy:
         _claim(tx, pools, each)
-    return given | address_rows.of_peers(tx, [each.peer_id for each in choosy], config.id)
+    return given | (address_rows.of_peers(tx, [each.peer_id for each in choosy], config.id) if choosy else {})
 
 
 def _pools(tx: Tx, config: Config) -> list[Pool]:

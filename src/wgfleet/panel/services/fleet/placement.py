@@ -25,6 +25,8 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: b
         for assignment, node in assignment_rows.of_config(tx, config_id)
         if assignment.phase == Phase.SERVING and assignment.health.in_use and node.id not in without
     ]
+    if not in_use:
+        return []
     best = [node for health, node in in_use if health == Health.SERVING] if well else []
     serving = best or [node for _, node in in_use]
     ids = [node.id for node in serving]
