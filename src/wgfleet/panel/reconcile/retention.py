@@ -46,7 +46,8 @@ class Retention:
                 continue
             before = now - self._days[kept] * DAY_S
             total = 0
-            while (count := await in_thread(self._forget, kept, before)) == retention.BATCH:
+            forget = self._forget_sessions if kept == Kept.SESSIONS else self._forget
+            while (count := await in_thread(forget, kept, before)) == retention.BATCH:
                 total += count
             if total + count:
                 log.info("retention.deleted", kept=kept.value, rows=total + count)
@@ -62,6 +63,13 @@ class Retention:
     def _forget(self, kept: Kept, before: float) -> int:
         with self._store.write() as tx:
             return retention.forget(tx, kept, before)
+
+    def _forget_sessions(self, _kept: Kept, before: float) -> int:
+        with self._store.read() as tx:
+            found = retention.old_sessions(tx, before)
+        with self._store.write() as tx:
+            retention.forget_sessions(tx, before, found)
+        return len(found)
 
 
 class AuditBound:

@@ -1,6 +1,6 @@
 """Rows that are kept for a time only, and go when that is over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 
 from wgfleet.panel.store import Tx, access, backups, certificates, health, operations, sessions
@@ -32,7 +32,6 @@ _FORGET: dict[Kept, Callable[[Tx, float, int], int]] = {
     Kept.MOVES: operations.forget_moves,
     Kept.OPERATIONS: operations.forget,
     Kept.BACKUPS: backups.forget,
-    Kept.SESSIONS: sessions.forget_older,
     Kept.JOIN_TOKENS: access.forget_tokens,
     Kept.DNS_ACCOUNTS: dns_rows.forget_accounts,
     Kept.CERTIFICATES: certificates.forget,
@@ -60,6 +59,16 @@ def forget_tombstones(tx: Tx, config_id: str, before: float) -> int | None:
     if config is not None and highest is not None:
         config.oldest_base = max(config.oldest_base, highest)
     return highest
+
+
+def old_sessions(tx: Tx, before: float) -> list[sessions.Key]:
+    """Return one batch of sessions from before a time that are to be forgotten."""
+    return sessions.older(tx, before, BATCH)
+
+
+def forget_sessions(tx: Tx, before: float, found: Collection[sessions.Key]) -> None:
+    """Delete sessions that `old_sessions` found."""
+    sessions.forget_older(tx, before, found)
 
 
 def forget(tx: Tx, kept: Kept, before: float) -> int:

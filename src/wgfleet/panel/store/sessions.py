@@ -200,15 +200,26 @@ def forget(tx: Tx, node_id: str, config_id: str) -> None:
     tx.session.execute(gone.execution_options(synchronize_session=False))
 
 
-def forget_older(tx: Tx, before: float, limit: int) -> int:
-    """Delete up to `limit` sessions last seen before a time of peers that were seen later elsewhere; return how many.
+Key = tuple[str, str]
 
-    The last that is known of a peer stays.
+
+def older(tx: Tx, before: float, limit: int) -> list[Key]:
+    """Return up to `limit` sessions, as (peer id, node id), last seen before a time of peers seen later elsewhere.
+
+    The last that is known of a peer is not among them. All are looked through: call it where nobody waits to write.
     """
+    query = select(PeerSession.peer_id, PeerSession.node_id).where(PeerSession.seen_at < before, _seen_later())
+    return [(peer_id, node_id) for peer_id, node_id in tx.session.execute(query.limit(limit))]
+
+
+def forget_older(tx: Tx, before: float, found: Collection[Key]) -> None:
+    """Delete those of the sessions that `older` found that still are."""
+    if found:
+        of_these = tuple_(PeerSession.peer_id, PeerSession.node_id).in_(found)
+        gone = delete(PeerSession).where(of_these, PeerSession.seen_at < before, _seen_later())
+        tx.session.execute(gone.execution_options(synchronize_session=False))
+
+
+def _seen_later() -> ColumnElement[bool]:
     later = aliased(PeerSession)
-    elsewhere = exists().where(later.peer_id == PeerSession.peer_id, later.seen_at > PeerSession.seen_at)
-    query = select(PeerSession.peer_id, PeerSession.node_id).where(PeerSession.seen_at < before, elsewhere)
-    gone = [(peer_id, node_id) for peer_id, node_id in tx.session.execute(query.limit(limit))]
-    if gone:
-        tx.session.execute(delete(PeerSession).where(tuple_(PeerSession.peer_id, PeerSession.node_id).in_(gone)))
-    return len(gone)
+    return exists().where(later.peer_id == PeerSession.peer_id, later.seen_at > PeerSession.seen_at)
