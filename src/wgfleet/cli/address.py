@@ -18,7 +18,7 @@ Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
 def list_addresses(config: Config, *, as_json: AsJson = False) -> None:
     """List the floating addresses of a config, and the nodes that hold them."""
     with panel() as client:
-        show_table(client.get(f"/api/configs/{part(config)}/floating-addresses")["items"], COLUMNS, as_json=as_json)
+        show_table(client.all(f"/api/configs/{part(config)}/floating-addresses"), COLUMNS, as_json=as_json)
 
 
 @app.command()

@@ -196,7 +196,7 @@ def delete(config: Config) -> None:
 def nodes(config: Config, *, as_json: AsJson = False) -> None:
     """List the nodes of a config; `applied`: the generation of each, and the desired one."""
     with panel() as client:
-        found = client.get(f"/api/configs/{part(config)}/nodes")["items"]
+        found = client.all(f"/api/configs/{part(config)}/nodes")
     if not as_json:
         for node in found:
             applied, wanted = node["applied_generation"], node["generation"]
@@ -215,7 +215,7 @@ def nodes(config: Config, *, as_json: AsJson = False) -> None:
 def revocations(config: Config, *, as_json: AsJson = False) -> None:
     """List peers that were deleted, disabled or got new keys, and that a node may still let in."""
     with panel() as client:
-        found = client.get(f"/api/configs/{part(config)}/revocations")["items"]
+        found = client.all(f"/api/configs/{part(config)}/revocations")
     if not as_json:
         found = [{**each, "nodes": ", ".join(each["nodes"]), "reason": "; ".join(each["reasons"])} for each in found]
     show_table(found, ("name", "nodes", "since", "reason"), as_json=as_json)

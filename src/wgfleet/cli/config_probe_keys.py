@@ -36,7 +36,7 @@ def rotate_probe_keys(
     with panel() as client:
         found = client.get(path)
         if not status and not yes and found["rotation"] is None:
-            nodes = client.get(f"/api/configs/{part(config)}/nodes")["items"]
+            nodes = client.all(f"/api/configs/{part(config)}/nodes")
             say(
                 "Nodes learn new keys, ask with them, then forget the old ones: three changes within about a minute. "
                 "Users and health notice nothing.",

@@ -125,7 +125,7 @@ def delete(peer: Peer) -> None:
 
 def _owed(client: Client, peer: Document) -> list[str]:
     """Return the nodes that may still let a deleted peer in, each with the reason."""
-    listed = client.get(f"/api/configs/{peer['config_id']}/revocations")["items"]
+    listed = client.all(f"/api/configs/{peer['config_id']}/revocations")
     return [reason for each in listed if each["name"] == peer["name"] for reason in each["reasons"]]
 
 

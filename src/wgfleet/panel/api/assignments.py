@@ -12,7 +12,19 @@ from wgfleet.panel import clock
 from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
-from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, utc
+from wgfleet.panel.api.models import (
+    MAX_PAGE,
+    After,
+    Body,
+    Limit,
+    LongLimit,
+    NameAfter,
+    Page,
+    Reference,
+    View,
+    cut_after,
+    utc,
+)
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import Panel, ThePanel
@@ -163,22 +175,29 @@ def _view(
 
 
 @router.get("/api/configs/{config}/nodes", summary="List the nodes of a config")
-def list_assignments(panel: ThePanel, _caller: Reader, config: Reference) -> Page[AssignmentView]:
+def list_assignments(
+    panel: ThePanel, _caller: Reader, config: Reference, *, after: After = None, limit: LongLimit = MAX_PAGE
+) -> Page[AssignmentView]:
     with panel.store.read() as tx:
         row = configs.get(tx, config)
         missing = {found.assignment_id: found for found in owed.of_config(tx, row.id)}
-        listed = assignments.listing(tx, row.id)
+        listed, following = cut_after(
+            assignments.listing(tx, row.id), lambda assigned: assigned.assignment.id, after, limit
+        )
         lacking = forecasts.of_config(tx, panel, row)
         return Page(
             items=[
                 _view(row, assigned, missing.get(assigned.assignment.id), lacking.get(assigned.node.id))
                 for assigned in listed
-            ]
+            ],
+            next=following,
         )
 
 
 @router.get("/api/configs/{config}/revocations", summary="List revocations that have not reached every node")
-def list_revocations(panel: ThePanel, _caller: Reader, config: Reference) -> Page[Revocation]:
+def list_revocations(
+    panel: ThePanel, _caller: Reader, config: Reference, *, after: NameAfter = None, limit: LongLimit = MAX_PAGE
+) -> Page[Revocation]:
     """Ask after you deleted or disabled a peer: an empty list means that no node lets in anybody that it should not.
 
     A node that was removed from the config and has yet to delete its interface counts too.
@@ -189,6 +208,7 @@ def list_revocations(panel: ThePanel, _caller: Reader, config: Reference) -> Pag
         for missing in owed.of_config(tx, row.id):
             for name in missing.revocations:
                 found.setdefault(name, []).append(missing)
+        shown, following = cut_after(found.items(), lambda item: item[0], after, limit)
         return Page(
             items=[
                 Revocation(
@@ -197,8 +217,9 @@ def list_revocations(panel: ThePanel, _caller: Reader, config: Reference) -> Pag
                     since=utc(min(missing.since for missing in where)),
                     reasons=[f"{missing.node.name}: {missing.reason}" for missing in where],
                 )
-                for name, where in found.items()
-            ]
+                for name, where in shown
+            ],
+            next=following,
         )
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import Body, Page, Reference, View, utc
+from wgfleet.panel.api.models import MAX_PAGE, After, Body, LongLimit, Page, Reference, View, cut_after, utc
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
@@ -47,10 +47,14 @@ class MoveBody(Body):
 
 
 @router.get("/api/configs/{config}/floating-addresses", summary="List a config's floating addresses")
-def list_floating_addresses(panel: ThePanel, _caller: Reader, config: Reference) -> Page[FloatingAddressView]:
+def list_floating_addresses(
+    panel: ThePanel, _caller: Reader, config: Reference, *, after: After = None, limit: LongLimit = MAX_PAGE
+) -> Page[FloatingAddressView]:
     """Floating addresses are set in the endpoint group."""
     with panel.store.read() as tx:
-        return Page(items=[_view(found) for found in views.views(tx, configs.get(tx, config).id)])
+        found = views.views(tx, configs.get(tx, config).id)
+        shown, following = cut_after(found, lambda each: each.address, after, limit)
+        return Page(items=[_view(each) for each in shown], next=following)
 
 
 def _view(found: views.AddressView) -> FloatingAddressView:

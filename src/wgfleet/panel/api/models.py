@@ -1,6 +1,6 @@
 """Bases of bodies and views, and the parameters that all subjects share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar, overload
 
@@ -72,6 +72,14 @@ def cut(rows: Sequence[Row], limit: int) -> tuple[list[Row], str | None]:
     return shown, last.id if last is not None else None
 
 
+def cut_after(
+    rows: Iterable[Row], key: Callable[[Row], str], after: str | None, limit: int
+) -> tuple[list[Row], str | None]:
+    """As `cut`, of rows that were all read: those after the cursor, in the order of what it is made of."""
+    left = sorted((row for row in rows if after is None or key(row) > after), key=key)
+    return left[:limit], key(left[limit - 1]) if len(left) > limit else None
+
+
 def page(rows: Sequence[Row], limit: int, views: Callable[[Sequence[Row]], list[T]]) -> Page[T]:
     """Make a page of rows that were read with `limit + 1`: the one too many says that there are more."""
     shown, following = cut(rows, limit)
@@ -82,6 +90,12 @@ After = Annotated[
     str | None, Query(max_length=64, pattern=_PRINTABLE, description="Cursor: pass `next` from the previous page.")
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of items.")]
+LongLimit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of items.")]
+"""Of lists that were not paged at first: who does not page gets what there is, up to `MAX_PAGE`."""
+NameAfter = Annotated[
+    str | None,
+    Query(max_length=64, pattern=r"^[^\x00-\x1f]*$", description="Cursor: pass `next` from the previous page."),
+]
 Reference = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="An id or a name.")]
 Identifier = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="An id.")]
 ReferenceFilter = Annotated[str | None, Query(max_length=64, pattern=_PRINTABLE, description="An id or a name.")]
