@@ -7,8 +7,8 @@ SQLite: a later revision that copies the table `peers` drops its triggers, and m
 
 from alembic import op
 
-revision = "0027"
-down_revision: str | None = "0026"
+revision = "0028"
+down_revision: str | None = "0027"
 
 _COUNT = """
     INSERT INTO peer_homes (config_id, node_id, peers) VALUES (new.config_id, coalesce(new.home_node_id, ''), 1)
