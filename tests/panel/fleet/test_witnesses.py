@@ -149,9 +149,12 @@ def test_a_witness_on_the_machine_of_a_node_has_no_say_in_its_configs_and_that_i
         assert "'fra1'" in witnesses.warnings(tx)[helper.id]
 
 
-def test_a_witness_on_the_panels_machine_has_no_say(world: World) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "203.0.113.1"])
+def test_a_witness_on_the_panels_machine_has_no_say(world: World, host: str) -> None:
     world.serving(world.config(), "fra1")
-    witness_of(world, host="127.0.0.1")
+    with world.store.write() as tx:
+        nodes.create(tx, ACTOR, NodeSpec("home", ["203.0.113.1"], agent_host="127.0.0.1", agent_port=51901))
+    witness_of(world, host=host)
     assert lookers(world) == []
 
 

@@ -82,14 +82,17 @@ def _beside(tx: Tx) -> dict[str, set[str]]:
     hosts = {node.agent_host for node in (*found, *nodes) if not is_address(node.agent_host)}
     names = {name: row.addresses for name, row in host_name_rows.by_names(tx, hosts).items()}
     places = {node.id: _addresses(node, names) for node in nodes}
-    panels = {node.id for node in nodes if node.is_panel_node}
+    panels = {node.id for node in nodes if node.is_panel_node or _is_local([node.agent_host])}
     beside: dict[str, set[str]] = {}
     for witness in found:
         own = _addresses(witness, names)
         where = {node_id for node_id, addresses in places.items() if addresses & own}
-        local = any(is_address(host) and ipaddress.ip_address(host).is_loopback for host in own)
-        beside[witness.id] = where | ({PANEL} if local or where & panels else set())
+        beside[witness.id] = where | ({PANEL} if _is_local(own) or where & panels else set())
     return beside
+
+
+def _is_local(hosts: Collection[str]) -> bool:
+    return any(is_address(host) and ipaddress.ip_address(host).is_loopback for host in hosts)
 
 
 def _addresses(node: Node, names: Mapping[str, Collection[str]]) -> set[str]:
