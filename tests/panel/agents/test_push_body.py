@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import tracemalloc
 
-import httpx
+import httpcore
 import pytest
 
 from tests.panel.agents.conftest import ScriptedAgent
@@ -61,7 +61,7 @@ def test_who_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         async for _ in PushBody(whole({}), PackedPeers(PEERS).members).sent_within(10):
             now[0] += 9
 
-    with pytest.raises(httpx.WriteTimeout):
+    with pytest.raises(httpcore.WriteTimeout):
         asyncio.run(send())
 
 

@@ -10,15 +10,16 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import NoReturn, TypeVar
+from urllib.parse import urlencode
 
-import httpx
+import httpcore
 import msgspec
 
 import wgfleet
 from wgfleet.panel.agents import answers, claims, watch_stream
 from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.authority import agent_server_name
-from wgfleet.panel.agents.connecting import AgentTransport, ConnectionTries
+from wgfleet.panel.agents.connecting import AgentPool, ConnectionTries
 from wgfleet.panel.agents.push_body import PushBody
 from wgfleet.panel.agents.tls import HEAD_LIMIT, AgentLine, AgentTls
 from wgfleet.panel.agents.watch_messages import WatchMessages
@@ -57,6 +58,8 @@ _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 ]
 
+_FAULTS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol)
+
 T = TypeVar("T")
 
 
@@ -85,18 +88,7 @@ class AgentClient:
             features.VERSION_HEADER: wgfleet.__version__,
             features.FEATURES_HEADER: features.header(),
         }
-        self._http = httpx.AsyncClient(
-            base_url=f"https://{join_endpoint(host, port)}",
-            transport=AgentTransport(
-                ssl_context,
-                # One connection carries calls; more only while calls overlap.
-                httpx.Limits(max_keepalive_connections=4, keepalive_expiry=55),
-                _SOCKET_OPTIONS,
-                self._way.tries,
-            ),
-            timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
-            trust_env=False,
-        )
+        self._calls = AgentPool(ssl_context, _SOCKET_OPTIONS, self._way.tries)
         if panel is not None:
             self.rename(panel)
 
@@ -212,14 +204,13 @@ class AgentClient:
 
     async def aclose(self) -> None:
         """Close all connections; safe to call twice."""
-        await self._http.aclose()
+        await self._calls.aclose()
 
     async def _call(
         self, method: str, path: str, answer: type[T], body: object = None, *, timeout_s: float = ANSWER_S
     ) -> T:
         content = None if body is None else msgspec.json.encode(features.for_agent(body, self.features))
-        timeout = httpx.Timeout(timeout_s, connect=CONNECT_S)
-        async with self._request(method, path, content=content, timeout=timeout) as response:
+        async with self._request(method, path, content=content, timeout_s=timeout_s) as response:
             return answers.decode(self._label, msgspec.json.Decoder(answer), await self._body(response))
 
     def _said(self) -> dict[str, str]:
@@ -237,50 +228,58 @@ class AgentClient:
         content: bytes | AsyncIterator[bytes] | None = None,
         size: int | None = None,
         params: dict[str, str] | None = None,
-        timeout: httpx.Timeout | None = None,  # noqa: ASYNC109 - httpx bounds connect, read and write apart
-    ) -> AsyncIterator[httpx.Response]:
+        timeout_s: float = ANSWER_S,
+    ) -> AsyncIterator[httpcore.Response]:
         """Open a request; inside, every fault of the transport becomes a TransientError.
 
-        `size` is that of a content that comes in parts.
+        `size` is that of a content that comes in parts. `timeout_s` is for each reading and writing apart.
         """
-        kind = {} if content is None else {"content-type": "application/json"}
+        headers = self._said()
+        if content is not None:
+            headers = {**headers, "content-type": "application/json"}
+        if size is None and (isinstance(content, bytes) or method == "POST"):
+            size = len(content) if isinstance(content, bytes) else 0
         if size is not None:
-            kind["content-length"] = str(size)
+            headers = {**headers, "content-length": str(size)}
+        target = path if params is None else f"{path}?{urlencode(params)}"
+        waits = {"connect": CONNECT_S, "read": timeout_s, "write": timeout_s, "pool": timeout_s}
+        request = httpcore.Request(
+            method,
+            httpcore.URL(scheme="https", host=self._way.host, port=self._way.port, target=target),
+            headers=tuple(headers.items()),
+            content=content,
+            extensions={"sni_hostname": self._way.server_name, "timeout": waits},
+        )
         try:
-            async with self._http.stream(
-                method,
-                path,
-                content=content,
-                params=params,
-                headers={**self._said(), **kind},
-                timeout=timeout or self._http.timeout,
-                extensions={"sni_hostname": self._way.server_name},
-            ) as response:
+            response = await self._calls.handle_async_request(request)
+            try:
                 with _begun(response):
-                    if not response.is_success:
-                        raise answers.failure(self._label, response.status_code, await self._body(response))
+                    if response.status // 100 != 2:  # noqa: PLR2004 - of success
+                        raise answers.failure(self._label, response.status, await self._body(response))
                     yield response
-        except httpx.TimeoutException as error:
+            finally:
+                await response.aclose()
+        except httpcore.TimeoutException as error:
             raise TransientError(f"{self._label}: {_timeout_text(error)} ({method} {path})") from error
-        except (httpx.TransportError, ssl.SSLError) as error:  # the second: of a connection that was up
+        except (*_FAULTS, ssl.SSLError) as error:  # the last: of a connection that was up
             words = claims.words(str(error)) or type(error).__name__
             raise TransientError(f"{self._label}: {words} ({method} {path})") from error
 
-    async def _body(self, response: httpx.Response) -> bytes:
+    async def _body(self, response: httpcore.Response) -> bytes:
         body = bytearray()
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_stream():
             self._attention.count(len(chunk))
             body += chunk
             self._attention.check("an answer", len(body))
         return bytes(body)
 
 
-def _timeout_text(error: httpx.TimeoutException) -> str:
-    return "cannot be reached in time" if isinstance(error, httpx.ConnectTimeout) else "has gone silent"
+def _timeout_text(error: httpcore.TimeoutException) -> str:
+    return "cannot be reached in time" if isinstance(error, httpcore.ConnectTimeout) else "has gone silent"
 
 
 @contextlib.contextmanager
-def _begun(response: httpx.Response) -> Iterator[None]:
+def _begun(response: httpcore.Response) -> Iterator[None]:
     """Say of the connection of an answer that the answer has begun; and at its end, that the next has not."""
     line = response.extensions["network_stream"].get_extra_info("ssl_object")
     if not isinstance(line, AgentLine):

@@ -10,32 +10,35 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 import httpcore
-import httpx
 
 from wgfleet.panel import clock
 
 FIRST_S, LATER_S = 0.15, 0.3  # until a second try; after that, until a third
+KEPT, KEPT_S = 4, 55  # connections that nobody uses
 USUAL = 2.0  # times what a connection took at least: a try that is only under way is not repeated
 
 T = TypeVar("T")
 
 
-class AgentTransport(httpx.AsyncHTTPTransport):
-    """httpx's, with connections that come up like that. It has no option for where they come from."""
+class AgentPool(httpcore.AsyncConnectionPool):
+    """Connections to one agent for calls, which come up like that.
+
+    Called without the HTTP client above it (httpx), which of a short call takes a third of the time.
+    """
 
     def __init__(
         self,
         tls: ssl.SSLContext,
-        limits: httpx.Limits,
         socket_options: Sequence[httpcore.SOCKET_OPTION],
         tries: "ConnectionTries | None" = None,
     ) -> None:
         self._backend = PromptBackend(tries=tries)
-        self._pool = httpcore.AsyncConnectionPool(
+        super().__init__(
             ssl_context=tls,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
+            max_connections=None,
+            # One carries calls; more only while calls overlap.
+            max_keepalive_connections=KEPT,
+            keepalive_expiry=KEPT_S,
             socket_options=socket_options,
             network_backend=self._backend,
         )
@@ -98,7 +101,7 @@ class ConnectionTries:
 
 
 class PromptBackend(httpcore.AsyncNetworkBackend):
-    """Opens TCP connections for httpx to one machine so."""
+    """Opens TCP connections for httpcore to one machine so."""
 
     def __init__(
         self, opener: httpcore.AsyncNetworkBackend | None = None, tries: ConnectionTries | None = None

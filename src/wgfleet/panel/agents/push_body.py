@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-import httpx
+import httpcore
 import msgspec
 
 from wgfleet.panel import clock
@@ -29,10 +29,10 @@ class PushBody:
         return b"".join(self._parts)
 
     async def sent_within(self, seconds: float) -> AsyncIterator[bytes]:
-        """Give one part after another, each when the last was sent; raise `httpx.WriteTimeout` when that takes long."""
+        """Give one part after another, each when the last was sent; raise `WriteTimeout` when that takes long."""
         until = clock.monotonic() + seconds
         for part in self._parts:
             for start in range(0, len(part), PART):
                 if clock.monotonic() > until:
-                    raise httpx.WriteTimeout("the agent does not read")
+                    raise httpcore.WriteTimeout("the agent does not read")
                 yield part[start : start + PART]
