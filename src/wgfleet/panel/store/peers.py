@@ -4,13 +4,13 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Table, delete, exists, func, or_, select, update
+from sqlalchemy import Select, Table, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wgfleet.panel.store import peer_search
-from wgfleet.panel.store.chunks import chunked, together
+from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.many_rows import insert_many
+from wgfleet.panel.store.many_rows import insert_many, set_many
 from wgfleet.panel.store.tables import Assignment, Move, Operation, Peer, PeerTombstone
 from wgfleet.protocol.ids import NodeId, PeerId
 
@@ -159,9 +159,7 @@ def homed_on(tx: Tx, node_id: str | None, config_id: str) -> list[tuple[str, str
 
 def rehome(tx: Tx, homes: Mapping[PeerId, NodeId] | Mapping[PeerId, None]) -> None:
     """Give each peer its new home."""
-    for home, peer_ids in together(cast("Mapping[str, str | None]", homes)).items():
-        for chunk in chunked(peer_ids):
-            tx.session.execute(update(Peer).where(Peer.id.in_(chunk)).values(home_node_id=home))
+    set_many(tx, _peers, "home_node_id", cast("Mapping[str, str | None]", homes))
 
 
 def touch(tx: Tx, peer_ids: Collection[str], generation: int) -> None:
@@ -192,14 +190,25 @@ def networks(tx: Tx, config_id: str) -> list[str]:
 
 def given_up_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
     """Return the public keys that a node must not serve just now, since another node took their session."""
-    query = (
-        select(Peer.public_key)
-        .join(Move, Move.peer_id == Peer.id)
+    return {key for _, key in tx.session.execute(_given_up(config_id).where(Move.from_node_id == node_id))}
+
+
+def given_up(tx: Tx, config_id: str) -> dict[str, set[str]]:
+    """Return the public keys that nodes must not serve just now, since others took their session, by node."""
+    found: dict[str, set[str]] = {}
+    for node_id, key in tx.session.execute(_given_up(config_id)):
+        found.setdefault(node_id, set()).add(key)
+    return found
+
+
+def _given_up(config_id: str) -> Select[str, str]:
+    return (
+        select(Move.from_node_id, Peer.public_key)
+        .join(Peer, Move.peer_id == Peer.id)
         .join(Operation, Operation.id == Move.operation_id)
-        .where(Peer.config_id == config_id, Move.from_node_id == node_id, Move.state == "moved", Move.live)
+        .where(Peer.config_id == config_id, Move.state == "moved", Move.live)
         .where(Operation.finished_at.is_(None))
     )
-    return set(tx.session.scalars(query))
 
 
 def add_moves(tx: Tx, rows: Sequence[dict[str, object]]) -> None:

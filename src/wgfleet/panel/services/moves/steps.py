@@ -68,7 +68,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float, stays: bool = Fals
     without = {r.node.id} | (placement.cordoned(tx, r.config.id) if stays else set())
     nodes_left = placement.candidates(tx, r.config.id, without=without, well=True)
     serving = {candidate.node_id for candidate in nodes_left}
-    nodes_left = _timely(tx, nodes_left, r.node)
+    nodes_left = _timely(tx, r.config.id, nodes_left, r.node)
     live: dict[str, str] = {}
     if r.config.mode == configs.CLUSTER:
         live = dict(session_rows.live_on(tx, r.node.id, r.config.id, clock.steady() - live_within_s))
@@ -110,14 +110,15 @@ def clock_spread_s(tx: Tx, config_id: str) -> float:
     return min(spread, LONGEST_SPREAD_S) if spread > clocks.WARNING_S else 0.0
 
 
-def _timely(tx: Tx, candidates: list[Candidate], source: Node) -> list[Candidate]:
+def _timely(tx: Tx, config_id: str, candidates: list[Candidate], source: Node) -> list[Candidate]:
     """Return the candidates whose clocks suit the clients of a node best, which they are to call.
 
     One that is behind the node's clock is not answered for so long; and after a call by one that is ahead, nobody else
     is. So: those that go with it, else those that are ahead of it, else all.
     """
     theirs = source.clock_ahead_s or 0.0
-    later_s = {each.node_id: (nodes.get(tx, each.node_id).clock_ahead_s or 0.0) - theirs for each in candidates}
+    ahead_s = {node.id: node.clock_ahead_s or 0.0 for _, node in assignment_rows.of_config(tx, config_id)}
+    later_s = {each.node_id: ahead_s[each.node_id] - theirs for each in candidates}
     with_it = [each for each in candidates if abs(later_s[each.node_id]) <= clocks.WARNING_S]
     ahead = [each for each in candidates if later_s[each.node_id] > 0]
     return with_it or ahead or candidates

@@ -71,7 +71,7 @@ def due(
     spared = placement.cordoned(tx, config.id) if operation.kind in PLANNED else set()
     pending = _turned_away(tx, operation, pending, having, spared)
     targets = {
-        moving.peer_id: target for moving, peer in pending if (target := having.target(tx, moving, peer)) is not None
+        moving.peer_id: target for moving, peer in pending if (target := having.target(moving, peer)) is not None
     }
     latest = session_rows.latest(tx, [moving.peer_id for moving, _ in pending if moving.live])
     waiting = _mark_done(tx, operation, pending, targets, latest)
@@ -83,7 +83,7 @@ def due(
     latest |= session_rows.latest(tx, [moving.peer_id for moving, _ in waiting if moving.peer_id not in latest])
     calls = [_call(moving, peer, targets, latest, sources) for moving, peer in waiting if moving.live]
     peers = {moving.peer_id: peer for moving, peer in waiting}
-    possible = [call for call in calls if call is not None and having.peer(tx, call.node_id, peers[call.peer_id])]
+    possible = [call for call in calls if call is not None and having.peer(call.node_id, peers[call.peer_id])]
     return config.name, relays.through(tx, operation, config, possible)
 
 
@@ -106,7 +106,7 @@ def _pulled_back(tx: Tx, operation: Operation, targets: dict[str, str], having: 
     found = []
     for peer in operation_rows.moving_peers(tx, taken):
         session, moving = sessions.get(peer.id), moves[peer.id]
-        target = having.target(tx, moving, peer)
+        target = having.target(moving, peer)
         if target is None or (session is not None and clock.steady() - session.seen_at < CALL_AGAIN_S):
             continue
         targets[peer.id] = target
@@ -164,7 +164,6 @@ class _Having:
     """Which nodes of a config can call which peers. Nothing is said against those in `well`."""
 
     def __init__(self, tx: Tx, config_id: str, reachable: Collection[str] | None) -> None:
-        self._config_id = config_id
         serving = {
             assignment.node_id: assignment
             for assignment, _ in assignment_rows.of_config(tx, config_id)
@@ -176,25 +175,22 @@ class _Having:
             for node_id, assignment in serving.items()
             if assignment.health == Health.SERVING and (reachable is None or node_id in reachable)
         }
-        self._given_up: dict[str, set[str]] = {}
+        self._given_up = peer_rows.given_up(tx, config_id)
 
-    def target(self, tx: Tx, moving: MoveRow, peer: MovingPeer) -> str | None:
+    def target(self, moving: MoveRow, peer: MovingPeer) -> str | None:
         """Return the node that is to have a peer, once it has it."""
         node_id = self.planned(moving, peer)
-        return node_id if node_id is not None and self.peer(tx, node_id, peer) else None
+        return node_id if node_id is not None and self.peer(node_id, peer) else None
 
     def planned(self, moving: MoveRow, peer: MovingPeer) -> str | None:
         """Return the node that is to have a peer: its present home where the planned one went away."""
         node_id = moving.to_node_id if moving.to_node_id in self._applied else peer.home_node_id
         return node_id if node_id != moving.from_node_id else None
 
-    def peer(self, tx: Tx, node_id: str, peer: MovingPeer) -> bool:
+    def peer(self, node_id: str, peer: MovingPeer) -> bool:
         """Tell whether a node has a peer now."""
-        if self._applied.get(node_id, 0) < peer.generation:
-            return False
-        if node_id not in self._given_up:
-            self._given_up[node_id] = peer_rows.given_up_by(tx, node_id, self._config_id)
-        return peer.public_key not in self._given_up[node_id]
+        has_had = self._applied.get(node_id, 0) >= peer.generation
+        return has_had and peer.public_key not in self._given_up.get(node_id, ())
 
 
 def _turned_away(
