@@ -52,6 +52,29 @@ def test_loss_is_measured_while_the_node_lives_and_not_while_it_is_dead(loss: fl
     assert dead.loss == 0, "an outage is no loss"
 
 
+@pytest.mark.parametrize("loss", [0.1, 0.36, 0.64])
+def test_of_several_probes_at_once_those_that_were_answered_count_as_well(loss: float) -> None:
+    dice, path = chance(1), Path()
+    for _ in range(200):
+        lost = sum(dice.random() < loss for _ in range(12))
+        if lost < 12:
+            path = path.answered(0.02, 40).beside(11, lost)
+    assert path.loss == pytest.approx(loss, abs=0.12)
+
+
+def test_what_stood_still_once_is_given_that_time_again_and_not_for_ever() -> None:
+    path = walked([0.002] * 50)
+    assert path.timeout_s(0.1, 2.0) == 0.1
+    path = path.missed(since_answered=False).answered(0.4, 6, late=True)
+    for _ in range(200):
+        path = path.answered(0.002, 6)
+    assert 0.35 < path.timeout_s(0.1, 2.0) <= 0.4
+    assert path.doubt_s(0.1, 2.0) < 0.1, "others are asked as soon as ever"
+    for _ in range(10_000):
+        path = path.answered(0.002, 6)
+    assert path.timeout_s(0.1, 2.0) == 0.1
+
+
 def test_a_late_answer_was_not_lost() -> None:
     path = walked([0.1] * 50)
     for _ in range(50):

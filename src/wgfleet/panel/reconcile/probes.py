@@ -193,15 +193,14 @@ class Probes:
 
     def _tries(self, vantage: str, member: Member) -> int:
         """Return how often a node is to probe in one call for a verdict; 0: nobody has begun to miss its target."""
-        doubtful = any(
-            misses_of_note(self.loss(verdict.vantage, member)) <= verdict.doubts
-            and verdict.failures <= self._needed(verdict.vantage, member)
-            for verdict in self._verdicts[member].values()
-        )
-        if not doubtful:
+        known = self._verdicts[member]
+        long = max((self._needed(each, member) for each in known), default=0)
+        if not any(
+            misses_of_note(self.loss(each, member)) <= verdict.doubts and verdict.failures <= long
+            for each, verdict in known.items()
+        ):
             return 0
-        known = self._verdicts[member].get(vantage)
-        return max(self._needed(vantage, member) - (known.failures if known else 0), 1)
+        return max(self._needed(vantage, member) - (known[vantage].failures if vantage in known else 0), 1)
 
     def _wait_s(self, key: PathKey) -> float:
         return self._paths.get(key, Path()).timeout_s(self._rules.timeout_s, self._rules.longest_timeout_s)
@@ -331,15 +330,15 @@ class Probes:
         member, endpoint = (probed.config_id, probed.node_id), probed.endpoint
         if self._endpoint(member) != endpoint:
             return  # it answers elsewhere, and is looked at there by now
-        lost = 0
         if (seconds := result.answered.get(endpoint)) is not None:
             self._answered(vantage, member, sent_at, min(max(seconds, 0.0), self._rules.longest_timeout_s), late=False)
-            lost = min(result.lost.get(endpoint, 0), tries)
+            lost = min(max(result.lost.get(endpoint, 0), 0), tries - 1)
+            key = _key(vantage, member)
+            self._paths[key] = self._paths[key].beside(tries - 1, lost)
         elif endpoint in {*result.unanswered} - {*result.unsent}:
             # One that has no way to send has seen nothing, and confirms nothing.
-            lost = tries
-        for _ in range(lost):
-            self._missed(vantage, member, sent_at)
+            for _ in range(tries):
+                self._missed(vantage, member, sent_at)
 
     def _answered(self, vantage: str, member: Member, sent_at: float, seconds: float, *, late: bool) -> None:
         key, now = _key(vantage, member), clock.monotonic()

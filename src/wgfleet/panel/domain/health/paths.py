@@ -62,6 +62,13 @@ class Path:
         slowest_s = max(rtt_s, self.slowest_s * (1 - _FORGOTTEN))
         return Path(rtt, deviation, loss, 0, self.probes + lost + 1, slowest_s)
 
+    def beside(self, tries: int, lost: int) -> "Path":
+        """Return the path after other probes that were sent with one that was answered; `lost` of them were not."""
+        if not tries:
+            return self
+        weight = 1 - (1 - _LOSS_WEIGHT) ** tries
+        return replace(self, loss=self.loss + (lost / tries - self.loss) * weight, probes=self.probes + tries)
+
     def missed(self, *, since_answered: bool) -> "Path":
         """Return the path after a miss. `since_answered`: a later probe had its answer, so this one was lost."""
         if since_answered:

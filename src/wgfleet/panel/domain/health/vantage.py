@@ -110,12 +110,13 @@ def _apart(ring: Iterable[NodeId], domain_of: Mapping[str, str], target: NodeId)
 
 
 def _doubtful(verdicts: Iterable[Verdict], rules: HealthRules, now: float) -> bool:
-    """Tell whether a vantage point has begun to miss the node. One that has missed it for long has no news."""
-    return any(
-        is_fresh(verdict, rules, now)
-        and misses_of_note(verdict.loss) <= verdict.doubts <= _URGENT_ROUNDS * verdict.needed(rules)
-        for verdict in verdicts
-    )
+    """Tell whether a vantage point has begun to miss the node. One that has missed it for long has no news.
+
+    Long is for the one that needs most misses: the others go on while it has not had its tries.
+    """
+    fresh = [verdict for verdict in verdicts if is_fresh(verdict, rules, now)]
+    long = _URGENT_ROUNDS * max((verdict.needed(rules) for verdict in fresh), default=0)
+    return any(misses_of_note(verdict.loss) <= verdict.doubts <= long for verdict in fresh)
 
 
 def _is_due(verdict: Verdict | None, rules: HealthRules, now: float, *, doubtful: bool) -> bool:
