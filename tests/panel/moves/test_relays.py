@@ -45,12 +45,14 @@ class RelayingLine(Line):
         return RelayStatus(self.relayed)
 
 
-def started(world: World, config: Config, node: Node, known: frozenset[Feature], *, stays: bool) -> Operation:
+def started(
+    world: World, config: Config, node: Node, known: frozenset[Feature], *, stays: bool, relay_s: float = RELAY_S
+) -> Operation:
     with world.store.write() as tx:
         row = node_service.get(tx, node.id)
         row.agent_features = sorted(known)
         if stays:
-            (operation,) = drain.start(tx, "root", row, grace_s=0, drain_window_s=3, relay_s=RELAY_S)
+            (operation,) = drain.start(tx, "root", row, grace_s=0, drain_window_s=3, relay_s=relay_s)
             return operation
         return removal.start(tx, "root", config, row, grace_s=0, force=True, drain_window_s=3, relay_s=RELAY_S)
 
@@ -111,3 +113,14 @@ def test_those_who_do_not_answer_through_a_relay_keep_the_node_that_they_have(wo
     assert "relayed" not in ended.result
     assert here.relayed == {}
     assert set(here.ended) == ({peer.public_key for peer in made} if why == "silent clients" else set())
+
+
+def test_a_drain_that_moved_nobody_names_the_relay(world: World) -> None:
+    config, (one, two), _ = fleet(world, "one", "two")
+    operation = started(world, config, one, ALL, stays=True, relay_s=0.0)
+    here, there = RelayingLine(), RelayingLine()
+    there.answer = only_by()  # type: ignore[assignment]
+    lines: dict[str, Line] = {one.id: here, two.id: there}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert "relay_s" in ended.result["reason"]
+    assert here.relayed == {}

@@ -11,7 +11,14 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain import clocks
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState, MoveStep, MoveView
-from wgfleet.panel.domain.operations import MoveCounts, MoveOptions, MoveProgress, MoveResult, OperationState
+from wgfleet.panel.domain.operations import (
+    MoveCounts,
+    MoveOptions,
+    MoveProgress,
+    MoveResult,
+    OperationKind,
+    OperationState,
+)
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import Candidate
 from wgfleet.panel.services import audit, configs, generations, operations
@@ -252,6 +259,8 @@ def _nobody_moved(tx: Tx, operation: Operation, count: int) -> str:
     whom = "its live client, which has" if count == 1 else f"any of its {count} live clients, which have"
     apart_s = clock_spread_s(tx, operation.config_id or "")
     why = f": the clocks of the nodes are {apart_s:.0f} s apart; run NTP on all of them" if apart_s else ""
+    if operation.kind is OperationKind.DRAIN and not relays.relay_s(operation):
+        why += "; those behind NAT can be relayed by the node that they know (`relay_s`)"
     return f"no other node got an answer of {whom} to connect again first{why}"
 
 
