@@ -34,9 +34,12 @@ class SessionBuffer:
         A handshake is not later than now, whatever the node's clock says. What is no endpoint is left out.
         """
         table = self._configs.get(config_id) or SessionTable()
-        table.add(stats, skew_s, MAX_KNOWN - sum(map(len, self._configs.values())))
+        table.add(stats, skew_s, self._room)
         if len(table):
             self._configs[config_id] = table
+
+    def _room(self) -> int:
+        return MAX_KNOWN - sum(map(len, self._configs.values()))
 
     def forget(self, config_id: str) -> None:
         """Drop a config that the node no longer carries."""

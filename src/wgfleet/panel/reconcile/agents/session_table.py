@@ -4,7 +4,7 @@ Columns, and not an object for each: of 200 nodes with 1,000 peers each, 60 MB i
 """
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import count
 
@@ -34,8 +34,8 @@ class SessionTable:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, stats: Mapping[PublicKey, PeerStats], skew_s: float, room: int) -> None:
-        """Take what the node reported, of `room` more peers than there are at most."""
+    def add(self, stats: Mapping[PublicKey, PeerStats], skew_s: float, room_for: Callable[[], int]) -> None:
+        """Take what the node reported; `room_for` says how many peers more than there are."""
         place_of, endpoints, handshakes = self._places.get, self._endpoints, self._seen_handshakes
         rx, tx, counted = self._rx, self._tx, self._counted
         moved = []
@@ -48,7 +48,9 @@ class SessionTable:
                 rx[place], tx[place], counted[place] = seen.rx, seen.tx, 1
             else:
                 moved.append((key, seen))
-        latest = clock.steady() if moved else 0.0
+        if not moved:
+            return
+        latest, room = clock.steady(), room_for()
         for key, seen in moved:
             place = place_of(key)
             if place is None:
