@@ -26,7 +26,7 @@ GRACE_S = 1.0
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*icmp_seq=(\d+) ")
 _SO_FAR = re.compile(r"\d+/(\d+) packets, \d+% loss")  # received/transmitted
 _RATE_EACH = 50.0  # packets/s; ping spins when the next packet is due within 10 ms
-_WRITTEN_S, _LOOK_S = 20.0, 0.02
+_WRITTEN_S, _LOOK_S = 60.0, 0.02
 _SEQUENCES = 65536  # icmp_seq has 16 bits (RFC 792)
 
 

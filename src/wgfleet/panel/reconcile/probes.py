@@ -127,10 +127,10 @@ class Probes:
     async def keep_surveying(self, prober: Prober, may_probe: Callable[[], bool]) -> None:
         """Look at all public endpoints of nodes that have several, each every `SURVEY_S`; until cancelled."""
         while True:
-            for member, endpoints in tuple(self._endpoints.items()) if may_probe() else ():
-                if clock.monotonic() - endpoints.looked_at >= SURVEY_S:
-                    self._begin_survey(prober, member)
-                    await asyncio.sleep(0)
+            due = [each for each, of in self._endpoints.items() if clock.monotonic() - of.looked_at >= SURVEY_S]
+            at_most = 1 + int(len(self._endpoints) * SURVEY_LOOK_S / SURVEY_S)  # so that they are spread
+            for member in due[:at_most] if may_probe() else ():
+                self._begin_survey(prober, member)
             await asyncio.sleep(SURVEY_LOOK_S)
 
     def partly(self, member: Member) -> str:

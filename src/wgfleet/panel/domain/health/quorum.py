@@ -41,7 +41,11 @@ class Quorum:
             node_id: at for node_id, at in self._taken_out.items() if node_id in known and node_id not in in_use
         }
         found = freeze(watched, self._taken_out, self._rules, now)
-        self.unsure = found is None and freeze(watched, self._taken_out, self._rules, now, unproven=True) is not None
+        self.unsure = (
+            found is None
+            and any(verdict.failures for seen, _ in watched for verdict in seen.verdicts)
+            and freeze(watched, self._taken_out, self._rules, now, unproven=True) is not None
+        )
         if found is not None:
             self.frozen, self._until = found, now + self._rules.fresh_s
         elif now >= self._until:
