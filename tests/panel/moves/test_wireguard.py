@@ -11,7 +11,7 @@ from wgfleet.lab import assembly, fleet, pings, state, stock
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios import drain
+from wgfleet.lab.scenarios import drain, mesh
 from wgfleet.lab.state import Lab
 from wgfleet.lab.waiting import wait_for
 
@@ -122,3 +122,24 @@ def test_a_panel_killed_there_and_again_between_the_nodes_ends_the_drain_of_a_gr
             wait_for_every_peer(host, len(fleet.hosts(lab, "client")))
     for client in fleet.hosts(lab, "client"):
         stock.wait_reply(client, fleet.NODE_TUNNEL_ADDRESS, timeout_s=SEEN_S)
+
+
+def test_clients_of_different_nodes_reach_each_other_while_one_of_these_is_drained(lab: Lab) -> None:
+    nodes = fleet.hosts(lab, "node")
+    with fleet.client(lab) as panel:
+        mesh.turn_on(lab, panel)
+        running = mesh.start(lab, RATE)
+        live = talking(nodes)
+        busiest = max(live, key=lambda name: len(live[name]))
+        (operation,) = panel.call("POST", f"/api/nodes/{busiest}/drain")["items"]
+        assert panel.wait_operation(operation["id"], timeout_s=SEEN_S)["result"]["left_behind"] == 0
+        lost = {count.client: count.lost for count in pings.measure(running)}
+        assert max(lost.values()) <= 2 * MAX_LOST_S * RATE, lost
+        panel.call("PATCH", f"/api/configs/{fleet.CONFIG}", {"backbone": False})
+        panel.call("POST", f"/api/nodes/{busiest}/uncordon")
+        for node in nodes:
+            wait_for(
+                lambda node=node: "wgb" not in node.run("ip", "-br", "link"),  # type: ignore[misc]
+                f"{node.name} still has links to others",
+                within_s=SEEN_S,
+            )

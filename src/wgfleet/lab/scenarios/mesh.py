@@ -41,7 +41,7 @@ def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any
     planned, killed = [], []
     with fleet.client(lab) as panel:
         with progress.step("backbone up"):
-            up_s = _turn_on(lab, panel)
+            up_s = turn_on(lab, panel)
         for number in range(1, options.rounds + 1):
             with progress.step(f"round {number} of {options.rounds}: planned"):
                 planned.append(_planned(lab, panel, options.rate))
@@ -54,7 +54,8 @@ def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any
     return {"ok": ok, **figures, "each": {"planned": planned, "killed": killed}}
 
 
-def _turn_on(lab: Lab, panel: PanelClient) -> float:
+def turn_on(lab: Lab, panel: PanelClient) -> float:
+    """Have a backbone, and a site behind the last client; return after how many s all reach each other."""
     router = fleet.hosts(lab, "client")[-1]
     router.run("ip", "addr", "add", f"{SITE_ADDRESS}/32", "dev", "lo")
     panel.call("PATCH", f"/api/peers/{_clients(lab)[router.name]['id']}", {"networks": [SITE]})
@@ -89,7 +90,8 @@ def _ends(lab: Lab) -> list[tuple[str, str]]:
     return [*zip(hosts, [*hosts[1:], hosts[0]], strict=True), (hosts[0], hosts[-1])]
 
 
-def _start(lab: Lab, rate: float) -> list[Ping]:
+def start(lab: Lab, rate: float) -> list[Ping]:
+    """Have all pairs ping."""
     return [pings.start([host], to, rate=rate)[0] for host, to in _pairs(lab)]
 
 
@@ -106,7 +108,7 @@ def _live(lab: Lab, panel: PanelClient, hosts: list[Host]) -> tuple[Host, set[st
 def _planned(lab: Lab, panel: PanelClient, rate: float) -> Round:
     standings.wait_all_serving(lab, panel, _RETURN_S)
     fleet.favour_nodes(lab)
-    running = _start(lab, rate)
+    running = start(lab, rate)
     node, moving = _live(lab, panel, drain.serving(lab, panel))
     path = f"/api/configs/{fleet.CONFIG}/nodes/{drain.node_id(lab, node)}"
     result = panel.wait_operation(panel.call("DELETE", path)["id"], timeout_s=120.0)["result"]
@@ -131,7 +133,7 @@ def _killed(lab: Lab, panel: PanelClient, options: ScenarioOptions) -> Round:
     fleet.wait_sessions(panel)
     fleet.favour_nodes(lab)
     hosts = fleet.hosts(lab, "client")
-    running = _start(lab, options.rate)
+    running = start(lab, options.rate)
     own = pings.start(hosts, fleet.NODE_TUNNEL_ADDRESS, rate=min(50.0, options.rate))
     node, hit = _live(lab, panel, [host for host in fleet.hosts(lab, "node") if drain.user_keys(host)])
     died = time.time()
