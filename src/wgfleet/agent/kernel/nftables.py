@@ -18,7 +18,7 @@ from wgfleet.protocol.ids import InterfaceName
 
 _WORDS = {4: "ip", 6: "ip6"}
 # What answers a machine because of what it is: link-local addresses (RFC 3927, RFC 4291), among them 169.254.169.254,
-# where clouds hand out credentials; and where some do so besides: AWS and Google over IPv6, Azure, Alibaba.
+# where clouds hand out credentials; and where some do so besides: Amazon and Google over IPv6, Azure, Alibaba.
 _OWN_LINK = (
     *("169.254.0.0/16", "fe80::/10"),
     *("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200"),

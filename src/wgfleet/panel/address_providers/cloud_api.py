@@ -78,7 +78,7 @@ class CloudApi:
             base_url=url.rstrip("/") + "/",
             headers={"authorization": f"Bearer {token.get_secret_value()}", "accept": "application/json"},
             timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
-            verify=_trusted(),
+            verify=trusted(),
             trust_env=False,
         )
         digest = hashlib.sha256(token.get_secret_value().encode()).hexdigest()
@@ -178,7 +178,7 @@ def words(text: str) -> str:
 
 
 @cache
-def _trusted() -> SSLContext:
+def trusted() -> SSLContext:
     """Return the public CAs; cached, because reading them takes longer than a call."""
     return httpx.create_ssl_context(trust_env=False)
 

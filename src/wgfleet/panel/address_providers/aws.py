@@ -1,0 +1,113 @@
+"""Provider `aws`: Elastic IPs, associated with instances of the key's account in one region.
+
+The cloud translates an Elastic IP to a private address of the instance. That should be a secondary one: on the primary
+one it takes the place of the node's own public address.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from wgfleet.panel.accounts import Account
+from wgfleet.panel.address_providers import AddressNode
+from wgfleet.panel.address_providers.aws_api import Ec2Api
+from wgfleet.panel.address_providers.cloud_api import NotThere, checked_token
+from wgfleet.panel.errors import PermanentError
+from wgfleet.protocol.addresses import parse_address
+
+
+class AwsOptions(BaseModel):
+    """An access key; by the node's name, `instances` and the `private_addresses` that Elastic IPs are translated to."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    access_key_id: str = Field(pattern=r"^[A-Z0-9]{16,128}$")
+    token: SecretStr = Field(min_length=1, description="The secret access key.")
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    instances: dict[str, str] = Field(min_length=1, max_length=300)
+    private_addresses: dict[str, list[str]] = Field(min_length=1, max_length=300)
+    api_url: str = Field(default="", pattern="^(https?://.*)?$")
+    timeout_s: float = Field(default=10.0, gt=0, le=60)
+
+    _token = field_validator("token")(checked_token)
+
+    @field_validator("private_addresses")
+    @classmethod
+    def _are_addresses(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {name: [parse_address(text, name) for text in texts] for name, texts in value.items()}
+
+
+class Aws:
+    """One access key in one region. May be used from several threads."""
+
+    name: ClassVar[str] = "aws"
+    on_agent: ClassVar[bool] = False
+    Options: ClassVar[type[BaseModel]] = AwsOptions
+
+    def __init__(self, options: AwsOptions) -> None:
+        self._instances, self._private = options.instances, options.private_addresses
+        url = options.api_url or f"https://ec2.{options.region}.amazonaws.com"
+        self._api = Ec2Api(url, options.region, options.access_key_id, options.token, options.timeout_s)
+
+    def __repr__(self) -> str:
+        return "Aws()"
+
+    @property
+    def account(self) -> Account:
+        """Return the key's account in the region."""
+        return self._api.account
+
+    @property
+    def calls(self) -> int:
+        """Return how many calls were made."""
+        return self._api.calls
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+    def holder(self, address: str, nodes: Sequence[AddressNode]) -> AddressNode | None:
+        """Return the node whose instance the Elastic IP is associated with."""
+        _, instance = self._elastic(address)
+        return next((node for node in nodes if instance and self._instances.get(node.name) == instance), None)
+
+    def assign(self, address: str, node: AddressNode) -> None:
+        """Associate the Elastic IP with the node's private address, from wherever it is; that is one step."""
+        instance, private = self._instances.get(node.name), self._private.get(node.name)
+        if instance is None or not private:
+            raise PermanentError(
+                f"address_options has no entry for node {node.name!r} in instances and private_addresses; add both"
+            )
+        allocation, _ = self._elastic(address)
+        used = self._used(address, instance)
+        free = next((each for each in private if each not in used), None)
+        if free is None:
+            raise PermanentError(
+                f"all private addresses of node {node.name!r} have an Elastic IP already; add one to it, and to "
+                "address_options.private_addresses"
+            )
+        self._api.call(
+            "AssociateAddress",
+            {
+                "AllocationId": allocation, "InstanceId": instance, "PrivateIpAddress": free,
+                "AllowReassociation": "true",
+            },
+        )  # fmt: skip
+
+    def _used(self, address: str, instance: str) -> set[str]:
+        """Return the private addresses of an instance that other Elastic IPs are translated to: it would lose those."""
+        answer = self._api.call("DescribeAddresses", {"Filter.1.Name": "instance-id", "Filter.1.Value.1": instance})
+        return {
+            item.findtext("privateIpAddress", "")
+            for item in answer.iterfind("addressesSet/item")
+            if item.findtext("publicIp") != address
+        }
+
+    def _elastic(self, address: str) -> tuple[str, str]:
+        """Return the allocation of an Elastic IP, and the instance that it is associated with."""
+        answer = self._api.call("DescribeAddresses", {"Filter.1.Name": "public-ip", "Filter.1.Value.1": address})
+        for item in answer.iterfind("addressesSet/item"):
+            if item.findtext("publicIp") == address:
+                return item.findtext("allocationId", ""), item.findtext("instanceId", "")
+        raise NotThere(f"this key's account has no Elastic IP {address} in the region")
