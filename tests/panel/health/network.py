@@ -120,7 +120,7 @@ class Network:
         observed = self.observed()
         before = self.standings
         watched = [(observed[node], before[node]) for node in self.nodes if node in before]
-        self.frozen = self.quorum.look(watched, self.now)
+        self.frozen = self.quorum.look(watched, self.now, self.witnesses.keys())
         decision = decide(
             observed,
             before,

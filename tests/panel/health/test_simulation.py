@@ -160,3 +160,17 @@ def test_no_living_node_goes_down_for_loss_with_a_witness(loss: float, seed: int
     net = Net(chance(seed), loss=loss, jitter=0.3)
     done = Simulation(net, DEFAULTS, nodes=2, beside_panel=frozenset({"n0"}), witnesses=("w0",)).run(watched)
     assert done.downs() == []
+
+
+def test_what_a_witness_says_of_loss_delays_no_failover() -> None:
+    found: list[float | None] = []
+
+    async def killed(simulation: Simulation) -> None:
+        await asyncio.sleep(180)
+        found.append(await detection_s(simulation, "n1", 10))
+
+    for liars in (set[str](), {"w0"}):
+        Simulation(Net(chance(1), liars=liars), DEFAULTS, nodes=2, witnesses=("w0",)).run(killed)
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[1] < found[0] + 0.1

@@ -112,6 +112,17 @@ def test_what_witnesses_alone_miss_stays_in_use_and_is_told() -> None:
     assert network.standings[other].reason == "answers"
 
 
+def test_witnesses_that_miss_all_nodes_freeze_nothing() -> None:
+    network = small({W: "", W2: ""})
+    network.lies = {(witness, node): False for witness in (W, W2) for node in network.nodes}
+    network.run(SETTLED_S)
+    assert network.frozen is None
+    assert not network.quorum.unsure
+    network.dead.add(network.nodes[0])
+    network.run(2)
+    assert network.states() == [Health.DOWN, S]
+
+
 def test_a_witness_keeps_no_node_from_coming_back() -> None:
     network = small({W: ""})
     network.dead.add(network.nodes[1])

@@ -201,7 +201,9 @@ class HealthMonitor:
         self._decided_at = now
         observed = {member: self._observed(member, probed, now) for member, probed in self._probed.items()}
         frozen = self._quorum.look(
-            [(observed[member], probed.standing) for member, probed in self._probed.items()], now
+            [(observed[member], probed.standing) for member, probed in self._probed.items()],
+            now,
+            {looker.node_id for looker in self._lookers},
         )
         by_config: dict[str, list[Probed]] = defaultdict(list)
         for probed in self._probed.values():

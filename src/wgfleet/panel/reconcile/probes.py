@@ -140,7 +140,7 @@ class Probes:
     def look(self, prober: Prober) -> None:
         """Probe those from here at once, and often, that begin to be missed."""
         if clock.monotonic() >= self._loss_due_at:
-            self._loss = shared_loss(self._paths)
+            self._loss = shared_loss(self._paths, {looker.node_id for looker in self._lookers.values()})
             self._loss_due_at = clock.monotonic() + self.interval_s
         for member, probed in self._probed.items():
             verdict = self._verdicts[member].get(PANEL)

@@ -4,7 +4,7 @@ Pure. From this follow how long to wait for an answer and how many misses in a r
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from wgfleet.protocol.ids import NodeId
@@ -101,19 +101,23 @@ def misses_of_note(loss: float) -> int:
     return _run(loss, _NOTABLE)
 
 
-def shared_loss(paths: Mapping[PathKey, Path]) -> dict[PathKey, float]:
+def shared_loss(paths: Mapping[PathKey, Path], witnesses: Collection[str] = ()) -> dict[PathKey, float]:
     """Return the loss to reckon with on each path: its own, or that of the other paths from or to the same machine.
+
+    What witnesses say of theirs speaks for those alone.
 
     Loss that has just begun shows in all of them together sooner than in each.
     """
     sums: dict[str, tuple[float, int]] = {}
+    alone = {key: path.loss for key, path in paths.items() if key[0] in witnesses}
+    paths = {key: path for key, path in paths.items() if key not in alone} if alone else paths
     for (vantage, node_id, _), path in paths.items():
         for end in (f"from {vantage}", f"to {node_id}"):
             total, number = sums.get(end, (0.0, 0))
             if path.probes >= _TELLING:
                 sums[end] = total + path.loss, number + 1
     means = {end: total / number for end, (total, number) in sums.items()}
-    return {
+    return alone | {
         key: max(path.loss, means.get(f"from {key[0]}", 0.0), means.get(f"to {key[1]}", 0.0))
         for key, path in paths.items()
     }

@@ -5,7 +5,7 @@ taking them all out of use. Must not judge a single node.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wgfleet.panel.domain.health.paths import misses_of_note
 from wgfleet.panel.domain.health.votes import PANEL, HealthRules, Observed, Standing, Verdict, is_fresh
@@ -33,8 +33,15 @@ class Quorum:
         self._until = 0.0
         self._taken_out: dict[NodeId, float] = {}
 
-    def look(self, watched: Collection[tuple[Observed, Standing]], now: float) -> SilentNodes | None:
-        """Return why no node is taken out of use now, or None. `watched` has every assignment, `now` only grows."""
+    def look(
+        self, watched: Collection[tuple[Observed, Standing]], now: float, witnesses: Collection[str] = ()
+    ) -> SilentNodes | None:
+        """Return why no node is taken out of use now, or None. `watched` has every assignment, `now` only grows.
+
+        What `witnesses` say counts for nothing here.
+        """
+        if witnesses:
+            watched = [(_without(seen, witnesses), standing) for seen, standing in watched]
         in_use = {seen.node_id for seen, standing in watched if standing.state.in_use}
         known = {seen.node_id for seen, _ in watched}
         self._taken_out = {
@@ -55,6 +62,10 @@ class Quorum:
     def taken_out(self, node_id: NodeId, now: float) -> None:
         """Note that a node is not used any more."""
         self._taken_out.setdefault(node_id, now)
+
+
+def _without(seen: Observed, witnesses: Collection[str]) -> Observed:
+    return replace(seen, verdicts=tuple(each for each in seen.verdicts if each.vantage not in witnesses))
 
 
 def freeze(
