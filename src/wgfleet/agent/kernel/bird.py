@@ -67,7 +67,7 @@ async def _ask(*commands: str) -> list[str]:
                     await writer.wait_closed()
     except TimeoutError:
         raise KernelError(f"BIRD does not answer at {SOCKET} within {_TIMEOUT_S:g} s") from None
-    except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+    except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
         why = getattr(error, "strerror", None) or "it ended in the middle"
         raise KernelError(f"BIRD does not answer at {SOCKET} ({why}); start it, or see its log") from None
     return lines
