@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -216,6 +219,35 @@ def test_who_does_not_listen_any_more_leaves_no_connection_behind(
         await server.wait_closed()
 
     asyncio.run(run())
+
+
+def test_a_call_or_stream_that_is_given_up_at_any_moment_leaves_no_socket(panel_context: ssl.SSLContext) -> None:
+    """None either that the garbage collector would have to find."""
+
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async def run(client: AgentClient, steps: int) -> None:
+        for begin in (lambda: client.watch(lambda _: None), client.status):
+            task = asyncio.create_task(begin())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+        await client.aclose()
+
+    async def all_of_them(port: int) -> None:
+        for steps in range(60):
+            await run(AgentClient("127.0.0.1", port, NODE, panel_context), steps)
+
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listener:
+        gc.disable()
+        try:
+            before = open_files()
+            asyncio.run(all_of_them(listener.getsockname()[1]))
+            assert open_files() == before
+        finally:
+            gc.enable()
 
 
 def test_a_stream_is_opened_with_as_much_haste_as_a_call(

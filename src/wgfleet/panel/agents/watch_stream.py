@@ -17,6 +17,7 @@ from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.chunks import ChunkError, Chunks
 from wgfleet.panel.agents.connecting import ConnectionTries
 from wgfleet.panel.agents.tls import AgentLine, begin_tls
+from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.errors import TransientError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 HEAD_LIMIT = 16 * 2**10  # bytes before an answer, and of a refusal; an agent of ours sends some 200
 AT_ONCE = 16 * 2**10  # bytes, as many as a TLS record has, before it is seen whether so much is read of one agent
 CLOSING_S = 1.0
+_NEXT_ADDRESS_S = 0.25  # RFC 8305, section 5
 _PATH = "/v1/watch"
 _CALL = f"(GET {_PATH})"
 
@@ -61,9 +63,11 @@ async def read(way: AgentWay, headers: Headers, stream: "WatchStream", connect_s
 
 async def _open(way: AgentWay, stream: "WatchStream", connect_s: float) -> None:
     loop = asyncio.get_running_loop()
+    # Only where there may be several addresses: when it is cancelled, asyncio loses a socket that has just come up.
+    delay_s = None if is_address(way.host) else _NEXT_ADDRESS_S
 
     async def connect() -> asyncio.Transport:
-        transport, _ = await loop.create_connection(asyncio.Protocol, way.host, way.port, happy_eyeballs_delay=0.25)
+        transport, _ = await loop.create_connection(asyncio.Protocol, way.host, way.port, happy_eyeballs_delay=delay_s)
         return transport
 
     async with asyncio.timeout(connect_s):
