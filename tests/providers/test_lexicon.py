@@ -132,7 +132,7 @@ def test_of_two_marks_for_one_record_everybody_believes_the_same(server: PowerDn
     [
         ({"provider": "powerdsn"}, "no provider 'powerdsn'; it has aliyun"),
         ({"provider": "auto"}, "no provider 'auto'"),
-        ({"provider": "route53"}, "pip install 'dns-lexicon"),
+        ({"provider": "softlayer"}, "pip install 'dns-lexicon"),
         ({"provider": "powerdns", "settings": {"auth_tokn": CREDENTIAL}}, "no setting auth_tokn; it has auth_token"),
     ],
 )

@@ -173,12 +173,13 @@ def test_a_peer_that_the_index_does_not_know_is_changed_and_deleted(searched: Se
     assert searched.found("carl") == []
 
 
-def test_the_database_keeps_the_index_by_itself(world: World) -> None:
+def test_the_database_keeps_the_index_and_the_counts_of_homes_by_itself(world: World) -> None:
     """A revision that copies the table must make its triggers again."""
     with world.store.read() as tx:
         if world.store.engine.dialect.name == "sqlite":
-            triggers = tx.session.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all()
-            assert set(triggers) == {"peer_search_changed", "peer_search_deleted"}
+            triggers = set(tx.session.scalars(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")))
+            assert {"peer_search_changed", "peer_search_deleted"} <= triggers
+            assert {"peer_homes_added", "peer_homes_changed", "peer_homes_deleted"} <= triggers
         else:
             indexes = sqlalchemy.inspect(tx.session.connection()).get_indexes("peers")
             assert "peer_search" in {each["name"] for each in indexes}

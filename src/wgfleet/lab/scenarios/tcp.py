@@ -48,7 +48,7 @@ def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any
     """Run the rounds; `ok` means that nothing hung that could know better."""
     server = lab.host(ROUTER)
     server.run("nft", "-f", "-", stdin=FIREWALL)
-    server.start([sys.executable, "-m", "wgfleet.lab.tcp_flows", "serve", str(PORT)], "tcp-server")
+    server.start([sys.executable, "-P", "-m", "wgfleet.lab.tcp_flows", "serve", str(PORT)], "tcp-server")
     fleet.restart_panel(lab, SHORT_TRIAL)
     rounds = []
     with fleet.client(lab) as panel:
@@ -95,7 +95,9 @@ def start(clients: Sequence[Host]) -> dict[str, Any]:
     seconds = _BEFORE_S + WATCH_S
     words = ["use", NODE_SEGMENT.gateway, str(PORT), str(seconds)]
     name = f"tcp-{time.monotonic_ns()}"
-    return {host.name: host.start([sys.executable, "-m", "wgfleet.lab.tcp_flows", *words], name) for host in clients}
+    return {
+        host.name: host.start([sys.executable, "-P", "-m", "wgfleet.lab.tcp_flows", *words], name) for host in clients
+    }
 
 
 def _read(log: Any) -> dict[str, Any]:
