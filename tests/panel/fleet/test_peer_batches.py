@@ -174,3 +174,22 @@ def test_what_a_killed_panel_has_made_is_undone(
         assert_nothing_is_left(panel)
     assert client.post("/api/configs/wg0/peers/batch", json={"count": MANY}).status_code == 201
     assert wg0["name"] == "wg0"
+
+
+def test_nobody_goes_on_with_a_batch_that_is_being_undone(panel: Panel, wg0: dict[str, Any]) -> None:
+    """A call that stood still, or whose clock jumped, would say that all are made, of which the first are gone."""
+    drafts = peers.draft(panel.vault, [peers.PeerSpec(f"p{number}") for number in range(MANY)])
+    with panel.store.write() as tx:
+        batch_id = peer_batches.begin(tx, configs.get(tx, "wg0"), drafts)
+    for first in (0, SLICE):
+        with panel.store.write() as tx:
+            peer_batches.add(tx, batch_id, configs.get(tx, "wg0"), drafts[first : first + SLICE], first)
+    with panel.store.write() as tx:
+        assert peer_batches.undo(tx, "test", batch_id), "there is more to undo"
+    with pytest.raises(Unavailable), panel.store.write() as tx:
+        peer_batches.add(tx, batch_id, configs.get(tx, "wg0"), drafts[2 * SLICE :], 2 * SLICE)
+    with pytest.raises(Unavailable), panel.store.write() as tx:
+        peer_batches.complete(tx, batch_id, "test", configs.get(tx, "wg0"), drafts)
+    asyncio.run(AbandonedBatches(panel.store).look())  # whoever began to undo it may be dead: it is everybody's at once
+    assert_nothing_is_left(panel)
+    assert wg0["name"] == "wg0"

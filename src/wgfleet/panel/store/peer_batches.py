@@ -10,6 +10,8 @@ from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Peer, PeerBatch
 
+GIVEN_UP = 0.0  # as the time at which a batch last went on: it is being undone
+
 
 def add(tx: Tx, batch: PeerBatch) -> None:
     """Add a batch."""
@@ -18,8 +20,14 @@ def add(tx: Tx, batch: PeerBatch) -> None:
 
 
 def touch(tx: Tx, batch_id: str, at: float) -> bool:
-    """Lock a batch and set when it last went on; False where there is none."""
-    query = update(PeerBatch).where(PeerBatch.id == batch_id).values(touched_at=at).returning(PeerBatch.id)
+    """Lock a batch and set when it last went on; False where there is none, or it is given up."""
+    goes_on = update(PeerBatch).where(PeerBatch.id == batch_id, PeerBatch.touched_at != GIVEN_UP)
+    return tx.connection.scalar(goes_on.values(touched_at=at).returning(PeerBatch.id)) is not None
+
+
+def give_up(tx: Tx, batch_id: str) -> bool:
+    """Lock a batch and have nobody go on with it, for good; False where there is none."""
+    query = update(PeerBatch).where(PeerBatch.id == batch_id).values(touched_at=GIVEN_UP).returning(PeerBatch.id)
     return tx.connection.scalar(query) is not None
 
 
@@ -36,7 +44,7 @@ def last_number(tx: Tx, config_id: str, prefix: str) -> int | None:
 
 
 def not_touched_since(tx: Tx, at: float) -> list[str]:
-    """Return the ids of batches that last went on before a time."""
+    """Return the ids of batches that last went on before a time, or are given up."""
     return list(tx.connection.scalars(select(PeerBatch.id).where(PeerBatch.touched_at < at).order_by(PeerBatch.id)))
 
 

@@ -82,8 +82,11 @@ def abandoned(tx: Tx) -> list[str]:
 
 
 def undo(tx: Tx, actor: str, batch_id: str) -> bool:
-    """Take back some of what a batch has made, or end it; tell whether there may be more."""
-    if not batch_rows.touch(tx, batch_id, clock.now()):
+    """Take back some of what a batch has made, or end it; tell whether there may be more.
+
+    From the first time on it is given up: who made it, and comes back after all, makes no more.
+    """
+    if not batch_rows.give_up(tx, batch_id):
         return False
     batch = batch_rows.find(tx, batch_id)
     if batch is None:

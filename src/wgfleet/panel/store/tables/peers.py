@@ -48,7 +48,7 @@ class Peer(Base):
 class PeerBatch(Base):
     """Peers that are being made by one call, in several transactions. It goes with the last; one that stays is undone.
 
-    `last_number`: of the last name, where names are `name_prefix` and a number.
+    `last_number`: of the last name, where names are `name_prefix` and a number. `touched_at`: 0: it is being undone.
     """
 
     __tablename__ = "peer_batches"
