@@ -110,3 +110,10 @@ def test_ports_that_another_config_has_and_independent_configs_are_refused(clien
     independent = {"name": "wg3", "mode": "independent", "pools": ["10.11.0.0/24"], "backbone": True}
     answer = client.post("/api/configs", json=independent)
     assert (answer.status_code, answer.json()["field"]) == (409, "backbone")
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("port", [51821, 50821])
+def test_a_config_that_names_no_port_gets_none_of_a_backbone(client: httpx.Client, port: int) -> None:
+    patched(client, "wg0", backbone=True, backbone_port=port)
+    assert made(client, "/api/configs", name="wg1", pools=["10.9.0.0/24"])["listen_port"] == 51822

@@ -363,7 +363,7 @@ def _check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = Mapping
 
 
 def _free_port(tx: Tx) -> int:
-    taken = config_rows.ports(tx)
+    taken = config_rows.ports(tx) | _backbone_ports(tx, "").keys()
     for port in range(FIRST_PORT, MAX_PORT + 1):
         if port not in taken:
             return port
