@@ -144,3 +144,13 @@ def test_a_name_that_is_right_does_not_fail_by_a_block_that_another_met(desk: De
     hands.move(desk.rules.check_interval_s + 1)
     desk.cycle()
     assert desk.sync(wg0).state == SyncState.SYNCED
+
+
+def test_an_account_without_a_known_limit_is_asked_again_after_a_block(either_desk: Desk, hands: Hands) -> None:
+    account, limiter = Account("one"), Limiter(either_desk.world.store, either_desk.world.vault)
+    assert limiter.allows_routine(account)
+    limiter.block(account, 10)
+    assert not limiter.allows_routine(account)
+    hands.move(11)
+    assert limiter.allows_routine(account)
+    limiter.take(account)

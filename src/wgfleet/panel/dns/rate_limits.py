@@ -64,8 +64,10 @@ class Limiter:
         now = clock.now()
         if _block_left(row.blocked_until, now):
             return False
+        if not account.calls:
+            return True
         left = refilled(account, row.tokens, now - row.updated_at)
-        return not account.calls or left - 1 >= account.calls * BURST_SHARE * RESERVED_SHARE
+        return left - 1 >= account.calls * BURST_SHARE * RESERVED_SHARE
 
     def charge(self, account: Account, calls: int) -> None:
         """Count calls that were made beyond those taken; the balance may become negative."""
