@@ -99,3 +99,19 @@ def test_the_settings_of_a_panel_allow_servers_inside(port: int, tmp_path: Path)
     parts.store.close()
     provider = cloud_plugins().open("cloud", {"url": f"http://127.0.0.1:{port}"})
     assert provider.holder("203.0.113.10", [NODE]) is None
+
+
+@pytest.mark.parametrize("name", ["fra1", "zurich1", "host-2", "vpn-server", "file"])
+def test_private_addresses_of_nodes_are_no_servers_whatever_the_nodes_are_called(name: str) -> None:
+    options = {
+        "access_key_id": "AKIAIOSFODNN7EXAMPLE",
+        "token": "secret",
+        "region": "eu-central-1",
+        "instances": {name: "i-0abc"},
+        "private_addresses": {name: ["10.0.1.11"]},
+    }
+    found = plugins.installed()
+    assert found.canonical("aws", options) == options
+    found.open("aws", options).close()
+    with pytest.raises(Invalid, match="not on the internet"):
+        found.canonical("aws", {**options, "api_url": "http://10.0.0.1"})

@@ -75,7 +75,9 @@ class AddressProviderType(Protocol):
     these may have `routed`: the address is on loopback, for the machine's routing daemon to announce, not on a link.
     One that is called may have `bound`: the cloud delivers packets to the address itself, so the agent of its holder
     has it on loopback, and calls clients from there.
-    Secret fields of `Options` are `pydantic.SecretStr`.
+    `by_node` (a frozenset), if there are any: the options that say something of each node by its name, and name no
+    server to connect to; a node may be called `host` and have a private address. Secret fields of `Options` are
+    `pydantic.SecretStr`.
     """
 
     name: str

@@ -43,6 +43,7 @@ class Aws:
 
     name: ClassVar[str] = "aws"
     on_agent: ClassVar[bool] = False
+    by_node: ClassVar[frozenset[str]] = frozenset({"instances", "private_addresses"})
     Options: ClassVar[type[BaseModel]] = AwsOptions
 
     def __init__(self, options: AwsOptions) -> None:

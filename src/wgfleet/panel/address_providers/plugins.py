@@ -39,18 +39,23 @@ class AddressPlugins(Plugins[AddressProviderType]):
     def canonical(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return options as they are stored; raise `Invalid` also for a server, or a file, that may not be named."""
         found = super().canonical(name, given)
-        self.destinations.check_options(found, self.options_field)
+        self._check_destinations(name, found)
         return found
 
     def open(self, name: str, options: Mapping[str, Any]) -> AddressProvider:
         """Make a provider. Raise `Invalid` where its options do not fit, `PermanentError` where it cannot be used."""
         kind = self.find(name)
         checked = self.options(name, options)
-        self.destinations.check_options(options, self.options_field)
+        self._check_destinations(name, options)
         with self.destinations.enforced():
             made = kind(checked)
         kept = _LimitedAndMetered if isinstance(made, MeteredAddressProvider) else _Limited
         return kept(made, self.destinations)
+
+    def _check_destinations(self, name: str, options: Mapping[str, Any]) -> None:
+        by_node: frozenset[str] = getattr(self.find(name), "by_node", frozenset())
+        servers = {key: value for key, value in options.items() if key not in by_node}
+        self.destinations.check_options(servers, self.options_field)
 
 
 class _Limited:

@@ -83,6 +83,7 @@ class Vultr(CloudClient):
     name: ClassVar[str] = "vultr"
     on_agent: ClassVar[bool] = False
     bound: ClassVar[bool] = True
+    by_node: ClassVar[frozenset[str]] = frozenset({"instances"})
     Options: ClassVar[type[BaseModel]] = VultrOptions
 
     def __init__(self, options: VultrOptions) -> None:
