@@ -143,6 +143,25 @@ def test_a_secret_that_the_program_repeats_is_not_passed_on(environment: Command
     assert "token (secret) [31mrefused (exit code 77)" in str(failure.value)
 
 
+def test_a_secret_that_begins_like_another_is_replaced_as_a_whole(environment: CommandEnvironment) -> None:
+    environment.set(mode="repeats")
+    secrets = {"user": SecretStr(SECRET[:5]), "token": SecretStr(SECRET)}
+    with pytest.raises(PermanentError) as failure:
+        CommandProvider(CommandOptions(program="move", secrets=secrets)).holder(ADDRESS, environment.nodes)
+    assert "(secret) [31mrefused" in str(failure.value)
+    assert SECRET[5:] not in str(failure.value)
+
+
+@pytest.mark.parametrize("asked", ["1" + "0" * 400, "1e999", "NaN", "true", "-1", '"soon"'])
+def test_a_time_that_is_none_leaves_the_words_of_a_program(environment: CommandEnvironment, asked: str) -> None:
+    environment.program.write_text(
+        f"#!{sys.executable} -SP\nimport sys\n"
+        f'sys.stdout.write(\'{{"error": "busy", "retry_after_s": {asked}}}\')\nsys.exit(75)\n'
+    )
+    with pytest.raises(TransientError, match="busy"):
+        environment.provider().holder(ADDRESS, environment.nodes)
+
+
 def test_a_failure_after_the_address_has_moved_is_seen_as_done(environment: CommandEnvironment) -> None:
     environment.set(mode="fails after")
     provider, node = environment.provider(), environment.nodes[0]

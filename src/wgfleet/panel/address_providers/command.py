@@ -18,6 +18,7 @@ from wgfleet.panel.errors import PermanentError, TransientError
 SETTING = "floating.programs"
 VERSION = 1  # of what is asked and answered
 MAX_WORDS = 300
+MAX_WAIT_S = 3600
 # sysexits(3): what another try does not change. Everything else may be over in a moment.
 USAGE, NO_PERMISSION, CONFIGURATION = 64, 77, 78
 _PERMANENT = frozenset({USAGE, NO_PERMISSION, CONFIGURATION})
@@ -102,9 +103,9 @@ class CommandProvider:
         """Return what the program says of its failure, on one line, without the secrets that it was given."""
         said = answer.get("error")
         text = said if isinstance(said, str) else finished.errors.decode(errors="replace")
-        for secret in self._secrets.values():
-            if value := secret.get_secret_value():
-                text = text.replace(value, "(secret)")
+        # The longest first: of one that begins with another the rest would be left.
+        for value in sorted((each.get_secret_value() for each in self._secrets.values()), key=len, reverse=True):
+            text = text.replace(value, "(secret)") if value else text
         text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
         ended = f"signal {-finished.code}" if finished.code < 0 else f"exit code {finished.code}"
         return f"{text[-MAX_WORDS:]} ({ended})" if text else ended
@@ -124,4 +125,6 @@ def _object(output: bytes) -> dict[str, Any]:
 
 
 def _seconds(given: object) -> float | None:
-    return float(given) if isinstance(given, int | float) and not isinstance(given, bool) and given >= 0 else None
+    if not isinstance(given, int | float) or isinstance(given, bool) or not given >= 0:
+        return None
+    return float(min(given, MAX_WAIT_S))
