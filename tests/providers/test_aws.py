@@ -98,6 +98,8 @@ def _error(status: int, code: str, headers: dict[str, str] | None = None) -> htt
         (httpx.Response(200, content=b"<html><body>502</body></html>"), TransientError, None),
         (httpx.Response(200, content=b"not XML"), TransientError, None),
         (httpx.Response(200, content=b"<OtherResponse/>"), TransientError, None),
+        (httpx.Response(200, content=b'<?xml version="1.0" encoding="no-such"?><a/>'), TransientError, None),
+        (httpx.Response(200, content=b'<?xml version="1.0" encoding="utf-7"?><a/>'), TransientError, None),
         (httpx.Response(502, content=b""), TransientError, None),
     ],
 )

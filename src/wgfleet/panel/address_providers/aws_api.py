@@ -114,7 +114,7 @@ def _document(content: bytes) -> ET.Element | None:
     """Return a document without namespaces in its tags; None for what is none."""
     try:
         found = ET.fromstring(content)  # noqa: S314 - bounded, and expat limits what entities may grow to
-    except ET.ParseError:
+    except (ET.ParseError, LookupError, ValueError):  # the others: of an encoding that it names
         return None
     for element in found.iter():
         element.tag = element.tag.rpartition("}")[2]
