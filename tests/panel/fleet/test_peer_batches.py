@@ -7,13 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
-from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.errors import PanelError, Unavailable
 from wgfleet.panel.reconcile.abandoned_batches import AbandonedBatches
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, generations
 from wgfleet.panel.services.fleet import peer_batches, peers
 from wgfleet.panel.services.fleet.peer_batches import ABANDONED_S, SLICE
 from wgfleet.panel.store import Tx
@@ -192,4 +192,35 @@ def test_nobody_goes_on_with_a_batch_that_is_being_undone(panel: Panel, wg0: dic
         peer_batches.complete(tx, batch_id, "test", configs.get(tx, "wg0"), drafts)
     asyncio.run(AbandonedBatches(panel.store).look())  # whoever began to undo it may be dead: it is everybody's at once
     assert_nothing_is_left(panel)
+    assert wg0["name"] == "wg0"
+
+
+def test_a_slice_and_the_deletion_of_its_config_do_not_wait_for_each_other(panel: Panel, wg0: dict[str, Any]) -> None:
+    """Each would hold what the other needs: first the config is locked, then its batches, by both."""
+    drafts = peers.draft(panel.vault, [peers.PeerSpec(f"p{number}") for number in range(MANY)])
+    with panel.store.write() as tx:
+        batch_id = peer_batches.begin(tx, configs.get(tx, "wg0"), drafts)
+
+    def go_on() -> str:
+        try:
+            with panel.store.write() as tx:
+                peer_batches.add(tx, batch_id, configs.get(tx, "wg0"), drafts[:SLICE], 0)
+        except PanelError as error:
+            return str(error)
+        return "made"
+
+    with ThreadPoolExecutor(1) as calls:
+        with panel.store.write() as tx:
+            config = configs.get(tx, "wg0")
+            generations.hold(tx, config.id)
+            call = calls.submit(go_on)
+            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            on_postgresql = panel.store.engine.dialect.name == "postgresql"
+            while on_postgresql and not call.done() and not tx.session.scalar(waiting):
+                tx.session.execute(text("SELECT pg_stat_clear_snapshot()"))
+            configs.delete(tx, "test", config)
+        assert "deadlock" not in call.result()
+        assert call.result() != "made"
+    with panel.store.read() as tx:
+        assert [counted(tx, table) for table in (Config, PeerBatch, Peer)] == [0, 0, 0]
     assert wg0["name"] == "wg0"

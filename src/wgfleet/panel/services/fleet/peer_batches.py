@@ -59,19 +59,20 @@ def add(
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
 ) -> Created:
     """Make a slice of a batch, whose peers are in its list from the number `first` on. No node hears of it yet."""
-    _go_on(tx, batch_id)
+    _go_on(tx, batch_id, config.id)
     return peers.add(tx, config, drafts, field=FIELD, first=first, panel_hosts=panel_hosts, topic=None)
 
 
 def complete(tx: Tx, batch_id: str, actor: str, config: Config, drafts: Sequence[PeerDraft]) -> None:
     """End a batch whose peers are all made, and have nodes get them."""
-    _go_on(tx, batch_id)
+    _go_on(tx, batch_id, config.id)
     batch_rows.delete(tx, batch_id)
     peers.record_created(tx, actor, config, drafts)
     tx.wake(Topic.PEERS, config.id)
 
 
-def _go_on(tx: Tx, batch_id: str) -> None:
+def _go_on(tx: Tx, batch_id: str, config_id: str) -> None:
+    generations.hold(tx, config_id)  # before its batches, as who deletes it does
     if not batch_rows.touch(tx, batch_id, clock.now()):
         raise Unavailable("the peers were not made in time, and none of them stays; try again", retry_after_s=1)
 
@@ -86,10 +87,11 @@ def undo(tx: Tx, actor: str, batch_id: str) -> bool:
 
     From the first time on it is given up: who made it, and comes back after all, makes no more.
     """
-    if not batch_rows.give_up(tx, batch_id):
-        return False
     batch = batch_rows.find(tx, batch_id)
     if batch is None:
+        return False
+    generations.hold(tx, batch.config_id)  # before its batches, as who deletes it does
+    if not batch_rows.give_up(tx, batch_id):
         return False
     config = configs.get(tx, batch.config_id)
     ids = batch_rows.made(tx, batch.peer_ids, SLICE)
