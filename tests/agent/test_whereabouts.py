@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
-from wgfleet.protocol.backbone import MAX_DATAGRAM, Hello, News, decode, encode
+from wgfleet.protocol.backbone import MAX_COUNT, MAX_DATAGRAM, Hello, Here, News, decode, encode
 
 
 def key(number: int) -> bytes:
@@ -30,7 +30,7 @@ def tell(teller: Whereabouts, hearers: Iterable[Whereabouts], now: float) -> Non
         epoch, upto = hearer.heard_of(teller.number)
         for news in teller.news(upto if epoch == teller.epoch else 0, now, 1000):
             hearer.heard(teller.number, news, now)
-        hearer.complete(teller.number, teller.epoch, teller.upto)
+        hearer.complete(teller.number, teller.epoch, teller.upto, now)
 
 
 def place(where: Whereabouts, number: int) -> int | None:
@@ -123,6 +123,34 @@ def test_a_node_that_leaves_takes_its_claims_along() -> None:
     a.take_moved()
     a.forget(2)
     assert not a.take_moved()
+
+
+def test_a_claim_beyond_all_counting_ends_no_agent() -> None:
+    a = of(1)
+    a.seen(key(1), 50.0, networks(1))
+    greedy = News(1, 0, 1, (Here(key(1), MAX_COUNT, 1e6, networks(1)),))
+    a.heard(2, greedy, 51.0)
+    assert place(a, 1) == 2
+    a.seen(key(1), 60.0, networks(1))
+    assert place(a, 1) == 2, "of two counts that cannot be exceeded, the higher number stands"
+    higher = of(3)
+    higher.seen(key(1), 50.0, networks(1))
+    higher.heard(2, greedy, 51.0)
+    assert place(higher, 1) == 3
+    a.forget(2)
+    assert place(a, 1) == 1
+
+
+def test_a_node_that_says_all_the_time_that_it_has_started_again_is_heard_once_a_second() -> None:
+    a, b = of(1), of(2)
+    for number in range(3):
+        b.seen(key(number), 5.0, networks(number))
+    tell(b, (a,), 5.0)
+    for epoch in range(100, 110):
+        a.complete(2, epoch, 0, 5.0 + (epoch - 99) / 20)
+    assert [place(a, number) for number in range(3)] == [2, 2, 2]
+    tell(of(2, 200), (a,), 6.5)
+    assert [place(a, number) for number in range(3)] == [None, None, None]
 
 
 @given(st.binary(max_size=200))

@@ -8,13 +8,13 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import ipaddress
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
 
+from wgfleet.agent.interfaces.believed_networks import believed, pools
 from wgfleet.agent.interfaces.news_socket import NewsSocket
 from wgfleet.agent.interfaces.route_follower import RouteFollower
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
@@ -40,7 +40,6 @@ _SETTLED_S = 3.0  # after a handshake with another node, what a peer had sent he
 _LOOK_S = 2.0  # between two looks at links, rules and firewall
 _AT_ONCE = 64  # messages of news, before the other says how far it has heard
 _ANSWER_EVERY = 32
-_CLAIMED = 64  # networks that another node may name of a peer that is none of this node
 _REPEAT_S = 0.02  # between two times that a node is sent what it has missed, however often it asks
 _log = structlog.get_logger()
 
@@ -155,9 +154,9 @@ class BackboneWatch:
     async def remove(self) -> None:
         """Remove everything of the backbone; `run` has ended."""
         self._close()
-        names, self._names = self._names, None
-        if names is not None:
-            await backbone_links.remove(self._machine, names)
+        if self._names is not None:
+            await backbone_links.remove(self._machine, self._names)
+            self._names = None  # only now: what could not be removed is tried again
 
     def _settings(self) -> InterfaceSettings:
         return self._reconciler.effective.settings
@@ -194,7 +193,7 @@ class BackboneWatch:
             self._since = time.monotonic()
         self._names, self._wanted = names, wanted
         await nftables.turn_forwarding_on(settings.addresses)
-        networks = [*_pools(settings), *settings.routes]
+        networks = [*map(str, pools(settings)), *settings.routes]
         made_anew, received = await backbone_links.converge(
             self._machine, names, wanted, sorted(networks), self._called
         )
@@ -234,19 +233,12 @@ class BackboneWatch:
     def _may_claim(self, key: bytes, claimed: tuple[str, ...]) -> tuple[str, ...]:
         """Return the networks of a peer: those that it has here, or else such as another node may name.
 
-        A peer that has moved to another node is no peer of this one any more; what others say of it is believed where
-        it takes nothing from a peer of this node, and is an address of the config's or a network behind its peers.
+        A peer that has moved to another node is no peer of this one any more.
         """
         peer = self._reconciler.desired.peers.get(_text(key))
         if peer is not None:
             return peer.allowed_ips
-        settings = self._settings()
-        pools = [ipaddress.ip_network(each) for each in _pools(settings)]
-        return tuple(
-            each
-            for each in claimed[:_CLAIMED]
-            if not self._reconciler.allowed_ips.has(each) and (each in settings.routes or _host_in(each, pools))
-        )
+        return believed(claimed, self._settings(), self._reconciler.allowed_ips)
 
     def _greet(self) -> None:
         """Say to each node how far it was heard, and notice which are silent."""
@@ -309,7 +301,7 @@ class BackboneWatch:
                 if number not in self._reached:
                     self._reached |= {number}
                     self._woken.set()
-            self._where.complete(number, message.epoch, message.upto)
+            self._where.complete(number, message.epoch, message.upto, now)
             heard = message.heard if message.heard_epoch == self._where.epoch else 0
             due = now - self._repeated_at.get(number, float("-inf")) >= _REPEAT_S
             if heard < self._where.upto and self._socket is not None and due:
@@ -338,18 +330,3 @@ def _raw(key: PublicKey) -> bytes:
 
 def _text(key: bytes) -> PublicKey:
     return PublicKey(base64.b64encode(key).decode())
-
-
-def _pools(settings: InterfaceSettings) -> list[str]:
-    return [str(ipaddress.ip_interface(each).network) for each in settings.addresses]
-
-
-def _host_in(text: str, pools: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
-    """Whether it is a single address in one of the pools."""
-    try:
-        network = ipaddress.ip_network(text)
-    except ValueError:
-        return False
-    return network.num_addresses == 1 and any(
-        network.version == pool.version and network.network_address in pool for pool in pools
-    )

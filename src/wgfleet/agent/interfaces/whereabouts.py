@@ -18,6 +18,8 @@ from wgfleet.protocol.backbone import MAX_COUNT, MAX_DATAGRAM, Here, News
 _GRANULARITY_S = 1.0
 _ENTRY_BYTES = 48  # of an entry beside its networks
 MAX_CLAIMS = 200_000  # of one node; beyond that its word takes up no more memory
+# Between two starts of a node's agent: each has this one look at all that the node claims.
+_STARTS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class _Neighbor:
 
     epoch: int = 0
     heard: int = 0
+    since: float = float("-inf")  # when this start of its agent was first heard of
     claims: dict[bytes, Claim] = field(default_factory=dict)
     unrepeated: set[bytes] = field(default_factory=set)  # of those, since its agent has started again
 
@@ -100,7 +103,9 @@ class Whereabouts:
 
     def heard(self, number: int, news: News, now: float) -> bool:
         """Take what another node says; tell whether something was missed before it."""
-        neighbor = self._since(number, news.epoch)
+        neighbor = self._since(number, news.epoch, now)
+        if neighbor is None:
+            return False
         if not news.base <= neighbor.heard < news.upto:
             return news.base > neighbor.heard
         for here in news.here:
@@ -114,10 +119,10 @@ class Whereabouts:
         neighbor.heard = news.upto
         return False
 
-    def complete(self, number: int, epoch: int, upto: int) -> None:
+    def complete(self, number: int, epoch: int, upto: int, now: float) -> None:
         """Take note of how far the news of another node go: what it did not repeat since its start has fallen."""
-        neighbor = self._since(number, epoch)
-        if neighbor.heard >= upto:
+        neighbor = self._since(number, epoch, now)
+        if neighbor is not None and neighbor.heard >= upto:
             for key in tuple(neighbor.unrepeated):
                 self._withdraw(neighbor, key)
 
@@ -159,10 +164,12 @@ class Whereabouts:
             found.append(News(self.epoch, start, last, tuple(here), tuple(gone)))
         return found
 
-    def _since_base(self, base: int) -> list[tuple[bytes, int]]:
+    def _since_base(self, base: int) -> Iterable[tuple[bytes, int]]:
         missing = self.upto - base
         if missing <= 0:
             return []
+        if missing * 2 > len(self._changed_at):  # most of it, of which the first few are enough for now
+            return (each for each in self._changed_at.items() if each[1] > base)
         newest = islice(reversed(self._changed_at.items()), missing)
         found = [each for each in newest if each[1] > base]
         found.reverse()
@@ -181,10 +188,14 @@ class Whereabouts:
         """Return all claims that stand, by key."""
         return self._stands.items()
 
-    def _since(self, number: int, epoch: int) -> _Neighbor:
+    def _since(self, number: int, epoch: int, now: float) -> _Neighbor | None:
+        """Return what is known of a node since a start of its agent; None: it cannot have started so soon again."""
         neighbor = self._neighbors.setdefault(number, _Neighbor())
         if neighbor.epoch != epoch:
-            neighbor.epoch, neighbor.heard, neighbor.unrepeated = epoch, 0, set(neighbor.claims)
+            if now - neighbor.since < _STARTS_S:
+                return None
+            neighbor.epoch, neighbor.heard, neighbor.since = epoch, 0, now
+            neighbor.unrepeated = set(neighbor.claims)
         return neighbor
 
     def _withdraw(self, neighbor: _Neighbor, key: bytes) -> None:
@@ -215,9 +226,13 @@ class Whereabouts:
         if stands != before:
             self._moved.setdefault(key, before)
         at = self._here.get(key)
-        if not ours and at is not None and (stands is None or at > stands.at + _GRANULARITY_S):
+        if not ours and at is not None and (stands is None or self._can_outdo(stands, at)):
             # Its last handshake was here after all, as that of an agent that has started again.
             self._claim(key, at, self._may_claim(key, ()))
+
+    def _can_outdo(self, stands: Claim, at: float) -> bool:
+        """Whether a handshake with this node is a newer one, and no node has claimed the peer beyond all counting."""
+        return at > stands.at + _GRANULARITY_S and (MAX_COUNT, self.number) > stands.rank
 
     def _tell(self, key: bytes) -> None:
         self.upto += 1
