@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,21 @@ pytestmark = pytest.mark.lab
 #   anna 10.8.0.2 ── a (198.18.0.1) ══ b (198.18.0.2) ── bert 10.8.0.3, a router for 192.168.7.0/24
 PORT, TUNNEL_PORT = 52820, 53820
 LAN = "192.168.7.0/24"
+ECHO = f"""
+import socket
+asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asked.bind(("203.0.113.9", {TUNNEL_PORT}))
+while True:
+    asked.sendto(*asked.recvfrom(99))
+"""
+ASK = f"""
+import socket
+asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asking.bind(("10.8.0.2", {TUNNEL_PORT}))
+asking.settimeout(1)
+asking.sendto(b"x", ("203.0.113.9", {TUNNEL_PORT}))
+assert asking.recv(9) == b"x"
+"""
 
 
 @dataclass
@@ -172,3 +188,51 @@ def test_users_are_kept_apart_where_that_is_wanted(pair: Pair) -> None:
     assert not pings(pair.anna, "10.8.0.3")
     assert not pings(pair.anna, "192.168.7.1")
     assert pings(pair.anna, "10.8.0.1")
+
+
+def test_what_an_agent_left_that_was_killed_is_removed_whatever_of_it_is_there(pair: Pair) -> None:
+    pair.a.stop(signal.SIGKILL)
+    pair.a.host.run("ip", "link", "del", f"wgb{PORT}")  # as if it had been killed in between
+    for path in pair.a.state.desired.iterdir():
+        path.unlink()
+    pair.a.start("--interval", "1")
+    shown = "".join(pair.a.host.run(*each) for each in (("ip", "link"), ("ip", "rule"), ("nft", "list", "tables")))
+    assert [each for each in (f"wgx{PORT}", "5191:", f"wgfleet_wgb{PORT}") if each in shown] == []
+
+
+def test_links_that_a_killed_agent_had_not_marked_yet_are_its_own_and_others_are_not(pair: Pair) -> None:
+    eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    pair.a.stop(signal.SIGKILL)
+    for name in (f"wgb{PORT}", f"wgx{PORT}"):
+        pair.a.host.run("ip", "link", "set", name, "alias", "")
+    pair.a.start("--interval", "1")
+    eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    for name in (f"wgb{PORT}", f"wgx{PORT}"):
+        assert "alias wgfleet" in pair.a.host.run("ip", "link", "show", name)
+    pair.a.host.run("sh", "-c", f"ip link del wgx{PORT}; ip link add wgx{PORT} type bridge")
+    eventually(lambda: "did not make" in pair.a.call("GET", "/v1/status").text, 20)
+
+
+def test_an_interface_of_users_may_be_called_as_one_of_a_backbone(make_node: Callable[..., Node]) -> None:
+    node = make_node()
+    node.start()
+    applied(node, whole(1, settings("wgb52820", masquerade=True)), "wgb52820")
+    index = node.host.run("sh", "-c", "ip -o link show wgb52820 | cut -d: -f1")
+    node.stop(signal.SIGKILL)
+    node.start()
+    eventually(lambda: node.call("GET", "/v1/status").json()["interfaces"][0]["summary"] == "as wanted")
+    assert node.host.run("sh", "-c", "ip -o link show wgb52820 | cut -d: -f1") == index
+
+
+def test_the_port_of_the_links_is_that_of_this_machine_alone(pair: Pair) -> None:
+    """Users' packets may have it: on their way out, or as the source that NAT leaves as it is."""
+    for own in ("198.18.0.200/24", "203.0.113.9/32"):
+        pair.switch.run("ip", "addr", "add", own, "dev", "br0")
+    pair.a.host.run("ip", "route", "add", "203.0.113.9", "via", "198.18.0.200")
+    pair.switch.spawn(sys.executable, "-c", ECHO)
+    asked = pair.anna.command(sys.executable, "-c", ASK)
+
+    def answered() -> bool:
+        return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+    eventually(answered, 20)

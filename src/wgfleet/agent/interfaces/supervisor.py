@@ -134,8 +134,9 @@ class InterfaceSupervisor:
                 _log.error("interface.not_read", interface=name, reason=str(error))
             self._keep(desired, first=True)
         try:
-            wanted = (each.desired.settings.backbone for each in self.reconcilers.values())
-            await backbone_links.remove_others(self.machine, [each.port for each in wanted if each is not None])
+            wanted = (each.effective.settings for each in self.reconcilers.values())
+            ports = [each.backbone.port for each in wanted if each.enabled and each.backbone is not None]
+            await backbone_links.remove_others(self.machine, ports, {*self.reconcilers, *self._ledger.owned()})
         except (KernelError, OSError) as error:
             _log.error("backbone.removal_failed", reason=str(error))
         for note in self._journal.notes:

@@ -8,7 +8,7 @@ packets ask the table of those routes. Makes and removes these devices, and deci
 import errno
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from wgfleet.agent.kernel import backbone_rules, links, rtnetlink, wg
@@ -44,9 +44,9 @@ async def converge(
     return made, received
 
 
-async def remove(machine: Machine, names: BackboneNames) -> None:
-    """Remove everything; what is not there is no error."""
-    for name in (names.tunnel, names.wire):
+async def remove(machine: Machine, names: BackboneNames, interfaces: Collection[InterfaceName] = ()) -> None:
+    """Remove everything but these interfaces; what is not there is no error."""
+    for name in [each for each in (names.tunnel, names.wire) if each not in interfaces]:
         link = await links.observe(name)
         if link is not None and link.marked:
             await (machine.delete(name) if name == names.wire else links.delete(name))
@@ -59,25 +59,35 @@ async def remove(machine: Machine, names: BackboneNames) -> None:
         for family in _FAMILIES:
             await ip.flush_routes(family=family, table=names.table)
     await rtnetlink.exchange([Request(rtnetlink.DELETE_RULE, rtnetlink.ACK, rule) for rule in rules])
-    await backbone_rules.remove(names)
+    if names.wire not in interfaces:
+        await backbone_rules.remove(names)
 
 
-async def remove_others(machine: Machine, ports: Iterable[int]) -> None:
-    """Remove links that an agent has left that was killed, but for those with these ports."""
-    wanted = {names.wire for names in map(BackboneNames.of_port, ports)}
-    for name in await links.marked():
-        port = BackboneNames.port_in(name)
-        if port is not None and name not in wanted:
-            await remove(machine, BackboneNames.of_port(port))
+async def remove_others(machine: Machine, ports: Iterable[int], interfaces: Collection[InterfaceName]) -> None:
+    """Remove what an agent has left that was killed, links, rules or firewall, but for backbones with these ports.
+
+    `interfaces` are those of users: one of them may be called as if it were of a backbone.
+    """
+    found = {BackboneNames.port_in(name) for name in await links.marked() - set(interfaces)}
+    found |= set(await backbone_rules.ports()) - {BackboneNames.port_in(name) for name in interfaces}
+    async with AsyncIPRoute() as ip:
+        async for rule in await ip.rule("dump", family=socket.AF_UNSPEC):
+            if rule.get_attr("FRA_PRIORITY") == PRIORITY:
+                found.add(BackboneNames.port_of(rule.get_attr("FRA_TABLE") or 0))
+    for port in found - {None, *ports}:
+        if port is not None:
+            await remove(machine, BackboneNames.of_port(port), interfaces)
 
 
 async def _converge_wire(
     machine: Machine, name: InterfaceName, backbone: Backbone, called: dict[PublicKey, str]
 ) -> dict[PublicKey, int]:
-    link = _own(name, await links.observe(name))
+    link = await links.observe(name)
     if link is None:
         await machine.create(name)
         called.clear()
+    elif not link.marked and not await machine.claim(name, backbone.private_key, fresh=True):
+        raise _foreign(name)
     wanted = {node.public_key: (f"{address(node.number)}/32", node.endpoint) for node in backbone.nodes}
     found: dict[PublicKey, frozenset[str]] = {}
     received: dict[PublicKey, int] = {}
@@ -117,20 +127,23 @@ async def _converge_wire(
 
 
 async def _converge_tunnel(name: InterfaceName, port: int, wire: InterfaceName) -> bool:
-    link, over = _own(name, await links.observe(name)), await links.observe(wire)
+    link, over = await links.observe(name), await links.observe(wire)
+    if link is not None and not link.marked:
+        if link.group != links.GROUP:
+            raise _foreign(name)
+        await links.mark(name)  # an agent was killed just before it did
     mtu = (over.mtu if over is not None else 1420) - _OVERHEAD
     if link is None:
         async with AsyncIPRoute() as ip:
             try:
                 await ip.link(
                     "add", ifname=name, kind="vxlan", vxlan_collect_metadata=1, vxlan_gpe=True, vxlan_port=port,
-                    vxlan_learning=0,
+                    vxlan_learning=0, group=links.GROUP,
                 )  # fmt: skip
             except NetlinkError as error:
                 why = "the kernel has no VXLAN" if error.code == errno.EOPNOTSUPP else errno.errorcode.get(error.code)
                 raise KernelError(f"creating link {name} (UDP port {port}) failed: {why}") from None
         await links.mark(name)
-        await links.set_group(name)
     if link is None or not link.up or link.mtu != mtu:
         # A packet of a user comes from a node, and the way back to him may lead over his own interface meanwhile.
         _loosen(name)
@@ -145,10 +158,8 @@ def _loosen(name: InterfaceName) -> None:
         raise KernelError(f"link {name}, rp_filter: {error.strerror}") from None
 
 
-def _own(name: InterfaceName, link: links.Link | None) -> links.Link | None:
-    if link is not None and not link.marked:
-        raise KernelError(f"there is a link {name} that wgfleet did not make; remove it, or set another backbone_port")
-    return link
+def _foreign(name: InterfaceName) -> KernelError:
+    return KernelError(f"there is a link {name} that wgfleet did not make; remove it, or set another backbone_port")
 
 
 async def _ask_table(names: BackboneNames) -> None:

@@ -19,8 +19,10 @@ from wgfleet.protocol.ids import InterfaceName
 
 _PASSED_ON = 4  # the TTL of a packet that is passed on: on from there it reaches a peer, and what is just behind it
 _ICMP = 1
+_MAX_PORT = 65535
 _FIRST_TABLE = 51_900_000  # + the port: a routing table for each backbone of the machine
-_WIRE = re.compile(r"wgb([1-9][0-9]{0,4})")
+_LINK = re.compile(r"wg[bx]([1-9][0-9]{0,4})")
+_TABLE = re.compile(r"wgfleet_wgb([1-9][0-9]{0,4})")
 _WORDS = {4: "ip", 6: "ip6"}
 
 
@@ -38,9 +40,15 @@ class BackboneNames:
 
     @staticmethod
     def port_in(name: str) -> int | None:
-        """Return the port in the name of a backbone's WireGuard; None if it is the name of something else."""
-        found = _WIRE.fullmatch(name)
+        """Return the port in the name of a backbone's device; None if it is the name of something else."""
+        found = _LINK.fullmatch(name)
         return int(found[1]) if found else None
+
+    @staticmethod
+    def port_of(table: int) -> int | None:
+        """Return the port whose routing table this is; None if it is one of something else."""
+        port = table - _FIRST_TABLE
+        return port if 0 < port <= _MAX_PORT else None
 
     @property
     def wire(self) -> InterfaceName:
@@ -64,13 +72,11 @@ def rules(names: BackboneNames, backbone: Backbone, networks: Iterable[str]) -> 
     of, wire, tunnel = (f'"{name}"' for name in (names.of, names.wire, names.tunnel))
     users = [f"{_WORDS[ipaddress.ip_network(each).version]} saddr {each} return" for each in networks]
     chains = {
-        "prerouting": [
-            "type filter hook prerouting priority raw; policy accept;",
-            f"iifname != {wire} udp dport {backbone.tunnel_port} drop",
-        ],
         "input": [
             "type filter hook input priority filter; policy accept;",
             f"iifname {tunnel} drop",
+            # Not earlier: what users send through this node, and what comes back to them, may have this port as well.
+            f"iifname != {wire} udp dport {backbone.tunnel_port} drop",
             f"iifname != {wire} accept",
             f"udp dport {NEWS_PORT} accept",
             f"udp dport {backbone.tunnel_port} accept",
@@ -114,6 +120,15 @@ async def apply(names: BackboneNames, backbone: Backbone, networks: Iterable[str
         if found == chains_of(text):
             return
     await _replace(names, text)
+
+
+async def ports() -> list[int]:
+    """Return the ports of the backbones of which there is a table."""
+    if shutil.which("nft") is None:
+        return []
+    tables = (await run("nft", "list", "tables")).decode().splitlines()
+    found = (_TABLE.fullmatch(line.rpartition(" ")[2]) for line in tables)
+    return [int(each[1]) for each in found if each]
 
 
 async def remove(names: BackboneNames) -> None:

@@ -48,6 +48,8 @@ async def networks(names: BackboneNames) -> set[str]:
                 continue
             raise
         for route in routes:
+            if route[0] != family:  # asked for a family that it does not have, the kernel shows all others
+                continue
             to = attributes(route[_ROUTE.size :]).get(_DST)
             if to is not None:
                 found.add(f"{socket.inet_ntop(family, to)}/{route[1]}")
