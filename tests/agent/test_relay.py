@@ -141,3 +141,36 @@ def test_what_cannot_be_relayed_is_refused_by_its_field(home: Home) -> None:
     assert refused(RelayedPeer(key, "192.0.2.1:1", "[2001:db8::1]:1")) == "peers[0].target"
     assert refused(RelayedPeer(key, "192.0.2.1:1", "192.0.2.2:1"), -1.0) == "for_s"
     assert refused(RelayedPeer(PublicKey("x"), "192.0.2.1:1", "192.0.2.2:1")) == "peers[0].public_key"
+
+
+def test_what_a_killed_agent_was_about_to_remove_is_removed_at_its_next_start(home: Home) -> None:
+    home.relay()
+    home.a.stop(signal.SIGKILL)
+    (home.a.state.relays / "wg0.json").unlink()
+    home.a.start()
+    eventually(lambda: "wgfleetrelay" not in home.a.host.run("nft", "list", "tables"))
+
+
+def test_what_the_kernel_refuses_is_tried_again_and_no_end_is_said_that_is_none(home: Home) -> None:
+    home.a.host.run(
+        "sh", "-c", "cp $(command -v nft) /run/nft; printf '#!/bin/sh\\nexit 1\\n' > /run/no; chmod +x /run/no"
+    )
+    nft = home.a.host.run("sh", "-c", "readlink -f $(command -v nft)").strip()
+    endpoint = home.endpoint(home.a)
+    home.relay()
+
+    def ask(path: str, body: object) -> int:
+        return home.a.call("POST", f"/v1/wg/wg0/{path}", body).status_code
+
+    home.a.host.run("mount", "--bind", "/run/no", nft)
+    other = RelayedPeer(PublicKey(random_key()), "198.18.0.3:9", "198.18.0.2:51820")
+    assert ask("relay", RelayRequest(CONFIG, (other,), 600.0)) == httpx.codes.INTERNAL_SERVER_ERROR
+    home.a.host.run("umount", nft)
+    eventually(lambda: "198.18.0.3 . 9" in home.a.host.run("nft", "list", "ruleset"), 20)
+    assert endpoint.replace(":", " . ") in home.a.host.run("nft", "list", "ruleset")
+    home.a.host.run("mount", "--bind", "/run/no", nft)
+    assert ask("relay/end", RelayEnd(None)) == httpx.codes.INTERNAL_SERVER_ERROR
+    home.a.host.run("umount", nft)
+    assert len(home.a.call("GET", "/v1/wg/wg0/relay").json()["peers"]) == 2
+    assert ask("relay/end", RelayEnd(None)) == httpx.codes.OK
+    assert "wgfleetrelay" not in home.a.host.run("nft", "list", "tables")

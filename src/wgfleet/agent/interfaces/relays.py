@@ -8,6 +8,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -24,7 +25,17 @@ from wgfleet.protocol.relay import MAX_RELAY_S, MAX_RELAYED, Relayed, RelayReque
 # Below those that Linux gives to programs (32768 and up).
 PORTS = range(20000, 30000)
 LOOK_S = 2.0
+_ADDRESSES_S = 30.0  # between two looks at this machine's addresses: one takes some 10 microseconds for each client
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class InKernel:
+    """What the kernel was given, as in `relay_table.apply`, and when by the monotonic clock."""
+
+    flows: tuple[RelayedFlow, ...]
+    alone: bool
+    at: float
 
 
 class Relays:
@@ -33,7 +44,8 @@ class Relays:
     def __init__(self, files: RelayFiles, serves: Callable[[int], bool]) -> None:
         self._files = files
         self._serves = serves
-        self._alone: dict[InterfaceName, bool] = {}  # as it is in the kernel
+        self._applied: dict[InterfaceName, InKernel] = {}  # as it is in the kernel
+        self._failing: dict[InterfaceName, str] = {}
         self._kept: dict[InterfaceName, KeptRelays] = {}
         self._lock = asyncio.Lock()
 
@@ -55,7 +67,9 @@ class Relays:
             ends_at = time.time() + wanted.for_s
             for peer in wanted.peers:
                 old = peers.get(peer.public_key)
-                port = next(free) if old is None else old.port
+                port = next(free, None) if old is None else old.port
+                if port is None:
+                    raise FieldError("peers", f"all {len(PORTS)} ports for relays are in use here; end some first")
                 peers[peer.public_key] = Relayed(
                     parse_endpoint(peer.endpoint, "endpoint"), parse_endpoint(peer.target, "target"), port, ends_at
                 )
@@ -74,13 +88,21 @@ class Relays:
     async def run(self) -> None:
         """Take up what is on disk, then end what is over and restore what somebody removed, until cancelled."""
         self._kept = self._files.load()
+        async with self._lock:
+            try:
+                await relay_table.remove_others(self._kept)
+            except (KernelError, OSError) as error:
+                _log.error("relay.removal_failed", reason=str(error))
         while True:
             for name in tuple(self._kept):
                 async with self._lock:
                     try:
                         await self._look(name)
+                        self._failing.pop(name, None)
                     except (KernelError, OSError, FieldError) as error:
-                        _log.error("relay.failed", interface=name, reason=str(error))
+                        if self._failing.get(name) != str(error):
+                            _log.error("relay.failed", interface=name, reason=str(error))
+                        self._failing[name] = str(error)
             await asyncio.sleep(LOOK_S)
 
     async def _look(self, name: InterfaceName) -> None:
@@ -91,45 +113,58 @@ class Relays:
         if len(left) < len(kept.peers):
             _log.info("relay.over", interface=name, peers=len(kept.peers) - len(left))
             await self._change(name, KeptRelays(kept.config_id, kept.listen_port, left))
-        elif (
-            self._alone.get(name) == self._serves(kept.listen_port)
-            or name not in self._alone
-            or not await relay_table.exists(name)
-        ):
+        elif not self._is_applied(name, kept) or not await relay_table.exists(name):
             await self._apply(name, kept)
+
+    def _is_applied(self, name: InterfaceName, kept: KeptRelays) -> bool:
+        """Whether the kernel was given what is to be; the addresses of this machine may be others since."""
+        applied = self._applied.get(name)
+        if applied is None or applied.alone is self._serves(kept.listen_port):
+            return False
+        if time.monotonic() - applied.at < _ADDRESSES_S:
+            return True
+        self._applied[name] = replace(applied, at=time.monotonic())
+        return applied.flows == _flows(kept)
 
     async def _change(self, name: InterfaceName, kept: KeptRelays) -> None:
         if kept.peers:
             self._files.write(name, kept)
             self._kept[name] = kept
+            await self._apply(name, kept)
         else:
+            await self._apply(name, kept)  # first: as long as the kernel relays, there is a file that says so
             self._files.remove(name)
             self._kept.pop(name, None)
-        await self._apply(name, kept)
+            self._applied.pop(name, None)
 
     async def _apply(self, name: InterfaceName, kept: KeptRelays) -> None:
-        found = (
-            RelayedFlow(each.endpoint, each.target, own, each.port)
-            for each in kept.peers.values()
-            if (own := _own_address(each.endpoint)) is not None
-        )
-        flows = {flow.client: flow for flow in found}.values()  # an endpoint that two had is the later one's
+        self._applied.pop(name, None)
+        flows, alone = _flows(kept), not self._serves(kept.listen_port)
         if flows:
             await forwarding.turn_on({6 if ":" in flow.address else 4 for flow in flows})
-        alone = not self._serves(kept.listen_port)
         await relay_table.apply(name, kept.listen_port, flows, alone=alone)
-        self._alone[name] = alone
+        self._applied[name] = InKernel(flows, alone, time.monotonic())
+
+
+def _flows(kept: KeptRelays) -> tuple[RelayedFlow, ...]:
+    """Return what the kernel is to do; a client to whom there is no way now is left out."""
+    found = (
+        RelayedFlow(each.endpoint, each.target, own, each.port)
+        for each in kept.peers.values()
+        if (own := _own_address(each.endpoint)) is not None
+    )
+    return tuple({flow.client: flow for flow in found}.values())  # an endpoint that two had is the later one's
 
 
 def _own_address(endpoint: str) -> str | None:
     """Return the address of this machine that packets to an endpoint leave from; None where there is no way to it."""
     address, port = split_endpoint(endpoint)
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.connect((address, port))
-        except OSError:
-            return None
-        return str(asking.getsockname()[0])
+            return str(asking.getsockname()[0])
+    except OSError:  # no route, or no IPv6 at all
+        return None
 
 
 def check(wanted: RelayRequest) -> None:

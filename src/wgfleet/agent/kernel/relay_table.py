@@ -18,6 +18,7 @@ from wgfleet.agent.kernel.mute_table import word_of
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.ids import InterfaceName
 
+_PREFIX = "wgfleetrelay_"
 _FAMILIES = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
 
 
@@ -36,7 +37,7 @@ class RelayedFlow:
 
 def table_of(name: InterfaceName) -> str:
     """Name the table."""
-    return f"wgfleetrelay_{word_of(name)}"
+    return f"{_PREFIX}{word_of(name)}"
 
 
 def rules(name: InterfaceName, listen_port: int, flows: Collection[RelayedFlow], *, alone: bool) -> str:
@@ -142,5 +143,18 @@ async def apply(name: InterfaceName, listen_port: int, flows: Collection[Relayed
 
 async def exists(name: InterfaceName) -> bool:
     """Whether the table is there."""
-    table = table_of(name)
-    return any(line.endswith(f" {table}") for line in (await run("nft", "list", "tables")).decode().splitlines())
+    return table_of(name) in await _tables()
+
+
+async def remove_others(wanted: Iterable[InterfaceName]) -> None:
+    """Remove the tables of all others: an agent was killed before it had removed them."""
+    if not available():
+        return
+    kept = set(map(table_of, wanted))
+    for table in await _tables():
+        if table.startswith(_PREFIX) and table not in kept:
+            await run("nft", "delete", "table", "inet", table)
+
+
+async def _tables() -> list[str]:
+    return [line.split()[-1] for line in (await run("nft", "list", "tables")).decode().splitlines() if line.strip()]
