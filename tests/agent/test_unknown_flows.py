@@ -158,3 +158,26 @@ def test_a_connection_that_no_nat_changes_outlives_a_takeover(
     flows.world.run(*route, "198.18.0.1")
     eventually(lambda: reaches(flows, ADDRESSES[0]))
     assert flows.become_of(ADDRESSES[0], meanwhile=lambda: flows.world.run(*route, "198.18.0.2")) == ["kept"]
+
+
+WITHOUT_REJECT = """#!/bin/sh
+# What a kernel without nft_reject says to it.
+given=$(cat)
+case $given in *reject*) echo "Error: Could not process rule: No such file or directory" >&2; exit 1 ;; esac
+printf '%s\\n' "$given" | /run/nft "$@"
+"""
+
+
+def test_a_kernel_that_cannot_reject_masquerades_all_the_same(make_node: Callable[..., Node]) -> None:
+    node = make_node()
+    node.host.run(
+        "sh", "-c", "cp $(command -v nft) /run/nft; cat > /run/wrapper; chmod +x /run/wrapper", stdin=WITHOUT_REJECT
+    )
+    node.host.run("sh", "-c", "mount --bind /run/wrapper $(readlink -f $(command -v nft))")
+    node.start()
+    wanted = whole(1, msgspec.structs.replace(settings(masquerade=True), mute=MuteSettings((), private_key())))
+    assert applied(node, wanted).verified
+    shown = node.host.run("/run/nft", "list", "ruleset")
+    assert "masquerade" in shown
+    assert "reject" not in shown
+    assert [line["event"] for line in node.log()].count("unknown_flows.not_ended") == 1

@@ -10,8 +10,10 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import structlog
+
 from wgfleet.agent.kernel import forwarding
-from wgfleet.agent.kernel.commands import run
+from wgfleet.agent.kernel.commands import KernelError, run
 from wgfleet.agent.kernel.links import GROUP, tunnel_of
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.ids import InterfaceName
@@ -28,8 +30,20 @@ _ICMP, _ICMPV6 = 1, 58
 LIST = ("nft", "--numeric-protocol", "list", "table", "inet")
 # Any TCP packet but the first of a connection, in the words of nft 1.0 and of older ones.
 _NO_BEGIN, _NO_BEGIN_OF_OLDER_NFT = "tcp flags != syn / fin,syn,rst,ack", "tcp flags & (fin | syn | rst | ack) != syn"
+_RESET = "reject with tcp reset"
 _OF_MASQUERADE = {"postrouting", "unknown_flows"}
+_log = structlog.get_logger()
 _CHAIN = re.compile(r"chain (?P<name>\S+) \{(?P<body>.*?)\n\t\}", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Abilities:
+    """What the kernel can, as far as it was asked. `rejects`: whether it answers packets that it refuses."""
+
+    rejects: bool | None = None
+
+
+_kernel = Abilities()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +64,7 @@ def rules(settings: InterfaceSettings, agent_port: int | None = None) -> str:
     chains: dict[str, list[str]] = {}
     if settings.masquerade and settings.enabled:
         chains["postrouting"] = _masquerade(settings)
-        if settings.mute is not None:
+        if settings.mute is not None and _kernel.rejects is not False:
             chains["unknown_flows"] = _unknown_flows(settings)
     if settings.reach is not None:
         chains |= {"forward": _forward(settings), "input": _input(settings, agent_port)}
@@ -86,7 +100,7 @@ def _unknown_flows(settings: InterfaceSettings) -> list[str]:
         *(f'oifname "{name}" accept' for name in _to_users(settings)),
         f"oifgroup {GROUP} accept",
         *(
-            f"{_WORDS[net.version]} saddr {net} ct state {states} {_NO_BEGIN} reject with tcp reset"
+            f"{_WORDS[net.version]} saddr {net} ct state {states} {_NO_BEGIN} {_RESET}"
             for net in _masqueraded(settings)
         ),
     ]
@@ -149,6 +163,7 @@ async def observe(settings: InterfaceSettings, agent_port: int | None = None) ->
     table = table_of(settings.name)
     if shutil.which("nft") is None:
         return ObservedRules(masquerade=False, filtered=False)
+    await _find_out_whether_it_rejects(settings)
     if not any(line.endswith(f" {table}") for line in (await run("nft", "list", "tables")).decode().splitlines()):
         return ObservedRules(masquerade=False, filtered=False)
     have = chains_of((await run(*LIST, table)).decode())
@@ -182,8 +197,22 @@ async def apply(settings: InterfaceSettings, agent_port: int | None = None) -> N
     masquerades = settings.masquerade and settings.enabled
     if shutil.which("nft") is None and not masquerades:
         return  # a filter that is missing shows as drift, and the interface works without it
+    await _find_out_whether_it_rejects(settings)
     wanted = masquerades or settings.reach is not None
     await _replace(settings.name, rules(settings, agent_port) if wanted else "")
+
+
+async def _find_out_whether_it_rejects(settings: InterfaceSettings) -> None:
+    """Ask the kernel once, changing nothing: one without nft_reject would refuse masquerading together with it."""
+    if settings.masquerade and settings.enabled and settings.mute is not None and _kernel.rejects is None:
+        chain = f"\tchain try {{\n\t\ttype filter hook forward priority filter;\n\t\t{_RESET}\n\t}}\n"
+        text = f"table inet wgfleet_try {{\n{chain}}}\n"
+        try:
+            await run("nft", "--check", "-f", "-", stdin=text.encode())
+            _kernel.rejects = True
+        except KernelError as error:
+            _kernel.rejects = False
+            _log.warning("unknown_flows.not_ended", reason=str(error))
 
 
 async def turn_forwarding_on(addresses: Iterable[str]) -> None:
