@@ -39,6 +39,13 @@ def test_a_session_that_has_ended_by_its_age_is_none() -> None:
     assert sessions.in_use(0) == {}
 
 
+def test_a_client_of_the_same_link_is_not_called_and_keeps_nobody_else_from_it() -> None:
+    sessions = LiveSessions()
+    note(sessions, 0, a=PeerStats("1.2.3.4:1", NOW, rx=1), b=PeerStats("1.2.3.5:1", NOW, rx=1))
+    note(sessions, 1, b=PeerStats("[fe80::1%eth0]:1", NOW, rx=2))
+    assert sessions.in_use(2) == {A: "1.2.3.4:1"}
+
+
 def test_sessions_outlive_the_interface_but_not_what_the_panel_says() -> None:
     sessions = LiveSessions()
     note(sessions, 0, a=PeerStats("1.2.3.4:1", NOW, rx=1), b=PeerStats("1.2.3.5:1", NOW, rx=1))

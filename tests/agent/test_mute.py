@@ -280,5 +280,21 @@ def test_who_flushes_all_rules_stops_nobody_and_the_table_goes_with_the_interfac
         assert TABLE not in a.host.run("nft", "list", "tables")
 
 
+STAND_DOWN = """
+import asyncio
+from wgfleet.agent.kernel import mute_table
+async def work():
+    await mute_table.arm("elements", 51820)
+    await mute_table.mute("elements")
+    await mute_table.stand_down()
+    print(await mute_table.speaks("elements", 51820))
+asyncio.run(work())
+"""
+
+
+def test_a_muted_interface_stays_muted_whatever_it_is_called(node: Node) -> None:
+    assert node.host.run(sys.executable, "-c", STAND_DOWN).strip() == "False"
+
+
 def test_a_wrong_witness_is_refused_by_its_field(node: Node) -> None:
     assert refused(node, wanted(1, "b")).field == "settings.mute.witnesses[0]"

@@ -59,6 +59,9 @@ class LiveSessions:
             seen = stats.get(key)
             if seen is None or seen.endpoint is None or wall_clock - seen.latest_handshake > _REJECT_AFTER_S:
                 continue
+            if "%" in seen.endpoint:  # a link-local address (RFC 4007), which only its link has: nobody else calls it
+                self._sessions.pop(key, None)
+                continue
             known = self._sessions.get(key)
             if known is None or (known.received, known.handshake) != (seen.rx, seen.latest_handshake):
                 self._sessions[key] = LiveSession(seen.endpoint, seen.rx, seen.latest_handshake, now)

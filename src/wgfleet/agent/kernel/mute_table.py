@@ -29,7 +29,7 @@ _PACKETS = re.compile(r"packets (\d+)")
 
 
 _PREFIX = "wgfleetmute_"
-_SPEAKS = "elements"  # in what `nft` shows of a table whose port is in the set
+_SPEAKS = "elements = {"  # in what `nft` shows of a table whose port is in the set
 
 
 def word_of(name: InterfaceName) -> str:
