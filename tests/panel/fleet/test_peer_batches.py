@@ -224,3 +224,14 @@ def test_a_slice_and_the_deletion_of_its_config_do_not_wait_for_each_other(panel
     with panel.store.read() as tx:
         assert [counted(tx, table) for table in (Config, PeerBatch, Peer)] == [0, 0, 0]
     assert wg0["name"] == "wg0"
+
+
+@pytest.mark.parametrize("count", [2, SLICE + 1])
+def test_a_name_that_ends_in_a_number_like_that_of_a_sim_card_is_not_counted_on(
+    client: httpx.Client, wg0: dict[str, Any], count: int
+) -> None:
+    for name in ("user-89883030000012345678", "user-7"):
+        assert client.post("/api/configs/wg0/peers", json={"name": name}).status_code == 201
+    made = client.post("/api/configs/wg0/peers/batch", json={"count": count})
+    assert (made.status_code, made.json()["items"][0]["name"]) == (201, "user-8")
+    assert wg0["name"] == "wg0"

@@ -26,7 +26,7 @@ from wgfleet.panel.domain.fields import MAX_LIST
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import node_groups, peers
-from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
+from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
 
 router = APIRouter(tags=["peers"], route_class=LargeBodies)
 
@@ -63,9 +63,10 @@ class NewPeers(Body):
     # Fails fast: an error for each field of 10,000 peers would be megabytes, made while nobody else is answered.
     peers: list[NewPeer] | None = Field(default=None, min_length=1, max_length=MAX_BATCH, fail_fast=True)
     count: Annotated[int, Field(ge=1, le=MAX_BATCH)] | None = None
-    name_prefix: str = Field(default="user-", max_length=MAX_NAME - 8)
+    name_prefix: str = Field(default="user-", max_length=MAX_NAME - MAX_DIGITS)
     first_number: Annotated[int, Field(ge=0, le=90_000_000)] | None = Field(
-        default=None, description="null: one above the highest number in use with the prefix."
+        default=None,
+        description=f"null: one above the highest number of up to {MAX_DIGITS} digits in use with the prefix.",
     )
 
 

@@ -25,6 +25,7 @@ from wgfleet.panel.vault import Vault
 from wgfleet.protocol.keys import parse_public_key
 
 MAX_NAME = 64
+MAX_DIGITS = 8  # of a number that is counted on; a longer one is a telephone number, or of a SIM card
 MAX_BATCH = 10_000
 MAX_KEEPALIVE_S = 65535
 
@@ -344,7 +345,8 @@ def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Seq
 def _next_number(tx: Tx, config: Config, prefix: str) -> int:
     """Return one more than the highest number in use after `prefix` in a peer's name; 1 if there is none."""
     endings = (name.removeprefix(prefix) for name in peer_rows.names(tx, config.id, prefix))
-    return max((int(ending) for ending in endings if ending.isascii() and ending.isdigit()), default=0) + 1
+    numbers = (each for each in endings if each.isascii() and each.isdigit() and len(each) <= MAX_DIGITS)
+    return max(map(int, numbers), default=0) + 1
 
 
 def _groups(tx: Tx, specs: Sequence[PeerSpec], places: Sequence[str]) -> dict[str | None, str | None]:
