@@ -8,7 +8,7 @@ import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from wgfleet.agent.kernel import links, rtnetlink
 from wgfleet.agent.kernel.backbone_links import PROTOCOL
@@ -21,6 +21,7 @@ _ROUTE = struct.Struct("8BI")  # family, lengths of destination and source, tos,
 _DST, _OIF, _TABLE, _ENCAP_TYPE, _ENCAP = 1, 4, 15, 21, 22
 _ENCAP_IP, _TUNNEL_ID, _TUNNEL_DST = 2, 1, 2  # linux/lwtunnel.h
 _VNI = 1
+_NO_IPV6 = {errno.EAFNOSUPPORT, errno.EACCES, errno.ENODEV}  # in the kernel, or by sysctl on the device
 _UNICAST, _UNREACHABLE, _UNIVERSE, _LINK, _NOWHERE = 1, 7, 0, 253, 255
 
 
@@ -32,14 +33,14 @@ async def change(names: BackboneNames, targets: Mapping[str, str | None]) -> Non
     requests = [_request(network, target, names.table, index) for network, target in targets.items()]
     for (network, target), reply in zip(targets.items(), await rtnetlink.exchange(requests), strict=True):
         missing = target is None and reply.error == errno.ESRCH
-        if reply.error and not missing and reply.error != errno.EAFNOSUPPORT:
+        if reply.error and not missing and not (":" in network and reply.error in _NO_IPV6):
             raise KernelError(f"route to {network} in table {names.table}: {rtnetlink.reason(reply)}")
 
 
-async def networks(names: BackboneNames) -> set[str]:
+async def networks(names: BackboneNames, families: Iterable[int] = (socket.AF_INET, socket.AF_INET6)) -> set[str]:
     """Return the networks that there are routes to; raise OSError where they cannot be read."""
     found = set()
-    for family in (socket.AF_INET, socket.AF_INET6):
+    for family in families:
         asked = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_TABLE, struct.pack("I", names.table))
         try:
             routes = await rtnetlink.dump(rtnetlink.GET_ROUTE, asked)
