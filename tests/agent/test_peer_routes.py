@@ -1,4 +1,4 @@
-"""Routes to peers of other nodes on a machine that has no IPv6: those of IPv4 are made, and read, as ever."""
+"""Routes to peers of other nodes on a machine that lacks something: IPv6, or for a moment files that it may open."""
 
 import sys
 from collections.abc import Callable
@@ -27,6 +27,34 @@ print(asyncio.run(peer_routes.networks(names, [{DECNET}])))
 """
 
 
+# A peer moves from node 2 to node 3 while this process can open nothing, not even a socket.
+MOVED = """
+import resource
+import time
+from wgfleet.agent.interfaces.route_follower import RouteFollower
+from wgfleet.agent.interfaces.whereabouts import Whereabouts
+from wgfleet.protocol.backbone import Here, News
+NETWORKS = ("10.8.0.3/32",)
+where = Whereabouts(1, 1, lambda key, claimed: NETWORKS)
+routes = RouteFollower(names, where, lambda: frozenset({2, 3}))
+
+async def work():
+    where.heard(2, News(1, 0, 1, (Here(bytes(32), 1, 0.0, NETWORKS),)), 1.0)
+    await routes.follow()
+    where.heard(3, News(1, 0, 1, (Here(bytes(32), 2, 0.0, NETWORKS),)), 2.0)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    await routes.follow()
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        await routes.sweep()
+        await asyncio.sleep(0.1)
+
+asyncio.run(work())
+"""
+
+
 @pytest.fixture
 def host(make_host: Callable[[], Host]) -> Host:
     made = make_host()
@@ -42,3 +70,8 @@ def test_where_ipv6_is_disabled_by_sysctl_routes_of_ipv4_are_made(host: Host) ->
 
 def test_routes_of_another_family_are_not_taken_for_those_asked_for(host: Host) -> None:
     assert host.run(sys.executable, "-c", HEAD + READ).strip() == "set()"
+
+
+def test_a_change_that_failed_is_made_up_for(host: Host) -> None:
+    host.run(sys.executable, "-c", HEAD + MOVED)
+    assert "dst 169.254.64.3" in host.run("ip", "route", "show", "table", "51952820")

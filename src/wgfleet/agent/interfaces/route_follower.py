@@ -30,6 +30,7 @@ class RouteFollower:
         self._reached = reached
         self._used = reached()
         self._holders: dict[str, tuple[bytes, int]] = {}  # of the networks that are elsewhere: peer, and node
+        self._failed: set[str] = set()  # networks whose routes could not be changed
         self._lock = asyncio.Lock()  # what is found out first has to be in the table first
         self._sweep_at = time.monotonic() + _FIRST_SWEEP_S
 
@@ -70,7 +71,9 @@ class RouteFollower:
             return
         async with self._lock:  # what has changed since is wanted as well, and made or removed once more
             targets: Targets = dict.fromkeys(found - self._holders.keys())
-            targets |= {each: self._target(self._holders[each][1]) for each in self._holders.keys() - found}
+            again, self._failed = self._failed, set()
+            missing = self._holders.keys() - found
+            targets |= {each: self._target(self._holders[each][1]) for each in missing | (self._holders.keys() & again)}
             await self._change(targets)
 
     def _moved(self) -> Targets:
@@ -96,6 +99,7 @@ class RouteFollower:
         try:
             await peer_routes.change(self._names, targets)
         except (KernelError, OSError) as error:
+            self._failed.update(targets)
             self._sweep_at = time.monotonic() + _AGAIN_S
             _log.error("backbone.routes_failed", interface=self._names.of, reason=str(error))
 
