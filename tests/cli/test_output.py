@@ -1,6 +1,7 @@
 """What is printed: nothing that a terminal obeys, and no key where others, or a link, can have it."""
 
 import io
+import json
 import re
 import stat
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from wgfleet.cli import certificate, config_health, node, operation, output, waiting
+from wgfleet.cli.client import CallFailed
 from wgfleet.cli.config_health import MOST_NAMES, warn_of_first_looks, warn_of_owed
 from wgfleet.cli.output import create_secret_file, plain, text
 
@@ -102,6 +104,36 @@ def test_the_list_of_operations_says_why_one_failed(
     assert "the node is down" in died
     assert "no room" in tried
     assert "not shown" not in done
+
+
+def test_a_drain_that_moves_nobody_in_one_config_is_waited_for_in_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base: dict[str, Any] = {
+        "kind": "drain",
+        "progress": {},
+        "step": "",
+        "error": None,
+        "finished_at": "2026-11-26T10:33:21Z",
+    }
+    ended = {
+        "1": base | {"id": "1", "state": "failed", "result": {"reason": "nobody answered", "left": ["anna"]}},
+        "2": base | {"id": "2", "state": "succeeded", "result": {"sessions_taken_over": 7}},
+    }
+    client = SimpleNamespace(
+        call=lambda *_args, **_query: {"items": [{"id": "1"}, {"id": "2"}]},
+        get=lambda path, **_query: ended[path[-1]],
+        events=lambda *_kinds: iter([None]),
+    )
+    monkeypatch.setattr(node, "panel", lambda: nullcontext(client))
+    with pytest.raises(CallFailed, match="operation 1 has failed: nobody answered"):
+        node.drain("fra1", wait=True)
+    shown = capsys.readouterr()
+    assert "left behind: anna" in shown.err
+    assert "drain: succeeded (sessions taken over 7)" in shown.out
+    with pytest.raises(CallFailed):
+        node.drain("fra1", wait=True, as_json=True)
+    assert [each["state"] for each in json.loads(capsys.readouterr().out)] == ["failed", "succeeded"]
 
 
 def test_a_node_that_has_never_served_is_joining_and_not_healthy(

@@ -6,7 +6,7 @@ import typer
 
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
-from wgfleet.cli.waiting import RelayHours, Wait, follow, report
+from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "role", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "agent", "summary")
@@ -196,14 +196,16 @@ def drain(
             "items"
         ]
         if wait:
-            operations = [follow(client, operation["id"]) for operation in operations]
+            operations = [ended(client, operation["id"]) for operation in operations]
         if as_json:
             show_json(operations)
-            return
-        if not operations:
+        elif not operations:
             say("the node is cordoned; it has no config to drain")
-        for operation in operations:
-            if wait:
+        elif wait:
+            for operation in operations:
                 report(operation)
-            else:
+        else:
+            for operation in operations:
                 say(f"operation {operation['id']} is {operation['state']}")
+        if wait:
+            require_success(operations)

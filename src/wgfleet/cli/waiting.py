@@ -1,5 +1,6 @@
 """Waiting for an operation, with a progress bar in a terminal."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -39,6 +40,13 @@ def show_operation(client: Client, operation: Document, *, wait: bool, as_json: 
 
 def follow(client: Client, operation_id: str) -> Document:
     """Wait until an operation has finished and return it; raise `CallFailed` if it failed."""
+    operation = ended(client, operation_id)
+    require_success([operation])
+    return operation
+
+
+def ended(client: Client, operation_id: str) -> Document:
+    """Wait until an operation has finished, however it does, and return it."""
     bars_on = console(err=True)  # a file or a pipe gets no bars, and no empty line in their place
     with Progress(*COLUMNS, console=bars_on, transient=True, disable=not bars_on.is_terminal) as bars:
         bar = bars.add_task("waiting", total=None, counts="")
@@ -47,10 +55,18 @@ def follow(client: Client, operation_id: str) -> Document:
             _draw(bars, bar, operation)
             if operation["finished_at"] is not None:
                 break
-    if operation["state"] != "succeeded":
-        reason = trouble(operation) or "wgfleet operation show has its result"
-        raise CallFailed(f"operation {operation_id} has {operation['state']}: {reason}")
     return operation
+
+
+def require_success(operations: Iterable[Document]) -> None:
+    """Raise `CallFailed` where one of some operations that have finished failed."""
+    failed = [
+        f"operation {each['id']} has {each['state']}: {trouble(each) or 'wgfleet operation show has its result'}"
+        for each in operations
+        if each["state"] != "succeeded"
+    ]
+    if failed:
+        raise CallFailed("; ".join(failed))
 
 
 def trouble(operation: Document) -> str | None:
