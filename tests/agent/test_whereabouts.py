@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Iterable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wgfleet.agent.interfaces import whereabouts
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
 from wgfleet.protocol.backbone import MAX_COUNT, MAX_DATAGRAM, Hello, Here, News, decode, encode
 
@@ -151,6 +153,24 @@ def test_a_node_that_says_all_the_time_that_it_has_started_again_is_heard_once_a
     assert [place(a, number) for number in range(3)] == [2, 2, 2]
     tell(of(2, 200), (a,), 6.5)
     assert [place(a, number) for number in range(3)] == [None, None, None]
+
+
+def test_a_node_that_claims_more_networks_than_there_can_be_is_believed_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(whereabouts, "MOST_NETWORKS", 100)
+    a = Whereabouts(1, 1, lambda _, claimed: claimed)
+
+    def claim(upto: int, number: int) -> None:
+        many = tuple(f"fd08::{number:x}:{each:x}/128" for each in range(60))
+        a.heard(2, News(1, upto - 1, upto, (Here(key(number), upto, 0.0, many),)), 5.0)
+
+    for upto, number in enumerate((1, 2, 1), 1):
+        claim(upto, number)
+    assert [found for found, _ in a.claims()] == [key(1)]
+    a.heard(2, News(1, 3, 4, (), (key(1),)), 5.0)
+    claim(5, 2)
+    assert [found for found, _ in a.claims()] == [key(2)]
 
 
 @given(st.binary(max_size=200))

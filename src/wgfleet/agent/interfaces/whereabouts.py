@@ -17,7 +17,8 @@ from wgfleet.protocol.backbone import MAX_COUNT, MAX_DATAGRAM, Here, News
 # Handshakes are in whole seconds: one that is not later by more than that may be the older one.
 _GRANULARITY_S = 1.0
 _ENTRY_BYTES = 48  # of an entry beside its networks
-MAX_CLAIMS = 200_000  # of one node; beyond that its word takes up no more memory
+MAX_CLAIMS = 200_000  # of one node
+MOST_NETWORKS = 400_000  # of all its claims: each may be a route of the kernel
 # Between two starts of a node's agent: each has this one look at all that the node claims.
 _STARTS_S = 1.0
 
@@ -45,7 +46,23 @@ class _Neighbor:
     heard: int = 0
     since: float = float("-inf")  # when this start of its agent was first heard of
     claims: dict[bytes, Claim] = field(default_factory=dict)
+    networks: int = 0  # of all claims
     unrepeated: set[bytes] = field(default_factory=set)  # of those, since its agent has started again
+
+    def put(self, key: bytes, claim: Claim) -> bool:
+        """Note a claim; False: the node claims so much that its word takes up no more memory."""
+        before = self.claims.get(key)
+        networks = self.networks + len(claim.networks) - (0 if before is None else len(before.networks))
+        if (before is None and len(self.claims) >= MAX_CLAIMS) or networks > MOST_NETWORKS:
+            return False
+        self.claims[key], self.networks = claim, networks
+        return True
+
+    def drop(self, key: bytes) -> bool:
+        """Forget a claim; False: there is none."""
+        before = self.claims.pop(key, None)
+        self.networks -= 0 if before is None else len(before.networks)
+        return before is not None
 
 
 class Whereabouts:
@@ -90,7 +107,7 @@ class Whereabouts:
             return
         for each in self._neighbors.values():
             if key in each.claims:
-                each.claims[key] = replace(each.claims[key], networks=networks)
+                each.put(key, replace(each.claims[key], networks=networks))
         own = self._own.get(key)
         if own is not None and own.networks != networks:
             self._claim(key, own.at, networks)
@@ -110,8 +127,7 @@ class Whereabouts:
             return news.base > neighbor.heard
         for here in news.here:
             networks = self._may_claim(here.key, here.networks)
-            if networks and (here.key in neighbor.claims or len(neighbor.claims) < MAX_CLAIMS):
-                neighbor.claims[here.key] = Claim(here.count, number, now - here.age, networks)
+            if networks and neighbor.put(here.key, Claim(here.count, number, now - here.age, networks)):
                 neighbor.unrepeated.discard(here.key)
                 self._settle(here.key, self._own.get(here.key))
         for key in news.gone:
@@ -200,7 +216,7 @@ class Whereabouts:
 
     def _withdraw(self, neighbor: _Neighbor, key: bytes) -> None:
         neighbor.unrepeated.discard(key)
-        if neighbor.claims.pop(key, None) is not None:
+        if neighbor.drop(key):
             self._settle(key, self._own.get(key))
 
     def _claim(self, key: bytes, at: float, networks: tuple[str, ...]) -> None:
