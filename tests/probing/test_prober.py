@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -249,6 +250,20 @@ def test_who_is_in_doubt_asks_from_a_new_port_and_not_from_one_more_each_time(mo
         assert len(interface.sources) == 2
 
     probing(responds, work)
+
+
+def test_a_process_that_may_open_no_more_files_goes_on_with_the_port_that_it_has() -> None:
+    async def work(_: Prober, interface: Interface) -> Answer | None:
+        prober, limits = Prober(new_port_s=0.0), resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            await prober.probe(interface.target(), 60)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            return (await prober.probe(interface.target(), 60)).answer
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            prober.close()
+
+    assert probing(responds, work) is Answer.RESPONSE
 
 
 def test_closing_ends_probes_under_way() -> None:

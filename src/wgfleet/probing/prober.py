@@ -190,7 +190,12 @@ class Prober:
         opened = self._sockets.get(family)
         if opened is not None and now - self._opened_at[family] < self._new_port_s:
             return opened
-        fresh = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            fresh = socket.socket(family, socket.SOCK_DGRAM)
+        except OSError:
+            if opened is None:
+                raise
+            return opened  # this process may open no more files just now
         fresh.setblocking(False)
         fresh.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         with contextlib.suppress(OSError):  # a kernel without it
