@@ -10,6 +10,7 @@ LONGEST_S = 16 * COUNTERS_S
 TOO_LONG_S = 1.0  # for a round of writing, of which there is one a second
 TOO_LATE_S = 0.25  # for a decision: half of what the panel says it cannot keep up with
 SETTLES_S = 10.0  # until it is seen what a slower pace has brought; the lateness of decisions is that of so long
+LASTS_S = 30.0  # trouble, before anything is done about it: a start, or one large change, is over by then
 STEADY_S = 60.0  # without trouble, before it is written more often again
 
 
@@ -20,15 +21,20 @@ class CounterPace:
         self.every_s = COUNTERS_S
         self._changed_at = float("-inf")
         self._trouble_at = float("-inf")
+        self._trouble_since: float | None = None
 
     def note(self, now: float, took_s: float, decisions_late_s: float) -> None:
         """Take note of how long a round took, and of how late decisions were in the last `SETTLES_S`."""
-        behind = took_s > TOO_LONG_S or decisions_late_s > TOO_LATE_S
-        if behind:
+        if took_s > TOO_LONG_S or decisions_late_s > TOO_LATE_S:
             self._trouble_at = now
-        if behind and now - self._changed_at >= SETTLES_S:
-            self._set(min(LONGEST_S, 2 * self.every_s), now)
-        elif now - max(self._trouble_at, self._changed_at) >= STEADY_S:
+            if self._trouble_since is None:
+                self._trouble_since = now
+            if now - self._trouble_since >= LASTS_S and now - self._changed_at >= SETTLES_S:
+                self._set(min(LONGEST_S, 2 * self.every_s), now)
+            return
+        if now - self._trouble_at >= SETTLES_S:
+            self._trouble_since = None
+        if now - max(self._trouble_at, self._changed_at) >= STEADY_S:
             self._set(max(COUNTERS_S, self.every_s / 2), now)
 
     def _set(self, every_s: float, now: float) -> None:
