@@ -55,6 +55,31 @@ asyncio.run(work())
 """
 
 
+REMOVED = """
+from pathlib import Path
+from wgfleet.agent.kernel import backbone_links
+from wgfleet.agent.kernel.machine import Machine
+networks = [f"10.8.{number >> 8}.{number & 255}/32" for number in range(2000)]
+
+async def change():
+    while True:
+        for target in ("", None):
+            await peer_routes.change(names, dict.fromkeys(networks, target))
+
+async def work():
+    changing = asyncio.create_task(change())
+    for _ in range(10):
+        await backbone_links.remove(Machine("kernel", Path("/tmp")), names)
+        await asyncio.sleep(0)
+    changing.cancel()
+    await asyncio.gather(changing, return_exceptions=True)
+    await backbone_links.remove(Machine("kernel", Path("/tmp")), names)
+    print(await peer_routes.networks(names) or "none")
+
+asyncio.run(work())
+"""
+
+
 @pytest.fixture
 def host(make_host: Callable[[], Host]) -> Host:
     made = make_host()
@@ -75,3 +100,7 @@ def test_routes_of_another_family_are_not_taken_for_those_asked_for(host: Host) 
 def test_a_change_that_failed_is_made_up_for(host: Host) -> None:
     host.run(sys.executable, "-c", HEAD + MOVED)
     assert "dst 169.254.64.3" in host.run("ip", "route", "show", "table", "51952820")
+
+
+def test_routes_that_change_meanwhile_hinder_no_removal(host: Host) -> None:
+    assert host.run(sys.executable, "-c", HEAD + REMOVED).strip() == "none"

@@ -152,7 +152,9 @@ class BackboneWatch:
             self._close()
 
     async def remove(self) -> None:
-        """Remove everything of the backbone; `run` has ended."""
+        """Remove everything of the backbone; `run` has ended, or calls this."""
+        if self._routes is not None:
+            await self._routes.end()
         self._close()
         if self._names is not None:
             await backbone_links.remove(self._machine, self._names)

@@ -30,6 +30,7 @@ class RouteFollower:
         self._reached = reached
         self._used = reached()
         self._holders: dict[str, tuple[bytes, int]] = {}  # of the networks that are elsewhere: peer, and node
+        self._ended = False
         self._failed: set[str] = set()  # networks whose routes could not be changed
         self._lock = asyncio.Lock()  # what is found out first has to be in the table first
         self._sweep_at = time.monotonic() + _FIRST_SWEEP_S
@@ -58,6 +59,11 @@ class RouteFollower:
             for key, claim in self._where.claims():
                 self._place(key, claim, targets)
             await self._change(targets)
+
+    async def end(self) -> None:
+        """Change no route any more."""
+        async with self._lock:
+            self._ended = True
 
     async def sweep(self) -> None:
         """Remove routes that an agent before this one has left, and make those again that somebody removed."""
@@ -94,7 +100,7 @@ class RouteFollower:
             targets[network] = self._target(claim.number)
 
     async def _change(self, targets: Targets) -> None:
-        if not targets:
+        if not targets or self._ended:
             return
         try:
             await peer_routes.change(self._names, targets)

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from wgfleet.agent.kernel import backbone_rules, links, rtnetlink, wg
-from wgfleet.agent.kernel.backbone_rules import BackboneNames
+from wgfleet.agent.kernel import backbone_rules, links, peer_routes, rtnetlink, wg
+from wgfleet.agent.kernel.backbone_rules import PROTOCOL, BackboneNames
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
@@ -22,7 +22,6 @@ from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 
 PRIORITY = 5191  # of our rules: before the main table (32766)
-PROTOCOL = 87  # marks our rules and routes, as in `source_routes`
 _OVERHEAD = 36  # bytes that VXLAN-GPE adds without an Ethernet header: IPv4, UDP, VXLAN
 _RULE = struct.Struct("8BI")
 _RULE_INTERFACE, _RULE_PRIORITY, _RULE_TABLE, _RULE_PROTOCOL, _TO_TABLE = 3, 6, 15, 21, 1
@@ -50,14 +49,8 @@ async def remove(machine: Machine, names: BackboneNames, interfaces: Collection[
         link = await links.observe(name)
         if link is not None and link.marked:
             await (machine.delete(name) if name == names.wire else links.delete(name))
-    async with AsyncIPRoute() as ip:
-        rules = [
-            _rule(rule["family"], rule.get_attr("FRA_IIFNAME"), names.table)
-            async for rule in await ip.rule("dump", family=socket.AF_UNSPEC)
-            if (rule.get_attr("FRA_PRIORITY"), rule.get_attr("FRA_TABLE")) == (PRIORITY, names.table)
-        ]
-        for family in _FAMILIES:
-            await ip.flush_routes(family=family, table=names.table)
+    rules = [_rule(*rule) for rule in await _rules() if rule[2] == names.table]
+    await peer_routes.clear(names)
     await rtnetlink.exchange([Request(rtnetlink.DELETE_RULE, rtnetlink.ACK, rule) for rule in rules])
     if names.wire not in interfaces:
         await backbone_rules.remove(names)
@@ -70,13 +63,23 @@ async def remove_others(machine: Machine, ports: Iterable[int], interfaces: Coll
     """
     found = {BackboneNames.port_in(name) for name in await links.marked() - set(interfaces)}
     found |= set(await backbone_rules.ports()) - {BackboneNames.port_in(name) for name in interfaces}
-    async with AsyncIPRoute() as ip:
-        async for rule in await ip.rule("dump", family=socket.AF_UNSPEC):
-            if rule.get_attr("FRA_PRIORITY") == PRIORITY:
-                found.add(BackboneNames.port_of(rule.get_attr("FRA_TABLE") or 0))
+    found |= {BackboneNames.port_of(table) for _, _, table in await _rules()}
     for port in found - {None, *ports}:
         if port is not None:
             await remove(machine, BackboneNames.of_port(port), interfaces)
+
+
+async def _rules() -> list[tuple[int, str, int]]:
+    """Return our rules: IP version, interface, table."""
+    async with AsyncIPRoute() as ip:
+        try:
+            return [
+                (rule["family"], rule.get_attr("FRA_IIFNAME") or "", rule.get_attr("FRA_TABLE") or 0)
+                async for rule in await ip.rule("dump", family=socket.AF_UNSPEC)
+                if rule.get_attr("FRA_PRIORITY") == PRIORITY
+            ]
+        except NetlinkError as error:
+            raise KernelError(f"reading the machine's rules failed: {errno.errorcode.get(error.code)}") from None
 
 
 async def _converge_wire(

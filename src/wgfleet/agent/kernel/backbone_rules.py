@@ -17,6 +17,7 @@ from wgfleet.agent.kernel.nftables import LIST, chains_of, table_of
 from wgfleet.protocol.backbone import NEWS_PORT, Backbone
 from wgfleet.protocol.ids import InterfaceName
 
+PROTOCOL = 87  # marks our rules and routes, as in `source_routes`
 _PASSED_ON = 4  # the TTL of a packet that is passed on: on from there it reaches a peer, and what is just behind it
 _ICMP = 1
 _MAX_PORT = 65535

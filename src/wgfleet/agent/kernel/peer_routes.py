@@ -11,8 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping
 
 from wgfleet.agent.kernel import links, rtnetlink
-from wgfleet.agent.kernel.backbone_links import PROTOCOL
-from wgfleet.agent.kernel.backbone_rules import BackboneNames
+from wgfleet.agent.kernel.backbone_rules import PROTOCOL, BackboneNames
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.rtnetlink import Request, attribute, attributes
 
@@ -35,6 +34,14 @@ async def change(names: BackboneNames, targets: Mapping[str, str | None]) -> Non
         missing = target is None and reply.error == errno.ESRCH
         if reply.error and not missing and not (":" in network and reply.error in _NO_IPV6):
             raise KernelError(f"route to {network} in table {names.table}: {rtnetlink.reason(reply)}")
+
+
+async def clear(names: BackboneNames) -> None:
+    """Remove all routes; one that goes meanwhile is no error, and the device may be gone."""
+    requests = [_request(network, None, names.table, 0) for network in await networks(names)]
+    for reply in await rtnetlink.exchange(requests):
+        if reply.error not in {0, errno.ESRCH}:
+            raise KernelError(f"removing the routes of table {names.table} failed: {rtnetlink.reason(reply)}")
 
 
 async def networks(names: BackboneNames, families: Iterable[int] = (socket.AF_INET, socket.AF_INET6)) -> set[str]:
