@@ -79,8 +79,14 @@ class Host:
         return InterfaceReconciler(self.machine, wanted, self, self.floating)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
+        async def run_it() -> T:
+            try:
+                return await work
+            finally:
+                self.floating.close()
+
         with self._inside():
-            return asyncio.run(work)
+            return asyncio.run(run_it())
 
     def run(self, *command: str) -> str:
         return run("ip", "netns", "exec", self.name, *command)

@@ -190,6 +190,10 @@ class FloatingAddresses:
         self._time_s.pop(name, None)
         self.places.forget(name)
 
+    def close(self) -> None:
+        """Stop listening for others that have the addresses: before the event loop ends. Addresses stay."""
+        self._rivals.close()
+
     async def recover(self, settings: InterfaceSettings) -> None:
         """Count the addresses of an interface that the machine has as ours: the ledger that would say so was lost."""
         wanted = floating_wanted(settings)

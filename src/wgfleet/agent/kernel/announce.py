@@ -81,6 +81,11 @@ class Rivals:
         if stack := self._listening.pop(address, None):
             stack.close()
 
+    def close(self) -> None:
+        """Listen for no address any more."""
+        for address in tuple(self._listening):
+            self.stop(address)
+
     def _read(self, answers: socket.socket, address: str, mac: bytes) -> None:
         with contextlib.suppress(OSError):  # nothing more to read
             while True:
