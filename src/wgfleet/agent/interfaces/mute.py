@@ -23,7 +23,7 @@ import structlog
 
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.witnesses import Witnesses
-from wgfleet.agent.kernel import mute_table
+from wgfleet.agent.kernel import mute_table, nft_tables
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.protocol.desired import MuteSettings
 from wgfleet.protocol.keys import public_key_of
@@ -72,7 +72,7 @@ class MuteWatch:
         with mute_table.Pulse() as pulse:
             while True:
                 settings = self._reconciler.desired.settings
-                wanted = settings.mute if settings.enabled and mute_table.available() else None
+                wanted = settings.mute if settings.enabled and nft_tables.available() else None
                 try:
                     if wanted is None or not wanted.witnesses:
                         await self._disarm()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from wgfleet.agent.kernel import forwarding, relay_table
+from wgfleet.agent.kernel import forwarding, nft_tables, relay_table
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.relay_table import RelayedFlow
 from wgfleet.agent.state.relay_files import KeptRelays, RelayFiles
@@ -171,7 +171,7 @@ def check(wanted: RelayRequest) -> None:
     """Raise `FieldError` for the first wrong field."""
     if not 0 < wanted.for_s <= MAX_RELAY_S:
         raise FieldError("for_s", f"must be above 0 and at most {MAX_RELAY_S:.0f} s, not {wanted.for_s}")
-    if not relay_table.available():
+    if not nft_tables.available():
         raise KernelError("relays need nftables, and this machine has no nft; install nftables")
     for i, peer in enumerate(wanted.peers):
         parse_public_key(peer.public_key, f"peers[{i}].public_key")

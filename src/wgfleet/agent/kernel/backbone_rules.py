@@ -7,10 +7,10 @@ which its TTL says: nodes that each believe the other to have a peer do not send
 
 import ipaddress
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from wgfleet.agent.kernel import nft_tables
 from wgfleet.agent.kernel.commands import KernelError, run
 from wgfleet.agent.kernel.links import tunnel_of
 from wgfleet.agent.kernel.nftables import LIST, chains_of, table_of
@@ -112,33 +112,24 @@ def rules(names: BackboneNames, backbone: Backbone, networks: Iterable[str]) -> 
 
 async def apply(names: BackboneNames, backbone: Backbone, networks: Iterable[str]) -> None:
     """Make the table as wanted, in one transaction, where it is not."""
-    if shutil.which("nft") is None:
+    if not nft_tables.available():
         raise KernelError("the backbone needs nftables, and this machine has no `nft`; install it")
     text = rules(names, backbone, networks)
-    tables = (await run("nft", "list", "tables")).decode().splitlines()
-    if any(line.endswith(f" {names.firewall}") for line in tables):
+    if names.firewall in await nft_tables.names():
         found = chains_of((await run(*LIST, names.firewall)).decode())
         if found == chains_of(text):
             return
-    await _replace(names, text)
+    await nft_tables.replace(names.firewall, text)
 
 
 async def ports() -> list[int]:
     """Return the ports of the backbones of which there is a table."""
-    if shutil.which("nft") is None:
+    if not nft_tables.available():
         return []
-    tables = (await run("nft", "list", "tables")).decode().splitlines()
-    found = (_TABLE.fullmatch(line.rpartition(" ")[2]) for line in tables)
+    found = map(_TABLE.fullmatch, await nft_tables.names())
     return [int(each[1]) for each in found if each]
 
 
 async def remove(names: BackboneNames) -> None:
     """Remove the table; its absence is no error."""
-    if shutil.which("nft") is not None:
-        await _replace(names, "")
-
-
-async def _replace(names: BackboneNames, text: str) -> None:
-    # Declaring the table first makes its deletion valid when there is none.
-    table = names.firewall
-    await run("nft", "-f", "-", stdin=f"table inet {table}\ndelete table inet {table}\n{text}".encode())
+    await nft_tables.remove(names.firewall)

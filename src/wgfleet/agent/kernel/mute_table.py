@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import socket
 import struct
 from types import TracebackType
 from typing import Self
 
+from wgfleet.agent.kernel import nft_tables
 from wgfleet.agent.kernel.commands import KernelError, run
 from wgfleet.protocol.ids import InterfaceName
 
@@ -32,14 +32,9 @@ _PREFIX = "wgfleetmute_"
 _SPEAKS = "elements = {"  # in what `nft` shows of a table whose port is in the set
 
 
-def word_of(name: InterfaceName) -> str:
-    """Return an interface's name as a part of a table's; characters that nftables refuses there as their number."""
-    return "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
-
-
 def table_of(name: InterfaceName) -> str:
     """Name the table."""
-    return _PREFIX + word_of(name)
+    return _PREFIX + nft_tables.word_of(name)
 
 
 def rules(name: InterfaceName, port: int) -> str:
@@ -57,15 +52,10 @@ def rules(name: InterfaceName, port: int) -> str:
     )
 
 
-def available() -> bool:
-    """Whether the machine has nftables."""
-    return shutil.which("nft") is not None
-
-
 async def speaks(name: InterfaceName, port: int) -> bool | None:
     """Tell whether the port may send; None if there is no table for it."""
     table = table_of(name)
-    if table not in await _tables():
+    if table not in await nft_tables.names():
         return None
     found = (await run("nft", "list", "table", "inet", table)).decode()
     if f"udp sport {port} drop" not in found:
@@ -82,9 +72,7 @@ async def heard(name: InterfaceName) -> int:
 async def arm(name: InterfaceName, port: int) -> None:
     """Make the table, in place of another one; the port may send."""
     table = table_of(name)
-    # Declaring the table first makes its deletion valid when there is none.
-    text = f"table inet {table}\ndelete table inet {table}\n{rules(name, port)}{_element(table, port)}"
-    await run("nft", "-f", "-", stdin=text.encode())
+    await nft_tables.replace(table, f"{rules(name, port)}{_element(table, port)}")
 
 
 async def allow(name: InterfaceName, port: int) -> None:
@@ -100,22 +88,16 @@ async def mute(name: InterfaceName) -> None:
 
 async def remove(name: InterfaceName) -> None:
     """Remove the table; its absence is no error."""
-    if available():
-        table = table_of(name)
-        await run("nft", "-f", "-", stdin=f"table inet {table}\ndelete table inet {table}\n".encode())
+    await nft_tables.remove(table_of(name))
 
 
 async def stand_down() -> None:
     """Remove the tables of all ports that may send, so that they go on sending without an agent. Others stay muted."""
-    if not available():
+    if not nft_tables.available():
         return
-    for table in await _tables():
+    for table in await nft_tables.names():
         if table.startswith(_PREFIX) and _SPEAKS in (await run("nft", "list", "table", "inet", table)).decode():
-            await run("nft", "delete", "table", "inet", table)
-
-
-async def _tables() -> list[str]:
-    return [line.split()[-1] for line in (await run("nft", "list", "tables")).decode().splitlines() if line.strip()]
+            await nft_tables.remove(table)
 
 
 def _element(table: str, port: int) -> str:

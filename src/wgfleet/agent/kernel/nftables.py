@@ -6,13 +6,12 @@ else still has its say. Other interfaces of the agent are known by the group of 
 
 import ipaddress
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
 
-from wgfleet.agent.kernel import forwarding
+from wgfleet.agent.kernel import forwarding, nft_tables
 from wgfleet.agent.kernel.commands import KernelError, run
 from wgfleet.agent.kernel.links import GROUP, tunnel_of
 from wgfleet.protocol.desired import InterfaceSettings
@@ -55,8 +54,8 @@ class ObservedRules:
 
 
 def table_of(name: InterfaceName) -> str:
-    """Name the table; characters that nftables refuses in a name are written as their number."""
-    return "wgfleet_" + "".join(c if c.isalnum() else f"_{ord(c):02x}" for c in name)
+    """Name the table."""
+    return f"wgfleet_{nft_tables.word_of(name)}"
 
 
 def rules(settings: InterfaceSettings, agent_port: int | None = None) -> str:
@@ -161,10 +160,10 @@ def _families(addresses: Iterable[str]) -> set[int]:
 async def observe(settings: InterfaceSettings, agent_port: int | None = None) -> ObservedRules:
     """Read the rules back."""
     table = table_of(settings.name)
-    if shutil.which("nft") is None:
+    if not nft_tables.available():
         return ObservedRules(masquerade=False, filtered=False)
     await _find_out_whether_it_rejects(settings)
-    if not any(line.endswith(f" {table}") for line in (await run("nft", "list", "tables")).decode().splitlines()):
+    if table not in await nft_tables.names():
         return ObservedRules(masquerade=False, filtered=False)
     have = chains_of((await run(*LIST, table)).decode())
     want = chains_of(rules(settings, agent_port))
@@ -195,11 +194,11 @@ def chains_of(text: str) -> dict[str, list[str]]:
 async def apply(settings: InterfaceSettings, agent_port: int | None = None) -> None:
     """Replace the table in one transaction, or remove it where nothing is wanted of it."""
     masquerades = settings.masquerade and settings.enabled
-    if shutil.which("nft") is None and not masquerades:
+    if not (nft_tables.available() or masquerades):
         return  # a filter that is missing shows as drift, and the interface works without it
     await _find_out_whether_it_rejects(settings)
     wanted = masquerades or settings.reach is not None
-    await _replace(settings.name, rules(settings, agent_port) if wanted else "")
+    await nft_tables.replace(table_of(settings.name), rules(settings, agent_port) if wanted else "")
 
 
 async def _find_out_whether_it_rejects(settings: InterfaceSettings) -> None:
@@ -222,11 +221,4 @@ async def turn_forwarding_on(addresses: Iterable[str]) -> None:
 
 async def remove(name: InterfaceName) -> None:
     """Remove the table; its absence is no error."""
-    if shutil.which("nft") is not None:
-        await _replace(name, "")
-
-
-async def _replace(name: InterfaceName, text: str) -> None:
-    table = table_of(name)
-    # Declaring the table first makes its deletion valid when there is none.
-    await run("nft", "-f", "-", stdin=f"table inet {table}\ndelete table inet {table}\n{text}".encode())
+    await nft_tables.remove(table_of(name))

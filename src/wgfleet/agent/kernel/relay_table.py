@@ -8,13 +8,11 @@ Where WireGuard does not use the port any more, what others send to it goes to o
 tracking: a client whose address has changed since.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from wgfleet.agent.kernel.commands import run
-from wgfleet.agent.kernel.mute_table import word_of
+from wgfleet.agent.kernel import nft_tables
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.ids import InterfaceName
 
@@ -37,7 +35,7 @@ class RelayedFlow:
 
 def table_of(name: InterfaceName) -> str:
     """Name the table."""
-    return f"{_PREFIX}{word_of(name)}"
+    return f"{_PREFIX}{nft_tables.word_of(name)}"
 
 
 def rules(name: InterfaceName, listen_port: int, flows: Collection[RelayedFlow], *, alone: bool) -> str:
@@ -128,33 +126,21 @@ def _map(name: str, key: str, value: str, elements: dict[str, str]) -> str:
     return f"\tmap {name} {{\n\t\ttype {key} : {value}\n\t\telements = {{ {listed} }}\n\t}}\n"
 
 
-def available() -> bool:
-    """Whether the machine has nftables."""
-    return shutil.which("nft") is not None
-
-
 async def apply(name: InterfaceName, listen_port: int, flows: Collection[RelayedFlow], *, alone: bool) -> None:
     """Make the table, in place of another one, or remove it where nothing is to be relayed."""
-    table = table_of(name)
-    text = rules(name, listen_port, flows, alone=alone) if flows else ""
-    # Declaring the table first makes its deletion valid when there is none.
-    await run("nft", "-f", "-", stdin=f"table inet {table}\ndelete table inet {table}\n{text}".encode())
+    await nft_tables.replace(table_of(name), rules(name, listen_port, flows, alone=alone) if flows else "")
 
 
 async def exists(name: InterfaceName) -> bool:
     """Whether the table is there."""
-    return table_of(name) in await _tables()
+    return table_of(name) in await nft_tables.names()
 
 
 async def remove_others(wanted: Iterable[InterfaceName]) -> None:
     """Remove the tables of all others: an agent was killed before it had removed them."""
-    if not available():
+    if not nft_tables.available():
         return
     kept = set(map(table_of, wanted))
-    for table in await _tables():
+    for table in await nft_tables.names():
         if table.startswith(_PREFIX) and table not in kept:
-            await run("nft", "delete", "table", "inet", table)
-
-
-async def _tables() -> list[str]:
-    return [line.split()[-1] for line in (await run("nft", "list", "tables")).decode().splitlines() if line.strip()]
+            await nft_tables.remove(table)
