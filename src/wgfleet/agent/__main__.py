@@ -3,10 +3,8 @@
 `wgfleet agent run` becomes this process, so that the libraries of the command line do not stay in an agent's memory.
 """
 
-import asyncio
 import sys
 
-from wgfleet.agent.interfaces.mute import let_send
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.main import run
 from wgfleet.agent.settings import AgentSettings
@@ -17,5 +15,4 @@ if __name__ == "__main__":
         settings = AgentSettings.from_json(sys.argv[1])
         (run_witness if settings.witness else run)(settings)
     except (ValueError, KernelError, OSError) as error:
-        asyncio.run(let_send())
         sys.exit(f"the agent cannot run: {error}")

@@ -19,7 +19,7 @@ from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
-from wgfleet.agent.running import end_of_process, log_as_json, until_first
+from wgfleet.agent.running import end_of_process, log_as_json, report_life, until_first
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
@@ -35,7 +35,7 @@ from wgfleet.agent.state.ledger import Ledger
 from wgfleet.agent.state.relay_files import RelayFiles
 from wgfleet.agent.state.time_alone import TimeAlone
 from wgfleet.probing.prober import Prober
-from wgfleet.process import raise_open_files_limit, tell_systemd, watchdog_every_s
+from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import AGENT_PORT
 
@@ -47,7 +47,14 @@ def run(settings: AgentSettings) -> None:
     """Run the agent in this process; raise ValueError or KernelError, saying what to do, if it cannot start."""
     log_as_json()
     raise_open_files_limit()
-    asyncio.run(_run(settings))
+    asyncio.run(_run_and_let_send(settings))
+
+
+async def _run_and_let_send(settings: AgentSettings) -> None:
+    try:
+        await _run(settings)
+    finally:
+        await let_send()  # also after an agent before this one, if this one cannot start
 
 
 async def _run(settings: AgentSettings) -> None:
@@ -109,26 +116,13 @@ async def _run(settings: AgentSettings) -> None:
                 supervisor.machine.backend,
             ),
             relays.run(),
-            _report_life(supervisor),
+            report_life(lambda: supervisor.stuck_for_s < _STUCK_S),
             alone.run(supervisor.look_again),
         )
     finally:
         prober.close()
-        await let_send()
+        supervisor.floating.close()
     _log.info("agent.stopped")  # its interfaces stay up
-
-
-async def _report_life(supervisor: InterfaceSupervisor) -> None:
-    """Tell systemd's watchdog again and again that the agent works, as long as it does look at its interfaces.
-
-    One that hangs is killed and started again; its interfaces stay up meanwhile.
-    """
-    every_s = watchdog_every_s()
-    while every_s > 0:
-        if supervisor.stuck_for_s < _STUCK_S:
-            tell_systemd("WATCHDOG=1")
-        await asyncio.sleep(every_s)
-    await asyncio.Event().wait()
 
 
 def _make_app(

@@ -1,14 +1,14 @@
-"""A process of the agent: until when it runs, and how it logs."""
+"""A process of the agent: until when it runs, what it tells systemd, and how it logs."""
 
 import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 import structlog
 
-from wgfleet.process import tell_systemd
+from wgfleet.process import tell_systemd, watchdog_every_s
 
 
 def end_of_process() -> asyncio.Event:
@@ -29,6 +29,19 @@ async def until_first(*works: Coroutine[None, None, object]) -> None:
     await asyncio.gather(*others, return_exceptions=True)
     for each in done:
         each.result()
+
+
+async def report_life(works: Callable[[], bool]) -> None:
+    """Tell systemd's watchdog again and again that the agent lives, as long as it does what it is for.
+
+    One that hangs is killed and started again; its interfaces stay up meanwhile.
+    """
+    every_s = watchdog_every_s()
+    while every_s > 0:
+        if works():
+            tell_systemd("WATCHDOG=1")
+        await asyncio.sleep(every_s)
+    await asyncio.Event().wait()
 
 
 def log_as_json() -> None:

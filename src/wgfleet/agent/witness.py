@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from wgfleet.agent.interfaces.watch_board import WatchBoard
-from wgfleet.agent.running import end_of_process, log_as_json, until_first
+from wgfleet.agent.running import end_of_process, log_as_json, report_life, until_first
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
 from wgfleet.agent.server.serving import serve
@@ -21,7 +21,7 @@ from wgfleet.agent.settings import AgentSettings
 from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.probing.prober import Prober
-from wgfleet.process import raise_open_files_limit, tell_systemd, watchdog_every_s
+from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.ids import NodeId
 
 _log = structlog.get_logger()
@@ -56,16 +56,8 @@ async def _run(settings: AgentSettings) -> None:
         await until_first(
             end_of_process().wait(),
             serve(settings, state, me, damaged, board, PanelContact(), make, BACKEND),
-            _report_life(),
+            report_life(lambda: True),
         )
     finally:
         prober.close()
     _log.info("agent.stopped")
-
-
-async def _report_life() -> None:
-    every_s = watchdog_every_s()
-    while every_s > 0:
-        tell_systemd("WATCHDOG=1")
-        await asyncio.sleep(every_s)
-    await asyncio.Event().wait()
