@@ -161,12 +161,8 @@ class Publisher:
 
     def _call(self, provider: Provider, call: Callable[[], T], calls: int = 1) -> T:
         """Make a call (or several) that counts against the rate limit; a blocked account blocks all its names."""
-        self._limiter.take(provider.account, calls)
-        try:
+        with self._limiter.counted(provider.account, calls):
             return call()
-        except Blocked as error:
-            error.retry_after_s = self._limiter.block(provider.account, error.retry_after_s)
-            raise
 
     def _provider(self, target: Target) -> Provider:
         """Return the open provider of a name; a new one if zone or options changed."""

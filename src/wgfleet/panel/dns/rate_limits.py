@@ -5,6 +5,8 @@ makes: who has the database alone cannot try guesses.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from wgfleet.panel import clock
 from wgfleet.panel.dns.providers import Account, Blocked
@@ -54,6 +56,16 @@ class Limiter:
                 f"{account.calls} calls in {account.window_s:g} s are allowed, and too few are left",
                 retry_after_s=math.ceil((calls - tokens) / rate),
             )
+
+    @contextmanager
+    def counted(self, account: Account, calls: int = 1) -> Iterator[None]:
+        """Count calls that are made meanwhile as `take` does; where the provider blocks the account, so do we."""
+        self.take(account, calls)
+        try:
+            yield
+        except Blocked as error:
+            error.retry_after_s = self.block(account, error.retry_after_s)
+            raise
 
     def allows_routine(self, account: Account) -> bool:
         """Tell whether a call that can wait may be made now; an estimate, nothing is counted."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.address_providers import AddressNode, AddressProvider, Blocked, MeteredAddressProvider
+from wgfleet.panel.address_providers import AddressNode, AddressProvider, MeteredAddressProvider
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
@@ -173,14 +173,11 @@ class FloatingReconciler:
         if routine and not self._limiter.allows_routine(account):
             yield False
             return
-        self._limiter.take(account)
-        try:
-            yield True
-        except Blocked as error:
-            error.retry_after_s = self._limiter.block(account, error.retry_after_s)
-            raise
-        finally:
-            self._limiter.charge(account, provider.calls - before - 1)
+        with self._limiter.counted(account):
+            try:
+                yield True
+            finally:
+                self._limiter.charge(account, provider.calls - before - 1)
 
     def _failed(self, config_id: str, holders: Mapping[str, str | None], error: Exception) -> list[float]:
         with self._store.write() as tx:
