@@ -77,7 +77,7 @@ class FloatingReconciler:
             unheard = self._unheard(config_id, holders.handovers(tx, config_id), silent, lapsed, heard, lapse_s)
             waiting = holders.overdue(tx, config_id, unheard)
             holders.reassign(tx, config_id, silent=silent)
-            if not carriers.on_agent(tx, config_id):
+            if not carriers.of_config(tx, config_id).on_agent:
                 return None
             address_move.rescue(tx, config_id, lapsed | carriers.unrouted(tx, config_id))
             if waiting:

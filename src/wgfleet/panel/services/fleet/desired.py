@@ -12,6 +12,7 @@ from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import backbone, common_peers, probe_keys, taken_over
 from wgfleet.panel.services.fleet.common_peers import CommonPeers, Keeper, PackedPeers
 from wgfleet.panel.services.floating import carriers, isolation
+from wgfleet.panel.services.floating.carriers import Carriage
 from wgfleet.panel.store import Tx, histories, sealed
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
@@ -172,10 +173,10 @@ def held(tx: Tx, config: Config, assignment: Assignment) -> tuple[str, ...]:
 
     Also those that another may have whom nobody can ask: the agent finds out first.
     """
-    return tuple(row.address for row in _carried(tx, config, assignment))
+    return tuple(row.address for row in _carried(tx, config, assignment, carriers.of_config(tx, config.id)))
 
 
-def _carried(tx: Tx, config: Config, assignment: Assignment) -> list[FloatingAddress]:
+def _carried(tx: Tx, config: Config, assignment: Assignment, how: Carriage) -> list[FloatingAddress]:
     if assignment.phase not in {Phase.SERVING, Phase.DRAINING} or not assignment.health.in_use:
         return []
     found = [
@@ -183,25 +184,23 @@ def _carried(tx: Tx, config: Config, assignment: Assignment) -> list[FloatingAdd
         for row in floating_rows.of_config(tx, config.id)
         if row.holder_node_id == assignment.node_id and (row.leaving_node_id is None or row.contested)
     ]
-    if not found:
-        return []
-    on_loopback = carriers.routed(tx, config.id) or carriers.bound(tx, config.id)
-    if on_loopback and not carriers.knows_loopback(tx, assignment.node_id):
+    on_loopback = how.routed or how.bound
+    if found and on_loopback and not carriers.knows_loopback(tx, assignment.node_id):
         return []  # it would have them on a link, where nobody looks for them
-    return found if on_loopback or carriers.on_agent(tx, config.id) else []
+    return found if on_loopback or how.on_agent else []
 
 
 def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> FloatingSettings | None:
-    carried, routed = _carried(tx, config, assignment), carriers.routed(tx, config.id)
-    bound = carriers.bound(tx, config.id)
-    if not carried and not (routed and assignment.phase in {Phase.SERVING, Phase.DRAINING}):
+    how = carriers.of_config(tx, config.id)
+    carried = _carried(tx, config, assignment, how)
+    if not carried and not (how.routed and assignment.phase in {Phase.SERVING, Phase.DRAINING}):
         return None
     return FloatingSettings(
         addresses=tuple(row.address for row in carried),
         # Those out of use count too: who reaches them is not the one that is cut off. Where a cloud says who has an
         # address, a node need not give it up: two that have it on loopback do no harm.
         witnesses=()
-        if bound
+        if how.bound
         else tuple(
             join_endpoint(node.endpoint_addresses[0], config.listen_port)
             for other, node in assignment_rows.of_config(tx, config.id)
@@ -210,8 +209,8 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
         probe_key=PrivateKey(probe_keys.of_agent(tx, vault, assignment)),
         give_up_after_s=isolation.give_up_after_s(tx),
         ask_first=tuple(row.address for row in carried if row.contested),
-        routed=routed,
-        bound=bound,
+        routed=how.routed,
+        bound=how.bound,
     )
 
 

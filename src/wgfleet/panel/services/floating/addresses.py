@@ -29,7 +29,7 @@ def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: b
     generation = 0
     if set(addresses) != set(listed(tx, config_id)) or (other_provider and found):
         generation = generations.bump(tx, config_id, settings=True)
-    carried = carriers.on_agent(tx, config_id)
+    carried = carriers.of_config(tx, config_id).on_agent
     for address in addresses:
         if address not in found:
             row = FloatingAddress(

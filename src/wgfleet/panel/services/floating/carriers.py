@@ -1,5 +1,7 @@
 """Carriers of floating addresses: the agents of a config's nodes, or a provider."""
 
+from dataclasses import dataclass
+
 from wgfleet.panel.address_providers import plugins
 from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.store import Tx
@@ -11,33 +13,33 @@ from wgfleet.protocol.diff import ROUTING_FIELD
 from wgfleet.protocol.features import Feature
 
 
-def on_agent(tx: Tx, config_id: str) -> bool:
-    """Tell whether agents carry the config's floating addresses; else they are a provider's, or there are none."""
+@dataclass(frozen=True, slots=True)
+class Carriage:
+    """How a config's floating addresses are carried, as its provider says; without one nothing is so.
+
+    `on_agent`: agents carry them; else they are the provider's. `routed`: the routing daemons of the nodes announce
+    them. `bound`: holders have them on loopback because a cloud leads them there.
+    """
+
+    on_agent: bool = False
+    routed: bool = False
+    bound: bool = False
+
+
+def of_config(tx: Tx, config_id: str) -> Carriage:
+    """Return how the floating addresses of a config are carried."""
     group = endpoint_group_rows.get(tx, config_id)
+    if group is None:
+        return Carriage()
     try:
-        return group is not None and plugins.installed().find(group.address_provider).on_agent
+        provider = plugins.installed().find(group.address_provider)
     except PermanentError:
-        return False  # plugin not installed; the floating worker reports it
-
-
-def routed(tx: Tx, config_id: str) -> bool:
-    """Tell whether the routing daemons of the nodes announce the config's floating addresses."""
-    group = endpoint_group_rows.get(tx, config_id)
-    try:
-        found = None if group is None else plugins.installed().find(group.address_provider)
-    except PermanentError:
-        return False
-    return found is not None and found.on_agent and bool(getattr(found, "routed", False))
-
-
-def bound(tx: Tx, config_id: str) -> bool:
-    """Tell whether holders have the config's floating addresses on loopback because a cloud leads them there."""
-    group = endpoint_group_rows.get(tx, config_id)
-    try:
-        found = None if group is None else plugins.installed().find(group.address_provider)
-    except PermanentError:
-        return False
-    return found is not None and not found.on_agent and bool(getattr(found, "bound", False))
+        return Carriage()  # plugin not installed; the floating worker reports it
+    return Carriage(
+        provider.on_agent,
+        routed=provider.on_agent and bool(getattr(provider, "routed", False)),
+        bound=not provider.on_agent and bool(getattr(provider, "bound", False)),
+    )
 
 
 def knows_loopback(tx: Tx, node_id: str) -> bool:
@@ -52,7 +54,7 @@ def is_unrouted(assignment: Assignment) -> bool:
 
 def unrouted(tx: Tx, config_id: str) -> set[str]:
     """Return the nodes at which routers do not find the config's floating addresses, as their agents say."""
-    if not routed(tx, config_id):
+    if not of_config(tx, config_id).routed:
         return set()
     return {each.node_id for each, _ in floating_rows.carriers(tx, config_id) if is_unrouted(each)}
 

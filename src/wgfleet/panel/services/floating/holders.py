@@ -70,7 +70,7 @@ def reassign(
     changed = {row.address: holders[row.address] for row in wanted if holders[row.address] != row.holder_node_id}
     if changed:
         give(tx, config_id, changed, silent=silent)
-    elif renew and carriers.on_agent(tx, config_id):
+    elif renew and carriers.of_config(tx, config_id).on_agent:
         generations.bump(tx, config_id, settings=True)
     return bool(changed)
 
@@ -112,7 +112,7 @@ def _present(wanted: Sequence[FloatingAddress]) -> dict[str, NodeId | None]:
 def _candidates(
     tx: Tx, config_id: str, assigned: Sequence[tuple[Assignment, Node]], emptied: str | None
 ) -> list[HolderCandidate]:
-    routed = carriers.routed(tx, config_id)
+    routed = carriers.of_config(tx, config_id).routed
     return [
         HolderCandidate(
             node_id=NodeId(node.id),
@@ -141,7 +141,7 @@ def give(
     actor: str = audit.PANEL,
 ) -> None:
     """Write down new holders of addresses. The caller has locked the config."""
-    carried = carriers.on_agent(tx, config_id)
+    carried = carriers.of_config(tx, config_id).on_agent
     assignments = {assignment.node_id: assignment for assignment, _ in floating_rows.carriers(tx, config_id)}
     generation = generations.bump(tx, config_id, settings=True)
     for row in floating_rows.of_config(tx, config_id):

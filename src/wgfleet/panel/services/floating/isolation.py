@@ -23,7 +23,7 @@ def set_give_up_after(tx: Tx, seconds: float) -> None:
         return
     installation_rows.set_rendered_setting(tx, GIVE_UP_AFTER, seconds)
     for config_id in floating_rows.configs_with(tx):
-        if carriers.on_agent(tx, config_id):
+        if carriers.of_config(tx, config_id).on_agent:
             generations.bump(tx, config_id, settings=True)
 
 

@@ -61,12 +61,12 @@ def of_config(tx: Tx, config_id: str) -> TakeoverSources:
         for assignment, _ in floating_rows.carriers(tx, config_id)
         if assignment.phase == Phase.SERVING and assignment.health.in_use
     }
-    carried, bound = carriers.on_agent(tx, config_id), carriers.bound(tx, config_id)
+    carriage = carriers.of_config(tx, config_id)
     found: dict[str, list[tuple[TakeoverSource, bool]]] = {}
     for row in taken:
         giver, holder = row.leaving_node_id or row.former_node_id or "", row.holder_node_id
         if holder in applied and holder != giver:
             ready = row.leaving_node_id is None and applied[holder] >= row.generation
-            here = carried or (bound and carriers.knows_loopback(tx, holder))
+            here = carriage.on_agent or (carriage.bound and carriers.knows_loopback(tx, holder))
             found.setdefault(giver, []).append((TakeoverSource(holder, row.address if here else None), ready))
     return TakeoverSources(found, applied)
