@@ -1,7 +1,7 @@
 """WireGuard networks: made, changed, deleted, and their generation counted."""
 
 import ipaddress
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypedDict
@@ -314,7 +314,7 @@ def _check_pools_are_free(tx: Tx, networks: Sequence[str], panel_hosts: Mapping[
 
 def _check_port_is_free(tx: Tx, listen_port: int, config_id: str = "") -> None:
     """Refuse a port that another config uses on its nodes."""
-    owner = _backbone_ports(tx, config_id).get(listen_port)
+    owner = _backbone_ports(config_rows.backbone_ports(tx, config_id)).get(listen_port)
     if owner is not None:
         raise Conflict(
             f"the backbone of config {owner!r} uses UDP port {listen_port}, and a node may serve both; choose another",
@@ -328,10 +328,10 @@ def _check_port_is_free(tx: Tx, listen_port: int, config_id: str = "") -> None:
         )
 
 
-def _backbone_ports(tx: Tx, without: str) -> dict[int, str]:
-    """Return the UDP ports of backbones, each with the name of its config, but for those of one config."""
+def _backbone_ports(of_configs: Iterable[tuple[str, int, bool, int | None]]) -> dict[int, str]:
+    """Return the UDP ports of backbones, each with the name of its config. `of_configs`: as from their rows."""
     found: dict[int, str] = {}
-    for name, listen_port, on, own_port in config_rows.backbone_ports(tx, without):
+    for name, listen_port, on, own_port in of_configs:
         if on:
             port = backbone.port(listen_port, own_port)
             found |= dict.fromkeys((port, backbone.tunnel_port(port)), name)
@@ -351,8 +351,9 @@ def _check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = Mapping
             "an independent config has no backbone: a peer has another address at each node", field="backbone"
         )
     port = backbone.port(value("listen_port"), value("backbone_port"))
-    listening = {listen_port: name for name, listen_port, _, _ in config_rows.backbone_ports(tx, config.id)}
-    taken = {**listening, value("listen_port"): config.name, **_backbone_ports(tx, config.id)}
+    others = config_rows.backbone_ports(tx, config.id)
+    listening = {listen_port: name for name, listen_port, _, _ in others}
+    taken = {**listening, value("listen_port"): config.name, **_backbone_ports(others)}
     for each in (port, backbone.tunnel_port(port)):
         if each in taken:
             raise Conflict(
@@ -363,7 +364,8 @@ def _check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = Mapping
 
 
 def _free_port(tx: Tx) -> int:
-    taken = config_rows.ports(tx) | _backbone_ports(tx, "").keys()
+    rows = config_rows.backbone_ports(tx, "")
+    taken = {listen_port for _, listen_port, _, _ in rows} | _backbone_ports(rows).keys()
     for port in range(FIRST_PORT, MAX_PORT + 1):
         if port not in taken:
             return port

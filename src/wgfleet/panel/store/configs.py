@@ -42,11 +42,6 @@ def by_port(tx: Tx, listen_port: int) -> Config | None:
     return tx.session.scalar(select(Config).where(Config.listen_port == listen_port).limit(1))
 
 
-def ports(tx: Tx) -> frozenset[int]:
-    """Return the ports that configs listen on."""
-    return frozenset(tx.session.scalars(select(Config.listen_port)))
-
-
 def backbone_ports(tx: Tx, without: str) -> list[tuple[str, int, bool, int | None]]:
     """Return of each config but one: its name, its port, whether it has a backbone, and the port set for that."""
     columns = (Config.name, Config.listen_port, Config.backbone, Config.backbone_port)

@@ -1,7 +1,7 @@
 """The pace of counters: how often the traffic of users is written down. Less often, while the panel cannot keep up.
 
-Nothing is lost by that: counters only count on, and what is written is the latest. Sessions, by which clients of a dead
-node are called, are written at once at any pace.
+Counters only count on and what is written is the latest, so sums stay right; a node that dies takes with it what its
+users sent since the last writing. Sessions, by which clients of a dead node are called, are written at once.
 """
 
 from wgfleet.panel.reconcile.lateness import COUNTERS_S

@@ -23,16 +23,17 @@ def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Ba
     if not wanted(config) or not _has_number(assignment):
         return None
     port = ports.port(config.listen_port, config.backbone_port)
+    new = probe_keys.agents_use_new(tx, config.id)
     return Backbone(
         number=assignment.number,
-        private_key=PrivateKey(probe_keys.of_agent(tx, vault, assignment)),
+        private_key=PrivateKey(probe_keys.of_node(vault, assignment, new=new)),
         port=port,
         tunnel_port=ports.tunnel_port(port),
         nodes=tuple(
             BackboneNode(
                 number=other.number,
                 name=node.name,
-                public_key=PublicKey(probe_keys.public_of_agent(tx, other)),
+                public_key=PublicKey(probe_keys.public_of_node(other, new=new)),
                 endpoint=join_endpoint(node.endpoint_addresses[0], port),
             )
             for other, node in sorted(assignment_rows.of_config(tx, config.id), key=lambda pair: pair[0].number)

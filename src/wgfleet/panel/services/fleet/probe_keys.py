@@ -65,18 +65,20 @@ def admitted(tx: Tx, config: Config, assignment: Assignment) -> list[str]:
     return [keys[-1] for keys in (panel, *others)]
 
 
+def agents_use_new(tx: Tx, config_id: str) -> bool:
+    """Tell whether the agents of a config's nodes use their new keys on their own, where there are two."""
+    row = rotation_rows.rotation(tx, config_id)
+    return row is not None and row.step is not RotationStep.SPREAD
+
+
 def of_agent(tx: Tx, vault: Vault, assignment: Assignment) -> str:
     """Return the private key with which a node's agent asks others on its own, to find out whether it is cut off."""
-    row = rotation_rows.rotation(tx, assignment.config_id)
-    adopted = row is not None and row.step is not RotationStep.SPREAD
-    return of_node(vault, assignment, new=adopted)
+    return of_node(vault, assignment, new=agents_use_new(tx, assignment.config_id))
 
 
-def public_of_agent(tx: Tx, assignment: Assignment) -> str:
-    """Return the public key that belongs to `of_agent`."""
-    row = rotation_rows.rotation(tx, assignment.config_id)
-    adopted = row is not None and row.step is not RotationStep.SPREAD
-    return (assignment.next_probe_public_key if adopted else None) or assignment.probe_public_key
+def public_of_node(asker: Asker, *, new: bool) -> str:
+    """Return the public key that belongs to `of_node`."""
+    return (asker.next_probe_public_key if new else None) or asker.probe_public_key
 
 
 def of_node(vault: Vault, asker: Asker, *, new: bool) -> str:
