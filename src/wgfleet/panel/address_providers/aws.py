@@ -7,20 +7,18 @@ one it takes the place of the node's own public address.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from wgfleet.panel.accounts import Account
 from wgfleet.panel.address_providers import AddressNode
 from wgfleet.panel.address_providers.aws_api import Ec2Api
-from wgfleet.panel.address_providers.cloud_api import NotThere, checked_token
+from wgfleet.panel.address_providers.cloud_api import NotThere
+from wgfleet.panel.address_providers.cloud_client import CloudClient, CloudOptions
 from wgfleet.panel.errors import PermanentError
 from wgfleet.protocol.addresses import parse_address
 
 
-class AwsOptions(BaseModel):
+class AwsOptions(CloudOptions):
     """An access key; by the node's name, `instances` and the `private_addresses` that Elastic IPs are translated to."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     access_key_id: str = Field(pattern=r"^[A-Z0-9]{16,128}$")
     token: SecretStr = Field(min_length=1, description="The secret access key.")
@@ -28,9 +26,6 @@ class AwsOptions(BaseModel):
     instances: dict[str, str] = Field(min_length=1, max_length=300)
     private_addresses: dict[str, list[str]] = Field(min_length=1, max_length=300)
     api_url: str = Field(default="", pattern="^(https?://.*)?$")
-    timeout_s: float = Field(default=10.0, gt=0, le=60)
-
-    _token = field_validator("token")(checked_token)
 
     @field_validator("private_addresses")
     @classmethod
@@ -38,7 +33,7 @@ class AwsOptions(BaseModel):
         return {name: [parse_address(text, name) for text in texts] for name, texts in value.items()}
 
 
-class Aws:
+class Aws(CloudClient[Ec2Api]):
     """One access key in one region. May be used from several threads."""
 
     name: ClassVar[str] = "aws"
@@ -49,24 +44,7 @@ class Aws:
     def __init__(self, options: AwsOptions) -> None:
         self._instances, self._private = options.instances, options.private_addresses
         url = options.api_url or f"https://ec2.{options.region}.amazonaws.com"
-        self._api = Ec2Api(url, options.region, options.access_key_id, options.token, options.timeout_s)
-
-    def __repr__(self) -> str:
-        return "Aws()"
-
-    @property
-    def account(self) -> Account:
-        """Return the key's account in the region."""
-        return self._api.account
-
-    @property
-    def calls(self) -> int:
-        """Return how many calls were made."""
-        return self._api.calls
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._api.close()
+        super().__init__(Ec2Api(url, options.region, options.access_key_id, options.token, options.timeout_s))
 
     def holder(self, address: str, nodes: Sequence[AddressNode]) -> AddressNode | None:
         """Return the node whose instance the Elastic IP is associated with."""

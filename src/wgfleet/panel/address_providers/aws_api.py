@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from wgfleet.panel import clock
 from wgfleet.panel.accounts import Account, Blocked
-from wgfleet.panel.address_providers.cloud_api import CONNECT_S, MAX_BODY, trusted, words
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.provider_http import exchange, open_client, words
 
 VERSION = "2016-11-15"
 SERVICE, ALGORITHM, FORM = "ec2", "AWS4-HMAC-SHA256", "application/x-www-form-urlencoded; charset=utf-8"
@@ -39,10 +39,7 @@ class Ec2Api:
     def __init__(self, url: str, region: str, key_id: str, secret: SecretStr, timeout_s: float) -> None:
         self._region, self._key_id, self._secret = region, key_id, secret
         self._timeout_s = timeout_s
-        self._client = httpx.Client(
-            base_url=url, timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)), verify=trusted(),
-            trust_env=False,
-        )  # fmt: skip
+        self._client = open_client(url, timeout_s)
         digest = hashlib.sha256(f"{key_id} {region}".encode()).hexdigest()
         self.account = Account(f"{SERVICE} {digest[:32]}", CALLS, WINDOW_S)
         self.calls = 0
@@ -58,17 +55,8 @@ class Ec2Api:
         headers = signed_headers(
             host, body, clock.now(), region=self._region, key_id=self._key_id, secret=self._secret.get_secret_value()
         )
-        try:
-            with self._client.stream("POST", "/", content=body, headers=headers) as response:
-                content, deadline = bytearray(), clock.monotonic() + self._timeout_s
-                for part in response.iter_bytes():
-                    content += part
-                    if len(content) > MAX_BODY or clock.monotonic() > deadline:
-                        raise httpx.ReadTimeout("the answer is too long, or too slow")
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            # From None: the transport's error holds the request, which holds the signature.
-            raise TransientError(f"no answer from {host}: {words(str(error)) or type(error).__name__}") from None
-        return read_answer(host, action, response, bytes(content))
+        response, content = exchange(self._client, host, self._timeout_s, "POST", "/", content=body, headers=headers)
+        return read_answer(host, action, response, content)
 
 
 def signed_headers(host: str, body: str, now: float, *, region: str, key_id: str, secret: str) -> dict[str, str]:

@@ -11,8 +11,6 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from ssl import SSLContext
 from typing import Any, TypeVar
 
 import httpx
@@ -21,10 +19,8 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from wgfleet.panel import clock
 from wgfleet.panel.accounts import Account, Blocked
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.provider_http import exchange, open_client, words
 
-CONNECT_S = 5.0
-MAX_BODY = 4 * 1024 * 1024
-MAX_WORDS = 300
 MAX_WAIT_S = 3600.0
 _TOKEN = re.compile(r"[!-~]+")  # otherwise the HTTP library puts the whole header into its error
 _LOCKED = 423
@@ -74,12 +70,10 @@ class CloudApi:
     def __init__(self, service: CloudService, url: str, token: SecretStr, timeout_s: float) -> None:
         self._service = service
         self._timeout_s = timeout_s
-        self._client = httpx.Client(
-            base_url=url.rstrip("/") + "/",
-            headers={"authorization": f"Bearer {token.get_secret_value()}", "accept": "application/json"},
-            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
-            verify=trusted(),
-            trust_env=False,
+        self._client = open_client(
+            url,
+            timeout_s,
+            {"authorization": f"Bearer {token.get_secret_value()}", "accept": "application/json"},
         )
         digest = hashlib.sha256(token.get_secret_value().encode()).hexdigest()
         self.account = Account(f"{service.name} {digest[:32]}", service.calls, service.window_s)
@@ -92,21 +86,7 @@ class CloudApi:
         """Return the answer's object, an empty one for an answer without content."""
         self.calls += 1
         host = self._client.base_url.host
-        try:
-            with self._client.stream(method, path, params=query, json=body) as response:
-                content = self._content(response)
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            # From None: the transport's error holds the request, which holds the token.
-            raise TransientError(f"no answer from {host}: {words(str(error)) or type(error).__name__}") from None
-        return self._read(response, content)
-
-    def _content(self, response: httpx.Response) -> bytes:
-        content, deadline = bytearray(), clock.monotonic() + self._timeout_s
-        for part in response.iter_bytes():
-            content += part
-            if len(content) > MAX_BODY or clock.monotonic() > deadline:
-                raise httpx.ReadTimeout("the answer is too long, or too slow")
-        return bytes(content)
+        return self._read(*exchange(self._client, host, self._timeout_s, method, path, params=query, json=body))
 
     def _read(self, response: httpx.Response, content: bytes) -> dict[str, Any]:
         host, status = self._client.base_url.host, response.status_code
@@ -132,30 +112,6 @@ class CloudApi:
         raise CloudRefused(f"{host} refuses: {said}", code)
 
 
-class CloudClient:
-    """What every provider on such an API has. A subclass says where an address is, and brings it to a node."""
-
-    def __init__(self, service: CloudService, url: str, token: SecretStr, timeout_s: float) -> None:
-        self._api = CloudApi(service, url, token, timeout_s)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
-    @property
-    def account(self) -> Account:
-        """Return the account, with a digest of the token as id."""
-        return self._api.account
-
-    @property
-    def calls(self) -> int:
-        """Return how many calls were made."""
-        return self._api.calls
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._api.close()
-
-
 def checked_token(value: SecretStr) -> SecretStr:
     """Return a token without the line end that copying adds; raise `ValueError`, without it, for what cannot be one."""
     token = value.get_secret_value().strip()
@@ -170,17 +126,6 @@ def parsed(kind: type[Model], found: object) -> Model:
         return kind.model_validate(found)
     except ValidationError:
         raise TransientError(f"the cloud gave an answer without {kind.__name__} in the API's format") from None
-
-
-def words(text: str) -> str:
-    """Return a text of a cloud as it may be shown: on one line, and not too long."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:MAX_WORDS]
-
-
-@cache
-def trusted() -> SSLContext:
-    """Return the public CAs; cached, because reading them takes longer than a call."""
-    return httpx.create_ssl_context(trust_env=False)
 
 
 def _object(content: bytes) -> dict[str, Any] | None:

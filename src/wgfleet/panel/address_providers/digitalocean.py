@@ -3,29 +3,27 @@
 An assignment is an action that runs on after the call; while it runs, the address is locked.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import AddressNode
 from wgfleet.panel.address_providers.cloud_api import (
-    CloudClient,
+    CloudApi,
     CloudModel,
     CloudRefused,
     CloudService,
     NotThere,
-    checked_token,
     parsed,
 )
+from wgfleet.panel.address_providers.cloud_client import LOOK_AGAIN_S, CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
 
 PER_PAGE, MAX_PAGES = 200, 25
 ACTION_S = 15.0
 POLLS_S = (0.2, 0.3, 0.5, 1.0)
-LOOK_AGAIN_S = 2.0
 
 
 def _said(body: Mapping[str, Any]) -> tuple[str, str]:
@@ -69,20 +67,14 @@ class DropletAction(CloudModel):
     status: str
 
 
-class DigitalOceanOptions(BaseModel):
+class DigitalOceanOptions(CloudOptions):
     """The API token. `droplets`: the ids of nodes' droplets, for those not known by their public address."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    token: SecretStr = Field(min_length=1)
     droplets: dict[str, int] = Field(default_factory=dict, max_length=300)
     api_url: str = Field(default=SERVICE.url, pattern="^https?://")
-    timeout_s: float = Field(default=10.0, gt=0, le=60)
-
-    _token = field_validator("token")(checked_token)
 
 
-class DigitalOcean(CloudClient):
+class DigitalOcean(CloudClient[CloudApi]):
     """One team. May be used from several threads."""
 
     name: ClassVar[str] = "digitalocean"
@@ -91,7 +83,7 @@ class DigitalOcean(CloudClient):
 
     def __init__(self, options: DigitalOceanOptions) -> None:
         self._droplets = options.droplets
-        super().__init__(SERVICE, options.api_url, options.token, options.timeout_s)
+        super().__init__(CloudApi(SERVICE, options.api_url, options.token, options.timeout_s))
 
     def holder(self, address: str, nodes: Sequence[AddressNode]) -> AddressNode | None:
         """Return the node whose droplet the reserved IP is assigned to."""
@@ -108,26 +100,21 @@ class DigitalOcean(CloudClient):
         droplet, reserved = self._droplet_of(node), self._reserved(address)
         if reserved.droplet is not None and reserved.droplet.id == droplet:
             return
+        path = f"reserved_ips/{address}/actions"
         try:
-            answer = self._api.call(
-                "POST", f"reserved_ips/{address}/actions", body={"type": "assign", "droplet_id": droplet}
-            )
+            answer = self._api.call("POST", path, body={"type": "assign", "droplet_id": droplet})
         except CloudRefused as refusal:
             if self._reserved(address).locked:
                 raise TransientError(str(refusal), retry_after_s=LOOK_AGAIN_S) from None
             raise
-        action, deadline, polls = (
+        action = until_over(
             parsed(DropletAction, answer.get("action")),
-            clock.monotonic() + ACTION_S,
-            iter(POLLS_S),
+            lambda last: parsed(DropletAction, self._api.call("GET", f"{path}/{last.id}").get("action")),
+            lambda last: last.status == "in-progress",
+            until=clock.monotonic() + ACTION_S,
+            pauses_s=POLLS_S,
+            what=f"DigitalOcean is still at it: assign of {address}",
         )
-        pause_s = POLLS_S[-1]
-        while action.status == "in-progress":
-            if clock.monotonic() >= deadline:
-                raise TransientError(f"DigitalOcean is still at it: assign of {address}", retry_after_s=LOOK_AGAIN_S)
-            time.sleep(pause_s := next(polls, pause_s))
-            answer = self._api.call("GET", f"reserved_ips/{address}/actions/{action.id}")
-            action = parsed(DropletAction, answer.get("action"))
         if action.status != "completed":
             raise TransientError(f"DigitalOcean failed at assign of {address}: {action.status[:40]}")
 

@@ -4,31 +4,29 @@ An assignment is an action that runs on after the call. While it runs, the addre
 """
 
 import ipaddress
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import AddressNode
 from wgfleet.panel.address_providers.cloud_api import (
-    CloudClient,
+    CloudApi,
     CloudModel,
     CloudRefused,
     CloudService,
     NotThere,
-    checked_token,
     parsed,
-    words,
 )
+from wgfleet.panel.address_providers.cloud_client import CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.provider_http import words
 
 ASSIGNED_ELSEWHERE = "floating_ip_assigned"
 PER_PAGE, MAX_PAGES = 50, 40
 ACTION_S = 15.0  # that an action is waited for; one that takes longer is looked at again later
 POLLS_S = (0.2, 0.3, 0.5, 1.0)
-LOOK_AGAIN_S = 2.0
 
 
 def _said(body: Mapping[str, Any]) -> tuple[str, str]:
@@ -78,20 +76,14 @@ class HetznerAction(CloudModel):
     error: HetznerActionError | None = None
 
 
-class HetznerOptions(BaseModel):
+class HetznerOptions(CloudOptions):
     """The project's API token. `servers`: the ids of nodes' servers, for those not known by their public address."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    token: SecretStr = Field(min_length=1)
     servers: dict[str, int] = Field(default_factory=dict, max_length=300)
     api_url: str = Field(default=SERVICE.url, pattern="^https?://")
-    timeout_s: float = Field(default=10.0, gt=0, le=60)
-
-    _token = field_validator("token")(checked_token)
 
 
-class Hetzner(CloudClient):
+class Hetzner(CloudClient[CloudApi]):
     """One project. May be used from several threads."""
 
     name: ClassVar[str] = "hetzner"
@@ -101,7 +93,7 @@ class Hetzner(CloudClient):
 
     def __init__(self, options: HetznerOptions) -> None:
         self._servers = options.servers
-        super().__init__(SERVICE, options.api_url, options.token, options.timeout_s)
+        super().__init__(CloudApi(SERVICE, options.api_url, options.token, options.timeout_s))
         self._ids: dict[str, int] = {}  # of floating IPs, by address
         self._public: dict[int, HetznerPublicNet] = {}  # of servers, by id
 
@@ -136,17 +128,14 @@ class Hetzner(CloudClient):
 
     def _act(self, floating: FloatingIp, what: str, body: dict[str, int] | None) -> None:
         answer = self._api.call("POST", f"floating_ips/{floating.id}/actions/{what}", body=body)
-        action, deadline, polls = (
+        action = until_over(
             parsed(HetznerAction, answer.get("action")),
-            clock.monotonic() + ACTION_S,
-            iter(POLLS_S),
+            lambda last: parsed(HetznerAction, self._api.call("GET", f"actions/{last.id}").get("action")),
+            lambda last: last.status == "running",
+            until=clock.monotonic() + ACTION_S,
+            pauses_s=POLLS_S,
+            what=f"Hetzner is still at it: {what} of {floating.ip}",
         )
-        pause_s = POLLS_S[-1]
-        while action.status == "running":
-            if clock.monotonic() >= deadline:
-                raise TransientError(f"Hetzner is still at it: {what} of {floating.ip}", retry_after_s=LOOK_AGAIN_S)
-            time.sleep(pause_s := next(polls, pause_s))
-            action = parsed(HetznerAction, self._api.call("GET", f"actions/{action.id}").get("action"))
         if action.status != "success":
             error = action.error
             said = words(f"{error.message} ({error.code})") if error else action.status

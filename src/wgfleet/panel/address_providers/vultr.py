@@ -4,30 +4,28 @@ An address that is attached has to be detached first, and that goes on after the
 refuses to attach the address elsewhere.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import AddressNode
 from wgfleet.panel.address_providers.cloud_api import (
-    CloudClient,
+    CloudApi,
     CloudModel,
     CloudRefused,
     CloudService,
     NotThere,
-    checked_token,
     parsed,
 )
+from wgfleet.panel.address_providers.cloud_client import LOOK_AGAIN_S, CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
 
 PER_PAGE, MAX_PAGES = 500, 20
 DETACH_S = 10.0
 POLLS_S = (0.3, 0.5, 1.0)
-LOOK_AGAIN_S = 2.0
 
 
 def _said(body: Mapping[str, Any]) -> tuple[str, str]:
@@ -64,20 +62,14 @@ class VultrMeta(CloudModel):
     links: VultrLinks = VultrLinks()
 
 
-class VultrOptions(BaseModel):
+class VultrOptions(CloudOptions):
     """The API key. `instances`: the ids of nodes' instances, for those not known by their main address."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    token: SecretStr = Field(min_length=1)
     instances: dict[str, str] = Field(default_factory=dict, max_length=300)
     api_url: str = Field(default=SERVICE.url, pattern="^https?://")
-    timeout_s: float = Field(default=10.0, gt=0, le=60)
-
-    _token = field_validator("token")(checked_token)
 
 
-class Vultr(CloudClient):
+class Vultr(CloudClient[CloudApi]):
     """One account. May be used from several threads."""
 
     name: ClassVar[str] = "vultr"
@@ -88,7 +80,7 @@ class Vultr(CloudClient):
 
     def __init__(self, options: VultrOptions) -> None:
         self._instances = options.instances
-        super().__init__(SERVICE, options.api_url, options.token, options.timeout_s)
+        super().__init__(CloudApi(SERVICE, options.api_url, options.token, options.timeout_s))
         self._ids: dict[str, str] = {}  # of reserved IPs, by address
         self._known: dict[str, VultrInstance] = {}  # by id
 
@@ -120,11 +112,15 @@ class Vultr(CloudClient):
             raise
 
     def _wait_detached(self, address: str) -> None:
-        deadline, polls, pause_s = clock.monotonic() + DETACH_S, iter(POLLS_S), POLLS_S[-1]
-        while self._reserved(address).instance_id:
-            if clock.monotonic() >= deadline:
-                raise TransientError(f"Vultr is still at it: detach of {address}", retry_after_s=LOOK_AGAIN_S)
-            time.sleep(pause_s := next(polls, pause_s))
+        until = clock.monotonic() + DETACH_S
+        until_over(
+            self._reserved(address),
+            lambda _: self._reserved(address),
+            lambda reserved: bool(reserved.instance_id),
+            until=until,
+            pauses_s=POLLS_S,
+            what=f"Vultr is still at it: detach of {address}",
+        )
 
     def _reserved(self, address: str) -> VultrAddress:
         """Read a reserved IP; its id is looked up once."""

@@ -6,8 +6,6 @@ the name, otherwise `PermanentError` with Cloudflare's own message. Only the cli
 
 import contextlib
 import re
-import ssl
-from functools import cache
 from typing import Any
 
 import httpx
@@ -15,8 +13,8 @@ from pydantic import SecretStr
 
 from wgfleet.panel.dns.providers import Blocked, Raced
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.provider_http import open_client
 
-CONNECT_S = 5.0
 BLOCK_S = 300.0  # published: an account that exceeds the rate limit is blocked for the next five minutes
 MAX_WORDS = 300
 # Error codes, of which there is no official list. The first three mean that the name is not as it was read.
@@ -31,12 +29,10 @@ class Api:
     """Calls with one token. `calls` counts them all; a call that fails may have been carried out."""
 
     def __init__(self, url: str, token: SecretStr, timeout_s: float) -> None:
-        self._client = httpx.Client(
-            base_url=url.rstrip("/") + "/",
-            headers={"authorization": f"Bearer {token.get_secret_value()}", "accept": "application/json"},
-            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
-            verify=_trusted(),
-            trust_env=False,
+        self._client = open_client(
+            url,
+            timeout_s,
+            {"authorization": f"Bearer {token.get_secret_value()}", "accept": "application/json"},
         )
         self.host = self._client.base_url.host
 
@@ -87,12 +83,6 @@ class Api:
         if status in {httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT}:
             raise TransientError(f"{self.host} answers: {said}")
         raise PermanentError(f"{self.host} refuses: {said}")
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    """Return the public CAs; cached, because reading them takes longer than a call."""
-    return httpx.create_ssl_context(trust_env=False)
 
 
 def _object(response: httpx.Response) -> dict[str, Any] | None:
