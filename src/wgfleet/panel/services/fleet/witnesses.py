@@ -6,7 +6,7 @@ two votes.
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel.domain.fields import is_address
@@ -34,9 +34,10 @@ class WitnessOfConfig:
 
 def looking(tx: Tx, config_id: str | None = None) -> list[WitnessOfConfig]:
     """Return which witnesses look at the nodes of which configs, or of one, but for those that have no say there."""
-    beside = _beside(tx)
-    if not beside:
+    found = witness_rows.witnesses(tx)
+    if not found:
         return []
+    beside = _beside(tx, found, node_rows.everything(tx))
     carriers: dict[str, set[str]] = defaultdict(set)
     return [
         WitnessOfConfig(key, config, node)
@@ -53,10 +54,14 @@ def _carriers(tx: Tx, config_id: str, known: dict[str, set[str]]) -> set[str]:
 
 def warnings(tx: Tx) -> dict[str, str]:
     """Say of witnesses, by id, why they do not look, or why their word does not count."""
-    beside = _beside(tx)
-    names = {node.id: node.name for node in node_rows.everything(tx)} if any(beside.values()) else {}
+    found = witness_rows.witnesses(tx)
+    if not found:
+        return {}
+    everything = node_rows.everything(tx)
+    beside = _beside(tx, found, everything)
+    names = {node.id: node.name for node in everything}
     said: dict[str, str] = {}
-    for node in witness_rows.witnesses(tx):
+    for node in found:
         where = beside[node.id]
         if PANEL in where:
             said[node.id] = "it runs on the panel's machine and sees what the panel sees: its word does not count"
@@ -73,12 +78,9 @@ def warnings(tx: Tx) -> dict[str, str]:
     return said
 
 
-def _beside(tx: Tx) -> dict[str, set[str]]:
+def _beside(tx: Tx, found: Sequence[Node], everything: Iterable[Node]) -> dict[str, set[str]]:
     """Return of each witness on the machines of which nodes it runs; `PANEL`: on the panel's."""
-    found = witness_rows.witnesses(tx)
-    if not found:
-        return {}
-    nodes = [node for node in node_rows.everything(tx) if not node.witness]
+    nodes = [node for node in everything if not node.witness]
     hosts = {node.agent_host for node in (*found, *nodes) if not is_address(node.agent_host)}
     names = {name: row.addresses for name, row in host_name_rows.by_names(tx, hosts).items()}
     places = {node.id: _addresses(node, names) for node in nodes}
