@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import socket
 import time
+from pathlib import Path
 
 import pytest
 
+from wgfleet.agent.kernel import userspace
 from wgfleet.agent.kernel.commands import KernelError, output_of, run
+from wgfleet.protocol.ids import InterfaceName
 
 
 def test_stdin_and_stdout_may_be_larger_than_any_pipe() -> None:
@@ -84,3 +88,20 @@ def test_the_event_loop_can_end_at_any_moment_of_a_tools_life(turns: int) -> Non
         del tasks
 
     asyncio.run(end())
+
+
+def test_a_process_that_another_program_started_is_not_taken_for_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "wireguard-go"
+    program.write_text("#!/bin/sh\necho name in use; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(userspace, "_SOCKETS", tmp_path)
+    monkeypatch.setattr(userspace, "_TUN", os.devnull)
+    with socket.socket(socket.AF_UNIX) as another:
+        another.bind(str(tmp_path / "wg0.sock"))
+        another.listen()
+        assert userspace.process_of(InterfaceName("wg0")) == os.getpid()
+        with pytest.raises(KernelError, match="name in use"):
+            asyncio.run(userspace.start(InterfaceName("wg0"), tmp_path))

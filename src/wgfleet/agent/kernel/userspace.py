@@ -72,12 +72,12 @@ def _spawn(name: InterfaceName, log_dir: Path) -> subprocess.Popen[bytes]:
 
 
 async def start(name: InterfaceName, log_dir: Path) -> None:
-    """Start wireguard-go for a new interface and wait until it answers."""
+    """Start wireguard-go for a new interface and wait until it answers, and not another process under that name."""
     _check_tun()
     process = _spawn(name, log_dir)
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
-            while process_of(name) is None:
+            while process_of(name) != process.pid:
                 if process.poll() is not None:
                     raise KernelError(
                         f"wireguard-go {name} ended with {process.returncode}: {last_words(name, log_dir)}"
