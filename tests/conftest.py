@@ -1,5 +1,6 @@
 """Fixtures that several kinds of tests share."""
 
+import os
 import shutil
 import socket
 from collections.abc import Generator, Iterator
@@ -53,10 +54,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--group", choices=groups.GROUPS, help="only the tests of this group; script/tests runs them all")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Note whether the command line names tests. A worker has this of the process above it: it is given all by name."""
+    if not hasattr(config.option, "named_paths"):
+        config.option.named_paths = config.args_source is config.ArgsSource.ARGS
+    os.environ.pop("COLUMNS", None)  # a shell's, or that of readline in the process above: tables of tests are wide
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out, unread, what cannot be of the group. What is named on the command line is read all the same."""
     group = config.getoption("group")
-    if group is None or collection_path.suffix != ".py" or config.args_source is config.ArgsSource.ARGS:
+    if group is None or collection_path.suffix != ".py" or config.option.named_paths:
         return None
     path = PurePosixPath(collection_path.relative_to(config.rootpath))
     return None if groups.possible(path, group) else True

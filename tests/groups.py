@@ -1,31 +1,24 @@
-"""The groups of tests that run side by side, a process for each: see script/tests.
+"""The groups of tests that run side by side: see script/tests.
 
 A machine has one lab at a time, so tests on labs are two groups, and script/tests gives the second a network and a /run
-of its own. Those of agents in namespaces of their own are another. The rest is divided by folder. All take about the
-same time.
+of its own. Those of agents in namespaces of their own are another, and those without a lab the last: several processes
+share each of these two, and take file after file.
 """
 
 import sys
 from pathlib import PurePosixPath
 
-LABS, LABS_APART, AGENTS, OTHERS = "labs", "labs-apart", "agents", "others"
+LABS, LABS_APART, AGENTS, OTHERS = GROUPS = ("labs", "labs-apart", "agents", "others")
 FOLDERS_APART = ("tests/panel/agents", "tests/panel/clients", "tests/panel/floating", "tests/panel/moves")
-FOLDERS = {
-    "names": ("tests/providers", "tests/panel/dns", "tests/cli"),
-    "connections": ("tests/panel/agents", "tests/panel/store", "tests/panel/access"),
-    "fleet": ("tests/panel/fleet", "tests/panel/floating", "tests/panel/health", "tests/panel/moves"),
-}
-WITHOUT_LAB = (*FOLDERS, OTHERS)
-GROUPS = (LABS, LABS_APART, AGENTS, *WITHOUT_LAB)
 
 
 def of(path: PurePosixPath, *, lab: bool) -> str:
     """Tell which group a test belongs to; `path` from the top of the repository, `lab`: it is marked so."""
-    if lab:
-        if path.is_relative_to("tests/agent"):
-            return AGENTS
-        return LABS_APART if any(map(path.is_relative_to, FOLDERS_APART)) else LABS
-    return next((group for group, folders in FOLDERS.items() if any(map(path.is_relative_to, folders))), OTHERS)
+    if not lab:
+        return OTHERS
+    if path.is_relative_to("tests/agent"):
+        return AGENTS
+    return LABS_APART if any(map(path.is_relative_to, FOLDERS_APART)) else LABS
 
 
 def possible(path: PurePosixPath, group: str) -> bool:
@@ -34,4 +27,4 @@ def possible(path: PurePosixPath, group: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(WITHOUT_LAB if "--without-lab" in sys.argv else GROUPS) + "\n")
+    sys.stdout.write("\n".join(GROUPS) + "\n")

@@ -293,7 +293,7 @@ def test_without_a_usable_identity_the_interfaces_are_kept_until_the_agent_is_en
     (node.state.root / file).write_bytes(b"-----BEGIN NOTHING-----")
     node.start(wait=False)
     eventually(lambda: set(node.host.run("wg", "show", "wg0", "peers", check=False).split()) == first.peers.keys())
-    assert any("enroll the agent again" in str(line) for line in node.log())
+    eventually(lambda: any("enroll the agent again" in str(line) for line in node.log()))
     (node.state.root / file).write_bytes(good)
     eventually(node.answers, 20)
     assert [each.name for each in status(node).interfaces] == ["wg0", "wg1"]
