@@ -222,7 +222,7 @@ class World:
         reachable: frozenset[str] | None = None,
     ) -> None:
         by_node: dict[str, list[TakeoverCall]] = defaultdict(list)
-        for call in takeovers.due(tx, operation_id, live_within_s=LIVE_S, reachable=reachable)[1]:
+        for call in takeovers.due(tx, self.vault, operation_id, live_within_s=LIVE_S, reachable=reachable)[1]:
             by_node[call.node_id].append(call)
         for node_id, called in by_node.items():
             answered = {call.peer_id: call.endpoint for call in called if answers is None or call.peer_id in answers}

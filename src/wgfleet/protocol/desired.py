@@ -67,7 +67,8 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_def
     later at most. `routed`: they are put on the loopback link, where the machine's routing daemon finds and announces
     them; who else has one is asked of that daemon, and without a daemon none is taken or kept. It may be so without
     addresses: then the node says whether it could have some. `bound`: they are on the loopback link because a cloud
-    leads them here; nobody is asked, and nobody told.
+    leads them here; nobody is asked, and nobody told. `translated`: this machine's own private addresses, to which a
+    cloud translates floating ones; calls may be made from them.
     """
 
     addresses: tuple[str, ...]
@@ -77,6 +78,7 @@ class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_def
     ask_first: tuple[str, ...] = ()
     routed: bool = False
     bound: bool = False
+    translated: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Leave out the key."""
@@ -223,8 +225,9 @@ def check_settings(settings: InterfaceSettings) -> None:
 def check_floating(floating: FloatingSettings, where: str = "settings.floating") -> None:
     """Raise `FieldError` unless addresses and witnesses are canonical, and the addresses usable on a public link."""
     seen: set[str] = set()
-    for i, address in enumerate(floating.addresses):
-        field = f"{where}.addresses[{i}]"
+    listed = [(f"addresses[{i}]", address) for i, address in enumerate(floating.addresses)]
+    for name, address in [*listed, *((f"translated[{i}]", each) for i, each in enumerate(floating.translated))]:
+        field = f"{where}.{name}"
         _same(parse_address(address, field), address, field)
         kind = ipaddress.ip_address(address)
         if kind.is_link_local or kind.is_loopback or kind.is_multicast or kind.is_unspecified:
@@ -233,7 +236,7 @@ def check_floating(floating: FloatingSettings, where: str = "settings.floating")
             raise FieldError(field, f"{address} is listed twice")
         seen.add(address)
     for i, address in enumerate(floating.ask_first):
-        if address not in seen:
+        if address not in floating.addresses:
             raise FieldError(f"{where}.ask_first[{i}]", f"{address!r} is not one of the addresses")
     check_witnesses(floating.witnesses, floating.probe_key, where)
     if not MIN_GIVE_UP_S <= floating.give_up_after_s <= MAX_GIVE_UP_S:

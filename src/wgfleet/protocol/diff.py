@@ -13,6 +13,7 @@ from wgfleet.protocol.observed import ObservedInterface, ObservedPeer
 
 SECRET = "(secret)"  # noqa: S105 - shown in place of a key
 BACKBONE = "backbone"  # what is not as wanted with the links to other nodes
+TRANSLATED_FIELD = "floating.translated"  # private addresses, from which only calls are made
 NO_IPV6 = "IPv6 is disabled on this machine"
 ROUTING_FIELD = "floating.routing"  # of drift: why routers do not find floating addresses at this machine
 
@@ -76,7 +77,12 @@ def floating_wanted(settings: InterfaceSettings) -> frozenset[str]:
 
 def harms_no_user(drift: Iterable[Drift]) -> bool:
     """Whether users are served all the same: over IPv4, where the machine has no IPv6; without other nodes' users."""
-    return all(each.observed == absent(NO_IPV6) or each.field.partition(".")[0] == BACKBONE for each in drift)
+    return all(
+        each.observed == absent(NO_IPV6)
+        or each.field.startswith(TRANSLATED_FIELD)
+        or each.field.partition(".")[0] == BACKBONE
+        for each in drift
+    )
 
 
 def absent(reason: str) -> str:

@@ -37,6 +37,9 @@ class Feature(StrEnum):
     HISTORY = "history"  # keeps and reports the history of a generation, and refuses a delta of another
     REACH = "reach"  # filters what users reach
     ROUTED_ADDRESSES = "routed_addresses"  # has floating addresses on loopback, for daemon or cloud
+    TRANSLATED_ADDRESSES = (
+        "translated_addresses"  # calls from private addresses that a cloud translates to floating ones
+    )
     RELAY = "relay"  # passes packets of clients on to the node that has them
     REVOKED = "revoked"  # refuses certificates of panels that were revoked
     WITNESS = "witness"  # probes without an interface, where it enrolled as a witness
@@ -59,6 +62,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
         "ask_first": Feature.ADDRESS_TIMES,
         "routed": Feature.ROUTED_ADDRESSES,
         "bound": Feature.ROUTED_ADDRESSES,
+        "translated": Feature.TRANSLATED_ADDRESSES,
     },
     desired.DesiredPeer: {},
     reach.Reach: {"client_to_client": Feature.BACKBONE},

@@ -18,6 +18,9 @@ WITHOUT: Mapping[Feature, str] = {
     Feature.ROUTED_ADDRESSES: (
         "it gets no floating addresses that a routing daemon announces, and a cloud's are put on its loopback by hand"
     ),
+    Feature.TRANSLATED_ADDRESSES: (
+        "where a cloud translates floating addresses, clients behind NAT are not called from it, and reconnect in 15 s"
+    ),
     Feature.BACKBONE: "its users and those of other nodes do not reach each other, and none are kept apart on it",
     Feature.RELAY: "a removal cannot have it relay clients that cannot be called, so they are left behind",
     Feature.REVOKED: "certificates of the panel that were revoked are accepted until they expire",

@@ -30,7 +30,7 @@ def database_url(tmp_path: Path) -> str:
 
 def due(world: World, operation: Operation) -> list[TakeoverCall]:
     with world.store.write() as tx:
-        return takeovers.due(tx, operation.id, live_within_s=LIVE_S)[1]
+        return takeovers.due(tx, world.vault, operation.id, live_within_s=LIVE_S)[1]
 
 
 def answer(world: World, operation: Operation, call: TakeoverCall, *, answered: bool) -> None:

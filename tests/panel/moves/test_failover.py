@@ -32,7 +32,7 @@ def fleet(world: World, *names: str) -> tuple[Config, list[Node], list[Peer]]:
 
 def called(world: World, operation: Operation, reachable: set[str] | None = None) -> list[TakeoverCall]:
     with world.store.write() as tx:
-        return due(tx, operation.id, live_within_s=LIVE_S, reachable=reachable)[1]
+        return due(tx, world.vault, operation.id, live_within_s=LIVE_S, reachable=reachable)[1]
 
 
 def homes(world: World, config: Config) -> set[str | None]:

@@ -107,7 +107,7 @@ def test_they_are_called_again_until_the_window_ends(
 
     def called() -> set[str]:
         with world.store.write() as tx:
-            _, calls = takeovers.due(tx, operation.id, live_within_s=180, reachable={ams1.id})
+            _, calls = takeovers.due(tx, world.vault, operation.id, live_within_s=180, reachable={ams1.id})
         assert {call.node_id for call in calls} <= {ams1.id}
         return {call.peer_id for call in calls}
 

@@ -6,6 +6,7 @@ machine has one: the neighbors, the routing daemon, or nobody.
 
 from wgfleet.agent.kernel import announce, bird, host_addresses
 from wgfleet.protocol.desired import InterfaceSettings
+from wgfleet.protocol.diff import ROUTING_FIELD, TRANSLATED_FIELD, Drift
 from wgfleet.protocol.ids import InterfaceName
 
 
@@ -16,19 +17,33 @@ class AddressPlaces:
         self._loopback: set[InterfaceName] = set()
         self._routed: set[InterfaceName] = set()  # of these, those that routers are to find
         self._faults: dict[InterfaceName, str] = {}
+        self._absent: dict[InterfaceName, list[str]] = {}  # of the private addresses that a cloud translates
 
-    def note(self, settings: InterfaceSettings) -> None:
-        """Note what an interface wants."""
+    async def note(self, settings: InterfaceSettings) -> None:
+        """Note what an interface wants, and which addresses the machine lacks that are not for the agent to add."""
         name, floating = settings.name, settings.floating
         (self._routed.add if floating and floating.routed else self._routed.discard)(name)
         there = floating is not None and (floating.routed or floating.bound)
         (self._loopback.add if there else self._loopback.discard)(name)
+        private = frozenset(floating.translated) if floating else frozenset()
+        self._absent[name] = sorted(private - (await host_addresses.locate(private)).keys()) if private else []
 
     def forget(self, name: InterfaceName) -> None:
         """Forget an interface that the agent no longer keeps."""
         self._loopback.discard(name)
         self._routed.discard(name)
         self._faults.pop(name, None)
+        self._absent.pop(name, None)
+
+    def drift(self, name: InterfaceName) -> tuple[Drift, ...]:
+        """Say what keeps routers or a cloud from leading packets here."""
+        fault = self.fault(name)
+        routing = () if fault is None else (Drift(ROUTING_FIELD, "announced to routers", fault),)
+        absent = (
+            Drift(f"{TRANSLATED_FIELD}.{address}", "on a link", "on none: calls leave from the machine's own address")
+            for address in self._absent.get(name, ())
+        )
+        return (*routing, *absent)
 
     def fault(self, name: InterfaceName) -> str | None:
         """Return why routers do not find the addresses of an interface that are to be routed; None: they do."""

@@ -205,7 +205,7 @@ class FloatingAddresses:
     async def observe(self, settings: InterfaceSettings) -> ObservedAddresses:
         """Read what the machine has, and find out what it may take; asking the neighbors can take half a second."""
         name, wanted = settings.name, floating_wanted(settings)
-        self.places.note(settings)
+        await self.places.note(settings)
         owned = self._ledger.owned().get(name)
         ours = {} if owned is None else owned.floating
         if not wanted and not ours:

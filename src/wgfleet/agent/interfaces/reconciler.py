@@ -24,7 +24,7 @@ from wgfleet.agent.kernel.device_formats import Device
 from wgfleet.agent.kernel.machine import Machine, Rules, has_ipv6
 from wgfleet.agent.state.session_files import LiveSession
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
-from wgfleet.protocol.diff import NO_IPV6, ROUTING_FIELD, Drift, InterfacePlan, PlanStep, diff
+from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Applied, CallBack
@@ -125,6 +125,12 @@ class InterfaceReconciler:
         """Floating addresses that the machine has for it; None until they were read."""
         present = self._floating.present(self.name)
         return None if present is None else tuple(sorted(present))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Addresses that clients may know this node by, beside its own: those from which they may be called."""
+        floating = self.desired.settings.floating
+        return (*(self.held or ()), *(floating.translated if floating is not None else ()))
 
     @property
     def rivals(self) -> dict[str, str]:
@@ -292,9 +298,7 @@ class InterfaceReconciler:
                 for address, who in sorted(self._floating.rivals(self.name).items())
             )
             tried = () if self.trial is None else self.trial.drift(self.desired.settings)
-            fault = self._floating.places.fault(self.name)
-            routing = () if fault is None else (Drift(ROUTING_FIELD, "announced to routers", fault),)
-            self.drift = routing + tried + plan.drift + rivals + self.backbone.drift
+            self.drift = self._floating.places.drift(self.name) + tried + plan.drift + rivals + self.backbone.drift
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)

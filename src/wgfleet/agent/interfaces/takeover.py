@@ -41,7 +41,9 @@ class PeerCall:
 
 
 def check(takeover: Takeover, reconciler: InterfaceReconciler, held: Collection[str]) -> dict[PublicKey, PeerCall]:
-    """Return how to call each peer; raise `FieldError` for the first wrong field. `held`: the allowed sources."""
+    """Return how to call each peer; raise `FieldError` for the first wrong field. `held`: allowed floating sources."""
+    floating = reconciler.desired.settings.floating
+    sources = {*held, *(floating.translated if floating is not None else ())}
     if not 0 < takeover.timeout_s <= MAX_TIMEOUT_S:
         raise FieldError("timeout_s", f"must be above 0 and at most {MAX_TIMEOUT_S:.0f} s, not {takeover.timeout_s}")
     calls = {}
@@ -50,7 +52,7 @@ def check(takeover: Takeover, reconciler: InterfaceReconciler, held: Collection[
             raise FieldError(f"peers[{i}].public_key", f"interface {reconciler.name} has no such peer; push it first")
         endpoint = parse_endpoint(peer.endpoint, f"peers[{i}].endpoint")
         if peer.source is not None:
-            _check_source(peer.source, endpoint, held, f"peers[{i}].source")
+            _check_source(peer.source, endpoint, sources, f"peers[{i}].source")
         calls[peer.public_key] = PeerCall(endpoint, peer.source)
     return calls
 
@@ -136,7 +138,7 @@ async def call_again(
     if not await _until(may_speak, _HELP_THEMSELVES_S):
         _log.warning("clients.not_called_again", interface=reconciler.name, reason="the panel did not say that it may")
         return
-    for source in (*sorted(reconciler.held or ()), None):
+    for source in (*reconciler.sources, None):
         calls = {
             key: PeerCall(endpoint, source)
             for key, endpoint in waiting.items()

@@ -74,7 +74,9 @@ class AddressProviderType(Protocol):
     `on_agent`: the agent adds the address to its machine and removes it; the provider itself is never called. One of
     these may have `routed`: the address is on loopback, for the machine's routing daemon to announce, not on a link.
     One that is called may have `bound`: the cloud delivers packets to the address itself, so the agent of its holder
-    has it on loopback, and calls clients from there.
+    has it on loopback, and calls clients from there. Or `translated_to`: the option that says, by the node's name, to
+    which private addresses of its machine the cloud translates floating ones (one or a list); clients are called from
+    those.
     `by_node` (a frozenset), if there are any: the options that say something of each node by its name, and name no
     server to connect to; a node may be called `host` and have a private address. Secret fields of `Options` are
     `pydantic.SecretStr`.

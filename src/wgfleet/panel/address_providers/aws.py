@@ -38,6 +38,7 @@ class Aws(CloudClient[Ec2Api]):
 
     name: ClassVar[str] = "aws"
     on_agent: ClassVar[bool] = False
+    translated_to: ClassVar[str] = "private_addresses"
     by_node: ClassVar[frozenset[str]] = frozenset({"instances", "private_addresses"})
     Options: ClassVar[type[BaseModel]] = AwsOptions
 

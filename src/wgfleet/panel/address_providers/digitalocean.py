@@ -6,7 +6,7 @@ An assignment is an action that runs on after the call; while it runs, the addre
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import AddressNode
@@ -20,6 +20,7 @@ from wgfleet.panel.address_providers.cloud_api import (
 )
 from wgfleet.panel.address_providers.cloud_client import LOOK_AGAIN_S, CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol.addresses import parse_address
 
 PER_PAGE, MAX_PAGES = 200, 25
 ACTION_S = 15.0
@@ -68,10 +69,19 @@ class DropletAction(CloudModel):
 
 
 class DigitalOceanOptions(CloudOptions):
-    """The API token. `droplets`: the ids of nodes' droplets, for those not known by their public address."""
+    """The API token. `droplets`: the ids of nodes' droplets, for those not known by their public address.
+
+    `anchor_addresses`: by the node's name, the address that the cloud translates a reserved IP to.
+    """
 
     droplets: dict[str, int] = Field(default_factory=dict, max_length=300)
+    anchor_addresses: dict[str, str] = Field(default_factory=dict, max_length=300)
     api_url: str = Field(default=SERVICE.url, pattern="^https?://")
+
+    @field_validator("anchor_addresses")
+    @classmethod
+    def _are_addresses(cls, value: dict[str, str]) -> dict[str, str]:
+        return {name: parse_address(text, name) for name, text in value.items()}
 
 
 class DigitalOcean(CloudClient[CloudApi]):
@@ -79,6 +89,8 @@ class DigitalOcean(CloudClient[CloudApi]):
 
     name: ClassVar[str] = "digitalocean"
     on_agent: ClassVar[bool] = False
+    translated_to: ClassVar[str] = "anchor_addresses"
+    by_node: ClassVar[frozenset[str]] = frozenset({"anchor_addresses"})
     Options: ClassVar[type[BaseModel]] = DigitalOceanOptions
 
     def __init__(self, options: DigitalOceanOptions) -> None:

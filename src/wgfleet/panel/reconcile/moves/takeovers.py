@@ -19,6 +19,7 @@ from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store import Store
+from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverPeer, TakeoverResult
@@ -36,9 +37,16 @@ class TakeoverRounds:
     """Moves live sessions. `connections`: those to the agents, by node id. `urgent`: the clients have no node."""
 
     def __init__(
-        self, store: Store, drain: DrainSettings, connections: Mapping[str, AgentConnection], *, urgent: bool = False
+        self,
+        store: Store,
+        vault: Vault,
+        drain: DrainSettings,
+        connections: Mapping[str, AgentConnection],
+        *,
+        urgent: bool = False,
     ) -> None:
         self._store = store
+        self._vault = vault
         self._drain = drain
         self._connections = connections
         self._tries_s = QUICK_TRIES_S if urgent else ()
@@ -73,7 +81,7 @@ class TakeoverRounds:
 
     def _due(self, operation_id: str, reachable: set[str]) -> tuple[str, list[TakeoverCall]]:
         with self._store.write() as tx:
-            return takeovers.due(tx, operation_id, live_within_s=self._drain.live_s, reachable=reachable)
+            return takeovers.due(tx, self._vault, operation_id, live_within_s=self._drain.live_s, reachable=reachable)
 
     def _begin(self, operation_id: str, node_id: str, interface: str, waiting: list[TakeoverCall]) -> None:
         task = asyncio.create_task(self._call_all(operation_id, node_id, interface, waiting))

@@ -38,7 +38,9 @@ class MoveWorker:
         self._store = store
         self._vault = vault
         self._drain = drain
-        self._takeovers = {urgent: TakeoverRounds(store, drain, connections, urgent=urgent) for urgent in (False, True)}
+        self._takeovers = {
+            urgent: TakeoverRounds(store, vault, drain, connections, urgent=urgent) for urgent in (False, True)
+        }
         self._reports = {
             urgent: Reports(connections, 0.0 if urgent else drain.unreachable_s) for urgent in (False, True)
         }

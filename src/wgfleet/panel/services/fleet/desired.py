@@ -11,7 +11,7 @@ from wgfleet.panel.services import reach
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import backbone, common_peers, probe_keys, taken_over
 from wgfleet.panel.services.fleet.common_peers import CommonPeers, Keeper, PackedPeers
-from wgfleet.panel.services.floating import carriers, isolation
+from wgfleet.panel.services.floating import carriers, isolation, translations
 from wgfleet.panel.services.floating.carriers import Carriage
 from wgfleet.panel.store import Tx, histories, sealed
 from wgfleet.panel.store import assignments as assignment_rows
@@ -193,14 +193,16 @@ def _carried(tx: Tx, config: Config, assignment: Assignment, how: Carriage) -> l
 def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> FloatingSettings | None:
     how = carriers.of_config(tx, config.id)
     carried = _carried(tx, config, assignment, how)
-    if not carried and not (how.routed and assignment.phase in {Phase.SERVING, Phase.DRAINING}):
+    takes_part = assignment.phase in {Phase.SERVING, Phase.DRAINING}
+    translated = translations.of_config(tx, vault, config.id).get(assignment.node_id, ()) if takes_part else ()
+    if not carried and not translated and not (how.routed and takes_part):
         return None
     return FloatingSettings(
         addresses=tuple(row.address for row in carried),
         # Those out of use count too: who reaches them is not the one that is cut off. Where a cloud says who has an
         # address, a node need not give it up: two that have it on loopback do no harm.
         witnesses=()
-        if how.bound
+        if how.bound or translated
         else tuple(
             join_endpoint(node.endpoint_addresses[0], config.listen_port)
             for other, node in assignment_rows.of_config(tx, config.id)
@@ -211,6 +213,7 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
         ask_first=tuple(row.address for row in carried if row.contested),
         routed=how.routed,
         bound=how.bound,
+        translated=translated,
     )
 
 

@@ -20,14 +20,15 @@ def check_free(tx: Tx, found: Mapping[str, str]) -> None:
             raise Conflict(f"{address} is a floating address; give one that belongs to the node alone", field=field)
 
 
-def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: bool) -> None:
+def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: bool, elsewhere: bool = False) -> None:
     """Make the list of a config's addresses what it shall be; what is taken off the list is taken from its holder.
 
-    `other_provider`: who brings the addresses to their nodes has changed as well.
+    `other_provider`: who brings the addresses to their nodes has changed as well; `elsewhere`: what a cloud translates
+    them to.
     """
     found = {row.address: row for row in floating_rows.of_config(tx, config_id)}
     generation = 0
-    if set(addresses) != set(listed(tx, config_id)) or (other_provider and found):
+    if set(addresses) != set(listed(tx, config_id)) or ((other_provider or elsewhere) and found):
         generation = generations.bump(tx, config_id, settings=True)
     carried = carriers.of_config(tx, config_id).on_agent
     for address in addresses:

@@ -10,6 +10,7 @@ from wgfleet.panel.domain.fields import check_list
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services import tunnel_networks
 from wgfleet.panel.services.floating import addresses as address_list
+from wgfleet.panel.services.floating import translations
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
@@ -61,13 +62,15 @@ def apply(tx: Tx, vault: Vault, group: EndpointGroup, spec: FloatingSpec) -> Non
         )
     other = spec.provider != group.address_provider
     providers.require(spec.provider)
+    elsewhere = False
     if other or spec.options is not None:
         kept = {} if other else _options(vault, group)
         given = providers.canonical(spec.provider, providers.with_kept(spec.provider, spec.options, kept))
         column = EndpointGroup.address_options_sealed
         group.address_options_sealed = sealed.seal_options(vault, column, group.config_id, given)
+        elsewhere = not other and translations.changed(kept, given, spec.provider)
     group.address_provider = spec.provider
-    address_list.put(tx, group.config_id, addresses, other_provider=other)
+    address_list.put(tx, group.config_id, addresses, other_provider=other, elsewhere=elsewhere)
 
 
 def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:

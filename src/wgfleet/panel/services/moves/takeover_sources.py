@@ -1,12 +1,14 @@
 """Sources of takeovers: who calls the clients of a node that lost its floating addresses, and from which address."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services.floating import carriers
+from wgfleet.panel.services.floating import carriers, translations
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,10 @@ class TakeoverSources:
         return usable[attempts % len(usable)] if usable else None
 
 
-def of_config(tx: Tx, config_id: str) -> TakeoverSources:
+def of_config(tx: Tx, vault: Vault, config_id: str) -> TakeoverSources:
     """Return who calls the clients of the nodes that gave addresses up, or lost them."""
-    taken = [row for row in floating_rows.of_config(tx, config_id) if row.leaving_node_id or row.former_node_id]
+    rows = floating_rows.of_config(tx, config_id)
+    taken = [row for row in rows if row.leaving_node_id or row.former_node_id]
     if not taken:
         return TakeoverSources({}, ())
     applied = {
@@ -62,11 +65,16 @@ def of_config(tx: Tx, config_id: str) -> TakeoverSources:
         if assignment.phase == Phase.SERVING and assignment.health.in_use
     }
     carriage = carriers.of_config(tx, config_id)
+    translated = translations.of_config(tx, vault, config_id)
+    held = Counter(row.holder_node_id for row in rows)
     found: dict[str, list[tuple[TakeoverSource, bool]]] = {}
     for row in taken:
         giver, holder = row.leaving_node_id or row.former_node_id or "", row.holder_node_id
         if holder in applied and holder != giver:
             ready = row.leaving_node_id is None and applied[holder] >= row.generation
             here = carriage.on_agent or (carriage.bound and carriers.knows_loopback(tx, holder))
-            found.setdefault(giver, []).append((TakeoverSource(holder, row.address if here else None), ready))
+            places = translations.in_turn(translated.get(holder, ()), held[holder])
+            sources: Sequence[str | None] = (row.address,) if here else (places or (None,))
+            pairs = found.setdefault(giver, [])
+            pairs += [pair for each in sources if (pair := (TakeoverSource(holder, each), ready)) not in pairs]
     return TakeoverSources(found, applied)

@@ -27,6 +27,7 @@ from wgfleet.panel.store.operations import MoveRow, MovingPeer
 from wgfleet.panel.store.sessions import LastSession
 from wgfleet.panel.store.tables import Operation
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import NodeId, PeerId
 
 CALL_AGAIN_S = 5.0
@@ -54,7 +55,7 @@ class TakeoverCall:
 
 
 def due(
-    tx: Tx, operation_id: str, *, live_within_s: float, reachable: Collection[str] | None = None
+    tx: Tx, vault: Vault, operation_id: str, *, live_within_s: float, reachable: Collection[str] | None = None
 ) -> tuple[str, list[TakeoverCall]]:
     """Settle what needs no call, and return the interface with the calls that are left.
 
@@ -79,7 +80,7 @@ def due(
         # Every client that can be called from an address of the new nodes has been: the others need the floating one.
         holders.empty(tx, config.id, operation.node_id)
     waiting += _pulled_back(tx, operation, targets, having)
-    sources = takeover_sources.of_config(tx, config.id)
+    sources = takeover_sources.of_config(tx, vault, config.id)
     latest |= session_rows.latest(tx, [moving.peer_id for moving, _ in waiting if moving.peer_id not in latest])
     calls = [_call(moving, peer, targets, latest, sources) for moving, peer in waiting if moving.live]
     peers = {moving.peer_id: peer for moving, peer in waiting}
