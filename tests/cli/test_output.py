@@ -26,6 +26,18 @@ def test_what_a_terminal_would_obey_is_replaced(sent: str) -> None:
     assert plain("ä 中\n\t") == "ä 中\n\t"
 
 
+def test_names_are_shown_as_they_are_written_and_programs_read_the_very_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("\u0639\u0644\u06cc\u200c\u0631\u0636\u0627", "\U0001f468\u200d\U0001f467", "\u200f\u05d3"):
+        assert plain(name) == name
+    name = "a\u202eb\U000e0067\x1b\u200d"
+    output.show_json({"name": name})
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["name"] == name
+    assert not {"\u202e", "\U000e0067", "\x1b"} & set(printed)
+
+
 def test_every_command_prints_times_as_tables_do() -> None:
     """A time in a sentence goes through `text`, or people get fractions of seconds and a T."""
     sources = sorted(Path(output.__file__).parent.glob("*.py"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wgfleet.protocol.desired import (
     MAX_MTU,
-    MIN_MTU,
+    MIN_IPV6_MTU,
     DesiredInterface,
     DesiredPeer,
     FloatingSettings,
@@ -87,7 +87,7 @@ def settings_of(name: str = "wg0") -> st.SearchStrategy[InterfaceSettings]:
         listen_port=st.sampled_from([51820, 51821]),
         addresses=st.lists(st.sampled_from(_FEW_ADDRESSES), unique=True).map(tuple),
         routes=st.lists(st.sampled_from(["10.20.0.0/16", "fd20::/64"]), unique=True).map(tuple),
-        mtu=st.sampled_from([None, MIN_MTU, 1420, MAX_MTU]),
+        mtu=st.sampled_from([None, MIN_IPV6_MTU, 1420, MAX_MTU]),
         masquerade=st.booleans(),
         enabled=st.booleans(),
         floating=st.none() | floats(),

@@ -9,13 +9,13 @@ from tests.protocol.strategies import addresses, canonical, interface_addresses,
 from wgfleet.protocol.addresses import (
     join_endpoint,
     parse_address,
-    parse_domain,
     parse_endpoint,
     parse_interface_address,
     parse_network,
     parse_port,
     split_endpoint,
 )
+from wgfleet.protocol.domains import parse_domain
 from wgfleet.protocol.errors import FieldError
 
 ports = st.integers(1, 65535)

@@ -14,6 +14,12 @@ from rich.table import Table
 
 WIDE = 250  # columns where neither a terminal nor COLUMNS sets them: a pipe must not lose text
 FILE_MODE = 0o600
+# Beside lines and tabs, what names are written with and that moves nothing: the joiners of Persian and of emoji, and
+# marks of direction.
+SHOWN = frozenset(
+    "\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
+    "\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}\N{ARABIC LETTER MARK}"
+)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")  # as the API writes times; a person needs whole seconds
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -30,7 +36,7 @@ def console(*, err: bool = False) -> Console:
 
 def show_json(document: Any) -> None:
     """Print a document as JSON."""
-    typer.echo(plain(json.dumps(document, indent=2, ensure_ascii=False)))
+    typer.echo("".join(map(_escaped, json.dumps(document, indent=2, ensure_ascii=False))))
 
 
 PROSE = ("summary", "reason", "error")  # sentences; as the last column of a table
@@ -86,7 +92,12 @@ def plain(shown: str) -> str:
 
 
 def _obeyed(character: str) -> bool:
-    return character not in "\n\t" and unicodedata.category(character) in {"Cc", "Cf"}
+    return character not in SHOWN and unicodedata.category(character) in {"Cc", "Cf"}
+
+
+def _escaped(character: str) -> str:
+    """Return what a terminal would obey as JSON's escape of it, which programs read as the character that it is."""
+    return json.dumps(character)[1:-1] if character != "\n" and _obeyed(character) else character
 
 
 def text(value: Any) -> str:

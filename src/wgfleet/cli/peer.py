@@ -1,6 +1,7 @@
 """`wgfleet peer`: user devices and their files. A peer is given as an id or as CONFIG/NAME."""
 
 import time
+import unicodedata
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from wgfleet.cli.output import (
     write_secret,
     write_secret_file,
 )
+from wgfleet.qr_code import NoQrCodeError, hard_to_scan, qr_code
 
 app = typer.Typer(no_args_is_help=True)
 ARRIVES_S = 3.0  # a node that is well has a change within a second or two
@@ -151,14 +153,17 @@ def bundle(
 @app.command()
 def qr(peer: Peer, *, node: Node = None) -> None:
     """Show a peer's file as a QR code in the terminal."""
-    try:
-        import segno  # noqa: PLC0415 - only on a machine with the panel's libraries
-    except ModuleNotFoundError:
-        say("error: wgfleet peer qr needs the panel's libraries: script/install panel", err=True)
-        raise typer.Exit(1) from None
     with panel() as client:
         text = client.text(f"/api/peers/{_id(client, peer)}/config", node=node)
-    segno.make_qr(text, error="l").terminal(compact=True)
+        try:
+            code = qr_code(text)
+        except ModuleNotFoundError:
+            raise CallFailed("wgfleet peer qr needs the panel's libraries: script/install panel") from None
+        except NoQrCodeError as error:
+            raise CallFailed(str(error)) from None
+    code.terminal(compact=True)
+    if (warning := hard_to_scan(code)) is not None:
+        say(f"warning: {warning}", err=True)
 
 
 def _id(client: Client, reference: str) -> str:
@@ -167,6 +172,6 @@ def _id(client: Client, reference: str) -> str:
     if not slash:
         return part(reference)
     for peer in client.all(f"/api/configs/{part(config)}/peers", search=name):
-        if peer["name"] == name:
+        if peer["name"] == unicodedata.normalize("NFC", name):
             return str(peer["id"])
     raise CallFailed(f"there is no peer {name!r} in {config!r}; list them with `wgfleet peer list {config}`", ABSENT)

@@ -27,7 +27,8 @@ from wgfleet.panel.door import VISIT, Door, FoldedWarnings, Visit, fold_accept_e
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.door import DoorSettings
-from wgfleet.protocol.addresses import parse_address, parse_domain
+from wgfleet.protocol.addresses import parse_address
+from wgfleet.protocol.domains import parse_domain
 
 SHUTDOWN_S = 3  # event streams never end by themselves
 RENEWAL_CHECK_S = 2  # also after how long another CA's certificate is shown

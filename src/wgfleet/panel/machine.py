@@ -2,6 +2,9 @@
 
 import re
 import socket
+from ipaddress import ip_network
+
+from wgfleet.panel.domain.tunnel_networks import special_range
 
 # RFC 5737 and RFC 3849: addresses for documentation. The default route leads there, nobody is there.
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -22,7 +25,9 @@ def outbound_addresses() -> tuple[str, ...]:
             # Connecting a datagram socket chooses the route and the source address, and sends no packet.
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect((elsewhere, _DISCARD_PORT))
-                found.append(str(probe.getsockname()[0]))
+                address = str(probe.getsockname()[0])
         except OSError:
             continue
+        if special_range(ip_network(address)) is None:  # not that of a link alone
+            found.append(address)
     return tuple(found)

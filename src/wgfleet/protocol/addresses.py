@@ -4,14 +4,12 @@ The canonical text of an address is what inet_ntop(3) prints, since that is what
 """
 
 import ipaddress
-import re
 import socket
 
 from wgfleet.protocol.errors import FieldError
 
 _MAX_PORT = 65535
 _HOST_PREFIXES = {"32": socket.AF_INET, "128": socket.AF_INET6}
-_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
 def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
@@ -81,19 +79,6 @@ def parse_port(value: int, field: str) -> int:
     if not 1 <= value <= _MAX_PORT:
         raise FieldError(field, f"must be a port from 1 to {_MAX_PORT}, not {value}")
     return value
-
-
-def parse_domain(text: str, field: str) -> str:
-    """Parse a DNS name (RFC 1123, underscores allowed); international names are turned into punycode."""
-    name = text.removesuffix(".").lower()
-    try:
-        name = name.encode("idna").decode() if not name.isascii() else name
-    except UnicodeError:
-        raise FieldError(field, f"{text!r} is not a domain name") from None
-    # RFC 1123, section 2.1: the last label is never all digits, which is what tells a name from an address.
-    if not _HOST_NAME.fullmatch(name) or name.rpartition(".")[2].isdigit():
-        raise FieldError(field, f"{text!r} is not a domain name such as vpn.example.com")
-    return name
 
 
 def split_endpoint(text: str, field: str = "endpoint") -> tuple[str, int]:

@@ -9,6 +9,7 @@ panel can read; a delta names that of its base.
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -35,7 +36,8 @@ from wgfleet.protocol.keys import (
 )
 from wgfleet.protocol.reach import Reach, check_reach
 
-MIN_MTU = 1280  # RFC 8200, section 5: the least an IPv6 link must carry
+MIN_IPV6_MTU = 1280  # RFC 8200, section 5: the least an IPv6 link must carry
+LEAST_MTU = 576  # what every IPv4 host takes (RFC 791, section 3.1)
 MIN_GIVE_UP_S, MAX_GIVE_UP_S = 1.0, 3600.0  # a floating address: below, one lost second would cost it
 # After `give_up_after_s` and this, the kernel has taken a floating address off by itself, whatever became of the agent:
 # it counts in whole s, of which an agent gives it 2 or more, and is up to 1 s late.
@@ -210,8 +212,7 @@ def check_settings(settings: InterfaceSettings) -> None:
             raise FieldError(field, f"{address!r} is link-local; the kernel manages those itself")
     for i, route in enumerate(settings.routes):
         _same(parse_network(route, f"settings.routes[{i}]"), route, f"settings.routes[{i}]")
-    if settings.mtu is not None and not MIN_MTU <= settings.mtu <= MAX_MTU:
-        raise FieldError("settings.mtu", f"must be {MIN_MTU} to {MAX_MTU} bytes, not {settings.mtu}")
+    check_mtu(settings.mtu, settings.addresses, "settings.mtu")
     if settings.floating is not None:
         check_floating(settings.floating)
     if settings.reach is not None:
@@ -316,3 +317,11 @@ def delta_between(old: DesiredInterface, new: DesiredInterface) -> InterfaceDelt
         history=new.history,
         base_history=old.history,
     )
+
+
+def check_mtu(mtu: int | None, networks: Iterable[str], field: str) -> None:
+    """Raise `FieldError` where links with these addresses or pools cannot have an MTU, in bytes. None: they can."""
+    least = MIN_IPV6_MTU if any(":" in network for network in networks) else LEAST_MTU
+    if mtu is not None and not least <= mtu <= MAX_MTU:
+        beside = ", as a network is IPv6" if least == MIN_IPV6_MTU else ""
+        raise FieldError(field, f"must be {least} to {MAX_MTU} bytes{beside}, not {mtu}")

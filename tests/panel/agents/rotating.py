@@ -77,7 +77,7 @@ class Fleet:
     async def join(self, name: str) -> None:
         """Have an agent come to life that has enrolled."""
         with self.panel.store.write() as tx:
-            node = nodes.create(tx, "test", NodeSpec(name, [f"127.0.0.{len(self.agents) + 1}"], agent_host="127.0.0.1"))
+            node = nodes.create(tx, "test", NodeSpec(name, [f"192.0.2.{len(self.agents) + 1}"], agent_host="127.0.0.1"))
         await self.wake(name, current(self.panel), node.id)
         with self.panel.store.write() as tx:
             issued = described(self.agents[name].state.certificate.read_text())

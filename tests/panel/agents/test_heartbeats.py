@@ -38,7 +38,7 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
 ) -> None:
     monkeypatch.setattr(heartbeats, "WRITE_EVERY_S", 0.05)
     with panel.store.write() as tx:
-        node = nodes.create(tx, "test", NodeSpec("fra1", ["127.0.0.1"]))
+        node = nodes.create(tx, "test", NodeSpec("fra1", ["192.0.2.1"], agent_host="127.0.0.1"))
     agent = ScriptedAgent(stream=[SNAPSHOT, *(HEARTBEAT, HEARTBEAT_S / 5) * 600])
 
     def seen() -> Node:

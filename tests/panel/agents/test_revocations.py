@@ -65,7 +65,7 @@ class Fleet:
 @asynccontextmanager
 async def running(panel: Panel, folder: Path, known: str) -> AsyncIterator[Fleet]:
     with panel.store.write() as tx:
-        node = nodes.create(tx, "test", NodeSpec("fra1", ["127.0.0.1"]))
+        node = nodes.create(tx, "test", NodeSpec("fra1", ["192.0.2.1"], agent_host="127.0.0.1"))
     async with listening(folder, current(panel), node.id, *stream_of(clock.now(), known)) as agent:
         with panel.store.write() as tx:
             issued = described(agent.state.certificate.read_text())

@@ -23,6 +23,9 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
     "pool is too large": ("POST", "/api/configs", {"name": "wg1", "pools": ["10.0.0.0/7"]}, 422, "pools[0]"),
     "pool is multicast": ("POST", "/api/configs", {"name": "wg1", "pools": ["224.0.0.0/8"]}, 422, "pools[0]"),
     "pool is no network": ("POST", "/api/configs", {"name": "wg1", "pools": ["ten"]}, 422, "pools[0]"),
+    "pool is IPv4 in IPv6 form": (
+        "POST", "/api/configs", {"name": "wg1", "pools": ["::ffff:10.9.0.0/112"]}, 422, "pools[0]"),
+    "name of network cards": ("POST", "/api/configs", {"name": "eth0", "pools": ["10.9.0.0/24"]}, 422, "name"),
     "no pool": ("POST", "/api/configs", {"name": "wg1", "pools": []}, 422, "pools"),
     "port above the range": (
         "POST", "/api/configs", {"name": "wg1", "pools": ["10.9.0.0/24"], "listen_port": 65536}, 422, "listen_port"),
@@ -36,6 +39,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
     "unknown field": ("POST", "/api/configs", {"name": "wg1", "pools": ["10.9.0.0/24"], "prot": 1}, 422, "prot"),
     "missing field": ("POST", "/api/configs", {"name": "wg1"}, 422, "pools"),
     "MTU below IPv6's least": ("PATCH", "/api/configs/wg0", {"mtu": 1279}, 422, "mtu"),
+    "MTU below what any host takes": ("PATCH", "/api/configs/wg0", {"mtu": 575}, 422, "mtu"),
     "name server is no address": ("PATCH", "/api/configs/wg0", {"dns": ["10.0.0.256"]}, 422, "dns[0]"),
     "name in place of a flag": ("PATCH", "/api/configs/wg0", {"masquerade": "yes"}, 422, "masquerade"),
     "name of another node": (
@@ -45,6 +49,13 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
     "node without address": ("POST", "/api/nodes", {"name": "x", "endpoint_addresses": []}, 422, "endpoint_addresses"),
     "address with a prefix": (
         "POST", "/api/nodes", {"name": "x", "endpoint_addresses": ["192.0.2.9/24"]}, 422, "endpoint_addresses[0]"),
+    "address in IPv6 form": (
+        "POST", "/api/nodes", {"name": "x", "endpoint_addresses": ["::ffff:192.0.2.9"]}, 422, "endpoint_addresses[0]"),
+    "address of this machine": (
+        "POST", "/api/nodes", {"name": "x", "endpoint_addresses": ["127.0.0.1"]}, 422, "endpoint_addresses[0]"),
+    "address of a link": (
+        "PATCH", "/api/nodes/fra1", {"endpoint_addresses": ["192.0.2.1", "fe80::1"]}, 422, "endpoint_addresses[1]"),
+    "agent at an address of a link": ("PATCH", "/api/nodes/fra1", {"agent_host": "169.254.1.1"}, 422, "agent_host"),
     "weight of nothing": (
         "POST", "/api/nodes", {"name": "x", "endpoint_addresses": ["192.0.2.9"], "weight": 0}, 422, "weight"),
     "less than no capacity": ("PATCH", "/api/nodes/fra1", {"capacity": -1}, 422, "capacity"),
@@ -57,6 +68,20 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
     "TTL that no provider takes": (
         "POST", "/api/configs/wg0/endpoint-group", {"domain": "vpn.example.com", "ttl": 29}, 422, "ttl"),
     "domain that is none": ("POST", "/api/configs/wg0/endpoint-group", {"domain": "vpn example"}, 422, "domain"),
+    "domain that is many": (
+        "POST", "/api/configs/wg0/endpoint-group", {"domain": "*.example.com"}, 422, "domain"),
+    "domain that is this machine": (
+        "POST", "/api/configs/wg0/endpoint-group", {"domain": "127.0.0.1"}, 422, "domain"),
+    "address that is published": (
+        "POST", "/api/configs/wg0/endpoint-group",
+        {"domain": "192.0.2.9", "dns": {"provider": "null", "zone": "z"}}, 422, "domain"),
+    "floating address of a link": (
+        "POST", "/api/configs/wg0/endpoint-group",
+        {"domain": "vpn.example.com", "floating_addresses": ["fe80::1"]}, 422, "floating_addresses[0]"),
+    "name of two lines": ("POST", "/api/configs/wg0/peers", {"name": "an\u2028na"}, 422, "name"),
+    "name that nobody sees": ("POST", "/api/configs/wg0/peers", {"name": "\u200d\u200c"}, 422, "name"),
+    "name that is there in another spelling": (
+        "POST", "/api/configs/wg0/peers", {"name": "zoe\u0308"}, 409, "name"),
     "key of 31 bytes": (
         "POST", "/api/configs/wg0/peers", {"name": "x", "public_key": KEY_OF_31_BYTES}, 422, "public_key"),
     "key with stray bits": (
@@ -87,6 +112,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
 def test_each_bad_input_is_refused_with_its_field_and_nothing_is_written(client: httpx.Client, panel: Panel) -> None:
     made(client, "/api/configs/wg0/nodes", node_id="fra1")
     made(client, "/api/configs/wg0/peers", name="anna")
+    made(client, "/api/configs/wg0/peers", name="zo\u00eb")
     before = snapshot(panel.store)
     for what, (method, path, body, status, field) in CASES.items():
         answer = client.request(method, path, json=body)

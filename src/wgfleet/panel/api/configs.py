@@ -11,23 +11,24 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Port, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain import backbone as ports
-from wgfleet.panel.domain.fields import MAX_LIST
+from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.services import configs, reach
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, MAX_POOLS, ConfigChanges, ConfigSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
-from wgfleet.protocol.desired import MAX_MTU, MIN_MTU
+from wgfleet.protocol.desired import LEAST_MTU, MAX_MTU, MIN_IPV6_MTU
 
 router = APIRouter(tags=["configs"])
 Mode = Literal["cluster", "independent"]
 
-Mtu = Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)]
+Mtu = Annotated[int, Field(ge=LEAST_MTU, le=MAX_MTU)]
 Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
-Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_LIST)]
+Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_NETWORKS)]
 DnsEntries = Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=MAX_LIST)]
 NodePorts = Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=MAX_LIST, examples=[["udp/53"]])]
 Placement = Literal["least_peers", "least_load", "nearest_group"]
+MTU = f"In bytes, from {MIN_IPV6_MTU} on where a pool is IPv6; null: the driver's default."
 NODE_PORTS = (
     "Ports of the node itself that users reach; without them it answers their pings only. Ports of agents are refused: "
     "users never reach one."
@@ -68,7 +69,7 @@ class NewConfig(Body):
     listen_port: Port | None = Field(
         default=None, description="UDP port on each node; null: the first free one from 51820."
     )
-    mtu: Mtu | None = Field(default=None, description="In bytes; null: the driver's default.")
+    mtu: Mtu | None = Field(default=None, description=MTU)
     dns: DnsEntries = Field(default=[], description="DNS servers and search domains for clients.")
     client_allowed_ips: Networks = Field(
         default=["0.0.0.0/0", "::/0"], description="Networks that clients route through the tunnel."
@@ -91,7 +92,7 @@ class ChangedConfig(PatchBody):
     listen_port: Port = Field(
         default=UNCHANGED, description="UDP port on each node. Users need new files after a change."
     )
-    mtu: Mtu | None = Field(default=UNCHANGED, description="In bytes; null: the driver's default.")
+    mtu: Mtu | None = Field(default=UNCHANGED, description=MTU)
     dns: DnsEntries = Field(default=UNCHANGED, description="DNS servers and search domains for clients.")
     client_allowed_ips: Networks = Field(
         default=UNCHANGED, description="Networks that clients route through the tunnel."

@@ -6,7 +6,6 @@ All of it needs the scope `secrets`.
 import io
 from typing import Annotated, Literal
 
-import segno
 from fastapi import APIRouter, Query, Response
 
 from wgfleet.panel.api.auth import SecretReader
@@ -18,6 +17,7 @@ from wgfleet.panel.services.access.api_keys import Caller
 from wgfleet.panel.services.clients import bundle, files
 from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.panel.services.fleet import peers
+from wgfleet.qr_code import NoQrCodeError, qr_code
 
 router = APIRouter(tags=["files for users"])
 # A browser, or a proxy on the way, must not keep a private key.
@@ -97,9 +97,9 @@ def show_qr(
 ) -> Response:
     file = _file(panel, caller, peer_id, node)
     try:
-        code = segno.make_qr(file.text, error="l")
-    except segno.DataOverflowError:
-        raise Conflict(f"{file.file_name} is too long for a QR code; download it instead") from None
+        code = qr_code(file.text)
+    except NoQrCodeError as error:
+        raise Conflict(f"{file.file_name}: {error}") from None
     out = io.BytesIO()
     code.save(out, kind=image, scale=QR_SCALE)
     media_type = "image/png" if image == "png" else "image/svg+xml"

@@ -3,7 +3,7 @@
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Query, Response, status
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from wgfleet.panel.api import shown_peers
 from wgfleet.panel.api.auth import Reader, Writer
@@ -22,7 +22,7 @@ from wgfleet.panel.api.models import (
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.shown_peers import PeerView
-from wgfleet.panel.domain.fields import MAX_LIST
+from wgfleet.panel.domain.fields import MAX_NETWORKS, one_spelling
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import node_groups, peers
@@ -31,8 +31,12 @@ from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_KEEPAL
 router = APIRouter(tags=["peers"], route_class=LargeBodies)
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
-PublicKey = Annotated[str, Field(max_length=44, description="Base64 of 32 bytes, as printed by `wg pubkey`.")]
-Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_LIST)]
+PublicKey = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=44),  # a pasted one has the line's end with it
+    Field(description="Base64 of 32 bytes, as printed by `wg pubkey`."),
+]
+Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_NETWORKS)]
 Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
 Group = Annotated[str, Field(min_length=1, max_length=64, description="Id or name of the node group it prefers.")]
 MAX_SEARCH = 100
@@ -112,7 +116,7 @@ def list_peers(
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)
         if search:
-            rows, following = peers.search(tx, config_id, search, after, limit)
+            rows, following = peers.search(tx, config_id, one_spelling(search), after, limit)
         else:
             rows, following = cut(peers.page(tx, config_id, after, limit + 1), limit)
         items = shown_peers.of_rows(tx, rows)
@@ -149,7 +153,7 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
         drafts = peers.draft(panel.vault, [_spec(peer) for peer in body.peers])
     else:
         drafts = peers.draft(panel.vault, [PeerSpec(body.name_prefix)] * (body.count or 0))
-    prefix = body.name_prefix if body.peers is None else None
+    prefix = one_spelling(body.name_prefix) if body.peers is None else None
     made = PeerBatchCall(panel, caller.actor, config, prefix, body.first_number).make(drafts)
     # After the last commit, so that nodes get them while the answer is put together.
     return shown_peers.page(shown_peers.shown(made.rows(), made.addresses, {}), status=status.HTTP_201_CREATED)

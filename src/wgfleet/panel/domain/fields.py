@@ -1,16 +1,23 @@
 """Rules for names, numbers and lists of addresses that several subjects share. Pure."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
+from wgfleet.panel.domain.tunnel_networks import special_range
 from wgfleet.panel.errors import Invalid
-from wgfleet.protocol.addresses import parse_address, parse_domain, parse_network
+from wgfleet.protocol.addresses import parse_address, parse_network
+from wgfleet.protocol.domains import parse_domain
 from wgfleet.protocol.errors import FieldError
 
 MAX_LIST = 64
+MAX_NETWORKS = 512  # calculators that leave some ranges out of everything give a few hundred
 MAX_NAME = 63
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+# Controls and line breaks, which would end a comment in a file; halves of surrogates, which are in no text at all.
+_NEVER_IN_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -25,6 +32,24 @@ def parse_name(text: str, field: str = "name") -> str:
     return text
 
 
+def one_spelling(title: str) -> str:
+    """Return what people call something in NFC, in which two ways to type the same letters are one."""
+    return unicodedata.normalize("NFC", title)
+
+
+def parse_title(text: str, limit: int, field: str = "name") -> str:
+    """Check what people call their devices: any text of one line and `limit` characters; return its one spelling."""
+    title = one_spelling(text)
+    if len(title) > limit:
+        raise Invalid(f"must be 1 to {limit} characters, not {len(title)}", field=field)
+    categories = {unicodedata.category(character) for character in title}
+    if categories & _NEVER_IN_TEXT:
+        raise Invalid("must be one line, without control characters", field=field)
+    if categories <= _UNSEEN or title != title.strip():
+        raise Invalid("must have characters that can be seen, and no spaces at its ends", field=field)
+    return title
+
+
 def may_be_id(text: str) -> bool:
     """Say whether a text looks like an id, which no name does."""
     return _ID.fullmatch(text) is not None
@@ -36,15 +61,15 @@ def check_range(value: float, low: float, high: float, field: str, unit: str = "
         raise Invalid(f"must be {low} to {high}{' ' * bool(unit)}{unit}, not {value}", field=field)
 
 
-def check_list(items: Sequence[str], field: str) -> None:
+def check_list(items: Sequence[str], field: str, limit: int = MAX_LIST) -> None:
     """Raise `Invalid` where a list is longer than any sensible one."""
-    if len(items) > MAX_LIST:
-        raise Invalid(f"must have at most {MAX_LIST} entries, not {len(items)}", field=field)
+    if len(items) > limit:
+        raise Invalid(f"must have at most {limit} entries, not {len(items)}", field=field)
 
 
 def parse_networks(texts: Sequence[str], field: str) -> list[str]:
     """Parse networks, dropping repetitions."""
-    check_list(texts, field)
+    check_list(texts, field, MAX_NETWORKS)
     return list(dict.fromkeys(parse_network(text, f"{field}[{i}]") for i, text in enumerate(texts)))
 
 
@@ -73,3 +98,19 @@ def parse_host(text: str, field: str) -> str:
         raise FieldError(
             field, f"{text!r} is neither an IPv4 or IPv6 address nor a domain name such as vpn.example.com"
         ) from None
+
+
+def parse_public_address(text: str, field: str) -> str:
+    """Parse an address at which clients reach a host: any but those of the special ranges."""
+    address = parse_address(text, field)
+    if (special := special_range(ip_network(address))) is not None:
+        raise Invalid(
+            f"{address} is in {special}, where no client reaches it; give the address that clients use", field=field
+        )
+    return address
+
+
+def parse_agent_host(text: str, field: str) -> str:
+    """Parse an address or name at which the panel calls an agent: on its own machine that is loopback."""
+    host = parse_host(text, field)
+    return host if not is_address(host) or ip_address(host).is_loopback else parse_public_address(host, field)

@@ -16,9 +16,9 @@ from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSett
 from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.reach import Reach
+from wgfleet.qr_code import PLACEHOLDER
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-PLACEHOLDER = "REPLACE_THIS_WITH_THE_PRIVATE_KEY_OF_YOUR_DEVICE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """WireGuard networks: made, changed, deleted, and their generation counted."""
 
 import ipaddress
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,13 +22,14 @@ from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_network, parse_port
-from wgfleet.protocol.desired import MAX_MTU, MIN_MTU
+from wgfleet.protocol.desired import check_mtu
 from wgfleet.protocol.ids import parse_interface_name
 
 CLUSTER, INDEPENDENT = "cluster", "independent"
 MODES = (CLUSTER, INDEPENDENT)
 PLACEMENTS = tuple(Strategy)
 MAX_POOLS = 8
+_OF_CARDS = re.compile(r"(eth|wlan|wwan|docker|virbr)\d+|en[opsx]\w*\d\w*")  # systemd.net-naming-scheme(7)
 FIRST_PORT = 51820  # the customary one of WireGuard
 MAX_PORT = 65535
 # Smaller has no room for a node and a peer; larger holds what no allocator should be asked to count.
@@ -116,10 +118,16 @@ def create(
     `panel_hosts` are the panel's own, each with what it is: no pool may contain one.
     """
     parse_interface_name(spec.name)
+    if _OF_CARDS.fullmatch(spec.name):
+        raise Invalid(
+            f"machines call their network cards and bridges {spec.name!r}; choose another name, such as wg0",
+            field="name",
+        )
     if spec.mode not in MODES:
         raise Invalid(f"mode must be {' or '.join(MODES)}, not {spec.mode!r}", field="mode")
     values = _checked(spec.changeable) | reach.checked(tx, spec.changeable, spec.name)
     networks = _parse_pools(spec.pools)
+    check_mtu(spec.mtu, networks, "mtu")
     if spec.listen_port is not None:
         parse_port(spec.listen_port, "listen_port")
     config_rows.serialize_creation(tx)
@@ -219,6 +227,7 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
     changed = {name: value for name, value in values.items() if getattr(config, name) != value}
     if not changed:
         return config
+    check_mtu(changed.get("mtu"), networks(tx, [config.id])[config.id], "mtu")
     if "listen_port" in changed:
         config_rows.serialize_creation(tx)
         _check_port_is_free(tx, changed["listen_port"], config.id)
@@ -265,8 +274,6 @@ def _checked(changes: ConfigChanges) -> dict[str, Any]:
         parse_port(changes["listen_port"], "listen_port")
     if changes.get("backbone_port") is not None:
         parse_port(values["backbone_port"], "backbone_port")
-    if changes.get("mtu") is not None:
-        check_range(values["mtu"], MIN_MTU, MAX_MTU, "mtu", "bytes")
     if "dns" in changes:
         values["dns"] = parse_dns(changes["dns"])
     if "client_allowed_ips" in changes:

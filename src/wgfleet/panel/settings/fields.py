@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
-from wgfleet.protocol.addresses import parse_address, parse_domain, parse_network
+from wgfleet.protocol.addresses import parse_address, parse_network
+from wgfleet.protocol.domains import parse_domain
 
 DAY_S = 86400
 

@@ -16,6 +16,9 @@ from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
 from wgfleet.panel.vault import Vault
 
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+)
 MAX_STEM = 15  # wg-quick names the interface after the file, and IFNAMSIZ leaves 15 characters
 
 
@@ -59,7 +62,12 @@ def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[No
     addresses = address_rows.of_peers(tx, [peer.id], config.id).get(peer.id, [])
     pools = [pool.network for pool in assignment_rows.pools(tx, config.id)]
     text = _render(vault, config, peer, addresses, config.public_key or "", endpoint, pools)
-    return ClientFile(None, None, f"{config.name[:MAX_STEM]}.conf", text)
+    return ClientFile(None, None, f"{_stem(config.name)}.conf", text)
+
+
+def _stem(name: str) -> str:
+    """Return a file's name for a config: Windows has devices in place of some, whatever comes after a dot."""
+    return f"wg-{name}"[:MAX_STEM] if name.partition(".")[0].lower() in _DEVICES else name
 
 
 def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assignment, node: Node) -> ClientFile:
@@ -68,7 +76,7 @@ def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assig
     endpoint = rendering.endpoint(node.endpoint_addresses[0], config.listen_port)
     networks = [pool.network for pool in pools]
     text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint, networks)
-    stem = f"{config.name}-{node.name}"
+    stem = _stem(f"{config.name}-{node.name}")
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "_=+.-") else "-" for c in stem)
     if len(stem) > MAX_STEM:
         # Two names that begin alike must not give one file, where the second replaces the first.

@@ -13,7 +13,7 @@ from wgfleet.panel.services.dns.syncs import name_of
 from wgfleet.panel.store import sealed
 from wgfleet.panel.store.tables import EndpointGroup
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.addresses import parse_domain
+from wgfleet.protocol.domains import parse_domain
 
 
 @dataclass(frozen=True, slots=True)

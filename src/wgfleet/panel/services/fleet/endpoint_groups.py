@@ -8,7 +8,7 @@ from wgfleet.panel.address_providers import NONE
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.records import AUTOMATIC_TTL_S
-from wgfleet.panel.domain.fields import check_range
+from wgfleet.panel.domain.fields import check_range, is_address, parse_public_address
 from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, tunnel_networks
@@ -23,7 +23,8 @@ from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Config, EndpointGroup
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.addresses import parse_domain, parse_port
+from wgfleet.protocol.addresses import parse_port
+from wgfleet.protocol.domains import parse_domain
 
 TTL_RANGE_S = (30, 86400)
 MAX_MIN_NODES = 1000
@@ -148,6 +149,15 @@ def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
     tx.wake(Topic.CONFIG, config.id)
 
 
+def _domain(spec: EndpointGroupSpec) -> str:
+    """Return the name in files, or, where nothing is published under it, an address: a floating one, or of a router."""
+    if not is_address(spec.domain):
+        return parse_domain(spec.domain, "domain")
+    if _dns_of(spec) is not None:
+        raise Invalid("an address cannot be published; give a name, or leave the DNS provider out", field="domain")
+    return parse_public_address(spec.domain, "domain")
+
+
 def _checked(spec: EndpointGroupSpec) -> dict[str, Any]:
     if spec.proxied:
         raise Invalid(
@@ -161,7 +171,7 @@ def _checked(spec: EndpointGroupSpec) -> dict[str, Any]:
             raise Invalid(f"must be {low} to {high} s, or 1 for the provider's default, not {spec.ttl}", field="ttl")
     check_range(spec.min_nodes, 1, MAX_MIN_NODES, "min_nodes", "nodes")
     return {
-        "domain": parse_domain(spec.domain, "domain"),
+        "domain": _domain(spec),
         "port": spec.port,
         "ttl": spec.ttl,
         "auto_migrate": spec.auto_migrate,

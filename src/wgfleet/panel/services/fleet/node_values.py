@@ -1,17 +1,16 @@
 """Values of nodes: what may be set, checked and in canonical form."""
 
-import ipaddress
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypedDict
 
-from wgfleet.panel.domain.fields import check_list, check_range, parse_host, parse_name
+from wgfleet.panel.domain.fields import check_list, check_range, parse_agent_host, parse_name, parse_public_address
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import tunnel_networks
 from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.store import Tx
-from wgfleet.protocol.addresses import parse_address, parse_port
+from wgfleet.protocol.addresses import parse_port
 
 MAX_WEIGHT = 1_000_000.0
 MAX_CAPACITY = 10_000_000  # peers
@@ -50,7 +49,7 @@ def checked(tx: Tx, changes: NodeChanges, *, witness: bool = False) -> dict[str,
         given = {f"endpoint_addresses[{i}]": address for i, address in enumerate(values["endpoint_addresses"])}
         addresses.check_free(tx, given)
     if "agent_host" in changes:
-        values["agent_host"] = parse_host(changes["agent_host"], "agent_host")
+        values["agent_host"] = parse_agent_host(changes["agent_host"], "agent_host")
         addresses.check_free(tx, {"agent_host": values["agent_host"]})
     if "agent_port" in changes:
         parse_port(changes["agent_port"], "agent_port")
@@ -82,10 +81,7 @@ def _parse_endpoint_addresses(texts: Sequence[str]) -> list[str]:
         raise Invalid("give at least one address at which clients reach the node", field=field)
     found: list[str] = []
     for i, text in enumerate(texts):
-        address = parse_address(text, f"{field}[{i}]")
-        parsed = ipaddress.ip_address(address)
-        if parsed.is_unspecified or parsed.is_multicast:
-            raise Invalid(f"{address} is not the address of a host", field=f"{field}[{i}]")
+        address = parse_public_address(text, f"{field}[{i}]")
         if address in found:
             raise Invalid(f"{address} is in the list twice", field=f"{field}[{i}]")
         found.append(address)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypedDict
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.fields import one_spelling, parse_title
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
@@ -89,7 +90,8 @@ class PeerChanges(TypedDict, total=False):
 def draft(vault: Vault, specs: Sequence[PeerSpec]) -> list[PeerDraft]:
     """Make the keys of new peers. Call it before the transaction: 10,000 take a second, in which nobody else writes."""
     drafts = []
-    for spec in specs:
+    for each in specs:
+        spec = dataclasses.replace(each, name=one_spelling(each.name))
         peer_id = clock.new_id()
         private, public = (None, spec.public_key) if spec.public_key is not None else new_key_pair()
         psk = new_preshared_key() if spec.preshared_key else None
@@ -294,7 +296,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[
     """Set what is no key; return the names of what is different now."""
     values: dict[str, Any] = {}
     if "name" in changes:
-        values["name"] = peer_name(changes["name"], "name")
+        values["name"] = parse_title(changes["name"], MAX_NAME)
         if changes["name"] != peer.name and peer_rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
             raise Conflict(f"a peer named {changes['name']!r} already exists; choose another name", field="name")
     if "networks" in changes:
@@ -314,13 +316,6 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[
     return changed
 
 
-def peer_name(name: str, field: str) -> str:
-    """Check a peer's name: it ends up in files, as a comment."""
-    if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
-        raise Invalid(f"must be 1 to {MAX_NAME} printable characters, without leading or trailing spaces", field=field)
-    return name
-
-
 def _keepalive(value: int, field: str) -> int:
     if not 0 <= value <= MAX_KEEPALIVE_S:
         raise Invalid(f"must be 0 (off) to {MAX_KEEPALIVE_S} s, not {value}", field=field)
@@ -337,7 +332,7 @@ def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Seq
     taken_names, _ = peer_rows.clashes(tx, config.id, [spec.name for spec in specs], [])
     peer_keys.check_free(tx, config, keys_at)
     for spec, at in zip(specs, places, strict=True):
-        if peer_name(spec.name, f"{at}name") in taken_names:
+        if parse_title(spec.name, MAX_NAME, f"{at}name") in taken_names:
             raise Conflict(f"a peer named {spec.name!r} already exists; choose another name", field=f"{at}name")
         taken_names.add(spec.name)
 

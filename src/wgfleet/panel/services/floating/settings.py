@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from wgfleet.panel.address_providers import NONE, AddressNode, AddressProvider, plugins
-from wgfleet.panel.domain.fields import check_list
+from wgfleet.panel.domain.fields import check_list, parse_public_address
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services import tunnel_networks
 from wgfleet.panel.services.floating import addresses as address_list
@@ -19,7 +18,6 @@ from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import EndpointGroup
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.addresses import parse_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +78,8 @@ def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
     found: list[str] = []
     for i, text in enumerate(texts):
         field = f"floating_addresses[{i}]"
-        address = parse_address(text, field)
-        parsed = ip_address(address)
+        address = parse_public_address(text, field)
         row = floating_rows.find(tx, address)
-        if parsed.is_unspecified or parsed.is_multicast or parsed.is_loopback or parsed.is_link_local:
-            raise Invalid(f"{address} is not an address that clients could reach", field=field)
         if address in found:
             raise Invalid(f"{address} is in the list twice", field=field)
         if address in nodes:

@@ -1,0 +1,40 @@
+"""QR codes of users' files, for the WireGuard apps: in UTF-8, and never one that no phone could use."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import segno
+
+PLACEHOLDER = "REPLACE_THIS_WITH_THE_PRIVATE_KEY_OF_YOUR_DEVICE"
+"""Stands in a file for a private key that the panel never had."""
+EASY_MODULES = 97  # version 20, 858 bytes: about what a phone still reads from a screen at arm's length
+
+
+class NoQrCodeError(Exception):
+    """There is no code of a file; the text says why, and what to do instead."""
+
+
+def qr_code(text: str) -> "segno.QRCode":
+    """Return the code of a file. Raises `NoQrCodeError`, and `ModuleNotFoundError` without the panel's libraries."""
+    import segno  # noqa: PLC0415 - only on a machine with the panel's libraries
+
+    if PLACEHOLDER in text:
+        raise NoQrCodeError(
+            "the user has the private key, so a code would lack it: make one where that key is, or download the file "
+            "and put it in"
+        )
+    try:
+        return segno.make_qr(text, error="l", encoding="utf-8", boost_error=False)
+    except segno.DataOverflowError:
+        raise NoQrCodeError(
+            f"the file has {len(text.encode())} bytes, too many for a QR code (2953): download it instead, or allow "
+            "fewer networks"
+        ) from None
+
+
+def hard_to_scan(code: "segno.QRCode") -> str | None:
+    """Say that many phones will not read a code from a screen; None: they will."""
+    modules, _ = code.symbol_size(border=0)
+    if modules <= EASY_MODULES:
+        return None
+    return f"the code has {modules} x {modules} dots, which many phones cannot read; the file is safer"

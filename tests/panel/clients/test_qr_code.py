@@ -1,0 +1,18 @@
+"""QR codes carry a file's own bytes."""
+
+import pytest
+import segno
+
+from wgfleet.qr_code import hard_to_scan, qr_code
+
+
+@pytest.mark.parametrize("name", ["anna", "Zo\u00eb", "\u0410\u043d\u043d\u0430", "\u30a2\u30f3\u30ca", "\U0001f468"])
+def test_a_code_has_the_bytes_of_the_file(name: str) -> None:
+    text = f"# {name} on wg0\n[Interface]\n"
+    assert qr_code(text).matrix == segno.make_qr(text.encode(), error="l", boost_error=False).matrix
+    assert qr_code(text).mode == "byte"
+
+
+def test_a_code_says_when_it_is_hard_to_scan() -> None:
+    assert hard_to_scan(qr_code("x" * 400)) is None
+    assert "dots" in str(hard_to_scan(qr_code("x" * 2000)))
