@@ -1,5 +1,6 @@
 """TCP connections after a takeover: ended at once where another node's NAT began them, untouched where none does."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from tests.agent.segment import cable
 from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, settings, whole
 from tests.waiting import eventually
+from wgfleet.protocol.backbone import Backbone, BackboneNode
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, MuteSettings
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverPeer
@@ -22,10 +24,13 @@ pytestmark = pytest.mark.lab
 #   client (10.8.0.2, fd08::2) ── a (198.18.0.1), b (198.18.0.2) ── world (198.18.0.9: 203.0.113.9, 2001:db8::9)
 ADDRESSES = ("203.0.113.9", "2001:db8::9")
 ECHO = """
-import socket, threading
+import socket, threading, time
 def serve(c):
     while data := c.recv(100):
         c.sendall(data)
+        while data == b"d":
+            c.sendall(data)
+            time.sleep(0.05)
 listening = socket.create_server(("::", 7777), family=socket.AF_INET6, dualstack_ipv6=True)
 while True:
     threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
@@ -34,16 +39,21 @@ while True:
 ASK = """
 import socket, sys
 opened = []
-for address in sys.argv[1:]:
-    opened.append(socket.create_connection((address, 7777), timeout=5))
-    opened[-1].sendall(b"x")
-    assert opened[-1].recv(10) == b"x"
+asks, *addresses = sys.argv[1:]
+for ask in asks:
+    for address in addresses:
+        opened.append((ask, socket.create_connection((address, 7777), timeout=5)))
+        opened[-1][1].sendall(ask.encode())
+        assert opened[-1][1].recv(10)
 print("open", flush=True)
 sys.stdin.readline()
-for each in opened:
+for ask, each in opened:
     try:
-        each.sendall(b"y")
-        print("kept" if each.recv(10) == b"y" else "closed")
+        if ask == "x":
+            each.sendall(b"y")
+            print("kept" if each.recv(10) == b"y" else "closed")
+        while ask == "d":
+            assert each.recv(10)
     except ConnectionResetError:
         print("reset")
     except TimeoutError:
@@ -56,6 +66,17 @@ chain in {
     type filter hook input priority filter; policy accept;
     meta l4proto tcp ct state invalid drop
     meta l4proto tcp ct state new tcp flags & (fin | syn | rst | ack) != syn drop
+}
+}
+"""
+# What a laptop has: what it did not ask for does not get in.
+FIREWALL_OF_CLIENT = """
+table inet firewall {
+chain in {
+    type filter hook input priority filter; policy drop;
+    iifname "wg0" ct state invalid drop
+    ct state established,related accept
+    iifname { "lo", "eth0" } accept
 }
 }
 """
@@ -72,13 +93,23 @@ class Flows:
     key: PublicKey
     wanted: DesiredInterface
 
-    def become_of(self, *addresses: str, meanwhile: Callable[[], object] = bool) -> list[str]:
-        """Open a connection to each address, have the other node take the client over, and say what became of each."""
-        command = self.client.command(sys.executable, "-c", ASK, *addresses)
+    def become_of(
+        self,
+        asks: str,
+        *addresses: str,
+        before: Callable[[], object] = bool,
+        meanwhile: Callable[[], object] = bool,
+    ) -> list[str]:
+        """Have the other node take the client over, and say what became of connections to each address.
+
+        There is one for each letter of `asks`: the program of `x` asks, that of `d` only receives.
+        """
+        command = self.client.command(sys.executable, "-c", ASK, asks, *addresses)
         asking = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert asking.stdin is not None
         assert asking.stdout is not None
         assert asking.stdout.readline() == "open\n"
+        before()
         lines = self.a.host.run("wg", "show", "wg0", "endpoints").splitlines()
         at = next(line.split("\t")[1] for line in lines if line.startswith(self.key))
         self.a.host.run("ip", "link", "set", "eth0", "down")
@@ -134,20 +165,51 @@ def build(make_host: Callable[[], Host], make_node: Callable[..., Node], *, masq
     return Flows(a, b, client, world, public_key(key), wanted)
 
 
+def link(flows: Flows) -> None:
+    """Have the nodes linked by a backbone."""
+    links = [private_key(), private_key()]
+    for number, node in enumerate((flows.a, flows.b), 1):
+        other = 3 - number
+        neighbor = BackboneNode(other, f"node-{other}", public_key(links[other - 1]), f"198.18.0.{other}:52820")
+        backbone = Backbone(number, links[number - 1], 52820, 53820, (neighbor,))
+        linked = msgspec.structs.replace(flows.wanted.settings, backbone=backbone)
+        assert applied(node, whole(2, linked, flows.wanted.peers)).verified
+
+
+def heard(node: Node) -> int:
+    """Return of how many connections the other node told."""
+    text = node.call("GET", "/v1/metrics").text
+    found = re.search(r'^wgfleet_interface_backbone_flows{interface="wg0"} (\d+)$', text, re.MULTILINE)
+    return 0 if found is None else int(found[1])
+
+
 def reaches(flows: Flows, address: str) -> bool:
     return "1 received" in flows.client.run("ping", "-c1", "-W1", address, check=False)
 
 
-@pytest.mark.parametrize("loose", [True, False])
 def test_a_connection_that_another_nodes_nat_began_is_reset(
-    make_host: Callable[[], Host], make_node: Callable[..., Node], *, loose: bool
+    make_host: Callable[[], Host], make_node: Callable[..., Node]
 ) -> None:
-    flows = build(make_host, make_node, masquerade=True, loose=loose)
+    flows = build(make_host, make_node, masquerade=True, loose=True)
     eventually(lambda: all(reaches(flows, address) for address in ADDRESSES))
-    assert flows.become_of(*ADDRESSES) == ["reset", "reset"]
+    assert flows.become_of("x", *ADDRESSES) == ["reset", "reset"]
     assert all(reaches(flows, address) for address in ADDRESSES)
     (interface,) = flows.b.call("GET", "/v1/status").json()["interfaces"]
     assert interface["drift"] == []
+
+
+def test_so_is_one_in_which_the_client_only_receives_where_the_nodes_have_a_backbone(
+    make_host: Callable[[], Host], make_node: Callable[..., Node]
+) -> None:
+    flows = build(make_host, make_node, masquerade=True, loose=False)
+    flows.client.run("nft", "-f", "-", stdin=FIREWALL_OF_CLIENT)
+    link(flows)
+    eventually(lambda: all(reaches(flows, address) for address in ADDRESSES))
+
+    def told() -> None:
+        eventually(lambda: heard(flows.b) == 2 * len(ADDRESSES))
+
+    assert flows.become_of("xd", *ADDRESSES, before=told) == ["reset"] * 4
 
 
 def test_a_connection_that_no_nat_changes_outlives_a_takeover(
@@ -157,7 +219,7 @@ def test_a_connection_that_no_nat_changes_outlives_a_takeover(
     route = ("ip", "route", "replace", "10.8.0.0/24", "via")
     flows.world.run(*route, "198.18.0.1")
     eventually(lambda: reaches(flows, ADDRESSES[0]))
-    assert flows.become_of(ADDRESSES[0], meanwhile=lambda: flows.world.run(*route, "198.18.0.2")) == ["kept"]
+    assert flows.become_of("x", ADDRESSES[0], meanwhile=lambda: flows.world.run(*route, "198.18.0.2")) == ["kept"]
 
 
 WITHOUT_REJECT = """#!/bin/sh

@@ -71,6 +71,7 @@ Helper = Annotated[
 Relay = Annotated[
     bool, typer.Option("--relay", help="Have removed nodes relay clients that nobody else can call (drain).")
 ]
+WithBackbone = Annotated[bool, typer.Option("--backbone", help="Have the config's nodes linked by a backbone (tcp).")]
 
 WithWitness = Annotated[bool, typer.Option("--witness", help="Add a witness, which looks at nodes and serves nobody.")]
 PanelNode = Annotated[bool, typer.Option("--panel-node", help="The panel's machine is a node too, beside the --nodes.")]
@@ -105,17 +106,17 @@ def run(
     witness: WithWitness = False,
     panel_node: PanelNode = False,
     relay: Relay = False,
+    backbone: WithBackbone = False,
     logs: Logs = None,
     as_json: Json = False,
 ) -> None:
     """Run a scenario in its own lab. Exit code 3: a promise was not kept."""
     with reported(left=NOTHING_LEFT):
         weather = Weather(loss, delay, jitter, starve)
-        only = {"return": ("--kind", kind is not None), "drain": ("--relay", relay)}
+        only = {"return": ("--kind", kind is not None), "drain": ("--relay", relay), "tcp": ("--backbone", backbone)}
         chosen = _chosen(scenario, nodes + panel_node, clients, weather, only)
         _check_helper(helper=helper, mobile=mobile, floating=floating)
         routed = _is_routed(provider, scenario, floating=floating)
-        progress = Progress()
         equipment = Equipment(
             floating=(addresses or min(nodes, len(face.ADDRESSES[provider]))) if floating or chosen.floating else 0,
             provider=provider,
@@ -137,10 +138,11 @@ def run(
             weather,
             pause_panel,
             relay,
+            backbone,
         )
         devices, own = clients if chosen.clients else 0, {"witness": witness, "panel_node": panel_node}
         with state.temporary(name, nodes, devices, nat=nat, split=routed, logs=logs, **own) as lab:
-            assembly.assemble(lab, progress, equipment)
+            assembly.assemble(lab, progress := Progress(), equipment)
             figures = chosen.run(lab, options, progress)
     _tell(figures, as_json=as_json)
 

@@ -1,7 +1,8 @@
 """The backbone: what a node gets of the links to the other nodes of a config, and what nodes tell each other over them.
 
 Each node has a number, and so an address of its own on the links; no pool can have one, since they are link-local.
-Nodes say which of the config's peers have their session with them (`News`), and what they have heard (`Hello`).
+Nodes say which of the config's peers have their session with them (`News`), what they have heard (`Hello`), and which
+TCP connections of users go through their NAT (`Flows`).
 """
 
 import ipaddress
@@ -20,6 +21,8 @@ NEWS_PORT = 51899  # UDP, on the nodes' addresses on the links
 MAX_DATAGRAM = 1200  # bytes of entries; with IP, UDP and what else there is around them it fits the link
 MAX_COUNT = 2**40
 MAX_NETWORKS = 512  # of one peer
+MAX_FLOWS = 4000  # of one node
+FLOWS_IN_DATAGRAM = MAX_DATAGRAM // 14  # of IPv4; one of IPv6 counts as three
 Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
 Sequence = Annotated[int, Meta(ge=0, le=2**62)]
 
@@ -89,7 +92,18 @@ class Hello(Struct, frozen=True, array_like=True, tag=2):
     hears: bool
 
 
-Datagram = News | Hello
+class Flows(Struct, frozen=True, array_like=True, tag=3):
+    """A part of a list of the TCP connections of users that the sender's NAT carries.
+
+    All parts have the same `listing`; another one replaces that before it. A flow is the user's address and port, then
+    the server's, in network order: 12 bytes for IPv4, 36 for IPv6.
+    """
+
+    listing: Sequence
+    flows: Annotated[tuple[Annotated[bytes, Meta(min_length=12, max_length=36)], ...], Meta(max_length=100)] = ()
+
+
+Datagram = News | Hello | Flows
 _DECODER = msgspec.msgpack.Decoder(Datagram)
 
 

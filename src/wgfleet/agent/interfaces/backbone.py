@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from wgfleet.agent.interfaces.believed_networks import believed, pools
+from wgfleet.agent.interfaces.flow_watch import FlowWatch
 from wgfleet.agent.interfaces.news_socket import NewsSocket
 from wgfleet.agent.interfaces.route_follower import RouteFollower
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
@@ -23,7 +24,7 @@ from wgfleet.agent.kernel.backbone_rules import BackboneNames
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.links import index_of
 from wgfleet.agent.kernel.machine import Machine
-from wgfleet.protocol.backbone import Backbone, Hello, News
+from wgfleet.protocol.backbone import Backbone, Datagram, Flows, Hello
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.keys import PublicKey
@@ -68,6 +69,7 @@ class BackboneWatch:
         self._told = 0
         self._reached: frozenset[int] = frozenset()
         self._routes: RouteFollower | None = None
+        self._flows = FlowWatch(self._settings, self._tell_flows)
         self._woken = asyncio.Event()
 
     @property
@@ -92,6 +94,11 @@ class BackboneWatch:
     def elsewhere(self) -> int:
         """How many networks lead to other nodes."""
         return 0 if self._routes is None else len(self._routes)
+
+    @property
+    def flows(self) -> int:
+        """How many TCP connections of users other nodes say they carry."""
+        return self._flows.known
 
     def seen(self, keys: Iterable[PublicKey], *, surely: bool = False) -> None:
         """Take note of the handshakes of some peers. `surely`: each has just answered a call from here."""
@@ -135,7 +142,7 @@ class BackboneWatch:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        routes = asyncio.create_task(self._follow())
+        tasks = [asyncio.create_task(each) for each in (self._follow(), self._flows.run())]
         try:
             looked_at = float("-inf")
             while True:
@@ -148,7 +155,8 @@ class BackboneWatch:
                     await self._routes.sweep()
                 await self._pause(HELLO_S)
         finally:
-            routes.cancel()
+            for task in tasks:
+                task.cancel()
             self._close()
 
     async def remove(self) -> None:
@@ -289,7 +297,13 @@ class BackboneWatch:
                 self._socket.send(number, news)
         self._told = self._where.upto
 
-    def _received(self, number: int, message: News | Hello) -> None:
+    def _tell_flows(self, parts: Iterable[Flows]) -> None:
+        if self._socket is not None:
+            for part in parts:
+                for number in self._reached:
+                    self._socket.send(number, part)
+
+    def _received(self, number: int, message: Datagram) -> None:
         if self._where is None or self._wanted is None or all(number != each.number for each in self._wanted.nodes):
             return
         now = time.monotonic()
@@ -310,6 +324,8 @@ class BackboneWatch:
                 self._repeated_at[number] = now
                 for news in self._where.news(heard, now, _AT_ONCE):
                     self._socket.send(number, news)
+        elif isinstance(message, Flows):
+            self._flows.heard(number, message)
         else:
             missed = self._where.heard(number, message, now)
             self._since_answer[number] = self._since_answer.get(number, 0) + 1
@@ -324,6 +340,7 @@ class BackboneWatch:
             self._woken.clear()
             if self._routes is not None:
                 await self._routes.follow()
+                self._flows.arrived(self._routes.take_arrived())
 
 
 def _raw(key: PublicKey) -> bytes:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import cast
 
 from wgfleet.agent.kernel.commands import KernelError
-from wgfleet.protocol.backbone import NEWS_PORT, Hello, News, address, decode, encode, number_of
+from wgfleet.protocol.backbone import NEWS_PORT, Datagram, address, decode, encode, number_of
 from wgfleet.protocol.ids import InterfaceName
 
-Heard = Callable[[int, News | Hello], None]
+Heard = Callable[[int, Datagram], None]
 _BUFFER = 1 << 21  # bytes: a few thousand peers' news while this agent does something else
 
 
@@ -53,7 +53,7 @@ class NewsSocket(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         """Do nothing: a node that cannot be reached is noticed by its silence."""
 
-    def send(self, number: int, message: News | Hello) -> None:
+    def send(self, number: int, message: Datagram) -> None:
         """Send a message to a node; it may get lost."""
         if self._transport is not None and not self._transport.is_closing():
             with contextlib.suppress(OSError):

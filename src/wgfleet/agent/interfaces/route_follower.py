@@ -32,6 +32,7 @@ class RouteFollower:
         self._holders: dict[str, tuple[bytes, int]] = {}  # of the networks that are elsewhere: peer, and node
         self._ended = False
         self._failed: set[str] = set()  # networks whose routes could not be changed
+        self._arrived: list[str] = []
         self._lock = asyncio.Lock()  # what is found out first has to be in the table first
         self._sweep_at = time.monotonic() + _FIRST_SWEEP_S
 
@@ -49,6 +50,11 @@ class RouteFollower:
                     network: self._target(number) for network, (_, number) in self._holders.items() if number in turned
                 }
             await self._change(targets)
+
+    def take_arrived(self) -> list[str]:
+        """Return the networks of peers that have come to this node since the last call."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
 
     async def make_all(self) -> None:
         """Make all routes again: the device that they lead to is a new one."""
@@ -90,6 +96,8 @@ class RouteFollower:
                     self._holders.pop(network, None)
                     targets[network] = None
             self._place(key, now, targets)
+            if now is not None and now.number == self._where.number and (before is None or before.number != now.number):
+                self._arrived += now.networks
         return targets
 
     def _place(self, key: bytes, claim: Claim | None, targets: Targets) -> None:

@@ -34,6 +34,7 @@ _OF_INTERFACE: dict[str, tuple[str, Callable[[InterfaceReconciler], float]]] = {
     "floating_addresses": ("floating addresses held", lambda each: len(each.held or ())),
     "backbone_nodes": ("other nodes that are heard over the backbone", lambda each: each.backbone.reached),
     "backbone_routes": ("networks that are reached through other nodes", lambda each: each.backbone.elsewhere),
+    "backbone_flows": ("TCP connections of users of which other nodes told", lambda each: each.backbone.flows),
     "drift": ("fields that differ from what is wanted", lambda each: len(each.drift)),
     "call_backs": ("times that sessions ended with it, since the agent's start", lambda each: each.call_backs.times),
     "called_back": ("peers called for that", lambda each: each.call_backs.called),

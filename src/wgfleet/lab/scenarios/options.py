@@ -17,8 +17,8 @@ class ScenarioOptions:
     `minutes` for those that go on for a while, `strangers` idle connections at
     each door, `equipment` is what the lab has been built with. Of `failover`: `kill`
     the node's processes instead of cutting its cable, `takeover` False leaves sessions where they are. Of `drain`:
-    `relay` those who cannot be called. Of `return`: `kind` of what happens to a node that is back `away_s` later
-    (see `relapse`); None: it is cut off and replaced.
+    `relay` those who cannot be called. Of `tcp`: with a `backbone`. Of `return`: `kind` of what happens to a node that
+    is back `away_s` later (see `relapse`); None: it is cut off and replaced.
     `weather` of `failover` and `steady`, and `pause_panel_s` of the latter: how long the panel is stopped now and then.
     """
 
@@ -35,3 +35,4 @@ class ScenarioOptions:
     weather: Weather = CALM
     pause_panel_s: float = 0.0
     relay: bool = False
+    backbone: bool = False
