@@ -187,6 +187,11 @@ def given(**values: Any) -> Document:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def items(values: list[str] | None) -> list[str] | None:
+    """Return a list to be sent; an empty text alone stands for the empty list, which no option can say."""
+    return None if values is None else [value for value in values if value]
+
+
 def part(text: str) -> str:
     """Quote an id or name for a path."""
     return quote(text, safe="")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 from typer.core import TyperGroup
 
-from wgfleet.cli.client import given, panel, part
+from wgfleet.cli.client import given, items, panel, part
 from wgfleet.cli.config_health import (
     health,
     health_approve,
@@ -75,11 +75,6 @@ Placement = Annotated[str | None, typer.Option(help="least_peers, least_load or 
 Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Take interfaces up or down.")]
 
 
-def _items(values: list[str] | None) -> list[str] | None:
-    """Return a list to be sent; an empty text alone stands for the empty list, which no option can say."""
-    return None if values is None else [value for value in values if value]
-
-
 app.command()(endpoint)
 app.command()(health)
 app.command("health-approve")(health_approve)
@@ -131,9 +126,9 @@ def create(
         client_allowed_ips=client_allowed_ip,
         keepalive=keepalive,
         masquerade=masquerade,
-        node_ports=_items(node_port),
-        denied_networks=_items(deny_network),
-        reachable_configs=_items(reach_config),
+        node_ports=items(node_port),
+        denied_networks=items(deny_network),
+        reachable_configs=items(reach_config),
         client_to_client=client_to_client,
         backbone=backbone,
         backbone_port=backbone_port,
@@ -172,9 +167,9 @@ def update(
         client_allowed_ips=client_allowed_ip,
         keepalive=keepalive,
         masquerade=masquerade,
-        node_ports=_items(node_port),
-        denied_networks=_items(deny_network),
-        reachable_configs=_items(reach_config),
+        node_ports=items(node_port),
+        denied_networks=items(deny_network),
+        reachable_configs=items(reach_config),
         client_to_client=client_to_client,
         backbone=backbone,
         backbone_port=backbone_port,

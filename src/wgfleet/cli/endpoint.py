@@ -1,18 +1,18 @@
 """`wgfleet config endpoint`: the public face of a cluster, and where its name is published."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
-from wgfleet.cli.client import USAGE, given, panel, part
+from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, given, items, panel, part
 from wgfleet.cli.output import AsJson, show_fields
 
 
 def endpoint(
     config: Annotated[str, typer.Argument(help="Id or name of the config.")],
     *,
-    domain: Annotated[str | None, typer.Option(help="The name in the users' files; without it, show.")] = None,
+    domain: Annotated[str | None, typer.Option(help="The name in the users' files.")] = None,
     port: Annotated[int | None, typer.Option(help="The UDP port in the users' files.")] = None,
     ttl: Annotated[int | None, typer.Option(help="TTL of the records, in seconds.")] = None,
     min_nodes: Annotated[int | None, typer.Option(help="Refuse removals that would leave fewer.")] = None,
@@ -32,12 +32,13 @@ def endpoint(
         typer.Option(help="File with the provider's options, a JSON object; - for standard input."),
     ] = None,
     floating_address: Annotated[
-        list[str] | None, typer.Option("--floating-address", help="Address that moves between nodes; repeatable.")
+        list[str] | None,
+        typer.Option("--floating-address", help="It moves between nodes; repeatable; '': none."),
     ] = None,
     address_provider: Annotated[str | None, typer.Option(help="Name of an installed address provider.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the endpoint group of a cluster; with --domain create or replace it.
+    """Show the endpoint group of a cluster, create it (--domain), or change it; what is not given stays.
 
     Secrets are read from a file or standard input, where no other user can see them.
     """
@@ -60,15 +61,22 @@ def endpoint(
         cloudflare_zone_id=cloudflare_zone_id,
         cloudflare_record_name=cloudflare_record_name,
         dns=dns or None,
-        floating_addresses=floating_address,
+        floating_addresses=items(floating_address),
         address_provider=address_provider,
     )
-    if body and domain is None:
-        typer.echo("error: give --domain too: the endpoint group is replaced as a whole", err=True)
-        raise typer.Exit(USAGE)
     with panel() as client:
-        group = client.call("POST", path, body) if body else client.get(path)
-        show_fields(group, as_json=as_json)
+        show_fields(_put(client, path, body) if body else client.get(path), as_json=as_json)
+
+
+def _put(client: Client, path: str, body: Document) -> Document:
+    """Change the group, or create it where there is none yet."""
+    try:
+        client.get(path)
+    except CallFailed as error:
+        if error.exit_code != ABSENT or "domain" not in body:
+            raise
+        return cast("Document", client.call("POST", path, body))
+    return cast("Document", client.call("PATCH", path, body))
 
 
 def _options(file: typer.FileText) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import Body, Port, Reference, View
+from wgfleet.panel.api.models import UNCHANGED, Body, PatchBody, Port, Reference, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.errors import Invalid
@@ -62,7 +62,10 @@ class EndpointGroupBody(Body):
     """The whole endpoint group."""
 
     domain: str = Field(description="The name in the users' files.", max_length=253, examples=["vpn.example.com"])
-    port: Port = Field(default=51820, description="The UDP port in the users' files.")
+    port: Port | None = Field(
+        default=None,
+        description="The UDP port in the users' files; null: the config's own, and it follows changes of that.",
+    )
     ttl: int = Field(
         default=60,
         ge=1,
@@ -98,6 +101,36 @@ class EndpointGroupBody(Body):
         description="The provider's own options; left out: unchanged. Secrets are never shown; one that is left out or "
         "`(set)` is kept if provider and all other options are unchanged.",
     )
+
+
+class ChangedDns(PatchBody):
+    """What changes in how a name is published."""
+
+    provider: str = Field(default=UNCHANGED, max_length=64, description="Another one has nothing of the one before.")
+    zone: str | None = Field(default=UNCHANGED, max_length=253)
+    record_name: str | None = Field(default=UNCHANGED, max_length=253, description="null: the group's domain.")
+    mode: DnsMode = Field(default=UNCHANGED, strict=False)
+    drift: OnDrift = Field(default=UNCHANGED, strict=False)
+    options: dict[str, Any] | None = Field(
+        default=UNCHANGED, description="All options of the provider; secrets are kept as on creation."
+    )
+
+
+class ChangedEndpointGroup(PatchBody):
+    """The fields to change; a field that is left out keeps its value."""
+
+    domain: str = Field(default=UNCHANGED, max_length=253, description="The name in the users' files.")
+    port: Port | None = Field(default=UNCHANGED, description="The UDP port in the users' files; null: the config's.")
+    ttl: int = Field(default=UNCHANGED, ge=1, le=TTL_RANGE_S[1], description="TTL of the records in seconds.")
+    auto_migrate: bool = Field(default=UNCHANGED, description="Move peers automatically when a node fails.")
+    publish_only_healthy: bool = Field(default=UNCHANGED, description="Publish only nodes that are serving.")
+    min_nodes: int = Field(default=UNCHANGED, ge=1, le=MAX_MIN_NODES)
+    cloudflare_zone_id: str | None = Field(default=UNCHANGED, max_length=32)
+    cloudflare_record_name: str | None = Field(default=UNCHANGED, max_length=253)
+    dns: ChangedDns | None = Field(default=UNCHANGED, description="null: the name is published no more.")
+    floating_addresses: list[str] = Field(default=UNCHANGED, description="All of them; an empty list: none.")
+    address_provider: str = Field(default=UNCHANGED, max_length=64)
+    address_options: dict[str, Any] | None = Field(default=UNCHANGED, description="All options of the provider.")
 
 
 class EndpointGroupView(View):
@@ -192,6 +225,21 @@ def put_endpoint_group(
         if not created:
             response.status_code = status.HTTP_200_OK
         return _view(tx, panel, row)
+
+
+@router.patch("/api/configs/{config}/endpoint-group", summary="Change the endpoint group")
+def update_endpoint_group(
+    panel: ThePanel, caller: Writer, config: Reference, body: ChangedEndpointGroup
+) -> EndpointGroupView:
+    """Files that users already have are not changed."""
+    with panel.store.read() as tx:
+        spec = endpoint_groups.changed(tx, endpoint_groups.get(tx, configs.get(tx, config)), body.given())
+    _check(panel, config, spec)
+    with panel.write_with_names(caller, body.given().get("domain")) as tx:
+        row = configs.get(tx, config)
+        spec = endpoint_groups.changed(tx, endpoint_groups.get(tx, row), body.given())
+        group, _ = endpoint_groups.put(tx, panel.vault, caller.actor, row, spec, panel.publisher.plugins)
+        return _view(tx, panel, group)
 
 
 @router.delete(

@@ -18,6 +18,7 @@ from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, generations, reach, tunnel_networks
 from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
@@ -231,6 +232,9 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
     if "listen_port" in changed:
         config_rows.serialize_creation(tx)
         _check_port_is_free(tx, changed["listen_port"], config.id)
+        group = endpoint_group_rows.get(tx, config.id)
+        if group is not None and group.port == config.listen_port:  # another one is that of a router in front
+            group.port = changed["listen_port"]
     if {"backbone", "backbone_port", "listen_port"} & changed.keys():
         config_rows.serialize_creation(tx)
         _check_backbone(tx, config, changed)

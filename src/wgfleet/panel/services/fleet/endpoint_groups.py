@@ -1,6 +1,7 @@
 """The public face of a cluster config: the name that the files of users carry, and how it is published."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from wgfleet.panel import clock
@@ -35,11 +36,13 @@ NO_PROVIDERS = DnsPlugins({})
 class EndpointGroupSpec:
     """An endpoint group as it shall be. `ttl` in s, `min_nodes`: a removal that leaves fewer is refused.
 
+    `port` None: that of the config, whose changes it follows as long as they are the same.
+
     `cloudflare_zone_id` and `cloudflare_record_name` are short for a `dns` with that provider.
     """
 
     domain: str
-    port: int = 51820
+    port: int | None = None
     ttl: int = 60
     auto_migrate: bool = True
     publish_only_healthy: bool = True
@@ -65,7 +68,7 @@ def put(
             f"config {config.name!r} is {config.mode}: each of its nodes has its own endpoint; "
             "only a cluster has an endpoint group"
         )
-    values = _checked(spec)
+    values = _checked(config, spec)
     group = endpoint_group_rows.get(tx, config.id)
     created = group is None
     if group is None or group.domain != values["domain"]:
@@ -87,6 +90,54 @@ def put(
     return group, created
 
 
+def changed(tx: Tx, group: EndpointGroup, changes: Mapping[str, Any]) -> EndpointGroupSpec:
+    """Return a group as it shall be where some of it changes. `changes`: fields of the API's body, and of its `dns`.
+
+    What is left out stays, secrets of providers too where their options stay.
+    """
+    values = dict(changes)
+    floating = FloatingSpec(
+        values.pop("floating_addresses", addresses.listed(tx, group.config_id)),
+        values.pop("address_provider", group.address_provider),
+        values.pop("address_options", None),
+    )
+    spec = EndpointGroupSpec(
+        domain=group.domain,
+        port=group.port,
+        ttl=group.ttl,
+        auto_migrate=group.auto_migrate,
+        publish_only_healthy=group.publish_only_healthy,
+        min_nodes=group.min_nodes,
+        floating=floating,
+        dns=_changed_dns(group, values),
+    )
+    return dataclasses.replace(spec, **values)
+
+
+def _changed_dns(group: EndpointGroup, values: dict[str, Any]) -> DnsSpec | None:
+    """Take what concerns DNS out of changes, and return it as it shall be; the short fields alone are left there."""
+    present = None
+    if group.dns_provider is not None:
+        present = DnsSpec(
+            group.dns_provider, group.dns_zone, group.dns_record_name, mode=group.dns_mode, drift=group.dns_drift
+        )
+    short = [name for name in (short_fields.ZONE, short_fields.RECORD_NAME) if name in values]
+    if "dns" not in values:
+        if short and present is not None and present.provider == short_fields.PROVIDER:
+            values.setdefault(short_fields.ZONE, present.zone)
+            values.setdefault(short_fields.RECORD_NAME, present.record_name)
+        # With one of the short fields these say all of it; null for both means: no longer published.
+        return None if short else present
+    given = values.pop("dns")
+    if given is None:
+        return None
+    if present is not None and given.get("provider", present.provider) == present.provider:
+        return dataclasses.replace(present, **given)
+    if "provider" not in given:
+        raise Invalid("must be given: the name is not published yet", field="dns.provider")
+    return DnsSpec(**given)
+
+
 def rehearsed(
     tx: Tx, vault: Vault, config: Config, spec: EndpointGroupSpec, plugins: DnsPlugins
 ) -> tuple[EndpointGroup, DnsSpec] | None:
@@ -94,7 +145,7 @@ def rehearsed(
     dns = _dns_of(spec)
     if dns is None:
         return None
-    draft, present = _new(config, _checked(spec)), endpoint_group_rows.get(tx, config.id)
+    draft, present = _new(config, _checked(config, spec)), endpoint_group_rows.get(tx, config.id)
     if present is not None:
         draft.dns_provider, draft.dns_zone = present.dns_provider, present.dns_zone
         draft.dns_options_sealed = present.dns_options_sealed
@@ -158,13 +209,12 @@ def _domain(spec: EndpointGroupSpec) -> str:
     return parse_public_address(spec.domain, "domain")
 
 
-def _checked(spec: EndpointGroupSpec) -> dict[str, Any]:
+def _checked(config: Config, spec: EndpointGroupSpec) -> dict[str, Any]:
     if spec.proxied:
         raise Invalid(
             "must be false: a provider's proxy carries HTTP only and WireGuard is UDP, so no client would connect",
             field="proxied",
         )
-    parse_port(spec.port, "port")
     if spec.ttl != AUTOMATIC_TTL_S:
         low, high = TTL_RANGE_S
         if not low <= spec.ttl <= high:
@@ -172,7 +222,7 @@ def _checked(spec: EndpointGroupSpec) -> dict[str, Any]:
     check_range(spec.min_nodes, 1, MAX_MIN_NODES, "min_nodes", "nodes")
     return {
         "domain": _domain(spec),
-        "port": spec.port,
+        "port": config.listen_port if spec.port is None else parse_port(spec.port, "port"),
         "ttl": spec.ttl,
         "auto_migrate": spec.auto_migrate,
         "publish_only_healthy": spec.publish_only_healthy,
