@@ -12,11 +12,15 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What processes of one name have used: CPU in s, in all and of their main threads, and resident memory in MB."""
+    """What processes of one name have used: CPU in s, in all and of their main threads, and memory in MB.
+
+    `rss_mb` is all that is resident; in `pss_mb` a page that several processes share counts once for all of them.
+    """
 
     cpu_s: float
     main_thread_s: float
     rss_mb: float
+    pss_mb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,16 @@ def usage(root: int) -> Usage:
             place = Path(f"/proc/{pid}")
             rss = int((place / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
             name = (place / "comm").read_text().strip()
-            found[name].append(Used(_cpu_s(place / "stat"), _cpu_s(place / f"task/{pid}/stat"), rss))
+            used = Used(_cpu_s(place / "stat"), _cpu_s(place / f"task/{pid}/stat"), rss, _pss_kb(pid) / 1024)
+            found[name].append(used)
     return Usage(
         time.monotonic(),
         {
             name: Used(
-                *(sum(values) for values in zip(*((u.cpu_s, u.main_thread_s, u.rss_mb) for u in all_), strict=True))
+                *(
+                    sum(values)
+                    for values in zip(*((u.cpu_s, u.main_thread_s, u.rss_mb, u.pss_mb) for u in all_), strict=True)
+                )
             )
             for name, all_ in found.items()
         },
@@ -50,7 +58,7 @@ def usage(root: int) -> Usage:
 def shares(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
     """Return CPU between two looks as % of one core, and memory at the second, by name."""
     took = after.at - before.at
-    nothing = Used(0, 0, 0)
+    nothing = Used(0, 0, 0, 0)
     return {
         name: {
             "cpu_percent": round((used.cpu_s - before.by_name.get(name, nothing).cpu_s) / took * 100, 1),
@@ -58,6 +66,7 @@ def shares(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
                 (used.main_thread_s - before.by_name.get(name, nothing).main_thread_s) / took * 100, 1
             ),
             "rss_mb": round(used.rss_mb, 1),
+            "pss_mb": round(used.pss_mb, 1),
         }
         for name, used in after.by_name.items()
     }
@@ -73,9 +82,13 @@ def own_mb(root: int) -> float:
     found = 0
     for pid in _tree(root):
         with contextlib.suppress(OSError):
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            found += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+            found += _pss_kb(pid)
     return round(found / 1024)
+
+
+def _pss_kb(pid: int) -> int:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
 
 
 def _cpu_s(stat: Path) -> float:

@@ -7,6 +7,7 @@ that gives none any more hangs, and is killed and started again.
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import multiprocessing.context
 import os
@@ -124,11 +125,21 @@ class Child:
                 self._process.join()
 
 
+def share_memory() -> None:
+    """Have the garbage collector leave all that there is alone, here and in those that are forked from here.
+
+    It writes to each object that it looks at; what is written to is no longer shared.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def keep_running(work: Mapping[str, Work]) -> None:
     """Run each in a process of its own until this one gets SIGTERM, SIGINT or SIGHUP; then end all and return.
 
     Systemd, if it started us, hears when all work for the first time, and then that this process does.
     """
+    share_memory()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
     children = [Child(name, run) for name, run in work.items()]
     unit = _Unit()
