@@ -176,7 +176,7 @@ class _Monitor(HealthMonitor):
                 config_id="c",
                 config_name="wg0",
                 node_id=NodeId(name),
-                is_panel_node=name in beside_panel,
+                beside_panel=name in beside_panel,
                 endpoint=name,
                 public_key="",
                 panel_key="",

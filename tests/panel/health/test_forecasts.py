@@ -16,10 +16,10 @@ from wgfleet.protocol.features import ALL
 pytestmark = pytest.mark.usefixtures("wg0")
 
 
-def joined(panel: Panel, client: httpx.Client, name: str, *, host: str, beside: bool = False) -> dict[str, Any]:
+def joined(panel: Panel, client: httpx.Client, name: str, *, host: str, **where: Any) -> dict[str, Any]:
     """Make a node that serves wg0, and return what the assignment said."""
     with panel.store.write() as tx:
-        node_id = nodes.create(tx, "test", NodeSpec(name, [host], is_panel_node=beside)).id
+        node_id = nodes.create(tx, "test", NodeSpec(name, [host], **where)).id
     said = made(client, "/api/configs/wg0/nodes", node_id=node_id)
     with panel.store.write() as tx:
         assignments.confirmed(tx, said["config_id"], node_id, said["generation"], (), "in sync", held=())
@@ -46,8 +46,13 @@ def lacking(client: httpx.Client) -> dict[str, str]:
     return found[0]
 
 
-def test_the_panels_machine_and_one_node_need_a_witness_or_a_third(panel: Panel, client: httpx.Client) -> None:
-    said = joined(panel, client, "home", host="192.0.2.1", beside=True)["no_failover"]
+@pytest.mark.parametrize(
+    "where", [{"is_panel_node": True}, {"agent_host": "127.0.0.1"}, {"agent_host": "::1"}], ids=str
+)
+def test_the_panels_machine_and_one_node_need_a_witness_or_a_third(
+    panel: Panel, client: httpx.Client, where: dict[str, Any]
+) -> None:
+    said = joined(panel, client, "home", host="192.0.2.1", **where)["no_failover"]
     assert said["code"] == "only_node"
     assert [hint["code"] for hint in said["hints"]] == ["assign_node"]
     said = joined(panel, client, "berlin", host="192.0.2.2")["no_failover"]

@@ -106,17 +106,24 @@ def test_a_group_names_its_site(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "panels", "expected"),
-    [("", False, ["site fra", "site fra", ""]), ("fra", False, [PANEL, PANEL, ""]), ("", True, [PANEL, PANEL, ""])],
-    ids=["unmarked", "by the setting", "by the node on the panel's machine"],
+    ("own", "first", "expected"),
+    [
+        ("", {}, ["site fra", "site fra", ""]),
+        ("fra", {}, [PANEL, PANEL, ""]),
+        ("", {"is_panel_node": True}, [PANEL, PANEL, ""]),
+        ("", {"agent_host": "127.0.0.1"}, [PANEL, PANEL, ""]),
+    ],
+    ids=["unmarked", "by the setting", "by the node on the panel's machine", "by an agent at loopback"],
 )
-def test_nodes_of_a_site_are_one_failure_domain(world: World, *, own: str, panels: bool, expected: list[str]) -> None:
+def test_nodes_of_a_site_are_one_failure_domain(
+    world: World, own: str, first: dict[str, object], expected: list[str]
+) -> None:
     config = world.config()
     found = world.serving(config, "n0", "n1", "n2")
     with world.store.write() as tx:
         groups = [node_groups.create(tx, "test", name, site="fra") for name in ("racks", "towers")]
         for node, group in zip(found, groups, strict=False):
-            node_rows.set_values(tx, node.id, {"group_id": group.id, "is_panel_node": panels and node is found[0]})
+            node_rows.set_values(tx, node.id, {"group_id": group.id} | (first if node is found[0] else {}))
     with world.store.read() as tx:
         watched = health.watched(tx, world.vault, lambda *_: None, own)
     domain_of = {probed.node_id: probed.domain for probed in watched}

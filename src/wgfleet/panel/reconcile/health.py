@@ -315,7 +315,7 @@ class HealthMonitor:
             agent_connected=connected,
             verdicts=self._probes.verdicts(member),
             fenced=probed.applied_generation >= probed.fence_generation,
-            beside_panel=probed.is_panel_node,
+            beside_panel=probed.beside_panel,
             domain=probed.domain,
             leaving=probed.leaving,
             agent_missed=missed,

@@ -13,6 +13,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import health
 from wgfleet.panel.services.fleet import witnesses
+from wgfleet.panel.services.fleet.shared_addresses import beside_panel
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -84,7 +85,7 @@ def _observed(assignment: Assignment, node: Node, domain: str) -> Observed:
         NodeId(node.id),
         agent_connected=node.connected or assignment.phase == Phase.JOINING,
         verdicts=(),
-        beside_panel=node.is_panel_node,
+        beside_panel=beside_panel(node),
         domain=domain,
         leaving=assignment.phase == Phase.DRAINING,
         unseen=assignment.health_reason if assignment.health_reason.startswith(UNSEEN) else "",

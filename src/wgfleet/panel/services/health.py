@@ -15,6 +15,7 @@ from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import probe_keys, witnesses
+from wgfleet.panel.services.fleet.shared_addresses import beside_panel
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import failover
 from wgfleet.panel.services.operations import subject
@@ -44,13 +45,14 @@ class Probed:
 
     `panel_key` is the probe key with which the panel asks it. `node_key` is that with which its node asks others, and
     `new_node_key` the same for those that know the keys of a rotation (`knows_new_keys`); they are equal without one.
+    `beside_panel`: it runs on the panel's machine.
     """
 
     assignment_id: str
     config_id: str
     config_name: str
     node_id: NodeId
-    is_panel_node: bool
+    beside_panel: bool
     endpoint: str
     public_key: str
     panel_key: str
@@ -162,7 +164,7 @@ def domains_of_nodes(tx: Tx, site: str) -> dict[str, str]:
 def _domains(tx: Tx, nodes: Sequence[Node], site: str) -> dict[str, str]:
     """Return the failure domain of each node that stands in a site: the panel's, or another."""
     site_of = health_rows.sites(tx)
-    panels = {site} if site else {site_of[node.id] for node in nodes if node.is_panel_node and node.id in site_of}
+    panels = {site} if site else {site_of[node.id] for node in nodes if beside_panel(node) and node.id in site_of}
     return {node_id: PANEL if found in panels else f"site {found}" for node_id, found in site_of.items()}
 
 
@@ -218,7 +220,7 @@ def _probed(
         config_id=config.id,
         config_name=config.name,
         node_id=NodeId(node.id),
-        is_panel_node=node.is_panel_node,
+        beside_panel=beside_panel(node),
         endpoint=join_endpoint(node.endpoint_addresses[0], config.listen_port),
         public_key=_public_key(config, assignment),
         panel_key=probe_keys.of_panel(vault, config, rotation, new=knows_new),

@@ -101,7 +101,7 @@ class FirstLooks:
         if outcome:
             return True, []
         # What the panel's own machine does not reach at its public address may well be reached from elsewhere.
-        missed_by = ["the panel"] if outcome is False and not newcomer.probed.is_panel_node else []
+        missed_by = ["the panel"] if outcome is False and not newcomer.probed.beside_panel else []
         able = [each for each in newcomer.vantages if self._is_able(each)]
         first = look * MOST_ASKED % max(1, len(able))
         able = (able[first:] + able[:first])[:MOST_ASKED]

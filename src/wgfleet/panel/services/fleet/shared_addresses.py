@@ -54,6 +54,12 @@ class Place:
         return found
 
 
+def beside_panel(node: Node) -> bool:
+    """Tell whether a node runs on the panel's machine: as its own, or with an agent that is called at loopback."""
+    host = node.agent_host
+    return node.is_panel_node or host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
 def check(tx: Tx, place: Place, *, named: Collection[str]) -> None:
     """Refuse a place for a node that another one has. `named`: the fields by which it was chosen, or one for all."""
     config_rows.serialize_creation(tx)  # another node may be put there at the same time

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.domain.health.votes import PANEL
-from wgfleet.panel.services.fleet.shared_addresses import Place
+from wgfleet.panel.services.fleet.shared_addresses import Place, beside_panel
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import host_names as host_name_rows
@@ -84,7 +84,7 @@ def _beside(tx: Tx, found: Sequence[Node], everything: Iterable[Node]) -> dict[s
     hosts = {node.agent_host for node in (*found, *nodes) if not is_address(node.agent_host)}
     names = {name: row.addresses for name, row in host_name_rows.by_names(tx, hosts).items()}
     places = {node.id: _addresses(node, names) for node in nodes}
-    panels = {node.id for node in nodes if node.is_panel_node or _is_local([node.agent_host])}
+    panels = {node.id for node in nodes if beside_panel(node)}
     beside: dict[str, set[str]] = {}
     for witness in found:
         own = _addresses(witness, names)
