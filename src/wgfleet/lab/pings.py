@@ -69,19 +69,17 @@ def start(hosts: Sequence[Host], target: str, *, rate: float) -> list[Ping]:
 
 def measure(pings: Sequence[Ping], since: float = math.inf) -> list[Count]:
     """End the pings and count; `since`: the moment of `later_gap_ms`, in s since the epoch."""
-    until: list[float] = []
+    until: dict[str, float] = {}
     for ping in pings:
-        ping.host.signal(signal.SIGQUIT, "ping", "-D")  # makes ping say how many it has sent so far
-        until.append(time.time())
+        if ping.host.name not in until:  # all pings of a host say it at once, and the first answer counts
+            ping.host.signal(signal.SIGQUIT, "ping", "-D")  # makes ping say how many it has sent so far
+            until[ping.host.name] = time.time()
     time.sleep(GRACE_S)
     for ping in pings:
         ping.host.signal(signal.SIGINT, "ping", "-D")
     for ping in pings:
         _wait_written(ping, "packets transmitted", f"ping on {ping.host.name} does not end")
-    return [
-        count(ping.host.name, [_text(log) for log in ping.logs], end, since)
-        for ping, end in zip(pings, until, strict=True)
-    ]
+    return [count(ping.host.name, [_text(log) for log in ping.logs], until[ping.host.name], since) for ping in pings]
 
 
 def _wait_written(ping: Ping, words: str, otherwise: str) -> None:
