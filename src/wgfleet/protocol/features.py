@@ -40,6 +40,7 @@ class Feature(StrEnum):
     TRANSLATED_ADDRESSES = (
         "translated_addresses"  # calls from private addresses that a cloud translates to floating ones
     )
+    DRAWN_PEERS = "drawn_peers"  # before a planned call has other nodes send here what is for the peer
     RELAY = "relay"  # passes packets of clients on to the node that has them
     REVOKED = "revoked"  # refuses certificates of panels that were revoked
     WITNESS = "witness"  # probes without an interface, where it enrolled as a witness
@@ -68,7 +69,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     reach.Reach: {"client_to_client": Feature.BACKBONE},
     backbone.Backbone: {},
     backbone.BackboneNode: {},
-    messages.Takeover: {},
+    messages.Takeover: {"planned": Feature.DRAWN_PEERS},
     messages.TakeoverPeer: {},
     messages.ProbeRequest: {"tries": Feature.PROBE_SERIES},
     messages.ProbeTarget: {},

@@ -80,10 +80,14 @@ class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, om
 
 
 class Takeover(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Body of `POST /v1/wg/{if}/takeover`. `timeout_s` limits the wait after all have been called."""
+    """Body of `POST /v1/wg/{if}/takeover`. `timeout_s` limits the wait after all have been called.
+
+    `planned`: the peers are served elsewhere until then.
+    """
 
     peers: tuple[TakeoverPeer, ...]
     timeout_s: float = 2.0
+    planned: bool = False
 
 
 class TakeoverResult(Struct, frozen=True):

@@ -22,6 +22,7 @@ WITHOUT: Mapping[Feature, str] = {
         "where a cloud translates floating addresses, clients behind NAT are not called from it, and reconnect in 15 s"
     ),
     Feature.BACKBONE: "its users and those of other nodes do not reach each other, and none are kept apart on it",
+    Feature.DRAWN_PEERS: "users of other nodes lose some packets to a user who is moved to it by plan",
     Feature.RELAY: "a removal cannot have it relay clients that cannot be called, so they are left behind",
     Feature.REVOKED: "certificates of the panel that were revoked are accepted until they expire",
     Feature.WITNESS: "it can be no witness",

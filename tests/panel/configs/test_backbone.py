@@ -62,7 +62,13 @@ def test_nodes_get_links_to_each_other_where_that_is_wanted(client: httpx.Client
     assert [node.endpoint for node in ams1.nodes] == ["192.0.2.2:52820", "192.0.2.3:52820"]
     assert patched(client, "wg0", backbone_port=443)["backbone_port"] == 443
     assert set(pushed(panel)) == found.keys()
-    assert patched(client, "wg0", client_to_client=False)["backbone"]
+    report(panel, "cph1", ALL - {Feature.BACKBONE})
+    assert client.get("/api/configs/wg0").json()["client_to_client_on"] == []
+    shown = patched(client, "wg0", client_to_client=False)
+    assert (shown["backbone"], shown["client_to_client"], shown["client_to_client_on"]) == (True, False, ["cph1"])
+    assert client.get("/api/configs").json()["items"][0]["client_to_client_on"] == ["cph1"]
+    report(panel, "cph1", ALL)
+    assert client.get("/api/configs/wg0").json()["client_to_client_on"] == []
     assert set(pushed(panel).values()) == {None}, "users that are kept apart need no links"
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from wgfleet.agent.interfaces.believed_networks import believed, pools
+from wgfleet.agent.interfaces.drawn_peers import DrawnPeers
 from wgfleet.agent.interfaces.flow_watch import FlowWatch
+from wgfleet.agent.interfaces.news_repeats import NewsRepeats
 from wgfleet.agent.interfaces.news_socket import NewsSocket
 from wgfleet.agent.interfaces.route_follower import RouteFollower
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
@@ -41,7 +43,7 @@ _SETTLED_S = 3.0  # after a handshake with another node, what a peer had sent he
 _LOOK_S = 2.0  # between two looks at links, rules and firewall
 _AT_ONCE = 64  # messages of news, before the other says how far it has heard
 _ANSWER_EVERY = 32
-_REPEAT_S = 0.02  # between two times that a node is sent what it has missed, however often it asks
+_POLL_S = 0.002
 _log = structlog.get_logger()
 
 
@@ -63,7 +65,10 @@ class BackboneWatch:
         self._received_at: dict[int, float] = {}  # anything over the link to a node
         self._answered_at: dict[int, float] = {}  # that a node said it hears this one
         self._received_of: dict[PublicKey, int] = {}  # bytes of peers that others have, at the last look
-        self._repeated_at: dict[int, float] = {}
+        self._drawn = DrawnPeers()
+        self._followed: dict[int, int] = {}  # how far nodes have routes as this one said
+        self._news_of: set[int] = set()  # nodes whose news the routes do not follow yet
+        self._repeats: dict[int, NewsRepeats] = {}
         self._since_answer: dict[int, int] = {}
         self._since = float("inf")
         self._told = 0
@@ -109,11 +114,43 @@ class BackboneWatch:
             stats, peer = self._reconciler.stats.get(key), self._reconciler.desired.peers.get(key)
             if peer is None or not peer.allowed_ips:
                 continue
+            if surely and self._drawn.answered(_raw(key)):
+                self._flows.arrived(peer.allowed_ips)
             if surely or (stats is not None and self._speaks_here(key, stats.rx, self._where, now)):
                 self._where.seen(_raw(key), now, peer.allowed_ips, surely=True)
             elif stats is not None and stats.latest_handshake:
                 self._where.seen(_raw(key), now - max(0.0, wall_clock - stats.latest_handshake), peer.allowed_ips)
         self._tell()
+
+    def drawable(self, keys: Iterable[PublicKey]) -> set[PublicKey]:
+        """Return those peers that other nodes have, and that did not fail to answer lately."""
+        where = self._where if self._reached else None
+        return set() if where is None else {key for key in keys if self._drawn.may(where, _raw(key), time.monotonic())}
+
+    def draw(self, keys: Iterable[PublicKey]) -> None:
+        """Have packets to those of the peers that are drawable come here while they are called."""
+        now = time.monotonic()
+        for key in self.drawable(keys):
+            peer = self._reconciler.desired.peers.get(key)
+            if self._where is not None and peer is not None and peer.allowed_ips:
+                self._drawn.draw(_raw(key), peer.allowed_ips, now)
+                self._where.seen(_raw(key), now, peer.allowed_ips, surely=True)
+        self._tell()
+
+    async def told(self, within_s: float) -> None:
+        """Wait until all other nodes have routes as this one said last, or the time is up."""
+        upto, until = 0 if self._where is None else self._where.upto, time.monotonic() + within_s
+        while any(self._followed.get(number, 0) < upto for number in self._reached):
+            if time.monotonic() > until:
+                return
+            await asyncio.sleep(_POLL_S)
+
+    def give_back(self, keys: Iterable[PublicKey], *, at_once: bool = False) -> None:
+        """Leave drawn peers to the node that has them, of those that have not answered in time, or at all."""
+        if self._where is not None:
+            for raw in self._drawn.give_back(map(_raw, keys), time.monotonic(), at_once=at_once):
+                self._where.left(raw)
+            self._tell()
 
     def _speaks_here(self, key: PublicKey, received: int, where: Whereabouts, now: float) -> bool:
         """Whether a peer that another node has goes on sending to this one.
@@ -319,11 +356,9 @@ class BackboneWatch:
                     self._woken.set()
             self._where.complete(number, message.epoch, message.upto, now)
             heard = message.heard if message.heard_epoch == self._where.epoch else 0
-            due = now - self._repeated_at.get(number, float("-inf")) >= _REPEAT_S
-            if heard < self._where.upto and self._socket is not None and due:
-                self._repeated_at[number] = now
-                for news in self._where.news(heard, now, _AT_ONCE):
-                    self._socket.send(number, news)
+            self._followed[number] = heard
+            if heard < self._where.upto:
+                self._repeat(number, heard, now)
         elif isinstance(message, Flows):
             self._flows.heard(number, message)
         else:
@@ -331,16 +366,30 @@ class BackboneWatch:
             self._since_answer[number] = self._since_answer.get(number, 0) + 1
             if missed or self._since_answer[number] >= _ANSWER_EVERY:
                 self._answer(number)
+            else:
+                self._news_of.add(number)
+                self._woken.set()
         self._tell()
+
+    def _repeat(self, number: int, heard: int, now: float) -> None:
+        """Send a node what it has missed, as often as is due."""
+        repeats = self._repeats.setdefault(number, NewsRepeats())
+        if self._where is not None and self._socket is not None and repeats.may(heard, self._where.epoch, now):
+            for news in self._where.news(heard, now, _AT_ONCE):
+                self._socket.send(number, news)
+                repeats.sent(news.upto - news.base, now)
 
     async def _follow(self) -> None:
         """Have routes follow whenever something has changed."""
         while True:
             await self._woken.wait()
             self._woken.clear()
+            told, self._news_of = self._news_of, set()
             if self._routes is not None:
                 await self._routes.follow()
-                self._flows.arrived(self._routes.take_arrived())
+                self._flows.arrived(self._drawn.without(self._routes.take_arrived()))
+            for number in told:
+                self._answer(number)
 
 
 def _raw(key: PublicKey) -> bytes:

@@ -23,6 +23,7 @@ from wgfleet.protocol.messages import CallBack, Takeover, TakeoverResult
 
 MAX_TIMEOUT_S = 30.0
 _POLL_S = 0.01
+_TELL_S = 0.1  # in which nearly all nodes have heard who has a peer, and others are not waited for
 _LEAVE_S = 0.05  # time for WireGuard to send what it was asked to
 _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `latest_handshake` has whole seconds
 _REMIND_FIRST_S = 0.01
@@ -72,9 +73,17 @@ class Takeovers:
         self._restoring: set[asyncio.Task[None]] = set()  # a task that nobody refers to may be collected
 
     async def run(
-        self, reconciler: InterfaceReconciler, calls: dict[PublicKey, PeerCall], timeout_s: float
+        self,
+        reconciler: InterfaceReconciler,
+        calls: dict[PublicKey, PeerCall],
+        timeout_s: float,
+        *,
+        planned: bool = False,
     ) -> TakeoverResult:
-        """Call all peers, then wait until each has a handshake with this node or `timeout_s` has passed."""
+        """Call all peers, then wait until each has a handshake with this node or `timeout_s` has passed.
+
+        `planned`: the peers are served until then, so there is time to have what others send them come here first.
+        """
         started = time.monotonic()
         answered: dict[PublicKey, float] = {}
         machine = self._machine
@@ -92,6 +101,10 @@ class Takeovers:
                 rounds, routes = by_source(called), None
                 if any(each.sources for each in rounds):
                     routes = await stack.enter_async_context(machine.open_source_routes(reconciler.desired.settings))
+                async with reconciler.lock:
+                    await machine.drop_sessions(reconciler.name, list(called))
+                if planned:
+                    await _draw(machine, reconciler, called)
                 await _call(machine, reconciler, called, rounds, routes, reminder)
                 until = time.monotonic() + timeout_s
                 # The routes stay until then: WireGuard sends, and repeats, in its own time.
@@ -100,7 +113,9 @@ class Takeovers:
                     await _collect(machine, reconciler, waiting, answered, started, newer_than=0)
                     if arrived := waiting & answered.keys():
                         reconciler.backbone.seen(arrived, surely=True)
+                    reconciler.backbone.give_back(called.keys() - answered.keys())
         finally:
+            reconciler.backbone.give_back(called.keys() - answered.keys(), at_once=True)
             reminder.finish(called.keys() - answered.keys())
             self._restore(reconciler, set(called), called.keys() & answered.keys(), reminding)
         unanswered = tuple(key for key in calls if key not in answered)
@@ -213,8 +228,6 @@ async def _call(
     reminder: "_Reminder",
 ) -> None:
     """PeerCall a few peers at a time."""
-    async with reconciler.lock:
-        await machine.drop_sessions(reconciler.name, list(called))
     endpoints = {key: call.endpoint for key, call in called.items()}
     size = machine.calls_at_once
     for number, each in enumerate(rounds):
@@ -228,7 +241,23 @@ async def _call(
                 keys = each.peers[start : start + size]
                 batch = {key: peer for key in keys if (peer := reconciler.desired.peers.get(key))}
                 await machine.call(reconciler.name, batch, endpoints)
+            reconciler.backbone.draw(batch)
             reminder.add(batch)
+
+
+async def _draw(machine: Machine, reconciler: InterfaceReconciler, called: Mapping[PublicKey, PeerCall]) -> None:
+    """Have what other nodes send to peers come here before they are called, and wait for their session.
+
+    Not to those that are called from a chosen address: the first packet would call them from another.
+    """
+    peers = reconciler.desired.peers
+    endpoints = {key: call.endpoint for key, call in called.items() if call.source is None and key in peers}
+    if drawable := reconciler.backbone.drawable(endpoints):
+        async with reconciler.lock:
+            wanted = {key: peers[key] for key in drawable if key in peers}
+            await machine.expect(reconciler.name, wanted, endpoints)
+        reconciler.backbone.draw(wanted)
+        await reconciler.backbone.told(_TELL_S)
 
 
 class _Reminder:

@@ -212,6 +212,12 @@ class Machine:
         """Start a handshake with each of `peers` at its endpoint."""
         await wg.configure(name, device=None, peers=peers, call=endpoints)
 
+    async def expect(
+        self, name: InterfaceName, peers: Mapping[PublicKey, DesiredPeer], endpoints: Mapping[PublicKey, str]
+    ) -> None:
+        """Say where each of `peers` is, so that a packet to one starts a handshake, and waits for its end."""
+        await wg.configure(name, device=None, peers=peers, call=endpoints, at_once=False)
+
     async def send_keepalives(self, name: InterfaceName, peers: Iterable[PublicKey]) -> None:
         """Send a keepalive to each of `peers` now, and leave them with a persistent keepalive of 1 s."""
         await wg.send_keepalives(name, peers)

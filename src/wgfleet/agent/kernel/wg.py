@@ -29,11 +29,12 @@ async def configure(
     device: tuple[PrivateKey, int] | None,
     peers: Mapping[PublicKey, DesiredPeer],
     call: Mapping[PublicKey, str] | None = None,
+    at_once: bool = True,
 ) -> None:
     """Set the device's key and port if given, and create or overwrite `peers`; all others stay as they are.
 
     `wg addconf` replaces a peer's allowed IPs and leaves its endpoint and session alone. `call`: endpoints to start a
-    handshake with at once, which turning on the persistent keepalive does.
+    handshake with at once, which turning on the persistent keepalive does, or else with the first packet.
     """
     text = []
     if device is not None:
@@ -43,7 +44,7 @@ async def configure(
         if peer.allowed_ips:  # the section alone empties them; `wg` refuses an empty value
             text.append(f"AllowedIPs = {', '.join(peer.allowed_ips)}\n")
         if call is not None:
-            text.append(f"Endpoint = {call[key]}\nPersistentKeepalive = 1\n")
+            text.append(f"Endpoint = {call[key]}\nPersistentKeepalive = {1 if at_once else 'off'}\n")
         else:
             text.append(f"PersistentKeepalive = {peer.persistent_keepalive or 'off'}\n")
     await run("wg", "addconf", name, "/dev/stdin", stdin="".join(text).encode())

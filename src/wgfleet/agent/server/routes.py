@@ -152,7 +152,7 @@ class AgentRoutes:
         reconciler = self._supervisor.reconciler(interface_name(request))
         wanted = decode(await read_body(request), Takeover)
         calls = takeover.check(wanted, reconciler, self._supervisor.floating.held(reconciler.name))
-        return answer(await self._supervisor.takeovers.run(reconciler, calls, wanted.timeout_s))
+        return answer(await self._supervisor.takeovers.run(reconciler, calls, wanted.timeout_s, planned=wanted.planned))
 
 
 async def health(request: Request) -> Response:

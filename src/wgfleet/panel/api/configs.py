@@ -129,6 +129,9 @@ class ConfigView(View):
     denied_networks: list[str]
     reachable_configs: list[str] = Field(description="Names of the configs.")
     client_to_client: bool
+    client_to_client_on: list[str] = Field(
+        description="Names of nodes on which users reach each other although they are not to: upgrade their agents."
+    )
     backbone: bool
     backbone_port: int = Field(description="UDP port of the links between nodes, where there are any.")
     enabled: bool
@@ -145,6 +148,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
     ids = [config.id for config in rows]
     networks, counts = configs.networks(tx, ids), configs.counts(tx, ids)
     reachable = reach.names(tx, {other for config in rows for other in config.reachable_configs})
+    mixing = reach.mixing(tx, rows)
     return [
         ConfigView(
             id=config.id,
@@ -161,6 +165,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             denied_networks=config.denied_networks,
             reachable_configs=[reachable[other] for other in config.reachable_configs if other in reachable],
             client_to_client=config.client_to_client,
+            client_to_client_on=mixing.get(config.id, []),
             backbone=config.backbone,
             backbone_port=ports.port(config.listen_port, config.backbone_port),
             enabled=config.enabled,

@@ -4,13 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from wgfleet.panel.domain.fields import check_list, parse_networks
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, generations
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Config
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.messages import AGENT_PORT
 from wgfleet.protocol.reach import Reach, is_open, parse_node_port
@@ -91,6 +94,17 @@ def rendered(tx: Tx, config: Config) -> Reach:
         interfaces=tuple(InterfaceName(of[other]) for other in config.reachable_configs if other in of),
         client_to_client=config.client_to_client,
     )
+
+
+def mixing(tx: Tx, rows: Sequence[Config]) -> dict[str, list[str]]:
+    """Return, by config id, the nodes on which users reach each other though they are not to: of agents too old."""
+    apart = [config.id for config in rows if not config.client_to_client]
+    found: dict[str, list[str]] = {}
+    for assignment, node in assignment_rows.with_nodes(tx, apart) if apart else ():
+        is_heard = node.connected or node.agent_version is not None
+        if is_heard and assignment.phase != Phase.REMOVED and Feature.BACKBONE not in node.agent_features:
+            found.setdefault(assignment.config_id, []).append(node.name)
+    return found
 
 
 def forget(tx: Tx, actor: str, config: Config) -> None:

@@ -75,6 +75,13 @@ def of_config(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
     return [(assignment, node) for assignment, node in tx.session.execute(query.order_by(Assignment.id))]
 
 
+def with_nodes(tx: Tx, config_ids: Sequence[str]) -> list[tuple[Assignment, Node]]:
+    """Return the assignments of some configs with their nodes, oldest first."""
+    query = select(Assignment, Node).join(Node, Node.id == Assignment.node_id)
+    found = query.where(Assignment.config_id.in_(config_ids)).order_by(Assignment.id)
+    return [(assignment, node) for assignment, node in tx.session.execute(found)]
+
+
 def of_node(tx: Tx, node_id: str) -> list[tuple[Assignment, Config]]:
     """Return a node's assignments with their configs."""
     query = select(Assignment, Config).join(Config, Config.id == Assignment.config_id)

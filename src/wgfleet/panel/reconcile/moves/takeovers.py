@@ -134,7 +134,7 @@ class TakeoverRounds:
         if connection is None:
             raise TransientError(f"node {node_id} has no agent any more")
         peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint, call.source) for call in batch)
-        takeover = Takeover(peers=peers, timeout_s=timeout_s)
+        takeover = Takeover(peers=peers, timeout_s=timeout_s, planned=not self._tries_s)
         return await connection.client.takeover(InterfaceName(interface), takeover)
 
     def _record(self, operation_id: str, node_id: str, batch: list[TakeoverCall], result: TakeoverResult) -> None:
