@@ -1,6 +1,7 @@
 """Which node has a peer: claims, who wins, and news that get lost."""
 
 import hashlib
+import random
 from collections.abc import Iterable
 
 import pytest
@@ -203,3 +204,19 @@ def test_nodes_that_have_heard_each_other_agree_whatever_happened_before(steps: 
     lost = any(restarts for *_, restarts in steps)
     if not lost:
         assert {number: place(nodes[0], number) for number in last} == last
+
+
+def test_sixty_nodes_agree_while_peers_move_and_news_get_lost() -> None:
+    nodes = {number: of(number) for number in range(1, 61)}
+    chance = random.Random(7)  # noqa: S311 - the same peers each time
+    for turn in range(6):
+        for number in chance.sample(range(300), 40):
+            nodes[chance.randint(1, 60)].seen(key(number), turn + number / 1000, networks(number), surely=True)
+        for node in nodes.values():
+            others = [each for each in nodes.values() if each is not node]
+            tell(node, chance.sample(others, 40), turn + 0.9)
+    for node in nodes.values():  # the next hello of each says what it has missed
+        tell(node, (each for each in nodes.values() if each is not node), 7.0)
+    told = {tuple(place(node, number) for number in range(300)) for node in nodes.values()}
+    assert len(told) == 1
+    assert sum(each is not None for each in told.pop()) > 100
