@@ -100,6 +100,27 @@ def test_an_agent_of_another_release_is_marked(wgfleet: Run, panel: Panel, fra1:
     assert "warning: fra1: its agent (0.1.0) is older than the panel" in listed.stderr
 
 
+def test_a_dangerous_command_says_whom_it_concerns_and_asks(wgfleet: Run, client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    made(client, "/api/configs/wg0/endpoint-group", domain="vpn.example.com", min_nodes=3)
+    peer = made(client, "/api/configs/wg0/peers", name="anna")
+    change = ("config", "update", "wg0", "--listen-port", "51999")
+    for command in (change, ("config", "delete", "wg0"), ("peer", "delete", "wg0/anna")):
+        asked = wgfleet(*command)
+        assert (asked.returncode, "repeat with --yes" in asked.stderr) == (2, True), asked.stderr
+        tried = wgfleet(*command, "--dry-run")
+        assert (tried.returncode, "nothing was changed" in tried.stderr) == (0, True), tried.stderr
+        assert "peer" in tried.stderr or "anna" in tried.stderr
+    assert client.get("/api/configs/wg0").json()["listen_port"] == 51820
+    assert client.get(f"/api/peers/{peer['id']}").status_code == 200
+    kept = document(wgfleet("config", "endpoint", "wg0", "--port", "443", "--yes", "--json"))
+    assert (kept["domain"], kept["port"], kept["min_nodes"]) == ("vpn.example.com", 443, 3)
+    assert wgfleet(*change, "--yes").returncode == 0
+    assert "was deleted" in wgfleet("peer", "delete", "wg0/anna", "--yes").stderr
+    assert "was deleted" in wgfleet("config", "endpoint-delete", "wg0", "--yes").stderr
+    assert "was deleted" in wgfleet("config", "delete", "wg0").stderr  # nobody notices, so nobody is asked
+
+
 def test_a_name_gets_its_provider_with_options_from_a_file(wgfleet: Run, tmp_path: Path) -> None:
     assert wgfleet("config", "create", "wg0", "--pool", "10.8.0.0/24").returncode == 0
     options = tmp_path / "options.json"

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 from typer.core import TyperGroup
 
+from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import given, items, panel, part
 from wgfleet.cli.config_health import (
     health,
@@ -16,7 +17,7 @@ from wgfleet.cli.config_health import (
     warn_of_owed,
 )
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
-from wgfleet.cli.endpoint import endpoint
+from wgfleet.cli.endpoint import endpoint, endpoint_delete
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
 from wgfleet.cli.waiting import RelayHours, Wait, show_operation
 
@@ -76,6 +77,7 @@ Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Take i
 
 
 app.command()(endpoint)
+app.command("endpoint-delete")(endpoint_delete)
 app.command()(health)
 app.command("health-approve")(health_approve)
 app.command()(pause)
@@ -157,6 +159,8 @@ def update(
     backbone_port: BackbonePort = None,
     placement: Placement = None,
     enabled: Enabled = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a config; options that are not given keep their values."""
@@ -177,14 +181,18 @@ def update(
         enabled=enabled,
     )
     with panel() as client:
+        ask(client, f"/api/configs/{part(config)}", body, yes=yes, dry_run=dry_run)
         show_fields(client.call("PATCH", f"/api/configs/{part(config)}", body), as_json=as_json)
 
 
 @app.command()
-def delete(config: Config) -> None:
+def delete(config: Config, *, yes: Yes = False, dry_run: DryRun = False) -> None:
     """Delete a config that is assigned to no node, and its peers."""
     with panel() as client:
-        client.call("DELETE", f"/api/configs/{part(config)}")
+        path = f"/api/configs/{part(config)}"
+        ask(client, path, None, yes=yes, dry_run=dry_run)
+        client.call("DELETE", path)
+    say(f"config {config} was deleted", err=True)
 
 
 @app.command()

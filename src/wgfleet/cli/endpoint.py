@@ -5,8 +5,9 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, given, items, panel, part
-from wgfleet.cli.output import AsJson, show_fields
+from wgfleet.cli.output import AsJson, say, show_fields
 
 
 def endpoint(
@@ -36,6 +37,8 @@ def endpoint(
         typer.Option("--floating-address", help="It moves between nodes; repeatable; '': none."),
     ] = None,
     address_provider: Annotated[str | None, typer.Option(help="Name of an installed address provider.")] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the endpoint group of a cluster, create it (--domain), or change it; what is not given stays.
@@ -65,17 +68,36 @@ def endpoint(
         address_provider=address_provider,
     )
     with panel() as client:
-        show_fields(_put(client, path, body) if body else client.get(path), as_json=as_json)
+        shown = _put(client, path, body, yes=yes, dry_run=dry_run) if body else client.get(path)
+        show_fields(shown, as_json=as_json)
 
 
-def _put(client: Client, path: str, body: Document) -> Document:
+def endpoint_delete(
+    config: Annotated[str, typer.Argument(help="Id or name of the config.")],
+    *,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete the endpoint group of a cluster; its name is withdrawn, and new files carry the address of a node."""
+    with panel() as client:
+        path = f"/api/configs/{part(config)}/endpoint-group"
+        ask(client, path, None, yes=yes, dry_run=dry_run)
+        client.call("DELETE", path)
+    say(f"the endpoint group of {config} was deleted", err=True)
+
+
+def _put(client: Client, path: str, body: Document, *, yes: bool, dry_run: bool) -> Document:
     """Change the group, or create it where there is none yet."""
     try:
         client.get(path)
     except CallFailed as error:
         if error.exit_code != ABSENT or "domain" not in body:
             raise
+        if dry_run:
+            say("an endpoint group would be made; nothing was changed", err=True)
+            raise typer.Exit from None
         return cast("Document", client.call("POST", path, body))
+    ask(client, path, body, yes=yes, dry_run=dry_run)
     return cast("Document", client.call("PATCH", path, body))
 
 

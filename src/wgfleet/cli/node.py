@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
 from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success
@@ -136,6 +137,8 @@ def update(
     capacity: Capacity = None,
     bandwidth_mbps: Bandwidth = None,
     group: Group = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a node; options that are not given keep their values."""
@@ -150,6 +153,7 @@ def update(
         group=group,
     )
     with panel() as client:
+        ask(client, f"/api/nodes/{part(node)}", body, yes=yes, dry_run=dry_run)
         changed = client.call("PATCH", f"/api/nodes/{part(node)}", body)
     show_fields(changed, as_json=as_json)
     if not as_json:
@@ -161,10 +165,14 @@ def delete(
     node: Node,
     *,
     force: Annotated[bool, typer.Option("--force", help="Delete even if interfaces stay on it.")] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Delete a node that is assigned to no config."""
     with panel() as client:
+        ask(client, f"/api/nodes/{part(node)}", None, yes=yes, dry_run=dry_run)
         client.call("DELETE", f"/api/nodes/{part(node)}", force=force)
+    say(f"node {node} was deleted", err=True)
 
 
 @app.command()

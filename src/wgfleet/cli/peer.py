@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, given, panel, part
 from wgfleet.cli.output import (
     AsJson,
@@ -110,17 +111,19 @@ def update(
 
 
 @app.command()
-def delete(peer: Peer) -> None:
+def delete(peer: Peer, *, yes: Yes = False, dry_run: DryRun = False) -> None:
     """Delete a peer; say which nodes could not be told within a few seconds, and may still let it in."""
     with panel() as client:
         identifier = _id(client, peer)
         found = client.get(f"/api/peers/{identifier}")
+        ask(client, f"/api/peers/{identifier}", None, yes=yes, dry_run=dry_run)
         client.call("DELETE", f"/api/peers/{identifier}")
         ends_at = time.monotonic() + ARRIVES_S
         while owed := _owed(client, found):
             if time.monotonic() >= ends_at:
                 break
             time.sleep(ARRIVES_S / 10)
+    say(f"peer {found['name']} was deleted", err=True)
     for reason in owed:
         say(f"warning: {found['name']} may still be let in by {reason}", err=True)
 

@@ -36,6 +36,7 @@ from wgfleet.panel.api import (
     openapi,
     operations,
     peers,
+    previews,
     probe_keys,
     problems,
 )
@@ -71,6 +72,7 @@ SUBJECTS = (
     events,
     monitoring,
     health,
+    previews,
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -1,0 +1,38 @@
+"""Questions before dangerous commands: what one would do to whom, asked of the panel, and whether to go on."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli.client import USAGE, CallFailed, Client, Document
+from wgfleet.cli.output import say
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")]
+
+
+def ask(client: Client, path: str, body: Document | None, *, yes: bool, dry_run: bool) -> None:
+    """Say what a change by `body`, or a deletion (None), would mean, and ask where anybody would notice.
+
+    Ends the command where it is not to be made. With `yes` a panel that cannot tell, such as an older one, is no
+    obstacle.
+    """
+    try:
+        if body is None:
+            effects = client.get(f"{path}/deletion")["effects"]
+        else:
+            effects = client.call("POST", f"{path}/preview", body)["effects"]
+    except CallFailed:
+        if dry_run or not yes:
+            raise
+        return
+    for effect in effects:
+        say(f"{effect}", err=True)
+    if dry_run:
+        say("nothing was changed" if effects else "nobody would notice; nothing was changed", err=True)
+        raise typer.Exit
+    if effects and not yes:
+        if not sys.stdin.isatty():
+            raise CallFailed("nobody can be asked here; repeat with --yes to go on", USAGE)
+        typer.confirm("Go on?", abort=True, err=True)

@@ -1,0 +1,108 @@
+"""Previews of dangerous calls: what a change or a deletion would mean for users. They check all, and change nothing."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.configs import ChangedConfig
+from wgfleet.panel.api.endpoint_groups import ChangedEndpointGroup
+from wgfleet.panel.api.models import Identifier, Reference, View
+from wgfleet.panel.api.nodes import ChangedNode
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import effects, endpoint_groups, nodes, peers
+from wgfleet.panel.store import Tx
+
+router = APIRouter(tags=["previews"])
+
+
+class EffectsView(View):
+    """What a call would mean."""
+
+    effects: list[str] = Field(description="Sentences for people, each about users who would notice; empty: nobody.")
+
+
+class _Rehearsed(Exception):
+    """Ends a transaction that is not to be committed."""
+
+
+@contextmanager
+def _rehearsal(panel: Panel) -> Iterator[Tx]:
+    """Open a transaction of which nothing stays."""
+    with contextlib.suppress(_Rehearsed), panel.store.write() as tx:
+        yield tx
+        tx.flush()
+        raise _Rehearsed
+
+
+@router.post("/api/configs/{config}/preview", summary="Show what a change of a config would mean")
+def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: ChangedConfig) -> EffectsView:
+    with _rehearsal(panel) as tx:
+        row = configs.get(tx, config)
+        changes: Any = body.given()
+        before = {name: getattr(row, name) for name in changes}
+        configs.update(tx, caller.actor, row, changes)
+        return EffectsView(effects=effects.of_config(tx, row, before))
+
+
+@router.get("/api/configs/{config}/deletion", summary="Show what is lost with a config")
+def preview_config_deletion(panel: ThePanel, caller: Writer, config: Reference) -> EffectsView:
+    with _rehearsal(panel) as tx:
+        row = configs.get(tx, config)
+        found = effects.of_config_deletion(tx, row)
+        configs.delete(tx, caller.actor, row)
+        return EffectsView(effects=found)
+
+
+@router.post(
+    "/api/configs/{config}/endpoint-group/preview", summary="Show what a change of the endpoint group would mean"
+)
+def preview_endpoint_group(
+    panel: ThePanel, caller: Writer, config: Reference, body: ChangedEndpointGroup
+) -> EffectsView:
+    """Ask no provider whether it would publish the name."""
+    with _rehearsal(panel) as tx:
+        row = configs.get(tx, config)
+        group = endpoint_groups.get(tx, row)
+        before = endpoint_groups.changed(tx, group, {})
+        wanted = endpoint_groups.changed(tx, group, body.given())
+        group, _ = endpoint_groups.put(tx, panel.vault, caller.actor, row, wanted, panel.publisher.plugins)
+        after = endpoint_groups.changed(tx, group, {"floating_addresses": wanted.floating.addresses})
+        return EffectsView(effects=effects.of_endpoint_group(tx, row, before, after))
+
+
+@router.get("/api/configs/{config}/endpoint-group/deletion", summary="Show what is lost with the endpoint group")
+def preview_endpoint_group_deletion(panel: ThePanel, _caller: Writer, config: Reference) -> EffectsView:
+    with panel.store.read() as tx:
+        row = configs.get(tx, config)
+        before = endpoint_groups.changed(tx, endpoint_groups.get(tx, row), {})
+        return EffectsView(effects=effects.of_endpoint_group(tx, row, before, None))
+
+
+@router.post("/api/nodes/{node}/preview", summary="Show what a change of a node would mean")
+def preview_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode) -> EffectsView:
+    """Look up no name."""
+    with _rehearsal(panel) as tx:
+        row = nodes.get(tx, node)
+        before = row.endpoint_addresses
+        changes: Any = body.given()
+        nodes.update(tx, caller.actor, row, changes)
+        return EffectsView(effects=effects.of_node(tx, row, before))
+
+
+@router.get("/api/nodes/{node}/deletion", summary="Show what is lost with a node")
+def preview_node_deletion(panel: ThePanel, _caller: Writer, node: Reference) -> EffectsView:
+    """Leave out whether it is refused, which the call itself says."""
+    with panel.store.read() as tx:
+        return EffectsView(effects=effects.of_node_deletion(nodes.get(tx, node)))
+
+
+@router.get("/api/peers/{peer_id}/deletion", summary="Show what is lost with a peer")
+def preview_peer_deletion(panel: ThePanel, _caller: Writer, peer_id: Identifier) -> EffectsView:
+    with panel.store.read() as tx:
+        return EffectsView(effects=effects.of_peer_deletion(peers.get(tx, peer_id)))

@@ -1,0 +1,101 @@
+"""Effects of changes and deletions on users: sentences for who is about to make one. None: nobody notices."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.store import Tx, homes
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.tables import Config, Node, Peer
+
+_IN_FILES = ("mtu", "dns", "client_allowed_ips")
+
+
+def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
+    """Say what a change of a config means. `before`: the earlier values of all that was asked for."""
+    changed = {name for name, value in before.items() if getattr(config, name) != value}
+    peers = _peers(tx, config)
+    if not peers:
+        return []
+    said = []
+    if "listen_port" in changed:
+        said.append(
+            f"nodes stop listening at port {before['listen_port']} at once: {peers} of {config.name!r} cannot connect "
+            f"with the files that they have, unless something forwards that port to {config.listen_port}"
+        )
+    if "enabled" in changed and not config.enabled:
+        said.append(f"{peers} of {config.name!r} are cut off on all nodes until it is enabled again")
+    if "masquerade" in changed and not config.masquerade:
+        said.append(f"{peers} of {config.name!r} reach only networks whose routers know the way back to the pools")
+    if "client_to_client" in changed and not config.client_to_client:
+        said.append(f"{peers} of {config.name!r} no longer reach each other, nor networks behind each other")
+    if files := sorted(changed.intersection(_IN_FILES)):
+        said.append(f"the files of {peers} keep their earlier {', '.join(files)}; only new files have what is set now")
+    return said
+
+
+def of_config_deletion(tx: Tx, config: Config) -> list[str]:
+    """Say what is lost with a config."""
+    peers = _peers(tx, config)
+    return [f"{peers} are deleted with {config.name!r}, and their files never work again"] if peers else []
+
+
+def of_endpoint_group(tx: Tx, config: Config, before: EndpointGroupSpec, after: EndpointGroupSpec | None) -> list[str]:
+    """Say what a change of an endpoint group means; `after` None: its deletion."""
+    said = []
+    peers = _peers(tx, config)
+    where, was = (None if each is None else (each.domain, each.port) for each in (after, before))
+    if peers and where != was:
+        said.append(
+            f"the files of {peers} say {before.domain}:{before.port}, and work only as long as nodes answer there"
+        )
+    if before.dns is not None and (after is None or after.dns is None or after.domain != before.domain):
+        said.append(f"{before.dns.record_name or before.domain} is withdrawn from {before.dns.provider}")
+    floating = () if after is None else after.floating.addresses
+    said += [
+        f"{address} is taken from the node that has it: who is connected there loses it"
+        for address in before.floating.addresses
+        if address not in floating
+    ]
+    if after is not None and before.auto_migrate and not after.auto_migrate:
+        said.append("when a node fails, nobody is moved to others")
+    return said
+
+
+def of_node(tx: Tx, node: Node, before: list[str]) -> list[str]:
+    """Say what other endpoint addresses of a node mean; `before`: the earlier ones."""
+    configs = node_rows.config_names(tx, [node.id])[node.id]
+    gone = [address for address in before if address not in node.endpoint_addresses]
+    if not configs or before == node.endpoint_addresses:
+        return []
+    said = []
+    if gone:
+        said.append(
+            f"{', '.join(gone)} leaves the names of {', '.join(configs)}; {_number(homes.of_nodes(tx, [node.id]))} at "
+            f"home on {node.name!r}, and files that say it, work only as long as it answers there"
+        )
+    said.append(
+        f"{node.name!r} is probed at {', '.join(node.endpoint_addresses)}: if nobody answers there, it is taken for "
+        "dead, and its users are moved to other nodes"
+    )
+    return said
+
+
+def of_node_deletion(node: Node) -> list[str]:
+    """Say what is lost with a node, which has no config any more."""
+    return [f"the agent of {node.name!r} is no longer managed; it comes back only with a new join token"]
+
+
+def of_peer_deletion(peer: Peer) -> list[str]:
+    """Say what is lost with a peer."""
+    return [f"{peer.name!r} is cut off, and its file never works again, also if one of that name is made again"]
+
+
+def _peers(tx: Tx, config: Config) -> str:
+    """Return the number of a config's peers in words; "" where there are none."""
+    return _number(homes.of_configs(tx, [config.id]), none="")
+
+
+def _number(counts: Mapping[str, int], none: str = "no peers") -> str:
+    number = sum(counts.values())
+    return f"{number} peer{'s' * (number != 1)}" if number else none

@@ -1,0 +1,57 @@
+"""What dangerous calls would do is said before, by the same checks, and nothing of it stays."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.panel.clients.test_files import serve
+from tests.panel.conftest import made
+from tests.panel.tables import snapshot
+from wgfleet.panel.api import Panel
+
+# path, body of a change or None for a deletion -> a part of what is said, "" for nothing
+SAID: tuple[tuple[str, dict[str, Any] | None, str], ...] = (
+    ("/api/configs/wg0", {"listen_port": 51999}, "nodes stop listening at port 51820 at once: 2 peers of 'wg0'"),
+    ("/api/configs/wg0", {"enabled": False}, "2 peers of 'wg0' are cut off"),
+    ("/api/configs/wg0", {"masquerade": False}, "routers know the way back"),
+    ("/api/configs/wg0", {"client_to_client": False}, "no longer reach each other"),
+    ("/api/configs/wg0", {"dns": ["9.9.9.9"], "mtu": 1400}, "keep their earlier dns, mtu"),
+    ("/api/configs/wg0", {"keepalive": 30}, ""),
+    ("/api/configs/wg0", {"listen_port": 51820}, ""),
+    ("/api/configs/empty", {"listen_port": 51998}, ""),
+    ("/api/configs/empty", None, ""),
+    ("/api/configs/wg0/endpoint-group", {"domain": "vpn.example.org"}, "2 peers say vpn.example.com:51820"),
+    ("/api/configs/wg0/endpoint-group", {"port": 443}, "the files of 2 peers say vpn.example.com:51820"),
+    ("/api/configs/wg0/endpoint-group", {"floating_addresses": []}, "203.0.113.10 is taken from the node"),
+    ("/api/configs/wg0/endpoint-group", {"auto_migrate": False}, "nobody is moved"),
+    ("/api/configs/wg0/endpoint-group", {"domain": "VPN.example.com.", "ttl": 90}, ""),
+    ("/api/configs/wg0/endpoint-group", None, "203.0.113.10 is taken from the node"),
+    ("/api/nodes/fra1", {"endpoint_addresses": ["192.0.2.7"]}, "192.0.2.1 leaves the names of wg0; 2 peers at home"),
+    ("/api/nodes/fra1", {"endpoint_addresses": ["192.0.2.1", "192.0.2.7"]}, "is probed at 192.0.2.1, 192.0.2.7"),
+    ("/api/nodes/fra1", {"weight": 2.0}, ""),
+    ("/api/nodes/ams1", None, "only with a new join token"),
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("wg0")
+def test_it_is_said_whom_a_change_concerns_and_nothing_is_changed(client: httpx.Client, panel: Panel) -> None:
+    made(client, "/api/configs", name="empty", pools=["10.9.0.0/24"])
+    serve(panel, client, "wg0", "fra1")
+    made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"])
+    group = {"floating_addresses": ["203.0.113.10"], "address_provider": "l2"}
+    made(client, "/api/configs/wg0/endpoint-group", domain="vpn.example.com", **group)
+    anna, _ = (made(client, "/api/configs/wg0/peers", name=name) for name in ("anna", "bert"))
+    before = snapshot(panel.store)
+    for path, body, said in (*SAID, (f"/api/peers/{anna['id']}", None, "'anna' is cut off")):
+        answer = client.get(f"{path}/deletion") if body is None else client.post(f"{path}/preview", json=body)
+        assert answer.status_code == 200, (path, body, answer.text)
+        effects = answer.json()["effects"]
+        assert said in " ".join(effects) if said else effects == [], (path, body, effects)
+        assert snapshot(panel.store) == before, (path, body)
+    refused = {
+        client.post("/api/configs/wg0/preview", json={"mtu": 1}).status_code: 422,
+        client.get("/api/configs/wg0/deletion").status_code: 409,
+        client.get("/api/configs/none/deletion").status_code: 404,
+    }
+    assert refused == {status: status for status in refused}
