@@ -118,6 +118,12 @@ def test_a_client_behind_nat_is_called_through_the_node_that_it_knows_and_stays_
     eventually(home.answers)
     assert home.a.call("GET", "/v1/wg/wg0/relay").json()["peers"].keys() == {home.key}
 
+    for key, status in ((home.key, httpx.codes.OK), (PublicKey(random_key()), httpx.codes.NOT_FOUND)):
+        turned = RelayRequest(CONFIG, (RelayedPeer(key, relayed.endpoint, "198.18.0.9:51820"),), 60.0)
+        assert home.a.call("POST", "/v1/wg/wg0/relay", turned).status_code == status, "without an interface"
+    kept = home.a.call("GET", "/v1/wg/wg0/relay").json()["peers"][home.key]
+    assert (kept["target"], kept["port"]) == ("198.18.0.9:51820", relayed.port)
+
     assert home.a.call("POST", "/v1/wg/wg0/relay/end", RelayEnd((home.key,))).json() == {"peers": {}}
     assert not home.answers()
     assert "wgfleetrelay" not in home.a.host.run("nft", "list", "tables")

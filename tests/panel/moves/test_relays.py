@@ -8,9 +8,11 @@ import pytest
 
 from tests.panel.moves.test_worker import ENDPOINT, Line, carried_out, everybody, fleet
 from tests.panel.world import World
+from wgfleet.panel import clock
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.moves import takeovers
+from wgfleet.panel.services.fleet import cordons
 from wgfleet.panel.services.fleet import nodes as node_service
 from wgfleet.panel.services.moves import drain, removal
 from wgfleet.panel.store.tables import Config, Node, Operation
@@ -35,7 +37,13 @@ class RelayingLine(Line):
         if self.broken:
             raise TransientError("no nft")
         for peer in request.peers:
-            self.relayed[peer.public_key] = Relayed(peer.endpoint, peer.target, 20000 + len(self.relayed), 0.0)
+            old = self.relayed.get(peer.public_key)
+            port = 20000 + len(self.relayed) if old is None else old.port
+            ends_at = clock.now() + request.for_s
+            self.relayed[peer.public_key] = Relayed(peer.endpoint, peer.target, port, ends_at)
+        return RelayStatus(self.relayed)
+
+    async def relay_status(self, _interface: str) -> RelayStatus:
         return RelayStatus(self.relayed)
 
     async def end_relay(self, _interface: str, ended: RelayEnd) -> RelayStatus:
@@ -52,9 +60,9 @@ def started(
         row = node_service.get(tx, node.id)
         row.agent_features = sorted(known)
         if stays:
-            (operation,) = drain.start(tx, "root", row, grace_s=0, drain_window_s=3, relay_s=relay_s)
+            (operation,) = drain.start(tx, "root", row, grace_s=0, drain_window_s=1, relay_s=relay_s)
             return operation
-        return removal.start(tx, "root", config, row, grace_s=0, force=True, drain_window_s=3, relay_s=RELAY_S)
+        return removal.start(tx, "root", config, row, grace_s=0, force=True, drain_window_s=1, relay_s=RELAY_S)
 
 
 def only_by(*hosts: str) -> Callable[[Takeover], object]:
@@ -124,3 +132,63 @@ def test_a_drain_that_moved_nobody_names_the_relay(world: World) -> None:
     ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
     assert "relay_s" in ended.result["reason"]
     assert here.relayed == {}
+
+
+def relayed_fleet(world: World, *, stays: bool) -> tuple[Config, list[Node], RelayingLine, dict[str, Line]]:
+    """Return a cluster of three whose clients hang on a relay of the first, and have their sessions on the second."""
+    config, (one, two), made = fleet(world, "one", "two")
+    with world.store.write() as tx:
+        for node in (one, two):
+            node_service.get(tx, node.id).connected = True
+    here = RelayingLine()
+    lines: dict[str, Line] = {one.id: here, two.id: RelayingLine()}
+    lines[two.id].answer = only_by(one.endpoint_addresses[0])  # type: ignore[assignment]
+    operation = started(world, config, one, ALL, stays=stays)
+    asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert here.relayed.keys() == {peer.public_key for peer in made}
+    (three,) = world.serving(config, "three")
+    world.sync_all(config, two, three)
+    lines[three.id] = RelayingLine()
+    return config, [one, two, three], here, lines
+
+
+def targets(line: RelayingLine, config: Config) -> set[str]:
+    return {each.target.removesuffix(f":{config.listen_port}") for each in line.relayed.values()}
+
+
+def test_a_relay_is_turned_when_the_node_dies_that_it_leads_to(world: World) -> None:
+    config, (one, two, three), here, lines = relayed_fleet(world, stays=False)
+    ends_at = {each.ends_at for each in here.relayed.values()}
+    lines[two.id] = Line(connected=False, silent=True)
+    lines[three.id].answer = only_by(one.endpoint_addresses[0])  # type: ignore[assignment]
+    operation = world.failover(config, two)
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync(config, three)))
+    assert (ended.result["sessions_taken_over"], ended.result["left_behind"]) == (4, 0)
+    assert targets(here, config) == {three.endpoint_addresses[0]}
+    assert max(each.ends_at for each in here.relayed.values()) - max(ends_at) < 2, "for the time that was left"
+    assert {each.endpoint for each in here.relayed.values()} == {ENDPOINT}
+
+
+def test_a_relay_leads_back_where_nobody_answers_the_next_node(world: World) -> None:
+    config, (_, two, three), here, lines = relayed_fleet(world, stays=False)
+    lines[three.id].answer = only_by()  # type: ignore[assignment]
+    with world.store.write() as tx:
+        node = node_service.get(tx, two.id)
+        operation = removal.start(tx, "root", config, node, grace_s=0, force=True, drain_window_s=1)
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, two, three)))
+    assert ended.result["left_behind"] == 4
+    assert targets(here, config) == {two.endpoint_addresses[0]}
+
+
+def test_a_relay_ends_for_those_who_come_home(world: World) -> None:
+    config, (one, two, three), here, lines = relayed_fleet(world, stays=True)
+    with world.store.write() as tx:
+        cordons.uncordon(tx, "root", node_service.get(tx, one.id))
+    here.answer = only_by(ENDPOINT.partition(":")[0])  # type: ignore[assignment]
+    operation = world.rebalance(config)
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two, three)))
+    came = {peer.public_key for call in here.called for peer in call.peers}
+    assert came
+    assert set(here.ended) == came
+    assert here.relayed.keys().isdisjoint(came)
+    assert ended.result["sessions_taken_over"] >= len(came)

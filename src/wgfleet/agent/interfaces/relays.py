@@ -54,6 +54,13 @@ class Relays:
         kept = self._kept.get(name)
         return RelayStatus({} if kept is None else kept.peers)
 
+    def port_of(self, name: InterfaceName, wanted: RelayRequest) -> int | None:
+        """Return the port of relays that are only turned or prolonged, which need no interface; None: there are new."""
+        kept = self._kept.get(name)
+        if kept is None or kept.config_id != wanted.config_id:
+            return None
+        return kept.listen_port if all(peer.public_key in kept.peers for peer in wanted.peers) else None
+
     async def add(self, name: InterfaceName, listen_port: int, wanted: RelayRequest) -> RelayStatus:
         """Relay more peers; `FieldError`, `OSError` (not stored, so not done) or `KernelError`."""
         check(wanted)

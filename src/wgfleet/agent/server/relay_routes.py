@@ -33,13 +33,16 @@ class RelayRoutes:
         return answer(self._relays.status(interface_name(request)))
 
     async def add(self, request: Request) -> Response:
-        """`POST /v1/wg/{name}/relay`: of an interface that this agent keeps for that config."""
+        """`POST /v1/wg/{name}/relay`: of an interface that this agent keeps for that config, or relayed already."""
         name = interface_name(request)
         wanted = decode(await read_body(request), RelayRequest)
-        kept = self._supervisor.reconciler(name)
-        if kept.config_id != wanted.config_id:
-            raise RefusedError(not_found(name))
-        return answer(await asyncio.shield(self._relays.add(name, kept.desired.settings.listen_port, wanted)))
+        port = self._relays.port_of(name, wanted)
+        if port is None:
+            kept = self._supervisor.reconciler(name)
+            if kept.config_id != wanted.config_id:
+                raise RefusedError(not_found(name))
+            port = kept.desired.settings.listen_port
+        return answer(await asyncio.shield(self._relays.add(name, port, wanted)))
 
     async def end(self, request: Request) -> Response:
         """`POST /v1/wg/{name}/relay/end`."""

@@ -150,6 +150,10 @@ class AgentClient:
         """Have the node pass on the packets of clients; say who is relayed there, and by which port."""
         return await self._call("POST", f"/v1/wg/{interface}/relay", RelayStatus, request)
 
+    async def relay_status(self, interface: str) -> RelayStatus:
+        """Say whose packets the node passes on, where to and until when."""
+        return await self._call("GET", f"/v1/wg/{interface}/relay", RelayStatus)
+
     async def end_relay(self, interface: str, ended: RelayEnd) -> RelayStatus:
         """Have the node pass on some clients' packets no more."""
         return await self._call("POST", f"/v1/wg/{interface}/relay/end", RelayStatus, ended)

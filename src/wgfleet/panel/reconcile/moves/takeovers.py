@@ -118,14 +118,13 @@ class TakeoverRounds:
         self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float
     ) -> tuple[list[TakeoverCall], TakeoverResult]:
         """Call peers; return the calls as they were made, and who answered."""
-        batch = await relaying.begin(self._connections, interface, batch)
+        made = await relaying.begin(self._connections, interface, batch)
         result: TakeoverResult | None = None
         try:
-            result = await self._call_at(node_id, interface, batch, timeout_s)
+            result = await self._call_at(node_id, interface, made.calls, timeout_s)
         finally:
-            answered = () if result is None else result.answered
-            await relaying.end(self._connections, interface, [c for c in batch if c.public_key not in answered])
-        return batch, result
+            await relaying.end(self._connections, interface, made, () if result is None else result.answered)
+        return made.calls, result
 
     async def _call_at(
         self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float

@@ -1,7 +1,8 @@
 """Relays of a planned move: clients that nobody else can call are called through the node that they leave.
 
 That node passes their packets on to the new one, and back, for as long as the administrator said. Who is relayed is
-read off the sessions: the new node sees those clients at an address of the old one.
+read off the sessions: the new node sees those clients at an address of the old one. When such a session moves again,
+be it that the new node dies, the relay is turned to the next node, or ends where the client returns.
 """
 
 from collections.abc import Collection, Sequence
@@ -27,13 +28,17 @@ RELAYED_AFTER = frozenset({1, 2, 5, 20})
 
 @dataclass(frozen=True, slots=True)
 class RelayVia:
-    """By which node, known to clients at `address`, packets are to go on to `target`, and for how many s."""
+    """By which node, known to clients at `address`, packets are to go on to `target`, and for how many s.
+
+    `for_s` None: the client hangs on a relay of that node, which is turned to the target for the time that it has left.
+    `target` None: that relay ends, for the client is to have the node itself again.
+    """
 
     node_id: str
     address: str
-    target: str
+    target: str | None
     config_id: str
-    for_s: float
+    for_s: float | None
 
 
 def relay_s(operation: Operation) -> float:
@@ -44,29 +49,50 @@ def relay_s(operation: Operation) -> float:
 
 
 def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["TakeoverCall"]) -> list["TakeoverCall"]:
-    """Have calls that were made in vain go through the node that is leaving, where it can relay them.
+    """Have calls go through relays: of the node that a client hangs on already, else of the one that is leaving.
 
-    Not those from a floating address: these reach everybody.
+    The latter are those made in vain before. None of those from a floating address: these reach everybody.
     """
     for_s = relay_s(operation)
     leaving = node_rows.find(tx, operation.node_id or "") if for_s else None
-    if leaving is None or Feature.RELAY not in leaving.agent_features:
-        return list(calls)
+    if leaving is not None and Feature.RELAY not in leaving.agent_features:
+        leaving = None
+    relaying = _relaying(tx, calls)
     targets: dict[str, Node | None] = {}
     found = []
     for call in calls:
-        if call.attempts not in RELAYED_AFTER or call.source is not None or call.node_id == leaving.id:
+        six = call.endpoint.startswith("[")
+        relay = relaying.get(split_endpoint(call.endpoint)[0])
+        if relay is not None:
+            for_this = None
+        elif call.attempts in RELAYED_AFTER and leaving is not None and call.node_id != leaving.id:
+            relay, for_this = leaving, for_s
+        here = _address(relay, six=six)
+        if call.source is not None or relay is None or here is None:
             found.append(call)
             continue
         if call.node_id not in targets:
             targets[call.node_id] = node_rows.find(tx, call.node_id)
-        six = call.endpoint.startswith("[")
-        here, there = _address(leaving, six=six), _address(targets[call.node_id], six=six)
-        if here is None or there is None:
+        there = _address(targets[call.node_id], six=six)
+        returns = relay.id == call.node_id
+        if there is None and not returns:
             found.append(call)
             continue
-        via = RelayVia(leaving.id, here, join_endpoint(there, config.listen_port), config.id, for_s)
-        found.append(replace(call, via=via))
+        target = None if returns or there is None else join_endpoint(there, config.listen_port)
+        at = split_endpoint(call.endpoint)[0] if for_this is None else here
+        found.append(replace(call, via=RelayVia(relay.id, at, target, config.id, for_this)))
+    return found
+
+
+def _relaying(tx: Tx, calls: Sequence["TakeoverCall"]) -> dict[str, Node]:
+    """Return the nodes that relay clients who are to be called, by the address that those are seen at."""
+    hosts = {split_endpoint(call.endpoint)[0] for call in calls if call.source is None}
+    at = node_rows.endpoint_addresses(tx)
+    found: dict[str, Node] = {}
+    for host in hosts & at.keys():
+        node = node_rows.find(tx, at[host])
+        if node is not None and node.connected and Feature.RELAY in node.agent_features:
+            found[host] = node
     return found
 
 
