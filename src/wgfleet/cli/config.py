@@ -19,7 +19,7 @@ from wgfleet.cli.config_health import (
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
-from wgfleet.cli.waiting import RelayHours, Wait, show_operation
+from wgfleet.cli.waiting import RelayHours, Wait, show_departures, show_operation
 
 
 class ConfigGroup(TyperGroup):
@@ -257,16 +257,37 @@ def unassign(
     node: Node,
     *,
     wait: Wait = False,
-    force: Annotated[bool, typer.Option("--force", help="Even if too few nodes or too little room is left.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Even if too few nodes or too little room is left, or live clients are cut off."),
+    ] = False,
     relay_hours: RelayHours = 0.0,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove a node from a config; its peers and live sessions move to the others."""
     with panel() as client:
+        if dry_run:
+            show_departures(client, [config], node, relay_hours, as_json=as_json)
+            return
         operation = client.call(
             "DELETE", f"/api/configs/{part(config)}/nodes/{part(node)}", force=force, relay_s=relay_hours * 3600
         )
         show_operation(client, operation, wait=wait, as_json=as_json)
+
+
+@app.command()
+def clients(
+    config: Config,
+    node: Node,
+    *,
+    reach: Annotated[str | None, typer.Option(help="Only those that other nodes can have so, such as silent.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List who is live on a node, and whether other nodes can have them."""
+    with panel() as client:
+        found = client.all(f"/api/configs/{part(config)}/nodes/{part(node)}/clients", reach=reach)
+    show_table(found, ("name", "endpoint", "reach"), as_json=as_json)
 
 
 @app.command()

@@ -33,9 +33,18 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
     HintCode.ADD_WITNESS: ("add a witness elsewhere ({command})", "node create NAME --witness --agent-host HOST"),
     HintCode.RESUME_AUTOMATION: ("resume it ({command})", "config resume {config}"),
     HintCode.PLAN_ADOPTION: ("read the new plan with {command}", "dns plan {config} --adopt"),
+    HintCode.ADD_FLOATING: (
+        "give the config floating addresses ({command})",
+        "config endpoint {config} --floating-address ADDRESS",
+    ),
     HintCode.COUNT_AGAIN: ("or, if this database is to count, run {command} where this panel runs", "panel restored"),
 }
-FORCE = "repeat with --force"  # an option of the command that was refused
+# Options of the command that was refused.
+AGAIN = {
+    HintCode.FORCE: "repeat with --force",
+    HintCode.RELAY: "repeat with --relay-hours, so that the node passes on the packets of clients that nobody else can "
+    "call",
+}
 WITHOUT_COMMAND = {HintCode.LIST_API_KEYS}  # keys are managed with the API only; its words are shown
 
 
@@ -54,10 +63,15 @@ def sentence(problem: dict[str, Any]) -> str:
         return detail
 
 
+def with_ways_out(reason: str, codes: list[str]) -> str:
+    """Return a reason and its ways out, as commands; those that only a newer panel knows are left out."""
+    return joined(reason, [_words(code, {}) for code in codes if code in set(HintCode)])
+
+
 def _words(code: str, arguments: dict[str, Any]) -> str:
     known = HintCode(code)
-    if known is HintCode.FORCE:
-        return FORCE
+    if known in AGAIN:
+        return AGAIN[known]
     words, command = COMMANDS[known]
     values = {name: shlex.quote(str(arguments[name])) for name in ARGUMENTS if name in arguments}
     return words.format(

@@ -7,7 +7,7 @@ import typer
 from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
-from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success
+from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success, show_departures
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "role", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "agent", "summary")
@@ -196,10 +196,15 @@ def drain(
     wait: Wait = False,
     force: Annotated[bool, typer.Option("--force", help="Even if too few nodes or too little room is left.")] = False,
     relay_hours: RelayHours = 0.0,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Cordon a node and move its peers and live sessions away; it stays assigned."""
     with panel() as client:
+        if dry_run:
+            served = client.get(f"/api/nodes/{part(node)}")["configs"]
+            show_departures(client, served, node, relay_hours, as_json=as_json)
+            return
         operations = client.call("POST", f"/api/nodes/{part(node)}/drain", force=force, relay_s=relay_hours * 3600)[
             "items"
         ]

@@ -7,6 +7,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from wgfleet.cli.client import CallFailed, Client, Document, part
+from wgfleet.cli.hints import with_ways_out
 from wgfleet.cli.output import console, plain, say, show_json
 
 KINDS = ("operation",)
@@ -73,7 +74,7 @@ def trouble(operation: Document) -> str | None:
     """Return what keeps an operation waiting, or why it failed."""
     result = operation["result"] or {}
     reason: str | None = operation["error"] or (result.get("reason") if operation["state"] == "failed" else None)
-    return reason
+    return with_ways_out(reason, result.get("ways_out") or []) if reason else reason
 
 
 def report(operation: Document) -> None:
@@ -88,6 +89,30 @@ def report(operation: Document) -> None:
         say(f"left behind: {', '.join(left)}", err=True)
     for warning in operation["result"].get("warnings") or ():
         say(f"warning: {warning}", err=True)
+
+
+def show_departures(
+    client: Client, configs: Iterable[str], node: str, relay_hours: float, *, as_json: bool = False
+) -> None:
+    """Print what a node's leaving configs would mean for those who are live on it. Changes nothing."""
+    found: dict[str, Document] = {
+        config: client.get(f"/api/configs/{part(config)}/nodes/{part(node)}/departure", relay_s=relay_hours * 3600)
+        for config in configs
+    }
+    if as_json:
+        show_json(found)
+        return
+    for config, departure in found.items():
+        reach = departure["reach"]
+        ways = ", ".join(f"{count} {way}" for way, count in reach.items() if count)
+        say(f"config {config}: {departure['live']} live on node {node}" + (f" ({ways})" if ways else ""))
+        for field, way, what in (("cut_off", "silent", "cut off"), ("unknown", "unknown", "never called before")):
+            names = departure[field]
+            more = f", and {reach[way] - len(names)} more" if reach[way] > len(names) else ""
+            if names:
+                say(f"  {what}: {', '.join(names)}{more}; all: wgfleet config clients {config} {node} --reach {way}")
+        if departure["hints"]:
+            say("  " + with_ways_out("refused", [hint["code"] for hint in departure["hints"]]), err=True)
 
 
 def moved(operation: Document) -> str:

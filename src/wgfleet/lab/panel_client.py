@@ -69,6 +69,13 @@ class PanelClient:
 
     def wait_operation(self, operation_id: str, *, timeout_s: float) -> Document:
         """Poll an operation until it has ended; raise unless it ended well."""
+        operation = self.ended_operation(operation_id, timeout_s=timeout_s)
+        if operation["state"] == "failed":
+            raise LabError(f"operation {operation_id} has failed: {operation}")
+        return operation
+
+    def ended_operation(self, operation_id: str, *, timeout_s: float) -> Document:
+        """Poll an operation until it has ended, well or not."""
         operation: Document = {}
 
         def ended() -> bool:
@@ -82,8 +89,6 @@ class PanelClient:
             within_s=timeout_s,
             every_s=_OPERATION_POLL_S,
         )
-        if operation["state"] == "failed":
-            raise LabError(f"operation {operation_id} has failed: {operation}")
         return operation
 
 

@@ -33,6 +33,8 @@ class HintCode(StrEnum):
     RESUME_AUTOMATION = auto()  # (config)
     PLAN_ADOPTION = auto()  # (config)
     COUNT_AGAIN = auto()  # of a panel that nodes no longer obey
+    RELAY = auto()  # (config, node): the same call again, with relays
+    ADD_FLOATING = auto()  # (config)
     FORCE = auto()  # the same call again, without the check that refused it
 
 

@@ -3,12 +3,22 @@
 from typing import Any
 
 import httpx
+import msgspec
 
 from tests.panel.conftest import made
+from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.moves import MoveState
+from wgfleet.panel.domain.operations import DrainOptions, MoveResult, OperationKind, OperationState
+from wgfleet.panel.services import operations
 from wgfleet.panel.services.fleet import assignments, loads
+from wgfleet.panel.services.moves import steps
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.protocol.messages import Load
+from wgfleet.protocol.observed import PeerStats
 
 
 def serve(panel: Panel, config: dict[str, Any], node: dict[str, Any]) -> None:
@@ -64,6 +74,44 @@ def test_a_node_is_cordoned_drained_and_uncordoned(
     assert operation["options"] == {"force": False, "drain_window_s": 5.0, "relay_s": None}
     assert client.get("/api/nodes/fra1").json()["cordoned"] is True
     assert client.post("/api/nodes/nowhere/drain").status_code == 404
+
+
+def test_who_would_be_called_or_cut_off_is_said_beforehand(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
+) -> None:
+    made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    serve(panel, wg0, fra1)
+    peers = made(client, "/api/configs/wg0/peers/batch", count=2)["items"]
+    now = round(clock.steady())
+    stats = {peer["public_key"]: PeerStats(endpoint="198.51.100.7:4000", latest_handshake=now) for peer in peers}
+    path = "/api/configs/wg0/nodes/fra1"
+    for state, reach in ((None, "unknown"), (MoveState.LEFT, "silent")):
+        with panel.store.write() as tx:
+            session_rows.record(tx, [NodeSessions(fra1["id"], wg0["id"], stats)], clock.steady())
+            if state is not None:
+                options = DrainOptions(force=False, drain_window_s=0)
+                kind, about = OperationKind.DRAIN, f"{wg0['id']}/{fra1['id']}"
+                begun = operations.start(
+                    tx, "root", kind, about, config_id=wg0["id"], node_id=fra1["id"], options=options
+                )
+                row = steps.move(begun.id, peers[0]["id"], fra1["id"], None, "198.51.100.7:4000", rehomed=False)
+                peer_rows.add_moves(tx, [{**row, "attempts": 3}])
+                operations.finish(tx, begun.id, OperationState.FAILED, MoveResult())
+        found = client.get(f"{path}/departure").json()
+        assert (found["live"], found["unknown"]) == (2, ["user-1", "user-2"] if state is None else ["user-2"])
+        assert found["cut_off"] == ([] if state is None else ["user-1"])
+        assert [hint["code"] for hint in found["hints"]] == (
+            [] if state is None else ["relay", "add_floating", "force"]
+        )
+        listed = client.get(f"{path}/clients", params={"reach": reach, "limit": 1}).json()
+        assert [each["name"] for each in listed["items"]] == ["user-1"]
+        assert (listed["next"] is None) is (reach == "silent")
+    moved = {
+        peer["public_key"]: msgspec.structs.replace(stats[peer["public_key"]], endpoint="192.0.2.9:1") for peer in peers
+    }
+    with panel.store.write() as tx:
+        session_rows.record(tx, [NodeSessions(fra1["id"], wg0["id"], moved)], clock.steady())
+    assert client.get(f"{path}/departure").json()["cut_off"] == [], "it is at another address now"
 
 
 def test_a_rebalance_is_an_operation_on_the_config(

@@ -10,7 +10,8 @@ from tests.panel.moves.test_worker import ENDPOINT, Line, carried_out, everybody
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.operations import OperationState
-from wgfleet.panel.errors import TransientError
+from wgfleet.panel.errors import Conflict, TransientError
+from wgfleet.panel.hints import HintCode
 from wgfleet.panel.reconcile.moves import takeovers
 from wgfleet.panel.services.fleet import cordons
 from wgfleet.panel.services.fleet import nodes as node_service
@@ -130,7 +131,21 @@ def test_a_drain_that_moved_nobody_names_the_relay(world: World) -> None:
     there.answer = only_by()  # type: ignore[assignment]
     lines: dict[str, Line] = {one.id: here, two.id: there}
     ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
-    assert "relay_s" in ended.result["reason"]
+    assert ended.result["ways_out"] == ["relay"], "which each surface says in its own words"
+    assert "relay_s" not in ended.result["reason"]
+
+    with pytest.raises(Conflict, match=r"4 live clients of config 'wg0' would be cut off.*: a, b, c, d") as refused:
+        world.remove(config, one)
+    assert [hint.code for hint in refused.value.hints] == [HintCode.RELAY, HintCode.ADD_FLOATING, HintCode.FORCE]
+    with world.store.write() as tx:
+        node = node_service.get(tx, one.id)
+        with pytest.raises(Conflict, match="cannot relay them"):
+            removal.start(tx, "root", config, node, grace_s=0, relay_s=RELAY_S)
+        node.connected = True
+        begun = removal.start(tx, "root", config, node, grace_s=0, relay_s=RELAY_S)
+        with pytest.raises(Conflict, match=f"{begun.id} is under way with relays of 3600 s"):
+            removal.start(tx, "root", config, node, grace_s=0, relay_s=2 * RELAY_S)
+        assert removal.start(tx, "root", config, node, grace_s=0).id == begun.id
     assert here.relayed == {}
 
 

@@ -5,10 +5,12 @@ import pytest
 from tests.panel.world import CLEAN_S, LIVE_S, World
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationState
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.services import audit, backups, configs, operations
 from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
 from wgfleet.panel.services.moves import kinds
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
 
 S = MoveStep
@@ -104,16 +106,29 @@ def test_a_client_that_comes_to_a_draining_node_is_moved_too(world: World) -> No
     assert operation_now(world, operation).result["sessions_taken_over"] == 2
 
 
-def test_a_session_that_does_not_follow_is_left_behind_when_the_window_ends(world: World) -> None:
+@pytest.mark.parametrize("force", [True, False])
+def test_a_session_that_does_not_follow_is_left_behind_with_force_only(world: World, *, force: bool) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
     (peer,) = world.peers(config, "a")
     world.seen(config, one if peer.home_node_id == one.id else two, {peer.public_key: "198.51.100.7:4000"})
     leaving, staying = (one, two) if peer.home_node_id == one.id else (two, one)
-    operation = world.remove(config, leaving, window_s=0)
-    assert run(world, config, [leaving, staying], operation) == [S.BACKUP, S.PLACE, S.RETIRE, S.CLOSE]
-    assert operation_now(world, operation).result["left_behind"] == 1
+    operation = world.remove(config, leaving, force=force, window_s=0)
+    closed = [S.CLOSE] if force else []
+    assert run(world, config, [leaving, staying], operation) == [S.BACKUP, S.PLACE, S.RETIRE, *closed]
+    ended = operation_now(world, operation)
+    assert ended.result["left_behind"] == 1
     assert homes(world, config) == {"a": staying.id}
+    with world.store.read() as tx:
+        serving = {node.id for found, node in assignment_rows.of_config(tx, config.id) if found.phase == Phase.SERVING}
+    if force:
+        assert serving == {staying.id}
+        return
+    assert serving == {one.id, two.id}
+    assert (ended.state, ended.result["interface"]) == (OperationState.FAILED, "kept")
+    assert ended.result["left"] == ["a"]
+    assert "1 live client did not come to other nodes" in ended.result["reason"]
+    assert ended.result["ways_out"] == ["relay", "add_floating", "force"]
 
 
 def test_a_node_that_cannot_be_reached_owes_the_cleanup_and_does_it_on_return(

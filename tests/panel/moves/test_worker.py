@@ -188,7 +188,7 @@ def test_a_node_that_dies_in_its_removal_is_replaced_by_that_and_by_no_failover(
 
 def test_a_node_whose_interface_is_being_deleted_is_not_down(world: World) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
-    operation = world.remove(config, one, window_s=0)
+    operation = world.remove(config, one, force=True, window_s=0)
     world.sync(config, two)
     while world.step(operation) is not MoveStep.RETIRE:
         world.sync_all(config, one, two)

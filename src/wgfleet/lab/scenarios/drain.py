@@ -12,6 +12,9 @@ live sessions; before the next one it is assigned again and serves.
 With `relay` the removal asks for relays of `RELAY_S`, and `relayed` counts the clients that the operation names as
 relayed. They lose what they send from when the relay begins until the new node's call through it is answered:
 `MAX_LOST_RELAYED` packets at most are promised.
+
+Behind NAT without `relay` nobody can be called, so a removal has to end without having cut anybody off: `refused`
+counts the clients that it names, and the node serves on.
 """
 
 import statistics
@@ -43,7 +46,7 @@ def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any
         for number in range(1, options.rounds + 1):
             with progress.step(f"round {number} of {options.rounds}"):
                 rounds.append(remove_busiest(lab, panel, options.rate, RELAY_S if options.relay else 0.0))
-                if number < options.rounds:
+                if number < options.rounds and rounds[-1]["interface_gone"]:
                     put_back(lab, panel, lab.host(rounds[-1]["removed_node"]))
     return summary(rounds)
 
@@ -60,7 +63,14 @@ def summary(rounds: list[Round]) -> dict[str, Any]:
         "worst_gap_ms": max(entry["worst_gap_ms"] for entry in rounds),
         "seconds": max(entry["seconds"] for entry in rounds),
     }
-    for name in ("relayed", "sessions_taken_over", "peers_migrated", "live_on_removed_node", "verified_elsewhere"):
+    for name in (
+        "relayed",
+        "sessions_taken_over",
+        "peers_migrated",
+        "live_on_removed_node",
+        "verified_elsewhere",
+        "refused",
+    ):
         total[name] = sum(entry[name] for entry in rounds)
     if len(rounds) == 1:
         return {**total, "removed_node": rounds[0]["removed_node"], "clients": rounds[0]["clients"]}
@@ -79,8 +89,9 @@ def remove_busiest(lab: Lab, panel: PanelClient, rate: float, relay_s: float = 0
     called = time.time()
     begun = time.monotonic()
     path = f"/api/configs/{fleet.CONFIG}/nodes/{node_id(lab, node)}"
-    operation = panel.call("DELETE", f"{path}?relay_s={relay_s}")
-    result = panel.wait_operation(operation["id"], timeout_s=_OPERATION_S)["result"]
+    begun = panel.call("DELETE", f"{path}?relay_s={relay_s}")
+    operation = panel.ended_operation(begun["id"], timeout_s=_OPERATION_S)
+    result, refused = operation["result"], operation["state"] == "failed"
     seconds = time.monotonic() - begun
     time.sleep(AFTER_S)
     counts = pings.measure(running)
@@ -90,12 +101,13 @@ def remove_busiest(lab: Lab, panel: PanelClient, rate: float, relay_s: float = 0
     expected = live[node.name]
     lost_max = max(count.lost for count in counts)
     gone = not node.succeeds("wg", "show", stock.INTERFACE)
+    moved = result["sessions_taken_over"] == len(expected) and expected <= elsewhere and gone
+    kept = lab.nat and not relay_s and result["left_behind"] == len(expected) and not gone
     return {
         "ok": lost_max <= (MAX_LOST_RELAYED if relay_s else MAX_LOST)
         and (relay_s or statistics.median(count.lost for count in counts) == 0)
-        and result["sessions_taken_over"] == len(expected)
-        and expected <= elsewhere
-        and gone,
+        and (kept if refused else moved),
+        "refused": result["left_behind"] if refused else 0,
         "removed_node": node.name,
         "interface_gone": gone,
         "packets_sent": sum(count.sent for count in counts),

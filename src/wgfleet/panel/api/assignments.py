@@ -252,7 +252,11 @@ async def remove_node(
     response: Response,
     *,
     force: Annotated[
-        bool, Query(description="Remove it even if fewer than `min_nodes` or too little capacity would be left.")
+        bool,
+        Query(
+            description="Remove it even if fewer than `min_nodes` or too little capacity would be left, or live "
+            "clients would be cut off (`GET .../departure` names them)."
+        ),
     ] = False,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for it to finish.")
@@ -267,7 +271,10 @@ async def remove_node(
     ] = None,
     relay_s: RelayFor = 0.0,
 ) -> OperationView:
-    """Move its peers and their live sessions to the other nodes. Repeating the call returns the same operation."""
+    """Move its peers and their live sessions to the other nodes. Repeating the call returns the same operation.
+
+    Without `force` it ends as `failed`, and the node goes on serving, where live clients answered no other node.
+    """
 
     def begin() -> OperationView:
         with panel.store.write() as tx:

@@ -39,9 +39,16 @@ CALLS: dict[HintCode, Call] = {
     HintCode.ADD_WITNESS: Call("add a witness elsewhere ({call} with witness=true)", "POST", "/api/nodes"),
     HintCode.RESUME_AUTOMATION: Call("resume it ({call})", "POST", "/api/configs/{config}/automation"),
     HintCode.PLAN_ADOPTION: Call("read the new plan with {call}", "GET", "/api/dns/{config}/plan?adopt=true"),
+    HintCode.ADD_FLOATING: Call(
+        "give the config floating addresses ({call})", "POST", "/api/configs/{config}/endpoint-group"
+    ),
     HintCode.COUNT_AGAIN: Call("or, if this database is to count, do what {call} says", "GET", "/readyz"),
 }
-FORCE = "repeat with force=true"  # a parameter of the call that was refused, and no call of its own
+# Parameters of the call that was refused, and no calls of their own.
+AGAIN = {
+    HintCode.FORCE: "repeat with force=true",
+    HintCode.RELAY: "repeat with relay_s, so that the node passes on the packets of clients that nobody else can call",
+}
 
 
 def sentence(detail: str, hints: tuple[Hint, ...]) -> str:
@@ -50,8 +57,8 @@ def sentence(detail: str, hints: tuple[Hint, ...]) -> str:
 
 
 def _words(hint: Hint) -> str:
-    if hint.code is HintCode.FORCE:
-        return FORCE
+    if hint.code in AGAIN:
+        return AGAIN[hint.code]
     call = CALLS[hint.code]
     known = {name: quote(value, safe="") for name, value in hint.arguments.items()}
     path = call.path.format(**{name: known.get(name, name.upper()) for name in ARGUMENTS})

@@ -39,9 +39,11 @@ class RelayOptions:
     """Of a drain, and of a removal, which earlier releases wrote without.
 
     `relay_s`: for how long the node then passes on the packets of clients that nobody else can call; None: it does not.
+    `force`: clients that are live may be cut off, as removals of earlier releases did.
     """
 
     relay_s: float | None = None
+    force: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,7 @@ class GroupDrainProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveResult:
-    """Of all kinds that move peers. `reason`: why it ended before everything had moved.
+    """Of all kinds that move peers. `reason`: why it ended before everything had moved; `ways_out`: codes of hints.
 
     `unconfirmed`: names of the nodes that could not say that they dropped the sessions that others took over. `left`:
     names of the peers that are left behind, the first 100. `warnings`: sentences on what is not as one would think.
@@ -154,11 +156,12 @@ class MoveResult:
     relay_ends_at: float | None = None
     warnings: tuple[str, ...] | None = None
     reason: str | None = None
+    ways_out: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalResult(MoveResult):
-    """Of a removal. `interface`: `deleted`, or `cleanup owed` where the node could not be reached."""
+    """Of a removal. `interface`: `deleted`, `cleanup owed` where the node could not be reached, or `kept`."""
 
     interface: str
     backup_id: str | None = None

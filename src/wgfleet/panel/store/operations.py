@@ -75,6 +75,15 @@ class MoveRow(NamedTuple):
     attempts: int
 
 
+class Tried(NamedTuple):
+    """How the last move of a live session ended, where the peer then was, and what the operation was asked."""
+
+    endpoint: str
+    state: MoveState
+    attempts: int
+    options: dict[str, Any]
+
+
 class MovingPeer(NamedTuple):
     """Of a peer that moves, what a move depends on."""
 
@@ -130,6 +139,20 @@ def moves(tx: Tx, operation_id: str) -> dict[str, MoveRow]:
     """Return all moves of an operation, by peer."""
     rows = tx.session.connection().execute(_MOVES, {"operation": operation_id})
     return {row[0]: MoveRow(*row) for row in rows}
+
+
+def tried(tx: Tx, peer_ids: Collection[str]) -> dict[str, Tried]:
+    """Return how the last move of each peer's session ended, of those that had one and were moved since."""
+    found: dict[str, Tried] = {}
+    for chunk in chunked(peer_ids):
+        query = (
+            select(Move.peer_id, Move.endpoint, Move.state, Move.attempts, Operation.options)
+            .join(Operation, Operation.id == Move.operation_id)
+            .where(Move.peer_id.in_(chunk), Move.live, Move.endpoint.is_not(None), Operation.finished_at.is_not(None))
+        )
+        for peer_id, *last in tx.session.execute(query.order_by(Move.operation_id)):
+            found[peer_id] = Tried(*last)
+    return found
 
 
 def redirect(tx: Tx, operation_id: str, targets: Mapping[str, str]) -> None:

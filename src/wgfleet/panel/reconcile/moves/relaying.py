@@ -1,12 +1,12 @@
 """Relays begun, turned and ended for calls, and put back where nobody answered: then the client goes on as before."""
 
-import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
 
+from wgfleet.panel import clock
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
@@ -127,7 +127,7 @@ def _at_relay(call: TakeoverCall, port: int) -> TakeoverCall:
 
 def _left_s(relayed: Relayed) -> float:
     """Return how long a relay has to go, in whole s, so that those that were begun together stay together."""
-    return min(MAX_RELAY_S, max(SHORTEST_S, round(relayed.ends_at - time.time())))
+    return min(MAX_RELAY_S, max(SHORTEST_S, round(relayed.ends_at - clock.now())))
 
 
 def _by_relay(batch: Collection[TakeoverCall]) -> dict[tuple[str, str, float | None], list[TakeoverCall]]:

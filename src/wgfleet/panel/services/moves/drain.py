@@ -8,7 +8,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, generations, operations
 from wgfleet.panel.services.fleet import cordons, placement
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.services.moves import steps
+from wgfleet.panel.services.moves import relays, steps
 from wgfleet.panel.services.moves.floor import check_floor
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -46,6 +46,7 @@ def start(
         about = operations.subject(config.id, node.id)
         earlier = operation_rows.newest(tx, OperationKind.DRAIN, about)
         if earlier is not None and earlier.finished_at is None:
+            relays.check_same(earlier, relay_s)
             started.append(earlier)
             continue
         if not force:

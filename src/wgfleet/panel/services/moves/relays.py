@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wgfleet.panel.domain.operations import OperationKind, RelayOptions
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import operations
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
@@ -48,6 +50,19 @@ def relay_s(operation: Operation) -> float:
     return operations.options_of(operation, RelayOptions).relay_s or 0.0
 
 
+def check_same(operation: Operation, asked_s: float) -> None:
+    """Refuse to ask for other relays than an operation was begun with: some of its clients may hang on them."""
+    begun_s = relay_s(operation)
+    if asked_s and asked_s != begun_s:
+        how = f"relays of {begun_s:.0f} s" if begun_s else "no relays"
+        raise Conflict(
+            f"operation {operation.id} is under way with {how}, and does not take up others: wait until it has ended, "
+            "and prolong the relays then, or repeat it",
+            Hint(HintCode.LIST_OPERATIONS),
+            field="relay_s",
+        )
+
+
 def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["TakeoverCall"]) -> list["TakeoverCall"]:
     """Have calls go through relays: of the node that a client hangs on already, else of the one that is leaving.
 
@@ -57,12 +72,12 @@ def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["Takeo
     leaving = node_rows.find(tx, operation.node_id or "") if for_s else None
     if leaving is not None and Feature.RELAY not in leaving.agent_features:
         leaving = None
-    relaying = _relaying(tx, calls)
+    relaying_at = relaying(tx, {split_endpoint(call.endpoint)[0] for call in calls if call.source is None})
     targets: dict[str, Node | None] = {}
     found = []
     for call in calls:
         six = call.endpoint.startswith("[")
-        relay = relaying.get(split_endpoint(call.endpoint)[0])
+        relay = relaying_at.get(split_endpoint(call.endpoint)[0])
         if relay is not None:
             for_this = None
         elif call.attempts in RELAYED_AFTER and leaving is not None and call.node_id != leaving.id:
@@ -84,12 +99,11 @@ def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["Takeo
     return found
 
 
-def _relaying(tx: Tx, calls: Sequence["TakeoverCall"]) -> dict[str, Node]:
-    """Return the nodes that relay clients who are to be called, by the address that those are seen at."""
-    hosts = {split_endpoint(call.endpoint)[0] for call in calls if call.source is None}
+def relaying(tx: Tx, hosts: Collection[str]) -> dict[str, Node]:
+    """Return the nodes that relay clients who are seen at some addresses, by address; only those that can be told."""
     at = node_rows.endpoint_addresses(tx)
     found: dict[str, Node] = {}
-    for host in hosts & at.keys():
+    for host in at.keys() & set(hosts):
         node = node_rows.find(tx, at[host])
         if node is not None and node.connected and Feature.RELAY in node.agent_features:
             found[host] = node

@@ -1,6 +1,6 @@
 """The removal of a node from a config, in rows, step by step. Each may be done again without harm."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from wgfleet.panel import clock
@@ -11,6 +11,7 @@ from wgfleet.panel.domain.operations import (
     MoveOptions,
     OperationKind,
     OperationState,
+    RelayOptions,
     RemovalProgress,
     RemovalResult,
 )
@@ -21,8 +22,10 @@ from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.dns import desired
 from wgfleet.panel.services.fleet import placement, probe_keys
 from wgfleet.panel.services.floating import holders
-from wgfleet.panel.services.moves import relays, steps
+from wgfleet.panel.services.moves import departures, relays, steps
+from wgfleet.panel.services.moves.departures import LiveClient
 from wgfleet.panel.services.moves.floor import check_floor
+from wgfleet.panel.services.moves.steps import Subject
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import backups as backup_rows
@@ -36,7 +39,7 @@ from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 
 LONGEST_WITHDRAWAL_S = 3600.0
-DELETED, OWED = "deleted", "cleanup owed"
+DELETED, OWED, KEPT = "deleted", "cleanup owed", "kept"
 
 
 def view(tx: Tx, operation_id: str) -> MoveView:
@@ -93,12 +96,18 @@ def back_up(tx: Tx, vault: Vault, operation_id: str) -> None:
 def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: float) -> None:
     """Give up on sessions that did not follow, and write down that the node has to delete its interface.
 
-    Does nothing when a client has just come to this node and there is time left to move it.
+    Does nothing when a client has just come to this node and there is time left to move it. Without force nobody is cut
+    off who is live: the node then keeps the config, and the operation has failed.
     """
     r = steps.load(tx, operation_id)
     ends_at = operations.progress_of(r.operation, RemovalProgress).window_ends_at
     if steps.note_arrivals(tx, r, live_within_s) and clock.now() < ends_at:
         return
+    if not operations.options_of(r.operation, RelayOptions).force and r.assignment.health.in_use:
+        staying = departures.foresee(tx, r.config, r.node).clients
+        if staying:
+            _keep(tx, r, staying)
+            return
     generation = generations.bump(tx, r.config.id)
     steps.give_up(tx, operation_id)
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.REMOVED)
@@ -117,6 +126,37 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
         )
     progress = RemovalProgress(**asdict(steps.counts(tx, operation_id)), clean_ends_at=clock.now() + clean_within_s)
     operations.advance(tx, operation_id, MoveStep.RETIRE, progress)
+    tx.wake(Topic.NODE, r.node.id)
+
+
+def _keep(tx: Tx, r: Subject, staying: Sequence[LiveClient]) -> None:
+    """End a removal without it: the node serves on, with those whom nobody could call."""
+    steps.give_up(tx, r.operation.id)
+    taken = operation_rows.taken_over(tx, r.operation.id)
+    peer_rows.touch(tx, taken, generations.bump(tx, r.config.id, topic=Topic.PEERS))
+    assignment_rows.applied(tx, r.assignment.id, phase=Phase.SERVING)
+    holders.reassign(tx, r.config.id, renew=True)
+    names = [client.name for client in staying]
+    hanging = relays.relayed(tx, r.operation, taken)
+    result = RemovalResult(
+        peers_migrated=operation_rows.rehomed(tx, r.operation.id),
+        sessions_taken_over=steps.counts(tx, r.operation.id).taken_over or 0,
+        left_behind=len(names),
+        left=tuple(sorted(names)[: steps.NAMED]),
+        relayed=steps.named(tx, hanging),
+        relay_ends_at=clock.now() + relays.relay_s(r.operation) if hanging else None,
+        seconds=round(clock.now() - r.operation.created_at, 3),
+        interface=KEPT,
+        backup_id=operations.progress_of(r.operation, RemovalProgress).backup_id,
+        reason=f"{departures.counted(len(names))} did not come to other nodes, and would have been cut off: "
+        f"{departures.in_words(names)}; node {r.node.name!r} goes on serving config {r.config.name!r}",
+        ways_out=tuple(hint.code.value for hint in departures.ways_out(r.config, r.node)),
+    )
+    operations.finish(tx, r.operation.id, OperationState.FAILED, result)
+    audit.record(
+        tx, r.operation.requested_by, "removal_ended", "config_node", r.operation.subject,
+        config=r.config.name, node=r.node.name, **operations.encode(result),
+    )  # fmt: skip
     tx.wake(Topic.NODE, r.node.id)
 
 
@@ -203,7 +243,10 @@ def start(
     about = operations.subject(config.id, node.id)
     assignment = assignment_rows.get(tx, config.id, node.id)
     earlier = operation_rows.newest(tx, OperationKind.REMOVE_NODE, about)
-    if earlier is not None and (earlier.finished_at is None or assignment is None):
+    if earlier is not None and earlier.finished_at is None:
+        relays.check_same(earlier, relay_s)
+        return earlier
+    if earlier is not None and assignment is None:
         return earlier
     if assignment is None:
         raise NotFound(
@@ -213,6 +256,8 @@ def start(
     if not force:
         _check_heard(config, node, assignment)
         _check_floor(tx, config, node, assignment)
+        if assignment.health.in_use:
+            departures.check(departures.foresee(tx, config, node), config, node, relay_s=relay_s)
     window = steps.default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
     assignment_rows.applied(tx, assignment.id, phase=Phase.DRAINING)
     operation = operations.start(

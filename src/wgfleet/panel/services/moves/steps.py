@@ -21,6 +21,7 @@ from wgfleet.panel.domain.operations import (
 )
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import Candidate
+from wgfleet.panel.hints import HintCode
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import assignments, nodes, placement
 from wgfleet.panel.services.floating import holders
@@ -235,8 +236,11 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     if taken:
         peer_rows.touch(tx, taken, generations.bump(tx, operation.config_id or "", topic=Topic.PEERS))
     tally = counts(tx, operation_id)
+    ways_out: tuple[str, ...] | None = None
     if reason is None and left and not tally.taken_over:
         reason = _nobody_moved(tx, operation, len(left))
+        if operation.kind is OperationKind.DRAIN and not relays.relay_s(operation):
+            ways_out = (HintCode.RELAY.value,)
     hanging = relays.relayed(tx, operation, taken)
     result = MoveResult(
         peers_migrated=operation_rows.rehomed(tx, operation_id),
@@ -249,6 +253,7 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
         relay_ends_at=clock.now() + relays.relay_s(operation) if hanging else None,
         warnings=_warnings(silent, tally.taken_over or 0),
         reason=reason,
+        ways_out=ways_out,
     )
     state = OperationState.SUCCEEDED if reason is None else OperationState.FAILED
     operations.finish(tx, operation_id, state, result)
@@ -260,7 +265,7 @@ def _nobody_moved(tx: Tx, operation: Operation, count: int) -> str:
     apart_s = clock_spread_s(tx, operation.config_id or "")
     why = f": the clocks of the nodes are {apart_s:.0f} s apart; run NTP on all of them" if apart_s else ""
     if operation.kind is OperationKind.DRAIN and not relays.relay_s(operation):
-        why += "; those behind NAT can be relayed by the node that they know (`relay_s`)"
+        why += "; those behind NAT can be relayed by the node that they know"
     return f"no other node got an answer of {whom} to connect again first{why}"
 
 

@@ -1,0 +1,110 @@
+"""`/api/configs/{config}/nodes/{node_id}/departure` and `/clients`: who would be cut off if a node left a config."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from wgfleet.panel.api.assignments import RelayFor
+from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.hints import sentence
+from wgfleet.panel.api.models import MAX_PAGE, LongLimit, NameAfter, Page, Reference, View, cut_after
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.problems import ProblemHint
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import assignments, nodes
+from wgfleet.panel.services.moves import departures
+from wgfleet.panel.services.moves.departures import ClientReach
+from wgfleet.panel.services.moves.steps import NAMED
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Config, Node
+
+router = APIRouter(tags=["assignments"])
+REACH = (
+    "`floating`: the node's floating address moves along; `relayed`: it hangs on a relay, which is turned; `answered`: "
+    "it answered the last call of another node, at the address that it has; `unknown`: nobody has called it there yet; "
+    "`silent`: it did not answer the last call there, so it is behind NAT or a firewall."
+)
+Names = Annotated[list[str], Field(max_length=NAMED)]
+
+
+class DepartureView(View):
+    """What the node's removal would mean now. Lists have the first 100 names; `GET .../clients` has all."""
+
+    live: int = Field(description="How many peers have a live session on the node.")
+    reach: dict[ClientReach, int] = Field(
+        description=f"How many of them can be had by other nodes in which way. {REACH}"
+    )
+    cut_off: Names = Field(description="Those that would be cut off: `silent`. None where the node would relay them.")
+    unknown: Names = Field(
+        description="Those that the removal would call for the first time. It ends without cutting off who is silent."
+    )
+    can_relay: bool = Field(description="Whether the node can pass on the packets of clients that nobody can call.")
+    refusal: str | None = Field(description="Why a removal without `force` is refused for them; null: it is not.")
+    hints: list[ProblemHint] = Field(description="The ways out of that; any one of them is enough.")
+
+
+class LiveClientView(View):
+    """A peer with a live session on the node."""
+
+    id: str
+    name: str
+    endpoint: str
+    reach: ClientReach = Field(description=REACH)
+
+
+def _assigned(tx: Tx, config: str, node_id: str) -> tuple[Config, Node]:
+    row, node = configs.get(tx, config), nodes.get(tx, node_id)
+    assignments.get(tx, row, node)
+    return row, node
+
+
+@router.get("/api/configs/{config}/nodes/{node_id}/departure", summary="Preview a removal")
+def preview_removal(
+    panel: ThePanel, _caller: Reader, config: Reference, node_id: Reference, *, relay_s: RelayFor = 0.0
+) -> DepartureView:
+    """Say who would be called, and cut off, if the node were removed from the config. Changes nothing."""
+    with panel.store.read() as tx:
+        row, node = _assigned(tx, config, node_id)
+        found = departures.foresee(tx, row, node)
+        refusal: Conflict | None = None
+        try:
+            departures.check(found, row, node, relay_s=relay_s)
+        except Conflict as error:
+            refusal = error
+        silent = found.of(ClientReach.SILENT) if refusal is not None else []
+        return DepartureView(
+            live=len(found.clients),
+            reach=found.counts(),
+            cut_off=[client.name for client in silent[:NAMED]],
+            unknown=[client.name for client in found.of(ClientReach.UNKNOWN)[:NAMED]],
+            can_relay=found.can_relay,
+            refusal=None if refusal is None else sentence(refusal.detail, refusal.hints),
+            hints=[
+                ProblemHint(code=hint.code.value, arguments=hint.arguments)
+                for hint in (() if refusal is None else refusal.hints)
+            ],
+        )
+
+
+@router.get("/api/configs/{config}/nodes/{node_id}/clients", summary="List the live clients of a node")
+def list_live_clients(
+    panel: ThePanel,
+    _caller: Reader,
+    config: Reference,
+    node_id: Reference,
+    *,
+    reach: Annotated[ClientReach | None, Query(description="Only those that other nodes can have in this way.")] = None,
+    after: NameAfter = None,
+    limit: LongLimit = MAX_PAGE,
+) -> Page[LiveClientView]:
+    """Those with a live session there, and how another node can have each of them."""
+    with panel.store.read() as tx:
+        found = departures.foresee(tx, *_assigned(tx, config, node_id)).clients
+    wanted = [client for client in found if reach is None or client.reach is reach]
+    shown, following = cut_after(wanted, lambda client: client.name, after, limit)
+    items = [
+        LiveClientView(id=each.peer_id, name=each.name, endpoint=each.endpoint, reach=each.reach) for each in shown
+    ]
+    return Page(items=items, next=following)

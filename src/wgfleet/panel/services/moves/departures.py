@@ -1,0 +1,134 @@
+"""Departures: who has a live session on a node, and would be cut off if it left the config.
+
+Whether a client can be called is known only of one that was called where it is now: a call tells, and moves it. So a
+removal that cannot move somebody who is live ends without having cut off anybody; what earlier moves have shown is
+known beforehand.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.moves import MoveState
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.moves import relays
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.operations import Tried
+from wgfleet.panel.store.tables import Config, Node
+from wgfleet.protocol.addresses import split_endpoint
+from wgfleet.protocol.features import Feature
+
+LIVE_S = 180.0  # a session whose last handshake is older has ended, by WireGuard's rules
+IN_WORDS = 5  # names in a sentence
+
+
+class ClientReach(StrEnum):
+    """How a client with a live session on a node can be had by another."""
+
+    FLOATING = "floating"  # the node's floating address moves along
+    RELAYED = "relayed"  # it hangs on a relay, which is turned
+    ANSWERED = "answered"  # it answered the last call of another node, at the address that it has
+    UNKNOWN = "unknown"  # nobody has called it there
+    SILENT = "silent"  # it did not answer the last call there: behind NAT, or a firewall
+
+
+@dataclass(frozen=True, slots=True)
+class LiveClient:
+    """A peer with a live session on a node, seen at `endpoint` (`ADDRESS:PORT`)."""
+
+    peer_id: str
+    name: str
+    endpoint: str
+    reach: ClientReach
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """What a node's leaving means now. `can_relay`: it can pass on the packets of clients that nobody else can call."""
+
+    clients: Sequence[LiveClient]
+    can_relay: bool
+
+    def of(self, reach: ClientReach) -> list[LiveClient]:
+        """Return the clients that can be had in one way."""
+        return [client for client in self.clients if client.reach is reach]
+
+    def counts(self) -> dict[ClientReach, int]:
+        """Count the clients by how they can be had."""
+        tally = Counter(client.reach for client in self.clients)
+        return {reach: tally[reach] for reach in ClientReach}
+
+
+def foresee(tx: Tx, config: Config, node: Node) -> Departure:
+    """Say who would be called, or cut off, if a node left a config now; clients in the order of their names."""
+    can_relay = node.connected and Feature.RELAY in node.agent_features
+    if config.mode != configs.CLUSTER:
+        return Departure((), can_relay)
+    live = dict(session_rows.live_on(tx, node.id, config.id, clock.steady() - LIVE_S))
+    follows = any(row.holder_node_id == node.id for row in floating_rows.of_config(tx, config.id))
+    tried = {} if follows else operation_rows.tried(tx, live)
+    relaying = relays.relaying(tx, {split_endpoint(endpoint)[0] for endpoint in live.values()})
+    clients = []
+    for peer in peer_rows.by_ids(tx, live):
+        host = split_endpoint(live[peer.id])[0]
+        if follows:
+            reach = ClientReach.FLOATING
+        elif host in relaying:
+            reach = ClientReach.RELAYED
+        else:
+            reach = _shown(host, tried.get(peer.id))
+        if peer.enabled:
+            clients.append(LiveClient(peer.id, peer.name, live[peer.id], reach))
+    return Departure(sorted(clients, key=lambda client: client.name), can_relay)
+
+
+def _shown(host: str, last: Tried | None) -> ClientReach:
+    """Return what the last move of a client shows, if it was then at the address that it has now."""
+    if last is None or split_endpoint(last.endpoint)[0] != host:
+        return ClientReach.UNKNOWN
+    if last.state is MoveState.MOVED and not last.attempts:
+        return ClientReach.ANSWERED
+    relayed = last.state is MoveState.MOVED and last.options.get("relay_s")
+    silent = last.attempts and (last.state is MoveState.LEFT or relayed)
+    return ClientReach.SILENT if silent else ClientReach.UNKNOWN
+
+
+def check(found: Departure, config: Config, node: Node, *, relay_s: float) -> None:
+    """Refuse a removal of a node that would cut off live clients of which that is known beforehand."""
+    silent = found.of(ClientReach.SILENT)
+    if not silent or (relay_s and found.can_relay):
+        return
+    why = f"; node {node.name!r} cannot relay them: its agent does not answer, or is too old" if relay_s else ""
+    raise Conflict(
+        f"without node {node.name!r} {counted(len(silent))} of config {config.name!r} would be cut off until they "
+        f"connect again, since no other node can call them: {in_words([client.name for client in silent])}{why}",
+        *ways_out(config, node),
+    )
+
+
+def ways_out(config: Config, node: Node) -> tuple[Hint, ...]:
+    """Name what keeps clients that nobody can call, or does without them."""
+    return (
+        Hint(HintCode.RELAY, config=config.name, node=node.name),
+        Hint(HintCode.ADD_FLOATING, config=config.name),
+        Hint(HintCode.FORCE),
+    )
+
+
+def counted(count: int) -> str:
+    """Return a count of clients in words."""
+    return "1 live client" if count == 1 else f"{count} live clients"
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = len(names) - IN_WORDS
+    return ", ".join(sorted(names)[:IN_WORDS]) + (f" and {more} more" if more > 0 else "")
