@@ -89,8 +89,8 @@ def remove_busiest(lab: Lab, panel: PanelClient, rate: float, relay_s: float = 0
     called = time.time()
     begun = time.monotonic()
     path = f"/api/configs/{fleet.CONFIG}/nodes/{node_id(lab, node)}"
-    begun = panel.call("DELETE", f"{path}?relay_s={relay_s}")
-    operation = panel.ended_operation(begun["id"], timeout_s=_OPERATION_S)
+    asked = panel.call("DELETE", f"{path}?relay_s={relay_s}")
+    operation = panel.ended_operation(asked["id"], timeout_s=_OPERATION_S)
     result, refused = operation["result"], operation["state"] == "failed"
     seconds = time.monotonic() - begun
     time.sleep(AFTER_S)

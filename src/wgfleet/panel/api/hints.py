@@ -34,13 +34,13 @@ CALLS: dict[HintCode, Call] = {
     HintCode.MAKE_API_KEY: Call("make another key first ({call})", "POST", "/api/keys"),
     HintCode.MAKE_JOIN_TOKEN: Call("make a new one with {call}", "POST", "/api/nodes/{node}/join-token"),
     HintCode.SET_ENDPOINT_GROUP: Call(
-        "set its endpoint group ({call})", "POST", "/api/configs/{config}/endpoint-group"
+        "set its endpoint group ({call})", "PATCH", "/api/configs/{config}/endpoint-group"
     ),
     HintCode.ADD_WITNESS: Call("add a witness elsewhere ({call} with witness=true)", "POST", "/api/nodes"),
     HintCode.RESUME_AUTOMATION: Call("resume it ({call})", "POST", "/api/configs/{config}/automation"),
     HintCode.PLAN_ADOPTION: Call("read the new plan with {call}", "GET", "/api/dns/{config}/plan?adopt=true"),
     HintCode.ADD_FLOATING: Call(
-        "give the config floating addresses ({call})", "POST", "/api/configs/{config}/endpoint-group"
+        "give the config floating addresses ({call})", "PATCH", "/api/configs/{config}/endpoint-group"
     ),
     HintCode.COUNT_AGAIN: Call("or, if this database is to count, do what {call} says", "GET", "/readyz"),
 }
