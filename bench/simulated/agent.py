@@ -35,7 +35,16 @@ FEATURES = frozenset(
     }
 )
 """What is simulated. One that said more than it does would be measured wrong."""
-UNASKED = frozenset({Feature.BACKBONE, Feature.RELAY, Feature.ROUTED_ADDRESSES, Feature.WITNESS})
+UNASKED = frozenset(
+    {
+        Feature.BACKBONE,
+        Feature.DRAWN_PEERS,
+        Feature.RELAY,
+        Feature.ROUTED_ADDRESSES,
+        Feature.TRANSLATED_ADDRESSES,
+        Feature.WITNESS,
+    }
+)
 """What costs the panel something only where an administrator asks for it, which no benchmark does."""
 _encode = msgspec.json.Encoder().encode
 _load = Load(cpu=0.1, memory=0.3, bandwidth=0.05, bandwidth_bps=5e7)

@@ -98,7 +98,9 @@ class Fleet:
             caller.post("/api/configs", {"name": group.name, "pools": [f"10.{64 + self.groups.index(group)}.0.0/16"]})
         for number in range(self.shape.nodes):
             address = f"127.{block}.{number // PER_NET}.{number % PER_NET + 1}"
-            made = caller.post("/api/nodes", {"name": f"n{number}", "endpoint_addresses": [address]})
+            elsewhere = f"198.18.{number // PER_NET}.{number % PER_NET + 1}"
+            node = {"name": f"n{number}", "endpoint_addresses": [elsewhere], "agent_host": address}
+            made = caller.post("/api/nodes", node)
             token = caller.post(f"/api/nodes/{made['id']}/join-token", {})
             state = self._directory / f"agent-{number}"
             enroll(
@@ -112,6 +114,7 @@ class Fleet:
             joined.append((made["id"], address, state))
             self.groups[number % len(self.groups)].nodes[made["id"]] = address
         caller.close()  # the panel would, while many agents are made
+        self.database.reach_nodes_at({node_id: address for node_id, address, _ in joined})
         self.ask("add", joined)
         caller = self.caller()
         for group in self.groups:
