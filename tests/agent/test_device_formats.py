@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
 from wgfleet.agent.kernel.device_formats import DumpForm, Form, SeenPeer, SocketForm, read
+from wgfleet.agent.kernel.wg import refusal
 from wgfleet.protocol.desired import DesiredPeer
+from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.observed import ObservedPeer, PeerStats
 
@@ -135,3 +137,12 @@ def matches(desired: DesiredPeer | None, have: ObservedPeer) -> bool:
         have.preshared_key,
         have.persistent_keepalive,
     )
+
+
+def test_a_port_that_somebody_has_is_named_with_the_way_out() -> None:
+    said = "`wg addconf wg0` failed: Unable to modify interface: Address already in use"
+    named = refusal(InterfaceName("wg0"), said, 51820)
+    assert named.startswith("UDP port 51820 of this machine is in use")
+    assert "listen_port" in named
+    assert refusal(InterfaceName("wg0"), said, None) == said
+    assert refusal(InterfaceName("wg0"), "no such device", 51820) == "no such device"

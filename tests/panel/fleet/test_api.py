@@ -107,7 +107,14 @@ def test_peers_are_made_found_changed_and_deleted(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("settings", "url", "pinned"),
     [
-        ({"public_url": "https://panel.example.com"}, "https://panel.example.com", True),
+        # Only a proxy can speak TLS there, by a certificate that is not of the panel's CA.
+        ({"public_url": "https://panel.example.com"}, "https://panel.example.com", False),
+        ({"public_url": "https://example.com/vpn/"}, "https://example.com/vpn", False),
+        (
+            {"public_url": "https://panel.example.com/", "listen": ("192.0.2.5:8443",)},
+            "https://panel.example.com",
+            True,
+        ),
         ({"listen": ("127.0.0.1:8080", "192.0.2.5:8443")}, "https://192.0.2.5:8443", True),
         ({"listen": ("127.0.0.1:8080", "0.0.0.0:8443")}, None, False),
     ],

@@ -10,6 +10,7 @@ from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 
 _NO_PSK = "A" * 43 + "="  # 32 zero bytes: what clears a preshared key (wg(8))
+_TAKEN = "Address already in use"  # strerror(EADDRINUSE), as wg prints it
 _KEYS_PER_CALL = 5_000  # up to 152 bytes each in the argument list, which may hold 2 MB
 
 
@@ -47,7 +48,7 @@ async def configure(
             text.append(f"Endpoint = {call[key]}\nPersistentKeepalive = {1 if at_once else 'off'}\n")
         else:
             text.append(f"PersistentKeepalive = {peer.persistent_keepalive or 'off'}\n")
-    await run("wg", "addconf", name, "/dev/stdin", stdin="".join(text).encode())
+    await _add(name, text, device)
 
 
 async def configure_links(
@@ -57,7 +58,24 @@ async def configure_links(
     text = [f"[Interface]\nPrivateKey = {device[0]}\nListenPort = {device[1]}\n"]
     for key, (allowed_ip, endpoint) in peers.items():
         text.append(f"[Peer]\nPublicKey = {key}\nAllowedIPs = {allowed_ip}\nEndpoint = {endpoint}\n")
-    await run("wg", "addconf", name, "/dev/stdin", stdin="".join(text).encode())
+    await _add(name, text, device)
+
+
+async def _add(name: InterfaceName, text: Sequence[str], device: tuple[PrivateKey, int] | None) -> None:
+    try:
+        await run("wg", "addconf", name, "/dev/stdin", stdin="".join(text).encode())
+    except KernelError as error:
+        raise KernelError(refusal(name, str(error), None if device is None else device[1])) from None
+
+
+def refusal(name: InterfaceName, said: str, port: int | None) -> str:
+    """Return why `wg` refused to configure an interface, with the way out where it is a port that somebody has."""
+    if port is None or _TAKEN not in said:
+        return said
+    return (
+        f"UDP port {port} of this machine is in use, so {name} cannot listen there: `ss -lunp 'sport = :{port}'` shows "
+        "by which program; end that, or give the config another listen_port"
+    )
 
 
 async def set_keepalives(name: InterfaceName, keepalives: Mapping[PublicKey, int]) -> None:

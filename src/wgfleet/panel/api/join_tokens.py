@@ -56,7 +56,9 @@ def _join_command(panel: Panel, called_at: str, token: str, fingerprint: str) ->
         called_at if called_at.startswith("https://") else _https_url(panel) or called_at
     )
     words = ["wgfleet", "agent", "enroll", "--panel", url, "--token", token]
-    # A certificate from elsewhere is checked as usual; that of our own CA against the CA's fingerprint.
-    if url.startswith("https://") and panel.settings.tls.certificate_file is None:
+    # A certificate from elsewhere is checked as usual; that of our own CA against the CA's fingerprint. Where no
+    # listener speaks TLS, a proxy does, with a certificate of its own.
+    own = panel.settings.tls.certificate_file is None and any(listener.secure for listener in panel.settings.listen)
+    if url.startswith("https://") and own:
         words += ["--ca-fingerprint", fingerprint]
     return shlex.join(words)

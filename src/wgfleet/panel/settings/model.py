@@ -27,6 +27,10 @@ ListenerText = Annotated[Listener, BeforeValidator(parse_listener), PlainSeriali
 Listeners = Annotated[tuple[ListenerText, ...], *ListOf, Field(min_length=1)]
 
 
+def _without_final_slash(url: object) -> object:
+    return url.rstrip("/") if isinstance(url, str) else url
+
+
 class Settings(BaseSettings):
     """All settings of a panel. `Settings()` holds the defaults; `load_settings` reads file and environment."""
 
@@ -54,11 +58,11 @@ class Settings(BaseSettings):
         description="Where to listen: ADDRESS:PORT, or with http:// or https://. Loopback is plain http unless it says "
         "https://; any other address is https, always.",
     )
-    public_url: str | None = Field(
+    public_url: Annotated[str | None, BeforeValidator(_without_final_slash)] = Field(
         default=None,
-        pattern=r"^https?://[^/?#\s]+$",
-        description="URL under which nodes reach the panel; it goes into the join command. Default: the address "
-        "that the command was asked for at.",
+        pattern=r"^https?://[^/?#\s]+(/[^?#\s]+)?$",
+        description="URL under which nodes reach the panel, with the path of a proxy if it has one; it goes into "
+        "the join command. Default: the address that the command was asked for at.",
     )
     own_addresses: Addresses = Field(
         default=(),
