@@ -8,6 +8,7 @@ import pytest
 from tests.panel.configs.test_reach import patched
 from tests.panel.conftest import made
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain import backbone as ports
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import desired, nodes
 from wgfleet.panel.store import assignments as assignment_rows
@@ -44,7 +45,9 @@ def three(client: httpx.Client, wg0: dict[str, Any], panel: Panel) -> None:
 
 
 @pytest.mark.usefixtures("three")
-def test_nodes_get_links_to_each_other_where_that_is_wanted(client: httpx.Client, panel: Panel) -> None:
+def test_nodes_get_links_to_each_other_where_that_is_wanted(
+    client: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert set(pushed(panel).values()) == {None}
     shown = patched(client, "wg0", backbone=True)
     assert (shown["backbone"], shown["backbone_port"], shown["client_to_client"]) == (True, 52820, True)
@@ -58,6 +61,9 @@ def test_nodes_get_links_to_each_other_where_that_is_wanted(client: httpx.Client
             assert (node.number, node.public_key) == (other.number, public_key_of(other.private_key))
     ams1 = found["ams1"]
     assert ams1 is not None
+    assert shown["backbone_warning"] is None
+    monkeypatch.setattr(ports, "MEANT_FOR", 2)
+    assert "its 3 nodes" in client.get("/api/configs/wg0").json()["backbone_warning"]
     assert (ams1.port, ams1.tunnel_port) == (52820, 53820)
     assert [node.endpoint for node in ams1.nodes] == ["192.0.2.2:52820", "192.0.2.3:52820"]
     assert patched(client, "wg0", backbone_port=443)["backbone_port"] == 443

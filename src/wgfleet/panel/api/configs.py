@@ -134,6 +134,7 @@ class ConfigView(View):
     )
     backbone: bool
     backbone_port: int = Field(description="UDP port of the links between nodes, where there are any.")
+    backbone_warning: str | None = Field(description="null: it has no backbone, or not too many nodes for one.")
     enabled: bool
     placement: Strategy
     public_key: str | None = Field(description="Public key of a cluster; null for an independent config.")
@@ -168,6 +169,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             client_to_client_on=mixing.get(config.id, []),
             backbone=config.backbone,
             backbone_port=ports.port(config.listen_port, config.backbone_port),
+            backbone_warning=ports.warning(counts[config.id][0]) if config.backbone else None,
             enabled=config.enabled,
             placement=Strategy(config.placement),
             public_key=config.public_key,

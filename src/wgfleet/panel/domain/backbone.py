@@ -1,6 +1,7 @@
-"""Ports of a backbone: that of its WireGuard on every node, and that of VXLAN inside it. Pure."""
+"""Ports of a backbone, of its WireGuard on every node and of VXLAN inside it, and how many nodes it is for. Pure."""
 
 MAX_PORT = 65535
+MEANT_FOR = 60
 _APART = 1000  # from the port of users, and again for what is used inside only
 
 
@@ -12,6 +13,16 @@ def port(listen_port: int, wanted: int | None) -> int:
 def tunnel_port(backbone_port: int) -> int:
     """Return the UDP port of VXLAN, which no other machine reaches."""
     return _beside(backbone_port)
+
+
+def warning(nodes: int) -> str | None:
+    """Say what a backbone of that number of nodes means; None where there is nothing to say."""
+    if nodes <= MEANT_FOR:
+        return None
+    return (
+        f"each of its {nodes} nodes is linked with each other one, which is meant for {MEANT_FOR} at most: divide the "
+        "nodes among configs, or watch the CPU time of their agents"
+    )
 
 
 def _beside(other: int) -> int:
