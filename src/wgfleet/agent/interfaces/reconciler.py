@@ -16,6 +16,7 @@ from wgfleet.agent.interfaces.admission import foreign
 from wgfleet.agent.interfaces.allowed_ips import AllowedIpIndex
 from wgfleet.agent.interfaces.backbone import BackboneWatch
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
+from wgfleet.agent.interfaces.forwarding_faults import forwarding_faults
 from wgfleet.agent.interfaces.live_sessions import CallBacks, LiveSessions
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT
@@ -97,6 +98,7 @@ class InterfaceReconciler:
         self._refused: dict[str, str] = {}  # addresses and routes that the machine would not take, as `diff` has them
         self._own_index: int | None = None  # of the link that is known to be ours
         self._rules = Rules(masquerade=False, filtered=False)
+        self._forwarding: tuple[Drift, ...] = ()  # found when link and rules were read
         self._link_seen_at = float("-inf")
 
     @property
@@ -299,6 +301,7 @@ class InterfaceReconciler:
             )
             tried = () if self.trial is None else self.trial.drift(self.desired.settings)
             self.drift = self._floating.places.drift(self.name) + tried + plan.drift + rivals + self.backbone.drift
+            self.drift += self._forwarding
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)
@@ -334,6 +337,7 @@ class InterfaceReconciler:
             self._link = self._check_own(await self._machine.link(self.name))
             self._rules = await self._machine.rules(settings, self._link)
             self._addresses = await self._floating.observe(settings)
+            self._forwarding = await forwarding_faults(settings) if self.up else ()
             self._link_seen_at = seen_at
             self.still_up()
         if self._link is None:

@@ -113,7 +113,10 @@ class AssignmentView(View):
     applied_at: datetime | None
     connected: bool = Field(description="Whether the panel is connected to the node's agent.")
     summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
-    drift: list[str] = Field(description="Fields in which the node differs from the desired state.")
+    drift: list[str] = Field(
+        description="Fields in which the node differs from the desired state; `forwarding`: why users' packets do "
+        "not get through it, and what to type there."
+    )
     owed: OwedView | None = Field(description="What has not reached the node; null: it has everything.")
     first_look: FirstLook | None = FIRST_LOOK
     no_failover: NoFailoverView | None = NO_FAILOVER

@@ -1,0 +1,84 @@
+"""Way of a user's packet through the machine: the kernel's own answer, and the rules of nftables. Changes nothing.
+
+No packet is sent: the kernel is asked for the route of one that came in from the tunnel, as `ip route get DST from SRC
+iif IF` does, with the checks that it makes then (forwarding, reverse path, policy routes).
+"""
+
+import errno
+import fcntl
+import socket
+import struct
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface
+from typing import Any
+
+import msgspec
+
+from wgfleet.agent.kernel import nft_tables, rtnetlink
+from wgfleet.agent.kernel.commands import run
+from wgfleet.agent.kernel.links import index_of
+from wgfleet.agent.kernel.rtnetlink import Request, attribute, attributes
+from wgfleet.protocol.ids import InterfaceName
+
+# Somewhere in the internet, to look up: root name servers, which stay where they are.
+_ELSEWHERE = {4: "198.41.0.4", 6: "2001:503:ba3e::2:30"}
+_ROUTE = struct.Struct("8BI")  # as in rtnetlink(7), struct rtmsg
+_INTERFACE, _GET_MTU = struct.Struct("16si20x"), 0x8921  # netdevice(7), SIOCGIFMTU
+_DST, _SRC, _IIF, _OIF = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class WayThrough:
+    """The link by which a user's packet would leave and its MTU, or the errno that the kernel answers with."""
+
+    link: str | None
+    mtu: int = 0
+    error: int = 0
+
+
+async def way_of(name: InterfaceName, address: str) -> WayThrough | None:
+    """Look up where packets of users in the network of `address` leave; None where there is nobody to ask about."""
+    own = ip_interface(address)
+    index = index_of(name)
+    network = own.network
+    if index is None or network.num_addresses <= 2:  # noqa: PLR2004 - a network of the node alone
+        return None
+    user = network[-2] if network[-2] != own.ip else network[1]
+    family = socket.AF_INET if own.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
+    bits = network.max_prefixlen
+    payload = _ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0)
+    payload += attribute(_DST, ip_address(_ELSEWHERE[own.version]).packed) + attribute(_SRC, user.packed)
+    payload += attribute(_IIF, struct.pack("I", index))
+    (reply,) = await rtnetlink.exchange([Request(rtnetlink.GET_ROUTE, 0, payload)])
+    if reply.error:
+        return WayThrough(None, error=reply.error)
+    out = attributes(reply.payload[_ROUTE.size :]).get(_OIF)
+    if out is None:
+        return WayThrough(None, error=errno.ENETUNREACH)
+    try:
+        link = socket.if_indextoname(struct.unpack("I", out)[0])
+        return WayThrough(link, _mtu(link))
+    except OSError:  # gone meanwhile
+        return None
+
+
+def _mtu(link: str) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
+        answer: bytes = fcntl.ioctl(asked, _GET_MTU, _INTERFACE.pack(link.encode(), 0))
+    mtu: int = _INTERFACE.unpack(answer)[1]
+    return mtu
+
+
+async def rules() -> tuple[dict[str, Any], str]:
+    """List the machine's rules as JSON, and as text with handles; without the elements of sets.
+
+    The text is empty where nothing of iptables is in the JSON. `KernelError` where nftables cannot.
+    """
+    if not nft_tables.available():
+        return {}, ""
+    said = await run("nft", "-j", "-t", "list", "ruleset")
+    try:
+        listed: dict[str, Any] = msgspec.json.decode(said)
+    except msgspec.DecodeError:  # a build without JSON
+        return {}, ""
+    return listed, (await run("nft", "-a", "-t", "list", "ruleset")).decode() if b'"xt":' in said else ""
