@@ -146,7 +146,7 @@ def test_exit_codes_and_one_line_errors_say_what_to_do(wgfleet: Run) -> None:
     }
     for code, run in cases.items():
         assert run.returncode == code, run.stderr
-    assert cases[1].stderr == "error: pools[0]: '10.8.0.1/24' has host bits set; the network is 10.8.0.0/24\n"
+    assert cases[1].stderr == "error: --pool: '10.8.0.1/24' has host bits set; the network is 10.8.0.0/24\n"
     assert "WGFLEET_URL" in cases[3].stderr
     assert cases[4].stderr.count("\n") == 1
     assert wgfleet("node", "list", WGFLEET_API_KEY="").returncode == 2
@@ -160,7 +160,7 @@ def test_the_state_of_a_panel_needs_no_key(wgfleet: Run) -> None:
 def test_an_error_names_the_field_also_where_its_words_have_it(wgfleet: Run) -> None:
     refused = wgfleet("node", "create", "fra2", "--endpoint", "192.0.2.9", "--group", "nope")
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: group: there is no node group 'nope'; list them with ")
+    assert refused.stderr.startswith("error: --group: there is no node group 'nope'; list them with ")
     assert "error: nodes: an id or name is empty" in wgfleet("node", "show", "").stderr
 
 

@@ -7,12 +7,13 @@ quick.
 
 import importlib
 import importlib.util
+from difflib import get_close_matches
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 import wgfleet
+from wgfleet.cli.tree import CommandGroup
 
 # group -> (one line of help, library that it cannot do without)
 GROUPS: dict[str, tuple[str, str]] = {
@@ -35,7 +36,7 @@ GROUPS: dict[str, tuple[str, str]] = {
 COMMANDS = {"login", "status"}  # no groups: the module's application has the one command of this name
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(CommandGroup):
     """The top level: it knows the names of all groups and commands, and imports one only to run it."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -46,6 +47,10 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import the group's module and turn its typer application into a command."""
         if cmd_name not in GROUPS:
+            cmd_name = cmd_name.removesuffix("es" if cmd_name.endswith("sses") else "s")
+        if cmd_name not in GROUPS:
+            if (near := get_close_matches(cmd_name, GROUPS, 1)) and not ctx.resilient_parsing:
+                ctx.fail(f"No such command '{cmd_name}'. Did you mean '{near[0]}'?")
             return super().get_command(ctx, cmd_name)
         text, library = GROUPS[cmd_name]
         if importlib.util.find_spec(library) is None:
@@ -58,7 +63,13 @@ class LazyGroup(TyperGroup):
         return command
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _version(*, wanted: bool) -> None:

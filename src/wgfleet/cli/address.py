@@ -6,9 +6,10 @@ import typer
 
 from wgfleet.cli.client import panel, part
 from wgfleet.cli.output import AsJson, show_fields, show_table
+from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import Wait, show_operation
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 COLUMNS = ("address", "node_name", "in_use", "leaving_node_name", "conflict", "since", "next_try_at", "error")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]

@@ -11,9 +11,10 @@ from wgfleet.agent.settings import EVERYWHERE, AgentSettings
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
 from wgfleet.cli.hints import sentence
 from wgfleet.cli.output import say
+from wgfleet.cli.tree import commands
 from wgfleet.protocol.messages import AGENT_PORT
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 StateDir = Annotated[Path, typer.Option("--state-dir", help="Where the agent keeps its state.")]
 Backend = Literal["auto", "kernel", "userspace"]
 _FAILED = 1

@@ -6,8 +6,9 @@ import typer
 
 from wgfleet.cli.client import panel
 from wgfleet.cli.output import AsJson, show_table
+from wgfleet.cli.tree import commands
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 COLUMNS = ("at", "actor", "action", "entity_type", "details")
 
 

@@ -6,8 +6,9 @@ import typer
 
 from wgfleet.cli.client import panel, part
 from wgfleet.cli.output import AsJson, Output, show_fields, show_table, write_secret
+from wgfleet.cli.tree import commands
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 COLUMNS = ("id", "config_name", "node_name", "peers", "reason", "created_at")
 
 Backup = Annotated[str, typer.Argument(help="Id of the backup.")]

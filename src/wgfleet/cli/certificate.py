@@ -8,8 +8,9 @@ import typer
 from wgfleet.cli.certificate_authority import rotate_ca
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
+from wgfleet.cli.tree import commands
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 app.command()(rotate_ca)
 COLUMNS = ("id", "kind", "node_name", "in_use", "expires_at")
 REVOCATION = ("panel_start", "revoked_at", "revoked_by")

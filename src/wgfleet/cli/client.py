@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 import typer
@@ -21,6 +21,7 @@ from wgfleet.cli import connection
 from wgfleet.cli.connection import ConnectionSettingsError, PanelAccess
 from wgfleet.cli.hints import sentence
 from wgfleet.cli.output import plain, say
+from wgfleet.cli.tree import as_option
 from wgfleet.doors.tries import CONNECT_S, Tries, may_be_done
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
@@ -127,6 +128,10 @@ class Client:
 
     def _call(self, method: str, path: str, body: Document | None, query: Document) -> httpx.Response:
         answer = self._send(method, path, body, query)
+        if answer.is_redirect:
+            raise CallFailed(
+                f"{self._url} sends callers on to {answer.headers.get('location')}; give the panel's own address", USAGE
+            )
         if answer.is_error:
             raise _refused(answer)
         return answer
@@ -136,6 +141,8 @@ class Client:
         for kind, step in pairwise(steps):
             if step in {"", ".", ".."} and kind:
                 raise CallFailed(f"{kind}: an id or name is empty, or consists of dots; give a valid one", USAGE)
+            if "%2F" in step:
+                raise CallFailed(f"{kind}: {unquote(step)!r} has a slash, which no id or name here has", USAGE)
         params = {name: value for name, value in query.items() if value is not None}
         try:
             return self._tries.request(method, path, json=body, params=params)
@@ -166,8 +173,11 @@ def _refused(answer: httpx.Response) -> CallFailed:
         problem = answer.json()
         detail = sentence(problem)
         field = str(problem["errors"][0]["field"]) if problem.get("errors") else ""
+        option = as_option(field)
         if not detail.startswith(field):
-            detail = f"{field}: {detail}"
+            detail = f"{option}: {detail}"
+        elif field and option != field:
+            detail = option + detail.removeprefix(field)
     except (ValueError, LookupError, TypeError):
         detail = f"{answer.status_code} {answer.reason_phrase}"
     return CallFailed(detail, ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED)
@@ -193,8 +203,8 @@ def items(values: list[str] | None) -> list[str] | None:
 
 
 def part(text: str) -> str:
-    """Quote an id or name for a path."""
-    return quote(text, safe="")
+    """Quote an id or name for a path; bytes that are no UTF-8 go as they are, and name nothing."""
+    return quote(text, safe="", errors="surrogateescape")
 
 
 @contextmanager

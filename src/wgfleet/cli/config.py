@@ -1,9 +1,8 @@
 """`wgfleet config`: WireGuard networks, their nodes and endpoint."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import given, items, panel, part
@@ -19,26 +18,10 @@ from wgfleet.cli.config_health import (
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
+from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, show_departures, show_operation
 
-
-class ConfigGroup(TyperGroup):
-    """The commands about WireGuard networks; it names those that people may look for here but are elsewhere."""
-
-    elsewhere: ClassVar = {
-        "login": "wgfleet login",
-        "check": "wgfleet panel check-settings",
-        "sample": "wgfleet panel sample-settings",
-    }
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command, or say where it is."""
-        if cmd_name in self.elsewhere:
-            ctx.fail(f"No such command '{cmd_name}'; a config is a WireGuard network. See: {self.elsewhere[cmd_name]}")
-        return super().get_command(ctx, cmd_name)
-
-
-app = typer.Typer(cls=ConfigGroup, no_args_is_help=True)
+app = commands()
 COLUMNS = ("name", "mode", "pools", "listen_port", "nodes", "peers", "generation")
 CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom", "busy", "if_it_dies")
 NODE_COLUMNS = ("node_name", "phase", "health", "connected", "peers", "applied", "summary")

@@ -6,8 +6,9 @@ import typer
 
 from wgfleet.cli.client import FAILED, panel, part
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
+from wgfleet.cli.tree import commands
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 COLUMNS = ("config", "name", "provider", "state", "published", "attempts", "next_try_at", "error")
 FIELDS = (
     *("name", "config", "provider", "zone", "state", "withdrawn", "published", "error", "error_class", "attempts"),

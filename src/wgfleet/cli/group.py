@@ -6,9 +6,10 @@ import typer
 
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.output import AsJson, show_fields, show_table
+from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import Wait, show_operation
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 
 Group = Annotated[str, typer.Argument(help="Id or name of the group.")]
 Region = Annotated[str | None, typer.Option(help="Where it is; for display only.")]

@@ -20,13 +20,14 @@ from wgfleet.cli.lab_command import (
     reported,
     show_document,
 )
+from wgfleet.cli.tree import commands
 from wgfleet.lab import assembly, fleet, state
 from wgfleet.lab import demo as demonstration
 from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.progress import Progress
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 
 HostName = Annotated[str, typer.Argument(help="panel, node-1, client-1, ...")]
 

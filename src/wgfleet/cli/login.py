@@ -12,8 +12,9 @@ from wgfleet.cli import connection
 from wgfleet.cli.client import UNREACHABLE, USAGE, panel
 from wgfleet.cli.connection import DEFAULT_URL, PanelAccess
 from wgfleet.cli.output import say
+from wgfleet.cli.tree import single
 
-app = typer.Typer()
+app = single()
 
 
 @app.command()

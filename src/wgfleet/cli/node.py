@@ -7,9 +7,10 @@ import typer
 from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import given, panel, part
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
+from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success, show_departures
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 COLUMNS = ("name", "role", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "agent", "summary")
 AFTER_JOINING = """\
   wgfleet agent run    # or, where its unit is installed: systemctl enable --now wgfleet-agent

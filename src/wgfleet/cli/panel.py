@@ -13,6 +13,7 @@ from wgfleet.cli import panel_reseal
 from wgfleet.cli.output import create_secret_file
 from wgfleet.cli.panel_run import PanelRun, show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
+from wgfleet.cli.tree import commands
 from wgfleet.panel import clock, logs
 from wgfleet.panel.agents.authorities import pem_of
 from wgfleet.panel.agents.authority import agent_server_name, described
@@ -34,7 +35,7 @@ EXIT_FAILED = 1
 CALLER_FILES = ("panel.crt", "panel.key", "ca.crt")  # certificate, its key, and whom to believe
 PRIVATE_UMASK = 0o077  # database, journals and keys are for the panel alone
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Directory of master key, database and agent state.")]
 

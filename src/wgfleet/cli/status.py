@@ -4,8 +4,9 @@ import typer
 
 from wgfleet.cli.client import FAILED, panel
 from wgfleet.cli.output import AsJson, say, show_json
+from wgfleet.cli.tree import single
 
-app = typer.Typer()
+app = single()
 
 
 @app.command()

@@ -1,0 +1,73 @@
+"""The shape of the command tree: groups of commands, the other words that people try, and plain help."""
+
+import re
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperGroup
+
+# Fields of the API whose option has another name.
+OPTIONS = {
+    "addresses": "address",
+    "endpoint_addresses": "endpoint",
+    "floating_addresses": "floating_address",
+    "listen_port": "port",
+    "networks": "network",
+    "node_id": "node",
+    "pools": "pool",
+}
+SYNONYMS = {"ls": "list", "rm": "delete", "remove": "delete", "add": "create", "edit": "update", "get": "show"}
+
+_RUNNING: ContextVar[Any] = ContextVar("command")  # the command that was found last, which is the one that runs
+
+
+class CommandGroup(TyperGroup):
+    """A group that takes common synonyms of its commands, and names what people look for here but is elsewhere."""
+
+    # group -> word -> the command that is meant
+    elsewhere: ClassVar[dict[str, dict[str, str]]] = {
+        "config": {
+            "login": "wgfleet login",
+            "check": "wgfleet panel check-settings",
+            "sample": "wgfleet panel sample-settings",
+        },
+        "panel": {"status": "wgfleet status", "key": "wgfleet key list"},
+    }
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name or a synonym of it, or say where it is."""
+        found = super().get_command(ctx, cmd_name) or super().get_command(ctx, SYNONYMS.get(cmd_name, ""))
+        meant = self.elsewhere.get(self.name or "", {}).get(cmd_name)
+        if found is None and meant is not None:
+            what = "; a config is a WireGuard network" if self.name == "config" else ""
+            ctx.fail(f"No such command '{cmd_name}'{what}. See: {meant}")
+        _RUNNING.set(found)
+        return found
+
+
+def commands() -> typer.Typer:
+    """Return an empty group of commands.
+
+    Its help is plain: rich's tables cut the names of options at 80 columns.
+    """
+    return typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
+
+
+def single() -> typer.Typer:
+    """Return an application for one command that is in no group."""
+    return typer.Typer(rich_markup_mode=None)
+
+
+def as_option(field: str) -> str:
+    """Return the option of the running command that a field of the API was given by; the field where there is none."""
+    name = re.split(r"[.\[]", field)[0]
+    for parameter in getattr(_RUNNING.get(None), "params", ()):
+        if name == parameter.name or OPTIONS.get(name) == parameter.name or _long(name) in parameter.opts:
+            return max(parameter.opts, key=len) if parameter.opts[0].startswith("-") else str(parameter.name).upper()
+    return field
+
+
+def _long(field: str) -> str:
+    """Return the option that a list or a single value is given by."""
+    return "--" + field.removesuffix("s").replace("_", "-")

@@ -1,0 +1,115 @@
+"""The tree of commands as a whole: help at 80 columns, the words that people try, and clumsy input."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import typer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from wgfleet.cli import app
+
+COLUMNS = 80
+# Words that a person may type, or a script pass on, where something else is wanted.
+CLUMSY = (
+    "", " ", ".", "..", "/", "a/b", "wg0", "wg0/anna", "wg0/", "/anna", "fra1", "-1", "0", "nan", "inf", "1e999",
+    "9" * 400, "[red]", "%s{}", "\N{FOX FACE}", "\udcff", "a\nb", "10.8.0.1/99", "::/0", "https://", "x" * 3000, "--",
+)  # fmt: skip
+MACHINE = {"agent", "lab", "panel"}  # work on the machine itself; their own tests run them in a place of their own
+WAITS = {"wait"}
+ROOT = typer.main.get_command(app)
+
+
+def leaves(command: Any = ROOT, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each command with the words that call it."""
+    if not hasattr(command, "list_commands"):
+        yield path, command
+        return
+    context = typer.Context(command)
+    for name in command.list_commands(context):
+        yield from leaves(command.get_command(context, name), (*path, name))
+
+
+LEAVES = dict(leaves())
+REMOTE = [path for path in LEAVES if path[0] not in MACHINE and path[-1] not in WAITS]
+
+
+def run(*words: str, **env: str) -> Any:
+    return CliRunner().invoke(app, list(words), env={"COLUMNS": str(COLUMNS), **env})
+
+
+def test_help_names_every_option_in_full_and_keeps_to_80_columns() -> None:
+    for path, command in LEAVES.items():
+        shown = run(*path, "-h")
+        assert shown.exit_code == 0, path
+        assert max(map(len, shown.output.splitlines())) <= COLUMNS, path
+        options = {each for parameter in command.params for each in parameter.opts if each.startswith("--")}
+        assert options <= set(shown.output.replace(",", " ").split()), path
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("peers ls", "peer list"),
+        ("node rm", "node delete"),
+        ("addresses list", "address list"),
+        ("config add", "config create"),
+    ],
+)
+def test_other_words_for_a_command_run_it(typed: str, meant: str) -> None:
+    first = run(*typed.split(), "-h").output.splitlines()
+    assert first[1:] == run(*meant.split(), "-h").output.splitlines()[1:]
+
+
+def test_a_slip_of_the_finger_is_answered_with_the_command() -> None:
+    assert "Did you mean 'node'?" in run("nodee", "list").stderr
+    assert "Did you mean 'list'?" in run("peer", "lst").stderr
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One database will do: the API's tests cover both."""
+    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+
+
+@pytest.fixture
+def reached(client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.chdir(tmp_path)
+    for name in [each for each in os.environ if each.startswith(("WGFLEET", "XDG"))]:
+        monkeypatch.delenv(name)
+    key = str(client.headers["Authorization"]).removeprefix("Bearer ")
+    return {"HOME": str(tmp_path), "WGFLEET_URL": str(client.base_url), "WGFLEET_API_KEY": key}
+
+
+@st.composite
+def commands(draw: st.DrawFn) -> list[str]:
+    """Draw a command with words for its arguments and some of its options."""
+    path = draw(st.sampled_from(REMOTE))
+    words, word = list(path), st.sampled_from(CLUMSY)
+    for parameter in LEAVES[path].params:
+        if parameter.name == "help":
+            continue
+        if not parameter.opts[0].startswith("-"):
+            words += [draw(word)]
+        elif parameter.required or draw(st.integers(0, 3)) == 0:
+            words += [parameter.opts[0]] if getattr(parameter, "is_flag", False) else [parameter.opts[0], draw(word)]
+    return words
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("wg0", "fra1")
+@settings(
+    max_examples=int(os.environ.get("WGFLEET_EXAMPLES", "60")), deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(words=commands())
+def test_clumsy_input_is_answered_in_words(reached: dict[str, str], words: list[str]) -> None:
+    ended = run(*words, **reached)
+    assert ended.exception is None or isinstance(ended.exception, SystemExit), (words, ended.exception)
+    assert "500 Internal" not in ended.stderr, words
+    assert ended.exit_code == 0 or ended.stderr.strip(), words
