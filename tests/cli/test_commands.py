@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -179,6 +180,36 @@ def test_clumsy_words_get_one_line_and_no_traceback(wgfleet: Run, tmp_path: Path
         assert run.returncode == code, run.stderr
         assert run.stderr.startswith("error: ")
         assert run.stderr.count("\n") == 1, run.stderr
+
+
+@pytest.mark.usefixtures("wg0")
+def test_peers_are_listed_in_80_columns_and_changed_by_name(wgfleet: Run) -> None:
+    for name in ("anna", "a/b", "A_b"):
+        assert wgfleet("peer", "create", "wg0", name).returncode == 0
+    assert wgfleet("peer", "disable", "wg0/anna").returncode == 0
+    assert document(wgfleet("peer", "show", "wg0/anna", "--json"))["enabled"] is False
+    assert wgfleet("peer", "enable", "wg0/anna").returncode == 0
+    assert wgfleet("peer", "rename", "wg0/anna", "anna-phone").returncode == 0
+    listed = wgfleet("peer", "list", "wg0", "--offline", COLUMNS="80").stdout.splitlines()
+    assert listed[0].split() == ["NAME", "ADDRESSES", "NODE", "ONLINE", "HANDSHAKE", "FROM", "TO"]
+    assert [line.split()[0] for line in listed[1:]] == ["A_b", "a/b", "anna-phone"]
+    assert wgfleet("peer", "list", "wg0", "--online", COLUMNS="80").stdout.splitlines()[1:] == []
+
+
+def test_the_files_of_all_peers_are_one_archive(wgfleet: Run, tmp_path: Path) -> None:
+    assert wgfleet("config", "create", "wg0", "--pool", "10.8.0.0/24").returncode == 0
+    assert wgfleet("config", "endpoint", "wg0", "--domain", "192.0.2.1").returncode == 0
+    for name in ("anna", "a/b", "A_b", "../etc"):
+        assert wgfleet("peer", "create", "wg0", name).returncode == 0
+    packed = tmp_path / "wg0.zip"
+    made = wgfleet("peer", "files", "wg0", "-o", str(packed))
+    assert made.returncode == 0, made.stderr
+    assert stat.S_IMODE(packed.stat().st_mode) == 0o600
+    with zipfile.ZipFile(packed) as archive:
+        names = archive.namelist()
+        assert all("PrivateKey" in archive.read(name).decode() for name in names)
+    assert len({name.casefold() for name in names}) == 4
+    assert not [name for name in names if "/" in name or name.startswith(".")]
 
 
 def test_login_keeps_the_key_in_a_file_for_its_owner_only(

@@ -103,8 +103,11 @@ def test_the_list_of_operations_says_why_one_failed(
     """A drain whose node dies fails by what its result says."""
 
     class Panel:
-        def all(self, _path: str, **_query: str | None) -> list[dict[str, Any]]:
+        def all(self, path: str, **_query: str | None) -> list[dict[str, Any]]:
+            if path != "/api/operations":
+                return [{"id": "n1", "name": "fra1"}] if path == "/api/nodes" else []
             base: dict[str, Any] = {"id": "1", "step": None, "progress": {}, "created_at": "2026-11-26T10:33:21Z"}
+            base |= {"config_id": None, "node_id": "n1"}
             died = {"state": "failed", "error": None, "result": {"reason": "the node is down"}}
             tried = {"state": "running", "error": "no room", "result": None}
             done = {"state": "succeeded", "error": None, "result": {"reason": "not shown"}}
@@ -114,6 +117,7 @@ def test_the_list_of_operations_says_why_one_failed(
     operation.list_operations(state=None, as_json=False)
     _, died, tried, done = capsys.readouterr().out.splitlines()
     assert "the node is down" in died
+    assert "fra1" in died
     assert "no room" in tried
     assert "not shown" not in done
 

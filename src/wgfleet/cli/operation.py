@@ -4,14 +4,16 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.cli.client import panel, part
-from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+from wgfleet.cli.client import Client, panel, part
+from wgfleet.cli.output import AsJson, age, show_fields, show_json, show_table
+from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import follow, moved, report, trouble
 
-app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("id", "kind", "state", "step", "moved", "created_at", "error")
+app = commands()
+SHORT = 8  # characters of an id in tables
+COLUMNS = ("id", "kind", "config", "node", "state", "moved", "age", "error")
 
-Operation = Annotated[str, typer.Argument(help="Id of the operation.")]
+Operation = Annotated[str, typer.Argument(help="Id of the operation, or its last characters as listed.")]
 
 
 @app.command("list")
@@ -23,9 +25,13 @@ def list_operations(
     """List operations, newest first."""
     with panel() as client:
         found = client.all("/api/operations", state=state)
-    if not as_json:
-        for operation in found:
-            operation |= {"moved": moved(operation), "error": trouble(operation)}
+        if not as_json:
+            configs, nodes = _names(client, "configs"), _names(client, "nodes")
+            for operation in found:
+                operation |= {"moved": moved(operation), "error": trouble(operation)}
+                operation |= {"id": short(operation["id"]), "age": age(operation["created_at"])}
+                operation["config"] = configs.get(operation["config_id"], operation["config_id"])
+                operation["node"] = nodes.get(operation["node_id"], operation["node_id"])
     show_table(found, COLUMNS, as_json=as_json)
 
 
@@ -33,15 +39,40 @@ def list_operations(
 def show(operation: Operation, *, as_json: AsJson = False) -> None:
     """Show an operation."""
     with panel() as client:
-        show_fields(client.get(f"/api/operations/{part(operation)}"), as_json=as_json)
+        found = client.get(f"/api/operations/{part(whole(client, operation))}")
+        if not as_json:
+            configs, nodes = _names(client, "configs"), _names(client, "nodes")
+            found |= {
+                "config": configs.get(found["config_id"], found["config_id"]),
+                "node": nodes.get(found["node_id"], found["node_id"]),
+            }
+            found = {name: value for name, value in found.items() if name not in {"config_id", "node_id", "subject"}}
+        show_fields(found, as_json=as_json)
 
 
 @app.command()
 def wait(operation: Operation, *, as_json: AsJson = False) -> None:
     """Wait until an operation has finished."""
     with panel() as client:
-        ended = follow(client, operation)
+        ended = follow(client, whole(client, operation))
         if as_json:
             show_json(ended)
         else:
             report(ended)
+
+
+def short(identifier: str) -> str:
+    """Return the end of an id, which tells things of one hour apart; ids begin with the time."""
+    return identifier[-SHORT:]
+
+
+def whole(client: Client, reference: str) -> str:
+    """Return the id of the operation that a reference, an id or the end of one, stands for."""
+    if len(reference) != SHORT:
+        return reference
+    found = [each["id"] for each in client.all("/api/operations") if each["id"].endswith(reference)]
+    return str(found[0]) if len(found) == 1 else reference
+
+
+def _names(client: Client, kind: str) -> dict[str | None, str]:
+    return {each["id"]: each["name"] for each in client.all(f"/api/{kind}")}

@@ -5,6 +5,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 
 WIDE = 250  # columns where neither a terminal nor COLUMNS sets them: a pipe must not lose text
 FILE_MODE = 0o600
+KILO, TENS = 1000, 9.95
 # Beside lines and tabs, what names are written with and that moves nothing: the joiners of Persian and of emoji, and
 # marks of direction.
 SHOWN = frozenset(
@@ -66,6 +68,29 @@ def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
     for row in rows:
         table.add_row(*(text(row.get(column)) for column in columns))
     return table
+
+
+def age(moment: str | None) -> str:
+    """Return how long ago a time of the API was, in its largest unit: 45s, 3m, 5h, 12d; - for None."""
+    if moment is None:
+        return "-"
+    passed = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+    for seconds, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if passed >= seconds:
+            return f"{int(passed // seconds)}{unit}"
+    return f"{int(passed)}s"
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes in the unit that fits (1.2 GB, of 1000 MB); - for None."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < KILO:
+            return f"{value:.0f} {unit}" if value >= TENS or unit == "B" else f"{value:.1f} {unit}"
+        value /= KILO
+    return f"{value:.1f} TB"
 
 
 def show_fields(document: dict[str, Any], *, as_json: bool) -> None:

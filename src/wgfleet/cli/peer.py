@@ -1,9 +1,14 @@
 """`wgfleet peer`: user devices and their files. A peer is given as an id or as CONFIG/NAME."""
 
+import io
+import re
 import time
 import unicodedata
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,18 +17,29 @@ from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, give
 from wgfleet.cli.output import (
     AsJson,
     Output,
+    age,
     say,
     show_fields,
     show_json,
     show_table,
+    size,
     write_secret,
     write_secret_file,
 )
+from wgfleet.cli.tree import commands
 from wgfleet.qr_code import NoQrCodeError, hard_to_scan, qr_code
 
-app = typer.Typer(no_args_is_help=True)
+app = commands()
 ARRIVES_S = 3.0  # a node that is well has a change within a second or two
-COLUMNS = ("name", "addresses", "enabled", "last_handshake", "endpoint", "id")
+ONLINE_S = 180.0  # WireGuard drops keys that are older
+COLUMNS = ("name", "addresses", "node", "online", "handshake", "from", "to")
+WIDE_COLUMNS = (*COLUMNS, "endpoint", "enabled", "id")
+Order = Literal["name", "handshake", "traffic"]
+ORDERS: dict[str, Callable[[Document], Any]] = {
+    "name": lambda row: row["name"],
+    "handshake": lambda row: -datetime.fromisoformat(row["shaken"]).timestamp() if row["shaken"] else 0.0,
+    "traffic": lambda row: -row["traffic"],
+}
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
 Peer = Annotated[str, typer.Argument(help="Id of the peer, or CONFIG/NAME.")]
@@ -38,16 +54,45 @@ def list_peers(
     config: Config,
     *,
     search: Annotated[str | None, typer.Option(help="Text in names and public keys.")] = None,
+    online: Annotated[
+        bool | None, typer.Option("--online/--offline", help="Only those with a handshake in 3 minutes, or without.")
+    ] = None,
+    node: Annotated[str | None, typer.Option(help="Only peers of this node (name).")] = None,
+    sort: Annotated[Order, typer.Option(help="By name, handshake (newest first) or traffic (most first).")] = "name",
+    wide: Annotated[bool, typer.Option("--wide", help="Also ids and whether enabled.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the peers of a config."""
+    """List the peers of a config, with what their nodes last reported."""
     with panel() as client:
         peers = client.all(f"/api/configs/{part(config)}/peers", search=search)
-    if not as_json:
-        for peer in peers:
-            session = peer["session"] or {}
-            peer |= {"last_handshake": session.get("latest_handshake"), "endpoint": session.get("endpoint")}
-    show_table(peers, COLUMNS, as_json=as_json)
+        names = {each["id"]: each["name"] for each in client.all("/api/nodes")}
+    rows = [peer_row(peer, names) for peer in peers]
+    rows = [row for row in rows if online in {None, row["online"]} and node in {None, row["node"]}]
+    rows.sort(key=ORDERS[sort])
+    if as_json:
+        show_json([row["peer"] for row in rows])
+        return
+    show_table(rows, WIDE_COLUMNS if wide else COLUMNS, as_json=False)
+
+
+def peer_row(peer: Document, nodes: dict[str, str]) -> Document:
+    """Return a peer as a row of the list; `online`: a handshake in the time after which WireGuard makes another."""
+    session = peer["session"] or {}
+    shaken = session.get("latest_handshake")
+    recent = shaken is not None and (datetime.now(UTC) - datetime.fromisoformat(shaken)).total_seconds() < ONLINE_S
+    node_id = session.get("node_id") if recent else peer["home_node_id"] or session.get("node_id")
+    return {
+        **peer,
+        "peer": peer,
+        "node": nodes.get(node_id or "", node_id),
+        "online": recent,
+        "handshake": age(shaken),
+        "from": size(session.get("rx")),
+        "to": size(session.get("tx")),
+        "endpoint": session.get("endpoint"),
+        "shaken": shaken or "",
+        "traffic": session.get("rx", 0) + session.get("tx", 0),
+    }
 
 
 @app.command()
@@ -132,6 +177,56 @@ def _owed(client: Client, peer: Document) -> list[str]:
     """Return the nodes that may still let a deleted peer in, each with the reason."""
     listed = client.all(f"/api/configs/{peer['config_id']}/revocations")
     return [reason for each in listed if each["name"] == peer["name"] for reason in each["reasons"]]
+
+
+@app.command()
+def enable(peer: Peer) -> None:
+    """Accept a peer again."""
+    _change(peer, enabled=True)
+
+
+@app.command()
+def disable(peer: Peer) -> None:
+    """Refuse a peer, and keep it with its keys and addresses."""
+    _change(peer, enabled=False)
+
+
+@app.command()
+def rename(peer: Peer, name: Annotated[str, typer.Argument(help="The new name.")]) -> None:
+    """Give a peer another name; its file goes on working."""
+    _change(peer, name=name)
+
+
+def _change(peer: str, **fields: Any) -> None:
+    with panel() as client:
+        client.call("PATCH", f"/api/peers/{_id(client, peer)}", fields)
+
+
+@app.command()
+def files(
+    config: Config,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the ZIP to this file (for you only).")],
+    node: Node = None,
+) -> None:
+    """Write the files of all peers of a config into one ZIP, named after the peers."""
+    packed, taken = io.BytesIO(), set[str]()
+    with panel() as client:
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for peer in client.all(f"/api/configs/{part(config)}/peers"):
+                name = _file_name(peer, taken)
+                archive.writestr(name, client.text(f"/api/peers/{part(peer['id'])}/config", node=node))
+        write_secret_file(packed.getvalue(), output)
+    say(f"{len(taken)} files", err=True)
+
+
+def _file_name(peer: Document, taken: set[str]) -> str:
+    """Return a name in the archive that no other has, also where cases are one, and that leads nowhere else."""
+    stem = re.sub(r"[^\w.@+-]", "_", peer["name"]).lstrip(".") or peer["id"]
+    if stem.casefold() in taken:
+        stem = f"{stem}-{peer['id']}"
+    taken.add(stem.casefold())
+    return f"{stem}.conf"
 
 
 @app.command()
