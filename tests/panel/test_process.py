@@ -1,4 +1,4 @@
-"""The limit of open files, and the end with a parent: in processes of their own."""
+"""The limit of open files, the end with a parent, and what a panel imports: in processes of their own."""
 
 import signal
 import subprocess
@@ -26,6 +26,21 @@ multiprocessing.get_context("fork").Process(target=child, args=(os.getpid(),)).s
 time.sleep(600)
 """
 
+# Each process of a panel has in memory what its parent imported. These are for nodes, labs, some providers, PostgreSQL.
+NOT_FOR_ALL = [
+    "boto3",
+    "botocore",
+    "dns",
+    "httpx",
+    "lexicon",
+    "psycopg",
+    "requests",
+    "wgfleet.agent",
+    "wgfleet.lab",
+    "wgfleet.panel_node",
+]
+IMPORTED = "import sys, wgfleet.cli.panel; print(*sys.modules)"
+
 
 def test_the_limit_of_open_files_is_raised_to_what_is_allowed() -> None:
     done = subprocess.run([sys.executable, "-c", RAISE], capture_output=True, text=True, check=True)
@@ -39,6 +54,13 @@ def test_a_child_ends_with_a_parent_that_is_killed() -> None:
         assert alive(child)
         parent.send_signal(signal.SIGKILL)
     eventually(lambda: not alive(child))
+
+
+def test_a_panel_imports_nothing_that_few_panels_need() -> None:
+    done = subprocess.run([sys.executable, "-P", "-c", IMPORTED], capture_output=True, text=True, check=True)
+    imported = done.stdout.split()
+    assert "wgfleet.panel.core" in imported
+    assert [name for name in NOT_FOR_ALL if name in imported] == []
 
 
 def alive(pid: int) -> bool:

@@ -7,7 +7,6 @@ to another. On SQLite it is held by the panel's lock on its files, and never los
 
 from typing import Any, Protocol
 
-import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -122,7 +121,7 @@ class DatabaseLease:
             if self._connection is None:
                 self._connection = self._connected()
             row = self._connection.execute(statement, (key,)).fetchone()
-        except (psycopg.Error, SQLAlchemyError) as error:
+        except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
             self.release()
             reason = str(error).partition("\n")[0]
             raise Unavailable(f"the lease cannot be asked for ({reason})", retry_after_s=LOOK_S) from error

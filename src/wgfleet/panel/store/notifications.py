@@ -6,7 +6,6 @@ See https://www.postgresql.org/docs/current/sql-notify.html.
 from collections import deque
 from typing import Any
 
-import psycopg
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -37,7 +36,7 @@ class Notifications:
         try:
             self._sender = self._sender or self._connected()
             self._sender.execute("SELECT pg_notify(%s, %s)", (CHANNEL, message.decode()))
-        except (psycopg.Error, SQLAlchemyError) as error:
+        except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
             self.stop_sending()
             raise TransportError(str(error).partition("\n")[0]) from error
 
@@ -51,7 +50,7 @@ class Notifications:
             if not self._received:
                 found = self._receiver.notifies(timeout=timeout_s, stop_after=1)
                 self._received.extend(notice.payload.encode() for notice in found)
-        except (psycopg.Error, SQLAlchemyError) as error:
+        except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
             self.stop_receiving()
             raise TransportError(str(error).partition("\n")[0]) from error
         return self._received.popleft() if self._received else None
