@@ -20,6 +20,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.nodes import NodePlace
 from wgfleet.panel.store.tables import Config, Node
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 CONCERNED = frozenset({"endpoint_addresses", "agent_host", "agent_port"})
 
 
@@ -55,9 +56,11 @@ class Place:
 
 
 def beside_panel(node: Node) -> bool:
-    """Tell whether a node runs on the panel's machine: as its own, or with an agent that is called at loopback."""
-    host = node.agent_host
-    return node.is_panel_node or host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+    """Tell whether a node runs on the panel's machine: as its own, or with an agent that is called at `LOOPBACK`.
+
+    Simulated fleets have the other addresses of 127.0.0.0/8, each for a machine of its own.
+    """
+    return node.is_panel_node or node.agent_host in LOOPBACK
 
 
 def check(tx: Tx, place: Place, *, named: Collection[str]) -> None:

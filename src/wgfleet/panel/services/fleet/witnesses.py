@@ -84,7 +84,7 @@ def _beside(tx: Tx, found: Sequence[Node], everything: Iterable[Node]) -> dict[s
     hosts = {node.agent_host for node in (*found, *nodes) if not is_address(node.agent_host)}
     names = {name: row.addresses for name, row in host_name_rows.by_names(tx, hosts).items()}
     places = {node.id: _addresses(node, names) for node in nodes}
-    panels = {node.id for node in nodes if beside_panel(node)}
+    panels = {node.id for node in nodes if beside_panel(node) or _is_local([node.agent_host])}
     beside: dict[str, set[str]] = {}
     for witness in found:
         own = _addresses(witness, names)
