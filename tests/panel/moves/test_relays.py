@@ -195,6 +195,15 @@ def test_a_relay_leads_back_where_nobody_answers_the_next_node(world: World) -> 
     assert targets(here, config) == {two.endpoint_addresses[0]}
 
 
+def test_a_node_that_relays_live_clients_is_deleted_with_force_only(world: World) -> None:
+    _, (one, *_), _, _ = relayed_fleet(world, stays=False)
+    with world.store.write() as tx:
+        node = node_service.get(tx, one.id)
+        with pytest.raises(Conflict, match=r"relays live clients, .*: a, b, c, d; wait"):
+            node_service.delete(tx, "root", node)
+        node_service.delete(tx, "root", node, force=True)
+
+
 def test_a_relay_ends_for_those_who_come_home(world: World) -> None:
     config, (one, two, three), here, lines = relayed_fleet(world, stays=True)
     with world.store.write() as tx:

@@ -136,6 +136,26 @@ def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[st
     return [(peer_id, endpoint) for peer_id, endpoint in rows if endpoint]
 
 
+def seen_at(tx: Tx, addresses: Collection[str], but: str, since: float) -> list[str]:
+    """Return the names of peers whose newest session, since then, is seen at some addresses, of nodes other than `but`.
+
+    All sessions are looked through.
+    """
+    later = aliased(PeerSession)
+    hosts = [f"[{each}]:" if ":" in each else f"{each}:" for each in addresses]
+    query = (
+        select(Peer.name)
+        .join(PeerSession, PeerSession.peer_id == Peer.id)
+        .where(
+            PeerSession.node_id != but,
+            PeerSession.latest_handshake >= since,
+            or_(*(PeerSession.endpoint.startswith(host, autoescape=True) for host in hosts)),
+            _none(later, later.latest_handshake > PeerSession.latest_handshake),
+        )
+    )
+    return list(tx.session.scalars(query.order_by(Peer.name))) if hosts else []
+
+
 def kept_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
     """Return the public keys of a config's peers that shook hands with a node, and with no other since."""
     elsewhere = aliased(PeerSession)
