@@ -8,11 +8,13 @@ from tests.panel.health.test_monitor import Network, monitor_on, state
 from tests.panel.world import ACTOR, World
 from tests.waiting import eventually
 from wgfleet.panel.dns.plugins import DnsPlugins
+from wgfleet.panel.domain.health import public_endpoints
 from wgfleet.panel.domain.health.public_endpoints import PublicEndpoints
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.reconcile import probes
 from wgfleet.panel.services import configs
 from wgfleet.panel.services import health as health_service
+from wgfleet.panel.services.dns import serving_nodes
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import assignments as assignment_rows
@@ -62,6 +64,67 @@ def test_a_node_with_an_address_that_answers_serves_and_the_silent_one_is_said(
     with world.store.read() as tx:
         changes = health_service.history(tx, config.id)
     assert [(change.before, change.after) for change in changes] == [("serving", "down")]
+
+
+def test_an_address_that_stays_silent_is_published_no_more_until_it_answers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "SURVEY_S", 0.1)
+    monkeypatch.setattr(probes, "SURVEY_LOOK_S", 0.05)
+    monkeypatch.setattr(public_endpoints, "SILENT_S", 0.3)
+    config = world.config()
+    found = world.serving(config, "fra1", "ams1")
+    with world.store.write() as tx:
+        for number, each in enumerate(found, 1):
+            node = node_rows.find(tx, each.id)
+            assert node is not None
+            node.endpoint_addresses = [f"192.0.2.{number}", f"2001:db8::{number}"]
+    network = Network()
+    monitor = monitor_on(network, world, found, monkeypatch)
+
+    def published() -> set[str]:
+        with world.store.read() as tx:
+            return {address for each in serving_nodes.of_config(tx, config.id) for address in each.addresses}
+
+    everything = {"192.0.2.1", "2001:db8::1", "192.0.2.2", "2001:db8::2"}
+
+    async def watched() -> None:
+        watching_them = monitor.start()
+        try:
+            network.dead = {SECOND}
+            await asyncio.to_thread(eventually, lambda: published() == everything - {"2001:db8::1"})
+            with world.store.read() as tx:
+                reason, _ = serving_nodes.change_reason(tx, config.id, everything, published())
+                assert reason == "node fra1 does not answer at 2001:db8::1"
+                assert "2001:db8::1" not in serving_nodes.removed_by_operators(tx, config.id)
+            network.dead = set()
+            await asyncio.to_thread(eventually, lambda: published() == everything)
+        finally:
+            await watching_them.stop()
+
+    asyncio.run(watched())
+
+
+@pytest.mark.parametrize(
+    ("answered", "missed", "reached", "silent"),
+    [
+        ({FIRST}, {SECOND}, {4, 6}, ("2001:db8::1",)),
+        ({FIRST}, {SECOND}, {4}, None),  # it may be this machine that IPv6 does not work for
+        ({FIRST, SECOND}, set(), {4, 6}, ()),
+        (set(), {FIRST, SECOND}, {4, 6}, None),
+    ],
+)
+def test_what_may_be_published_no_more(
+    answered: set[str], missed: set[str], reached: set[int], silent: tuple[str, ...] | None
+) -> None:
+    endpoints = PublicEndpoints((FIRST, SECOND), frozenset({FIRST, SECOND}), FIRST)
+    for seconds in (0.0, 0.1, 0.2, 10.0):  # looks that follow each other are about one moment
+        endpoints.looked_at = 1000.0 + seconds
+        endpoints.take(answered, missed)
+        assert endpoints.silent_addresses(reached) is None
+    endpoints.looked_at = 1000.0 + public_endpoints.SILENT_S
+    endpoints.take(answered, missed)
+    assert endpoints.silent_addresses(reached) == silent
 
 
 def test_the_port_of_clients_files_is_looked_at_as_well_as_the_one_where_the_node_listens(world: World) -> None:

@@ -26,6 +26,7 @@ from wgfleet.panel.domain.health.judge import (
     Witness,
     decide,
 )
+from wgfleet.panel.domain.health.public_endpoints import versions
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.loop_thread import calls_into_this_loop, in_loop_thread
@@ -199,7 +200,8 @@ class HealthMonitor:
         if now - self._decided_at > STOOD_STILL_S:
             self._awake_at = now
         self._decided_at = now
-        observed = {member: self._observed(member, probed, now) for member, probed in self._probed.items()}
+        reached = self._reached()
+        observed = {member: self._observed(member, probed, reached, now) for member, probed in self._probed.items()}
         frozen = self._quorum.look(
             [(observed[member], probed.standing) for member, probed in self._probed.items()],
             now,
@@ -301,7 +303,23 @@ class HealthMonitor:
         connection = self._connections.get(node_id)
         return connection is not None and connection.connected and Feature.WITNESS in connection.features
 
-    def _observed(self, member: Member, probed: Probed, now: float) -> Observed:
+    def _reached(self) -> frozenset[int]:
+        """Return the IP versions by which the panel has just had an answer of any node."""
+        found = [(member, probed, self._probes.public_endpoints(member)) for member, probed in self._probed.items()]
+        if not any(endpoints and endpoints.trouble for _, _, endpoints in found):
+            return frozenset()  # nobody asks
+        answering: list[str] = []
+        for member, probed, endpoints in found:
+            if endpoints is not None:
+                answering += endpoints.answering
+            elif any(
+                each.vantage == PANEL and each.last_ok_at and not each.doubts for each in self._probes.verdicts(member)
+            ):
+                answering.append(probed.endpoint)
+        return versions(answering)
+
+    def _observed(self, member: Member, probed: Probed, reached: frozenset[int], now: float) -> Observed:
+        endpoints = self._probes.public_endpoints(member)
         connection = self._connections.get(probed.node_id)
         connected = connection is not None and connection.connected
         heard_at = self._awake_at if connection is None else max(connection.heard_at, self._awake_at)
@@ -321,7 +339,8 @@ class HealthMonitor:
             agent_missed=missed,
             agent_unheard=unheard and not missed,
             unseen=self._probes.unsent.get(member, ""),
-            partly=self._probes.partly(member),
+            partly=endpoints.trouble if endpoints else "",
+            silent_addresses=endpoints.silent_addresses(reached) if endpoints else (),
         )
 
     def _record(self, changed: Sequence[tuple[Probed, Standing]]) -> None:

@@ -133,9 +133,9 @@ class Probes:
                 self._begin_survey(prober, member)
             await asyncio.sleep(SURVEY_LOOK_S)
 
-    def partly(self, member: Member) -> str:
-        """Say at which of its public endpoints an assignment gives clients no answer."""
-        return self._endpoints[member].trouble if member in self._endpoints else ""
+    def public_endpoints(self, member: Member) -> PublicEndpoints | None:
+        """Return what is known of the public endpoints of an assignment; None: it has one alone."""
+        return self._endpoints.get(member)
 
     def look(self, prober: Prober) -> None:
         """Probe those from here at once, and often, that begin to be missed."""

@@ -249,7 +249,13 @@ def _public_key(config: Config, assignment: Assignment) -> str:
 
 
 def _standing(assignment: Assignment) -> Standing:
-    return Standing(assignment.health, assignment.health_since, assignment.health_reason, tuple(assignment.flaps))
+    return Standing(
+        assignment.health,
+        assignment.health_since,
+        assignment.health_reason,
+        tuple(assignment.flaps),
+        tuple(assignment.silent_addresses),
+    )
 
 
 def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent: Collection[str] = ()) -> None:
@@ -274,6 +280,7 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
             health_since=standing.since,
             health_reason=standing.reason,
             flaps=list(standing.flaps),
+            silent_addresses=list(standing.silent_addresses),
             oldest_base=generation if assignment.id in fencing else assignment.oldest_base,
         )
         tx.wake(Topic.ASSIGNMENT, assignment.id)

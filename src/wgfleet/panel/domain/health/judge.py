@@ -114,7 +114,8 @@ def decide(
             if poll.against and hold is None and unsure:
                 continue
             held = None if hold is None else hold.words
-            after[node_id] = _judge_in_use(scene, before[node_id], observed[node_id], poll, held=held)
+            judged = _judge_in_use(scene, before[node_id], observed[node_id], poll, held=held)
+            after[node_id] = _with_silent_addresses(judged, observed[node_id])
             in_use -= node_id in staying and not after[node_id].state.in_use
 
     after |= _judge_out_of_use(scene, observed, after, polls)
@@ -170,6 +171,14 @@ def _judge_in_use(scene: Scene, standing: Standing, seen: Observed, poll: Poll, 
         return _in_state(standing, Health.UNMANAGED, "the agent does not answer; clients are served", now)
     same = standing.state is Health.SERVING and not standing.reason.startswith((UNSEEN, _DOUBTED, _PARTLY))
     return standing if same and not told else _in_state(standing, Health.SERVING, told or _ANSWERS, now)
+
+
+def _with_silent_addresses(standing: Standing, seen: Observed) -> Standing:
+    """Take note of single addresses that do not answer; in doubt about the node itself nothing changes."""
+    silent = seen.silent_addresses
+    if silent is None or silent == standing.silent_addresses or standing.state is not Health.SERVING:
+        return standing
+    return dataclasses.replace(standing, silent_addresses=silent)
 
 
 def _judge_down(standing: Standing, poll: Poll, rules: HealthRules, now: float, *, needed: bool) -> Standing:

@@ -96,6 +96,7 @@ class Observed:
     `beside_panel`: it runs on the panel's machine, so what it sees confirms nothing that the panel sees. `domain`: its
     failure domain, such as a site; "": the node stands alone. `leaving`: it is being removed, so nothing moves to it.
     `unseen`: why the panel cannot look at it. `partly`: at which public endpoints clients get no answer.
+    `silent_addresses`: of which of its addresses that is certain enough to publish them no more; None: not known yet.
     """
 
     node_id: NodeId
@@ -109,6 +110,7 @@ class Observed:
     agent_unheard: bool = False
     unseen: str = ""
     partly: str = ""
+    silent_addresses: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +127,16 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What was decided of an assignment. `flaps`: when it went down, oldest first, within the flap window."""
+    """What was decided of an assignment. `flaps`: when it went down, oldest first, within the flap window.
+
+    `silent_addresses`: those of its node that are not to be published.
+    """
 
     state: Health
     since: float
     reason: str
     flaps: tuple[float, ...] = ()
+    silent_addresses: tuple[str, ...] = ()
 
     def shifted(self, by: float) -> "Standing":
         """Return the same by a clock that is `by` s ahead of this one."""

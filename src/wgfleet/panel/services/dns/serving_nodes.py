@@ -26,11 +26,17 @@ def _carriers(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
 def _dns_node(assignment: Assignment, node: Node) -> DnsNode:
     return DnsNode(
         name=node.name,
-        addresses=tuple(node.endpoint_addresses),
+        addresses=tuple(_answering(assignment, node)),
         in_use=assignment.health.in_use,
         leaving=assignment.phase == Phase.DRAINING,
         cordoned=node.cordoned,
     )
+
+
+def _answering(assignment: Assignment, node: Node) -> list[str]:
+    """Return a node's addresses without those where clients get no answer; all of them, should none be left."""
+    silent = set(assignment.silent_addresses)
+    return [address for address in node.endpoint_addresses if address not in silent] or node.endpoint_addresses
 
 
 def floating_addresses(tx: Tx, config_id: str) -> list[DnsFloatingAddress]:
@@ -44,8 +50,8 @@ def removed_by_operators(tx: Tx, config_id: str) -> frozenset[str]:
     down = {
         address
         for assignment, node in assignment_rows.of_config(tx, config_id)
-        if not assignment.health.in_use and assignment.phase == Phase.SERVING and not node.cordoned
-        for address in node.endpoint_addresses
+        if assignment.phase == Phase.SERVING and not node.cordoned
+        for address in (assignment.silent_addresses if assignment.health.in_use else node.endpoint_addresses)
     }
     known = {address for addresses in dns_rows.endpoint_addresses(tx) for address in addresses}
     return frozenset(known - down)
@@ -79,6 +85,8 @@ def _cause(tx: Tx, assignment: Assignment, node: Node) -> tuple[str, str]:
         return "is being removed", _requested_by(tx, OperationKind.REMOVE_NODE, about)
     if not assignment.health.in_use:
         return f"is {assignment.health}: {assignment.health_reason}", audit.PANEL
+    if assignment.silent_addresses:
+        return f"does not answer at {', '.join(assignment.silent_addresses)}", audit.PANEL
     if node.cordoned:
         return "is cordoned", _requested_by(tx, OperationKind.DRAIN, about)
     return "has another address", audit.PANEL

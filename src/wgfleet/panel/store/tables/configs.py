@@ -141,7 +141,7 @@ class Assignment(Base):
     not seen to lack one. `floating_held`: the floating addresses that its agent said it has, and `floating_rivals` the
     link addresses of other machines that have one too, by address. `first_look`: the result of probes before it served;
     None: nobody has looked. `number`: which one it is among all that there are; its address on the backbone follows
-    from it.
+    from it. `silent_addresses`: those of its node where clients get no answer while another one answers.
     """
 
     __tablename__ = "assignments"
@@ -163,6 +163,7 @@ class Assignment(Base):
     health_since: Mapped[float]
     health_reason: Mapped[str]
     flaps: Mapped[list[float]]
+    silent_addresses: Mapped[list[str]] = mapped_column(default=list)
     probe_private_key_sealed: Mapped[bytes]
     probe_public_key: Mapped[str]
     next_probe_private_key_sealed: Mapped[bytes | None]
