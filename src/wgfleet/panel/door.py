@@ -5,11 +5,14 @@ Stands between the sockets and uvicorn's HTTP protocol, and around the applicati
 request have a time. An answer that is not fetched ends any connection.
 """
 
+import array
 import asyncio
 import contextlib
+import fcntl
 import logging
 import ssl
 import sys
+import termios
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -24,6 +27,8 @@ from wgfleet.panel.settings.door import DoorSettings
 
 VISIT = "visit"
 """Under which name the state of a request's scope has its connection, a `Visit`."""
+LEAST_FETCHED = 4096
+"""How many bytes of an answer a client fetches within `fetch_s` at least."""
 _OUT_OF_RESOURCE = "socket.accept() out of system resource"  # asyncio's words, once for each connection that waits
 
 MakeHttp = Callable[["Visit"], asyncio.Protocol]
@@ -140,7 +145,7 @@ class Visit(asyncio.Protocol):
         return None if self._http is None else self._http.eof_received()
 
     def pause_writing(self) -> None:
-        self._unfetched = asyncio.get_running_loop().call_later(self._door.settings.fetch_s, self._end)
+        self._watch_fetching(self._unsent())
         if self._http is not None:
             self._http.pause_writing()
 
@@ -181,11 +186,43 @@ class Visit(asyncio.Protocol):
         return http
 
     def _wait(self, seconds: float | None) -> None:
-        """End the connection after this time, unless told otherwise before; None: let it be."""
+        """End the connection after this time, unless told otherwise before; None: let it be.
+
+        A caller who still fetches an answer does not have to begin the next request.
+        """
         if self._deadline is not None:
             self._deadline.cancel()
         loop = asyncio.get_running_loop()
-        self._deadline = None if seconds is None else loop.call_later(seconds, self._end)
+        self._deadline = None if seconds is None else loop.call_later(seconds, self._end_unless_fetching)
+
+    def _end_unless_fetching(self) -> None:
+        left = 0 if self._caller is None else self._unsent()
+        if left:
+            self._watch_fetching(left)
+        else:
+            self._end()
+
+    def _watch_fetching(self, left: int) -> None:
+        """End the connection unless the client fetches some of the bytes that are left, as one on a slow line does."""
+        self._fetched()
+        self._unfetched = asyncio.get_running_loop().call_later(self._door.settings.fetch_s, self._look, left)
+
+    def _look(self, before: int) -> None:
+        left = self._unsent()
+        if left > max(0, before - LEAST_FETCHED):
+            self._end()
+        elif left:
+            self._watch_fetching(left)
+        else:
+            self._unfetched = None
+            self._wait(None if self._requests else self._door.settings.request_s)
+
+    def _unsent(self) -> int:
+        """Count the bytes that were written, and that the client's machine has not acknowledged; see tcp(7)."""
+        in_kernel = array.array("i", (0,))
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_kernel)
+        return self._transport.get_write_buffer_size() + in_kernel[0]
 
     def _fetched(self) -> None:
         """Take note that the client has caught up with what it was sent."""
