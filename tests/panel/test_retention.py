@@ -184,13 +184,16 @@ BOUNDED = {
     "node_groups": "made and deleted by administrators",
     "node_loads": "one for each node",
     "nodes": "made and deleted by administrators",
+    "password_links": "one for each user",
     "peer_batches": "one for each call that makes many peers, while it does",
     "peer_tombstones": "kept for a day, see above",
     "peers": "made and deleted by administrators",
     "pools": "part of a config",
     "probe_key_rotations": "one for each config, while its keys are replaced",
+    "sign_ins": "the newest 50 of each user",
     "told_settings": "one for each setting",
     "health_freezes": "one at most",
+    "users": "made and deleted by administrators",
     "witness_keys": "one for each witness and config",
 }
 

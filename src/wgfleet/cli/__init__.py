@@ -30,6 +30,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "operation": ("Long-running work and its progress.", "httpx"),
     "backup": ("Copies made before a node was removed.", "httpx"),
     "certificate": ("Certificates of agents and panels, and revoking them.", "httpx"),
+    "user": ("People who sign in: roles, passwords, sign-ins.", "httpx"),
     "audit": ("Who did what, and when.", "httpx"),
     "lab": ("A network of namespaces with real WireGuard on this machine.", "dns"),
 }

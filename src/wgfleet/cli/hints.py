@@ -12,6 +12,8 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
     HintCode.LIST_NODE_GROUPS: ("list them with {command}", "group list"),
     HintCode.LIST_OPERATIONS: ("list them with {command}", "operation list"),
     HintCode.LIST_BACKUPS: ("list them with {command}", "backup list"),
+    HintCode.LIST_USERS: ("list them with {command}", "user list"),
+    HintCode.LIST_SIGN_INS: ("list them with {command}", "user sign-ins"),
     HintCode.LIST_CERTIFICATES: ("list them with {command}", "certificate list"),
     HintCode.SHOW_AUTHORITY: ("see how far it is with {command}", "certificate rotate-ca --status"),
     HintCode.LIST_PEERS: ("list them with {command}", "peer list {config}"),

@@ -24,7 +24,7 @@ from wgfleet.panel.listening import ListenError, ServerCertificate, open_sockets
 from wgfleet.panel.main import build
 from wgfleet.panel.parts import prepare
 from wgfleet.panel.services import audit, certificates, incarnations
-from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.access import api_keys, callers
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.schema import copy_to, has_been_used
@@ -69,7 +69,7 @@ def admin_key(
     store = application.state.store
     try:
         with store.write() as tx:
-            _, key = api_keys.create_key(tx, "panel", name, [api_keys.ADMIN])
+            _, key = api_keys.create_key(tx, "panel", name, [callers.ADMIN])
     except PanelError as error:
         _end(error)
     finally:

@@ -17,6 +17,8 @@ class HintCode(StrEnum):
     LIST_OPERATIONS = auto()
     LIST_BACKUPS = auto()
     LIST_API_KEYS = auto()
+    LIST_USERS = auto()
+    LIST_SIGN_INS = auto()
     LIST_CERTIFICATES = auto()
     SHOW_AUTHORITY = auto()
     LIST_PEERS = auto()  # (config)

@@ -11,10 +11,10 @@ from fastapi.routing import APIRoute
 from tests.panel.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import SUBJECTS, Panel, create_app, events
+from wgfleet.panel.api.attempts import FAILURES, WINDOW_S
 from wgfleet.panel.api.auth import OPEN_PATHS
-from wgfleet.panel.api.enrollment_limit import FAILURES, WINDOW_S
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.access import api_keys, callers
 from wgfleet.panel.services.fleet import join_tokens, nodes
 from wgfleet.panel.store.tables import ApiKey, JoinToken
 
@@ -32,8 +32,9 @@ def test_every_route_needs_a_scope_but_for_the_declared_exceptions() -> None:
             continue
         found = scopes_of(route.dependant)
         assert len(found) == 1, f"{route.path} declares {found or 'no scope'}"
+        assert (found == {callers.OWN}) == route.path.startswith("/api/me")
         if route.methods != {"GET"}:
-            assert found <= {api_keys.WRITE, api_keys.NODES, api_keys.ADMIN}, (
+            assert found <= {callers.WRITE, callers.NODES, callers.ADMIN, callers.OWN}, (
                 f"{route.path} changes things with {found}"
             )
 
@@ -53,7 +54,7 @@ def test_nothing_else_is_served_without_a_key(panel: Panel, anonymous: httpx.Cli
 def test_a_key_opens_what_its_scopes_say_and_no_more(client: httpx.Client, anonymous: httpx.Client) -> None:
     peer = made(client, "/api/configs/wg0/peers", name="anna")
     made(client, "/api/configs/wg0/endpoint-group", domain="vpn.example.com")
-    keys = {scope: made(client, "/api/keys", name=f"a-{scope}", scopes=[scope])["key"] for scope in api_keys.SCOPES}
+    keys = {scope: made(client, "/api/keys", name=f"a-{scope}", scopes=[scope])["key"] for scope in callers.SCOPES}
     calls = {
         "read": ("GET", "/api/configs", None),
         "write": ("POST", "/api/node-groups", {"name": "eu"}),

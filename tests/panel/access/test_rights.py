@@ -114,6 +114,8 @@ def populated(client: httpx.Client, panel: Panel) -> dict[str, str]:
         "operation_id": str(removal["id"]),
         "group": "eu",
         "key": "admin",
+        "user": str(made(client, "/api/users", name="anna", role="viewer")["id"]),
+        "sign_in": "1",
         "certificate": "1",
         "address": "203.0.113.1",
     }
@@ -136,6 +138,8 @@ def test_every_answer_with_a_secret_needs_its_scope_and_is_audited(client: httpx
     writes: dict[str, dict[str, Any]] = {
         "POST /api/nodes/{node}/join-token": {},
         "POST /api/keys": {"name": "ci", "scopes": ["read"]},
+        "POST /api/users": {"name": "bea", "role": "admin"},
+        "POST /api/users/{user}/password-link": {},
         "POST /api/configs": {"name": "wg7", "pools": ["10.77.0.0/24"]},
         "POST /api/configs/{config}/peers": {"name": "bea"},
         "POST /api/configs/{config}/peers/batch": {"count": 3},
@@ -155,7 +159,7 @@ def test_every_answer_with_a_secret_needs_its_scope_and_is_audited(client: httpx
         answer = client.request(method, route.path.format_map(names), json=writes.get(what))
         said = list(texts(answer))
         shown = {secret for secret in secrets_of(panel) for text in said if secret in text}
-        shown |= {found for text in said for found in re.findall(r"wg[fj]_[\w-]{20,}", text)}
+        shown |= {found for text in said for found in re.findall(r"wg[fjls]_[\w-]{20,}", text)}
         if "secrets" in scopes_of(route):  # a QR code cannot be searched
             assert answer.status_code == 200, f"{what}: {answer.text}"
         elif shown:
@@ -172,4 +176,6 @@ def test_every_answer_with_a_secret_needs_its_scope_and_is_audited(client: httpx
         "GET /api/backups/{backup_id}/download",
         "POST /api/nodes/{node}/join-token",
         "POST /api/keys",
+        "POST /api/users",
+        "POST /api/users/{user}/password-link",
     }

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from wgfleet.panel.api import turns
 from wgfleet.panel.api.auth import CALLER
 from wgfleet.panel.api.turns import Turns
-from wgfleet.panel.services.access.api_keys import READ, Caller
+from wgfleet.panel.services.access.callers import READ, Caller
 from wgfleet.panel.settings.door import DoorSettings
 
 SETTINGS = DoorSettings(calls_per_key=4, streams_per_key=3)
@@ -28,7 +28,7 @@ class Slow:
         self.most: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key = scope["state"][CALLER].key_id
+        key = scope["state"][CALLER].id
         self.now[key] += 1
         self.most[key] = max(self.most[key], self.now[key])
         try:

@@ -7,13 +7,15 @@ import pytest
 from tests.panel.dns.desk import Desk
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.services import backups, configs, installation
+from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.fleet import authority_rotation, nodes, peers, probe_keys
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import sealed
-from wgfleet.panel.store.tables import Base, Config, EndpointGroup, Peer
+from wgfleet.panel.store.tables import Base, Config, EndpointGroup, Peer, User
 from wgfleet.panel.vault import Vault, VaultError
 
 
@@ -44,6 +46,7 @@ def test_contexts_stay_as_they_are_bound_into_ciphertexts() -> None:
         "peers.preshared_key_sealed": "peers.preshared_key:ID",
         "peers.private_key_sealed": "peers.private_key:ID",
         "probe_key_rotations.private_key_sealed": "probe_key_rotations.private_key:ID",
+        "users.totp_sealed": "users.totp:ID",
         "witness_keys.next_probe_private_key_sealed": "witness_keys.next_probe_private_key:ID",
         "witness_keys.probe_private_key_sealed": "witness_keys.probe_private_key:ID",
     }
@@ -67,6 +70,8 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
         backups.create(tx, world.vault, ACTOR, config, fra1, assignment, reason="test")
         group = endpoint_group_rows.get(tx, cluster.id)
         assert group is not None
+        user, _ = users.create(tx, ACTOR, "anna", Role.VIEWER)
+        user.totp_sealed = sealed.seal(world.vault, User.totp_sealed, user.id, "of an app")
         group.address_options_sealed = sealed.seal(
             world.vault, EndpointGroup.address_options_sealed, cluster.id, "of a cloud"
         )
@@ -76,7 +81,7 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
     opened = [world.vault.open(secret.value, secret.context) for secret in found]
     assert all(opened)
     assert len({secret.context for secret in found}) == len(found)
-    assert {"key", "next key", "of a cloud"} < set(opened)
+    assert {"key", "next key", "of a cloud", "of an app"} < set(opened)
     assert sum(secret.table is Peer for secret in found) == 6
     keys = [text for secret, text in zip(found, opened, strict=True) if secret.table is Peer]
     assert {len(base64.b64decode(key)) for key in keys} == {32}

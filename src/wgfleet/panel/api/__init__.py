@@ -31,6 +31,7 @@ from wgfleet.panel.api import (
     join_tokens,
     keys,
     maintenance,
+    me,
     monitoring,
     node_groups,
     nodes,
@@ -40,6 +41,8 @@ from wgfleet.panel.api import (
     previews,
     probe_keys,
     problems,
+    sign_ins,
+    users,
 )
 from wgfleet.panel.api.doorkeeper import Doorkeeper
 from wgfleet.panel.api.panel import Panel
@@ -68,6 +71,9 @@ SUBJECTS = (
     backups,
     audit,
     keys,
+    users,
+    sign_ins,
+    me,
     certificates,
     authority,
     enrollment,

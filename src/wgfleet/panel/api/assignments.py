@@ -32,7 +32,7 @@ from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, operations
-from wgfleet.panel.services.access.api_keys import NODES
+from wgfleet.panel.services.access.callers import NODES
 from wgfleet.panel.services.fleet import assignments, nodes, owed
 from wgfleet.panel.services.fleet.assignments import NodeAssignment as Assigned
 from wgfleet.panel.services.fleet.owed import Owed

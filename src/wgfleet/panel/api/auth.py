@@ -9,8 +9,8 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Unauthorized, Unavailable
-from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.services.access.api_keys import ADMIN, NODES, READ, SECRETS, WRITE, Caller
+from wgfleet.panel.services.access import credentials
+from wgfleet.panel.services.access.callers import ADMIN, NODES, OWN, READ, SECRETS, WRITE, Caller
 
 # Paths that need no key, each with its reason. A test holds every other route to a scope.
 OPEN_PATHS = {
@@ -18,6 +18,8 @@ OPEN_PATHS = {
     "/readyz": "as above",
     "/api/enroll": "a new agent has a join token instead",
     "/api/ca.pem": "a certificate is public; agents check it against the fingerprint",
+    "/api/sign-in": "a person has a name and a password instead",
+    "/api/set-password": "a new user has a link instead",
 }
 
 CALLER = "caller"
@@ -49,9 +51,10 @@ async def _caller(
 def _note_use(panel: Panel, caller: Caller) -> None:
     # Reads must work while the database cannot be written; the next use is noted then.
     with contextlib.suppress(Unavailable), panel.store.write() as tx:
-        api_keys.note_use(tx, caller)
+        credentials.note_use(tx, caller)
 
 
+Anyone = Annotated[Caller, Security(_caller, scopes=[OWN])]
 Reader = Annotated[Caller, Security(_caller, scopes=[READ])]
 Writer = Annotated[Caller, Security(_caller, scopes=[WRITE])]
 NodeAdmin = Annotated[Caller, Security(_caller, scopes=[NODES])]

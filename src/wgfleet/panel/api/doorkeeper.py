@@ -20,8 +20,8 @@ from wgfleet.panel.api.auth import CALLER, NO_KEY, OPEN_PATHS
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.door import VISIT
 from wgfleet.panel.errors import PanelError, Unauthorized
-from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.services.access.api_keys import Caller
+from wgfleet.panel.services.access import credentials
+from wgfleet.panel.services.access.callers import Caller
 
 _LOOKUPS = ThreadPoolExecutor(8, "key-lookup")  # of their own, so that slow handlers do not keep callers out
 DRAIN_S = 1.0
@@ -63,7 +63,7 @@ class Doorkeeper:
                 return
             body.drained = True
             if (visit := state.get(VISIT)) is not None:
-                visit.known(state[CALLER].key_id)
+                visit.known(state[CALLER].id)
         await self._app(scope, body.receive, body.send)
 
     async def _caller(self, headers: Headers) -> Caller:
@@ -74,7 +74,7 @@ class Doorkeeper:
 
     def _authenticate(self, text: str) -> Caller:
         with self._panel.store.read() as tx:
-            return api_keys.authenticate(tx, text)
+            return credentials.authenticate(tx, text)
 
 
 def key_in(headers: Headers) -> str | None:

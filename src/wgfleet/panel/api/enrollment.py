@@ -48,7 +48,7 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
     days = panel.settings.certificates.agent_days
     remote = request.client.host if request.client else "unknown"
     source = source_of(remote)
-    panel.attempts.check(source)
+    panel.token_attempts.check(source)
     try:
         with panel.store.read() as tx:
             join_tokens.look(tx, message.token)
@@ -59,7 +59,7 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
             made = state.certify(message.csr, node.id, state.trust_of_newcomers, clock.now(), days)
             nodes.enrolled(tx, node, agent_port=message.port, issued=made.issued, trusts=made.trusts)
     except join_tokens.TokenRefused as refused:
-        panel.attempts.failed(source)
+        panel.token_attempts.failed(source)
         panel.refusals.token_refused(panel.store, remote, refused)
         raise
     enrolled = Enrolled(NodeId(node.id), certificate=made.certificate, ca=made.ca, witness=node.witness)

@@ -13,8 +13,8 @@ from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Invalid, PanelError
-from wgfleet.panel.services.access import api_keys
-from wgfleet.panel.services.access.api_keys import Caller
+from wgfleet.panel.services.access import credentials
+from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.store.wakes import Topic
 
 router = APIRouter(tags=["events"])
@@ -73,6 +73,6 @@ async def _stream(panel: Panel, caller: Caller, kinds: frozenset[str]) -> AsyncI
 def _is_valid(panel: Panel, caller: Caller) -> bool:
     try:
         with panel.store.read() as tx:
-            return api_keys.is_valid(tx, caller)
+            return credentials.is_valid(tx, caller)
     except PanelError:
         return True  # the database is away; a caller who was let in stays until it says otherwise

@@ -13,7 +13,7 @@ from wgfleet.panel.api.models import Identifier, Page, ReferenceFilter, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services.access.api_keys import Caller
+from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.clients import bundle, files
 from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.panel.services.fleet import peers

@@ -22,6 +22,8 @@ CALLS: dict[HintCode, Call] = {
     HintCode.LIST_OPERATIONS: Call("list them with {call}", "GET", "/api/operations"),
     HintCode.LIST_BACKUPS: Call("list them with {call}", "GET", "/api/backups"),
     HintCode.LIST_API_KEYS: Call("list them with {call}", "GET", "/api/keys"),
+    HintCode.LIST_USERS: Call("list them with {call}", "GET", "/api/users"),
+    HintCode.LIST_SIGN_INS: Call("list them with {call}", "GET", "/api/sign-ins"),
     HintCode.LIST_CERTIFICATES: Call("list them with {call}", "GET", "/api/certificates"),
     HintCode.SHOW_AUTHORITY: Call("see how far it is with {call}", "GET", "/api/authority"),
     HintCode.LIST_PEERS: Call("list them with {call}", "GET", "/api/configs/{config}/peers"),

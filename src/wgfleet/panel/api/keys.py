@@ -10,7 +10,7 @@ from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_NAME
-from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.access import api_keys, callers
 from wgfleet.panel.store.tables import ApiKey
 
 router = APIRouter(tags=["API keys"])
@@ -24,7 +24,7 @@ class NewKey(Body):
     scopes: list[Scope] = Field(
         min_length=1,
         max_length=5,
-        description="; ".join(f"`{scope}`: {text}" for scope, text in api_keys.SCOPES.items()) + ".",
+        description="; ".join(f"`{scope}`: {text}" for scope, text in callers.SCOPES.items()) + ".",
         examples=[["read", "write"]],
     )
     expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = Field(

@@ -229,7 +229,7 @@ class FleetCollector(Collector):
         yield from _lateness([report.late for report in reports if report.decides])
         yield from _floating(found, conflicts)
         refused = CounterMetricFamily("wgfleet_refused", "Refused callers, by credential.", labels=["credential"])
-        for credential in ("key", "token"):
+        for credential in ("key", "token", "sign_in"):
             refused.add_metric([credential], self._panel.refusals.counts[credential])
         yield refused
         names = {state.value: count for state, count in queue.states.items()}

@@ -25,7 +25,7 @@ from wgfleet.panel.api.models import (
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
 from wgfleet.panel.services import host_names
-from wgfleet.panel.services.access.api_keys import NODES
+from wgfleet.panel.services.access.callers import NODES
 from wgfleet.panel.services.fleet import loads, nodes, shared_addresses, witnesses
 from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.services.fleet.nodes import NodeSpec

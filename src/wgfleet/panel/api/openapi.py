@@ -20,9 +20,9 @@ _EVERYWHERE = {
 }
 _REFUSED = {
     401: "The credential is missing or unknown.",
-    429: "Too many calls of this key at a time, or too many refused tokens from this address; see `Retry-After`.",
+    429: "Too many calls of this key at a time, or too many refused callers from this address; see `Retry-After`.",
 }
-_WITH_TOKEN = _REFUSED | {411: "The body is sent in chunks."}
+_STRANGER = _REFUSED | {411: "The body is sent in chunks."}
 _WITH_KEY = _REFUSED | {403: "The API key lacks the scope."}
 _WITH_OBJECT = {404: "The object does not exist.", 409: "The request conflicts with the current state."}
 
@@ -54,7 +54,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         components["schemas"][model.__name__] = schema
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
-    described = _EVERYWHERE | _WITH_TOKEN | _WITH_KEY | _WITH_OBJECT
+    described = _EVERYWHERE | _STRANGER | _WITH_KEY | _WITH_OBJECT
     components["responses"] = {
         f"Problem{status}": {
             "description": text,
@@ -66,8 +66,8 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         statuses = set(_EVERYWHERE | _WITH_OBJECT)
         if path not in OPEN_PATHS:
             statuses |= set(_WITH_KEY)
-        elif path == "/api/enroll":
-            statuses |= set(_WITH_TOKEN)
+        elif "post" in operations:
+            statuses |= set(_STRANGER)
         for operation in operations.values():
             for status in sorted(statuses):
                 operation["responses"][str(status)] = {"$ref": f"#/components/responses/Problem{status}"}

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from wgfleet.panel import machine
 from wgfleet.panel.agents.authorities import Authorities
-from wgfleet.panel.api.enrollment_limit import Attempts
+from wgfleet.panel.api.attempts import Attempts
 from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.host_names import look_up
@@ -17,10 +17,12 @@ from wgfleet.panel.reconcile.core_reports import HeardReports
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.outlook import THIS_PANEL, CoreReport, Outlook
 from wgfleet.panel.services import host_names, incarnations
-from wgfleet.panel.services.access.api_keys import Caller
+from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.vault import Vault
+
+GUESSES, GUESSES_S = 50, 3600.0  # of a name's password: more than its owner makes, and nothing to a guesser
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,11 @@ class Panel:
     heard: HeardReports | None = None
     name: str = THIS_PANEL
     """The name under which its own core reports."""
-    attempts: Attempts = field(default_factory=Attempts)
+    token_attempts: Attempts = field(default_factory=lambda: Attempts("join tokens"))
+    sign_in_attempts: Attempts = field(default_factory=lambda: Attempts("sign-ins"))
+    """By address: of names, passwords, codes and links."""
+    guesses: Attempts = field(default_factory=lambda: Attempts("sign-ins", GUESSES, GUESSES_S))
+    """By name, from wherever."""
     refusals: Refusals = field(default_factory=Refusals)
 
     def hosts(self) -> dict[str, str]:
@@ -52,7 +58,7 @@ class Panel:
     @contextmanager
     def write_with_names(self, caller: Caller, host: str | None) -> Iterator[Tx]:
         """Open a transaction that knows the addresses of a host that is about to be set; a name is looked up before."""
-        found = look_up(host_names.names([host]), owner=caller.key_id)
+        found = look_up(host_names.names([host]), owner=caller.id)
         with self.store.write() as tx:
             host_names.record(tx, found)
             yield tx

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import CALLER
 from wgfleet.panel.api.problems import answer
-from wgfleet.panel.services.access.api_keys import READ, SECRETS, Caller
+from wgfleet.panel.services.access.callers import READ, SECRETS, Caller
 
 _FORM = b"application/x-www-form-urlencoded"
 # A page of a stranger cannot send these, so reading its form as JSON opens nothing.

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from wgfleet.panel.api import problems
 from wgfleet.panel.api.auth import CALLER
 from wgfleet.panel.errors import TooMany
-from wgfleet.panel.services.access.api_keys import Caller
+from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.settings.door import DoorSettings
 
 PATIENCE_S = 30.0  # the usual time-out of clients and proxies
@@ -44,7 +44,7 @@ class Shares:
     @asynccontextmanager
     async def turn(self, caller: Caller) -> AsyncIterator[None]:
         """Wait for a call's turn; raise `TooMany` where there are too many before it, or it does not come in time."""
-        key = self._keys.setdefault(caller.key_id, _Key(asyncio.Semaphore(self.at_a_time)))
+        key = self._keys.setdefault(caller.id, _Key(asyncio.Semaphore(self.at_a_time)))
         if key.present >= self.at_a_time + self.waiting:
             raise self._too_many(caller)
         key.present += 1
@@ -61,7 +61,7 @@ class Shares:
         finally:
             key.present -= 1
             if not key.present:
-                del self._keys[caller.key_id]
+                del self._keys[caller.id]
 
     def _too_many(self, caller: Caller) -> TooMany:
         most = self.at_a_time + self.waiting

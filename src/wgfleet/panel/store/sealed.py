@@ -27,6 +27,7 @@ from wgfleet.panel.store.tables import (
     EndpointGroup,
     Peer,
     ProbeKeyRotation,
+    User,
     WitnessKey,
 )
 from wgfleet.panel.vault import HEADER_BYTES, Vault, VaultError
@@ -50,6 +51,7 @@ SEALED: Mapping[Column, str] = MappingProxyType(
         Peer.preshared_key_sealed: "peers.preshared_key:{}",
         Peer.private_key_sealed: "peers.private_key:{}",
         ProbeKeyRotation.private_key_sealed: "probe_key_rotations.private_key:{}",
+        User.totp_sealed: "users.totp:{}",
         WitnessKey.next_probe_private_key_sealed: "witness_keys.next_probe_private_key:{}",
         WitnessKey.probe_private_key_sealed: "witness_keys.probe_private_key:{}",
     }

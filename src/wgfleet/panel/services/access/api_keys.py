@@ -1,56 +1,22 @@
-"""API keys of people and programs, and their scopes."""
+"""API keys of programs, and of people without an account."""
 
 import hmac
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import parse_name
-from wgfleet.panel.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from wgfleet.panel.errors import Conflict, Invalid, NotFound, Unauthorized
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
+from wgfleet.panel.services.access.callers import ADMIN, SCOPES, Caller
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import access as access_rows
 from wgfleet.panel.store.tables import ApiKey
 from wgfleet.panel.tokens import digest, new_token
 
-READ, WRITE, NODES, SECRETS, ADMIN = "read", "write", "nodes", "secrets", "admin"
-SCOPES = {
-    READ: "see everything but secrets",
-    WRITE: "change configs and peers, and nodes that are there; it never yields a private key",
-    NODES: "decide which machines get keys: create nodes, join tokens, agent addresses, first assignments",
-    SECRETS: "read the files of peers, and backups; each read is audited",
-    ADMIN: "all of it, and API keys",
-}
 FIRST_KEY = "admin"
 LATEST = 253402214400.0  # 9999-12-31T00:00:00Z; what a calendar has ends a day later, in all time zones
 USE_NOTED_EVERY_S = 60.0  # a write for each request would make readers queue behind the one writer of SQLite
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """A key that was accepted. `stale_use`: its time of last use is worth noting again."""
-
-    key_id: str
-    name: str
-    scopes: frozenset[str]
-    stale_use: bool
-
-    @property
-    def actor(self) -> str:
-        """The name in the audit log."""
-        return f"key:{self.name}"
-
-    def may(self, scope: str) -> bool:
-        """Say whether a scope is granted; `admin` grants all."""
-        return scope in self.scopes or ADMIN in self.scopes
-
-    def need(self, scope: str, doing: str = "this") -> None:
-        """Raise `Forbidden` unless a scope is granted. `doing`: what is refused, as a gerund."""
-        if not self.may(scope):
-            raise Forbidden(
-                f"{doing} needs the scope {scope!r}, which API key {self.name!r} lacks; use one that has it"
-            )
 
 
 def ensure_first_key(tx: Tx) -> str | None:
@@ -100,18 +66,18 @@ def authenticate(tx: Tx, text: str) -> Caller:
     if key.expires_at is not None and key.expires_at <= now:
         raise Unauthorized(f"API key {key.name!r} has expired; make a new one")
     stale = key.last_used_at is None or now - key.last_used_at >= USE_NOTED_EVERY_S
-    return Caller(key_id=key.id, name=key.name, scopes=frozenset(key.scopes), stale_use=stale)
+    return Caller(id=key.id, name=key.name, scopes=frozenset(key.scopes), stale_use=stale)
 
 
 def is_valid(tx: Tx, caller: Caller) -> bool:
     """Say whether a key that was accepted earlier would be accepted now."""
-    key = access_rows.find_key(tx, caller.key_id)
+    key = access_rows.find_key(tx, caller.id)
     return key is not None and (key.expires_at is None or key.expires_at > clock.now())
 
 
 def note_use(tx: Tx, caller: Caller) -> None:
     """Keep the time of the key's last use."""
-    access_rows.touch_key(tx, caller.key_id, clock.now())
+    access_rows.touch_key(tx, caller.id, clock.now())
 
 
 def keys(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[ApiKey]:

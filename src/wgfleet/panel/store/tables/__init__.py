@@ -12,7 +12,10 @@ from wgfleet.panel.store.tables.access import (
     CertificateAuthority,
     Incarnation,
     IssuedCertificate,
+    PasswordLink,
     RenderedSetting,
+    SignIn,
+    User,
 )
 from wgfleet.panel.store.tables.base import Base
 from wgfleet.panel.store.tables.configs import (
@@ -63,6 +66,7 @@ __all__ = [
     "NodeGroup",
     "NodeLoad",
     "Operation",
+    "PasswordLink",
     "Peer",
     "PeerBatch",
     "PeerSession",
@@ -70,5 +74,7 @@ __all__ = [
     "Pool",
     "ProbeKeyRotation",
     "RenderedSetting",
+    "SignIn",
+    "User",
     "WitnessKey",
 ]

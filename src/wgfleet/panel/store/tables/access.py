@@ -1,8 +1,8 @@
-"""Tables of the installation, of API keys and of the audit log."""
+"""Tables of the installation, of API keys, of users who sign in, and of the audit log."""
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.authorities import AuthorityStep
@@ -95,6 +95,53 @@ class ApiKey(Base):
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     last_used_at: Mapped[float | None]
+
+
+class User(Base):
+    """A person who signs in. `password_hash` is argon2's text; None: nobody has set one yet, so nobody gets in.
+
+    `totp_sealed` is the secret of the second factor, which counts once `totp_since` is set; `totp_step` is the last
+    time step whose code was used. `recovery_digests` are those of the codes that are left.
+    """
+
+    __tablename__ = "users"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
+    disabled: Mapped[bool]
+    password_hash: Mapped[str | None]
+    totp_sealed: Mapped[bytes | None]
+    totp_since: Mapped[float | None]
+    totp_step: Mapped[int | None] = mapped_column(BigInteger)
+    recovery_digests: Mapped[list[str]]
+    created_at: Mapped[float]
+    signed_in_at: Mapped[float | None]
+
+
+class PasswordLink(Base):
+    """A one-time right to set a user's password; one for each user at most. Only its SHA-256 is kept."""
+
+    __tablename__ = "password_links"
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    expires_at: Mapped[float]
+
+
+class SignIn(Base):
+    """A user who is signed in, and from where. Only the SHA-256 of its token is kept.
+
+    `address` is the client's, `program` what it calls itself.
+    """
+
+    __tablename__ = "sign_ins"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    address: Mapped[str]
+    program: Mapped[str]
+    created_at: Mapped[float]
+    last_used_at: Mapped[float]
+    expires_at: Mapped[float] = mapped_column(index=True)
 
 
 class AuditEntry(Base):

@@ -1,0 +1,46 @@
+"""The rate limits where no credential is needed: how often an address, or a name, may fail."""
+
+import threading
+from collections import OrderedDict, deque
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import TooMany
+
+FAILURES = 10  # a person who copies a token wrongly needs two or three
+WINDOW_S = 60.0
+SOURCES = 10_000  # remembered at most; the longest unseen is forgotten first
+
+
+class Attempts:
+    """Failures by source within the last `window_s`. `what` was refused, in the plural."""
+
+    def __init__(self, what: str, failures: int = FAILURES, window_s: float = WINDOW_S) -> None:
+        self._what, self._most, self._window_s = what, failures, window_s
+        self._lock = threading.Lock()
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def check(self, source: str) -> None:
+        """Raise `TooMany` for a source that has failed too often within the window."""
+        with self._lock:
+            failures = self._recent(source)
+            if len(failures) >= self._most:
+                wait_s = failures[0] + self._window_s - clock.monotonic()
+                raise TooMany(
+                    f"too many refused {self._what} of {source}; try again in {wait_s:.0f} s", retry_after_s=wait_s
+                )
+
+    def failed(self, source: str) -> None:
+        """Count a failure."""
+        with self._lock:
+            failures = self._recent(source)
+            failures.append(clock.monotonic())
+            self._failures[source] = failures
+            self._failures.move_to_end(source)
+            while len(self._failures) > SOURCES:
+                self._failures.popitem(last=False)
+
+    def _recent(self, source: str) -> deque[float]:
+        failures = self._failures.get(source, deque())
+        while failures and failures[0] <= clock.monotonic() - self._window_s:
+            failures.popleft()
+        return failures

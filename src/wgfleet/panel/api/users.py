@@ -1,0 +1,142 @@
+"""`/api/users`: people who sign in, and what each may do."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from fastapi import APIRouter, status
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Admin
+from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Reference, View, page, utc
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.domain.fields import MAX_NAME
+from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access.callers import ROLES, Role
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import User
+
+router = APIRouter(tags=["users"])
+_ROLES = "; ".join(f"`{role}` has the scopes {', '.join(sorted(scopes))}" for role, scopes in ROLES.items())
+
+
+class NewUser(Body):
+    """The user to create."""
+
+    name: str = Field(max_length=MAX_NAME, examples=["anna"])
+    role: Role = Field(strict=False, description=f"{_ROLES}.", examples=["operator"])
+
+
+class UserChange(PatchBody):
+    """What to change."""
+
+    role: Role = Field(default=UNCHANGED, strict=False, description="Counts from the next call on.")
+    disabled: bool = Field(default=UNCHANGED, description="A disabled user is signed out, and cannot sign in.")
+
+
+class UserView(View):
+    """A person who signs in."""
+
+    id: str
+    name: str
+    role: Role
+    disabled: bool
+    has_password: bool = Field(description="False: nobody has signed in yet with the link.")
+    second_factor: bool = Field(description="Whether a code of an authenticator app is asked for.")
+    recovery_codes: int = Field(description="How many are left.")
+    sign_ins: int = Field(description="How many of them last.")
+    link_expires_at: datetime | None = Field(description="Until when the link sets a password; null: there is none.")
+    created_at: datetime
+    signed_in_at: datetime | None
+
+
+class PasswordLinkView(View):
+    """A link with which a user sets a password, once."""
+
+    link: str = Field(description="The secret of the link. It is never shown again.", examples=["wgl_..."])
+    expires_at: datetime
+
+
+class NewUserView(UserView):
+    """A new user."""
+
+    link: str = Field(
+        description="With it the user sets a password (`POST /api/set-password`), once. It is never shown again.",
+        examples=["wgl_..."],
+    )
+
+
+def views(tx: Tx, rows: Sequence[User]) -> list[UserView]:
+    """Show users."""
+    links, sign_ins = users.link_expiry(tx, rows), users.sign_in_counts(tx, rows)
+    return [
+        UserView(
+            id=row.id,
+            name=row.name,
+            role=Role(row.role),
+            disabled=row.disabled,
+            has_password=row.password_hash is not None,
+            second_factor=row.totp_since is not None,
+            recovery_codes=len(row.recovery_digests),
+            sign_ins=sign_ins.get(row.id, 0),
+            link_expires_at=utc(links.get(row.id)),
+            created_at=utc(row.created_at),
+            signed_in_at=utc(row.signed_in_at),
+        )
+        for row in rows
+    ]
+
+
+@router.get("/api/users", summary="List users")
+def list_users(panel: ThePanel, _caller: Admin, after: After = None, limit: Limit = 100) -> Page[UserView]:
+    with panel.store.read() as tx:
+        return page(users.page(tx, after, limit + 1), limit, lambda rows: views(tx, rows))
+
+
+@router.post("/api/users", status_code=status.HTTP_201_CREATED, summary="Create a user")
+def create_user(panel: ThePanel, caller: Admin, body: NewUser) -> NewUserView:
+    """Return the user, and the secret of the link with which a password is set. No password goes through your hands."""
+    with panel.store.write() as tx:
+        user, link = users.create(tx, caller.actor, body.name, body.role)
+        (view,) = views(tx, [user])
+    return NewUserView(link=link, **view.model_dump())
+
+
+@router.get("/api/users/{user}", summary="Show a user")
+def show_user(panel: ThePanel, _caller: Admin, user: Reference) -> UserView:
+    with panel.store.read() as tx:
+        return views(tx, [users.get(tx, user)])[0]
+
+
+@router.patch("/api/users/{user}", summary="Change a user")
+def update_user(panel: ThePanel, caller: Admin, user: Reference, body: UserChange) -> UserView:
+    """Refused (409) where nobody could sign in as an administrator afterwards."""
+    with panel.store.write() as tx:
+        row = users.get(tx, user)
+        users.update(tx, caller.actor, row, **body.given())
+        return views(tx, [row])[0]
+
+
+@router.delete("/api/users/{user}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a user")
+def delete_user(panel: ThePanel, caller: Admin, user: Reference) -> None:
+    """Refused (409) where nobody could sign in as an administrator afterwards. What the user did stays in the log."""
+    with panel.store.write() as tx:
+        users.delete(tx, caller.actor, users.get(tx, user))
+
+
+@router.post("/api/users/{user}/password-link", status_code=status.HTTP_201_CREATED, summary="Make a password link")
+def create_password_link(panel: ThePanel, caller: Admin, user: Reference) -> PasswordLinkView:
+    """For who has forgotten the password. The one before is worth nothing; the old password counts until it is used."""
+    with panel.store.write() as tx:
+        row = users.get(tx, user)
+        link = users.new_link(tx, caller.actor, row)
+        expires_at = users.link_expiry(tx, [row])[row.id]
+    return PasswordLinkView(link=link, expires_at=utc(expires_at))
+
+
+@router.delete(
+    "/api/users/{user}/second-factor", status_code=status.HTTP_204_NO_CONTENT, summary="Remove a second factor"
+)
+def remove_second_factor(panel: ThePanel, caller: Admin, user: Reference) -> None:
+    """For who has lost the device and the recovery codes: the password alone lets the user in."""
+    with panel.store.write() as tx:
+        users.remove_second_factor(tx, caller.actor, users.get(tx, user))

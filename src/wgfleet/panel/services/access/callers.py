@@ -1,0 +1,65 @@
+"""Callers: programs with an API key and people who signed in, and the scopes that say what they may do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wgfleet.panel.errors import Forbidden
+
+READ, WRITE, NODES, SECRETS, ADMIN = "read", "write", "nodes", "secrets", "admin"
+OWN = "own"
+"""What every caller may: see and change what is its own. It is given to nobody."""
+SCOPES = {
+    READ: "see everything but secrets",
+    WRITE: "change configs and peers, and nodes that are there; it never yields a private key",
+    NODES: "decide which machines get keys: create nodes, join tokens, agent addresses, first assignments",
+    SECRETS: "read the files of peers, and backups; each read is audited",
+    ADMIN: "all of it, and API keys and users",
+}
+
+
+class Role(StrEnum):
+    """What a person may do, as a set of scopes."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+
+
+ROLES = {
+    Role.ADMIN: frozenset({ADMIN}),
+    Role.OPERATOR: frozenset({READ, WRITE, NODES, SECRETS}),
+    Role.VIEWER: frozenset({READ}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A key or a session that was accepted. `stale_use`: its time of last use is worth noting again.
+
+    `id` is the key's, or the user's, who has `session_id` too: limits count by it.
+    """
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    stale_use: bool
+    session_id: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """The name in the audit log."""
+        return f"key:{self.name}" if self.session_id is None else f"user:{self.name}"
+
+    def may(self, scope: str) -> bool:
+        """Say whether a scope is granted; `admin` grants all, and `own` is everybody's."""
+        return scope == OWN or scope in self.scopes or ADMIN in self.scopes
+
+    def need(self, scope: str, doing: str = "this") -> None:
+        """Raise `Forbidden` unless a scope is granted. `doing`: what is refused, as a gerund."""
+        if not self.may(scope):
+            lacking, way_out = (
+                ("API key", "use one that has it")
+                if self.session_id is None
+                else ("user", "ask an administrator for a role that has it")
+            )
+            raise Forbidden(f"{doing} needs the scope {scope!r}, which {lacking} {self.name!r} lacks; {way_out}")

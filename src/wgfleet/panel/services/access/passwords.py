@@ -1,0 +1,74 @@
+"""Passwords: what is asked of them (NIST SP 800-63B-4, section 3.1.1), and argon2id (RFC 9106) of them.
+
+A check takes some 0.1 s of a processor and 64 MiB, so two are made at a time, however many people and guessers come.
+"""
+
+import threading
+import unicodedata
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import Invalid, TooMany
+
+LEAST, MOST = 12, 256  # characters
+_LEAST_DIFFERENT = 5
+_AT_A_TIME = 2
+_WAIT_S = 10.0
+
+_hasher = PasswordHasher()
+_turns = threading.BoundedSemaphore(_AT_A_TIME)
+
+
+def check(password: str, name: str, field: str = "password") -> None:
+    """Raise `Invalid` for a password that is too easily guessed, or too long; `name`: of the user."""
+    normal = _normal(password)
+    if not LEAST <= len(normal) <= MOST:
+        raise Invalid(
+            f"must have {LEAST} to {MOST} characters; some words that only you would put together", field=field
+        )
+    if len(set(normal)) < _LEAST_DIFFERENT:
+        raise Invalid("is made of too few different characters; some words are easier to remember", field=field)
+    if len(normal.casefold().replace(name.casefold(), "")) < LEAST // 2:
+        raise Invalid("is little more than the user's name; choose another", field=field)
+
+
+def hashed(password: str) -> str:
+    """Return what is kept of a password."""
+    with _Turn():
+        return _hasher.hash(_normal(password))
+
+
+def matches(password: str, kept: str | None) -> bool:
+    """Say whether a password is the one that was kept. It takes the same time where none is."""
+    with _Turn():
+        try:
+            return _hasher.verify(kept or _nobodys(), _normal(password)) and kept is not None
+        except VerificationError:
+            return False
+
+
+def _normal(password: str) -> str:
+    """Return the same characters however a keyboard makes them."""
+    return unicodedata.normalize("NFKC", password)
+
+
+_nobody: list[str] = []
+
+
+def _nobodys() -> str:
+    if not _nobody:
+        _nobody.append(_hasher.hash(clock.new_token()))
+    return _nobody[0]
+
+
+class _Turn:
+    """A place among the few that work at a time; raises `TooMany` where none becomes free."""
+
+    def __enter__(self) -> None:
+        if not _turns.acquire(timeout=_WAIT_S):
+            raise TooMany("too many people sign in at the moment; try again in a minute", retry_after_s=60.0)
+
+    def __exit__(self, *_: object) -> None:
+        _turns.release()

@@ -1,0 +1,148 @@
+"""Rows of users, of the links with which they set passwords, and of their sign-ins."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, delete, func, or_, select, update
+
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import PasswordLink, SignIn, User
+
+
+def add(tx: Tx, user: User) -> None:
+    """Add a user."""
+    tx.session.add(user)
+    tx.session.flush()
+
+
+def find(tx: Tx, reference: str) -> User | None:
+    """Return the user of that id or name."""
+    return tx.session.scalar(select(User).where(or_(User.id == reference, User.name == reference)))
+
+
+def lock(tx: Tx, user_id: str) -> User | None:
+    """Return a user as it is now, and keep others from changing it until this transaction ends."""
+    query = select(User).where(User.id == user_id).with_for_update().execution_options(populate_existing=True)
+    return tx.session.scalar(query)
+
+
+def lock_all(tx: Tx) -> Sequence[User]:
+    """Return all users and keep others from changing them until this transaction ends."""
+    return tx.session.scalars(select(User).order_by(User.id).with_for_update()).all()
+
+
+def page(tx: Tx, after: str | None, limit: int) -> Sequence[User]:
+    """Return users in the order they were made, after the id `after`."""
+    query = select(User).order_by(User.id).limit(limit)
+    return tx.session.scalars(query.where(User.id > after) if after else query).all()
+
+
+def remove(tx: Tx, user: User) -> None:
+    """Delete a user, and with it the link and sign-ins."""
+    tx.session.execute(delete(PasswordLink).where(PasswordLink.user_id == user.id))
+    tx.session.execute(delete(SignIn).where(SignIn.user_id == user.id))
+    tx.session.delete(user)
+    tx.session.flush()
+
+
+def replace_link(tx: Tx, link: PasswordLink) -> None:
+    """Give a user a link; the one before is worth nothing."""
+    tx.session.execute(delete(PasswordLink).where(PasswordLink.user_id == link.user_id))
+    tx.session.add(link)
+    tx.session.flush()
+
+
+def user_of_link(tx: Tx, digest: str, now: float) -> User | None:
+    """Return whose link has that digest, unless it has expired."""
+    query = select(User).join(PasswordLink, PasswordLink.user_id == User.id)
+    return tx.session.scalar(query.where(PasswordLink.digest == digest, PasswordLink.expires_at > now))
+
+
+def use_link(tx: Tx, digest: str, now: float) -> str | None:
+    """Delete an unexpired link and return its user's id: of any number at once, one gets it."""
+    where = (PasswordLink.digest == digest, PasswordLink.expires_at > now)
+    return tx.session.scalar(delete(PasswordLink).where(*where).returning(PasswordLink.user_id))
+
+
+def link_expiry(tx: Tx, user_ids: Sequence[str]) -> dict[str, float]:
+    """Return when the links of these users expire, of those that have one."""
+    query = select(PasswordLink.user_id, PasswordLink.expires_at).where(PasswordLink.user_id.in_(user_ids))
+    return dict(tx.session.execute(query).all())
+
+
+def add_sign_in(tx: Tx, sign_in: SignIn, most: int) -> None:
+    """Add a sign-in. The user's oldest go where there are more than `most`, and all that have expired."""
+    tx.session.execute(delete(SignIn).where(SignIn.expires_at <= sign_in.created_at))
+    newest = select(SignIn.id).where(SignIn.user_id == sign_in.user_id).order_by(SignIn.id.desc()).limit(most - 1)
+    kept = list(tx.session.scalars(newest))
+    tx.session.execute(delete(SignIn).where(SignIn.user_id == sign_in.user_id, SignIn.id.not_in(kept)))
+    tx.session.add(sign_in)
+    tx.session.flush()
+
+
+class SignInRow(NamedTuple):
+    """What each call asks of its sign-in; of columns, since every call does."""
+
+    id: str
+    user_id: str
+    last_used_at: float
+    expires_at: float
+    name: str
+    role: str
+    disabled: bool
+
+
+_BY_DIGEST = (
+    select(
+        *(getattr(SignIn, name) for name in ("id", "user_id", "last_used_at", "expires_at")),
+        *(getattr(User, name) for name in ("name", "role", "disabled")),
+    )
+    .join(User, User.id == SignIn.user_id)
+    .where(SignIn.digest == bindparam("digest"))
+)
+
+
+def sign_in_by_digest(tx: Tx, digest: str) -> SignInRow | None:
+    """Return the sign-in whose token has that digest, and whose it is."""
+    row = tx.connection.execute(_BY_DIGEST, {"digest": digest}).first()
+    return None if row is None else SignInRow(*row)
+
+
+def sign_in(tx: Tx, sign_in_id: str) -> SignIn | None:
+    """Return a sign-in."""
+    return tx.session.get(SignIn, sign_in_id)
+
+
+def sign_ins(tx: Tx, user_id: str | None, after: str | None, limit: int, now: float) -> Sequence[tuple[SignIn, str]]:
+    """Return the sign-ins that last, of a user or of all, in the order they were made, with their users' names."""
+    query = select(SignIn, User.name).join(User, User.id == SignIn.user_id).where(SignIn.expires_at > now)
+    if user_id is not None:
+        query = query.where(SignIn.user_id == user_id)
+    if after is not None:
+        query = query.where(SignIn.id > after)
+    return [(row, name) for row, name in tx.session.execute(query.order_by(SignIn.id).limit(limit))]
+
+
+def count_sign_ins(tx: Tx, user_ids: Sequence[str], now: float) -> dict[str, int]:
+    """Return how many sign-ins of these users last, of those that have any."""
+    query = select(SignIn.user_id, func.count()).where(SignIn.user_id.in_(user_ids), SignIn.expires_at > now)
+    return dict(tx.session.execute(query.group_by(SignIn.user_id)).all())
+
+
+def touch_sign_in(tx: Tx, sign_in_id: str, now: float, expires_at: float) -> None:
+    """Note that a sign-in was used, and until when it lasts."""
+    values = {"last_used_at": now, "expires_at": expires_at}
+    tx.session.execute(update(SignIn).where(SignIn.id == sign_in_id).values(values))
+
+
+def end_sign_ins(tx: Tx, user_id: str, *, but: str | None = None) -> int:
+    """Delete a user's sign-ins, but for one; return how many."""
+    query = delete(SignIn).where(SignIn.user_id == user_id)
+    gone = tx.session.scalars((query if but is None else query.where(SignIn.id != but)).returning(SignIn.id))
+    return len(gone.all())
+
+
+def end_sign_in(tx: Tx, row: SignIn) -> None:
+    """Delete one."""
+    tx.session.delete(row)
+    tx.session.flush()

@@ -1,0 +1,342 @@
+"""People who sign in: links, passwords, second factors, roles, and what ends a sign-in."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pyotp
+import pytest
+from argon2 import PasswordHasher
+
+from tests.panel.conftest import made
+from wgfleet.panel import clock
+from wgfleet.panel.api import Panel
+from wgfleet.panel.api import panel as panel_module
+from wgfleet.panel.api.attempts import FAILURES, WINDOW_S, Attempts
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access.callers import ROLES, Role
+from wgfleet.panel.store.tables import SignIn
+
+WORDS = "four words that nobody says"
+WRONG = {"password": "it is not this one"}
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    monkeypatch.setattr(passwords, "_nobody", [])
+
+
+@pytest.fixture
+def visitor(anonymous: httpx.Client) -> Iterator[httpx.Client]:
+    """A client of the same panel that shows what it is told to, and nothing else."""
+    with httpx.Client(base_url=anonymous.base_url, trust_env=False, timeout=120) as client:
+        yield client
+
+
+def new_user(client: httpx.Client, name: str = "anna", role: str = "operator", password: str = WORDS) -> dict[str, Any]:
+    user = made(client, "/api/users", name=name, role=role)
+    answer = client.post("/api/set-password", json={"link": user["link"], "password": password})
+    assert answer.json() == {"user_name": name}, answer.text
+    return user
+
+
+def signed_in(visitor: httpx.Client, name: str = "anna", password: str = WORDS, **more: str) -> dict[str, str]:
+    token = made(visitor, "/api/sign-in", name=name, password=password, **more)["token"]
+    return {"Authorization": f"Bearer {token}"}
+
+
+def refused(visitor: httpx.Client, **body: Any) -> dict[str, Any]:
+    answer = visitor.post("/api/sign-in", json={"name": "anna", "password": WORDS} | body)
+    assert answer.status_code == 401, answer.text
+    problem: dict[str, Any] = answer.json()
+    return problem
+
+
+def test_a_user_sets_a_password_with_the_link_once_and_signs_in(client: httpx.Client, visitor: httpx.Client) -> None:
+    user = made(client, "/api/users", name="anna", role="operator")
+    assert refused(visitor)["detail"] == "the name or the password is wrong"
+    body = {"link": user["link"], "password": WORDS}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: visitor.post("/api/set-password", json=body).status_code, range(4)))
+    assert sorted(answers) == [200, 401, 401, 401]
+    me = visitor.get("/api/me", headers=signed_in(visitor)).json()
+    assert (me["kind"], me["name"], me["scopes"]) == ("user", "anna", sorted(ROLES[Role.OPERATOR]))
+    shown = client.get("/api/users/anna").json()
+    assert (shown["has_password"], shown["link_expires_at"], shown["sign_ins"]) == (True, None, 1)
+    assert shown["signed_in_at"] is not None
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_role_opens_what_its_scopes_say_and_no_more(client: httpx.Client, visitor: httpx.Client, role: Role) -> None:
+    new_user(client, role=role)
+    me = signed_in(visitor)
+    calls = {
+        "read": ("GET", "/api/configs", None),
+        "write": ("POST", "/api/node-groups", {"name": "eu"}),
+        "nodes": ("POST", "/api/nodes", {"name": "fra1", "endpoint_addresses": ["192.0.2.1"]}),
+        "secrets": ("GET", "/api/backups/none/download", None),
+        "admin": ("GET", "/api/users", None),
+    }
+    for scope, (method, path, body) in calls.items():
+        answer = visitor.request(method, path, json=body, headers=me)
+        assert (answer.status_code != 403) == bool(ROLES[role] & {scope, "admin"}), f"{scope}: {answer.text}"
+        if answer.status_code == 403:
+            assert "user 'anna' lacks" in answer.json()["detail"]
+    assert client.patch("/api/users/anna", json={"role": "viewer"}).status_code == (409 if role == Role.ADMIN else 200)
+
+
+def test_what_a_user_does_is_audited_under_its_name(client: httpx.Client, visitor: httpx.Client, panel: Panel) -> None:
+    new_user(client)
+    made(visitor, "/api/sign-in", name="anna", password=WORDS)
+    visitor.post("/api/node-groups", json={"name": "eu"}, headers=signed_in(visitor))
+    with panel.store.read() as tx:
+        entries = [(each.actor, each.action, each.entity_type) for each in audit.page(tx, limit=100)[0]]
+    assert ("user:anna", "created", "node_group") in entries
+    assert ("user:anna", "signed_in", "user") in entries
+    assert ("user:anna", "set", "password") in entries
+
+
+def test_a_name_that_is_unknown_is_answered_as_a_wrong_password_is_and_costs_as_much(
+    client: httpx.Client, visitor: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_user(client)
+    checked: list[str] = []
+    real = PasswordHasher.verify
+
+    def verify(*given: Any) -> bool:
+        checked.append("checked")
+        return real(*given)
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    wrong = refused(visitor, **WRONG)
+    unknown = refused(visitor, name="nobody")
+    assert (wrong["detail"], wrong["status"]) == (unknown["detail"], unknown["status"])
+    assert checked == ["checked", "checked"]
+    assert refused(visitor, name=client.get("/api/users/anna").json()["id"])["detail"] == unknown["detail"]
+
+
+def test_who_fails_too_often_has_to_wait_and_it_is_audited_in_folds(
+    client: httpx.Client, visitor: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_user(client)
+    for _ in range(FAILURES):
+        refused(visitor, **WRONG)
+    answer = visitor.post("/api/sign-in", json={"name": "anna", "password": WORDS})
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert visitor.post("/api/set-password", json={"link": "wgl_x", "password": WORDS}).status_code == 429
+    now = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: now + WINDOW_S + 1)
+    panel.refusals.settle(panel.store)
+    signed_in(visitor)
+    with panel.store.read() as tx:
+        entries = [each for each in audit.page(tx, limit=100)[0] if each.entity_type == "sign_in"]
+    assert sorted(each.details["count"] for each in entries) == [1, FAILURES - 1]
+    assert {each.details["reason"] for each in entries} == {"password"}
+    assert 'wgfleet_refused_total{credential="sign_in"} 10' in client.get("/metrics").text
+
+
+def test_a_name_cannot_be_guessed_at_from_many_addresses(
+    client: httpx.Client, visitor: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_user(client)
+    new_user(client, "bea")
+    monkeypatch.setattr(Attempts, "check", checked_by_name(Attempts.check))
+    for _ in range(panel_module.GUESSES):
+        refused(visitor, **WRONG)
+    assert visitor.post("/api/sign-in", json={"name": "anna", "password": WORDS}).status_code == 429
+    signed_in(visitor, "bea")
+    assert panel.guesses is not panel.sign_in_attempts
+
+
+def checked_by_name(real: Callable[[Attempts, str], None]) -> Callable[[Attempts, str], None]:
+    """As if each call came from another address."""
+    return lambda attempts, source: None if source == "127.0.0.1" else real(attempts, source)
+
+
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        ("short", "12 to 256 characters"),
+        ("aaaaaaaaaaaaaaaa", "too few different"),
+        ("anna-anna-xyz", "user's name"),
+        ("x" * 257, "256"),
+    ],
+)
+def test_a_password_that_is_guessed_easily_is_refused_and_the_link_is_left(
+    client: httpx.Client, visitor: httpx.Client, password: str, why: str
+) -> None:
+    link = made(client, "/api/users", name="anna", role="viewer")["link"]
+    answer = visitor.post("/api/set-password", json={"link": link, "password": password})
+    assert answer.status_code == 422
+    assert (answer.json()["errors"][0]["field"], why in answer.text) == ("password", True), answer.text
+    assert password not in answer.text
+    assert visitor.post("/api/set-password", json={"link": link, "password": WORDS}).status_code == 200
+
+
+def test_a_password_is_the_same_however_a_keyboard_makes_its_characters(
+    client: httpx.Client, visitor: httpx.Client
+) -> None:
+    written = "Zürich Köln München"
+    new_user(client, password=unicodedata.normalize("NFD", written))
+    signed_in(visitor, password=unicodedata.normalize("NFC", written))
+
+
+def confirmed(visitor: httpx.Client, me: dict[str, str]) -> tuple[pyotp.TOTP, list[str]]:
+    made_now = visitor.post("/api/me/second-factor", json={"password": WORDS}, headers=me).json()
+    assert made_now["address"].startswith("otpauth://totp/wgfleet:anna?secret=")
+    app = pyotp.TOTP(made_now["secret"])
+    answer = visitor.post("/api/me/second-factor/confirm", json={"code": app.at(clock.now() - 30)}, headers=me)
+    codes: list[str] = answer.json()["recovery_codes"]
+    return app, codes
+
+
+def test_a_second_factor_is_asked_for_and_each_code_works_once(client: httpx.Client, visitor: httpx.Client) -> None:
+    new_user(client)
+    me = signed_in(visitor)
+    app, codes = confirmed(visitor, me)
+    assert refused(visitor)["errors"][0]["field"] == "code"
+    assert refused(visitor, code="000000")["errors"][0]["field"] == "code"
+    assert "code" not in refused(visitor, code=app.now(), **WRONG)["detail"]
+    code = app.now()
+    signed_in(visitor, code=code)
+    refused(visitor, code=code)
+    assert len(codes) == len(set(codes)) == 10
+    signed_in(visitor, code=codes[0].upper().replace("-", " "))
+    refused(visitor, code=codes[0])
+    assert client.get("/api/users/anna").json()["recovery_codes"] == 9
+    answer = visitor.post("/api/me/second-factor/remove", json=WRONG, headers=me)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "password")
+    assert visitor.post("/api/me/second-factor/remove", json={"password": WORDS}, headers=me).status_code == 204
+    signed_in(visitor)
+
+
+def test_a_second_factor_counts_only_once_it_was_confirmed(client: httpx.Client, visitor: httpx.Client) -> None:
+    new_user(client)
+    me = signed_in(visitor)
+    visitor.post("/api/me/second-factor", json={"password": WORDS}, headers=me)
+    answer = visitor.post("/api/me/second-factor/confirm", json={"code": "000000"}, headers=me)
+    assert answer.status_code == 422
+    signed_in(visitor)
+    confirmed(visitor, me)
+    assert visitor.post("/api/me/second-factor", json={"password": WORDS}, headers=me).status_code == 409
+    assert client.delete("/api/users/anna/second-factor").status_code == 204
+    signed_in(visitor)
+
+
+def ended(visitor: httpx.Client, me: dict[str, str]) -> bool:
+    return visitor.get("/api/me", headers=me).status_code == 401
+
+
+def test_a_sign_in_ends_with_a_new_password_a_disabled_or_deleted_user_and_by_hand(
+    client: httpx.Client, visitor: httpx.Client
+) -> None:
+    new_user(client)
+    here, there = signed_in(visitor), signed_in(visitor)
+    change = {"password": WORDS, "new_password": "four other words to say"}
+    assert visitor.post("/api/me/password", json=change, headers=here).status_code == 204
+    assert (ended(visitor, here), ended(visitor, there)) == (False, True)
+    listed = visitor.get("/api/me/sign-ins", headers=here).json()["items"]
+    assert [each["user_name"] for each in listed] == ["anna"]
+    assert visitor.delete(f"/api/me/sign-ins/{listed[0]['id']}", headers=here).status_code == 204
+    assert ended(visitor, here)
+    ways: tuple[Callable[[], httpx.Response], ...] = (
+        lambda: client.patch("/api/users/anna", json={"disabled": True}),
+        lambda: client.delete(f"/api/sign-ins/{client.get('/api/sign-ins').json()['items'][0]['id']}"),
+        lambda: client.post("/api/set-password", json={"link": new_link(client), "password": change["new_password"]}),
+        lambda: client.delete("/api/users/anna"),
+    )
+    for end in ways:
+        client.patch("/api/users/anna", json={"disabled": False})
+        now = signed_in(visitor, password=change["new_password"])
+        assert end().status_code in {200, 204}
+        assert ended(visitor, now)
+
+
+def new_link(client: httpx.Client) -> str:
+    link: str = made(client, "/api/users/anna/password-link")["link"]
+    return link
+
+
+def test_nobody_ends_the_sign_in_of_another_as_its_own(client: httpx.Client, visitor: httpx.Client) -> None:
+    new_user(client)
+    new_user(client, "bea")
+    anna, bea = signed_in(visitor), signed_in(visitor, "bea")
+    other = visitor.get("/api/me", headers=anna).json()["sign_in_id"]
+    assert visitor.delete(f"/api/me/sign-ins/{other}", headers=bea).status_code == 404
+    assert not ended(visitor, anna)
+    assert (
+        visitor.get("/api/me/sign-ins", headers={"Authorization": client.headers["Authorization"]}).status_code == 409
+    )
+
+
+def test_a_sign_in_ends_by_its_time(
+    client: httpx.Client, visitor: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_user(client)
+    me = signed_in(visitor)
+    begun = clock.now()
+    for later in (sign_ins.IDLE_S - 60, 2 * (sign_ins.IDLE_S - 60)):
+        monkeypatch.setattr(clock, "now", lambda later=later: begun + later)
+        assert not ended(visitor, me)
+    monkeypatch.setattr(clock, "now", lambda: begun + 3 * sign_ins.IDLE_S)
+    assert ended(visitor, me)
+    with panel.store.write() as tx:
+        row = tx.session.query(SignIn).one()
+        row.expires_at = begun + sign_ins.LONGEST_S + 10
+    monkeypatch.setattr(clock, "now", lambda: begun + sign_ins.LONGEST_S - 1)
+    assert not ended(visitor, me)
+    with panel.store.read() as tx:
+        assert tx.session.query(SignIn).one().expires_at <= begun + sign_ins.LONGEST_S + 1
+
+
+def test_a_user_has_so_many_sign_ins_and_the_oldest_goes(
+    client: httpx.Client, visitor: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_ins, "MOST", 3)
+    new_user(client)
+    tokens = [signed_in(visitor) for _ in range(5)]
+    assert [ended(visitor, each) for each in tokens] == [True, True, False, False, False]
+
+
+def test_the_last_administrator_who_signs_in_stays_one(client: httpx.Client) -> None:
+    new_user(client, "root", "admin")
+    made(client, "/api/users", name="later", role="admin")  # who has no password yet helps nobody
+    calls: tuple[Callable[[], httpx.Response], ...] = (
+        lambda: client.delete("/api/users/root"),
+        lambda: client.patch("/api/users/root", json={"disabled": True}),
+        lambda: client.patch("/api/users/root", json={"role": "viewer"}),
+    )
+    for call in calls:
+        answer = call()
+        assert (answer.status_code, "nobody could sign in" in answer.text) == (409, True), answer.text
+    new_user(client, "second", "admin")
+    assert client.delete("/api/users/root").status_code == 204
+
+
+def test_two_administrators_do_not_delete_each_other_at_once(client: httpx.Client) -> None:
+    new_user(client, "root", "admin")
+    new_user(client, "second", "admin")
+    with ThreadPoolExecutor(2) as pool:
+        answers = pool.map(lambda name: client.delete(f"/api/users/{name}").status_code, ("root", "second"))
+    assert sorted(answers) == [204, 409]
+
+
+def test_no_secret_of_a_user_is_kept_or_shown(client: httpx.Client, visitor: httpx.Client, panel: Panel) -> None:
+    user = new_user(client)
+    me = signed_in(visitor)
+    app, codes = confirmed(visitor, me)
+    link = new_link(client)
+    shown = [client.get(path).text for path in ("/api/users", "/api/sign-ins", "/api/audit-logs", "/api/users/anna")]
+    with panel.store.read() as tx:
+        rows = [vars(users.get(tx, "anna")), *(vars(row) for row, _ in sign_ins.page(tx, None))]
+    for secret in (WORDS, user["link"], link, me["Authorization"].split()[1], app.secret, *codes):
+        assert secret not in json.dumps(shown)
+        assert secret not in repr(rows)
+    assert re.search(r"\$argon2id\$", repr(rows))
