@@ -28,7 +28,7 @@ ELSEWHERE = {
     "tables": "store",
     "versions": "store",
 }
-OF_NO_SUBJECT = {"architecture", "glossary", "scale", "upgrade"}
+OF_NO_SUBJECT = {"architecture", "glossary", "production", "scale", "troubleshooting", "upgrade"}
 
 
 def rows(heading: str) -> dict[str, str]:
