@@ -277,8 +277,8 @@ def test_each_move_is_in_the_audit_log(world: World) -> None:
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        ("127.0.0.1", "not an address that clients could reach"),
-        ("fe80::1", "not an address that clients could reach"),
+        ("127.0.0.1", "where no client reaches it"),
+        ("fe80::1", "where no client reaches it"),
         ("192.0.2.1", "node 'fra1''s own"),
         ("10.8.0.77", "inside the tunnel"),
         (A2, "is used by config 'wg1'"),

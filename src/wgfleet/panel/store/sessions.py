@@ -141,6 +141,8 @@ def seen_at(tx: Tx, addresses: Collection[str], but: str, since: float) -> list[
 
     All sessions are looked through.
     """
+    if not addresses:
+        return []
     later = aliased(PeerSession)
     hosts = [f"[{each}]:" if ":" in each else f"{each}:" for each in addresses]
     query = (
@@ -153,7 +155,7 @@ def seen_at(tx: Tx, addresses: Collection[str], but: str, since: float) -> list[
             _none(later, later.latest_handshake > PeerSession.latest_handshake),
         )
     )
-    return list(tx.session.scalars(query.order_by(Peer.name))) if hosts else []
+    return list(tx.session.scalars(query.order_by(Peer.name)))
 
 
 def kept_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
