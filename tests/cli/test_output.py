@@ -26,6 +26,15 @@ def test_what_a_terminal_would_obey_is_replaced(sent: str) -> None:
     assert plain("ä 中\n\t") == "ä 中\n\t"
 
 
+def test_addresses_and_names_are_no_emoji_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = ["fd00:a:b::1", "2001:db8:100:cd::1", "[::1]:51820", "[bold]", "\\[/x]", "x\\", ":smile:"]
+    output.show_table([{"name": each, "of": [each]} for each in odd], ("name", "of"), as_json=False)
+    for each in odd:
+        output.show_fields({"name": each}, as_json=False)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:] == [[each, each] for each in odd] + [["name", each] for each in odd]
+
+
 def test_names_are_shown_as_they_are_written_and_programs_read_the_very_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -173,7 +182,7 @@ def test_a_node_that_has_never_served_is_joining_and_not_healthy(
 
 def test_in_80_columns_a_sentence_stands_below_and_an_id_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(output, "console", lambda: Console(file=screen, width=80))
+    monkeypatch.setattr(output, "console", lambda: Console(file=screen, width=80, markup=False))
     row = {"name": "fra1", "endpoint_addresses": ["198.18.16.11"], "connected": False, "cordoned": True}
     row |= {"configs": ["wg0"], "peers": 0, "agent": "0.2.0", "summary": "cannot be managed: [red] nobody answers"}
     output.show_table([row, {**row, "name": "ams1", "summary": ""}], node.COLUMNS, as_json=False)

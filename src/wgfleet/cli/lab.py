@@ -72,7 +72,7 @@ def _show(lab: state.Lab) -> None:
     table.add_row("panel", lab.host("panel").address, "", lab.host("panel").namespace, "")
     for entry in [*lab.result["nodes"], *lab.result["clients"]]:
         table.add_row(entry["name"], entry["address"], entry.get("tunnel_address", ""), entry["namespace"], entry["id"])
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.print(table)
     console.print(f"panel:   {lab.result['panel_url']} (its CA: {lab.result['ca_file']})", soft_wrap=True)
     console.print(f"API key: {lab.result['api_key']}", soft_wrap=True)
@@ -137,6 +137,6 @@ def demo(
 ) -> None:
     """Show the main job: one stock file per user that survives the removal of its node."""
     with reported(left=NOTHING_LEFT), state.temporary(name, demonstration.NODES, clients, logs=logs) as lab:
-        kept = demonstration.run(lab, Progress(), Console(highlight=False, soft_wrap=True))
+        kept = demonstration.run(lab, Progress(), Console(highlight=False, soft_wrap=True, emoji=False))
     if not kept:
         raise typer.Exit(NOT_AS_PROMISED)

@@ -29,8 +29,8 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to th
 
 
 def console(*, err: bool = False) -> Console:
-    """Return where to print."""
-    found = Console(stderr=err, highlight=False)
+    """Return where to print: text as it is, since addresses and names have what rich takes for emoji and markup."""
+    found = Console(stderr=err, highlight=False, markup=False, emoji=False)
     if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = WIDE
     return found
@@ -126,20 +126,18 @@ def _escaped(character: str) -> str:
 
 
 def text(value: Any) -> str:
-    """Return a value of a document as the text of a cell; brackets are not markup."""
+    """Return a value of a document as the text of a cell."""
     if value is None or value in ("", [], {}):
-        shown = "-"
-    elif isinstance(value, bool):
-        shown = "yes" if value else "no"
-    elif isinstance(value, list):
-        shown = ", ".join(text(item) for item in value)
-    elif isinstance(value, dict):
-        shown = ", ".join(f"{name.replace('_', ' ')} {text(item)}" for name, item in value.items() if item is not None)
-    elif isinstance(value, str) and TIME.fullmatch(value):
-        shown = value[:10] + " " + value[11:19] + "Z"
-    else:
-        shown = plain(str(value))
-    return shown.replace("[", r"\[") if isinstance(value, str) else shown
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(text(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {text(item)}" for name, item in value.items() if item is not None)
+    if isinstance(value, str) and TIME.fullmatch(value):
+        return value[:10] + " " + value[11:19] + "Z"
+    return plain(str(value))
 
 
 def write_secret(content: str, output: Path | None) -> None:

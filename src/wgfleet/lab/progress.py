@@ -26,7 +26,7 @@ class Progress:
     """Names each step while it runs and says how long it took."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, emoji=False)
 
     @contextmanager
     def step(self, text: str, total: int | None = None) -> Iterator[Stage]:
