@@ -2,9 +2,12 @@
 
 import json
 import re
+import threading
 import unicodedata
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -17,6 +20,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.api import panel as panel_module
 from wgfleet.panel.api.attempts import FAILURES, WINDOW_S, Attempts
+from wgfleet.panel.errors import TooMany, Unauthorized
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.access import passwords, sign_ins, users
 from wgfleet.panel.services.access.callers import ROLES, Role
@@ -147,17 +151,44 @@ def test_a_name_cannot_be_guessed_at_from_many_addresses(
 ) -> None:
     new_user(client)
     new_user(client, "bea")
-    monkeypatch.setattr(Attempts, "check", checked_by_name(Attempts.check))
+    monkeypatch.setattr(panel.sign_in_attempts, "_most", 1000)  # as if each call came from another address
     for _ in range(panel_module.GUESSES):
         refused(visitor, **WRONG)
     assert visitor.post("/api/sign-in", json={"name": "anna", "password": WORDS}).status_code == 429
-    signed_in(visitor, "bea")
-    assert panel.guesses is not panel.sign_in_attempts
+    for _ in range(panel_module.GUESSES):
+        signed_in(visitor, "bea")
 
 
-def checked_by_name(real: Callable[[Attempts, str], None]) -> Callable[[Attempts, str], None]:
-    """As if each call came from another address."""
-    return lambda attempts, source: None if source == "127.0.0.1" else real(attempts, source)
+def test_guesses_at_once_are_as_few_as_those_one_after_another() -> None:
+    attempts = Attempts("sign-ins")
+    with ExitStack() as under_way:
+        for _ in range(FAILURES):
+            under_way.enter_context(attempts.guess("anna"))
+        with pytest.raises(TooMany), attempts.guess("anna"):
+            pytest.fail("one more than there may be")
+    for _ in range(FAILURES):
+        with pytest.raises(Unauthorized), attempts.guess("anna"):
+            raise Unauthorized("wrong")
+    with pytest.raises(TooMany):
+        attempts.check("anna")
+
+
+def test_guessers_leave_threads_to_all_other_calls(
+    client: httpx.Client, visitor: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All calls share 40 threads."""
+    monkeypatch.setattr(panel.sign_in_attempts, "_most", 1000)  # as if each call came from another address
+    monkeypatch.setattr(passwords, "_WAIT_S", 120)
+    held = threading.Event()
+    monkeypatch.setattr(PasswordHasher, "verify", lambda *_: held.wait(60))
+    guesses = [{"name": f"nobody{number}", "password": WORDS} for number in range(32)]
+    with ThreadPoolExecutor(len(guesses)) as pool:
+        calls = [pool.submit(visitor.post, "/api/sign-in", json=guess) for guess in guesses]
+        for call in islice(as_completed(calls), len(guesses) - passwords.PRESENT):
+            assert (call.result().status_code, "try again" in call.result().text) == (429, True)
+        assert client.get("/api/users").status_code == 200
+        held.set()
+    assert sorted(call.result().status_code for call in calls)[: passwords.PRESENT] == [401] * passwords.PRESENT
 
 
 @pytest.mark.parametrize(
@@ -208,6 +239,9 @@ def test_a_second_factor_is_asked_for_and_each_code_works_once(client: httpx.Cli
     signed_in(visitor, code=code)
     refused(visitor, code=code)
     assert len(codes) == len(set(codes)) == 10
+    wide = "".join(chr(ord(digit) + 0xFEE0) for digit in app.at(clock.now() + 30))
+    signed_in(visitor, code=f"{wide[:3]} {wide[3:]}")
+    refused(visitor, code="\u0661\u0662\u0663456")
     signed_in(visitor, code=codes[0].upper().replace("-", " "))
     refused(visitor, code=codes[0])
     assert client.get("/api/users/anna").json()["recovery_codes"] == 9
@@ -221,8 +255,9 @@ def test_a_second_factor_counts_only_once_it_was_confirmed(client: httpx.Client,
     new_user(client)
     me = signed_in(visitor)
     visitor.post("/api/me/second-factor", json={"password": WORDS}, headers=me)
-    answer = visitor.post("/api/me/second-factor/confirm", json={"code": "000000"}, headers=me)
-    assert answer.status_code == 422
+    for code in ("000000", "\u0661\u0662\u0663456"):
+        answer = visitor.post("/api/me/second-factor/confirm", json={"code": code}, headers=me)
+        assert answer.status_code == 422
     signed_in(visitor)
     confirmed(visitor, me)
     assert visitor.post("/api/me/second-factor", json={"password": WORDS}, headers=me).status_code == 409

@@ -9,7 +9,7 @@ from wgfleet.panel.api.auth import Anyone
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.sign_ins import SignInView, shown_page
-from wgfleet.panel.errors import NotFound
+from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.services.access import passwords, sign_ins, users
 from wgfleet.panel.services.access.callers import Caller
 
@@ -126,8 +126,7 @@ def _checked(panel: Panel, caller: Caller, body: PresentPassword) -> str | None:
     """
     with panel.store.read() as tx:
         kept = users.of_caller(tx, caller).password_hash
-    panel.guesses.check(caller.name)
-    if not passwords.matches(body.password.get_secret_value(), kept):
-        panel.guesses.failed(caller.name)
-        raise users.wrong_password(caller.name)
+    with panel.guesses.guess(caller.name, wrong=Invalid):
+        if not passwords.matches(body.password.get_secret_value(), kept):
+            raise users.wrong_password(caller.name)
     return kept

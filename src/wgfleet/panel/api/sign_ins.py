@@ -1,7 +1,7 @@
 """`/api/sign-in` and `/api/sign-ins`: letting people in, and who is signed in."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 
 from fastapi import APIRouter, Request, status
@@ -12,7 +12,6 @@ from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.fields import MAX_NAME
-from wgfleet.panel.errors import Unauthorized
 from wgfleet.panel.services.access import passwords, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import SignInRefused
 from wgfleet.panel.store.tables import SignIn
@@ -92,18 +91,12 @@ def shown_page(rows: Sequence[tuple[SignIn, str]], limit: int) -> Page[SignInVie
 def _limited(panel: Panel, request: Request, name: str | None) -> Iterator[str]:
     """Refuse those who failed too often, and count who fails now; give the caller's address."""
     remote = request.client.host if request.client else "unknown"
-    source = source_of(remote)
-    panel.sign_in_attempts.check(source)
-    if name is not None:
-        panel.guesses.check(name)
+    by_name = nullcontext() if name is None else panel.guesses.guess(name)
     try:
-        yield remote
-    except Unauthorized as refused:
-        panel.sign_in_attempts.failed(source)
-        if name is not None:
-            panel.guesses.failed(name)
-        if isinstance(refused, SignInRefused):
-            panel.refusals.sign_in_refused(panel.store, remote, refused)
+        with panel.sign_in_attempts.guess(source_of(remote)), by_name:
+            yield remote
+    except SignInRefused as refused:
+        panel.refusals.sign_in_refused(panel.store, remote, refused)
         raise
 
 

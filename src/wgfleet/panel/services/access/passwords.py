@@ -1,6 +1,7 @@
 """Passwords: what is asked of them (NIST SP 800-63B-4, section 3.1.1), and argon2id (RFC 9106) of them.
 
 A check takes some 0.1 s of a processor and 64 MiB, so two are made at a time, however many people and guessers come.
+Few wait: each holds one of the threads that answer all calls.
 """
 
 import threading
@@ -15,10 +16,12 @@ from wgfleet.panel.errors import Invalid, TooMany
 LEAST, MOST = 12, 256  # characters
 _LEAST_DIFFERENT = 5
 _AT_A_TIME = 2
+PRESENT = 12  # at a time, those that wait among them
 _WAIT_S = 10.0
 
 _hasher = PasswordHasher()
 _turns = threading.BoundedSemaphore(_AT_A_TIME)
+_room = threading.BoundedSemaphore(PRESENT)
 
 
 def check(password: str, name: str, field: str = "password") -> None:
@@ -64,11 +67,19 @@ def _nobodys() -> str:
 
 
 class _Turn:
-    """A place among the few that work at a time; raises `TooMany` where none becomes free."""
+    """A place among the few that work at a time; raises `TooMany` where many wait, or none becomes free."""
 
     def __enter__(self) -> None:
+        if not _room.acquire(blocking=False):
+            raise _crowded()
         if not _turns.acquire(timeout=_WAIT_S):
-            raise TooMany("too many people sign in at the moment; try again in a minute", retry_after_s=60.0)
+            _room.release()
+            raise _crowded()
 
     def __exit__(self, *_: object) -> None:
         _turns.release()
+        _room.release()
+
+
+def _crowded() -> TooMany:
+    return TooMany("too many people sign in at the moment; try again soon", retry_after_s=2.0)

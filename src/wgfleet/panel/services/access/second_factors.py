@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import unicodedata
 
 import pyotp
 
@@ -28,11 +29,12 @@ def address_of(secret: str, user: str, panel: str) -> str:
 def step_of(secret: str, code: str, now: float, after: int | None) -> int | None:
     """Return the time step that a code belongs to, or None where it is wrong.
 
-    Codes of steps up to `after` are wrong, since they were used already.
+    Codes of steps up to `after` are wrong, since they were used already. Blanks in it, as apps show them, do not count.
     """
     generator, current = pyotp.TOTP(secret), int(now // STEP_S)
+    given = _plain(code).encode()  # of text, the comparison refuses what is not ASCII
     for step in range(current - SKEW, current + SKEW + 1):
-        if hmac.compare_digest(generator.generate_otp(step), code) and (after is None or step > after):
+        if hmac.compare_digest(generator.generate_otp(step).encode(), given) and (after is None or step > after):
             return step
     return None
 
@@ -45,8 +47,13 @@ def new_recovery_codes() -> list[str]:
 
 
 def digest_of_code(code: str) -> str:
-    """Return what is kept of a recovery code; capitals, blanks and hyphens make no difference."""
-    return digest("".join(code.split()).replace("-", "").lower())
+    """Return what is kept of a recovery code."""
+    return digest(_plain(code))
+
+
+def _plain(code: str) -> str:
+    """Return a code without what people and keyboards add: capitals, blanks, hyphens, and wide digits."""
+    return "".join(unicodedata.normalize("NFKC", code).split()).replace("-", "").lower()
 
 
 def _grouped(text: str) -> str:

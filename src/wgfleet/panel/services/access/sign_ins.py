@@ -148,7 +148,7 @@ def _second_factor(vault: Vault, user: User, code: str | None) -> str:
     if code is None:
         raise SignInRefused("a code of the authenticator app is needed", "code missing", user.id, field="code")
     secret = sealed.unseal(vault, User.totp_sealed, user)
-    step = second_factors.step_of(secret, code.strip(), clock.now(), user.totp_step)
+    step = second_factors.step_of(secret, code, clock.now(), user.totp_step)
     if step is not None:
         user.totp_step = step
         return "totp"
