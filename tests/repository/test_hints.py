@@ -66,10 +66,18 @@ def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_ar
     assert forced == {
         "DELETE /api/configs/{config}/nodes/{node_id}",
         "DELETE /api/nodes/{node}",
+        "PATCH /api/nodes/{node}",
+        "POST /api/nodes/{node}/preview",
         "POST /api/nodes/{node}/drain",
         "POST /api/node-groups/{group}/drain",
     }
-    for command in ("config unassign wg0 fra1", "node delete fra1", "node drain fra1", "group drain eu"):
+    for command in (
+        "config unassign wg0 fra1",
+        "node delete fra1",
+        "node update fra1",
+        "node drain fra1",
+        "group drain eu",
+    ):
         assert complaint(f"{command} --force") is None
 
 

@@ -12,7 +12,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")]
 
 
-def ask(client: Client, path: str, body: Document | None, *, yes: bool, dry_run: bool) -> None:
+def ask(client: Client, path: str, body: Document | None, *, yes: bool, dry_run: bool, force: bool = False) -> None:
     """Say what a change by `body`, or a deletion (None), would mean, and ask where anybody would notice.
 
     Ends the command where it is not to be made. With `yes` a panel that cannot tell, such as an older one, is no
@@ -22,7 +22,7 @@ def ask(client: Client, path: str, body: Document | None, *, yes: bool, dry_run:
         if body is None:
             effects = client.get(f"{path}/deletion")["effects"]
         else:
-            effects = client.call("POST", f"{path}/preview", body)["effects"]
+            effects = client.call("POST", f"{path}/preview", body, force=force or None)["effects"]
     except CallFailed:
         if dry_run or not yes:
             raise

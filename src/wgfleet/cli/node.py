@@ -138,6 +138,9 @@ def update(
     capacity: Capacity = None,
     bandwidth_mbps: Bandwidth = None,
     group: Group = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Use new endpoints at once, whether the node answers there or not.")
+    ] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -154,11 +157,13 @@ def update(
         group=group,
     )
     with panel() as client:
-        ask(client, f"/api/nodes/{part(node)}", body, yes=yes, dry_run=dry_run)
-        changed = client.call("PATCH", f"/api/nodes/{part(node)}", body)
+        ask(client, f"/api/nodes/{part(node)}", body, yes=yes, dry_run=dry_run, force=force)
+        changed = client.call("PATCH", f"/api/nodes/{part(node)}", body, force=force or None)
     show_fields(changed, as_json=as_json)
     if not as_json:
         _warn(changed, "endpoint_warning")
+        if waiting := changed.get("next_endpoint_addresses"):
+            say(f"used once the node answers there: {', '.join(waiting)}; at once with --force", err=True)
 
 
 @app.command()

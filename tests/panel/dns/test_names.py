@@ -108,7 +108,9 @@ def test_a_new_address_of_a_node_replaces_the_old_one(desk: Desk, wg0: Config) -
     desk.publish(wg0)
     desk.cycle()
     with desk.world.store.write() as tx:
-        nodes.update(tx, "test", nodes.get(tx, fra1.id), {"endpoint_addresses": ["198.51.100.1", "2001:db8::1"]})
+        nodes.update(
+            tx, "test", nodes.get(tx, fra1.id), {"endpoint_addresses": ["198.51.100.1", "2001:db8::1"]}, force=True
+        )
     desk.cycle()
     assert desk.zone.at(NAME) == {"192.0.2.2", "198.51.100.1", "2001:db8::1"}
 

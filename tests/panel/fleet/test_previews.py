@@ -28,7 +28,8 @@ SAID: tuple[tuple[str, dict[str, Any] | None, str], ...] = (
     ("/api/configs/wg0/endpoint-group", {"domain": "VPN.example.com.", "ttl": 90}, ""),
     ("/api/configs/wg0/endpoint-group", None, "203.0.113.10 is taken from the node"),
     ("/api/nodes/fra1", {"endpoint_addresses": ["192.0.2.7"]}, "192.0.2.1 leaves the names of wg0; 2 peers at home"),
-    ("/api/nodes/fra1", {"endpoint_addresses": ["192.0.2.1", "192.0.2.7"]}, "is probed at 192.0.2.1, 192.0.2.7"),
+    ("/api/nodes/fra1", {"endpoint_addresses": ["192.0.2.1", "192.0.2.7"]}, "at 192.0.2.7, at the port that clients"),
+    ("/api/nodes/fra1?force=true", {"endpoint_addresses": ["192.0.2.7"]}, "is probed at 192.0.2.7: if nobody answers"),
     ("/api/nodes/fra1", {"weight": 2.0}, ""),
     ("/api/nodes/ams1", None, "only with a new join token"),
 )  # fmt: skip
@@ -43,8 +44,9 @@ def test_it_is_said_whom_a_change_concerns_and_nothing_is_changed(client: httpx.
     made(client, "/api/configs/wg0/endpoint-group", domain="vpn.example.com", **group)
     anna, _ = (made(client, "/api/configs/wg0/peers", name=name) for name in ("anna", "bert"))
     before = snapshot(panel.store)
-    for path, body, said in (*SAID, (f"/api/peers/{anna['id']}", None, "'anna' is cut off")):
-        answer = client.get(f"{path}/deletion") if body is None else client.post(f"{path}/preview", json=body)
+    for url, body, said in (*SAID, (f"/api/peers/{anna['id']}", None, "'anna' is cut off")):
+        path, _, query = url.partition("?")
+        answer = client.get(f"{path}/deletion") if body is None else client.post(f"{path}/preview?{query}", json=body)
         assert answer.status_code == 200, (path, body, answer.text)
         effects = answer.json()["effects"]
         assert said in " ".join(effects) if said else effects == [], (path, body, effects)

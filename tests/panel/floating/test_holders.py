@@ -253,7 +253,7 @@ def test_other_nodes_are_told_of_a_new_witness(world: World) -> None:
     assert wanted is not None
     assert wanted.witnesses == ("192.0.2.2:51820",)
     with world.store.write() as tx:
-        nodes.update(tx, "test", nodes.get(tx, ams1.id), {"endpoint_addresses": ["192.0.2.77"]})
+        nodes.update(tx, "test", nodes.get(tx, ams1.id), {"endpoint_addresses": ["192.0.2.77"]}, force=True)
     world.sync(config, fra1)
     wanted = world.agents[fra1.id, config.id].settings.floating
     assert wanted is not None

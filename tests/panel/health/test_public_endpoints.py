@@ -1,6 +1,7 @@
 """Each public address and port of a node: one that answers keeps it in use, and one that does not is said."""
 
 import asyncio
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -11,17 +12,32 @@ from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.domain.health import public_endpoints
 from wgfleet.panel.domain.health.public_endpoints import PublicEndpoints
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.reconcile import probes
+from wgfleet.panel.reconcile import new_addresses, probes
 from wgfleet.panel.services import configs
 from wgfleet.panel.services import health as health_service
 from wgfleet.panel.services.dns import serving_nodes
-from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.services.fleet import endpoint_groups, nodes
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Config, Node
+from wgfleet.probing.prober import ProbeOutcome
+from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
 
 FIRST, SECOND = "192.0.2.1:51820", "[2001:db8::1]:51820"
+
+
+@dataclass
+class NotedNetwork(Network):
+    """Notes where the panel probes."""
+
+    asked: list[str] = field(default_factory=list)
+
+    async def probe(
+        self, asked: ProbeRequest | ProbeTarget, _timeout_s: float = 0.0, _notices: object = (), **_beside: str
+    ) -> ProbeResult | ProbeOutcome:
+        self.asked += [asked.endpoint] if isinstance(asked, ProbeTarget) else []
+        return await super().probe(asked)
 
 
 def reason(world: World, config: Config, node: Node) -> str:
@@ -103,6 +119,56 @@ def test_an_address_that_stays_silent_is_published_no_more_until_it_answers(
             await watching_them.stop()
 
     asyncio.run(watched())
+
+
+def test_a_new_address_is_used_once_the_node_answers_there_and_the_old_one_stays_until_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "SURVEY_S", 0.1)
+    monkeypatch.setattr(probes, "SURVEY_LOOK_S", 0.05)
+    monkeypatch.setattr(new_addresses, "LOOK_S", 0.05)
+    config = world.config()
+    fra1, ams1 = found = world.serving(config, "fra1", "ams1")
+    network = NotedNetwork(dead={"192.0.2.7:51820", "192.0.2.8:51820"})
+
+    def ask(addresses: list[str], *, force: bool = False) -> None:
+        with world.store.write() as tx:
+            nodes.update(tx, ACTOR, nodes.get(tx, fra1.id), {"endpoint_addresses": addresses}, force=force)
+
+    def addresses() -> tuple[list[str], list[str]]:
+        with world.store.read() as tx:
+            node = nodes.get(tx, fra1.id)
+            assert {*node.endpoint_addresses} < {
+                each for of in serving_nodes.of_config(tx, config.id) for each in of.addresses
+            }
+            return node.endpoint_addresses, node.next_endpoint_addresses
+
+    monitor = monitor_on(network, world, found, monkeypatch)
+
+    async def watched() -> None:
+        watching_them = monitor.start()
+        try:
+            await asyncio.to_thread(ask, ["192.0.2.7"])
+            await asyncio.to_thread(eventually, lambda: network.asked.count("192.0.2.7:51820") > 2)
+            assert addresses() == (["192.0.2.1"], ["192.0.2.7"])
+            assert state(world, config, fra1) is Health.SERVING
+            network.dead = {"192.0.2.8:51820"}
+            await asyncio.to_thread(eventually, lambda: addresses() == (["192.0.2.7"], []))
+        finally:
+            await watching_them.stop()
+
+    asyncio.run(watched())
+    ask(["192.0.2.8"])
+    ask(["192.0.2.7"])
+    assert addresses() == (["192.0.2.7"], []), "the addresses that it has, asked for again, end the wait"
+    ask(["192.0.2.8"])
+    ask(["192.0.2.8"], force=True)
+    assert addresses() == (["192.0.2.8"], [])
+    ask(["192.0.2.9"])
+    with world.store.write() as tx:
+        nodes.update(tx, ACTOR, nodes.get(tx, ams1.id), {"endpoint_addresses": ["192.0.2.9"]}, force=True)
+        nodes.use_answering(tx, fra1.id, {"192.0.2.9"})
+    assert addresses() == (["192.0.2.8"], []), "another node has taken it meanwhile"
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,9 @@ Name = Annotated[str, Field(max_length=MAX_NAME)]
 Addresses = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_LIST)]
 Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT, allow_inf_nan=False)]
 Capacity = Annotated[int, Field(ge=0, le=MAX_CAPACITY)]
+Unproven = Annotated[
+    bool, Query(description="Use new endpoint addresses at once, whether the node answers there or not.")
+]
 Bandwidth = Annotated[int, Field(ge=1, le=MAX_BANDWIDTH)]
 
 
@@ -109,6 +112,9 @@ class NodeView(View):
     id: str
     name: str
     endpoint_addresses: list[str]
+    next_endpoint_addresses: list[str] = Field(
+        description="Asked for, and used in place of the others once the node answers the panel at each of them."
+    )
     endpoint_warning: str | None = Field(description="null: no other node has one of its addresses.")
     agent_host: str
     agent_host_warning: str | None = Field(
@@ -160,6 +166,7 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
             id=node.id,
             name=node.name,
             endpoint_addresses=node.endpoint_addresses,
+            next_endpoint_addresses=node.next_endpoint_addresses,
             endpoint_warning=shared.get(node.id),
             agent_host=node.agent_host,
             agent_host_warning=warnings.get(node.agent_host),
@@ -223,8 +230,12 @@ def show_node(panel: ThePanel, _caller: Reader, node: Reference) -> NodeView:
 
 
 @router.patch("/api/nodes/{node}", summary="Change a node")
-def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode) -> NodeView:
-    """Publish new endpoint addresses immediately; they appear in files created from now on.
+def update_node(
+    panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode, *, force: Unproven = False
+) -> NodeView:
+    """Keep new endpoint addresses of a node that serves in `next_endpoint_addresses` until it answers there.
+
+    Then, or with `force`, they are published, and are in files created from then on.
 
     `agent_host` and `agent_port` say which machine gets keys, so changing them needs the scope `nodes`.
     """
@@ -232,7 +243,7 @@ def update_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedN
     if {"agent_host", "agent_port"} & changes.keys():
         caller.need(NODES, "changing where the agent is called")
     with panel.write_with_names(caller, changes.get("agent_host")) as tx:
-        return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes)])[0]
+        return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes, force=force)])[0]
 
 
 @router.delete("/api/nodes/{node}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a node")

@@ -12,7 +12,7 @@ from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.configs import ChangedConfig
 from wgfleet.panel.api.endpoint_groups import ChangedEndpointGroup
 from wgfleet.panel.api.models import Identifier, Reference, View
-from wgfleet.panel.api.nodes import ChangedNode
+from wgfleet.panel.api.nodes import ChangedNode, Unproven
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import effects, endpoint_groups, nodes, peers
@@ -85,13 +85,15 @@ def preview_endpoint_group_deletion(panel: ThePanel, _caller: Writer, config: Re
 
 
 @router.post("/api/nodes/{node}/preview", summary="Show what a change of a node would mean")
-def preview_node(panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode) -> EffectsView:
+def preview_node(
+    panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode, *, force: Unproven = False
+) -> EffectsView:
     """Look up no name."""
     with _rehearsal(panel) as tx:
         row = nodes.get(tx, node)
         before = row.endpoint_addresses
         changes: Any = body.given()
-        nodes.update(tx, caller.actor, row, changes)
+        nodes.update(tx, caller.actor, row, changes, force=force)
         return EffectsView(effects=effects.of_node(tx, row, before))
 
 

@@ -32,6 +32,7 @@ from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.loop_thread import calls_into_this_loop, in_loop_thread
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, Work, came_round
 from wgfleet.panel.reconcile.engine.threads import come_first, in_decision_thread
+from wgfleet.panel.reconcile.new_addresses import keep_using
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.probes import Member, Probes
 from wgfleet.panel.services import freezes, health
@@ -118,11 +119,14 @@ class HealthMonitor:
         self._reading, self._stale = None, True
         prober = Prober()
         # Its probes would be in the way of those of the panel that decides.
-        sending = asyncio.create_task(self._probes.keep_probing(prober, self._may_probe))
-        surveying = asyncio.create_task(self._probes.keep_surveying(prober, self._may_probe))
+        beside = [
+            asyncio.create_task(self._probes.keep_probing(prober, self._may_probe)),
+            asyncio.create_task(self._probes.keep_surveying(prober, self._may_probe)),
+            asyncio.create_task(keep_using(self._store, lambda: self._probed, self._probes.public_endpoints)),
+        ]
         due_at = clock.monotonic()
         try:
-            while not (sending.done() or surveying.done()):
+            while not any(task.done() for task in beside):
                 came_round()
                 self._probes.news.clear()
                 try:
@@ -140,11 +144,10 @@ class HealthMonitor:
                     async with asyncio.timeout(pause_s):
                         await self._probes.news.wait()
                     due_at = self._probes.news_at
-            (sending if sending.done() else surveying).result()
+            next(task for task in beside if task.done()).result()
         finally:
-            for task in (sending, surveying, self._reading):
-                if task is not None:
-                    task.cancel()
+            for task in filter(None, (*beside, self._reading)):
+                task.cancel()
             await self._probes.close()
             prober.close()
 
@@ -175,10 +178,10 @@ class HealthMonitor:
     def _take(self, rows: _Rows) -> None:
         self._approved, self._stale = rows.approved, False
         self._standings = {(probed.config_id, probed.node_id): self._clocked(probed) for probed in rows.probed}
-        self._probed = {}
-        for probed in rows.probed:
-            member = (probed.config_id, probed.node_id)
-            self._probed[member] = replace(probed, standing=self._standings[member][1])
+        self._probed = {
+            member: replace(probed, standing=standing)
+            for (member, (_, standing)), probed in zip(self._standings.items(), rows.probed, strict=True)
+        }
         self._lookers = rows.lookers
         self._probes.watch(self._probed, rows.lookers)
 

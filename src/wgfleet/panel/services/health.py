@@ -43,6 +43,8 @@ class Probed:
     `client_endpoints`: where clients send to, each address of the node at the port of their files; `endpoints`: these,
     and the same addresses at the port where the node listens.
 
+    `next_endpoints`: where they shall send to once it answers there, beside these.
+
     `panel_key` is the probe key with which the panel asks it. `node_key` is that with which its node asks others, and
     `new_node_key` the same for those that know the keys of a rotation (`knows_new_keys`); they are equal without one.
     `beside_panel`: it runs on the panel's machine.
@@ -68,6 +70,7 @@ class Probed:
     standing: Standing
     endpoints: tuple[str, ...] = ()
     client_endpoints: tuple[str, ...] = ()
+    next_endpoints: tuple[str, ...] = ()
 
     def key_towards(self, other: "Probed") -> str:
         """Return the key with which this node asks another."""
@@ -215,6 +218,9 @@ def _probed(
     knows_new: bool,
 ) -> Probed:
     node_key = probe_keys.of_node(vault, assignment, new=False)
+    client_port = group.port if group else config.listen_port
+    new = [each for each in node.next_endpoint_addresses if each not in node.endpoint_addresses]
+    next_endpoints = _endpoints(new, client_port)
     return Probed(
         assignment_id=assignment.id,
         config_id=config.id,
@@ -234,13 +240,14 @@ def _probed(
         fence_generation=assignment.oldest_base,
         applied_generation=assignment.applied_generation,
         standing=_standing(assignment),
-        endpoints=_endpoints(node, config.listen_port, group.port if group else config.listen_port),
-        client_endpoints=_endpoints(node, group.port if group else config.listen_port),
+        endpoints=_endpoints(node.endpoint_addresses, config.listen_port, client_port) + next_endpoints,
+        client_endpoints=_endpoints(node.endpoint_addresses, client_port),
+        next_endpoints=next_endpoints,
     )
 
 
-def _endpoints(node: Node, *ports: int) -> tuple[str, ...]:
-    found = [join_endpoint(address, port) for address in node.endpoint_addresses for port in ports]
+def _endpoints(addresses: Sequence[str], *ports: int) -> tuple[str, ...]:
+    found = [join_endpoint(address, port) for address in addresses for port in ports]
     return tuple(dict.fromkeys(found))
 
 

@@ -17,7 +17,7 @@ SILENT_S = 20.0  # for so long, an address is published no more: looks may come 
 class PublicEndpoints:
     """Those of an assignment: all `known`, the first of them to be preferred, and the ones that clients have.
 
-    `used`: the one by which it is looked at.
+    `used`: the one by which it is looked at. `answered`: those that did at the latest look.
     """
 
     known: tuple[str, ...]
@@ -25,6 +25,7 @@ class PublicEndpoints:
     used: str
     looked_at: float = float("-inf")
     first_look_at: float | None = None
+    answered: frozenset[str] = frozenset()
     _missed: dict[str, int] = field(default_factory=dict)
     _silent_since: dict[str, float] = field(default_factory=dict)
 
@@ -35,6 +36,7 @@ class PublicEndpoints:
         """
         if self.first_look_at is None:
             self.first_look_at = self.looked_at
+        self.answered = frozenset(answered)
         for endpoint in missed:
             self._silent_since.setdefault(endpoint, self.looked_at)
             self._missed[endpoint] = self._missed.get(endpoint, 0) + 1

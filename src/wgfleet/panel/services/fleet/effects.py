@@ -65,8 +65,9 @@ def of_endpoint_group(tx: Tx, config: Config, before: EndpointGroupSpec, after: 
 def of_node(tx: Tx, node: Node, before: list[str]) -> list[str]:
     """Say what other endpoint addresses of a node mean; `before`: the earlier ones."""
     configs = node_rows.config_names(tx, [node.id])[node.id]
-    gone = [address for address in before if address not in node.endpoint_addresses]
-    if not configs or before == node.endpoint_addresses:
+    wanted = node.next_endpoint_addresses or node.endpoint_addresses
+    gone = [address for address in before if address not in wanted]
+    if not configs or before == wanted:
         return []
     said = []
     if gone:
@@ -74,10 +75,17 @@ def of_node(tx: Tx, node: Node, before: list[str]) -> list[str]:
             f"{', '.join(gone)} leaves the names of {', '.join(configs)}; {_number(homes.of_nodes(tx, [node.id]))} at "
             f"home on {node.name!r}, and files that say it, work only as long as it answers there"
         )
-    said.append(
-        f"{node.name!r} is probed at {', '.join(node.endpoint_addresses)}: if nobody answers there, it is taken for "
-        "dead, and its users are moved to other nodes"
-    )
+    if node.next_endpoint_addresses:
+        new = [address for address in wanted if address not in before]
+        said.append(
+            f"nothing of that happens before {node.name!r} answers the panel at {', '.join(new)}, at the port that "
+            f"clients use; until then {', '.join(before)} stays published"
+        )
+    else:
+        said.append(
+            f"{node.name!r} is probed at {', '.join(wanted)}: if nobody answers there, it is taken for "
+            "dead, and its users are moved to other nodes"
+        )
     return said
 
 

@@ -9,7 +9,8 @@ from wgfleet.panel.domain import clocks
 from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.certificates import NO_KEY, Issued
 from wgfleet.panel.domain.fields import may_be_id
-from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.errors import Conflict, Invalid, NotFound, PanelError
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, certificates, reach
 from wgfleet.panel.services.fleet import backbone, shared_addresses, witness_keys
@@ -17,6 +18,7 @@ from wgfleet.panel.services.fleet.node_values import NodeChanges, check_outside,
 from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.store import Tx, homes
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import sessions as session_rows
@@ -142,11 +144,13 @@ def home_counts(tx: Tx, node_ids: Collection[str]) -> dict[str, int]:
     return homes.of_nodes(tx, node_ids)
 
 
-def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
-    """Change a node."""
+def update(tx: Tx, actor: str, node: Node, changes: NodeChanges, *, force: bool = False) -> Node:
+    """Change a node. New addresses of one that serves are used once it answers there; with `force` at once."""
     if node.witness:
         check_witness(changes)
     values = checked(tx, changes, witness=node.witness)
+    if "endpoint_addresses" in values:
+        values["next_endpoint_addresses"] = [] if force else _to_be_proven(tx, node, values["endpoint_addresses"])
     changed = {name: value for name, value in values.items() if getattr(node, name) != value}
     if not changed:
         return node
@@ -157,15 +161,47 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges) -> Node:
         shared_addresses.check(tx, Place.of(changed, node), named=changed)
     if "name" in changed:
         _check_name_is_free(tx, changed["name"])
-    if "endpoint_addresses" in changed:
-        isolation.witnesses_changed(tx, node.id)
-    elif "name" in changed:
-        backbone.node_changed(tx, node.id)
+    if values.get("next_endpoint_addresses"):
+        changed.pop("endpoint_addresses", None)
+    _tell_others(tx, node, changed)
     for name, value in changed.items():
         setattr(node, name, value)
     audit.record(tx, actor, "updated", "node", node.id, **changed)
     tx.wake(Topic.NODE, node.id)
     return node
+
+
+def _tell_others(tx: Tx, node: Node, changed: Collection[str]) -> None:
+    """Have the other nodes hear of what they know of this one."""
+    if "endpoint_addresses" in changed:
+        isolation.witnesses_changed(tx, node.id)
+    elif "name" in changed:
+        backbone.node_changed(tx, node.id)
+
+
+def _to_be_proven(tx: Tx, node: Node, wanted: list[str]) -> list[str]:
+    """Return the addresses by which clients may lose a node, since it serves and was never seen at some; or none."""
+    serves = any(
+        assignment.phase in {Phase.SERVING, Phase.DRAINING} and assignment.health.in_use and config.enabled
+        for assignment, config in assignment_rows.of_node(tx, node.id)
+    )
+    return wanted if serves and not {*wanted} <= {*node.endpoint_addresses} else []
+
+
+def use_answering(tx: Tx, node_id: str, answering: Collection[str]) -> None:
+    """Use the next addresses of a node if it answers at all that are new. `answering`: those where it does."""
+    node = node_rows.find(tx, node_id)
+    if node is None or not node.next_endpoint_addresses:
+        return
+    wanted = node.next_endpoint_addresses
+    if not {*wanted} <= {*node.endpoint_addresses, *answering}:
+        return
+    try:
+        update(tx, audit.PANEL, node, {"endpoint_addresses": wanted}, force=True)
+    except PanelError as error:  # somebody took one meanwhile
+        node.next_endpoint_addresses = []
+        audit.record(tx, audit.PANEL, "addresses_refused", "node", node.id, addresses=wanted, reason=str(error))
+        tx.wake(Topic.NODE, node.id)
 
 
 def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:

@@ -29,7 +29,8 @@ class Node(Base):
     is what its uplink carries (None: as the link says). `summary` is what the last cycle did. `clock_ahead_s`: how far
     its clock is ahead of the panel's, None: not known. `agent_features`: what its agent knew beyond 0.1.0 when it was
     last heard (`protocol.features`), for what has to be known of one that is dead, after a restart too. `witness`: it
-    serves nobody, has no endpoint addresses, and looks at the nodes of all configs.
+    serves nobody, has no endpoint addresses, and looks at the nodes of all configs. `next_endpoint_addresses` take the
+    place of the others once clients get an answer at each; none: no change was asked for.
     """
 
     __tablename__ = "nodes"
@@ -37,6 +38,7 @@ class Node(Base):
     name: Mapped[str] = mapped_column(unique=True)
     group_id: Mapped[str | None] = mapped_column(ForeignKey("node_groups.id"), index=True)
     endpoint_addresses: Mapped[list[str]]
+    next_endpoint_addresses: Mapped[list[str]] = mapped_column(default=list)
     agent_host: Mapped[str]
     agent_port: Mapped[int]
     weight: Mapped[float]
