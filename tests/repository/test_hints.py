@@ -68,6 +68,7 @@ def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_ar
         "DELETE /api/nodes/{node}",
         "PATCH /api/nodes/{node}",
         "POST /api/nodes/{node}/preview",
+        "GET /api/nodes/{node}/deletion",
         "POST /api/nodes/{node}/drain",
         "POST /api/node-groups/{group}/drain",
     }

@@ -20,7 +20,7 @@ def ask(client: Client, path: str, body: Document | None, *, yes: bool, dry_run:
     """
     try:
         if body is None:
-            effects = client.get(f"{path}/deletion")["effects"]
+            effects = client.get(f"{path}/deletion", force=force or None)["effects"]
         else:
             effects = client.call("POST", f"{path}/preview", body, force=force or None)["effects"]
     except CallFailed:

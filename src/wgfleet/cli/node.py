@@ -176,7 +176,7 @@ def delete(
 ) -> None:
     """Delete a node that is assigned to no config."""
     with panel() as client:
-        ask(client, f"/api/nodes/{part(node)}", None, yes=yes, dry_run=dry_run)
+        ask(client, f"/api/nodes/{part(node)}", None, yes=yes, dry_run=dry_run, force=force)
         client.call("DELETE", f"/api/nodes/{part(node)}", force=force)
     say(f"node {node} was deleted", err=True)
 

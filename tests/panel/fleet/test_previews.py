@@ -9,6 +9,9 @@ from tests.panel.clients.test_files import serve
 from tests.panel.conftest import made
 from tests.panel.tables import snapshot
 from wgfleet.panel.api import Panel
+from wgfleet.panel.services import generations
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store import sessions as session_rows
 
 # path, body of a change or None for a deletion -> a part of what is said, "" for nothing
 SAID: tuple[tuple[str, dict[str, Any] | None, str], ...] = (
@@ -55,5 +58,43 @@ def test_it_is_said_whom_a_change_concerns_and_nothing_is_changed(client: httpx.
         client.post("/api/configs/wg0/preview", json={"mtu": 1}).status_code: 422,
         client.get("/api/configs/wg0/deletion").status_code: 409,
         client.get("/api/configs/none/deletion").status_code: 404,
+        client.get("/api/nodes/fra1/deletion?force=true").status_code: 409,
     }
     assert refused == {status: status for status in refused}
+
+
+def test_a_preview_of_a_deletion_with_force_names_what_is_refused_without(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"])
+    ways = ((node_rows, "owed_interfaces", ["wg7"], "wg7"), (session_rows, "seen_at", ["anna"], "anna"))
+    for rows, what, found, said in ways:
+        with monkeypatch.context() as patched:
+            patched.setattr(rows, what, lambda *_, found=found: found)
+            path = f"/api/nodes/{node['id']}"
+            refused = client.get(f"{path}/deletion")
+            assert (refused.status_code, said in refused.text) == (409, True)
+            assert client.delete(path).json()["detail"] == refused.json()["detail"]
+            _, effect = client.get(f"{path}/deletion?force=true").json()["effects"]
+            assert said in effect
+
+
+def test_a_preview_needs_the_scopes_of_the_change(client: httpx.Client) -> None:
+    made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"])
+    key = made(client, "/api/keys", name="writer", scopes=["write"])["key"]
+    body, headers = {"agent_host": "192.0.2.9"}, {"Authorization": f"Bearer {key}"}
+    answers = (
+        client.patch("/api/nodes/ams1", json=body, headers=headers),
+        client.post("/api/nodes/ams1/preview", json=body, headers=headers),
+    )
+    assert [(each.status_code, "'nodes'" in each.text) for each in answers] == [(403, True)] * 2
+
+
+def test_a_preview_of_a_deletion_does_not_wait_for_changes(client: httpx.Client, panel: Panel) -> None:
+    """Nor do changes wait for it: where all must be looked at, that is for long."""
+    made(client, "/api/configs", name="wg9", pools=["10.9.0.0/24"])
+    node = made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"])
+    with panel.store.write() as tx:
+        generations.bump(tx, client.get("/api/configs/wg9").json()["id"])
+        for path in ("/api/configs/wg9/deletion", f"/api/nodes/{node['id']}/deletion"):
+            assert client.get(path, timeout=10).status_code == 200

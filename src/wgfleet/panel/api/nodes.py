@@ -1,8 +1,8 @@
 """`/api/nodes`: servers that run the agent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, status
 from pydantic import Field
@@ -25,7 +25,7 @@ from wgfleet.panel.api.models import (
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
 from wgfleet.panel.services import host_names
-from wgfleet.panel.services.access.callers import NODES
+from wgfleet.panel.services.access.callers import NODES, Caller
 from wgfleet.panel.services.fleet import loads, nodes, shared_addresses, witnesses
 from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.services.fleet.nodes import NodeSpec
@@ -46,6 +46,12 @@ Unproven = Annotated[
     bool, Query(description="Use new endpoint addresses at once, whether the node answers there or not.")
 ]
 Bandwidth = Annotated[int, Field(ge=1, le=MAX_BANDWIDTH)]
+Force = Annotated[
+    bool,
+    Query(
+        description="Also one that still has to delete interfaces, which then stay on the machine, or relays clients."
+    ),
+]
 
 
 class NewNode(Body):
@@ -229,6 +235,12 @@ def show_node(panel: ThePanel, _caller: Reader, node: Reference) -> NodeView:
         return views(tx, [nodes.get(tx, node)])[0]
 
 
+def need_for(caller: Caller, changes: Mapping[str, Any]) -> None:
+    """Raise `Forbidden` where a caller may not make such changes of a node."""
+    if {"agent_host", "agent_port"} & changes.keys():
+        caller.need(NODES, "changing where the agent is called")
+
+
 @router.patch("/api/nodes/{node}", summary="Change a node")
 def update_node(
     panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode, *, force: Unproven = False
@@ -240,8 +252,7 @@ def update_node(
     `agent_host` and `agent_port` say which machine gets keys, so changing them needs the scope `nodes`.
     """
     changes = cast("NodeChanges", body.given())
-    if {"agent_host", "agent_port"} & changes.keys():
-        caller.need(NODES, "changing where the agent is called")
+    need_for(caller, changes)
     with panel.write_with_names(caller, changes.get("agent_host")) as tx:
         return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes, force=force)])[0]
 
@@ -252,9 +263,7 @@ def delete_node(
     caller: Writer,
     node: Reference,
     *,
-    force: Annotated[
-        bool, Query(description="Delete it even if it still has to delete interfaces, which then stay on the machine.")
-    ] = False,
+    force: Force = False,
 ) -> None:
     """Refused (409) while a config is assigned to it, or while it still has to delete an interface."""
     with panel.store.write() as tx:

@@ -12,10 +12,10 @@ from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.configs import ChangedConfig
 from wgfleet.panel.api.endpoint_groups import ChangedEndpointGroup
 from wgfleet.panel.api.models import Identifier, Reference, View
-from wgfleet.panel.api.nodes import ChangedNode, Unproven
+from wgfleet.panel.api.nodes import ChangedNode, Force, Unproven, need_for
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import effects, endpoint_groups, nodes, peers
+from wgfleet.panel.services.fleet import effects, endpoint_groups, node_deletion, nodes, peers
 from wgfleet.panel.store import Tx
 
 router = APIRouter(tags=["previews"])
@@ -51,12 +51,11 @@ def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: Cha
 
 
 @router.get("/api/configs/{config}/deletion", summary="Show what is lost with a config")
-def preview_config_deletion(panel: ThePanel, caller: Writer, config: Reference) -> EffectsView:
-    with _rehearsal(panel) as tx:
+def preview_config_deletion(panel: ThePanel, _caller: Writer, config: Reference) -> EffectsView:
+    with panel.store.read() as tx:  # no rehearsal: to delete many peers takes long, and all changes would wait for it
         row = configs.get(tx, config)
-        found = effects.of_config_deletion(tx, row)
-        configs.delete(tx, caller.actor, row)
-        return EffectsView(effects=found)
+        configs.check_deletion(tx, row)
+        return EffectsView(effects=effects.of_config_deletion(tx, row))
 
 
 @router.post(
@@ -89,19 +88,21 @@ def preview_node(
     panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode, *, force: Unproven = False
 ) -> EffectsView:
     """Look up no name."""
+    changes: Any = body.given()
+    need_for(caller, changes)
     with _rehearsal(panel) as tx:
         row = nodes.get(tx, node)
         before = row.endpoint_addresses
-        changes: Any = body.given()
         nodes.update(tx, caller.actor, row, changes, force=force)
         return EffectsView(effects=effects.of_node(tx, row, before))
 
 
 @router.get("/api/nodes/{node}/deletion", summary="Show what is lost with a node")
-def preview_node_deletion(panel: ThePanel, _caller: Writer, node: Reference) -> EffectsView:
-    """Leave out whether it is refused, which the call itself says."""
+def preview_node_deletion(panel: ThePanel, _caller: Writer, node: Reference, *, force: Force = False) -> EffectsView:
     with panel.store.read() as tx:
-        return EffectsView(effects=effects.of_node_deletion(nodes.get(tx, node)))
+        row = nodes.get(tx, node)
+        node_deletion.check(tx, row, force=force)
+        return EffectsView(effects=effects.of_node_deletion(tx, row))
 
 
 @router.get("/api/peers/{peer_id}/deletion", summary="Show what is lost with a peer")

@@ -256,15 +256,20 @@ def _names_nodes(tx: Tx, config: Config, dns: Sequence[str]) -> bool:
     return any(_overlap(pool, address) for pool in pools for address in addresses)
 
 
-def delete(tx: Tx, actor: str, config: Config) -> None:
-    """Delete a config and its peers; refused while a node has it, or still has to give it up."""
-    generations.bump(tx, config.id)
+def check_deletion(tx: Tx, config: Config) -> None:
+    """Raise `Conflict` while a node has a config, or still has to give it up."""
     nodes = config_rows.assigned_node_names(tx, config.id)
     if nodes:
         raise Conflict(
             f"config {config.name!r} is still assigned to {', '.join(nodes)}",
             Hint(HintCode.UNASSIGN_NODE, config=config.name),
         )
+
+
+def delete(tx: Tx, actor: str, config: Config) -> None:
+    """Delete a config and its peers; refused while a node has it, or still has to give it up."""
+    generations.bump(tx, config.id)
+    check_deletion(tx, config)
     _, peers = counts(tx, [config.id])[config.id]
     reach.forget(tx, actor, config)
     config_rows.delete(tx, config)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from wgfleet.panel.services.fleet import node_deletion
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import nodes as node_rows
@@ -89,9 +90,14 @@ def of_node(tx: Tx, node: Node, before: list[str]) -> list[str]:
     return said
 
 
-def of_node_deletion(node: Node) -> list[str]:
+def of_node_deletion(tx: Tx, node: Node) -> list[str]:
     """Say what is lost with a node, which has no config any more."""
-    return [f"the agent of {node.name!r} is no longer managed; it comes back only with a new join token"]
+    said = [f"the agent of {node.name!r} is no longer managed; it comes back only with a new join token"]
+    if owed := node_rows.owed_interfaces(tx, node.id):
+        said.append(f"{', '.join(owed)} goes on serving on that machine until its agent answers, or a month is over")
+    if relayed := node_deletion.relayed(tx, node):
+        said.append(f"who is relayed by it stays there, and is cut off when that machine ends: {relayed}")
+    return said
 
 
 def of_peer_deletion(peer: Peer) -> list[str]:

@@ -13,7 +13,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, PanelError
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, certificates, reach
-from wgfleet.panel.services.fleet import backbone, shared_addresses, witness_keys
+from wgfleet.panel.services.fleet import backbone, node_deletion, shared_addresses, witness_keys
 from wgfleet.panel.services.fleet.node_values import NodeChanges, check_outside, check_witness, checked
 from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import isolation
@@ -21,7 +21,6 @@ from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
@@ -29,8 +28,6 @@ from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import AGENT_PORT
 
-NAMED = 5  # clients, in a sentence
-LIVE_S = 180.0  # a session whose last handshake is older has ended, by WireGuard's rules
 _KEYS_KEPT = 4  # of renewals of an agent that have not ended, beside the one that it showed last
 
 
@@ -209,28 +206,8 @@ def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:
 
     Its agent is asked to delete them whenever it can be reached.
     """
-    names = node_rows.config_names(tx, [node.id])[node.id]
-    if names:
-        raise Conflict(
-            f"node {node.name!r} is still assigned to {', '.join(names)}",
-            Hint(HintCode.UNASSIGN_NODE, config=names[0], node=node.name),
-        )
+    node_deletion.check(tx, node, force=force)
     owed = node_rows.owed_interfaces(tx, node.id)
-    if owed and not force:
-        raise Conflict(
-            f"node {node.name!r} could not be reached and still has to delete {', '.join(owed)} when it returns "
-            "(forced, the panel goes on asking its agent for a month)",
-            Hint(HintCode.WAIT_FOR_NODE, node=node.name),
-            Hint(HintCode.FORCE),
-        )
-    hanging = session_rows.seen_at(tx, node.endpoint_addresses, node.id, clock.steady() - LIVE_S)
-    if hanging and not force:
-        named = ", ".join(hanging[:NAMED]) + (f" and {len(hanging) - NAMED} more" if len(hanging) > NAMED else "")
-        raise Conflict(
-            f"node {node.name!r} relays live clients, who cannot be moved any more once it is deleted: {named}; "
-            "wait until they have come to other nodes",
-            Hint(HintCode.FORCE),
-        )
     if node.certificate_expires_at is not None:
         departed = DepartedNode(
             id=node.id,

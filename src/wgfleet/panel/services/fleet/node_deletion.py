@@ -1,0 +1,43 @@
+"""Reasons against the deletion of a node: its configs, and what it has left to do."""
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.tables import Node
+
+NAMED = 5  # clients, in a sentence
+LIVE_S = 180.0  # a session whose last handshake is older has ended, by WireGuard's rules
+
+
+def check(tx: Tx, node: Node, *, force: bool = False) -> None:
+    """Raise `Conflict` while a node still has a config; without `force`, also while it has something left to do."""
+    names = node_rows.config_names(tx, [node.id])[node.id]
+    if names:
+        raise Conflict(
+            f"node {node.name!r} is still assigned to {', '.join(names)}",
+            Hint(HintCode.UNASSIGN_NODE, config=names[0], node=node.name),
+        )
+    owed = node_rows.owed_interfaces(tx, node.id)
+    if owed and not force:
+        raise Conflict(
+            f"node {node.name!r} could not be reached and still has to delete {', '.join(owed)} when it returns "
+            "(forced, the panel goes on asking its agent for a month)",
+            Hint(HintCode.WAIT_FOR_NODE, node=node.name),
+            Hint(HintCode.FORCE),
+        )
+    hanging = relayed(tx, node)
+    if hanging and not force:
+        raise Conflict(
+            f"node {node.name!r} relays live clients, who cannot be moved any more once it is deleted: {hanging}; "
+            "wait until they have come to other nodes",
+            Hint(HintCode.FORCE),
+        )
+
+
+def relayed(tx: Tx, node: Node) -> str:
+    """Return who is live through a relay of a node, some by name; "" for nobody."""
+    found = session_rows.seen_at(tx, node.endpoint_addresses, node.id, clock.steady() - LIVE_S)
+    return ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
