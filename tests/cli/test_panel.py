@@ -20,8 +20,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from wgfleet.cli import panel
+from wgfleet.cli.panel_run import login_line
 from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.services import certificates
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.settings.listeners import parse_listener
 from wgfleet.panel.store import Store
 
 pytestmark = pytest.mark.slow
@@ -89,6 +92,14 @@ def test_a_first_start_prints_one_key_that_works_and_a_second_prints_none(tmp_pa
         assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
         modes = {(file.is_dir(), stat.S_IMODE(file.stat().st_mode)) for file in data_dir.iterdir()}
         assert modes == {(False, 0o600), (True, 0o700)}
+        assert process.stdout
+        told = process.stdout.readline().strip()
+        assert told == f"log in with: wgfleet login {secure} --ca-fingerprint {fingerprint(ca)}"
+        login = subprocess.run(
+            [WGFLEET, *told.split()[4:]], input=f"{key}\n", capture_output=True, text=True, check=False, timeout=60,
+            env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "cli")},
+        )  # fmt: skip
+        assert login.returncode == 0, login.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     with running(data_dir, *listen) as (_, again):
@@ -161,6 +172,36 @@ def test_a_lost_master_key_is_not_replaced(tmp_path: Path) -> None:
         assert refused.exit_code == 1
         assert f"{data / 'master.key'}: is missing; put back the key" in refused.stderr
     assert not (data / "master.key").exists()
+
+
+def test_a_damaged_database_is_told_in_one_line_and_gets_no_master_key(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    assert wgfleet("init", "--data-dir", str(data_dir)).exit_code == 0
+    (data_dir / "master.key").unlink()
+    (data_dir / "panel.sqlite").write_text("no database " * 1000)
+    for command in (["run", "--listen", "127.0.0.1:0"], ["init"]):
+        refused = subprocess.run(
+            [WGFLEET, "panel", *command, "--data-dir", str(data_dir)],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("error: the database is damaged (file is not a database); stop the panel")
+        assert refused.stderr.count("\n") == 1
+        assert not (data_dir / "master.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("listen", "public_url", "line"),
+    [
+        ("127.0.0.1:8080", None, "http://127.0.0.1:8080"),
+        ("[2001:db8::5]:8443", None, "https://[2001:db8::5]:8443 --ca-fingerprint sha256:ab"),
+        ("127.0.0.1:8443", "https://vpn.example.com/panel", "https://vpn.example.com/panel"),
+        ("203.0.113.1:8443", "https://vpn.example.com", "https://vpn.example.com --ca-fingerprint sha256:ab"),
+    ],
+)
+def test_the_login_line_is_where_others_reach_the_panel(listen: str, public_url: str | None, line: str) -> None:
+    settings = Settings(listen=(parse_listener(listen),), public_url=public_url)
+    assert login_line(settings.listen, "sha256:ab", settings) == f"wgfleet login {line}"
 
 
 def test_a_certificate_whose_files_are_there_is_not_issued(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from ipaddress import ip_address
 from pathlib import Path
 
 import typer
@@ -17,11 +18,12 @@ from wgfleet.panel.main import api_of
 from wgfleet.panel.parts import Parts, opened
 from wgfleet.panel.processes import SignsOfLife, keep_running
 from wgfleet.panel.reconcile.engine.loop import CoreLoop
-from wgfleet.panel.settings import Listener
+from wgfleet.panel.settings import Listener, Settings
 
 FIRST_KEY_FILE = "first-admin-key"
 API_NICENESS = 5  # where processors are short, the core comes first
 MAX_HOST = 40
+IPV6 = 6
 
 
 class PanelRun:
@@ -64,7 +66,10 @@ class PanelRun:
             signs.begin()
             if not self._announced.is_set():
                 self._announced.set()
-                show_listeners([listener for listener, _ in self._sockets], self._certificate.fingerprint)
+                listeners = [listener for listener, _ in self._sockets]
+                show_listeners(listeners, self._certificate.fingerprint)
+                typer.echo(f"log in with: {login_line(listeners, self._certificate.fingerprint, self._settings)}")
+                sys.stdout.flush()
 
         with opened(self._settings, self._vault) as parts:
             self._certificate.issue_from(parts.newest_authority)
@@ -78,7 +83,19 @@ def show_listeners(listeners: Sequence[Listener], fingerprint: str | None) -> No
         typer.echo(f"listening on {listener}")
     if fingerprint is not None:
         typer.echo(f"CA fingerprint: {fingerprint}")
-    sys.stdout.flush()
+
+
+def login_line(listeners: Sequence[Listener], fingerprint: str | None, settings: Settings) -> str:
+    """Return the command to copy that logs in here: at `public_url`, else where TLS is spoken, else on loopback."""
+    chosen = next((each for each in listeners if each.secure), listeners[0])
+    if ip_address(chosen.host).is_unspecified:
+        family = ip_address(chosen.host).version
+        own = [each for each in machine.outbound_addresses() if ip_address(each).version == family]
+        chosen = chosen._replace(host=own[0] if own else ("127.0.0.1", "::1")[family == IPV6])
+    url = settings.public_url or str(chosen)
+    # Where no listener speaks TLS, a proxy does, with a certificate of its own.
+    pinned = f" --ca-fingerprint {fingerprint}" if fingerprint and chosen.secure and url.startswith("https") else ""
+    return f"wgfleet login {url}{pinned}"
 
 
 def show_first_key(data_dir: Path, key: str | None) -> None:

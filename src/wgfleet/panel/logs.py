@@ -7,8 +7,10 @@ from typing import Any, Literal
 import structlog
 
 
-def configure(level: Literal["debug", "info", "warning", "error"], form: Literal["json", "text"]) -> None:
-    """Send all logs to standard error, one event a line."""
+def configure(level: Literal["debug", "info", "warning", "error"], form: Literal["auto", "json", "text"]) -> None:
+    """Send all logs to standard error, one event a line; `auto` is text where that is a terminal, else JSON."""
+    if form == "auto":
+        form = "text" if sys.stderr.isatty() else "json"
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

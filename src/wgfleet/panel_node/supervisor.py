@@ -9,6 +9,7 @@ import os
 import shutil
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -53,13 +54,13 @@ class PanelNode:
         obstacle = await _obstacle()
         if obstacle is None:
             try:
-                node_id = await asyncio.to_thread(self._enroll, store, authorities)
+                about = await asyncio.to_thread(self._enroll, store, authorities)
             except PanelError as error:
                 obstacle = error.detail
         if obstacle is not None:
             log.info("panel_node.none", reason=obstacle)
             return
-        log.info("panel_node.starting", node_id=node_id)
+        log.info("panel_node.starting", **about)
         self._task = asyncio.create_task(self._keep_running())
 
     async def close(self) -> None:
@@ -77,7 +78,7 @@ class PanelNode:
             self._process.close()
             self._process = None
 
-    def _enroll(self, store: Store, authorities: Authorities) -> str:
+    def _enroll(self, store: Store, authorities: Authorities) -> dict[str, Any]:
         with store.write() as tx:
             node = find_or_create(tx, self._settings)
             installation.lock_authority(tx)
@@ -91,7 +92,7 @@ class PanelNode:
                 about = AgentFile(NodeId(node.id), node.agent_port, str(self._settings.listen[0]))
                 write_atomic(self._state.agent, msgspec.json.encode(about))
                 nodes.enrolled(tx, node, agent_port=node.agent_port, issued=made.issued, trusts=made.trusts)
-            return node.id
+            return {"node_id": node.id, "node": node.name, "endpoint_addresses": node.endpoint_addresses}
 
     def _enrolled_as(self, node: Node, state: AuthorityState) -> bool:
         """Tell whether the panel will take the agent's certificate; not one of after the copy it was restored from."""

@@ -13,6 +13,7 @@ class LogSettings(Group):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is written: debug, info, warning or error."
     )
-    format: Literal["json", "text"] = Field(
-        default="json", description="json: one object a line, for programs; text: for people."
+    format: Literal["auto", "json", "text"] = Field(
+        default="auto",
+        description="json: one object a line, for programs; text: for people; auto: text on a terminal, else json.",
     )

@@ -1,5 +1,6 @@
 """Errors of the database, translated: everything that a driver can raise becomes one of the panel's own."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,9 +43,20 @@ def translated() -> Iterator[None]:
             raise Unavailable("the connection to the database was lost; try again", retry_after_s=_RETRY_S) from error
         if isinstance(error, DataError):
             raise _out_of_range() from error
+        if _is_damage(error.orig):
+            raise Unavailable(
+                f"the database is damaged ({error.orig}); stop the panel, keep the file, put the newest copy "
+                "in its place, and run: wgfleet panel restored"
+            ) from error
         raise
     except OverflowError as error:  # SQLite's driver, of an integer beyond 64 bits
         raise _out_of_range() from error
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    """Say whether SQLite found no database in the file, or a broken one."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says where it was found
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _out_of_range() -> Invalid:
