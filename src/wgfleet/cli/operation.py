@@ -61,6 +61,23 @@ def wait(operation: Operation, *, as_json: AsJson = False) -> None:
             report(ended)
 
 
+@app.command()
+def cancel(operation: Operation, *, as_json: AsJson = False) -> None:
+    """Cancel a removal, a drain or a rebalance, and wait for its end.
+
+    The node of a removal serves on, unless it deletes its interface already; one that is drained is uncordoned. Peers
+    that have a new home keep it.
+    """
+    with panel() as client:
+        identifier = whole(client, operation)
+        client.call("POST", f"/api/operations/{part(identifier)}/cancel")
+        ended = follow(client, identifier)
+        if as_json:
+            show_json(ended)
+        else:
+            report(ended)
+
+
 def short(identifier: str) -> str:
     """Return the end of an id, which tells things of one hour apart; ids begin with the time."""
     return identifier[-SHORT:]

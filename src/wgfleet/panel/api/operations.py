@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import Field, computed_field
 
-from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import After, Identifier, Limit, Page, View, page
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import operations
+from wgfleet.panel.services.moves import cancelling
 from wgfleet.panel.store.tables import Operation
 
 router = APIRouter(tags=["operations"])
@@ -32,6 +33,7 @@ class OperationView(View):
     error: str | None = Field(description="Why the last attempt failed; it is retried automatically.")
     attempts: int
     requested_by: str
+    cancelled_by: str | None = Field(description="Who had it end before its time.")
     created_at: datetime
     updated_at: datetime
     finished_at: datetime | None
@@ -67,3 +69,16 @@ def list_operations(
 def show_operation(panel: ThePanel, _caller: Reader, operation_id: Identifier) -> OperationView:
     with panel.store.read() as tx:
         return view(operations.get(tx, operation_id))
+
+
+@router.post("/api/operations/{operation_id}/cancel", summary="Cancel an operation")
+def cancel_operation(panel: ThePanel, caller: Writer, operation_id: Identifier) -> OperationView:
+    """Undo a removal: its node serves on. Uncordon what is drained; stop a rebalance. It ends soon, as `failed`.
+
+    Peers that have a new home keep it. Refused (409) for failovers, moves of an address, and a removal whose node
+    deletes its interface already.
+    """
+    with panel.store.write() as tx:
+        operation = operations.get(tx, operation_id)
+        cancelling.cancel(tx, caller.actor, operation)
+        return view(operation)

@@ -38,7 +38,7 @@ class MoveView:
     `over`: there is nothing more to move, though not everything has. `unsettled`: moves that are neither done nor given
     up. `drain_ends_at`: when waiting for them ends. `sources`: the nodes whose sessions have to be known first.
     `unconfirmed`: the nodes that have yet to drop peers, or an address. `urgent`: the node is out of use, so that its
-    clients have none. Of a removal alone: `backed_up`; `retired`, the
+    clients have none. Of a removal alone: `cancelled`, in time; `backed_up`; `retired`, the
     assignment's phase is `removed`; `owed`, the node still has the interface; `clean_ends_at`, when waiting for its
     deletion ends.
     """
@@ -52,6 +52,7 @@ class MoveView:
     sources: tuple[str, ...] = ()
     unconfirmed: tuple[str, ...] = ()
     urgent: bool = False
+    cancelled: bool = False
     backed_up: bool = False
     retired: bool = False
     owed: bool = False
@@ -67,6 +68,8 @@ def next_step(view: MoveView, now: float, *, confirm_within_s: float) -> MoveSte
     """Name the next step. `confirm_within_s`: how long after the drain window nodes may still confirm."""
     if view.finished:
         return MoveStep.DONE
+    if view.cancelled:
+        return MoveStep.CLOSE
     if view.removes and not view.backed_up:
         return MoveStep.BACKUP
     if not view.placed and not view.over:

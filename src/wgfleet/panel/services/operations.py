@@ -65,6 +65,7 @@ def start(
         error=None,
         attempts=0,
         requested_by=actor,
+        cancelled_by=None,
         created_at=now,
         updated_at=now,
         finished_at=None,

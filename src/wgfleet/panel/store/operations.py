@@ -17,6 +17,11 @@ def get(tx: Tx, operation_id: str) -> Operation | None:
     return tx.session.get(Operation, operation_id)
 
 
+def cancelled(tx: Tx, operation_id: str) -> bool:
+    """Tell whether an operation has been cancelled by now, whatever was read of it before."""
+    return tx.session.scalar(select(Operation.cancelled_by).where(Operation.id == operation_id)) is not None
+
+
 def newest(tx: Tx, kind: OperationKind, subject: str) -> Operation | None:
     """Return the operation of a kind on a subject that is active, else the latest, or None."""
     query = select(Operation).where(Operation.kind == kind, Operation.subject == subject)

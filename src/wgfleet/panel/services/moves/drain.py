@@ -98,6 +98,8 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
 def over(tx: Tx, operation_id: str) -> str | None:
     """Say why there is nothing more to move: the reason in words, or None while there is."""
     operation = operations.get(tx, operation_id)
+    if operation.cancelled_by is not None:
+        return f"cancelled by {operation.cancelled_by}; peers that have a new home keep it until a rebalance"
     assignment = assignment_rows.get(tx, operation.config_id or "", operation.node_id or "")
     node = node_rows.find(tx, operation.node_id or "")
     if assignment is None or assignment.phase != Phase.SERVING:

@@ -109,8 +109,11 @@ def _moves(
 
 
 def over(tx: Tx, operation_id: str) -> str | None:
-    """Say why there is nothing more to move: no node is left. Else None."""
-    carriers = assignment_rows.of_config(tx, operations.get(tx, operation_id).config_id or "")
+    """Say why there is nothing more to move: it was cancelled, or no node is left. Else None."""
+    operation = operations.get(tx, operation_id)
+    if operation.cancelled_by is not None:
+        return f"cancelled by {operation.cancelled_by}; peers that have a new home keep it"
+    carriers = assignment_rows.of_config(tx, operation.config_id or "")
     return None if carriers else "no node carries the config any more"
 
 

@@ -23,7 +23,6 @@ from wgfleet.panel.services.dns import desired
 from wgfleet.panel.services.fleet import placement, probe_keys
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import departures, relays, steps
-from wgfleet.panel.services.moves.departures import LiveClient
 from wgfleet.panel.services.moves.floor import check_floor
 from wgfleet.panel.services.moves.steps import Subject
 from wgfleet.panel.store import Tx
@@ -60,6 +59,7 @@ def view(tx: Tx, operation_id: str) -> MoveView:
         drain_ends_at=_drain_ends_at(tx, operation) if unsettled else progress.window_ends_at,
         sources=(node_id,),
         urgent=assignment is not None and not assignment.health.in_use,
+        cancelled=operation.cancelled_by is not None and assignment is not None and assignment.phase == Phase.DRAINING,
         backed_up=backup_rows.of_operation(tx, operation_id) is not None,
         retired=assignment is None or assignment.phase == Phase.REMOVED,
         owed=assignment_rows.cleanup(tx, node_id, config_id) is not None,
@@ -100,13 +100,21 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     off who is live: the node then keeps the config, and the operation has failed.
     """
     r = steps.load(tx, operation_id)
+    generations.hold(tx, r.config.id)
+    if operation_rows.cancelled(tx, operation_id):
+        return
     ends_at = operations.progress_of(r.operation, RemovalProgress).window_ends_at
     if steps.note_arrivals(tx, r, live_within_s) and clock.now() < ends_at:
         return
     if not operations.options_of(r.operation, RelayOptions).force and r.assignment.health.in_use:
         staying = departures.foresee(tx, r.config, r.node).clients
         if staying:
-            _keep(tx, r, staying)
+            names = [client.name for client in staying]
+            reason = (
+                f"{departures.counted(len(names))} did not come to other nodes, and would have been cut off: "
+                f"{departures.in_words(names)}"
+            )
+            _keep(tx, r, reason, names, departures.ways_out(r.config, r.node))
             return
     generation = generations.bump(tx, r.config.id)
     steps.give_up(tx, operation_id)
@@ -129,28 +137,26 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     tx.wake(Topic.NODE, r.node.id)
 
 
-def _keep(tx: Tx, r: Subject, staying: Sequence[LiveClient]) -> None:
-    """End a removal without it: the node serves on, with those whom nobody could call."""
+def _keep(tx: Tx, r: Subject, reason: str, names: Sequence[str] = (), ways_out: Sequence[Hint] = ()) -> None:
+    """End a removal without it: the node serves on, with those whom nobody could call. `names`: theirs."""
     steps.give_up(tx, r.operation.id)
     taken = operation_rows.taken_over(tx, r.operation.id)
     peer_rows.touch(tx, taken, generations.bump(tx, r.config.id, topic=Topic.PEERS))
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.SERVING)
     holders.reassign(tx, r.config.id, renew=True)
-    names = [client.name for client in staying]
     hanging = relays.relayed(tx, r.operation, taken)
     result = RemovalResult(
         peers_migrated=operation_rows.rehomed(tx, r.operation.id),
         sessions_taken_over=steps.counts(tx, r.operation.id).taken_over or 0,
         left_behind=len(names),
-        left=tuple(sorted(names)[: steps.NAMED]),
+        left=tuple(sorted(names)[: steps.NAMED]) or None,
         relayed=steps.named(tx, hanging),
         relay_ends_at=clock.now() + relays.relay_s(r.operation) if hanging else None,
         seconds=round(clock.now() - r.operation.created_at, 3),
         interface=KEPT,
         backup_id=operations.progress_of(r.operation, RemovalProgress).backup_id,
-        reason=f"{departures.counted(len(names))} did not come to other nodes, and would have been cut off: "
-        f"{departures.in_words(names)}; node {r.node.name!r} goes on serving config {r.config.name!r}",
-        ways_out=tuple(hint.code.value for hint in departures.ways_out(r.config, r.node)),
+        reason=f"{reason}; node {r.node.name!r} goes on serving config {r.config.name!r}",
+        ways_out=tuple(hint.code.value for hint in ways_out) or None,
     )
     operations.finish(tx, r.operation.id, OperationState.FAILED, result)
     audit.record(
@@ -161,8 +167,11 @@ def _keep(tx: Tx, r: Subject, staying: Sequence[LiveClient]) -> None:
 
 
 def close(tx: Tx, operation_id: str) -> None:
-    """Take the assignment out, and end the operation."""
+    """Take the assignment out, and end the operation; where it was cancelled in time, end it alone."""
     r = steps.load(tx, operation_id)
+    if r.operation.cancelled_by is not None and r.assignment.phase == Phase.DRAINING:
+        _keep(tx, r, f"cancelled by {r.operation.cancelled_by}; peers that have a new home keep it until a rebalance")
+        return
     generation = generations.probes_changed(tx, r.config.id)
     peer_rows.bury(tx, r.config.id, dict.fromkeys(probe_keys.public_keys(r.assignment)), generation, clock.now())
     owed = assignment_rows.cleanup(tx, r.node.id, r.config.id) is not None

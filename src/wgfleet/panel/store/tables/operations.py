@@ -40,6 +40,7 @@ class Operation(Base):
     error: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(Integer)
     requested_by: Mapped[str]
+    cancelled_by: Mapped[str | None]
     created_at: Mapped[float]
     updated_at: Mapped[float]
     finished_at: Mapped[float | None]

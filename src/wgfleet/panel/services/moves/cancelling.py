@@ -1,0 +1,51 @@
+"""The end of operations before their time: which can be cancelled, how long, and what is undone."""
+
+from wgfleet.panel.domain.operations import OperationKind
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.services import audit, generations, operations
+from wgfleet.panel.services.fleet import cordons, node_groups, nodes
+from wgfleet.panel.services.moves import group_drain
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store.tables import Operation
+
+
+def cancel(tx: Tx, actor: str, operation: Operation) -> None:
+    """Have an operation end soon, as failed, with a reason that says by whom.
+
+    A removal is undone: its node serves on. A drained node, or group, is uncordoned, which ends all its drains. Peers
+    that have a new home keep it.
+    """
+    if operation.config_id is not None:
+        generations.hold(tx, operation.config_id)
+    if operation.finished_at is not None:
+        raise Conflict(f"operation {operation.id} has ended already: {operation.state}")
+    if operation.kind in {OperationKind.FAILOVER, OperationKind.MOVE_ADDRESS}:
+        raise Conflict("its clients would be left without a node: failovers and moves of an address are not cancelled")
+    if operation.kind is OperationKind.REMOVE_NODE:
+        _check_removal(tx, operation)
+    operation_rows.change(tx, operation.id, cancelled_by=actor)
+    if operation.kind is OperationKind.DRAIN:
+        cordons.uncordon(tx, actor, nodes.get(tx, operation.node_id or ""))
+    elif operation.kind is OperationKind.DRAIN_GROUP:
+        group_drain.uncordon(tx, actor, node_groups.get(tx, operation.subject))
+    audit.record(tx, actor, "cancelled", "operation", operation.id, kind=operation.kind, subject=operation.subject)
+    operations.wake(tx, operation)
+
+
+def _check_removal(tx: Tx, operation: Operation) -> None:
+    """Refuse to undo a removal whose node deletes its interface by now, or is dead."""
+    config_id, node_id = operation.config_id or "", operation.node_id or ""
+    assignment = assignment_rows.get(tx, config_id, node_id)
+    hint = Hint(HintCode.ASSIGN_NODE)
+    if assignment is None or assignment.phase != Phase.DRAINING:
+        raise Conflict("the node deletes its interface by now; wait for the end, then it can be assigned again", hint)
+    if not assignment.health.in_use:
+        raise Conflict(
+            f"the node is {assignment.health}: the removal is what brings its clients to other nodes; wait for the "
+            "end, then it can be assigned again",
+            hint,
+        )
