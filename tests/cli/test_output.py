@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from wgfleet.cli import certificate, config_health, node, operation, output, waiting
+from wgfleet.cli import certificate, config_health, node, operation, output, user, waiting
 from wgfleet.cli.client import CallFailed
 from wgfleet.cli.config_health import MOST_NAMES, warn_of_first_looks, warn_of_owed
 from wgfleet.cli.output import create_secret_file, plain, text
@@ -195,6 +195,10 @@ def test_in_80_columns_a_sentence_stands_below_and_an_id_in_one_piece(monkeypatc
     output.show_table([{**found, "expires_at": "2027-02-24T10:32:29Z"}], certificate.COLUMNS, as_json=False)
     assert identifier in screen.getvalue()
     assert "2027-02-24 10:32:29Z" in screen.getvalue()
+    screen.truncate(0)
+    where = {"user_name": "anna.von.der.heide", "address": "2001:db8:1:2:3:4:5:6", "program": "Mozilla/5.0 (X11; x86)"}
+    output.show_table([{"id": identifier, **where, "used": "12d"}], user.SIGN_IN_COLUMNS, as_json=False)
+    assert identifier in screen.getvalue()
 
 
 def test_a_pipe_is_wide_unless_columns_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,8 @@ def show_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, as_jso
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.replace("_", " ").upper(), overflow="fold")
+        whole = column == columns[0] == "id"  # what the next command is given, copied
+        table.add_column(column.replace("_", " ").upper(), overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(text(row.get(column)) for column in columns))
     return table

@@ -4,16 +4,16 @@ from typing import Annotated
 
 import typer
 
+from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import CallFailed, Document, panel, part
-from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, age, say, show_fields, show_json, show_table
 
 app = typer.Typer(no_args_is_help=True)
 COLUMNS = ("name", "role", "disabled", "has_password", "second_factor", "sign_ins", "signed_in_at")
-SIGN_IN_COLUMNS = ("id", "user_name", "address", "program", "last_used_at", "expires_at")
+SIGN_IN_COLUMNS = ("id", "user_name", "address", "program", "used")
 
 User = Annotated[str, typer.Argument(help="Name or id of the user.")]
 Role = Annotated[str, typer.Option(help="admin, operator or viewer.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command("list")
@@ -99,7 +99,9 @@ def sign_ins(
 ) -> None:
     """List who is signed in, and from where."""
     with panel() as client:
-        show_table(client.all("/api/sign-ins", user=user), SIGN_IN_COLUMNS, as_json=as_json)
+        found = client.all("/api/sign-ins", user=user)
+    rows = found if as_json else [{**each, "used": age(each["last_used_at"])} for each in found]
+    show_table(rows, SIGN_IN_COLUMNS, as_json=as_json)
 
 
 @app.command()
