@@ -17,7 +17,8 @@ MAX_NAME = 63
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 # Controls and line breaks, which would end a comment in a file; halves of surrogates, which are in no text at all.
 _NEVER_IN_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"})  # marks: with nothing below them
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and a symbol, by category, that show nothing
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -45,7 +46,7 @@ def parse_title(text: str, limit: int, field: str = "name") -> str:
     categories = {unicodedata.category(character) for character in title}
     if categories & _NEVER_IN_TEXT:
         raise Invalid("must be one line, without control characters", field=field)
-    if categories <= _UNSEEN or title != title.strip():
+    if {unicodedata.category(character) for character in {*title} - _BLANK} <= _UNSEEN or title != title.strip():
         raise Invalid("must have characters that can be seen, and no spaces at its ends", field=field)
     return title
 
