@@ -1,13 +1,9 @@
 """The commands against a panel on loopback: what people and programs see, and the exit codes."""
 
 import json
-import os
 import re
 import stat
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -15,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.cli.conftest import Run
 from tests.panel.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
@@ -28,37 +25,11 @@ from wgfleet.panel.store.tables import Operation
 
 pytestmark = pytest.mark.slow
 
-Run = Callable[..., CompletedProcess[str]]
-PROGRAM = Path(sys.executable).with_name("wgfleet")
-
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """One database will do: the API's tests cover both."""
     return f"sqlite:///{tmp_path / 'panel.sqlite'}"
-
-
-@pytest.fixture
-def environment(client: httpx.Client, tmp_path: Path) -> dict[str, str]:
-    key = str(client.headers["Authorization"]).removeprefix("Bearer ")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WGFLEET", "XDG"))}
-    return {**kept, "HOME": str(tmp_path), "WGFLEET_URL": str(client.base_url), "WGFLEET_API_KEY": key}
-
-
-@pytest.fixture
-def wgfleet(environment: dict[str, str]) -> Run:
-    def run(*words: str, given: str | None = None, **variables: str) -> CompletedProcess[str]:
-        return subprocess.run(
-            [PROGRAM, *words],
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**environment, **variables},
-            timeout=120,
-        )
-
-    return run
 
 
 def document(run: CompletedProcess[str]) -> Any:
@@ -224,6 +195,9 @@ def test_login_keeps_the_key_in_a_file_for_its_owner_only(
     refused = wgfleet("node", "list", WGFLEET_API_KEY="", WGFLEET_URL="")
     assert refused.returncode == 2
     assert "chmod 600" in refused.stderr
+    written.chmod(0o600)
+    assert "it still works" in wgfleet("logout").stdout
+    assert key not in written.read_text()
 
 
 @pytest.mark.usefixtures("wg0", "fra1")

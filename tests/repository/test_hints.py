@@ -44,14 +44,14 @@ def test_a_hint_names_a_call_that_the_api_has(code: HintCode, paths: dict[str, A
     assert {pair.partition("=")[0] for pair in query.split("&") if pair} <= parameters
 
 
-@pytest.mark.parametrize("code", [code for code in CALLING if code not in commands.WITHOUT_COMMAND])
+@pytest.mark.parametrize("code", CALLING)
 def test_a_hint_names_a_command_that_the_cli_has(code: HintCode) -> None:
     assert complaint(commands.COMMANDS[code][1]) is None
 
 
 def test_every_code_has_words_in_the_api_and_in_the_cli() -> None:
     assert set(calls.CALLS) | AGAIN == set(HintCode)
-    assert set(commands.COMMANDS) | commands.WITHOUT_COMMAND | AGAIN == set(HintCode)
+    assert set(commands.COMMANDS) | AGAIN == set(HintCode)
 
 
 def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_are_refused(

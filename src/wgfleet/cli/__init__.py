@@ -18,6 +18,7 @@ from wgfleet.cli.tree import CommandGroup
 # group -> (one line of help, library that it cannot do without)
 GROUPS: dict[str, tuple[str, str]] = {
     "login": ("Choose the panel that all other commands talk to.", "httpx"),
+    "logout": ("End the sign-in, and forget the key on this machine.", "httpx"),
     "status": ("Show whether the panel does its work.", "httpx"),
     "panel": ("Run the panel, prepare its first start, check its settings.", "fastapi"),
     "agent": ("Run the agent on a node, or enroll it.", "starlette"),
@@ -30,11 +31,12 @@ GROUPS: dict[str, tuple[str, str]] = {
     "operation": ("Long-running work and its progress.", "httpx"),
     "backup": ("Copies made before a node was removed.", "httpx"),
     "certificate": ("Certificates of agents and panels, and revoking them.", "httpx"),
+    "key": ("API keys, with which programs use the panel.", "httpx"),
     "user": ("People who sign in: roles, passwords, sign-ins.", "httpx"),
     "audit": ("Who did what, and when.", "httpx"),
     "lab": ("A network of namespaces with real WireGuard on this machine.", "dns"),
 }
-COMMANDS = {"login", "status"}  # no groups: the module's application has the one command of this name
+COMMANDS = {"login", "logout", "status"}  # no groups: the module's application has the one command of this name
 
 
 class LazyGroup(CommandGroup):

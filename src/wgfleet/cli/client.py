@@ -34,15 +34,17 @@ Document = dict[str, Any]
 class CallFailed(Exception):
     """A call failed; the text and the exit code are for the user."""
 
-    def __init__(self, detail: str, exit_code: int = FAILED) -> None:
+    def __init__(self, detail: str, exit_code: int = FAILED, field: str = "", status: int = 0) -> None:
+        """Take what a person reads; and of an answer of the API its status, and the field that was refused if any."""
         super().__init__(plain(detail))
-        self.exit_code = exit_code
+        self.exit_code, self.field, self.status = exit_code, field, status
 
 
 class Client:
     """A panel, with a key."""
 
-    def __init__(self, to: PanelAccess) -> None:
+    def __init__(self, to: PanelAccess, *, sends_secret: bool = False) -> None:
+        """Refuse plain http to another machine where a key, or a body with a secret, would be sent."""
         try:
             verify = ssl.create_default_context(cafile=to.ca_file)
         except (OSError, ssl.SSLError) as error:
@@ -52,10 +54,10 @@ class Client:
         local = is_local(to.url)
         secure = to.url.lower().startswith("https://")
         plain = to.url.lower().startswith("http://")
-        if plain and to.api_key and not local and not to.allow_plain_http:
+        if plain and (to.api_key or sends_secret) and not local and not to.allow_plain_http:
             raise CallFailed(
-                f"{to.url} is plain http, which would show the API key to everybody on the way; give an https address "
-                "(or WGFLEET_ALLOW_PLAIN_HTTP=1, where the way is safe)",
+                f"{to.url} is plain http, which would show the API key or password to everybody on the way; give an "
+                "https address (or WGFLEET_ALLOW_PLAIN_HTTP=1, where the way is safe)",
                 USAGE,
             )
         try:
@@ -169,6 +171,7 @@ class Client:
 
 
 def _refused(answer: httpx.Response) -> CallFailed:
+    field = ""
     try:
         problem = answer.json()
         detail = sentence(problem)
@@ -180,7 +183,9 @@ def _refused(answer: httpx.Response) -> CallFailed:
             detail = option + detail.removeprefix(field)
     except (ValueError, LookupError, TypeError):
         detail = f"{answer.status_code} {answer.reason_phrase}"
-    return CallFailed(detail, ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED)
+    return CallFailed(
+        detail, ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED, field, answer.status_code
+    )
 
 
 def is_local(url: str) -> bool:
@@ -208,10 +213,10 @@ def part(text: str) -> str:
 
 
 @contextmanager
-def panel(chosen: PanelAccess | None = None, *, needs_key: bool = True) -> Iterator[Client]:
+def panel(chosen: PanelAccess | None = None, *, needs_key: bool = True, sends_secret: bool = False) -> Iterator[Client]:
     """Open the given panel, or the one of environment and file; report a failure in one line."""
     try:
-        client = Client(chosen or connection.load(os.environ, needs_key=needs_key))
+        client = Client(chosen or connection.load(os.environ, needs_key=needs_key), sends_secret=sends_secret)
         try:
             yield client
         finally:

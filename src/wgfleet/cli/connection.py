@@ -58,9 +58,14 @@ def save(connection: PanelAccess, env: Mapping[str, str]) -> Path:
         values["ca_file"] = str(connection.ca_file.absolute())
     if connection.allow_plain_http:
         values["allow_plain_http"] = "true"
-    # A JSON string is a TOML string too.
-    text = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
-    return _write(path(env), text)
+    return _write(path(env), _as_toml(values))
+
+
+def forget_key(env: Mapping[str, str]) -> None:
+    """Take the key out of the file, if there is one; address and CA stay."""
+    stored = _read(path(env))
+    if stored.pop("api_key", None) is not None:
+        _write(path(env), _as_toml(stored))
 
 
 def save_ca(certificate: str, env: Mapping[str, str]) -> Path:
@@ -86,6 +91,11 @@ def alone(fingerprint: str, connection: PanelAccess, env: Mapping[str, str]) -> 
         return None
     known = [f"{each}{_END}\n".lstrip() for each in saved.read_text(encoding="ascii").split(_END)[:-1]]
     return next((each for each in known if _fingerprint(each) == fingerprint), None) if len(known) > 1 else None
+
+
+def _as_toml(values: Mapping[str, str]) -> str:
+    # A JSON string is a TOML string too.
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
 
 
 def _write(target: Path, text: str) -> Path:

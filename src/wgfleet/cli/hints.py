@@ -12,6 +12,7 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
     HintCode.LIST_NODE_GROUPS: ("list them with {command}", "group list"),
     HintCode.LIST_OPERATIONS: ("list them with {command}", "operation list"),
     HintCode.LIST_BACKUPS: ("list them with {command}", "backup list"),
+    HintCode.LIST_API_KEYS: ("list them with {command}", "key list"),
     HintCode.LIST_USERS: ("list them with {command}", "user list"),
     HintCode.LIST_SIGN_INS: ("list them with {command}", "user sign-ins"),
     HintCode.LIST_CERTIFICATES: ("list them with {command}", "certificate list"),
@@ -47,7 +48,6 @@ AGAIN = {
     HintCode.RELAY: "repeat with --relay-hours, so that the node passes on the packets of clients that nobody else can "
     "call",
 }
-WITHOUT_COMMAND = {HintCode.LIST_API_KEYS}  # keys are managed with the API only; its words are shown
 
 
 def sentence(problem: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
 from wgfleet.cli import connection
-from wgfleet.cli.client import UNREACHABLE, USAGE, panel
+from wgfleet.cli.client import UNREACHABLE, USAGE, CallFailed, panel
 from wgfleet.cli.connection import DEFAULT_URL, PanelAccess
 from wgfleet.cli.output import say
 from wgfleet.cli.tree import single
@@ -25,18 +25,16 @@ def login(
     ca_file: Annotated[
         Path | None, typer.Option(help="CA certificates to check the panel against.", exists=True)
     ] = None,
+    user: Annotated[str | None, typer.Option(help="Sign in as this user, with password, rather than a key.")] = None,
     allow_plain_http: Annotated[
         bool, typer.Option("--allow-plain-http", help="Send the key without TLS to another machine; the way is safe.")
     ] = False,
 ) -> None:
-    """Store a panel's address and an API key in a file that only you can read.
+    """Store a panel's address and an API key, or the token of a user's sign-in, in a file that only you can read.
 
-    The key is asked for, or read from standard input.
+    The key or password is asked for, or read from standard input; so is the code of a second factor.
     """
-    key = typer.prompt("API key", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
-    if not key:
-        typer.echo("error: no API key on standard input", err=True)
-        raise typer.Exit(USAGE)
+    secret = _asked("API key" if user is None else f"Password of {user}")
     try:
         ca = None if ca_fingerprint is None else fetch_ca(url, ca_fingerprint, lambda words: say(words, err=True))
     except TrustError as error:
@@ -44,10 +42,35 @@ def login(
         raise typer.Exit(UNREACHABLE) from None
     if ca is not None:
         ca_file = connection.save_ca(ca, os.environ)
-    wanted = PanelAccess(url.rstrip("/"), key, ca_file, allow_plain_http)
+    url = url.rstrip("/")
+    key = secret if user is None else _token(url, ca_file, user, secret, plain_http=allow_plain_http)
+    wanted = PanelAccess(url, key, ca_file, allow_plain_http)
     with panel(wanted) as client:
         nodes = client.get("/api/nodes?limit=1")["items"]
     written = connection.save(wanted, os.environ)
     if not nodes:
         typer.echo("this panel has no nodes yet: wgfleet node create NAME --endpoint ADDRESS", err=True)
     typer.echo(f"written to {written}")
+
+
+def _asked(what: str) -> str:
+    """Ask at a terminal, without showing what is typed; elsewhere take the next line of standard input."""
+    given = typer.prompt(what, hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        typer.echo(f"error: no {what} on standard input", err=True)
+        raise typer.Exit(USAGE)
+    return str(given)
+
+
+def _token(url: str, ca_file: Path | None, user: str, password: str, *, plain_http: bool) -> str:
+    """Sign a user in; ask for a code where the panel wants one."""
+    credentials = {"name": user, "password": password}
+    with panel(PanelAccess(url, None, ca_file, plain_http), sends_secret=True) as client:
+        try:
+            made = client.call("POST", "/api/sign-in", credentials)
+        except CallFailed as refused:
+            if refused.field != "code":
+                raise
+            code = _asked("Code of the authenticator app, or a recovery code").strip()
+            made = client.call("POST", "/api/sign-in", {**credentials, "code": code})
+    return str(made["token"])

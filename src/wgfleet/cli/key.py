@@ -1,0 +1,59 @@
+"""`wgfleet key`: API keys, with which programs use the panel."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli.client import CallFailed, panel, part
+from wgfleet.cli.output import AsJson, age, say, show_json, show_table
+from wgfleet.cli.tree import commands
+
+app = commands()
+COLUMNS = ("name", "scopes", "made", "used", "expires_at")
+
+Key = Annotated[str, typer.Argument(help="Name or id of the key.")]
+
+
+@app.command("list")
+def list_keys(*, as_json: AsJson = False) -> None:
+    """List the API keys, and how long ago each was made and used."""
+    with panel() as client:
+        found = client.all("/api/keys")
+    if as_json:
+        show_json(found)
+        return
+    rows = [{**each, "made": age(each["created_at"]), "used": age(each["last_used_at"])} for each in found]
+    show_table(rows, COLUMNS, as_json=False)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the new key.")],
+    *,
+    scope: Annotated[list[str], typer.Option(help="read, write, nodes, secrets or admin; repeatable.")],
+    days: Annotated[int | None, typer.Option(min=1, max=36500, help="Days until it expires.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create an API key; it is printed once."""
+    expires_at = None if days is None else (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    with panel() as client:
+        made = client.call("POST", "/api/keys", {"name": name, "scopes": scope, "expires_at": expires_at})
+    if as_json:
+        show_json(made)
+        return
+    say(f"{made['name']} may {', '.join(made['scopes'])}; the key is shown this once:", err=True)
+    say(made["key"])
+
+
+@app.command()
+def delete(key: Key, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Revoke an API key: what uses it is refused from now on."""
+    with panel() as client:
+        found = next((each for each in client.all("/api/keys") if key in (each["id"], each["name"])), None)
+        if found and not yes:
+            used = f"used {age(found['last_used_at'])} ago" if found["last_used_at"] else "never used"
+            if not typer.confirm(f"Revoke {found['name']} ({', '.join(found['scopes'])}; {used})?", err=True):
+                raise CallFailed("nothing was revoked")
+        client.call("DELETE", f"/api/keys/{part(key)}")
+    say(f"{found['name'] if found else key} is revoked")

@@ -1,0 +1,66 @@
+"""API keys, and people who sign in and out, with commands."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import httpx
+import pyotp
+import pytest
+
+from tests.cli.conftest import Run
+from tests.panel.conftest import made
+
+pytestmark = pytest.mark.slow
+
+WORDS = "four words that nobody says"
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One database will do: the API's tests cover both."""
+    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+
+
+def test_a_person_signs_in_with_password_and_code_and_out_again(
+    wgfleet: Run, client: httpx.Client, environment: dict[str, str]
+) -> None:
+    url, own = environment["WGFLEET_URL"], {"WGFLEET_API_KEY": "", "WGFLEET_URL": ""}
+    link = made(client, "/api/users", name="anna", role="admin")["link"]
+    with httpx.Client(base_url=url, trust_env=False) as anna:
+        assert anna.post("/api/set-password", json={"link": link, "password": WORDS}).status_code == 200
+        token = anna.post("/api/sign-in", json={"name": "anna", "password": WORDS}).json()["token"]
+        anna.headers["Authorization"] = f"Bearer {token}"
+        secret = anna.post("/api/me/second-factor", json={"password": WORDS}).json()["secret"]
+        confirmed = anna.post("/api/me/second-factor/confirm", json={"code": pyotp.TOTP(secret).now()}).json()
+    code = confirmed["recovery_codes"][0]
+    wrong = wgfleet("login", url, "--user", "anna", given="no such words at all\n")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
+    assert wgfleet("login", url, "--user", "anna", given=f"{WORDS}\n").returncode == 2, "a code is asked for"
+    assert wgfleet("login", url, "--user", "anna", given=f"{WORDS}\n{code}\n").returncode == 0
+    assert "anna" in wgfleet("user", "list", **own).stdout
+    stored = tomllib.loads((Path(environment["HOME"]) / ".config/wgfleet/cli.toml").read_text())["api_key"]
+    assert wgfleet("logout", WGFLEET_API_KEY="that of a program").stdout == "anna is signed out\n"
+    assert client.get("/api/me", headers={"Authorization": f"Bearer {stored}"}).status_code == 401
+    assert "wgfleet login" in wgfleet("logout", **own).stderr
+
+
+def test_a_password_does_not_travel_in_clear(wgfleet: Run) -> None:
+    refused = wgfleet("login", "http://192.0.2.9:1", "--user", "anna", given=f"{WORDS}\n")
+    assert refused.returncode == 2
+    assert "plain http" in refused.stderr
+
+
+def test_api_keys_are_made_listed_and_revoked(wgfleet: Run) -> None:
+    made_now = wgfleet("key", "create", "ci", "--scope", "read", "--days", "30")
+    key = made_now.stdout.strip()
+    assert key.startswith("wgf_")
+    assert wgfleet("node", "list", WGFLEET_API_KEY=key).returncode == 0
+    listed = wgfleet("key", "list", COLUMNS="80").stdout
+    assert re.search(r"^ci +read +\d+s +\d+s +20\d\d-", listed, re.MULTILINE)
+    kept = wgfleet("key", "delete", "ci", given="n\n")
+    assert (kept.returncode, "Revoke ci (read; used " in kept.stderr) == (1, True)
+    assert wgfleet("key", "rm", "ci", "--yes").stdout == "ci is revoked\n"
+    assert wgfleet("node", "list", WGFLEET_API_KEY=key).returncode == 1
+    absent = wgfleet("key", "delete", "ci", "--yes")
+    assert (absent.returncode, "`wgfleet key list`" in absent.stderr) == (4, True)
