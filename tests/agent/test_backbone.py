@@ -136,7 +136,7 @@ def test_users_of_two_nodes_reach_each_other_and_a_site(pair: Pair) -> None:
 
 
 def test_what_somebody_breaks_is_repaired_and_what_cannot_be_reached_is_said(pair: Pair) -> None:
-    eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    eventually(lambda: pings(pair.anna, "10.8.0.3"), 60)
     for damage in (
         ("ip", "link", "del", f"wgx{PORT}"),
         ("ip", "link", "del", f"wgb{PORT}"),
@@ -145,7 +145,7 @@ def test_what_somebody_breaks_is_repaired_and_what_cannot_be_reached_is_said(pai
     ):
         pair.a.host.run(*damage)
         eventually(lambda: f"wgfleet_wgb{PORT}" in pair.a.host.run("nft", "list", "tables"), 20)
-        eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+        eventually(lambda: pings(pair.anna, "10.8.0.3"), 60)
     pair.b.host.run(
         "nft",
         "add table inet cut; add chain inet cut i { type filter hook input priority -400; };"
