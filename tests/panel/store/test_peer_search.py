@@ -25,13 +25,13 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def is_seen(name: str) -> bool:
+    """Say whether a name has more than marks, which a peer's must."""
+    return any(unicodedata.category(character)[0] not in "CMZ" for character in name)
+
+
 LETTERS = "aAbBzß%_\"'*\\/-0۱٣ÄäİıſKkΣςσمریمي😀👩‍👧 é́"  # noqa: RUF001 - letters that fold, and some that look alike
-NAMES = (
-    st.text(LETTERS, min_size=1, max_size=9)
-    .map(composed)
-    .map(str.strip)
-    .filter(lambda name: name and name.isprintable())
-)
+NAMES = st.text(LETTERS, min_size=1, max_size=9).map(composed).map(str.strip).filter(str.isprintable).filter(is_seen)
 PARTS = st.text(LETTERS, min_size=1, max_size=5)
 
 
