@@ -6,7 +6,9 @@ nothing else does.
 
 import asyncio
 import contextlib
+import errno
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 import structlog
@@ -21,6 +23,9 @@ _LOOK_S = 2.0
 _SHARE = 50  # looks take at most a fiftieth of the time
 _IDLE_S = 0.5
 _AT_ONCE = 64  # challenges between other work
+_REST_S = 0.001
+_LINK_IS_DOWN = {errno.ENETDOWN, errno.ENODEV, errno.ENXIO}
+AGAIN_S = 10.0
 _log = structlog.get_logger()
 
 
@@ -50,7 +55,17 @@ class FlowWatch:
         self._woken.set()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled; what fails in a way that is not known is logged, and begun again."""
+        name = self._settings().name
+        while True:
+            try:
+                await self._run()
+            except Exception:  # noqa: BLE001 - a bug of ours, whatever it is, must not cost users more than this help
+                _log.exception("flows.died", interface=name, seconds_to_next=AGAIN_S)
+                self._elsewhere.drop_due()
+                await asyncio.sleep(AGAIN_S)
+
+    async def _run(self) -> None:
         look_at = 0.0
         while True:
             self._woken.clear()
@@ -61,6 +76,8 @@ class FlowWatch:
                 if time.monotonic() >= look_at:
                     took_s = await self._look(settings)
                     look_at = time.monotonic() + max(_LOOK_S, _SHARE * took_s)
+            else:
+                self._elsewhere.drop_due()
             pause = min(_IDLE_S, self._elsewhere.next_at() - time.monotonic())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, pause)):
@@ -82,21 +99,39 @@ class FlowWatch:
         return took_s
 
     async def _challenge(self, settings: InterfaceSettings) -> None:
-        flows = self._elsewhere.take_due(time.monotonic())
-        if not flows:
+        if self._elsewhere.next_at() > time.monotonic():
             return
+        due = self._elsewhere.take_due(time.monotonic())
         users = Users([*map(str, pools(settings)), *settings.routes])
+        results = Counter[str | None]()  # by what went wrong; None: nothing
         try:
             with tcp_challenges.Challenges(settings.name) as challenges:
-                for number, flow in enumerate(flows):
-                    if not users.has(server_of(flow)):
-                        challenges.send(flow, len(user_of(flow)))
-                    if number % _AT_ONCE == _AT_ONCE - 1:
-                        await asyncio.sleep(0.001)
-        except OSError as error:  # the link is down, or gone; a scan repairs it
-            _log.warning("flows.not_challenged", interface=settings.name, reason=str(error))
-        else:
-            _log.info("flows.challenged", interface=settings.name, flows=len(flows))
+                for flows in due:
+                    wanted = [flow for flow in flows if not users.has(server_of(flow))]
+                    for number, flow in enumerate(wanted):
+                        result = _send(challenges, flow)
+                        results[result] += 1
+                        if result is not None or number % _AT_ONCE == _AT_ONCE - 1:
+                            await asyncio.sleep(_REST_S)  # what is full may empty
+                    await asyncio.sleep(0)
+        except OSError as error:  # a scan repairs it
+            results[str(error)] += 1
+        for reason, count in results.items():
+            if reason is None:
+                _log.info("flows.challenged", interface=settings.name, flows=count)
+            else:
+                _log.warning("flows.not_challenged", interface=settings.name, flows=count, reason=reason)
+
+
+def _send(challenges: tcp_challenges.Challenges, flow: bytes) -> str | None:
+    """Challenge a user; return why that failed, None where it did not; raise where no other will succeed either."""
+    try:
+        challenges.send(flow, len(user_of(flow)))
+    except OSError as error:
+        if error.errno in _LINK_IS_DOWN:
+            raise
+        return str(error)
+    return None
 
 
 def _timed(users: Users) -> tuple[set[bytes], float]:

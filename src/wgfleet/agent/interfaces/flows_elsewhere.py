@@ -5,26 +5,41 @@ the rule `unknown_flows`; in one where he only receives nothing would ever be se
 Times are in s of the monotonic clock.
 """
 
-import ipaddress
-from collections.abc import Collection, Iterable
+import socket
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from wgfleet.protocol.backbone import FLOWS_IN_DATAGRAM, MAX_FLOWS, Flows
 
 # After an arrival: packets get lost, and what the former node has to say may come later than the user. A kernel answers
 # once in 0.5 s for a connection.
 CHALLENGES_S = (0.0, 0.7, 2.0)
+SLICE = 2000  # networks of arrivals between other work, some ms
 _KEPT_S = 120.0  # what a node said is of use until its users have come
 _SIZES = {12: 4, 36: 16}  # of a flow in bytes, and of an address in it
-_OF_ONE_USER = 64  # in a list, so that one who opens many hides nobody else's
+_OF_ONE_USER = 64  # of one node, so that one who opens many hides nobody else's, and a lie costs him little
 
 
 @dataclass(slots=True)
 class _Listing:
+    """What a node says in its latest list, and in the one before, by user."""
+
     number: int
-    flows: set[bytes]
-    before: set[bytes]
     heard_at: float
+    before: dict[bytes, set[bytes]]
+    flows: dict[bytes, set[bytes]] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, flow: bytes) -> None:
+        of_user = self.flows.setdefault(user_of(flow), set())
+        if len(of_user) < _OF_ONE_USER and flow not in of_user:
+            of_user.add(flow)
+            self.size += 1
+
+    def of(self, user: bytes) -> Iterator[bytes]:
+        latest, before = self.flows.get(user, set()), self.before.get(user, set())
+        return islice(chain(latest, before - latest), _OF_ONE_USER)
 
 
 @dataclass(slots=True)
@@ -32,57 +47,95 @@ class FlowsElsewhere:
     """What other nodes say, by their numbers, and the networks of users who have just come."""
 
     _listings: dict[int, _Listing] = field(default_factory=dict)
-    _due: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
+    _due: list[tuple[float, Sequence[str]]] = field(default_factory=list)
+    _under_way: set[str] = field(default_factory=set)  # networks for which challenges are due
 
     def __len__(self) -> int:
-        return sum(len(each.flows) for each in self._listings.values())
+        return sum(each.size for each in self._listings.values())
 
     def heard(self, node: int, message: Flows, now: float) -> None:
         """Take a part of a node's list. The one before stays, since parts of a list may get lost."""
         listing = self._listings.get(node)
         if listing is None or listing.number != message.listing:
-            before = set() if listing is None else listing.flows
-            listing = self._listings[node] = _Listing(message.listing, set(), before, now)
+            before = {} if listing is None else listing.flows
+            listing = self._listings[node] = _Listing(message.listing, now, before)
         listing.heard_at = now
-        room = MAX_FLOWS - len(listing.flows)
-        listing.flows.update(flow for flow in message.flows[:room] if len(flow) in _SIZES)
+        for flow in message.flows:
+            if len(flow) in _SIZES and listing.size < MAX_FLOWS:
+                listing.add(flow)
 
-    def arrived(self, networks: Collection[str], now: float) -> None:
-        """Have the users of these networks challenged, now and a few times more."""
-        if networks:
-            self._due += [(now + after, tuple(networks)) for after in CHALLENGES_S]
+    def arrived(self, networks: Iterable[str], now: float) -> None:
+        """Have the users of these networks challenged, now and a few times more.
+
+        For one who has just come that goes on as it is, however often a node claims him and gives him back.
+        """
+        fresh = [each for each in networks if each not in self._under_way]
+        if fresh:
+            self._under_way.update(fresh)
+            self._due += [(now + after, fresh) for after in CHALLENGES_S]
 
     def next_at(self) -> float:
         """Return when the next challenges are due."""
         return min((at for at, _ in self._due), default=float("inf"))
 
-    def take_due(self, now: float) -> list[bytes]:
-        """Return the flows to challenge now."""
-        due = [networks for at, networks in self._due if at <= now]
+    def drop_due(self) -> None:
+        """Challenge nobody who has come by now."""
+        self._due.clear()
+        self._under_way.clear()
+
+    def take_due(self, now: float) -> Iterator[list[bytes]]:
+        """Give the flows to challenge now, those of some users at a time."""
+        due = {id(networks): networks for at, networks in self._due if at <= now}
         self._due = [each for each in self._due if each[0] > now]
+        for ended in due.keys() - {id(networks) for _, networks in self._due}:
+            self._under_way.difference_update(due[ended])
         self._listings = {node: each for node, each in self._listings.items() if now - each.heard_at < _KEPT_S}
-        if not due:
-            return []
-        inside = Users(network for networks in due for network in networks)
-        told = set[bytes]().union(*(each.flows | each.before for each in self._listings.values()))
-        return sorted(flow for flow in told if inside.has(user_of(flow)))
+        return _chosen(list(self._listings.values()), list(due.values()))
+
+
+def _chosen(listings: Sequence[_Listing], due: Iterable[Sequence[str]]) -> Iterator[list[bytes]]:
+    for networks in due if listings else ():
+        wide: list[str] = []
+        for start in range(0, len(networks), SLICE):
+            hosts: list[bytes] = []
+            for each in networks[start : start + SLICE]:
+                address, bits = _parsed(each)
+                if bits == 8 * len(address):
+                    hosts.append(address)
+                else:
+                    wide.append(each)
+            yield [flow for listing in listings for user in hosts for flow in listing.of(user)]
+        inside = Users(wide)
+        for listing in listings if wide else ():
+            users = [user for user in {**listing.flows, **listing.before} if inside.has(user)]
+            yield [flow for user in users for flow in listing.of(user)]
 
 
 class Users:
     """A set of networks of users."""
 
     def __init__(self, networks: Iterable[str]) -> None:
-        parsed = {ipaddress.ip_network(each) for each in networks}
-        self._hosts = {each.network_address.packed for each in parsed if each.num_addresses == 1}
-        self._wide = [
-            (each.network_address.packed, each.broadcast_address.packed) for each in parsed if each.num_addresses > 1
-        ]
+        self._hosts = set[bytes]()
+        self._wide: dict[tuple[int, int], set[int]] = {}  # by size of addresses, and bits that networks do not fix
+        for address, bits in map(_parsed, networks):
+            free = 8 * len(address) - bits
+            if free:
+                self._wide.setdefault((len(address), free), set()).add(int.from_bytes(address) >> free)
+            else:
+                self._hosts.add(address)
 
     def has(self, address: bytes) -> bool:
         """Whether a packed address is in one of them."""
-        return address in self._hosts or any(
-            len(first) == len(address) and first <= address <= last for first, last in self._wide
-        )
+        if address in self._hosts:
+            return True
+        number = int.from_bytes(address)
+        return any(size == len(address) and number >> free in fixed for (size, free), fixed in self._wide.items())
+
+
+def _parsed(network: str) -> tuple[bytes, int]:
+    """Return address and bits of a network in canonical form, 20 times as fast as `ipaddress` does."""
+    address, _, bits = network.partition("/")
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address), int(bits)
 
 
 def user_of(flow: bytes) -> bytes:
