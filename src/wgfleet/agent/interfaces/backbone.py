@@ -179,22 +179,24 @@ class BackboneWatch:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        tasks = [asyncio.create_task(each) for each in (self._follow(), self._flows.run())]
         try:
-            looked_at = float("-inf")
-            while True:
-                wanted = self._settings().backbone
-                if wanted != self._wanted or time.monotonic() - looked_at >= _LOOK_S:
-                    await self._look(wanted)
-                    looked_at = time.monotonic()
-                self._greet()
-                if self._routes is not None:
-                    await self._routes.sweep()
-                await self._pause(HELLO_S)
+            async with asyncio.TaskGroup() as tasks:  # one that dies ends all, and the agent, which is restarted
+                for each in (self._keep(), self._follow(), self._flows.run()):
+                    tasks.create_task(each)
         finally:
-            for task in tasks:
-                task.cancel()
             self._close()
+
+    async def _keep(self) -> None:
+        looked_at = float("-inf")
+        while True:
+            wanted = self._settings().backbone
+            if wanted != self._wanted or time.monotonic() - looked_at >= _LOOK_S:
+                await self._look(wanted)
+                looked_at = time.monotonic()
+            self._greet()
+            if self._routes is not None:
+                await self._routes.sweep()
+            await self._pause(HELLO_S)
 
     async def remove(self) -> None:
         """Remove everything of the backbone; `run` has ended, or calls this."""
@@ -216,10 +218,8 @@ class BackboneWatch:
 
     async def _look(self, wanted: Backbone | None) -> None:
         settings = self._settings()
-        if not settings.enabled:
-            wanted = None
         try:
-            if wanted is None:
+            if wanted is None or not settings.enabled:
                 await self.remove()
                 self._wanted, self._trouble = None, None
             else:
