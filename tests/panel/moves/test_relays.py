@@ -23,6 +23,7 @@ from wgfleet.protocol.messages import Takeover, TakeoverResult
 from wgfleet.protocol.relay import Relayed, RelayEnd, RelayRequest, RelayStatus
 
 RELAY_S = 3600.0
+WINDOW_S = 600.0  # in which even a busy machine calls everybody, also by relays
 
 
 @dataclass
@@ -61,9 +62,9 @@ def started(
         row = node_service.get(tx, node.id)
         row.agent_features = sorted(known)
         if stays:
-            (operation,) = drain.start(tx, "root", row, grace_s=0, drain_window_s=1, relay_s=relay_s)
+            (operation,) = drain.start(tx, "root", row, grace_s=0, drain_window_s=WINDOW_S, relay_s=relay_s)
             return operation
-        return removal.start(tx, "root", config, row, grace_s=0, force=True, drain_window_s=1, relay_s=RELAY_S)
+        return removal.start(tx, "root", config, row, grace_s=0, force=True, drain_window_s=WINDOW_S, relay_s=RELAY_S)
 
 
 def only_by(*hosts: str) -> Callable[[Takeover], object]:
@@ -75,6 +76,20 @@ def only_by(*hosts: str) -> Callable[[Takeover], object]:
         return TakeoverResult(dict.fromkeys(heard, 0.01), unheard)
 
     return answer
+
+
+def until_called_in_vain(
+    monkeypatch: pytest.MonkeyPatch, line: Line, meanwhile: Callable[[], None]
+) -> Callable[[], None]:
+    """Have the drain window end once calls were made by the node itself, and by a relay if there may be one."""
+    real = clock.now
+
+    def look() -> None:
+        meanwhile()
+        if len(line.called) >= 3:
+            monkeypatch.setattr(clock, "now", lambda: real() + WINDOW_S)
+
+    return look
 
 
 @pytest.fixture(autouse=True)
@@ -110,27 +125,31 @@ def test_those_who_can_be_called_are_not_relayed(world: World) -> None:
 
 
 @pytest.mark.parametrize("why", ["silent clients", "an older agent", "no nft"])
-def test_those_who_do_not_answer_through_a_relay_keep_the_node_that_they_have(world: World, why: str) -> None:
+def test_those_who_do_not_answer_through_a_relay_keep_the_node_that_they_have(
+    world: World, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
     config, (one, two), made = fleet(world, "one", "two")
     known = NONE if why == "an older agent" else ALL
     operation = started(world, config, one, known, stays=False)
     here, there = RelayingLine(features=known, broken=why == "no nft"), RelayingLine()
     there.answer = only_by()  # type: ignore[assignment]
     lines: dict[str, Line] = {one.id: here, two.id: there}
-    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    meanwhile = until_called_in_vain(monkeypatch, there, lambda: world.sync_all(config, one, two))
+    ended = asyncio.run(carried_out(world, operation, lines, meanwhile))
     assert ended.result["left"] == ["a", "b", "c", "d"]
     assert "relayed" not in ended.result
     assert here.relayed == {}
     assert set(here.ended) == ({peer.public_key for peer in made} if why == "silent clients" else set())
 
 
-def test_a_drain_that_moved_nobody_names_the_relay(world: World) -> None:
+def test_a_drain_that_moved_nobody_names_the_relay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
     operation = started(world, config, one, ALL, stays=True, relay_s=0.0)
     here, there = RelayingLine(), RelayingLine()
     there.answer = only_by()  # type: ignore[assignment]
     lines: dict[str, Line] = {one.id: here, two.id: there}
-    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    meanwhile = until_called_in_vain(monkeypatch, there, lambda: world.sync_all(config, one, two))
+    ended = asyncio.run(carried_out(world, operation, lines, meanwhile))
     assert ended.result["ways_out"] == ["relay"], "which each surface says in its own words"
     assert "relay_s" not in ended.result["reason"]
 
@@ -184,13 +203,14 @@ def test_a_relay_is_turned_when_the_node_dies_that_it_leads_to(world: World) -> 
     assert {each.endpoint for each in here.relayed.values()} == {ENDPOINT}
 
 
-def test_a_relay_leads_back_where_nobody_answers_the_next_node(world: World) -> None:
+def test_a_relay_leads_back_where_nobody_answers_the_next_node(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     config, (_, two, three), here, lines = relayed_fleet(world, stays=False)
     lines[three.id].answer = only_by()  # type: ignore[assignment]
     with world.store.write() as tx:
         node = node_service.get(tx, two.id)
-        operation = removal.start(tx, "root", config, node, grace_s=0, force=True, drain_window_s=1)
-    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, two, three)))
+        operation = removal.start(tx, "root", config, node, grace_s=0, force=True, drain_window_s=WINDOW_S)
+    meanwhile = until_called_in_vain(monkeypatch, lines[three.id], lambda: world.sync_all(config, two, three))
+    ended = asyncio.run(carried_out(world, operation, lines, meanwhile))
     assert ended.result["left_behind"] == 4
     assert targets(here, config) == {two.endpoint_addresses[0]}
 
