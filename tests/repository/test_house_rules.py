@@ -11,6 +11,8 @@ from fastapi.routing import APIRoute
 from tests.repository import house_rules
 from wgfleet.panel import api
 from wgfleet.panel.api.auth import OPEN_PATHS, Reader
+from wgfleet.panel.web.doors import OPEN_PAGES
+from wgfleet.panel.web.site import ROUTERS
 
 ROOT = Path(__file__).parents[2]
 SourceRule = Callable[[str, str], list[str]]
@@ -77,6 +79,12 @@ def test_every_route_of_the_panel_asks_for_a_scope() -> None:
     found = routes(*(subject.router for subject in api.SUBJECTS))
     assert len(found) > 20
     assert house_rules.scopes(found, OPEN_PATHS) == []
+
+
+def test_every_page_asks_for_a_scope() -> None:
+    found = routes(*ROUTERS)
+    assert len(found) > 8
+    assert house_rules.scopes(found, OPEN_PAGES) == []
 
 
 @pytest.mark.parametrize(

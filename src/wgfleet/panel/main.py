@@ -1,4 +1,4 @@
-"""A panel put together: the application of its API, with a core beside it in the same process or in another."""
+"""A panel put together: the application of its API and pages, with a core in the same process or in another."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +17,7 @@ from wgfleet.panel.reconcile.event_feed import EventFeed
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.web import install as install_web
 
 
 def build(settings: Settings) -> FastAPI:
@@ -52,6 +53,7 @@ def build(settings: Settings) -> FastAPI:
         outlook=outlook,
     )
     app = create_app(panel, lifespan=lifespan)
+    install_web(app, panel)
     app.state.store, app.state.authorities, app.state.first_key = parts.store, parts.authorities, first_key
     return app
 
@@ -84,4 +86,6 @@ def api_of(parts: Parts, name: str) -> FastAPI:
         heard=heard,
         name=name,
     )
-    return create_app(panel, lifespan=lifespan)
+    app = create_app(panel, lifespan=lifespan)
+    install_web(app, panel)
+    return app

@@ -45,7 +45,7 @@ class Doorkeeper:
         # Not unbound at the end: each request has a task, and with it a context, of its own.
         identifier = clock.new_id()
         structlog.contextvars.bind_contextvars(**{problems.REQUEST_ID: identifier})
-        body = _UnreadBody(scope, receive, send, identifier)
+        body = UnreadBody(scope, receive, send, identifier)
         if scope["path"] in OPEN_PATHS:
             if body.chunked:
                 await problems.answer(HTTPStatus.LENGTH_REQUIRED, "no length", _NO_LENGTH)(
@@ -85,7 +85,7 @@ def key_in(headers: Headers) -> str | None:
     return headers.get("x-api-key")
 
 
-class _UnreadBody:
+class UnreadBody:
     """Names a request in its answer, and ends the connection if the answer came before the end of the body.
 
     A little of the rest is taken first (`drained`): a client that is still sending would otherwise be reset, and

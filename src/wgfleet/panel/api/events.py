@@ -53,7 +53,7 @@ async def _stream(panel: Panel, caller: Caller, kinds: frozenset[str]) -> AsyncI
             while True:
                 await asyncio.wait((upcoming,), timeout=PING_S)
                 if not upcoming.done() or clock.monotonic() - checked_at >= CHECKED_S:
-                    if not await asyncio.get_running_loop().run_in_executor(None, _is_valid, panel, caller):
+                    if not await asyncio.get_running_loop().run_in_executor(None, still_valid, panel, caller):
                         return
                     checked_at = clock.monotonic()
                 if not upcoming.done():
@@ -70,7 +70,8 @@ async def _stream(panel: Panel, caller: Caller, kinds: frozenset[str]) -> AsyncI
             await asyncio.wait((upcoming,))
 
 
-def _is_valid(panel: Panel, caller: Caller) -> bool:
+def still_valid(panel: Panel, caller: Caller) -> bool:
+    """Say whether a caller who was let in when a stream began would be let in now."""
     try:
         with panel.store.read() as tx:
             return credentials.is_valid(tx, caller)

@@ -115,7 +115,7 @@ def _field_error(_request: Request, error: Exception) -> JSONResponse:
 
 def _validation_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
-    found = [_field_problem(item) for item in itertools.islice(error.errors(), _MAX_ERRORS)]
+    found = [field_problem(item) for item in itertools.islice(error.errors(), _MAX_ERRORS)]
     first = found[0]
     if error.errors()[0]["type"] == "json_invalid":
         return answer(HTTPStatus.BAD_REQUEST, "not JSON", "the body is not JSON; send Content-Type: application/json")
@@ -133,7 +133,8 @@ _WORDS = {
 }
 
 
-def _field_problem(item: dict[str, Any]) -> FieldProblem:
+def field_problem(item: dict[str, Any]) -> FieldProblem:
+    """Return one of pydantic's complaints as ours."""
     field = ""
     # The first part says body, query or path; a discriminator or the name of a union's member is no field either.
     for part in item["loc"][1:]:

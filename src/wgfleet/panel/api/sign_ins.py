@@ -88,7 +88,7 @@ def shown_page(rows: Sequence[tuple[SignIn, str]], limit: int) -> Page[SignInVie
 
 
 @contextmanager
-def _limited(panel: Panel, request: Request, name: str | None) -> Iterator[str]:
+def limited(panel: Panel, request: Request, name: str | None) -> Iterator[str]:
     """Refuse those who failed too often, and count who fails now; give the caller's address."""
     remote = request.client.host if request.client else "unknown"
     by_name = nullcontext() if name is None else panel.guesses.guess(name)
@@ -106,7 +106,7 @@ def sign_in(panel: ThePanel, request: Request, body: Credentials) -> NewSignInVi
 
     401 with `field` = `code`: the password was right, and a code is missing or wrong. Refusals are audited and limited.
     """
-    with _limited(panel, request, body.name) as remote:
+    with limited(panel, request, body.name) as remote:
         with panel.store.read() as tx:
             claimed = sign_ins.claim(tx, body.name)
         sign_ins.check(claimed, body.password.get_secret_value())
@@ -121,7 +121,7 @@ def sign_in(panel: ThePanel, request: Request, body: Credentials) -> NewSignInVi
 def set_password(panel: ThePanel, request: Request, body: NewPassword) -> NamedUser:
     """Use up a link that an administrator made. The user is signed out everywhere, and signs in with the new one."""
     password = body.password.get_secret_value()
-    with _limited(panel, request, None):
+    with limited(panel, request, None):
         with panel.store.read() as tx:
             name = users.of_link(tx, body.link).name
         passwords.check(password, name)

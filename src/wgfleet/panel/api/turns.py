@@ -20,7 +20,7 @@ from wgfleet.panel.settings.door import DoorSettings
 PATIENCE_S = 30.0  # the usual time-out of clients and proxies
 WAITING = 8  # times as many calls may wait as are answered
 CHANGES = 4  # a quarter of the calls at a time may be changes: there is one writer, and others wait for it too
-STREAMS = "/api/events"  # an answer without end: these are counted by themselves, and do not wait
+STREAMS = {"/api/events", "/live"}  # an answer without end: these are counted by themselves, and do not wait
 _RETRY_S = 1.0
 
 
@@ -87,7 +87,7 @@ class Turns:
             await self._app(scope, receive, send)
             return
         shares = self._reads if scope["method"] in {"GET", "HEAD"} else self._changes
-        if scope["path"] == STREAMS:
+        if scope["path"] in STREAMS:
             shares = self._streams
         try:
             async with shares.turn(caller):

@@ -42,12 +42,15 @@ class ClaimedUser:
 
     user_id: str | None
     password_hash: str | None
+    second_factor: bool = False
 
 
 def claim(tx: Tx, name: str) -> ClaimedUser:
     """Return what a password is to be checked against, also where there is no such user."""
     user = user_rows.find(tx, name)
-    return ClaimedUser(None, None) if user is None or user.name != name else ClaimedUser(user.id, user.password_hash)
+    if user is None or user.name != name:
+        return ClaimedUser(None, None)
+    return ClaimedUser(user.id, user.password_hash, user.totp_since is not None)
 
 
 def check(claimed: ClaimedUser, password: str) -> None:

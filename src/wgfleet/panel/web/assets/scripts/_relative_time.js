@@ -1,0 +1,36 @@
+// <relative-time datetime="..."> shows "3 minutes ago" in the language of the page; its title keeps the exact time.
+const UNITS = [
+  ["year", 31536000],
+  ["month", 2592000],
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+  ["second", 1],
+];
+const EVERY_MS = 15000;
+
+class RelativeTime extends HTMLElement {
+  static observedAttributes = ["datetime"];
+
+  connectedCallback() {
+    this.show();
+  }
+
+  attributeChangedCallback() {
+    this.show();
+  }
+
+  show() {
+    const seconds = (Date.parse(this.getAttribute("datetime")) - Date.now()) / 1000;
+    if (Number.isNaN(seconds)) return;
+    const [unit, size] = UNITS.find(([, each]) => Math.abs(seconds) >= each) ?? UNITS.at(-1);
+    const language = this.closest("[lang]")?.lang || "en";
+    const text = new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(Math.round(seconds / size), unit);
+    if (this.textContent !== text) this.textContent = text;
+  }
+}
+
+customElements.define("relative-time", RelativeTime);
+setInterval(() => {
+  if (!document.hidden) document.querySelectorAll("relative-time").forEach((each) => each.show());
+}, EVERY_MS);

@@ -1,0 +1,7 @@
+// What every page loads. Pages work without it; it brings fragments, live updates, dialogs and relative times.
+import "htmx.org/dist/htmx.esm.min.js";
+import "./_relative_time.js";
+import "./_dialogs.js";
+import "./_copying.js";
+import "./_announcing.js";
+import "./_live.js";

@@ -1,0 +1,54 @@
+"""Values as people read them: sizes in binary units, rates, shares and times, in the language of the page."""
+
+from datetime import UTC, datetime
+
+from babel.numbers import format_decimal, format_percent
+from markupsafe import Markup
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+STEP = 1024
+SHORT = 100  # from here on a size has no decimals
+
+
+def size(language: str, count: float) -> str:
+    """Return a number of bytes, such as `1.4 GiB`."""
+    value, unit = float(count), UNITS[0]
+    for unit in UNITS:  # noqa: B007 - the unit that was reached is what counts
+        if abs(value) < STEP:
+            break
+        value /= STEP
+    shown = "#,##0" if unit == UNITS[0] or abs(value) >= SHORT else "#,##0.#"
+    return f"{format_decimal(value, shown, locale=language)}\u00a0{unit}"
+
+
+def rate(language: str, bits: float) -> str:
+    """Return a number of bits a second, such as `12.3 Mbit/s`; lines are measured in powers of ten."""
+    value, unit = float(bits), "bit/s"
+    for unit in ("bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"):  # noqa: B007 - as above
+        if abs(value) < 1000:  # noqa: PLR2004 - what the units are apart
+            break
+        value /= 1000
+    return f"{format_decimal(value, '#,##0.#', locale=language)}\u00a0{unit}"
+
+
+def number(language: str, value: float) -> str:
+    """Return a number, grouped as the language does."""
+    return str(format_decimal(value, locale=language))
+
+
+def share(language: str, value: float) -> str:
+    """Return a share of 1 in percent."""
+    return str(format_percent(value, "#,##0%", locale=language))
+
+
+def exact(at: datetime) -> str:
+    """Return a time to the second, the same in all languages, for logs to be compared with."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def moment(at: datetime | float) -> Markup:
+    """Return a time that scripts show as how long ago it was; without them, and as its title, it is exact."""
+    when = at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    return Markup('<relative-time datetime="{}" title="{}" dir="auto">{}</relative-time>').format(
+        when.astimezone(UTC).isoformat(), exact(when), exact(when)
+    )

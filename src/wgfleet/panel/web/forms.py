@@ -1,0 +1,125 @@
+"""Forms that pages send: read, known to come from a page of ours, and checked by the models of the API's bodies.
+
+A change needs two things that a stranger's page does not have: the browser's word that it comes from this site, and the
+token that our forms carry.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.problems import field_problem
+from wgfleet.panel.errors import Forbidden, PanelError
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.visitors import TheVisitor
+
+TOKEN = "form_token"  # noqa: S105 - the name of a field
+SAFE = {"GET", "HEAD"}
+MOST_FIELDS = 500
+_URLENCODED = "application/x-www-form-urlencoded"
+ELSEWHERE = marked("the form was sent from another site; open the page here and send it again")
+OLD_FORM = marked("the form is of an earlier visit; go back, load the page again and send it again")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(slots=True)
+class SubmittedForm:
+    """What was sent, by the names of the fields, and what is wrong with it. A form that is shown first is empty."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, list[str]] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+    error: PanelError | None = None
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return the text of a field."""
+        return self.values.get(name, default)
+
+    def chosen(self, name: str) -> list[str]:
+        """Return all values of a field that may come more than once."""
+        return self.lists.get(name, [])
+
+    def ticked(self, name: str) -> bool:
+        """Say whether a box is ticked."""
+        return name in self.values
+
+    def refused(self, error: PanelError) -> "SubmittedForm":
+        """Note why a service refused it, at its field where it names one."""
+        if error.field is not None:
+            self.wrong[error.field.partition("[")[0]] = error.detail
+        self.error = error
+        return self
+
+    def read(
+        self,
+        model: type[Model],
+        *,
+        many: Collection[str] = (),
+        boxes: Collection[str] = (),
+        keep_empty: Collection[str] = (),
+    ) -> Model | None:
+        """Return the body of the API's call that the form stands for; None: `wrong` says at which field it is.
+
+        Of `many`, each line or what commas part is a value. Fields that are left empty are left out, but for
+        `keep_empty`. `boxes` are true where they are ticked, and false where not.
+        """
+        data: dict[str, Any] = {}
+        for name in model.model_fields:
+            text = self.get(name).strip()
+            if name in boxes:
+                data[name] = self.ticked(name)
+            elif name in many:
+                if text or name in keep_empty:
+                    data[name] = text.replace(",", "\n").split()
+            elif text or (name in keep_empty and name in self.values):
+                data[name] = text or None
+        try:
+            return model.model_validate(data, strict=False)
+        except ValidationError as error:
+            for item in error.errors():
+                found = field_problem({**item, "loc": ("body", *item["loc"])})
+                self.wrong.setdefault(found.field.partition("[")[0], found.detail)
+            return None
+
+
+async def _form(request: Request, visitor: TheVisitor, panel: ThePanel) -> SubmittedForm:
+    """Read the form of a change, and refuse one that no page of ours has sent."""
+    if request.method in SAFE:
+        return SubmittedForm()
+    if not _from_here(request, panel.settings.public_url):
+        raise Forbidden(ELSEWHERE)
+    if not request.headers.get("content-type", _URLENCODED).startswith(_URLENCODED):
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    try:
+        pairs = parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise HTTPException(HTTPStatus.BAD_REQUEST) from None
+    lists: dict[str, list[str]] = {}
+    for name, value in pairs:
+        lists.setdefault(name, []).append(value)
+    form = SubmittedForm({name: values[-1] for name, values in lists.items()}, lists)
+    if not visitor.owns(form.get(TOKEN)):
+        raise Forbidden(OLD_FORM)
+    return form
+
+
+def _from_here(request: Request, public_url: str | None) -> bool:
+    """Say whether a change comes from this site, as far as the browser says; programs say nothing."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    origin = request.headers.get("origin")
+    if origin is None:
+        return True
+    return urlsplit(origin).netloc in {request.headers.get("host"), urlsplit(public_url or "").netloc or None}
+
+
+TheForm = Annotated[SubmittedForm, Depends(_form)]

@@ -1,0 +1,73 @@
+"""`/live`: what changed, for pages that are looked at, in one stream for all tabs of a browser.
+
+A message names what changed (`node`, `node/ID`), and never its state: pages fetch what they show. Changes of a quarter
+of a second are one message, so a browser gets four a second at most. There is no replay: who was cut off fetches all
+again.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import msgspec
+from fastapi import APIRouter
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from wgfleet.panel import clock
+from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.events import CHECKED_S, PING_S, still_valid
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.reconcile.engine.events import Event
+from wgfleet.panel.services.access.callers import Caller
+
+router = APIRouter(include_in_schema=False)
+EVERY_S = 0.25
+MOST = 200
+"""How many things a message names; where more have changed, it says so of everything."""
+EVERYTHING = "*"
+RETRY_MS = 2000
+
+
+@router.get("/live")
+async def live(panel: ThePanel, caller: Reader) -> EventSourceResponse:
+    return EventSourceResponse(_stream(panel, caller), ping=PING_S)
+
+
+def named(events: list[Event]) -> list[str]:
+    """Return what a message names: each kind, and each thing of it."""
+    changes = dict.fromkeys(itertools.chain.from_iterable((each.kind, f"{each.kind}/{each.id}") for each in events))
+    return list(changes) if len(changes) <= MOST else [EVERYTHING]
+
+
+async def _stream(panel: Panel, caller: Caller) -> AsyncIterator[ServerSentEvent]:
+    """Yield changes for as long as the caller is signed in, with the rights of when the stream began."""
+    checked_at, loop = clock.monotonic(), asyncio.get_running_loop()
+    stream, number = clock.new_id(), 0
+    async with aclosing(panel.events.subscribe()) as subscription:
+        upcoming = asyncio.ensure_future(anext(subscription))
+        try:
+            yield ServerSentEvent("{}", event="begun", id=f"{stream}-0", retry=RETRY_MS)
+            while True:
+                await asyncio.wait((upcoming,), timeout=PING_S)
+                if not upcoming.done() or clock.monotonic() - checked_at >= CHECKED_S:
+                    if not await loop.run_in_executor(None, still_valid, panel, caller):
+                        return
+                    checked_at = clock.monotonic()
+                if not upcoming.done():
+                    continue
+                gathered, until = [], clock.monotonic() + EVERY_S
+                while upcoming.done():
+                    gathered.append(upcoming.result())
+                    upcoming = asyncio.ensure_future(anext(subscription))
+                    await asyncio.wait((upcoming,), timeout=max(0.0, until - clock.monotonic()))
+                    if clock.monotonic() >= until:
+                        break
+                number += 1
+                text = msgspec.json.encode({"changes": named(gathered)}).decode()
+                yield ServerSentEvent(text, event="changes", id=f"{stream}-{number}")
+        except StopAsyncIteration:
+            return
+        finally:
+            upcoming.cancel()
+            await asyncio.wait((upcoming,))

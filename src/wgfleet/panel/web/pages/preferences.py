@@ -1,0 +1,21 @@
+"""Preferences of a browser: language, colors and density, kept in cookies, so that they need no sign-in."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from wgfleet.panel.web import languages, visitors
+from wgfleet.panel.web.forms import TheForm
+from wgfleet.panel.web.rendering import gone_on
+from wgfleet.panel.web.visitors import DENSITIES, DENSITY, LANGUAGE, THEME, THEMES, TheVisitor
+
+router = APIRouter(include_in_schema=False)
+_CHOICES = {LANGUAGE: tuple(languages.NAMES), THEME: THEMES, DENSITY: DENSITIES}
+
+
+@router.post("/preferences")
+def set_preferences(request: Request, visitor: TheVisitor, form: TheForm) -> Response:
+    response = gone_on(request, visitors.own_path(form.get("next")))
+    for cookie, choices in _CHOICES.items():
+        if (value := form.get(cookie)) in choices:
+            visitors.keep(response, cookie, value, secure=visitor.secure, lasting=True)
+    return response

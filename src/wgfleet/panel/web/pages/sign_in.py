@@ -1,0 +1,133 @@
+"""Signing in and out: a name and a password, then a code where the user has a second factor; and setting a password."""
+
+import contextlib
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from wgfleet.panel.api.auth import Anyone
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.sign_ins import limited
+from wgfleet.panel.domain.fields import MAX_NAME
+from wgfleet.panel.errors import Invalid, NotFound, PanelError
+from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access.sign_ins import SignInRefused
+from wgfleet.panel.web import visitors
+from wgfleet.panel.web.doors import signed_in, signed_out
+from wgfleet.panel.web.forms import SubmittedForm, TheForm
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.pending_sign_ins import PENDING, PendingSignIn
+from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.panel.web.visitors import TheVisitor, Visitor
+
+router = APIRouter(include_in_schema=False)
+Next = Annotated[str | None, Query(max_length=2000)]
+AGAIN = marked("it took too long; give the password again")
+DIFFERENT = marked("is not the same as the first one")
+
+
+@router.get("/login")
+def sign_in_page(
+    request: Request, visitor: TheVisitor, following: Annotated[Next, Query(alias="next")] = None
+) -> Response:
+    if visitor.caller is not None:
+        return gone_on(request, visitors.own_path(following))
+    return page(request, "sign_in/password.html", {"form": SubmittedForm(), "next": visitors.own_path(following)})
+
+
+@router.post("/login")
+def sign_in(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
+    """Check name and password; let the user in, or ask for the code."""
+    name, following = form.get("name").strip(), visitors.own_path(form.get("next"))
+    try:
+        _check_length(form)
+        with limited(panel, request, name):
+            with panel.store.read() as tx:
+                claimed = sign_ins.claim(tx, name)
+            sign_ins.check(claimed, form.get("password"))
+        if claimed.second_factor:
+            ticket = PENDING.keep(PendingSignIn(claimed, name, visitor.secret))
+            return page(request, "sign_in/code.html", {"form": SubmittedForm(), "next": following, "ticket": ticket})
+        return _begin(request, panel, visitor, PendingSignIn(claimed, name, visitor.secret), None, following)
+    except PanelError as error:
+        shown = SubmittedForm({"name": name}).refused(error)
+        return page(request, "sign_in/password.html", {"form": shown, "next": following}, status=error.status)
+
+
+@router.post("/login/code")
+def give_code(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
+    """Check the code of a user whose password was right a moment ago, in this browser."""
+    following, ticket = visitors.own_path(form.get("next")), form.get("ticket")
+    pending = PENDING.find(ticket, visitor.secret)
+    if pending is None:
+        shown = SubmittedForm().refused(Invalid(AGAIN))
+        return page(request, "sign_in/password.html", {"form": shown, "next": following}, status=Invalid.status)
+    try:
+        with limited(panel, request, pending.name):
+            answer = _begin(request, panel, visitor, pending, form.get("code")[: passwords.MOST], following)
+    except SignInRefused as error:
+        shown = SubmittedForm().refused(error)
+        context = {"form": shown, "next": following, "ticket": ticket}
+        return page(request, "sign_in/code.html", context, status=error.status)
+    except PanelError as error:
+        shown = SubmittedForm().refused(error)
+        return page(request, "sign_in/password.html", {"form": shown, "next": following}, status=error.status)
+    PENDING.forget(ticket)
+    return answer
+
+
+@router.post("/logout")
+def sign_out(request: Request, panel: ThePanel, caller: Anyone, visitor: TheVisitor) -> Response:
+    with panel.store.write() as tx, contextlib.suppress(NotFound):  # it was ended elsewhere at the same time
+        sign_ins.end(tx, caller.actor, sign_ins.get(tx, caller.session_id or ""))
+    return signed_out(gone_on(request, "/login"), visitor)
+
+
+@router.get("/set-password")
+def set_password_page(request: Request, link: Annotated[str, Query(max_length=64)] = "") -> Response:
+    return page(request, "sign_in/set_password.html", {"form": SubmittedForm({"link": link})})
+
+
+@router.post("/set-password")
+def set_password(request: Request, panel: ThePanel, form: TheForm) -> Response:
+    """Use up the link of an administrator; the user signs in with the new password afterwards."""
+    link, password = form.get("link").strip(), form.get("password")
+    try:
+        check_new_password(form)
+        with limited(panel, request, None):
+            with panel.store.read() as tx:
+                name = users.of_link(tx, link).name
+            passwords.check(password, name)
+            kept = passwords.hashed(password)
+            with panel.store.write() as tx:
+                users.set_password_by_link(tx, link, kept)
+    except PanelError as error:
+        shown = SubmittedForm({"link": link}).refused(error)
+        return page(request, "sign_in/set_password.html", {"form": shown}, status=error.status)
+    return page(
+        request, "sign_in/password.html", {"form": SubmittedForm({"name": name}), "next": "/", "password_set": True}
+    )
+
+
+def check_new_password(form: SubmittedForm) -> None:
+    """Raise `Invalid` where the two fields of a new password differ."""
+    _check_length(form)
+    if form.get("password") != form.get("password_again"):
+        raise Invalid(DIFFERENT, field="password_again")
+
+
+def _check_length(form: SubmittedForm) -> None:
+    for name, most in (("name", MAX_NAME), ("password", passwords.MOST)):
+        if len(form.get(name)) > most:
+            raise Invalid(f"has more than {most} characters", field=name)
+
+
+def _begin(
+    request: Request, panel: Panel, visitor: Visitor, pending: PendingSignIn, code: str | None, following: str
+) -> Response:
+    remote = request.client.host if request.client else "unknown"
+    program = request.headers.get("user-agent", "")
+    with panel.store.write() as tx:
+        _, token = sign_ins.begin(tx, panel.vault, pending.claimed, code, remote, program)
+    return signed_in(gone_on(request, following), visitor, token)

@@ -1,0 +1,102 @@
+"""Templates made into answers: whole pages, or one block of a page as a fragment for what asked for it.
+
+A block is named after the id of the element that it fills: a request whose target is `#results` gets the block
+`results`. So page and fragment are one template.
+"""
+
+from collections.abc import Collection, Mapping
+from functools import cache, partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2_fragments import render_block
+from starlette.responses import Response
+
+import wgfleet
+from wgfleet.panel.web import assets, formats, hints, languages, words
+from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.visitors import VISITOR, Visitor
+
+TEMPLATES = Path(__file__).parent / "templates"
+DIALOG = "dialog"
+"""The block of a page that is shown as a dialog where scripts run."""
+sections: list[Section] = []
+"""The navigation, which `site` fills with what the pages bring."""
+
+
+@cache
+def environment(language: str) -> Environment:
+    """Return the templates in a language."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+        auto_reload=False,
+    )
+    made.install_gettext_translations(languages.translations(language), newstyle=True)  # type: ignore[attr-defined]
+    for name in ("size", "rate", "number", "share"):
+        made.filters[name] = partial(getattr(formats, name), language)
+    # For texts that are not in a template: `_()` takes its text for markup, which one with a name in it must never be.
+    made.filters["translated"] = languages.translations(language).gettext
+    made.filters.update(moment=formats.moment, exact=formats.exact, state=words.state, way_out=hints.way_out)
+    made.globals.update(
+        version=wgfleet.__version__,
+        language=language,
+        direction=languages.direction(language),
+        languages=languages.NAMES,
+        assets=assets.names(),
+    )
+    return made
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Return who looks."""
+    found: Visitor = getattr(request.state, VISITOR)
+    return found
+
+
+def page(
+    request: Request,
+    template: str,
+    context: Mapping[str, Any] | None = None,
+    *,
+    blocks: Collection[str] = (),
+    status: int = HTTPStatus.OK,
+    language: str | None = None,
+) -> HTMLResponse:
+    """Answer with a page, or with that one of its `blocks` which the request wants as a fragment."""
+    visitor = visitor_of(request)
+    made = environment(language or visitor.language)
+    values = {
+        "visitor": visitor,
+        "url": visitor.url,
+        "sections": [each for each in sections if visitor.may(each.scope)],
+        **(context or {}),
+    }
+    headers = {"Vary": "HX-Request, HX-Target, Cookie, Accept-Language"}
+    target = _target(request)
+    if target is not None and target in {*blocks, DIALOG} and target in made.get_template(template).blocks:
+        return HTMLResponse(render_block(made, template, target, **values), status, headers)
+    return HTMLResponse(made.get_template(template).render(values), status, headers)
+
+
+def _target(request: Request) -> str | None:
+    """Return the id of the element that is to be filled, as a name of a block; None: a whole page is wanted."""
+    if request.headers.get("hx-request") != "true" or request.headers.get("hx-request-type") == "full":
+        return None
+    return request.headers.get("hx-target", "").rpartition("#")[2].replace("-", "_")
+
+
+def gone_on(request: Request, path: str) -> Response:
+    """Answer a form that was carried out: the browser goes on to one of our pages."""
+    address = visitor_of(request).url(path)
+    if request.headers.get("hx-request") == "true":
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"HX-Redirect": address})
+    return RedirectResponse(address, HTTPStatus.SEE_OTHER)

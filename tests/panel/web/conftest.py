@@ -1,0 +1,114 @@
+"""A panel with its pages on loopback, and people who look at them. The tests of a module share one: they are many.
+
+SQLite is enough: pages ask the same services as the API, whose tests run on both databases.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.panel.authority import keep
+from tests.panel.conftest import ListedEvents, served
+from wgfleet.panel.api import Panel, create_app
+from wgfleet.panel.dns.metrics import DnsMetrics
+from wgfleet.panel.dns.plugins import DnsPlugins
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.reconcile.engine.events import Event
+from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.store import Store
+from wgfleet.panel.vault import Vault
+from wgfleet.panel.web import install
+
+PASSWORD = "four words that nobody says"  # noqa: S105 - of people who live in tests
+Browser = Callable[..., httpx.Client]
+Person = Callable[..., httpx.Client]
+
+
+@pytest.fixture(scope="module")
+def panel(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
+    folder = tmp_path_factory.mktemp("panel")
+    path = shutil.copyfile(sqlite_template, folder / "panel.sqlite")
+    store, vault, settings = Store(f"sqlite:///{path}"), Vault([bytes(32)]), Settings(data_dir=folder)
+    yield Panel(
+        store=store,
+        vault=vault,
+        settings=settings,
+        publisher=Publisher(DnsPlugins.installed(settings), Limiter(store, vault), DnsMetrics()),
+        authorities=keep(store, vault),
+        events=ListedEvents(Event("node", "n1", {"name": "fra1"}), Event("config", "c1", {})),
+    )
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    return passwords.hashed(PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def address(panel: Panel) -> Iterator[str]:
+    """Where the pages and the API are."""
+    app = create_app(panel)
+    install(app, panel)
+    with served(app) as url:
+        yield url
+
+
+@pytest.fixture
+def browser(address: str) -> Iterator[Browser]:
+    """Make a browser that has not been here before."""
+    opened: list[httpx.Client] = []
+
+    def make(**headers: str) -> httpx.Client:
+        opened.append(
+            httpx.Client(base_url=address, trust_env=False, timeout=120, follow_redirects=True, headers=headers)
+        )
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def person(panel: Panel, browser: Browser, password_hash: str) -> Person:
+    """Make somebody with a role who is signed in; the password is `PASSWORD`."""
+
+    def make(role: Role = Role.ADMIN, name: str | None = None, **headers: str) -> httpx.Client:
+        who = name or str(role)
+        with panel.store.write() as tx:
+            if not any(user.name == who for user in users.page(tx)):
+                _, link = users.create(tx, "test", who, role)
+                users.set_password_by_link(tx, link, password_hash)
+            tx.flush()
+            _, token = sign_ins.begin(tx, panel.vault, sign_ins.claim(tx, who), None, "127.0.0.1", "test")
+        client = browser(**headers)
+        client.cookies.set("wgfleet", token, domain="127.0.0.1")
+        return client
+
+    return make
+
+
+@pytest.fixture
+def admin(person: Person) -> httpx.Client:
+    return person(Role.ADMIN)
+
+
+def token_of(page: str) -> str:
+    """Return the token that the forms of a page carry."""
+    found = re.search(r'name="form_token" value="([0-9a-f]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
+def submit(client: httpx.Client, path: str, *, on: str | None = None, **fields: str | list[str]) -> httpx.Response:
+    """Load a page, and send a form of it to a path."""
+    page = client.get(on or path)
+    return client.post(path, data={"form_token": token_of(page.text), **fields})

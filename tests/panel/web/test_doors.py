@@ -1,0 +1,154 @@
+"""Who is let in to the pages, and what no page of somebody else can do in a visitor's name."""
+
+import httpx
+import pyotp
+import pytest
+
+from tests.panel.web.conftest import PASSWORD, Browser, Person, submit, token_of
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access.callers import Caller, Role
+from wgfleet.panel.web import visitors
+
+LOCATIONS = ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb", "x", ""]
+
+
+def test_a_stranger_is_sent_to_the_page_that_signs_in_and_from_there_back(browser: Browser) -> None:
+    answer = browser().get("/?a=1", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=%2F%3Fa%3D1")
+
+
+def test_a_person_signs_in_and_out(admin: httpx.Client) -> None:
+    assert "admin" in admin.get("/").text
+    kept = admin.cookies["wgfleet"]
+    assert kept.startswith("wgs_")
+    assert submit(admin, "/logout", on="/").url.path == "/login"
+    assert "wgfleet" not in admin.cookies
+    admin.cookies.set("wgfleet", kept)
+    assert admin.get("/", follow_redirects=False).status_code == 303, "what the cookie had is worth nothing any more"
+
+
+def test_each_sign_in_has_a_cookie_of_its_own(admin: httpx.Client, browser: Browser) -> None:
+    other = browser()
+    other.cookies.set("wgfleet", "wgs_chosen-by-somebody-else")
+    submit(other, "/login", name="admin", password=PASSWORD)
+    given = [cookie.value for cookie in other.cookies.jar if cookie.name == "wgfleet" and cookie.domain == "127.0.0.1"]
+    assert len(given) == 1
+    assert given[0] not in {admin.cookies["wgfleet"], "wgs_chosen-by-somebody-else"}
+
+
+@pytest.mark.parametrize("location", LOCATIONS)
+def test_nobody_is_sent_elsewhere(location: str) -> None:
+    assert visitors.own_path(location) == "/"
+
+
+def test_a_path_of_ours_is_gone_on_to(person: Person, browser: Browser) -> None:
+    person()
+    answer = submit(browser(), "/login", name="admin", password=PASSWORD, next="/?a=%2F")
+    assert answer.url.raw_path == b"/?a=%2F"
+
+
+def test_a_wrong_password_is_refused_audited_and_limited(panel: Panel, person: Person, browser: Browser) -> None:
+    person()
+    client = browser()
+    page = client.get("/login").text
+    fields = {"form_token": token_of(page), "name": "admin", "password": "not this one at all"}
+    answers = [client.post("/login", data=fields) for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert "the name or the password is wrong" in answers[0].text
+    assert 'value="admin"' in answers[0].text
+    assert "not this one at all" not in answers[0].text
+    panel.sign_in_attempts._failures.clear()  # noqa: SLF001 - others come from this address too
+    with panel.store.read() as tx:
+        entries, _ = audit.page(tx, action="refused")
+    assert "password" in [entry.details["reason"] for entry in entries]
+
+
+def test_a_second_factor_is_asked_for_by_itself(panel: Panel, person: Person, browser: Browser) -> None:
+    person(Role.ADMIN, "careful")
+    with panel.store.write() as tx:
+        user = users.get(tx, "careful")
+        caller = Caller(user.id, user.name, frozenset(), stale_use=False, session_id="any")
+        secret, _ = users.begin_second_factor(tx, panel.vault, caller, "wgfleet")
+        recovery = users.confirm_second_factor(tx, panel.vault, caller, pyotp.TOTP(secret).now())
+    client, stranger = browser(), browser()
+    asked = submit(client, "/login", name="careful", password=PASSWORD)
+    assert asked.url.path == "/login"
+    assert "wgfleet" not in client.cookies
+    ticket = asked.text.partition('name="ticket" value="')[2].partition('"')[0]
+    wrong = client.post("/login/code", data={"form_token": token_of(asked.text), "ticket": ticket, "code": "123"})
+    assert wrong.status_code == 401
+    assert 'id="code-wrong"' in wrong.text
+    code = {"ticket": ticket, "code": recovery[0]}
+    elsewhere = stranger.post("/login/code", data={"form_token": token_of(stranger.get("/login").text), **code})
+    assert elsewhere.status_code == 422, "a ticket is bound to the browser whose password was right"
+    right = client.post("/login/code", data={"form_token": token_of(asked.text), **code})
+    assert right.status_code == 200
+    assert right.url.path == "/"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "none"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_a_form_of_another_site_is_refused(admin: httpx.Client, headers: dict[str, str], status: int) -> None:
+    fields = {"form_token": token_of(admin.get("/").text), "next": "/", "wgfleet-theme": "dark"}
+    assert admin.post("/preferences", data=fields, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("token", ["", "0", "ä", "0" * 64])
+def test_a_form_without_our_token_is_refused(admin: httpx.Client, token: str) -> None:
+    assert admin.post("/logout", data={"form_token": token}).status_code == 403
+    assert admin.get("/", follow_redirects=False).status_code == 200
+
+
+def test_a_token_is_worth_nothing_to_somebody_else(admin: httpx.Client, browser: Browser) -> None:
+    token = token_of(browser().get("/login").text)
+    assert admin.post("/logout", data={"form_token": token}).status_code == 403
+
+
+def test_the_api_takes_no_cookie(admin: httpx.Client) -> None:
+    assert admin.get("/api/me").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/login", "/", "/no-such-page", "/static/none.js"])
+def test_every_answer_has_the_headers_that_browsers_obey(admin: httpx.Client, path: str) -> None:
+    headers = admin.get(path).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_cookies_are_for_this_host_and_no_script(browser: Browser) -> None:
+    answer = browser().get("/login")
+    assert "HttpOnly" in answer.headers["set-cookie"]
+    assert "SameSite=lax" in answer.headers["set-cookie"]
+    assert visitors.name_of("wgfleet", secure=True) == "__Host-wgfleet"
+
+
+def test_who_may_only_look_sees_pages_and_changes_nothing(person: Person) -> None:
+    viewer = person(Role.VIEWER)
+    assert viewer.get("/").status_code == 200
+
+
+def test_a_link_sets_a_password(panel: Panel, browser: Browser) -> None:
+    with panel.store.write() as tx:
+        _, link = users.create(tx, "test", "anna", Role.VIEWER)
+    client = browser()
+    fields = {"link": link, "password": PASSWORD, "password_again": "another one of twelve"}
+    assert "is not the same" in submit(client, "/set-password", **fields).text
+    answer = submit(client, "/set-password", **{**fields, "password_again": PASSWORD})
+    assert answer.status_code == 200
+    assert 'value="anna"' in answer.text
+    assert submit(client, "/login", name="anna", password=PASSWORD).url.path == "/"
