@@ -14,21 +14,25 @@ class StateWord(NamedTuple):
 
 UNKNOWN = "idle"
 STATES = {
-    "up": StateWord(marked("up"), "good"),
-    "degraded": StateWord(marked("degraded"), "poor"),
-    "down": StateWord(marked("down"), "bad"),
-    "unmanaged": StateWord(marked("unmanaged"), "poor"),
-    "recovering": StateWord(marked("recovering"), "poor"),
-    "suspect": StateWord(marked("suspect"), "poor"),
-    "unknown": StateWord(marked("unknown"), UNKNOWN),
-    "joining": StateWord(marked("joining"), UNKNOWN),
+    # of nodes
     "serving": StateWord(marked("serving"), "good"),
+    "suspect": StateWord(marked("doubtful"), "poor"),
+    "unmanaged": StateWord(marked("unmanaged"), "poor"),
+    "down": StateWord(marked("down"), "bad"),
+    "recovering": StateWord(marked("recovering"), "poor"),
+    "joining": StateWord(marked("joining"), UNKNOWN),
     "draining": StateWord(marked("draining"), "poor"),
     "removed": StateWord(marked("removed"), UNKNOWN),
-    "running": StateWord(marked("running"), "good"),
-    "done": StateWord(marked("done"), "good"),
-    "failed": StateWord(marked("failed"), "bad"),
+    # of operations
     "pending": StateWord(marked("pending"), UNKNOWN),
+    "running": StateWord(marked("running"), "good"),
+    "succeeded": StateWord(marked("succeeded"), "good"),
+    "failed": StateWord(marked("failed"), "bad"),
+    # of DNS names
+    "synced": StateWord(marked("published"), "good"),
+    "failing": StateWord(marked("failing"), "bad"),
+    "conflict": StateWord(marked("conflict"), "bad"),
+    "approval": StateWord(marked("waits for approval"), "poor"),
     "cancelled": StateWord(marked("cancelled"), UNKNOWN),
 }
 

@@ -1,0 +1,88 @@
+"""Languages: every text of a page can be translated, and is in German; pages turn round where people read that way."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.panel.web import strings
+from tests.panel.web.conftest import Browser
+from wgfleet.panel.web import languages
+from wgfleet.panel.web.rendering import TEMPLATES
+
+TEMPLATE_FILES = sorted(TEMPLATES.rglob("*.html"))
+OTHERS = sorted(set(languages.NAMES) - {languages.ENGLISH})
+
+
+@pytest.mark.parametrize("path", TEMPLATE_FILES, ids=lambda path: str(path.relative_to(TEMPLATES)))
+def test_every_text_of_a_template_is_marked(path: Path) -> None:
+    assert strings.unmarked(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["<p>Hello</p>", '<a title="Hello">{{ _("x") }}</a>', "{{ _(error.detail) }}", '<i aria-label="Close it"></i>'],
+)
+def test_a_text_that_is_not_marked_is_found(template: str) -> None:
+    assert strings.unmarked(template) != []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_catalogs_have_the_texts_of_their_subject_and_no_others(language: str) -> None:
+    """`script/strings` writes them."""
+    wanted = {
+        subject: {text if isinstance(text, str) else tuple(text[:2]) for text in own}
+        for subject, own in strings.texts().items()
+        if own
+    }
+    assert wanted == {
+        subject: {message.id for message in part if message.id} for subject, part in languages.catalogs(language)
+    }
+
+
+@pytest.mark.parametrize("language", languages.COMPLETE)
+def test_a_complete_language_lacks_nothing(language: str) -> None:
+    lacking = [
+        message.id
+        for _, part in languages.catalogs(language)
+        for message in part
+        if message.id and not (message.string if isinstance(message.string, str) else all(message.string))
+    ]
+    assert lacking == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_translation_has_the_placeholders_of_its_text(language: str) -> None:
+    for _, part in languages.catalogs(language):
+        for message in part:
+            for text in [message.string] if isinstance(message.string, str) else message.string:
+                if message.id and text:
+                    first = message.id if isinstance(message.id, str) else message.id[0]
+                    assert re.findall(r"%\(\w+\)\w", text) == re.findall(r"%\(\w+\)\w", first), message.id
+
+
+@pytest.mark.parametrize(
+    ("kept", "accepted", "language"),
+    [
+        (None, "", "en"),
+        (None, "de-AT,de;q=0.9,en;q=0.8", "de"),
+        (None, "fr;q=0.9, fa;q=0.5, en;q=0.1", "fa"),
+        (None, "x" * 5000, "en"),
+        (None, "de;q=high", "en"),
+        ("en", "de", "en"),
+        ("../de", "de", "de"),
+    ],
+)
+def test_the_language_is_that_of_the_cookie_then_of_the_browser(kept: str | None, accepted: str, language: str) -> None:
+    assert languages.chosen(kept, accepted) == language
+
+
+@pytest.mark.parametrize(
+    ("language", "direction", "heading"), [("de", "ltr", "Bei wgfleet anmelden"), ("fa", "rtl", "ورود به wgfleet")]
+)
+def test_a_page_comes_in_the_language_of_its_reader(
+    browser: Browser, language: str, direction: str, heading: str
+) -> None:
+    page = browser(**{"Accept-Language": language}).get("/login").text
+    assert f'<html lang="{language}" dir="{direction}"' in page
+    assert f"<h1>{heading}</h1>" in page
