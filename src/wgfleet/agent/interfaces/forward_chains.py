@@ -1,13 +1,13 @@
 """Forward chains of a machine, and what they do with users' packets by the rules that nftables lists. Pure.
 
 Says that packets are dropped only where that is sure: a rule that it cannot judge may match or not, and may then do
-anything, so such chains are never complained of. Rules of iptables-nft are in nftables as well; those of
-iptables-legacy are not.
+anything, so such chains are never complained of. Neither are those that let TCP pass, or UDP. Rules of iptables-nft are
+in nftables as well; those of iptables-legacy are not.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
@@ -17,24 +17,27 @@ _ACCEPT, _DROP, _FALL = "accept", "drop", "fall"  # `fall`: the chain ends witho
 _ANYTHING = frozenset({_ACCEPT, _DROP, _FALL})
 _NO_EFFECT = {"counter", "log", "mangle"}
 _FAMILIES = {4: ("ip", "inet"), 6: ("ip6", "inet")}
-_PROTOCOL = {"udp", 17}
+PROTOCOLS = {"udp": 17, "tcp": 6}
+_OTHERS = {"icmp", "icmpv6", "sctp", "dccp", "udplite", "esp", "ah", "comp"}  # what those two are not
+_ACTIVE = {"owner", "persist"}  # flags of tables that are in use; `dormant` is none, and nft 1.0.6 prints other words
+_UNKNOWN_FORM = (KeyError, TypeError, ValueError, AttributeError)
 # Targets of iptables after which the next rule has its say.
 _PASSING_TARGETS = {"LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CT", "TRACE"}
 _STATE = re.compile(r"\bct state (?P<not>!= )?(?P<states>[a-z]+(,[a-z]+)*)(?= |$)")
 _HANDLE = re.compile(r"\s*(?P<text>.*) # handle (?P<handle>\d+)$")
-_MAX_DEPTH = 16  # of jumps, as in the kernel
 _Rule = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A UDP packet on its way through: `source` and `target` are where it is from and to; None: anywhere."""
+    """A packet on its way through: `source` and `target` are where it is from and to; None: anywhere."""
 
     from_link: str
     to_link: str
     source: Network | None
     target: Network | None
     state: str  # as conntrack has it
+    protocol: str = "udp"  # of `PROTOCOLS`
 
     @property
     def version(self) -> int:
@@ -54,11 +57,24 @@ class Chain:
 
 
 def parse(listed: Mapping[str, Any], text: str = "") -> list[Chain]:
-    """Read what `nft -j list ruleset` prints, and with `-a` in place of `-j`: only that has the states of iptables."""
+    """Read what `nft -j list ruleset` prints, and with `-a` in place of `-j`: only that has the states of iptables.
+
+    Nothing is read of a listing in a form that is not known.
+    """
+    try:
+        return _parsed(listed, text)
+    except _UNKNOWN_FORM:
+        return []
+
+
+def _parsed(listed: Mapping[str, Any], text: str) -> list[Chain]:
     chains: dict[tuple[str, str, str], Chain] = {}
+    unused: set[tuple[str, str]] = set()
     states = _states(text)
     for each in listed.get("nftables", ()):
-        if made := each.get("chain"):
+        if (table := each.get("table")) and not _ACTIVE.issuperset(map(str, _listed(table.get("flags", [])))):
+            unused.add((table["family"], table["name"]))
+        elif made := each.get("chain"):
             policy = made.get("policy", "accept") if made.get("hook") == "forward" else None
             key = made["family"], made["table"], made["name"]
             chains[key] = Chain(*key, policy)
@@ -66,7 +82,7 @@ def parse(listed: Mapping[str, Any], text: str = "") -> list[Chain]:
             state = states.get((rule["family"], rule["table"], rule["handle"]))
             terms = [state if state and has_states([term]) else term for term in rule.get("expr", [])]
             chains[rule["family"], rule["table"], rule["chain"]].rules.append(terms)
-    return list(chains.values())
+    return [chain for key, chain in chains.items() if key[:2] not in unused]
 
 
 def has_states(terms: Iterable[dict[str, Any]]) -> bool:
@@ -87,57 +103,80 @@ def _states(text: str) -> dict[tuple[str, str, int], dict[str, Any]]:
     return found
 
 
-def dropping(chains: Iterable[Chain], packet: Packet) -> Chain | None:
-    """Return the first chain that surely drops the packet, whatever the others say."""
+def dropping(chains: Sequence[Chain], packet: Packet) -> Chain | None:
+    """Return a chain that surely drops the packet, as one of each of `PROTOCOLS` if there is such; None: one may pass.
+
+    It is the first of those, whatever the others say.
+    """
+    first, *others = ([*_dropping(chains, replace(packet, protocol=protocol))] for protocol in PROTOCOLS)
+    if not first or not all(others):
+        return None
+    return next((chain for chain in first if all(chain in each for each in others)), first[0])
+
+
+def _dropping(chains: Iterable[Chain], packet: Packet) -> Iterator[Chain]:
     known = [chain for chain in chains if chain.family in _FAMILIES[packet.version]]
-    by_name = {(chain.family, chain.table, chain.name): chain for chain in known}
+    course = _Course(packet, {(chain.family, chain.table, chain.name): chain for chain in known})
     for chain in known:
-        if chain.policy is None:
-            continue
-        outcomes = _run(chain, packet, by_name, _MAX_DEPTH)
-        if {chain.policy if each == _FALL else each for each in outcomes} == {_DROP}:
-            return chain
-    return None
+        if chain.policy is not None:
+            outcomes = course.outcomes(chain)
+            if {chain.policy if each == _FALL else each for each in outcomes} == {_DROP}:
+                yield chain
 
 
-def _run(chain: Chain, packet: Packet, known: Mapping[tuple[str, str, str], Chain], depth: int) -> frozenset[str]:
-    """Return all that the chain may do."""
-    possible: set[str] = set()
-    for rule in chain.rules:
-        matches, verdict, leaves = _judge(rule, chain, packet, known, depth)
-        if matches is False or verdict is None:
-            continue
-        possible |= verdict if leaves else verdict - {_FALL}
-        if matches and (leaves or _FALL not in verdict):
-            return frozenset(possible)
-    return frozenset(possible | {_FALL})
+class _Course:
+    """The ways that a packet may take through chains, each of which is judged once."""
 
+    def __init__(self, packet: Packet, known: Mapping[tuple[str, str, str], Chain]) -> None:
+        self._packet = packet
+        self._known = known
+        self._found: dict[tuple[str, str, str], frozenset[str]] = {}
 
-def _judge(
-    rule: _Rule, chain: Chain, packet: Packet, known: Mapping[tuple[str, str, str], Chain], depth: int
-) -> tuple[bool | None, frozenset[str] | None, bool]:
-    """Return whether a rule matches (None: it may), what it may do then, and whether the chain surely ends with it."""
-    matches: bool | None = True
-    for statement in rule:
-        ((word, value),) = statement.items()
-        if word == "match":
-            found = _matches(value, packet)
-            if found is False:
-                return False, None, False
-            matches = matches if found else None
-        elif word in {"accept", "drop", "reject"}:
-            return matches, frozenset({_ACCEPT if word == "accept" else _DROP}), True
-        elif word == "return":
-            return matches, frozenset({_FALL}), True
-        elif word in {"jump", "goto"}:
-            target = known.get((chain.family, chain.table, value["target"]))
-            outcomes = _ANYTHING if target is None or not depth else _run(target, packet, known, depth - 1)
-            return matches, outcomes, word == "goto"
-        elif word in {"vmap", "queue"} or (word == "xt" and _may_decide(value)):
-            return None, _ANYTHING, False
-        elif word not in _NO_EFFECT:  # a match or a limit that is not known here
-            matches = None
-    return matches, None, False
+    def outcomes(self, chain: Chain) -> frozenset[str]:
+        """Return all that the chain may do."""
+        key = chain.family, chain.table, chain.name
+        if key not in self._found:
+            self._found[key] = _ANYTHING  # of one that leads back to itself, which the kernel refuses
+            self._found[key] = self._run(chain)
+        return self._found[key]
+
+    def _run(self, chain: Chain) -> frozenset[str]:
+        possible: set[str] = set()
+        for rule in chain.rules:
+            try:
+                matches, verdict, leaves = self._judge(rule, chain)
+            except _UNKNOWN_FORM:
+                matches, verdict, leaves = None, _ANYTHING, False
+            if matches is False or verdict is None:
+                continue
+            possible |= verdict if leaves else verdict - {_FALL}
+            if matches and (leaves or _FALL not in verdict):
+                return frozenset(possible)
+        return frozenset(possible | {_FALL})
+
+    def _judge(self, rule: _Rule, chain: Chain) -> tuple[bool | None, frozenset[str] | None, bool]:
+        """Return whether a rule matches (None: it may), what it may do then, and whether the chain ends with it."""
+        matches: bool | None = True
+        for statement in rule:
+            ((word, value),) = statement.items()
+            if word == "match":
+                found = _matches(value, self._packet)
+                if found is False:
+                    return False, None, False
+                matches = matches if found else None
+            elif word in {"accept", "drop", "reject"}:
+                return matches, frozenset({_ACCEPT if word == "accept" else _DROP}), True
+            elif word == "return":
+                return matches, frozenset({_FALL}), True
+            elif word in {"jump", "goto"}:
+                target = self._known.get((chain.family, chain.table, value["target"]))
+                outcomes = _ANYTHING if target is None else self.outcomes(target)
+                return matches, outcomes, word == "goto"
+            elif word in {"vmap", "queue"} or (word == "xt" and _may_decide(value)):
+                return None, _ANYTHING, False
+            elif word not in _NO_EFFECT:  # a match or a limit that is not known here
+                matches = None
+        return matches, None, False
 
 
 def _may_decide(extension: Mapping[str, Any] | None) -> bool:
@@ -177,7 +216,7 @@ def _meta(key: str, wanted: list[Any], packet: Packet) -> bool | None:
             return None
         return any(fnmatchcase(links[key], each) for each in wanted)
     if key == "l4proto":
-        return _among(_PROTOCOL, wanted)
+        return _among({packet.protocol, PROTOCOLS[packet.protocol]}, wanted)
     if key == "nfproto":
         return _among({f"ipv{packet.version}"}, wanted) if {"ipv4", "ipv6"}.issuperset(map(str, wanted)) else None
     return None
@@ -198,7 +237,7 @@ def _payload(payload: Mapping[str, Any], wanted: list[Any], packet: Packet) -> b
     if protocol not in {"ip", "ip6"}:
         return None
     if name in {"protocol", "nexthdr"}:
-        return _among(_PROTOCOL, wanted)
+        return _among({packet.protocol, PROTOCOLS[packet.protocol]}, wanted)
     ours = {"saddr": packet.source, "daddr": packet.target}.get(str(name))
     if ours is None:
         return None
@@ -210,7 +249,7 @@ def _payload(payload: Mapping[str, Any], wanted: list[Any], packet: Packet) -> b
 
 def _is_other(protocol: object, packet: Packet) -> bool:
     """Whether the packet cannot have a header of this protocol."""
-    return protocol in {"icmp", "icmpv6", "tcp", "sctp", "dccp", "ip6" if packet.version == 4 else "ip"}  # noqa: PLR2004 - IP versions and sizes
+    return protocol in {*_OTHERS, *(PROTOCOLS.keys() - {packet.protocol}), "ip6" if packet.version == 4 else "ip"}  # noqa: PLR2004 - IP versions and sizes
 
 
 def _among(ours: set[Any], wanted: list[Any]) -> bool | None:
