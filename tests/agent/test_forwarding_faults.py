@@ -54,7 +54,9 @@ OPEN = (
     f"ip saddr 10.0.0.0/8 oifname {{ eth0, eth1 }} accept; {STATEFUL}",
     f"udp dport 53 accept; tcp dport 443 accept; {STATEFUL}",
     f"limit rate 5/second accept; {STATEFUL}",
+    f"meta l4proto tcp accept; {STATEFUL}",
 )
+DORMANT = f"table inet resting {{ flags dormant; chain through {{ {BASE}; policy drop;\n}}\n}}"
 
 
 @pytest.fixture
@@ -92,6 +94,7 @@ def test_what_else_is_wrong_is_found_and_what_may_be_right_is_not(routed: Node) 
     for number, body in enumerate(OPEN):
         chain = f"chain through {{ {BASE}; policy drop; {body}; }}"
         routed.host.run("nft", "-f", "-", stdin=f"table ip open{number} {{ {chain}\n}}")
+    routed.host.run("nft", "-f", "-", stdin=DORMANT)
     # One that is surely wrong comes last, so the agent has judged the others when it names this one.
     routed.host.run("nft", "-f", "-", stdin=FIREWALLS["firewalld"][0])
     assert "table inet firewalld drops" in eventually(lambda: drift(routed).get("forwarding.ipv4"))
@@ -106,6 +109,15 @@ def test_what_else_is_wrong_is_found_and_what_may_be_right_is_not(routed: Node) 
     routed.host.run("ip", "link", "set", "far", "mtu", "1490")  # has the agent look again
     said = eventually(lambda: drift(routed).get("forwarding.ipv4"))
     assert "sysctl -w net.ipv4.conf.wg0.forwarding=1" in said
+    routed.host.run("sysctl", "-qw", "net.ipv4.conf.wg0.forwarding=1")
+    routed.host.run("ip", "route", "add", "prohibit", "default", "metric", "1")
+    routed.host.run("ip", "route", "del", "default", "via", "198.18.0.9")
+    eventually(lambda: "of type prohibit" in drift(routed).get("forwarding.ipv4", ""))
+    # A firewall may give users' packets a mark, and another way with it.
+    routed.host.run("ip", "route", "add", "default", "via", "198.18.0.9", "table", "100")
+    routed.host.run("ip", "rule", "add", "fwmark", "7", "lookup", "100")
+    routed.host.run("ip", "link", "set", "far", "mtu", "1480")
+    eventually(lambda: not drift(routed))
 
 
 def test_a_node_with_a_fault_is_told_of_and_serves() -> None:

@@ -24,7 +24,8 @@ from wgfleet.protocol.ids import InterfaceName
 _ELSEWHERE = {4: "198.41.0.4", 6: "2001:503:ba3e::2:30"}
 _ROUTE = struct.Struct("8BI")  # as in rtnetlink(7), struct rtmsg
 _INTERFACE, _GET_MTU = struct.Struct("16si20x"), 0x8921  # netdevice(7), SIOCGIFMTU
-_DST, _SRC, _IIF, _OIF = 1, 2, 3, 4
+_DST, _SRC, _IIF, _OIF, _MARK = 1, 2, 3, 4, 16
+_MARK_OF_RULE = 10  # FRA_FWMARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,10 @@ class WayThrough:
 
 
 async def way_of(name: InterfaceName, address: str) -> WayThrough | None:
-    """Look up where packets of users in the network of `address` leave; None where there is nobody to ask about."""
+    """Look up where packets of users in the network of `address` leave.
+
+    None where there is nobody to ask about, or where that depends on marks that a firewall may give them.
+    """
     own = ip_interface(address)
     index = index_of(name)
     network = own.network
@@ -49,10 +53,14 @@ async def way_of(name: InterfaceName, address: str) -> WayThrough | None:
     payload = _ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0)
     payload += attribute(_DST, ip_address(_ELSEWHERE[own.version]).packed) + attribute(_SRC, user.packed)
     payload += attribute(_IIF, struct.pack("I", index))
-    (reply,) = await rtnetlink.exchange([Request(rtnetlink.GET_ROUTE, 0, payload)])
-    if reply.error:
-        return WayThrough(None, error=reply.error)
-    out = attributes(reply.payload[_ROUTE.size :]).get(_OIF)
+    marks = [b"", *(attribute(_MARK, mark) for mark in await _marks(family))]
+    replies = await rtnetlink.exchange([Request(rtnetlink.GET_ROUTE, 0, payload + mark) for mark in marks])
+    ways = {(reply.error, attributes(reply.payload[_ROUTE.size :]).get(_OIF)) for reply in replies}
+    if len(ways) > 1:
+        return None
+    ((error, out),) = ways
+    if error:
+        return WayThrough(None, error=error)
     if out is None:
         return WayThrough(None, error=errno.ENETUNREACH)
     try:
@@ -60,6 +68,12 @@ async def way_of(name: InterfaceName, address: str) -> WayThrough | None:
         return WayThrough(link, _mtu(link))
     except OSError:  # gone meanwhile
         return None
+
+
+async def _marks(family: int) -> set[bytes]:
+    """Return the marks by which rules of the machine route."""
+    found = await rtnetlink.dump(rtnetlink.GET_RULE, _ROUTE.pack(family, *[0] * 8))
+    return {mark for each in found if (mark := attributes(each[_ROUTE.size :]).get(_MARK_OF_RULE)) is not None}
 
 
 def _mtu(link: str) -> int:

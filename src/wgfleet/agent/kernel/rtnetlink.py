@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NEW_ROUTE, DELETE_ROUTE, GET_ROUTE, NEW_RULE, DELETE_RULE = 24, 25, 26, 32, 33
+NEW_ROUTE, DELETE_ROUTE, GET_ROUTE, NEW_RULE, DELETE_RULE, GET_RULE = 24, 25, 26, 32, 33, 34
 REQUEST, ACK, REPLACE, EXCLUSIVE, CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
 _HEADER = struct.Struct("IHHII")  # length, type, flags, sequence, port: netlink(7)
 _ATTRIBUTE = struct.Struct("HH")
