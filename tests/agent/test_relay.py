@@ -1,7 +1,9 @@
 """A client behind NAT whose node leaves: its packets are passed on, and its session lives on the new node alone."""
 
+import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,12 +18,14 @@ from tests.agent.test_takeover import CLIENT_IP
 from tests.agent.test_takeover_nat import put_behind_nat
 from tests.agent.values import private_key, public_key, random_key, settings, whole
 from tests.waiting import eventually
+from wgfleet.agent.kernel.relay_table import RelayedFlow, rules
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
-from wgfleet.protocol.ids import ConfigId
+from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Refusal, Takeover, TakeoverPeer, TakeoverResult
 from wgfleet.protocol.relay import RelayedPeer, RelayEnd, RelayRequest, RelayStatus
 
+SEND = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('198.18.0.1', 51820))"
 pytestmark = pytest.mark.lab
 CONFIG = ConfigId("config-1")
 #   client ── nat (198.18.0.3) ── a (198.18.0.1), b (198.18.0.2); the NAT lets in only what answers
@@ -180,3 +184,29 @@ def test_what_the_kernel_refuses_is_tried_again_and_no_end_is_said_that_is_none(
     assert len(home.a.call("GET", "/v1/wg/wg0/relay").json()["peers"]) == 2
     assert ask("relay/end", RelayEnd(None)) == httpx.codes.OK
     assert "wgfleetrelay" not in home.a.host.run("nft", "list", "tables")
+
+
+COUNTED = "table inet seen { chain in { type filter hook prerouting priority -400; udp dport 51820 counter\n}\n}\n"
+
+
+def test_two_relays_that_lead_to_each_other_do_not_send_a_packet_to_and_fro(make_host: Callable[[], Host]) -> None:
+    switch, a, b, stranger = (make_host() for _ in range(4))
+    switch.run("ip", "link", "add", "br0", "type", "bridge")
+    switch.run("ip", "link", "set", "br0", "up")
+    for number, host in enumerate((a, b, stranger), 1):
+        cable(switch, host, number)
+    for number, host in ((1, a), (2, b)):
+        client, target = f"198.18.0.{number + 10}:4000", f"198.18.0.{3 - number}:51820"
+        flow = RelayedFlow(client, target, f"198.18.0.{number}", 20000)
+        host.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        host.run("nft", "-f", "-", stdin=COUNTED + rules(InterfaceName("wg0"), 51820, (flow,), alone=True))
+
+    def seen(host: Host) -> int:
+        found = re.search(r"counter packets (\d+)", host.run("nft", "list", "table", "inet", "seen"))
+        return 0 if found is None else int(found[1])
+
+    stranger.run(sys.executable, "-c", SEND)
+    eventually(lambda: seen(b) >= 1)
+    stranger.run(sys.executable, "-c", SEND)
+    eventually(lambda: seen(b) >= 2)  # so the first has ended its way
+    assert (seen(a), seen(b)) == (2, 2)

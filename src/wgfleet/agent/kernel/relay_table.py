@@ -87,7 +87,11 @@ def rules(name: InterfaceName, listen_port: int, flows: Collection[RelayedFlow],
         ]
         if alone:
             node, _ = Counter(flow.target for flow in mine).most_common(1)[0]
-            others.append(f"udp dport {listen_port} fib daddr type local dnat {ip} to {node}")
+            # Not what such a node passes on itself: two that lead to each other would send it to and fro.
+            nodes = ", ".join(sorted({split_endpoint(flow.target)[0] for flow in mine}))
+            others.append(
+                f"udp dport {listen_port} fib daddr type local {ip} saddr != {{ {nodes} }} dnat {ip} to {node}"
+            )
             masked.append(f"ct status dnat {target} {{ {_pair(node)} }} masquerade")
     more = {"others": ("nat hook prerouting priority dstnat", others)} if others else {}
     more |= {"masked": ("nat hook postrouting priority srcnat - 1", masked)} if masked else {}
