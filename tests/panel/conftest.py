@@ -80,7 +80,7 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
     )
     settings = Settings(data_dir=tmp_path, dns=dns)
     vault = Vault([bytes(32)])
-    yield Panel(
+    made_now = Panel(
         store=store,
         vault=vault,
         settings=settings,
@@ -88,6 +88,8 @@ def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
         authorities=keep(store, vault),
         events=ListedEvents(Event("node", "n1", {"name": "fra1"}), Event("config", "c1", {})),
     )
+    yield made_now
+    made_now.refusals.close()
     store.close()
 
 

@@ -32,13 +32,16 @@ def create(
     name: Annotated[str, typer.Argument(help="Name of the new key.")],
     *,
     scope: Annotated[list[str], typer.Option(help="read, write, nodes, secrets or admin; repeatable.")],
+    config: Annotated[list[str] | None, typer.Option(help="Config that it is limited to; repeatable.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Node group that it is limited to; repeatable.")] = None,
     days: Annotated[int | None, typer.Option(min=1, max=36500, help="Days until it expires.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an API key; it is printed once."""
     expires_at = None if days is None else (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    body = {"name": name, "scopes": scope, "expires_at": expires_at}
     with panel() as client:
-        made = client.call("POST", "/api/keys", {"name": name, "scopes": scope, "expires_at": expires_at})
+        made = client.call("POST", "/api/keys", body | {"configs": config or None, "node_groups": group or None})
     if as_json:
         show_json(made)
         return

@@ -13,7 +13,15 @@ COLUMNS = ("name", "role", "disabled", "has_password", "second_factor", "sign_in
 SIGN_IN_COLUMNS = ("id", "user_name", "address", "program", "used")
 
 User = Annotated[str, typer.Argument(help="Name or id of the user.")]
-Role = Annotated[str, typer.Option(help="admin, operator or viewer.")]
+ROLES = "admin, operator, viewer or self-service."
+Role = Annotated[str, typer.Option(help=ROLES)]
+Configs = Annotated[
+    list[str] | None, typer.Option("--config", help="Config that the rights are limited to; repeatable.")
+]
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", help="Node group that the rights are limited to; repeatable.")
+]
+Devices = Annotated[int | None, typer.Option(min=0, help="How many devices of its own the user may have.")]
 
 
 @app.command("list")
@@ -35,11 +43,15 @@ def create(
     name: Annotated[str, typer.Argument(help="Name of the new user.")],
     *,
     role: Role = "viewer",
+    config: Configs = None,
+    group: Groups = None,
+    devices: Devices = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a user; prints the secret of the link with which the user sets a password, once."""
+    body = {"name": name, "role": role, "configs": config or None, "node_groups": group or None}
     with panel() as client:
-        made = client.call("POST", "/api/users", {"name": name, "role": role})
+        made = client.call("POST", "/api/users", body | {"device_limit": devices})
     _show_link(made, as_json=as_json)
 
 
@@ -47,16 +59,34 @@ def create(
 def update(
     user: User,
     *,
-    role: Annotated[str | None, typer.Option(help="admin, operator or viewer.")] = None,
+    role: Annotated[str | None, typer.Option(help=ROLES)] = None,
+    config: Configs = None,
+    group: Groups = None,
+    no_limit: Annotated[bool, typer.Option("--no-limit", help="Limited to nothing.")] = False,
+    devices: Devices = None,
     disabled: Annotated[
-        bool | None, typer.Option("--disable/--enable", help="Sign the user out, and let nobody in under the name.")
+        bool | None,
+        typer.Option(
+            "--disable/--enable", help="Sign the user out, switch the user's devices off, let nobody in under the name."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a user another role, or disable it for a while."""
-    changes = {name: value for name, value in (("role", role), ("disabled", disabled)) if value is not None}
+    """Give a user another role or limit, or disable it for a while."""
+    wanted = {
+        "role": role,
+        "disabled": disabled,
+        "configs": config or None,
+        "node_groups": group or None,
+        "device_limit": devices,
+    }
+    changes: dict[str, object] = {name: value for name, value in wanted.items() if value is not None}
+    if no_limit:
+        changes |= {"configs": None, "node_groups": None}
     if not changes:
-        raise typer.BadParameter("nothing to change: give --role, --disable or --enable")
+        raise typer.BadParameter(
+            "nothing to change: give --role, --config, --group, --no-limit, --devices, --disable or --enable"
+        )
     with panel() as client:
         show_fields(client.call("PATCH", f"/api/users/{part(user)}", changes), as_json=as_json)
 
@@ -67,10 +97,12 @@ def delete(user: User, *, yes: Yes = False) -> None:
     with panel() as client:
         found = client.get(f"/api/users/{part(user)}")
         if not yes and not typer.confirm(
-            f"Delete {found['role']} {found['name']} ({found['sign_ins']} sign-ins end)?", err=True
+            f"Delete {found['role']} {found['name']} ({found['sign_ins']} sign-ins end, and {found['devices']} devices "
+            "are deleted)?",
+            err=True,
         ):
             raise CallFailed("nothing was deleted")
-        client.call("DELETE", f"/api/users/{part(user)}")
+        client.call("DELETE", f"/api/users/{part(user)}?devices=delete")
     say(f"{found['name']} is deleted")
 
 

@@ -41,6 +41,7 @@ def build(settings: Settings) -> FastAPI:
             yield
         finally:
             await supervisor.close()
+            panel.refusals.close()
             parts.store.close()
 
     panel = Panel(
@@ -74,6 +75,7 @@ def api_of(parts: Parts, name: str) -> FastAPI:
         try:
             yield
         finally:
+            panel.refusals.close()
             await tasks.close()
 
     panel = Panel(

@@ -117,6 +117,7 @@ def populated(client: httpx.Client, panel: Panel) -> dict[str, str]:
         "user": str(made(client, "/api/users", name="anna", role="viewer")["id"]),
         "sign_in": "1",
         "certificate": "1",
+        "device_id": str(peer["id"]),
         "address": "203.0.113.1",
     }
 

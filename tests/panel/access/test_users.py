@@ -15,6 +15,7 @@ import pyotp
 import pytest
 from argon2 import PasswordHasher
 
+from tests.panel.access.people import WORDS, new_user, signed_in
 from tests.panel.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
@@ -26,14 +27,8 @@ from wgfleet.panel.services.access import passwords, sign_ins, users
 from wgfleet.panel.services.access.callers import ROLES, Role
 from wgfleet.panel.store.tables import SignIn
 
-WORDS = "four words that nobody says"
+pytestmark = pytest.mark.usefixtures("quick_hashes")
 WRONG = {"password": "it is not this one"}
-
-
-@pytest.fixture(autouse=True)
-def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    monkeypatch.setattr(passwords, "_nobody", [])
 
 
 @pytest.fixture
@@ -41,18 +36,6 @@ def visitor(anonymous: httpx.Client) -> Iterator[httpx.Client]:
     """A client of the same panel that shows what it is told to, and nothing else."""
     with httpx.Client(base_url=anonymous.base_url, trust_env=False, timeout=120) as client:
         yield client
-
-
-def new_user(client: httpx.Client, name: str = "anna", role: str = "operator", password: str = WORDS) -> dict[str, Any]:
-    user = made(client, "/api/users", name=name, role=role)
-    answer = client.post("/api/set-password", json={"link": user["link"], "password": password})
-    assert answer.json() == {"user_name": name}, answer.text
-    return user
-
-
-def signed_in(visitor: httpx.Client, name: str = "anna", password: str = WORDS, **more: str) -> dict[str, str]:
-    token = made(visitor, "/api/sign-in", name=name, password=password, **more)["token"]
-    return {"Authorization": f"Bearer {token}"}
 
 
 def refused(visitor: httpx.Client, **body: Any) -> dict[str, Any]:
@@ -157,6 +140,37 @@ def test_a_name_cannot_be_guessed_at_from_many_addresses(
     assert visitor.post("/api/sign-in", json={"name": "anna", "password": WORDS}).status_code == 429
     for _ in range(panel_module.GUESSES):
         signed_in(visitor, "bea")
+
+
+def test_people_behind_one_address_who_are_asked_for_a_code_do_not_lock_each_other_out(
+    client: httpx.Client, visitor: httpx.Client
+) -> None:
+    new_user(client)
+    app, _ = confirmed(visitor, signed_in(visitor))
+    for _ in range(FAILURES + 1):
+        assert refused(visitor)["errors"][0]["field"] == "code"
+    signed_in(visitor, code=app.now())
+
+
+def test_a_sign_in_that_is_ended_twice_at_once_is_audited_once(client: httpx.Client, visitor: httpx.Client) -> None:
+    new_user(client)
+    signed_in(visitor)
+    (row,) = client.get("/api/sign-ins").json()["items"]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: client.delete(f"/api/sign-ins/{row['id']}").status_code, range(4)))
+    assert set(answers) <= {204, 404}
+    ended_by = [each for each in client.get("/api/audit-logs").json()["items"] if each["action"] == "signed_out"]
+    assert len(ended_by) == 1
+
+
+def test_links_of_a_user_that_are_made_at_once_are_all_made_and_one_counts(
+    client: httpx.Client, visitor: httpx.Client
+) -> None:
+    made(client, "/api/users", name="anna", role="viewer")
+    with ThreadPoolExecutor(8) as pool:
+        links = list(pool.map(lambda _: new_link(client), range(8)))
+    bodies = [{"link": link, "password": WORDS} for link in links]
+    assert [visitor.post("/api/set-password", json=body).status_code for body in bodies].count(200) == 1
 
 
 def test_guesses_at_once_are_as_few_as_those_one_after_another() -> None:

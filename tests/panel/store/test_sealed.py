@@ -9,6 +9,7 @@ from tests.panel.world import ACTOR, World
 from wgfleet.panel.services import backups, configs, installation
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.services.fleet import authority_rotation, nodes, peers, probe_keys
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.fleet.peers import PeerSpec
@@ -70,7 +71,7 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
         backups.create(tx, world.vault, ACTOR, config, fra1, assignment, reason="test")
         group = endpoint_group_rows.get(tx, cluster.id)
         assert group is not None
-        user, _ = users.create(tx, ACTOR, "anna", Role.VIEWER)
+        user, _ = users.create(tx, ACTOR, UserSpec("anna", Role.VIEWER))
         user.totp_sealed = sealed.seal(world.vault, User.totp_sealed, user.id, "of an app")
         group.address_options_sealed = sealed.seal(
             world.vault, EndpointGroup.address_options_sealed, cluster.id, "of a cloud"

@@ -21,6 +21,7 @@ from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.reconcile.engine.events import Event
 from wgfleet.panel.services.access import passwords, sign_ins, users
 from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
@@ -85,7 +86,7 @@ def person(panel: Panel, browser: Browser, password_hash: str) -> Person:
         who = name or str(role)
         with panel.store.write() as tx:
             if not any(user.name == who for user in users.page(tx)):
-                _, link = users.create(tx, "test", who, role)
+                _, link = users.create(tx, "test", UserSpec(who, role))
                 users.set_password_by_link(tx, link, password_hash)
             tx.flush()
             _, token = sign_ins.begin(tx, panel.vault, sign_ins.claim(tx, who), None, "127.0.0.1", "test")

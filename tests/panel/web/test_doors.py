@@ -9,6 +9,7 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Caller, Role
+from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.web import visitors
 
 LOCATIONS = ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb", "x", ""]
@@ -144,7 +145,7 @@ def test_who_may_only_look_sees_pages_and_changes_nothing(person: Person) -> Non
 
 def test_a_link_sets_a_password(panel: Panel, browser: Browser) -> None:
     with panel.store.write() as tx:
-        _, link = users.create(tx, "test", "anna", Role.VIEWER)
+        _, link = users.create(tx, "test", UserSpec("anna", Role.VIEWER))
     client = browser()
     fields = {"link": link, "password": PASSWORD, "password_again": "another one of twelve"}
     assert "is not the same" in submit(client, "/set-password", **fields).text

@@ -32,6 +32,7 @@ from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, operations
+from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import NODES
 from wgfleet.panel.services.fleet import assignments, nodes, owed
 from wgfleet.panel.services.fleet.assignments import NodeAssignment as Assigned
@@ -234,6 +235,7 @@ def assign_node(panel: ThePanel, caller: Writer, config: Reference, body: NewAss
     """
     with panel.store.write() as tx:
         row = configs.get(tx, config)
+        limits.check(tx, caller.limit, "node", body.node_id, "node_id")
         node = nodes.named(tx, body.node_id, "node_id")
         if not assignments.entrusted(tx, row, node):
             caller.need(NODES, f"giving the keys of config {row.name!r} to node {node.name!r}, which never had them,")
@@ -312,10 +314,10 @@ def _show(panel: Panel, operation_id: str) -> OperationView:
 
 
 @router.get("/api/drift", summary="List assignments with drift")
-def list_drift(panel: ThePanel, _caller: Reader, *, after: After = None, limit: Limit = 100) -> Page[DriftView]:
+def list_drift(panel: ThePanel, caller: Reader, *, after: After = None, limit: Limit = 100) -> Page[DriftView]:
     """Every assignment whose node differs from the desired state, as its agent last reported."""
     with panel.store.read() as tx:
-        found = assignments.drifted(tx, after, limit + 1)
+        found = assignments.drifted(tx, after, limit + 1, caller.limit)
         items = [
             DriftView(
                 config_id=config.id, config_name=config.name, node_id=node.id, node_name=node.name, drift=row.drift

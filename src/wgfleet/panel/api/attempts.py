@@ -32,8 +32,10 @@ class Attempts:
             self._count(source, self._recent(source))
 
     @contextmanager
-    def guess(self, source: str, wrong: type[PanelError] = Unauthorized) -> Iterator[None]:
-        """As `check`, and count a failure where what is done within raises `wrong`.
+    def guess(
+        self, source: str, wrong: type[PanelError] = Unauthorized, but: tuple[type[PanelError], ...] = ()
+    ) -> Iterator[None]:
+        """As `check`, and count a failure where what is done within raises `wrong`, unless it is one of `but`.
 
         It counts from the beginning: of many guesses at once, no more are made than one after another.
         """
@@ -43,7 +45,9 @@ class Attempts:
             begun = self._count(source, failures)
         try:
             yield
-        except wrong:
+        except wrong as refused:
+            if isinstance(refused, but):
+                self._forget(source, begun)
             raise
         except BaseException:
             self._forget(source, begun)

@@ -7,10 +7,11 @@ from fastapi import Depends, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
+from wgfleet.panel.api import limits
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Unauthorized, Unavailable
 from wgfleet.panel.services.access import credentials
-from wgfleet.panel.services.access.callers import ADMIN, NODES, OWN, READ, SECRETS, WRITE, Caller
+from wgfleet.panel.services.access.callers import ADMIN, DEVICES, NODES, OWN, READ, SECRETS, WRITE, Caller
 
 # Paths that need no key, each with its reason. A test holds every other route to a scope.
 OPEN_PATHS = {
@@ -43,6 +44,8 @@ async def _caller(
         raise Unauthorized(NO_KEY)
     for scope in scopes.scopes:
         caller.need(scope)
+    if caller.limit is not None and not {OWN, DEVICES} & set(scopes.scopes):  # what is one's own, no limit concerns
+        await run_in_threadpool(limits.check, panel.store, caller, request)
     if caller.stale_use:
         await run_in_threadpool(_note_use, panel, caller)
     return caller
@@ -54,6 +57,7 @@ def _note_use(panel: Panel, caller: Caller) -> None:
         credentials.note_use(tx, caller)
 
 
+Owner = Annotated[Caller, Security(_caller, scopes=[DEVICES])]
 Anyone = Annotated[Caller, Security(_caller, scopes=[OWN])]
 Reader = Annotated[Caller, Security(_caller, scopes=[READ])]
 Writer = Annotated[Caller, Security(_caller, scopes=[WRITE])]

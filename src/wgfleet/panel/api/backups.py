@@ -37,7 +37,7 @@ def _view(row: Backup) -> BackupView:
 @router.get("/api/backups", summary="List backups, newest first")
 def list_backups(
     panel: ThePanel,
-    _caller: Reader,
+    caller: Reader,
     *,
     config: ReferenceFilter = None,
     node: ReferenceFilter = None,
@@ -48,7 +48,7 @@ def list_backups(
     with panel.store.read() as tx:
         config_id = configs.resolve(tx, config) if config else None
         node_id = nodes.resolve(tx, node) if node else None
-        rows = backups.page(tx, config_id, node_id, after, limit + 1)
+        rows = backups.page(tx, config_id, node_id, after, limit + 1, caller.limit)
         return page(rows, limit, lambda shown: [_view(row) for row in shown])
 
 

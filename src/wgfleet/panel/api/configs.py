@@ -1,8 +1,8 @@
 """`/api/configs`: WireGuard networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, status
 from pydantic import Field
@@ -14,6 +14,8 @@ from wgfleet.panel.domain import backbone as ports
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.services import configs, reach
+from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, MAX_POOLS, ConfigChanges, ConfigSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
@@ -183,9 +185,9 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
 
 
 @router.get("/api/configs", summary="List configs")
-def list_configs(panel: ThePanel, _caller: Reader, after: After = None, limit: Limit = 100) -> Page[ConfigView]:
+def list_configs(panel: ThePanel, caller: Reader, after: After = None, limit: Limit = 100) -> Page[ConfigView]:
     with panel.store.read() as tx:
-        return page(configs.page(tx, after, limit + 1), limit, lambda rows: views(tx, rows))
+        return page(configs.page(tx, after, limit + 1, caller.limit), limit, lambda rows: views(tx, rows))
 
 
 @router.post("/api/configs", status_code=status.HTTP_201_CREATED, summary="Create a config")
@@ -203,11 +205,18 @@ def show_config(panel: ThePanel, _caller: Reader, config: Reference) -> ConfigVi
         return views(tx, [configs.get(tx, config)])[0]
 
 
+def check_named(tx: Tx, caller: Caller, changes: Mapping[str, Any]) -> None:
+    """Raise `NotFound` where changes name a config that the caller does not see."""
+    for i, other in enumerate(changes.get("reachable_configs") or ()):
+        limits.check(tx, caller.limit, "config", other, f"reachable_configs[{i}]")
+
+
 @router.patch("/api/configs/{config}", summary="Change a config")
 def update_config(panel: ThePanel, caller: Writer, config: Reference, body: ChangedConfig) -> ConfigView:
     """Push what concerns nodes immediately. Files that users already have are not changed."""
     with panel.store.write() as tx:
         changes = cast("ConfigChanges", body.given())
+        check_named(tx, caller, body.given())
         row = configs.update(tx, caller.actor, configs.get(tx, config), changes)
         return views(tx, [row])[0]
 

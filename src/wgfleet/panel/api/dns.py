@@ -177,14 +177,16 @@ def _of_config(tx: Tx, rows: list[DnsSync], config_id: str) -> ConfigDnsView:
 @router.get("/api/dns", summary="List published names")
 def list_dns(
     panel: ThePanel,
-    _caller: Reader,
+    caller: Reader,
     *,
     state: Annotated[SyncState | None, Query(description="Only names in this state.")] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Page[DnsSyncView]:
     with panel.store.read() as tx:
-        return page(commands.page(tx, state, after, limit + 1), limit, lambda shown: views(tx, list(shown)))
+        return page(
+            commands.page(tx, state, after, limit + 1, caller.limit), limit, lambda shown: views(tx, list(shown))
+        )
 
 
 @router.get("/api/dns/{config}", summary="Show the names of a config")

@@ -12,8 +12,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Invalid, PanelError
-from wgfleet.panel.services.access import credentials
+from wgfleet.panel.reconcile.engine.events import Event
+from wgfleet.panel.services.access import credentials, limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.store.wakes import Topic
 
@@ -60,7 +62,11 @@ async def _stream(panel: Panel, caller: Caller, kinds: frozenset[str]) -> AsyncI
                     continue
                 event = upcoming.result()
                 upcoming = asyncio.ensure_future(anext(subscription))
-                if not kinds or event.kind in kinds:
+                if kinds and event.kind not in kinds:
+                    continue
+                if caller.limit is None or await asyncio.get_running_loop().run_in_executor(
+                    None, is_seen, panel, caller.limit, event
+                ):
                     shown = {"kind": event.kind, "id": event.id, "data": event.data}
                     yield ServerSentEvent(msgspec.json.encode(shown).decode(), event=event.kind)
         except StopAsyncIteration:
@@ -68,6 +74,15 @@ async def _stream(panel: Panel, caller: Caller, kinds: frozenset[str]) -> AsyncI
         finally:
             upcoming.cancel()
             await asyncio.wait((upcoming,))
+
+
+def is_seen(panel: Panel, limit: Limit, event: Event) -> bool:
+    """Say whether a caller with a limit sees an event."""
+    try:
+        with panel.store.read() as tx:
+            return limits.sees_event(tx, limit, event.kind, event.id)
+    except PanelError:
+        return False
 
 
 def still_valid(panel: Panel, caller: Caller) -> bool:

@@ -4,7 +4,8 @@ All of it needs the scope `secrets`.
 """
 
 import io
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
@@ -23,6 +24,21 @@ router = APIRouter(tags=["files for users"])
 # A browser, or a proxy on the way, must not keep a private key.
 NO_STORE = {"Cache-Control": "no-store"}
 QR_SCALE = 6  # pixels a module: a phone reads it from a screen at arm's length
+
+
+WG_QUICK: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A wg-quick file."}
+}
+IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "image/png": {"schema": {"type": "string", "format": "binary"}},
+            "image/svg+xml": {"schema": {"type": "string"}},
+        },
+        "description": "An image for the WireGuard apps to scan.",
+    }
+}
+ImageKind = Annotated[Literal["png", "svg"], Query(alias="format", description="Kind of image.")]
 
 
 class ClientFileView(View):
@@ -46,12 +62,11 @@ def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, respo
     "/api/peers/{peer_id}/config",
     summary="Download the file of a peer",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "A wg-quick file."}},
+    responses=WG_QUICK,
 )
 def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
     """`node` selects the node of an independent config; default: the home node."""
-    file = _file(panel, caller, peer_id, node)
-    return Response(file.text, media_type="text/plain", headers=_attachment(file.file_name))
+    return download(_file(panel, caller, peer_id, node))
 
 
 @router.get(
@@ -77,25 +92,26 @@ def download_bundle(
     "/api/peers/{peer_id}/qr",
     summary="Show the file of a peer as a QR code",
     response_class=Response,
-    responses={
-        200: {
-            "content": {
-                "image/png": {"schema": {"type": "string", "format": "binary"}},
-                "image/svg+xml": {"schema": {"type": "string"}},
-            },
-            "description": "An image for the WireGuard apps to scan.",
-        }
-    },
+    responses=IMAGE,
 )
 def show_qr(
     panel: ThePanel,
     caller: SecretReader,
     peer_id: Identifier,
     *,
-    image: Annotated[Literal["png", "svg"], Query(alias="format", description="Kind of image.")] = "png",
+    image: ImageKind = "png",
     node: ReferenceFilter = None,
 ) -> Response:
-    file = _file(panel, caller, peer_id, node)
+    return qr(_file(panel, caller, peer_id, node), image)
+
+
+def download(file: ClientFile) -> Response:
+    """Answer with a file."""
+    return Response(file.text, media_type="text/plain", headers=_attachment(file.file_name))
+
+
+def qr(file: ClientFile, image: Literal["png", "svg"]) -> Response:
+    """Answer with the QR code of a file."""
     try:
         code = qr_code(file.text)
     except NoQrCodeError as error:
@@ -116,7 +132,11 @@ def _files(panel: Panel, caller: Caller, peer_id: str) -> list[ClientFile]:
 
 
 def _file(panel: Panel, caller: Caller, peer_id: str, node: str | None) -> ClientFile:
-    found = _files(panel, caller, peer_id)
+    return choose(_files(panel, caller, peer_id), node)
+
+
+def choose(found: Sequence[ClientFile], node: str | None) -> ClientFile:
+    """Return the file that is for a node, or the first."""
     if not found:
         raise Conflict("the peer's config has no serving node, so there is no file", Hint(HintCode.ASSIGN_NODE))
     wanted = [file for file in found if node is None or node in {file.node_id, file.node_name}]

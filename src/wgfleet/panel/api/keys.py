@@ -9,11 +9,18 @@ from pydantic import AwareDatetime, Field
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
-from wgfleet.panel.domain.fields import MAX_NAME
-from wgfleet.panel.services.access import api_keys, callers
+from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
+from wgfleet.panel.services.access import api_keys, callers, limits
+from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import ApiKey
 
 router = APIRouter(tags=["API keys"])
+References = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=MAX_LIST)]
+CONFIGS = "Ids or names of the configs that it is limited to, with what belongs to them; null: no limit of these."
+NODE_GROUPS = (
+    "Ids or names of the node groups that it is limited to, with their nodes; null: no limit of these. Who has one of "
+    "the two limits sees nothing of the other kind."
+)
 Scope = Literal["read", "write", "nodes", "secrets", "admin"]
 
 
@@ -30,6 +37,8 @@ class NewKey(Body):
     expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
         default=None, description="RFC 3339 with a zone; null: never."
     )
+    configs: References | None = Field(default=None, description=CONFIGS)
+    node_groups: References | None = Field(default=None, description=NODE_GROUPS)
 
 
 class KeyView(View):
@@ -38,6 +47,8 @@ class KeyView(View):
     id: str
     name: str
     scopes: list[str]
+    configs: list[str] | None = Field(description=CONFIGS)
+    node_groups: list[str] | None = Field(description=NODE_GROUPS)
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None = Field(description="Accurate to one minute.")
@@ -49,8 +60,11 @@ class NewKeyView(KeyView):
     key: str = Field(description="The secret key. It is never shown again.", examples=["wgf_..."])
 
 
-def _view(row: ApiKey) -> KeyView:
+def _view(tx: Tx, row: ApiKey) -> KeyView:
+    configs, node_groups = limits.names(tx, row.limit_configs, row.limit_groups)
     return KeyView(
+        configs=configs,
+        node_groups=node_groups,
         id=row.id,
         name=row.name,
         scopes=row.scopes,
@@ -63,7 +77,7 @@ def _view(row: ApiKey) -> KeyView:
 @router.get("/api/keys", summary="List API keys")
 def list_keys(panel: ThePanel, _caller: Admin, after: After = None, limit: Limit = 100) -> Page[KeyView]:
     with panel.store.read() as tx:
-        return page(api_keys.keys(tx, after, limit + 1), limit, lambda rows: [_view(row) for row in rows])
+        return page(api_keys.keys(tx, after, limit + 1), limit, lambda rows: [_view(tx, row) for row in rows])
 
 
 @router.post("/api/keys", status_code=status.HTTP_201_CREATED, summary="Create an API key")
@@ -71,8 +85,11 @@ def create_key(panel: ThePanel, caller: Admin, body: NewKey) -> NewKeyView:
     """Return the key, which is never shown again: the panel keeps only a digest of it."""
     expires_at = body.expires_at.timestamp() if body.expires_at else None
     with panel.store.write() as tx:
-        row, text = api_keys.create_key(tx, caller.actor, body.name, body.scopes, expires_at)
-    return NewKeyView(key=text, **_view(row).model_dump())
+        row, text = api_keys.create_key(
+            tx, caller.actor, body.name, body.scopes, expires_at, configs=body.configs, groups=body.node_groups
+        )
+        view = _view(tx, row)
+    return NewKeyView(key=text, **view.model_dump())
 
 
 @router.delete("/api/keys/{key}", status_code=status.HTTP_204_NO_CONTENT, summary="Revoke an API key")

@@ -6,11 +6,12 @@ from fastapi import APIRouter, status
 from pydantic import Field, SecretStr
 
 from wgfleet.panel.api.auth import Anyone
+from wgfleet.panel.api.keys import CONFIGS, NODE_GROUPS
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.sign_ins import SignInView, shown_page
 from wgfleet.panel.errors import Invalid, NotFound
-from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access import limits, passwords, sign_ins, users
 from wgfleet.panel.services.access.callers import Caller
 
 router = APIRouter(tags=["users"])
@@ -23,6 +24,8 @@ class CallerView(View):
     id: str
     name: str
     scopes: list[str]
+    configs: list[str] | None = Field(description=CONFIGS)
+    node_groups: list[str] | None = Field(description=NODE_GROUPS)
     sign_in_id: str | None = Field(description="Null for an API key.")
 
 
@@ -58,8 +61,14 @@ class RecoveryCodes(View):
 
 
 @router.get("/api/me", summary="Show who calls")
-def show_me(caller: Anyone) -> CallerView:
+def show_me(panel: ThePanel, caller: Anyone) -> CallerView:
+    configs = node_groups = None
+    if caller.limit is not None:
+        with panel.store.read() as tx:
+            configs, node_groups = limits.names(tx, caller.limit.configs, caller.limit.groups)
     return CallerView(
+        configs=configs,
+        node_groups=node_groups,
         kind="key" if caller.session_id is None else "user",
         id=caller.id,
         name=caller.name,

@@ -61,9 +61,11 @@ def _view(row: NodeGroup) -> NodeGroupView:
 
 
 @router.get("/api/node-groups", summary="List node groups")
-def list_node_groups(panel: ThePanel, _caller: Reader, after: After = None, limit: Limit = 100) -> Page[NodeGroupView]:
+def list_node_groups(panel: ThePanel, caller: Reader, after: After = None, limit: Limit = 100) -> Page[NodeGroupView]:
     with panel.store.read() as tx:
-        return page(node_groups.page(tx, after, limit + 1), limit, lambda rows: [_view(row) for row in rows])
+        return page(
+            node_groups.page(tx, after, limit + 1, caller.limit), limit, lambda rows: [_view(row) for row in rows]
+        )
 
 
 @router.post("/api/node-groups", status_code=status.HTTP_201_CREATED, summary="Create a node group")

@@ -25,6 +25,7 @@ from wgfleet.panel.api.models import (
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
 from wgfleet.panel.services import host_names
+from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import NODES, Caller
 from wgfleet.panel.services.fleet import loads, nodes, shared_addresses, witnesses
 from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
@@ -208,9 +209,9 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
 
 
 @router.get("/api/nodes", summary="List nodes")
-def list_nodes(panel: ThePanel, _caller: Reader, after: After = None, limit: Limit = 100) -> Page[NodeView]:
+def list_nodes(panel: ThePanel, caller: Reader, after: After = None, limit: Limit = 100) -> Page[NodeView]:
     with panel.store.read() as tx:
-        return page(nodes.page(tx, after, limit + 1), limit, lambda rows: views(tx, rows))
+        return page(nodes.page(tx, after, limit + 1, caller.limit), limit, lambda rows: views(tx, rows))
 
 
 @router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Create a node")
@@ -221,6 +222,7 @@ def create_node(panel: ThePanel, caller: NodeAdmin, body: NewNode) -> NodeView:
     """
     with panel.write_with_names(caller, body.agent_host) as tx:
         spec = NodeSpec(**body.model_dump())
+        limits.check_group(tx, caller.limit, {"group": spec.group})
         made = (
             nodes.create_witness(tx, panel.vault, caller.actor, spec)
             if spec.witness
@@ -254,6 +256,7 @@ def update_node(
     changes = cast("NodeChanges", body.given())
     need_for(caller, changes)
     with panel.write_with_names(caller, changes.get("agent_host")) as tx:
+        limits.check_group(tx, caller.limit, changes)
         return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes, force=force)])[0]
 
 

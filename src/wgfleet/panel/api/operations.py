@@ -53,7 +53,7 @@ def view(row: Operation) -> OperationView:
 @router.get("/api/operations", summary="List operations, newest first")
 def list_operations(
     panel: ThePanel,
-    _caller: Reader,
+    caller: Reader,
     *,
     state: Annotated[OperationState | None, Query(description="Only operations in this state.")] = None,
     kind: Annotated[OperationKind | None, Query(description="Only operations of this kind.")] = None,
@@ -61,7 +61,7 @@ def list_operations(
     limit: Limit = 100,
 ) -> Page[OperationView]:
     with panel.store.read() as tx:
-        rows = operations.page(tx, state, kind, after, limit + 1)
+        rows = operations.page(tx, state, kind, after, limit + 1, caller.limit)
         return page(rows, limit, lambda shown: [view(row) for row in shown])
 
 

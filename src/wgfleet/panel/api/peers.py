@@ -1,5 +1,6 @@
 """`/api/configs/{config}/peers` and `/api/peers`: user devices."""
 
+from collections.abc import Sequence
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Query, Response, status
@@ -19,13 +20,15 @@ from wgfleet.panel.api.models import (
     Reference,
     cut,
 )
-from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.shown_peers import PeerView
 from wgfleet.panel.domain.fields import MAX_NETWORKS, one_spelling
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import node_groups, peers
+from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access.callers import SECRETS, Caller
+from wgfleet.panel.services.fleet import node_groups, ownership, peers
 from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
 
 router = APIRouter(tags=["peers"], route_class=LargeBodies)
@@ -39,6 +42,8 @@ PublicKey = Annotated[
 Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_NETWORKS)]
 Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
 Group = Annotated[str, Field(min_length=1, max_length=64, description="Id or name of the node group it prefers.")]
+Owner = Annotated[str, Field(min_length=1, max_length=64)]
+OWNER = "Id or name of the user whose device it is, who can read its file; needs the scope `secrets`."
 MAX_SEARCH = 100
 
 
@@ -59,6 +64,7 @@ class NewPeer(Body):
     )
     group: Group | None = None
     enabled: bool = Field(default=True, description="false: no node accepts it.")
+    owner: Owner | None = Field(default=None, description=OWNER)
 
 
 class NewPeers(Body):
@@ -75,7 +81,7 @@ class NewPeers(Body):
 
 
 class ChangedPeer(PatchBody):
-    """The fields to change; a field that is left out, or null, keeps its value. `group` null removes the group."""
+    """The fields to change; a field that is left out, or null, keeps its value; null removes `group` and `owner`."""
 
     name: Name | None = UNCHANGED
     networks: Networks | None = Field(default=UNCHANGED, description="Networks behind the peer.")
@@ -83,11 +89,25 @@ class ChangedPeer(PatchBody):
     group: Group | None = UNCHANGED
     enabled: bool | None = Field(default=UNCHANGED, description="false: no node accepts it.")
     public_key: PublicKey | None = UNCHANGED
+    owner: Owner | None = Field(default=UNCHANGED, description=f"{OWNER} Null: nobody's.")
     rotate_keys: bool = Field(default=UNCHANGED, description="Make new keys; the user's current file stops working.")
 
 
-def _spec(body: NewPeer) -> PeerSpec:
+def _specs(panel: Panel, caller: Caller, bodies: Sequence[NewPeer]) -> list[PeerSpec]:
+    named = {body.owner for body in bodies if body.owner is not None}
+    if named:
+        caller.need(SECRETS, "giving a peer an owner")
+    owners: dict[str | None, str | None] = {None: None}
+    with panel.store.read() as tx:
+        owners |= {each: ownership.owner_id(tx, each) for each in named}
+        for group in {body.group for body in bodies}:
+            limits.check_group(tx, caller.limit, {} if group is None else {"group": group})
+    return [_spec(body, owners[body.owner]) for body in bodies]
+
+
+def _spec(body: NewPeer, owner_id: str | None) -> PeerSpec:
     return PeerSpec(
+        owner_id=owner_id,
         name=body.name,
         public_key=body.public_key,
         preshared_key=body.preshared_key,
@@ -131,7 +151,7 @@ def list_peers(
 )
 def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPeer) -> Response:
     """Give it a home and an address from each pool, and update the nodes that serve it immediately."""
-    drafts = peers.draft(panel.vault, [_spec(body)])
+    drafts = peers.draft(panel.vault, _specs(panel, caller, [body]))
     hosts = panel.hosts() if body.networks else {}
     with panel.store.write() as tx:
         row = configs.get(tx, config)
@@ -150,7 +170,7 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
     if (body.peers is None) == (body.count is None):
         raise Invalid("give either peers or count", field="peers")
     if body.peers is not None:
-        drafts = peers.draft(panel.vault, [_spec(peer) for peer in body.peers])
+        drafts = peers.draft(panel.vault, _specs(panel, caller, body.peers))
     else:
         drafts = peers.draft(panel.vault, [PeerSpec(body.name_prefix)] * (body.count or 0))
     prefix = one_spelling(body.name_prefix) if body.peers is None else None
@@ -174,9 +194,15 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
         given = {name: value for name, value in body.given().items() if value is not None}
         if "group" in body.model_fields_set:
             given.pop("group", None)
+            limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})
             given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
+        if "owner" in body.model_fields_set:
+            caller.need(SECRETS, "giving a peer an owner")
+            given.pop("owner", None)
+            ownership.give(tx, caller.actor, peer, ownership.owner_id(tx, body.owner) if body.owner else None)
         changes = cast("PeerChanges", given)
-        peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
+        if changes or "owner" not in body.model_fields_set:
+            peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
         tx.flush()
         items = shown_peers.of_rows(tx, [peers.shown(tx, peer_id)])
     return shown_peers.one(items[0])

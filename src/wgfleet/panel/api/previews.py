@@ -9,12 +9,13 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Writer
-from wgfleet.panel.api.configs import ChangedConfig
+from wgfleet.panel.api.configs import ChangedConfig, check_named
 from wgfleet.panel.api.endpoint_groups import ChangedEndpointGroup
 from wgfleet.panel.api.models import Identifier, Reference, View
 from wgfleet.panel.api.nodes import ChangedNode, Force, Unproven, need_for
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import effects, endpoint_groups, node_deletion, nodes, peers
 from wgfleet.panel.store import Tx
 
@@ -45,6 +46,7 @@ def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: Cha
     with _rehearsal(panel) as tx:
         row = configs.get(tx, config)
         changes: Any = body.given()
+        check_named(tx, caller, changes)
         before = {name: getattr(row, name) for name in changes}
         configs.update(tx, caller.actor, row, changes)
         return EffectsView(effects=effects.of_config(tx, row, before))
@@ -91,6 +93,7 @@ def preview_node(
     changes: Any = body.given()
     need_for(caller, changes)
     with _rehearsal(panel) as tx:
+        limits.check_group(tx, caller.limit, changes)
         row = nodes.get(tx, node)
         before = row.endpoint_addresses
         nodes.update(tx, caller.actor, row, changes, force=force)

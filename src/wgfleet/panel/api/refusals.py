@@ -79,6 +79,12 @@ class Refusals:
         self._timer.daemon = True
         self._timer.start()
 
+    def close(self) -> None:
+        """Write nothing more by itself; for when the store is closed."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+
     def settle(self, store: Store) -> None:
         """Write the counts of refusals whose minute is over into the audit log."""
         now = clock.monotonic()

@@ -45,6 +45,7 @@ class PeerView(View):
     enabled: bool
     home_node_id: str | None = Field(description="The node it is placed on; in a cluster every node accepts it.")
     group_id: str | None
+    owner_id: str | None = Field(description="The user whose device it is; null: nobody's.")
     session: SessionView | None
     created_at: datetime
 
@@ -79,6 +80,7 @@ def _peer(peer: ShownPeer, addresses: list[str], session: LastSession | None, ah
         "enabled": peer.enabled,
         "home_node_id": peer.home_node_id,
         "group_id": peer.group_id,
+        "owner_id": peer.owner_id,
         "session": None if session is None else _session(session, ahead_s),
         "created_at": utc(peer.created_at),
     }

@@ -91,9 +91,10 @@ def shown_page(rows: Sequence[tuple[SignIn, str]], limit: int) -> Page[SignInVie
 def limited(panel: Panel, request: Request, name: str | None) -> Iterator[str]:
     """Refuse those who failed too often, and count who fails now; give the caller's address."""
     remote = request.client.host if request.client else "unknown"
-    by_name = nullcontext() if name is None else panel.guesses.guess(name)
+    no_guess = (sign_ins.CodeMissing,)
+    by_name = nullcontext() if name is None else panel.guesses.guess(name, but=no_guess)
     try:
-        with panel.sign_in_attempts.guess(source_of(remote)), by_name:
+        with panel.sign_in_attempts.guess(source_of(remote), but=no_guess), by_name:
             yield remote
     except SignInRefused as refused:
         panel.refusals.sign_in_refused(panel.store, remote, refused)

@@ -65,9 +65,9 @@ class Shares:
 
     def _too_many(self, caller: Caller) -> TooMany:
         most = self.at_a_time + self.waiting
+        way_out = "give each program a key of its own" if caller.session_id is None else "wait until they are answered"
         return TooMany(
-            f"API key {caller.name!r} has {most} {self.what} already; end some, or give each program a key of its own",
-            retry_after_s=_RETRY_S,
+            f"{caller.described} has {most} {self.what} already; end some, or {way_out}", retry_after_s=_RETRY_S
         )
 
 

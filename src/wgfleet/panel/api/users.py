@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated, Literal, cast
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Query, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin
+from wgfleet.panel.api.keys import CONFIGS, NODE_GROUPS, References
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_NAME
-from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access import limits, users
 from wgfleet.panel.services.access.callers import ROLES, Role
+from wgfleet.panel.services.access.users import UserChanges, UserSpec
+from wgfleet.panel.services.fleet import ownership
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import User
 
 router = APIRouter(tags=["users"])
+DeviceLimit = Annotated[int, Field(ge=0, le=10_000)]
+DEVICES = "How many devices of its own a user may have; null: as many as the setting `self_service.devices` says."
 _ROLES = "; ".join(f"`{role}` has the scopes {', '.join(sorted(scopes))}" for role, scopes in ROLES.items())
 
 
@@ -24,13 +30,23 @@ class NewUser(Body):
 
     name: str = Field(max_length=MAX_NAME, examples=["anna"])
     role: Role = Field(strict=False, description=f"{_ROLES}.", examples=["operator"])
+    configs: References | None = Field(default=None, description=CONFIGS)
+    node_groups: References | None = Field(default=None, description=NODE_GROUPS)
+    device_limit: DeviceLimit | None = Field(default=None, description=DEVICES)
 
 
 class UserChange(PatchBody):
     """What to change."""
 
     role: Role = Field(default=UNCHANGED, strict=False, description="Counts from the next call on.")
-    disabled: bool = Field(default=UNCHANGED, description="A disabled user is signed out, and cannot sign in.")
+    disabled: bool = Field(
+        default=UNCHANGED,
+        description="A disabled user is signed out, and cannot sign in. The user's devices are switched off, and stay "
+        "off until each is switched on again.",
+    )
+    configs: References | None = Field(default=UNCHANGED, description=CONFIGS)
+    node_groups: References | None = Field(default=UNCHANGED, description=NODE_GROUPS)
+    device_limit: DeviceLimit | None = Field(default=UNCHANGED, description=DEVICES)
 
 
 class UserView(View):
@@ -40,6 +56,10 @@ class UserView(View):
     name: str
     role: Role
     disabled: bool
+    configs: list[str] | None = Field(description=CONFIGS)
+    node_groups: list[str] | None = Field(description=NODE_GROUPS)
+    devices: int = Field(description="How many peers are the user's own devices.")
+    device_limit: int | None = Field(description=DEVICES)
     has_password: bool = Field(description="False: nobody has signed in yet with the link.")
     second_factor: bool = Field(description="Whether a code of an authenticator app is asked for.")
     recovery_codes: int = Field(description="How many are left.")
@@ -68,12 +88,18 @@ class NewUserView(UserView):
 def views(tx: Tx, rows: Sequence[User]) -> list[UserView]:
     """Show users."""
     links, sign_ins = users.link_expiry(tx, rows), users.sign_in_counts(tx, rows)
+    devices = ownership.counts(tx, [row.id for row in rows])
+    within = {row.id: limits.names(tx, row.limit_configs, row.limit_groups) for row in rows}
     return [
         UserView(
             id=row.id,
             name=row.name,
             role=Role(row.role),
             disabled=row.disabled,
+            configs=within[row.id][0],
+            node_groups=within[row.id][1],
+            devices=devices.get(row.id, 0),
+            device_limit=row.device_limit,
             has_password=row.password_hash is not None,
             second_factor=row.totp_since is not None,
             recovery_codes=len(row.recovery_digests),
@@ -96,7 +122,11 @@ def list_users(panel: ThePanel, _caller: Admin, after: After = None, limit: Limi
 def create_user(panel: ThePanel, caller: Admin, body: NewUser) -> NewUserView:
     """Return the user, and the secret of the link with which a password is set. No password goes through your hands."""
     with panel.store.write() as tx:
-        user, link = users.create(tx, caller.actor, body.name, body.role)
+        user, link = users.create(
+            tx,
+            caller.actor,
+            UserSpec(body.name, body.role, body.configs, body.node_groups, body.device_limit),
+        )
         (view,) = views(tx, [user])
     return NewUserView(link=link, **view.model_dump())
 
@@ -112,15 +142,23 @@ def update_user(panel: ThePanel, caller: Admin, user: Reference, body: UserChang
     """Refused (409) where nobody could sign in as an administrator afterwards."""
     with panel.store.write() as tx:
         row = users.get(tx, user)
-        users.update(tx, caller.actor, row, **body.given())
+        changes = body.given()
+        if "node_groups" in changes:
+            changes["groups"] = changes.pop("node_groups")
+        users.update(tx, panel.vault, caller.actor, row, cast("UserChanges", changes))
         return views(tx, [row])[0]
 
 
 @router.delete("/api/users/{user}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a user")
-def delete_user(panel: ThePanel, caller: Admin, user: Reference) -> None:
-    """Refused (409) where nobody could sign in as an administrator afterwards. What the user did stays in the log."""
+def delete_user(
+    panel: ThePanel, caller: Admin, user: Reference, *, devices: Annotated[Literal["delete"] | None, Query()] = None
+) -> None:
+    """Refused (409) where nobody could sign in as an administrator afterwards, or where the user has devices.
+
+    With `devices=delete` they are deleted too. What the user did stays in the log.
+    """
     with panel.store.write() as tx:
-        users.delete(tx, caller.actor, users.get(tx, user))
+        users.delete(tx, caller.actor, users.get(tx, user), with_devices=devices == "delete")
 
 
 @router.post("/api/users/{user}/password-link", status_code=status.HTTP_201_CREATED, summary="Make a password link")

@@ -2,6 +2,7 @@
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import rendering
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
@@ -63,10 +64,15 @@ def get(tx: Tx, backup_id: str) -> Backup:
 
 
 def page(
-    tx: Tx, config_id: str | None = None, node_id: str | None = None, after: str | None = None, limit: int = 100
+    tx: Tx,
+    config_id: str | None = None,
+    node_id: str | None = None,
+    after: str | None = None,
+    limit: int = 100,
+    within: Limit | None = None,
 ) -> list[Backup]:
     """Return backups, newest first, starting after the id `after`."""
-    return backup_rows.page(tx, config_id, node_id, after, limit)
+    return backup_rows.page(tx, config_id, node_id, after, limit, within)
 
 
 def text(tx: Tx, vault: Vault, actor: str, backup: Backup) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing, backbone
 from wgfleet.panel.domain.fields import check_range, is_address, may_be_id, parse_dns, parse_networks
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.domain.tunnel_networks import special_range
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
@@ -203,9 +204,9 @@ def resolve(tx: Tx, reference: str) -> str:
     return reference if may_be_id(reference) else get(tx, reference).id
 
 
-def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Config]:
+def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None) -> Sequence[Config]:
     """Return configs in the order of creation, starting after the id `after`."""
-    return config_rows.page(tx, after, limit)
+    return config_rows.page(tx, after, limit, within)
 
 
 def networks(tx: Tx, config_ids: Collection[str]) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.operations import OperationKind, OperationState, Options, Progress, Result
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -34,9 +35,10 @@ def page(
     kind: OperationKind | None = None,
     after: str | None = None,
     limit: int = 100,
+    within: Limit | None = None,
 ) -> list[Operation]:
     """Return operations, newest first, starting after the id `after`."""
-    return operation_rows.page(tx, state, kind, after, limit)
+    return operation_rows.page(tx, state, kind, after, limit, within)
 
 
 def start(

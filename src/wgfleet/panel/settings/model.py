@@ -21,6 +21,7 @@ from wgfleet.panel.settings.listeners import Listener, parse_listener
 from wgfleet.panel.settings.logs import LogSettings
 from wgfleet.panel.settings.panel_node import PanelNodeSettings
 from wgfleet.panel.settings.retention import AuditSettings, RetentionSettings
+from wgfleet.panel.settings.self_service import SelfServiceSettings
 from wgfleet.panel.settings.tls import TlsSettings
 
 ListenerText = Annotated[Listener, BeforeValidator(parse_listener), PlainSerializer(str)]
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     certificates: CertificateSettings = CertificateSettings()
     audit: AuditSettings = AuditSettings()
     retention: RetentionSettings = RetentionSettings()
+    self_service: SelfServiceSettings = SelfServiceSettings()
     log: LogSettings = LogSettings()
 
     @classmethod

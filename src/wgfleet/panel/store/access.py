@@ -25,6 +25,8 @@ class KeyRow(NamedTuple):
     scopes: list[str]
     expires_at: float | None
     last_used_at: float | None
+    limit_configs: list[str] | None
+    limit_groups: list[str] | None
 
 
 _BY_DIGEST = select(*(getattr(ApiKey, name) for name in KeyRow._fields)).where(ApiKey.digest == bindparam("digest"))

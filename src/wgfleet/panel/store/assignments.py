@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import String, cast, delete, or_, select, update
 
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EntrustedNode, Node, Pool
 
@@ -159,7 +160,9 @@ def delete_cleanup(tx: Tx, node_id: str, config_id: str) -> None:
     tx.session.execute(delete(Cleanup).where(Cleanup.node_id == node_id, Cleanup.config_id == config_id))
 
 
-def drifted(tx: Tx, after: str | None, limit: int) -> list[tuple[Assignment, Config, Node]]:
+def drifted(
+    tx: Tx, after: str | None, limit: int, within: Limit | None = None
+) -> list[tuple[Assignment, Config, Node]]:
     """Return assignments with drift in the order of creation, starting after the id `after`."""
     query = (
         select(Assignment, Config, Node)
@@ -169,4 +172,6 @@ def drifted(tx: Tx, after: str | None, limit: int) -> list[tuple[Assignment, Con
         .order_by(Assignment.id)
         .limit(limit)
     )
+    if within is not None:
+        query = query.where(Assignment.config_id.in_(within.configs) | Node.group_id.in_(within.groups))
     return [(row, config, node) for row, config, node in tx.session.execute(query)]

@@ -3,6 +3,7 @@
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import aliased
 
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Backup
 
@@ -23,9 +24,13 @@ def of_operation(tx: Tx, operation_id: str) -> Backup | None:
     return tx.session.scalar(select(Backup).where(Backup.operation_id == operation_id))
 
 
-def page(tx: Tx, config_id: str | None, node_id: str | None, after: str | None, limit: int) -> list[Backup]:
+def page(
+    tx: Tx, config_id: str | None, node_id: str | None, after: str | None, limit: int, within: Limit | None = None
+) -> list[Backup]:
     """Return up to `limit` backups, newest first, after the id `after`."""
     query = select(Backup).order_by(Backup.id.desc()).limit(limit)
+    if within is not None:
+        query = query.where(Backup.config_id.in_(within.configs))
     if config_id is not None:
         query = query.where(Backup.config_id == config_id)
     if node_id is not None:

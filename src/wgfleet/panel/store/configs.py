@@ -6,6 +6,7 @@ from typing import Any, cast
 from sqlalchemy import bindparam, func, or_, select, text, update
 from sqlalchemy import delete as delete_rows
 
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer, Pool
 
@@ -60,9 +61,11 @@ def all_ids(tx: Tx) -> Sequence[str]:
     return tx.session.scalars(select(Config.id).order_by(Config.id)).all()
 
 
-def page(tx: Tx, after: str | None, limit: int) -> Sequence[Config]:
+def page(tx: Tx, after: str | None, limit: int, within: Limit | None = None) -> Sequence[Config]:
     """Return configs in the order they were made, after the id `after`."""
     query = select(Config).order_by(Config.id).limit(limit)
+    if within is not None:
+        query = query.where(Config.id.in_(within.configs))
     return tx.session.scalars(query.where(Config.id > after) if after else query).all()
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import delete, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from wgfleet.panel.domain.dns.states import SyncState
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.store import audit
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import (
@@ -51,9 +52,13 @@ def configs_of(tx: Tx, assignment_ids: Collection[str], node_ids: Collection[str
     return list(tx.session.scalars(query.where(where).distinct()))
 
 
-def page(tx: Tx, state: SyncState | None, after: str | None, limit: int) -> Sequence[DnsSync]:
+def page(
+    tx: Tx, state: SyncState | None, after: str | None, limit: int, within: Limit | None = None
+) -> Sequence[DnsSync]:
     """Return up to `limit` syncs in the order they were made, after the id `after`."""
     query = select(DnsSync).order_by(DnsSync.id).limit(limit)
+    if within is not None:
+        query = query.where(DnsSync.config_id.in_(within.configs))
     if state is not None:
         query = query.where(DnsSync.state == state)
     if after is not None:

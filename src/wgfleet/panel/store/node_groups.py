@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import or_, select
 
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Node, NodeGroup, Peer
 
@@ -19,9 +20,11 @@ def find(tx: Tx, reference: str) -> NodeGroup | None:
     return tx.session.scalar(select(NodeGroup).where(or_(NodeGroup.id == reference, NodeGroup.name == reference)))
 
 
-def page(tx: Tx, after: str | None, limit: int) -> Sequence[NodeGroup]:
+def page(tx: Tx, after: str | None, limit: int, within: Limit | None = None) -> Sequence[NodeGroup]:
     """Return groups in the order they were made, after the id `after`."""
     query = select(NodeGroup).order_by(NodeGroup.id).limit(limit)
+    if within is not None:
+        query = query.where(NodeGroup.id.in_(within.groups))
     return tx.session.scalars(query.where(NodeGroup.id > after) if after else query).all()
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy import delete as delete_rows
 
 from wgfleet.panel.domain.authorities import Trust
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, DepartedNode, Node, NodeLoad, Peer
 
@@ -27,9 +28,11 @@ def ids(tx: Tx) -> list[str]:
     return list(tx.session.scalars(select(Node.id).order_by(Node.id)))
 
 
-def page(tx: Tx, after: str | None, limit: int) -> Sequence[Node]:
+def page(tx: Tx, after: str | None, limit: int, within: Limit | None = None) -> Sequence[Node]:
     """Return nodes in the order they were made, after the id `after`."""
     query = select(Node).order_by(Node.id).limit(limit)
+    if within is not None:
+        query = query.where(Node.group_id.in_(within.groups))
     return tx.session.scalars(query.where(Node.id > after) if after else query).all()
 
 

@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, delete, exists, func, select, tuple_, update
 
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.store.chunks import chunked, together
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Move, Operation, Peer
+from wgfleet.panel.store.tables import Move, Node, Operation, Peer
 
 
 def get(tx: Tx, operation_id: str) -> Operation | None:
@@ -49,10 +50,17 @@ def active_of(tx: Tx, config_id: str) -> list[Operation]:
 
 
 def page(
-    tx: Tx, state: OperationState | None, kind: OperationKind | None, after: str | None, limit: int
+    tx: Tx,
+    state: OperationState | None,
+    kind: OperationKind | None,
+    after: str | None,
+    limit: int,
+    within: Limit | None = None,
 ) -> list[Operation]:
     """Return up to `limit` operations, newest first, after the id `after`."""
     query = select(Operation).order_by(Operation.id.desc()).limit(limit)
+    if within is not None:
+        query = query.where(_seen_within(within))
     if state is not None:
         query = query.where(Operation.state == state)
     if kind is not None:
@@ -60,6 +68,17 @@ def page(
     if after is not None:
         query = query.where(Operation.id < after)
     return list(tx.session.scalars(query))
+
+
+def seen(tx: Tx, operation_id: str, within: Limit) -> bool:
+    """Tell whether an operation is of a config, or of a node, of a limit."""
+    query = select(Operation.id).where(Operation.id == operation_id, _seen_within(within))
+    return tx.session.scalar(query) is not None
+
+
+def _seen_within(limit: Limit) -> ColumnElement[bool]:
+    nodes = select(Node.id).where(Node.group_id.in_(limit.groups))
+    return Operation.config_id.in_(limit.configs) | Operation.node_id.in_(nodes)
 
 
 def change(tx: Tx, operation_id: str, **values: Any) -> None:

@@ -24,6 +24,7 @@ class ShownPeer(NamedTuple):
     enabled: bool
     home_node_id: str | None
     group_id: str | None
+    owner_id: str | None
     created_at: float
 
 

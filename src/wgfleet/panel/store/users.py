@@ -90,12 +90,14 @@ class SignInRow(NamedTuple):
     name: str
     role: str
     disabled: bool
+    limit_configs: list[str] | None
+    limit_groups: list[str] | None
 
 
 _BY_DIGEST = (
     select(
         *(getattr(SignIn, name) for name in ("id", "user_id", "last_used_at", "expires_at")),
-        *(getattr(User, name) for name in ("name", "role", "disabled")),
+        *(getattr(User, name) for name in ("name", "role", "disabled", "limit_configs", "limit_groups")),
     )
     .join(User, User.id == SignIn.user_id)
     .where(SignIn.digest == bindparam("digest"))
@@ -142,7 +144,7 @@ def end_sign_ins(tx: Tx, user_id: str, *, but: str | None = None) -> int:
     return len(gone.all())
 
 
-def end_sign_in(tx: Tx, row: SignIn) -> None:
-    """Delete one."""
-    tx.session.delete(row)
-    tx.session.flush()
+def end_sign_in(tx: Tx, sign_in_id: str) -> bool:
+    """Delete one; return whether it was there."""
+    gone = delete(SignIn).where(SignIn.id == sign_in_id).returning(SignIn.id)
+    return tx.session.scalar(gone) is not None

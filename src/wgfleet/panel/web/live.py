@@ -16,8 +16,9 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.events import CHECKED_S, PING_S, still_valid
+from wgfleet.panel.api.events import CHECKED_S, PING_S, is_seen, still_valid
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.reconcile.engine.events import Event
 from wgfleet.panel.services.access.callers import Caller
 
@@ -38,6 +39,11 @@ def named(events: list[Event]) -> list[str]:
     """Return what a message names: each kind, and each thing of it."""
     changes = dict.fromkeys(itertools.chain.from_iterable((each.kind, f"{each.kind}/{each.id}") for each in events))
     return list(changes) if len(changes) <= MOST else [EVERYTHING]
+
+
+def seen(panel: Panel, limit: Limit, events: list[Event]) -> list[Event]:
+    """Return those events that a caller with a limit sees."""
+    return [each for each in events if is_seen(panel, limit, each)]
 
 
 async def _stream(panel: Panel, caller: Caller) -> AsyncIterator[ServerSentEvent]:
@@ -63,6 +69,8 @@ async def _stream(panel: Panel, caller: Caller) -> AsyncIterator[ServerSentEvent
                     await asyncio.wait((upcoming,), timeout=max(0.0, until - clock.monotonic()))
                     if clock.monotonic() >= until:
                         break
+                if caller.limit is not None:
+                    gathered = await loop.run_in_executor(None, seen, panel, caller.limit, gathered)
                 number += 1
                 text = msgspec.json.encode({"changes": named(gathered)}).decode()
                 yield ServerSentEvent(text, event="changes", id=f"{stream}-{number}")

@@ -5,9 +5,11 @@ from collections.abc import Collection, Sequence
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import parse_name
+from wgfleet.panel.domain.limits import Limit, kept
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, Unauthorized
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
+from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import ADMIN, SCOPES, Caller
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import access as access_rows
@@ -26,10 +28,23 @@ def ensure_first_key(tx: Tx) -> str | None:
     return create_key(tx, audit.PANEL, FIRST_KEY, [ADMIN])[1]
 
 
+def check_limited(scopes: Collection[str], limit: Limit | None, field: str) -> None:
+    """Refuse a limit for who may do everything, and could take it away."""
+    if limit is not None and ADMIN in scopes:
+        raise Invalid("who has a limit cannot be an administrator; leave out one of the two", field=field)
+
+
 def create_key(
-    tx: Tx, actor: str, name: str, scopes: Collection[str], expires_at: float | None = None
+    tx: Tx,
+    actor: str,
+    name: str,
+    scopes: Collection[str],
+    expires_at: float | None = None,
+    *,
+    configs: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key; its text is returned here and never again."""
+    """Make a key; its text is returned here and never again. `configs`, `groups`: its limit, by ids or names."""
     parse_name(name)
     unknown = sorted(set(scopes) - SCOPES.keys())
     if unknown or not scopes:
@@ -41,6 +56,8 @@ def create_key(
         raise Invalid("is later than 9999-12-31T00:00:00Z; give an earlier time, or null for never", field="expires_at")
     if access_rows.find_key(tx, name) is not None:
         raise Conflict(f"an API key named {name!r} already exists; choose another name", field="name")
+    limit_configs, limit_groups = limits.resolved(tx, configs, groups)
+    check_limited(scopes, kept(limit_configs, limit_groups), "scopes")
     text = new_token("wgf_")
     key = ApiKey(
         id=clock.new_id(),
@@ -50,23 +67,32 @@ def create_key(
         created_at=clock.now(),
         expires_at=expires_at,
         last_used_at=None,
+        limit_configs=limit_configs,
+        limit_groups=limit_groups,
     )
     access_rows.add_key(tx, key)
-    audit.record(tx, actor, "created", "api_key", key.id, name=name, scopes=key.scopes, expires_at=expires_at)
+    values = {"configs": limit_configs, "node_groups": limit_groups} if kept(limit_configs, limit_groups) else {}
+    audit.record(tx, actor, "created", "api_key", key.id, name=name, scopes=key.scopes, expires_at=expires_at, **values)
     return key, text
 
 
 def authenticate(tx: Tx, text: str) -> Caller:
     """Return who holds this key; unknown and expired ones raise `Unauthorized`."""
-    kept = digest(text)
-    key = access_rows.key_by_digest(tx, kept)
-    if key is None or not hmac.compare_digest(key.digest, kept):
+    found = digest(text)
+    key = access_rows.key_by_digest(tx, found)
+    if key is None or not hmac.compare_digest(key.digest, found):
         raise Unauthorized("the API key is unknown; it may have been revoked")
     now = clock.now()
     if key.expires_at is not None and key.expires_at <= now:
         raise Unauthorized(f"API key {key.name!r} has expired; make a new one")
     stale = key.last_used_at is None or now - key.last_used_at >= USE_NOTED_EVERY_S
-    return Caller(id=key.id, name=key.name, scopes=frozenset(key.scopes), stale_use=stale)
+    return Caller(
+        id=key.id,
+        name=key.name,
+        scopes=frozenset(key.scopes),
+        stale_use=stale,
+        limit=kept(key.limit_configs, key.limit_groups),
+    )
 
 
 def is_valid(tx: Tx, caller: Caller) -> bool:

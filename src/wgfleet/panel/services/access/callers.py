@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Forbidden
 
 READ, WRITE, NODES, SECRETS, ADMIN = "read", "write", "nodes", "secrets", "admin"
+DEVICES = "devices"
+"""What people may who have devices of their own: make, rotate and delete them, and read their files. No key has it."""
 OWN = "own"
 """What every caller may: see and change what is its own. It is given to nobody."""
 SCOPES = {
@@ -23,12 +26,14 @@ class Role(StrEnum):
     ADMIN = "admin"
     OPERATOR = "operator"
     VIEWER = "viewer"
+    SELF_SERVICE = "self-service"
 
 
 ROLES = {
     Role.ADMIN: frozenset({ADMIN}),
-    Role.OPERATOR: frozenset({READ, WRITE, NODES, SECRETS}),
+    Role.OPERATOR: frozenset({READ, WRITE, NODES, SECRETS, DEVICES}),
     Role.VIEWER: frozenset({READ}),
+    Role.SELF_SERVICE: frozenset({DEVICES}),
 }
 
 
@@ -36,7 +41,8 @@ ROLES = {
 class Caller:
     """A key or a session that was accepted. `stale_use`: its time of last use is worth noting again.
 
-    `id` is the key's, or the user's, who has `session_id` too: limits count by it.
+    `id` is the key's, or the user's, who has `session_id` too: rate limits count by it. `limit`: what its scopes are
+    about, None: everything.
     """
 
     id: str
@@ -44,6 +50,12 @@ class Caller:
     scopes: frozenset[str]
     stale_use: bool
     session_id: str | None = None
+    limit: Limit | None = None
+
+    @property
+    def described(self) -> str:
+        """What messages call it."""
+        return f"API key {self.name!r}" if self.session_id is None else f"user {self.name!r}"
 
     @property
     def actor(self) -> str:
@@ -52,13 +64,15 @@ class Caller:
 
     def may(self, scope: str) -> bool:
         """Say whether a scope is granted; `admin` grants all, and `own` is everybody's."""
+        if scope == DEVICES and self.session_id is None:
+            return False
         return scope == OWN or scope in self.scopes or ADMIN in self.scopes
 
     def need(self, scope: str, doing: str = "this") -> None:
         """Raise `Forbidden` unless a scope is granted. `doing`: what is refused, as a gerund."""
         if not self.may(scope):
             lacking, way_out = (
-                ("API key", "use one that has it")
+                ("API key", "use one that has it" if scope != DEVICES else "sign in as a user")
                 if self.session_id is None
                 else ("user", "ask an administrator for a role that has it")
             )

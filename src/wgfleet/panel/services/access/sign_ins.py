@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.limits import kept
 from wgfleet.panel.errors import NotFound, Unauthorized
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
@@ -34,6 +35,13 @@ class SignInRefused(Unauthorized):
         super().__init__(detail, field=field)
         self.reason = reason
         self.user_id = user_id
+
+
+class CodeMissing(SignInRefused):
+    """Somebody whose password was right, and who did not know that a code is asked for: no guess."""
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__("a code of the authenticator app is needed", "code missing", user_id, field="code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,7 @@ def authenticate(tx: Tx, text: str) -> Caller:
         scopes=ROLES[Role(row.role)],
         stale_use=now - row.last_used_at >= USE_NOTED_EVERY_S,
         session_id=row.id,
+        limit=kept(row.limit_configs, row.limit_groups),
     )
 
 
@@ -109,7 +118,7 @@ def is_valid(tx: Tx, caller: Caller) -> bool:
     user = None if row is None else user_rows.find(tx, row.user_id)
     if row is None or user is None or user.disabled or row.expires_at <= clock.now():
         return False
-    return ROLES[Role(user.role)] >= caller.scopes
+    return ROLES[Role(user.role)] >= caller.scopes and kept(user.limit_configs, user.limit_groups) == caller.limit
 
 
 def note_use(tx: Tx, caller: Caller) -> None:
@@ -134,9 +143,9 @@ def get(tx: Tx, sign_in_id: str) -> SignIn:
 
 
 def end(tx: Tx, actor: str, row: SignIn) -> None:
-    """Sign somebody out."""
-    audit.record(tx, actor, "signed_out", "user", row.user_id, address=row.address)
-    user_rows.end_sign_in(tx, row)
+    """Sign somebody out; of two who do at once, one did."""
+    if user_rows.end_sign_in(tx, row.id):
+        audit.record(tx, actor, "signed_out", "user", row.user_id, address=row.address)
 
 
 def record_refusal(tx: Tx, reason: str, user_id: str, remote: str, count: int = 1) -> None:
@@ -149,7 +158,7 @@ def _second_factor(vault: Vault, user: User, code: str | None) -> str:
     if user.totp_since is None:
         return "password"
     if code is None:
-        raise SignInRefused("a code of the authenticator app is needed", "code missing", user.id, field="code")
+        raise CodeMissing(user.id)
     secret = sealed.unseal(vault, User.totp_sealed, user)
     step = second_factors.step_of(secret, code, clock.now(), user.totp_step)
     if step is not None:

@@ -1,14 +1,18 @@
 """People who sign in: their roles, the links with which they set a password, and their second factor."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import parse_name
+from wgfleet.panel.domain.limits import kept
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, Unauthorized
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.access import second_factors
-from wgfleet.panel.services.access.callers import Caller, Role
+from wgfleet.panel.services.access import api_keys, limits, second_factors
+from wgfleet.panel.services.access.callers import ROLES, Caller, Role
+from wgfleet.panel.services.fleet import ownership
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.tables import PasswordLink, User
@@ -18,11 +22,41 @@ from wgfleet.panel.vault import Vault
 LINK_S = 3 * 86400.0
 
 
-def create(tx: Tx, actor: str, name: str, role: Role) -> tuple[User, str]:
+@dataclass(frozen=True, slots=True)
+class UserSpec:
+    """A user to be made. `configs`, `groups`: the limit, by ids or names; `device_limit` as in the row."""
+
+    name: str
+    role: Role
+    configs: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+    device_limit: int | None = None
+
+
+class UserChanges(TypedDict, total=False):
+    """What may change of a user; what is left out stays."""
+
+    role: Role
+    disabled: bool
+    configs: Sequence[str] | None
+    groups: Sequence[str] | None
+    device_limit: int | None
+
+
+def create(tx: Tx, actor: str, spec: UserSpec) -> tuple[User, str]:
     """Make a user, who cannot sign in yet; return the text of the link with which a password is set, shown once."""
+    user = add(tx, actor, spec)
+    return user, new_link(tx, actor, user)
+
+
+def add(tx: Tx, actor: str, spec: UserSpec) -> User:
+    """Make a user without a link."""
+    name, role = spec.name, spec.role
     parse_name(name)
     if user_rows.find(tx, name) is not None:
         raise Conflict(f"a user named {name!r} already exists; choose another name", field="name")
+    limit_configs, limit_groups = limits.resolved(tx, spec.configs, spec.groups)
+    api_keys.check_limited(ROLES[role], kept(limit_configs, limit_groups), "role")
     user = User(
         id=clock.new_id(),
         name=name,
@@ -35,10 +69,14 @@ def create(tx: Tx, actor: str, name: str, role: Role) -> tuple[User, str]:
         recovery_digests=[],
         created_at=clock.now(),
         signed_in_at=None,
+        limit_configs=limit_configs,
+        limit_groups=limit_groups,
+        device_limit=spec.device_limit,
     )
     user_rows.add(tx, user)
-    audit.record(tx, actor, "created", "user", user.id, name=name, role=role)
-    return user, new_link(tx, actor, user)
+    values = {"configs": limit_configs, "node_groups": limit_groups} if kept(limit_configs, limit_groups) else {}
+    audit.record(tx, actor, "created", "user", user.id, name=name, role=role, **values)
+    return user
 
 
 def get(tx: Tx, reference: str) -> User:
@@ -54,8 +92,9 @@ def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[User]:
     return user_rows.page(tx, after, limit)
 
 
-def update(tx: Tx, actor: str, user: User, *, role: Role | None = None, disabled: bool | None = None) -> None:
-    """Change a user. Who is disabled is signed out; another role counts from the next call on."""
+def update(tx: Tx, vault: Vault, actor: str, user: User, changes: UserChanges) -> None:
+    """Change a user. Who is disabled is signed out, with all devices off; rights count from the next call on."""
+    role, disabled = changes.get("role"), changes.get("disabled")
     if role is not None and role != user.role:
         _leave_an_administrator(tx, user, "loses the role")
         audit.record(tx, actor, "updated", "user", user.id, name=user.name, role=role, before=user.role)
@@ -64,20 +103,44 @@ def update(tx: Tx, actor: str, user: User, *, role: Role | None = None, disabled
         if disabled:
             _leave_an_administrator(tx, user, "is disabled")
             user_rows.end_sign_ins(tx, user.id)
-        audit.record(tx, actor, "disabled" if disabled else "enabled", "user", user.id, name=user.name)
+        off = ownership.switch_off(tx, vault, actor, user.id) if disabled else 0
+        audit.record(tx, actor, "disabled" if disabled else "enabled", "user", user.id, name=user.name, devices_off=off)
         user.disabled = disabled
+    _limit(tx, actor, user, changes)
     tx.flush()
 
 
-def delete(tx: Tx, actor: str, user: User) -> None:
-    """Delete a user, who is signed out."""
+def _limit(tx: Tx, actor: str, user: User, changes: UserChanges) -> None:
+    if "device_limit" in changes and changes["device_limit"] != user.device_limit:
+        user.device_limit = changes["device_limit"]
+        audit.record(tx, actor, "updated", "user", user.id, name=user.name, device_limit=user.device_limit)
+    if "configs" in changes or "groups" in changes:
+        asked = limits.resolved(tx, changes.get("configs"), changes.get("groups"))
+        wanted = kept(*asked)
+        configs = user.limit_configs if "configs" not in changes else asked[0] if wanted else None
+        groups = user.limit_groups if "groups" not in changes else asked[1] if wanted else None
+        user.limit_configs, user.limit_groups = configs, groups
+        values = {"configs": configs, "node_groups": groups}
+        audit.record(tx, actor, "updated", "user", user.id, name=user.name, **values)
+    api_keys.check_limited(ROLES[Role(user.role)], kept(user.limit_configs, user.limit_groups), "role")
+
+
+def delete(tx: Tx, actor: str, user: User, *, with_devices: bool = False) -> None:
+    """Delete a user, who is signed out. Devices of the user's own go too, or else are in the way."""
     _leave_an_administrator(tx, user, "is deleted")
+    if (count := ownership.count(tx, user.id)) and not with_devices:
+        raise Conflict(
+            f"user {user.name!r} has {count} devices; repeat with devices=delete to delete them too, or give them to "
+            "another owner first"
+        )
+    ownership.delete_all(tx, actor, user.id)
     audit.record(tx, actor, "deleted", "user", user.id, name=user.name)
     user_rows.remove(tx, user)
 
 
 def new_link(tx: Tx, actor: str, user: User) -> str:
     """Return the text of a link with which the user's password can be set, once; one from before is worth nothing."""
+    user_rows.lock(tx, user.id)  # of two links made at once, the later one counts
     text = new_token("wgl_")
     expires_at = clock.now() + LINK_S
     user_rows.replace_link(tx, PasswordLink(user_id=user.id, digest=digest(text), expires_at=expires_at))

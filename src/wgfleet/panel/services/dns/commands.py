@@ -7,6 +7,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.dns.plan import DnsPlan
 from wgfleet.panel.domain.dns.states import HeldReason, SyncState
 from wgfleet.panel.domain.dns.target import Target
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
@@ -31,9 +32,11 @@ class Queue:
     oldest_s: float
 
 
-def page(tx: Tx, state: SyncState | None = None, after: str | None = None, limit: int = 100) -> Sequence[DnsSync]:
+def page(
+    tx: Tx, state: SyncState | None = None, after: str | None = None, limit: int = 100, within: Limit | None = None
+) -> Sequence[DnsSync]:
     """Return syncs in the order they were made, from after the id `after`."""
-    return dns_rows.page(tx, state, after, limit)
+    return dns_rows.page(tx, state, after, limit, within)
 
 
 def of_config(tx: Tx, reference: str) -> list[DnsSync]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.first_look import FirstLook
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
@@ -245,6 +246,8 @@ def stray_deleted(tx: Tx, node_id: str, interface: str, config_id: str, generati
     audit.record(tx, audit.PANEL, "stray_deleted", "node", node_id, **about)
 
 
-def drifted(tx: Tx, after: str | None = None, limit: int = 100) -> list[tuple[Assignment, Config, Node]]:
+def drifted(
+    tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None
+) -> list[tuple[Assignment, Config, Node]]:
     """Return assignments with drift, with config and node, in the order of creation, starting after the id `after`."""
-    return assignment_rows.drifted(tx, after, limit)
+    return assignment_rows.drifted(tx, after, limit, within)

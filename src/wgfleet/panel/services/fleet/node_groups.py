@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import check_range, parse_name
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -54,9 +55,9 @@ def named(tx: Tx, reference: str, field: str) -> NodeGroup:
     return group
 
 
-def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[NodeGroup]:
+def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None) -> Sequence[NodeGroup]:
     """Return groups in the order of creation, starting after the id `after`."""
-    return node_group_rows.page(tx, after, limit)
+    return node_group_rows.page(tx, after, limit, within)
 
 
 def update(tx: Tx, actor: str, group: NodeGroup, changes: NodeGroupChanges) -> NodeGroup:

@@ -9,6 +9,7 @@ from wgfleet.panel.domain import clocks
 from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.certificates import NO_KEY, Issued
 from wgfleet.panel.domain.fields import may_be_id
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, PanelError
 from wgfleet.panel.hints import Hint, HintCode
@@ -126,9 +127,9 @@ def resolve(tx: Tx, reference: str) -> str:
     return reference if may_be_id(reference) else get(tx, reference).id
 
 
-def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Node]:
+def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None) -> Sequence[Node]:
     """Return nodes in the order of creation, starting after the id `after`."""
-    return node_rows.page(tx, after, limit)
+    return node_rows.page(tx, after, limit, within)
 
 
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:

@@ -36,7 +36,7 @@ class PeerSpec:
     """A peer to be made. `public_key` None: the panel makes the pair. `keepalive` in s, None: the config's own.
 
     `addresses`: wanted ones, at most one a pool; the rest is allocated. `networks` are networks behind the peer,
-    `group` is the name of the node group to place it in.
+    `group` is the name of the node group to place it in, `owner_id` of the user whose device it is.
     """
 
     name: str
@@ -47,6 +47,7 @@ class PeerSpec:
     keepalive: int | None = None
     group: str | None = None
     enabled: bool = True
+    owner_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +369,7 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
         "keepalive": config.keepalive if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive"),
         "enabled": spec.enabled,
         "group_id": groups[spec.group],
+        "owner_id": spec.owner_id,
         "created_at": clock.now(),
     }
 

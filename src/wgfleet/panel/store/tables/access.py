@@ -85,7 +85,10 @@ class IssuedCertificate(Base):
 
 
 class ApiKey(Base):
-    """A credential of the API; only its SHA-256 is kept (the key has 256 random bits)."""
+    """A credential of the API; only its SHA-256 is kept (the key has 256 random bits).
+
+    `limit_configs`, `limit_groups`: see `domain.limits`; both None: it has no limit.
+    """
 
     __tablename__ = "api_keys"
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -95,13 +98,16 @@ class ApiKey(Base):
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     last_used_at: Mapped[float | None]
+    limit_configs: Mapped[list[str] | None]
+    limit_groups: Mapped[list[str] | None]
 
 
 class User(Base):
     """A person who signs in. `password_hash` is argon2's text; None: nobody has set one yet, so nobody gets in.
 
     `totp_sealed` is the secret of the second factor, which counts once `totp_since` is set; `totp_step` is the last
-    time step whose code was used. `recovery_digests` are those of the codes that are left.
+    time step whose code was used. `recovery_digests` are those of the codes that are left. Limits as in `ApiKey`;
+    `device_limit`: how many devices of its own the user may make, None: as many as the panel's setting says.
     """
 
     __tablename__ = "users"
@@ -116,6 +122,9 @@ class User(Base):
     recovery_digests: Mapped[list[str]]
     created_at: Mapped[float]
     signed_in_at: Mapped[float | None]
+    limit_configs: Mapped[list[str] | None]
+    limit_groups: Mapped[list[str] | None]
+    device_limit: Mapped[int | None]
 
 
 class PasswordLink(Base):

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from wgfleet.panel.store.tables.base import Base
 
+_OWNED = text("owner_id IS NOT NULL")
 _BEHIND = text("json_array_length(networks) > 0")
 
 
@@ -12,7 +13,8 @@ class Peer(Base):
     """A user's device. `private_key_sealed` is None where the user brought a public key.
 
     `networks` are networks behind the peer, beyond its own addresses. `name_folded`: the name as searches compare it,
-    kept by itself; revision 0024 has the index of it.
+    kept by itself; revision 0024 has the index of it. `owner_id`: of the user whose device it is, None: nobody's. It is
+    no foreign key, which SQLite could add only by writing all peers again.
     """
 
     __tablename__ = "peers"
@@ -22,6 +24,7 @@ class Peer(Base):
         Index("ix_peers_config_id_id_name_folded", "config_id", "id", "name_folded"),
         Index("ix_peers_config_id_generation", "config_id", "generation"),
         Index("ix_peers_home_node_id_config_id", "home_node_id", "config_id"),
+        Index("ix_peers_owner_id_id", "owner_id", "id", sqlite_where=_OWNED, postgresql_where=_OWNED),
         Index("ix_peers_with_networks", "config_id", "id", sqlite_where=_BEHIND, postgresql_where=_BEHIND),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -36,6 +39,7 @@ class Peer(Base):
     enabled: Mapped[bool]
     home_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id"))
     group_id: Mapped[str | None] = mapped_column(ForeignKey("node_groups.id"))
+    owner_id: Mapped[str | None]
     generation: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
 

@@ -1,0 +1,47 @@
+"""Limits of callers at routes: what a path names must be within the limit, and what names nothing is refused.
+
+A route that is new is closed to callers with a limit until it is listed here, or names what it is about in its path.
+"""
+
+from starlette.requests import Request
+
+from wgfleet.panel.errors import Forbidden
+from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.store import Store
+
+NAMED_BY = {
+    "config": "config",
+    "peer_id": "peer",
+    "node": "node",
+    "group": "node group",
+    "operation_id": "operation",
+    "backup_id": "backup",
+}
+"""What parameters of paths name. The first that a path has decides: what is of a config is in its hands."""
+FILTERED = {
+    ("GET", "/api/configs"),
+    ("GET", "/api/nodes"),
+    ("GET", "/api/node-groups"),
+    ("GET", "/api/operations"),
+    ("GET", "/api/backups"),
+    ("GET", "/api/drift"),
+    ("GET", "/api/dns"),
+    ("GET", "/api/events"),
+    ("GET", "/live"),
+    ("POST", "/api/nodes"),
+}
+"""Routes that look at the limit themselves."""
+
+
+def check(store: Store, caller: Caller, request: Request) -> None:
+    """Raise `NotFound` for what is not within the caller's limit, and `Forbidden` where no limit can be kept."""
+    path: str = request.scope["route"].path
+    if (request.method, path) in FILTERED:
+        return
+    for parameter, kind in NAMED_BY.items():
+        if parameter in request.path_params:
+            with store.read() as tx:
+                limits.check(tx, caller.limit, kind, request.path_params[parameter])
+            return
+    raise Forbidden(f"this is about all configs and nodes, and {caller.described} is limited to some")

@@ -1,0 +1,93 @@
+"""Devices of users themselves: made, rotated and deleted by them, as many as they may have."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from wgfleet.panel.errors import Conflict, Forbidden, Invalid, NotFound
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import limits, users
+from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet.peers import Created, PeerDraft, PeerSpec
+from wgfleet.panel.store import Tx, shown_peers
+from wgfleet.panel.store import owners as owner_rows
+from wgfleet.panel.store import users as user_rows
+from wgfleet.panel.store.shown_peers import ShownPeer
+from wgfleet.panel.store.tables import Config, Peer
+from wgfleet.panel.vault import Vault
+
+MOST_CONFIGS = 1000
+
+
+class DeviceAllowance(NamedTuple):
+    """How many devices a user has and may have, and in which configs."""
+
+    devices: int
+    most: int
+    configs: Sequence[Config]
+
+
+def allowance(tx: Tx, caller: Caller, most: int) -> DeviceAllowance:
+    """Return what a user may make. `most`: of who has no number of its own."""
+    user = users.of_caller(tx, caller)
+    own = most if user.device_limit is None else user.device_limit
+    return DeviceAllowance(
+        owner_rows.counts(tx, [user.id]).get(user.id, 0), own, configs.page(tx, None, MOST_CONFIGS, caller.limit)
+    )
+
+
+def draft(vault: Vault, caller: Caller, name: str, public_key: str | None) -> PeerDraft:
+    """Make the keys of a new device. Its name begins with the user's, so that it is in nobody's way."""
+    spec = PeerSpec(f"{caller.name}-{name}", public_key=public_key, owner_id=caller.id)
+    if len(spec.name) > peers.MAX_NAME:
+        raise Invalid(f"is too long: give {peers.MAX_NAME - len(caller.name) - 1} characters at most", field="name")
+    return peers.draft(vault, [spec])[0]
+
+
+def create(tx: Tx, caller: Caller, reference: str | None, device: PeerDraft, most: int) -> Created:
+    """Make a device in a config, by id or name; None: the only one that the user sees."""
+    user_rows.lock(tx, caller.id)  # of two made at once, the second sees the first
+    may = allowance(tx, caller, most)
+    if may.devices >= may.most:
+        raise Conflict(
+            f"you have {may.devices} devices, and may have {may.most}; delete one, or ask an administrator for more"
+        )
+    if reference is None:
+        if len(may.configs) != 1:
+            names = ", ".join(each.name for each in may.configs) or "none"
+            raise Invalid(f"say in which config; you may have devices in {names}", field="config")
+        reference = may.configs[0].id
+    limits.check(tx, caller.limit, "config", reference, "config")
+    return peers.create(tx, caller.actor, configs.get(tx, reference), [device])
+
+
+def page(tx: Tx, caller: Caller, after: str | None, limit: int) -> list[ShownPeer]:
+    """Return the caller's devices in the order they were made, after the id `after`."""
+    found = shown_peers.by_ids(tx, owner_rows.page(tx, users.of_caller(tx, caller).id, after, limit))
+    return sorted(found, key=lambda peer: peer.id)
+
+
+def get(tx: Tx, caller: Caller, peer_id: str) -> Peer:
+    """Return a device of the caller's own."""
+    try:
+        peer = peers.get(tx, peer_id)
+    except NotFound:
+        peer = None
+    if peer is None or peer.owner_id != users.of_caller(tx, caller).id:
+        raise NotFound(f"there is no device {peer_id!r} of yours")
+    return peer
+
+
+def rotate(tx: Tx, vault: Vault, caller: Caller, peer: Peer, public_key: str | None) -> None:
+    """Give a device new keys, or a new key of its user's own; its present file stops working."""
+    if not peer.enabled:
+        raise Forbidden(f"device {peer.name!r} was switched off; ask an administrator")
+    peers.update(
+        tx, vault, caller.actor, peer, {"public_key": public_key} if public_key is not None else {"rotate_keys": True}
+    )
+    tx.flush()
+
+
+def delete(tx: Tx, caller: Caller, peer: Peer) -> None:
+    """Delete a device."""
+    peers.delete(tx, caller.actor, configs.get(tx, peer.config_id), [peer.id])

@@ -1,0 +1,208 @@
+"""Limits: who has one sees and changes what is within it, and the rest as if it were not there."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import fastapi.routing
+import httpx
+import pytest
+from fastapi import Response
+from fastapi.routing import APIRoute
+
+from tests.panel.access.people import new_user, signed_in
+from tests.panel.access.test_rights import scopes_of
+from tests.panel.conftest import made
+from wgfleet.panel.api import SUBJECTS, Panel, create_app
+from wgfleet.panel.api import limits as limited_routes
+from wgfleet.panel.domain.limits import Limit
+from wgfleet.panel.services import backups, configs
+from wgfleet.panel.services.access import api_keys, limits
+from wgfleet.panel.services.access.callers import ADMIN, DEVICES, OWN, ROLES, SCOPES, Role
+from wgfleet.panel.services.fleet import assignments, nodes
+from wgfleet.panel.store import assignments as assignment_rows
+
+pytestmark = pytest.mark.usefixtures("quick_hashes")
+
+
+def routes() -> list[APIRoute]:
+    return [route for subject in SUBJECTS for route in subject.router.routes if isinstance(route, APIRoute)]
+
+
+def half(client: httpx.Client, panel: Panel, which: str, number: int) -> dict[str, str]:
+    """Give the panel one of each thing that can be within a limit; return what paths call them."""
+    config, node = f"wg-{which}", f"node-{which}"
+    made(client, "/api/configs", name=config, pools=[f"10.{number}.0.0/24"])
+    group = made(client, "/api/node-groups", name=f"group-{which}")
+    made(client, "/api/nodes", name=node, endpoint_addresses=[f"192.0.2.{number}"], group=group["name"])
+    made(client, f"/api/configs/{config}/nodes", node_id=node)
+    peer = made(client, f"/api/configs/{config}/peers", name=f"peer-{which}")
+    with panel.store.write() as tx:
+        row, machine = configs.get(tx, config), nodes.get(tx, node)
+        assignment = assignment_rows.get(tx, row.id, machine.id)
+        assert assignment is not None
+        assignments.serve(tx, assignment)
+        backup = backups.create(tx, panel.vault, "test", row, machine, assignment, reason="test")
+    removal = client.delete(f"/api/configs/{config}/nodes/{node}", params={"force": True}).json()
+    return (
+        {
+            "config": config,
+            "node": node,
+            "node_id": node,
+            "group": group["name"],
+            "peer_id": peer["id"],
+            "operation_id": removal["id"],
+            "backup_id": backup.id,
+            "device_id": peer["id"],
+        }
+        | dict.fromkeys(("key", "user", "sign_in", "certificate"), "none")
+        | {"address": "203.0.113.1"}
+    )
+
+
+@pytest.fixture
+def halves(client: httpx.Client, panel: Panel) -> dict[str, dict[str, str]]:
+    return {which: half(client, panel, which, number) for number, which in enumerate(("in", "out"), 10)}
+
+
+LIMIT: dict[str, Any] = {"configs": ["wg-in"], "node_groups": ["group-in"]}
+
+
+def limited(client: httpx.Client, *scopes: str, **limit: Any) -> dict[str, str]:
+    name = f"k{len(client.get('/api/keys').json()['items'])}"
+    key = made(client, "/api/keys", name=name, scopes=list(scopes), **limit)["key"]
+    return {"Authorization": f"Bearer {key}"}
+
+
+def callers(client: httpx.Client) -> dict[str, tuple[dict[str, str], frozenset[str], bool]]:
+    """Return, by a name, credentials with the scopes and whether there is a limit."""
+    found: dict[str, tuple[dict[str, str], frozenset[str], bool]] = {}
+    for role in Role:
+        for limit in [{}, LIMIT] if role != Role.ADMIN else [{}]:
+            name = f"{role}{'-limited' if limit else ''}"
+            new_user(client, name, role, **limit)
+            found[f"user {name}"] = signed_in(client, name), ROLES[role], bool(limit)
+    for scope in SCOPES:
+        found[f"key {scope}"] = limited(client, scope), frozenset({scope}), False
+    return found
+
+
+def expected(route: APIRoute, who: str, scopes: frozenset[str], *, is_limited: bool, within: bool) -> set[int]:
+    """Return how a route may answer: 418 and 422 come after the caller was let in."""
+    needed = scopes_of(route)
+    if not needed:
+        return {418, 422}
+    (scope,) = needed
+    if scope != OWN and scope not in scopes and not (ADMIN in scopes and (scope != DEVICES or "user" in who)):
+        return {403}
+    if not is_limited or scope in {OWN, DEVICES}:
+        return {418, 422}
+    if limited_routes.NAMED_BY.keys() & route.param_convertors.keys():
+        return {418, 422} if within else {404}
+    method = " ".join(route.methods or ())
+    return {418, 422} if (method, route.path) in limited_routes.FILTERED else {403}
+
+
+async def let_in(**_: Any) -> Response:
+    """Stand in for what routes do."""
+    return Response(status_code=HTTPStatus.IM_A_TEAPOT)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_each_route_lets_in_whom_scope_and_limit_say(
+    client: httpx.Client, panel: Panel, halves: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = callers(client)
+    monkeypatch.setattr(fastapi.routing, "run_endpoint_function", let_in)
+    wrong: list[str] = []
+
+    async def call_all() -> None:
+        app = httpx.ASGITransport(create_app(panel))
+        async with httpx.AsyncClient(transport=app, base_url="http://panel", timeout=120) as visitor:
+            for route in routes():
+                method = " ".join(route.methods or ())
+                for who, (headers, scopes, is_limited) in people.items():
+                    for which in halves if is_limited and "{" in route.path else ("out",):
+                        path = route.path.format_map(halves[which])
+                        answer = await visitor.request(method, path, headers=headers)
+                        wanted = expected(route, who, scopes, is_limited=is_limited, within=which == "in")
+                        if answer.status_code not in wanted:
+                            wrong.append(f"{method} {path} as {who}: {answer.status_code}, not {wanted}")
+
+    asyncio.run(call_all())
+    assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.usefixtures("halves")
+def test_lists_have_what_is_within_the_limit_alone(client: httpx.Client, panel: Panel) -> None:
+    me = limited(client, "read", **LIMIT)
+    for path in ("/api/configs", "/api/nodes", "/api/node-groups", "/api/operations", "/api/backups"):
+        assert len(client.get(path).json()["items"]) == 2, path
+        (only,) = client.get(path, headers=me, params={"limit": 1}).json()["items"]
+        assert "-out" not in str(only), path
+        assert client.get(path, headers=me, params={"limit": 1}).json()["next"] is None, path
+    configs_alone = limited(client, "read", configs=["wg-in"])
+    assert client.get("/api/nodes", headers=configs_alone).json()["items"] == []
+    assert client.get("/api/node-groups", headers=configs_alone).json()["items"] == []
+    assert len(client.get("/api/operations", headers=configs_alone).json()["items"]) == 1
+    groups_alone = limited(client, "read", node_groups=["group-in"])
+    assert client.get("/api/configs", headers=groups_alone).json()["items"] == []
+    assert len(client.get("/api/operations", headers=groups_alone).json()["items"]) == 1
+    with panel.store.read() as tx:
+        row, other = configs.get(tx, "wg-in"), configs.get(tx, "wg-out")
+        limit = Limit(frozenset({row.id}), frozenset())
+        seen = [limits.sees_event(tx, limit, kind, row.id) for kind in ("config", "node", "operation", "dns")]
+        assert seen == [True, False, False, False]
+        assert not limits.sees_event(tx, limit, "config", other.id)
+
+
+@pytest.mark.usefixtures("halves")
+def test_a_body_names_nothing_outside_of_the_limit(client: httpx.Client) -> None:
+    me = limited(client, "read", "write", "nodes", **LIMIT)
+    calls: list[tuple[str, str, dict[str, Any], str]] = [
+        ("POST", "/api/configs/wg-in/nodes", {"node_id": "node-out"}, "node_id"),
+        ("PATCH", "/api/configs/wg-in", {"reachable_configs": ["wg-out"]}, "reachable_configs[0]"),
+        ("POST", "/api/configs/wg-in/preview", {"reachable_configs": ["wg-out"]}, "reachable_configs[0]"),
+        ("POST", "/api/configs/wg-in/peers", {"name": "a", "group": "group-out"}, "group"),
+        ("PATCH", "/api/nodes/node-in", {"group": "group-out"}, "group"),
+        ("PATCH", "/api/nodes/node-in", {"group": None}, "group"),
+        ("POST", "/api/nodes/node-in/preview", {"group": "group-out"}, "group"),
+        ("POST", "/api/nodes", {"name": "x", "endpoint_addresses": ["192.0.2.9"], "group": "group-out"}, "group"),
+        ("POST", "/api/nodes", {"name": "x", "endpoint_addresses": ["192.0.2.9"]}, "group"),
+    ]
+    for method, path, body, field in calls:
+        answer = client.request(method, path, json=body, headers=me)
+        assert (answer.status_code, answer.json().get("field")) == (404, field), f"{path} {body}: {answer.text}"
+    inside = {"name": "x", "endpoint_addresses": ["192.0.2.9"], "group": "group-in"}
+    assert client.post("/api/nodes", json=inside, headers=me).status_code == 201
+    assert client.post("/api/configs/wg-in/peers", json={"name": "a"}, headers=me).status_code == 201
+
+
+def test_a_limit_outlives_what_it_is_about_and_never_becomes_none(client: httpx.Client, panel: Panel) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    me = limited(client, "read", configs=["wg0"])
+    assert client.get("/api/me", headers=me).json()["configs"] == ["wg0"]
+    assert client.delete("/api/configs/wg0").status_code == 204
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    assert client.get("/api/configs", headers=me).json()["items"] == []
+    assert client.get("/api/configs/wg0", headers=me).status_code == 404
+    with panel.store.write() as tx:
+        _, text = api_keys.create_key(tx, "test", "nothing", ["read"], configs=[])
+    assert client.get("/api/configs", headers={"Authorization": f"Bearer {text}"}).json()["items"] == []
+
+
+def test_an_administrator_has_no_limit(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    new_user(client, "anna", "viewer")
+    bodies: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/api/keys", {"name": "k", "scopes": ["read", "admin"], "configs": ["wg0"]}),
+        ("POST", "/api/users", {"name": "bea", "role": "admin", "node_groups": []}),
+        ("PATCH", "/api/users/anna", {"role": "admin", "configs": ["wg0"]}),
+    ]
+    for method, path, body in bodies:
+        assert client.request(method, path, json=body).status_code == 422, path
+    me = signed_in(client)
+    assert client.patch("/api/users/anna", json={"configs": ["wg0"]}).json()["configs"] == ["wg0"]
+    assert client.get("/api/audit-logs", headers=me).status_code == 403
+    assert client.patch("/api/users/anna", json={"configs": None}).json()["configs"] is None
+    assert client.get("/api/audit-logs", headers=me).status_code == 200
