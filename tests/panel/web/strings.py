@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from re import DOTALL, compile, search, sub  # noqa: A004 - as in the module `re`
 
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import write_po
 
@@ -43,6 +43,11 @@ def texts() -> dict[str, set[Text]]:
     return {
         subject: own if subject == LAYOUT else own - found[LAYOUT] for subject, own in found.items() if own or LAYOUT
     }
+
+
+def forms(message: Message) -> tuple[str, ...]:
+    """Return the translations of a text: one, or as many as the language has plurals."""
+    return (message.string,) if isinstance(message.string, str) else tuple(message.string or ("",))
 
 
 class _Spoken(HTMLParser):

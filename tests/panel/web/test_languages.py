@@ -46,7 +46,7 @@ def test_a_complete_language_lacks_nothing(language: str) -> None:
         message.id
         for _, part in languages.catalogs(language)
         for message in part
-        if message.id and not (message.string if isinstance(message.string, str) else all(message.string))
+        if message.id and not all(strings.forms(message))
     ]
     assert lacking == []
 
@@ -55,7 +55,7 @@ def test_a_complete_language_lacks_nothing(language: str) -> None:
 def test_a_translation_has_the_placeholders_of_its_text(language: str) -> None:
     for _, part in languages.catalogs(language):
         for message in part:
-            for text in [message.string] if isinstance(message.string, str) else message.string:
+            for text in strings.forms(message):
                 if message.id and text:
                     first = message.id if isinstance(message.id, str) else message.id[0]
                     assert re.findall(r"%\(\w+\)\w", text) == re.findall(r"%\(\w+\)\w", first), message.id

@@ -4,19 +4,39 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.nodes import views
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import READ
-from wgfleet.panel.services.fleet import counts
+from wgfleet.panel.services.fleet import assignments, counts, nodes
+from wgfleet.panel.web import troubles
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
 SECTIONS = (Section(marked("Fleet"), "/", 10, READ),)
+MOST_NODES = 1000  # all that a panel is made for
+MOST_CONFIGS = 12  # columns that fit beside each other; the others are on their own pages
+SHOWN_TROUBLES = 25
 
 
 @router.get("/")
 def show_fleet(request: Request, panel: ThePanel, _caller: Reader) -> Response:
+    """Show everything at a glance."""
     with panel.store.read() as tx:
-        totals = counts.read(tx)
-    return page(request, "fleet/fleet.html", {"totals": totals}, blocks={"now"})
+        found = list(nodes.page(tx, limit=MOST_NODES))
+        columns = configs.page(tx, limit=MOST_CONFIGS)
+        context = {
+            "totals": counts.read(tx),
+            "troubles": troubles.now(tx, panel, found),
+            "most_troubles": SHOWN_TROUBLES,
+            "nodes": views(tx, found),
+            "configs": columns,
+            "served": {
+                (each.node.id, config.id): each.assignment
+                for config in columns
+                for each in assignments.listing(tx, config.id)
+            },
+        }
+        return page(request, "fleet/fleet.html", context, blocks={"now"})

@@ -1,0 +1,38 @@
+"""The first page: what is wrong now comes first, and everything leads to where it is dealt with."""
+
+import httpx
+import pytest
+
+from tests.panel.web import sample
+from tests.panel.web.conftest import Person
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services.access.callers import Role
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fleet(panel: Panel) -> None:
+    sample.make(panel, peers=6)
+
+
+def test_what_is_wrong_comes_first_and_says_why(admin: httpx.Client) -> None:
+    page = admin.get("/").text
+    assert page.index("clients get no answer") < page.index("the agent does not answer")
+    assert "no answer at its public endpoint to 3 of 3 who look" in page
+    assert 'href="/configs/wg0"' in page
+
+
+def test_a_fragment_is_a_part_of_the_page(admin: httpx.Client) -> None:
+    whole = admin.get("/").text
+    part = admin.get("/", headers={"HX-Request": "true", "HX-Target": "div#now", "HX-Request-Type": "partial"}).text
+    assert "<html" not in part
+    assert part.count("<section") == whole.count("<section") == 3
+
+
+def test_who_may_read_sees_it_and_needs_no_more(person: Person) -> None:
+    assert person(Role.VIEWER).get("/").status_code == 200
+
+
+def test_it_comes_in_german(person: Person) -> None:
+    page = person(Role.VIEWER, **{"Accept-Language": "de"}).get("/").text
+    assert "Was gerade nicht stimmt" in page
+    assert "Geräte bekommen keine Antwort" in page
