@@ -13,9 +13,25 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from wgfleet.cli import certificate, config_health, node, operation, output, user, waiting
+from wgfleet.cli import (
+    address,
+    audit,
+    backup,
+    certificate,
+    config,
+    config_health,
+    dns,
+    key,
+    listing,
+    node,
+    operation,
+    output,
+    peer,
+    user,
+    waiting,
+)
 from wgfleet.cli.client import CallFailed
-from wgfleet.cli.config_health import MOST_NAMES, warn_of_first_looks, warn_of_owed
+from wgfleet.cli.config_health import MOST_NAMES, first_look_warnings, owed_warnings
 from wgfleet.cli.output import create_secret_file, plain, text
 
 
@@ -28,7 +44,7 @@ def test_what_a_terminal_would_obey_is_replaced(sent: str) -> None:
 
 def test_addresses_and_names_are_no_emoji_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     odd = ["fd00:a:b::1", "2001:db8:100:cd::1", "[::1]:51820", "[bold]", "\\[/x]", "x\\", ":smile:"]
-    output.show_table([{"name": each, "of": [each]} for each in odd], ("name", "of"), as_json=False)
+    output.show_table([{"name": each, "of": [each]} for each in odd], ("name", "of"))
     for each in odd:
         output.show_fields({"name": each}, as_json=False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -84,22 +100,16 @@ def test_what_is_said_of_an_operation_under_way_is_text_and_no_markup() -> None:
     assert "\x1b]0;x\x07" not in screen.getvalue()
 
 
-def test_a_warning_of_changes_that_do_not_arrive_names_a_few_peers_and_counts_the_rest(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_warning_of_changes_that_do_not_arrive_names_a_few_peers_and_counts_the_rest() -> None:
     owed = {"late": True, "generations": 1, "since": "now", "reason": "away"}
     owed["revocations"] = [f"peer{number}" for number in range(MOST_NAMES + 5)]
-    warn_of_owed([{"node_name": "fra1", "owed": owed}])
-    said = capsys.readouterr().err
+    (said,) = owed_warnings([{"node_name": "fra1", "owed": owed}])
     assert f"peer{MOST_NAMES - 1} and 5 more" in said
 
 
-def test_a_node_that_nobody_reaches_is_warned_of_and_so_is_one_that_nobody_could_look_at(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_node_that_nobody_reaches_is_warned_of_and_so_is_one_that_nobody_could_look_at() -> None:
     looks = {"fra1": "answered", "ams1": "unreached", "par1": "unproven", "old1": None}
-    warn_of_first_looks([{"node_name": name, "first_look": look} for name, look in looks.items()])
-    ams1, par1 = capsys.readouterr().err.splitlines()
+    ams1, par1 = first_look_warnings([{"node_name": name, "first_look": look} for name, look in looks.items()])
     assert "ams1" in ams1
     assert "not published" in ams1
     assert "par1" in par1
@@ -122,8 +132,8 @@ def test_the_list_of_operations_says_why_one_failed(
             done = {"state": "succeeded", "error": None, "result": {"reason": "not shown"}}
             return [base | {"kind": "drain"} | each for each in (died, tried, done)]
 
-    monkeypatch.setattr(operation, "panel", lambda: nullcontext(Panel()))
-    operation.list_operations(state=None, as_json=False)
+    monkeypatch.setattr(listing, "panel", lambda: nullcontext(Panel()))
+    operation.list_operations()
     _, died, tried, done = capsys.readouterr().out.splitlines()
     assert "the node is down" in died
     assert "fra1" in died
@@ -180,25 +190,90 @@ def test_a_node_that_has_never_served_is_joining_and_not_healthy(
     assert "not published" in shown.err
 
 
-def test_in_80_columns_a_sentence_stands_below_and_an_id_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    monkeypatch.setattr(output, "console", lambda: Console(file=screen, width=80, markup=False))
-    row = {"name": "fra1", "endpoint_addresses": ["198.18.16.11"], "connected": False, "cordoned": True}
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    paper = io.StringIO()
+    monkeypatch.setattr(output, "console", lambda: Console(file=paper, width=80, markup=False))
+    return paper
+
+
+def test_in_80_columns_a_sentence_stands_below(screen: io.StringIO) -> None:
+    row = {"name": "fra1", "endpoints": ["198.18.16.11"], "connected": False, "cordoned": True}
     row |= {"configs": ["wg0"], "peers": 0, "agent": "0.2.0", "summary": "cannot be managed: [red] nobody answers"}
-    output.show_table([row, {**row, "name": "ams1", "summary": ""}], node.COLUMNS, as_json=False)
+    output.show_table([row, {**row, "name": "ams1", "summary": ""}], node.COLUMNS)
     heading, *_, last = screen.getvalue().splitlines()
     assert "SUMMARY" not in heading
     assert last == "fra1: cannot be managed: [red] nobody answers"
-    screen.truncate(0)
-    identifier = "01a2176cdea1000047e265b811c89562"
-    found = {"id": identifier, "kind": "agent", "node_name": "fra1", "in_use": True}
-    output.show_table([{**found, "expires_at": "2027-02-24T10:32:29Z"}], certificate.COLUMNS, as_json=False)
-    assert identifier in screen.getvalue()
-    assert "2027-02-24 10:32:29Z" in screen.getvalue()
-    screen.truncate(0)
-    where = {"user_name": "anna.von.der.heide", "address": "2001:db8:1:2:3:4:5:6", "program": "Mozilla/5.0 (X11; x86)"}
-    output.show_table([{"id": identifier, **where, "used": "12d"}], user.SIGN_IN_COLUMNS, as_json=False)
-    assert identifier in screen.getvalue()
+
+
+LONG = {
+    "name": "anna.von.der.heide@the-very-long-name.example.org",
+    "user": "anna.von.der.heide",
+    "address": "2001:db8:1111:2222:3333:4444:5555:6666",
+    "addresses": ["10.8.100.200", "fd00:8:1111:2222:3333:4444:5555:6666"],
+    "endpoints": ["198.51.100.200", "2001:db8:1111:2222:3333:4444:5555:6666"],
+    "endpoint": "[2001:db8:1111:2222:3333:4444:5555:6666]:51820",
+    "program": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "expires_at": "2027-02-24T10:32:29Z",
+    "scopes": ["read", "write", "nodes", "secrets"],
+    "reason": "before the node was removed",
+    "id": "11c89562",
+    "whole_id": "01a2176cdea1000047e265b811c89562",
+    "from": "123 MiB",
+    "to": "1023 GiB",
+}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        node.COLUMNS, node.WITH_WITNESSES, certificate.COLUMNS, certificate.REVOCATION, user.COLUMNS,
+        user.SIGN_IN_COLUMNS, peer.COLUMNS, operation.COLUMNS, address.COLUMNS, config.NODE_COLUMNS, config.COLUMNS,
+        dns.COLUMNS, dns.HISTORY, key.COLUMNS, backup.COLUMNS, audit.COLUMNS,
+    ],
+    ids=str,
+)  # fmt: skip
+def test_in_80_columns_no_word_is_cut_and_no_short_value_broken(
+    columns: tuple[str, ...], screen: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {name: LONG.get(name, "twelve chars") for name in columns},
+        dict.fromkeys(columns, "-"),
+    ]
+    output.show_table(rows, columns)
+    shown = screen.getvalue()
+    assert max(map(len, shown.splitlines())) <= 80
+    said = capsys.readouterr().err.partition("for: ")[2].partition(" (--wide")[0]
+    left_out = said.split(", ")
+    for name in columns:
+        if name.replace("_", " ") in left_out:
+            continue
+        value = output.text(rows[0][name])
+        for word in [value] if len(value) <= output.ONE_LINE else value.split(" "):
+            assert word in shown, (name, word, said)
+
+
+def test_wide_shows_every_column_with_whole_words(screen: io.StringIO) -> None:
+    columns = (*user.SIGN_IN_COLUMNS, "whole_id", "expires_at")
+    output.show_table([{name: LONG.get(name, "x") for name in columns}], columns, whole=True)
+    for name in ("address", "whole_id"):
+        assert str(LONG[name]) in screen.getvalue()
+
+
+def test_a_list_is_sorted_newest_and_largest_first_and_what_is_not_there_last() -> None:
+    cells = [output.age_cell(f"2026-11-2{day}T10:00:00Z") for day in (4, 6)]
+    assert sorted([cells[0], None, cells[1]], key=output.order) == [cells[1], cells[0], None]
+    sizes = [output.size_cell(count) for count in (1024, 5 << 30)]
+    assert sorted([sizes[0], None, sizes[1]], key=output.order) == [sizes[1], sizes[0], None]
+    assert sorted([None, "b", "A", ""], key=output.order) == ["A", "b", None, ""]
+    assert sorted([False, True, 3, 12], key=output.order) == [12, 3, True, False]
+
+
+def test_bytes_have_binary_units() -> None:
+    counts = (None, 0, 1023, 1024, 10 * 1024, 1 << 20, 1536 << 20, 3 << 40)
+    assert [output.size(each) for each in counts] == [
+        "-", "0 B", "1023 B", "1.0 KiB", "10 KiB", "1.0 MiB", "1.5 GiB", "3.0 TiB",
+    ]  # fmt: skip
 
 
 def test_a_pipe_is_wide_unless_columns_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,22 +4,28 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.cli.client import panel, part
-from wgfleet.cli.output import AsJson, show_fields, show_table
+from wgfleet.cli.client import Client, panel, part
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, age_cell, show_fields
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import Wait, show_operation
 
 app = commands()
-COLUMNS = ("address", "node_name", "in_use", "leaving_node_name", "conflict", "since", "next_try_at", "error")
+COLUMNS = ("address", "node", "in_use", "leaving", "since", "conflict", "error")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
 
 
 @app.command("list")
-def list_addresses(config: Config, *, as_json: AsJson = False) -> None:
+@listed(*COLUMNS, wide=("next_try_at",))
+def list_addresses(client: Client, config: Config) -> Listing:
     """List the floating addresses of a config, and the nodes that hold them."""
-    with panel() as client:
-        show_table(client.all(f"/api/configs/{part(config)}/floating-addresses"), COLUMNS, as_json=as_json)
+    found = client.all(f"/api/configs/{part(config)}/floating-addresses")
+    rows = [
+        {**each, "node": each["node_name"], "leaving": each["leaving_node_name"], "since": age_cell(each["since"])}
+        for each in found
+    ]
+    return Listing(found, rows)
 
 
 @app.command()

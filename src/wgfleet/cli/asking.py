@@ -1,6 +1,7 @@
 """Questions before dangerous commands: what one would do to whom, asked of the panel, and whether to go on."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -18,11 +19,20 @@ def ask(client: Client, path: str, body: Document | None, *, yes: bool, dry_run:
     Ends the command where it is not to be made. With `yes` a panel that cannot tell, such as an older one, is no
     obstacle.
     """
+    ask_about(client, [(path, body)], yes=yes, dry_run=dry_run, force=force)
+
+
+def ask_about(
+    client: Client, changes: Sequence[tuple[str, Document | None]], *, yes: bool, dry_run: bool, force: bool = False
+) -> None:
+    """As `ask`, of several changes, with one question."""
+    effects: list[str] = []
     try:
-        if body is None:
-            effects = client.get(f"{path}/deletion", force=force or None)["effects"]
-        else:
-            effects = client.call("POST", f"{path}/preview", body, force=force or None)["effects"]
+        for path, body in changes:
+            if body is None:
+                effects += client.get(f"{path}/deletion", force=force or None)["effects"]
+            else:
+                effects += client.call("POST", f"{path}/preview", body, force=force or None)["effects"]
     except CallFailed:
         if dry_run or not yes:
             raise

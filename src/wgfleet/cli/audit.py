@@ -4,12 +4,16 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.cli.client import panel
-from wgfleet.cli.output import AsJson, show_table
+from wgfleet.cli import references
+from wgfleet.cli.client import Client, Document
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import age_cell, short, text
 from wgfleet.cli.tree import commands
 
 app = commands()
-COLUMNS = ("at", "actor", "action", "entity_type", "details")
+COLUMNS = ("age", "actor", "action", "type", "about", "details")
+NAMED = ("name", "node", "config")  # of details: what an entry is about, as people call it
+KINDS = ("configs", "nodes", "node-groups")  # whose names are asked for where details have none
 
 
 @app.callback()
@@ -18,7 +22,9 @@ def root() -> None:
 
 
 @app.command("list")
+@listed(*COLUMNS, wide=("at", "entity_id"))
 def list_entries(
+    client: Client,
     *,
     entity_type: Annotated[
         str | None, typer.Option("--type", help="Type of the object: config_node, peer, node, ...")
@@ -27,11 +33,55 @@ def list_entries(
     action: Annotated[str | None, typer.Option(help="created, assigned, deleted, ...")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="Number of entries to skip.")] = 0,
-    as_json: AsJson = False,
-) -> None:
+) -> Listing:
     """List the audit log, newest first."""
-    with panel() as client:
-        found = client.get(
-            "/api/audit-logs", entity_type=entity_type, entity_id=entity_id, action=action, limit=limit, offset=offset
-        )
-    show_table(found["items"], COLUMNS, as_json=as_json)
+    found = client.get(
+        "/api/audit-logs", entity_type=entity_type, entity_id=entity_id, action=action, limit=limit, offset=offset
+    )["items"]
+    called = {identifier: name for kind in KINDS for identifier, name in references.names(client, kind).items()}
+    return Listing(found, [_row(each, called) for each in found])
+
+
+def _row(entry: Document, called: dict[str | None, str]) -> Document:
+    details = {
+        _worded(name): _named(value, called)
+        for name, value in entry["details"].items()
+        if value not in (None, "", [], {})
+    }
+    about = _about(entry, called)
+    return {
+        **entry,
+        "age": age_cell(entry["at"]),
+        "type": entry["entity_type"].replace("_", " "),
+        "about": about,
+        "details": ", ".join(f"{name} {text(value)}" for name, value in details.items() if text(value) not in about),
+    }
+
+
+def _about(entry: Document, called: dict[str | None, str]) -> str:
+    """Return the name of what an entry is about: from its details, from the lists of things, or the end of its id."""
+    details, identifier = entry["details"], str(entry["entity_id"])
+    config, slash, node = identifier.partition("/")
+    if slash and config in called:
+        return f"{called[config]}/{called.get(node, short(node))}"
+    if details.get("config") and details.get("node"):
+        return f"{details['config']}/{details['node']}"
+    for name in NAMED:
+        if isinstance(details.get(name), str):
+            return str(details[name])
+    return called.get(identifier) or (short(identifier) if references.is_id(identifier) else identifier)
+
+
+def _worded(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _named(value: object, called: dict[str | None, str]) -> object:
+    """Replace ids by names, or by their ends where they have none; also as names of counts."""
+    if isinstance(value, dict):
+        return {_named(key, called): _named(each, called) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_named(each, called) for each in value]
+    if isinstance(value, str) and references.is_id(value):
+        return called.get(value) or short(value)
+    return value

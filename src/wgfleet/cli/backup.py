@@ -4,37 +4,55 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.cli.client import panel, part
-from wgfleet.cli.output import AsJson, Output, show_fields, show_table, write_secret
+from wgfleet.cli import references
+from wgfleet.cli.client import Client, panel, part
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, Output, age_cell, short, show_fields, write_secret
 from wgfleet.cli.tree import commands
 
 app = commands()
-COLUMNS = ("id", "config_name", "node_name", "peers", "reason", "created_at")
+COLUMNS = ("id", "config", "node", "peers", "age", "reason")
 
-Backup = Annotated[str, typer.Argument(help="Id of the backup.")]
+Backup = Annotated[str, typer.Argument(help="Id of the backup, or its last characters as listed.")]
 
 
 @app.command("list")
+@listed(*COLUMNS, wide=("whole_id", "created_at"))
 def list_backups(
+    client: Client,
     *,
     config: Annotated[str | None, typer.Option(help="Only backups of this config.")] = None,
     node: Annotated[str | None, typer.Option(help="Only backups of this node.")] = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Listing:
     """List backups, newest first."""
-    with panel() as client:
-        show_table(client.all("/api/backups", config=config, node=node), COLUMNS, as_json=as_json)
+    found = client.all("/api/backups", config=config, node=node)
+    rows = [
+        {
+            **each,
+            "id": short(each["id"]),
+            "whole_id": each["id"],
+            "config": each["config_name"],
+            "node": each["node_name"],
+            "age": age_cell(each["created_at"]),
+        }
+        for each in found
+    ]
+    return Listing(found, rows)
 
 
 @app.command()
 def show(backup: Backup, *, as_json: AsJson = False) -> None:
     """Show a backup, without its content."""
     with panel() as client:
-        show_fields(client.get(f"/api/backups/{part(backup)}"), as_json=as_json)
+        show_fields(client.get(f"/api/backups/{part(_id(client, backup))}"), as_json=as_json)
 
 
 @app.command()
 def download(backup: Backup, *, output: Output = None) -> None:
     """Print a backup as a wg-quick file with its keys, or write it."""
     with panel() as client:
-        write_secret(client.text(f"/api/backups/{part(backup)}/download"), output)
+        write_secret(client.text(f"/api/backups/{part(_id(client, backup))}/download"), output)
+
+
+def _id(client: Client, reference: str) -> str:
+    return references.identifier(client, "/api/backups", reference, ("config_name", "node_name", "created_at"))

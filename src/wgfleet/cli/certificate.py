@@ -1,55 +1,74 @@
 """`wgfleet certificate`: what the panel's CA has issued, revoking it, and replacing the CA."""
 
 import time
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from wgfleet.cli import references
+from wgfleet.cli.asking import Yes
 from wgfleet.cli.certificate_authority import rotate_ca
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
-from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, Cell, age_cell, ahead, say, short, show_fields, show_json, text
 from wgfleet.cli.tree import commands
 
 app = commands()
 app.command()(rotate_ca)
-COLUMNS = ("id", "kind", "node_name", "in_use", "expires_at")
-REVOCATION = ("panel_start", "revoked_at", "revoked_by")
+COLUMNS = ("id", "kind", "node", "in_use", "expires_in", "issued")
+REVOCATION = ("id", "kind", "node", "in_use", "revoked", "revoked_by", "expires_in", "issued")
+WIDE = ("panel_start", "whole_id", "serial", "expires_at")
 UNDER_WAY = "under_way"
 TOLD_WITHIN_S = 5.0  # agents that are connected hear of it within one
 
-Certificate = Annotated[str, typer.Argument(help="Id or serial number of the certificate.")]
+Certificate = Annotated[
+    str, typer.Argument(help="Id of the certificate, its last characters as listed, or its serial number.")
+]
 
 
 @app.command("list")
+@listed(*COLUMNS, wide=("revoked", "revoked_by", *WIDE))
 def list_certificates(
+    client: Client,
     *,
     kind: Annotated[str | None, typer.Option(help="agent, panel, or client (written to files).")] = None,
     node: Annotated[str | None, typer.Option(help="Only certificates of this node.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also those that are revoked or have expired.")] = False,
-    as_json: AsJson = False,
-) -> None:
+) -> Listing:
     """List the certificates that are accepted, in the order of issue."""
-    with panel() as client:
-        valid = None if everything else True
-        found = client.all("/api/certificates", kind=kind, node=node, valid=valid)
-    show_table(found, COLUMNS + REVOCATION if everything else COLUMNS, as_json=as_json)
+    found = client.all("/api/certificates", kind=kind, node=node, valid=None if everything else True)
+    return Listing(found, [_row(each) for each in found], columns=REVOCATION if everything else None)
+
+
+def _row(found: Document) -> Document:
+    ends = found["expires_at"]
+    return {
+        **found,
+        "id": short(found["id"]),
+        "whole_id": found["id"],
+        "node": found["node_name"],
+        "expires_in": Cell(ahead(ends), datetime.fromisoformat(ends).timestamp()),
+        "issued": age_cell(found["issued_at"]),
+        "revoked": age_cell(found["revoked_at"]),
+    }
 
 
 @app.command()
 def show(certificate: Certificate, *, as_json: AsJson = False) -> None:
     """Show a certificate, and what revoking it would end."""
     with panel() as client:
-        show_fields(client.get(f"/api/certificates/{part(certificate)}"), as_json=as_json)
+        show_fields(client.get(f"/api/certificates/{part(_id(client, certificate))}"), as_json=as_json)
 
 
 @app.command()
 def revoke(
-    certificate: Annotated[str | None, typer.Argument(help="Id or serial number of the certificate.")] = None,
+    certificate: Annotated[str | None, typer.Argument(help="Id of the certificate, or as for `show`.")] = None,
     *,
     earlier_starts: Annotated[
         bool, typer.Option("--earlier-starts", help="All with which earlier starts of the panel called agents.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Have a certificate refused from now on, for good; says first what that ends."""
@@ -59,7 +78,7 @@ def revoke(
         if certificate is None:
             _revoke_earlier(client, yes=yes, as_json=as_json)
             return
-        path = f"/api/certificates/{part(certificate)}"
+        path = f"/api/certificates/{part(_id(client, certificate))}"
         found = client.get(path)
         if found["revoking_ends"] is not None and not yes:
             say(f"This ends: {found['revoking_ends']}.", err=True)
@@ -71,6 +90,10 @@ def revoke(
             return
         say(f"{_named(answer)} is refused since {text(answer['revoked_at'])}")
         _warn(answer)
+
+
+def _id(client: Client, reference: str) -> str:
+    return references.identifier(client, "/api/certificates", reference, ("kind", "node_name"), name="serial")
 
 
 def _revoke_earlier(client: Client, *, yes: bool, as_json: bool) -> None:
@@ -98,7 +121,7 @@ def _warn(answer: Document) -> None:
 
 def _named(found: Document) -> str:
     whose = f" of node {found['node_name']}" if found["node_name"] else ""
-    return f"the {found['kind']} certificate {found['id']}{whose}"
+    return f"the {found['kind']} certificate {short(found['id'])}{whose}"
 
 
 def _all_told(client: Client, path: str, answer: Document) -> Document:

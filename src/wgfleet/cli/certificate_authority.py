@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli import connection
+from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import CallFailed, Client, Document, panel
 from wgfleet.cli.output import AsJson, plain, say, show_json, text
 
@@ -19,7 +20,7 @@ PATH = "/api/authority"
 def rotate_ca(
     *,
     status: Annotated[bool, typer.Option("--status", help="Show how far it is, and begin nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Replace the CA by which panel and agents recognize each other; says first what happens."""

@@ -5,26 +5,27 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.asking import DryRun, Yes, ask
-from wgfleet.cli.client import given, items, panel, part
+from wgfleet.cli.client import Client, Document, given, items, panel, part
 from wgfleet.cli.config_health import (
+    first_look_warnings,
     health,
     health_approve,
+    owed_warnings,
     pause,
     resume,
-    warn_of_first_looks,
     warn_of_no_failover,
-    warn_of_owed,
 )
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
-from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, age_cell, say, show_fields, show_json, show_table
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, show_departures, show_operation
 
 app = commands()
-COLUMNS = ("name", "mode", "pools", "listen_port", "nodes", "peers", "generation")
+COLUMNS = ("name", "pools", "nodes", "peers", "listen_port", "mode", "enabled")
 CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom", "busy", "if_it_dies")
-NODE_COLUMNS = ("node_name", "phase", "health", "connected", "peers", "applied", "summary")
+NODE_COLUMNS = ("node", "phase", "health", "connected", "peers", "applied", "summary")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
 Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
@@ -69,10 +70,10 @@ app.command("rotate-probe-keys")(rotate_probe_keys)
 
 
 @app.command("list")
-def list_configs(*, as_json: AsJson = False) -> None:
+@listed(*COLUMNS, wide=("generation", "id"))
+def list_configs(client: Client) -> Listing:
     """List configs."""
-    with panel() as client:
-        show_table(client.all("/api/configs"), COLUMNS, as_json=as_json)
+    return Listing(client.all("/api/configs"))
 
 
 @app.command()
@@ -179,32 +180,33 @@ def delete(config: Config, *, yes: Yes = False, dry_run: DryRun = False) -> None
 
 
 @app.command()
-def nodes(config: Config, *, as_json: AsJson = False) -> None:
+@listed(*NODE_COLUMNS, wide=("node_id",))
+def nodes(client: Client, config: Config) -> Listing:
     """List the nodes of a config; `applied`: the generation of each, and the desired one."""
-    with panel() as client:
-        found = client.all(f"/api/configs/{part(config)}/nodes")
-    if not as_json:
-        for node in found:
-            applied, wanted = node["applied_generation"], node["generation"]
-            node["applied"] = str(wanted) if applied == wanted else f"{applied} of {wanted}"
-            if node["phase"] == "joining" and node["health"] == "serving":
-                node["health"] = None  # nobody judges it yet
-            elif node["health"] != "serving":
-                node["summary"] = f"{node['health_reason']}; {node['summary']}"
-    show_table(found, NODE_COLUMNS, as_json=as_json)
-    if not as_json:
-        warn_of_first_looks(found)
-        warn_of_owed(found)
+    found = client.all(f"/api/configs/{part(config)}/nodes")
+    return Listing(found, [_node(each) for each in found], warnings=first_look_warnings(found) + owed_warnings(found))
+
+
+def _node(node: Document) -> Document:
+    applied, wanted = node["applied_generation"], node["generation"]
+    row = {**node, "node": node["node_name"]}
+    row["applied"] = str(wanted) if applied == wanted else f"{applied} of {wanted}"
+    if node["phase"] == "joining" and node["health"] == "serving":
+        row["health"] = None  # nobody judges it yet
+    elif node["health"] != "serving":
+        row["summary"] = f"{node['health_reason']}; {node['summary']}"
+    if node["drift"]:
+        row["summary"] += f" (differs: {', '.join(node['drift'])})"
+    return row
 
 
 @app.command()
-def revocations(config: Config, *, as_json: AsJson = False) -> None:
+@listed("name", "nodes", "since", "reason")
+def revocations(client: Client, config: Config) -> Listing:
     """List peers that were deleted, disabled or got new keys, and that a node may still let in."""
-    with panel() as client:
-        found = client.all(f"/api/configs/{part(config)}/revocations")
-    if not as_json:
-        found = [{**each, "nodes": ", ".join(each["nodes"]), "reason": "; ".join(each["reasons"])} for each in found]
-    show_table(found, ("name", "nodes", "since", "reason"), as_json=as_json)
+    found = client.all(f"/api/configs/{part(config)}/revocations")
+    rows = [{**each, "since": age_cell(each["since"]), "reason": "; ".join(each["reasons"])} for each in found]
+    return Listing(found, rows)
 
 
 @app.command()
@@ -216,7 +218,7 @@ def capacity(config: Config, *, as_json: AsJson = False) -> None:
         show_json(found)
         return
     rows = [{**node, "if_it_dies": node["if_it_dies"]["gained"]} for node in found["nodes"]]
-    show_table(rows, CAPACITY_COLUMNS, as_json=False)
+    show_table(rows, CAPACITY_COLUMNS)
     for warning in found["warnings"]:
         say(f"warning: {warning}", err=True)
     warn_of_no_failover(found["nodes"])
@@ -260,17 +262,16 @@ def unassign(
 
 
 @app.command()
+@listed("name", "endpoint", "reach")
 def clients(
+    client: Client,
     config: Config,
     node: Node,
     *,
     reach: Annotated[str | None, typer.Option(help="Only those that other nodes can have so, such as silent.")] = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Listing:
     """List who is live on a node, and whether other nodes can have them."""
-    with panel() as client:
-        found = client.all(f"/api/configs/{part(config)}/nodes/{part(node)}/clients", reach=reach)
-    show_table(found, ("name", "endpoint", "reach"), as_json=as_json)
+    return Listing(client.all(f"/api/configs/{part(config)}/nodes/{part(node)}/clients", reach=reach))
 
 
 @app.command()

@@ -1,46 +1,58 @@
 """`wgfleet config health` and `health-approve`: the health of a config's nodes, and what waits for a person."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from wgfleet.cli.client import panel, part
+from wgfleet.cli import watching
+from wgfleet.cli.asking import Yes
+from wgfleet.cli.client import Client, Document, panel, part
 from wgfleet.cli.hints import sentence
-from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
+from wgfleet.cli.output import AsJson, age, say, short, show_fields, show_json, show_table, text
+from wgfleet.cli.watching import Watch
 
-NODES = ("node_name", "health", "since", "reason")
+NODES = ("node", "health", "for", "reason")
 MOST_NAMES = 20  # of peers in a warning; `revocations` in the API has all
-HISTORY = ("at", "node", "change", "reason")
+HISTORY = ("age", "node", "change", "reason")
 
 
-def warn_of_owed(nodes: list[dict[str, Any]]) -> None:
+def owed_warnings(nodes: list[Document]) -> list[str]:
     """Say which nodes changes do not reach, and whom they may still let in."""
+    warnings: list[str] = []
     for node in nodes:
         if node.get("clock_warning"):
-            say(f"warning: {node['node_name']}: {node['clock_warning']}", err=True)
+            warnings.append(f"{node['node_name']}: {node['clock_warning']}")
         owed = node["owed"]
         if owed is None or not owed["late"]:
             continue
         names, more = owed["revocations"][:MOST_NAMES], len(owed["revocations"]) - MOST_NAMES
         let_in = f", and it may still let in {', '.join(names)}" if names else ""
         let_in += f" and {more} more" if more > 0 else ""
-        say(
-            f"warning: changes do not reach {node['node_name']}: {owed['generations']} since "
-            f"{text(owed['since'])}{let_in} ({owed['reason']})",
-            err=True,
+        warnings.append(
+            f"changes do not reach {node['node_name']}: {owed['generations']} since "
+            f"{text(owed['since'])}{let_in} ({owed['reason']})"
         )
+    return warnings
 
 
-def warn_of_no_failover(nodes: list[dict[str, Any]]) -> None:
+def no_failover_warnings(nodes: list[Document]) -> list[str]:
     """Say of which nodes nobody would take over, why, and what ends that; each way out once."""
-    for node in nodes:
-        found = node.get("no_failover")
-        if found is not None:
-            say(f"warning: {sentence(found)}", err=True)
+    return [sentence(node["no_failover"]) for node in nodes if node.get("no_failover") is not None]
 
 
-def warn_of_first_looks(nodes: list[dict[str, Any]]) -> None:
+def warn_of_no_failover(nodes: list[Document]) -> None:
+    """Print that, where it is so."""
+    _warn(no_failover_warnings(nodes))
+
+
+def _warn(warnings: list[str]) -> None:
+    for each in warnings:
+        say(f"warning: {each}", err=True)
+
+
+def first_look_warnings(nodes: list[Document]) -> list[str]:
     """Say which nodes nobody has had an answer of, and what that means for users."""
+    warnings: list[str] = []
     for node in nodes:
         if node.get("first_look") == "unreached":
             says = "nobody gets an answer of its WireGuard: it is not published and gets no peers until it answers"
@@ -48,25 +60,32 @@ def warn_of_first_looks(nodes: list[dict[str, Any]]) -> None:
             says = "it serves by its agent's word: no probe of it was answered, and there is nobody else to ask"
         else:
             continue
-        say(f"warning: {node['node_name']}: {says}; open its UDP port in all firewalls", err=True)
+        warnings.append(f"{node['node_name']}: {says}; open its UDP port in all firewalls")
+    return warnings
 
 
-def _with_phase(node: dict[str, Any]) -> dict[str, Any]:
+def health_row(node: Document) -> Document:
     """Show a node that has never served as joining, with what it waits for: nobody judges its health yet."""
+    row = {**node, "node": node["node_name"], "for": age(node["since"])}
     if node.get("phase") != "joining" or node["health"] != "serving":
-        return node
-    return {**node, "health": "joining", "since": None, "reason": node["summary"]}
+        return row
+    return {**row, "health": "joining", "for": None, "reason": node["summary"]}
 
 
 def health(
     config: Annotated[str, typer.Argument(help="Id or name of the config.")],
     *,
     history: Annotated[int, typer.Option(min=0, max=1000, help="Number of changes to list.")] = 10,
+    watch: Watch = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show which nodes of a config serve, since when and why, and the latest changes."""
+    """Show which nodes of a config serve, for how long and why, and the latest changes."""
     with panel() as client:
-        found = client.get(f"/api/configs/{part(config)}/health", history=history)
+        watching.draw(lambda: _health(client, config, history, as_json=as_json), watch=watch)
+
+
+def _health(client: Client, config: str, history: int, *, as_json: bool) -> None:
+    found = client.get(f"/api/configs/{part(config)}/health", history=history)
     if as_json:
         show_json(found)
         return
@@ -82,28 +101,28 @@ def health(
             f"resume it with `wgfleet config resume {config}`",
             err=True,
         )
-    show_table([_with_phase(node) for node in found["nodes"]], NODES, as_json=False)
-    warn_of_first_looks(found["nodes"])
-    warn_of_owed(found["nodes"])
-    warn_of_no_failover(found["nodes"])
+    nodes = found["nodes"]
+    show_table([health_row(node) for node in nodes], NODES)
+    _warn([*first_look_warnings(nodes), *owed_warnings(nodes), *no_failover_warnings(nodes)])
     if not found["history"]:
         return
     names = {node["node_id"]: node["node_name"] for node in found["nodes"]}
     changes = [
         {
             **event,
-            "node": names.get(event["node_id"], event["node_id"]),  # a node that was removed has no name here
+            "age": age(event["at"]),
+            "node": names.get(event["node_id"], short(event["node_id"])),  # a node that was removed has no name here
             "change": f"{event['before']} -> {event['after']}",
         }
         for event in found["history"]
     ]
     typer.echo()
-    show_table(changes, HISTORY, as_json=False)
+    show_table(changes, HISTORY)
 
 
 def health_approve(
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Show which nodes wait for an approval to be taken out of use, and give it, once."""
@@ -143,4 +162,7 @@ def _automation(config: str | None, *, every: bool, paused: bool, as_json: bool)
             {"config": name, **client.call("POST", f"/api/configs/{part(name)}/automation", {"paused": paused})}
             for name in names
         ]
-    show_table(found, ("config", "paused", "paused_since", "paused_by"), as_json=as_json)
+    if as_json:
+        show_json(found)
+    else:
+        show_table(found, ("config", "paused", "paused_since", "paused_by"))

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import CallFailed, panel, part
 from wgfleet.cli.output import AsJson, plain, say, show_json, text
 
@@ -28,7 +29,7 @@ def rotate_probe_keys(
     config: Annotated[str, typer.Argument(help="Id or name of the config.")],
     *,
     status: Annotated[bool, typer.Option("--status", help="Show how far a rotation is, and begin none.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Replace the keys by which panel and nodes find out whether nodes answer; says first what happens."""

@@ -4,32 +4,33 @@ from typing import Annotated, Any
 
 import typer
 
-from wgfleet.cli.client import FAILED, panel, part
-from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table
+from wgfleet.cli.client import FAILED, Client, panel, part
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, age_cell, say, show_fields, show_json, show_table
 from wgfleet.cli.tree import commands
 
 app = commands()
-COLUMNS = ("config", "name", "provider", "state", "published", "attempts", "next_try_at", "error")
+COLUMNS = ("config", "name", "state", "published", "provider", "attempts", "error")
 FIELDS = (
     *("name", "config", "provider", "zone", "state", "withdrawn", "published", "error", "error_class", "attempts"),
     *("next_try_at", "reason", "requested_by", "decided_at", "checked_at", "published_at", "seconds", "plan_id"),
 )
-HISTORY = ("at", "actor", "action", "details")
+HISTORY = ("age", "actor", "action", "details")
 
 Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
 
 
 @app.command("list")
+@listed(*COLUMNS, wide=("next_try_at",))
 def list_names(
+    client: Client,
     *,
     state: Annotated[
         str | None, typer.Option(help="pending, synced, failing, conflict, approval or cancelled.")
     ] = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Listing:
     """List published names and their state."""
-    with panel() as client:
-        show_table(client.all("/api/dns", state=state), COLUMNS, as_json=as_json)
+    return Listing(client.all("/api/dns", state=state))
 
 
 @app.command()
@@ -110,23 +111,23 @@ def check(config: Config, *, as_json: AsJson = False) -> None:
     if as_json:
         show_json(found)
     else:
-        show_table(found["items"], ("subject", "ok", "detail"), as_json=False)
+        show_table(found["items"], ("subject", "ok", "detail"))
     if not found["ok"]:
         raise typer.Exit(FAILED)
 
 
 @app.command()
+@listed(*HISTORY, wide=("at",))
 def history(
+    client: Client,
     config: Config,
     *,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="Number of entries to skip.")] = 0,
-    as_json: AsJson = False,
-) -> None:
+) -> Listing:
     """Show what changed at the config's names, who asked for it and why; newest first."""
-    with panel() as client:
-        found = client.get(f"/api/dns/{part(config)}/history", limit=limit, offset=offset)
-    show_table(found["items"], HISTORY, as_json=as_json)
+    found = client.get(f"/api/dns/{part(config)}/history", limit=limit, offset=offset)["items"]
+    return Listing(found, [{**each, "age": age_cell(each["at"])} for each in found])
 
 
 def _show(found: dict[str, Any], *, as_json: bool) -> None:

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.output import AsJson, show_fields, show_table
+from wgfleet.cli.client import Client, given, panel, part
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import Wait, show_operation
 
@@ -18,10 +19,10 @@ Site = Annotated[str | None, typer.Option(help="Site that fails as a whole, such
 
 
 @app.command("list")
-def list_groups(*, as_json: AsJson = False) -> None:
+@listed("name", "priority", "region", "site", wide=("id",))
+def list_groups(client: Client) -> Listing:
     """List node groups."""
-    with panel() as client:
-        show_table(client.all("/api/node-groups"), ("name", "region", "site", "priority", "id"), as_json=as_json)
+    return Listing(client.all("/api/node-groups"))
 
 
 @app.command()
@@ -85,4 +86,7 @@ def uncordon(group: Group, *, as_json: AsJson = False) -> None:
     """Allow new placements and stop the drain; `config rebalance` moves peers back."""
     with panel() as client:
         freed = client.call("POST", f"/api/node-groups/{part(group)}/uncordon")["items"]
-        show_table(freed, ("name", "cordoned", "peers"), as_json=as_json)
+        if as_json:
+            show_json(freed)
+        else:
+            show_table(freed, ("name", "cordoned", "peers"))

@@ -5,26 +5,28 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.cli.client import CallFailed, panel, part
-from wgfleet.cli.output import AsJson, age, say, show_json, show_table
+from wgfleet.cli import references
+from wgfleet.cli.asking import Yes
+from wgfleet.cli.client import CallFailed, Client, panel, part
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, age, age_cell, say, show_json
 from wgfleet.cli.tree import commands
 
 app = commands()
 COLUMNS = ("name", "scopes", "made", "used", "expires_at")
 
-Key = Annotated[str, typer.Argument(help="Name or id of the key.")]
+Key = Annotated[str, typer.Argument(help="Name of the key, or its id.")]
 
 
 @app.command("list")
-def list_keys(*, as_json: AsJson = False) -> None:
+@listed(*COLUMNS, wide=("id",))
+def list_keys(client: Client) -> Listing:
     """List the API keys, and how long ago each was made and used."""
-    with panel() as client:
-        found = client.all("/api/keys")
-    if as_json:
-        show_json(found)
-        return
-    rows = [{**each, "made": age(each["created_at"]), "used": age(each["last_used_at"])} for each in found]
-    show_table(rows, COLUMNS, as_json=False)
+    found = client.all("/api/keys")
+    return Listing(
+        found,
+        [{**each, "made": age_cell(each["created_at"]), "used": age_cell(each["last_used_at"])} for each in found],
+    )
 
 
 @app.command()
@@ -50,13 +52,14 @@ def create(
 
 
 @app.command()
-def delete(key: Key, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+def delete(key: Key, *, yes: Yes = False) -> None:
     """Revoke an API key: what uses it is refused from now on."""
     with panel() as client:
-        found = next((each for each in client.all("/api/keys") if key in (each["id"], each["name"])), None)
+        identifier = references.identifier(client, "/api/keys", key, ("name",), name="name")
+        found = next((each for each in client.all("/api/keys") if each["id"] == identifier), None)
         if found and not yes:
             used = f"used {age(found['last_used_at'])} ago" if found["last_used_at"] else "never used"
             if not typer.confirm(f"Revoke {found['name']} ({', '.join(found['scopes'])}; {used})?", err=True):
                 raise CallFailed("nothing was revoked")
-        client.call("DELETE", f"/api/keys/{part(key)}")
+        client.call("DELETE", f"/api/keys/{part(identifier)}")
     say(f"{found['name'] if found else key} is revoked")

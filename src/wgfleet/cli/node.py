@@ -1,17 +1,19 @@
 """`wgfleet node`: servers that run the agent."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from wgfleet.cli.asking import DryRun, Yes, ask
-from wgfleet.cli.client import given, panel, part
-from wgfleet.cli.output import AsJson, say, show_fields, show_json, show_table, text
+from wgfleet.cli.client import Client, Document, given, panel, part
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, say, show_fields, show_json, text
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success, show_departures
 
 app = commands()
-COLUMNS = ("name", "role", "endpoint_addresses", "connected", "cordoned", "configs", "peers", "agent", "summary")
+COLUMNS = ("name", "endpoints", "connected", "cordoned", "configs", "peers", "agent", "summary")
+WITH_WITNESSES = ("name", "role", *COLUMNS[1:])
 AFTER_JOINING = """\
   wgfleet agent run    # or, where its unit is installed: systemctl enable --now wgfleet-agent
 
@@ -33,28 +35,35 @@ Group = Annotated[str | None, typer.Option(help="Id or name of its node group.")
 
 
 @app.command("list")
-def list_nodes(*, as_json: AsJson = False) -> None:
+@listed(*COLUMNS, wide=("role", "agent_host", "id"))
+def list_nodes(client: Client) -> Listing:
     """List nodes."""
-    with panel() as client:
-        found = client.all("/api/nodes")
-    if as_json:
-        show_json(found)
-        return
-    roles = {node["id"]: "witness" if node.get("witness") else "node" for node in found}
-    columns = COLUMNS if "witness" in roles.values() else tuple(name for name in COLUMNS if name != "role")
-    rows = [{**node, "role": roles[node["id"]], "agent": _agent(node)} for node in found]
-    show_table(rows, columns, as_json=False)
-    for node in found:
-        _warn(node, "endpoint_warning", "witness_warning", "agent_warning")
+    found = client.all("/api/nodes")
+    rows = [
+        {
+            **node,
+            "role": "witness" if node.get("witness") else "node",
+            "agent": _agent(node),
+            "endpoints": node["endpoint_addresses"],
+        }
+        for node in found
+    ]
+    warnings = [
+        each for node in found for each in _warnings(node, "endpoint_warning", "witness_warning", "agent_warning")
+    ]
+    return Listing(found, rows, WITH_WITNESSES if any(node.get("witness") for node in found) else None, warnings)
 
 
-def _warn(node: dict[str, Any], *fields: str) -> None:
-    for field in fields:
-        if node.get(field):
-            say(f"warning: {node['name']}: {node[field]}", err=True)
+def _warnings(node: Document, *fields: str) -> list[str]:
+    return [f"{node['name']}: {node[field]}" for field in fields if node.get(field)]
 
 
-def _agent(node: dict[str, Any]) -> str:
+def _warn(node: Document, *fields: str) -> None:
+    for each in _warnings(node, *fields):
+        say(f"warning: {each}", err=True)
+
+
+def _agent(node: Document) -> str:
     """Return an agent's version, marked where it is not the panel's."""
     release = node.get("agent_release")
     mark = f" ({release})" if release in {"older", "newer"} else ""

@@ -1,53 +1,88 @@
 """`wgfleet operation`: long-running work and its progress."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from wgfleet.cli.client import Client, panel, part
-from wgfleet.cli.output import AsJson, age, show_fields, show_json, show_table
+from wgfleet.cli import references, watching
+from wgfleet.cli.client import Client, Document, panel, part
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, age_cell, duration, short, show_fields, show_json
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import follow, moved, report, trouble
+from wgfleet.cli.watching import Watch
 
 app = commands()
-SHORT = 8  # characters of an id in tables
 COLUMNS = ("id", "kind", "config", "node", "state", "moved", "age", "error")
+
+LEFT_OUT = {"config_id", "node_id", "subject", "peers_migrated"}
 
 Operation = Annotated[str, typer.Argument(help="Id of the operation, or its last characters as listed.")]
 
 
 @app.command("list")
+@listed(*COLUMNS, wide=("step", "requested_by", "whole_id"))
 def list_operations(
+    client: Client,
     *,
     state: Annotated[str | None, typer.Option(help="pending, running, succeeded or failed.")] = None,
-    as_json: AsJson = False,
-) -> None:
+    kind: Annotated[str | None, typer.Option(help="remove_node, drain, failover, rebalance, ...")] = None,
+) -> Listing:
     """List operations, newest first."""
-    with panel() as client:
-        found = client.all("/api/operations", state=state)
-        if not as_json:
-            configs, nodes = _names(client, "configs"), _names(client, "nodes")
-            for operation in found:
-                operation |= {"moved": moved(operation), "error": trouble(operation)}
-                operation |= {"id": short(operation["id"]), "age": age(operation["created_at"])}
-                operation["config"] = configs.get(operation["config_id"], operation["config_id"])
-                operation["node"] = nodes.get(operation["node_id"], operation["node_id"])
-    show_table(found, COLUMNS, as_json=as_json)
+    found = client.all("/api/operations", state=state, kind=kind)
+    configs, nodes = references.names(client, "configs"), references.names(client, "nodes")
+    return Listing(found, [row(each, configs, nodes) for each in found])
+
+
+def row(operation: Document, configs: dict[str | None, str], nodes: dict[str | None, str]) -> Document:
+    """Return an operation as a row of the list."""
+    return {
+        **operation,
+        "id": short(operation["id"]),
+        "whole_id": operation["id"],
+        "kind": operation["kind"].replace("_", " "),
+        "moved": moved(operation),
+        "age": age_cell(operation["created_at"]),
+        "error": trouble(operation),
+        "config": configs.get(operation["config_id"], operation["config_id"]),
+        "node": nodes.get(operation["node_id"], operation["node_id"]),
+    }
 
 
 @app.command()
-def show(operation: Operation, *, as_json: AsJson = False) -> None:
+def show(operation: Operation, *, watch: Watch = False, as_json: AsJson = False) -> None:
     """Show an operation."""
     with panel() as client:
-        found = client.get(f"/api/operations/{part(whole(client, operation))}")
-        if not as_json:
-            configs, nodes = _names(client, "configs"), _names(client, "nodes")
-            found |= {
-                "config": configs.get(found["config_id"], found["config_id"]),
-                "node": nodes.get(found["node_id"], found["node_id"]),
-            }
-            found = {name: value for name, value in found.items() if name not in {"config_id", "node_id", "subject"}}
-        show_fields(found, as_json=as_json)
+        identifier = whole(client, operation)
+        watching.draw(lambda: _show(client, identifier, as_json=as_json), watch=watch)
+
+
+def _show(client: Client, identifier: str, *, as_json: bool) -> None:
+    found = client.get(f"/api/operations/{part(identifier)}")
+    if as_json:
+        show_json(found)
+        return
+    names = references.names(client, "configs") | references.names(client, "nodes")
+    shown: Document = {"id": found["id"], "kind": found["kind"].replace("_", " ")}
+    shown |= {"config": names.get(found["config_id"]), "node": names.get(found["node_id"])}
+    shown |= {name: _worded(value) for name, value in found.items() if name not in {*shown, *LEFT_OUT}}
+    show_fields({name: value for name, value in shown.items() if value is not None}, as_json=False)
+
+
+def _worded(value: object) -> object:
+    """Return counts and options as people read them: times by the clock, spans in their largest unit."""
+    if not isinstance(value, dict):
+        return value
+    return {name.removesuffix("_s"): _spoken(name, each) for name, each in value.items()}
+
+
+def _spoken(name: str, value: object) -> object:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if name.endswith("_at"):
+            return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        return duration(value) if name.endswith("_s") else f"{value:g}"
+    return value
 
 
 @app.command()
@@ -78,18 +113,6 @@ def cancel(operation: Operation, *, as_json: AsJson = False) -> None:
             report(ended)
 
 
-def short(identifier: str) -> str:
-    """Return the end of an id, which tells things of one hour apart; ids begin with the time."""
-    return identifier[-SHORT:]
-
-
 def whole(client: Client, reference: str) -> str:
     """Return the id of the operation that a reference, an id or the end of one, stands for."""
-    if len(reference) != SHORT:
-        return reference
-    found = [each["id"] for each in client.all("/api/operations") if each["id"].endswith(reference)]
-    return str(found[0]) if len(found) == 1 else reference
-
-
-def _names(client: Client, kind: str) -> dict[str | None, str]:
-    return {each["id"]: each["name"] for each in client.all(f"/api/{kind}")}
+    return references.identifier(client, "/api/operations", reference, ("kind", "state", "created_at"))

@@ -4,18 +4,24 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 WIDE = 250  # columns where neither a terminal nor COLUMNS sets them: a pipe must not lose text
 FILE_MODE = 0o600
-KILO, TENS = 1000, 9.95
+KIBI, TENS = 1024, 9.95
+SHORT = 8  # characters of an id in tables
 # Beside lines and tabs, what names are written with and that moves nothing: the joiners of Persian and of emoji, and
 # marks of direction.
 SHOWN = frozenset(
@@ -28,8 +34,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, readable by you only.")]
 
 
+_SCREEN: ContextVar[Console | None] = ContextVar("screen", default=None)  # what is printed now is drawn on it later
+
+
+@contextmanager
+def drawn_for(screen: Console | None) -> Iterator[None]:
+    """Have what is printed in here as wide and as coloured as a screen."""
+    before = _SCREEN.set(screen)
+    try:
+        yield
+    finally:
+        _SCREEN.reset(before)
+
+
 def console(*, err: bool = False) -> Console:
     """Return where to print: text as it is, since addresses and names have what rich takes for emoji and markup."""
+    screen = _SCREEN.get()
+    if screen is not None:
+        return Console(
+            stderr=err, highlight=False, markup=False, emoji=False, width=screen.width,
+            force_terminal=True,
+        )  # fmt: skip
     found = Console(stderr=err, highlight=False, markup=False, emoji=False)
     if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = WIDE
@@ -41,57 +66,135 @@ def show_json(document: Any) -> None:
     typer.echo("".join(map(_escaped, json.dumps(document, indent=2, ensure_ascii=False))))
 
 
-PROSE = ("summary", "reason", "error")  # sentences; as the last column of a table
+PROSE = ("summary", "reason", "error", "details")  # sentences; as the last column of a table
 LEAST_PROSE = 24  # characters a line, or it goes below the table
+GAP = 2  # characters between two cells
+ONE_LINE = 20  # characters of a cell that are never divided, such as a time
 
 
-def show_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
-    """Print a list; `columns` are the fields that people see."""
-    if as_json:
-        show_json(rows)
-        return
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value of a row that people read in other words than those it is sorted by."""
+
+    words: str
+    order: float
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def age_cell(moment: str | None) -> Cell | None:
+    """Return how long ago a time of the API was, the newest first."""
+    return None if moment is None else Cell(age(moment), -datetime.fromisoformat(moment).timestamp())
+
+
+def size_cell(count: int | None) -> Cell | None:
+    """Return a number of bytes, the largest first."""
+    return None if count is None else Cell(size(count), -count)
+
+
+def order(value: Any) -> tuple[int, float, str]:
+    """Return what a value is sorted by: what is there first, large numbers and `yes` first, text by its letters."""
+    if isinstance(value, Cell):
+        return 0, value.order, ""
+    if isinstance(value, (bool, int, float)):
+        return 0, -value, ""
+    shown = text(value)
+    return (1, 0, "") if shown == "-" else (0, 0, shown.casefold())
+
+
+def show_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, whole: bool = False) -> None:
+    """Print a list; `columns` are the fields that people see, the most important first.
+
+    Sentences that would be squeezed stand below. No word is cut: columns at the end that have no room are left out, and
+    named, unless the `whole` is wanted.
+    """
     screen = console()
-    table, prose = _table(rows, columns), columns[-1]
-    if prose in PROSE and screen.measure(_table(rows, columns[:-1])).maximum + LEAST_PROSE > screen.width:
-        screen.print(_table(rows, columns[:-1]))
+    prose = columns[-1] if columns[-1] in PROSE and not whole else None
+    cells = [column for column in columns if column != prose]
+    least = [_least(rows, column) for column in cells]
+    fitting = sum(each - GAP <= screen.width for each in accumulate(width + GAP for width in least))
+    shown = cells if whole else cells[: max(1, fitting)]
+    if prose and shown == cells and sum(_wanted(rows, each) + GAP for each in cells) + LEAST_PROSE <= screen.width:
+        shown, prose = list(columns), None
+    screen.width = max(screen.width, sum(_least(rows, each) + GAP for each in shown))  # `whole` may go beyond it
+    screen.print(_table(rows, shown, screen.width))
+    if prose is not None:
         for row in rows:
             if row.get(prose):
                 screen.print(f"{text(row.get(columns[0]))}: {text(row[prose])}")
-        return
-    screen.print(table)
+    if len(shown) < len(cells):
+        left_out = ", ".join(_title(each).lower() for each in cells[len(shown) :])
+        say(f"no room for: {left_out} (--wide shows them)", err=True)
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def _title(column: str) -> str:
+    return column.replace("_", " ").upper()
+
+
+def _least(rows: Sequence[dict[str, Any]], column: str) -> int:
+    """Return how wide a column must be, so that no word of it is broken."""
+    values = [text(row.get(column)) for row in rows]
+    pieces = [piece for value in values for piece in ([value] if cell_len(value) <= ONE_LINE else value.split(" "))]
+    return max(map(cell_len, [*_title(column).split(" "), *pieces]))
+
+
+def _wanted(rows: Sequence[dict[str, Any]], column: str) -> int:
+    """Return how wide a column is with each value on one line."""
+    return max(map(cell_len, [_title(column), *(line for row in rows for line in text(row.get(column)).split("\n"))]))
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], width: int) -> Table:
+    """Return a table whose columns have what their words need, and of the room that is left what they want."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    least = {column: LEAST_PROSE if column in PROSE else _least(rows, column) for column in columns}
+    room = max(0, width - sum(each + GAP for each in least.values()) + GAP)
     for column in columns:
-        whole = column == columns[0] == "id"  # what the next command is given, copied
-        table.add_column(column.replace("_", " ").upper(), overflow="fold", no_wrap=whole)
+        more = min(room, max(0, _wanted(rows, column) - least[column]))
+        room -= more
+        table.add_column(_title(column), overflow="fold", width=least[column] + more)
     for row in rows:
         table.add_row(*(text(row.get(column)) for column in columns))
     return table
+
+
+def short(identifier: str) -> str:
+    """Return the end of an id, which tells things of one hour apart; ids begin with the time."""
+    return identifier[-SHORT:]
 
 
 def age(moment: str | None) -> str:
     """Return how long ago a time of the API was, in its largest unit: 45s, 3m, 5h, 12d; - for None."""
     if moment is None:
         return "-"
-    passed = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
-    for seconds, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if passed >= seconds:
-            return f"{int(passed // seconds)}{unit}"
-    return f"{int(passed)}s"
+    return duration((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())
+
+
+def ahead(moment: str | None) -> str:
+    """Return how far in the future a time of the API is, as `age`."""
+    if moment is None:
+        return "-"
+    return duration((datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds())
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its largest unit: 45s, 3m, 5h, 12d."""
+    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= unit_s:
+            return f"{int(seconds // unit_s)}{unit}"
+    return f"{int(max(0.0, seconds))}s"
 
 
 def size(count: int | None) -> str:
-    """Return a number of bytes in the unit that fits (1.2 GB, of 1000 MB); - for None."""
+    """Return a number of bytes in the unit that fits (1.2 GiB, of 1024 MiB); - for None."""
     if count is None:
         return "-"
     value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < KILO:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < KIBI:
             return f"{value:.0f} {unit}" if value >= TENS or unit == "B" else f"{value:.1f} {unit}"
-        value /= KILO
-    return f"{value:.1f} TB"
+        value /= KIBI
+    return f"{value:.1f} TiB"
 
 
 def show_fields(document: dict[str, Any], *, as_json: bool) -> None:

@@ -4,13 +4,16 @@ from typing import Annotated
 
 import typer
 
+from wgfleet.cli import references
 from wgfleet.cli.asking import Yes
-from wgfleet.cli.client import CallFailed, Document, panel, part
-from wgfleet.cli.output import AsJson, age, say, show_fields, show_json, show_table
+from wgfleet.cli.client import CallFailed, Client, Document, panel, part
+from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.output import AsJson, age_cell, say, short, show_fields, show_json
+from wgfleet.cli.tree import commands
 
-app = typer.Typer(no_args_is_help=True)
-COLUMNS = ("name", "role", "disabled", "has_password", "second_factor", "sign_ins", "signed_in_at")
-SIGN_IN_COLUMNS = ("id", "user_name", "address", "program", "used")
+app = commands()
+COLUMNS = ("name", "role", "disabled", "password", "second_factor", "sign_ins", "signed_in")
+SIGN_IN_COLUMNS = ("id", "user", "used", "address", "program")
 
 User = Annotated[str, typer.Argument(help="Name or id of the user.")]
 ROLES = "admin, operator, viewer or self-service."
@@ -25,10 +28,14 @@ Devices = Annotated[int | None, typer.Option(min=0, help="How many devices of it
 
 
 @app.command("list")
-def list_users(*, as_json: AsJson = False) -> None:
+@listed(*COLUMNS, wide=("id",))
+def list_users(client: Client) -> Listing:
     """List the people who sign in."""
-    with panel() as client:
-        show_table(client.all("/api/users"), COLUMNS, as_json=as_json)
+    found = client.all("/api/users")
+    return Listing(
+        found,
+        [{**each, "password": each["has_password"], "signed_in": age_cell(each.get("signed_in_at"))} for each in found],
+    )
 
 
 @app.command()
@@ -126,21 +133,33 @@ def remove_second_factor(user: User, *, yes: Yes = False) -> None:
 
 
 @app.command()
+@listed(*SIGN_IN_COLUMNS, wide=("whole_id", "created_at", "expires_at"))
 def sign_ins(
-    user: Annotated[str | None, typer.Argument(help="Only those of this user.")] = None, *, as_json: AsJson = False
-) -> None:
+    client: Client, user: Annotated[str | None, typer.Argument(help="Only those of this user.")] = None
+) -> Listing:
     """List who is signed in, and from where."""
-    with panel() as client:
-        found = client.all("/api/sign-ins", user=user)
-    rows = found if as_json else [{**each, "used": age(each["last_used_at"])} for each in found]
-    show_table(rows, SIGN_IN_COLUMNS, as_json=as_json)
+    found = client.all("/api/sign-ins", user=user)
+    rows = [
+        {
+            **each,
+            "id": short(each["id"]),
+            "whole_id": each["id"],
+            "user": each["user_name"],
+            "used": age_cell(each["last_used_at"]),
+        }
+        for each in found
+    ]
+    return Listing(found, rows)
 
 
 @app.command()
-def sign_out(sign_in: Annotated[str, typer.Argument(help="Id of the sign-in.")]) -> None:
+def sign_out(
+    sign_in: Annotated[str, typer.Argument(help="Id of the sign-in, or its last characters as listed.")],
+) -> None:
     """End a sign-in."""
     with panel() as client:
-        client.call("DELETE", f"/api/sign-ins/{part(sign_in)}")
+        identifier = references.identifier(client, "/api/sign-ins", sign_in, ("user_name", "address"))
+        client.call("DELETE", f"/api/sign-ins/{part(identifier)}")
     say("signed out")
 
 

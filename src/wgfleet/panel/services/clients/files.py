@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from wgfleet.panel.domain import rendering
+from wgfleet.panel.domain.file_names import is_device
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
@@ -16,9 +17,6 @@ from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
 from wgfleet.panel.vault import Vault
 
-_DEVICES = frozenset(
-    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
-)
 MAX_STEM = 15  # wg-quick names the interface after the file, and IFNAMSIZ leaves 15 characters
 
 
@@ -66,8 +64,8 @@ def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[No
 
 
 def _stem(name: str) -> str:
-    """Return a file's name for a config: Windows has devices in place of some, whatever comes after a dot."""
-    return f"wg-{name}"[:MAX_STEM] if name.partition(".")[0].lower() in _DEVICES else name
+    """Return a file's name for a config, which must not be one of Windows' devices."""
+    return f"wg-{name}"[:MAX_STEM] if is_device(name) else name
 
 
 def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assignment, node: Node) -> ClientFile:

@@ -1,0 +1,125 @@
+"""Lists: what all of them can do, `--sort`, `--filter`, `--wide`, `--watch` and `--json`, in one place for all."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from wgfleet.cli import watching
+from wgfleet.cli.client import USAGE, CallFailed, Document, panel
+from wgfleet.cli.output import AsJson, order, say, show_json, show_table, text
+from wgfleet.cli.watching import Watch
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a list has to show. `documents`: those of the API; `rows`: what people see of each, or as the documents."""
+
+    documents: Sequence[Document]
+    rows: Sequence[Document] | None = None
+    columns: tuple[str, ...] | None = None
+    """Other columns than those that the list was declared with, which has them as `wide`."""
+    warnings: Sequence[str] = field(default=())
+    """What to know besides, a line each; on standard error, and not with `--json`."""
+
+
+def listed(*columns: str, wide: tuple[str, ...] = ()) -> Callable[[Callable[..., Listing]], Callable[..., None]]:
+    """Make a command of a function that takes a client (and options of its own) and returns a `Listing`.
+
+    `wide`: columns that are shown with `--wide` only.
+    """
+    words = ", ".join(name.replace("_", "-") for name in (*columns, *wide))
+    sort = Annotated[
+        str | None, typer.Option(help=f"Sort by a column, newest and largest first: {words}.", show_default=False)
+    ]
+    match = Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="Only rows with this text in them, or COLUMN=TEXT; repeatable.", metavar="TEXT"),
+    ]
+    whole = Annotated[bool, typer.Option("--wide", help="All columns, whatever the width, and whole ids.")]
+    more: dict[str, tuple[Any, Any]] = {
+        "sort": (sort, None),
+        "match": (match, None),
+        "wide": (whole, False),
+        "watch": (Watch, False),
+        "as_json": (AsJson, False),
+    }
+
+    def decorate(find: Callable[..., Listing]) -> Callable[..., None]:
+        @functools.wraps(find)
+        def command(
+            *given: Any,
+            sort: str | None = None,
+            match: list[str] | None = None,
+            wide: bool = False,
+            watch: bool = False,
+            as_json: bool = False,
+            **own: Any,
+        ) -> None:
+            with panel() as client:
+                watching.draw(
+                    lambda: _show(find(client, *given, **own), shape, sort, match or (), wide=wide, as_json=as_json),
+                    watch=watch,
+                )
+
+        shape = (columns, wide)
+        _declare(command, find, more)
+        return command
+
+    return decorate
+
+
+def _declare(command: Callable[..., None], find: Callable[..., Listing], more: dict[str, tuple[Any, Any]]) -> None:
+    """Give a command the parameters of a function but its client, and more options: what Typer reads."""
+    own = list(inspect.signature(find).parameters.values())[1:]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in more.items()
+    ]
+    del command.__wrapped__  # type: ignore[attr-defined]  # set by `wraps`, and followed by `inspect.signature`
+    command.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]  # as `inspect` documents
+    command.__annotations__ = {each.name: each.annotation for each in (*own, *options)}
+
+
+def _show(
+    found: Listing,
+    shape: tuple[tuple[str, ...], tuple[str, ...]],
+    sort: str | None,
+    match: Sequence[str],
+    *,
+    wide: bool,
+    as_json: bool,
+) -> None:
+    columns, extra = shape
+    columns = found.columns or columns
+    rows = list(zip(found.documents, found.documents if found.rows is None else found.rows, strict=True))
+    for each in match:
+        rows = [pair for pair in rows if _matches(pair[1], each, (*columns, *extra))]
+    if sort is not None:
+        column = _column(sort, "--sort", (*columns, *extra))
+        rows.sort(key=lambda pair: order(pair[1].get(column)))
+    if as_json:
+        show_json([document for document, _ in rows])
+        return
+    show_table([row for _, row in rows], (*columns, *extra) if wide else columns, whole=wide)
+    for warning in found.warnings:
+        say(f"warning: {warning}", err=True)
+
+
+def _column(word: str, option: str, columns: Sequence[str]) -> str:
+    """Return the column that a person means."""
+    meant = word.strip().casefold().replace("-", "_").replace(" ", "_")
+    if meant not in columns:
+        names = ", ".join(name.replace("_", "-") for name in columns)
+        raise CallFailed(f"{option}: there is no column {word!r}; there are {names}", USAGE)
+    return meant
+
+
+def _matches(row: Document, wanted: str, columns: Sequence[str]) -> bool:
+    name, equals, value = wanted.partition("=")
+    if equals and name.strip():
+        return value.casefold() in text(row.get(_column(name, "--filter", columns))).casefold()
+    return any(wanted.casefold() in text(row.get(column)).casefold() for column in columns)

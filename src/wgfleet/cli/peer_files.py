@@ -1,0 +1,68 @@
+"""`wgfleet peer file`, `files`, `bundle` and `qr`: what a user gets."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli import references
+from wgfleet.cli.client import CallFailed, panel, part
+from wgfleet.cli.output import Output, say, write_secret, write_secret_file
+from wgfleet.panel.domain.file_names import file_stem
+from wgfleet.qr_code import NoQrCodeError, hard_to_scan, qr_code
+
+Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
+Peer = Annotated[str, typer.Argument(help="CONFIG/NAME, a name that one config has, or an id.")]
+Node = Annotated[str | None, typer.Option(help="Node of an independent config.")]
+
+
+def files(
+    config: Config,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the ZIP to this file (for you only).")],
+    node: Node = None,
+) -> None:
+    """Write the files of all peers of a config into one ZIP, named after the peers."""
+    packed, taken = io.BytesIO(), set[str]()
+    with panel() as client:
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for peer in client.all(f"/api/configs/{part(config)}/peers"):
+                stem = file_stem(peer["name"], peer["id"], taken)
+                taken.add(stem.casefold())
+                archive.writestr(f"{stem}.conf", client.text(f"/api/peers/{part(peer['id'])}/config", node=node))
+        write_secret_file(packed.getvalue(), output)
+    say(f"{len(taken)} files", err=True)
+
+
+def file(peer: Peer, *, node: Node = None, output: Output = None) -> None:
+    """Print a peer's file for wg-quick and the WireGuard apps, or write it."""
+    with panel() as client:
+        write_secret(client.text(f"/api/peers/{references.peer(client, peer)}/config", node=node), output)
+
+
+def bundle(
+    peer: Peer,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the tar.gz to this file (for you only).")],
+    node: Node = None,
+) -> None:
+    """Write a peer's file with the Linux helper, which finds another server if its own is down."""
+    with panel() as client:
+        write_secret_file(client.content(f"/api/peers/{references.peer(client, peer)}/bundle", node=node), output)
+
+
+def qr(peer: Peer, *, node: Node = None) -> None:
+    """Show a peer's file as a QR code in the terminal."""
+    with panel() as client:
+        text = client.text(f"/api/peers/{references.peer(client, peer)}/config", node=node)
+        try:
+            code = qr_code(text)
+        except ModuleNotFoundError:
+            raise CallFailed("wgfleet peer qr needs the panel's libraries: script/install panel") from None
+        except NoQrCodeError as error:
+            raise CallFailed(str(error)) from None
+    code.terminal(compact=True)
+    if (warning := hard_to_scan(code)) is not None:
+        say(f"warning: {warning}", err=True)
