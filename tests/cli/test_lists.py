@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from wgfleet.cli import listing, output, references, watching
 from wgfleet.cli.client import CallFailed, Client
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import size_cell
 
 IDS = [f"01a2176cdea10000{number:08x}11c89562" for number in range(3)]
@@ -42,10 +42,10 @@ def app(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
 
     @made.command()
     @listed("name", "traffic", "state", wide=("bytes",))
-    def things(client: Client, *, state: str | None = None) -> Listing:
+    def things(client: Client, *, state: str | None = None) -> ListResult:
         """List things."""
         found = [each for each in client.all("/api/things") if state in {None, each["state"]}]
-        return Listing(found, [{**each, "traffic": size_cell(each["bytes"])} for each in found], warnings=["beware"])
+        return ListResult(found, [{**each, "traffic": size_cell(each["bytes"])} for each in found], warnings=["beware"])
 
     return made
 

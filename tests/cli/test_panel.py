@@ -20,11 +20,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from wgfleet.cli import panel
-from wgfleet.cli.panel_run import login_line
+from wgfleet.cli.panel import _overrides as panel_overrides
+from wgfleet.cli.panel_run import login_line, private_address_hint
 from wgfleet.panel.domain.certificates import CertificateKind
+from wgfleet.panel.listening import certificate_subjects
 from wgfleet.panel.services import certificates
-from wgfleet.panel.settings import Settings
+from wgfleet.panel.settings import Settings, load_settings
 from wgfleet.panel.settings.listeners import parse_listener
+from wgfleet.panel.settings.panel_node import PanelNodeSettings
+from wgfleet.panel.settings.tls import TlsSettings
 from wgfleet.panel.store import Store
 
 pytestmark = pytest.mark.slow
@@ -202,6 +206,49 @@ def test_a_damaged_database_is_told_in_one_line_and_gets_no_master_key(tmp_path:
 def test_the_login_line_is_where_others_reach_the_panel(listen: str, public_url: str | None, line: str) -> None:
     settings = Settings(listen=(parse_listener(listen),), public_url=public_url)
     assert login_line(settings.listen, "sha256:ab", settings) == f"wgfleet login {line}"
+
+
+def settings_of(listen: str, names: tuple[str, ...], addresses: tuple[str, ...] = ()) -> Settings:
+    return Settings(
+        listen=(parse_listener(listen),),
+        tls=TlsSettings(names=names),
+        panel_node=PanelNodeSettings(endpoint_addresses=addresses),
+    )
+
+
+def test_a_panel_behind_another_address_is_logged_in_to_by_that_one() -> None:
+    """As machines of clouds are, which know nothing of their public address."""
+    for names, addresses, url in (
+        (("vpn.example.com", "203.0.113.7"), (), "https://vpn.example.com:8443"),
+        ((), ("203.0.113.7",), "https://203.0.113.7:8443"),
+        (("2001:db8::7",), (), "https://[2001:db8::7]:8443"),
+    ):
+        settings = settings_of("10.0.0.5:8443", names, addresses)
+        assert login_line(settings.listen, "sha256:ab", settings) == f"wgfleet login {url} --ca-fingerprint sha256:ab"
+        assert private_address_hint(settings.listen, settings) is None
+    plain = settings_of("127.0.0.1:8080", ("vpn.example.com",))
+    assert login_line(plain.listen, "sha256:ab", plain) == "wgfleet login http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("listen", "hinted"),
+    [
+        ("10.0.0.5:8443", True),
+        ("100.64.3.4:8443", True),
+        ("[fd00::5]:8443", True),
+        ("203.0.113.1:8443", False),
+        ("127.0.0.1:8080", False),
+    ],
+)
+def test_where_only_a_private_address_is_known_it_is_said_what_to_set(listen: str, hinted: bool) -> None:
+    settings = settings_of(listen, ())
+    hint = private_address_hint(settings.listen, settings)
+    assert (hint is not None and "--name" in hint and "tls.names" in hint) is hinted
+
+
+def test_the_name_of_the_command_line_is_one_of_the_certificate(tmp_path: Path) -> None:
+    found = load_settings(None, {"WGFLEET_TLS__NAMES": '["b"]'}, panel_overrides(tmp_path, names=["203.0.113.7"]))
+    assert certificate_subjects(found)[1][0] == "203.0.113.7"
 
 
 def test_a_certificate_whose_files_are_there_is_not_issued(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from wgfleet.panel import machine
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.listening import BACKLOG, ListenError, ServerCertificate, certificate_subjects, open_sockets
 from wgfleet.panel.settings import Listener, Settings
+from wgfleet.panel.settings.panel_node import PanelNodeSettings
 from wgfleet.panel.settings.tls import TlsSettings
 
 AUTHORITY = Authority.create("test", time.time())
@@ -90,10 +91,11 @@ def test_the_certificate_names_what_the_panel_is_reached_at() -> None:
         listen=(Listener("https", "192.0.2.7", 1), Listener("https", "2001:db8::7", 1)),
         public_url="https://panel.example.com:8443",
         tls=TlsSettings(names=("vpn.example.com", "192.0.2.8")),
+        panel_node=PanelNodeSettings(endpoint_addresses=("192.0.2.9",)),
     )
     names, addresses = certificate_subjects(settings)
     assert names == ["panel.example.com", "vpn.example.com", machine.host_name(), "localhost"]
-    assert addresses == ["192.0.2.8", "192.0.2.7", "2001:db8::7", "127.0.0.1", "::1"]
+    assert addresses == ["192.0.2.8", "192.0.2.7", "2001:db8::7", "192.0.2.9", "127.0.0.1", "::1"]
 
 
 def test_a_wildcard_listener_stands_for_the_addresses_of_the_machine() -> None:

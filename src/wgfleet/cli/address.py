@@ -1,11 +1,8 @@
 """`wgfleet address`: floating addresses and their holders. `config endpoint` sets them."""
 
-from typing import Annotated
-
-import typer
-
+from wgfleet.cli.arguments import Config, FloatingAddress, Node
 from wgfleet.cli.client import Client, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, show_fields
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import Wait, show_operation
@@ -13,25 +10,23 @@ from wgfleet.cli.waiting import Wait, show_operation
 app = commands()
 COLUMNS = ("address", "node", "in_use", "leaving", "since", "conflict", "error")
 
-Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
-
 
 @app.command("list")
 @listed(*COLUMNS, wide=("next_try_at",))
-def list_addresses(client: Client, config: Config) -> Listing:
+def list_addresses(client: Client, config: Config) -> ListResult:
     """List the floating addresses of a config, and the nodes that hold them."""
     found = client.all(f"/api/configs/{part(config)}/floating-addresses")
     rows = [
         {**each, "node": each["node_name"], "leaving": each["leaving_node_name"], "since": age_cell(each["since"])}
         for each in found
     ]
-    return Listing(found, rows)
+    return ListResult(found, rows)
 
 
 @app.command()
 def show(
     config: Config,
-    address: Annotated[str, typer.Argument(help="One of its floating addresses.")],
+    address: FloatingAddress,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -44,8 +39,8 @@ def show(
 @app.command()
 def move(
     config: Config,
-    address: Annotated[str, typer.Argument(help="One of its floating addresses.")],
-    node: Annotated[str, typer.Argument(help="Id or name of a node that serves the config.")],
+    address: FloatingAddress,
+    node: Node,
     *,
     wait: Wait = False,
     as_json: AsJson = False,

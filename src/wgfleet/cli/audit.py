@@ -6,7 +6,7 @@ import typer
 
 from wgfleet.cli import references
 from wgfleet.cli.client import Client, Document
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import age_cell, short, text
 from wgfleet.cli.tree import commands
 
@@ -33,13 +33,13 @@ def list_entries(
     action: Annotated[str | None, typer.Option(help="created, assigned, deleted, ...")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="Number of entries to skip.")] = 0,
-) -> Listing:
+) -> ListResult:
     """List the audit log, newest first."""
     found = client.get(
         "/api/audit-logs", entity_type=entity_type, entity_id=entity_id, action=action, limit=limit, offset=offset
     )["items"]
     called = {identifier: name for kind in KINDS for identifier, name in references.names(client, kind).items()}
-    return Listing(found, [_row(each, called) for each in found])
+    return ListResult(found, [_row(each, called) for each in found])
 
 
 def _row(entry: Document, called: dict[str | None, str]) -> Document:

@@ -1,19 +1,14 @@
 """`wgfleet backup`: copies of interfaces, made before a node is removed from a config."""
 
-from typing import Annotated
-
-import typer
-
 from wgfleet.cli import references
+from wgfleet.cli.arguments import Backup, OnlyConfig, OnlyNode
 from wgfleet.cli.client import Client, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, Output, age_cell, short, show_fields, write_secret
 from wgfleet.cli.tree import commands
 
 app = commands()
 COLUMNS = ("id", "config", "node", "peers", "age", "reason")
-
-Backup = Annotated[str, typer.Argument(help="Id of the backup, or its last characters as listed.")]
 
 
 @app.command("list")
@@ -21,9 +16,9 @@ Backup = Annotated[str, typer.Argument(help="Id of the backup, or its last chara
 def list_backups(
     client: Client,
     *,
-    config: Annotated[str | None, typer.Option(help="Only backups of this config.")] = None,
-    node: Annotated[str | None, typer.Option(help="Only backups of this node.")] = None,
-) -> Listing:
+    config: OnlyConfig = None,
+    node: OnlyNode = None,
+) -> ListResult:
     """List backups, newest first."""
     found = client.all("/api/backups", config=config, node=node)
     rows = [
@@ -37,7 +32,7 @@ def list_backups(
         }
         for each in found
     ]
-    return Listing(found, rows)
+    return ListResult(found, rows)
 
 
 @app.command()

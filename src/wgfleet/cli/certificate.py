@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli import references
+from wgfleet.cli.arguments import Certificate, OnlyNode, SomeCertificate
 from wgfleet.cli.asking import Yes
 from wgfleet.cli.certificate_authority import rotate_ca
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, Cell, age_cell, ahead, say, short, show_fields, show_json, text
 from wgfleet.cli.tree import commands
 
@@ -22,10 +23,6 @@ WIDE = ("panel_start", "whole_id", "serial", "expires_at")
 UNDER_WAY = "under_way"
 TOLD_WITHIN_S = 5.0  # agents that are connected hear of it within one
 
-Certificate = Annotated[
-    str, typer.Argument(help="Id of the certificate, its last characters as listed, or its serial number.")
-]
-
 
 @app.command("list")
 @listed(*COLUMNS, wide=("revoked", "revoked_by", *WIDE))
@@ -33,12 +30,12 @@ def list_certificates(
     client: Client,
     *,
     kind: Annotated[str | None, typer.Option(help="agent, panel, or client (written to files).")] = None,
-    node: Annotated[str | None, typer.Option(help="Only certificates of this node.")] = None,
+    node: OnlyNode = None,
     everything: Annotated[bool, typer.Option("--all", help="Also those that are revoked or have expired.")] = False,
-) -> Listing:
+) -> ListResult:
     """List the certificates that are accepted, in the order of issue."""
     found = client.all("/api/certificates", kind=kind, node=node, valid=None if everything else True)
-    return Listing(found, [_row(each) for each in found], columns=REVOCATION if everything else None)
+    return ListResult(found, [_row(each) for each in found], columns=REVOCATION if everything else None)
 
 
 def _row(found: Document) -> Document:
@@ -63,7 +60,7 @@ def show(certificate: Certificate, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(
-    certificate: Annotated[str | None, typer.Argument(help="Id of the certificate, or as for `show`.")] = None,
+    certificate: SomeCertificate = None,
     *,
     earlier_starts: Annotated[
         bool, typer.Option("--earlier-starts", help="All with which earlier starts of the panel called agents.")

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 import httpx
 import typer
 
+from wgfleet.agent.enrollment.ca import ways_out
 from wgfleet.cli import connection
 from wgfleet.cli.connection import ConnectionSettingsError, PanelAccess
 from wgfleet.cli.hints import sentence
@@ -26,6 +27,7 @@ from wgfleet.doors.tries import CONNECT_S, Tries, may_be_done
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
 TIMEOUT_S = 60.0
+GLANCE_S = 1.5  # for what nobody waits for
 PAGE = 1000
 
 Document = dict[str, Any]
@@ -114,6 +116,12 @@ class Client:
             if after is None:
                 return found
 
+    def glance(self, path: str, **query: Any) -> list[Document]:
+        """Read the first page of a list soon, or not at all."""
+        params = {"limit": PAGE, **{name: value for name, value in query.items() if value is not None}}
+        answer = self._http.get(path, params=params, timeout=GLANCE_S).raise_for_status()
+        return list(answer.json()["items"])
+
     def events(self, *kinds: str) -> Iterator[None]:
         """Yield once when connected, then on each event of these kinds (and at least every 15 s)."""
         try:
@@ -156,14 +164,10 @@ class Client:
                     "before you repeat it",
                     UNREACHABLE,
                 ) from None
-            replaced = "; if the panel's CA was replaced: wgfleet login URL --ca-fingerprint NEW"
-            known = self._ca_file is not None and "CERTIFICATE_VERIFY_FAILED" in reason
-            raise CallFailed(
-                f"the panel at {self._url} cannot be reached: {reason}; "
-                "check the address (WGFLEET_URL, it begins with http:// or https://) and the CA (WGFLEET_CA_FILE)"
-                f"{replaced if known else ''}",
-                UNREACHABLE,
-            ) from None
+            way_out = ways_out(self._url, reason, pinned=self._ca_file is not None)
+            if way_out is None:
+                way_out = "check the address (`wgfleet login`, WGFLEET_URL), which begins with http:// or https://"
+            raise CallFailed(f"the panel at {self._url} cannot be reached: {reason}; {way_out}", UNREACHABLE) from None
         except UnicodeEncodeError:
             raise CallFailed("an argument is not UTF-8", USAGE) from None
         except ValueError:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from wgfleet.cli.arguments import Config, Node
 from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import Client, Document, given, items, panel, part
 from wgfleet.cli.config_health import (
@@ -17,7 +18,7 @@ from wgfleet.cli.config_health import (
 )
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, show_fields, show_json, show_table
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, show_departures, show_operation
@@ -27,8 +28,6 @@ COLUMNS = ("name", "pools", "nodes", "peers", "listen_port", "mode", "enabled")
 CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom", "busy", "if_it_dies")
 NODE_COLUMNS = ("node", "phase", "health", "connected", "peers", "applied", "summary")
 
-Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
-Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
 Port = Annotated[int | None, typer.Option("--listen-port", help="UDP port on each node.")]
 Mtu = Annotated[int | None, typer.Option(help="In bytes.")]
 Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS server or search domain; repeatable.")]
@@ -71,9 +70,9 @@ app.command("rotate-probe-keys")(rotate_probe_keys)
 
 @app.command("list")
 @listed(*COLUMNS, wide=("generation", "id"))
-def list_configs(client: Client) -> Listing:
+def list_configs(client: Client) -> ListResult:
     """List configs."""
-    return Listing(client.all("/api/configs"))
+    return ListResult(client.all("/api/configs"))
 
 
 @app.command()
@@ -181,10 +180,12 @@ def delete(config: Config, *, yes: Yes = False, dry_run: DryRun = False) -> None
 
 @app.command()
 @listed(*NODE_COLUMNS, wide=("node_id",))
-def nodes(client: Client, config: Config) -> Listing:
+def nodes(client: Client, config: Config) -> ListResult:
     """List the nodes of a config; `applied`: the generation of each, and the desired one."""
     found = client.all(f"/api/configs/{part(config)}/nodes")
-    return Listing(found, [_node(each) for each in found], warnings=first_look_warnings(found) + owed_warnings(found))
+    return ListResult(
+        found, [_node(each) for each in found], warnings=first_look_warnings(found) + owed_warnings(found)
+    )
 
 
 def _node(node: Document) -> Document:
@@ -202,11 +203,11 @@ def _node(node: Document) -> Document:
 
 @app.command()
 @listed("name", "nodes", "since", "reason")
-def revocations(client: Client, config: Config) -> Listing:
+def revocations(client: Client, config: Config) -> ListResult:
     """List peers that were deleted, disabled or got new keys, and that a node may still let in."""
     found = client.all(f"/api/configs/{part(config)}/revocations")
     rows = [{**each, "since": age_cell(each["since"]), "reason": "; ".join(each["reasons"])} for each in found]
-    return Listing(found, rows)
+    return ListResult(found, rows)
 
 
 @app.command()
@@ -269,9 +270,9 @@ def clients(
     node: Node,
     *,
     reach: Annotated[str | None, typer.Option(help="Only those that other nodes can have so, such as silent.")] = None,
-) -> Listing:
+) -> ListResult:
     """List who is live on a node, and whether other nodes can have them."""
-    return Listing(client.all(f"/api/configs/{part(config)}/nodes/{part(node)}/clients", reach=reach))
+    return ListResult(client.all(f"/api/configs/{part(config)}/nodes/{part(node)}/clients", reach=reach))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli import watching
+from wgfleet.cli.arguments import Config, SomeConfig
 from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import Client, Document, panel, part
 from wgfleet.cli.hints import sentence
@@ -73,7 +74,7 @@ def health_row(node: Document) -> Document:
 
 
 def health(
-    config: Annotated[str, typer.Argument(help="Id or name of the config.")],
+    config: Config,
     *,
     history: Annotated[int, typer.Option(min=0, max=1000, help="Number of changes to list.")] = 10,
     watch: Watch = False,
@@ -139,16 +140,15 @@ def health_approve(
     show_fields(approved | {"nodes": names} if not as_json else approved, as_json=as_json)
 
 
-Which = Annotated[str | None, typer.Argument(help="Id or name of the config.")]
 Every = Annotated[bool, typer.Option("--all", help="All configs.")]
 
 
-def pause(config: Which = None, *, every: Every = False, as_json: AsJson = False) -> None:
+def pause(config: SomeConfig = None, *, every: Every = False, as_json: AsJson = False) -> None:
     """Take no node out of use until resumed: no failover, no floating address moves, no name changes for it."""
     _automation(config, every=every, paused=True, as_json=as_json)
 
 
-def resume(config: Which = None, *, every: Every = False, as_json: AsJson = False) -> None:
+def resume(config: SomeConfig = None, *, every: Every = False, as_json: AsJson = False) -> None:
     """Act on dead nodes again, at once on those that are dead by then."""
     _automation(config, every=every, paused=False, as_json=as_json)
 

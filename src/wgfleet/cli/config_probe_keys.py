@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wgfleet.cli.arguments import Config
 from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import CallFailed, panel, part
 from wgfleet.cli.output import AsJson, plain, say, show_json, text
@@ -26,7 +27,7 @@ def _unheard(nodes: list[dict[str, Any]]) -> list[str]:
 
 
 def rotate_probe_keys(
-    config: Annotated[str, typer.Argument(help="Id or name of the config.")],
+    config: Config,
     *,
     status: Annotated[bool, typer.Option("--status", help="Show how far a rotation is, and begin none.")] = False,
     yes: Yes = False,

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from wgfleet.cli.arguments import Config
 from wgfleet.cli.client import FAILED, Client, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, show_fields, show_json, show_table
 from wgfleet.cli.tree import commands
 
@@ -17,8 +18,6 @@ FIELDS = (
 )
 HISTORY = ("age", "actor", "action", "details")
 
-Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
-
 
 @app.command("list")
 @listed(*COLUMNS, wide=("next_try_at",))
@@ -28,9 +27,9 @@ def list_names(
     state: Annotated[
         str | None, typer.Option(help="pending, synced, failing, conflict, approval or cancelled.")
     ] = None,
-) -> Listing:
+) -> ListResult:
     """List published names and their state."""
-    return Listing(client.all("/api/dns", state=state))
+    return ListResult(client.all("/api/dns", state=state))
 
 
 @app.command()
@@ -124,10 +123,10 @@ def history(
     *,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="Number of entries to skip.")] = 0,
-) -> Listing:
+) -> ListResult:
     """Show what changed at the config's names, who asked for it and why; newest first."""
     found = client.get(f"/api/dns/{part(config)}/history", limit=limit, offset=offset)["items"]
-    return Listing(found, [{**each, "age": age_cell(each["at"])} for each in found])
+    return ListResult(found, [{**each, "age": age_cell(each["at"])} for each in found])
 
 
 def _show(found: dict[str, Any], *, as_json: bool) -> None:

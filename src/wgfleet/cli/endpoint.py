@@ -1,17 +1,31 @@
-"""`wgfleet config endpoint`: the public face of a cluster, and where its name is published."""
+"""`wgfleet endpoint`: the public face of a cluster, and where its name is published.
+
+`wgfleet config endpoint` and `endpoint-delete` are the same by their older names.
+"""
 
 import json
 from typing import Annotated, Any, cast
 
 import typer
 
+from wgfleet.cli.arguments import Config
 from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, given, items, panel, part
 from wgfleet.cli.output import AsJson, say, show_fields
+from wgfleet.cli.tree import commands
+
+app = commands()
+
+
+@app.command()
+def show(config: Config, *, as_json: AsJson = False) -> None:
+    """Show the endpoint group of a cluster."""
+    with panel() as client:
+        show_fields(client.get(f"/api/configs/{part(config)}/endpoint-group"), as_json=as_json)
 
 
 def endpoint(
-    config: Annotated[str, typer.Argument(help="Id or name of the config.")],
+    config: Config,
     *,
     domain: Annotated[str | None, typer.Option(help="The name in the users' files.")] = None,
     port: Annotated[int | None, typer.Option(help="The UDP port in the users' files.")] = None,
@@ -73,7 +87,7 @@ def endpoint(
 
 
 def endpoint_delete(
-    config: Annotated[str, typer.Argument(help="Id or name of the config.")],
+    config: Config,
     *,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -84,6 +98,10 @@ def endpoint_delete(
         ask(client, path, None, yes=yes, dry_run=dry_run)
         client.call("DELETE", path)
     say(f"the endpoint group of {config} was deleted", err=True)
+
+
+app.command("update")(endpoint)
+app.command("delete")(endpoint_delete)
 
 
 def _put(client: Client, path: str, body: Document, *, yes: bool, dry_run: bool) -> Document:

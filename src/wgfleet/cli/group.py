@@ -4,15 +4,15 @@ from typing import Annotated
 
 import typer
 
+from wgfleet.cli.arguments import Group
 from wgfleet.cli.client import Client, given, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import Wait, show_operation
 
 app = commands()
 
-Group = Annotated[str, typer.Argument(help="Id or name of the group.")]
 Region = Annotated[str | None, typer.Option(help="Where it is; for display only.")]
 Priority = Annotated[int | None, typer.Option(help="Lower is filled first.")]
 Site = Annotated[str | None, typer.Option(help="Site that fails as a whole, such as a data center; '': none.")]
@@ -20,9 +20,9 @@ Site = Annotated[str | None, typer.Option(help="Site that fails as a whole, such
 
 @app.command("list")
 @listed("name", "priority", "region", "site", wide=("id",))
-def list_groups(client: Client) -> Listing:
+def list_groups(client: Client) -> ListResult:
     """List node groups."""
-    return Listing(client.all("/api/node-groups"))
+    return ListResult(client.all("/api/node-groups"))
 
 
 @app.command()

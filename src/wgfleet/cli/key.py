@@ -6,24 +6,23 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli import references
+from wgfleet.cli.arguments import Key
 from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import CallFailed, Client, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age, age_cell, say, show_json
 from wgfleet.cli.tree import commands
 
 app = commands()
 COLUMNS = ("name", "scopes", "made", "used", "expires_at")
 
-Key = Annotated[str, typer.Argument(help="Name of the key, or its id.")]
-
 
 @app.command("list")
 @listed(*COLUMNS, wide=("id",))
-def list_keys(client: Client) -> Listing:
+def list_keys(client: Client) -> ListResult:
     """List the API keys, and how long ago each was made and used."""
     found = client.all("/api/keys")
-    return Listing(
+    return ListResult(
         found,
         [{**each, "made": age_cell(each["created_at"]), "used": age_cell(each["last_used_at"])} for each in found],
     )

@@ -15,7 +15,7 @@ from wgfleet.cli.watching import Watch
 
 
 @dataclass(frozen=True)
-class Listing:
+class ListResult:
     """What a list has to show. `documents`: those of the API; `rows`: what people see of each, or as the documents."""
 
     documents: Sequence[Document]
@@ -26,14 +26,21 @@ class Listing:
     """What to know besides, a line each; on standard error, and not with `--json`."""
 
 
-def listed(*columns: str, wide: tuple[str, ...] = ()) -> Callable[[Callable[..., Listing]], Callable[..., None]]:
-    """Make a command of a function that takes a client (and options of its own) and returns a `Listing`.
+def listed(*columns: str, wide: tuple[str, ...] = ()) -> Callable[[Callable[..., ListResult]], Callable[..., None]]:
+    """Make a command of a function that takes a client (and options of its own) and returns a `ListResult`.
 
     `wide`: columns that are shown with `--wide` only.
     """
     words = ", ".join(name.replace("_", "-") for name in (*columns, *wide))
+
+    def begun(incomplete: str) -> list[str]:
+        return [each for each in words.split(", ") if each.startswith(incomplete)]
+
     sort = Annotated[
-        str | None, typer.Option(help=f"Sort by a column, newest and largest first: {words}.", show_default=False)
+        str | None,
+        typer.Option(
+            help=f"Sort by a column, newest and largest first: {words}.", show_default=False, autocompletion=begun
+        ),
     ]
     match = Annotated[
         list[str] | None,
@@ -48,7 +55,7 @@ def listed(*columns: str, wide: tuple[str, ...] = ()) -> Callable[[Callable[...,
         "as_json": (AsJson, False),
     }
 
-    def decorate(find: Callable[..., Listing]) -> Callable[..., None]:
+    def decorate(find: Callable[..., ListResult]) -> Callable[..., None]:
         @functools.wraps(find)
         def command(
             *given: Any,
@@ -72,7 +79,7 @@ def listed(*columns: str, wide: tuple[str, ...] = ()) -> Callable[[Callable[...,
     return decorate
 
 
-def _declare(command: Callable[..., None], find: Callable[..., Listing], more: dict[str, tuple[Any, Any]]) -> None:
+def _declare(command: Callable[..., None], find: Callable[..., ListResult], more: dict[str, tuple[Any, Any]]) -> None:
     """Give a command the parameters of a function but its client, and more options: what Typer reads."""
     own = list(inspect.signature(find).parameters.values())[1:]
     options = [
@@ -85,7 +92,7 @@ def _declare(command: Callable[..., None], find: Callable[..., Listing], more: d
 
 
 def _show(
-    found: Listing,
+    found: ListResult,
     shape: tuple[tuple[str, ...], tuple[str, ...]],
     sort: str | None,
     match: Sequence[str],

@@ -34,7 +34,6 @@ def login(
 
     The key or password is asked for, or read from standard input; so is the code of a second factor.
     """
-    secret = _asked("API key" if user is None else f"Password of {user}")
     try:
         ca = None if ca_fingerprint is None else fetch_ca(url, ca_fingerprint, lambda words: say(words, err=True))
     except TrustError as error:
@@ -43,6 +42,7 @@ def login(
     if ca is not None:
         ca_file = connection.save_ca(ca, os.environ)
     url = url.rstrip("/")
+    secret = _asked("API key" if user is None else f"Password of {user}")
     key = secret if user is None else _token(url, ca_file, user, secret, plain_http=allow_plain_http)
     wanted = PanelAccess(url, key, ca_file, allow_plain_http)
     with panel(wanted) as client:

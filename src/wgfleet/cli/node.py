@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
+from wgfleet.cli import completion
+from wgfleet.cli.arguments import Node
 from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import Client, Document, given, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, text
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success, show_departures
@@ -24,19 +26,21 @@ AFTER_JOINING_A_WITNESS = """\
 That is as root, where `script/install witness` was run in a checkout of wgfleet (docs/agent.md). As any user, without
 the unit: the command with --state-dir of a directory of yours, then `wgfleet agent run --witness --state-dir ...`."""
 
-Node = Annotated[str, typer.Argument(help="Id or name of the node.")]
 Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", help="Address that clients reach; repeatable.")]
 AgentHost = Annotated[str | None, typer.Option(help="Host of its agent, if not the first endpoint.")]
 AgentPort = Annotated[int | None, typer.Option(help="TCP port of its agent.")]
 Weight = Annotated[float | None, typer.Option(help="Share of peers relative to other nodes.")]
 Capacity = Annotated[int | None, typer.Option(help="Maximum number of peers.")]
 Bandwidth = Annotated[int | None, typer.Option("--bandwidth-mbps", help="Capacity of its uplink, in Mbit/s.")]
-Group = Annotated[str | None, typer.Option(help="Id or name of its node group.")]
+NodeGroup = Annotated[
+    str | None,
+    typer.Option(help="Id or name of its node group.", autocompletion=completion.names("/api/node-groups")),
+]
 
 
 @app.command("list")
 @listed(*COLUMNS, wide=("role", "agent_host", "id"))
-def list_nodes(client: Client) -> Listing:
+def list_nodes(client: Client) -> ListResult:
     """List nodes."""
     found = client.all("/api/nodes")
     rows = [
@@ -51,7 +55,7 @@ def list_nodes(client: Client) -> Listing:
     warnings = [
         each for node in found for each in _warnings(node, "endpoint_warning", "witness_warning", "agent_warning")
     ]
-    return Listing(found, rows, WITH_WITNESSES if any(node.get("witness") for node in found) else None, warnings)
+    return ListResult(found, rows, WITH_WITNESSES if any(node.get("witness") for node in found) else None, warnings)
 
 
 def _warnings(node: Document, *fields: str) -> list[str]:
@@ -87,7 +91,7 @@ def create(
     weight: Weight = None,
     capacity: Capacity = None,
     bandwidth_mbps: Bandwidth = None,
-    group: Group = None,
+    group: NodeGroup = None,
     witness: Annotated[
         bool,
         typer.Option(
@@ -146,7 +150,7 @@ def update(
     weight: Weight = None,
     capacity: Capacity = None,
     bandwidth_mbps: Bandwidth = None,
-    group: Group = None,
+    group: NodeGroup = None,
     force: Annotated[
         bool, typer.Option("--force", help="Use new endpoints at once, whether the node answers there or not.")
     ] = False,

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli import references, watching
+from wgfleet.cli.arguments import Operation
 from wgfleet.cli.client import Client, Document, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, duration, short, show_fields, show_json
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import follow, moved, report, trouble
@@ -18,8 +19,6 @@ COLUMNS = ("id", "kind", "config", "node", "state", "moved", "age", "error")
 
 LEFT_OUT = {"config_id", "node_id", "subject", "peers_migrated"}
 
-Operation = Annotated[str, typer.Argument(help="Id of the operation, or its last characters as listed.")]
-
 
 @app.command("list")
 @listed(*COLUMNS, wide=("step", "requested_by", "whole_id"))
@@ -28,11 +27,11 @@ def list_operations(
     *,
     state: Annotated[str | None, typer.Option(help="pending, running, succeeded or failed.")] = None,
     kind: Annotated[str | None, typer.Option(help="remove_node, drain, failover, rebalance, ...")] = None,
-) -> Listing:
+) -> ListResult:
     """List operations, newest first."""
     found = client.all("/api/operations", state=state, kind=kind)
     configs, nodes = references.names(client, "configs"), references.names(client, "nodes")
-    return Listing(found, [row(each, configs, nodes) for each in found])
+    return ListResult(found, [row(each, configs, nodes) for each in found])
 
 
 def row(operation: Document, configs: dict[str | None, str], nodes: dict[str | None, str]) -> Document:

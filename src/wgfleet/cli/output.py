@@ -39,7 +39,7 @@ _SCREEN: ContextVar[Console | None] = ContextVar("screen", default=None)  # what
 
 @contextmanager
 def drawn_for(screen: Console | None) -> Iterator[None]:
-    """Have what is printed in here as wide and as coloured as a screen."""
+    """Have what is printed in here as wide as a screen, and with its colors."""
     before = _SCREEN.set(screen)
     try:
         yield

@@ -185,6 +185,12 @@ def run(
     listen: Annotated[
         list[str] | None, typer.Option("--listen", help="ADDRESS:PORT; TLS unless on loopback; repeatable.")
     ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name", help="Name or address by which others reach this panel, for its certificate; repeatable."
+        ),
+    ] = None,
     panel_node: Annotated[
         bool, typer.Option("--panel-node/--no-panel-node", help="Make this machine a node, if it can be one.")
     ] = True,
@@ -196,7 +202,7 @@ def run(
     ] = False,
 ) -> None:
     """Run the panel until it is stopped."""
-    overrides = _overrides(data_dir, listen, panel_node_address, panel_node=panel_node)
+    overrides = _overrides(data_dir, listen, panel_node_address, name, panel_node=panel_node)
     settings = load_or_exit(settings_file, overrides)
     try:
         certificate = ServerCertificate(settings)
@@ -221,6 +227,7 @@ def _overrides(
     data_dir: Path | None,
     listen: Sequence[str] | None = None,
     addresses: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
     *,
     panel_node: bool = True,
 ) -> dict[str, Any]:
@@ -232,6 +239,8 @@ def _overrides(
         values["listen"] = list(listen)
     if addresses:
         values.setdefault("panel_node", {})["endpoint_addresses"] = list(addresses)
+    if names:
+        values["tls"] = {"names": list(names)}
     if not panel_node:
         values.setdefault("panel_node", {})["enabled"] = False
     return values

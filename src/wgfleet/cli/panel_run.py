@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import typer
@@ -24,6 +24,8 @@ FIRST_KEY_FILE = "first-admin-key"
 API_NICENESS = 5  # where processors are short, the core comes first
 MAX_HOST = 40
 IPV6 = 6
+# RFC 1918, RFC 6598 and RFC 4193: in many clouds a machine has only such a one, and is reached by another.
+PRIVATE = [ip_network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")]
 
 
 class PanelRun:
@@ -69,6 +71,8 @@ class PanelRun:
                 listeners = [listener for listener, _ in self._sockets]
                 show_listeners(listeners, self._certificate.fingerprint)
                 typer.echo(f"log in with: {login_line(listeners, self._certificate.fingerprint, self._settings)}")
+                if (hint := private_address_hint(listeners, self._settings)) is not None:
+                    typer.echo(hint)
                 sys.stdout.flush()
 
         with opened(self._settings, self._vault) as parts:
@@ -86,16 +90,40 @@ def show_listeners(listeners: Sequence[Listener], fingerprint: str | None) -> No
 
 
 def login_line(listeners: Sequence[Listener], fingerprint: str | None, settings: Settings) -> str:
-    """Return the command to copy that logs in here: at `public_url`, else where TLS is spoken, else on loopback."""
+    """Return the command to copy that logs in here: at `public_url`, else where TLS is spoken, else on loopback.
+
+    Where TLS is spoken, by the first of `tls.names`, or of the addresses that clients reach this machine at.
+    """
     chosen = next((each for each in listeners if each.secure), listeners[0])
-    if ip_address(chosen.host).is_unspecified:
-        family = ip_address(chosen.host).version
-        own = [each for each in machine.outbound_addresses() if ip_address(each).version == family]
-        chosen = chosen._replace(host=own[0] if own else ("127.0.0.1", "::1")[family == IPV6])
+    if chosen.secure and (named := [*settings.tls.names, *settings.panel_node.endpoint_addresses]):
+        chosen = chosen._replace(host=named[0].strip("[]"))
+    elif ip_address(chosen.host).is_unspecified:
+        chosen = chosen._replace(host=_outbound(ip_address(chosen.host).version))
     url = settings.public_url or str(chosen)
     # Where no listener speaks TLS, a proxy does, with a certificate of its own.
     pinned = f" --ca-fingerprint {fingerprint}" if fingerprint and chosen.secure and url.startswith("https") else ""
     return f"wgfleet login {url}{pinned}"
+
+
+def private_address_hint(listeners: Sequence[Listener], settings: Settings) -> str | None:
+    """Say how others may have to reach this panel where only private addresses of its machine are known."""
+    secure = [each for each in listeners if each.secure]
+    if not secure or settings.public_url or settings.tls.names or settings.panel_node.endpoint_addresses:
+        return None
+    hosts = [ip_address(each.host) for each in secure]
+    own = [ip_address(_outbound(each.version)) if each.is_unspecified else each for each in hosts]
+    private = [each for each in own if any(each in network for network in PRIVATE)]
+    if len(private) < len(own):
+        return None
+    return (
+        f"{private[0]} is a private address. If others reach this machine by another one, as in many clouds, start it with "
+        "--name ADDRESS (tls.names), and --panel-node-address ADDRESS for its users"
+    )
+
+
+def _outbound(family: int) -> str:
+    own = [each for each in machine.outbound_addresses() if ip_address(each).version == family]
+    return own[0] if own else ("127.0.0.1", "::1")[family == IPV6]
 
 
 def show_first_key(data_dir: Path, key: str | None) -> None:

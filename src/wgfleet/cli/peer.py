@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli import peer_files, references
+from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
 from wgfleet.cli.asking import DryRun, Yes, ask_about
 from wgfleet.cli.client import USAGE, Client, Document, given, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age, age_cell, say, show_fields, show_json, size, size_cell
-from wgfleet.cli.peer_files import Config, Peer
 from wgfleet.cli.tree import commands
 
 app = commands()
@@ -20,7 +20,6 @@ ONLINE_S = 180.0  # WireGuard drops keys that are older
 COLUMNS = ("name", "addresses", "node", "online", "handshake", "from", "to")
 WIDE = ("networks", "endpoint", "enabled", "traffic", "id")
 
-Peers = Annotated[list[str], typer.Argument(help="CONFIG/NAME, a name that one config has, or an id; several.")]
 Networks = Annotated[list[str] | None, typer.Option("--network", help="Network behind the peer; repeatable.")]
 Keepalive = Annotated[int | None, typer.Option(help="Keepalive in seconds; 0: off.")]
 Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
@@ -40,15 +39,15 @@ def list_peers(
     online: Annotated[
         bool | None, typer.Option("--online/--offline", help="Only those with a handshake in 3 minutes, or without.")
     ] = None,
-    node: Annotated[str | None, typer.Option(help="Only peers of this node (name).")] = None,
-) -> Listing:
+    node: OnlyNode = None,
+) -> ListResult:
     """List the peers of a config, with what their nodes last reported."""
     peers = client.all(f"/api/configs/{part(config)}/peers", search=search)
     names = references.names(client, "nodes")
     rows = [(peer, peer_row(peer, names)) for peer in peers]
     rows = [(peer, row) for peer, row in rows if online in {None, row["online"]} and node in {None, row["node"]}]
     rows.sort(key=lambda pair: pair[1]["name"].casefold())
-    return Listing([peer for peer, _ in rows], [row for _, row in rows])
+    return ListResult([peer for peer, _ in rows], [row for _, row in rows])
 
 
 def peer_row(peer: Document, nodes: dict[str | None, str]) -> Document:

@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli import references
+from wgfleet.cli.arguments import Config, Peer
 from wgfleet.cli.client import CallFailed, panel, part
 from wgfleet.cli.output import Output, say, write_secret, write_secret_file
 from wgfleet.panel.domain.file_names import file_stem
 from wgfleet.qr_code import NoQrCodeError, hard_to_scan, qr_code
 
-Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
-Peer = Annotated[str, typer.Argument(help="CONFIG/NAME, a name that one config has, or an id.")]
 Node = Annotated[str | None, typer.Option(help="Node of an independent config.")]
 
 

@@ -1,4 +1,4 @@
-"""What people write for a thing: its name, its id, or the last characters of its id as lists show them."""
+"""References to things, as people write them: a name, an id, or the last characters of one as lists show them."""
 
 import re
 import unicodedata

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli import references
+from wgfleet.cli.arguments import SignIn, SomeUser, User
 from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
-from wgfleet.cli.listing import Listing, listed
+from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, short, show_fields, show_json
 from wgfleet.cli.tree import commands
 
@@ -15,7 +16,6 @@ app = commands()
 COLUMNS = ("name", "role", "disabled", "password", "second_factor", "sign_ins", "signed_in")
 SIGN_IN_COLUMNS = ("id", "user", "used", "address", "program")
 
-User = Annotated[str, typer.Argument(help="Name or id of the user.")]
 ROLES = "admin, operator, viewer or self-service."
 Role = Annotated[str, typer.Option(help=ROLES)]
 Configs = Annotated[
@@ -29,10 +29,10 @@ Devices = Annotated[int | None, typer.Option(min=0, help="How many devices of it
 
 @app.command("list")
 @listed(*COLUMNS, wide=("id",))
-def list_users(client: Client) -> Listing:
+def list_users(client: Client) -> ListResult:
     """List the people who sign in."""
     found = client.all("/api/users")
-    return Listing(
+    return ListResult(
         found,
         [{**each, "password": each["has_password"], "signed_in": age_cell(each.get("signed_in_at"))} for each in found],
     )
@@ -134,9 +134,7 @@ def remove_second_factor(user: User, *, yes: Yes = False) -> None:
 
 @app.command()
 @listed(*SIGN_IN_COLUMNS, wide=("whole_id", "created_at", "expires_at"))
-def sign_ins(
-    client: Client, user: Annotated[str | None, typer.Argument(help="Only those of this user.")] = None
-) -> Listing:
+def sign_ins(client: Client, user: SomeUser = None) -> ListResult:
     """List who is signed in, and from where."""
     found = client.all("/api/sign-ins", user=user)
     rows = [
@@ -149,12 +147,12 @@ def sign_ins(
         }
         for each in found
     ]
-    return Listing(found, rows)
+    return ListResult(found, rows)
 
 
 @app.command()
 def sign_out(
-    sign_in: Annotated[str, typer.Argument(help="Id of the sign-in, or its last characters as listed.")],
+    sign_in: SignIn,
 ) -> None:
     """End a sign-in."""
     with panel() as client:

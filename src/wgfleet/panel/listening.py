@@ -154,7 +154,7 @@ def certificate_subjects(settings: Settings) -> tuple[list[str], list[str]]:
     for listener in settings.listen:
         wildcard = ipaddress.ip_address(listener.host).is_unspecified
         texts += machine.outbound_addresses() if wildcard else [listener.host]
-    texts += ["127.0.0.1", "::1"]
+    texts += [*settings.panel_node.endpoint_addresses, "127.0.0.1", "::1"]
     names: dict[str, None] = {}
     addresses: dict[str, None] = {}
     for text in texts:

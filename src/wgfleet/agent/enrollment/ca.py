@@ -2,6 +2,7 @@
 
 import hashlib
 import ssl
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -12,6 +13,27 @@ TIMEOUT = httpx.Timeout(30.0, connect=CONNECT_S)
 
 class TrustError(Exception):
     """The CA cannot be fetched, or is not the expected one; the text says what to do."""
+
+
+def ways_out(panel: str, reason: str, *, pinned: bool) -> str | None:
+    """Return what helps where a panel's certificate is not accepted; None where a call failed for another reason.
+
+    `pinned`: the caller believes a CA that it was given, rather than those of its machine.
+    """
+    host = urlsplit(panel).hostname
+    if "certificate is not valid for" in reason:
+        return (
+            f"its certificate does not name {host}: where the panel runs, start it with `--name {host}` (in its "
+            "settings: tls.names), or use an address that the certificate has"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" not in reason:
+        return None
+    if pinned:
+        return "its certificate is not of the CA that is believed here; if the panel's CA was replaced, log in again"
+    return (
+        "its certificate is of a CA that this machine does not know; a panel's own CA is believed with "
+        "--ca-fingerprint, which `wgfleet panel run` prints"
+    )
 
 
 def fetch_ca(panel: str, fingerprint: str, tell: Tell) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from wgfleet.agent.enrollment.ca import TIMEOUT, TrustError, fetch_ca
+from wgfleet.agent.enrollment.ca import TIMEOUT, TrustError, fetch_ca, ways_out
 from wgfleet.agent.enrollment.certificates import check_certificate, make_request
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
@@ -49,7 +49,10 @@ def enroll(
                 f"the panel at {panel} was sent the token and did not answer: {error}; it may have been used up: try "
                 "again, and if the panel then refuses it, make another one"
             ) from None
-        raise EnrollError(f"the panel at {panel} cannot be reached: {error}") from None
+        way_out = ways_out(panel, str(error), pinned=ca_fingerprint is not None)
+        raise EnrollError(
+            f"the panel at {panel} cannot be reached: {error}" + (f"; {way_out}" if way_out else "")
+        ) from None
     if response.is_error:
         raise _refusal(response)
     try:

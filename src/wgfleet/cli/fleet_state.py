@@ -1,0 +1,150 @@
+"""The state of a whole fleet as a person asks for it: read from the API's lists, and what of it is wrong."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from wgfleet.cli.client import Client, Document, part
+from wgfleet.cli.config_health import first_look_warnings, no_failover_warnings, owed_warnings
+from wgfleet.cli.output import age
+from wgfleet.cli.waiting import trouble
+
+IN_USE = ("serving", "suspect", "unmanaged")  # health in which clients use a node
+WAITING = ("failing", "conflict", "approval")  # states of a name that somebody should look at
+
+
+@dataclass(frozen=True)
+class FleetState:
+    """Documents of the API, the sentences that follow from them, and those that are not wrong but worth knowing."""
+
+    configs: list[Document]
+    assigned: dict[str, list[Document]]  # by config's id
+    nodes: list[Document]
+    operations: list[Document]
+    names: list[Document]
+    wrong: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    no_failover: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return it for programs, with the API's own documents."""
+        return {
+            "configs": [{**config, "assignments": self.assigned[config["id"]]} for config in self.configs],
+            "operations": self.operations,
+            "names": self.names,
+            "no_failover": self.no_failover,
+        }
+
+
+def read(client: Client) -> FleetState:
+    """Read everything, and say what of it is wrong."""
+    configs = client.all("/api/configs")
+    running = [each for state in ("pending", "running") for each in client.all("/api/operations", state=state)]
+    state = FleetState(
+        configs,
+        {config["id"]: client.all(f"/api/configs/{part(config['id'])}/nodes") for config in configs},
+        client.all("/api/nodes"),
+        running,
+        client.all("/api/dns"),
+    )
+    freeze = client.get("/api/health/freeze")["freeze"]
+    if freeze is not None:
+        waiting = ", ".join(node["node_name"] for node in freeze["nodes"])
+        state.wrong.append(f"{freeze['reason']}: {waiting}; are they down? wgfleet config health-approve")
+    for config in configs:
+        state.wrong.extend(_wrong_with(config, state.assigned[config["id"]]))
+        state.wrong.extend(_wrong_addresses(client, config))
+    state.wrong.extend(_wrong_nodes(state.nodes))
+    state.wrong.extend(_wrong_names(state.names))
+    state.wrong.extend(_wrong_operations(running))
+    _warn(state)
+    return state
+
+
+def config_row(config: Document, state: FleetState) -> Document:
+    """Return a config with who serves it, and its name."""
+    assigned = state.assigned[config["id"]]
+    name = next((each for each in state.names if each["config_id"] == config["id"] and not each["withdrawn"]), None)
+    return {
+        "config": config["name"],
+        "served_by": [_served(node) for node in assigned if _serves(node)] or "nobody",
+        "peers": config["peers"],
+        "name": f"{name['name']} ({name['state']})" if name else None,
+        "addresses": name["published"] if name else None,
+    }
+
+
+def _served(node: Document) -> str:
+    return str(node["node_name"]) if node["health"] == "serving" else f"{node['node_name']} ({node['health']})"
+
+
+def _serves(node: Document) -> bool:
+    return node["phase"] in {"serving", "draining"} and node["health"] in IN_USE
+
+
+def _wrong_with(config: Document, assigned: list[Document]) -> Iterable[str]:
+    name = config["name"]
+    if config["enabled"] and config["peers"] and not any(_serves(node) for node in assigned):
+        yield f"{name}: nobody serves its {config['peers']} peers" + ("" if assigned else "; it has no node")
+    for node in assigned:
+        where = f"{name} on {node['node_name']}"
+        if node["phase"] == "joining" and node["health"] == "serving":
+            yield f"{where}: it does not serve yet: {node['summary']}"
+        elif node["health"] != "serving":
+            yield f"{where}: {node['health']} for {age(node['health_since'])}: {node['health_reason']}"
+        if node["drift"]:
+            yield f"{where}: it differs from what is wanted: {', '.join(node['drift'])}"
+    yield from (f"{name}: {each}" for each in owed_warnings(assigned) + first_look_warnings(assigned))
+
+
+def _wrong_addresses(client: Client, config: Document) -> Iterable[str]:
+    for each in client.all(f"/api/configs/{part(config['id'])}/floating-addresses"):
+        for reason in (each["conflict"], each["error"]):
+            if reason:
+                yield f"{config['name']}: floating address {each['address']}: {reason}"
+
+
+def _wrong_nodes(nodes: list[Document]) -> Iterable[str]:
+    for node in nodes:
+        if node["joined"] and not node["connected"]:
+            seen = f", last heard {age(node['last_seen_at'])} ago" if node["last_seen_at"] else ""
+            yield f"node {node['name']}: the panel does not reach its agent{seen}: {node['summary']}"
+        for warning in ("endpoint_warning", "agent_host_warning", "witness_warning"):
+            if node.get(warning):
+                yield f"node {node['name']}: {node[warning]}"
+
+
+def _wrong_names(names: list[Document]) -> Iterable[str]:
+    for each in names:
+        if each["state"] in WAITING:
+            what = each["error"] or f"see `wgfleet dns show {each['config']}`"
+            yield f"name {each['name']}: {each['state']}: {what}"
+
+
+def _wrong_operations(operations: list[Document]) -> Iterable[str]:
+    for each in operations:
+        if (reason := trouble(each)) is not None:
+            yield f"operation {each['kind'].replace('_', ' ')} is tried again: {reason}"
+
+
+def _warn(state: FleetState) -> None:
+    for node in state.nodes:
+        if not node["joined"]:
+            state.warnings.append(f"node {node['name']} has not joined yet: wgfleet node join {node['name']}")
+        if node.get("agent_warning"):
+            state.warnings.append(f"node {node['name']}: {node['agent_warning']}")
+    for config in state.configs:
+        if config.get("backbone_warning"):
+            state.warnings.append(f"{config['name']}: {config['backbone_warning']}")
+        if config["client_to_client_on"]:
+            state.warnings.append(
+                f"{config['name']}: users reach each other on {', '.join(config['client_to_client_on'])}, whose agents "
+                "are too old to keep them apart"
+            )
+        state.no_failover.extend(
+            f"{config['name']}: {each}" for each in _once(no_failover_warnings(state.assigned[config["id"]]))
+        )
+
+
+def _once(sentences: list[str]) -> list[str]:
+    return list(dict.fromkeys(sentences))

@@ -1,0 +1,131 @@
+"""What `wgfleet status` says is wrong, and what it shows."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from tests.panel.conftest import made
+from wgfleet.cli import app, fleet_state
+from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.store import assignments as assignment_rows
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One database will do: the API's tests cover both."""
+    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+
+
+@pytest.fixture
+def reached(client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    for name in [each for each in os.environ if each.startswith(("WGFLEET", "XDG"))]:
+        monkeypatch.delenv(name)
+    key = str(client.headers["Authorization"]).removeprefix("Bearer ")
+    env = {"HOME": str(tmp_path), "WGFLEET_URL": str(client.base_url), "WGFLEET_API_KEY": key, "COLUMNS": "80"}
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    return env
+
+
+def status(*options: str) -> Any:
+    return CliRunner().invoke(app, ["status", *options])
+
+
+@pytest.mark.usefixtures("reached")
+def test_status_says_what_is_wrong_first_and_ends_so_for_scripts(client: httpx.Client, panel: Panel) -> None:
+    empty = status()
+    assert empty.exit_code == 0, empty.output
+    assert "nothing is wrong" in empty.stdout
+    assert "wgfleet config create" in empty.stdout
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    node = made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
+    made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    made(client, "/api/configs/wg0/peers", name="anna")
+    first = status()
+    assert first.exit_code == 1
+    assert "wrong: wg0: nobody serves its 1 peers" in first.stdout
+    assert "fra1 has not joined yet: wgfleet node join fra1" in first.stderr
+    with panel.store.write() as tx:
+        config_id = client.get("/api/configs/wg0").json()["id"]
+        ((assignment, _),) = assignment_rows.of_config(tx, config_id)
+        assignment.phase, assignment.health, assignment.health_reason = (
+            Phase.SERVING,
+            Health.DOWN,
+            "no answer to 2 of 2",
+        )
+        tx.flush()
+    found = json.loads(status("--json").stdout)
+    assert found["status"] in {"ok", "degraded"}
+    assert any("wg0 on fra1: down for" in each and "no answer to 2 of 2" in each for each in found["wrong"])
+    assert found["configs"][0]["assignments"][0]["node_id"] == node["id"]
+    shown = status()
+    assert max(map(len, shown.stdout.splitlines())) <= 80 or "wrong:" in shown.stdout
+    assert "nobody" in shown.stdout.partition("SERVED BY")[2]
+
+
+def state_of(**node: Any) -> list[str]:
+    base = {"node_name": "fra1", "phase": "serving", "health": "serving", "health_since": "2026-11-26T10:33:21Z"}
+    base |= {"health_reason": "", "summary": "", "drift": [], "owed": None, "first_look": "answered"}
+    config = {"name": "wg0", "enabled": True, "peers": 3}
+    return list(fleet_state._wrong_with(config, [{**base, **node}]))  # noqa: SLF001 - sentences of one config
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ({}, None),
+        ({"health": "suspect", "health_reason": "one does not reach it"}, "suspect for"),
+        ({"health": "down"}, "nobody serves its 3 peers"),
+        ({"phase": "joining", "summary": "its port is shut"}, "does not serve yet: its port is shut"),
+        ({"drift": ["forwarding"]}, "differs from what is wanted: forwarding"),
+        ({"first_look": "unreached"}, "nobody gets an answer"),
+        ({"owed": {"late": True, "generations": 2, "since": "x", "reason": "away", "revocations": []}}, "do not reach"),
+    ],
+)
+def test_each_trouble_of_a_node_is_a_sentence(node: dict[str, Any], said: str | None) -> None:
+    found = state_of(**node)
+    assert (found == []) is (said is None)
+    assert said is None or any(said in each for each in found)
+
+
+def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    typed = f"wgfleet {words}"
+    env = {"_WGFLEET_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    ran = CliRunner().invoke(app, [], prog_name="wgfleet")
+    assert ran.stderr == ""
+    return ran.stdout.split()
+
+
+@pytest.mark.usefixtures("reached")
+def test_names_are_completed_and_silence_is_kept_where_they_cannot_be(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("wg0", "wg1", "office"):
+        made(client, "/api/configs", name=name, pools=[f"10.{len(name)}{name[-1:].encode()[0] % 50}.0.0/24"])
+    made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
+    made(client, "/api/configs/wg0/peers", name="anna")
+    assert completed("config show w", monkeypatch) == ["wg0", "wg1"]
+    assert completed("node show ", monkeypatch) == ["fra1"]
+    assert completed("peer show wg0/a", monkeypatch) == ["wg0/anna"]
+    assert completed("peer show o", monkeypatch) == ["office/"]
+    assert completed("peer delete wg0/anna wg", monkeypatch) == ["wg0/", "wg1/"]
+    assert completed("peer list wg0 --node f", monkeypatch) == ["fra1"]
+    assert completed("peer list wg0 --sort han", monkeypatch) == ["handshake"]
+    for variable, value in (
+        ("WGFLEET_URL", "http://127.0.0.1:9"),
+        ("WGFLEET_API_KEY", "nonsense"),
+        ("WGFLEET_URL", "x"),
+    ):
+        monkeypatch.setenv(variable, value)
+        assert completed("config show w", monkeypatch) == []
