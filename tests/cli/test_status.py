@@ -57,11 +57,8 @@ def test_status_says_what_is_wrong_first_and_ends_so_for_scripts(client: httpx.C
     with panel.store.write() as tx:
         config_id = client.get("/api/configs/wg0").json()["id"]
         ((assignment, _),) = assignment_rows.of_config(tx, config_id)
-        assignment.phase, assignment.health, assignment.health_reason = (
-            Phase.SERVING,
-            Health.DOWN,
-            "no answer to 2 of 2",
-        )
+        assignment.phase, assignment.health = Phase.SERVING, Health.DOWN
+        assignment.health_reason = "no answer to 2 of 2"
         tx.flush()
     found = json.loads(status("--json").stdout)
     assert found["status"] in {"ok", "degraded"}
@@ -73,7 +70,12 @@ def test_status_says_what_is_wrong_first_and_ends_so_for_scripts(client: httpx.C
 
 
 def state_of(**node: Any) -> list[str]:
-    base = {"node_name": "fra1", "phase": "serving", "health": "serving", "health_since": "2026-11-26T10:33:21Z"}
+    base: dict[str, Any] = {
+        "node_name": "fra1",
+        "phase": "serving",
+        "health": "serving",
+        "health_since": "2026-11-26T10:33:21Z",
+    }
     base |= {"health_reason": "", "summary": "", "drift": [], "owed": None, "first_look": "answered"}
     config = {"name": "wg0", "enabled": True, "peers": 3}
     return list(fleet_state._wrong_with(config, [{**base, **node}]))  # noqa: SLF001 - sentences of one config
@@ -111,8 +113,8 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_names_are_completed_and_silence_is_kept_where_they_cannot_be(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("wg0", "wg1", "office"):
-        made(client, "/api/configs", name=name, pools=[f"10.{len(name)}{name[-1:].encode()[0] % 50}.0.0/24"])
+    for number, name in enumerate(("wg0", "wg1", "office")):
+        made(client, "/api/configs", name=name, pools=[f"10.{number}.0.0/24"])
     made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
     made(client, "/api/configs/wg0/peers", name="anna")
     assert completed("config show w", monkeypatch) == ["wg0", "wg1"]

@@ -1,21 +1,24 @@
-"""`wgfleet agent`: enroll a node, run its agent."""
+"""`wgfleet agent`: enroll a node, run its agent; and see, or take away, what it has on this machine."""
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from wgfleet.agent.settings import EVERYWHERE, AgentSettings
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
+from wgfleet.cli import agent_here
+from wgfleet.cli.agent_here import StateDir
 from wgfleet.cli.hints import sentence
 from wgfleet.cli.output import say
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.messages import AGENT_PORT
 
 app = commands()
-StateDir = Annotated[Path, typer.Option("--state-dir", help="Where the agent keeps its state.")]
+app.command()(agent_here.status)
+app.command()(agent_here.forget)
+app.command()(agent_here.leave)
 Backend = Literal["auto", "kernel", "userspace"]
 _FAILED = 1
 

@@ -116,8 +116,8 @@ def private_address_hint(listeners: Sequence[Listener], settings: Settings) -> s
     if len(private) < len(own):
         return None
     return (
-        f"{private[0]} is a private address. If others reach this machine by another one, as in many clouds, start it with "
-        "--name ADDRESS (tls.names), and --panel-node-address ADDRESS for its users"
+        f"{private[0]} is a private address. If others reach this machine by another one, as in many clouds, start "
+        "it with --name ADDRESS (tls.names), and --panel-node-address ADDRESS for its users"
     )
 
 

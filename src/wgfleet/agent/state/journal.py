@@ -212,6 +212,20 @@ class Journal:
         return self._directory / f"{name}{suffix}"
 
 
+def look(directory: Path, notes: list[str]) -> dict[InterfaceName, DesiredInterface]:
+    """Read every interface as far as it can be, and change nothing; `notes` gets a sentence about what cannot be."""
+    found = {}
+    for path in sorted(directory.glob(f"*{_BASE}")):
+        name = InterfaceName(path.name.removesuffix(_BASE))
+        try:
+            whole, _ = _base(name, read_file(path))
+            deltas = path.with_name(f"{name}{_DELTAS}")
+            found[name] = replay(whole, read_file(deltas) if deltas.exists() else b"").whole
+        except (DamagedFileError, OSError) as error:
+            notes.append(f"{path} cannot be read ({error})")
+    return found
+
+
 def _base(name: InterfaceName, raw: bytes) -> tuple[DesiredInterface, tuple[str, ...]]:
     """Decode a base as `lenient.read` does.
 
