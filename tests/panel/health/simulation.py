@@ -11,6 +11,7 @@ from unittest import mock
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import PANEL, Health, HealthRules, Standing
+from wgfleet.panel.reconcile import freeze_notes
 from wgfleet.panel.reconcile import health as watching
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.health import HealthMonitor
@@ -217,6 +218,7 @@ def on_paper(loop: PaperLoop, net: Net) -> Iterator[None]:
         mock.patch.object(clock, "monotonic", loop.time),
         mock.patch.object(clock, "now", loop.time),
         mock.patch.object(watching, "in_decision_thread", inline),
+        mock.patch.object(freeze_notes, "in_decision_thread", inline),
         mock.patch.object(watching, "Prober", return_value=_PanelProber(net)),
     ):
         yield

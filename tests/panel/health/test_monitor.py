@@ -14,6 +14,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.reconcile import health as watching
+from wgfleet.panel.reconcile import observations
 from wgfleet.panel.reconcile.agents.connection import SILENT_S, AgentConnection
 from wgfleet.panel.reconcile.engine import threads
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
@@ -196,7 +197,7 @@ def test_an_agent_that_a_panel_never_hears_after_its_start_is_missed_in_the_end(
 ) -> None:
     config = world.config()
     found = world.serving(config, "fra1", "ams1", "par1")
-    network = Network(connected=False, last_seen_at=None, heard_at=clock.monotonic() - watching.START_S - 1)
+    network = Network(connected=False, last_seen_at=None, heard_at=clock.monotonic() - observations.START_S - 1)
     monitor = monitor_on(network, world, found, monkeypatch)
 
     async def watched() -> None:

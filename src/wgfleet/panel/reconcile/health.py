@@ -16,39 +16,36 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.judge import (
-    PANEL,
     Decision,
     HealthRules,
     Observed,
     Quorum,
-    SilentNodes,
     Standing,
     Witness,
     decide,
 )
-from wgfleet.panel.domain.health.public_endpoints import versions
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.loop_thread import calls_into_this_loop, in_loop_thread
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, Work, came_round
 from wgfleet.panel.reconcile.engine.threads import come_first, in_decision_thread
+from wgfleet.panel.reconcile.freeze_notes import FreezeNotes
 from wgfleet.panel.reconcile.new_addresses import keep_using
+from wgfleet.panel.reconcile.observations import Observations
 from wgfleet.panel.reconcile.outlook import Outlook
-from wgfleet.panel.reconcile.probes import Member, Probes
+from wgfleet.panel.reconcile.probes import Probes
+from wgfleet.panel.reconcile.sightings import Member
 from wgfleet.panel.services import freezes, health
 from wgfleet.panel.services.health import Looker, Probed
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.probing.prober import Prober
-from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import NodeId
 
 LONGEST_DELAY_S = 1.0
 REREAD_S = 1.0  # which assignments there are, and what others wrote of them
 ROUND_S = 0.25  # between decisions at most, where nothing new is seen
 STOOD_STILL_S = 1.0  # without a decision: this panel was stopped, and heard nobody meanwhile
-START_S = 30.0  # for a panel that starts to reach the agents, of which there may be hundreds
-_LOSS_SLOWS = 10  # a line over which half of the packets get lost may need six times as long to come back
 
 Clocked = tuple[Standing, Standing]
 """A standing by the wall clock, as the row has it, and by the monotonic one, by which it is judged."""
@@ -80,24 +77,22 @@ class HealthMonitor:
         self._store = store
         self._vault = vault
         self._rules = rules
-        self._connections = connections
         self._outlook = outlook
         self._site = site
         self._probes = Probes(rules, connections)
+        self._observations = Observations(rules, self._probes, connections)
+        self._notes = FreezeNotes(store, outlook, rules.fresh_s)
         self._quorum = Quorum(rules)
         self._probed: dict[Member, Probed] = {}
         self._standings: dict[Member, Clocked] = {}
         self._lookers: Sequence[Looker] = ()
         self._approved: frozenset[str] = frozenset()
         self._said: dict[str, str] = {}
-        self._told: SilentNodes | None = None
-        self._told_at: float | None = None  # None: the row may be from before the start
         self._reread_at = 0.0
         self._reading: asyncio.Task[_Rows] | None = None
         self._stale = True
         self._written = 0
-        self._began_at = clock.monotonic()
-        self._decided_at = self._awake_at = self._began_at
+        self._decided_at = self._awake_at = clock.monotonic()
 
     def start(self) -> BackgroundTask:
         """Begin to watch in the loop that runs, until the task is stopped."""
@@ -115,7 +110,7 @@ class HealthMonitor:
         )
 
     async def _watch(self) -> None:
-        self._probes.begin()
+        self._probes.seen.begin()
         self._reading, self._stale = None, True
         prober = Prober()
         # Its probes would be in the way of those of the panel that decides.
@@ -128,13 +123,13 @@ class HealthMonitor:
         try:
             while not any(task.done() for task in beside):
                 came_round()
-                self._probes.news.clear()
+                self._probes.seen.news.clear()
                 try:
                     if self._outlook.superseded is None:
                         await self._round(prober)
                 except PanelError as error:
                     log.warning("health.round_lost", error=str(error))
-                    self._probes.news.clear()
+                    self._probes.seen.news.clear()
                 now = clock.monotonic()
                 self._outlook.decisions.decided(due_at, now)
                 self._outlook.decisions.probes_left_out = self._probes.left_out
@@ -142,8 +137,8 @@ class HealthMonitor:
                 due_at = now + pause_s
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
-                        await self._probes.news.wait()
-                    due_at = self._probes.news_at
+                        await self._probes.seen.news.wait()
+                    due_at = self._probes.seen.news_at
             next(task for task in beside if task.done()).result()
         finally:
             for task in filter(None, (*beside, self._reading)):
@@ -203,8 +198,7 @@ class HealthMonitor:
         if now - self._decided_at > STOOD_STILL_S:
             self._awake_at = now
         self._decided_at = now
-        reached = self._reached()
-        observed = {member: self._observed(member, probed, reached, now) for member, probed in self._probed.items()}
+        observed = self._observations.of_all(self._probed, now, self._awake_at)
         frozen = self._quorum.look(
             [(observed[member], probed.standing) for member, probed in self._probed.items()],
             now,
@@ -230,7 +224,10 @@ class HealthMonitor:
                 self._said.pop(config_id, None)
                 one_sided |= set(result[0].one_sided)
                 gone |= result[1]
-        await self._tell(frozen, one_sided, gone & self._approved)
+        if spent := gone & self._approved:
+            self._approved = frozenset()
+            await in_decision_thread(self._spend, sorted(spent))
+        await self._notes.tell(frozen, one_sided)
 
     async def _decide_config(
         self,
@@ -252,7 +249,7 @@ class HealthMonitor:
             approved={NodeId(node_id) for node_id in self._approved},
             paused=members[0].paused,
             witnesses=[
-                Witness(each.node_id, self._is_connected(each.node_id), each.domain)
+                Witness(each.node_id, self._observations.looks(each.node_id), each.domain)
                 for each in self._lookers
                 if each.config_id == config_id
             ],
@@ -302,54 +299,9 @@ class HealthMonitor:
         self._said[about] = trouble
         return news
 
-    def _is_connected(self, node_id: str) -> bool:
-        connection = self._connections.get(node_id)
-        return connection is not None and connection.connected and Feature.WITNESS in connection.features
-
-    def _reached(self) -> frozenset[int]:
-        """Return the IP versions by which the panel has just had an answer of any node."""
-        found = [(member, probed, self._probes.public_endpoints(member)) for member, probed in self._probed.items()]
-        if not any(endpoints and endpoints.trouble for _, _, endpoints in found):
-            return frozenset()  # nobody asks
-        answering: list[str] = []
-        for member, probed, endpoints in found:
-            if endpoints is not None:
-                answering += endpoints.answering
-            elif any(
-                each.vantage == PANEL and each.last_ok_at and not each.doubts for each in self._probes.verdicts(member)
-            ):
-                answering.append(probed.endpoint)
-        return versions(answering)
-
-    def _observed(self, member: Member, probed: Probed, reached: frozenset[int], now: float) -> Observed:
-        endpoints = self._probes.public_endpoints(member)
-        connection = self._connections.get(probed.node_id)
-        connected = connection is not None and connection.connected
-        heard_at = self._awake_at if connection is None else max(connection.heard_at, self._awake_at)
-        patience_s = self._rules.unmanaged_after_s * (1 + _LOSS_SLOWS * self._probes.loss(PANEL, member))
-        unheard = not connected and (connection is None or connection.last_seen_at is None)
-        if unheard:
-            patience_s = max(patience_s, START_S)
-        missed = not connected and now - heard_at > patience_s
-        return Observed(
-            node_id=probed.node_id,
-            agent_connected=connected,
-            verdicts=self._probes.verdicts(member),
-            fenced=probed.applied_generation >= probed.fence_generation,
-            beside_panel=probed.beside_panel,
-            domain=probed.domain,
-            leaving=probed.leaving,
-            agent_missed=missed,
-            agent_unheard=unheard and not missed,
-            unseen=self._probes.unsent.get(member, ""),
-            partly=endpoints.trouble if endpoints else "",
-            silent_addresses=endpoints.silent_addresses(reached) if endpoints else (),
-        )
-
     def _record(self, changed: Sequence[tuple[Probed, Standing]]) -> None:
         """Write down what was decided of nodes of one config."""
-        connections = {probed.node_id: self._connections.get(probed.node_id) for probed, _ in changed}
-        silent = {node_id for node_id, connection in connections.items() if connection is None or connection.silent}
+        silent = self._observations.silent({probed.node_id for probed, _ in changed})
         with self._store.write() as tx:
             standings: dict[str, Standing] = {probed.node_id: standing for probed, standing in changed}
             health.record(tx, changed[0][0].config_id, standings, silent=silent)
@@ -364,37 +316,6 @@ class HealthMonitor:
                     reason=standing.reason,
                 )
 
-    async def _tell(self, frozen: SilentNodes | None, one_sided: set[NodeId], spent: set[NodeId]) -> None:
-        """Say which nodes are left in use until a person decides, and why."""
-        told = frozen
-        if told is None and one_sided:
-            told = SilentNodes(
-                "all that miss these nodes stand in one site, which may be what is cut off", tuple(sorted(one_sided))
-            )
-        if spent:
-            self._approved = frozenset()
-            await in_decision_thread(self._spend, sorted(spent))
-        if (told is None) != (self._outlook.frozen is None):
-            log.warning("health.frozen" if told else "health.unfrozen", reason=told.reason if told else "")
-        self._outlook.frozen = told.reason if told else None
-        now = clock.monotonic()
-        if self._told_at is None:
-            due = told is not None or now - self._began_at > self._rules.fresh_s
-        else:
-            # The list grows and shrinks with each probe at first; the row follows within a second.
-            turned = (told is None) != (self._told is None)
-            due = turned or (told != self._told and now - self._told_at > REREAD_S)
-        if due:
-            await in_decision_thread(self._keep, told)
-            self._told, self._told_at = told, now
-
     def _spend(self, nodes: Sequence[NodeId]) -> None:
         with self._store.write() as tx:
             freezes.spend(tx, nodes)
-
-    def _keep(self, told: SilentNodes | None) -> None:
-        with self._store.write() as tx:
-            if told is None:
-                freezes.end(tx)
-            else:
-                freezes.begin(tx, told.reason, told.nodes)

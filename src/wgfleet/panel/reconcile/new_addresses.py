@@ -12,7 +12,7 @@ import structlog
 from wgfleet.panel.domain.health.public_endpoints import PublicEndpoints
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.reconcile.probes import Member
+from wgfleet.panel.reconcile.sightings import Member
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.health import Probed
 from wgfleet.panel.store import Store

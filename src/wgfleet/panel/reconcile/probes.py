@@ -1,6 +1,7 @@
-"""The probes of the watch: from the panel and, through their agents, from nodes; and what was seen.
+"""The probes of the watch: from the panel and, through their agents, from nodes.
 
-Looks run beside each other and nobody waits for a slow one. What they mean is decided elsewhere.
+Looks run beside each other and nobody waits for a slow one. What was seen is kept in `sightings.py`, and what it means
+is decided elsewhere.
 """
 
 import asyncio
@@ -12,13 +13,13 @@ from itertools import product
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.health.paths import Path, PathKey, misses_needed, misses_of_note, shared_loss
 from wgfleet.panel.domain.health.public_endpoints import PublicEndpoints
-from wgfleet.panel.domain.health.votes import PANEL, HealthRules, Verdict
+from wgfleet.panel.domain.health.votes import PANEL, HealthRules
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.endpoint_survey import survey
 from wgfleet.panel.reconcile.engine.loop_thread import LoopCall, here
+from wgfleet.panel.reconcile.sightings import Member, Sightings
 from wgfleet.panel.services.health import Looker, Probed
 from wgfleet.probing.prober import PACE_S, Prober
 from wgfleet.protocol.features import Feature
@@ -33,9 +34,6 @@ _PATIENCE = 3
 SURVEY_S = 10.0  # between looks at all public endpoints of a node
 SURVEY_LOOK_S = 1.0
 MOST_PER_S = 500.0  # probes from here; each costs 0.2 ms of a processor
-
-Member = tuple[str, NodeId]
-"""An assignment: config and node."""
 
 _Look = tuple[Member, str, str]
 """What is under way: the assignment that is looked at, by whom, and the kind of look."""
@@ -53,26 +51,20 @@ class CrossLook:
 
 
 class Probes:
-    """All that was seen of the watched assignments.
+    """All looks at the watched assignments; what they see is in `seen`.
 
-    `news` is set when it may change a decision, at `news_at`. `call` awaits what belongs to the `connections`, which
-    may be of another event loop.
+    `call` awaits what belongs to the `connections`, which may be of another event loop.
     """
 
     def __init__(self, rules: HealthRules, connections: Mapping[str, AgentConnection]) -> None:
         self.unsent: dict[Member, str] = {}
-        self.news = asyncio.Event()
-        self.news_at = 0.0
+        self.seen = Sightings(rules)
         self.call: LoopCall = here
         self._rules = rules
         self._connections = connections
         self._probed: dict[Member, Probed] = {}
         self._endpoints: dict[Member, PublicEndpoints] = {}  # of those that have several
         self._lookers: Mapping[Member, Looker] = {}
-        self._verdicts: dict[Member, dict[str, Verdict]] = defaultdict(dict)
-        self._paths: dict[PathKey, Path] = {}
-        self._loss: dict[PathKey, float] = {}
-        self._answered_at: dict[PathKey, float] = {}  # when the latest probe that was answered had been sent
         self._under_way: set[_Look] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loss_due_at = 0.0
@@ -89,20 +81,8 @@ class Probes:
         self._probed = {member: self._by_endpoint(member, each) for member, each in probed.items()}
         self._endpoints = {member: each for member, each in self._endpoints.items() if member in probed}
         self._lookers = {(looker.config_id, looker.node_id): looker for looker in lookers}
-        for member in self._verdicts.keys() - probed.keys():
-            del self._verdicts[member]
-            self.unsent.pop(member, None)
-        for key in [key for key in self._paths if (key[2], key[1]) not in probed]:
-            self._paths.pop(key)
-            self._answered_at.pop(key, None)
-
-    def verdicts(self, member: Member) -> tuple[Verdict, ...]:
-        """Return what each vantage point saw of an assignment."""
-        return tuple(self._with_loss(member, verdict) for verdict in self._verdicts[member].values())
-
-    def loss(self, vantage: str, member: Member) -> float:
-        """Return the share of probes that get lost on the way, as far as it is known."""
-        return self._loss.get(_key(vantage, member), 0.0)
+        self.unsent = {member: why for member, why in self.unsent.items() if member in probed}
+        self.seen.forget_all_but(probed.keys())
 
     async def keep_probing(self, prober: Prober, may_probe: Callable[[], bool]) -> None:
         """Probe all from here, each every `interval_s`, while that may be done; until cancelled.
@@ -140,12 +120,12 @@ class Probes:
     def look(self, prober: Prober) -> None:
         """Probe those from here at once, and often, that begin to be missed."""
         if clock.monotonic() >= self._loss_due_at:
-            self._loss = shared_loss(self._paths, {looker.node_id for looker in self._lookers.values()})
+            self.seen.compare_losses({looker.node_id for looker in self._lookers.values()})
             self._loss_due_at = clock.monotonic() + self.interval_s
         for member, probed in self._probed.items():
-            verdict = self._verdicts[member].get(PANEL)
+            verdict = self.seen.from_here(member)
             if verdict is not None and verdict.doubts:
-                left = self._needed(PANEL, member) - verdict.doubts
+                left = self.seen.needed(PANEL, member) - verdict.doubts
                 if left > 0 and (member, PANEL, "burst") not in self._under_way:
                     prober.renew()
                     self._begin_survey(prober, member)
@@ -156,17 +136,13 @@ class Probes:
         asked: dict[CrossLook, list[Member]] = defaultdict(list)
         for vantage, target in checks:
             member = config_id, target
-            tries = self._tries(vantage, member)
+            tries = self.seen.tries(vantage, member)
             look = CrossLook((config_id, vantage), max(tries, 1), doubtful=tries > 0)
             if (member, vantage, _kind(look)) not in self._under_way:
                 asked[look].append(member)
         for look, members in asked.items():
             keys = [(member, look.vantage[1], _kind(look)) for member in members]
             self._start(self._cross_check(look, [self._probed[member] for member in members]), keys)
-
-    def begin(self) -> None:
-        """Be used in the event loop that runs."""
-        self.news = asyncio.Event()
 
     async def close(self) -> None:
         """End all looks."""
@@ -187,23 +163,6 @@ class Probes:
                 log.error("health.probe_failed", error=str(error), exc_info=error)
 
         task.add_done_callback(ended)
-
-    def _needed(self, vantage: str, member: Member) -> int:
-        return misses_needed(self.loss(vantage, member), self._rules.failures)
-
-    def _tries(self, vantage: str, member: Member) -> int:
-        """Return how often a node is to probe in one call for a verdict; 0: nobody has begun to miss its target."""
-        known = self._verdicts[member]
-        long = max((self._needed(each, member) for each in known), default=0)
-        if not any(
-            misses_of_note(self.loss(each, member)) <= verdict.doubts and verdict.failures <= long
-            for each, verdict in known.items()
-        ):
-            return 0
-        return max(self._needed(vantage, member) - (known[vantage].failures if vantage in known else 0), 1)
-
-    def _wait_s(self, key: PathKey) -> float:
-        return self._paths.get(key, Path()).timeout_s(self._rules.timeout_s, self._rules.longest_timeout_s)
 
     def _by_endpoint(self, member: Member, probed: Probed) -> Probed:
         """Return an assignment with the endpoint by which it is looked at."""
@@ -228,12 +187,12 @@ class Probes:
         """
 
         def took(endpoint: str, sent_at: float, seconds: float) -> None:
-            verdict = self._verdicts[member].get(PANEL)
+            verdict = self.seen.from_here(member)
             if endpoint != self._endpoint(member) and (verdict is None or verdict.doubts):
                 self._look_by(member, endpoint)
-                self._answered(PANEL, member, sent_at, seconds, late=False)
+                self.seen.answered(PANEL, member, sent_at, seconds)
 
-        await survey(prober, probed, endpoints, self._wait_s(_key(PANEL, member)), took)
+        await survey(prober, probed, endpoints, self.seen.wait_s(PANEL, member), took)
         self._look_by(member, endpoints.used)
 
     def _endpoint(self, member: Member) -> str:
@@ -249,43 +208,43 @@ class Probes:
 
     async def _burst(self, prober: Prober, member: Member, probed: Probed, count: int) -> None:
         """Probe a node often, until it has answered; return when a verdict can be had of it."""
-        key, begun = _key(PANEL, member), clock.monotonic()
+        begun = clock.monotonic()
         for _ in range(count):
-            if self._answered_at.get(key, begun) > begun:
+            if self.seen.has_answered_since(PANEL, member, begun):
                 return
             self._start(self._probe(prober, member, probed))
             await asyncio.sleep(PACE_S)
-        await asyncio.sleep(self._wait_s(key))
+        await asyncio.sleep(self.seen.wait_s(PANEL, member))
 
     async def _probe(self, prober: Prober, member: Member, probed: Probed) -> None:
         """Probe a node from here. An answer that is late was a miss for as long as it was not here."""
-        key, sent_at = _key(PANEL, member), clock.monotonic()
+        sent_at = clock.monotonic()
         target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
-        verdict = self._verdicts[member].get(PANEL)
-        patient = verdict is None or verdict.failures <= 2 * self._needed(PANEL, member)
-        wait_s = self._wait_s(key)
+        verdict = self.seen.from_here(member)
+        patient = verdict is None or verdict.failures <= 2 * self.seen.needed(PANEL, member)
+        wait_s = self.seen.wait_s(PANEL, member)
         late = False
 
         def is_late() -> None:
             nonlocal late
             late = True
             if self._endpoint(member) == probed.endpoint:
-                self._missed(PANEL, member, sent_at)
+                self.seen.missed(PANEL, member, sent_at)
 
         notices = [(wait_s, is_late)]
-        doubt_s = self._paths.get(key, Path()).doubt_s(self._rules.timeout_s, self._rules.longest_timeout_s)
+        doubt_s = self.seen.doubt_s(PANEL, member)
         if doubt_s < wait_s:
-            notices.append((doubt_s, lambda: self._doubted(member, sent_at)))
+            notices.append((doubt_s, lambda: self.seen.doubted(member, sent_at)))
         outcome = await prober.probe(target, self._rules.longest_timeout_s if patient else wait_s, notices)
         if outcome.answer is not None and outcome.seconds is not None:
             self.unsent.pop(member, None)
-            self._answered(PANEL, member, sent_at, outcome.seconds, late=late)
+            self.seen.answered(PANEL, member, sent_at, outcome.seconds, late=late)
         elif not outcome.sent and (verdict is None or verdict.last_ok_at is None):
             # A machine that could never send to it, as one without IPv6, has seen nothing.
             self.unsent[member] = outcome.reason
         elif not late and self._endpoint(member) == probed.endpoint:
             # One that could, and cannot any more, misses it like others; they decide.
-            self._missed(PANEL, member, sent_at)
+            self.seen.missed(PANEL, member, sent_at)
 
     async def _cross_check(self, look: CrossLook, targets: list[Probed]) -> None:
         """Have a node probe others: in doubt several times in short succession, else once and with patience."""
@@ -321,7 +280,7 @@ class Probes:
 
     def _cross_wait_s(self, look: CrossLook, targets: list[Probed]) -> float:
         members = [(probed.config_id, probed.node_id) for probed in targets]
-        wait_s = max(self._wait_s(_key(who, member)) for member in members for who in (look.vantage[1], PANEL))
+        wait_s = max(self.seen.wait_s(who, member) for member in members for who in (look.vantage[1], PANEL))
         # Without doubt there is time to find out that an answer takes longer than it did.
         return wait_s if look.doubtful else min(_PATIENCE * wait_s, self._rules.longest_timeout_s)
 
@@ -331,68 +290,13 @@ class Probes:
         if self._endpoint(member) != endpoint:
             return  # it answers elsewhere, and is looked at there by now
         if (seconds := result.answered.get(endpoint)) is not None:
-            self._answered(vantage, member, sent_at, min(max(seconds, 0.0), self._rules.longest_timeout_s), late=False)
-            lost = min(max(result.lost.get(endpoint, 0), 0), tries - 1)
-            key = _key(vantage, member)
-            self._paths[key] = self._paths[key].beside(tries - 1, lost)
+            seconds = min(max(seconds, 0.0), self._rules.longest_timeout_s)
+            self.seen.answered(vantage, member, sent_at, seconds)
+            self.seen.answered_in_series(vantage, member, tries, result.lost.get(endpoint, 0))
         elif endpoint in {*result.unanswered} - {*result.unsent}:
             # One that has no way to send has seen nothing, and confirms nothing.
             for _ in range(tries):
-                self._missed(vantage, member, sent_at)
-
-    def _answered(self, vantage: str, member: Member, sent_at: float, seconds: float, *, late: bool) -> None:
-        key, now = _key(vantage, member), clock.monotonic()
-        before = self._verdict(vantage, member, now)
-        self._paths[key] = self._paths.get(key, Path()).answered(seconds, self._needed(vantage, member), late=late)
-        self._answered_at[key] = max(sent_at, self._answered_at.get(key, sent_at))
-        self._verdicts[member][vantage] = replace(
-            before, failures=0, overdue=0, last_ok_at=now, last_try_at=now, alive_at=self._answered_at[key]
-        )
-        if before.last_ok_at is None or before.doubts >= misses_of_note(self.loss(vantage, member)):
-            self._tell()
-
-    def _doubted(self, member: Member, sent_at: float) -> None:
-        """Note that the answer to a probe from here takes longer than it does."""
-        before = self._verdicts[member].get(PANEL)
-        if before is not None and self._answered_at.get(_key(PANEL, member), -1.0) < sent_at:
-            self._against(before, member, replace(before, overdue=before.overdue + 1))
-
-    def _missed(self, vantage: str, member: Member, sent_at: float) -> None:
-        key, now = _key(vantage, member), clock.monotonic()
-        since_answered = self._answered_at.get(key, -1.0) >= sent_at
-        self._paths[key] = self._paths.get(key, Path()).missed(since_answered=since_answered)
-        before = self._verdict(vantage, member, now)
-        if since_answered:
-            return
-        overdue = max(before.overdue - 1, 0)
-        now_known = replace(before, failures=before.failures + 1, overdue=overdue, last_try_at=now)
-        self._against(before, member, now_known)
-
-    def _against(self, before: Verdict, member: Member, known: Verdict) -> None:
-        """Take what speaks against a node, and tell it where that may make others look, or decide."""
-        self._verdicts[member][known.vantage] = known
-        needed = self._needed(known.vantage, member)
-        of_note = {1, misses_of_note(self.loss(known.vantage, member))}
-        if (known.doubts > before.doubts and known.doubts in of_note) or (
-            known.failures > before.failures and known.failures == needed
-        ):
-            self._tell()
-
-    def _tell(self) -> None:
-        if not self.news.is_set():
-            self.news_at = clock.monotonic()
-            self.news.set()
-
-    def _verdict(self, vantage: str, member: Member, now: float) -> Verdict:
-        return self._verdicts[member].get(vantage) or Verdict(vantage, 0, None, None, since=now)
-
-    def _with_loss(self, member: Member, verdict: Verdict) -> Verdict:
-        loss = self.loss(verdict.vantage, member)
-        return replace(verdict, loss=loss) if loss != verdict.loss else verdict
-
-
-def _key(vantage: str, member: Member) -> PathKey:
-    return vantage, member[1], member[0]
+                self.seen.missed(vantage, member, sent_at)
 
 
 def _kind(look: CrossLook) -> str:

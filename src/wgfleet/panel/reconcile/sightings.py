@@ -1,0 +1,149 @@
+"""Sightings of the watched assignments by all vantage points: answers, misses and doubts, and what paths are like.
+
+It sends nothing. What was seen may change a decision: then it sets `news`.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import replace
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.health.paths import Path, PathKey, misses_needed, misses_of_note, shared_loss
+from wgfleet.panel.domain.health.votes import PANEL, HealthRules, Verdict
+from wgfleet.protocol.ids import NodeId
+
+Member = tuple[str, NodeId]
+"""An assignment: config and node."""
+
+
+class Sightings:
+    """All that was seen. `news` is set when it may change a decision, at `news_at`."""
+
+    def __init__(self, rules: HealthRules) -> None:
+        self.news = asyncio.Event()
+        self.news_at = 0.0
+        self._rules = rules
+        self._verdicts: dict[Member, dict[str, Verdict]] = defaultdict(dict)
+        self._paths: dict[PathKey, Path] = {}
+        self._loss: dict[PathKey, float] = {}
+        self._answered_at: dict[PathKey, float] = {}  # when the latest probe that was answered had been sent
+
+    def begin(self) -> None:
+        """Be used in the event loop that runs."""
+        self.news = asyncio.Event()
+
+    def forget_all_but(self, watched: Collection[Member]) -> None:
+        """Forget what was seen of others."""
+        for member in self._verdicts.keys() - set(watched):
+            del self._verdicts[member]
+        for key in [key for key in self._paths if (key[2], key[1]) not in watched]:
+            self._paths.pop(key)
+            self._answered_at.pop(key, None)
+
+    def compare_losses(self, witnesses: Collection[NodeId]) -> None:
+        """Find out what share of probes gets lost on each path by now."""
+        self._loss = shared_loss(self._paths, set(witnesses))
+
+    def verdicts(self, member: Member) -> tuple[Verdict, ...]:
+        """Return what each vantage point saw of an assignment."""
+        return tuple(self._with_loss(member, verdict) for verdict in self._verdicts[member].values())
+
+    def from_here(self, member: Member) -> Verdict | None:
+        """Return what was seen of an assignment from here."""
+        return self._verdicts[member].get(PANEL)
+
+    def loss(self, vantage: str, member: Member) -> float:
+        """Return the share of probes that get lost on the way, as far as it is known."""
+        return self._loss.get(_key(vantage, member), 0.0)
+
+    def needed(self, vantage: str, member: Member) -> int:
+        """Return how many misses in a row say that a node does not answer."""
+        return misses_needed(self.loss(vantage, member), self._rules.failures)
+
+    def tries(self, vantage: str, member: Member) -> int:
+        """Return how often a node is to probe in one call for a verdict; 0: nobody has begun to miss its target."""
+        known = self._verdicts[member]
+        long = max((self.needed(each, member) for each in known), default=0)
+        if not any(
+            misses_of_note(self.loss(each, member)) <= verdict.doubts and verdict.failures <= long
+            for each, verdict in known.items()
+        ):
+            return 0
+        return max(self.needed(vantage, member) - (known[vantage].failures if vantage in known else 0), 1)
+
+    def wait_s(self, vantage: str, member: Member) -> float:
+        """Return for how long an answer on a path is waited for."""
+        return self._path(vantage, member).timeout_s(self._rules.timeout_s, self._rules.longest_timeout_s)
+
+    def doubt_s(self, vantage: str, member: Member) -> float:
+        """Return after how long without an answer there is doubt."""
+        return self._path(vantage, member).doubt_s(self._rules.timeout_s, self._rules.longest_timeout_s)
+
+    def has_answered_since(self, vantage: str, member: Member, sent_at: float) -> bool:
+        """Tell whether a probe that was sent later than that was answered."""
+        return self._answered_at.get(_key(vantage, member), -1.0) > sent_at
+
+    def answered(self, vantage: str, member: Member, sent_at: float, seconds: float, *, late: bool = False) -> None:
+        """Take an answer. `late`: it was a miss for as long as it was not here."""
+        key, now = _key(vantage, member), clock.monotonic()
+        before = self._verdict(vantage, member, now)
+        self._paths[key] = self._path(vantage, member).answered(seconds, self.needed(vantage, member), late=late)
+        self._answered_at[key] = max(sent_at, self._answered_at.get(key, sent_at))
+        self._verdicts[member][vantage] = replace(
+            before, failures=0, overdue=0, last_ok_at=now, last_try_at=now, alive_at=self._answered_at[key]
+        )
+        if before.last_ok_at is None or before.doubts >= misses_of_note(self.loss(vantage, member)):
+            self._tell()
+
+    def answered_in_series(self, vantage: str, member: Member, tries: int, lost: int) -> None:
+        """Take what else is known of a path on which one of several probes was answered."""
+        key = _key(vantage, member)
+        self._paths[key] = self._paths[key].beside(tries - 1, min(max(lost, 0), tries - 1))
+
+    def doubted(self, member: Member, sent_at: float) -> None:
+        """Note that the answer to a probe from here takes longer than it does."""
+        before = self.from_here(member)
+        if before is not None and self._answered_at.get(_key(PANEL, member), -1.0) < sent_at:
+            self._against(before, member, replace(before, overdue=before.overdue + 1))
+
+    def missed(self, vantage: str, member: Member, sent_at: float) -> None:
+        """Note that a probe was not answered in time."""
+        key, now = _key(vantage, member), clock.monotonic()
+        since_answered = self._answered_at.get(key, -1.0) >= sent_at
+        self._paths[key] = self._path(vantage, member).missed(since_answered=since_answered)
+        before = self._verdict(vantage, member, now)
+        if since_answered:
+            return
+        overdue = max(before.overdue - 1, 0)
+        now_known = replace(before, failures=before.failures + 1, overdue=overdue, last_try_at=now)
+        self._against(before, member, now_known)
+
+    def _against(self, before: Verdict, member: Member, known: Verdict) -> None:
+        """Take what speaks against a node, and tell it where that may make others look, or decide."""
+        self._verdicts[member][known.vantage] = known
+        needed = self.needed(known.vantage, member)
+        of_note = {1, misses_of_note(self.loss(known.vantage, member))}
+        if (known.doubts > before.doubts and known.doubts in of_note) or (
+            known.failures > before.failures and known.failures == needed
+        ):
+            self._tell()
+
+    def _tell(self) -> None:
+        if not self.news.is_set():
+            self.news_at = clock.monotonic()
+            self.news.set()
+
+    def _path(self, vantage: str, member: Member) -> Path:
+        return self._paths.get(_key(vantage, member), Path())
+
+    def _verdict(self, vantage: str, member: Member, now: float) -> Verdict:
+        return self._verdicts[member].get(vantage) or Verdict(vantage, 0, None, None, since=now)
+
+    def _with_loss(self, member: Member, verdict: Verdict) -> Verdict:
+        loss = self.loss(verdict.vantage, member)
+        return replace(verdict, loss=loss) if loss != verdict.loss else verdict
+
+
+def _key(vantage: str, member: Member) -> PathKey:
+    return vantage, member[1], member[0]
