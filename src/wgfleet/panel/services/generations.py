@@ -30,8 +30,8 @@ def hold(tx: Tx, config_id: str) -> None:
 
 
 def _note_who_made(tx: Tx, config_id: str, generation: int) -> None:
-    incarnation = histories.newest_id(tx)
-    if incarnation is not None and histories.made_by(tx, config_id, generation) != incarnation:
+    incarnation, made_by = histories.newest_and_made_by(tx, config_id, generation)
+    if incarnation is not None and made_by != incarnation:
         histories.note(tx, config_id, generation, incarnation)
 
 

@@ -7,7 +7,7 @@ no two transactions work on one pool at a time; the cost of an address does not 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 
@@ -53,7 +53,34 @@ _HOLD = insert(_held)
 _SET_FREE = insert(_free)
 
 
-def allocate(tx: Tx, pools: Sequence[Pool], peer_ids: Sequence[str]) -> dict[str, list[str]]:
+class PoolRow(NamedTuple):
+    """A pool, to be looked at."""
+
+    id: str
+    network: str
+    next_offset: int
+
+
+AnyPool = Pool | PoolRow
+
+
+def _of_config(*, slices: bool) -> Select[str, str, int]:
+    own = _pools.c.assignment_id.is_not(None) if slices else _pools.c.assignment_id.is_(None)
+    columns = _pools.c.id, _pools.c.network, _pools.c.next_offset
+    return select(*columns).where(_pools.c.config_id == bindparam("config"), own).order_by(_pools.c.id)
+
+
+_OF_CONFIG, _SLICES_OF_CONFIG = _of_config(slices=False), _of_config(slices=True)
+
+
+def pools(tx: Tx, config_id: str, *, slices: bool) -> list[PoolRow]:
+    """Return the pools of a whole config, or the slices of its nodes: v4 before v6, each in the order of creation."""
+    tx.settle()
+    found = tx.connection.execute(_SLICES_OF_CONFIG if slices else _OF_CONFIG, {"config": config_id}).all()
+    return sorted((PoolRow._make(row) for row in found), key=lambda pool: addressing.order(pool.network))
+
+
+def allocate(tx: Tx, pools: Sequence[AnyPool], peer_ids: Sequence[str]) -> dict[str, list[str]]:
     """Give each peer one address of each pool; return them as text in the order of `pools`.
 
     Raises `Exhausted` where a pool has too few left; the transaction is then to be given up.
@@ -71,7 +98,7 @@ def allocate(tx: Tx, pools: Sequence[Pool], peer_ids: Sequence[str]) -> dict[str
     return given
 
 
-def check_room(tx: Tx, pools: Sequence[Pool], count: int) -> None:
+def check_room(tx: Tx, pools: Sequence[AnyPool], count: int) -> None:
     """Raise `Exhausted` where a pool has fewer addresses left than that, as far as counters tell."""
     for pool in pools:
         new = addressing.last_offset(pool.network) + 1 - pool.next_offset
@@ -79,7 +106,7 @@ def check_room(tx: Tx, pools: Sequence[Pool], count: int) -> None:
             raise _used_up(pool, count)
 
 
-def _used_up(pool: Pool, count: int) -> Exhausted:
+def _used_up(pool: AnyPool, count: int) -> Exhausted:
     size = addressing.capacity(pool.network)
     return Exhausted(
         f"pool {pool.network} is used up: of its {size} addresses too few are left for {count} more; "
@@ -87,7 +114,7 @@ def _used_up(pool: Pool, count: int) -> Exhausted:
     )
 
 
-def claim(tx: Tx, pool: Pool, address: str, peer_id: str, field: str) -> str:
+def claim(tx: Tx, pool: AnyPool, address: str, peer_id: str, field: str) -> str:
     """Give the peer this very address of the pool; return its canonical text.
 
     Raises `Invalid` where no peer may have it, `Conflict` where another has it, both with `field`.
@@ -143,16 +170,15 @@ def _of_peers(tx: Tx, peer_ids: Collection[str], networks: Mapping[str, str]) ->
 
 def _locked(tx: Tx, pool_ids: Iterable[str]) -> dict[str, int]:
     """Lock the pools and return their counters as they are now."""
-    # The peers that get addresses may be in the session only as yet.
-    tx.session.flush()
-    return dict(tx.session.execute(_LOCK, {"pool_ids": list(pool_ids)}).all())
+    tx.settle()  # the peers that get addresses may be in the session only as yet
+    return dict(tx.connection.execute(_LOCK, {"pool_ids": list(pool_ids)}).all())
 
 
-def _take(tx: Tx, pool: Pool, counter: int, count: int) -> list[int]:
+def _take(tx: Tx, pool: AnyPool, counter: int, count: int) -> list[int]:
     """Take `count` unused offsets out of the pool: those given back, then new ones."""
-    offsets = list(tx.session.scalars(_LOWEST_FREE, {"pool": pool.id, "count": count}))
+    offsets = list(tx.connection.scalars(_LOWEST_FREE, {"pool": pool.id, "count": count}))
     if offsets:
-        tx.session.execute(_NO_LONGER_FREE, {"pool": pool.id, "first": offsets[0], "last": offsets[-1]})
+        tx.connection.execute(_NO_LONGER_FREE, {"pool": pool.id, "first": offsets[0], "last": offsets[-1]})
     if len(offsets) == count:
         return offsets
     end = addressing.last_offset(pool.network) + 1
@@ -161,12 +187,12 @@ def _take(tx: Tx, pool: Pool, counter: int, count: int) -> list[int]:
         if missing > end - counter:
             raise _used_up(pool, count)
         upto = min(counter + window, end)
-        ahead = set(tx.session.scalars(_CLAIMED_AHEAD, {"pool": pool.id, "start": counter, "end": upto}))
+        ahead = set(tx.connection.scalars(_CLAIMED_AHEAD, {"pool": pool.id, "start": counter, "end": upto}))
         unused = [offset for offset in range(counter, upto) if offset not in ahead][:missing]
         offsets += unused
         counter = upto if len(unused) < missing else unused[-1] + 1
         window *= 2  # a long run of claimed addresses costs few statements
-    tx.session.execute(_COUNT_ON, {"pool": pool.id, "counter": counter})
+    tx.connection.execute(_COUNT_ON, {"pool": pool.id, "counter": counter})
     return offsets
 
 

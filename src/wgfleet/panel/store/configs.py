@@ -5,12 +5,14 @@ from typing import Any, cast
 
 from sqlalchemy import bindparam, func, or_, select, text, update
 from sqlalchemy import delete as delete_rows
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer, Pool
 
 _ID = select(Config.id).where(or_(Config.id == bindparam("reference"), Config.name == bindparam("reference")))
+_CONFIG = select(Config).where(or_(Config.id == bindparam("reference"), Config.name == bindparam("reference")))
 _CREATION_LOCK = 0x77676366  # any constant that no other advisory lock of ours uses
 
 
@@ -30,7 +32,7 @@ def add(tx: Tx, config: Config, pools: Sequence[Pool]) -> None:
 
 def find(tx: Tx, reference: str) -> Config | None:
     """Return the config of that id or name."""
-    return tx.session.scalar(select(Config).where(or_(Config.id == reference, Config.name == reference)))
+    return tx.session.scalar(_CONFIG, {"reference": reference})
 
 
 def find_id(tx: Tx, reference: str) -> str | None:
@@ -79,15 +81,20 @@ def reaching(tx: Tx, config_id: str) -> list[Config]:
     return [row for row in tx.session.scalars(select(Config).order_by(Config.id)) if config_id in row.reachable_configs]
 
 
+def _bump(*columns: str) -> ReturningUpdate[Config]:
+    raised = dict.fromkeys(columns, Config.generation + 1)
+    # The object in the session may have been read before another writer committed.
+    options: Any = {"synchronize_session": False, "populate_existing": True}
+    query = update(Config).where(Config.id == bindparam("config_id")).values(raised).returning(Config)
+    return query.execution_options(**options)
+
+
+_BUMP, _BUMP_SETTINGS = _bump("generation"), _bump("generation", "settings_generation")
+
+
 def bump(tx: Tx, config_id: str, *, settings: bool) -> int | None:
     """Lock the row, raise its generation by one and return it; None where there is no such config."""
-    values = {"generation": Config.generation + 1}
-    if settings:
-        values["settings_generation"] = Config.generation + 1
-    query = update(Config).where(Config.id == config_id).values(values).returning(Config)
-    # The object in the session may have been read before another writer committed.
-    options = {"synchronize_session": False, "populate_existing": True}
-    config = tx.session.scalar(query, execution_options=options)
+    config = tx.session.scalar(_BUMP_SETTINGS if settings else _BUMP, {"config_id": config_id})
     return None if config is None else config.generation
 
 

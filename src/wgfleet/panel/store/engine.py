@@ -55,6 +55,11 @@ class Tx:
         """Write the changes of rows now, so that statements which follow find them."""
         self.session.flush()
 
+    def settle(self) -> None:
+        """As `flush`, for statements that go past the session: without one there is nothing to write."""
+        if self._session is not None:
+            self._session.flush()
+
     def refresh(self, row: object) -> None:
         """Read a row again: it was changed by a statement, or may have been by others before it was locked."""
         self.session.refresh(row)

@@ -24,9 +24,13 @@ _MADE_BY = (
 )
 
 
-def newest_id(tx: Tx) -> str | None:
-    """Return the id of the incarnation that this database is in, or None; each change of a config asks for it."""
-    return cast("str | None", tx.connection.scalar(_NEWEST_ID))
+_BOTH = select(_NEWEST_ID.scalar_subquery(), _MADE_BY.scalar_subquery())
+
+
+def newest_and_made_by(tx: Tx, config_id: str, generation: int) -> tuple[str | None, str | None]:
+    """Return the incarnation that this database is in, and the one of `made_by`; each change of a config asks."""
+    newest_one, made_it = tx.connection.execute(_BOTH, {"config_id": config_id, "generation": generation}).one()
+    return newest_one, made_it
 
 
 def incarnation(tx: Tx, number: int) -> Incarnation | None:

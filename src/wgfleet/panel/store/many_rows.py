@@ -16,7 +16,7 @@ VALUES = 2800  # a statement, of 65,535 that PostgreSQL takes and 32,766 of SQLi
 
 def insert_many(tx: Tx, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows, each with the values of the columns as the driver takes them: JSON is text."""
-    connection = tx.session.connection()
+    connection = tx.connection
     quote = connection.dialect.identifier_preparer.quote
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     into = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, columns))}) VALUES "  # noqa: S608 - our own names

@@ -30,8 +30,9 @@ def page(tx: Tx, after: str | None, limit: int, within: Limit | None = None) -> 
 
 def by_ids(tx: Tx, group_ids: Collection[str]) -> dict[str, NodeGroup]:
     """Return groups by their ids."""
-    query = select(NodeGroup).where(NodeGroup.id.in_(group_ids))
-    return {group.id: group for group in tx.session.scalars(query)} if group_ids else {}
+    if not group_ids:
+        return {}
+    return {group.id: group for group in tx.session.scalars(select(NodeGroup).where(NodeGroup.id.in_(group_ids)))}
 
 
 def nodes(tx: Tx, group_id: str) -> Sequence[Node]:

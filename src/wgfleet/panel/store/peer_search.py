@@ -34,22 +34,20 @@ _SQLITE = text(
 _POSTGRESQL = text("SELECT id FROM peers WHERE wgfleet_trigrams(name_folded) @> CAST(:threes AS text[]) LIMIT :most")
 
 
-_LAST = text("SELECT coalesce(max(number), 0) FROM peer_search_rows")
+_LAST = "SELECT coalesce(max(number), 0) FROM peer_search_rows"
 _ROWS = Table("peer_search_rows", MetaData())
-_NAMES = text(
-    "INSERT INTO peer_search (rowid, name) SELECT r.number, p.name_folded "
-    "FROM peer_search_rows r JOIN peers p ON p.id = r.peer_id WHERE r.number > :last ORDER BY r.number"
-)
+_NAMES = Table("peer_search", MetaData())
 
 
-def add(tx: Tx, peer_ids: Sequence[str]) -> None:
-    """Have the index know peers that were inserted; what becomes of them later it notices itself."""
-    if tx.session.get_bind().dialect.name != "sqlite":
+def add(tx: Tx, peers: Sequence[tuple[str, str]]) -> None:
+    """Have the index know peers that were inserted, (id, folded name); what becomes of them later it notices itself."""
+    connection = tx.connection
+    if connection.dialect.name != "sqlite":
         return
-    connection = tx.session.connection()
-    last = connection.scalar(_LAST)
-    insert_many(tx, _ROWS, ("peer_id",), [(peer_id,) for peer_id in peer_ids])
-    connection.execute(_NAMES, {"last": last})
+    last = connection.exec_driver_sql(_LAST).scalar_one()
+    numbered = list(enumerate(peers, last + 1))  # there is one writer
+    insert_many(tx, _ROWS, ("number", "peer_id"), [(number, peer_id) for number, (peer_id, _) in numbered])
+    insert_many(tx, _NAMES, ("rowid", "name"), [(number, name) for number, (_, name) in numbered])
 
 
 class Found(NamedTuple):

@@ -4,8 +4,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Select, Table, delete, exists, func, or_, select, update
+from sqlalchemy import Select, Table, bindparam, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute
 
 from wgfleet.panel.store import peer_search
 from wgfleet.panel.store.chunks import chunked
@@ -26,7 +27,7 @@ def add(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
         (*(row[name] for name in _COLUMNS), json.dumps(row["networks"]) if row["networks"] else "[]") for row in rows
     ]
     insert_many(tx, _peers, (*_COLUMNS, "networks"), values)
-    peer_search.add(tx, [row["id"] for row in rows])
+    peer_search.add(tx, [(row["id"], row["name_folded"]) for row in rows])
 
 
 def get(tx: Tx, peer_id: str) -> Peer | None:
@@ -51,12 +52,21 @@ def names(tx: Tx, config_id: str, prefix: str) -> list[str]:
 def clashes(tx: Tx, config_id: str, names: Collection[str], keys: Collection[str]) -> tuple[set[str], set[str]]:
     """Return which of the names and of the public keys the config has already."""
     taken: list[set[str]] = []
-    for column, values in ((Peer.name, names), (Peer.public_key, keys)):
+    for statement, values in ((_SAME_NAMES, names), (_SAME_KEYS, keys)):
         found: set[str] = set()
         for chunk in chunked(values):
-            found |= set(tx.session.scalars(select(column).where(Peer.config_id == config_id, column.in_(chunk))))
+            found |= set(tx.session.scalars(statement, {"config_id": config_id, "wanted": chunk}))
         taken.append(found)
     return taken[0], taken[1]
+
+
+def _same(column: InstrumentedAttribute[str]) -> Select[str]:
+    return select(column).where(
+        Peer.config_id == bindparam("config_id"), column.in_(bindparam("wanted", expanding=True))
+    )
+
+
+_SAME_NAMES, _SAME_KEYS = _same(Peer.name), _same(Peer.public_key)
 
 
 def of_config(tx: Tx, config_id: str) -> list[Peer]:

@@ -31,6 +31,15 @@ def fresh(tx: Tx, node_ids: Collection[str]) -> Mapping[str, NodeLoad]:
     return {node_id: load for node_id, load in node_rows.loads(tx, node_ids).items() if abs(now - load.at) <= STALE_S}
 
 
+def share(
+    cpu: float | None, memory: float | None, bandwidth: float | None, said_at: float | None, now: float
+) -> float | None:
+    """Return the share of a machine in use, by what there is least left of; None where nothing was said lately."""
+    if cpu is None or memory is None or bandwidth is None or said_at is None or abs(now - said_at) > STALE_S:
+        return None
+    return max(cpu, memory, bandwidth)
+
+
 def busy(tx: Tx, node_ids: Collection[str]) -> dict[str, float]:
     """Return for each node the share of its machine in use, by what there is least left of."""
     return {node_id: max(load.cpu, load.memory, load.bandwidth) for node_id, load in fresh(tx, node_ids).items()}

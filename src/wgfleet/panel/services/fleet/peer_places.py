@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.domain.rendering import host_network
 from wgfleet.panel.errors import Exhausted, Invalid
 from wgfleet.panel.hints import Hint, HintCode
@@ -11,8 +12,8 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
-from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store.tables import Config, Pool
+from wgfleet.panel.store.addresses import PoolRow
+from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.addresses import parse_address
 
 
@@ -29,7 +30,7 @@ def homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> di
     nodes = placement.candidates(tx, config.id)
     if not nodes:
         return {}
-    placed = placement.choose(tx, config.id, peers, nodes)
+    placed = placement.choose(tx, config.id, peers, nodes, by=Strategy(config.placement))
     if placed.left:
         raise Exhausted(
             f"the nodes of config {config.name!r} have no room for {len(placed.left)} of {len(peers)} new peers",
@@ -54,13 +55,11 @@ def give_addresses(tx: Tx, config: Config, wanted: Sequence[AddressWish]) -> dic
     return given | (address_rows.of_peers(tx, [each.peer_id for each in choosy], config.id) if choosy else {})
 
 
-def _pools(tx: Tx, config: Config) -> list[Pool]:
-    independent = config.mode == configs.INDEPENDENT
-    pools = assignment_rows.slices(tx, config.id) if independent else assignment_rows.pools(tx, config.id)
-    return sorted(pools, key=lambda pool: addressing.order(pool.network))
+def _pools(tx: Tx, config: Config) -> list[PoolRow]:
+    return address_rows.pools(tx, config.id, slices=config.mode == configs.INDEPENDENT)
 
 
-def _claim(tx: Tx, pools: Sequence[Pool], wanted: AddressWish) -> None:
+def _claim(tx: Tx, pools: Sequence[PoolRow], wanted: AddressWish) -> None:
     left = list(pools)
     for i, text in enumerate(wanted.addresses):
         field = f"{wanted.at}addresses[{i}]"

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY, Candidate, Placement, Strategy, Unplaced, place
 from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Tx, homes
@@ -11,6 +11,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import placement as placement_rows
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
 
@@ -21,28 +22,24 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: b
     the floor, and one without its agent calls nobody: no places for sessions that are on their way.
     """
     in_use = [
-        (assignment.health, node)
-        for assignment, node in assignment_rows.of_config(tx, config_id)
-        if assignment.phase == Phase.SERVING and assignment.health.in_use and node.id not in without
+        node for node in placement_rows.serving_nodes(tx, config_id) if node.health.in_use and node.id not in without
     ]
-    if not in_use:
+    best = [node for node in in_use if node.health == Health.SERVING] if well else []
+    serving = best or in_use
+    if not serving:
         return []
-    best = [node for health, node in in_use if health == Health.SERVING] if well else []
-    serving = best or [node for _, node in in_use]
-    ids = [node.id for node in serving]
-    counts, busy = homes.of_nodes(tx, ids), loads.busy(tx, ids)
-    groups = node_group_rows.by_ids(tx, {node.group_id for node in serving if node.group_id})
+    counts, now = homes.of_nodes(tx, [node.id for node in serving]), clock.now()
     return [
         Candidate(
             node_id=NodeId(node.id),
             group_id=NodeGroupId(node.group_id) if node.group_id else None,
-            priority=groups[node.group_id].priority if node.group_id else DEFAULT_PRIORITY,
+            priority=DEFAULT_PRIORITY if node.priority is None else node.priority,
             weight=node.weight,
             capacity=node.capacity,
             load=counts.get(node.id, 0),
             cordoned=node.cordoned,
-            region=groups[node.group_id].region if node.group_id else "",
-            busy=busy.get(node.id),
+            region=node.region or "",
+            busy=loads.share(node.cpu, node.memory, node.bandwidth, node.said_at, now),
         )
         for node in serving
     ]
@@ -76,9 +73,10 @@ def choose(
     nodes: Sequence[Candidate],
     *,
     overflow: bool = False,
+    by: Strategy | None = None,
 ) -> Placement:
-    """Place a config's (peer id, wanted group) on nodes, by its strategy."""
-    return place(unplaced(tx, peers), nodes, overflow=overflow, strategy=strategy(tx, config_id))
+    """Place a config's (peer id, wanted group) on nodes, by its strategy; `by`: that, where it is known."""
+    return place(unplaced(tx, peers), nodes, overflow=overflow, strategy=by or strategy(tx, config_id))
 
 
 def place_homeless(tx: Tx, config_id: str) -> int:
