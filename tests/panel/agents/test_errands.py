@@ -18,8 +18,9 @@ from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents import errands
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
+from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.agents.node_work import WorkReader
-from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
+from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes, peers
 from wgfleet.panel.store import assignments as assignment_rows

@@ -19,7 +19,7 @@ from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.agents.watch_messages import WatchMessages
 from wgfleet.panel.errors import TransientError
-from wgfleet.panel.reconcile.agents.pusher import NodeCycle
+from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.services.fleet.common_peers import PackedPeers
 from wgfleet.panel.store.tables import Assignment, AuditEntry, Node

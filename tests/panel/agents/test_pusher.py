@@ -11,7 +11,8 @@ from tests.panel.world import World
 from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
-from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
+from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
+from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.services.fleet import desired
 from wgfleet.panel.store import assignments as assignment_rows

@@ -13,7 +13,7 @@ from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.agents.pusher import NodeCycle
+from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter, with_notes
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.services.fleet import nodes

@@ -15,6 +15,8 @@ from wgfleet.panel.reconcile.agents.node import NodeReconciler
 from wgfleet.panel.reconcile.agents.own_certificates import OwnCertificates
 from wgfleet.panel.reconcile.agents.panel_start import BegunStart
 from wgfleet.panel.reconcile.agents.pusher import Pusher
+from wgfleet.panel.reconcile.agents.routine_news import EVERY_S as NEWS_EVERY_S
+from wgfleet.panel.reconcile.agents.routine_news import RoutineNews
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.reconcile.agents.telemetry import FLUSH_S, TelemetryWriter
 from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
@@ -31,6 +33,7 @@ from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
 from wgfleet.panel.reconcile.retention import AUDIT_EVERY_S, EVERY_S, AuditBound, Retention, days_kept
+from wgfleet.panel.reconcile.statistics import Statistics
 from wgfleet.panel.reconcile.succession import LOOK_S, Succession
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves.kinds import KINDS
@@ -79,7 +82,11 @@ class Supervisor:
         self._retention = Retention(store, days_kept(settings))
         self._abandoned = AbandonedBatches(store)
         self._audit_bound = AuditBound(store, settings.audit.keep_entries, settings.audit.keep_days or None)
-        self._pusher = Pusher(store, vault, authorities, settings.certificates.agent_days, self._connections)
+        summaries = SummaryWriter(store)
+        self._news = RoutineNews(store, summaries)
+        self._pusher = Pusher(
+            store, vault, authorities, settings.certificates.agent_days, self._connections, self._news
+        )
         patience_s = settings.health.rules.longest_timeout_s
         self._pusher.look = FirstLooks(store, vault, self._connections, patience_s).look
         self._moves = MoveWorker(store, vault, settings.drain, self._connections, outlook)
@@ -88,7 +95,7 @@ class Supervisor:
             OperationKind.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
         }
         self._subjects: dict[str, Reconcile] = {
-            Topic.NODE: NodeReconciler(self._connections, self._pusher, SummaryWriter(store), outlook).reconcile,
+            Topic.NODE: NodeReconciler(self._connections, self._pusher, summaries, outlook).reconcile,
             Topic.FLOATING: FloatingReconciler(store, vault, self._connections).reconcile,
             Topic.DNS: self._dns.reconcile,
             Topic.FENCED: Recalls(store, settings.drain, self._connections).reconcile,
@@ -103,11 +110,13 @@ class Supervisor:
         self._tasks.start("panel_identity", self._connections.keep_identity)
         self._tasks.start("heartbeats", always(Work.TELEMETRY, self._heartbeats.run), every_s=WRITE_EVERY_S)
         self._tasks.start("telemetry", always(Work.TELEMETRY, self._telemetry.run), every_s=FLUSH_S)
+        self._tasks.start("routine_news", always(Work.TELEMETRY, self._news.run), every_s=NEWS_EVERY_S)
         self._tasks.start("succession", self._succession.run, every_s=LOOK_S)
         self._tasks.start("departures", self._departures.run)
         self._tasks.start("retention", always(Work.TELEMETRY, self._retention.run), every_s=EVERY_S)
         self._tasks.start("audit_bound", always(Work.TELEMETRY, self._audit_bound.run), every_s=AUDIT_EVERY_S)
         self._tasks.start("peer_batches", self._abandoned.run)
+        self._tasks.start("statistics", always(Work.TELEMETRY, Statistics(self._store).run))
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("key_rotations", self._key_rotations.run)
         self._tasks.start("host_names", self._host_names.run)

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import String, cast, delete, or_, select, update
+from sqlalchemy import Select, String, bindparam, cast, delete, or_, select, update
 
 from wgfleet.panel.domain.limits import Limit
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EntrustedNode, Node, Pool
 
@@ -59,21 +60,31 @@ def add_pool(tx: Tx, pool: Pool) -> None:
 
 def pools(tx: Tx, config_id: str, assignment_id: str | None = None) -> list[Pool]:
     """Return the pools of a config itself, or the slices of one of its assignments; IPv4 first."""
-    query = select(Pool).where(Pool.config_id == config_id)
-    query = query.where(Pool.assignment_id == assignment_id if assignment_id else Pool.assignment_id.is_(None))
-    return sorted(tx.session.scalars(query), key=lambda pool: (":" in pool.network, pool.id))
+    about = {"config_id": config_id, "assignment_id": assignment_id} if assignment_id else {"config_id": config_id}
+    found = tx.session.scalars(_OF_ASSIGNMENT if assignment_id else _POOLS, about)
+    return sorted(found, key=lambda pool: (":" in pool.network, pool.id))
 
 
 def slices(tx: Tx, config_id: str) -> list[Pool]:
     """Return the slices of all assignments of an independent config."""
-    query = select(Pool).where(Pool.config_id == config_id, Pool.assignment_id.is_not(None)).order_by(Pool.id)
-    return list(tx.session.scalars(query))
+    return list(tx.session.scalars(_SLICES, {"config_id": config_id}))
 
 
 def of_config(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
     """Return a config's assignments with their nodes, oldest first."""
     query = select(Assignment, Node).join(Node, Node.id == Assignment.node_id).where(Assignment.config_id == config_id)
     return [(assignment, node) for assignment, node in tx.session.execute(query.order_by(Assignment.id))]
+
+
+def _pools(*, slices: bool) -> Select[Pool]:
+    own = Pool.assignment_id.is_not(None) if slices else Pool.assignment_id.is_(None)
+    return select(Pool).where(Pool.config_id == bindparam("config_id"), own).order_by(Pool.id)
+
+
+_POOLS, _SLICES = _pools(slices=False), _pools(slices=True)
+_OF_ASSIGNMENT = select(Pool).where(
+    Pool.config_id == bindparam("config_id"), Pool.assignment_id == bindparam("assignment_id")
+)
 
 
 def with_nodes(tx: Tx, config_ids: Sequence[str]) -> list[tuple[Assignment, Node]]:
@@ -105,6 +116,45 @@ def nodes_of(tx: Tx, config_ids: Sequence[str]) -> dict[str, frozenset[str]]:
 def applied(tx: Tx, assignment_id: str, **values: Any) -> None:
     """Write down what the agent confirmed."""
     tx.session.execute(update(Assignment).where(Assignment.id == assignment_id).values(**values))
+
+
+class AppliedPeers(NamedTuple):
+    """A generation that only peers changed for, as a node's agent confirmed it."""
+
+    config_id: str
+    node_id: str
+    generation: int
+    at: float
+    summary: str
+
+
+_APPLIED = (
+    update(Assignment)
+    .where(
+        Assignment.config_id == bindparam("of_config"),
+        Assignment.node_id == bindparam("on_node"),
+        Assignment.applied_generation < bindparam("confirmed"),
+        or_(Assignment.phase == Phase.SERVING, Assignment.phase == Phase.DRAINING),
+    )
+    .values(applied_generation=bindparam("confirmed"), applied_at=bindparam("at"), summary=bindparam("said"))
+)
+
+
+def applied_peers(tx: Tx, rows: Sequence[AppliedPeers]) -> None:
+    """Write down what agents confirmed, where nothing newer is written and the node has not begun to leave or join."""
+    # In one order everywhere, so that no two such transactions wait for each other's rows.
+    values = [
+        {
+            "of_config": row.config_id,
+            "on_node": row.node_id,
+            "confirmed": row.generation,
+            "at": row.at,
+            "said": row.summary,
+        }
+        for row in sorted(rows)
+    ]
+    if values:
+        tx.session.connection().execute(_APPLIED, values)
 
 
 def behind(tx: Tx, config_id: str | None = None) -> list[tuple[Assignment, Config, Node]]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, FloatingAddress, Node
@@ -13,6 +13,11 @@ def of_config(tx: Tx, config_id: str) -> Sequence[FloatingAddress]:
     """Return the addresses of a config as they are now, also those that are being withdrawn, in order."""
     query = select(FloatingAddress).where(FloatingAddress.config_id == config_id).order_by(FloatingAddress.address)
     return tx.session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def any_of(tx: Tx, config_id: str) -> bool:
+    """Tell whether a config has any."""
+    return tx.session.scalar(select(exists().where(FloatingAddress.config_id == config_id))) or False
 
 
 def find(tx: Tx, address: str) -> FloatingAddress | None:

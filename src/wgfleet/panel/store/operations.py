@@ -49,6 +49,14 @@ def active_of(tx: Tx, config_id: str) -> list[Operation]:
     return list(tx.session.scalars(query))
 
 
+def any_active(tx: Tx, config_id: str) -> bool:
+    """Tell whether an operation of a config has not ended."""
+    return (
+        tx.session.scalar(select(exists().where(Operation.finished_at.is_(None), Operation.config_id == config_id)))
+        or False
+    )
+
+
 def page(
     tx: Tx,
     state: OperationState | None,

@@ -2,7 +2,8 @@
 
 from wgfleet.panel.errors import told
 from wgfleet.panel.reconcile.agents.connections import Connections
-from wgfleet.panel.reconcile.agents.pusher import NodeCycle, Pusher
+from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
+from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.reconcile.outlook import Outlook
 

@@ -31,7 +31,8 @@ class Wanted:
     """One interface: its config, the generation that it must have, and the push that gets it there (None: it is).
 
     `shared` goes with the push, as in `PreparedPush`. `has`: what the agent reports. `takes_away`: the push ends
-    somebody's access. `unreadable`: why it cannot be made.
+    somebody's access. `unreadable`: why it cannot be made. `settled`: where it only brings changes of peers to a node
+    that serves, and nothing waits for it, the drift that is known of the node.
     """
 
     config_id: str
@@ -43,6 +44,11 @@ class Wanted:
     takes_away: bool = False
     unreadable: VaultError | None = None
     shared: bytes = b""
+    settled: tuple[str, ...] | None = None
+
+    def is_routine(self, has: Reported) -> bool:
+        """Tell whether nobody waits to read that the push has brought this."""
+        return self.settled is not None and self.settled == tuple(assignments.described(has.drift)) and not has.held
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,10 @@ class WorkReader:
             if isinstance(push, InterfaceDelta)
             else push is not None and has is not None
         )
-        return Wanted(config.id, config.name, config.generation, push, unconfirmed, has, takes_away, unreadable, shared)
+        return Wanted(
+            config.id, config.name, config.generation, push, unconfirmed, has, takes_away, unreadable, shared,
+            assignments.settled(tx, assignment) if isinstance(push, InterfaceDelta) and push.settings is None else None,
+        )  # fmt: skip
 
     def _missing(
         self, tx: Tx, config: Config, assignment: Assignment, has: Reported | None, known: frozenset[Feature]

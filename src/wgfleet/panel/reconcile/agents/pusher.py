@@ -6,7 +6,6 @@ deleted or have moved, fences, interfaces), then the certificate, then the rest.
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 from wgfleet.panel import clock
@@ -19,7 +18,9 @@ from wgfleet.panel.reconcile.agents.cleanups import Cleanups
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.errands import Errand, Errands
 from wgfleet.panel.reconcile.agents.first_look import Seen
+from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.agents.node_work import NodeWork, Wanted, WorkReader
+from wgfleet.panel.reconcile.agents.routine_news import RoutineNews
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit, generations
 from wgfleet.panel.services.fleet import assignments
@@ -34,18 +35,6 @@ from wgfleet.protocol.messages import Applied
 OVERTAKINGS, OVERTAKEN_EVERY_S = 2, 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeCycle:
-    """Result of one cycle: a sentence for people on what it did, or why not; `idle`: there was nothing to do.
-
-    `again_in_s`: after how long something is to be tried again.
-    """
-
-    summary: str
-    idle: bool = False
-    again_in_s: float | None = None
-
-
 async def unseen(_config_id: str, _node_id: str) -> Seen:
     """Look at nothing: the agent's word is enough."""
     return Seen()
@@ -54,7 +43,8 @@ async def unseen(_config_id: str, _node_id: str) -> Seen:
 class Pusher:
     """Pushes to nodes what their rows ask for, over connections that others keep up.
 
-    `look`: what a look at a node that joins a config has found, by their ids.
+    `look`: what a look at a node that joins a config has found, by their ids. `news`: who writes what nobody waits for;
+    None: it is written at once.
     """
 
     def __init__(
@@ -64,8 +54,10 @@ class Pusher:
         authorities: Authorities,
         certificate_days: int,
         connections: Mapping[str, AgentConnection] | None = None,
+        news: RoutineNews | None = None,
     ) -> None:
         self._store = store
+        self._news = news
         self._work = WorkReader(store, vault, authorities, certificate_days)
         self._certificates = CertificateErrands(store, authorities, certificate_days, connections or {})
         self._errands = Errands()
@@ -87,11 +79,18 @@ class Pusher:
             return NodeCycle(f"cannot be managed: {connection.trouble}")
         about = connection.node_id, dict(connection.reported), connection.features, connection.issuer
         work = await in_thread(self._work.read, *about)
-        outcome = await self._errands.run(connection.node_id, self._in_order(connection, work), connection.look_again)
+        errands = self._in_order(connection, work)
+        outcome = await self._errands.run(connection.node_id, errands, connection.look_again)
         said = [*outcome.troubles, *filter(None, outcome.done)]
         if not said:
             return NodeCycle("in sync", idle=True)
-        return NodeCycle("; ".join(said), again_in_s=outcome.again_in_s)
+        routine = not outcome.troubles and len(errands) == sum(self._is_kept(connection, each) for each in work.wanted)
+        return NodeCycle("; ".join(said), again_in_s=outcome.again_in_s, routine=routine)
+
+    def _is_kept(self, connection: AgentConnection, wanted: Wanted) -> bool:
+        """Tell whether a push has ended as routine news."""
+        has = connection.reported.get(wanted.interface)
+        return wanted.push is not None and self._news is not None and self._news.has(connection.node_id, has)
 
     def _in_order(self, connection: AgentConnection, work: NodeWork) -> list[Errand]:
         # A stray of that name would be in the way.
@@ -109,7 +108,11 @@ class Pusher:
         confirmations = [
             Errand(f"confirming {each.interface}", each.has, partial(self._confirmed, connection, each, each.has))
             for each in work.wanted
-            if each.unconfirmed and each.has is not None and each.push is None and each.unreadable is None
+            if each.unconfirmed
+            and each.has is not None
+            and each.push is None
+            and each.unreadable is None
+            and not (self._news is not None and self._news.has(connection.node_id, each.has))
         ]
         unmutes = [
             Errand(
@@ -161,6 +164,11 @@ class Pusher:
         return ""
 
     async def _confirm_or_object(self, node_id: str, wanted: Wanted, has: Reported) -> None:
+        if self._news is not None:
+            if wanted.is_routine(has):
+                self._news.keep(node_id, has)
+                return
+            self._news.forget(node_id, wanted.config_id)
         seen = await self.look(wanted.config_id, node_id)
         await in_thread(self._confirm, node_id, wanted.config_id, has, seen)
         if seen.objection is not None:

@@ -1,21 +1,21 @@
 """Node summaries: whether a node is connected, what its agent knows and what its last cycle did.
 
 Written to its row when that changes. Where many nodes have news at once, as when the panel starts, they share a
-transaction.
+transaction. That a cycle did routine work only is written with what it did (`routine_news.py`).
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wgfleet.panel.agents import claims
 from wgfleet.panel.errors import NotFound, Unavailable
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.agents.pusher import NodeCycle
+from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import nodes
-from wgfleet.panel.store import Store
+from wgfleet.panel.store import Store, Tx
 
 if TYPE_CHECKING:
     from wgfleet.protocol.features import Feature
@@ -25,7 +25,7 @@ _MAX_SUMMARY = 4000  # in which agents' names and refusals are quoted
 
 
 @dataclass(frozen=True, slots=True)
-class _Summary:
+class Summary:
     """What a node's row is to say. `known`: the features of its agent, which says its `version`; None: as it is."""
 
     node_id: str
@@ -42,7 +42,7 @@ class SummaryWriter:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._written: dict[str, tuple[bool, frozenset[Feature], str]] = {}
-        self._due: dict[str, _Summary] = {}
+        self._due: dict[str, Summary] = {}
         self._turn = asyncio.Lock()
 
     async def write(self, connection: AgentConnection, cycle: NodeCycle) -> None:
@@ -52,7 +52,7 @@ class SummaryWriter:
         if before is not None and before[:2] == state and (cycle.idle or cycle.summary == before[2]):
             return
         notes = status.notes if connection.connected and status else ()
-        self._due[node_id] = _Summary(
+        self._due[node_id] = Summary(
             node_id,
             connection.connected,
             connection.last_seen_at,
@@ -60,40 +60,62 @@ class SummaryWriter:
             connection.features if status else None,
             claims.words(with_notes(cycle.summary, notes), _MAX_SUMMARY),
         )
+        if cycle.routine and before is not None and before[:2] == state:
+            self._written[node_id] = (*state, cycle.summary)
+            return
         async with self._turn:
             # Who has the turn writes what has come up meanwhile; the others then find theirs written.
             if node_id in self._due:
                 await self._write_due(node_id)
         self._written[node_id] = (*state, cycle.summary)
 
+    def take(self) -> dict[str, Summary]:
+        """Return what is due by node id, for who writes it, and forget it."""
+        due, self._due = self._due, {}
+        return due
+
+    def give_back(self, due: Mapping[str, Summary]) -> None:
+        """Keep what could not be written."""
+        self._due = {**due, **self._due}
+
+    def doubt(self, node_ids: Iterable[str]) -> None:
+        """Have the next summaries of some nodes written in any case."""
+        for node_id in node_ids:
+            self._written.pop(node_id, None)
+
     async def _write_due(self, node_id: str) -> None:
         """Write all that are due. What breaks on one agent's words keeps no other's back, nor this node's own."""
-        due, self._due = self._due, {}
+        due = self.take()
         try:
             await in_thread(self._write, due.values())
         except (Unavailable, asyncio.CancelledError):
-            self._due = {**due, **self._due}  # each is tried again by who waits for it
+            self.give_back(due)  # each is tried again by who waits for it
             raise
         except Exception:  # noqa: BLE001 - whatever it is: what was of this node is raised again
             own = due.pop(node_id)
-            self._due = {**due, **self._due}
+            self.give_back(due)
             await in_thread(self._write, [own])
 
-    def _write(self, due: Iterable[_Summary]) -> None:
+    def _write(self, due: Iterable[Summary]) -> None:
         with self._store.write() as tx:
-            for each in due:
-                try:
-                    nodes.reported(
-                        tx,
-                        each.node_id,
-                        connected=each.connected,
-                        last_seen_at=each.last_seen_at,
-                        version=each.version,
-                        known=each.known,
-                        summary=each.text,
-                    )
-                except NotFound:
-                    continue  # it was deleted meanwhile
+            write_in(tx, due)
+
+
+def write_in(tx: Tx, due: Iterable[Summary]) -> None:
+    """Write summaries to the rows of their nodes."""
+    for each in due:
+        try:
+            nodes.reported(
+                tx,
+                each.node_id,
+                connected=each.connected,
+                last_seen_at=each.last_seen_at,
+                version=each.version,
+                known=each.known,
+                summary=each.text,
+            )
+        except NotFound:
+            continue  # it was deleted meanwhile
 
 
 def with_notes(summary: str, notes: tuple[str, ...]) -> str:

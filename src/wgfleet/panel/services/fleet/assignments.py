@@ -20,8 +20,10 @@ from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.assignments import AppliedPeers
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
@@ -210,6 +212,25 @@ def confirmed(
         tx.wake(Topic.FLOATING, config_id)  # addresses go to where routers find them
     if assignment.phase == Phase.JOINING and objection is None and harms_no_user(drift):
         serve(tx, assignment)
+
+
+def settled(tx: Tx, assignment: Assignment) -> tuple[str, ...] | None:
+    """Return the drift of a node that serves where nobody waits for what it applies; None: somebody may.
+
+    All that its confirmation changes then is the generation.
+    """
+    if assignment.phase != Phase.SERVING or not assignment.health.in_use:
+        return None
+    if assignment.first_look == FirstLook.UNPROVEN or assignment.floating_held or assignment.floating_rivals:
+        return None
+    if operation_rows.any_active(tx, assignment.config_id) or floating_rows.any_of(tx, assignment.config_id):
+        return None
+    return tuple(assignment.drift)
+
+
+def applied_peers(tx: Tx, rows: Sequence[AppliedPeers]) -> None:
+    """Write down what nodes have applied that were `settled`."""
+    assignment_rows.applied_peers(tx, rows)
 
 
 def serve(tx: Tx, assignment: Assignment) -> None:
