@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from fastapi import FastAPI
 
 from wgfleet.cli import panel_reseal
 from wgfleet.cli.output import create_secret_file
@@ -21,8 +20,7 @@ from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.files_lock import lock_files
 from wgfleet.panel.listening import ListenError, ServerCertificate, open_sockets
-from wgfleet.panel.main import build
-from wgfleet.panel.parts import prepare
+from wgfleet.panel.parts import Parts, prepare
 from wgfleet.panel.services import audit, certificates, incarnations
 from wgfleet.panel.services.access import api_keys, callers
 from wgfleet.panel.settings import Settings
@@ -48,13 +46,13 @@ app.command()(sample_settings)
 def init(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
     """Create data directory, master key, database, CA and first admin key (printed once)."""
     settings = load_or_exit(settings_file, _overrides(data_dir))
-    application = _build_or_exit(settings)
-    with application.state.store.read() as tx:
-        fingerprint = application.state.authorities.read(tx).newest.fingerprint
-    application.state.store.close()
+    parts, first_key = _prepared(settings)
+    with parts.store.read() as tx:
+        fingerprint = parts.authorities.read(tx).newest.fingerprint
+    parts.store.close()
     typer.echo(f"data directory: {settings.data_dir}")
     typer.echo(f"CA fingerprint: {fingerprint}")
-    if application.state.first_key is None:
+    if first_key is None:
         typer.echo("there are API keys already; if they are lost: wgfleet panel admin-key NAME")
 
 
@@ -65,8 +63,8 @@ def admin_key(
     data_dir: DataDir = None,
 ) -> None:
     """Create another admin key, in case all keys are lost; it is printed once."""
-    application = _opened(load_or_exit(settings_file, _overrides(data_dir)))
-    store = application.state.store
+    parts = _opened(load_or_exit(settings_file, _overrides(data_dir)))
+    store = parts.store
     try:
         with store.write() as tx:
             _, key = api_keys.create_key(tx, "panel", name, [callers.ADMIN])
@@ -107,8 +105,8 @@ def restored(settings_file: SettingsFile = None, data_dir: DataDir = None) -> No
 
     Agents refuse a panel older than the one they obeyed last. Afterwards they obey it, and get their whole state.
     """
-    application = _opened(load_or_exit(settings_file, _overrides(data_dir)))
-    store = application.state.store
+    parts = _opened(load_or_exit(settings_file, _overrides(data_dir)))
+    store = parts.store
     try:
         with store.write() as tx:
             configs = incarnations.restored(tx, "panel")
@@ -148,11 +146,11 @@ def client_certificate(
     taken = [name for name in CALLER_FILES if os.path.lexists(directory / name)]
     if taken:
         _end(f"{directory / taken[0]} exists; choose another directory")
-    application = _opened(load_or_exit(settings_file, _overrides(data_dir)))
-    store = application.state.store
+    parts = _opened(load_or_exit(settings_file, _overrides(data_dir)))
+    store = parts.store
     try:
         with store.read() as tx:
-            state = application.state.authorities.read(tx)
+            state = parts.authorities.read(tx)
         # While the CA is replaced, all agents that are through with the last step believe the newest.
         identity = state.newest.issue_panel_client(clock.now(), days)
         with store.write() as tx:
@@ -246,10 +244,10 @@ def _overrides(
     return values
 
 
-def _opened(settings: Settings) -> FastAPI:
-    """Build a panel that is there."""
+def _opened(settings: Settings) -> Parts:
+    """Open the parts of a panel that is there."""
     _end_without_panel(settings)
-    return _build_or_exit(settings)
+    return _prepared(settings)[0]
 
 
 def _end_without_panel(settings: Settings) -> None:
@@ -263,13 +261,13 @@ def _end_without_panel(settings: Settings) -> None:
             )
 
 
-def _build_or_exit(settings: Settings) -> FastAPI:
-    """Build the panel; show its first key immediately, because it is stored nowhere."""
+def _prepared(settings: Settings) -> tuple[Parts, str | None]:
+    """Prepare the panel; show its first key immediately, because it is stored nowhere."""
     os.umask(PRIVATE_UMASK)
     with _ends_with_a_word(settings):
-        application = build(settings)
-        show_first_key(settings.data_dir, application.state.first_key)
-    return application
+        parts, first_key = prepare(settings)
+        show_first_key(settings.data_dir, first_key)
+    return parts, first_key
 
 
 @contextlib.contextmanager
