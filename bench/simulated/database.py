@@ -102,6 +102,11 @@ class PanelDatabase:
         [(at,)] = self.rows(query)
         return None if at is None else float(at)
 
+    def unfinished(self) -> int:
+        """Return how many operations have not ended."""
+        [(count,)] = self.rows("SELECT count(*) FROM operations WHERE finished_at IS NULL")
+        return int(count)
+
     def close(self) -> None:
         """Release what is held."""
         self._engine.dispose()

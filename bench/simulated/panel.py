@@ -86,6 +86,13 @@ class PanelProcess:
                 self._process.wait()
             self._process = None
 
+    def kill(self) -> None:
+        """Kill the parent of all its processes, and wait until they have ended with it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
 
 class CallError(Exception):
     """The API answered with a problem."""

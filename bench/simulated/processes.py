@@ -86,6 +86,15 @@ def own_mb(root: int) -> float:
     return round(found / 1024)
 
 
+def named(root: int, name: str) -> int:
+    """Return the descendant of a process that has a name."""
+    for pid in _tree(root):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+                return pid
+    raise SystemExit(f"there is no process {name}")
+
+
 def _pss_kb(pid: int) -> int:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
