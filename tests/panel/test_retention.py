@@ -1,4 +1,4 @@
-"""Old tombstones and audit entries go; no node is left with a key that has left its config."""
+"""What is old goes, and nothing that grows is forgotten there."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,8 +14,7 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.reconcile.retention import DAY_S, Retention, days_kept
-from wgfleet.panel.services import audit, configs, retention
-from wgfleet.panel.services.fleet import assignments, desired, peers
+from wgfleet.panel.services import audit, retention
 from wgfleet.panel.services.retention import Kept
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store.engine import Tx
@@ -35,80 +34,9 @@ from wgfleet.panel.store.tables import (
 )
 
 
-def delete(world: World, config: Config, gone: list[Peer]) -> None:
-    with world.store.write() as tx:
-        peers.delete(tx, ACTOR, configs.get(tx, config.id), [peer.id for peer in gone])
-
-
 def prune(world: World, after_s: float, days: Mapping[Kept, int] | None = None) -> None:
     """Do what is done once an hour, so many seconds from now."""
     asyncio.run(Retention(world.store, days or {}).prune(clock.now() + after_s))
-
-
-def delta_reaches(world: World, config: Config, node: Node) -> bool:
-    """Whether the node is told by a delta."""
-    has = world.agents[node.id, config.id]
-    with world.store.read() as tx:
-        fresh = configs.get(tx, config.id)
-        mine = next(view.assignment for view in assignments.listing(tx, config.id) if view.node.id == node.id)
-        return has.generation >= max(fresh.oldest_base, mine.oldest_base)
-
-
-def test_a_node_that_was_away_longer_than_tombstones_are_kept_gets_the_whole(world: World) -> None:
-    config = world.config()
-    here, away = world.serving(config, "one", "two")
-    old, recent, kept = world.peers(config, "old", "recent", "kept")
-    for node in (here, away):
-        world.sync(config, node)
-    delete(world, config, [old])
-    world.sync(config, here)
-    prune(world, DAY_S + 60)
-    assert delta_reaches(world, config, away), "what it owes is kept for longer, with the name"
-    prune(world, 31 * DAY_S + 60)
-    assert delta_reaches(world, config, here)
-    assert not delta_reaches(world, config, away)
-    delete(world, config, [recent])
-    with world.store.read() as tx:
-        fresh = configs.get(tx, config.id)
-        (mine, _) = (view.assignment for view in assignments.listing(tx, config.id))
-        delta = desired.since(tx, world.vault, fresh, mine, world.agents[here.id, config.id].generation)
-    assert delta.remove == (recent.public_key,)
-    for node in (here, away):
-        world.sync(config, node)
-        assert world.agents[node.id, config.id] == world.whole(config, node)
-        assert world.users(config, node) == {kept.public_key}
-
-
-def test_young_tombstones_stay(world: World) -> None:
-    config = world.config()
-    (node,) = world.serving(config, "one")
-    (gone,) = world.peers(config, "gone")
-    world.sync(config, node)
-    delete(world, config, [gone])
-    prune(world, DAY_S - 60)
-    assert delta_reaches(world, config, node)
-    world.sync(config, node)
-    assert world.users(config, node) == set()
-
-
-def test_a_key_that_leaves_again_is_as_young_as_its_last_departure(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = world.config()
-    (node,) = world.serving(config, "one")
-    key = "4" * 42 + "E="
-    spec = peers.PeerSpec("phone", public_key=key)
-    now = clock.now()
-    for at in (now - 3 * DAY_S, now):
-        monkeypatch.setattr(clock, "now", lambda at=at: at)
-        with world.store.write() as tx:
-            (peer,) = peers.create(tx, ACTOR, configs.get(tx, config.id), peers.draft(world.vault, [spec])).peers()
-        world.sync(config, node)
-        delete(world, config, [peer])
-    prune(world, 60)
-    assert delta_reaches(world, config, node)
-    world.sync(config, node)
-    assert world.users(config, node) == set()
 
 
 def entries(tx: Tx) -> list[str]:
@@ -139,18 +67,6 @@ def test_audit_entries_go_when_they_are_old_unless_all_are_kept(world: World, ke
         assert entries(tx) == left
 
 
-def test_a_reader_sees_one_state_whatever_is_written_meanwhile(world: World) -> None:
-    config = world.config()
-    (node,) = world.serving(config, "one")
-    (gone,) = world.peers(config, "gone")
-    with world.store.read() as tx:
-        before = configs.get(tx, config.id).generation
-        delete(world, config, [gone])
-        assert [peer.id for peer in peers.page(tx, config.id)] == [gone.id]
-        assert configs.get(tx, config.id).generation == before
-    del node
-
-
 GROWS = {
     "audit_log": Kept.AUDIT,
     "health_events": Kept.HEALTH,
@@ -161,6 +77,9 @@ GROWS = {
     "join_tokens": Kept.JOIN_TOKENS,
     "dns_accounts": Kept.DNS_ACCOUNTS,
     "certificates": Kept.CERTIFICATES,
+    "usage_hours": Kept.USAGE_HOURS,
+    "usage_days": Kept.USAGE,
+    "former_keys": Kept.USAGE,
 }
 """Tables that get rows as time goes by, without anybody making something that he could delete."""
 
@@ -193,6 +112,9 @@ BOUNDED = {
     "sign_ins": "the newest 50 of each user",
     "told_settings": "one for each setting",
     "health_freezes": "one at most",
+    "usage_counters": "one for each key of a peer and node; of a former key until that goes",
+    "usage_sources": "one for each node; of a deleted one as long as usage is kept",
+    "usage_totals": "one for each peer; of a deleted one until its keys go",
     "users": "made and deleted by administrators",
     "witness_keys": "one for each witness and config",
 }
