@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import backbone, desired, features, messages, reach, relay
+from wgfleet.protocol import backbone, desired, features, messages, reach, relay, usage
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceDelta, InterfaceSettings
 from wgfleet.protocol.features import ALL, NONE, Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
@@ -40,6 +40,7 @@ REQUESTS_SINCE: dict[type[Struct], str] = {
     relay.RelayRequest: "config_id peers for_s",
     relay.RelayEnd: "peers",
     relay.RelayedPeer: "public_key endpoint target",
+    usage.UsageRequest: "epoch sequence",
 }
 # What it answers and reports. Frozen as well.
 ANSWERS_OF_0_1_0: dict[type[Struct], str] = {
@@ -90,7 +91,7 @@ def test_every_request_is_in_the_list() -> None:
     assert features.FIELDS.keys() == REQUESTS_OF_0_1_0.keys() | REQUESTS_SINCE.keys()
     strict = {
         kind
-        for module in (backbone, desired, messages, reach, relay)
+        for module in (backbone, desired, messages, reach, relay, usage)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Struct) and kind.__struct_config__.forbid_unknown_fields
     }

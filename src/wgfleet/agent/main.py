@@ -8,13 +8,14 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from wgfleet.agent.interfaces.address_routing import RoutingWatch
-from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch, let_send
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.relays import Relays
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.tasks import Watches
+from wgfleet.agent.interfaces.usage_writer import UsageWriter
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.interfaces.witnesses import Witnesses
@@ -26,6 +27,7 @@ from wgfleet.agent.server.probe_route import ProbeRoute
 from wgfleet.agent.server.relay_routes import RelayRoutes
 from wgfleet.agent.server.routes import AgentRoutes
 from wgfleet.agent.server.serving import MakeApp, serve
+from wgfleet.agent.server.usage_route import UsageRoute
 from wgfleet.agent.settings import AgentSettings
 from wgfleet.agent.state.confirmed import ConfirmedFiles
 from wgfleet.agent.state.files import DamagedFiles
@@ -33,7 +35,9 @@ from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
 from wgfleet.agent.state.relay_files import RelayFiles
+from wgfleet.agent.state.session_files import this_machine
 from wgfleet.agent.state.time_alone import TimeAlone
+from wgfleet.agent.state.usage_file import UsageFile
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.ids import NodeId
@@ -73,20 +77,12 @@ async def _run(settings: AgentSettings) -> None:
     alone = TimeAlone(state.time_alone, damaged, contact.heard_at, settings.down_after_days * 86400)
     alone.load()
 
-    def make_watches(reconciler: InterfaceReconciler, floating: FloatingAddresses, board: WatchBoard) -> Watches:
-        def watched() -> bool:
-            return board.readers > 0 and contact.is_near()
-
-        witnesses = Witnesses(prober)
-        isolation = IsolationWatch(reconciler, floating, witnesses, contact.heard_at, watched)
-        mute = MuteWatch(reconciler, witnesses, contact.heard_at, watched)
-        return isolation, mute, RoutingWatch(reconciler, floating)
-
+    usage = UsageWriter.load(UsageFile(state.usage, damaged), this_machine(boot_id()))
     supervisor = InterfaceSupervisor(
         Machine(backend, state.root, settings.port or (AGENT_PORT if me is None else me.port)),
         Journal(state.desired, damaged),
         ledger,
-        make_watches,
+        _watches(prober, contact),
         interval_s=settings.interval_s,
         repair=settings.repair,
         way_out=WayOut(
@@ -97,6 +93,7 @@ async def _run(settings: AgentSettings) -> None:
         ),
         kept_down=lambda: alone.too_long,
         panel_reads_s=lambda: supervisor.board.read_for_s if contact.is_near() else 0.0,
+        usage=usage.meter,
     )
     stop = end_of_process()
     relays = Relays(RelayFiles(state.relays, damaged), supervisor.uses)
@@ -118,11 +115,28 @@ async def _run(settings: AgentSettings) -> None:
             relays.run(),
             report_life(lambda: supervisor.stuck_for_s < _STUCK_S),
             alone.run(supervisor.look_again),
+            usage.run(),
         )
     finally:
+        usage.close()
         prober.close()
         supervisor.floating.close()
     _log.info("agent.stopped")  # its interfaces stay up
+
+
+def _watches(
+    prober: Prober, contact: PanelContact
+) -> Callable[[InterfaceReconciler, FloatingAddresses, WatchBoard], Watches]:
+    def make(reconciler: InterfaceReconciler, floating: FloatingAddresses, board: WatchBoard) -> Watches:
+        def watched() -> bool:
+            return board.readers > 0 and contact.is_near()
+
+        witnesses = Witnesses(prober)
+        isolation = IsolationWatch(reconciler, floating, witnesses, contact.heard_at, watched)
+        mute = MuteWatch(reconciler, witnesses, contact.heard_at, watched)
+        return isolation, mute, RoutingWatch(reconciler, floating)
+
+    return make
 
 
 def _make_app(
@@ -134,6 +148,7 @@ def _make_app(
             *ProbeRoute(supervisor.reconciler, prober).routes(),
             *ManualRoutes(supervisor).routes(),
             *RelayRoutes(supervisor, relays).routes(),
+            *UsageRoute(supervisor.usage.meter).routes(),
         ]
         return AgentRoutes(supervisor, node_id, expires_at, lambda: (*damaged.notes, *alone.notes)).app(more)
 

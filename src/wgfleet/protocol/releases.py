@@ -25,6 +25,7 @@ WITHOUT: Mapping[Feature, str] = {
     Feature.DRAWN_PEERS: "users of other nodes lose some packets to a user who is moved to it by plan",
     Feature.RELAY: "a removal cannot have it relay clients that cannot be called, so they are left behind",
     Feature.REVOKED: "certificates of the panel that were revoked are accepted until they expire",
+    Feature.USAGE: "what its users send and receive through it is not counted",
     Feature.WITNESS: "it can be no witness",
 }
 """By feature: what is so on a node whose agent does not have it, for people."""

@@ -199,6 +199,8 @@ class InterfaceReconciler:
     async def apply_delta(self, delta: InterfaceDelta, desired: DesiredInterface) -> Applied:
         """As `apply_whole`, but change the peers of `delta` before anything is read."""
         started = time.monotonic()
+        if delta.remove:
+            await self.count_usage()
         self.allowed_ips.apply(delta, self.desired.peers)
         self._work_towards(desired)
         self.sessions.forget(delta.remove)
@@ -212,6 +214,11 @@ class InterfaceReconciler:
             await self._converge_floating()
         await self._converge(repair=True, sessions_from_s=_PUSHED_S)
         return self._applied(started, changed=True)
+
+    async def count_usage(self) -> None:
+        """Read what peers have used, before some of them, or all, are taken off the link."""
+        with contextlib.suppress(KernelError, OSError):
+            await self._read()
 
     async def _converge_floating(self) -> None:
         """Add and remove floating addresses first if the interface exists: reading all of it takes time."""

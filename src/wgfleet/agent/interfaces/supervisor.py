@@ -18,6 +18,7 @@ from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.takeover import Takeovers, call_again
 from wgfleet.agent.interfaces.tasks import InterfaceTasks, Watches
+from wgfleet.agent.interfaces.usage import CountedChanges, UsageMeter
 from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.kernel import backbone_links, changes
@@ -62,11 +63,13 @@ class InterfaceSupervisor:
         kept_down: Callable[[], bool] = bool,
         panel_reads_s: Callable[[], float] = float,
         session_files: SessionFiles | None = None,
+        usage: UsageMeter | None = None,
     ) -> None:
         self.machine = machine
         self.reconcilers: dict[InterfaceName, InterfaceReconciler] = {}
         self.meter = LoadMeter()
         self.board = WatchBoard(self.reconcilers.values, time.time, self.meter.load)
+        self.usage = CountedChanges(self.board, usage or UsageMeter(), self.reconcilers)
         self.repair = repair
         self.floating = FloatingAddresses(ledger)
         self.takeovers = Takeovers(machine)
@@ -279,6 +282,7 @@ class InterfaceSupervisor:
                     # Only now, when neither is in the middle of making a link.
                     self._tasks.pop(name).stop()
                     del self._mutes[name]
+                    await self.usage.ending(kept)
                     del self.reconcilers[name]
                     if generation is None:  # a person's; the panel brings it back
                         self._removed_by_hand[name] = kept
@@ -310,7 +314,7 @@ class InterfaceSupervisor:
         reconciler = self.reconcilers[name] = InterfaceReconciler(
             self.machine,
             desired,
-            self.board,
+            self.usage,
             self.floating,
             self._call_again,
             None if self._way_out is None else self._way_out.trial(name),
@@ -320,6 +324,7 @@ class InterfaceSupervisor:
         if before is not None and before.config_id == reconciler.config_id:
             reconciler.remember(before)
         elif first:
+            self.usage.meter.kept_before(reconciler.config_id)
             kept = self._session_files.read(name, reconciler.config_id)
             reconciler.restore({key: session for key, session in kept.items() if key in desired.peers})
         watches = self._make_watches(reconciler, self.floating, self.board)

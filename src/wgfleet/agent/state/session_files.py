@@ -40,11 +40,16 @@ class _File(Struct, frozen=True):
     sessions: dict[PublicKey, LiveSession]
 
 
+def this_machine(boot: str) -> str:
+    """Return in which boot and network namespace this is: links of one name elsewhere are others."""
+    return f"{boot}/{Path('/proc/self/ns/net').stat().st_ino}"
+
+
 class SessionFiles:
     """The files of all interfaces; `boot` as the ledger has it. What cannot be read or written is done without."""
 
     def __init__(self, boot: str, directory: Path = DIRECTORY) -> None:
-        self._machine = f"{boot}/{Path('/proc/self/ns/net').stat().st_ino}"
+        self._machine = this_machine(boot)
         self._directory = directory
         self._due: dict[InterfaceName, float] = {}
         self._failing = False

@@ -43,6 +43,7 @@ from wgfleet.protocol.messages import (
 )
 from wgfleet.protocol.panel_name import PanelName
 from wgfleet.protocol.relay import RelayEnd, RelayRequest, RelayStatus
+from wgfleet.protocol.usage import UsageBatch, UsageRequest
 
 CONNECT_S = 3.0
 ANSWER_S = 60.0  # a push of 10,000 peers takes the kernel layer a few seconds; a loaded node several times that
@@ -157,6 +158,10 @@ class AgentClient:
     async def end_relay(self, interface: str, ended: RelayEnd) -> RelayStatus:
         """Have the node pass on some clients' packets no more."""
         return await self._call("POST", f"/v1/wg/{interface}/relay/end", RelayStatus, ended)
+
+    async def usage(self, request: UsageRequest) -> UsageBatch:
+        """Say which batch of usage is committed; return the next one."""
+        return await self._call("POST", "/v1/usage", UsageBatch, request, timeout_s=ANSWER_S / 6)
 
     async def unmute(self, interface: str) -> None:
         """Say that nothing is missing on an interface that is muted: it may send again."""

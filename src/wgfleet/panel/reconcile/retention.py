@@ -130,5 +130,7 @@ def days_kept(settings: Settings) -> dict[Kept, int]:
         Kept.JOIN_TOKENS: TOKENS_DAYS,
         Kept.CERTIFICATES: kept.certificates_days,
         Kept.DNS_ACCOUNTS: DNS_ACCOUNTS_DAYS,
+        Kept.USAGE_HOURS: kept.usage_hours_days,
+        Kept.USAGE: kept.usage_days,
     }
     return {thing: number for thing, number in days.items() if number}

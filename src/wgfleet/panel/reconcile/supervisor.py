@@ -19,6 +19,7 @@ from wgfleet.panel.reconcile.agents.routine_news import EVERY_S as NEWS_EVERY_S
 from wgfleet.panel.reconcile.agents.routine_news import RoutineNews
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.reconcile.agents.telemetry import FLUSH_S, TelemetryWriter
+from wgfleet.panel.reconcile.agents.usage_collector import ROUND_S, UsageCollector
 from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
 from wgfleet.panel.reconcile.dns import DnsWorker
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
@@ -76,6 +77,7 @@ class Supervisor:
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._telemetry = TelemetryWriter(store, self._connections, outlook)
+        self._usage = UsageCollector(store, self._connections, outlook)
         self._owed = OwedWatch(store)
         self._key_rotations = KeyRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())
@@ -111,6 +113,7 @@ class Supervisor:
         self._tasks.start("heartbeats", always(Work.TELEMETRY, self._heartbeats.run), every_s=WRITE_EVERY_S)
         self._tasks.start("telemetry", always(Work.TELEMETRY, self._telemetry.run), every_s=FLUSH_S)
         self._tasks.start("routine_news", always(Work.TELEMETRY, self._news.run), every_s=NEWS_EVERY_S)
+        self._tasks.start("usage", always(Work.TELEMETRY, self._usage.run), every_s=2 * ROUND_S)
         self._tasks.start("succession", self._succession.run, every_s=LOOK_S)
         self._tasks.start("departures", self._departures.run)
         self._tasks.start("retention", always(Work.TELEMETRY, self._retention.run), every_s=EVERY_S)

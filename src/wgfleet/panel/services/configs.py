@@ -16,7 +16,7 @@ from wgfleet.panel.domain.tunnel_networks import special_range
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
-from wgfleet.panel.services import audit, generations, reach, tunnel_networks
+from wgfleet.panel.services import audit, generations, reach, tunnel_networks, usage
 from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -273,6 +273,7 @@ def delete(tx: Tx, actor: str, config: Config) -> None:
     check_deletion(tx, config)
     _, peers = counts(tx, [config.id])[config.id]
     reach.forget(tx, actor, config)
+    usage.leave_all(tx, config.id, clock.now())
     config_rows.delete(tx, config)
     audit.record(tx, actor, "deleted", "config", config.id, name=config.name, peers=peers)
 

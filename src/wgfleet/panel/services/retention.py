@@ -8,6 +8,7 @@ from wgfleet.panel.store import audit as audit_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import usage as usage_rows
 
 BATCH = 500  # rows in a transaction, so that no writer waits for long
 
@@ -24,6 +25,8 @@ class Kept(StrEnum):
     JOIN_TOKENS = "join_tokens"
     DNS_ACCOUNTS = "dns_accounts"
     CERTIFICATES = "certificates"
+    USAGE_HOURS = "usage_hours"
+    USAGE = "usage"
 
 
 _FORGET: dict[Kept, Callable[[Tx, float, int], int]] = {
@@ -35,6 +38,8 @@ _FORGET: dict[Kept, Callable[[Tx, float, int], int]] = {
     Kept.JOIN_TOKENS: access.forget_tokens,
     Kept.DNS_ACCOUNTS: dns_rows.forget_accounts,
     Kept.CERTIFICATES: certificates.forget,
+    Kept.USAGE_HOURS: usage_rows.roll_up,
+    Kept.USAGE: usage_rows.forget,
 }
 
 

@@ -60,3 +60,16 @@ class RetentionSettings(Group):
         le=_LONGEST_DAYS,
         description="Days for which a certificate is listed after it has expired.",
     )
+    usage_hours_days: int = Field(
+        default=31,
+        ge=0,
+        le=_LONGEST_DAYS,
+        description="Days for which each hour of a peer's usage is kept; then the hours of a day become one figure.",
+    )
+    usage_days: int = Field(
+        default=400,
+        ge=0,
+        le=_LONGEST_DAYS,
+        description="Days for which each day of a peer's usage is kept, and the usage of a peer that was deleted. The "
+        "total of a peer that there is stays.",
+    )

@@ -41,3 +41,28 @@ def set_many(tx: Tx, table: Table, column: str, values: Mapping[str, object]) ->
         connection.exec_driver_sql(
             f"{head}{given}) AS given WHERE {quote(table.name)}.id = given.column1", tuple(chain.from_iterable(chunk))
         )
+
+
+def upsert_many(
+    tx: Tx,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    key: Sequence[str],
+    changes: Mapping[str, str],
+) -> None:
+    """As `insert_many`, but a row whose `key` is there is changed: each column to an expression of SQL.
+
+    No two of `rows` may have one key. `excluded` is what would have been inserted.
+    """
+    connection = tx.session.connection()
+    quote = connection.dialect.identifier_preparer.quote
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    into = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, columns))}) VALUES "  # noqa: S608 - our own names
+    found = ", ".join(f"{quote(name)} = {expression}" for name, expression in changes.items())
+    end = f" ON CONFLICT ({', '.join(map(quote, key))}) DO UPDATE SET {found}"
+    one = f"({', '.join([mark] * len(columns))})"
+    at_once = VALUES // len(columns)
+    for start in range(0, len(rows), at_once):
+        chunk = rows[start : start + at_once]
+        connection.exec_driver_sql(into + ", ".join([one] * len(chunk)) + end, tuple(chain.from_iterable(chunk)))

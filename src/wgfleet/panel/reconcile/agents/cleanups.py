@@ -80,6 +80,7 @@ class Cleanups:
             reason = f"{error.refusal.detail} ({error.refusal.reason})"
             await in_thread(self._note_cleaned, owed, reason)
             return f"{owed.interface} is not ours to delete: {error.refusal.detail}"
+        connection.usage_ended = True
         await in_thread(self._note_cleaned, owed)
         return f"deleted {owed.interface}"
 

@@ -123,6 +123,8 @@ class AgentConnection:
         self.reported: dict[str, Reported] = {}
         self.refuses = 0
         """The newest revocation (`IssuedCertificate.revocation`) that the agent heard of on this connection."""
+        self.usage_ended = False
+        """Whether peers, or an interface, were taken off the node: what it counted of them is to be fetched soon."""
         self._store = store
         self._wake = changed
         self._wakes = Allowance(WAKES, WAKES_A_SECOND)

@@ -156,6 +156,7 @@ class Pusher:
             rivals=wanted.has.rivals if wanted.has is not None else (),
         )  # fmt: skip
         connection.applied(wanted.interface, reported)
+        connection.usage_ended |= wanted.takes_away
         await self._confirm_or_object(connection.node_id, wanted, reported)
         return summary
 

@@ -10,7 +10,7 @@ from wgfleet.panel.domain.fields import one_spelling, parse_title
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
-from wgfleet.panel.services import audit, configs, generations, tunnel_networks
+from wgfleet.panel.services import audit, configs, generations, tunnel_networks, usage
 from wgfleet.panel.services.fleet import node_groups, peer_keys, peer_networks, peer_places
 from wgfleet.panel.services.fleet.peer_places import AddressWish
 from wgfleet.panel.store import Tx, peer_search, sealed, shown_peers
@@ -288,6 +288,7 @@ def remove(tx: Tx, config: Config, peer_ids: Collection[str]) -> list[Peer]:
     peers = peer_rows.by_ids(tx, peer_ids)
     generation = generations.bump(tx, config.id, settings=any(peer.networks for peer in peers), topic=Topic.PEERS)
     peer_rows.bury(tx, config.id, {peer.public_key: peer.name for peer in peers}, generation, clock.now())
+    usage.leave(tx, config.id, {peer.public_key: (peer.id, peer.name) for peer in peers}, clock.now())
     address_rows.release(tx, [peer.id for peer in peers])
     peer_rows.remove(tx, [peer.id for peer in peers])
     return peers
@@ -380,6 +381,7 @@ def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, gene
         return
     peer_keys.check_free(tx, configs.get(tx, peer.config_id), [(public, "public_key")])
     peer_rows.bury(tx, peer.config_id, {peer.public_key: peer.name}, generation, clock.now())
+    usage.leave(tx, peer.config_id, {peer.public_key: (peer.id, peer.name)}, clock.now())
     peer_rows.unbury(tx, peer.config_id, [public])
     peer.public_key = public
     peer.private_key_sealed = sealed.seal(vault, Peer.private_key_sealed, peer.id, private) if private else None

@@ -35,6 +35,14 @@ from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGr
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
 from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTombstone
+from wgfleet.panel.store.tables.usage import (
+    FormerKey,
+    UsageCounter,
+    UsageDay,
+    UsageHour,
+    UsageSource,
+    UsageTotal,
+)
 
 __all__ = [
     "Address",
@@ -54,6 +62,7 @@ __all__ = [
     "EndpointGroup",
     "EntrustedNode",
     "FloatingAddress",
+    "FormerKey",
     "FreeOffset",
     "HealthEvent",
     "HealthFreeze",
@@ -75,6 +84,11 @@ __all__ = [
     "ProbeKeyRotation",
     "RenderedSetting",
     "SignIn",
+    "UsageCounter",
+    "UsageDay",
+    "UsageHour",
+    "UsageSource",
+    "UsageTotal",
     "User",
     "WitnessKey",
 ]

@@ -1,0 +1,227 @@
+"""The usage of all peers of this machine: totals that only grow, made of counters that begin again.
+
+WireGuard's counters end with an interface, and with a peer that is taken off it. What each reading shows beyond the
+last one is added here; a counter below the last reading, or of another link, began at 0 meanwhile.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wgfleet.agent.state.usage_file import ConfigUsage, PeerUsage, UsageMark, UsageState
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
+from wgfleet.protocol.ids import ConfigId, InterfaceName
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.observed import PeerStats
+from wgfleet.protocol.usage import HOUR_S, MAX_ROWS, UsageBatch, UsageRequest, UsageRow
+
+MAX_MARKS = 48  # hours of a peer that are kept apart while the panel is away; before them, they count to the next one
+MAX_ALL_MARKS = 50_000  # of all peers: some 2 MB of the file
+RESERVED = 50  # numbers of batches that may be given away before the file says so; an older copy of it is found so
+
+
+@dataclass
+class UsageMeter:
+    """Counts. `number` returns a random one of 62 bits; `machine`: the boot and the namespace of all links.
+
+    `fresh`: what was counted before is not known, so counting begins with the first reading of what is there.
+    `changed`: there is something that the file does not have; `urgent`: and that cannot be read again.
+    """
+
+    state: UsageState = field(default_factory=lambda: UsageState("", 0, {}))
+    number: Callable[[], int] = lambda: secrets.randbits(62)
+    machine: str = ""
+    fresh: bool = False
+    changed: bool = False
+    urgent: bool = False
+    _adopted: set[ConfigId] = field(default_factory=set)
+    _sequence: int = 0
+    _in_flight: tuple[str, int, Mapping[ConfigId, tuple[UsageRow, ...]]] | None = None
+
+    def __post_init__(self) -> None:
+        """Go on after all numbers that may have been given away before."""
+        self.state.epoch = self.state.epoch or f"{self.number():x}"
+        self._sequence = self.state.reserved
+        self._reserve()
+
+    def kept_before(self, config_id: ConfigId) -> None:
+        """Note that an interface may be there since before this run of the agent."""
+        if self.fresh:
+            self._adopted.add(config_id)
+
+    def note(
+        self,
+        config_id: ConfigId,
+        index: int,
+        keys: Iterable[PublicKey],
+        stats: Mapping[PublicKey, PeerStats],
+        desired: Mapping[PublicKey, DesiredPeer],
+        at: float,
+    ) -> None:
+        """Take a reading of the link `index`: of the peers `keys`, whose data changed. Probes are not counted."""
+        config = self.state.configs.setdefault(config_id, ConfigUsage())
+        adopting = config_id in self._adopted
+        self._adopted.discard(config_id)
+        link = f"{self.machine}/{index}"
+        if config.link != link:
+            config.link = link
+            for each in config.peers.values():
+                each.seen = None
+            self.changed = True
+        most = self._most_marks()
+        for key in keys:
+            seen, counted = stats.get(key), config.peers.get(key)
+            if seen is None:
+                if counted is not None and counted.seen is not None:
+                    counted.seen, self.changed, self.urgent = None, True, True
+                continue
+            if counted is None:
+                if key not in desired or not desired[key].allowed_ips:
+                    continue
+                counted = config.peers[key] = PeerUsage(self.number())
+                counted.seen = (seen.rx, seen.tx) if adopting else None
+            _count(counted, seen, int(at), most)
+            self.changed = True
+
+    def ended(self, config_id: ConfigId) -> None:
+        """Note that an interface is about to be removed: the counters of the next one begin at 0."""
+        config = self.state.configs.get(config_id)
+        if config is not None:
+            config.link = ""
+            for each in config.peers.values():
+                each.seen = None
+            self.changed = self.urgent = True
+
+    def batch(self, request: UsageRequest, now: float) -> UsageBatch:
+        """Forget what the panel has acknowledged, and return what it has not."""
+        self._acknowledge(request)
+        self._sequence += 1
+        self._reserve()
+        rows: dict[ConfigId, tuple[UsageRow, ...]] = {}
+        room = MAX_ROWS
+        more = False
+        for config_id, config in self.state.configs.items():
+            found = list(_rows(config, room + 1))
+            more |= len(found) > room
+            if found[:room]:
+                rows[config_id] = tuple(found[:room])
+                room -= len(rows[config_id])
+        self._in_flight = (self.state.epoch, self._sequence, rows)
+        return UsageBatch(self.state.epoch, self._sequence, now, rows, more)
+
+    def _acknowledge(self, request: UsageRequest) -> None:
+        if request.epoch == self.state.epoch and request.sequence > self._sequence:
+            # It has seen more than was ever sent from here: this state is an older copy, whose totals it has long had.
+            self._begin_anew()
+            return
+        if self._in_flight is None or self._in_flight[:2] != (request.epoch, request.sequence):
+            return
+        for config_id, rows in self._in_flight[2].items():
+            config = self.state.configs.get(config_id)
+            if config is None:
+                continue
+            for row in rows:
+                _told(config.peers, row)
+            if not config.link and not config.peers:
+                del self.state.configs[config_id]
+        self._in_flight = None
+        self.changed = True
+
+    def _begin_anew(self) -> None:
+        self.state.epoch, self.state.reserved = f"{self.number():x}", 0
+        self._sequence, self._in_flight = 0, None
+        for config in self.state.configs.values():
+            config.peers = {key: PeerUsage(self.number(), seen=each.seen) for key, each in config.peers.items()}
+        self._reserve()
+
+    def _reserve(self) -> None:
+        if self._sequence + RESERVED // 2 > self.state.reserved:
+            self.state.reserved = self._sequence + RESERVED
+            self.changed = self.urgent = True
+
+    def _most_marks(self) -> int:
+        peers = sum(len(each.peers) for each in self.state.configs.values())
+        return max(2, min(MAX_MARKS, MAX_ALL_MARKS // max(1, peers)))
+
+
+class CountedInterface(Protocol):
+    """An interface whose peers' usage is counted."""
+
+    @property
+    def config_id(self) -> ConfigId: ...
+    @property
+    def interface_index(self) -> int | None: ...
+    @property
+    def stats(self) -> dict[PublicKey, PeerStats]: ...
+    @property
+    def desired(self) -> DesiredInterface: ...
+
+    async def count_usage(self) -> None: ...
+
+
+class Board(Protocol):
+    """What takes note of changes."""
+
+    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None: ...
+
+
+class CountedChanges:
+    """The changes of `interfaces` on their way to the `board`: what peers have used is counted as it passes."""
+
+    def __init__(self, board: Board, meter: UsageMeter, interfaces: Mapping[InterfaceName, CountedInterface]) -> None:
+        self.meter = meter
+        self._board = board
+        self._interfaces = interfaces
+
+    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None:
+        """Count, and pass it on."""
+        keys, each = tuple(peers), self._interfaces.get(name)
+        if keys and each is not None and each.interface_index is not None:
+            index, peers = each.interface_index, each.desired.peers
+            self.meter.note(each.config_id, index, keys, each.stats, peers, time.time())
+        self._board.changed(name, keys)
+
+    async def ending(self, each: CountedInterface) -> None:
+        """Count a last time: the interface is about to be removed."""
+        await each.count_usage()
+        self.meter.ended(each.config_id)
+
+
+def _count(counted: PeerUsage, seen: PeerStats, at: int, most: int) -> None:
+    before = counted.seen
+    # Both counters begin again together: one that is below its last reading says so of the other.
+    if before is None or seen.rx < before[0] or seen.tx < before[1]:
+        before = (0, 0)
+    counted.seen = (seen.rx, seen.tx)
+    if counted.seen == before:
+        return
+    counted.received += seen.rx - before[0]
+    counted.sent += seen.tx - before[1]
+    mark = UsageMark(at, counted.received, counted.sent)
+    if counted.marks and counted.marks[-1].at // HOUR_S == at // HOUR_S:
+        counted.marks[-1] = mark
+    else:
+        counted.marks.append(mark)
+        del counted.marks[:-most]
+
+
+def _rows(config: ConfigUsage, room: int) -> Iterator[UsageRow]:
+    for key, counted in config.peers.items():
+        for mark in counted.marks:
+            if room <= 0:
+                return
+            room -= 1
+            yield UsageRow(key, counted.life, mark.at, mark.received, mark.sent)
+
+
+def _told(peers: dict[PublicKey, PeerUsage], row: UsageRow) -> None:
+    """Forget what a row has told, and a peer that is not on the link any more and of which nothing is left to tell."""
+    key = PublicKey(row.public_key)
+    counted = peers.get(key)
+    if counted is None or counted.life != row.life:
+        return
+    counted.marks = [mark for mark in counted.marks if mark.received > row.received or mark.sent > row.sent]
+    if counted.seen is None and not counted.marks:
+        del peers[key]

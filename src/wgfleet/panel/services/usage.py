@@ -1,0 +1,175 @@
+"""Usage: what nodes say that their peers used, added to the sums exactly once.
+
+A batch counts together with its number: both are written, or neither. What a node says of peers of configs that it
+never had the keys of is passed over, and so is what no link could have carried in the time.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import structlog
+
+from wgfleet.panel.domain.usage import Added, Claimed, added, allowance, claimed, clipped, hours
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import usage as usage_rows
+from wgfleet.panel.store.tables import UsageSource
+from wgfleet.panel.store.usage import CounterRow, PeerUse
+from wgfleet.protocol.usage import UsageBatch, UsageRow
+
+OLDEST_S = 14 * 86400.0  # an hour further back is that far back: agents tell two days apart
+log = structlog.get_logger()
+
+
+Acknowledged = tuple[str, int]
+"""The epoch and the number of a batch that is in the sums."""
+
+NONE: Acknowledged = ("", 0)
+
+
+class NodeBatch(NamedTuple):
+    """A batch of a node, and which batch the question named as the last: an answer to an older question is late."""
+
+    node_id: str
+    batch: UsageBatch
+    asked: Acknowledged = NONE
+
+
+@dataclass
+class _Sums:
+    """What batches add, of all nodes in a transaction."""
+
+    hours: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    totals: dict[str, PeerUse] = field(default_factory=dict)
+    changed: list[CounterRow] = field(default_factory=list)
+    new: list[CounterRow] = field(default_factory=list)
+
+    def add(self, counter: CounterRow, each: Added) -> None:
+        if not each.received and not each.sent:
+            return
+        key = (counter.id, each.hour)
+        received, sent = self.hours.get(key, (0, 0))
+        self.hours[key] = (received + each.received, sent + each.sent)
+        _, received, sent = self.totals.get(counter.peer_id, PeerUse("", 0, 0))
+        self.totals[counter.peer_id] = PeerUse(counter.config_id, received + each.received, sent + each.sent)
+
+
+def take(tx: Tx, batches: Sequence[NodeBatch], now: float) -> dict[str, Acknowledged]:
+    """Add what is new in batches of several nodes; return what each node need not say again."""
+    node_ids = {each.node_id for each in batches}
+    nodes, known = usage_rows.nodes(tx, node_ids), usage_rows.sources(tx, node_ids)
+    entrusted = usage_rows.entrusted(tx, node_ids)
+    sums, acknowledged = _Sums(), {}
+    numbers = _numbers(tx)
+    for node_id, batch, asked in batches:
+        source = known.get(node_id)
+        if node_id not in nodes:
+            continue
+        last = NONE if source is None else (source.epoch, source.sequence)
+        if asked != last or (batch.epoch == last[0] and batch.sequence <= last[1]):
+            acknowledged[node_id] = last
+            continue
+        name, made_at, mbps = nodes[node_id]
+        room = allowance(now - (made_at if source is None else source.at), mbps)
+        refused = 0 if source is None else source.refused_bytes
+        for config_id, rows in batch.configs.items():
+            if (node_id, config_id) in entrusted:
+                room, over = _take_config(tx, sums, numbers, (node_id, config_id, rows), (batch.now, now, room))
+                refused += over
+        if refused and (source is None or refused != source.refused_bytes):
+            log.warning("usage.refused", node_id=node_id, refused_bytes=refused)
+        fresh = UsageSource(
+            node_id=node_id,
+            name=name,
+            epoch=batch.epoch,
+            sequence=batch.sequence,
+            at=now,
+            refused_bytes=min(refused, 2**62),
+        )
+        usage_rows.counted(tx, fresh)
+        known[node_id] = fresh
+        acknowledged[node_id] = (batch.epoch, batch.sequence)
+    usage_rows.add_counters(tx, sums.new)
+    usage_rows.claim(tx, sums.changed)
+    usage_rows.add_hours(tx, sums.hours)
+    usage_rows.add_totals(tx, sums.totals, now)
+    return acknowledged
+
+
+def _numbers(tx: Tx) -> Iterator[int]:
+    """Yield numbers for new counters; asked for only where there is one."""
+    number = usage_rows.next_counter(tx)
+    while True:
+        yield number
+        number += 1
+
+
+def _take_config(
+    tx: Tx,
+    sums: _Sums,
+    numbers: Iterator[int],
+    said: tuple[str, str, Sequence[UsageRow]],
+    when: tuple[float, float, int],
+) -> tuple[int, int]:
+    """Add what a node reported on a config's peers; return what room is left, and how much there was none for."""
+    node_id, config_id, rows = said
+    batch_now, now, room = when
+    counters = _counters(tx, numbers, node_id, config_id, rows)
+    before: dict[str, Claimed | None] = {
+        key: Claimed(each.life, each.claimed_received, each.claimed_sent) if each.life >= 0 else None
+        for key, (each, _) in counters.items()
+    }
+    first = dict(before)
+    refused = 0
+    at_hours = hours((row.at for row in rows), batch_now, now, now - OLDEST_S)
+    for row, hour in zip(rows, at_hours, strict=True):
+        if row.public_key not in counters:
+            continue
+        counter, _ = counters[row.public_key]
+        whole = added(before[row.public_key], row, hour)
+        before[row.public_key] = claimed(before[row.public_key], row)
+        part = clipped(whole, room)
+        room -= part.received + part.sent
+        refused += whole.received + whole.sent - part.received - part.sent
+        sums.add(counter, part)
+    for key, (counter, new) in counters.items():
+        last = before[key]
+        if last is None or (not new and last == first[key]):
+            continue
+        fresh = counter._replace(life=last.life, claimed_received=last.received, claimed_sent=last.sent)
+        (sums.new if new else sums.changed).append(fresh)
+    return room, refused
+
+
+def _counters(
+    tx: Tx, numbers: Iterator[int], node_id: str, config_id: str, rows: Sequence[UsageRow]
+) -> dict[str, tuple[CounterRow, bool]]:
+    """Return the counter of each key that was ever a peer's, and whether it is new: its life is -1, or that so far."""
+    keys = dict.fromkeys(row.public_key for row in rows)
+    there = usage_rows.counters(tx, node_id, config_id, keys)
+    found = {key: (row, False) for key, row in there.items()}
+    doubtful = [key for key in keys if key not in there or there[key].former]
+    owners = usage_rows.owners(tx, config_id, doubtful) if doubtful else {}
+    for key, (peer_id, former) in owners.items():
+        here = there.get(key)
+        if here is not None and here.peer_id == peer_id:
+            continue
+        life, received, sent = (-1, 0, 0) if here is None else (here.life, here.claimed_received, here.claimed_sent)
+        made = CounterRow(next(numbers), node_id, config_id, key, peer_id, life, received, sent, former)
+        found[key] = (made, True)
+    return found
+
+
+def last_batches(tx: Tx, node_ids: Collection[str]) -> dict[str, Acknowledged]:
+    """Return the last batch of each node that is in the sums."""
+    return {node_id: (row.epoch, row.sequence) for node_id, row in usage_rows.sources(tx, node_ids).items()}
+
+
+def leave(tx: Tx, config_id: str, keys: Mapping[str, tuple[str, str]], at: float) -> None:
+    """Note that public keys leave a config, by key: the peer's id and name. What they used stays theirs."""
+    usage_rows.leave(tx, config_id, keys, at)
+
+
+def leave_all(tx: Tx, config_id: str, at: float) -> None:
+    """Note that a config is about to be deleted with all its peers."""
+    usage_rows.leave_all(tx, config_id, at)

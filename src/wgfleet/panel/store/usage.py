@@ -1,0 +1,236 @@
+"""Rows of usage as batches of nodes change them: counters, hours, totals, sources."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import Table, delete, exists, func, insert, literal, select, update
+
+from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.many_rows import insert_many, upsert_many
+from wgfleet.panel.store.tables import (
+    Config,
+    EntrustedNode,
+    FormerKey,
+    Node,
+    Peer,
+    UsageCounter,
+    UsageDay,
+    UsageHour,
+    UsageSource,
+    UsageTotal,
+)
+
+_COUNTER = ("id", "node_id", "config_id", "public_key", "peer_id", "life", "claimed_received", "claimed_sent", "former")
+
+
+class CounterRow(NamedTuple):
+    """A counter, by its columns."""
+
+    id: int
+    node_id: str
+    config_id: str
+    public_key: str
+    peer_id: str
+    life: int
+    claimed_received: int
+    claimed_sent: int
+    former: bool
+
+
+class PeerUse(NamedTuple):
+    """What a batch adds to a peer's totals."""
+
+    config_id: str
+    received: int
+    sent: int
+
+
+def sources(tx: Tx, node_ids: Collection[str]) -> dict[str, UsageSource]:
+    """Return what is known of nodes that were counted on, by node id."""
+    query = select(UsageSource).where(UsageSource.node_id.in_(node_ids))
+    return {row.node_id: row for row in tx.session.scalars(query)}
+
+
+def nodes(tx: Tx, node_ids: Collection[str]) -> dict[str, tuple[str, float, int | None]]:
+    """Return the name of each node that there is, when it was made, and what its uplink carries in Mbit/s."""
+    query = select(Node.id, Node.name, Node.created_at, Node.bandwidth_mbps).where(Node.id.in_(node_ids))
+    return {node_id: (name, at, mbps) for node_id, name, at, mbps in tx.session.execute(query)}
+
+
+def entrusted(tx: Tx, node_ids: Collection[str]) -> set[tuple[str, str]]:
+    """Return which configs nodes have, or had, the keys of, as (node id, config id)."""
+    query = select(EntrustedNode.node_id, EntrustedNode.config_id).where(EntrustedNode.node_id.in_(node_ids))
+    return {(node_id, config_id) for node_id, config_id in tx.session.execute(query)}
+
+
+def counters(tx: Tx, node_id: str, config_id: str, keys: Collection[str]) -> dict[str, CounterRow]:
+    """Return the newest counter of each public key at a node."""
+    columns = [getattr(UsageCounter, name) for name in _COUNTER]
+    found = {}
+    for chunk in chunked(keys):
+        query = select(*columns).where(
+            UsageCounter.node_id == node_id, UsageCounter.config_id == config_id, UsageCounter.public_key.in_(chunk)
+        )
+        for row in tx.connection.execute(query.order_by(UsageCounter.id)):
+            found[row.public_key] = CounterRow(*row)
+    return found
+
+
+def owners(tx: Tx, config_id: str, keys: Collection[str]) -> dict[str, tuple[str, bool]]:
+    """Return the peer that has each public key, or had it (True)."""
+    found: dict[str, tuple[str, bool]] = {}
+    for chunk in chunked(keys):
+        for table, former in ((FormerKey.peer_id, True), (Peer.id, False)):
+            kind: Any = table.class_
+            query = select(kind.public_key, table).where(kind.config_id == config_id, kind.public_key.in_(chunk))
+            found |= {key: (peer_id, former) for key, peer_id in tx.connection.execute(query)}
+    return found
+
+
+def next_counter(tx: Tx) -> int:
+    """Return the first number that no counter has."""
+    return (tx.session.scalar(select(func.max(UsageCounter.id))) or 0) + 1
+
+
+def add_counters(tx: Tx, rows: Sequence[CounterRow]) -> None:
+    """Insert counters."""
+    insert_many(tx, _table(UsageCounter), _COUNTER, rows)
+
+
+def claim(tx: Tx, rows: Sequence[CounterRow]) -> None:
+    """Write the last totals of counters that there are."""
+    kept = ("life", "claimed_received", "claimed_sent")
+    upsert_many(tx, _table(UsageCounter), _COUNTER, rows, ("id",), {name: f"excluded.{name}" for name in kept})
+
+
+def add_hours(tx: Tx, used: Mapping[tuple[int, int], tuple[int, int]]) -> None:
+    """Add (received, sent) to hours, by (counter, hour)."""
+    _add(tx, UsageHour, "hour", used)
+
+
+def _add(tx: Tx, kind: type[UsageHour | UsageDay], name: str, used: Mapping[tuple[int, int], tuple[int, int]]) -> None:
+    rows = [(*key, *value) for key, value in used.items()]
+    table = _table(kind)
+    more = {each: f"{table.name}.{each} + excluded.{each}" for each in ("received", "sent")}
+    upsert_many(tx, table, ("counter_id", name, "received", "sent"), rows, ("counter_id", name), more)
+
+
+def add_totals(tx: Tx, used: Mapping[str, PeerUse], at: float) -> None:
+    """Add to the totals of peers, by peer id; `at`: when they used it."""
+    rows = [
+        (peer_id, each.config_id, each.received, each.sent, each.received + each.sent, at, at)
+        for peer_id, each in used.items()
+    ]
+    columns = ("peer_id", "config_id", "received", "sent", "bytes", "first_at", "last_at")
+    more = {name: f"usage_totals.{name} + excluded.{name}" for name in ("received", "sent", "bytes")}
+    more["last_at"] = "excluded.last_at"
+    upsert_many(tx, _table(UsageTotal), columns, rows, ("peer_id",), more)
+
+
+def counted(tx: Tx, row: UsageSource) -> None:
+    """Note the last batch of a node."""
+    tx.session.merge(row)
+    tx.session.flush()
+
+
+def leave(tx: Tx, config_id: str, keys: Mapping[str, tuple[str, str]], at: float) -> None:
+    """Note that public keys leave a config: each with the id and the name of the peer that had it."""
+    config_name = tx.session.scalar(select(Config.name).where(Config.id == config_id)) or ""
+    columns = ("config_id", "public_key", "peer_id", "peer_name", "config_name", "at")
+    rows = [(config_id, key, peer_id, name, config_name, at) for key, (peer_id, name) in keys.items()]
+    fresh = {name: f"excluded.{name}" for name in columns[2:]}
+    upsert_many(tx, _table(FormerKey), columns, rows, columns[:2], fresh)
+    for chunk in chunked(keys):
+        of_keys = (UsageCounter.config_id == config_id, UsageCounter.public_key.in_(chunk))
+        peers = UsageCounter.peer_id.in_({keys[key][0] for key in chunk})
+        tx.session.execute(
+            update(UsageCounter).where(*of_keys, peers).values(former=True),
+            execution_options={"synchronize_session": False},
+        )
+
+
+def leave_all(tx: Tx, config_id: str, at: float) -> None:
+    """Note that all public keys of a config leave it: it is about to be deleted."""
+    columns = ["config_id", "public_key", "peer_id", "peer_name", "config_name", "at"]
+    name = select(Config.name).where(Config.id == config_id).scalar_subquery()
+    keys = select(Peer.config_id, Peer.public_key, Peer.id, Peer.name, name, literal(at)).where(
+        Peer.config_id == config_id
+    )
+    # A key that left before is that of another peer by now.
+    mine = select(Peer.public_key).where(Peer.config_id == config_id)
+    options = {"synchronize_session": False}
+    tx.session.execute(
+        delete(FormerKey).where(FormerKey.config_id == config_id, FormerKey.public_key.in_(mine)),
+        execution_options=options,
+    )
+    tx.session.execute(insert(FormerKey).from_select(columns, keys))
+    tx.session.execute(
+        update(UsageCounter).where(UsageCounter.config_id == config_id).values(former=True), execution_options=options
+    )
+
+
+def roll_up(tx: Tx, before: float, limit: int) -> int:
+    """Put hours from before a time together to days; return how many. `limit`: at most."""
+    query = select(UsageHour.counter_id, UsageHour.hour, UsageHour.received, UsageHour.sent)
+    rows = tx.connection.execute(
+        query.where(UsageHour.hour < int(before // 3600)).order_by(UsageHour.hour, UsageHour.counter_id).limit(limit)
+    ).all()
+    days: dict[tuple[int, int], tuple[int, int]] = {}
+    of_hour: dict[int, list[int]] = {}
+    for counter_id, hour, received, sent in rows:
+        so_far = days.get((counter_id, hour // 24), (0, 0))
+        days[counter_id, hour // 24] = (so_far[0] + received, so_far[1] + sent)
+        of_hour.setdefault(hour, []).append(counter_id)
+    _add(tx, UsageDay, "day", days)
+    for hour, ids in of_hour.items():
+        gone = delete(UsageHour).where(UsageHour.hour == hour, UsageHour.counter_id.in_(ids))
+        tx.session.execute(gone, execution_options={"synchronize_session": False})
+    return len(rows)
+
+
+def forget(tx: Tx, before: float, limit: int) -> int:
+    """Delete days from before a time, then what is known of keys and nodes that left before it."""
+    day = int(before // 86400)
+    old = select(UsageDay.counter_id, UsageDay.day).where(UsageDay.day < day).order_by(UsageDay.day).limit(limit)
+    of_day: dict[int, list[int]] = {}
+    for counter_id, each in tx.connection.execute(old):
+        of_day.setdefault(each, []).append(counter_id)
+    options = {"synchronize_session": False}
+    for each, ids in of_day.items():
+        gone = delete(UsageDay).where(UsageDay.day == each, UsageDay.counter_id.in_(ids))
+        tx.session.execute(gone, execution_options=options)
+    count = sum(map(len, of_day.values()))
+    if count == limit:
+        return count
+    left = limit - count
+    keys = select(FormerKey).where(FormerKey.at < before).order_by(FormerKey.at).limit(left)
+    found = list(tx.session.scalars(keys))
+    for row in found:
+        mine = (UsageCounter.config_id == row.config_id, UsageCounter.public_key == row.public_key)
+        back = exists().where(
+            Peer.id == row.peer_id, Peer.config_id == row.config_id, Peer.public_key == row.public_key
+        )
+        former = delete(UsageCounter).where(*mine, UsageCounter.peer_id == row.peer_id, UsageCounter.former, ~back)
+        tx.session.execute(former, execution_options=options)
+        tx.session.delete(row)
+    tx.session.flush()
+    _forget_totals(tx, {row.peer_id for row in found})
+    silent = select(UsageSource.node_id).where(UsageSource.at < before, UsageSource.node_id.not_in(select(Node.id)))
+    tx.session.execute(delete(UsageSource).where(UsageSource.node_id.in_(silent)), execution_options=options)
+    return count + len(found)
+
+
+def _forget_totals(tx: Tx, peer_ids: Collection[str]) -> None:
+    """Delete the totals of peers that are gone, with all their keys."""
+    for chunk in chunked(peer_ids):
+        gone = delete(UsageTotal).where(
+            UsageTotal.peer_id.in_(chunk),
+            UsageTotal.peer_id.not_in(select(Peer.id).where(Peer.id.in_(chunk))),
+            UsageTotal.peer_id.not_in(select(FormerKey.peer_id).where(FormerKey.peer_id.in_(chunk))),
+        )
+        tx.session.execute(gone, execution_options={"synchronize_session": False})
+
+
+def _table(kind: type[Any]) -> Table:
+    return cast("Table", kind.__table__)
