@@ -32,6 +32,7 @@ FEATURES = frozenset(
         Feature.PROBE_SERIES,
         Feature.REACH,
         Feature.REVOKED,
+        Feature.USAGE,
     }
 )
 """What is simulated. One that said more than it does would be measured wrong."""

@@ -8,6 +8,7 @@ import msgspec
 from bench.simulated.agent import SimulatedAgent
 from bench.simulated.connection import Answer, Request
 from bench.simulated.interface import Kept, pushed
+from bench.simulated.sessions import now_ms
 from wgfleet.agent.enrollment.certificates import check_certificate, make_request
 from wgfleet.agent.interfaces.admission import KeptInterface, Situation, check_delete, check_push, config_of, not_found
 from wgfleet.protocol.desired import Push, field_error
@@ -25,6 +26,7 @@ from wgfleet.protocol.messages import (
     Takeover,
     TakeoverResult,
 )
+from wgfleet.protocol.usage import UsageBatch, UsageRequest
 
 ANSWERED_S = 0.06  # after which a client that is called answers
 PROBED_S = 0.0005
@@ -156,6 +158,14 @@ def _revoke(agent: SimulatedAgent, request: Request) -> Answer:
     return Answer(204)
 
 
+def _usage(agent: SimulatedAgent, request: Request) -> Answer:
+    """Say what moved since the last batch, whose number is its time."""
+    since = msgspec.json.decode(request.body, type=UsageRequest).sequence
+    now = time.time()
+    found = {kept.settings.config_id: tuple(kept.sessions.used(since)) for kept in agent.interfaces.values()}
+    return Answer(200, _encode(UsageBatch("simulated", now_ms(now), now, found)))
+
+
 def _kept(agent: SimulatedAgent, name: str) -> Kept:
     if (kept := agent.interfaces.get(name)) is None:
         raise RefusedError(not_found(InterfaceName(name)))
@@ -183,6 +193,7 @@ _HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("GET", "/v1/status"): _status,
     ("GET", "/v1/watch"): _watch,
     ("POST", "/v1/probe"): _probe,
+    ("POST", "/v1/usage"): _usage,
     ("POST", "/v1/certificate/request"): _request_certificate,
     ("PUT", "/v1/certificate"): _install_certificate,
     ("PUT", "/v1/revoked"): _revoke,

@@ -6,6 +6,9 @@ A counter is a time, so that a row tells by itself how old it is: bytes received
 import time
 from collections.abc import Iterable, Mapping
 
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.usage import UsageRow
+
 EPOCH_S = 1_700_000_000
 HANDSHAKE_S = 120.0  # a live WireGuard session shakes hands again after this (REKEY_AFTER_TIME)
 _PER_ADDRESS = 1 << 17  # endpoints of 198.18.0.0/15 with the same port
@@ -45,7 +48,7 @@ class LiveSessions:
             self.keys.append(key)
             self._heads.append(f'"{key}":{{"endpoint":"{endpoint}","latest_handshake":')
             self._handshakes.append(handshake)
-            self._moved_ms.append(_ms(time.time()))
+            self._moved_ms.append(now_ms(time.time()))
 
     @property
     def move_every(self) -> float:
@@ -64,7 +67,7 @@ class LiveSessions:
             return "", 0
         self._owed += count * (now - self._scanned_at) / HANDSHAKE_S
         self._scanned_at = now
-        ms, shaken = _ms(now), min(int(self._owed), count)
+        ms, shaken = now_ms(now), min(int(self._owed), count)
         self._owed -= shaken
         changed = dict.fromkeys(self._news)
         self._news = []
@@ -80,10 +83,22 @@ class LiveSessions:
             self._moved_ms[i] = ms
         return ",".join(map(self._rendered, changed)), len(changed)
 
+    def used(self, since_ms: int) -> list[UsageRow]:
+        """Return the usage, since this process began, of peers that moved after a time (ms since `EPOCH_S`)."""
+        return [
+            UsageRow(PublicKey(key), 1, EPOCH_S + moved // 1000, moved - _STARTED_MS, 3 * (moved - _STARTED_MS))
+            for key, moved in zip(self.keys, self._moved_ms, strict=True)
+            if moved > since_ms
+        ]
+
     def _rendered(self, i: int) -> str:
         ms = self._moved_ms[i]
         return f'{self._heads[i]}{self._handshakes[i]},"rx":{ms},"tx":{3 * ms}}}'
 
 
-def _ms(now: float) -> int:
+def now_ms(now: float) -> int:
+    """Return a time in s since the epoch as counters have it."""
     return int((now - EPOCH_S) * 1000)
+
+
+_STARTED_MS = now_ms(time.time())
