@@ -34,7 +34,7 @@ from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
-from wgfleet.agent.state.relay_files import RelayFiles
+from wgfleet.agent.state.relay_files import BootClock, RelayFiles
 from wgfleet.agent.state.session_files import this_machine
 from wgfleet.agent.state.time_alone import TimeAlone
 from wgfleet.agent.state.usage_file import UsageFile
@@ -96,7 +96,7 @@ async def _run(settings: AgentSettings) -> None:
         usage=usage.meter,
     )
     stop = end_of_process()
-    relays = Relays(RelayFiles(state.relays, damaged), supervisor.uses)
+    relays = Relays(RelayFiles(state.relays, damaged, BootClock(boot_id())), supervisor.uses)
     await supervisor.start()
     try:
         await until_first(

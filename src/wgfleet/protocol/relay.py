@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from wgfleet.protocol.ids import ConfigId
+from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 
 MAX_RELAY_S = 90 * 86400.0
@@ -36,16 +36,42 @@ class RelayEnd(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     peers: tuple[PublicKey, ...] | None = None
 
 
+class RelayProlongation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Body of `POST /v1/wg/{if}/relay/prolong`: relay these peers for `for_s` s from now; those that are not: nothing."""
+
+    peers: tuple[PublicKey, ...]
+    for_s: float
+
+
 class Relayed(Struct, frozen=True):
-    """A peer that is relayed to `target` from UDP port `port` of this node. `ends_at` in s since the epoch."""
+    """A peer that is relayed to `target` from UDP port `port` of this node.
+
+    `ends_at`, `since`: s since the epoch, by the clock of the node's machine; `left_s`: how long it has to go, by a
+    clock that nobody sets.
+    """
 
     endpoint: str
     target: str
     port: Annotated[int, Meta(ge=1, le=65535)]
     ends_at: float
+    since: float = 0.0
+    left_s: float = 0.0
 
 
 class RelayStatus(Struct, frozen=True):
-    """Answer to `GET /v1/wg/{if}/relay` and to both requests: all that are relayed, by public key."""
+    """Answer to `GET /v1/wg/{if}/relay` and to the requests: all that are relayed, by public key."""
 
     peers: dict[PublicKey, Relayed]
+
+
+class InterfaceRelays(Struct, frozen=True):
+    """The relays of an interface, which the node may have no more; see `Relayed`."""
+
+    config_id: ConfigId
+    peers: dict[PublicKey, Relayed]
+
+
+class AllRelays(Struct, frozen=True):
+    """Answer to `GET /v1/relays`: all of this node, by interface."""
+
+    interfaces: dict[InterfaceName, InterfaceRelays]

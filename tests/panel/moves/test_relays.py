@@ -32,6 +32,7 @@ class RelayingLine(Line):
 
     features: frozenset[Feature] = ALL
     broken: bool = False
+    ahead_s: float = 0.0
     relayed: dict[PublicKey, Relayed] = field(default_factory=dict)
     ended: list[PublicKey] = field(default_factory=list)
 
@@ -41,8 +42,10 @@ class RelayingLine(Line):
         for peer in request.peers:
             old = self.relayed.get(peer.public_key)
             port = 20000 + len(self.relayed) if old is None else old.port
-            ends_at = clock.now() + request.for_s
-            self.relayed[peer.public_key] = Relayed(peer.endpoint, peer.target, port, ends_at)
+            since = clock.now() if old is None else old.since
+            self.relayed[peer.public_key] = Relayed(
+                peer.endpoint, peer.target, port, clock.now() + self.ahead_s + request.for_s, since, request.for_s
+            )
         return RelayStatus(self.relayed)
 
     async def relay_status(self, _interface: str) -> RelayStatus:

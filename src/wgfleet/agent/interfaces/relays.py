@@ -1,7 +1,7 @@
 """Relays: clients that other nodes cannot call go on sending here, and their packets go on to the node that has them.
 
 Owns who is relayed and until when, on disk before it is so in the kernel. A relay needs no interface: it stays when the
-node leaves the config, and ends by its time or by the panel's word.
+node leaves the config, and ends by its time, which this machine counts by itself, or by the panel's word.
 """
 
 import asyncio
@@ -15,17 +15,26 @@ import structlog
 from wgfleet.agent.kernel import forwarding, nft_tables, relay_table
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.relay_table import RelayedFlow
-from wgfleet.agent.state.relay_files import KeptRelays, RelayFiles
+from wgfleet.agent.state.relay_files import KeptRelay, KeptRelays, RelayFiles
 from wgfleet.protocol.addresses import parse_endpoint, split_endpoint
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey, parse_public_key
-from wgfleet.protocol.relay import MAX_RELAY_S, MAX_RELAYED, Relayed, RelayRequest, RelayStatus
+from wgfleet.protocol.relay import (
+    MAX_RELAY_S,
+    MAX_RELAYED,
+    AllRelays,
+    InterfaceRelays,
+    RelayProlongation,
+    RelayRequest,
+    RelayStatus,
+)
 
 # Below those that Linux gives to programs (32768 and up).
 PORTS = range(20000, 30000)
 LOOK_S = 2.0
 _ADDRESSES_S = 30.0  # between two looks at this machine's addresses: one takes some 10 microseconds for each client
+_WRITE_S = 600.0  # a machine that comes back with a clock that is behind gives relays so much more at most
 _log = structlog.get_logger()
 
 
@@ -43,6 +52,8 @@ class Relays:
 
     def __init__(self, files: RelayFiles, serves: Callable[[int], bool]) -> None:
         self._files = files
+        self._clock = files.clock
+        self._written_at: dict[InterfaceName, float] = {}
         self._serves = serves
         self._applied: dict[InterfaceName, InKernel] = {}  # as it is in the kernel
         self._failing: dict[InterfaceName, str] = {}
@@ -52,7 +63,14 @@ class Relays:
     def status(self, name: InterfaceName) -> RelayStatus:
         """Return who is relayed."""
         kept = self._kept.get(name)
-        return RelayStatus({} if kept is None else kept.peers)
+        peers = {} if kept is None else kept.peers
+        return RelayStatus({key: each.shown(self._clock) for key, each in peers.items()})
+
+    def all(self) -> AllRelays:
+        """Return who is relayed, of all interfaces."""
+        return AllRelays(
+            {name: InterfaceRelays(kept.config_id, self.status(name).peers) for name, kept in self._kept.items()}
+        )
 
     def port_of(self, name: InterfaceName, wanted: RelayRequest) -> int | None:
         """Return the port of relays that are only turned or prolonged, which need no interface; None: there are new."""
@@ -71,15 +89,15 @@ class Relays:
                 raise FieldError("peers", f"more than {MAX_RELAYED} peers would be relayed here; end some first")
             used = {each.port for kept in self._kept.values() for each in kept.peers.values()}
             free = (port for port in PORTS if port not in used)
-            ends_at = time.time() + wanted.for_s
+            over_at = self._clock.uptime() + wanted.for_s
             for peer in wanted.peers:
                 old = peers.get(peer.public_key)
                 port = next(free, None) if old is None else old.port
                 if port is None:
                     raise FieldError("peers", f"all {len(PORTS)} ports for relays are in use here; end some first")
-                peers[peer.public_key] = Relayed(
-                    parse_endpoint(peer.endpoint, "endpoint"), parse_endpoint(peer.target, "target"), port, ends_at
-                )
+                since = self._clock.wall() if old is None else old.since
+                endpoint, target = parse_endpoint(peer.endpoint, "endpoint"), parse_endpoint(peer.target, "target")
+                peers[peer.public_key] = KeptRelay(endpoint, target, port, since, over_at)
             await self._change(name, KeptRelays(wanted.config_id, listen_port, peers))
         return self.status(name)
 
@@ -90,6 +108,17 @@ class Relays:
             if kept is not None:
                 left = {} if peers is None else {key: each for key, each in kept.peers.items() if key not in peers}
                 await self._change(name, KeptRelays(kept.config_id, kept.listen_port, left))
+        return self.status(name)
+
+    async def prolong(self, name: InterfaceName, wanted: RelayProlongation) -> RelayStatus:
+        """Relay those peers that are relayed for longer, or less long. Errors as `add`."""
+        check_time(wanted.for_s)
+        async with self._lock:
+            kept = self._kept.get(name)
+            if kept is not None:
+                over_at, some = self._clock.uptime() + wanted.for_s, set(wanted.peers)
+                peers = {key: replace(e, over_at=over_at) if key in some else e for key, e in kept.peers.items()}
+                await self._change(name, replace(kept, peers=peers))
         return self.status(name)
 
     async def run(self) -> None:
@@ -113,15 +142,18 @@ class Relays:
             await asyncio.sleep(LOOK_S)
 
     async def _look(self, name: InterfaceName) -> None:
-        kept, now = self._kept.get(name), time.time()
+        kept, now = self._kept.get(name), self._clock.uptime()
         if kept is None:
             return
-        left = {key: each for key, each in kept.peers.items() if each.ends_at > now}
+        left = {key: each for key, each in kept.peers.items() if each.over_at > now}
         if len(left) < len(kept.peers):
             _log.info("relay.over", interface=name, peers=len(kept.peers) - len(left))
             await self._change(name, KeptRelays(kept.config_id, kept.listen_port, left))
-        elif not self._is_applied(name, kept) or not await relay_table.exists(name):
+            return
+        if not self._is_applied(name, kept) or not await relay_table.exists(name):
             await self._apply(name, kept)
+        if now - self._written_at.get(name, 0.0) >= _WRITE_S:
+            self._write(name, kept)
 
     def _is_applied(self, name: InterfaceName, kept: KeptRelays) -> bool:
         """Whether the kernel was given what is to be; the addresses of this machine may be others since."""
@@ -135,7 +167,7 @@ class Relays:
 
     async def _change(self, name: InterfaceName, kept: KeptRelays) -> None:
         if kept.peers:
-            self._files.write(name, kept)
+            self._write(name, kept)
             self._kept[name] = kept
             await self._apply(name, kept)
         else:
@@ -143,6 +175,11 @@ class Relays:
             self._files.remove(name)
             self._kept.pop(name, None)
             self._applied.pop(name, None)
+            self._written_at.pop(name, None)
+
+    def _write(self, name: InterfaceName, kept: KeptRelays) -> None:
+        self._files.write(name, kept)
+        self._written_at[name] = self._clock.uptime()
 
     async def _apply(self, name: InterfaceName, kept: KeptRelays) -> None:
         self._applied.pop(name, None)
@@ -176,8 +213,7 @@ def _own_address(endpoint: str) -> str | None:
 
 def check(wanted: RelayRequest) -> None:
     """Raise `FieldError` for the first wrong field."""
-    if not 0 < wanted.for_s <= MAX_RELAY_S:
-        raise FieldError("for_s", f"must be above 0 and at most {MAX_RELAY_S:.0f} s, not {wanted.for_s}")
+    check_time(wanted.for_s)
     if not nft_tables.available():
         raise KernelError("relays need nftables, and this machine has no nft; install nftables")
     for i, peer in enumerate(wanted.peers):
@@ -188,3 +224,9 @@ def check(wanted: RelayRequest) -> None:
         )
         if here.startswith("[") is not there.startswith("["):
             raise FieldError(f"peers[{i}].target", f"{there} and the endpoint {here} are not of the same IP version")
+
+
+def check_time(for_s: float) -> None:
+    """Raise `FieldError` for a time that nobody is relayed for."""
+    if not 0 < for_s <= MAX_RELAY_S:
+        raise FieldError("for_s", f"must be above 0 and at most {MAX_RELAY_S:.0f} s, not {for_s}")

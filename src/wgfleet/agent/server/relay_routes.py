@@ -10,7 +10,7 @@ from wgfleet.agent.interfaces.admission import RefusedError, not_found
 from wgfleet.agent.interfaces.relays import Relays
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.server.http import answer, decode, interface_name, read_body
-from wgfleet.protocol.relay import RelayEnd, RelayRequest
+from wgfleet.protocol.relay import RelayEnd, RelayProlongation, RelayRequest
 
 
 class RelayRoutes:
@@ -23,10 +23,16 @@ class RelayRoutes:
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
+            Route("/v1/relays", self.all, methods=["GET"]),
             Route("/v1/wg/{name}/relay", self.status, methods=["GET"]),
             Route("/v1/wg/{name}/relay", self.add, methods=["POST"]),
             Route("/v1/wg/{name}/relay/end", self.end, methods=["POST"]),
+            Route("/v1/wg/{name}/relay/prolong", self.prolong, methods=["POST"]),
         ]
+
+    async def all(self, _request: Request) -> Response:
+        """`GET /v1/relays`."""
+        return answer(self._relays.all())
 
     async def status(self, request: Request) -> Response:
         """`GET /v1/wg/{name}/relay`."""
@@ -49,3 +55,9 @@ class RelayRoutes:
         name = interface_name(request)
         ended = decode(await read_body(request), RelayEnd)
         return answer(await asyncio.shield(self._relays.end(name, ended.peers)))
+
+    async def prolong(self, request: Request) -> Response:
+        """`POST /v1/wg/{name}/relay/prolong`: of those that are relayed; the others are passed over."""
+        name = interface_name(request)
+        wanted = decode(await read_body(request), RelayProlongation)
+        return answer(await asyncio.shield(self._relays.prolong(name, wanted)))

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from wgfleet.panel import clock
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
@@ -126,8 +125,11 @@ def _at_relay(call: TakeoverCall, port: int) -> TakeoverCall:
 
 
 def _left_s(relayed: Relayed) -> float:
-    """Return how long a relay has to go, in whole s, so that those that were begun together stay together."""
-    return min(MAX_RELAY_S, max(SHORTEST_S, round(relayed.ends_at - clock.now())))
+    """Return how long a relay has to go, in whole s, so that those that were begun together stay together.
+
+    By the node's own count: its clock may be wrong.
+    """
+    return min(MAX_RELAY_S, max(SHORTEST_S, round(relayed.left_s)))
 
 
 def _by_relay(batch: Collection[TakeoverCall]) -> dict[tuple[str, str, float | None], list[TakeoverCall]]:
