@@ -23,7 +23,7 @@ from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
 from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Refusal, Takeover, TakeoverPeer, TakeoverResult
-from wgfleet.protocol.relay import RelayedPeer, RelayEnd, RelayRequest, RelayStatus
+from wgfleet.protocol.relay import RelayedPeer, RelayEnd, RelayProlongation, RelayRequest, RelayStatus
 
 SEND = "import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('198.18.0.1', 51820))"
 pytestmark = pytest.mark.lab
@@ -134,8 +134,16 @@ def test_a_client_behind_nat_is_called_through_the_node_that_it_knows_and_stays_
 
 
 def test_a_relay_ends_by_its_time(home: Home) -> None:
-    relayed = home.relay(for_s=3.0).peers[home.key]
+    relayed = home.relay(for_s=8.0).peers[home.key]
     assert home.call(f"198.18.0.1:{relayed.port}", 5.0).answered
+    home.a.stop(signal.SIGKILL)
+    home.a.start()
+    assert home.a.call("POST", "/v1/wg/wg0/relay/prolong", RelayProlongation((home.key,), 900.0)).is_success
+    (found,) = home.a.call("GET", "/v1/relays").json()["interfaces"]["wg0"]["peers"].values()
+    assert 800 < found["left_s"] <= 900
+    assert home.a.call("POST", "/v1/wg/wg0/relay/prolong", RelayProlongation((home.key,), 1.0)).is_success
+    home.a.stop(signal.SIGKILL)
+    home.a.start()
     eventually(lambda: "wgfleetrelay" not in home.a.host.run("nft", "list", "tables"))
     assert home.a.call("GET", "/v1/wg/wg0/relay").json() == {"peers": {}}
 

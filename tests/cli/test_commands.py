@@ -215,6 +215,18 @@ def test_waiting_for_a_removal_ends_with_its_result(wgfleet: Run, client: httpx.
     assert document(wgfleet("operation", "list", "--json"))[0]["state"] == "succeeded"
 
 
+@pytest.mark.usefixtures("wg0", "fra1")
+def test_whoever_ends_relays_says_which(wgfleet: Run) -> None:
+    assert wgfleet("relay", "list", "--config", "wg0", "--json").stdout.strip() == "[]"
+    unsaid = wgfleet("relay", "end", "wg0", "fra1")
+    assert (unsaid.returncode, "--peer NAME for one relay, or --all" in unsaid.stderr) == (2, True)
+    assert "nobody hangs on a relay there" in wgfleet("relay", "end", "wg0", "fra1", "--all").stderr
+    assert "nobody would notice" in wgfleet("relay", "end", "wg0", "fra1", "--all", "--dry-run").stderr
+    missing = wgfleet("relay", "prolong", "wg0", "fra1", "--peer", "anna", "--hours", "2")
+    assert "relays no peer 'anna'" in missing.stderr
+    assert "`wgfleet relay list --config wg0 --node fra1`" in missing.stderr
+
+
 def test_maintenance_with_commands(wgfleet: Run, client: httpx.Client, panel: Panel, wg0: dict[str, Any]) -> None:
     for name, address in (("fra1", "192.0.2.1"), ("ams1", "192.0.2.2")):
         node = made(client, "/api/nodes", name=name, endpoint_addresses=[address])

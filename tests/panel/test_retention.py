@@ -109,6 +109,7 @@ BOUNDED = {
     "peers": "made and deleted by administrators",
     "pools": "part of a config",
     "probe_key_rotations": "one for each config, while its keys are replaced",
+    "relayed_clients": "one for each peer and node that relays it",
     "sign_ins": "the newest 50 of each user",
     "told_settings": "one for each setting",
     "health_freezes": "one at most",

@@ -65,6 +65,8 @@ def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_ar
     }
     assert forced == {
         "DELETE /api/configs/{config}/nodes/{node_id}",
+        "DELETE /api/configs/{config}/nodes/{node_id}/relays",
+        "GET /api/configs/{config}/nodes/{node_id}/relays/deletion",
         "DELETE /api/nodes/{node}",
         "PATCH /api/nodes/{node}",
         "POST /api/nodes/{node}/preview",
@@ -78,6 +80,7 @@ def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_ar
         "node update fra1",
         "node drain fra1",
         "group drain eu",
+        "relay end wg0 fra1 --all",
     ):
         assert complaint(f"{command} --force") is None
 

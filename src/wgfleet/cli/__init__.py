@@ -27,6 +27,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "config": ("WireGuard networks, their nodes and endpoint.", "httpx"),
     "endpoint": ("What users' files name: domain, port, addresses.", "httpx"),
     "address": ("Floating addresses and the nodes that hold them.", "httpx"),
+    "relay": ("Clients that a node relays after it left.", "httpx"),
     "peer": ("User devices and their files.", "httpx"),
     "dns": ("Published names: state, plans, approval.", "httpx"),
     "operation": ("Long-running work and its progress.", "httpx"),

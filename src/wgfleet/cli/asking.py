@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,26 +13,41 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")]
 
 
-def ask(client: Client, path: str, body: Document | None, *, yes: bool, dry_run: bool, force: bool = False) -> None:
+def ask(
+    client: Client,
+    path: str,
+    body: Document | None,
+    *,
+    yes: bool,
+    dry_run: bool,
+    force: bool = False,
+    **query: Any,
+) -> None:
     """Say what a change by `body`, or a deletion (None), would mean, and ask where anybody would notice.
 
     Ends the command where it is not to be made. With `yes` a panel that cannot tell, such as an older one, is no
-    obstacle.
+    obstacle. `query`: more parameters of the call.
     """
-    ask_about(client, [(path, body)], yes=yes, dry_run=dry_run, force=force)
+    ask_about(client, [(path, body)], yes=yes, dry_run=dry_run, force=force, **query)
 
 
 def ask_about(
-    client: Client, changes: Sequence[tuple[str, Document | None]], *, yes: bool, dry_run: bool, force: bool = False
+    client: Client,
+    changes: Sequence[tuple[str, Document | None]],
+    *,
+    yes: bool,
+    dry_run: bool,
+    force: bool = False,
+    **query: Any,
 ) -> None:
     """As `ask`, of several changes, with one question."""
     effects: list[str] = []
     try:
         for path, body in changes:
             if body is None:
-                effects += client.get(f"{path}/deletion", force=force or None)["effects"]
+                effects += client.get(f"{path}/deletion", force=force or None, **query)["effects"]
             else:
-                effects += client.call("POST", f"{path}/preview", body, force=force or None)["effects"]
+                effects += client.call("POST", f"{path}/preview", body, force=force or None, **query)["effects"]
     except CallFailed:
         if dry_run or not yes:
             raise

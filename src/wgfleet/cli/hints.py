@@ -36,6 +36,11 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
     HintCode.ADD_WITNESS: ("add a witness elsewhere ({command})", "node create NAME --witness --agent-host HOST"),
     HintCode.RESUME_AUTOMATION: ("resume it ({command})", "config resume {config}"),
     HintCode.PLAN_ADOPTION: ("read the new plan with {command}", "dns plan {config} --adopt"),
+    HintCode.LIST_RELAYS: ("list them with {command}", "relay list --config {config} --node {node}"),
+    HintCode.WAIT_FOR_RELAYS: (
+        "wait until they have come to other nodes ({command})",
+        "relay list --config {config} --node {node}",
+    ),
     HintCode.ADD_FLOATING: (
         "give the config floating addresses ({command})",
         "config endpoint {config} --floating-address ADDRESS",

@@ -36,6 +36,8 @@ class HintCode(StrEnum):
     PLAN_ADOPTION = auto()  # (config)
     COUNT_AGAIN = auto()  # of a panel that nodes no longer obey
     RELAY = auto()  # (config, node): the same call again, with relays
+    LIST_RELAYS = auto()  # (config, node)
+    WAIT_FOR_RELAYS = auto()  # (config, node): until nobody hangs on them
     ADD_FLOATING = auto()  # (config)
     FORCE = auto()  # the same call again, without the check that refused it
 

@@ -37,7 +37,7 @@ class RelayEnd(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
 
 class RelayProlongation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Body of `POST /v1/wg/{if}/relay/prolong`: relay these peers for `for_s` s from now; those that are not: nothing."""
+    """Body of `POST /v1/wg/{if}/relay/prolong`: relay peers that are relayed for `for_s` s from now."""
 
     peers: tuple[PublicKey, ...]
     for_s: float

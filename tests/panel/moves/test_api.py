@@ -15,8 +15,10 @@ from wgfleet.panel.services.fleet import assignments, loads
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import relays as relay_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.sessions import NodeSessions
+from wgfleet.panel.store.tables import RelayedClient
 from wgfleet.protocol.messages import Load
 from wgfleet.protocol.observed import PeerStats
 
@@ -161,3 +163,44 @@ def test_a_group_is_drained_and_uncordoned(
     (freed,) = client.post("/api/node-groups/rack/uncordon").json()["items"]
     assert (freed["name"], freed["cordoned"]) == ("fra1", False)
     assert client.post("/api/node-groups/nowhere/drain").status_code == 404
+
+
+def test_relays_are_listed_ended_and_prolonged(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
+) -> None:
+    made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    names = made(client, "/api/configs/wg0/peers/batch", count=2)["items"]
+    with panel.store.write() as tx:
+        relay_rows.add(
+            tx,
+            [
+                RelayedClient(
+                    id=f"r{i}",
+                    config_id=wg0["id"],
+                    node_id=fra1["id"],
+                    peer_id=peer["id"],
+                    target="192.0.2.1:51820",
+                    since=clock.now() - 60,
+                    ends_at=clock.now() + 3600,
+                    wanted_ends_at=None,
+                )
+                for i, peer in enumerate(names)
+            ],
+        )
+    first, second = client.get("/api/relays?config=wg0&node=fra1").json()["items"]
+    assert (first["peer_name"], first["node_name"], first["to_node_name"]) == (names[0]["name"], "fra1", "fra1")
+    assert (first["live"], first["ending"], first["wanted_ends_at"], second["id"]) == (False, False, None, "r1")
+    shown = client.get("/api/relays?limit=1").json()
+    assert [each["id"] for each in shown["items"]] == ["r0"]
+    assert [each["id"] for each in client.get(f"/api/relays?after={shown['next']}").json()["items"]] == ["r1"]
+
+    path = "/api/configs/wg0/nodes/fra1/relays"
+    refused = client.post(f"{path}/prolong", json={"relay_s": 60})
+    assert (refused.status_code, refused.json()["field"]) == (409, "relay_s")
+    assert client.post(f"{path}/prolong", json={"relay_s": 7200}).json() == {"peers": [peer["name"] for peer in names]}
+    assert client.get(f"{path}/deletion").json() == {"effects": []}
+    missing = client.delete(path, params={"peer": "nobody"})
+    assert (missing.status_code, missing.json()["field"]) == (404, "peer")
+    assert "GET /api/relays?config=wg0&node=fra1" in missing.json()["detail"]
+    assert client.delete(path, params={"peer": names[1]["name"]}).json() == {"peers": [names[1]["name"]]}
+    assert [each["ending"] for each in client.get("/api/relays").json()["items"]] == [False, True]

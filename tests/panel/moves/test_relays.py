@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from msgspec.structs import replace
 
 from tests.panel.moves.test_worker import ENDPOINT, Line, carried_out, everybody, fleet
 from tests.panel.world import World
-from wgfleet.panel import clock
+from wgfleet.panel import clock, faultpoints
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.errors import Conflict, TransientError
 from wgfleet.panel.hints import HintCode
@@ -18,9 +19,18 @@ from wgfleet.panel.services.fleet import nodes as node_service
 from wgfleet.panel.services.moves import drain, removal
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.protocol.features import ALL, NONE, Feature
+from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverResult
-from wgfleet.protocol.relay import Relayed, RelayEnd, RelayRequest, RelayStatus
+from wgfleet.protocol.relay import (
+    AllRelays,
+    InterfaceRelays,
+    Relayed,
+    RelayEnd,
+    RelayProlongation,
+    RelayRequest,
+    RelayStatus,
+)
 
 RELAY_S = 3600.0
 WINDOW_S = 600.0  # in which even a busy machine calls everybody, also by relays
@@ -33,12 +43,15 @@ class RelayingLine(Line):
     features: frozenset[Feature] = ALL
     broken: bool = False
     ahead_s: float = 0.0
+    config_id: str = ""
+    status: object = field(default_factory=object)
     relayed: dict[PublicKey, Relayed] = field(default_factory=dict)
     ended: list[PublicKey] = field(default_factory=list)
 
     async def relay(self, _interface: str, request: RelayRequest) -> RelayStatus:
         if self.broken:
             raise TransientError("no nft")
+        self.config_id = request.config_id
         for peer in request.peers:
             old = self.relayed.get(peer.public_key)
             port = 20000 + len(self.relayed) if old is None else old.port
@@ -49,6 +62,17 @@ class RelayingLine(Line):
         return RelayStatus(self.relayed)
 
     async def relay_status(self, _interface: str) -> RelayStatus:
+        return RelayStatus(self.relayed)
+
+    async def relays(self) -> AllRelays:
+        if not self.relayed:
+            return AllRelays({})
+        return AllRelays({InterfaceName("wg0"): InterfaceRelays(ConfigId(self.config_id), dict(self.relayed))})
+
+    async def prolong_relay(self, _interface: str, prolonged: RelayProlongation) -> RelayStatus:
+        for key in prolonged.peers:
+            ends_at, left_s = clock.now() + self.ahead_s + prolonged.for_s, prolonged.for_s
+            self.relayed[key] = replace(self.relayed[key], ends_at=ends_at, left_s=left_s)
         return RelayStatus(self.relayed)
 
     async def end_relay(self, _interface: str, ended: RelayEnd) -> RelayStatus:
@@ -115,6 +139,36 @@ def test_those_behind_nat_are_called_through_the_node_that_they_know(world: Worl
     assert {each.endpoint for each in here.relayed.values()} == {ENDPOINT}
     assert {each.target for each in here.relayed.values()} == {f"{two.endpoint_addresses[0]}:{config.listen_port}"}
     assert there.called[0].peers[0].endpoint == ENDPOINT, "at first without a relay, which others do not need"
+
+
+class Died(Exception):
+    """The end of a panel, as far as this process shows it."""
+
+
+@pytest.mark.parametrize("point", ["moves.relay.begun", "moves.relay.answered", "moves.takeover.answered"])
+def test_a_panel_that_dies_while_it_relays_clients_goes_on_when_it_restarts(
+    world: World, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = started(world, config, one, ALL, stays=False)
+    here, there = RelayingLine(), RelayingLine()
+    there.answer = only_by(one.endpoint_addresses[0])  # type: ignore[assignment]
+    lines: dict[str, Line] = {one.id: here, two.id: there}
+
+    def die(reached: str) -> None:
+        if reached == point and here.relayed:
+            raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(faultpoints, "reached", die)
+        with pytest.raises(Died):
+            asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    before = dict(here.relayed)
+    assert len(before) == len(made)
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert ended.state == OperationState.SUCCEEDED
+    assert (ended.result["relayed"], ended.result["left_behind"]) == (["a", "b", "c", "d"], 0)
+    assert {key: each.port for key, each in here.relayed.items()} == {key: each.port for key, each in before.items()}
 
 
 def test_those_who_can_be_called_are_not_relayed(world: World) -> None:

@@ -42,7 +42,7 @@ from wgfleet.protocol.messages import (
     WatchMessage,
 )
 from wgfleet.protocol.panel_name import PanelName
-from wgfleet.protocol.relay import RelayEnd, RelayRequest, RelayStatus
+from wgfleet.protocol.relay import AllRelays, RelayEnd, RelayProlongation, RelayRequest, RelayStatus
 from wgfleet.protocol.usage import UsageBatch, UsageRequest
 
 CONNECT_S = 3.0
@@ -162,6 +162,14 @@ class AgentClient:
     async def usage(self, request: UsageRequest) -> UsageBatch:
         """Say which batch of usage is committed; return the next one."""
         return await self._call("POST", "/v1/usage", UsageBatch, request, timeout_s=ANSWER_S / 6)
+
+    async def prolong_relay(self, interface: str, prolonged: RelayProlongation) -> RelayStatus:
+        """Have the node pass on some clients' packets for longer."""
+        return await self._call("POST", f"/v1/wg/{interface}/relay/prolong", RelayStatus, prolonged)
+
+    async def relays(self) -> AllRelays:
+        """Say whose packets the node passes on, of all interfaces, also those that it has no more."""
+        return await self._call("GET", "/v1/relays", AllRelays)
 
     async def unmute(self, interface: str) -> None:
         """Say that nothing is missing on an interface that is muted: it may send again."""

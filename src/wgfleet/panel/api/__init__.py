@@ -42,6 +42,7 @@ from wgfleet.panel.api import (
     previews,
     probe_keys,
     problems,
+    relays,
     sign_ins,
     users,
 )
@@ -58,6 +59,7 @@ SUBJECTS = (
     capacity,
     assignments,
     departures,
+    relays,
     endpoint_groups,
     dns,
     floating,

@@ -41,6 +41,10 @@ CALLS: dict[HintCode, Call] = {
     HintCode.ADD_WITNESS: Call("add a witness elsewhere ({call} with witness=true)", "POST", "/api/nodes"),
     HintCode.RESUME_AUTOMATION: Call("resume it ({call})", "POST", "/api/configs/{config}/automation"),
     HintCode.PLAN_ADOPTION: Call("read the new plan with {call}", "GET", "/api/dns/{config}/plan?adopt=true"),
+    HintCode.LIST_RELAYS: Call("list them with {call}", "GET", "/api/relays?config={config}&node={node}"),
+    HintCode.WAIT_FOR_RELAYS: Call(
+        "wait until they have come to other nodes ({call})", "GET", "/api/relays?config={config}&node={node}"
+    ),
     HintCode.ADD_FLOATING: Call(
         "give the config floating addresses ({call})", "PATCH", "/api/configs/{config}/endpoint-group"
     ),

@@ -28,7 +28,7 @@ from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 RESYNC_S = 30.0
-_SUBJECTS = frozenset({Topic.NODE, Topic.FLOATING, Topic.FENCED})
+_SUBJECTS = frozenset({Topic.NODE, Topic.FLOATING, Topic.FENCED, Topic.RELAY})
 
 log = structlog.get_logger()
 
@@ -119,7 +119,7 @@ class Dispatcher:
             self._lost_event.clear()
             try:
                 self._wake(await in_thread(self._keys))
-                self._wake(Key(Topic.NODE, node_id) for node_id in self._connections)
+                self._wake(Key(topic, node_id) for topic in (Topic.NODE, Topic.RELAY) for node_id in self._connections)
             except PanelError as error:
                 log.warning("resync.failed", error=str(error))
             with contextlib.suppress(TimeoutError):

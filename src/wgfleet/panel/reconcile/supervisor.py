@@ -30,6 +30,7 @@ from wgfleet.panel.reconcile.host_names import HostNameWatch
 from wgfleet.panel.reconcile.key_rotations import KeyRotationWatch
 from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
 from wgfleet.panel.reconcile.moves.recalls import Recalls
+from wgfleet.panel.reconcile.moves.relay_sync import RelayReconciler
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
@@ -100,6 +101,7 @@ class Supervisor:
             Topic.NODE: NodeReconciler(self._connections, self._pusher, summaries, outlook).reconcile,
             Topic.FLOATING: FloatingReconciler(store, vault, self._connections).reconcile,
             Topic.DNS: self._dns.reconcile,
+            Topic.RELAY: RelayReconciler(store, self._connections).reconcile,
             Topic.FENCED: Recalls(store, settings.drain, self._connections).reconcile,
         }
 

@@ -23,6 +23,8 @@ class Topic(StrEnum):
     """The floating addresses of a config (the id is the config's): who holds or publishes one."""
     FENCED = "fenced"
     """An assignment that is out of use dropped the sessions that others took over: those clients are called again."""
+    RELAY = "relay"
+    """What the relays of a node are to do (the id is the node's), or who is relayed."""
     FREEZE = "freeze"
     """Whether nodes that do not answer are left in use until a person decides; the id is that of the freeze."""
     DNS = "dns"
@@ -32,6 +34,8 @@ class Topic(StrEnum):
     """How far an operation is. Its reconciler wrote it, and must not wake itself."""
     DNS_PUBLISHED = "dns_published"
     """The result of a DNS sync."""
+    RELAYED = "relayed"
+    """Who is relayed by a node, as its agent says (the id is the node's)."""
     ADDRESS_TRIED = "address_tried"
     """The result of a call to an address provider (the id is the config's)."""
 
@@ -45,6 +49,7 @@ _SHOWN_AS = {
     Topic.PEERS: Topic.CONFIG,
     Topic.FENCED: Topic.ASSIGNMENT,
     Topic.PROGRESS: Topic.OPERATION,
+    Topic.RELAYED: Topic.RELAY,
     Topic.DNS_PUBLISHED: Topic.DNS,
     Topic.ADDRESS_TRIED: Topic.FLOATING,
 }

@@ -19,6 +19,7 @@ from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store import Store
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
@@ -119,11 +120,15 @@ class TakeoverRounds:
     ) -> tuple[list[TakeoverCall], TakeoverResult]:
         """Call peers; return the calls as they were made, and who answered."""
         made = await relaying.begin(self._connections, interface, batch)
+        if any(call.via is not None for call in made.calls):
+            faultpoints.reached("moves.relay.begun")
         result: TakeoverResult | None = None
         try:
             result = await self._call_at(node_id, interface, made.calls, timeout_s)
         finally:
             await relaying.end(self._connections, interface, made, () if result is None else result.answered)
+        if any(call.via is not None for call in made.calls):
+            faultpoints.reached("moves.relay.answered")
         return made.calls, result
 
     async def _call_at(
@@ -142,6 +147,8 @@ class TakeoverRounds:
         sources = {call.peer_id: call.source for call in batch if call.source is not None}
         with self._store.write() as tx:
             takeovers.record_answers(tx, operation_id, node_id, answered, unanswered, sources)
+            for relaying_id in {call.via.node_id for call in batch if call.via is not None}:
+                tx.wake(Topic.RELAY, relaying_id)
 
 
 def _attempts(call: TakeoverCall) -> int:

@@ -123,6 +123,7 @@ def close(tx: Tx, operation_id: str) -> None:
                 operations.explain_wait(tx, operation, NOT_GIVEN_UP)
             return
     result = steps.finish(tx, operation_id, reason)
+    relays.wake(tx, operation)
     audit.record(
         tx, operation.requested_by, "drained", "config_node", operation.subject, state=operation.state, **result
     )

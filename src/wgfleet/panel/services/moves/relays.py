@@ -17,6 +17,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import join_endpoint, split_endpoint
 from wgfleet.protocol.features import Feature
 
@@ -48,6 +49,12 @@ def relay_s(operation: Operation) -> float:
     if operation.kind not in {OperationKind.REMOVE_NODE, OperationKind.DRAIN}:
         return 0.0
     return operations.options_of(operation, RelayOptions).relay_s or 0.0
+
+
+def wake(tx: Tx, operation: Operation) -> None:
+    """Have the relays of an operation's node looked at once it has ended: some may be of no use any more."""
+    if relay_s(operation) and operation.node_id is not None:
+        tx.wake(Topic.RELAY, operation.node_id)
 
 
 def check_same(operation: Operation, asked_s: float) -> None:

@@ -159,6 +159,7 @@ def _keep(tx: Tx, r: Subject, reason: str, names: Sequence[str] = (), ways_out: 
         ways_out=tuple(hint.code.value for hint in ways_out) or None,
     )
     operations.finish(tx, r.operation.id, OperationState.FAILED, result)
+    relays.wake(tx, r.operation)
     audit.record(
         tx, r.operation.requested_by, "removal_ended", "config_node", r.operation.subject,
         config=r.config.name, node=r.node.name, **operations.encode(result),

@@ -35,6 +35,7 @@ from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGr
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
 from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTombstone
+from wgfleet.panel.store.tables.relays import RelayedClient
 from wgfleet.panel.store.tables.usage import (
     FormerKey,
     UsageCounter,
@@ -82,6 +83,7 @@ __all__ = [
     "PeerTombstone",
     "Pool",
     "ProbeKeyRotation",
+    "RelayedClient",
     "RenderedSetting",
     "SignIn",
     "UsageCounter",

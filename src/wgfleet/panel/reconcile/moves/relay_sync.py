@@ -1,0 +1,77 @@
+"""Relays of nodes, kept equal to what was asked for, and read: agents learn what is to end or to last, then answer.
+
+A relay needs nobody to last until its time: the agent that has it ends it by itself.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+import structlog
+
+from wgfleet.panel import clock, faultpoints
+from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.services.moves import relay_reports
+from wgfleet.panel.services.moves.relay_reports import RelayWish
+from wgfleet.panel.store import Store
+from wgfleet.protocol.features import Feature
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.relay import AllRelays, RelayEnd, RelayProlongation
+
+AGAIN_S = 2.0  # while something that was asked for has not been done
+
+log = structlog.get_logger()
+
+
+class RelayReconciler:
+    """Does that for one node at a time. `connections`: those to the agents, by node id."""
+
+    def __init__(self, store: Store, connections: Mapping[str, AgentConnection]) -> None:
+        self._store = store
+        self._connections = connections
+        self._asked: dict[str, object] = {}  # the status that the agent had when it was last asked
+
+    async def reconcile(self, node_id: str) -> float | None:
+        """Tell and ask a node; return after how many s to look again, or None for when something changes."""
+        relays, wishes = await in_thread(self._read, node_id)
+        connection = self._connections.get(node_id)
+        if connection is None or not connection.connected or Feature.RELAY not in connection.features:
+            return AGAIN_S if wishes else None
+        # Others may relay whom a panel did not note that died then, or that had an older database.
+        if not relays and connection.status is self._asked.get(node_id):
+            return None
+        try:
+            await self._tell(connection, wishes)
+            faultpoints.reached("relays.told")
+            said = await connection.client.relays()
+            self._asked[node_id] = connection.status
+            unneeded = await in_thread(self._record, node_id, said, wishes)
+            for interface, keys in unneeded.items():
+                await connection.client.end_relay(interface, RelayEnd(tuple(map(PublicKey, keys))))
+            if unneeded:
+                log.info("relay.unneeded", node_id=node_id, relays=sum(map(len, unneeded.values())))
+                await in_thread(self._record, node_id, await connection.client.relays(), ())
+        except (TransientError, PermanentError, PanelError) as error:
+            log.warning("relay.not_reached", node_id=node_id, error=str(error))
+            return AGAIN_S if wishes else None
+        return None
+
+    async def _tell(self, connection: AgentConnection, wishes: Collection[RelayWish]) -> None:
+        alike: dict[tuple[str, float], list[PublicKey]] = defaultdict(list)
+        for wish in wishes:
+            alike[wish.interface, wish.until].append(PublicKey(wish.public_key))
+        for (interface, until), keys in alike.items():
+            left_s = until - clock.now()
+            if until == 0 or left_s <= 0:
+                await connection.client.end_relay(interface, RelayEnd(tuple(keys)))
+            else:
+                await connection.client.prolong_relay(interface, RelayProlongation(tuple(keys), left_s))
+
+    def _read(self, node_id: str) -> tuple[bool, list[RelayWish]]:
+        with self._store.read() as tx:
+            return relay_reports.wishes(tx, node_id)
+
+    def _record(self, node_id: str, said: AllRelays, done: Collection[RelayWish]) -> relay_reports.Unneeded:
+        with self._store.write() as tx:
+            return relay_reports.record(tx, node_id, said, done)
