@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.arguments import Group
+from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import Client, given, panel, part
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
 from wgfleet.cli.tree import commands
-from wgfleet.cli.waiting import Wait, show_operation
+from wgfleet.cli.waiting import RelayHours, Wait, show_group_departure, show_operation
 
 app = commands()
 
@@ -73,11 +74,17 @@ def drain(
     *,
     wait: Wait = False,
     force: Annotated[bool, typer.Option("--force", help="Even if too few nodes or too little room is left.")] = False,
+    relay_hours: RelayHours = 0.0,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Cordon the nodes of a group and drain them one by one; they stay assigned."""
     with panel() as client:
-        operation = client.call("POST", f"/api/node-groups/{part(group)}/drain", force=force)
+        path = f"/api/node-groups/{part(group)}"
+        if dry_run:
+            show_group_departure(client, path, relay_hours, as_json=as_json)
+            return
+        operation = client.call("POST", f"{path}/drain", force=force, relay_s=relay_hours * 3600)
         show_operation(client, operation, wait=wait, as_json=as_json)
 
 

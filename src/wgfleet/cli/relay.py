@@ -57,8 +57,8 @@ def end(
 ) -> None:
     """End a relay, or all of a node: who still hangs on it is cut off."""
     path = _path(config, node)
-    one = _one(peer, every=every)
     with panel() as client:
+        one = _one(peer, every=every)
         ask(client, path, None, yes=yes, dry_run=dry_run, force=force, **one)
         asked = client.call("DELETE", path, force=force or None, **one)["peers"]
     _report(asked, "will be relayed no more")
@@ -77,8 +77,8 @@ def prolong(
 ) -> None:
     """Have a node relay a client, or all that it does, for longer."""
     path = _path(config, node)
-    one = _one(peer, every=every)
     with panel() as client:
+        one = _one(peer, every=every)
         asked = client.call("POST", f"{path}/prolong", {"relay_s": hours * 3600}, **one)["peers"]
     _report(asked, f"will be relayed for {hours:g} hours from now")
 

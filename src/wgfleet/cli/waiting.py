@@ -103,16 +103,32 @@ def show_departures(
         show_json(found)
         return
     for config, departure in found.items():
-        reach = departure["reach"]
-        ways = ", ".join(f"{count} {way}" for way, count in reach.items() if count)
-        say(f"config {config}: {departure['live']} live on node {node}" + (f" ({ways})" if ways else ""))
-        for field, way, what in (("cut_off", "silent", "cut off"), ("unknown", "unknown", "never called before")):
-            names = departure[field]
-            more = f", and {reach[way] - len(names)} more" if reach[way] > len(names) else ""
-            if names:
-                say(f"  {what}: {', '.join(names)}{more}; all: wgfleet config clients {config} {node} --reach {way}")
-        if departure["hints"]:
-            say("  " + with_ways_out("refused", [hint["code"] for hint in departure["hints"]]), err=True)
+        _show_departure(config, node, departure, "cut off", "refused")
+
+
+def show_group_departure(client: Client, path: str, relay_hours: float, *, as_json: bool) -> None:
+    """Print what the drain of a group (at `path`) would mean for those who are live on its nodes. Changes nothing."""
+    found = client.get(f"{path}/departure", relay_s=relay_hours * 3600)["items"]
+    if as_json:
+        show_json(found)
+        return
+    if not found:
+        say("no node of the group serves a config")
+    for each in found:
+        _show_departure(each["config_name"], each["node_name"], each["departure"], "left behind", "not moved")
+
+
+def _show_departure(config: str, node: str, departure: Document, silent: str, refused: str) -> None:
+    reach = departure["reach"]
+    ways = ", ".join(f"{count} {way}" for way, count in reach.items() if count)
+    say(f"config {config}: {departure['live']} live on node {node}" + (f" ({ways})" if ways else ""))
+    for field, way, what in (("cut_off", "silent", silent), ("unknown", "unknown", "never called before")):
+        names = departure[field]
+        more = f", and {reach[way] - len(names)} more" if reach[way] > len(names) else ""
+        if names:
+            say(f"  {what}: {', '.join(names)}{more}; all: wgfleet config clients {config} {node} --reach {way}")
+    if departure["hints"]:
+        say("  " + with_ways_out(refused, [hint["code"] for hint in departure["hints"]]), err=True)
 
 
 def moved(operation: Document) -> str:

@@ -10,7 +10,7 @@ from wgfleet.panel.domain.operations import GroupDrainProgress, OperationState
 from wgfleet.panel.errors import Conflict, Exhausted
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.fleet import node_groups, nodes, peers
-from wgfleet.panel.services.moves import group_drain
+from wgfleet.panel.services.moves import departures, group_drain
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic, Wake
 
@@ -149,3 +149,22 @@ def test_it_waits_for_the_others_where_the_room_went_meanwhile(world: World) -> 
     world.judged(config, out, Health.SERVING)
     world.sync(config, out)
     assert run(world, config, [*rack, out], operation).state == OperationState.SUCCEEDED
+
+
+def test_its_nodes_relay_whom_nobody_else_can_call_and_the_result_names_them(world: World) -> None:
+    config, rack, out = fleet(world)
+    with world.store.write() as tx:
+        operation = group_drain.start(tx, ACTOR, node_groups.get(tx, "rack"), grace_s=30, relay_s=3600.0)
+        with pytest.raises(Conflict, match="under way with relays of 3600 s"):
+            group_drain.start(tx, ACTOR, node_groups.get(tx, "rack"), grace_s=30, relay_s=60.0)
+        assert group_drain.start(tx, ACTOR, node_groups.get(tx, "rack"), grace_s=30).id == operation.id
+    ended = run(world, config, [*rack, out], operation)
+    assert [drain.options["relay_s"] for drain in drains(world, operation)] == [3600.0, 3600.0]
+    assert ended.state == OperationState.SUCCEEDED
+
+
+def test_it_is_foreseen_for_each_node_and_config(world: World) -> None:
+    _, rack, _ = fleet(world)
+    with world.store.read() as tx:
+        found = departures.of_group(tx, node_groups.get(tx, "rack"))
+    assert [(node.id, len(departure.clients)) for _, node, departure in found] == [(node.id, 1) for node in rack]

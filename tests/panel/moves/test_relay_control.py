@@ -35,7 +35,7 @@ class Hanging:
         self.nodes: list[Node] = world.serving(self.config, "one", "two", "three")
         self.node = self.nodes[0]
         self.line = RelayingLine(config_id=self.config.id)
-        self.lines: dict[str, Line] = {node.id: RelayingLine() for node in self.nodes[1:]} | {self.node.id: self.line}
+        self.lines: dict[str, Line] = {self.node.id: self.line, **{node.id: RelayingLine() for node in self.nodes[1:]}}
         made = world.peers(self.config, "a", "b", "c", "d")
         at, target = self.node.endpoint_addresses[0], f"{self.nodes[1].endpoint_addresses[0]}:51820"
         world.seen(self.config, self.nodes[1], {peer.public_key: f"{at}:20000" for peer in made})

@@ -13,9 +13,9 @@ from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.problems import ProblemHint
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import assignments, nodes
+from wgfleet.panel.services.fleet import assignments, node_groups, nodes
 from wgfleet.panel.services.moves import departures
-from wgfleet.panel.services.moves.departures import ClientReach
+from wgfleet.panel.services.moves.departures import ClientReach, Departure
 from wgfleet.panel.services.moves.steps import NAMED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config, Node
@@ -67,25 +67,54 @@ def preview_removal(
     """Say who would be called, and cut off, if the node were removed from the config. Changes nothing."""
     with panel.store.read() as tx:
         row, node = _assigned(tx, config, node_id)
-        found = departures.foresee(tx, row, node)
-        refusal: Conflict | None = None
-        try:
-            departures.check(found, row, node, relay_s=relay_s)
-        except Conflict as error:
-            refusal = error
-        silent = found.of(ClientReach.SILENT) if refusal is not None else []
-        return DepartureView(
-            live=len(found.clients),
-            reach=found.counts(),
-            cut_off=[client.name for client in silent[:NAMED]],
-            unknown=[client.name for client in found.of(ClientReach.UNKNOWN)[:NAMED]],
-            can_relay=found.can_relay,
-            refusal=None if refusal is None else sentence(refusal.detail, refusal.hints),
-            hints=[
-                ProblemHint(code=hint.code.value, arguments=hint.arguments)
-                for hint in (() if refusal is None else refusal.hints)
-            ],
-        )
+        return _view(departures.foresee(tx, row, node), row, node, relay_s)
+
+
+def _view(found: Departure, config: Config, node: Node, relay_s: float) -> DepartureView:
+    refusal: Conflict | None = None
+    try:
+        departures.check(found, config, node, relay_s=relay_s)
+    except Conflict as error:
+        refusal = error
+    silent = found.of(ClientReach.SILENT) if refusal is not None else []
+    return DepartureView(
+        live=len(found.clients),
+        reach=found.counts(),
+        cut_off=[client.name for client in silent[:NAMED]],
+        unknown=[client.name for client in found.of(ClientReach.UNKNOWN)[:NAMED]],
+        can_relay=found.can_relay,
+        refusal=None if refusal is None else sentence(refusal.detail, refusal.hints),
+        hints=[
+            ProblemHint(code=hint.code.value, arguments=hint.arguments)
+            for hint in (() if refusal is None else refusal.hints)
+        ],
+    )
+
+
+class GroupDepartureView(View):
+    """What it would mean for users if one node of the group left one config."""
+
+    config_name: str
+    node_name: str
+    departure: DepartureView
+
+
+@router.get("/api/node-groups/{group}/departure", summary="Preview the drain of a node group")
+def preview_group_drain(
+    panel: ThePanel, _caller: Reader, group: Reference, *, relay_s: RelayFor = 0.0
+) -> Page[GroupDepartureView]:
+    """Say for each node and config who would be called, and who not reached, if the group were drained now.
+
+    Changes nothing. A drain leaves those who cannot be called where they are; a removal would cut them off.
+    """
+    with panel.store.read() as tx:
+        items = [
+            GroupDepartureView(
+                config_name=config.name, node_name=node.name, departure=_view(found, config, node, relay_s)
+            )
+            for config, node, found in departures.of_group(tx, node_groups.get(tx, group))
+        ]
+        return Page(items=items)
 
 
 @router.get("/api/configs/{config}/nodes/{node_id}/clients", summary="List the live clients of a node")

@@ -87,6 +87,7 @@ def drain_node_group(
     *,
     force: Force = False,
     drain_window_s: Window = None,
+    relay_s: RelayFor = 0.0,
 ) -> OperationView:
     """Cordon all its nodes, then drain them one by one. Uncordon the group to stop, and after the maintenance."""
     with panel.store.write() as tx:
@@ -97,6 +98,7 @@ def drain_node_group(
             grace_s=panel.settings.drain.grace_s,
             force=force,
             drain_window_s=drain_window_s,
+            relay_s=relay_s,
         )
         shown = operation_view(started)
     response.headers["Location"] = f"/api/operations/{shown.id}"

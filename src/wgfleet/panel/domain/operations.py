@@ -74,12 +74,13 @@ class AddressMoveOptions(MoveOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupDrainOptions:
-    """Of a group's drain. `nodes`: their ids, in the order in which they are emptied."""
+    """Of a group's drain. `nodes`: their ids, in the order in which they are emptied; `relay_s`: see `RelayOptions`."""
 
     force: bool
     drain_window_s: float | None
     grace_s: float
     nodes: tuple[str, ...]
+    relay_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

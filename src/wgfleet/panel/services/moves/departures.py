@@ -12,17 +12,20 @@ from enum import StrEnum
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.moves import MoveState
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.moves import relays
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.operations import Tried
-from wgfleet.panel.store.tables import Config, Node
+from wgfleet.panel.store.tables import Config, Node, NodeGroup
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.features import Feature
 
@@ -88,6 +91,16 @@ def foresee(tx: Tx, config: Config, node: Node) -> Departure:
         if peer.enabled:
             clients.append(LiveClient(peer.id, peer.name, live[peer.id], reach))
     return Departure(sorted(clients, key=lambda client: client.name), can_relay)
+
+
+def of_group(tx: Tx, group: NodeGroup) -> list[tuple[Config, Node, Departure]]:
+    """Foresee the leaving of each node of a group from each config that it serves, in the order of a drain."""
+    return [
+        (config, node, foresee(tx, config, node))
+        for node in node_group_rows.nodes(tx, group.id)
+        for assignment, config in assignment_rows.of_node(tx, node.id)
+        if assignment.phase == Phase.SERVING
+    ]
 
 
 def _shown(host: str, last: Tried | None) -> ClientReach:

@@ -3,7 +3,7 @@
 The nodes are cordoned at once, so that no peer moves twice. One that is uncordoned or leaves the group is passed over.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.operations import (
@@ -17,7 +17,7 @@ from wgfleet.panel.domain.operations import (
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import audit, operations
 from wgfleet.panel.services.fleet import cordons
-from wgfleet.panel.services.moves import drain
+from wgfleet.panel.services.moves import drain, relays, steps
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import nodes as node_rows
@@ -26,15 +26,23 @@ from wgfleet.panel.store.tables import Node, NodeGroup, Operation
 
 
 def start(
-    tx: Tx, actor: str, group: NodeGroup, *, grace_s: float, force: bool = False, drain_window_s: float | None = None
+    tx: Tx,
+    actor: str,
+    group: NodeGroup,
+    *,
+    grace_s: float,
+    force: bool = False,
+    drain_window_s: float | None = None,
+    relay_s: float = 0.0,
 ) -> Operation:
     """Cordon the nodes of a group and begin to empty them; asked again while it runs, it is the same operation.
 
-    `force` and `drain_window_s`: as for the drain of a node. Without force nothing is begun that cannot be ended: all
-    nodes must have room elsewhere.
+    `force`, `drain_window_s` and `relay_s`: as for the drain of a node. Without force nothing is begun that cannot be
+    ended: all nodes must have room elsewhere.
     """
     earlier = operation_rows.newest(tx, OperationKind.DRAIN_GROUP, group.id)
     if earlier is not None and earlier.finished_at is None:
+        relays.check_same(earlier, relay_s)
         return earlier
     nodes = node_group_rows.nodes(tx, group.id)
     if not nodes:
@@ -44,7 +52,11 @@ def start(
     for node in nodes:
         cordons.cordon(tx, actor, node)
     options = GroupDrainOptions(
-        force=force, drain_window_s=drain_window_s, grace_s=grace_s, nodes=tuple(node.id for node in nodes)
+        force=force,
+        drain_window_s=drain_window_s,
+        grace_s=grace_s,
+        nodes=tuple(node.id for node in nodes),
+        relay_s=relay_s or None,
     )
     operation = operations.start(
         tx, actor, OperationKind.DRAIN_GROUP, group.id, config_id=None, node_id=None, options=options
@@ -87,6 +99,7 @@ def step(tx: Tx, operation_id: str) -> bool:
             grace_s=options.grace_s,
             force=options.force,
             drain_window_s=options.drain_window_s,
+            relay_s=options.relay_s or 0.0,
         )
         begun = {**begun, node_id: tuple(each.id for each in started)}
         progress = GroupDrainProgress(drains=begun, node=node.name, nodes_begun=len(begun), nodes=len(options.nodes))
@@ -110,6 +123,9 @@ def _close(tx: Tx, operation: Operation, options: GroupDrainOptions, begun: Mapp
         peers_migrated=sum(each.peers_migrated for each in results),
         sessions_taken_over=sum(each.sessions_taken_over for each in results),
         left_behind=sum(each.left_behind for each in results),
+        left=_names(each.left for each in results),
+        relayed=_names(each.relayed for each in results),
+        relay_ends_at=max((each.relay_ends_at for each in results if each.relay_ends_at), default=None),
         seconds=round(clock.now() - operation.created_at, 3),
         nodes=len(begun),
         not_drained=reasons or None,
@@ -120,6 +136,10 @@ def _close(tx: Tx, operation: Operation, options: GroupDrainOptions, begun: Mapp
         tx, operation.requested_by, "drained", "node_group", operation.subject,
         state=state, **operations.encode(result),
     )  # fmt: skip
+
+
+def _names(found: Iterable[Sequence[str] | None]) -> tuple[str, ...] | None:
+    return tuple(sorted({name for names in found for name in names or ()})[: steps.NAMED]) or None
 
 
 def _result(drain_of_node: Operation) -> MoveResult:

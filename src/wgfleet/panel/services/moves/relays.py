@@ -46,7 +46,7 @@ class RelayVia:
 
 def relay_s(operation: Operation) -> float:
     """Return for how long an operation's node is to relay those who cannot be called; 0: it does not."""
-    if operation.kind not in {OperationKind.REMOVE_NODE, OperationKind.DRAIN}:
+    if operation.kind not in {OperationKind.REMOVE_NODE, OperationKind.DRAIN, OperationKind.DRAIN_GROUP}:
         return 0.0
     return operations.options_of(operation, RelayOptions).relay_s or 0.0
 
