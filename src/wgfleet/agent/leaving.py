@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from wgfleet.agent import overview
 from wgfleet.agent.interfaces.admission import RefusedError
+from wgfleet.agent.interfaces.floating_addresses import boot_id
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.tasks import Watches
 from wgfleet.agent.kernel import backbone_links, relay_table
@@ -16,7 +17,7 @@ from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
-from wgfleet.agent.state.relay_files import RelayFiles
+from wgfleet.agent.state.relay_files import BootClock, RelayFiles
 from wgfleet.protocol.ids import InterfaceName
 
 
@@ -47,7 +48,7 @@ async def forget(state: StateDirectory, names: Collection[InterfaceName]) -> lis
             supervisor.floating.close()
         journal.remove(name)
         ConfirmedFiles(state.desired, damaged).remove(name)
-        RelayFiles(state.relays, damaged).remove(name)
+        RelayFiles(state.relays, damaged, BootClock(boot_id())).remove(name)
     others = set(overview.interfaces_of(state))
     if not others:
         await backbone_links.remove_others(Machine("kernel", state.root), (), ())

@@ -4,34 +4,39 @@ from typing import Annotated, Any
 
 import typer
 
+from wgfleet.cli import arguments
+from wgfleet.cli.arguments import OnlyConfig, OnlyNode
 from wgfleet.cli.asking import DryRun, Yes, ask
-from wgfleet.cli.client import USAGE, CallFailed, Document, given, panel, part
-from wgfleet.cli.output import AsJson, say, show_json, show_table
+from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
+from wgfleet.cli.listing import ListResult, listed
+from wgfleet.cli.output import age_cell, say
 from wgfleet.cli.tree import commands
 
 app = commands()
-COLUMNS = ("config_name", "node_name", "peer_name", "to_node_name", "live", "since", "ends_at", "state")
-
-Config = Annotated[str, typer.Argument(help="Id or name of the config.")]
-Node = Annotated[str, typer.Argument(help="Id or name of the node that relays.")]
-Peer = Annotated[str | None, typer.Option(help="Id or name of one peer.")]
+Config = arguments.Config
+RelayingNode = arguments.Node
+OnePeer = Annotated[str | None, typer.Option("--peer", help="Id or name of one peer.")]
 All = Annotated[bool, typer.Option("--all", help="All relays of the config on the node.")]
 
 
 @app.command("list")
-def list_relays(
-    *,
-    config: Annotated[str | None, typer.Option(help="Only of this config.")] = None,
-    node: Annotated[str | None, typer.Option(help="Only those of this node.")] = None,
-    as_json: AsJson = False,
-) -> None:
+@listed("config", "node", "peer", "to", "live", "since", "ends_at", "state")
+def list_relays(client: Client, *, config: OnlyConfig = None, node: OnlyNode = None) -> ListResult:
     """List who hangs on which relay, since when and until when."""
-    with panel() as client:
-        found = client.all("/api/relays", **given(config=config, node=node))
-    if as_json:
-        show_json(found)
-    else:
-        show_table([{**each, "state": _state(each)} for each in found], COLUMNS, as_json=False)
+    found = client.all("/api/relays", **given(config=config, node=node))
+    rows = [
+        {
+            **each,
+            "config": each["config_name"],
+            "node": each["node_name"],
+            "peer": each["peer_name"],
+            "to": each["to_node_name"],
+            "since": age_cell(each["since"]),
+            "state": _state(each),
+        }
+        for each in found
+    ]
+    return ListResult(found, rows)
 
 
 def _state(relay: dict[str, Any]) -> str:
@@ -47,9 +52,9 @@ def _state(relay: dict[str, Any]) -> str:
 @app.command()
 def end(
     config: Config,
-    node: Node,
+    node: RelayingNode,
     *,
-    peer: Peer = None,
+    peer: OnePeer = None,
     every: All = False,
     force: Annotated[bool, typer.Option("--force", help="Also where live clients are cut off by it.")] = False,
     yes: Yes = False,
@@ -67,12 +72,12 @@ def end(
 @app.command()
 def prolong(
     config: Config,
-    node: Node,
+    node: RelayingNode,
     *,
     hours: Annotated[
         float, typer.Option("--hours", "--relay-hours", min=0.01, max=24 * 90, help="For how long from now.")
     ],
-    peer: Peer = None,
+    peer: OnePeer = None,
     every: All = False,
 ) -> None:
     """Have a node relay a client, or all that it does, for longer."""
