@@ -29,6 +29,10 @@ FILTERED = {
     ("GET", "/api/dns"),
     ("GET", "/api/events"),
     ("GET", "/live"),
+    ("GET", "/"),
+    ("GET", "/peers"),
+    ("GET", "/peers/new"),
+    ("POST", "/peers/new"),
     ("POST", "/api/nodes"),
 }
 """Routes that look at the limit themselves."""

@@ -93,7 +93,8 @@ class ChangedPeer(PatchBody):
     rotate_keys: bool = Field(default=UNCHANGED, description="Make new keys; the user's current file stops working.")
 
 
-def _specs(panel: Panel, caller: Caller, bodies: Sequence[NewPeer]) -> list[PeerSpec]:
+def specs_of(panel: Panel, caller: Caller, bodies: Sequence[NewPeer]) -> list[PeerSpec]:
+    """Return what a caller wants to be made, where it may be."""
     named = {body.owner for body in bodies if body.owner is not None}
     if named:
         caller.need(SECRETS, "giving a peer an owner")
@@ -151,7 +152,7 @@ def list_peers(
 )
 def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPeer) -> Response:
     """Give it a home and an address from each pool, and update the nodes that serve it immediately."""
-    drafts = peers.draft(panel.vault, _specs(panel, caller, [body]))
+    drafts = peers.draft(panel.vault, specs_of(panel, caller, [body]))
     hosts = panel.hosts() if body.networks else {}
     with panel.store.write() as tx:
         row = configs.get(tx, config)
@@ -170,7 +171,7 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
     if (body.peers is None) == (body.count is None):
         raise Invalid("give either peers or count", field="peers")
     if body.peers is not None:
-        drafts = peers.draft(panel.vault, _specs(panel, caller, body.peers))
+        drafts = peers.draft(panel.vault, specs_of(panel, caller, body.peers))
     else:
         drafts = peers.draft(panel.vault, [PeerSpec(body.name_prefix)] * (body.count or 0))
     prefix = one_spelling(body.name_prefix) if body.peers is None else None

@@ -45,6 +45,11 @@ _OF_CONFIG = _page(_SHOWN.where(_peers.c.config_id == bindparam("config_id")))
 _OF_ALL = _page(_SHOWN)
 
 
+def selection() -> Select[Any]:
+    """Return the statement of all peers, for conditions and an order of others."""
+    return _SHOWN
+
+
 def of_columns(columns: Mapping[str, Any]) -> ShownPeer:
     """Return a peer that was just made, by the columns that it was made of."""
     has: dict[str, Any] = {name: columns[column.name] is not None for name, column in _HAS.items()}

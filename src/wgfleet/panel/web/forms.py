@@ -16,16 +16,21 @@ from starlette.exceptions import HTTPException
 
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.problems import field_problem
-from wgfleet.panel.errors import Forbidden, PanelError
+from wgfleet.panel.errors import Forbidden, Invalid, PanelError
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.visitors import TheVisitor
+from wgfleet.protocol.errors import FieldError
 
 TOKEN = "form_token"  # noqa: S105 - the name of a field
 SAFE = {"GET", "HEAD"}
 MOST_FIELDS = 500
 _URLENCODED = "application/x-www-form-urlencoded"
 ELSEWHERE = marked("the form was sent from another site; open the page here and send it again")
+OTHER_NAME = marked("is another name; nothing was done")
 OLD_FORM = marked("the form is of an earlier visit; go back, load the page again and send it again")
+
+REFUSALS = (PanelError, FieldError)
+"""What pages catch around a service, to show the form again with what is wrong."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -51,12 +56,21 @@ class SubmittedForm:
         """Say whether a box is ticked."""
         return name in self.values
 
-    def refused(self, error: PanelError) -> "SubmittedForm":
-        """Note why a service refused it, at its field where it names one."""
+    def refused(self, error: PanelError | FieldError) -> "SubmittedForm":
+        """Note why a service refused it (one of `REFUSALS`), at its field where it names one."""
+        if isinstance(error, FieldError):
+            error = Invalid(error.detail, field=error.field)
         if error.field is not None:
             self.wrong[error.field.partition("[")[0]] = error.detail
         self.error = error
         return self
+
+    @property
+    def status(self) -> int:
+        """The status of the answer that shows it."""
+        if self.error is not None:
+            return self.error.status
+        return Invalid.status if self.wrong else HTTPStatus.OK
 
     def read(
         self,
@@ -88,6 +102,12 @@ class SubmittedForm:
                 found = field_problem({**item, "loc": ("body", *item["loc"])})
                 self.wrong.setdefault(found.field.partition("[")[0], found.detail)
             return None
+
+
+def typed_name_is(form: SubmittedForm, name: str) -> None:
+    """Raise `Invalid` unless the name of what is to be destroyed was typed (`forms.typed_name` in templates)."""
+    if form.get("typed_name").strip() != name:
+        raise Invalid(OTHER_NAME, field="typed_name")
 
 
 async def _form(request: Request, visitor: TheVisitor, panel: ThePanel) -> SubmittedForm:

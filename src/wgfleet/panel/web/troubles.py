@@ -8,6 +8,7 @@ from wgfleet.panel.api.monitoring import status_of
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, freezes, incarnations
 from wgfleet.panel.services.dns import commands
@@ -39,9 +40,10 @@ class Trouble:
     since: float | None = None
 
 
-def now(tx: Tx, panel: Panel, found: list[Node]) -> list[Trouble]:
-    """Return what is wrong, the worst first. `found`: all nodes."""
-    gathered = [*_of_the_panel(tx, panel), *_of_configs(tx), *_of_names(tx), *_of_nodes(tx, found)]
+def now(tx: Tx, panel: Panel, found: list[Node], within: Limit | None = None) -> list[Trouble]:
+    """Return what is wrong, the worst first. `found`: all nodes, and `within` what the reader sees."""
+    of_panel = _of_the_panel(tx, panel) if within is None else ()
+    gathered = [*of_panel, *_of_configs(tx, within), *_of_names(tx, within), *_of_nodes(tx, found)]
     return sorted(gathered, key=lambda trouble: trouble.mark != BAD)
 
 
@@ -71,8 +73,8 @@ def _of_nodes(tx: Tx, found: list[Node]) -> Iterator[Trouble]:
                 yield Trouble(POOR, marked("the node needs a look"), node.name, warning, path)
 
 
-def _of_configs(tx: Tx) -> Iterator[Trouble]:
-    for config in configs.page(tx, limit=MOST_CONFIGS):
+def _of_configs(tx: Tx, within: Limit | None) -> Iterator[Trouble]:
+    for config in configs.page(tx, None, MOST_CONFIGS, within):
         path = f"/configs/{config.name}"
         if config.paused_since is not None:
             yield Trouble(POOR, marked("automation is paused"), config.name, "", path, config.paused_since)
@@ -89,15 +91,15 @@ def _of_configs(tx: Tx) -> Iterator[Trouble]:
             if address.conflict is not None:
                 yield Trouble(BAD, marked("a floating address is held twice"), address.address, address.conflict, path)
     for late in owed.everywhere(tx):
-        if late.late:
+        if late.late and (within is None or late.config.id in within.configs):
             subject = f"{late.config.name} · {late.node.name}"
             path = f"/nodes/{late.node.name}"
             yield Trouble(POOR, marked("changes do not reach the node"), subject, late.reason, path, late.since)
 
 
-def _of_names(tx: Tx) -> Iterator[Trouble]:
+def _of_names(tx: Tx, within: Limit | None) -> Iterator[Trouble]:
     for state, (mark, kind) in _DNS.items():
-        for sync in commands.page(tx, state, limit=MOST_CONFIGS):
+        for sync in commands.page(tx, state, None, MOST_CONFIGS, within):
             yield Trouble(mark, kind, sync.name, sync.error or sync.reason, "/dns", sync.decided_at)
 
 

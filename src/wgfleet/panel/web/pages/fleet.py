@@ -22,14 +22,14 @@ SHOWN_TROUBLES = 25
 
 
 @router.get("/")
-def show_fleet(request: Request, panel: ThePanel, _caller: Reader) -> Response:
-    """Show everything at a glance."""
+def show_fleet(request: Request, panel: ThePanel, caller: Reader) -> Response:
+    """Show everything at a glance: all that the caller sees."""
     with panel.store.read() as tx:
-        found = list(nodes.page(tx, limit=MOST_NODES))
-        columns = configs.page(tx, limit=MOST_CONFIGS)
+        found = list(nodes.page(tx, None, MOST_NODES, caller.limit))
+        columns = configs.page(tx, None, MOST_CONFIGS, caller.limit)
         context = {
-            "totals": counts.read(tx),
-            "troubles": troubles.now(tx, panel, found),
+            "totals": counts.read(tx) if caller.limit is None else None,
+            "troubles": troubles.now(tx, panel, found, caller.limit),
             "most_troubles": SHOWN_TROUBLES,
             "nodes": views(tx, found),
             "configs": columns,

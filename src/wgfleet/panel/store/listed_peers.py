@@ -1,0 +1,96 @@
+"""Rows of peers as lists show them: filtered, in the order of making or of names, from a place on."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from wgfleet.panel.store import shown_peers
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.shown_peers import ShownPeer
+from wgfleet.panel.store.tables import Address, Peer, PeerSession, Pool
+
+
+class PeerOrder(StrEnum):
+    """In which order peers are listed."""
+
+    MADE = "made"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFilter:
+    """Which peers are listed: what is None filters nothing. `live_since`: `live` are those with a handshake since."""
+
+    config_ids: Collection[str] | None = None
+    node_id: str | None = None
+    owner_id: str | None = None
+    enabled: bool | None = None
+    live: bool | None = None
+    live_since: float = 0.0
+
+
+def page(
+    tx: Tx, wanted: PeerFilter, order: PeerOrder, after: str | None, limit: int, *, backwards: bool = False
+) -> list[ShownPeer]:
+    """Return up to `limit` peers after the one with the id `after`, in an order, or against it."""
+    query = shown_peers.selection().where(*_conditions(wanted))
+    columns: list[InstrumentedAttribute[str]] = [Peer.id]
+    if order == PeerOrder.NAME:
+        columns.insert(0, Peer.name_folded)
+    if after is not None:
+        place = tx.connection.execute(select(*columns).where(Peer.id == after)).first()
+        if place is not None:
+            query = query.where(_beyond(columns, list(place), backwards=backwards))
+    query = query.order_by(*(column.desc() if backwards else column for column in columns)).limit(limit)
+    return [ShownPeer(*row) for row in tx.connection.execute(query).all()]
+
+
+def holders(tx: Tx, address: str) -> list[str]:
+    """Return the ids of the peers that have an address; none where it is no address."""
+    try:
+        wanted = ip_address(address)
+    except ValueError:
+        return []
+    found: list[str] = []
+    for pool_id, text in tx.connection.execute(select(Pool.id, Pool.network)).all():
+        network = ip_network(text)
+        if wanted in network:
+            offset = int(wanted) - int(network.network_address)
+            query = select(Address.peer_id).where(Address.pool_id == pool_id, Address.offset == offset)
+            found += tx.connection.scalars(query).all()
+    return found
+
+
+def _beyond(columns: list[InstrumentedAttribute[str]], place: list[str], *, backwards: bool) -> ColumnElement[bool]:
+    """Compare column by column: not every database compares rows by an index."""
+
+    def past(column: InstrumentedAttribute[str], value: str) -> ColumnElement[bool]:
+        return column < value if backwards else column > value
+
+    first, *others = zip(columns, place, strict=True)
+    if not others:
+        return past(*first)
+    second = others[0]
+    column, value = first
+    bound = column <= value if backwards else column >= value
+    return and_(bound, or_(past(*first), past(*second)))
+
+
+def _conditions(wanted: PeerFilter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if wanted.config_ids is not None:
+        found.append(Peer.config_id.in_(wanted.config_ids))
+    if wanted.node_id is not None:
+        found.append(Peer.home_node_id == wanted.node_id)
+    if wanted.owner_id is not None:
+        found.append(Peer.owner_id == wanted.owner_id)
+    if wanted.enabled is not None:
+        found.append(Peer.enabled.is_(wanted.enabled))
+    if wanted.live is not None:
+        has = exists().where(PeerSession.peer_id == Peer.id, PeerSession.latest_handshake >= wanted.live_since)
+        found.append(has if wanted.live else ~has)
+    return found

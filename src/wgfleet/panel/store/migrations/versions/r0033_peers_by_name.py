@@ -1,0 +1,10 @@
+"""peers by name."""
+
+from alembic import op
+
+revision = "0033"
+down_revision: str | None = "0040"
+
+
+def upgrade() -> None:
+    op.create_index("ix_peers_name_folded_id", "peers", ["name_folded", "id"])

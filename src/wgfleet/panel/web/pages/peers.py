@@ -1,0 +1,243 @@
+"""Peers: the list with its filters, one peer with what is known of it, and making, changing and deleting one."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from wgfleet.panel.api import files as file_answers
+from wgfleet.panel.api import shown_peers
+from wgfleet.panel.api.auth import Reader, SecretReader, Writer
+from wgfleet.panel.api.models import After, Identifier, ReferenceFilter
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.peers import MAX_SEARCH, ChangedPeer, NewPeer, specs_of
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access.callers import READ, Caller
+from wgfleet.panel.services.clients import files
+from wgfleet.panel.services.fleet import node_groups, nodes, peer_lists, peers
+from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.shown_peers import ShownPeer
+from wgfleet.panel.web import peer_states
+from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.rendering import gone_on, page
+
+if TYPE_CHECKING:
+    from wgfleet.panel.services.fleet.peers import PeerChanges
+
+router = APIRouter(include_in_schema=False)
+SECTIONS = (Section(marked("Peers"), "/peers", 20, READ),)
+PAGE = 50
+MOST_CONFIGS = 1000
+LISTS, BOXES = {"addresses", "networks"}, {"preshared_key", "enabled"}
+
+Search = Annotated[str, Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$")]
+Live = Annotated[Literal["", "yes", "no"], Query()]
+Sort = Annotated[Literal["made", "-made", "name", "-name"], Query()]
+
+
+@router.get("/peers")
+def list_peers(
+    request: Request,
+    panel: ThePanel,
+    caller: Reader,
+    *,
+    config: ReferenceFilter = None,
+    node: ReferenceFilter = None,
+    search: Search = "",
+    live: Live = "",
+    enabled: Live = "",
+    sort: Sort = "made",
+    after: After = None,
+) -> Response:
+    """Show a page of peers. What is chosen is in the address, so that it can be kept and passed on."""
+    chosen = {"config": config, "node": node, "search": search, "live": live, "enabled": enabled, "sort": sort}
+    given = {name: value for name, value in chosen.items() if value and (name, value) != ("sort", "made")}
+    with panel.store.read() as tx:
+        seen = configs.page(tx, None, MOST_CONFIGS, caller.limit)
+        wanted = PeerFilter(
+            config_ids=_config_ids(tx, caller, config or None, [each.id for each in seen]),
+            node_id=nodes.get(tx, node).id if node else None,
+            live={"yes": True, "no": False}.get(live),
+            enabled={"yes": True, "no": False}.get(enabled),
+        )
+        live_s = panel.settings.drain.live_s
+        if search.strip():
+            ids = [each.id for each in seen] if wanted.config_ids is None else list(wanted.config_ids)
+            found = peer_lists.search(tx, wanted, live_s, search, ids, after, PAGE)
+        else:
+            order, backwards = PeerOrder(sort.removeprefix("-")), sort.startswith("-")
+            found = peer_lists.page(tx, wanted, live_s, order, after, PAGE, backwards=backwards)
+        context = {
+            "peers": _rows(tx, found.peers),
+            "configs": seen,
+            "nodes": nodes.page(tx, None, MOST_CONFIGS, caller.limit),
+            "given": given,
+            "chosen": {name: value or "" for name, value in chosen.items()},
+            "chips": [(name, value, with_query("/peers", {**given, name: ""})) for name, value in given.items()],
+            "here": with_query("/peers", {**given, "after": after}),
+            "first": with_query("/peers", given) if after else None,
+            "following": with_query("/peers", {**given, "after": found.looked_up_to}) if found.looked_up_to else None,
+            "sort": sort,
+            "with_query": with_query,
+        }
+        return page(request, "peers/list.html", context, blocks={"results"})
+
+
+@router.get("/peers/new")
+def new_peer_page(request: Request, panel: ThePanel, caller: Writer, config: ReferenceFilter = None) -> Response:
+    return _new(request, panel, caller, SubmittedForm({"config": config} if config else {}))
+
+
+@router.post("/peers/new")
+def create_peer(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
+    """Make a peer and go on to its file, or to the peer where the caller may read no secrets."""
+    body = form.read(NewPeer, many=LISTS, boxes=BOXES)
+    if body is None:
+        return _new(request, panel, caller, form)
+    try:
+        drafts = peers.draft(panel.vault, specs_of(panel, caller, [body]))
+        hosts = panel.hosts() if body.networks else {}
+        with panel.store.write() as tx:
+            limits.check(tx, caller.limit, "config", form.get("config"), "config")
+            made = peers.create(tx, caller.actor, configs.get(tx, form.get("config")), drafts, panel_hosts=hosts)
+    except REFUSALS as error:
+        return _new(request, panel, caller, form.refused(error))
+    peer_id = made.rows()[0].id
+    return gone_on(request, f"/peers/{peer_id}/access" if caller.may("secrets") else f"/peers/{peer_id}")
+
+
+@router.get("/peers/{peer_id}")
+def show_peer(request: Request, panel: ThePanel, _caller: Reader, peer_id: Identifier) -> Response:
+    """Show what is known of a peer, and why it is not connected, where it is not."""
+    with panel.store.read() as tx:
+        peer = peers.shown(tx, peer_id)
+        context = {
+            **_of_peer(tx, peer),
+            "reasons": peer_states.reasons(tx, peer, panel.settings.drain.live_s),
+            "live_s": panel.settings.drain.live_s,
+        }
+        return page(request, "peers/peer.html", context, blocks={"now"})
+
+
+@router.get("/peers/{peer_id}/access")
+def show_access(request: Request, panel: ThePanel, caller: SecretReader, peer_id: Identifier) -> Response:
+    """Show the file of a peer as text and as a code. That is audited."""
+    with panel.store.write() as tx:
+        found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
+        context = _of_peer(tx, peers.shown(tx, peer_id))
+    return page(request, "peers/access.html", {**context, "files": found})
+
+
+@router.get("/peers/{peer_id}/file")
+def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
+    with panel.store.write() as tx:
+        found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
+    return file_answers.download(file_answers.choose(found, node))
+
+
+@router.get("/peers/{peer_id}/qr")
+def show_code(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
+    with panel.store.write() as tx:
+        found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
+    return file_answers.qr(file_answers.choose(found, node), "png")
+
+
+@router.get("/peers/{peer_id}/edit")
+def edit_page(request: Request, panel: ThePanel, _caller: Writer, peer_id: Identifier) -> Response:
+    return _edit(request, panel, peer_id, SubmittedForm())
+
+
+@router.post("/peers/{peer_id}/edit")
+def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
+    """Change a peer. New keys are another form: the file in use stops working with them."""
+    body = form.read(ChangedPeer, many={"networks"}, boxes={"enabled", "rotate_keys"}, keep_empty={"networks", "group"})
+    if body is None:
+        return _edit(request, panel, peer_id, form)
+    try:
+        with panel.store.write() as tx:
+            given: dict[str, Any] = {name: value for name, value in body.given().items() if value is not None}
+            given["networks"] = given.get("networks", [])
+            given.pop("group", None)
+            if body.group:
+                limits.check_group(tx, caller.limit, {"group": body.group})
+            given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
+            if not given.get("rotate_keys"):
+                given.pop("rotate_keys", None)
+            peer, changes = peers.get(tx, peer_id), cast("PeerChanges", given)
+            peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
+    except REFUSALS as error:
+        return _edit(request, panel, peer_id, form.refused(error))
+    return gone_on(request, f"/peers/{peer_id}")
+
+
+@router.get("/peers/{peer_id}/delete")
+def delete_page(request: Request, panel: ThePanel, _caller: Writer, peer_id: Identifier) -> Response:
+    return _delete(request, panel, peer_id, SubmittedForm())
+
+
+@router.post("/peers/{peer_id}/delete")
+def delete_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
+    try:
+        with panel.store.write() as tx:
+            peer = peers.get(tx, peer_id)
+            typed_name_is(form, peer.name)
+            peers.delete(tx, caller.actor, configs.get(tx, peer.config_id), [peer.id])
+    except REFUSALS as error:
+        return _delete(request, panel, peer_id, form.refused(error))
+    return gone_on(request, "/peers")
+
+
+def _new(request: Request, panel: Panel, caller: Caller, form: SubmittedForm) -> Response:
+    with panel.store.read() as tx:
+        context = {
+            "form": form,
+            "configs": configs.page(tx, None, MOST_CONFIGS, caller.limit),
+            "groups": node_groups.page(tx, None, MOST_CONFIGS, caller.limit),
+        }
+        return page(request, "peers/new.html", context, status=form.status)
+
+
+def _edit(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -> Response:
+    with panel.store.read() as tx:
+        context = {**_of_peer(tx, peers.shown(tx, peer_id)), "form": form, "groups": node_groups.page(tx, None, 1000)}
+        return page(request, "peers/edit.html", context, status=form.status)
+
+
+def _delete(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -> Response:
+    with panel.store.read() as tx:
+        context = {**_of_peer(tx, peers.shown(tx, peer_id)), "form": form, "live_s": panel.settings.drain.live_s}
+        return page(request, "peers/delete.html", context, status=form.status)
+
+
+def _config_ids(tx: Tx, caller: Caller, reference: str | None, seen: Sequence[str]) -> list[str] | None:
+    """Return the configs whose peers are listed; None: those of all."""
+    if reference is not None:
+        limits.check(tx, caller.limit, "config", reference)
+        return [configs.id_of(tx, reference)]
+    return None if caller.limit is None else list(seen)
+
+
+def _of_peer(tx: Tx, peer: ShownPeer) -> dict[str, Any]:
+    group = None if peer.group_id is None else node_groups.get(tx, peer.group_id)
+    return {"peer": _rows(tx, [peer])[0], "config": configs.get(tx, peer.config_id), "group": group}
+
+
+def _rows(tx: Tx, found: Sequence[ShownPeer]) -> list[dict[str, Any]]:
+    """Return peers as the API shows them, with the names of their configs and nodes."""
+    config_names = {each: configs.get(tx, each).name for each in {peer.config_id for peer in found}}
+    shown: list[dict[str, Any]] = [dict(each) for each in shown_peers.of_rows(tx, found)]
+    sessions = [each["session"] for each in shown if each["session"] is not None]
+    wanted = {each["home_node_id"] for each in shown} | {session["node_id"] for session in sessions}
+    node_names = {each: nodes.get(tx, each).name for each in wanted if each is not None}
+    for each in shown:
+        each["config_name"] = config_names[each["config_id"]]
+        each["home"] = node_names.get(each["home_node_id"])
+        each["served_by"] = node_names.get(each["session"]["node_id"]) if each["session"] is not None else None
+        each["live"] = peer_states.is_live(each["session"])
+    return shown

@@ -1,0 +1,59 @@
+"""Lists of peers over all configs: each order goes on where the page before it ended, whatever is filtered."""
+
+import pytest
+
+from tests.panel.world import World
+from wgfleet.panel.services.fleet import peer_lists
+from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
+from wgfleet.panel.store.listed_peers import holders
+
+NAMES = ["b", "a", "A2", "ä", "c", "a3", "Z", "é", "same"]
+LIVE_S = 180.0
+
+
+def listed(world: World, wanted: PeerFilter, order: PeerOrder, *, backwards: bool) -> list[str]:
+    found, after = [], None
+    with world.store.read() as tx:
+        while True:
+            page = peer_lists.page(tx, wanted, LIVE_S, order, after, 2, backwards=backwards)
+            found += [peer.name for peer in page.peers]
+            if (after := page.looked_up_to) is None:
+                return found
+
+
+@pytest.mark.parametrize("order", PeerOrder)
+def test_pages_are_one_list_in_both_directions(world: World, order: PeerOrder) -> None:
+    config, other = world.config(), world.config("wg1", pools=("10.9.0.0/24",))
+    world.peers(config, *NAMES)
+    world.peers(other, "same")
+    forwards = listed(world, PeerFilter(), order, backwards=False)
+    assert sorted(forwards) == sorted([*NAMES, "same"])
+    assert listed(world, PeerFilter(), order, backwards=True) == forwards[::-1]
+    if order == PeerOrder.MADE:
+        assert forwards == [*NAMES, "same"]
+
+
+def test_a_filter_lets_through_what_fits(world: World) -> None:
+    config, other = world.config(), world.config("wg1", pools=("10.9.0.0/24",))
+    fra, par = world.serving(config, "fra1", "par1")
+    made = world.peers(config, "a", "b", "c")
+    world.peers(other, "d")
+    world.seen(config, fra, {made[0].public_key: "198.51.100.1:1"})
+
+    def names(wanted: PeerFilter) -> set[str]:
+        return set(listed(world, wanted, PeerOrder.NAME, backwards=False))
+
+    assert names(PeerFilter(config_ids=[config.id])) == {"a", "b", "c"}
+    assert names(PeerFilter(live=True)) == {"a"}
+    assert names(PeerFilter(live=False)) == {"b", "c", "d"}
+    assert names(PeerFilter(enabled=False)) == set()
+    homes = [names(PeerFilter(node_id=node.id)) for node in (fra, par)]
+    assert homes[0] | homes[1] == {"a", "b", "c"}
+    assert not homes[0] & homes[1]
+
+
+@pytest.mark.parametrize(("text", "name"), [("10.8.0.2", "a"), ("10.8.0.99", None), ("fd00::1", None), ("anna", None)])
+def test_an_address_is_found_whole(world: World, text: str, name: str | None) -> None:
+    made = world.peers(world.config(), "a", "b")
+    with world.store.read() as tx:
+        assert holders(tx, text) == [peer.id for peer in made if peer.name == name]
