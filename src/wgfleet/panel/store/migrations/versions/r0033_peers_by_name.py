@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0033"
-down_revision: str | None = "0040"
+down_revision: str | None = "0036"
 
 
 def upgrade() -> None:
