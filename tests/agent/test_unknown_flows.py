@@ -37,13 +37,13 @@ while True:
 """
 # Says "open" once all connections are, waits for a line, and says what became of each: an answer, a reset, or neither.
 ASK = """
-import socket, sys
+import socket, sys, time
 opened = []
 asks, *addresses = sys.argv[1:]
 for ask in asks:
     for address in addresses:
-        opened.append((ask, socket.create_connection((address, 7777), timeout=5)))
-        opened[-1][1].sendall(ask.encode())
+        opened.append((ask, socket.create_connection((address, 7777), timeout=30)))
+        opened[-1][1].sendall(ask.replace("k", "d").encode())
         assert opened[-1][1].recv(10)
 print("open", flush=True)
 sys.stdin.readline()
@@ -52,8 +52,11 @@ for ask, each in opened:
         if ask == "x":
             each.sendall(b"y")
             print("kept" if each.recv(10) == b"y" else "closed")
-        while ask == "d":
+        until = time.monotonic() + 3 if ask == "k" else float("inf")
+        while ask in "dk" and time.monotonic() < until:
             assert each.recv(10)
+        if ask == "k":
+            print("kept")
     except ConnectionResetError:
         print("reset")
     except TimeoutError:
@@ -99,10 +102,12 @@ class Flows:
         *addresses: str,
         before: Callable[[], object] = bool,
         meanwhile: Callable[[], object] = bool,
+        planned: bool = False,
     ) -> list[str]:
         """Have the other node take the client over, and say what became of connections to each address.
 
-        There is one for each letter of `asks`: the program of `x` asks, that of `d` only receives.
+        There is one for each letter of `asks`: the program of `x` asks, those of `d` and `k` only receive, `k` for a
+        while, `d` until that is over. `planned`: the node that has the client lives on.
         """
         command = self.client.command(sys.executable, "-c", ASK, asks, *addresses)
         asking = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -112,8 +117,10 @@ class Flows:
         before()
         lines = self.a.host.run("wg", "show", "wg0", "endpoints").splitlines()
         at = next(line.split("\t")[1] for line in lines if line.startswith(self.key))
-        self.a.host.run("ip", "link", "set", "eth0", "down")
-        answer = self.b.call("POST", "/v1/wg/wg0/takeover", Takeover((TakeoverPeer(self.key, at),), 10.0))
+        if not planned:
+            self.a.host.run("ip", "link", "set", "eth0", "down")
+        wanted = Takeover((TakeoverPeer(self.key, at),), 10.0, planned=planned)
+        answer = self.b.call("POST", "/v1/wg/wg0/takeover", wanted)
         assert self.key in answer.text
         meanwhile()
         said, _ = asking.communicate("go\n", timeout=60)
@@ -210,6 +217,28 @@ def test_so_is_one_in_which_the_client_only_receives_where_the_nodes_have_a_back
         eventually(lambda: heard(flows.b) == 2 * len(ADDRESSES))
 
     assert flows.become_of("xd", *ADDRESSES, before=told) == ["reset"] * 4
+
+
+@pytest.mark.parametrize(("loose", "dies"), [(True, False), (False, False), (True, True)])
+def test_connections_live_on_in_a_planned_move_as_long_as_the_node_before_where_there_is_a_backbone(
+    make_host: Callable[[], Host], make_node: Callable[..., Node], *, loose: bool, dies: bool
+) -> None:
+    flows = build(make_host, make_node, masquerade=True, loose=loose)
+    link(flows)
+    for node in (flows.a, flows.b):
+        node.host.run("sysctl", "-qw", f"net.ipv4.conf.all.rp_filter={1 if loose else 0}")
+    eventually(lambda: all(reaches(flows, address) for address in ADDRESSES))
+
+    def told() -> None:
+        eventually(lambda: heard(flows.b) == 2 * len(ADDRESSES))
+
+    def die() -> None:
+        flows.a.host.run("ip", "link", "set", "eth0", "down")
+
+    fates = flows.become_of(
+        "xd" if dies else "xk", *ADDRESSES, before=told, planned=True, meanwhile=die if dies else bool
+    )
+    assert fates == (["reset"] if dies else ["kept"]) * 4
 
 
 def test_a_connection_that_no_nat_changes_outlives_a_takeover(

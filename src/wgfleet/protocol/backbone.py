@@ -82,7 +82,8 @@ class News(Struct, frozen=True, array_like=True, tag=1):
 class Hello(Struct, frozen=True, array_like=True, tag=2):
     """Sent all the time: how far the sender's own news go, and how far it has heard those of the receiver.
 
-    `hears`: whether it heard anything of the receiver lately. A link may be broken in one direction only.
+    `hears`: whether it heard anything of the receiver lately. A link may be broken in one direction only. `keeps`:
+    whether connections of users that go on through its NAT may be sent to it.
     """
 
     epoch: Sequence
@@ -90,6 +91,7 @@ class Hello(Struct, frozen=True, array_like=True, tag=2):
     heard_epoch: Sequence
     heard: Sequence
     hears: bool
+    keeps: bool = False
 
 
 class Flows(Struct, frozen=True, array_like=True, tag=3):

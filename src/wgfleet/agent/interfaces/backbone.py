@@ -9,7 +9,7 @@ import base64
 import binascii
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +17,8 @@ import structlog
 from wgfleet.agent.interfaces.believed_networks import believed, pools
 from wgfleet.agent.interfaces.drawn_peers import DrawnPeers
 from wgfleet.agent.interfaces.flow_watch import FlowWatch
+from wgfleet.agent.interfaces.heard_nodes import SILENT_S, HeardNodes
+from wgfleet.agent.interfaces.kept_users import KeptUsers
 from wgfleet.agent.interfaces.news_repeats import NewsRepeats
 from wgfleet.agent.interfaces.news_socket import NewsSocket
 from wgfleet.agent.interfaces.route_follower import RouteFollower
@@ -35,10 +37,6 @@ if TYPE_CHECKING:
     from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 
 HELLO_S = 0.5
-SILENT_S = 3.0  # without a word from a node's agent
-# Without anything over a node's link: its kernel answers what its agent, which may have ended, does not take (ICMP).
-# Its peers' packets are answered with an error from then on.
-_LINK_SILENT_S = 5.0
 _SETTLED_S = 3.0  # after a handshake with another node, what a peer had sent here before has arrived
 _LOOK_S = 2.0  # between two looks at links, rules and firewall
 _AT_ONCE = 64  # messages of news, before the other says how far it has heard
@@ -60,10 +58,8 @@ class BackboneWatch:
         self._where: Whereabouts | None = None
         self._socket: NewsSocket | None = None
         self._wire_index: int | None = None
-        self._heard_at: dict[int, float] = {}  # anything of a node
-        self._received_bytes: dict[int, int] = {}
-        self._received_at: dict[int, float] = {}  # anything over the link to a node
-        self._answered_at: dict[int, float] = {}  # that a node said it hears this one
+        self._heard = HeardNodes()
+        self._kept = KeptUsers()
         self._received_of: dict[PublicKey, int] = {}  # bytes of peers that others have, at the last look
         self._drawn = DrawnPeers()
         self._followed: dict[int, int] = {}  # how far nodes have routes as this one said
@@ -85,9 +81,7 @@ class BackboneWatch:
         if self._wanted is None or time.monotonic() - self._since < SILENT_S:
             return ()
         now = time.monotonic()
-        silent = (
-            node for node in self._wanted.nodes if now - self._answered_at.get(node.number, float("-inf")) >= SILENT_S
-        )
+        silent = (node for node in self._wanted.nodes if not self._heard.answers(node.number, now))
         return tuple(Drift(f"backbone.{node.name}", "heard", "not heard") for node in silent)
 
     @property
@@ -114,7 +108,7 @@ class BackboneWatch:
             stats, peer = self._reconciler.stats.get(key), self._reconciler.desired.peers.get(key)
             if peer is None or not peer.allowed_ips:
                 continue
-            if surely and self._drawn.answered(_raw(key)):
+            if surely and self._drawn.answered(_raw(key)) and not self._kept.has(peer.allowed_ips):
                 self._flows.arrived(peer.allowed_ips)
             if surely or (stats is not None and self._speaks_here(key, stats.rx, self._where, now)):
                 self._where.seen(_raw(key), now, peer.allowed_ips, surely=True)
@@ -126,6 +120,16 @@ class BackboneWatch:
         """Return those peers that other nodes have, and that did not fail to answer lately."""
         where = self._where if self._reached else None
         return set() if where is None else {key for key in keys if self._drawn.may(where, _raw(key), time.monotonic())}
+
+    async def keep_flows(self, keys: Iterable[PublicKey]) -> None:
+        """Have TCP connections of peers who are about to be drawn go on through the nodes that have them now."""
+        if self._where is None or self._names is None or not self._keeps():
+            return
+        for key in self.drawable(keys):
+            claim, peer = self._where.claim(_raw(key)), self._reconciler.desired.peers.get(key)
+            if claim is not None and peer is not None and claim.number in self._heard.keeping & self._reached:
+                self._kept.keep(peer.allowed_ips, claim.number)
+        await self._kept.converge(self._names)
 
     def draw(self, keys: Iterable[PublicKey]) -> None:
         """Have packets to those of the peers that are drawable come here while they are called."""
@@ -150,6 +154,8 @@ class BackboneWatch:
         if self._where is not None:
             for raw in self._drawn.give_back(map(_raw, keys), time.monotonic(), at_once=at_once):
                 self._where.left(raw)
+                if (peer := self._reconciler.desired.peers.get(_text(raw))) is not None:
+                    self._kept.forget(peer.allowed_ips)
             self._tell()
 
     def _speaks_here(self, key: PublicKey, received: int, where: Whereabouts, now: float) -> bool:
@@ -206,6 +212,10 @@ class BackboneWatch:
         if self._names is not None:
             await backbone_links.remove(self._machine, self._names)
             self._names = None  # only now: what could not be removed is tried again
+            self._kept = KeptUsers()
+
+    def _keeps(self) -> bool:
+        return nftables.ends_unknown_flows(self._settings())
 
     def _settings(self) -> InterfaceSettings:
         return self._reconciler.effective.settings
@@ -241,15 +251,15 @@ class BackboneWatch:
         self._names, self._wanted = names, wanted
         await nftables.turn_forwarding_on(settings.addresses)
         networks = [*map(str, pools(settings)), *settings.routes]
-        made_anew, received = await backbone_links.converge(
-            self._machine, names, wanted, sorted(networks), self._called
-        )
-        self._note_received(wanted, received)
+        keeps = self._keeps()
+        made = await backbone_links.converge(self._machine, names, wanted, sorted(networks), self._called, keeps=keeps)
+        received = {node.number: made.received.get(node.public_key, 0) for node in wanted.nodes}
+        self._heard.received(received, time.monotonic())
+        self._kept.made_again(rules=made.new_rules, tunnel=made.new_tunnel)
+        self._woken.set()
         if self._where is None or self._where.number != wanted.number:
             self._begin(names, wanted)
-        for number in set(self._heard_at) - {node.number for node in wanted.nodes}:
-            del self._heard_at[number]
-            self._answered_at.pop(number, None)
+        for number in self._heard.only({node.number for node in wanted.nodes}):
             if self._where is not None:
                 self._where.forget(number)
         index = index_of(names.wire)
@@ -258,15 +268,14 @@ class BackboneWatch:
                 self._socket.close()
             self._socket = await NewsSocket.open(wanted.number, names.wire, self._received)
             self._wire_index = index
-        if made_anew and self._routes is not None:
+        if made.new_tunnel and self._routes is not None:
             await self._routes.make_all()
 
     def _begin(self, names: BackboneNames, wanted: Backbone) -> None:
         self._where = Whereabouts(wanted.number, time.time_ns() // 1_000_000, self._may_claim)
-        self._answered_at.clear()
+        self._heard.clear()
         self._routes = RouteFollower(names, self._where, lambda: self._reached)
         self._told = 0
-        self._heard_at.clear()
         self.seen(self._reconciler.stats)
 
     def _close(self) -> None:
@@ -274,8 +283,7 @@ class BackboneWatch:
             self._socket.close()
         self._socket = self._where = self._routes = self._wire_index = None
         self._reached = frozenset()
-        self._heard_at.clear()
-        self._answered_at.clear()
+        self._heard.clear()
 
     def _may_claim(self, key: bytes, claimed: tuple[str, ...]) -> tuple[str, ...]:
         """Return the networks of a peer: those that it has here, or else such as another node may name.
@@ -294,33 +302,21 @@ class BackboneWatch:
         now = time.monotonic()
         for node in self._wanted.nodes:
             self._answer(node.number)
-        reached = frozenset(node.number for node in self._wanted.nodes if self._is_reached(node.number, now))
+        reached = frozenset(
+            node.number
+            for node in self._wanted.nodes
+            if self._heard.is_reached(node.number, now, was=node.number in self._reached)
+        )
         if reached != self._reached:
             self._reached = reached
             self._woken.set()
-
-    def _is_reached(self, number: int, now: float) -> bool:
-        """Whether a node can be reached: it says that it hears this one, or its agent is silent and its link is not."""
-        if now - self._answered_at.get(number, float("-inf")) < SILENT_S:
-            return True
-        if now - self._heard_at.get(number, float("-inf")) < SILENT_S:
-            return False
-        return number in self._reached and now - self._received_at.get(number, float("-inf")) < _LINK_SILENT_S
-
-    def _note_received(self, wanted: Backbone, received: Mapping[PublicKey, int]) -> None:
-        """Take note of the links over which something came since the last look."""
-        for node in wanted.nodes:
-            count = received.get(node.public_key, 0)
-            if count > self._received_bytes.get(node.number, count):
-                self._received_at[node.number] = time.monotonic()
-            self._received_bytes[node.number] = count
 
     def _answer(self, number: int) -> None:
         if self._where is not None and self._socket is not None:
             self._since_answer[number] = 0
             heard = self._where.heard_of(number)
-            hears = time.monotonic() - self._heard_at.get(number, float("-inf")) < SILENT_S
-            self._socket.send(number, Hello(self._where.epoch, self._where.upto, *heard, hears))
+            hears = self._heard.hears(number, time.monotonic())
+            self._socket.send(number, Hello(self._where.epoch, self._where.upto, *heard, hears, self._keeps()))
 
     def _tell(self) -> None:
         """Send what is new to all nodes, and have the routes follow."""
@@ -344,13 +340,12 @@ class BackboneWatch:
         if self._where is None or self._wanted is None or all(number != each.number for each in self._wanted.nodes):
             return
         now = time.monotonic()
-        if number not in self._heard_at:
-            self._heard_at[number] = now
+        if self._heard.heard(number, now):
             self._answer(number)
-        self._heard_at[number] = now
         if isinstance(message, Hello):
+            (self._heard.keeping.add if message.keeps else self._heard.keeping.discard)(number)
             if message.hears:
-                self._answered_at[number] = now
+                self._heard.answered(number, now)
                 if number not in self._reached:
                     self._reached |= {number}
                     self._woken.set()
@@ -388,6 +383,9 @@ class BackboneWatch:
             if self._routes is not None:
                 await self._routes.follow()
                 self._flows.arrived(self._drawn.without(self._routes.take_arrived()))
+            if self._names is not None:
+                self._flows.arrived(self._kept.only_through(self._reached & self._heard.keeping))
+                await self._kept.converge(self._names)
             for number in told:
                 self._answer(number)
 

@@ -7,40 +7,54 @@ packets ask the table of those routes. Makes and removes these devices, and deci
 
 import errno
 import socket
-import struct
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from wgfleet.agent.kernel import backbone_rules, links, peer_routes, rtnetlink, wg
-from wgfleet.agent.kernel.backbone_rules import PROTOCOL, BackboneNames
+from wgfleet.agent.kernel.backbone_rules import ASK_TABLE, BackboneNames
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
-from wgfleet.agent.kernel.rtnetlink import Request, attribute
+from wgfleet.agent.kernel.rtnetlink import Request
 from wgfleet.protocol.backbone import Backbone, address
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 
-PRIORITY = 5191  # of our rules: before the main table (32766)
 _OVERHEAD = 36  # bytes that VXLAN-GPE adds without an Ethernet header: IPv4, UDP, VXLAN
-_RULE = struct.Struct("8BI")
-_RULE_INTERFACE, _RULE_PRIORITY, _RULE_TABLE, _RULE_PROTOCOL, _TO_TABLE = 3, 6, 15, 21, 1
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _LOOSE = "2"  # rp_filter: from any link on which there is a way back (RFC 3704)
 
 
-async def converge(
-    machine: Machine, names: BackboneNames, backbone: Backbone, networks: Iterable[str], called: dict[PublicKey, str]
-) -> tuple[bool, dict[PublicKey, int]]:
-    """Make links, rules and firewall as wanted; return whether the device of the routes is new, and bytes received.
+@dataclass(frozen=True, slots=True)
+class MadeLinks:
+    """What was found or made: whether firewall and device of the routes are new ones, and bytes received by node."""
 
-    `called`: the endpoints that were set, by peer; they change by themselves where a node is behind NAT.
+    new_rules: bool
+    new_tunnel: bool
+    received: dict[PublicKey, int]
+
+
+async def converge(
+    machine: Machine,
+    names: BackboneNames,
+    backbone: Backbone,
+    networks: Collection[str],
+    called: dict[PublicKey, str],
+    *,
+    keeps: bool,
+) -> MadeLinks:
+    """Make links, rules and firewall as wanted.
+
+    `called`: the endpoints that were set, by peer; they change by themselves where a node is behind NAT. `keeps`: as in
+    `backbone_rules`.
     """
-    await backbone_rules.apply(names, backbone, networks)  # first: the device's port is open to everybody
+    # First: the device's port is open to everybody.
+    new_rules = await backbone_rules.apply(names, backbone, networks, keeps=keeps)
     received = await _converge_wire(machine, names.wire, backbone, called)
-    made = await _converge_tunnel(names.tunnel, backbone.tunnel_port, names.wire)
-    await _ask_table(names)
-    return made, received
+    new_tunnel = await _converge_tunnel(names.tunnel, backbone.tunnel_port, names.wire)
+    await _ask_table(names, networks if keeps else ())
+    return MadeLinks(new_rules, new_tunnel, received)
 
 
 async def remove(machine: Machine, names: BackboneNames, interfaces: Collection[InterfaceName] = ()) -> None:
@@ -49,7 +63,7 @@ async def remove(machine: Machine, names: BackboneNames, interfaces: Collection[
         link = await links.observe(name)
         if link is not None and link.marked:
             await (machine.delete(name) if name == names.wire else links.delete(name))
-    rules = [_rule(*rule) for rule in await _rules() if rule[2] == names.table]
+    rules = [peer_routes.rule(*rule) for rule in await _rules() if BackboneNames.port_of(rule[2]) == names.port]
     await peer_routes.clear(names)
     await rtnetlink.exchange([Request(rtnetlink.DELETE_RULE, rtnetlink.ACK, rule) for rule in rules])
     if names.wire not in interfaces:
@@ -76,7 +90,7 @@ async def _rules() -> list[tuple[int, str, int]]:
             return [
                 (rule["family"], rule.get_attr("FRA_IIFNAME") or "", rule.get_attr("FRA_TABLE") or 0)
                 async for rule in await ip.rule("dump", family=socket.AF_UNSPEC)
-                if rule.get_attr("FRA_PRIORITY") == PRIORITY
+                if rule.get_attr("FRA_PRIORITY") == peer_routes.PRIORITY
             ]
         except NetlinkError as error:
             raise KernelError(f"reading the machine's rules failed: {errno.errorcode.get(error.code)}") from None
@@ -155,34 +169,31 @@ async def _converge_tunnel(name: InterfaceName, port: int, wire: InterfaceName) 
 
 
 def _loosen(name: InterfaceName) -> None:
-    try:
-        Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter").write_text(f"{_LOOSE}\n", encoding="ascii")
-    except OSError as error:
-        raise KernelError(f"link {name}, rp_filter: {error.strerror}") from None
+    """Have the reverse path filter look where a packet with that mark would go; answers from the internet have one."""
+    for setting, value in (("rp_filter", _LOOSE), ("src_valid_mark", "1")):
+        try:
+            Path(f"/proc/sys/net/ipv4/conf/{name}/{setting}").write_text(f"{value}\n", encoding="ascii")
+        except OSError as error:
+            raise KernelError(f"link {name}, {setting}: {error.strerror}") from None
 
 
 def _foreign(name: InterfaceName) -> KernelError:
     return KernelError(f"there is a link {name} that wgfleet did not make; remove it, or set another backbone_port")
 
 
-async def _ask_table(names: BackboneNames) -> None:
-    """Have packets that come from users, and from other nodes, ask the table first."""
+async def _ask_table(names: BackboneNames, networks: Collection[str]) -> None:
+    """Have packets that come from users, and from other nodes, ask the table first.
+
+    `networks`: those of users, where answers to them from elsewhere do, too.
+    """
     flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE | rtnetlink.ACK
-    requests = [
-        Request(rtnetlink.NEW_RULE, flags, _rule(family, name, names.table))
-        for family in _FAMILIES
-        for name in (names.of, names.tunnel)
-    ]
+    wanted = [peer_routes.rule(family, name, names.table) for family in _FAMILIES for name in (names.of, names.tunnel)]
+    for each in networks:  # what the node itself sends, such as the end of a connection
+        family = socket.AF_INET6 if ":" in each else socket.AF_INET
+        wanted.append(peer_routes.rule(family, "lo", names.table, to=each))
+    if networks:
+        wanted += [peer_routes.rule(family, "", names.table, mark=ASK_TABLE) for family in _FAMILIES]
+    requests = [Request(rtnetlink.NEW_RULE, flags, rule) for rule in wanted]
     for reply in await rtnetlink.exchange(requests):
         if reply.error not in {0, errno.EEXIST, errno.EAFNOSUPPORT}:
             raise KernelError(f"rules for {names.of}, table {names.table}: {rtnetlink.reason(reply)}")
-
-
-def _rule(family: int, interface: str, table: int) -> bytes:
-    return (
-        _RULE.pack(family, 0, 0, 0, 0, 0, 0, _TO_TABLE, 0)
-        + attribute(_RULE_INTERFACE, interface.encode() + b"\0")
-        + attribute(_RULE_PRIORITY, struct.pack("I", PRIORITY))
-        + attribute(_RULE_TABLE, struct.pack("I", table))
-        + attribute(_RULE_PROTOCOL, bytes([PROTOCOL]))
-    )

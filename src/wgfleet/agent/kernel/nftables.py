@@ -25,11 +25,19 @@ _OWN_LINK = (
     *("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200"),
 )
 # In numbers: nftables takes names from /etc/protocols, which a machine may not have, and prints what it finds there.
-_ICMP, _ICMPV6 = 1, 58
+_ICMP, _ICMPV6, _TCP = 1, 58, 6
 LIST = ("nft", "--numeric-protocol", "list", "table", "inet")
 # Any TCP packet but the first of a connection, in the words of nft 1.0 and of older ones.
-_NO_BEGIN, _NO_BEGIN_OF_OLDER_NFT = "tcp flags != syn / fin,syn,rst,ack", "tcp flags & (fin | syn | rst | ack) != syn"
-_RESET = "reject with tcp reset"
+NO_BEGIN, _NO_BEGIN_OF_OLDER_NFT = "tcp flags != syn / fin,syn,rst,ack", "tcp flags & (fin | syn | rst | ack) != syn"
+# Connections that another node's NAT carries: this, and the number of that node.
+KEPT, _KEPT_BITS = 0x77670000, 0xFFFF0000
+IS_KEPT = f"mark & {_KEPT_BITS:#x} == {KEPT:#x}"
+_SAME = {  # what other releases of nft print
+    _NO_BEGIN_OF_OLDER_NFT: NO_BEGIN,
+    "tcp flags & (syn | rst) == syn": "tcp flags syn / syn,rst",
+    IS_KEPT: f"mark {KEPT:#x}/16",
+}
+RESET = "reject with tcp reset"
 _OF_MASQUERADE = {"postrouting", "unknown_flows"}
 _log = structlog.get_logger()
 _CHAIN = re.compile(r"chain (?P<name>\S+) \{(?P<body>.*?)\n\t\}", re.DOTALL)
@@ -63,12 +71,18 @@ def rules(settings: InterfaceSettings, agent_port: int | None = None) -> str:
     chains: dict[str, list[str]] = {}
     if settings.masquerade and settings.enabled:
         chains["postrouting"] = _masquerade(settings)
-        if settings.mute is not None and _kernel.rejects is not False:
+        if ends_unknown_flows(settings):
             chains["unknown_flows"] = _unknown_flows(settings)
     if settings.reach is not None:
         chains |= {"forward": _forward(settings), "input": _input(settings, agent_port)}
     texts = [f"\tchain {name} {{\n" + "".join(f"\t\t{line}\n" for line in lines) for name, lines in chains.items()]
     return f"table inet {table_of(settings.name)} {{\n" + "\n".join(f"{text}\t}}\n" for text in texts) + "}\n"
+
+
+def ends_unknown_flows(settings: InterfaceSettings) -> bool:
+    """Whether TCP connections of users that this machine's NAT does not know are ended."""
+    masquerades = settings.masquerade and settings.enabled
+    return masquerades and settings.mute is not None and _kernel.rejects is not False
 
 
 def _masquerade(settings: InterfaceSettings) -> list[str]:
@@ -98,10 +112,9 @@ def _unknown_flows(settings: InterfaceSettings) -> list[str]:
         f'iifname != "{settings.name}" accept',
         *(f'oifname "{name}" accept' for name in _to_users(settings)),
         f"oifgroup {GROUP} accept",
-        *(
-            f"{_WORDS[net.version]} saddr {net} ct state {states} {_NO_BEGIN} {_RESET}"
-            for net in _masqueraded(settings)
-        ),
+        # The node whose NAT carried it is gone.
+        *([f"meta l4proto {_TCP} ct {IS_KEPT} {RESET}"] if settings.backbone is not None else []),
+        *(f"{_WORDS[net.version]} saddr {net} ct state {states} {NO_BEGIN} {RESET}" for net in _masqueraded(settings)),
     ]
 
 
@@ -184,10 +197,12 @@ def _same(have: dict[str, list[str]], want: dict[str, list[str]], names: Iterabl
 
 def chains_of(text: str) -> dict[str, list[str]]:
     """Return the words of each chain of a table."""
+    for printed, same in _SAME.items():
+        text = text.replace(printed, same)
     # A host network is printed without its prefix length.
     return {
         chain["name"]: [word.removesuffix("/32").removesuffix("/128") for word in chain["body"].split()]
-        for chain in _CHAIN.finditer(text.replace(_NO_BEGIN_OF_OLDER_NFT, _NO_BEGIN))
+        for chain in _CHAIN.finditer(text)
     }
 
 
@@ -204,7 +219,7 @@ async def apply(settings: InterfaceSettings, agent_port: int | None = None) -> N
 async def _find_out_whether_it_rejects(settings: InterfaceSettings) -> None:
     """Ask the kernel once, changing nothing: one without nft_reject would refuse masquerading together with it."""
     if settings.masquerade and settings.enabled and settings.mute is not None and _kernel.rejects is None:
-        chain = f"\tchain try {{\n\t\ttype filter hook forward priority filter;\n\t\t{_RESET}\n\t}}\n"
+        chain = f"\tchain try {{\n\t\ttype filter hook forward priority filter;\n\t\t{RESET}\n\t}}\n"
         text = f"table inet wgfleet_try {{\n{chain}}}\n"
         try:
             await run("nft", "--check", "-f", "-", stdin=text.encode())

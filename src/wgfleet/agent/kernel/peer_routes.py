@@ -18,9 +18,12 @@ from wgfleet.agent.kernel.rtnetlink import Request, attribute, attributes
 UNREACHABLE = ""  # in place of a node's address
 _ROUTE = struct.Struct("8BI")  # family, lengths of destination and source, tos, table, protocol, scope, type, flags
 _DST, _OIF, _TABLE, _ENCAP_TYPE, _ENCAP = 1, 4, 15, 21, 22
+_RULE = struct.Struct("8BI")
+_RULE_INTERFACE, _RULE_PRIORITY, _RULE_MARK, _RULE_TABLE, _RULE_PROTOCOL, _TO_TABLE = 3, 6, 10, 15, 21, 1
+PRIORITY = 5191  # of our rules: before the main table (32766)
 _ENCAP_IP, _TUNNEL_ID, _TUNNEL_DST = 2, 1, 2  # linux/lwtunnel.h
 _VNI = 1
-_NO_IPV6 = {errno.EAFNOSUPPORT, errno.EACCES, errno.ENODEV}  # in the kernel, or by sysctl on the device
+NO_IPV6 = {errno.EAFNOSUPPORT, errno.EACCES, errno.ENODEV}  # in the kernel, or by sysctl on the device
 _UNICAST, _UNREACHABLE, _UNIVERSE, _LINK, _NOWHERE = 1, 7, 0, 253, 255
 
 
@@ -29,16 +32,16 @@ async def change(names: BackboneNames, targets: Mapping[str, str | None]) -> Non
     index = links.index_of(names.tunnel)
     if index is None:
         raise KernelError(f"link {names.tunnel} is gone")
-    requests = [_request(network, target, names.table, index) for network, target in targets.items()]
+    requests = [request(network, target, names.table, index) for network, target in targets.items()]
     for (network, target), reply in zip(targets.items(), await rtnetlink.exchange(requests), strict=True):
         missing = target is None and reply.error == errno.ESRCH
-        if reply.error and not missing and not (":" in network and reply.error in _NO_IPV6):
+        if reply.error and not missing and not (":" in network and reply.error in NO_IPV6):
             raise KernelError(f"route to {network} in table {names.table}: {rtnetlink.reason(reply)}")
 
 
 async def clear(names: BackboneNames) -> None:
     """Remove all routes; one that goes meanwhile is no error, and the device may be gone."""
-    requests = [_request(network, None, names.table, 0) for network in await networks(names)]
+    requests = [request(network, None, names.table, 0) for network in await networks(names)]
     for reply in await rtnetlink.exchange(requests):
         if reply.error not in {0, errno.ESRCH}:
             raise KernelError(f"removing the routes of table {names.table} failed: {rtnetlink.reason(reply)}")
@@ -64,7 +67,22 @@ async def networks(names: BackboneNames, families: Iterable[int] = (socket.AF_IN
     return found
 
 
-def _request(network: str, target: str | None, table: int, tunnel: int) -> Request:
+def rule(family: int, interface: str, table: int, *, to: str | None = None, mark: int | None = None) -> bytes:
+    """Form a rule of ours: packets that come by `interface` (any: ""), go to a network, or have a mark ask a table."""
+    target = None if to is None else ipaddress.ip_network(to)
+    return (
+        _RULE.pack(family, 0 if target is None else target.prefixlen, 0, 0, 0, 0, 0, _TO_TABLE, 0)
+        + (b"" if target is None else attribute(_DST, target.network_address.packed))
+        + (attribute(_RULE_INTERFACE, interface.encode() + b"\0") if interface else b"")
+        + (b"" if mark is None else attribute(_RULE_MARK, struct.pack("I", mark)))
+        + attribute(_RULE_PRIORITY, struct.pack("I", PRIORITY))
+        + attribute(_RULE_TABLE, struct.pack("I", table))
+        + attribute(_RULE_PROTOCOL, bytes([PROTOCOL]))
+    )
+
+
+def request(network: str, target: str | None, table: int, tunnel: int) -> Request:
+    """Form the request for one route, as in `change`; `tunnel` is the index of the device."""
     parsed = ipaddress.ip_network(network)
     family = socket.AF_INET if parsed.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
     to = attribute(_DST, parsed.network_address.packed) + attribute(_TABLE, struct.pack("I", table))
