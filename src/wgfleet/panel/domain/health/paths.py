@@ -108,18 +108,19 @@ def shared_loss(paths: Mapping[PathKey, Path], witnesses: Collection[str] = ()) 
 
     Loss that has just begun shows in all of them together sooner than in each.
     """
-    sums: dict[str, tuple[float, int]] = {}
+    sent: dict[str, tuple[float, int]] = {}
+    received: dict[str, tuple[float, int]] = {}
     alone = {key: path.loss for key, path in paths.items() if key[0] in witnesses}
     paths = {key: path for key, path in paths.items() if key not in alone} if alone else paths
     for (vantage, node_id, _), path in paths.items():
-        for end in (f"from {vantage}", f"to {node_id}"):
-            total, number = sums.get(end, (0.0, 0))
-            if path.probes >= _TELLING:
+        if path.probes >= _TELLING:
+            for sums, end in ((sent, vantage), (received, node_id)):
+                total, number = sums.get(end, (0.0, 0))
                 sums[end] = total + path.loss, number + 1
-    means = {end: total / number for end, (total, number) in sums.items()}
+    of_sent = {vantage: total / number for vantage, (total, number) in sent.items()}
+    of_received = {node_id: total / number for node_id, (total, number) in received.items()}
     return alone | {
-        key: max(path.loss, means.get(f"from {key[0]}", 0.0), means.get(f"to {key[1]}", 0.0))
-        for key, path in paths.items()
+        key: max(path.loss, of_sent.get(key[0], 0.0), of_received.get(key[1], 0.0)) for key, path in paths.items()
     }
 
 

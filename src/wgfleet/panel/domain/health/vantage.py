@@ -115,6 +115,8 @@ def _doubtful(verdicts: Iterable[Verdict], rules: HealthRules, now: float) -> bo
     Long is for the one that needs most misses: the others go on while it has not had its tries.
     """
     fresh = [verdict for verdict in verdicts if is_fresh(verdict, rules, now)]
+    if not any(verdict.doubts for verdict in fresh):
+        return False  # as nearly always
     long = _URGENT_ROUNDS * max((verdict.needed(rules) for verdict in fresh), default=0)
     return any(misses_of_note(verdict.loss) <= verdict.doubts <= long for verdict in fresh)
 

@@ -83,7 +83,7 @@ class Verdict:
 
     def missing(self, rules: HealthRules) -> bool:
         """Tell whether this vantage point does not reach the node."""
-        return self.failures >= self.needed(rules)
+        return self.failures > 0 and self.failures >= self.needed(rules)  # it answers: nothing to work out
 
 
 @dataclass(frozen=True, slots=True)
