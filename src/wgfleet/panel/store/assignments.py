@@ -4,17 +4,30 @@ from collections.abc import Collection, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, String, bindparam, cast, delete, or_, select, update
+from sqlalchemy import BindParameter, Select, String, bindparam, cast, delete, or_, select, update
 
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EntrustedNode, Node, Pool
 
+# Statements made once: each cycle of a node asks for these, and to build one costs more than to run it.
+_CONFIG: BindParameter[str] = bindparam("config_id")
+_NODE: BindParameter[str] = bindparam("node_id")
+_MEMBER = select(Assignment).where(Assignment.config_id == _CONFIG, Assignment.node_id == _NODE)
+_OF_NODE = select(Assignment, Config).join(Config, Config.id == Assignment.config_id).where(Assignment.node_id == _NODE)
+_OF_CONFIG = (
+    select(Assignment, Node)
+    .join(Node, Node.id == Assignment.node_id)
+    .where(Assignment.config_id == _CONFIG)
+    .order_by(Assignment.id)
+)
+_CLEANUPS = select(Cleanup).where(Cleanup.node_id == _NODE)
+
 
 def get(tx: Tx, config_id: str, node_id: str) -> Assignment | None:
     """Return the assignment of a config to a node, or None."""
-    return tx.session.scalar(select(Assignment).where(Assignment.config_id == config_id, Assignment.node_id == node_id))
+    return tx.session.scalar(_MEMBER, {"config_id": config_id, "node_id": node_id})
 
 
 def carried(tx: Tx, node_ids: Collection[str]) -> set[tuple[str, str]]:
@@ -72,8 +85,8 @@ def slices(tx: Tx, config_id: str) -> list[Pool]:
 
 def of_config(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
     """Return a config's assignments with their nodes, oldest first."""
-    query = select(Assignment, Node).join(Node, Node.id == Assignment.node_id).where(Assignment.config_id == config_id)
-    return [(assignment, node) for assignment, node in tx.session.execute(query.order_by(Assignment.id))]
+    found = tx.session.execute(_OF_CONFIG, {"config_id": config_id})
+    return [(assignment, node) for assignment, node in found]
 
 
 def _pools(*, slices: bool) -> Select[Pool]:
@@ -96,10 +109,7 @@ def with_nodes(tx: Tx, config_ids: Sequence[str]) -> list[tuple[Assignment, Node
 
 def of_node(tx: Tx, node_id: str) -> list[tuple[Assignment, Config]]:
     """Return a node's assignments with their configs."""
-    query = select(Assignment, Config).join(Config, Config.id == Assignment.config_id)
-    return [
-        (assignment, config) for assignment, config in tx.session.execute(query.where(Assignment.node_id == node_id))
-    ]
+    return [(assignment, config) for assignment, config in tx.session.execute(_OF_NODE, {"node_id": node_id})]
 
 
 def nodes_of(tx: Tx, config_ids: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -191,7 +201,7 @@ def remove(tx: Tx, assignment_id: str) -> None:
 
 def cleanups(tx: Tx, node_id: str) -> list[Cleanup]:
     """Return what a node still has to delete."""
-    return list(tx.session.scalars(select(Cleanup).where(Cleanup.node_id == node_id)))
+    return list(tx.session.scalars(_CLEANUPS, {"node_id": node_id}))
 
 
 def cleanup(tx: Tx, node_id: str, config_id: str) -> Cleanup | None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import func, or_, select, update
 
 from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.store.engine import Tx
@@ -75,10 +75,13 @@ def revoked_keys(tx: Tx, digests: Collection[str], but_by: str | None = None) ->
     return set(tx.session.scalars(query))
 
 
+_NEWEST = select(func.max(IssuedCertificate.revocation))
+_NEWEST_VALID = _NEWEST.where(IssuedCertificate.expires_at > bindparam("now"))
+
+
 def newest_revocation(tx: Tx, now: float | None = None) -> int | None:
     """Return the highest number of a revocation, of certificates that have not expired where a time is given."""
-    query = select(func.max(IssuedCertificate.revocation))
-    return tx.session.scalar(query if now is None else query.where(IssuedCertificate.expires_at > now))
+    return tx.session.scalar(_NEWEST) if now is None else tx.session.scalar(_NEWEST_VALID, {"now": now})
 
 
 def numbered(tx: Tx, now: float, limit: int) -> Sequence[IssuedCertificate]:

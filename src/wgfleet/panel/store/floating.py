@@ -3,10 +3,16 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import exists, select
+from sqlalchemy import BindParameter, bindparam, exists, select
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, FloatingAddress, Node
+
+# Statements made once: each cycle of a node asks for these, and to build one costs more than to run it.
+_NODE: BindParameter[str] = bindparam("node_id")
+_ANY_OF = select(exists().where(FloatingAddress.config_id == bindparam("config_id")))
+_LEAVING = select(FloatingAddress).where(FloatingAddress.leaving_node_id == _NODE)
+_CONTESTED = select(FloatingAddress).where(FloatingAddress.holder_node_id == _NODE, FloatingAddress.contested)
 
 
 def of_config(tx: Tx, config_id: str) -> Sequence[FloatingAddress]:
@@ -17,7 +23,7 @@ def of_config(tx: Tx, config_id: str) -> Sequence[FloatingAddress]:
 
 def any_of(tx: Tx, config_id: str) -> bool:
     """Tell whether a config has any."""
-    return tx.session.scalar(select(exists().where(FloatingAddress.config_id == config_id))) or False
+    return tx.session.scalar(_ANY_OF, {"config_id": config_id}) or False
 
 
 def find(tx: Tx, address: str) -> FloatingAddress | None:
@@ -34,15 +40,14 @@ def configs_with(tx: Tx) -> list[str]:
 def leaving(tx: Tx, node_id: str) -> dict[str, list[FloatingAddress]]:
     """Return the addresses that a node has yet to give up, by config; of a config without any, an empty list."""
     found: dict[str, list[FloatingAddress]] = defaultdict(list)
-    for row in tx.session.scalars(select(FloatingAddress).where(FloatingAddress.leaving_node_id == node_id)):
+    for row in tx.session.scalars(_LEAVING, {"node_id": node_id}):
         found[row.config_id].append(row)
     return found
 
 
 def contested(tx: Tx, node_id: str) -> list[FloatingAddress]:
     """Return the addresses that a node is to take when nobody on its link has them any more."""
-    query = select(FloatingAddress).where(FloatingAddress.holder_node_id == node_id, FloatingAddress.contested)
-    return list(tx.session.scalars(query))
+    return list(tx.session.scalars(_CONTESTED, {"node_id": node_id}))
 
 
 def all_addresses(tx: Tx) -> list[str]:

@@ -19,9 +19,12 @@ def authority(tx: Tx) -> CertificateAuthority | None:
     return tx.session.get(CertificateAuthority, 1)
 
 
+_ROTATION = select(AuthorityRotation)
+
+
 def rotation(tx: Tx) -> AuthorityRotation | None:
     """Return the replacement of the CA that is under way, or None."""
-    return tx.session.scalar(select(AuthorityRotation))
+    return tx.session.scalar(_ROTATION)
 
 
 def add_rotation(tx: Tx, row: AuthorityRotation) -> None:

@@ -18,9 +18,12 @@ def add(tx: Tx, node: Node) -> None:
     tx.session.flush()
 
 
+_NODE = select(Node).where(or_(Node.id == bindparam("reference"), Node.name == bindparam("reference")))
+
+
 def find(tx: Tx, reference: str) -> Node | None:
     """Return the node of that id or name."""
-    return tx.session.scalar(select(Node).where(or_(Node.id == reference, Node.name == reference)))
+    return tx.session.scalar(_NODE, {"reference": reference})
 
 
 def ids(tx: Tx) -> list[str]:

@@ -49,12 +49,12 @@ def active_of(tx: Tx, config_id: str) -> list[Operation]:
     return list(tx.session.scalars(query))
 
 
+_ANY_ACTIVE = select(exists().where(Operation.finished_at.is_(None), Operation.config_id == bindparam("config_id")))
+
+
 def any_active(tx: Tx, config_id: str) -> bool:
     """Tell whether an operation of a config has not ended."""
-    return (
-        tx.session.scalar(select(exists().where(Operation.finished_at.is_(None), Operation.config_id == config_id)))
-        or False
-    )
+    return tx.session.scalar(_ANY_ACTIVE, {"config_id": config_id}) or False
 
 
 def page(

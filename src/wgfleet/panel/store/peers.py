@@ -200,25 +200,26 @@ def networks(tx: Tx, config_id: str) -> list[str]:
 
 def given_up_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
     """Return the public keys that a node must not serve just now, since another node took their session."""
-    return {key for _, key in tx.session.execute(_given_up(config_id).where(Move.from_node_id == node_id))}
+    found = tx.session.execute(_GIVEN_UP_BY, {"config_id": config_id, "node_id": node_id})
+    return {key for _, key in found}
 
 
 def given_up(tx: Tx, config_id: str) -> dict[str, set[str]]:
     """Return the public keys that nodes must not serve just now, since others took their session, by node."""
     found: dict[str, set[str]] = {}
-    for node_id, key in tx.session.execute(_given_up(config_id)):
+    for node_id, key in tx.session.execute(_GIVEN_UP, {"config_id": config_id}):
         found.setdefault(node_id, set()).add(key)
     return found
 
 
-def _given_up(config_id: str) -> Select[str, str]:
-    return (
-        select(Move.from_node_id, Peer.public_key)
-        .join(Peer, Move.peer_id == Peer.id)
-        .join(Operation, Operation.id == Move.operation_id)
-        .where(Peer.config_id == config_id, Move.state == "moved", Move.live)
-        .where(Operation.finished_at.is_(None))
-    )
+_GIVEN_UP = (
+    select(Move.from_node_id, Peer.public_key)
+    .join(Peer, Move.peer_id == Peer.id)
+    .join(Operation, Operation.id == Move.operation_id)
+    .where(Peer.config_id == bindparam("config_id"), Move.state == "moved", Move.live)
+    .where(Operation.finished_at.is_(None))
+)
+_GIVEN_UP_BY = _GIVEN_UP.where(Move.from_node_id == bindparam("node_id"))
 
 
 def add_moves(tx: Tx, rows: Sequence[dict[str, object]]) -> None:
