@@ -38,6 +38,7 @@ from wgfleet.protocol.desired import apply_delta
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 NAMES = ("one", "two", "three")
+NODES_HEAR = {Topic.CONFIG, Topic.PEERS, Topic.NEW_PEERS}
 Rendering = dict[tuple[str, str], Any]
 
 
@@ -110,7 +111,7 @@ class Rows(RuleBasedStateMachine):
             return None
         after, carried_after = self.renderings(), self.carriers()
         self.last = after
-        changed = [ConfigId(wake.id) for wake in self.world.wakes if wake.topic in {Topic.CONFIG, Topic.PEERS}]
+        changed = [ConfigId(wake.id) for wake in self.world.wakes if wake.topic in NODES_HEAR]
         told = affected(changed, carried_before, carried_after)
         told |= {NodeId(wake.id) for wake in self.world.wakes if wake.topic is Topic.NODE}
         concerned = {node_id for node_id, config_id in after if after[node_id, config_id] != before[node_id, config_id]}

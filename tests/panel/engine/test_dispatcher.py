@@ -7,16 +7,17 @@ import pytest
 
 from tests.panel.authority import keep
 from tests.panel.world import World
+from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.agents.connections import Connections
-from wgfleet.panel.reconcile.dispatcher import Dispatcher
+from wgfleet.panel.reconcile.dispatcher import AT_ONCE, Dispatcher
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.services import incarnations
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.wakes import Topic
+from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.protocol.features import NONE
 
 
@@ -76,3 +77,46 @@ def test_nobody_connects_to_nodes_before_their_rows_say_that_none_is_connected(
         return looks
 
     assert not any(asyncio.run(work()).connected)
+
+
+class Wakened:
+    """A runner that counts the wakes of nodes."""
+
+    def __init__(self) -> None:
+        self.nodes: list[str] = []
+        self.another = asyncio.Event()
+
+    def wake(self, key: Key) -> None:
+        if key.kind == Topic.NODE:
+            self.nodes.append(key.id)
+            self.another.set()
+
+
+def test_nodes_get_the_first_of_many_new_peers_at_once_and_the_rest_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    (node,) = world.serving(config, "fra1")
+    now = clock.monotonic()
+
+    async def work() -> None:
+        woken = Wakened()
+        dispatcher = Dispatcher(world.store, cast("Runner", woken), cast("Connections", {}), cast("Any", None))
+        with monkeypatch.context() as stopped:
+            stopped.setattr(clock, "monotonic", lambda: now)
+            for _ in range(40):
+                await dispatcher.dispatch([Wake(Topic.NEW_PEERS, config.id)])
+            assert woken.nodes == [node.id] * AT_ONCE
+            for _ in range(5):
+                await dispatcher.dispatch([Wake(Topic.NEW_PEERS, config.id), Wake(Topic.PEERS, config.id)])
+            assert woken.nodes == [node.id] * (AT_ONCE + 5), "what else changes in peers does not wait"
+        woken.another.clear()
+        running = asyncio.create_task(dispatcher.run())
+        try:
+            async with asyncio.timeout(60):
+                await woken.another.wait()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(work())

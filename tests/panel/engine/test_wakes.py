@@ -19,7 +19,7 @@ def test_a_change_of_peers_wakes_nodes_and_not_what_depends_on_the_config(world:
         peers.update(tx, world.vault, ACTOR, peers.get(tx, peer.id), {"enabled": False})
     with world.store.write() as tx:
         peers.delete(tx, ACTOR, configs.get(tx, config.id), [peer.id])
-    assert world.wakes == [Wake(Topic.PEERS, config.id)] * 3
+    assert world.wakes == [Wake(Topic.NEW_PEERS, config.id), *[Wake(Topic.PEERS, config.id)] * 2]
 
 
 def test_an_operation_wakes_with_its_kind(world: World) -> None:
@@ -42,6 +42,7 @@ def test_topics_that_are_finer_than_events_are_shown_as_their_subject() -> None:
     assert {topic.value: topic.shown_as for topic in Topic} == {
         "config": "config",
         "peers": "config",
+        "new_peers": "config",
         "node": "node",
         "operation": "operation",
         "assignment": "assignment",
@@ -52,4 +53,6 @@ def test_topics_that_are_finer_than_events_are_shown_as_their_subject() -> None:
         "progress": "operation",
         "dns_published": "dns",
         "address_tried": "floating",
+        "relay": "relay",
+        "relayed": "relay",
     }

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import structlog
 
+from wgfleet.panel import clock
+from wgfleet.panel.agents.allowance import Allowance
 from wgfleet.panel.domain.affected import affected
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.connections import Connections
@@ -28,6 +30,9 @@ from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 RESYNC_S = 30.0
+# How often new peers alone have a config's nodes looked at: the first ones of many at once, the rest together. It costs
+# some 10 ms of processor for each node, whether it brings one peer or a hundred.
+AT_ONCE, A_SECOND = 8, 4
 _SUBJECTS = frozenset({Topic.NODE, Topic.FLOATING, Topic.FENCED, Topic.RELAY})
 
 log = structlog.get_logger()
@@ -43,6 +48,8 @@ class Dispatcher:
         self._dns = dns
         self._lost_event = asyncio.Event()
         self._carriers: dict[ConfigId, frozenset[NodeId]] = {}
+        self._paces: dict[str, Allowance] = {}
+        self._later: dict[str, asyncio.TimerHandle] = {}
         self._woken: dict[Wake, None] = {}
         self._woken_event = asyncio.Event()
 
@@ -84,8 +91,25 @@ class Dispatcher:
         by_topic: dict[Topic, list[str]] = defaultdict(list)
         for wake in woken:
             by_topic[wake.topic].append(wake.id)
-        await self._wake_carriers({ConfigId(config) for config in by_topic[Topic.CONFIG] + by_topic[Topic.PEERS]})
+        at_once = {*by_topic[Topic.CONFIG], *by_topic[Topic.PEERS]}
+        at_once |= {config for config in {*by_topic[Topic.NEW_PEERS]} - at_once if self._may_go(config)}
+        await self._wake_carriers({ConfigId(config) for config in at_once})
         await self._wake_names(by_topic)
+
+    def _may_go(self, config_id: str) -> bool:
+        """Tell whether nodes are to get a config's new peers now; if not, they are later."""
+        if config_id in self._later:
+            return False
+        pace = self._paces.setdefault(config_id, Allowance(AT_ONCE, A_SECOND))
+        if pace.take(1, clock.monotonic()):
+            return True
+        loop = asyncio.get_running_loop()
+        self._later[config_id] = loop.call_later(pace.wait_s(1), self._go_on, config_id)
+        return False
+
+    def _go_on(self, config_id: str) -> None:
+        del self._later[config_id]
+        self.hear([Wake(Topic.NEW_PEERS, config_id)])
 
     def _wake(self, keys: Iterable[Key]) -> None:
         for key in keys:
@@ -118,6 +142,7 @@ class Dispatcher:
             came_round()
             self._lost_event.clear()
             try:
+                self._paces.clear()  # of configs that are gone too
                 self._wake(await in_thread(self._keys))
                 self._wake(Key(topic, node_id) for topic in (Topic.NODE, Topic.RELAY) for node_id in self._connections)
             except PanelError as error:

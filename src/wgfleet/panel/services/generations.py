@@ -12,7 +12,7 @@ MAX_LOST = 2**20  # changes that a copy may be behind: a year of them at one eac
 def bump(tx: Tx, config_id: str, *, settings: bool = False, topic: Topic | None = Topic.CONFIG) -> int:
     """Lock the config, raise its generation and return it. Call it first in whatever changes what a node must have.
 
-    `settings`: the interface itself changes too, not only its peers. `topic`: `PEERS` where only
+    `settings`: the interface itself changes too, not only its peers. `topic`: `PEERS` or `NEW_PEERS` where only
     peers change, which the DNS name of the config does not depend on; None: nobody hears of it yet.
     """
     generation = config_rows.bump(tx, config_id, settings=settings)

@@ -13,6 +13,8 @@ class Topic(StrEnum):
     """A config, its endpoint group or its assignments; concerns the config's nodes and its DNS name."""
     PEERS = "peers"
     """Peers of a config (the id is the config's), and nothing else of it; concerns the config's nodes."""
+    NEW_PEERS = "new_peers"
+    """As `PEERS`, where some were made and nothing else: of many such changes nodes may get some a little later."""
     NODE = "node"
     """A node, its cordon, or an interface that it has to delete."""
     OPERATION = "operation"
@@ -47,6 +49,7 @@ class Topic(StrEnum):
 
 _SHOWN_AS = {
     Topic.PEERS: Topic.CONFIG,
+    Topic.NEW_PEERS: Topic.CONFIG,
     Topic.FENCED: Topic.ASSIGNMENT,
     Topic.PROGRESS: Topic.OPERATION,
     Topic.RELAYED: Topic.RELAY,

@@ -68,7 +68,7 @@ def complete(tx: Tx, batch_id: str, actor: str, config: Config, drafts: Sequence
     _go_on(tx, batch_id, config.id)
     batch_rows.delete(tx, batch_id)
     peers.record_created(tx, actor, config, drafts)
-    tx.wake(Topic.PEERS, config.id)
+    tx.wake(Topic.NEW_PEERS, config.id)
 
 
 def _go_on(tx: Tx, batch_id: str, config_id: str) -> None:

@@ -186,7 +186,7 @@ def add(
     field: str = "",
     first: int = 0,
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
-    topic: Topic | None = Topic.PEERS,
+    topic: Topic | None = Topic.NEW_PEERS,
 ) -> Created:
     """Make peers as `create` does, without an entry in the audit log. `first`: the number of the first one in the list.
 
