@@ -1,0 +1,132 @@
+"""Values that readers return: interfaces, their peers, tags, and warnings for those who import them."""
+
+import binascii
+
+import msgspec
+
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.keys import (
+    KEY_BYTES,
+    PresharedKey,
+    PrivateKey,
+    PublicKey,
+    parse_preshared_key,
+    parse_public_key,
+    public_key_of,
+    raw_to_text,
+)
+
+
+class UnreadableError(Exception):
+    """A source that cannot be read; the text is for the person who named it."""
+
+
+class ImportedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that the other program kept: `field` `operator` `value`, then `action`, in that program's words."""
+
+    field: str
+    operator: str
+    value: str
+    action: str
+
+
+class ImportedPeer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A peer of an interface.
+
+    `addresses` are its own, without a prefix; `networks` those behind it. What its file says is None where nobody
+    knows. `endpoint`: host and port in its file. Bytes are since the beginning of counting, None: not known. Times in s
+    since the epoch. `place`: where in the source it stands.
+    """
+
+    public_key: str
+    name: str = ""
+    private_key: str | None = None
+    preshared_key: str | None = None
+    addresses: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    enabled: bool = True
+    client_allowed_ips: tuple[str, ...] | None = None
+    dns: tuple[str, ...] | None = None
+    mtu: int | None = None
+    keepalive: int | None = None
+    endpoint: str | None = None
+    notes: str = ""
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    created_at: float | None = None
+    expires_at: float | None = None
+    received: int | None = None
+    sent: int | None = None
+    jobs: tuple[ImportedJob, ...] = ()
+    place: str = ""
+
+
+class ImportedInterface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A WireGuard server. `addresses` are its own, with prefixes; `endpoint` host and port that most files say."""
+
+    name: str
+    private_key: str | None = None
+    public_key: str | None = None
+    listen_port: int | None = None
+    addresses: tuple[str, ...] = ()
+    mtu: int | None = None
+    dns: tuple[str, ...] = ()
+    client_allowed_ips: tuple[str, ...] = ()
+    keepalive: int | None = None
+    endpoint: str | None = None
+    hooks: tuple[str, ...] = ()
+    peers: tuple[ImportedPeer, ...] = ()
+
+
+class ImportedTag(msgspec.Struct, frozen=True, kw_only=True):
+    """A tag, with the color that it had, if any."""
+
+    name: str
+    color: str | None = None
+
+
+class ImportedFleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that a source has."""
+
+    source: str
+    interfaces: tuple[ImportedInterface, ...]
+    tags: tuple[ImportedTag, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def clamped(text: str, field: str) -> PrivateKey:
+    """Read a private key; one that was not clamped (RFC 7748, section 5) comes back as WireGuard uses it.
+
+    Errors: `FieldError`, without the value.
+    """
+    try:
+        raw = bytearray(binascii.a2b_base64(text.strip()))
+    except (binascii.Error, ValueError):
+        raw = bytearray()
+    if len(raw) != KEY_BYTES:
+        raise FieldError(field, "must be a key of 32 bytes in base64 (44 characters)")
+    raw[0] &= 0b1111_1000
+    raw[-1] = raw[-1] & 0b0111_1111 | 0b0100_0000
+    return PrivateKey(raw_to_text(bytes(raw)))
+
+
+def public_key(text: str, field: str) -> PublicKey:
+    """Read a public key."""
+    return parse_public_key(text.strip(), field)
+
+
+def public_of(private_key: str) -> PublicKey:
+    """Return the public key of a private key that `clamped` returned."""
+    return public_key_of(PrivateKey(private_key))
+
+
+def preshared(text: str | None, field: str) -> PresharedKey | None:
+    """Read a preshared key; nothing, and zeros, are none."""
+    if text is None or not text.strip():
+        return None
+    try:
+        return parse_preshared_key(text.strip(), field)
+    except FieldError as error:
+        if "zeros" in str(error):
+            return None
+        raise

@@ -1,0 +1,129 @@
+"""Reader of `config.xml` of OPNsense and pfSense. Neither keeps the private keys of users."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+from xml.etree.ElementTree import Element
+
+from wgfleet.imports.addresses import divided, interface_address, listed
+from wgfleet.imports.fleet import (
+    ImportedFleet,
+    ImportedInterface,
+    ImportedPeer,
+    UnreadableError,
+    clamped,
+    preshared,
+    public_key,
+    public_of,
+)
+from wgfleet.imports.server_folders import text_of
+from wgfleet.imports.wg_easy import number
+from wgfleet.protocol.errors import FieldError
+
+
+def read(path: Path) -> ImportedFleet:
+    """Read an exported configuration. Raise `UnreadableError`."""
+    text = text_of(path)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise UnreadableError(f"{path}: has declarations that no exported configuration has")
+    try:
+        root = ET.fromstring(text)  # noqa: S314 - no declarations, so nothing to expand
+    except ET.ParseError as error:
+        raise UnreadableError(f"{path}: is no XML: {error}") from None
+    said: list[str] = []
+    try:
+        found = list(_opnsense(root, said)) or list(_pfsense(root, said))
+    except (FieldError, ValueError) as error:
+        raise UnreadableError(f"{path}: {error}") from None
+    if not found:
+        raise UnreadableError(f"{path}: has no WireGuard server of OPNsense or pfSense")
+    return ImportedFleet(source="opnsense", interfaces=tuple(found), warnings=tuple(said))
+
+
+def _text(element: Element, name: str) -> str:
+    return (element.findtext(name) or "").strip()
+
+
+def _opnsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
+    wireguard = root.find(".//wireguard/server/servers/..")
+    if wireguard is None:
+        return
+    clients = {each.get("uuid"): each for each in root.iterfind(".//wireguard/client/clients/client")}
+    for server in root.iterfind(".//wireguard/server/servers/server"):
+        name = f"wg{_text(server, 'instance') or '0'}"
+        own = tuple(interface_address(each) for each in listed(_text(server, "tunneladdress")))
+        if _text(server, "carp_depend_on"):
+            said.append(f"{name} belongs to a pair of machines, of which one at a time serves")
+        members = [clients[each] for each in listed(_text(server, "peers")) if each in clients]
+        peers = [_opnsense_peer(each, own) for each in members if not _text(each, "serveraddress")]
+        said += [
+            f"{name}: {_text(each, 'name')} is another site, at {_text(each, 'serveraddress')}, and is left out"
+            for each in members
+            if _text(each, "serveraddress")
+        ]
+        yield _server(name, server, "privkey", "port", own, peers)
+
+
+def _server(
+    name: str, element: Element, key: str, port: str, own: tuple[str, ...], peers: list[ImportedPeer]
+) -> ImportedInterface:
+    private = clamped(_text(element, key), f"{name}: private key")
+    return ImportedInterface(
+        name=name,
+        private_key=private,
+        public_key=public_of(private),
+        listen_port=number(_text(element, port)),
+        addresses=own,
+        mtu=number(_text(element, "mtu")),
+        dns=listed(_text(element, "dns")),
+        peers=tuple(peers),
+    )
+
+
+def _opnsense_peer(client: Element, interface: tuple[str, ...]) -> ImportedPeer:
+    name = _text(client, "name")
+    own, behind = divided(listed(_text(client, "tunneladdress")), interface)
+    return ImportedPeer(
+        public_key=public_key(_text(client, "pubkey"), f"client {name}"),
+        name=name,
+        preshared_key=preshared(_text(client, "psk"), f"client {name}"),
+        addresses=own,
+        networks=behind,
+        enabled=_text(client, "enabled") != "0",
+        keepalive=number(_text(client, "keepalive")),
+        place=f"client {name}",
+    )
+
+
+def _pfsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
+    tunnels = root.iterfind(".//installedpackages/wireguard/tunnels/item")
+    peers = list(root.iterfind(".//installedpackages/wireguard/peers/item"))
+    for tunnel in tunnels:
+        name = _text(tunnel, "name")
+        own = tuple(interface_address(each) for each in _rows(tunnel, "addresses"))
+        found = []
+        for peer in peers:
+            if _text(peer, "tun") != name:
+                continue
+            if _text(peer, "endpoint"):
+                said.append(f"{name}: {_text(peer, 'descr')} is another site, at {_text(peer, 'endpoint')}, left out")
+                continue
+            addresses, behind = divided(list(_rows(peer, "allowedips")), own)
+            found.append(
+                ImportedPeer(
+                    public_key=public_key(_text(peer, "publickey"), f"peer {_text(peer, 'descr')}"),
+                    name=_text(peer, "descr"),
+                    preshared_key=preshared(_text(peer, "presharedkey"), "presharedkey"),
+                    addresses=addresses,
+                    networks=behind,
+                    enabled=_text(peer, "enabled") == "yes",
+                    keepalive=number(_text(peer, "persistentkeepalive")),
+                    place=f"peer {_text(peer, 'descr')}",
+                )
+            )
+        yield _server(name, tunnel, "privatekey", "listenport", own, found)
+
+
+def _rows(element: Element, name: str) -> Iterator[str]:
+    for row in element.iterfind(f"{name}/row"):
+        yield f"{_text(row, 'address')}/{_text(row, 'mask')}" if _text(row, "mask") else _text(row, "address")

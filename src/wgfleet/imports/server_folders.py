@@ -1,0 +1,173 @@
+"""Readers of folders that installation scripts keep: a server's file of wg-quick, and what they put beside it.
+
+PiVPN, the scripts of angristan and Nyr, linuxserver's container, Algo, and files written by hand. Shell variables are
+read as text, never by a shell.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from wgfleet.imports import wg_quick
+from wgfleet.imports.addresses import listed
+from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, ImportedPeer, UnreadableError
+from wgfleet.imports.wg_quick import UserFile
+
+MAX_BYTES = 16 * 1024 * 1024
+MAX_FILES = 20_000
+NAME, KEY, CREATED, ADDRESS = range(4)  # columns of PiVPN's list
+_ASSIGNMENT = re.compile(r"""^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^\s#]*))""")
+_ENDPOINT = re.compile(r"(?m)^#\s*ENDPOINT\s+(\S+)\s*$")
+_COMMENTED_OUT = re.compile(r"(?im)^\s*#\s*\[peer\]")
+_CLIENT_FOLDERS = ("configs", "wireguard", "clients")
+
+
+def read(path: Path) -> ImportedFleet:
+    """Read a server's file, or all servers' files in a folder, with the files of users below it.
+
+    A user's file is matched by the public key of its private key, never by its name. Raise `UnreadableError`.
+    """
+    folder = path if path.is_dir() else path.parent
+    clients = dict(_clients(path, folder))
+    files = sorted(path.glob("**/*.conf")) if path.is_dir() else [path]
+    texts = {file: text_of(file) for file in files[:MAX_FILES]}
+    servers = {file: text for file, text in texts.items() if not path.is_dir() or _is_server(text)}
+    if not servers:
+        raise UnreadableError(f"{path}: no file of a server in it: one with [Interface], ListenPort and PrivateKey")
+    interfaces, warnings = [], []
+    for file, text in servers.items():
+        found = wg_quick.server(file.stem, text, clients)
+        variables = _variables(folder, file)
+        interfaces.append(_completed(found, text, folder, variables))
+        warnings += _warnings(file, text, interfaces[-1], variables)
+    return ImportedFleet(source="wg-quick", interfaces=tuple(interfaces), warnings=tuple(warnings))
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file. Raise `UnreadableError`."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UnreadableError(f"{path}: larger than {MAX_BYTES // 1024 // 1024} MiB, which no such file is")
+        return path.read_bytes().decode("utf-8-sig", "replace")
+    except OSError as error:
+        raise UnreadableError(f"{path}: {error.strerror}") from None
+
+
+def _is_server(text: str) -> bool:
+    try:
+        head = next((part for part in wg_quick.sections(text) if part.kind == "interface"), None)
+        peers = [part for part in wg_quick.sections(text) if part.kind == "peer"]
+    except UnreadableError:
+        return False
+    if head is None or head.one("privatekey") is None or head.one("listenport") is None:
+        return False
+    return not (len(peers) == 1 and peers[0].one("endpoint"))  # linuxserver gives users' files a port too
+
+
+def _clients(path: Path, folder: Path) -> Iterator[tuple[str, UserFile]]:
+    # A home folder, where some scripts put users' files, may have anything: only what is named like one is opened.
+    places = sorted({*folder.glob("**/*.conf"), *folder.parent.glob("*-client-*.conf")} - {path})
+    for file in places[:MAX_FILES]:
+        try:
+            found = wg_quick.client(_client_name(file), text_of(file))
+        except UnreadableError:
+            continue
+        if found is not None:
+            yield found
+
+
+def _client_name(file: Path) -> str:
+    """Return the name of a user's device by that of its file, as scripts name them."""
+    stem = re.sub(r"^[a-zA-Z0-9_]+-client-", "", file.stem)
+    return re.sub(r"^peer_", "", stem)
+
+
+def _variables(folder: Path, server: Path) -> Mapping[str, str]:
+    """Return what scripts keep beside a server's file: assignments of a shell."""
+    places = (
+        *(folder / name for name in ("params", "setupVars.conf", ".donoteditthisfile", "wireguard/setupVars.conf")),
+        *(server.parent.parent / name for name in (".donoteditthisfile", "setupVars.conf")),
+        server.parent / "params",
+    )
+    found: dict[str, str] = {}
+    for place in places:
+        if place.is_file():
+            for line in text_of(place).splitlines():
+                if match := _ASSIGNMENT.match(line):
+                    found.setdefault(match[1], next((part for part in match.groups()[1:] if part is not None), ""))
+    return found
+
+
+def _first(variables: Mapping[str, str], *names: str) -> str | None:
+    return next((variables[name] for name in names if variables.get(name)), None)
+
+
+def _completed(
+    interface: ImportedInterface, text: str, folder: Path, variables: Mapping[str, str]
+) -> ImportedInterface:
+    """Return an interface with what the script knew beyond its file."""
+    host = _first(variables, "pivpnHOST", "SERVER_PUB_IP", "ORIG_SERVERURL")
+    if host is None and (match := _ENDPOINT.search(text)):
+        host = match[1]
+    if host == "auto":
+        host = None
+    port = _first(variables, "pivpnPORT", "SERVER_PORT", "ORIG_SERVERPORT") or str(interface.listen_port or "")
+    endpoint = interface.endpoint
+    if endpoint is None and host and port.isdigit():
+        endpoint = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+    dns = [_first(variables, *names) for names in (("pivpnDNS1", "CLIENT_DNS_1"), ("pivpnDNS2", "CLIENT_DNS_2"))]
+    dns.append(variables.get("ORIG_PEERDNS") if variables.get("ORIG_PEERDNS") != "auto" else None)
+    keepalive = variables.get("pivpnPERSISTENTKEEPALIVE", "")
+    peers = _pivpn_peers(interface.peers, folder)
+    return msgspec.structs.replace(
+        interface,
+        endpoint=endpoint,
+        dns=tuple(dict.fromkeys(each for text in dns for each in listed(text))),
+        client_allowed_ips=listed(_first(variables, "ALLOWED_IPS", "ORIG_ALLOWEDIPS")),
+        keepalive=int(keepalive) if keepalive.isdigit() else None,
+        peers=peers,
+    )
+
+
+def _pivpn_peers(peers: tuple[ImportedPeer, ...], folder: Path) -> tuple[ImportedPeer, ...]:
+    """Return peers with what PiVPN's list has of them: name, key, time, and the IPv4 address as one number."""
+    place = next((each for each in folder.glob("**/clients.txt")), None)
+    if place is None:
+        return peers
+    rows = [line.split() for line in text_of(place).splitlines() if line.strip()]
+    known = {row[KEY]: row for row in rows if len(row) > KEY}
+    found = []
+    for peer in peers:
+        row = known.get(peer.public_key)
+        if row is None:
+            found.append(peer)
+            continue
+        address = (
+            (str(ipaddress.IPv4Address(int(row[ADDRESS]))),) if len(row) > ADDRESS and row[ADDRESS].isdigit() else ()
+        )
+        created = float(row[CREATED]) if len(row) > CREATED and row[CREATED].isdigit() else None
+        found.append(
+            msgspec.structs.replace(
+                peer, name=row[NAME], created_at=created, addresses=tuple(dict.fromkeys((*peer.addresses, *address)))
+            )
+        )
+    return tuple(found)
+
+
+def _warnings(file: Path, text: str, interface: ImportedInterface, variables: Mapping[str, str]) -> list[str]:
+    said = []
+    if commented := len(_COMMENTED_OUT.findall(text)):
+        said.append(f"{file.name}: {commented} peers are commented out, and are not imported")
+    inner = variables.get("ORIG_SERVERPORT")
+    if inner and interface.listen_port and inner != str(interface.listen_port):
+        said.append(f"{file.name}: users' files say port {inner}, but the server listens on {interface.listen_port}")
+    if any(address.partition("/")[2] in {"32", "128"} for address in interface.addresses):
+        said.append(f"{file.name}: its address has no network; choose a pool that has all peers' addresses")
+    if re.search(r"(?im)^\s*SaveConfig\s*=\s*true", text):
+        said.append(
+            f"{file.name}: wg-quick writes it when the interface goes down; what was changed since is not in it"
+        )
+    return said

@@ -1,0 +1,226 @@
+"""Reader of wg-easy: `wg0.json` up to version 14, `wg-easy.db` from version 15 on.
+
+Before 15, what users' files say stood in the container's environment only: a file of it, or of docker compose, is read
+beside.
+"""
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from wgfleet.imports.addresses import divided, listed, networks
+from wgfleet.imports.databases import Row, found_in, opened
+from wgfleet.imports.fleet import (
+    ImportedFleet,
+    ImportedInterface,
+    ImportedPeer,
+    UnreadableError,
+    clamped,
+    preshared,
+    public_key,
+    public_of,
+)
+from wgfleet.imports.server_folders import text_of
+
+UNFINISHED = "---default---"
+_VARIABLE = re.compile(
+    r"""^\s*-?\s*["']?((?:WG|EXPERIMENTAL|OVERRIDE)_[A-Z_]+)["']?\s*[=:]\s*["']?([^"'#]*?)["']?\s*(?:#.*)?$"""
+)
+_DEFAULTS = {
+    "WG_PORT": "51820",
+    "WG_DEFAULT_DNS": "1.1.1.1",
+    "WG_ALLOWED_IPS": "0.0.0.0/0, ::/0",
+    "WG_PERSISTENT_KEEPALIVE": "0",
+}
+_IN_PREFIX = 24  # of version 14, which never asked
+
+
+def read(path: Path, environment: Path | None = None) -> ImportedFleet:
+    """Read a folder, `wg0.json` or `wg-easy.db`; `environment`: a file of variables or of docker compose.
+
+    Raise `UnreadableError`.
+    """
+    place = found_in(path, "wg-easy.db", "wg0.json")
+    if place.suffix == ".json":
+        return _version_14(place, environment)
+    return _version_15(place)
+
+
+def variables(text: str) -> dict[str, str]:
+    """Return the variables of wg-easy in a file of assignments, or of docker compose in either of its forms."""
+    return {match[1]: match[2].strip() for line in text.splitlines() if (match := _VARIABLE.match(line))}
+
+
+def _version_14(place: Path, environment: Path | None) -> ImportedFleet:
+    said = []
+    given = variables(text_of(environment)) if environment else {}
+    if not given.get("WG_HOST"):
+        said.append("the file lacks what users' files say: give the container's environment, or check each setting")
+    values = _DEFAULTS | given
+    try:
+        kept = json.loads(text_of(place))
+        server, clients = kept["server"], kept["clients"]
+        private = clamped(server["privateKey"], "server.privateKey")
+        address = ipaddress.ip_interface(f"{server['address']}/{_IN_PREFIX}")
+        peers = tuple(
+            _peer_14(client, said, f"client {key}") for key, client in clients.items() if isinstance(client, dict)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableError(f"{place}: is no file of wg-easy up to version 14: {error}") from None
+    host = given.get("WG_HOST")
+    port = given.get("WG_CONFIG_PORT") or values["WG_PORT"]
+    interface = ImportedInterface(
+        name=place.stem,
+        private_key=private,
+        public_key=public_of(private),
+        listen_port=number(values["WG_PORT"]),
+        addresses=(str(address),),
+        mtu=number(given.get("WG_MTU")),
+        dns=listed(values["WG_DEFAULT_DNS"]),
+        client_allowed_ips=networks(listed(values["WG_ALLOWED_IPS"])),
+        keepalive=int(values["WG_PERSISTENT_KEEPALIVE"]) if values["WG_PERSISTENT_KEEPALIVE"].isdigit() else None,
+        endpoint=endpoint_of(host, number(port)),
+        hooks=tuple(f"{name}: {given[name]}" for name in sorted(given) if name.startswith(("WG_POST", "WG_PRE"))),
+        peers=peers,
+    )
+    said.append(f"{place.name}: version 14 does not keep its network; {address.network} is assumed")
+    return ImportedFleet(source="wg-easy", interfaces=(interface,), warnings=tuple(said))
+
+
+def _peer_14(client: Mapping[str, Any], said: list[str], place: str) -> ImportedPeer:
+    private = client.get("privateKey") or None
+    if private is None:
+        said.append(f"{place} has no private key: its file cannot be made again")
+    public = public_of(clamped(private, place)) if private else public_key(client["publicKey"], place)
+    allowed = client.get("allowedIPs")
+    return ImportedPeer(
+        public_key=public,
+        name=" ".join(str(client.get("name") or "").split()),
+        private_key=clamped(private, place) if private else None,
+        preshared_key=preshared(client.get("preSharedKey"), place),
+        addresses=(str(ipaddress.ip_address(client["address"])),) if client.get("address") else (),
+        enabled=client.get("enabled") is not False,
+        client_allowed_ips=networks(listed(allowed)) if isinstance(allowed, str) and allowed else None,
+        created_at=time_of(client.get("createdAt")),
+        expires_at=time_of(client.get("expiredAt")),
+        place=place,
+    )
+
+
+def _version_15(place: Path) -> ImportedFleet:
+    with opened(place) as database:
+        rows = database.rows("interfaces_table")
+        clients = database.rows("clients_table")
+        users = {row["id"]: row.get("username") for row in database.rows("users_table")}
+        settings = {row["id"]: row for row in database.rows("user_configs_table")}
+        hooks = {row["id"]: row for row in database.rows("hooks_table")}
+    if not rows:
+        raise UnreadableError(f"{place}: has no interface")
+    said: list[str] = []
+    try:
+        interfaces = tuple(_interface(row, settings, hooks, clients, users, said) for row in rows)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnreadableError(f"{place}: is not as wg-easy 15 keeps it: {error}") from None
+    return ImportedFleet(source="wg-easy", interfaces=interfaces, warnings=tuple(said))
+
+
+def _interface(
+    row: Row,
+    settings: Mapping[Any, Row],
+    hooks: Mapping[Any, Row],
+    clients: list[Row],
+    users: Mapping[Any, Any],
+    said: list[str],
+) -> ImportedInterface:
+    name = row["name"]
+    if UNFINISHED in {row["private_key"], row.get("public_key")}:
+        raise UnreadableError(f"{name}: the set-up of wg-easy was never finished, so it has no key")
+    private = clamped(row["private_key"], f"{name}: private_key")
+    cidrs = [str(row[each]) for each in ("ipv4_cidr", "ipv6_cidr") if row.get(each)]
+    addresses = tuple(_first_host(each) for each in cidrs)
+    values = settings.get(name, {})
+    texts = hooks.get(name, {})
+    own = [client for client in clients if client.get("interface_id") in {name, None}]
+    return ImportedInterface(
+        name=name,
+        private_key=private,
+        public_key=public_of(private),
+        listen_port=row.get("port"),
+        addresses=addresses,
+        mtu=row.get("mtu") or None,
+        dns=_json_list(values.get("default_dns")) or (),
+        client_allowed_ips=networks(_json_list(values.get("default_allowed_ips")) or ()),
+        keepalive=values.get("default_persistent_keepalive"),
+        endpoint=endpoint_of(values.get("host"), values.get("port")),
+        hooks=tuple(
+            f"{each}: {texts[each]}" for each in ("pre_up", "post_up", "pre_down", "post_down") if texts.get(each)
+        ),
+        peers=tuple(_peer_15(client, addresses, users, said) for client in own),
+    )
+
+
+def _first_host(cidr: str) -> str:
+    each = ipaddress.ip_network(cidr, strict=False)
+    return f"{each.network_address + 1}/{each.prefixlen}"
+
+
+def _peer_15(row: Row, interface: tuple[str, ...], users: Mapping[Any, Any], said: list[str]) -> ImportedPeer:
+    place = f"client {row['id']}"
+    own = tuple(str(ipaddress.ip_address(row[each])) for each in ("ipv4_address", "ipv6_address") if row.get(each))
+    _, behind = divided(_json_list(row.get("server_allowed_ips")) or (), interface)
+    private = clamped(row["private_key"], place) if row.get("private_key") else None
+    said += [
+        f"{place} ({row.get('name')}): the hook {each} of its file is not carried over"
+        for each in ("pre_up", "post_up", "pre_down", "post_down")
+        if row.get(each)
+    ]
+    allowed = _json_list(row.get("allowed_ips"))
+    owner = users.get(row.get("user_id"))
+    return ImportedPeer(
+        public_key=public_of(private) if private else public_key(row["public_key"], place),
+        name=" ".join(str(row.get("name") or "").split()),
+        private_key=private,
+        preshared_key=preshared(row.get("pre_shared_key"), place),
+        addresses=own,
+        networks=behind,
+        enabled=bool(row.get("enabled", True)),
+        client_allowed_ips=None if allowed is None else networks(allowed),
+        dns=_json_list(row.get("dns")),
+        mtu=row.get("mtu") or None,
+        keepalive=row.get("persistent_keepalive"),
+        owner=None if owner is None else str(owner),
+        created_at=time_of(row.get("created_at")),
+        expires_at=time_of(row.get("expires_at")),
+        place=place,
+    )
+
+
+def _json_list(text: Any) -> tuple[str, ...] | None:
+    """Return a list that is kept as JSON; None for NULL, which stands for the default."""
+    found = json.loads(text) if isinstance(text, str) and text else None
+    return tuple(str(each) for each in found) if isinstance(found, list) else None
+
+
+def number(value: object) -> int | None:
+    """Return a number that may be kept as text; None for 0 and what is none."""
+    text = str(value if value is not None else "")
+    return int(text) or None if text.isascii() and text.isdigit() else None
+
+
+def endpoint_of(host: str | None, port: int | None) -> str | None:
+    """Return host and port as files have them, None without either."""
+    if not host or not port:
+        return None
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def time_of(text: Any) -> float | None:
+    """Return the s since the epoch of a time in ISO 8601, None where there is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp() if text else None
+    except ValueError:
+        return None

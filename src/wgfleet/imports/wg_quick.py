@@ -1,0 +1,233 @@
+"""Reader of files of wg-quick(8), with the names that people and programs write into their comments.
+
+A server's file gives an interface with its peers; a client's gives what belongs to one peer of a server.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from wgfleet.imports.addresses import divided, interface_address, listed, networks
+from wgfleet.imports.fleet import (
+    ImportedInterface,
+    ImportedPeer,
+    UnreadableError,
+    clamped,
+    preshared,
+    public_key,
+    public_of,
+)
+from wgfleet.protocol.errors import FieldError
+
+HOOKS = ("preup", "postup", "predown", "postdown")
+DISABLED = "#[disabled]"
+MAX_NAME = 64
+_END = re.compile(r"(?i)^#+\s*(end_peer\b.*|end\s.+#{3})$")
+_FRIENDLY = re.compile(r"^#\s*friendly_name\s*=\s*(.+)$")
+_FRIENDLY_JSON = re.compile(r"^#\s*friendly_json\s*=\s*(\{.+\})\s*$")
+_NAMED = re.compile(r"(?i)^#\s*(?:-WGP-\s*display name|name)\s*#?\s*[=:]\s*(.*)$")
+_BEFORE = (
+    re.compile(r"^###\s*begin\s+(.+?)\s*###$"),  # PiVPN
+    re.compile(r"^#\s*BEGIN_PEER\s+(.+)$"),  # Nyr
+    re.compile(r"^###\s*Client\s+(.+)$"),  # angristan
+    re.compile(r"^#\s*Client:\s*(.+?)(?:\s+\([0-9a-f-]{8,}\))?$"),  # wg-easy
+)
+_NOTHING = re.compile(r"(?i)^#\s*(-WGP-|id:|email:|created at:|update at:|endpoint\b|subnet ranges:)")
+
+
+@dataclass
+class FileSection:
+    """A section of a file: its settings by name in small letters, each with all its values, and its comments."""
+
+    kind: str
+    line: int
+    disabled: bool = False
+    settings: dict[str, list[str]] = field(default_factory=dict)
+    before: list[str] = field(default_factory=list)
+    inside: list[str] = field(default_factory=list)
+
+    def one(self, name: str) -> str | None:
+        """Return the last value of a setting; nothing for an empty one."""
+        values = [value for value in self.settings.get(name, ()) if value]
+        return values[-1] if values else None
+
+    def many(self, name: str) -> tuple[str, ...]:
+        """Return the items of all lists that a setting has."""
+        return listed(",".join(self.settings.get(name, ())))
+
+    def number(self, name: str) -> int | None:
+        """Return a number; nothing for 0, `off` and what is none."""
+        value = self.one(name)
+        return int(value) if value is not None and value.isascii() and value.isdigit() and int(value) else None
+
+
+def sections(text: str) -> list[FileSection]:
+    """Return the sections of a file in order; what is in front of the first goes into one of the kind ''."""
+    found = [FileSection("", 0)]
+    waiting: list[str] = []  # comments since the last setting: of this section, or of the next
+    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+        line = raw.strip()
+        disabled = line.startswith(DISABLED)
+        if disabled:
+            line = line.removeprefix(DISABLED).strip()
+        if line.startswith("#"):
+            waiting.append(line)
+            continue
+        setting, hash_, comment = line.partition("#")
+        setting = setting.strip()
+        if setting.startswith("[") and setting.endswith("]"):
+            found.append(FileSection(setting[1:-1].strip().lower(), number, disabled, before=waiting))
+            waiting = [f"# {comment.strip()}"] if hash_ and comment.strip() else []
+        elif "=" in setting:
+            name, _, value = setting.partition("=")
+            found[-1].settings.setdefault(name.strip().lower(), []).append(value.strip())
+            found[-1].inside += waiting
+            waiting = []
+        elif setting:
+            raise UnreadableError(f"line {number}: {setting!r} is neither a section nor NAME = VALUE")
+    found[-1].inside += waiting
+    return found
+
+
+def name_of(section: FileSection) -> tuple[str, str]:
+    """Return the name of a peer, "" where there is none, and the rest of its comments as notes."""
+    comments = [(line, True) for line in section.inside] + [(line, False) for line in section.before]
+    for line, _ in comments:
+        if match := _FRIENDLY.match(line):
+            return _one_line(match[1]), ""
+        if match := _FRIENDLY_JSON.match(line):
+            return _from_json(match[1]), ""
+    for line, _ in comments:
+        if (match := _NAMED.match(line)) and match[1].strip():
+            return _one_line(match[1]), ""
+    for line, _ in comments:
+        for pattern in _BEFORE:
+            if match := pattern.match(line):
+                return _one_line(match[1]), ""
+    free = [line.lstrip("# ").strip() for line, _ in comments if not _END.match(line) and not _NOTHING.match(line)]
+    free = [line for line in free if line]
+    if free and len(free[0]) <= MAX_NAME:
+        return free[0], "\n".join(free[1:])
+    return "", "\n".join(free)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _from_json(text: str) -> str:
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return ""
+    named = [values[key] for key in ("name", "n", *values) if isinstance(values.get(key), str)]
+    return _one_line(named[0]) if named else ""
+
+
+def server(name: str, text: str, clients: Mapping[str, "UserFile"] = {}) -> ImportedInterface:
+    """Read the file of a server. `clients`: files of its users, by public key. Raise `UnreadableError`."""
+    parts = sections(text)
+    own = [part for part in parts if part.kind == "interface"]
+    if len(own) != 1:
+        raise UnreadableError(f"{name}: has {len(own)} sections [Interface] in place of one")
+    head = own[0]
+    try:
+        private = clamped(head.one("privatekey") or "", f"{name}: PrivateKey")
+        addresses = tuple(interface_address(each) for each in head.many("address"))
+        peers = [_peer(part, addresses, name) for part in parts if part.kind == "peer"]
+    except (FieldError, ValueError) as error:
+        raise UnreadableError(str(error)) from None
+    public = public_of(private)
+    return ImportedInterface(
+        name=name,
+        private_key=private,
+        public_key=public,
+        listen_port=head.number("listenport"),
+        addresses=addresses,
+        mtu=head.number("mtu"),
+        hooks=tuple(f"{each}: {command}" for each in HOOKS for command in head.settings.get(each, ()) if command),
+        peers=tuple(with_client(peer, clients.get(peer.public_key), public) for peer in peers),
+        endpoint=most_used(clients.values(), public),
+    )
+
+
+def _peer(section: FileSection, addresses: tuple[str, ...], file: str) -> ImportedPeer:
+    place = f"{file}: line {section.line}"
+    key = public_key(section.one("publickey") or "", f"{place}: PublicKey")
+    own, behind = divided(section.many("allowedips"), addresses)
+    name, notes = name_of(section)
+    return ImportedPeer(
+        public_key=key,
+        name=name,
+        preshared_key=preshared(section.one("presharedkey"), f"{place}: PresharedKey"),
+        addresses=own,
+        networks=behind,
+        enabled=not section.disabled,
+        notes=notes,
+        place=place,
+    )
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """What the file of a user says."""
+
+    name: str
+    private_key: str
+    server_key: str
+    addresses: tuple[str, ...]
+    client_allowed_ips: tuple[str, ...]
+    dns: tuple[str, ...]
+    mtu: int | None
+    keepalive: int
+    endpoint: str | None
+
+
+def client(name: str, text: str) -> tuple[str, UserFile] | None:
+    """Read the file of a user: its public key, and what it says. None where it is no such file."""
+    parts = sections(text)
+    own = [part for part in parts if part.kind == "interface"]
+    peers = [part for part in parts if part.kind == "peer"]
+    if len(own) != 1 or len(peers) != 1 or not peers[0].one("endpoint"):
+        return None
+    try:
+        private = clamped(own[0].one("privatekey") or "", name)
+        allowed = networks(peers[0].many("allowedips"))
+        said = UserFile(
+            name=name,
+            private_key=private,
+            server_key=public_key(peers[0].one("publickey") or "", name),
+            addresses=tuple(interface_address(each).partition("/")[0] for each in own[0].many("address")),
+            client_allowed_ips=allowed,
+            dns=own[0].many("dns"),
+            mtu=own[0].number("mtu"),
+            keepalive=peers[0].number("persistentkeepalive") or 0,
+            endpoint=peers[0].one("endpoint"),
+        )
+    except (FieldError, ValueError):
+        return None
+    return public_of(private), said
+
+
+def with_client(peer: ImportedPeer, said: UserFile | None, server_key: str) -> ImportedPeer:
+    """Return a peer with what its user's file says; a file for another server says nothing."""
+    if said is None or said.server_key != server_key:
+        return peer
+    values = {
+        **{name: getattr(peer, name) for name in peer.__struct_fields__},
+        "name": peer.name or said.name,
+        "private_key": said.private_key,
+        "client_allowed_ips": said.client_allowed_ips,
+        "dns": said.dns,
+        "mtu": said.mtu,
+        "keepalive": said.keepalive,
+        "endpoint": said.endpoint,
+    }
+    return ImportedPeer(**values)
+
+
+def most_used(clients: Iterable[UserFile], server_key: str) -> str | None:
+    """Return the endpoint that most files of a server's users say, None where there are none."""
+    said = [each.endpoint for each in clients if each.server_key == server_key and each.endpoint]
+    return max(sorted(set(said)), key=said.count) if said else None

@@ -1,0 +1,188 @@
+"""Reader of WGDashboard 4: `wgdashboard.db`, `wgdashboard_job.db` beside it, and the files of its interfaces.
+
+Its tables are one set an interface; names and users' settings are only there, the server's own in the file of wg-quick.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from wgfleet.imports import wg_quick
+from wgfleet.imports.addresses import divided, listed, networks
+from wgfleet.imports.databases import Database, Row, found_in, opened
+from wgfleet.imports.fleet import (
+    ImportedFleet,
+    ImportedInterface,
+    ImportedJob,
+    ImportedPeer,
+    ImportedTag,
+    UnreadableError,
+    clamped,
+    preshared,
+    public_key,
+)
+from wgfleet.imports.server_folders import text_of
+from wgfleet.protocol.errors import FieldError
+
+GIB = 1024**3
+RESTRICTED = "_restrict_access"
+
+
+def read(path: Path, configurations: Path = Path("/etc/wireguard")) -> ImportedFleet:
+    """Read a folder with the databases, or the main one; `configurations`: where its interfaces' files are.
+
+    Raise `UnreadableError`.
+    """
+    main = found_in(path, "wgdashboard.db", "db/wgdashboard.db", "src/db/wgdashboard.db")
+    with opened(main) as database:
+        infos = {row["ID"]: _object(row.get("Info")) for row in database.rows("ConfigurationsInfo")}
+        names = _interfaces(database)
+        peers = {name: (database.rows(name), database.rows(f"{name}{RESTRICTED}")) for name in names}
+    if not names:
+        raise UnreadableError(f"{main}: has no tables of peers")
+    jobs = _jobs(main.with_name("wgdashboard_job.db"))
+    beside = configurations if configurations.is_dir() else main.parent
+    interfaces, tags, warnings = [], [], []
+    for name in names:
+        found, said = _interface(name, beside / f"{name}.conf", infos.get(name, {}), peers[name], jobs)
+        interfaces.append(found)
+        warnings += said
+        tags += [_tag(group) for group in _groups(infos.get(name, {}))]
+    warnings.append("usage was kept in rounded GiB: opening balances are not exact to the byte")
+    return ImportedFleet(source="wgdashboard", interfaces=tuple(interfaces), tags=tuple(tags), warnings=tuple(warnings))
+
+
+def _interfaces(database: Database) -> list[str]:
+    tables = set(database.tables())
+    return sorted(name for name in tables if f"{name}{RESTRICTED}" in tables)
+
+
+def _object(text: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except (TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _jobs(path: Path) -> dict[tuple[str, str], list[ImportedJob]]:
+    """Return the jobs that have not ended, by configuration and peer."""
+    found: dict[tuple[str, str], list[ImportedJob]] = {}
+    if not path.is_file():
+        return found
+    with opened(path) as database:
+        for row in database.rows("PeerJobs"):
+            if row.get("ExpireDate"):
+                continue
+            words = {name.lower(): str(row[name]) for name in ("Field", "Operator", "Value", "Action")}
+            found.setdefault((row["Configuration"], row["Peer"]), []).append(ImportedJob(**words))
+    return found
+
+
+def _groups(info: Mapping[str, Any]) -> list[dict[str, Any]]:
+    groups = info.get("PeerGroups") or {}
+    return [each for each in groups.values() if each.get("GroupName")] if isinstance(groups, dict) else []
+
+
+def _tag(group: Mapping[str, Any]) -> ImportedTag:
+    return ImportedTag(name=str(group["GroupName"]), color=group.get("BackgroundColor") or None)
+
+
+def _interface(
+    name: str,
+    file: Path,
+    info: Mapping[str, Any],
+    tables: tuple[list[Row], list[Row]],
+    jobs: Mapping[tuple[str, str], list[ImportedJob]],
+) -> tuple[ImportedInterface, list[str]]:
+    said = []
+    if file.is_file():
+        interface = wg_quick.server(name, text_of(file))
+    else:
+        interface = ImportedInterface(name=name)
+        said.append(f"{name}: there is no {file}; give the folder with it, or its keys and port are not known")
+    override = info.get("OverridePeerSettings") or {}
+    groups = _groups(info)
+    in_file = {peer.public_key: peer for peer in interface.peers}
+    peers: dict[str, ImportedPeer] = {}
+    for enabled, rows in zip((True, False), tables, strict=True):
+        for row in rows:
+            place = f"{name}: peer {row['id']}"
+            try:
+                found, warnings = _peer(row, place, interface, override, enabled=enabled)
+            except (FieldError, ValueError) as error:
+                said.append(f"{place} is left out: {error}")
+                continue
+            said += warnings
+            peers[found.public_key] = msgspec.structs.replace(
+                found,
+                tags=tuple(str(each["GroupName"]) for each in groups if row["id"] in (each.get("Peers") or ())),
+                jobs=tuple(jobs.get((name, row["id"]), ())),
+                preshared_key=found.preshared_key or _preshared(in_file, found.public_key),
+            )
+    said += [f"{name}: peer {key} is in its file only, without a name" for key in in_file.keys() - peers.keys()]
+    said += [f"{name}: a hook is not carried over: {hook}" for hook in interface.hooks]
+    everyone = {**in_file, **peers}
+    return msgspec.structs.replace(
+        interface, endpoint=_endpoint(override, everyone, interface), peers=tuple(everyone.values())
+    ), said
+
+
+def _preshared(in_file: Mapping[str, ImportedPeer], key: str) -> str | None:
+    return in_file[key].preshared_key if key in in_file else None
+
+
+def _endpoint(
+    override: Mapping[str, Any], peers: Mapping[str, ImportedPeer], interface: ImportedInterface
+) -> str | None:
+    host = override.get("PeerRemoteEndpoint")
+    port = override.get("ListenPort") or interface.listen_port
+    if host and port:
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return next((peer.endpoint for peer in peers.values() if peer.endpoint), None)
+
+
+def _peer(
+    row: Row, place: str, interface: ImportedInterface, override: Mapping[str, Any], *, enabled: bool
+) -> tuple[ImportedPeer, list[str]]:
+    said = []
+
+    def value(own: str, overriding: str) -> str:
+        return str(override.get(overriding) or row.get(own) or "")
+
+    allowed = [each for each in listed(row.get("allowed_ip")) if each.upper() != "N/A"]
+    addresses, behind = divided(allowed, interface.addresses)
+    if not addresses:
+        said.append(f"{place} has no address")
+    said += [
+        f"{place}: {column} has a template, {{{{ ... }}}}, which is kept as text"
+        for column in ("name", "DNS", "endpoint_allowed_ip", "notes")
+        if "{{" in str(row.get(column) or "")
+    ]
+    private = str(row.get("private_key") or "").strip()
+    numbers = {name: value(name, key) for name, key in (("mtu", "MTU"), ("keepalive", "PersistentKeepalive"))}
+    sums = {
+        name: sum(float(row.get(f"{part}_{name}") or 0.0) for part in ("total", "cumu")) for name in ("receive", "sent")
+    }
+    client_allowed = value("endpoint_allowed_ip", "EndpointAllowedIPs")
+    peer = ImportedPeer(
+        public_key=public_key(str(row["id"]), "id"),
+        name=" ".join(str(row.get("name") or "").split()),
+        private_key=clamped(private, "private_key") if private else None,
+        preshared_key=preshared(row.get("preshared_key"), "preshared_key"),
+        addresses=addresses,
+        networks=behind,
+        enabled=enabled,
+        client_allowed_ips=networks(listed(client_allowed)) if client_allowed and "{{" not in client_allowed else None,
+        dns=listed(value("DNS", "DNS")) or None,
+        mtu=int(numbers["mtu"]) if numbers["mtu"].isdigit() and int(numbers["mtu"]) else None,
+        keepalive=int(numbers["keepalive"]) if numbers["keepalive"].isdigit() else None,
+        notes=str(row.get("notes") or ""),
+        received=round(sums["receive"] * GIB),
+        sent=round(sums["sent"] * GIB),
+        place=place,
+    )
+    return peer, said

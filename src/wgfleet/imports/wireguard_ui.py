@@ -1,0 +1,89 @@
+"""Reader of wireguard-ui: folders of JSON files, in which some numbers are texts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wgfleet.imports.addresses import divided, interface_address, listed, networks
+from wgfleet.imports.fleet import (
+    ImportedFleet,
+    ImportedInterface,
+    ImportedPeer,
+    UnreadableError,
+    clamped,
+    preshared,
+    public_key,
+    public_of,
+)
+from wgfleet.imports.server_folders import MAX_FILES, text_of
+from wgfleet.imports.wg_easy import endpoint_of, number, time_of
+from wgfleet.protocol.errors import FieldError
+
+_HOOKS = ("pre_up", "post_up", "pre_down", "post_down")
+
+
+def read(path: Path) -> ImportedFleet:
+    """Read the folder `db`, or the one that has it. Raise `UnreadableError`."""
+    folder = path / "db" if (path / "db").is_dir() else path
+    interfaces = _object(folder / "server" / "interfaces.json")
+    keys = _object(folder / "server" / "keypair.json")
+    settings = _object(folder / "server" / "global_settings.json")
+    said: list[str] = []
+    try:
+        private = clamped(str(keys["private_key"]), "server/keypair.json: private_key")
+        addresses = tuple(interface_address(each) for each in interfaces["addresses"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnreadableError(f"{folder}: is not as wireguard-ui keeps it: {error}") from None
+    port = number(interfaces.get("listen_port"))
+    peers = []
+    for file in sorted((folder / "clients").glob("*.json"))[:MAX_FILES]:
+        try:
+            peers.append(_peer(_object(file), addresses, file.name))
+        except (FieldError, KeyError, ValueError, TypeError) as error:
+            said.append(f"clients/{file.name} is left out: {error}")
+    interface = ImportedInterface(
+        name=Path(str(settings.get("config_file_path") or "wg0.conf")).stem,
+        private_key=private,
+        public_key=public_of(private),
+        listen_port=port,
+        addresses=addresses,
+        mtu=number(settings.get("mtu")),
+        dns=tuple(str(each) for each in settings.get("dns_servers") or ()),
+        keepalive=number(settings.get("persistent_keepalive")),
+        endpoint=endpoint_of(settings.get("endpoint_address"), port),
+        hooks=tuple(f"{each}: {interfaces[each]}" for each in _HOOKS if interfaces.get(each)),
+        peers=tuple(peers),
+    )
+    return ImportedFleet(source="wireguard-ui", interfaces=(interface,), warnings=tuple(said))
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(text_of(path))
+    except ValueError as error:
+        raise UnreadableError(f"{path}: is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UnreadableError(f"{path}: has no object")
+    return found
+
+
+def _peer(client: dict[str, Any], interface: tuple[str, ...], place: str) -> ImportedPeer:
+    private = clamped(client["private_key"], place) if client.get("private_key") else None
+    sent_to = [*(client.get("allocated_ips") or ()), *(client.get("extra_allowed_ips") or ())]
+    own, behind = divided([each for text in sent_to for each in listed(text)], interface)
+    return ImportedPeer(
+        public_key=public_of(private) if private else public_key(client["public_key"], place),
+        name=" ".join(str(client.get("name") or "").split()),
+        private_key=private,
+        preshared_key=preshared(client.get("preshared_key"), place),
+        addresses=own,
+        networks=behind,
+        enabled=client.get("enabled") is not False,
+        client_allowed_ips=networks(client.get("allowed_ips") or ()) or None,
+        dns=() if client.get("use_server_dns") is False else None,
+        notes=str(client.get("additional_notes") or ""),
+        owner=client.get("email") or None,
+        endpoint=None,
+        created_at=time_of(client.get("created_at")),
+        place=place,
+    )
