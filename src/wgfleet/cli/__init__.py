@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "address": ("Floating addresses and the nodes that hold them.", "httpx"),
     "relay": ("Clients that a node relays after it left.", "httpx"),
     "peer": ("User devices and their files.", "httpx"),
+    "tag": ("Words for some peers, and settings of their files.", "httpx"),
     "dns": ("Published names: state, plans, approval.", "httpx"),
     "operation": ("Long-running work and its progress.", "httpx"),
     "backup": ("Copies made before a node was removed.", "httpx"),

@@ -34,6 +34,9 @@ Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS server or sear
 AllowedIps = Annotated[
     list[str] | None, typer.Option("--client-allowed-ip", help="Network that clients route here; repeatable.")
 ]
+Excluded = Annotated[
+    list[str] | None, typer.Option("--exclude", help="Network that files leave out; repeatable; '': none.")
+]
 Keepalive = Annotated[int | None, typer.Option(help="Client keepalive in seconds; 0: off.")]
 Masquerade = Annotated[bool | None, typer.Option("--masquerade/--no-masquerade", help="Nodes masquerade clients.")]
 NodePorts = Annotated[
@@ -92,6 +95,7 @@ def create(
     mtu: Mtu = None,
     dns: Dns = None,
     client_allowed_ip: AllowedIps = None,
+    exclude: Excluded = None,
     keepalive: Keepalive = None,
     masquerade: Masquerade = None,
     node_port: NodePorts = None,
@@ -109,6 +113,7 @@ def create(
         mtu=mtu,
         dns=dns,
         client_allowed_ips=client_allowed_ip,
+        excluded_networks=items(exclude),
         keepalive=keepalive,
         masquerade=masquerade,
         node_ports=items(node_port),
@@ -132,6 +137,7 @@ def update(
     mtu: Mtu = None,
     dns: Dns = None,
     client_allowed_ip: AllowedIps = None,
+    exclude: Excluded = None,
     keepalive: Keepalive = None,
     masquerade: Masquerade = None,
     node_port: NodePorts = None,
@@ -152,6 +158,7 @@ def update(
         mtu=mtu,
         dns=dns,
         client_allowed_ips=client_allowed_ip,
+        excluded_networks=items(exclude),
         keepalive=keepalive,
         masquerade=masquerade,
         node_ports=items(node_port),

@@ -10,6 +10,7 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
     HintCode.LIST_CONFIGS: ("list them with {command}", "config list"),
     HintCode.LIST_NODES: ("list them with {command}", "node list"),
     HintCode.LIST_NODE_GROUPS: ("list them with {command}", "group list"),
+    HintCode.LIST_TAGS: ("list them with {command}", "tag list"),
     HintCode.LIST_OPERATIONS: ("list them with {command}", "operation list"),
     HintCode.LIST_BACKUPS: ("list them with {command}", "backup list"),
     HintCode.LIST_API_KEYS: ("list them with {command}", "key list"),

@@ -6,22 +6,24 @@ from typing import Annotated, Any
 
 import typer
 
-from wgfleet.cli import peer_files, references
+from wgfleet.cli import file_settings, peer_files, references
 from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
 from wgfleet.cli.asking import DryRun, Yes, ask_about
-from wgfleet.cli.client import USAGE, Client, Document, given, panel, part
+from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
+from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age, age_cell, say, show_fields, show_json, size, size_cell
+from wgfleet.cli.output import AsJson, age, age_cell, say, show_fields, show_json, show_table, size, size_cell
 from wgfleet.cli.tree import commands
 
 app = commands()
 ARRIVES_S = 3.0  # a node that is well has a change within a second or two
 ONLINE_S = 180.0  # WireGuard drops keys that are older
 COLUMNS = ("name", "addresses", "node", "online", "handshake", "from", "to")
-WIDE = ("networks", "endpoint", "enabled", "traffic", "id")
+WIDE = ("tags", "networks", "endpoint", "enabled", "traffic", "id")
 
 Networks = Annotated[list[str] | None, typer.Option("--network", help="Network behind the peer; repeatable.")]
-Keepalive = Annotated[int | None, typer.Option(help="Keepalive in seconds; 0: off.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="Tag that it has; repeatable; '': none.")]
+Notes = Annotated[str | None, typer.Option(help="What you want to remember of it; '': nothing.")]
 Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
 
 
@@ -36,13 +38,14 @@ def list_peers(
     config: Config,
     *,
     search: Annotated[str | None, typer.Option(help="Text in names and public keys.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only peers with this tag.")] = None,
     online: Annotated[
         bool | None, typer.Option("--online/--offline", help="Only those with a handshake in 3 minutes, or without.")
     ] = None,
     node: OnlyNode = None,
 ) -> ListResult:
     """List the peers of a config, with what their nodes last reported."""
-    peers = client.all(f"/api/configs/{part(config)}/peers", search=search)
+    peers = client.all(f"/api/configs/{part(config)}/peers", search=search, tag=tag)
     names = references.names(client, "nodes")
     rows = [(peer, peer_row(peer, names)) for peer in peers]
     rows = [(peer, row) for peer, row in rows if online in {None, row["online"]} and node in {None, row["node"]}]
@@ -97,6 +100,17 @@ def _session(session: Document, nodes: dict[str | None, str]) -> str:
 
 
 @app.command()
+def settings(peer: Peer, *, as_json: AsJson = False) -> None:
+    """Show the settings of a peer's file, and what set each: the peer, a tag or the config."""
+    with panel() as client:
+        details = client.get(f"/api/peers/{references.peer(client, peer)}/details")
+    if as_json:
+        show_json(details)
+        return
+    show_table(details["settings"], ("name", "value", "origin"))
+
+
+@app.command()
 def create(
     config: Config,
     name: Annotated[str | None, typer.Argument(help="Name of the peer.")] = None,
@@ -106,11 +120,21 @@ def create(
     public_key: Annotated[str | None, typer.Option(help="The user's own key.")] = None,
     address: Annotated[list[str] | None, typer.Option("--address", help="Wanted address; repeatable.")] = None,
     network: Networks = None,
-    keepalive: Keepalive = None,
     group: Group = None,
+    tag: Tags = None,
+    notes: Notes = None,
+    client_allowed_ip: AllowedIps = None,
+    exclude: Excluded = None,
+    dns: Dns = None,
+    mtu: Mtu = None,
+    keepalive: Keepalive = None,
+    endpoint_port: EndpointPort = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a peer, or --count of them."""
+    settings = file_settings.body(
+        client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
+    )
     path = f"/api/configs/{part(config)}/peers"
     if (name is None) == (count is None):
         say("error: give either a name or --count", err=True)
@@ -123,8 +147,10 @@ def create(
             else:
                 say(f"{len(made)} peers created, {made[0]['name']} to {made[-1]['name']}")
             return
-        body = given(public_key=public_key, addresses=address, networks=network, keepalive=keepalive, group=group)
-        show_fields(client.call("POST", path, {"name": name, **body}), as_json=as_json)
+        body = given(
+            public_key=public_key, addresses=address, networks=network, group=group, tags=items(tag), notes=notes
+        )
+        show_fields(client.call("POST", path, {"name": name, **body, **settings}), as_json=as_json)
 
 
 @app.command()
@@ -137,13 +163,34 @@ def update(
         bool, typer.Option("--rotate-keys", help="Create new keys; the old file stops working.")
     ] = False,
     network: Networks = None,
-    keepalive: Keepalive = None,
     group: Group = None,
+    tag: Tags = None,
+    notes: Notes = None,
+    client_allowed_ip: AllowedIps = None,
+    exclude: Excluded = None,
+    dns: Dns = None,
+    mtu: Mtu = None,
+    keepalive: Keepalive = None,
+    endpoint_port: EndpointPort = None,
+    inherit: Inherit = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Accept it, or not.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a peer; options that are not given keep their values."""
-    body = given(name=name, public_key=public_key, networks=network, keepalive=keepalive, group=group, enabled=enabled)
+    settings = file_settings.body(
+        client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
+    )
+    body = given(
+        name=name,
+        public_key=public_key,
+        networks=network,
+        group=group,
+        tags=items(tag),
+        notes=notes,
+        enabled=enabled,
+        **settings,
+    )
+    body |= file_settings.inherited(inherit)
     with panel() as client:
         path = f"/api/peers/{references.peer(client, peer)}"
         show_fields(client.call("PATCH", path, {"rotate_keys": rotate_keys, **body}), as_json=as_json)

@@ -16,6 +16,7 @@ class HintCode(StrEnum):
     LIST_NODE_GROUPS = auto()
     LIST_OPERATIONS = auto()
     LIST_BACKUPS = auto()
+    LIST_TAGS = auto()
     LIST_API_KEYS = auto()
     LIST_USERS = auto()
     LIST_SIGN_INS = auto()

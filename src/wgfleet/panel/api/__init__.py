@@ -44,6 +44,7 @@ from wgfleet.panel.api import (
     problems,
     relays,
     sign_ins,
+    tags,
     users,
 )
 from wgfleet.panel.api.doorkeeper import Doorkeeper
@@ -70,6 +71,7 @@ SUBJECTS = (
     join_tokens,
     maintenance,
     node_groups,
+    tags,
     operations,
     backups,
     audit,

@@ -49,6 +49,9 @@ PLACEMENT = (
     "How a new peer's home is chosen, after the peer's own group. `least_peers`: fewest peers for the node's weight; "
     "`least_load`: the least busy node; `nearest_group`: groups of the same region first."
 )
+EXCLUDED_NETWORKS = (
+    "Networks that files leave out of what they route through the tunnel, such as those of an office; the pools stay."
+)
 
 
 class NewConfig(Body):
@@ -76,6 +79,7 @@ class NewConfig(Body):
     client_allowed_ips: Networks = Field(
         default=["0.0.0.0/0", "::/0"], description="Networks that clients route through the tunnel."
     )
+    excluded_networks: Networks = Field(default=[], description=EXCLUDED_NETWORKS)
     keepalive: Keepalive = Field(default=25, description="Interval of client keepalives in seconds; 0 turns them off.")
     masquerade: bool = Field(default=True, description="Nodes forward and masquerade client traffic.")
     node_ports: NodePorts = Field(default=[], description=NODE_PORTS)
@@ -99,10 +103,8 @@ class ChangedConfig(PatchBody):
     client_allowed_ips: Networks = Field(
         default=UNCHANGED, description="Networks that clients route through the tunnel."
     )
-    keepalive: Keepalive = Field(
-        default=UNCHANGED,
-        description="Client keepalive interval in seconds, for peers created from now on; 0 turns it off.",
-    )
+    excluded_networks: Networks = Field(default=UNCHANGED, description=EXCLUDED_NETWORKS)
+    keepalive: Keepalive = Field(default=UNCHANGED, description="Client keepalive interval in seconds; 0 turns it off.")
     masquerade: bool = Field(default=UNCHANGED, description="Nodes forward and masquerade client traffic.")
     node_ports: NodePorts = Field(default=UNCHANGED, description=NODE_PORTS)
     denied_networks: Networks = Field(default=UNCHANGED, description=DENIED_NETWORKS)
@@ -125,6 +127,7 @@ class ConfigView(View):
     mtu: int | None
     dns: list[str]
     client_allowed_ips: list[str]
+    excluded_networks: list[str]
     keepalive: int
     masquerade: bool
     node_ports: list[str]
@@ -162,6 +165,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             mtu=config.mtu,
             dns=config.dns,
             client_allowed_ips=config.client_allowed_ips,
+            excluded_networks=config.excluded_networks,
             keepalive=config.keepalive,
             masquerade=config.masquerade,
             node_ports=config.node_ports,

@@ -83,7 +83,7 @@ def create_device(panel: ThePanel, caller: Owner, body: NewDevice) -> Response:
     draft = devices.draft(panel.vault, caller, body.name, body.public_key)
     with panel.store.write() as tx:
         made = devices.create(tx, caller, body.config, draft, panel.settings.self_service.devices)
-    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {})[0], status.HTTP_201_CREATED)
+    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, {})[0], status.HTTP_201_CREATED)
 
 
 @router.get("/api/me/devices/{device_id}", response_model=PeerView, summary="Show a device of yours")

@@ -1,13 +1,19 @@
 """`/api/configs/{config}/peers` and `/api/peers`: user devices."""
 
 from collections.abc import Sequence
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import APIRouter, Query, Response, status
 from pydantic import Field, StringConstraints
 
 from wgfleet.panel.api import shown_peers
 from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.client_settings import (
+    ChangedClientSettings,
+    NewClientSettings,
+    PeerDetailsView,
+    details,
+)
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import (
     UNCHANGED,
@@ -16,20 +22,27 @@ from wgfleet.panel.api.models import (
     Identifier,
     Limit,
     Page,
-    PatchBody,
     Reference,
     cut,
 )
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.shown_peers import PeerView
+from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import MAX_NETWORKS, one_spelling
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
-from wgfleet.panel.services.fleet import node_groups, ownership, peers
-from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_KEEPALIVE_S, MAX_NAME, PeerChanges, PeerSpec
+from wgfleet.panel.services.clients import files
+from wgfleet.panel.services.fleet import node_groups, ownership, peers, tags
+from wgfleet.panel.services.fleet.peer_details import MAX_NOTES, PeerDetails
+from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_NAME, PeerChanges, PeerSpec
+from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
+from wgfleet.panel.services.fleet.tags import MAX_TAGS
+
+if TYPE_CHECKING:
+    from wgfleet.panel.services.fleet.client_settings import ClientSettings
 
 router = APIRouter(tags=["peers"], route_class=LargeBodies)
 
@@ -40,14 +53,18 @@ PublicKey = Annotated[
     Field(description="Base64 of 32 bytes, as printed by `wg pubkey`."),
 ]
 Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_NETWORKS)]
-Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
+Notes = Annotated[str, Field(max_length=MAX_NOTES, description="What administrators write about it.")]
+Tags = Annotated[
+    list[Annotated[str, Field(max_length=MAX_TAG_NAME)]],
+    Field(max_length=MAX_TAGS, description="Ids or names of tags."),
+]
 Group = Annotated[str, Field(min_length=1, max_length=64, description="Id or name of the node group it prefers.")]
 Owner = Annotated[str, Field(min_length=1, max_length=64)]
 OWNER = "Id or name of the user whose device it is, who can read its file; needs the scope `secrets`."
 MAX_SEARCH = 100
 
 
-class NewPeer(Body):
+class NewPeer(NewClientSettings):
     """The peer to create."""
 
     name: Name = Field(examples=["anna-phone"])
@@ -59,12 +76,11 @@ class NewPeer(Body):
         default=[], description="Wanted addresses, at most one from each pool; the others are chosen."
     )
     networks: Networks = Field(default=[], description="Networks behind the peer.", examples=[["192.168.7.0/24"]])
-    keepalive: Keepalive | None = Field(
-        default=None, description="Keepalive interval in seconds; 0 turns it off; null: the config's."
-    )
     group: Group | None = None
     enabled: bool = Field(default=True, description="false: no node accepts it.")
     owner: Owner | None = Field(default=None, description=OWNER)
+    notes: Notes = ""
+    tags: Tags = Field(default=[])
 
 
 class NewPeers(Body):
@@ -80,14 +96,18 @@ class NewPeers(Body):
     )
 
 
-class ChangedPeer(PatchBody):
-    """The fields to change; a field that is left out, or null, keeps its value; null removes `group` and `owner`."""
+class ChangedPeer(ChangedClientSettings):
+    """The fields to change; a field that is left out, or null, keeps its value.
+
+    Null removes `group` and `owner`, and leaves a setting of files to tags and config.
+    """
 
     name: Name | None = UNCHANGED
     networks: Networks | None = Field(default=UNCHANGED, description="Networks behind the peer.")
-    keepalive: Keepalive | None = Field(default=UNCHANGED, description="Keepalive interval in seconds; 0 turns it off.")
     group: Group | None = UNCHANGED
     enabled: bool | None = Field(default=UNCHANGED, description="false: no node accepts it.")
+    notes: Notes | None = UNCHANGED
+    tags: Tags | None = Field(default=UNCHANGED, description="All tags that it is to have, by id or name.")
     public_key: PublicKey | None = UNCHANGED
     owner: Owner | None = Field(default=UNCHANGED, description=f"{OWNER} Null: nobody's.")
     rotate_keys: bool = Field(default=UNCHANGED, description="Make new keys; the user's current file stops working.")
@@ -117,7 +137,16 @@ def _spec(body: NewPeer, owner_id: str | None) -> PeerSpec:
         keepalive=body.keepalive,
         group=body.group,
         enabled=body.enabled,
+        details=_details(body),
     )
+
+
+def _details(body: NewPeer) -> PeerDetails | None:
+    """Return what no node needs to know, None where there is nothing; the keepalive is a column of each peer."""
+    settings = {name: value for name in SETTINGS if (value := getattr(body, name)) is not None and name != "keepalive"}
+    if not (settings or body.notes or body.tags):
+        return None
+    return PeerDetails(body.notes, tuple(body.tags), cast("ClientSettings", settings))
 
 
 @router.get("/api/configs/{config}/peers", response_model=Page[PeerView], summary="List the peers of a config")
@@ -130,14 +159,22 @@ def list_peers(
         str | None,
         Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$", description="Text to find in names and public keys."),
     ] = None,
+    tag: Annotated[
+        str | None,
+        Query(max_length=MAX_TAG_NAME, pattern=r"^[^\x00-\x1f]+$", description="Id or name of a tag that they have."),
+    ] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Response:
     """Follow `next` until it is null: a page of a search may have fewer peers than `limit`, or none."""
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)
+        tag_id = tags.get(tx, tag).id if tag else None
         if search:
             rows, following = peers.search(tx, config_id, one_spelling(search), after, limit)
+            rows = rows if tag_id is None else tags.only(tx, tag_id, rows)
+        elif tag_id is not None:
+            rows, following = cut(tags.peers(tx, tag_id, config_id, after, limit + 1), limit)
         else:
             rows, following = cut(peers.page(tx, config_id, after, limit + 1), limit)
         items = shown_peers.of_rows(tx, rows)
@@ -157,7 +194,8 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         made = peers.create(tx, caller.actor, row, drafts, panel_hosts=hosts)
-    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {})[0], status.HTTP_201_CREATED)
+        names = tags.names_of(tx, [drafts[0].id]) if body.tags else {}
+    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, names)[0], status.HTTP_201_CREATED)
 
 
 @router.post(
@@ -177,7 +215,9 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
     prefix = one_spelling(body.name_prefix) if body.peers is None else None
     made = PeerBatchCall(panel, caller.actor, config, prefix, body.first_number).make(drafts)
     # After the last commit, so that nodes get them while the answer is put together.
-    return shown_peers.page(shown_peers.shown(made.rows(), made.addresses, {}), status=status.HTTP_201_CREATED)
+    with panel.store.read() as tx:
+        names = tags.names_of(tx, [draft.id for draft in drafts if draft.spec.details])
+    return shown_peers.page(shown_peers.shown(made.rows(), made.addresses, {}, names), status=status.HTTP_201_CREATED)
 
 
 @router.get("/api/peers/{peer_id}", response_model=PeerView, summary="Show a peer")
@@ -186,13 +226,21 @@ def show_peer(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> Response
         return shown_peers.one(shown_peers.of_rows(tx, [peers.shown(tx, peer_id)])[0])
 
 
+@router.get("/api/peers/{peer_id}/details", summary="Show a peer's notes and the settings of its file")
+def show_details(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> PeerDetailsView:
+    """Show the settings in effect, each with what set it: the peer, one of its tags, or its config."""
+    with panel.store.read() as tx:
+        peer = peers.get(tx, peer_id)
+        return details(peer.notes, files.settings(tx, peer))
+
+
 @router.patch("/api/peers/{peer_id}", response_model=PeerView, summary="Change a peer")
 def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> Response:
     """Nodes are updated immediately. The user's current file keeps working unless the keys change."""
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
-        # A group may be taken away with null; for all else, null says the same as nothing.
-        given = {name: value for name, value in body.given().items() if value is not None}
+        # A group and settings may be taken away with null; for all else, null says the same as nothing.
+        given = {name: value for name, value in body.given().items() if value is not None or name in SETTINGS}
         if "group" in body.model_fields_set:
             given.pop("group", None)
             limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.models import View, utc
-from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.sessions import LastSession
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -41,7 +41,8 @@ class PeerView(View):
     has_preshared_key: bool
     addresses: list[str]
     networks: list[str]
-    keepalive: int
+    keepalive: int | None = Field(description="Its own keepalive interval in s; null: that of its tags or config.")
+    tags: list[str]
     enabled: bool
     home_node_id: str | None = Field(description="The node it is placed on; in a cluster every node accepts it.")
     group_id: str | None
@@ -55,18 +56,27 @@ Shown = dict[str, object]
 
 def of_rows(tx: Tx, rows: Sequence[ShownPeer]) -> list[Shown]:
     """Return peers as they are shown, with their addresses and sessions."""
-    return shown(rows, peers.addresses(tx, rows), peers.sessions(tx, [peer.id for peer in rows]))
+    ids = [peer.id for peer in rows]
+    return shown(rows, peers.addresses(tx, rows), peers.sessions(tx, ids), tags.names_of(tx, ids))
 
 
 def shown(
-    rows: Sequence[ShownPeer], addresses: Mapping[str, list[str]], sessions: Mapping[str, LastSession]
+    rows: Sequence[ShownPeer],
+    addresses: Mapping[str, list[str]],
+    sessions: Mapping[str, LastSession],
+    tag_names: Mapping[str, list[str]],
 ) -> list[Shown]:
     """Return peers as they are shown, with what is known of them by id."""
     ahead_s = clock.by_wall(0.0)  # from the clock that sessions have their times of
-    return [_peer(peer, addresses.get(peer.id, []), sessions.get(peer.id), ahead_s) for peer in rows]
+    return [
+        _peer(peer, addresses.get(peer.id, []), sessions.get(peer.id), tag_names.get(peer.id, []), ahead_s)
+        for peer in rows
+    ]
 
 
-def _peer(peer: ShownPeer, addresses: list[str], session: LastSession | None, ahead_s: float) -> Shown:
+def _peer(
+    peer: ShownPeer, addresses: list[str], session: LastSession | None, tag_names: list[str], ahead_s: float
+) -> Shown:
     return {
         "id": peer.id,
         "config_id": peer.config_id,
@@ -77,6 +87,7 @@ def _peer(peer: ShownPeer, addresses: list[str], session: LastSession | None, ah
         "addresses": addresses,
         "networks": peer.networks,
         "keepalive": peer.keepalive,
+        "tags": tag_names,
         "enabled": peer.enabled,
         "home_node_id": peer.home_node_id,
         "group_id": peer.group_id,

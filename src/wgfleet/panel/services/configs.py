@@ -53,6 +53,7 @@ class ConfigChanges(TypedDict, total=False):
     mtu: int | None
     dns: Sequence[str]
     client_allowed_ips: Sequence[str]
+    excluded_networks: Sequence[str]
     keepalive: int
     masquerade: bool
     node_ports: Sequence[str]
@@ -76,6 +77,7 @@ class ConfigSpec:
     mtu: int | None = None
     dns: Sequence[str] = ()
     client_allowed_ips: Sequence[str] = ("0.0.0.0/0", "::/0")
+    excluded_networks: Sequence[str] = ()
     keepalive: int = 25
     masquerade: bool = True
     node_ports: Sequence[str] = ()
@@ -94,6 +96,7 @@ class ConfigSpec:
             mtu=self.mtu,
             dns=self.dns,
             client_allowed_ips=self.client_allowed_ips,
+            excluded_networks=self.excluded_networks,
             keepalive=self.keepalive,
             masquerade=self.masquerade,
             node_ports=self.node_ports,
@@ -291,6 +294,8 @@ def _checked(changes: ConfigChanges) -> dict[str, Any]:
         values["client_allowed_ips"] = parse_networks(changes["client_allowed_ips"], "client_allowed_ips")
         if not values["client_allowed_ips"]:
             raise Invalid("give at least one network; 0.0.0.0/0 means everything", field="client_allowed_ips")
+    if "excluded_networks" in changes:
+        values["excluded_networks"] = parse_networks(changes["excluded_networks"], "excluded_networks")
     if "placement" in changes and changes["placement"] not in PLACEMENTS:
         wanted = changes["placement"]
         raise Invalid(f"placement must be one of {', '.join(PLACEMENTS)}, not {wanted!r}", field="placement")

@@ -8,6 +8,7 @@ from sqlalchemy import Select, Table, bindparam, delete, exists, func, or_, sele
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute
 
+from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.store import peer_search
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
@@ -18,11 +19,12 @@ from wgfleet.protocol.ids import NodeId, PeerId
 _peers = cast("Table", Peer.__table__)
 _moves = cast("Table", Move.__table__)
 _MOVE_COLUMNS = tuple(column.name for column in _moves.columns)
-_COLUMNS = tuple(column.name for column in _peers.columns if column.name != "networks")
+_LATER = {"networks", "notes", *SETTINGS} - {"keepalive"}  # lists are encoded here, and few new peers have the rest
+_COLUMNS = tuple(column.name for column in _peers.columns if column.name not in _LATER)
 
 
 def add(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert peers in bulk, given by all their columns."""
+    """Insert peers in bulk, given by all their columns but notes and settings of files, as far as there are any."""
     values = [
         (*(row[name] for name in _COLUMNS), json.dumps(row["networks"]) if row["networks"] else "[]") for row in rows
     ]

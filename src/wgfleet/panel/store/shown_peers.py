@@ -7,7 +7,7 @@ from sqlalchemy import Select, Table, bindparam, select
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Peer
+from wgfleet.panel.store.tables import Peer, PeerTag
 
 
 class ShownPeer(NamedTuple):
@@ -20,7 +20,7 @@ class ShownPeer(NamedTuple):
     has_private_key: bool
     has_preshared_key: bool
     networks: list[str]
-    keepalive: int
+    keepalive: int | None
     enabled: bool
     home_node_id: str | None
     group_id: str | None
@@ -29,6 +29,7 @@ class ShownPeer(NamedTuple):
 
 
 _peers = cast("Table", Peer.__table__)
+_peer_tags = cast("Table", PeerTag.__table__)
 _HAS = {"has_private_key": _peers.c.private_key_sealed, "has_preshared_key": _peers.c.preshared_key_sealed}
 _SHOWN = select(
     *(_HAS[name].is_not(None).label(name) if name in _HAS else _peers.c[name] for name in ShownPeer._fields)
@@ -43,6 +44,13 @@ def _page(query: Select[Any]) -> Select[Any]:
 
 _OF_CONFIG = _page(_SHOWN.where(_peers.c.config_id == bindparam("config_id")))
 _OF_ALL = _page(_SHOWN)
+_TAGGED = (
+    _SHOWN.join(_peer_tags, _peers.c.id == _peer_tags.c.peer_id)
+    .where(_peer_tags.c.tag_id == bindparam("tag_id"), _peer_tags.c.peer_id > bindparam("after"))
+    .order_by(_peer_tags.c.peer_id)
+    .limit(bindparam("most"))
+)
+_TAGGED_OF_CONFIG = _TAGGED.where(_peers.c.config_id == bindparam("config_id"))
 
 
 def selection() -> Select[Any]:
@@ -75,3 +83,12 @@ def page(tx: Tx, config_id: str | None, after: str | None, limit: int) -> list[S
     if config_id is None:
         return [ShownPeer(*row) for row in tx.connection.execute(_OF_ALL, values).all()]
     return [ShownPeer(*row) for row in tx.connection.execute(_OF_CONFIG, values | {"config_id": config_id}).all()]
+
+
+def tagged(tx: Tx, tag_id: str, config_id: str | None, after: str | None, limit: int) -> list[ShownPeer]:
+    """Return up to `limit` peers with a tag by ascending id, after the id `after`; `config_id` None: of all configs."""
+    values = {"tag_id": tag_id, "after": after or "", "most": limit}
+    if config_id is None:
+        return [ShownPeer(*row) for row in tx.connection.execute(_TAGGED, values).all()]
+    rows = tx.connection.execute(_TAGGED_OF_CONFIG, values | {"config_id": config_id}).all()
+    return [ShownPeer(*row) for row in rows]

@@ -1,15 +1,18 @@
 """The files that a user downloads: one stock file for a cluster, one a node for an independent config."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from wgfleet.panel.domain import rendering
+from wgfleet.panel.domain.client_settings import InEffect, without
 from wgfleet.panel.domain.file_names import is_device
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
-from wgfleet.panel.services.fleet import common_peers, desired
+from wgfleet.panel.services.fleet import client_settings, common_peers, desired
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
@@ -44,13 +47,26 @@ def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
     return [_of_cluster(tx, vault, config, peer, [node for _, node in steady])]
 
 
+def settings(tx: Tx, peer: Peer) -> dict[str, InEffect]:
+    """Return the settings of a peer's file, and what set each."""
+    config = configs.get(tx, peer.config_id)
+    return client_settings.in_effect(tx, config, peer, _port(tx, config))
+
+
+def _port(tx: Tx, config: Config) -> int:
+    """Return the port that files say where nothing else is set."""
+    group = endpoint_group_rows.get(tx, config.id) if config.mode == configs.CLUSTER else None
+    return config.listen_port if group is None else group.port
+
+
 def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[Node]) -> ClientFile:
     group = endpoint_group_rows.get(tx, config.id)
+    said = client_settings.values(settings(tx, peer))
     if group is not None:
-        endpoint = rendering.endpoint(group.domain, group.port)
+        endpoint = rendering.endpoint(group.domain, said["endpoint_port"])
     elif nodes:
         home = next((node for node in nodes if node.id == peer.home_node_id), nodes[0])
-        endpoint = rendering.endpoint(home.endpoint_addresses[0], config.listen_port)
+        endpoint = rendering.endpoint(home.endpoint_addresses[0], said["endpoint_port"])
     else:
         raise Conflict(
             f"config {config.name!r} has neither a domain nor a serving node, so a file would have no endpoint",
@@ -59,7 +75,7 @@ def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[No
         )
     addresses = address_rows.of_peers(tx, [peer.id], config.id).get(peer.id, [])
     pools = [pool.network for pool in assignment_rows.pools(tx, config.id)]
-    text = _render(vault, config, peer, addresses, config.public_key or "", endpoint, pools)
+    text = _render(vault, config, peer, addresses, config.public_key or "", endpoint, pools, said)
     return ClientFile(None, None, f"{_stem(config.name)}.conf", text)
 
 
@@ -71,9 +87,10 @@ def _stem(name: str) -> str:
 def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assignment, node: Node) -> ClientFile:
     pools = desired.served_pools(tx, config, assignment)
     addresses = address_rows.of_peers_in_pools(tx, [pool.id for pool in pools], [peer.id]).get(peer.id, [])
-    endpoint = rendering.endpoint(node.endpoint_addresses[0], config.listen_port)
+    said = client_settings.values(settings(tx, peer))
+    endpoint = rendering.endpoint(node.endpoint_addresses[0], said["endpoint_port"])
     networks = [pool.network for pool in pools]
-    text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint, networks)
+    text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint, networks, said)
     stem = _stem(f"{config.name}-{node.name}")
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "_=+.-") else "-" for c in stem)
     if len(stem) > MAX_STEM:
@@ -91,6 +108,7 @@ def _render(
     public_key: str,
     endpoint: str,
     pools: list[str],
+    said: Mapping[str, Any],
 ) -> str:
     private_key = None
     if peer.private_key_sealed is not None:
@@ -100,12 +118,14 @@ def _render(
             title=f"{peer.name} on {config.name}",
             private_key=private_key,
             addresses=tuple(addresses),
-            dns=tuple(config.dns),
-            mtu=config.mtu,
+            dns=tuple(said["dns"]),
+            mtu=said["mtu"],
             server_public_key=public_key,
             preshared_key=common_peers.preshared_key(vault, peer),
-            allowed_ips=rendering.allowed_in_file(config.client_allowed_ips, peer.networks, pools),
+            allowed_ips=rendering.allowed_in_file(
+                without(said["client_allowed_ips"], said["excluded_networks"], pools), peer.networks, pools
+            ),
             endpoint=endpoint,
-            keepalive=peer.keepalive,
+            keepalive=said["keepalive"],
         )
     )

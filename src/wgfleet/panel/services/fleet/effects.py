@@ -9,7 +9,7 @@ from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Config, Node, Peer
 
-_IN_FILES = ("mtu", "dns", "client_allowed_ips")
+_IN_FILES = ("mtu", "dns", "client_allowed_ips", "excluded_networks")
 
 
 def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:

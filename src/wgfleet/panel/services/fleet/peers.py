@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, cast
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import one_spelling, parse_title
@@ -11,7 +11,8 @@ from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations, tunnel_networks, usage
-from wgfleet.panel.services.fleet import node_groups, peer_keys, peer_networks, peer_places
+from wgfleet.panel.services.fleet import node_groups, peer_details, peer_keys, peer_networks, peer_places
+from wgfleet.panel.services.fleet.peer_details import DetailChanges, PeerDetails
 from wgfleet.panel.services.fleet.peer_places import AddressWish
 from wgfleet.panel.store import Tx, peer_search, sealed, shown_peers
 from wgfleet.panel.store import addresses as address_rows
@@ -33,7 +34,7 @@ MAX_KEEPALIVE_S = 65535
 
 @dataclass(frozen=True, slots=True)
 class PeerSpec:
-    """A peer to be made. `public_key` None: the panel makes the pair. `keepalive` in s, None: the config's own.
+    """A peer to be made. `public_key` None: the panel makes the pair. `keepalive` in s, None: as tags or config say.
 
     `addresses`: wanted ones, at most one a pool; the rest is allocated. `networks` are networks behind the peer,
     `group` is the name of the node group to place it in, `owner_id` of the user whose device it is.
@@ -48,6 +49,7 @@ class PeerSpec:
     group: str | None = None
     enabled: bool = True
     owner_id: str | None = None
+    details: PeerDetails | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,11 @@ class Created(NamedTuple):
         return [shown_peers.of_columns(columns) for columns in self.columns]
 
 
-class PeerChanges(TypedDict, total=False):
+class PeerChanges(DetailChanges, total=False):
     """What may change in a peer; what is left out stays. `rotate_keys` makes a new pair and preshared key."""
 
     name: str
     networks: Sequence[str]
-    keepalive: int
     group_id: str | None
     enabled: bool
     public_key: str
@@ -201,6 +202,8 @@ def add(
     # The panel's own keys are new, and nobody had them before.
     peer_rows.unbury(tx, config.id, [each.spec.public_key for each in drafts if each.spec.public_key is not None])
     places = _places(field, first, drafts)
+    if details := [(d.id, d.spec.details, at) for d, at in zip(drafts, places, strict=True) if d.spec.details]:
+        peer_details.give(tx, config, details)
     wanted = [AddressWish(each.id, each.spec.addresses, at) for each, at in zip(drafts, places, strict=True)]
     return Created(made, peer_places.give_addresses(tx, config, wanted))
 
@@ -262,6 +265,16 @@ def update(
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
 ) -> Peer:
     """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it."""
+    details = {name: value for name, value in changes.items() if name in peer_details.CHANGEABLE}
+    changed = _change_on_nodes(tx, vault, peer, changes, panel_hosts) if changes.keys() - details.keys() else []
+    changed += peer_details.change(tx, peer, cast("DetailChanges", details))
+    audit.record(tx, actor, "updated", "peer", peer.id, name=peer.name, changed=changed)
+    return peer
+
+
+def _change_on_nodes(
+    tx: Tx, vault: Vault, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[str, str]
+) -> list[str]:
     # A peer's networks are routes of the interface, and come and go with it.
     rerouted = "networks" in changes or ("enabled" in changes and bool(peer.networks))
     generation = generations.bump(tx, peer.config_id, settings=rerouted, topic=Topic.PEERS)
@@ -273,8 +286,7 @@ def update(
         _replace_keys(tx, vault, peer, changes.get("public_key"), generation)
         changed.append("keys")
     peer.generation = generation
-    audit.record(tx, actor, "updated", "peer", peer.id, name=peer.name, changed=changed)
-    return peer
+    return changed
 
 
 def delete(tx: Tx, actor: str, config: Config, peer_ids: Collection[str]) -> None:
@@ -306,8 +318,6 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[
         wanted = [(changes["networks"], "networks")]
         peer_networks.check(tx, config, wanted, without=peer.id, panel_hosts=panel_hosts)
         values["networks"] = list(changes["networks"])
-    if "keepalive" in changes:
-        values["keepalive"] = _keepalive(changes["keepalive"], "keepalive")
     if "group_id" in changes:
         values["group_id"] = changes["group_id"]
     if "enabled" in changes:
@@ -367,7 +377,7 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
         "private_key_sealed": draft.private_key_sealed,
         "preshared_key_sealed": draft.preshared_key_sealed,
         "networks": list(spec.networks),
-        "keepalive": config.keepalive if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive"),
+        "keepalive": None if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive"),
         "enabled": spec.enabled,
         "group_id": groups[spec.group],
         "owner_id": spec.owner_id,

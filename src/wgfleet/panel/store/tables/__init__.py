@@ -34,7 +34,7 @@ from wgfleet.panel.store.tables.configs import (
 from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress, HostName
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
-from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTombstone
+from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTag, PeerTombstone, Tag
 from wgfleet.panel.store.tables.relays import RelayedClient
 from wgfleet.panel.store.tables.usage import (
     FormerKey,
@@ -80,12 +80,14 @@ __all__ = [
     "Peer",
     "PeerBatch",
     "PeerSession",
+    "PeerTag",
     "PeerTombstone",
     "Pool",
     "ProbeKeyRotation",
     "RelayedClient",
     "RenderedSetting",
     "SignIn",
+    "Tag",
     "UsageCounter",
     "UsageDay",
     "UsageHour",

@@ -35,6 +35,7 @@ class Config(Base):
     mtu: Mapped[int | None]
     dns: Mapped[list[str]]
     client_allowed_ips: Mapped[list[str]]
+    excluded_networks: Mapped[list[str]] = mapped_column(default=list)
     keepalive: Mapped[int]
     masquerade: Mapped[bool]
     node_ports: Mapped[list[str]] = mapped_column(default=list)

@@ -1,6 +1,6 @@
-"""Tables of peers, of their sessions, and of public keys that were removed."""
+"""Tables of peers, of their tags and sessions, and of public keys that were removed."""
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from wgfleet.panel.store.tables.base import Base
@@ -9,12 +9,42 @@ _OWNED = text("owner_id IS NOT NULL")
 _BEHIND = text("json_array_length(networks) > 0")
 
 
-class Peer(Base):
+class ClientSettingsColumns:
+    """What the files of a peer, or of the peers of a tag, say; None: what `domain.client_settings` finds beyond it."""
+
+    client_allowed_ips: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    excluded_networks: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    dns: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    mtu: Mapped[int | None]
+    keepalive: Mapped[int | None]
+    endpoint_port: Mapped[int | None]
+
+
+class Tag(ClientSettingsColumns, Base):
+    """A word for some peers, of any config. `color`: `#rrggbb`. Its settings count for the files of all of them."""
+
+    __tablename__ = "tags"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    color: Mapped[str]
+    created_at: Mapped[float]
+
+
+class PeerTag(Base):
+    """A tag of a peer."""
+
+    __tablename__ = "peer_tags"
+    tag_id: Mapped[str] = mapped_column(ForeignKey("tags.id", ondelete="CASCADE"), primary_key=True)
+    peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class Peer(ClientSettingsColumns, Base):
     """A user's device. `private_key_sealed` is None where the user brought a public key.
 
     `networks` are networks behind the peer, beyond its own addresses. `name_folded`: the name as searches compare it,
-    kept by itself; revision 0024 has the index of it. `owner_id`: of the user whose device it is, None: nobody's. It is
-    no foreign key, which SQLite could add only by writing all peers again.
+    kept by itself; revision 0024 has the index of it. `notes`: what administrators write about it. `owner_id`: of the
+    user whose device it is, None: nobody's. It is no foreign key, which SQLite could add only by writing all peers
+    again.
     """
 
     __tablename__ = "peers"
@@ -36,7 +66,7 @@ class Peer(Base):
     private_key_sealed: Mapped[bytes | None]
     preshared_key_sealed: Mapped[bytes | None]
     networks: Mapped[list[str]]
-    keepalive: Mapped[int]
+    notes: Mapped[str] = mapped_column(default="", server_default=text("''"))
     enabled: Mapped[bool]
     home_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id"))
     group_id: Mapped[str | None] = mapped_column(ForeignKey("node_groups.id"))

@@ -1,0 +1,105 @@
+"""`wgfleet tag`: words for some peers, of any config, and settings of the files of all of them."""
+
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli import completion, file_settings, references
+from wgfleet.cli.arguments import Peers
+from wgfleet.cli.client import Client, given, panel, part
+from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
+from wgfleet.cli.listing import ListResult, listed
+from wgfleet.cli.output import AsJson, say, show_fields
+from wgfleet.cli.tree import commands
+
+app = commands()
+
+Tag = Annotated[str, typer.Argument(help="Id or name of the tag.", autocompletion=completion.names("/api/tags"))]
+Color = Annotated[str | None, typer.Option(help="#rrggbb.")]
+
+
+@app.command("list")
+@listed("name", "color", "peers", "mtu", "dns", wide=("client_allowed_ips", "id"))
+def list_tags(client: Client) -> ListResult:
+    """List tags."""
+    return ListResult(client.all("/api/tags"))
+
+
+@app.command()
+def show(tag: Tag, *, as_json: AsJson = False) -> None:
+    """Show a tag."""
+    with panel() as client:
+        show_fields(client.get(f"/api/tags/{part(tag)}"), as_json=as_json)
+
+
+@app.command()
+def create(
+    name: str,
+    *,
+    color: Color = None,
+    client_allowed_ip: AllowedIps = None,
+    exclude: Excluded = None,
+    dns: Dns = None,
+    mtu: Mtu = None,
+    keepalive: Keepalive = None,
+    endpoint_port: EndpointPort = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a tag; its settings count for the files of its peers that have none of their own."""
+    settings = file_settings.body(
+        client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
+    )
+    with panel() as client:
+        made = client.call("POST", "/api/tags", {"name": name, **given(color=color), **settings})
+        show_fields(made, as_json=as_json)
+
+
+@app.command()
+def update(
+    tag: Tag,
+    *,
+    name: Annotated[str | None, typer.Option(help="New name.")] = None,
+    color: Color = None,
+    client_allowed_ip: AllowedIps = None,
+    exclude: Excluded = None,
+    dns: Dns = None,
+    mtu: Mtu = None,
+    keepalive: Keepalive = None,
+    endpoint_port: EndpointPort = None,
+    inherit: Inherit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a tag; options that are not given keep their values."""
+    settings = file_settings.body(
+        client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
+    )
+    body = {**given(name=name, color=color), **settings, **file_settings.inherited(inherit)}
+    with panel() as client:
+        show_fields(client.call("PATCH", f"/api/tags/{part(tag)}", body), as_json=as_json)
+
+
+@app.command()
+def delete(tag: Tag) -> None:
+    """Delete a tag; its peers stay."""
+    with panel() as client:
+        client.call("DELETE", f"/api/tags/{part(tag)}")
+
+
+@app.command()
+def give(tag: Tag, peers: Peers) -> None:
+    """Give a tag to peers."""
+    _change(tag, add=peers)
+
+
+@app.command()
+def take(tag: Tag, peers: Peers) -> None:
+    """Take a tag from peers."""
+    _change(tag, remove=peers)
+
+
+def _change(tag: str, **peers: list[str]) -> None:
+    with panel() as client:
+        body = {word: references.peers(client, listed) for word, listed in peers.items()}
+        added = client.call("POST", f"/api/tags/{part(tag)}/peers", body)["added"]
+    if "add" in peers:
+        say(f"{added} of {len(body['add'])} peers did not have it", err=True)

@@ -1,0 +1,86 @@
+"""Notes, tags and settings of files: details of peers that no node needs to know."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from wgfleet.panel.domain.client_settings import SETTINGS
+from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import client_settings, tags
+from wgfleet.panel.services.fleet.client_settings import ClientSettings
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import tags as tag_rows
+from wgfleet.panel.store.tables import Config, Peer
+
+MAX_NOTES = 4_000
+_LINES = str.maketrans("", "", "\n\t")
+_CONTROLS = frozenset(map(chr, [*range(32), *range(127, 160), *range(0xD800, 0xE000)]))
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDetails:
+    """What a new peer has of it. `tags` are ids or names."""
+
+    notes: str = ""
+    tags: tuple[str, ...] = ()
+    settings: ClientSettings = field(default_factory=ClientSettings)
+
+
+class DetailChanges(ClientSettings, total=False):
+    """What may change; what is left out stays. `tags`: all that the peer is to have."""
+
+    notes: str
+    tags: Sequence[str]
+
+
+CHANGEABLE = frozenset({"notes", "tags", *SETTINGS})
+
+
+def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]) -> None:
+    """Give new peers their details: (peer id, details, what the names of fields begin with in errors)."""
+    networks = configs.networks(tx, [config.id])[config.id]
+    columns: dict[str, dict[str, Any]] = {}
+    tagged: dict[str, list[str]] = {}
+    tag_ids: dict[tuple[str, ...], list[str]] = {}
+    for peer_id, each, at in details:
+        values = client_settings.checked(each.settings, networks, at)
+        if each.notes:
+            values["notes"] = _notes(each.notes, f"{at}notes")
+        if values:
+            columns[peer_id] = values
+        if each.tags not in tag_ids:
+            tag_ids[each.tags] = [tag.id for tag in tags.named(tx, each.tags, f"{at}tags")]
+        for tag_id in tag_ids[each.tags]:
+            tagged.setdefault(tag_id, []).append(peer_id)
+    tag_rows.set_columns(tx, columns)
+    for tag_id, peer_ids in tagged.items():
+        tag_rows.give(tx, tag_id, peer_ids)
+
+
+def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
+    """Change what of it is given; return the names of what is different now."""
+    settings = cast("ClientSettings", {name: value for name, value in changes.items() if name in SETTINGS})
+    networks = configs.networks(tx, [peer.config_id])[peer.config_id]
+    values = client_settings.checked(settings, networks)
+    if "notes" in changes:
+        values["notes"] = _notes(changes["notes"], "notes")
+    changed = [name for name, value in values.items() if getattr(peer, name) != value]
+    for name in changed:
+        setattr(peer, name, values[name])
+    if "tags" in changes:
+        wanted = tags.named(tx, changes["tags"], "tags")
+        if {tag.id for tag in wanted} != {tag.id for tag in tag_rows.of_peer(tx, peer.id)}:
+            tags.set_of_peer(tx, peer.id, wanted)
+            changed.append("tags")
+    return changed
+
+
+def _notes(text: str, at: str) -> str:
+    notes = one_spelling(text.replace("\r\n", "\n")).strip()
+    if len(notes) > MAX_NOTES:
+        raise Invalid(f"must be at most {MAX_NOTES} characters, not {len(notes)}", field=at)
+    if _CONTROLS & {*notes.translate(_LINES)}:
+        raise Invalid("must be lines of text, without control characters", field=at)
+    return notes

@@ -1,0 +1,159 @@
+"""Tags: words for some peers, of any config, and settings of the files of all of them."""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.fields import may_be_id, one_spelling, parse_title
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.fleet import client_settings
+from wgfleet.panel.services.fleet.client_settings import ClientSettings
+from wgfleet.panel.store import Tx, shown_peers
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import tags as tag_rows
+from wgfleet.panel.store.shown_peers import ShownPeer
+from wgfleet.panel.store.tables import Tag
+
+MAX_NAME = 64
+MAX_TAGS = 32  # of one peer
+GREY = "#667382"
+_COLOR = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})")
+
+
+class TagChanges(ClientSettings, total=False):
+    """What may change in a tag; what is left out stays."""
+
+    name: str
+    color: str
+
+
+def create(tx: Tx, actor: str, values: TagChanges) -> Tag:
+    """Make a tag. `values` has a name; the color may be left out."""
+    wanted = {"color": GREY, **_checked(values)}
+    _check_name_is_free(tx, wanted["name"])
+    tag = Tag(id=clock.new_id(), created_at=clock.now(), **wanted)
+    tag_rows.add(tx, tag)
+    audit.record(tx, actor, "created", "tag", tag.id, **wanted)
+    return tag
+
+
+def get(tx: Tx, reference: str) -> Tag:
+    """Return a tag by id or name."""
+    tag = tag_rows.find(tx, one_spelling(reference))
+    if tag is None:
+        raise NotFound(f"there is no tag {reference!r}", Hint(HintCode.LIST_TAGS))
+    return tag
+
+
+def named(tx: Tx, references: Sequence[str], field: str) -> list[Tag]:
+    """Return the tags that a field of a body names, each once."""
+    found: dict[str, Tag] = {}
+    for i, reference in enumerate(references):
+        tag = tag_rows.find(tx, one_spelling(reference))
+        if tag is None:
+            raise Invalid(f"there is no tag {reference!r}", Hint(HintCode.LIST_TAGS), field=f"{field}[{i}]")
+        found[tag.id] = tag
+    if len(found) > MAX_TAGS:
+        raise Invalid(f"a peer has at most {MAX_TAGS} tags, not {len(found)}", field=field)
+    return list(found.values())
+
+
+def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Tag]:
+    """Return tags in the order of creation, starting after the id `after`."""
+    return tag_rows.page(tx, after, limit)
+
+
+def counts(tx: Tx, tags: Iterable[Tag]) -> dict[str, int]:
+    """Return how many peers each tag has, by its id; those without any are left out."""
+    return tag_rows.counts(tx, [tag.id for tag in tags])
+
+
+def peers(tx: Tx, tag_id: str, config_id: str | None, after: str | None, limit: int) -> list[ShownPeer]:
+    """Return peers that have a tag in the order of creation, after the id `after`; `config_id` None: of all configs."""
+    return shown_peers.tagged(tx, tag_id, config_id, after, limit)
+
+
+def only(tx: Tx, tag_id: str, rows: Sequence[ShownPeer]) -> list[ShownPeer]:
+    """Return those of some peers that have a tag."""
+    has = tag_rows.having(tx, tag_id, [peer.id for peer in rows])
+    return [peer for peer in rows if peer.id in has]
+
+
+def update(tx: Tx, actor: str, tag: Tag, changes: TagChanges) -> Tag:
+    """Change a tag. Files that users have stay as they are; those fetched from now on differ."""
+    values = _checked(changes)
+    changed = {name: value for name, value in values.items() if getattr(tag, name) != value}
+    if not changed:
+        return tag
+    if "name" in changed:
+        _check_name_is_free(tx, changed["name"])
+    for name, value in changed.items():
+        setattr(tag, name, value)
+    audit.record(tx, actor, "updated", "tag", tag.id, **changed)
+    return tag
+
+
+def delete(tx: Tx, actor: str, tag: Tag) -> None:
+    """Delete a tag, which leaves its peers as they are otherwise."""
+    peers = counts(tx, [tag]).get(tag.id, 0)
+    tag_rows.delete_tag(tx, tag)
+    audit.record(tx, actor, "deleted", "tag", tag.id, name=tag.name, peers=peers)
+
+
+def change_peers(tx: Tx, actor: str, tag: Tag, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
+    """Give a tag to peers, and take it from others, by their ids; return how many are new to it."""
+    for field, peer_ids in (("add", add), ("remove", remove)):
+        known = {peer.id for peer in peer_rows.by_ids(tx, peer_ids)}
+        for i, peer_id in enumerate(peer_ids):
+            if peer_id not in known:
+                raise Invalid(f"there is no peer {peer_id!r}", Hint(HintCode.LIST_PEERS), field=f"{field}[{i}]")
+    tag_rows.take(tx, tag.id, remove)
+    _check_count(tx, tag, add)
+    given = tag_rows.give(tx, tag.id, add)
+    audit.record(tx, actor, "peers_tagged", "tag", tag.id, name=tag.name, added=len(add), removed=len(remove))
+    return given
+
+
+def set_of_peer(tx: Tx, peer_id: str, tags: Collection[Tag]) -> None:
+    """Give a peer these tags and no other."""
+    wanted = {tag.id for tag in tags}
+    has = {tag.id for tag in tag_rows.of_peer(tx, peer_id)}
+    for tag_id in has - wanted:
+        tag_rows.take(tx, tag_id, [peer_id])
+    for tag_id in wanted - has:
+        tag_rows.give(tx, tag_id, [peer_id])
+
+
+def names_of(tx: Tx, peer_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the names of each peer's tags, sorted; peers without any are left out."""
+    return tag_rows.names_of(tx, peer_ids)
+
+
+def _check_count(tx: Tx, tag: Tag, peer_ids: Sequence[str]) -> None:
+    for peer_id, names in tag_rows.names_of(tx, peer_ids).items():
+        if tag.name not in names and len(names) >= MAX_TAGS:
+            raise Invalid(
+                f"peer {peer_id!r} has {MAX_TAGS} tags, and may have no more", field=f"add[{peer_ids.index(peer_id)}]"
+            )
+
+
+def _checked(changes: TagChanges) -> dict[str, Any]:
+    values: dict[str, Any] = client_settings.checked(changes)
+    if "name" in changes:
+        values["name"] = parse_title(changes["name"], MAX_NAME)
+        if may_be_id(values["name"]):
+            raise Invalid("32 hexadecimal digits are what ids look like; choose another name", field="name")
+    if "color" in changes:
+        color = changes["color"].lower()
+        if not _COLOR.fullmatch(color):
+            raise Invalid(f"must be a color such as #2fb344, not {changes['color']!r}", field="color")
+        values["color"] = color if len(color) > len("#fff") else "#" + "".join(digit * 2 for digit in color[1:])
+    return values
+
+
+def _check_name_is_free(tx: Tx, name: str) -> None:
+    if tag_rows.find(tx, name) is not None:
+        raise Conflict(f"a tag named {name!r} already exists; choose another name", field="name")

@@ -1,0 +1,94 @@
+"""Rows of tags, and of the peers that have them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Table, bindparam, delete, func, or_, select, update
+
+from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.many_rows import insert_many
+from wgfleet.panel.store.tables import Peer, PeerTag, Tag
+
+_peer_tags = cast("Table", PeerTag.__table__)
+_peers = cast("Table", Peer.__table__)
+_NAMES = (
+    select(PeerTag.peer_id, Tag.name)
+    .join(Tag, Tag.id == PeerTag.tag_id)
+    .where(PeerTag.peer_id.in_(bindparam("ids", expanding=True)))
+    .order_by(Tag.name)
+)
+
+
+def add(tx: Tx, tag: Tag) -> None:
+    """Add a tag."""
+    tx.session.add(tag)
+    tx.session.flush()
+
+
+def find(tx: Tx, reference: str) -> Tag | None:
+    """Return the tag of that id or name."""
+    return tx.session.scalar(select(Tag).where(or_(Tag.id == reference, Tag.name == reference)))
+
+
+def page(tx: Tx, after: str | None, limit: int) -> Sequence[Tag]:
+    """Return tags in the order they were made, after the id `after`."""
+    query = select(Tag).order_by(Tag.id).limit(limit)
+    return tx.session.scalars(query.where(Tag.id > after) if after else query).all()
+
+
+def delete_tag(tx: Tx, tag: Tag) -> None:
+    """Delete a tag; it leaves its peers."""
+    tx.session.delete(tag)
+    tx.session.flush()
+
+
+def counts(tx: Tx, tag_ids: Collection[str]) -> dict[str, int]:
+    """Return how many peers each tag has; those without any are left out."""
+    query = select(PeerTag.tag_id, func.count()).where(PeerTag.tag_id.in_(tag_ids)).group_by(PeerTag.tag_id)
+    return {row[0]: row[1] for row in tx.session.execute(query)} if tag_ids else {}
+
+
+def of_peer(tx: Tx, peer_id: str) -> Sequence[Tag]:
+    """Return a peer's tags by name."""
+    query = select(Tag).join(PeerTag, PeerTag.tag_id == Tag.id).where(PeerTag.peer_id == peer_id)
+    return tx.session.scalars(query.order_by(Tag.name)).all()
+
+
+def names_of(tx: Tx, peer_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the names of each peer's tags, sorted; peers without any are left out."""
+    found: dict[str, list[str]] = {}
+    for chunk in chunked(peer_ids):
+        for peer_id, name in tx.connection.execute(_NAMES, {"ids": chunk}):
+            found.setdefault(peer_id, []).append(name)
+    return found
+
+
+def having(tx: Tx, tag_id: str, peer_ids: Collection[str]) -> set[str]:
+    """Return the ids of those of some peers that have a tag."""
+    has: set[str] = set()
+    for chunk in chunked(peer_ids):
+        query = select(PeerTag.peer_id).where(PeerTag.tag_id == tag_id, PeerTag.peer_id.in_(chunk))
+        has |= set(tx.session.scalars(query))
+    return has
+
+
+def give(tx: Tx, tag_id: str, peer_ids: Sequence[str]) -> int:
+    """Give peers a tag; return how many did not have it."""
+    has = having(tx, tag_id, peer_ids)
+    new = [peer_id for peer_id in dict.fromkeys(peer_ids) if peer_id not in has]
+    insert_many(tx, _peer_tags, ("tag_id", "peer_id"), [(tag_id, peer_id) for peer_id in new])
+    return len(new)
+
+
+def take(tx: Tx, tag_id: str, peer_ids: Collection[str]) -> None:
+    """Take a tag from peers."""
+    for chunk in chunked(peer_ids):
+        gone = delete(PeerTag).where(PeerTag.tag_id == tag_id, PeerTag.peer_id.in_(chunk))
+        tx.session.execute(gone.execution_options(synchronize_session=False))
+
+
+def set_columns(tx: Tx, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set columns of peers by id, each peer its own ones."""
+    for peer_id, columns in values.items():
+        tx.session.execute(update(_peers).where(_peers.c.id == peer_id).values(**columns))
