@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 
 import structlog
 
+from wgfleet.agent.server.log_route import LOG
 from wgfleet.process import tell_systemd, watchdog_every_s
 
 
@@ -45,17 +46,19 @@ async def report_life(works: Callable[[], bool]) -> None:
 
 
 def log_as_json() -> None:
-    """Log to standard error, a line of JSON each."""
+    """Log to standard error, a line of JSON each; the last ones are kept for the panel."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
+            LOG,
         ],
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(
-        format='{"logger": "%(name)s", "level": "%(levelname)s", "event": "%(message)s"}', stream=sys.stderr
+        format='{"logger": "%(name)s", "level": "%(levelname)s", "event": "%(message)s"}',
+        handlers=[logging.StreamHandler(sys.stderr), LOG],
     )

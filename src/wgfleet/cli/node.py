@@ -1,10 +1,11 @@
 """`wgfleet node`: servers that run the agent."""
 
+import json
 from typing import Annotated
 
 import typer
 
-from wgfleet.cli import completion
+from wgfleet.cli import completion, watching
 from wgfleet.cli.arguments import Node
 from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import Client, Document, given, panel, part
@@ -12,6 +13,7 @@ from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say, show_fields, show_json, text
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success, show_departures
+from wgfleet.cli.watching import Watch
 
 app = commands()
 COLUMNS = ("name", "endpoints", "connected", "cordoned", "configs", "peers", "agent", "summary")
@@ -79,6 +81,39 @@ def show(node: Node, *, as_json: AsJson = False) -> None:
     """Show a node."""
     with panel() as client:
         show_fields(client.get(f"/api/nodes/{part(node)}"), as_json=as_json)
+
+
+@app.command()
+def logs(
+    node: Node,
+    *,
+    lines: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of lines.")] = 100,
+    watch: Watch = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a node's agent has logged last; the panel asks it now."""
+    with panel() as client:
+        watching.draw(lambda: _show_log(client, node, lines, as_json=as_json), watch=watch)
+
+
+def _show_log(client: Client, node: str, lines: int, *, as_json: bool) -> None:
+    found = client.get(f"/api/nodes/{part(node)}/log", lines=lines)
+    if as_json:
+        show_json(found)
+        return
+    for line in found["lines"]:
+        say(_readable(line))
+
+
+def _readable(line: str) -> str:
+    """Return a line of a log as a person reads it: time, level, event, and the rest; as it is where it is no JSON."""
+    try:
+        entry = json.loads(line)
+        time, level, event = (str(entry.pop(name, "-")) for name in ("timestamp", "level", "event"))
+    except (ValueError, AttributeError, TypeError):
+        return line
+    rest = " ".join(f"{name}={value}" for name, value in entry.items())
+    return f"{text(time[:19] + 'Z')} {level:<7} {event}" + (f" {rest}" if rest else "")
 
 
 @app.command()

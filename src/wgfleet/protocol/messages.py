@@ -169,6 +169,15 @@ class AgentStatus(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+LOG_LINES = 1000  # that an agent keeps of its log
+
+
+class AgentLog(Struct, frozen=True):
+    """`GET /v1/log?lines=N`: the newest lines of the agent's log, oldest first."""
+
+    lines: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(max_length=LOG_LINES)]
+
+
 class CallBack(Struct, frozen=True):
     """Sessions that ended with a node's interface, and whose peers the agent then called at their last endpoints.
 

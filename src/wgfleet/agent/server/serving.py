@@ -16,6 +16,7 @@ from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.server.certificate_routes import CertificateRoutes
 from wgfleet.agent.server.http_connections import HttpConnections
 from wgfleet.agent.server.listener import AgentDoor
+from wgfleet.agent.server.log_route import LogRoute
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.panel_gate import PanelGate
 from wgfleet.agent.server.revoked_route import RevokedRoute
@@ -61,7 +62,11 @@ async def serve(
     revoked.load()
     door = _door(certificates, board, contact, sources, revoked)
     certificates.end_refused = door.end_refused
-    common = [*RevokedRoute(state, revoked, door.end_refused).routes(), *certificates.routes()]
+    common = [
+        *RevokedRoute(state, revoked, door.end_refused).routes(),
+        *certificates.routes(),
+        *LogRoute().routes(),
+    ]
     app = make_app(me.node_id, lambda: certificates.expires_at, common)
     port = settings.port or me.port
     connections = HttpConnections(PanelGate(app, panels))

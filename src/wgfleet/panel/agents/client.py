@@ -29,6 +29,7 @@ from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.desired import DesiredInterface, Push
 from wgfleet.protocol.messages import (
+    AgentLog,
     AgentStatus,
     Applied,
     Certificate,
@@ -185,6 +186,11 @@ class AgentClient:
     async def status(self) -> AgentStatus:
         """Read what the agent says of itself and its interfaces."""
         return await self._call("GET", "/v1/status", AgentStatus, timeout_s=ANSWER_S / 6)
+
+    async def log(self, lines: int) -> tuple[str, ...]:
+        """Read the newest lines of the agent's log, oldest first."""
+        async with self._request("GET", "/v1/log", params={"lines": str(lines)}, timeout_s=ANSWER_S / 6) as response:
+            return answers.decode(self._label, msgspec.json.Decoder(AgentLog), await self._body(response)).lines
 
     async def request_certificate(self) -> str:
         """Have the agent make a new key; return its certificate request (PEM)."""

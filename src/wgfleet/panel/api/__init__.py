@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 import wgfleet
 from wgfleet.panel.api import (
+    agent_logs,
     assignments,
     audit,
     authority,
@@ -68,6 +69,7 @@ SUBJECTS = (
     probe_keys,
     files,
     nodes,
+    agent_logs,
     join_tokens,
     maintenance,
     node_groups,

@@ -13,6 +13,7 @@ from wgfleet.panel.api.attempts import Attempts
 from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.host_names import look_up
+from wgfleet.panel.reconcile.agents.agent_logs import AgentLogs
 from wgfleet.panel.reconcile.core_reports import HeardReports
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.outlook import THIS_PANEL, CoreReport, Outlook
@@ -46,6 +47,13 @@ class Panel:
     guesses: Attempts = field(default_factory=lambda: Attempts("sign-ins", GUESSES, GUESSES_S))
     """By name, from wherever."""
     refusals: Refusals = field(default_factory=Refusals)
+
+    agent_logs: AgentLogs = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what is made of the other parts."""
+        logs = AgentLogs(self.store, self.vault, self.authorities, self.settings.certificates.panel_days)
+        object.__setattr__(self, "agent_logs", logs)
 
     def hosts(self) -> dict[str, str]:
         """Return this panel's own addresses and names, as far as it knows them, each with what it is in words."""

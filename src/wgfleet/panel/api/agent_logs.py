@@ -1,0 +1,31 @@
+"""`/api/nodes/{node}/log`: the last lines that a node's agent has logged."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.models import Reference, View
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.protocol.messages import LOG_LINES
+
+router = APIRouter(tags=["nodes"])
+
+
+class AgentLogView(View):
+    """The last lines of an agent's log, without secrets."""
+
+    lines: list[str] = Field(description="JSON objects as the agent writes them, oldest first.")
+
+
+@router.get("/api/nodes/{node}/log", summary="Read the log of a node's agent")
+async def read_log(
+    panel: ThePanel,
+    _caller: Reader,
+    node: Reference,
+    *,
+    lines: Annotated[int, Query(ge=1, le=LOG_LINES, description="Maximum number of lines.")] = 100,
+) -> AgentLogView:
+    """Asked of the agent now: 503 where it does not answer, 409 where it is too old to keep its log for the panel."""
+    return AgentLogView(lines=list(await panel.agent_logs.read(node, lines)))

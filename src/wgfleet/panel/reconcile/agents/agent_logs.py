@@ -1,0 +1,92 @@
+"""Logs of agents, read when a person asks, by the process of the API: the connections of the core are not its own.
+
+It calls with a certificate of its own, of the same start, which is issued when somebody asks for the first time.
+"""
+
+import asyncio
+
+from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.authorities import Authorities, AuthorityState
+from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.errors import Conflict, TransientError, Unavailable
+from wgfleet.panel.reconcile.agents.own_certificates import OwnCertificates
+from wgfleet.panel.reconcile.agents.panel_start import BegunStart, go_on
+from wgfleet.panel.services import incarnations
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.store import Store
+from wgfleet.panel.store.tables import Node
+from wgfleet.panel.vault import Vault
+from wgfleet.protocol.panel_name import PanelName
+
+NOT_FOUND = 404
+
+
+class AgentLogs:
+    """Reads logs; `days`: for how long a certificate is issued."""
+
+    def __init__(self, store: Store, vault: Vault, authorities: Authorities, days: int) -> None:
+        self._store, self._vault, self._authorities, self._days = store, vault, authorities, days
+        self._turn = asyncio.Lock()
+        self._own: tuple[PanelName, OwnCertificates] | None = None
+
+    async def read(self, reference: str, lines: int) -> tuple[str, ...]:
+        """Return the newest lines of a node's agent, oldest first.
+
+        `NotFound` where there is no such node, `Conflict` where no agent has joined or it keeps no log for the panel,
+        `Unavailable` where it does not answer.
+        """
+        node = await asyncio.to_thread(self._node, reference)
+        async with self._turn:
+            name, own = await self._certificates()
+            await own.renew_due()
+            state, revoked = await asyncio.to_thread(self._state, own)
+            line = await own.line(state, node.trusts, revoked)
+        client = AgentClient(node.agent_host, node.agent_port, node.id, line.tls, name)
+        client.accept_keys(node.agent_keys)
+        try:
+            return await client.log(lines)
+        except AgentRefused as refused:
+            if refused.refusal.status != NOT_FOUND:
+                raise Conflict(f"the agent of node {node.name!r} refuses: {refused}") from None
+            raise Conflict(
+                f"the agent of node {node.name!r} ({node.agent_version or 'of an older release'}) keeps no log for the "
+                "panel; upgrade it, and look on the node until then: journalctl -u wgfleet-agent"
+            ) from None
+        except TransientError as error:
+            raise Unavailable(f"{error}; look on the node: journalctl -u wgfleet-agent") from None
+        finally:
+            await client.aclose()
+
+    def _node(self, reference: str) -> Node:
+        with self._store.read() as tx:
+            node = nodes.get(tx, reference)
+            if not node.certificate_expires_at:
+                raise Conflict(f"no agent has joined as node {node.name!r} yet")
+            return node
+
+    def _state(self, own: OwnCertificates) -> tuple[AuthorityState, frozenset[str]]:
+        with self._store.read() as tx:
+            return own.read(tx)
+
+    async def _certificates(self) -> tuple[PanelName, OwnCertificates]:
+        """Return those of the start that decides now."""
+        number = await asyncio.to_thread(self._number)
+        if self._own is None or self._own[0].number != number:
+            self._own = await asyncio.to_thread(self._issue)
+        return self._own
+
+    def _number(self) -> int | None:
+        with self._store.read() as tx:
+            incarnation = incarnations.newest(tx)
+            return None if incarnation is None else incarnation.number
+
+    def _issue(self) -> tuple[PanelName, OwnCertificates]:
+        with self._store.read() as tx:
+            incarnation = incarnations.newest(tx)
+            if incarnation is None:
+                raise Unavailable("the panel has not begun its work yet; ask again")
+            name, authority = incarnations.name(tx, self._vault, incarnation), self._authorities.read(tx).current
+            refused = incarnation.refused
+        certificate = go_on(self._store, name.number, authority, self._days)
+        start = BegunStart(name, refused, certificate)
+        return name, OwnCertificates(self._store, self._authorities, self._days, start)

@@ -1,0 +1,101 @@
+"""`wgfleet node logs`: what an agent has logged, read through the panel from a real one."""
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.cli.conftest import PROGRAM, Run
+from tests.waiting import eventually
+from wgfleet.agent.server.log_route import LogRing
+from wgfleet.cli.node import _readable
+from wgfleet.panel.api import Panel
+from wgfleet.panel.reconcile.agents import panel_start
+from wgfleet.protocol.messages import LOG_LINES
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One database will do: the API's tests cover both."""
+    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+
+
+@pytest.fixture
+def helper(wgfleet: Run, client: httpx.Client, panel: Panel, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A witness: an agent that needs no privileges; of a panel that has begun its work."""
+    panel_start.begin(panel.store, panel.vault, panel.authorities, 90)
+    state, port = str(tmp_path / "witness"), free_port()
+    address = ("--agent-host", "127.0.0.1", "--agent-port", str(port))
+    made = wgfleet("node", "create", "helper", "--witness", *address, "--json")
+    assert made.returncode == 0, made.stderr
+    token = json.loads(made.stdout)["join"]["token"]
+    enroll = ("agent", "enroll", "--panel", str(client.base_url), "--token", token, "--port", str(port))
+    joined = wgfleet(*enroll, "--state-dir", state)
+    assert joined.returncode == 0, joined.stderr
+    running = subprocess.Popen(
+        [PROGRAM, "agent", "run", "--witness", "--state-dir", state, "--listen", "127.0.0.1"], stderr=subprocess.DEVNULL
+    )
+    yield running
+    running.kill()
+    running.wait()
+
+
+def test_the_log_of_an_agent_is_read_through_the_panel(wgfleet: Run, helper: subprocess.Popen[bytes]) -> None:
+    def read() -> Any:
+        ran = wgfleet("node", "logs", "helper", "--json")
+        return ran.returncode == 0 and json.loads(ran.stdout)["lines"]
+
+    lines = eventually(read)
+    assert json.loads(lines[-1])["event"] == "agent.ready"
+    shown = wgfleet("node", "logs", "helper", "--lines", "1").stdout
+    assert "info    agent.ready node_id=" in shown
+    assert shown.count("\n") == 1
+    helper.kill()
+    helper.wait()
+    gone = wgfleet("node", "logs", "helper")
+    assert (gone.returncode, "journalctl -u wgfleet-agent" in gone.stderr) == (1, True), gone.stderr
+
+
+@pytest.mark.usefixtures("fra1")
+def test_a_node_without_an_agent_says_so(wgfleet: Run) -> None:
+    refused = wgfleet("node", "logs", "fra1")
+    assert "no agent has joined as node 'fra1' yet" in refused.stderr
+    assert wgfleet("node", "logs", "nowhere").returncode == 4
+
+
+def test_a_ring_keeps_the_newest_lines_and_cuts_long_ones() -> None:
+    ring = LogRing()
+    for number in range(LOG_LINES + 5):
+        assert ring(None, "info", f"line {number}") == f"line {number}"
+    assert ring.last(1) == (f"line {LOG_LINES + 4}",)
+    assert len(ring.last(LOG_LINES)) == LOG_LINES
+    ring(None, "info", "x" * 5000)
+    assert len(ring.last(1)[0]) < 1100
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (
+            '{"event": "agent.ready", "level": "info", "timestamp": "2026-11-26T10:33:21.5Z", "port": 1}',
+            "2026-11-26 10:33:21Z info    agent.ready port=1",
+        ),
+        ("no JSON", "no JSON"),
+        ("[1]", "[1]"),
+    ],
+)
+def test_a_line_is_shown_as_a_person_reads_it(line: str, shown: str) -> None:
+    assert _readable(line) == shown
