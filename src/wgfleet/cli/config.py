@@ -240,7 +240,8 @@ def assign(config: Config, node: Node, *, as_json: AsJson = False) -> None:
     if as_json:
         show_json(made)
         return
-    show_fields({name: value for name, value in made.items() if name != "no_failover"}, as_json=False)
+    say(f"{made['config_name']} on {made['node_name']}: {made['phase']}; it serves once its agent has everything:")
+    say(f"  wgfleet config health {made['config_name']}")
     warn_of_no_failover([made])
 
 

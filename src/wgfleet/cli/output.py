@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 WIDE = 250  # columns where neither a terminal nor COLUMNS sets them: a pipe must not lose text
@@ -67,6 +68,7 @@ def show_json(document: Any) -> None:
 
 
 PROSE = ("summary", "reason", "error", "details")  # sentences; as the last column of a table
+BENEATH = "details"  # of rows that nothing names: a sentence stands right below its row
 LEAST_PROSE = 24  # characters a line, or it goes below the table
 GAP = 2  # characters between two cells
 ONE_LINE = 20  # characters of a cell that are never divided, such as a time
@@ -118,8 +120,11 @@ def show_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, whole:
     if prose and shown == cells and sum(_wanted(rows, each) + GAP for each in cells) + LEAST_PROSE <= screen.width:
         shown, prose = list(columns), None
     screen.width = max(screen.width, sum(_least(rows, each) + GAP for each in shown))  # `whole` may go beyond it
-    screen.print(_table(rows, shown, screen.width))
-    if prose is not None:
+    if prose == BENEATH:
+        _print_beneath(screen, rows, shown, prose)
+    else:
+        screen.print(_table(rows, shown, screen.width))
+    if prose is not None and prose != BENEATH:
         for row in rows:
             if row.get(prose):
                 screen.print(f"{text(row.get(columns[0]))}: {text(row[prose])}")
@@ -144,15 +149,39 @@ def _wanted(rows: Sequence[dict[str, Any]], column: str) -> int:
     return max(map(cell_len, [_title(column), *(line for row in rows for line in text(row.get(column)).split("\n"))]))
 
 
-def _table(rows: Sequence[dict[str, Any]], columns: Sequence[str], width: int) -> Table:
-    """Return a table whose columns have what their words need, and of the room that is left what they want."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+def _print_beneath(screen: Console, rows: Sequence[dict[str, Any]], columns: Sequence[str], prose: str) -> None:
+    """Print a table with a sentence right below each row."""
+    widths = _widths(rows, columns, screen.width)
+    screen.print(_table([], columns, screen.width, widths))
+    for row in rows:
+        screen.print(_table([row], columns, screen.width, widths, header=False))
+        if text(row.get(prose)) != "-":
+            screen.print(Padding(text(row[prose]), (0, 0, 0, 2 * GAP)))
+
+
+def _widths(rows: Sequence[dict[str, Any]], columns: Sequence[str], width: int) -> dict[str, int]:
+    """Return the widths of columns: what their words need, and of the room that is left what they want."""
     least = {column: LEAST_PROSE if column in PROSE else _least(rows, column) for column in columns}
     room = max(0, width - sum(each + GAP for each in least.values()) + GAP)
     for column in columns:
         more = min(room, max(0, _wanted(rows, column) - least[column]))
         room -= more
-        table.add_column(_title(column), overflow="fold", width=least[column] + more)
+        least[column] += more
+    return least
+
+
+def _table(
+    rows: Sequence[dict[str, Any]],
+    columns: Sequence[str],
+    width: int,
+    widths: dict[str, int] | None = None,
+    *,
+    header: bool = True,
+) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0), show_header=header)
+    widths = widths or _widths(rows, columns, width)
+    for column in columns:
+        table.add_column(_title(column), overflow="fold", width=widths[column])
     for row in rows:
         table.add_row(*(text(row.get(column)) for column in columns))
     return table
