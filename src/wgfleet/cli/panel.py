@@ -22,10 +22,11 @@ from wgfleet.panel.files_lock import lock_files
 from wgfleet.panel.listening import ListenError, ServerCertificate, open_sockets
 from wgfleet.panel.parts import Parts, prepare
 from wgfleet.panel.services import audit, certificates, incarnations
-from wgfleet.panel.services.access import api_keys, callers
+from wgfleet.panel.services.access import api_keys, callers, users
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.schema import copy_to, has_been_used
+from wgfleet.panel.tokens import new_token
 from wgfleet.process import keep_little_memory, raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
 
@@ -216,9 +217,11 @@ def run(
         lock_files(settings, wait=standby, waiting=typer.echo)
         parts, first_key = prepare(settings)
         show_first_key(settings.data_dir, first_key)
+        with parts.store.read() as tx:
+            set_up = None if users.is_administered(tx) else new_token("wgu_")
     # The children open their own: a connection must not be shared by processes.
     parts.store.close()
-    PanelRun(parts, sockets, certificate).run()
+    PanelRun(parts, sockets, certificate, set_up).run()
 
 
 def _overrides(

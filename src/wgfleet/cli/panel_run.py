@@ -18,8 +18,10 @@ from wgfleet.panel.parts import Parts, opened
 from wgfleet.panel.processes import SignsOfLife, keep_running
 from wgfleet.panel.reconcile.engine.loop import CoreLoop
 from wgfleet.panel.settings import Listener, Settings
+from wgfleet.panel.tokens import digest
 
 FIRST_KEY_FILE = "first-admin-key"
+SET_UP_FILE = "set-up-address"
 API_NICENESS = 5  # where processors are short, the core comes first
 MAX_HOST = 40
 IPV6 = 6
@@ -28,9 +30,15 @@ PRIVATE = [ip_network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168
 
 
 class PanelRun:
-    """A panel that was prepared. The parts are closed; each process opens its own."""
+    """A panel that was prepared. The parts are closed; each process opens its own.
 
-    def __init__(self, parts: Parts, sockets: Sockets, certificate: ServerCertificate) -> None:
+    `set_up`: the secret in the address that sets it up, None: it has an administrator.
+    """
+
+    def __init__(
+        self, parts: Parts, sockets: Sockets, certificate: ServerCertificate, set_up: str | None = None
+    ) -> None:
+        self._set_up = set_up
         self._settings, self._vault = parts.settings, parts.vault
         self._sockets = sockets
         self._certificate = certificate
@@ -72,14 +80,17 @@ class PanelRun:
                 self._announced.set()
                 listeners = [listener for listener, _ in self._sockets]
                 show_listeners(listeners, self._certificate.fingerprint)
-                typer.echo(f"log in with: {login_line(listeners, self._certificate.fingerprint, self._settings)}")
+                line = login_line(listeners, self._certificate.fingerprint, self._settings)
+                typer.echo(f"log in with: {line}")
+                if self._set_up is not None:
+                    show_set_up(self._settings.data_dir, f"{line.split()[2]}/set-up/{self._set_up}")
                 if (hint := private_address_hint(listeners, self._settings)) is not None:
                     typer.echo(hint)
                 sys.stdout.flush()
 
         with opened(self._settings, self._vault) as parts:
             self._certificate.issue_from(parts.newest_authority)
-            app = api_of(parts, self._name)
+            app = api_of(parts, self._name, None if self._set_up is None else digest(self._set_up))
             asyncio.run(PanelServer(app, self._sockets, self._certificate, announce, parts.settings.door).serve())
 
 
@@ -128,6 +139,23 @@ def _outbound(family: int) -> str:
     return own[0] if own else ("127.0.0.1", "::1")[family == IPV6]
 
 
+def show_set_up(data_dir: Path, address: str) -> None:
+    """Print where a browser sets the panel up; as with the first key, in a file where no terminal reads it."""
+    if sys.stdout.isatty():
+        typer.echo(f"set up in a browser, once: {address}")
+        return
+    path = data_dir / SET_UP_FILE
+    _write(path, address)
+    typer.echo(f"set up in a browser: the address is in {path}, and is worth something once, until the next start")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a secret to a file of the owner's alone."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+        file.write(f"{text}\n")
+
+
 def show_first_key(data_dir: Path, key: str | None) -> None:
     """Print the first admin key on a terminal; elsewhere, where it might be kept, write it to a file for the owner."""
     if key is None:
@@ -136,7 +164,5 @@ def show_first_key(data_dir: Path, key: str | None) -> None:
         typer.echo(f"admin API key: {key}")
         return
     path = data_dir / FIRST_KEY_FILE
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(f"{key}\n")
+    _write(path, key)
     typer.echo(f"admin API key: in {path}; delete the file when you have noted it")

@@ -59,8 +59,11 @@ def build(settings: Settings) -> FastAPI:
     return app
 
 
-def api_of(parts: Parts, name: str) -> FastAPI:
-    """Return the application of a panel whose core runs in another process and reports under that name."""
+def api_of(parts: Parts, name: str, set_up_digest: str | None = None) -> FastAPI:
+    """Return the application of a panel whose core runs in another process and reports under that name.
+
+    `set_up_digest`: of the address that sets it up, where one is shown.
+    """
     heard = HeardReports(parts.store)
     events, tasks = Events(), BackgroundTasks()
 
@@ -87,6 +90,7 @@ def api_of(parts: Parts, name: str) -> FastAPI:
         publisher=parts.publisher,
         heard=heard,
         name=name,
+        set_up_digest=set_up_digest,
     )
     app = create_app(panel, lifespan=lifespan)
     install_web(app, panel)

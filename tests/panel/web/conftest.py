@@ -24,10 +24,12 @@ from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
+from wgfleet.panel.tokens import digest
 from wgfleet.panel.vault import Vault
 from wgfleet.panel.web import install
 
 PASSWORD = "four words that nobody says"  # noqa: S105 - of people who live in tests
+SET_UP = "wgu_shown-by-the-terminal"
 Browser = Callable[..., httpx.Client]
 Person = Callable[..., httpx.Client]
 
@@ -43,6 +45,7 @@ def panel(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         settings=settings,
         publisher=Publisher(DnsPlugins.installed(settings), Limiter(store, vault), DnsMetrics()),
         authorities=keep(store, vault),
+        set_up_digest=digest(SET_UP),
         events=ListedEvents(Event("node", "n1", {"name": "fra1"}), Event("config", "c1", {})),
     )
     store.close()

@@ -47,6 +47,8 @@ class Panel:
     guesses: Attempts = field(default_factory=lambda: Attempts("sign-ins", GUESSES, GUESSES_S))
     """By name, from wherever."""
     refusals: Refusals = field(default_factory=Refusals)
+    set_up_digest: str | None = None
+    """Of the secret in the address that sets up a new panel; None: nobody was shown one."""
 
     agent_logs: AgentLogs = field(init=False)
 

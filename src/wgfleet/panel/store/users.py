@@ -31,6 +31,12 @@ def lock_all(tx: Tx) -> Sequence[User]:
     return tx.session.scalars(select(User).order_by(User.id).with_for_update()).all()
 
 
+def has_enabled(tx: Tx, role: str) -> bool:
+    """Say whether somebody with a role can sign in."""
+    query = select(User.id).where(User.role == role, User.disabled.is_(False), User.password_hash.is_not(None))
+    return tx.session.scalar(query.limit(1)) is not None
+
+
 def page(tx: Tx, after: str | None, limit: int) -> Sequence[User]:
     """Return users in the order they were made, after the id `after`."""
     query = select(User).order_by(User.id).limit(limit)

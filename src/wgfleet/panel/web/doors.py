@@ -33,6 +33,7 @@ OPEN_PAGES = {
     "/login": "who signs in has a name and a password instead",
     "/login/code": "as above, and a code",
     "/set-password": "a new user has a link instead",
+    "/set-up/{secret}": "the first administrator has the address that the terminal shows",
     "/preferences": "language and colors are the browser's own",
     "/static/{name}": "scripts and styles are the same for all, and the page that signs in needs them",
     "/favicon.ico": "browsers ask for it of their own accord",

@@ -138,6 +138,11 @@ def delete(tx: Tx, actor: str, user: User, *, with_devices: bool = False) -> Non
     user_rows.remove(tx, user)
 
 
+def is_administered(tx: Tx) -> bool:
+    """Say whether there is an administrator who can sign in."""
+    return user_rows.has_enabled(tx, Role.ADMIN)
+
+
 def new_link(tx: Tx, actor: str, user: User) -> str:
     """Return the text of a link with which the user's password can be set, once; one from before is worth nothing."""
     user_rows.lock(tx, user.id)  # of two links made at once, the later one counts

@@ -1,5 +1,6 @@
 """Peers: the list with its filters, one peer with what is known of it, and making, changing and deleting one."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -12,6 +13,7 @@ from wgfleet.panel.api.auth import Reader, SecretReader, Writer
 from wgfleet.panel.api.models import After, Identifier, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import MAX_SEARCH, ChangedPeer, NewPeer, specs_of
+from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import READ, Caller
@@ -28,6 +30,7 @@ from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.rendering import gone_on, page
 
 if TYPE_CHECKING:
+    from wgfleet.panel.services.clients.files import ClientFile
     from wgfleet.panel.services.fleet.peers import PeerChanges
 
 router = APIRouter(include_in_schema=False)
@@ -128,9 +131,11 @@ def show_peer(request: Request, panel: ThePanel, _caller: Reader, peer_id: Ident
 @router.get("/peers/{peer_id}/access")
 def show_access(request: Request, panel: ThePanel, caller: SecretReader, peer_id: Identifier) -> Response:
     """Show the file of a peer as text and as a code. That is audited."""
-    with panel.store.write() as tx:
-        found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
+    with panel.store.read() as tx:
         context = _of_peer(tx, peers.shown(tx, peer_id))
+    found: Sequence[ClientFile] = ()
+    with contextlib.suppress(Conflict), panel.store.write() as tx:  # no node serves it yet: the page waits for one
+        found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
     return page(request, "peers/access.html", {**context, "files": found})
 
 

@@ -1,0 +1,134 @@
+"""Set-up: the first administrator, by an address that the terminal shows, then the way to a first connected device.
+
+The address is worth something until there is an administrator who can sign in; a panel that starts without one shows
+another.
+"""
+
+import hmac
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from wgfleet.panel.api.auth import Admin
+from wgfleet.panel.api.configs import NewConfig
+from wgfleet.panel.api.models import Body
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.errors import NotFound
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access.callers import Caller, Role
+from wgfleet.panel.services.access.users import UserSpec
+from wgfleet.panel.services.configs import ConfigSpec
+from wgfleet.panel.services.fleet import assignments, nodes, peers
+from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Node
+from wgfleet.panel.tokens import digest
+from wgfleet.panel.web.doors import signed_in
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.pages.sign_in import check_new_password
+from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.panel.web.visitors import TheVisitor
+
+router = APIRouter(include_in_schema=False)
+Secret = Annotated[str, Path(max_length=100)]
+MOST_NODES = 1000
+USED_UP = marked(
+    "this address has been used, or is of an earlier start: sign in, or look at what the panel printed last"
+)
+
+
+class FirstNetwork(Body):
+    """What the first network needs, by the names of the API's fields."""
+
+    config_name: str = Field(min_length=1, max_length=15)
+    pools: list[Annotated[str, Field(max_length=64)]] = Field(min_length=1, max_length=8)
+    endpoint_address: str = Field(default="", max_length=64)
+    peer_name: str = Field(min_length=1, max_length=peers.MAX_NAME)
+
+
+@router.get("/set-up/{secret}")
+def first_administrator_page(request: Request, panel: ThePanel, secret: Secret) -> Response:
+    with panel.store.read() as tx:
+        _check(tx, panel, secret)
+    return page(request, "set_up/administrator.html", {"form": SubmittedForm({"name": "admin"}), "secret": secret})
+
+
+@router.post("/set-up/{secret}")
+def create_first_administrator(
+    request: Request, panel: ThePanel, visitor: TheVisitor, secret: Secret, form: TheForm
+) -> Response:
+    """Make the first administrator, sign that user in, and go on to the first network."""
+    name, password = form.get("name").strip(), form.get("password")
+    with panel.store.read() as tx:
+        _check(tx, panel, secret)
+    try:
+        check_new_password(form)
+        passwords.check(password, name)
+        kept = passwords.hashed(password)
+        remote = request.client.host if request.client else "unknown"
+        with panel.store.write() as tx:
+            _check(tx, panel, secret)
+            _, link = users.create(tx, "panel", UserSpec(name, Role.ADMIN))
+            users.set_password_by_link(tx, link, kept)
+            tx.flush()
+            claimed = sign_ins.claim(tx, name)
+            _, token = sign_ins.begin(tx, panel.vault, claimed, None, remote, request.headers.get("user-agent", ""))
+    except REFUSALS as error:
+        shown = SubmittedForm({"name": name}).refused(error)
+        return page(request, "set_up/administrator.html", {"form": shown, "secret": secret}, status=shown.status)
+    return signed_in(gone_on(request, "/set-up"), visitor, token)
+
+
+@router.get("/set-up")
+def first_network_page(request: Request, panel: ThePanel, _caller: Admin) -> Response:
+    return _network(request, panel, SubmittedForm())
+
+
+@router.post("/set-up")
+def create_first_network(request: Request, panel: ThePanel, caller: Admin, form: TheForm) -> Response:
+    """Make a network that this machine serves, and a first device in it; go on to the code of that device."""
+    body = form.read(FirstNetwork, many={"pools"})
+    if body is None:
+        return _network(request, panel, form)
+    try:
+        peer_id = _create(panel, caller, body)
+    except REFUSALS as error:
+        return _network(request, panel, form.refused(error))
+    return gone_on(request, f"/peers/{peer_id}/access")
+
+
+def _create(panel: Panel, caller: Caller, body: FirstNetwork) -> str:
+    drafts, hosts = peers.draft(panel.vault, [PeerSpec(body.peer_name)]), panel.hosts()
+    with panel.store.write() as tx:
+        node = _own_node(tx)
+        address = body.endpoint_address.strip()
+        if node is not None and address and [address] != node.endpoint_addresses:
+            nodes.update(tx, caller.actor, node, {"endpoint_addresses": [address]}, force=True)
+        spec = ConfigSpec(**NewConfig(name=body.config_name, pools=body.pools).model_dump())
+        config = configs.create(tx, panel.vault, caller.actor, spec, panel_hosts=hosts)
+        if node is not None:
+            assignments.assign(tx, panel.vault, caller.actor, config, node)
+        tx.flush()
+        return peers.create(tx, caller.actor, config, drafts, panel_hosts=hosts).rows()[0].id
+
+
+def _network(request: Request, panel: Panel, form: SubmittedForm) -> Response:
+    with panel.store.read() as tx:
+        node = _own_node(tx)
+        context = {"form": form, "node": node, "configs": configs.page(tx, None, 1)}
+        return page(request, "set_up/network.html", context, status=form.status)
+
+
+def _own_node(tx: Tx) -> Node | None:
+    return next((node for node in nodes.page(tx, None, MOST_NODES) if node.is_panel_node), None)
+
+
+def _check(tx: Tx, panel: Panel, secret: str) -> None:
+    """Raise `NotFound` for an address that is not the one of this start, or was used."""
+    kept = panel.set_up_digest
+    if kept is None or not hmac.compare_digest(kept, digest(secret)) or users.is_administered(tx):
+        raise NotFound(USED_UP)
