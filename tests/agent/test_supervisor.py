@@ -7,6 +7,7 @@ import pytest
 
 from wgfleet.agent.interfaces.address_routing import RoutingWatch
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
+from wgfleet.agent.interfaces.forwarding_check import ForwardingCheck
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
@@ -41,7 +42,8 @@ def test_a_fault_in_what_looks_after_an_interface_ends_the_agent(tmp_path: Path)
         witnesses = Witnesses(Prober())
         mute = MuteWatch(reconciler, witnesses, lambda: 0.0, lambda: False)
         broken = BrokenIsolationWatch(reconciler, floating, witnesses, lambda: 0.0, lambda: False)
-        return broken, mute, RoutingWatch(reconciler, floating)
+        forwarding = ForwardingCheck(reconciler, Machine("kernel", tmp_path), Prober(), str)
+        return broken, mute, RoutingWatch(reconciler, floating), forwarding
 
     async def work() -> None:
         (tmp_path / "desired").mkdir()

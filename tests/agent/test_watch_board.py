@@ -16,6 +16,7 @@ from wgfleet.protocol.messages import (
     AgentStatus,
     CallBack,
     Change,
+    Forwarding,
     Heartbeat,
     Load,
     Refused,
@@ -40,6 +41,7 @@ class Interface:
     rivals: dict[str, str] = field(default_factory=dict)
     muted: str | None = None
     called_back: CallBack | None = None
+    forwarding: tuple[Forwarding, ...] = ()
     stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from wgfleet.agent.interfaces.address_routing import RoutingWatch
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
+from wgfleet.agent.interfaces.forwarding_check import ForwardingCheck
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch, let_send
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
@@ -70,7 +71,7 @@ async def _run(settings: AgentSettings) -> None:
     state.make(damaged)
     state.finish_renewal(damaged)
     me = state.recover_agent(damaged)
-    backend = await detect() if settings.backend == "auto" else settings.backend
+    machine = await _machine(settings, state, AGENT_PORT if me is None else me.port)
     ledger = Ledger(state.ledger, damaged)
     ledger.load()
     prober, contact = Prober(), PanelContact()
@@ -79,10 +80,10 @@ async def _run(settings: AgentSettings) -> None:
 
     usage = UsageWriter.load(UsageFile(state.usage, damaged), this_machine(boot_id()))
     supervisor = InterfaceSupervisor(
-        Machine(backend, state.root, settings.port or (AGENT_PORT if me is None else me.port)),
+        machine,
         Journal(state.desired, damaged),
         ledger,
-        _watches(prober, contact),
+        _watches(prober, contact, machine, state),
         interval_s=settings.interval_s,
         repair=settings.repair,
         way_out=WayOut(
@@ -124,8 +125,13 @@ async def _run(settings: AgentSettings) -> None:
     _log.info("agent.stopped")  # its interfaces stay up
 
 
+async def _machine(settings: AgentSettings, state: StateDirectory, port: int) -> Machine:
+    backend = await detect() if settings.backend == "auto" else settings.backend
+    return Machine(backend, state.root, settings.port or port)
+
+
 def _watches(
-    prober: Prober, contact: PanelContact
+    prober: Prober, contact: PanelContact, machine: Machine, state: StateDirectory
 ) -> Callable[[InterfaceReconciler, FloatingAddresses, WatchBoard], Watches]:
     def make(reconciler: InterfaceReconciler, floating: FloatingAddresses, board: WatchBoard) -> Watches:
         def watched() -> bool:
@@ -134,9 +140,18 @@ def _watches(
         witnesses = Witnesses(prober)
         isolation = IsolationWatch(reconciler, floating, witnesses, contact.heard_at, watched)
         mute = MuteWatch(reconciler, witnesses, contact.heard_at, watched)
-        return isolation, mute, RoutingWatch(reconciler, floating)
+        forwarding = ForwardingCheck(reconciler, machine, prober, lambda: _panel_of(state))
+        return isolation, mute, RoutingWatch(reconciler, floating), forwarding
 
     return make
+
+
+def _panel_of(state: StateDirectory) -> str:
+    """Return the URL of the panel; empty where that is not known."""
+    try:
+        return state.read_agent().panel
+    except ValueError:
+        return ""
 
 
 def _make_app(

@@ -9,6 +9,7 @@ from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import Client, Document, given, items, panel, part
 from wgfleet.cli.config_health import (
     first_look_warnings,
+    forwarding_warnings,
     health,
     health_approve,
     owed_warnings,
@@ -26,7 +27,7 @@ from wgfleet.cli.waiting import RelayHours, Wait, show_departures, show_operatio
 app = commands()
 COLUMNS = ("name", "pools", "nodes", "peers", "listen_port", "mode", "enabled")
 CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom", "busy", "if_it_dies")
-NODE_COLUMNS = ("node", "phase", "health", "connected", "peers", "applied", "summary")
+NODE_COLUMNS = ("node", "phase", "health", "connected", "forwards", "peers", "applied", "summary")
 
 Port = Annotated[int | None, typer.Option("--listen-port", help="UDP port on each node.")]
 Mtu = Annotated[int | None, typer.Option(help="In bytes.")]
@@ -188,10 +189,15 @@ def delete(config: Config, *, yes: Yes = False, dry_run: DryRun = False) -> None
 @app.command()
 @listed(*NODE_COLUMNS, wide=("node_id",))
 def nodes(client: Client, config: Config) -> ListResult:
-    """List the nodes of a config; `applied`: the generation of each, and the desired one."""
+    """List the nodes of a config; `applied`: the generation of each, and the desired one.
+
+    `forwards`: whether a packet of a user's address got to the uplink and back; empty: not tried.
+    """
     found = client.all(f"/api/configs/{part(config)}/nodes")
     return ListResult(
-        found, [_node(each) for each in found], warnings=first_look_warnings(found) + owed_warnings(found)
+        found,
+        [_node(each) for each in found],
+        warnings=first_look_warnings(found) + forwarding_warnings(found) + owed_warnings(found),
     )
 
 
@@ -199,6 +205,7 @@ def _node(node: Document) -> Document:
     applied, wanted = node["applied_generation"], node["generation"]
     row = {**node, "node": node["node_name"]}
     row["applied"] = str(wanted) if applied == wanted else f"{applied} of {wanted}"
+    row["forwards"] = None if node.get("forwarding") is None else node["forwarding"]["state"]
     if node["phase"] == "joining" and node["health"] == "serving":
         row["health"] = None  # nobody judges it yet
     elif node["health"] != "serving":

@@ -65,6 +65,16 @@ def first_look_warnings(nodes: list[Document]) -> list[str]:
     return warnings
 
 
+def forwarding_warnings(nodes: list[Document]) -> list[str]:
+    """Say through which nodes users' packets do not get."""
+    failed = [(node["node_name"], node["forwarding"]) for node in nodes if node.get("forwarding")]
+    return [
+        f"{name} does not forward what users send: {found['reason']}"
+        for name, found in failed
+        if found["state"] == "failed"
+    ]
+
+
 def health_row(node: Document) -> Document:
     """Show a node that has never served as joining, with what it waits for: nobody judges its health yet."""
     row = {**node, "node": node["node_name"], "for": age(node["since"])}
@@ -104,7 +114,8 @@ def _health(client: Client, config: str, history: int, *, as_json: bool) -> None
         )
     nodes = found["nodes"]
     show_table([health_row(node) for node in nodes], NODES)
-    _warn([*first_look_warnings(nodes), *owed_warnings(nodes), *no_failover_warnings(nodes)])
+    seen = first_look_warnings(nodes) + forwarding_warnings(nodes)
+    _warn([*seen, *owed_warnings(nodes), *no_failover_warnings(nodes)])
     if not found["history"]:
         return
     names = {node["node_id"]: node["node_name"] for node in found["nodes"]}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wgfleet.cli.client import Client, Document, part
-from wgfleet.cli.config_health import first_look_warnings, no_failover_warnings, owed_warnings
+from wgfleet.cli.config_health import first_look_warnings, forwarding_warnings, no_failover_warnings, owed_warnings
 from wgfleet.cli.output import age
 from wgfleet.cli.waiting import trouble
 
@@ -94,7 +94,8 @@ def _wrong_with(config: Document, assigned: list[Document]) -> Iterable[str]:
             yield f"{where}: {node['health']} for {age(node['health_since'])}: {node['health_reason']}"
         if node["drift"]:
             yield f"{where}: it differs from what is wanted: {', '.join(node['drift'])}"
-    yield from (f"{name}: {each}" for each in owed_warnings(assigned) + first_look_warnings(assigned))
+    warnings = owed_warnings(assigned) + first_look_warnings(assigned) + forwarding_warnings(assigned)
+    yield from (f"{name}: {each}" for each in warnings)
 
 
 def _wrong_addresses(client: Client, config: Document) -> Iterable[str]:

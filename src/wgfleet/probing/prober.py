@@ -148,6 +148,13 @@ class Prober:
         self._free_at[pace] = max(self._free_at.get(pace, 0.0), loop.time() + PACE_S)
         return ProbeOutcome(target.endpoint, answer, seconds, "")
 
+    async def form(self, target: ProbeTarget) -> tuple[Pairing, Initiation]:
+        """Form an initiation to be sent by another way than this prober's, in its turn."""
+        address, port = split_endpoint(target.endpoint)
+        pairing = self._pair(target.private_key, target.public_key)
+        await self._wait_for_turn((address, port, pairing.public))
+        return pairing, initiate(pairing, X25519PrivateKey.generate(), _timestamps.next(), self._index())
+
     def renew(self) -> None:
         """Send from a new source port from now on, unless there has been a new one just now: somebody is in doubt.
 

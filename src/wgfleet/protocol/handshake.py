@@ -1,8 +1,8 @@
 """WireGuard's handshake from the initiator's side: forming an initiation, and checking whether a packet answers it.
 
 Noise_IKpsk2 without a preshared key, as in the WireGuard paper (Donenfeld, NDSS 2017), section 5.4; the names of the
-paper are kept: C is the chaining key, H the hash of what was exchanged. It derives no session and sends nothing; key
-pairs, time and index come in as arguments.
+paper are kept: C is the chaining key, H the hash of what was exchanged. It sends nothing; key pairs, time and index
+come in as arguments.
 """
 
 import hashlib
@@ -172,26 +172,36 @@ def read_answer(pairing: Pairing, initiation: Initiation, packet: bytes) -> Answ
         return None
     if packet[:4] == _COOKIE_REPLY:
         return Answer.COOKIE if _is_cookie(pairing, initiation, packet) else None
-    return Answer.RESPONSE if _is_response(pairing, initiation, packet) else None
+    return None if chaining_key_of(pairing, initiation, packet) is None else Answer.RESPONSE
 
 
-def _is_response(pairing: Pairing, initiation: Initiation, packet: bytes) -> bool:
-    """Check a response (section 5.4.3); mac1 first, since it costs a fiftieth of the two exchanges."""
+def chaining_key_of(pairing: Pairing, initiation: Initiation, packet: bytes) -> bytes | None:
+    """Return the key that both sides have after a response (section 5.4.3), from which a session's follow.
+
+    None: `packet` is no response to `initiation`. mac1 first, since it costs a fiftieth of the two exchanges.
+    """
+    if receiver(packet) != initiation.sender or packet[:4] != _RESPONSE:
+        return None
     if not hmac.compare_digest(_mac(pairing.response_mac_key, packet[:60]), packet[60:76]):
-        return False
+        return None
     public = packet[12:44]
     try:
         ephemeral = X25519PublicKey.from_public_bytes(public)
         ephemeral_secret = initiation.ephemeral.exchange(ephemeral)
         static_secret = pairing.private.exchange(ephemeral)
     except ValueError:  # a point of low order
-        return False
+        return None
     h = _hash(initiation.hash, public)
     c = _kdf1(initiation.chaining_key, public)
     c = _kdf1(c, ephemeral_secret)
     c = _kdf1(c, static_secret)
-    _, tau, key = _kdf3(c, _NO_PSK)
-    return _opens(key, _NONCE_0, packet[44:60], _hash(h, tau))
+    c, tau, key = _kdf3(c, _NO_PSK)
+    return c if _opens(key, _NONCE_0, packet[44:60], _hash(h, tau)) else None
+
+
+def session_keys(chaining_key: bytes) -> tuple[bytes, bytes]:
+    """Return the keys with which the initiator of a handshake sends and receives (section 5.4.5)."""
+    return _kdf2(chaining_key, b"")
 
 
 def _is_cookie(pairing: Pairing, initiation: Initiation, packet: bytes) -> bool:

@@ -3,6 +3,7 @@
 Unknown fields are refused in requests, and skipped in answers and in the watch stream: see `protocol.features`.
 """
 
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -136,6 +137,26 @@ class ProbeResult(Struct, frozen=True):
     lost: dict[str, int] = {}
 
 
+class ForwardingState(StrEnum):
+    """What is known of users' packets: that they get to the uplink and back, that they do not, or neither."""
+
+    OK = "ok"
+    FAILED = "failed"
+    NOT_PROVEN = "not_proven"
+
+
+class Forwarding(Struct, frozen=True, gc=False):
+    """What a check found out for an IP version, 4 or 6. `why`: a sentence for people, with the way out."""
+
+    version: Annotated[int, Meta(ge=4, le=6)]
+    state: ForwardingState
+    why: str
+
+    def described(self) -> dict[str, str | int]:
+        """Return it for a log or a row."""
+        return {"version": self.version, "state": self.state.value, "why": self.why}
+
+
 class InterfaceStatus(Struct, frozen=True):
     """One interface in `GET /v1/status`. `summary` is a sentence for people on what the last cycle did, or why not."""
 
@@ -147,6 +168,7 @@ class InterfaceStatus(Struct, frozen=True):
     drift: tuple[Drift, ...]
     summary: str
     muted: str | None = None
+    forwarding: tuple[Forwarding, ...] = ()
 
 
 class AgentStatus(Struct, frozen=True):
@@ -199,7 +221,8 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     `rivals`: the link addresses of other machines that say that they have one of its floating addresses, by address.
     `history`: of the generation, as it was pushed; empty: an agent of 0.1.0 stored it, or a panel of 0.1.0 sent it.
     `muted` says why the interface sends nothing until the panel has pushed, or said that nothing is missing (`unmute`).
-    `called_back`: the last time that sessions ended with the interface, since the agent's start.
+    `called_back`: the last time that sessions ended with the interface, since the agent's start. `forwarding`: whether
+    users' packets get through, for each IP version that was checked; empty: not checked, or an agent that does not.
     """
 
     name: ClaimedName
@@ -215,6 +238,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     removed_peers: tuple[ClaimedKey, ...] = ()
     history: Annotated[str, Meta(max_length=200)] = ""
     called_back: CallBack | None = None
+    forwarding: Annotated[tuple[Forwarding, ...], Meta(max_length=2)] = ()
 
 
 class Snapshot(Struct, frozen=True, tag_field="type", tag="snapshot"):

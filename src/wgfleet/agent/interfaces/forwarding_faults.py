@@ -14,6 +14,7 @@ from wgfleet.agent.interfaces.forward_chains import Chain, Packet, dropping, par
 from wgfleet.agent.kernel import forward_path
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.forward_path import WayThrough
+from wgfleet.agent.kernel.links import Link
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.diff import FORWARDING, Drift
 from wgfleet.protocol.ids import InterfaceName
@@ -24,9 +25,9 @@ _IPV6_LEAST_MTU = 1280
 _log = structlog.get_logger()
 
 
-async def forwarding_faults(settings: InterfaceSettings) -> tuple[Drift, ...]:
+async def forwarding_faults(settings: InterfaceSettings, link: Link | None) -> tuple[Drift, ...]:
     """Find what is surely wrong, where users are masqueraded. What cannot be read is not complained of."""
-    if not settings.enabled or not settings.masquerade:
+    if link is None or not link.up or not settings.enabled or not settings.masquerade:
         return ()
     try:
         ways = {each: await forward_path.way_of(settings.name, each) for each in _one_a_version(settings)}
@@ -37,7 +38,7 @@ async def forwarding_faults(settings: InterfaceSettings) -> tuple[Drift, ...]:
     found: dict[str, Drift] = {}
     for address, way in ways.items():
         if way is not None:
-            found |= {each.field: each for each in faults(settings, address, way, chains)}
+            found |= {each.field: each for each in faults(settings, address, way, chains, settings.mtu or link.mtu)}
     return tuple(found.values())
 
 
@@ -46,8 +47,10 @@ def _one_a_version(settings: InterfaceSettings) -> list[str]:
     return list({ip_interface(each).version: each for each in reversed(settings.addresses)}.values())
 
 
-def faults(settings: InterfaceSettings, address: str, way: WayThrough, chains: Sequence[Chain]) -> list[Drift]:
-    """Return what is wrong with the way of packets of users in the network of `address`."""
+def faults(
+    settings: InterfaceSettings, address: str, way: WayThrough, chains: Sequence[Chain], mtu: int
+) -> list[Drift]:
+    """Return what is wrong with the way of packets, of `mtu` bytes, of users in the network of `address`."""
     name, network = settings.name, ip_interface(address).network
     field = f"{FORWARDING}.ipv{network.version}"
     if way.link is None:
@@ -61,9 +64,9 @@ def faults(settings: InterfaceSettings, address: str, way: WayThrough, chains: S
         what = f"chain {chain.name} of table {chain.family} {chain.table} drops their packets"
         found.append(Drift(field, _WANTED, f"{what}; type: {_opening(chain, chains, name, way.link)}"))
     fits = way.mtu - _OVERHEAD[6]
-    if settings.mtu is not None and way.mtu - _OVERHEAD[4] < settings.mtu:
+    if way.mtu - _OVERHEAD[4] < mtu:
         least = max(fits, 576 if all(ip_interface(each).version == 4 for each in settings.addresses) else 0)  # noqa: PLR2004 - IP versions and sizes
-        small = f"{way.link} carries {way.mtu} bytes, so packets of {settings.mtu} leave in fragments, or get lost"
+        small = f"{way.link} carries {way.mtu} bytes, so packets of {mtu} leave in fragments, or get lost"
         way_out = f"set the config's mtu to {least}" if least >= _IPV6_LEAST_MTU or least == fits else "raise its MTU"
         found.append(Drift(f"{FORWARDING}.mtu", f"at most {fits}", f"{small}; {way_out}"))
     return found

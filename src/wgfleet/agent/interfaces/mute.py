@@ -221,7 +221,7 @@ class MuteWatch:
     def _note_users(self, now: float) -> None:
         """Note whether users' packets came through the interface since the last look."""
         before, self._received = self._received, received(self._reconciler.name)
-        if self._received != before:
+        if self._received != before and now > self._reconciler.guest_until:
             self._user_at = now
 
 

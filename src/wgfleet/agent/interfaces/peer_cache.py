@@ -87,13 +87,14 @@ class Comparison:
         cache, seen = self._cache, self._form.peer(block)
         key = seen.key
         self._unseen.discard(key)
-        if cache.stats.get(key) != seen.stats:
+        wanted = self._desired.get(key)
+        stats = seen.stats if wanted is not None else None  # a peer that nobody wants is nobody's news
+        if cache.stats.get(key) != stats:
             cache.changed.add(key)
-            if seen.stats is None:
+            if stats is None:
                 del cache.stats[key]
             else:
-                cache.stats[key] = seen.stats
-        wanted = self._desired.get(key)
+                cache.stats[key] = stats
         if wanted is not None and same(wanted, seen.observed):
             cache.wrong.pop(key, None)
         else:

@@ -7,8 +7,8 @@ equal to `desired` and knows what it last saw.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,16 +19,16 @@ from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, Obser
 from wgfleet.agent.interfaces.forwarding_faults import forwarding_faults
 from wgfleet.agent.interfaces.live_sessions import CallBacks, LiveSessions
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
-from wgfleet.agent.interfaces.watch_board import MAX_DRIFT
+from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, ChangeSink
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
 from wgfleet.agent.kernel.machine import Machine, Rules, has_ipv6
 from wgfleet.agent.state.session_files import LiveSession
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
 from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff
-from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.ids import ConfigId, Generation
 from wgfleet.protocol.keys import PublicKey
-from wgfleet.protocol.messages import Applied, CallBack
+from wgfleet.protocol.messages import Applied, CallBack, Forwarding
 from wgfleet.protocol.observed import ObservedInterface, PeerStats
 
 if TYPE_CHECKING:
@@ -43,12 +43,6 @@ _LINK_EVERY_S = 30.0  # between two readings of link, addresses, routes and rule
 _NOTICED_S = 3.0
 _PUSHED_S = 15.0
 _ENDING_SESSIONS = {PlanStep.CREATE_LINK, PlanStep.SET_DEVICE, PlanStep.SET_LINK}
-
-
-class ChangeSink(Protocol):
-    """What takes note of changes."""
-
-    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None: ...
 
 
 class InterfaceReconciler:
@@ -76,10 +70,11 @@ class InterfaceReconciler:
         self.summary = "not read yet"
         self._read_failed = True  # `summary` says so, or that nothing was read yet
         self.drift: tuple[Drift, ...] = ()
-        self.scan_s = 0.0  # time that the last scan without repairs took
-        self.scan_cost_s = 0.0  # CPU of such scans
+        self.scan_s = self.scan_cost_s = 0.0  # time that the last scan without repairs took; CPU of such scans
         self.muted: str | None = None  # why the interface sends nothing
-        self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds
+        self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds, and guests
+        self.guest_until = float("-inf")  # what comes out of the link until then may be a guest's
+        self.forwarding: tuple[Forwarding, ...] = ()
         self.settings_changed = asyncio.Event()
         self.sessions = LiveSessions()
         self.call_backs = CallBacks()
@@ -94,6 +89,7 @@ class InterfaceReconciler:
         self._floating = floating
         self._addresses = ObservedAddresses()
         self._peers = PeerCache()
+        self.recheck = self._peers.desired_changed  # compares peers at the next reading
         self._link: Link | None = None
         self._refused: dict[str, str] = {}  # addresses and routes that the machine would not take, as `diff` has them
         self._own_index: int | None = None  # of the link that is known to be ours
@@ -136,7 +132,7 @@ class InterfaceReconciler:
 
     @property
     def rivals(self) -> dict[str, str]:
-        """The link addresses of other machines that have floating addresses of this one, by address."""
+        """The link addresses of other machines that have floating addresses of this one."""
         return self._floating.conflicts(self.name)
 
     @property
@@ -173,6 +169,11 @@ class InterfaceReconciler:
         if self.muted != why:
             self.muted = why
             self._changes.changed(self.name)
+
+    def set_forwarding(self, found: tuple[Forwarding, ...]) -> None:
+        """Report whether users' packets get through."""
+        self.forwarding = found
+        self._changes.changed(self.name)
 
     async def answers(self, within_s: float) -> bool:
         """Whether WireGuard does anything; needs no lock, which a scan holds while it hangs."""
@@ -306,9 +307,8 @@ class InterfaceReconciler:
                 Drift(f"floating.{address}", "here alone", f"{who} says that it has it too")
                 for address, who in sorted(self._floating.rivals(self.name).items())
             )
-            tried = () if self.trial is None else self.trial.drift(self.desired.settings)
+            tried = self._forwarding + (() if self.trial is None else self.trial.drift(self.desired.settings))
             self.drift = self._floating.places.drift(self.name) + tried + plan.drift + rivals + self.backbone.drift
-            self.drift += self._forwarding
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)
@@ -344,7 +344,7 @@ class InterfaceReconciler:
             self._link = self._check_own(await self._machine.link(self.name))
             self._rules = await self._machine.rules(settings, self._link)
             self._addresses = await self._floating.observe(settings)
-            self._forwarding = await forwarding_faults(settings) if self.up else ()
+            self._forwarding = await forwarding_faults(settings, self._link)
             self._link_seen_at = seen_at
             self.still_up()
         if self._link is None:

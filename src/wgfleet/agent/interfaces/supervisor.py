@@ -177,6 +177,8 @@ class InterfaceSupervisor:
         """Have the next scan of each interface read everything."""
         for reconciler in self.reconcilers.values():
             reconciler.refresh_link()
+        for tasks in self._tasks.values():
+            tasks.look_again()
 
     async def push(self, name: InterfaceName, push: Push, heard_at: float) -> Applied:
         """Check, store and apply a push. `heard_at`: when the panel last heard this agent, in s of the monotonic clock.

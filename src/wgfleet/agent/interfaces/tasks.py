@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from wgfleet.agent.interfaces.address_routing import RoutingWatch
+from wgfleet.agent.interfaces.forwarding_check import ForwardingCheck
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
@@ -23,7 +24,7 @@ _MAX_INTERVAL_S = (
 )
 _LINK_CHECK_S = 0.25  # between two cheap checks whether a link is still there
 _CRASH_PAUSE_S = 1.0  # between two restarts of a wireguard-go that keeps dying
-Watches = tuple[IsolationWatch, MuteWatch, RoutingWatch]
+Watches = tuple[IsolationWatch, MuteWatch, RoutingWatch, ForwardingCheck]
 _log = structlog.get_logger()
 
 
@@ -48,7 +49,8 @@ class InterfaceTasks:
         self._least_interval_s = interval_s
         self._repair = repair
         self._looked_at = time.monotonic()
-        isolation, mute, routing = watches
+        isolation, mute, routing, forwarding = watches
+        self.look_again = forwarding.look_again
         work = [
             self._scan(),
             self._guard_process(),
@@ -56,6 +58,7 @@ class InterfaceTasks:
             isolation.keep_renewing(),
             mute.run(),
             routing.run(),
+            forwarding.run(),
             reconciler.backbone.run(),
         ]
         if reconciler.trial is not None:

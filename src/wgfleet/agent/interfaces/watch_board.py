@@ -19,6 +19,7 @@ from wgfleet.protocol.messages import (
     AgentStatus,
     CallBack,
     Change,
+    Forwarding,
     Heartbeat,
     InterfaceReport,
     Load,
@@ -31,6 +32,12 @@ from wgfleet.protocol.observed import PeerStats
 MAX_READERS = 16
 _MAX_REFUSED = 100  # kept while there is no reader, and per reader
 MAX_DRIFT = 100  # drifted fields in a report: a wholly wrong interface needs no thousand examples
+
+
+class ChangeSink(Protocol):
+    """What takes note of changes."""
+
+    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None: ...
 
 
 class BoardEntry(Protocol):
@@ -59,6 +66,8 @@ class BoardEntry(Protocol):
 
     @property
     def called_back(self) -> CallBack | None: ...
+    @property
+    def forwarding(self) -> tuple[Forwarding, ...]: ...
     @property
     def stats(self) -> dict[PublicKey, PeerStats]: ...
 
@@ -185,4 +194,5 @@ def report(entry: BoardEntry, keys: Iterable[PublicKey] | None = None) -> Interf
         removed_peers=removed,
         history=entry.history,
         called_back=entry.called_back,
+        forwarding=entry.forwarding,
     )

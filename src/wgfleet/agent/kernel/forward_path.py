@@ -21,7 +21,7 @@ from wgfleet.agent.kernel.rtnetlink import Request, attribute, attributes
 from wgfleet.protocol.ids import InterfaceName
 
 # Somewhere in the internet, to look up: root name servers, which stay where they are.
-_ELSEWHERE = {4: "198.41.0.4", 6: "2001:503:ba3e::2:30"}
+ELSEWHERE = {4: "198.41.0.4", 6: "2001:503:ba3e::2:30"}
 _ROUTE = struct.Struct("8BI")  # as in rtnetlink(7), struct rtmsg
 _INTERFACE, _GET_MTU = struct.Struct("16si20x"), 0x8921  # netdevice(7), SIOCGIFMTU
 _DST, _SRC, _IIF, _OIF, _MARK = 1, 2, 3, 4, 16
@@ -35,6 +35,11 @@ class WayThrough:
     link: str | None
     mtu: int = 0
     error: int = 0
+
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether there is no route to the internet at all."""
+        return self.link is None and self.error == errno.ENETUNREACH
 
 
 async def way_of(name: InterfaceName, address: str) -> WayThrough | None:
@@ -51,7 +56,7 @@ async def way_of(name: InterfaceName, address: str) -> WayThrough | None:
     family = socket.AF_INET if own.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
     bits = network.max_prefixlen
     payload = _ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0)
-    payload += attribute(_DST, ip_address(_ELSEWHERE[own.version]).packed) + attribute(_SRC, user.packed)
+    payload += attribute(_DST, ip_address(ELSEWHERE[own.version]).packed) + attribute(_SRC, user.packed)
     payload += attribute(_IIF, struct.pack("I", index))
     marks = [b"", *(attribute(_MARK, mark) for mark in await _marks(family))]
     replies = await rtnetlink.exchange([Request(rtnetlink.GET_ROUTE, 0, payload + mark) for mark in marks])

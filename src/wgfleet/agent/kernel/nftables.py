@@ -20,7 +20,7 @@ from wgfleet.protocol.ids import InterfaceName
 _WORDS = {4: "ip", 6: "ip6"}
 # What answers a machine because of what it is: link-local addresses (RFC 3927, RFC 4291), among them 169.254.169.254,
 # where clouds hand out credentials; and where some do so besides: Amazon and Google over IPv6, Azure, Alibaba.
-_OWN_LINK = (
+OWN_LINK = (
     *("169.254.0.0/16", "fe80::/10"),
     *("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200"),
 )
@@ -133,7 +133,7 @@ def _forward(settings: InterfaceSettings) -> list[str]:
         "type filter hook forward priority filter; policy accept;",
         f"iifname != {own} accept",
         *(f'oifname "{name}" {verdict}' for name in _to_users(settings)),
-        *(f"{_to(network)} drop" for network in (*_OWN_LINK, *settings.reach.denied_networks)),
+        *(f"{_to(network)} drop" for network in (*OWN_LINK, *settings.reach.denied_networks)),
         "ct state established,related accept",
         *(f'oifname "{name}" accept' for name in settings.reach.interfaces),
         f"oifgroup {GROUP} drop",

@@ -93,6 +93,7 @@ class AgentRoutes:
                     drift=reconciler.drift[:MAX_DRIFT],
                     summary=reconciler.summary,
                     muted=reconciler.muted,
+                    forwarding=reconciler.forwarding,
                 )
                 for reconciler in self._supervisor.reconcilers.values()
             ),

@@ -15,6 +15,7 @@ from wgfleet.lab.scenarios import (
     crash,
     drain,
     failover,
+    firewalls,
     flap,
     holder,
     kill,
@@ -59,6 +60,9 @@ SCENARIOS = {
     "drain": Scenario(drain.run, "Remove a node under live clients and count what they lose.", clients=True),
     "failover": Scenario(
         failover.run, "Cut a node off under live clients and time their silence.", clients=True, weather=True
+    ),
+    "firewalls": Scenario(
+        firewalls.run, "Put docker, ufw, firewalld and others in users' way; each is found and named.", clients=False
     ),
     "flap": Scenario(flap.run, "Pull a cable again and again; the clients do not go to and fro.", clients=True),
     "holder": Scenario(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from wgfleet.protocol.diff import Drift
-from wgfleet.protocol.messages import AgentStatus, Applied
+from wgfleet.protocol.messages import AgentStatus, Applied, Forwarding
 
 LONGEST_WORDS = 500  # characters; a sentence on one interface
 LONGEST_DRIFT = 150  # fields; an agent of ours reports 100 at most
@@ -34,6 +34,11 @@ def applied(found: Applied) -> Applied:
 def rivals(found: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Return who else has floating addresses, in the order of these."""
     return tuple((words(address), words(who)) for address, who in sorted(found.items()))
+
+
+def forwarding(found: Iterable[Forwarding]) -> tuple[Forwarding, ...]:
+    """Return what was found out of forwarding with limits."""
+    return tuple(replace(each, why=words(each.why)) for each in found)
 
 
 def drift(found: Iterable[Drift]) -> tuple[Drift, ...]:

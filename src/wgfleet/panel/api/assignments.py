@@ -28,6 +28,7 @@ from wgfleet.panel.api.models import (
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain import forwarding
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
@@ -38,7 +39,8 @@ from wgfleet.panel.services.fleet import assignments, nodes, owed
 from wgfleet.panel.services.fleet.assignments import NodeAssignment as Assigned
 from wgfleet.panel.services.fleet.owed import Owed
 from wgfleet.panel.services.moves import removal
-from wgfleet.panel.store.tables import Config
+from wgfleet.panel.store.tables import Assignment, Config
+from wgfleet.protocol.messages import ForwardingState
 from wgfleet.protocol.relay import MAX_RELAY_S
 
 router = APIRouter(tags=["assignments"])
@@ -96,6 +98,21 @@ FIRST_LOOK = Field(
 )
 
 
+class ForwardingView(View):
+    """What an agent found out by a packet of a user's address. Nodes at which it failed are chosen last."""
+
+    state: ForwardingState = Field(
+        description="`ok`: it came back. `failed`: it did not, and the node is why. `not_proven`: nobody could tell."
+    )
+    reason: str = Field(description="Who answered, or what is wrong and what to type on the node.")
+
+
+FORWARDING = Field(
+    description="Whether users' packets get to the uplink and back: what the agent found out by sending one; null: "
+    "not tried yet, or an agent of an earlier release."
+)
+
+
 class AssignmentView(View):
     """A config on a node."""
 
@@ -118,6 +135,7 @@ class AssignmentView(View):
         description="Fields in which the node differs from the desired state; `forwarding`: why users' packets do "
         "not get through it, and what to type there."
     )
+    forwarding: ForwardingView | None = FORWARDING
     owed: OwedView | None = Field(description="What has not reached the node; null: it has everything.")
     first_look: FirstLook | None = FIRST_LOOK
     no_failover: NoFailoverView | None = NO_FAILOVER
@@ -149,6 +167,12 @@ def owed_view(found: Owed | None) -> OwedView | None:
     )
 
 
+def forwarding_view(row: Assignment) -> ForwardingView | None:
+    """Show whether users' packets get through."""
+    found = forwarding.overall(row.forwarding)
+    return None if found is None else ForwardingView(state=found.state, reason=found.why)
+
+
 def _view(
     config: Config, assigned: Assigned, missing: Owed | None = None, no_failover: NoFailoverView | None = None
 ) -> AssignmentView:
@@ -170,6 +194,7 @@ def _view(
         connected=node.connected,
         summary=row.summary,
         drift=row.drift,
+        forwarding=forwarding_view(row),
         owed=owed_view(missing),
         first_look=row.first_look,
         no_failover=no_failover,

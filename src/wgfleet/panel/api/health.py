@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from wgfleet.panel.api import forecasts
-from wgfleet.panel.api.assignments import FIRST_LOOK, OwedView, owed_view
+from wgfleet.panel.api.assignments import FIRST_LOOK, FORWARDING, ForwardingView, OwedView, forwarding_view, owed_view
 from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
 from wgfleet.panel.api.models import Body, Reference, View, utc
@@ -36,6 +36,7 @@ class NodeHealth(View):
     reason: str
     summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
     first_look: FirstLook | None = FIRST_LOOK
+    forwarding: ForwardingView | None = FORWARDING
     owed: OwedView | None = Field(description="Changes that have not reached the node; null: it has everything.")
     clock_warning: str | None = Field(description="null: its clock is right enough for takeovers.")
     no_failover: NoFailoverView | None = NO_FAILOVER
@@ -178,6 +179,7 @@ def show_health(
                     reason=assigned.assignment.health_reason,
                     summary=assigned.assignment.summary,
                     first_look=assigned.assignment.first_look,
+                    forwarding=forwarding_view(assigned.assignment),
                     owed=owed_view(missing.get(assigned.assignment.id)),
                     clock_warning=nodes.clock_warning(assigned.node),
                     no_failover=lacking.get(assigned.node.id),

@@ -79,7 +79,8 @@ class FloatingReconciler:
             holders.reassign(tx, config_id, silent=silent)
             if not carriers.of_config(tx, config_id).on_agent:
                 return None
-            address_move.rescue(tx, config_id, lapsed | carriers.unrouted(tx, config_id))
+            bad = carriers.unrouted(tx, config_id) | carriers.not_forwarding(tx, config_id)
+            address_move.rescue(tx, config_id, lapsed | bad)
             if waiting:
                 return POLL_S
             return LOOK_AGAIN_S if holders.handovers(tx, config_id) or lapsing - lapsed else None

@@ -4,6 +4,7 @@ from typing import NamedTuple, cast
 
 from sqlalchemy import Table, bindparam, select
 
+from wgfleet.panel.domain.forwarding import ForwardingFound
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store.engine import Tx
@@ -11,7 +12,7 @@ from wgfleet.panel.store.tables import Assignment, Node, NodeGroup, NodeLoad
 
 
 class ServingNode(NamedTuple):
-    """A node with the priority and the region of its group, and what its agent said last of how busy it is."""
+    """A node with priority and region of its group, and what its agent said last: of how busy it is, of forwarding."""
 
     health: Health
     id: str
@@ -25,6 +26,7 @@ class ServingNode(NamedTuple):
     memory: float | None
     bandwidth: float | None
     said_at: float | None
+    forwarding: list[ForwardingFound]
 
 
 _assignments, _nodes = cast("Table", Assignment.__table__), cast("Table", Node.__table__)
@@ -33,7 +35,7 @@ _a, _n, _g, _l = _assignments.c, _nodes.c, _groups.c, _loads.c
 _SERVING = (
     select(
         _a.health, _n.id, _n.group_id, _n.weight, _n.capacity, _n.cordoned, _g.priority, _g.region,
-        _l.cpu, _l.memory, _l.bandwidth, _l.at,
+        _l.cpu, _l.memory, _l.bandwidth, _l.at, _a.forwarding,
     )
     .select_from(
         _assignments.join(_nodes, _n.id == _a.node_id)

@@ -28,6 +28,7 @@ class DnsNode:
     """A node that carries a config, with what matters for the config's name.
 
     `in_use`: clients that reach it are served. `leaving`: it is being removed. `cordoned`: no new clients.
+    `forwards`: it is not proven that users' packets do not get through it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class DnsNode:
     in_use: bool
     leaving: bool = False
     cordoned: bool = False
+    forwards: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,15 @@ def desired_addresses(
     """Choose the addresses that a name should list.
 
     If the config has floating addresses, those that are held. Otherwise those of the nodes that serve; cordoned nodes
-    are left out as long as `min_nodes` others remain.
+    and those that do not forward are left out as long as `min_nodes` others remain.
     """
     if floating:
         held = tuple(sorted(one.address for one in floating if one.in_use))
         return DesiredAddresses(held, None if held else NO_HOLDER)
     staying = [node for node in nodes if not node.leaving and (node.in_use or not only_healthy)]
+    forwarding = [node for node in staying if node.forwards]
+    if len(forwarding) >= max(min_nodes, 1):
+        staying = forwarding
     chosen = [node for node in staying if not node.cordoned]
     note = None
     spare = sorted((node for node in staying if node.cordoned), key=lambda node: (not node.in_use, node.name))

@@ -11,6 +11,7 @@ from enum import StrEnum
 from heapq import heapify, heappop, heapreplace
 from typing import TypeVar
 
+from wgfleet.panel.domain.forwarding import preferred
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
 
 DEFAULT_PRIORITY = 100  # of a group that says nothing else, and of nodes without a group: they share
@@ -32,6 +33,7 @@ class Candidate:
     `load` counts the peers that it is home to, `capacity` how many it should have at most (None: no limit). A node of
     twice the `weight` gets twice the peers. One with a weight or a capacity of 0 gets none, one that is `cordoned` only
     where there is no other. `busy` is how much of its machine is in use, as a share of 1 (None: not known).
+    `forwards`: it is not proven that users' packets do not get through it; one where it is gets peers where all are so.
     """
 
     node_id: NodeId
@@ -43,6 +45,7 @@ class Candidate:
     cordoned: bool = False
     region: str = ""
     busy: float | None = None
+    forwards: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ def place(
     nodes in proportion to their capacity, instead of being left.
     """
     able = [c for c in candidates if c.weight > 0 and c.capacity != 0]
-    usable = sorted([c for c in able if not c.cordoned] or able, key=_priority)
+    forwarding = preferred(able, lambda c: not c.forwards)
+    usable = sorted(preferred(forwarding, lambda c: c.cordoned), key=_priority)
     loads = {candidate.node_id: candidate.load for candidate in usable}
     burden = _by_busyness(usable) if strategy is Strategy.LEAST_LOAD else _by_weight
     homes: dict[PeerId, NodeId] = {}

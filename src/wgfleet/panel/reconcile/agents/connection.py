@@ -31,6 +31,7 @@ from wgfleet.protocol.messages import (
     HEARTBEAT_S,
     AgentStatus,
     Change,
+    Forwarding,
     Heartbeat,
     InterfaceReport,
     Load,
@@ -54,7 +55,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The last report of an agent on an interface. `held`, `rivals`, `history`, `muted` as in `InterfaceReport`.
+    """The last report of an agent on an interface. `held`, `rivals` and what follows are as in `InterfaceReport`.
 
     Two are equal if they ask for the same work: `summary` is for people, and not compared.
     """
@@ -67,6 +68,7 @@ class Reported:
     history: str = ""
     muted: str | None = None
     rivals: tuple[tuple[str, str], ...] = ()
+    forwarding: tuple[Forwarding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +292,9 @@ class AgentConnection:
         rivals = claims.rivals(report.rivals)
         muted = None if report.muted is None else claims.words(report.muted)
         fresh = Reported(
-            report.config_id, report.generation, drift, report.held, summary, report.history, muted, rivals
-        )
+            report.config_id, report.generation, drift, report.held, summary, report.history, muted, rivals,
+            claims.forwarding(report.forwarding),
+        )  # fmt: skip
         self.reported[report.name] = fresh
         agents_now = clock.monotonic() + self._ahead_s
         self._called_back.note(report.name, report.config_id, report.called_back, summary, agents_now)

@@ -13,7 +13,7 @@ from wgfleet.panel.reconcile.agents.cleanups import Stray, strays
 from wgfleet.panel.reconcile.agents.connection import Reported
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.services import certificates
-from wgfleet.panel.services.fleet import assignments, desired, nodes
+from wgfleet.panel.services.fleet import assignments, desired, forwardings, nodes
 from wgfleet.panel.services.fleet.desired import PreparedPush
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import Store, Tx
@@ -139,6 +139,7 @@ class WorkReader:
             or assignment.phase == Phase.JOINING
             or assignment.first_look == FirstLook.UNPROVEN
             or (has is not None and assignments.is_news(assignment, has.drift, has.held, dict(has.rivals)))
+            or (has is not None and forwardings.is_news(assignment, has.forwarding))
             or (has is not None and floats(config, has))
         )
         # A whole for what the agent has replaces it: it may be a fence.

@@ -154,6 +154,7 @@ class Pusher:
         reported = Reported(
             wanted.config_id, applied.generation, applied.drift, applied.held, summary, wanted.push.history,
             rivals=wanted.has.rivals if wanted.has is not None else (),
+            forwarding=wanted.has.forwarding if wanted.has is not None else (),
         )  # fmt: skip
         connection.applied(wanted.interface, reported)
         connection.usage_ended |= wanted.takes_away
@@ -211,6 +212,7 @@ class Pusher:
                 reported.summary,
                 held=reported.held,
                 rivals=dict(reported.rivals),
+                forwarding=reported.forwarding,
                 first_look=seen.first_look,
                 objection=seen.objection,
             )

@@ -1,5 +1,6 @@
 """Nodes eligible for a config's DNS name, read from rows, and why the addresses changed."""
 
+from wgfleet.panel.domain import forwarding
 from wgfleet.panel.domain.dns.listing import DnsFloatingAddress, DnsNode
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
@@ -30,6 +31,7 @@ def _dns_node(assignment: Assignment, node: Node) -> DnsNode:
         in_use=assignment.health.in_use,
         leaving=assignment.phase == Phase.DRAINING,
         cordoned=node.cordoned,
+        forwards=not forwarding.fails(assignment.forwarding),
     )
 
 
@@ -85,6 +87,8 @@ def _cause(tx: Tx, assignment: Assignment, node: Node) -> tuple[str, str]:
         return "is being removed", _requested_by(tx, OperationKind.REMOVE_NODE, about)
     if not assignment.health.in_use:
         return f"is {assignment.health}: {assignment.health_reason}", audit.PANEL
+    if forwarding.fails(assignment.forwarding):
+        return "does not forward what users send", audit.PANEL
     if assignment.silent_addresses:
         return f"does not answer at {', '.join(assignment.silent_addresses)}", audit.PANEL
     if node.cordoned:

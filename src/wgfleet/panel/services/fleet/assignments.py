@@ -14,7 +14,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
-from wgfleet.panel.services.fleet import placement, shared_addresses, witness_keys
+from wgfleet.panel.services.fleet import forwardings, placement, shared_addresses, witness_keys
 from wgfleet.panel.services.floating import carriers, holders
 from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import addresses as address_rows
@@ -28,6 +28,7 @@ from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.diff import ROUTING_FIELD, Drift, harms_no_user
+from wgfleet.protocol.messages import Forwarding
 
 SLICE_BITS = 4  # an independent config's pool is cut for up to 16 nodes
 MIN_HOST_BITS = 2  # the least slice has a node and a peer
@@ -176,6 +177,7 @@ def confirmed(
     *,
     held: Collection[str] | None,
     rivals: Mapping[str, str] | None = None,
+    forwarding: Sequence[Forwarding] = (),
     first_look: FirstLook | None = None,
     objection: str | None = None,
 ) -> None:
@@ -186,7 +188,7 @@ def confirmed(
     One whose machine has no IPv6 serves as well, and the drift says what it lacks.
 
     `held`: the floating addresses that the node has, None if its agent does not say. `rivals`: what other machines
-    say that they have of them, by address.
+    say that they have of them, by address. `forwarding`: whether users' packets get through.
     """
     assignment = assignment_rows.get(tx, config_id, node_id)
     if assignment is None:
@@ -195,6 +197,7 @@ def confirmed(
         config_rows.lock(tx, config_id)  # before its assignment, as everywhere
     holders.confirmed(tx, assignment, generation, held)
     unrouted = carriers.is_unrouted(assignment)
+    forwardings.said(tx, assignment, forwarding)
     if not assignment.health.in_use and assignment.applied_generation < assignment.oldest_base <= generation:
         tx.wake(Topic.FENCED, assignment.id)
     assignment_rows.applied(

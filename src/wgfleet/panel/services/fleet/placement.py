@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import forwarding
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY, Candidate, Placement, Strategy, Unplaced, place
 from wgfleet.panel.services.fleet import loads
@@ -40,6 +41,7 @@ def candidates(tx: Tx, config_id: str, *, without: Collection[str] = (), well: b
             cordoned=node.cordoned,
             region=node.region or "",
             busy=loads.share(node.cpu, node.memory, node.bandwidth, node.said_at, now),
+            forwards=not forwarding.fails(node.forwarding),
         )
         for node in serving
     ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from wgfleet.panel.address_providers import plugins
+from wgfleet.panel.domain import forwarding
 from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -57,6 +58,12 @@ def unrouted(tx: Tx, config_id: str) -> set[str]:
     if not of_config(tx, config_id).routed:
         return set()
     return {each.node_id for each, _ in floating_rows.carriers(tx, config_id) if is_unrouted(each)}
+
+
+def not_forwarding(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes that are proven not to let users' packets through, where another one is not."""
+    found = {each.node_id: forwarding.fails(each.forwarding) for each, _ in floating_rows.carriers(tx, config_id)}
+    return {node_id for node_id, failing in found.items() if failing} if not all(found.values()) else set()
 
 
 def nodes(tx: Tx, config_id: str) -> set[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import clocks, floating
+from wgfleet.panel.domain import clocks, floating, forwarding
 from wgfleet.panel.domain.floating import HolderCandidate
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
@@ -122,6 +122,7 @@ def _candidates(
             and assignment.health == Health.SERVING
             and not node.cordoned
             and not (routed and carriers.is_unrouted(assignment))
+            and not forwarding.fails(assignment.forwarding)
             # Its calls might not be answered, or nobody else's after them.
             and clocks.is_right(node.clock_ahead_s),
             emptied=node.id == emptied,

@@ -11,6 +11,7 @@ from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.domain.first_look import FirstLook
+from wgfleet.panel.domain.forwarding import ForwardingFound
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
@@ -64,6 +65,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012 - read once by the declarative machinery
         list[str]: JSON,
         list[float]: JSON,
+        list[ForwardingFound]: JSON,
         dict[str, Any]: JSON,
         dict[str, str]: JSON,
         bytes: LargeBinary,

@@ -4,6 +4,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, Integer, UniqueConstraint,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.first_look import FirstLook
+from wgfleet.panel.domain.forwarding import ForwardingFound
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.probe_keys import RotationStep
@@ -142,7 +143,8 @@ class Assignment(Base):
     not seen to lack one. `floating_held`: the floating addresses that its agent said it has, and `floating_rivals` the
     link addresses of other machines that have one too, by address. `first_look`: the result of probes before it served;
     None: nobody has looked. `number`: which one it is among all that there are; its address on the backbone follows
-    from it. `silent_addresses`: those of its node where clients get no answer while another one answers.
+    from it. `silent_addresses`: those of its node where clients get no answer while another one answers. `forwarding`:
+    what its agent found out by packets of a user's address, for each IP version.
     """
 
     __tablename__ = "assignments"
@@ -160,6 +162,7 @@ class Assignment(Base):
     drift: Mapped[list[str]]
     floating_held: Mapped[list[str]] = mapped_column(default=list)
     floating_rivals: Mapped[dict[str, str]] = mapped_column(default=dict)
+    forwarding: Mapped[list[ForwardingFound]] = mapped_column(default=list)
     health: Mapped[Health]
     health_since: Mapped[float]
     health_reason: Mapped[str]

@@ -1,0 +1,54 @@
+"""Forwarding: what nodes found out by packets of users' addresses, and which nodes are preferred for it. Pure.
+
+A node that lets nobody through serves nobody. So others are preferred, as long as there are any: a config without nodes
+would be worse.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict, TypeVar
+
+from wgfleet.protocol.messages import ForwardingState
+
+T = TypeVar("T")
+_IPV6 = 6
+
+
+class ForwardingFound(TypedDict):
+    """What was found out for an IP version, as the rows have it."""
+
+    version: int
+    state: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forwards:
+    """What is known of a node as a whole; `why` names the IP version where there are two."""
+
+    state: ForwardingState
+    why: str
+
+
+def overall(found: Sequence[ForwardingFound]) -> Forwards | None:
+    """Sum up what was found out; None: nothing was.
+
+    IPv4 decides where users have both: without IPv6 they go by IPv4, and most of the internet has nothing else.
+    """
+    by_version = sorted(found, key=lambda each: each["version"] == _IPV6)
+    if not by_version:
+        return None
+    words = (each["why"] if len(found) == 1 else f"IPv{each['version']}: {each['why']}" for each in by_version)
+    return Forwards(ForwardingState(by_version[0]["state"]), "; ".join(words))
+
+
+def fails(found: Sequence[ForwardingFound]) -> bool:
+    """Tell whether it is proven that users' packets do not get through."""
+    whole = overall(found)
+    return whole is not None and whole.state is ForwardingState.FAILED
+
+
+def preferred(items: Iterable[T], fails_at: Callable[[T], bool]) -> list[T]:
+    """Return those that forward, or may, where there are any; otherwise all."""
+    every = list(items)
+    return [each for each in every if not fails_at(each)] or every
