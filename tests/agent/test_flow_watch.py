@@ -50,7 +50,7 @@ def _no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def watched(made: Callable[[], InterfaceSettings], until: Callable[[], bool]) -> None:
     """Have a user come to a node that knows of his connections, and wait."""
-    watch = FlowWatch(made, lambda _parts: None)
+    watch = FlowWatch(made, lambda _parts: None, lambda _carries: None)
     watch.heard(2, FLOWS)
     watch.arrived(["10.8.0.2/32"])
     task = asyncio.create_task(watch.run())

@@ -40,6 +40,7 @@ class Interface:
     held: tuple[str, ...] | None = None
     rivals: dict[str, str] = field(default_factory=dict)
     muted: str | None = None
+    carries: bool = False
     called_back: CallBack | None = None
     forwarding: tuple[Forwarding, ...] = ()
     stats: dict[PublicKey, PeerStats] = field(default_factory=dict)

@@ -223,6 +223,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     `muted` says why the interface sends nothing until the panel has pushed, or said that nothing is missing (`unmute`).
     `called_back`: the last time that sessions ended with the interface, since the agent's start. `forwarding`: whether
     users' packets get through, for each IP version that was checked; empty: not checked, or an agent that does not.
+    `carries`: whether its NAT has TCP connections of users, which may go on here when these have moved.
     """
 
     name: ClaimedName
@@ -239,6 +240,7 @@ class InterfaceReport(Struct, frozen=True, omit_defaults=True):
     history: Annotated[str, Meta(max_length=200)] = ""
     called_back: CallBack | None = None
     forwarding: Annotated[tuple[Forwarding, ...], Meta(max_length=2)] = ()
+    carries: bool = False
 
 
 class Snapshot(Struct, frozen=True, tag_field="type", tag="snapshot"):

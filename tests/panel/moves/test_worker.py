@@ -13,7 +13,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationState
-from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.moves import takeovers
 from wgfleet.panel.reconcile.moves.takeovers import QUICK_TRIES_S, TakeoverRounds
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
@@ -42,6 +42,7 @@ class Line:
     silent: bool = False
     last_seen_at: float | None = 1.0
     heard_at: float = field(default_factory=clock.monotonic)
+    reported: dict[str, Reported] = field(default_factory=dict)
     called: list[Takeover] = field(default_factory=list)
 
     @property

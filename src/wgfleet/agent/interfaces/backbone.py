@@ -10,6 +10,7 @@ import binascii
 import contextlib
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -70,7 +71,7 @@ class BackboneWatch:
         self._told = 0
         self._reached: frozenset[int] = frozenset()
         self._routes: RouteFollower | None = None
-        self._flows = FlowWatch(self._settings, self._tell_flows)
+        self._flows = FlowWatch(self._settings, self._tell_flows, partial(setattr, reconciler, "carries"))
         self._woken = asyncio.Event()
 
     @property

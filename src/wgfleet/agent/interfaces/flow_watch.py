@@ -30,9 +30,18 @@ _log = structlog.get_logger()
 
 
 class FlowWatch:
-    """The watch of one interface; `run` is a background task. `tell` sends messages to all other nodes."""
+    """The watch of one interface; `run` is a background task.
 
-    def __init__(self, settings: Callable[[], InterfaceSettings], tell: Callable[[Iterable[Flows]], None]) -> None:
+    `tell` sends messages to all other nodes. `carry` gets to know whether this node's NAT has connections.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], InterfaceSettings],
+        tell: Callable[[Iterable[Flows]], None],
+        carry: Callable[[bool], None],
+    ) -> None:
+        self._carry = carry
         self._settings = settings
         self._tell = tell
         self._elsewhere = FlowsElsewhere()
@@ -78,6 +87,7 @@ class FlowWatch:
                     look_at = time.monotonic() + max(_LOOK_S, _SHARE * took_s)
             else:
                 self._elsewhere.drop_due()
+                self._carry(False)
             pause = min(_IDLE_S, self._elsewhere.next_at() - time.monotonic())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, pause)):
@@ -93,6 +103,7 @@ class FlowWatch:
                 _log.warning("flows.not_read", interface=settings.name, reason=str(error))
             self._failed = True
             return 0.0
+        self._carry(bool(found))
         chosen = choose(found, self._told)
         self._told = frozenset(chosen)
         self._tell(parts(time.time_ns() // 1_000_000, chosen))

@@ -75,6 +75,7 @@ class InterfaceReconciler:
         self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds, and guests
         self.guest_until = float("-inf")  # what comes out of the link until then may be a guest's
         self.forwarding: tuple[Forwarding, ...] = ()
+        self.carries = False  # whether its NAT has TCP connections that may go on after their users have moved
         self.settings_changed = asyncio.Event()
         self.sessions = LiveSessions()
         self.call_backs = CallBacks()

@@ -63,6 +63,7 @@ class BoardEntry(Protocol):
     def rivals(self) -> dict[str, str]: ...
 
     muted: str | None
+    carries: bool
 
     @property
     def called_back(self) -> CallBack | None: ...
@@ -195,4 +196,5 @@ def report(entry: BoardEntry, keys: Iterable[PublicKey] | None = None) -> Interf
         history=entry.history,
         called_back=entry.called_back,
         forwarding=entry.forwarding,
+        carries=entry.carries,
     )

@@ -45,6 +45,7 @@ class MoveView:
 
     kind: OperationKind
     finished: bool
+    config_id: str = ""
     over: bool = False
     placed: bool = False
     unsettled: int = 0

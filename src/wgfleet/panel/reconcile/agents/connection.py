@@ -57,7 +57,7 @@ log = structlog.get_logger()
 class Reported:
     """The last report of an agent on an interface. `held`, `rivals` and what follows are as in `InterfaceReport`.
 
-    Two are equal if they ask for the same work: `summary` is for people, and not compared.
+    Two are equal if they ask for the same work: `summary`, for people, and `carries`, which is looked up, do not count.
     """
 
     config_id: str
@@ -69,6 +69,7 @@ class Reported:
     muted: str | None = None
     rivals: tuple[tuple[str, str], ...] = ()
     forwarding: tuple[Forwarding, ...] = ()
+    carries: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +294,7 @@ class AgentConnection:
         muted = None if report.muted is None else claims.words(report.muted)
         fresh = Reported(
             report.config_id, report.generation, drift, report.held, summary, report.history, muted, rivals,
-            claims.forwarding(report.forwarding),
+            claims.forwarding(report.forwarding), report.carries,
         )  # fmt: skip
         self.reported[report.name] = fresh
         agents_now = clock.monotonic() + self._ahead_s

@@ -14,12 +14,16 @@ from wgfleet.panel.reconcile.engine.threads import Work, doing, in_thread
 from wgfleet.panel.reconcile.moves.session_reports import Reports
 from wgfleet.panel.reconcile.moves.takeovers import TakeoverRounds
 from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves import kinds
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 
 WAIT_S = 1.0  # for a node that keeps its floating addresses though its time is over
+# For connections that go on through a node that is to be removed.
+KEEP_S = 1.0
+KEPT = "TCP connections of users who have moved go on through the node until they end, or the drain window does"
 POLL_S = 0.25  # for a node that has yet to be heard, to drop peers that it lost, or to delete an interface
 
 
@@ -35,6 +39,7 @@ class MoveWorker:
         outlook: Outlook,
     ) -> None:
         self._outlook = outlook
+        self._connections = connections
         self._store = store
         self._vault = vault
         self._drain = drain
@@ -64,6 +69,9 @@ class MoveWorker:
                 return None
             if step is done is MoveStep.CLOSE:
                 return WAIT_S
+            if step is MoveStep.RETIRE and clock.now() < view.drain_ends_at and self._carries(view):
+                await in_thread(self._explain, operation_id)
+                return KEEP_S
             begins = may_begin(view, step) and reports.known(view.sources)
             if needs_sessions(view, step) and not await reports.gather(view.sources) and not begins:
                 return POLL_S
@@ -83,6 +91,20 @@ class MoveWorker:
             faultpoints.reached(f"moves.{step}.after")
             if pause is not None:
                 return pause
+
+    def _carries(self, view: MoveView) -> bool:
+        """Tell whether the node that leaves has connections that go on for users who have moved."""
+        found = (self._connections.get(node_id) for node_id in view.sources)
+        return any(
+            connection is not None
+            and connection.connected
+            and any(each.config_id == view.config_id and each.carries for each in connection.reported.values())
+            for connection in found
+        )
+
+    def _explain(self, operation_id: str) -> None:
+        with self._store.write() as tx:
+            operations.explain_wait(tx, operations.get(tx, operation_id), KEPT)
 
     def _read(self, operation_id: str) -> MoveView:
         with self._store.read() as tx:

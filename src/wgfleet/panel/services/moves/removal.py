@@ -54,6 +54,7 @@ def view(tx: Tx, operation_id: str) -> MoveView:
     return MoveView(
         kind=operation.kind,
         finished=operation.finished_at is not None,
+        config_id=config_id,
         placed=progress.placed,
         unsettled=unsettled,
         drain_ends_at=_drain_ends_at(tx, operation) if unsettled else progress.window_ends_at,
