@@ -23,12 +23,15 @@ from bench.simulated.database import PanelDatabase
 from tests.panel.world import World
 from wgfleet.panel.agents.watch_messages import WatchMessages
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.services import usage
+from wgfleet.panel.services.usage import NodeBatch
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PublicKey, raw_to_text
 from wgfleet.protocol.messages import Change, InterfaceReport, WatchMessage
 from wgfleet.protocol.observed import PeerStats
+from wgfleet.protocol.usage import UsageBatch, UsageRow
 
 if TYPE_CHECKING:
     from wgfleet.panel.agents.client import AgentClient
@@ -102,6 +105,28 @@ def rows(peers: int) -> tuple[float, float]:
     return us, bare.us_per_row
 
 
+def usage_us(peers: int) -> float:
+    """Write what a node counted of each of its peers; return the cost of a row, with all that hangs on it."""
+    with tempfile.TemporaryDirectory(prefix="wgfleet-bench-") as place:
+        world = World.open(f"sqlite:///{Path(place) / 'panel.sqlite'}")
+        config = world.config(pools=("10.64.0.0/16",))
+        (node,) = world.serving(config, "fra1")
+        keys = [PublicKey(peer.public_key) for peer in world.peers(config, *(f"p{number}" for number in range(peers)))]
+        asked = usage.NONE
+
+        def write(step: int) -> None:
+            nonlocal asked
+            at = time.time()
+            rows = tuple(UsageRow(key, 1, int(at), 1500 * (step + 1), 1500 * (step + 1)) for key in keys)
+            batch = NodeBatch(node.id, UsageBatch("e", step + 1, at, {ConfigId(config.id): rows}), asked)
+            with world.store.write() as tx:
+                asked = usage.take(tx, [batch], at)[node.id]
+
+        found = least_us(peers, write)
+        world.store.close()
+    return found
+
+
 def compared(us: float, floor_us: float) -> dict[str, float]:
     return {"us": round(us, 2), "floor_us": round(floor_us, 2), "ratio": round(us / floor_us, 2)}
 
@@ -117,6 +142,7 @@ def main() -> None:
     found = {
         "sample_to_due": compared(taken, least_us(samples, lambda _: decode(said))) | {"a_second": round(1e6 / taken)},
         "row_written": compared(*rows(options.peers)),
+        "usage_row_written": {"us": round(written := usage_us(options.peers), 2), "a_second": round(1e6 / written)},
         "bytes_a_sample": len(said[0]) // options.peers,
     }
     sys.stdout.write(json.dumps(found, indent=2) + "\n")

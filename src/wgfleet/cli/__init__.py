@@ -30,6 +30,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "relay": ("Clients that a node relays after it left.", "httpx"),
     "peer": ("User devices and their files.", "httpx"),
     "tag": ("Words for some peers, and settings of their files.", "httpx"),
+    "usage": ("What peers sent and received, on all nodes.", "httpx"),
     "dns": ("Published names: state, plans, approval.", "httpx"),
     "operation": ("Long-running work and its progress.", "httpx"),
     "backup": ("Copies made before a node was removed.", "httpx"),
@@ -39,7 +40,12 @@ GROUPS: dict[str, tuple[str, str]] = {
     "audit": ("Who did what, and when.", "httpx"),
     "lab": ("A network of namespaces with real WireGuard on this machine.", "dns"),
 }
-COMMANDS = {"login", "logout", "status"}  # no groups: the module's application has the one command of this name
+COMMANDS = {
+    "login",
+    "logout",
+    "status",
+    "usage",
+}  # no groups: the module's application has the one command of this name
 
 
 class LazyGroup(CommandGroup):

@@ -67,7 +67,7 @@ def peer_row(peer: Document, nodes: dict[str | None, str]) -> Document:
         "from": size_cell(session.get("rx")),
         "to": size_cell(session.get("tx")),
         "endpoint": session.get("endpoint"),
-        "traffic": size_cell(session["rx"] + session["tx"]) if session else None,
+        "traffic": size_cell(used["received"] + used["sent"]) if (used := peer["usage"]) else None,
     }
 
 
@@ -87,6 +87,8 @@ def show(peer: Peer, *, as_json: AsJson = False) -> None:
     shown |= {name: value for name, value in found.items() if not name.endswith("_id") and name != "session"}
     shown |= {"home": nodes.get(home, home), "group": group}
     shown |= {"session": _session(session, nodes) if session else "none yet"}
+    used = found["usage"]
+    shown |= {"usage": f"{size(used['received'])} from it, {size(used['sent'])} to it" if used else "none yet"}
     show_fields(shown, as_json=False)
 
 

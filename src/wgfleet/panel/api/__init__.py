@@ -46,6 +46,7 @@ from wgfleet.panel.api import (
     relays,
     sign_ins,
     tags,
+    usage,
     users,
 )
 from wgfleet.panel.api.doorkeeper import Doorkeeper
@@ -89,6 +90,7 @@ SUBJECTS = (
     monitoring,
     health,
     previews,
+    usage,
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -33,6 +33,7 @@ FILTERED = {
     ("GET", "/peers"),
     ("GET", "/peers/new"),
     ("POST", "/peers/new"),
+    ("GET", "/api/usage"),
     ("POST", "/api/nodes"),
 }
 """Routes that look at the limit themselves."""

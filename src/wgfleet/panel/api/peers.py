@@ -1,7 +1,7 @@
 """`/api/configs/{config}/peers` and `/api/peers`: user devices."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from fastapi import APIRouter, Query, Response, status
 from pydantic import Field, StringConstraints
@@ -31,7 +31,7 @@ from wgfleet.panel.api.shown_peers import PeerView
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import MAX_NETWORKS, one_spelling
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, usage
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.clients import files
@@ -163,10 +163,16 @@ def list_peers(
         str | None,
         Query(max_length=MAX_TAG_NAME, pattern=r"^[^\x00-\x1f]+$", description="Id or name of a tag that they have."),
     ] = None,
+    sort: Annotated[
+        Literal["created", "traffic"],
+        Query(description="Order: oldest first, or by what they used in all, most first; not of a search or a tag."),
+    ] = "created",
     after: After = None,
     limit: Limit = 100,
 ) -> Response:
     """Follow `next` until it is null: a page of a search may have fewer peers than `limit`, or none."""
+    if (search or tag) and sort != "created":
+        raise Invalid("what is searched for comes in the order of creation", field="sort")
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)
         tag_id = tags.get(tx, tag).id if tag else None
@@ -175,6 +181,8 @@ def list_peers(
             rows = rows if tag_id is None else tags.only(tx, tag_id, rows)
         elif tag_id is not None:
             rows, following = cut(tags.peers(tx, tag_id, config_id, after, limit + 1), limit)
+        elif sort == "traffic":
+            rows, following = usage.by_traffic(tx, config_id, after, limit)
         else:
             rows, following = cut(peers.page(tx, config_id, after, limit + 1), limit)
         items = shown_peers.of_rows(tx, rows)

@@ -6,6 +6,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
+from types import MappingProxyType
 
 import msgspec
 from fastapi import Response
@@ -13,7 +14,9 @@ from pydantic import Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.models import View, utc
+from wgfleet.panel.services import usage
 from wgfleet.panel.services.fleet import peers, tags
+from wgfleet.panel.services.usage import Total
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.sessions import LastSession
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -28,6 +31,15 @@ class SessionView(View):
     rx: int = Field(description="Bytes received by the node.")
     tx: int = Field(description="Bytes sent by the node.")
     seen_at: datetime = Field(description="When its handshake or its endpoint was last news.")
+
+
+class UsedView(View):
+    """What a peer used since it was made, on all nodes."""
+
+    received: int = Field(description="Bytes that nodes received from it.")
+    sent: int = Field(description="Bytes that nodes sent to it.")
+    first_at: datetime = Field(description="When usage was first counted.")
+    last_at: datetime = Field(description="When usage was last counted.")
 
 
 class PeerView(View):
@@ -48,6 +60,7 @@ class PeerView(View):
     group_id: str | None
     owner_id: str | None = Field(description="The user whose device it is; null: nobody's.")
     session: SessionView | None
+    usage: UsedView | None = Field(description="null: it never used anything.")
     created_at: datetime
 
 
@@ -57,7 +70,8 @@ Shown = dict[str, object]
 def of_rows(tx: Tx, rows: Sequence[ShownPeer]) -> list[Shown]:
     """Return peers as they are shown, with their addresses and sessions."""
     ids = [peer.id for peer in rows]
-    return shown(rows, peers.addresses(tx, rows), peers.sessions(tx, ids), tags.names_of(tx, ids))
+    found = peers.addresses(tx, rows), peers.sessions(tx, ids), tags.names_of(tx, ids)
+    return shown(rows, *found, usage.totals(tx, ids))
 
 
 def shown(
@@ -65,11 +79,13 @@ def shown(
     addresses: Mapping[str, list[str]],
     sessions: Mapping[str, LastSession],
     tag_names: Mapping[str, list[str]],
+    totals: Mapping[str, Total] = MappingProxyType({}),
 ) -> list[Shown]:
     """Return peers as they are shown, with what is known of them by id."""
     ahead_s = clock.by_wall(0.0)  # from the clock that sessions have their times of
     return [
         _peer(peer, addresses.get(peer.id, []), sessions.get(peer.id), tag_names.get(peer.id, []), ahead_s)
+        | {"usage": None if (used := totals.get(peer.id)) is None else _used(used)}
         for peer in rows
     ]
 
@@ -105,6 +121,15 @@ def _session(session: LastSession, ahead_s: float) -> Shown:
         "rx": session.rx,
         "tx": session.tx,
         "seen_at": utc(ahead_s + session.seen_at),
+    }
+
+
+def _used(used: Total) -> Shown:
+    return {
+        "received": used.received,
+        "sent": used.sent,
+        "first_at": utc(used.first_at),
+        "last_at": utc(used.last_at),
     }
 
 

@@ -11,13 +11,18 @@ from typing import NamedTuple
 import structlog
 
 from wgfleet.panel.domain.usage import Added, Claimed, added, allowance, claimed, clipped, hours
-from wgfleet.panel.store import Tx
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.store import Tx, usage_sums
 from wgfleet.panel.store import usage as usage_rows
+from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import UsageSource
 from wgfleet.panel.store.usage import CounterRow, PeerUse
+from wgfleet.panel.store.usage_sums import By, Per, Question, Sum, Total
 from wgfleet.protocol.usage import UsageBatch, UsageRow
 
 OLDEST_S = 14 * 86400.0  # an hour further back is that far back: agents tell two days apart
+MAX_DIGITS = 20  # of a number of bytes that a cursor has
+__all__ = ["By", "Per", "Question", "Total"]
 log = structlog.get_logger()
 
 
@@ -33,6 +38,13 @@ class NodeBatch(NamedTuple):
     node_id: str
     batch: UsageBatch
     asked: Acknowledged = NONE
+
+
+class NamedSum(NamedTuple):
+    """A sum, and the name of whose it is; None: not known any more."""
+
+    sum: Sum
+    name: str | None
 
 
 @dataclass
@@ -173,3 +185,26 @@ def leave(tx: Tx, config_id: str, keys: Mapping[str, tuple[str, str]], at: float
 def leave_all(tx: Tx, config_id: str, at: float) -> None:
     """Note that a config is about to be deleted with all its peers."""
     usage_rows.leave_all(tx, config_id, at)
+
+
+def sums(tx: Tx, asked: Question, after: tuple[str, str] | None, limit: int) -> list[NamedSum]:
+    """Return up to `limit` sums in the order of period and id, after those two, each with a name."""
+    found = usage_sums.sums(tx, asked, after, limit)
+    names = usage_sums.names(tx, asked.by, {each.id for each in found})
+    return [NamedSum(each, names.get(each.id)) for each in found]
+
+
+def totals(tx: Tx, peer_ids: Collection[str]) -> dict[str, Total]:
+    """Return what peers used since they were made, by id; those that never used anything are left out."""
+    return usage_sums.totals(tx, peer_ids)
+
+
+def by_traffic(tx: Tx, config_id: str, after: str | None, limit: int) -> tuple[list[ShownPeer], str | None]:
+    """Return a page of a config's peers, those who used most first, and the cursor of the next one."""
+    count, separator, peer_id = (after or "").partition("-")
+    if after is not None and not (separator and count.isascii() and count.isdigit() and len(count) < MAX_DIGITS):
+        raise Invalid("pass `next` of the page before, sorted the same way", field="after")
+    last = None if after is None else (int(count), peer_id)
+    found = usage_sums.by_traffic(tx, config_id, last, limit + 1)
+    rows = [peer for _, peer in found[:limit]]
+    return rows, f"{found[limit - 1][0]}-{rows[-1].id}" if len(found) > limit else None

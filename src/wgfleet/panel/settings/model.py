@@ -23,6 +23,7 @@ from wgfleet.panel.settings.panel_node import PanelNodeSettings
 from wgfleet.panel.settings.retention import AuditSettings, RetentionSettings
 from wgfleet.panel.settings.self_service import SelfServiceSettings
 from wgfleet.panel.settings.tls import TlsSettings
+from wgfleet.panel.settings.usage import UsageSettings
 
 ListenerText = Annotated[Listener, BeforeValidator(parse_listener), PlainSerializer(str)]
 Listeners = Annotated[tuple[ListenerText, ...], *ListOf, Field(min_length=1)]
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     certificates: CertificateSettings = CertificateSettings()
     audit: AuditSettings = AuditSettings()
     retention: RetentionSettings = RetentionSettings()
+    usage: UsageSettings = UsageSettings()
     self_service: SelfServiceSettings = SelfServiceSettings()
     log: LogSettings = LogSettings()
 

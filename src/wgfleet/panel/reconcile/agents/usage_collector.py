@@ -24,7 +24,7 @@ from wgfleet.protocol.features import Feature
 from wgfleet.protocol.usage import UsageRequest
 
 ROUND_S = 1.0
-EVERY_S = 60.0  # of a panel that keeps up: what a node that dies takes with it
+EVERY_S = 60.0
 REFUSED_S = 3600.0  # until one that does not know the question is asked again
 AT_ONCE = 16  # questions under way: each answer is some 100 kB that the event loop decodes
 ROWS = 5000  # in a transaction, which takes some 50 ms
@@ -36,11 +36,16 @@ class UsageCollector:
     """Asks the nodes of `connections` (by node id)."""
 
     def __init__(
-        self, store: Store, connections: Mapping[str, AgentConnection], outlook: Outlook | None = None
+        self,
+        store: Store,
+        connections: Mapping[str, AgentConnection],
+        outlook: Outlook | None = None,
+        every_s: float = EVERY_S,
     ) -> None:
         self._store = store
         self._connections = connections
         self._outlook = outlook or Outlook()
+        self._every_s = every_s
         self._due: dict[str, float] = {}
         self._acknowledged: dict[str, Acknowledged] = {}
         self._asking: dict[str, asyncio.Task[NodeBatch | None]] = {}
@@ -77,7 +82,7 @@ class UsageCollector:
 
     async def _ask(self) -> None:
         now = clock.monotonic()
-        every_s = EVERY_S * self._outlook.counters_every_s / COUNTERS_S
+        every_s = self._every_s * self._outlook.counters_every_s / COUNTERS_S
         for gone in self._due.keys() - self._connections.keys():
             del self._due[gone]
             self._acknowledged.pop(gone, None)

@@ -1,0 +1,44 @@
+"""`wgfleet usage`: what peers sent and received."""
+
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli import references
+from wgfleet.cli.client import Client
+from wgfleet.cli.listing import ListResult, listed
+from wgfleet.cli.output import size_cell
+from wgfleet.cli.tree import single
+
+app = single()
+COLUMNS = ("start", "name", "received", "sent", "traffic")
+
+
+@app.command("usage")
+@listed(*COLUMNS, wide=("id",))
+def show_usage(
+    client: Client,
+    *,
+    per: Annotated[str, typer.Option(help="hour, day, month or total.")] = "total",
+    by: Annotated[str, typer.Option(help="peer, node or config.")] = "peer",
+    config: Annotated[str | None, typer.Option(help="Only of this config.")] = None,
+    node: Annotated[str | None, typer.Option(help="Only what this node carried.")] = None,
+    peer: Annotated[str | None, typer.Option(help="Only of this peer: CONFIG/NAME, or its id.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="From this hour on, as 2026-11-27T00:00Z.")] = None,
+    to: Annotated[str | None, typer.Option(help="Up to this hour, as 2026-12-01T00:00Z.")] = None,
+) -> ListResult:
+    """Show what was sent and received, as the nodes see it: received is what came from the peers."""
+    peer_id = None if peer is None else references.peer(client, peer)
+    found = client.all("/api/usage", **{"from": since}, per=per, by=by, config=config, node=node, peer=peer_id, to=to)
+    rows = [
+        {
+            **each,
+            "start": (each["start"] or "").removesuffix(":00:00Z").removesuffix("T00"),
+            "name": each["name"] or each["id"],
+            "received": size_cell(each["received"]),
+            "sent": size_cell(each["sent"]),
+            "traffic": size_cell(each["received"] + each["sent"]),
+        }
+        for each in found
+    ]
+    return ListResult(found, rows)

@@ -1,0 +1,120 @@
+"""`/api/usage`: what peers sent and received, by peer, node or config, for each hour, day or month."""
+
+import csv
+import io
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime, Field
+
+from wgfleet.panel import clock
+from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.models import Limit, Page, View
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.services import configs, usage
+from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.usage import By, NamedSum, Per, Question
+
+router = APIRouter(tags=["usage"])
+HOUR_S = 3600
+FORMS = {Per.HOUR: "%Y-%m-%dT%H", Per.DAY: "%Y-%m-%d", Per.MONTH: "%Y-%m"}
+COLUMNS = ("start", "id", "name", "received", "sent")
+Name = Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+
+
+class UsageView(View):
+    """A sum of usage."""
+
+    start: datetime | None = Field(description="When the hour, day or month (of UTC) begins; null for `per=total`.")
+    id: str = Field(description="Id of the peer, node or config.")
+    name: str | None = Field(description="Its name, or the last one that it had; null if that is not known any more.")
+    received: int = Field(description="Bytes that nodes received from the peers.")
+    sent: int = Field(description="Bytes that nodes sent to the peers.")
+
+
+@router.get(
+    "/api/usage",
+    response_model=Page[UsageView],
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    summary="Sum up what was sent and received",
+)
+def list_usage(
+    panel: ThePanel,
+    caller: Reader,
+    *,
+    per: Annotated[Per, Query(description="How long a period is.")] = Per.DAY,
+    by: Annotated[By, Query(description="Whose usage is put together.")] = By.PEER,
+    since: Annotated[
+        AwareDatetime | None, Query(alias="from", description="From this hour on; by default everything.")
+    ] = None,
+    to: Annotated[AwareDatetime | None, Query(description="Up to this hour, which is not in the sum.")] = None,
+    peer: Annotated[Name, Query(description="Only of the peer with this id.")] = None,
+    node: Annotated[Name, Query(description="Only what this node carried (id or name).")] = None,
+    config: Annotated[Name, Query(description="Only of this config (id or name).")] = None,
+    form: Annotated[Literal["json", "csv"], Query(alias="format", description="Form of the answer.")] = "json",
+    after: Annotated[
+        str | None, Query(max_length=64, pattern=r"^[!-~]+$", description="Cursor: pass `next` from the page before.")
+    ] = None,
+    limit: Limit = 100,
+) -> Response:
+    """Bytes as WireGuard counts them, its own messages among them; see docs/usage.md for how exact they are.
+
+    Periods without usage are left out. Of hours that are put together to days, `from` and `to` take whole days. A page
+    of CSV names the next one in the header `wgfleet-next`.
+    """
+    with panel.store.read() as tx:
+        if config is not None:
+            limits.check(tx, caller.limit, "config", config)
+        if node is not None:
+            limits.check(tx, caller.limit, "node", node)
+        question = Question(
+            per=per,
+            by=by,
+            since=0 if since is None else int(since.timestamp() // HOUR_S),
+            until=int((clock.now() if to is None else to.timestamp()) // HOUR_S) + (to is None),
+            peer_id=peer,
+            node_id=None if node is None else nodes.get(tx, node).id,
+            config_id=None if config is None else configs.id_of(tx, config),
+            configs=None if caller.limit is None else frozenset(caller.limit.configs),
+        )
+        found = usage.sums(tx, question, _last(after), limit + 1)
+    shown = found[:limit]
+    following = f"{shown[-1].sum.period}~{shown[-1].sum.id}" if len(found) > limit else None
+    items = [_view(each, per) for each in shown]
+    if form == "csv":
+        return _csv(items, following)
+    page = Page[UsageView](items=items, next=following)
+    return Response(page.model_dump_json(), media_type="application/json")
+
+
+def _last(after: str | None) -> tuple[str, str] | None:
+    if after is None:
+        return None
+    period, separator, identifier = after.partition("~")
+    if not separator:
+        raise Invalid("pass `next` of the page before", field="after")
+    return period, identifier
+
+
+def _view(each: NamedSum, per: Per) -> UsageView:
+    period = each.sum.period
+    start = None if per is Per.TOTAL else datetime.strptime(period, FORMS[per]).replace(tzinfo=UTC)
+    return UsageView(start=start, id=each.sum.id, name=each.name, received=each.sum.received, sent=each.sum.sent)
+
+
+def _csv(items: list[UsageView], following: str | None) -> Response:
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(COLUMNS)
+    for each in items:
+        # A spreadsheet takes what begins so for a formula, and peers' names are others' words.
+        name = f"'{each.name}" if (each.name or "").startswith(("=", "+", "-", "@", "\t")) else each.name
+        start = "" if each.start is None else each.start.isoformat()
+        table.writerow((start, each.id, name, each.received, each.sent))
+    headers = {"content-disposition": 'attachment; filename="usage.csv"'}
+    if following is not None:
+        headers["wgfleet-next"] = following
+    return Response(text.getvalue(), media_type="text/csv", headers=headers)

@@ -1,0 +1,17 @@
+"""Settings of usage: what peers send and receive."""
+
+from pydantic import Field
+
+from wgfleet.panel.settings.fields import Group
+
+
+class UsageSettings(Group):
+    """What peers send and receive, as nodes count it."""
+
+    every_s: float = Field(
+        default=60.0,
+        ge=5,
+        le=3600,
+        description="How often each node is asked, in s: what its peers used since then is lost with a node that dies. "
+        "A panel that cannot keep up asks less often.",
+    )

@@ -1,0 +1,181 @@
+"""Sums of usage as they are asked for: by peer, node or config, for each hour, day or month, a page at a time."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Subquery, and_, cast, func, literal, or_, select, union_all
+from sqlalchemy import String as Text
+
+from wgfleet.panel.store import shown_peers
+from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.shown_peers import ShownPeer
+from wgfleet.panel.store.tables import (
+    Config,
+    FormerKey,
+    Node,
+    Peer,
+    UsageCounter,
+    UsageDay,
+    UsageHour,
+    UsageSource,
+    UsageTotal,
+)
+
+
+class Per(StrEnum):
+    """The length of a period."""
+
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+    TOTAL = "total"
+
+
+class By(StrEnum):
+    """Whose usage is put together."""
+
+    PEER = "peer"
+    NODE = "node"
+    CONFIG = "config"
+
+
+class Total(NamedTuple):
+    """What a peer used since it was made."""
+
+    received: int
+    sent: int
+    first_at: float
+    last_at: float
+
+
+class Sum(NamedTuple):
+    """A sum: `period` sorts by time, and is "" where there is only one."""
+
+    period: str
+    id: str
+    received: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked. Hours are since the epoch, `until` not among them; ids None: all. `configs`: only of these."""
+
+    per: Per
+    by: By
+    since: int
+    until: int
+    peer_id: str | None = None
+    node_id: str | None = None
+    config_id: str | None = None
+    configs: frozenset[str] | None = None
+
+
+def sums(tx: Tx, asked: Question, after: tuple[str, str] | None, limit: int) -> list[Sum]:
+    """Return up to `limit` sums in the order of period and id, after those two."""
+    used = _used(asked)
+    what = {By.PEER: UsageCounter.peer_id, By.NODE: UsageCounter.node_id, By.CONFIG: UsageCounter.config_id}[asked.by]
+    period = _period(tx, asked.per, used.c.hour)
+    order = [what] if asked.per is Per.TOTAL else [period, what]  # PostgreSQL sorts by no constant
+    query = (
+        # A sum of BIGINT is a decimal number on PostgreSQL.
+        select(period, what, func.sum(used.c.received), func.sum(used.c.sent))
+        .join_from(used, UsageCounter, UsageCounter.id == used.c.counter_id)
+        .group_by(*order)
+        .order_by(*order)
+        .limit(limit)
+    )
+    for column, wanted in (
+        (UsageCounter.peer_id, asked.peer_id),
+        (UsageCounter.node_id, asked.node_id),
+        (UsageCounter.config_id, asked.config_id),
+    ):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if asked.configs is not None:
+        query = query.where(UsageCounter.config_id.in_(asked.configs))
+    if after is not None:
+        query = query.where(or_(period > after[0], and_(period == after[0], what > after[1])))
+    return [Sum(row[0], row[1], int(row[2]), int(row[3])) for row in tx.connection.execute(query)]
+
+
+def _used(asked: Question) -> Subquery:
+    hours = select(UsageHour.counter_id, UsageHour.hour, UsageHour.received, UsageHour.sent).where(
+        UsageHour.hour >= asked.since, UsageHour.hour < asked.until
+    )
+    days = select(UsageDay.counter_id, (UsageDay.day * 24).label("hour"), UsageDay.received, UsageDay.sent).where(
+        UsageDay.day * 24 >= asked.since, UsageDay.day * 24 < asked.until
+    )
+    return union_all(hours, days).subquery()
+
+
+def _period(tx: Tx, per: Per, hour: ColumnElement[int]) -> ColumnElement[Any]:
+    if per is Per.TOTAL:
+        return literal("", literal_execute=True)
+    form = {
+        Per.HOUR: ("%Y-%m-%dT%H", 'YYYY-MM-DD"T"HH24'),
+        Per.DAY: ("%Y-%m-%d", "YYYY-MM-DD"),
+        Per.MONTH: ("%Y-%m", "YYYY-MM"),
+    }
+    sqlite, postgresql = form[per]
+    if tx.connection.dialect.name == "sqlite":
+        return func.strftime(
+            literal(sqlite, literal_execute=True), hour * 3600, literal("unixepoch", literal_execute=True)
+        )
+    at = func.timezone(literal("UTC", literal_execute=True), func.to_timestamp(hour * 3600))
+    # As other databases compare it, not by the rules of a language.
+    return cast(func.to_char(at, literal(postgresql, literal_execute=True)), Text(collation="C"))
+
+
+def totals(tx: Tx, peer_ids: Collection[str]) -> dict[str, Total]:
+    """Return what peers used since they were made, by id; those that never used anything are left out."""
+    found = {}
+    columns = (UsageTotal.peer_id, UsageTotal.received, UsageTotal.sent, UsageTotal.first_at, UsageTotal.last_at)
+    for chunk in chunked(peer_ids):
+        for row in tx.connection.execute(select(*columns).where(UsageTotal.peer_id.in_(chunk))):
+            found[row[0]] = Total(*row[1:])
+    return found
+
+
+def by_traffic(tx: Tx, config_id: str, after: tuple[int, str] | None, limit: int) -> list[tuple[int, ShownPeer]]:
+    """Return up to `limit` peers of a config, most traffic first, with their bytes, after the last one (bytes, id)."""
+    ids: list[tuple[int, str]] = []
+    if after is None or after[0]:
+        query = select(UsageTotal.bytes, UsageTotal.peer_id).where(
+            UsageTotal.config_id == config_id, UsageTotal.bytes > 0
+        )
+        if after is not None:
+            mine = and_(UsageTotal.bytes == after[0], UsageTotal.peer_id < after[1])
+            query = query.where(UsageTotal.bytes <= after[0], or_(UsageTotal.bytes < after[0], mine))
+        query = query.join(Peer, Peer.id == UsageTotal.peer_id)
+        found = query.order_by(UsageTotal.bytes.desc(), UsageTotal.peer_id.desc()).limit(limit)
+        ids = [(count, peer_id) for count, peer_id in tx.connection.execute(found)]
+    if len(ids) < limit:
+        never = select(Peer.id).where(
+            Peer.config_id == config_id,
+            Peer.id > (after[1] if after is not None and not after[0] else ""),
+            Peer.id.not_in(select(UsageTotal.peer_id).where(UsageTotal.config_id == config_id, UsageTotal.bytes > 0)),
+        )
+        left = never.order_by(Peer.id).limit(limit - len(ids))
+        ids += [(0, peer_id) for (peer_id,) in tx.connection.execute(left)]
+    rows = {peer.id: peer for peer in shown_peers.by_ids(tx, [peer_id for _, peer_id in ids])}
+    return [(count, rows[peer_id]) for count, peer_id in ids if peer_id in rows]
+
+
+def names(tx: Tx, by: By, ids: Collection[str]) -> dict[str, str]:
+    """Return what is called by the ids, also what was deleted; a deleted config has the name that it had then."""
+    there: Any = {By.PEER: (Peer.id, Peer.name), By.NODE: (Node.id, Node.name), By.CONFIG: (Config.id, Config.name)}[by]
+    gone: Any = {
+        By.PEER: (FormerKey.peer_id, FormerKey.peer_name),
+        By.NODE: (UsageSource.node_id, UsageSource.name),
+        By.CONFIG: (FormerKey.config_id, FormerKey.config_name),
+    }[by]
+    found: dict[str, str] = {}
+    for chunk in chunked(ids):
+        for identifier, name in (gone, there):
+            query = select(identifier, name).where(identifier.in_(chunk)).distinct()
+            found |= {row[0]: row[1] for row in tx.connection.execute(query)}
+    return found
