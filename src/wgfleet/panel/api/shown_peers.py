@@ -60,8 +60,8 @@ class PeerView(View):
     group_id: str | None
     owner_id: str | None = Field(description="The user whose device it is; null: nobody's.")
     session: SessionView | None
-    usage: UsedView | None = Field(description="null: it never used anything.")
     created_at: datetime
+    usage: UsedView | None = Field(description="null: it never used anything.")
 
 
 Shown = dict[str, object]
