@@ -383,3 +383,15 @@ def test_what_is_no_command_of_a_config_is_named_where_it_is(wgfleet: Run, word:
     assert command in " ".join(refused.stderr.replace("│", " ").split())
     assert wgfleet(*command.split()[1:], "--help").returncode == 0
     assert word not in wgfleet("config", "--help").stdout.split()
+
+
+def test_a_name_that_nobody_publishes_is_said_to_be_so(wgfleet: Run, wg0: dict[str, Any]) -> None:
+    assert wg0["name"] == "wg0"
+    made = wgfleet("endpoint", "update", "wg0", "--domain", "vpn.example.com")
+    assert "nobody publishes vpn.example.com yet" in made.stderr
+    assert wgfleet("endpoint", "show", "wg0").stderr == ""
+    joined = wgfleet("node", "create", "fra1", "--endpoint", "192.0.2.1")
+    assert "within 1h (before " in joined.stdout
+    again = wgfleet("node", "join", "fra1")
+    assert "within 1h" in again.stderr
+    assert again.stdout.startswith("wgfleet agent enroll ")

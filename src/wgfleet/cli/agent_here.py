@@ -1,6 +1,7 @@
 """`wgfleet agent status`, `forget` and `leave`: what the agent has on this machine; no panel is asked."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
@@ -90,6 +91,8 @@ def leave(*, state_dir: StateDir = DEFAULT_STATE_DIR, yes: Yes = False) -> None:
 def _overview(state_dir: Path) -> "AgentOverview":
     from wgfleet.agent.overview import overview  # noqa: PLC0415 - netlink would cost `run` and `enroll` time
 
+    if state_dir.exists() and not os.access(state_dir, os.R_OK | os.X_OK):
+        _end(f"{state_dir} is for root alone; run it as root")
     return _run(overview(StateDirectory(state_dir)))
 
 

@@ -3,6 +3,7 @@
 `wgfleet config endpoint` and `endpoint-delete` are the same by their older names.
 """
 
+import ipaddress
 import json
 from typing import Annotated, Any, cast
 
@@ -84,6 +85,12 @@ def endpoint(
     with panel() as client:
         shown = _put(client, path, body, yes=yes, dry_run=dry_run) if body else client.get(path)
         show_fields(shown, as_json=as_json)
+    if body and not as_json and not shown["dns"] and not _is_address(shown["domain"]):
+        say(
+            f"nobody publishes {shown['domain']} yet: point it at the nodes yourself, or have it done (--dns-provider, "
+            "docs/dns.md); files made now carry it",
+            err=True,
+        )
 
 
 def endpoint_delete(
@@ -102,6 +109,14 @@ def endpoint_delete(
 
 app.command("update")(endpoint)
 app.command("delete")(endpoint_delete)
+
+
+def _is_address(domain: str) -> bool:
+    try:
+        ipaddress.ip_address(domain)
+    except ValueError:
+        return False
+    return True
 
 
 def _put(client: Client, path: str, body: Document, *, yes: bool, dry_run: bool) -> Document:

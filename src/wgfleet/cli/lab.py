@@ -1,6 +1,9 @@
 """`wgfleet lab`: a network of namespaces with real WireGuard on this machine. Thin over `wgfleet.lab`."""
 
+import os
 import signal
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,6 +70,14 @@ def show(name: Name = DEFAULT_NAME, *, as_json: Json = False) -> None:
             _show(lab)
 
 
+def _logged_in(lab: state.Lab) -> dict[str, str]:
+    """Return an environment in which this program is found, and knows the lab's panel."""
+    found = {"WGFLEET_URL": "panel_url", "WGFLEET_API_KEY": "api_key", "WGFLEET_CA_FILE": "ca_file"}
+    access = {variable: str(lab.result[name]) for variable, name in found.items() if name in lab.result}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, **access, "PATH": path}
+
+
 def _show(lab: state.Lab) -> None:
     table = Table("host", "address", "tunnel", "namespace", "id")
     table.add_row("panel", lab.host("panel").address, "", lab.host("panel").namespace, "")
@@ -77,13 +88,18 @@ def _show(lab: state.Lab) -> None:
     console.print(f"panel:   {lab.result['panel_url']} (its CA: {lab.result['ca_file']})", soft_wrap=True)
     console.print(f"API key: {lab.result['api_key']}", soft_wrap=True)
     console.print(f"look in: wgfleet lab exec --name {lab.name} node-1 -- wg show", soft_wrap=True)
+    console.print(f"ask it:  wgfleet lab exec --name {lab.name} panel -- wgfleet status", soft_wrap=True)
 
 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
 def execute(host: HostName, command: list[str], name: Name = DEFAULT_NAME) -> None:
-    """Run a command in a host, for example: wgfleet lab exec node-1 -- wg show."""
+    """Run a command in a host, for example: wgfleet lab exec node-1 -- wg show.
+
+    On the panel `wgfleet` is found and logged in: wgfleet lab exec panel -- wgfleet status.
+    """
     with reported():
-        code = state.load(name).host(host).attach(command)
+        lab = state.load(name)
+        code = lab.host(host).attach(command, _logged_in(lab))
     raise typer.Exit(code)
 
 

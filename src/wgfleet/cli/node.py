@@ -1,6 +1,7 @@
 """`wgfleet node`: servers that run the agent."""
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from wgfleet.cli.arguments import Node
 from wgfleet.cli.asking import DryRun, Yes, ask
 from wgfleet.cli.client import Client, Document, given, panel, part
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, say, show_fields, show_json, text
+from wgfleet.cli.output import AsJson, duration, say, show_fields, show_json, text
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success, show_departures
 from wgfleet.cli.watching import Watch
@@ -154,11 +155,11 @@ def create(
             return
         _warn(node, "endpoint_warning")
         if witness:
-            say(f"witness {name} is created. On that machine, before {text(joining['expires_at'])}:\n")
+            say(f"witness {name} is created. On that machine, {_within(joining)}:\n")
             say(f"  runuser -u wgfleet-witness -- {joining['command']}")
             say(AFTER_JOINING_A_WITNESS)
             return
-        say(f"node {name} is created. On the server, as root, before {text(joining['expires_at'])}:\n")
+        say(f"node {name} is created. On the server, as root, {_within(joining)}:\n")
         say(f"  {joining['command']}")
         say(AFTER_JOINING)
 
@@ -170,8 +171,17 @@ def join(node: Node, *, as_json: AsJson = False) -> None:
         joining = client.call("POST", f"/api/nodes/{part(node)}/join-token")
         if as_json:
             show_json(joining)
-        else:
-            say(joining["command"])
+            return
+        if client.get(f"/api/nodes/{part(node)}")["joined"]:
+            say(f"{node} has joined already; the machine that runs this takes its place.", err=True)
+        say(f"On the server, as root, {_within(joining)}, once:\n", err=True)
+        say(joining["command"])
+
+
+def _within(joining: Document) -> str:
+    ends = joining["expires_at"]
+    left = duration((datetime.fromisoformat(ends) - datetime.now(UTC)).total_seconds() + 1)
+    return f"within {left} (before {text(ends)})"
 
 
 @app.command()

@@ -50,11 +50,11 @@ class Host:
             return False
         return True
 
-    def attach(self, command: Sequence[str]) -> int:
+    def attach(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
         """Run a program in the host on this terminal; return its exit code, or 128 and the signal that ended it."""
         before = signal.signal(signal.SIGINT, _leave_to_the_program)
         try:
-            code = subprocess.run([*self.enter, *command], check=False).returncode
+            code = subprocess.run([*self.enter, *command], check=False, env=environment).returncode
         finally:
             signal.signal(signal.SIGINT, before)
         return 128 - code if code < 0 else code
