@@ -12,6 +12,7 @@ from bench.simulated.sessions import LiveSessions
 LATE_S = 35.0  # counters are written each 30 s
 LOOK_S = 10.0  # rows are written less often than that
 APPLIED = 5  # peers that are followed to the nodes
+REST_S = 2.0  # before that: of many new peers nodes get the later ones together
 FAILOVER_S = 120.0
 Figures = dict[str, Any]
 
@@ -84,6 +85,7 @@ def latency(fleet: Fleet, seconds: float) -> Figures:
 
 def applied_ms(fleet: Fleet) -> list[int]:
     """Make peers one after another; return how long it took each from the call until all its nodes have it."""
+    time.sleep(REST_S)
     return [round(_applied_s(fleet, number) * 1000) for number in range(APPLIED)]
 
 
