@@ -19,7 +19,7 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import freezes
-from wgfleet.panel.services.fleet import assignments, nodes
+from wgfleet.panel.services.fleet import assignments, node_agents
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Operation
 
@@ -66,7 +66,7 @@ def test_a_fleet_is_built_with_commands(wgfleet: Run, tmp_path: Path) -> None:
 
 def test_an_agent_of_another_release_is_marked(wgfleet: Run, panel: Panel, fra1: dict[str, Any]) -> None:
     with panel.store.write() as tx:
-        nodes.reported(tx, fra1["id"], connected=True, version="0.1.0", known=(), summary="in sync")
+        node_agents.reported(tx, fra1["id"], connected=True, version="0.1.0", known=(), summary="in sync")
     listed = wgfleet("node", "list")
     assert "0.1.0 (older)" in listed.stdout
     assert "warning: fra1: its agent (0.1.0) is older than the panel" in listed.stderr

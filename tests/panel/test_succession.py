@@ -28,7 +28,7 @@ from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.succession import Succession
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services import incarnations, operations
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents, nodes
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import AuditEntry, DnsSync, Incarnation, Node
@@ -137,7 +137,7 @@ def fleet(world: World, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     found = world.serving(world.config(), *NAMES)
     with world.store.write() as tx:
         for node in found:
-            nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=Issued(None, "key", 1e12))
+            node_agents.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=Issued(None, "key", 1e12))
         name = incarnations.name(tx, world.vault, incarnations.begin(tx))
     lines = Lines(name)
     lines.update({node.id: Line() for node in found})

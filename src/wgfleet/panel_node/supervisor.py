@@ -25,7 +25,7 @@ from wgfleet.panel.agents.authority import described
 from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
 from wgfleet.panel.services import installation
-from wgfleet.panel.services.fleet import node_values, nodes
+from wgfleet.panel.services.fleet import node_agents, node_values, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
@@ -91,7 +91,7 @@ class PanelNode:
                 self._state.write_certificate(key=key, certificate=made.certificate.encode(), ca=made.ca.encode())
                 about = AgentFile(NodeId(node.id), node.agent_port, str(self._settings.listen[0]))
                 write_atomic(self._state.agent, msgspec.json.encode(about))
-                nodes.enrolled(tx, node, agent_port=node.agent_port, issued=made.issued, trusts=made.trusts)
+                node_agents.enrolled(tx, node, agent_port=node.agent_port, issued=made.issued, trusts=made.trusts)
             return {"node_id": node.id, "node": node.name, "endpoint_addresses": node.endpoint_addresses}
 
     def _enrolled_as(self, node: Node, state: AuthorityState) -> bool:

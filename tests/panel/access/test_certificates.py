@@ -18,7 +18,7 @@ from wgfleet.panel.domain.certificates import NO_KEY, Issued
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.reconcile.agents.panel_start import begin, go_on
 from wgfleet.panel.services import certificates, retention
-from wgfleet.panel.services.fleet import nodes, revocations
+from wgfleet.panel.services.fleet import node_agents, nodes, revocations
 from wgfleet.panel.services.retention import Kept
 from wgfleet.panel.store.tables import Node
 
@@ -126,9 +126,9 @@ def test_an_agent_whose_certificate_was_revoked_is_not_called_before_it_has_enro
     row = node_row(panel)
     assert row.agent_keys == [NO_KEY], "no keys at all would let any in"
     with panel.store.write() as tx, pytest.raises(Invalid, match="revoked"):
-        nodes.renewing(tx, row.id, stolen, [stolen.key])
+        node_agents.renewing(tx, row.id, stolen, [stolen.key])
     with panel.store.write() as tx, pytest.raises(Exception, match="was revoked"):
-        nodes.renewing(tx, row.id, stolen._replace(key="another"), [stolen.key])
+        node_agents.renewing(tx, row.id, stolen._replace(key="another"), [stolen.key])
     fresh = described(enroll(client))
     assert node_row(panel).agent_keys == [fresh.key]
     assert [each["serial"] for each in listed(client, node="fra1", valid=True)] == [fresh.serial]
@@ -151,7 +151,7 @@ def renewal(panel: Panel, node_id: str, shown: str, number: int = 0) -> Issued:
     """Begin to renew a node's certificate for an agent that shows a key; return what it gets."""
     new = Issued(f"abc{number}", f"new{number}", clock.now() + DAY_S)
     with panel.store.write() as tx:
-        nodes.renewing(tx, node_id, new, [shown])
+        node_agents.renewing(tx, node_id, new, [shown])
     return new
 
 
@@ -167,7 +167,7 @@ def test_a_revocation_ends_what_a_renewal_under_way_has_issued(
         assert node_row(panel).agent_keys == [NO_KEY], "who has the one has the other"
         assert listed(client, node="fra1", valid=True) == []
         with panel.store.write() as tx:
-            nodes.renewed(tx, fra1["id"], new)
+            node_agents.renewed(tx, fra1["id"], new)
         assert node_row(panel).agent_keys == [NO_KEY]
 
 
@@ -190,7 +190,7 @@ def test_a_renewal_that_an_enrollment_overtakes_gives_nothing_and_takes_nothing(
     under_way = renewal(panel, fra1["id"], before.key)
     fresh = described(enroll(client))
     with panel.store.write() as tx:
-        nodes.renewed(tx, fra1["id"], under_way)
+        node_agents.renewed(tx, fra1["id"], under_way)
     assert node_row(panel).agent_keys == [fresh.key]
     with pytest.raises(Conflict, match="another agent has enrolled"):
         renewal(panel, fra1["id"], before.key, 1)
@@ -249,7 +249,7 @@ def test_agents_that_do_not_know_of_it_yet_are_named(client: httpx.Client, panel
     again = a_file(panel)
     assert {each["node"] for each in revoked(client, again)["accepted_by"]} == {"told", "new", "away", "old"}
     with panel.store.write() as tx:
-        nodes.enrolled(tx, nodes.get(tx, "told"), agent_port=1, issued=Issued("1", "k", clock.now() + DAY_S))
+        node_agents.enrolled(tx, nodes.get(tx, "told"), agent_port=1, issued=Issued("1", "k", clock.now() + DAY_S))
     assert "told" in {each["node"] for each in shown(client, person)["accepted_by"]}, "its agent is another now"
 
 

@@ -24,7 +24,7 @@ from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services import certificates
-from wgfleet.panel.services.fleet import authority_rotation, nodes
+from wgfleet.panel.services.fleet import authority_rotation, node_agents, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store.tables import Node
 
@@ -81,7 +81,7 @@ class Fleet:
         await self.wake(name, current(self.panel), node.id)
         with self.panel.store.write() as tx:
             issued = described(self.agents[name].state.certificate.read_text())
-            nodes.enrolled(tx, nodes.get(tx, name), agent_port=self.agents[name].port, issued=issued)
+            node_agents.enrolled(tx, nodes.get(tx, name), agent_port=self.agents[name].port, issued=issued)
 
     async def wake(self, name: str, authority: Authority | None = None, node_id: str | None = None) -> None:
         """Start an agent; with no CA, one that was stopped."""

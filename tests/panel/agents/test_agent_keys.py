@@ -21,7 +21,7 @@ from wgfleet.panel.reconcile.agents.own_certificates import OwnCertificates
 from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents, nodes
 from wgfleet.panel.store.tables import Node
 
 
@@ -82,7 +82,7 @@ def test_both_keys_are_accepted_until_the_new_one_is_known_to_be_there(world: Wo
     node = world.node("one")
     with world.store.write() as tx:
         issued = Issued(None, "old", clock.now() + 86400)
-        nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=issued)
+        node_agents.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=issued)
     renew(world, node, breaks=True)
     assert len(keys_of(world, node.id)) == 2
     agent = renew(world, node)
@@ -96,7 +96,7 @@ def test_the_key_that_an_agent_shows_is_accepted_however_often_its_renewal_fails
     node = world.node("one")
     with world.store.write() as tx:
         issued = Issued(None, "old", clock.now() + 86400)
-        nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=issued)
+        node_agents.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=issued)
     for _ in range(9):
         refusing = renew(world, node, breaks=True)
     assert "old" in keys_of(world, node.id), "an agent whose disk is full has this one still"
@@ -111,7 +111,7 @@ def test_a_request_that_is_none_is_the_agents_fault_and_not_the_panels(world: Wo
     node = world.node("one")
     with world.store.write() as tx:
         issued = Issued(None, "old", clock.now() + 86400)
-        nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=issued)
+        node_agents.enrolled(tx, nodes.get(tx, node.id), agent_port=1, issued=issued)
     agent = RenewedAgent(world, node.id, breaks=False)
     agent.request = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"
     connection = AgentConnection(node.id, cast("AgentClient", agent), world.store, lambda: None)
@@ -129,7 +129,7 @@ def test_a_connection_to_who_was_the_node_before_ends_at_once(world: World) -> N
     def enroll(key: str) -> None:
         with world.store.write() as tx:
             row = nodes.get(tx, node.id)
-            nodes.enrolled(tx, row, agent_port=1, issued=Issued(None, key, clock.now() + 9e6))
+            node_agents.enrolled(tx, row, agent_port=1, issued=Issued(None, key, clock.now() + 9e6))
 
     async def work() -> None:
         authorities = keep(world.store, world.vault)
@@ -144,8 +144,8 @@ def test_a_connection_to_who_was_the_node_before_ends_at_once(world: World) -> N
             before.client.accept_keys(["first", "renewed"])
             with world.store.write() as tx:
                 issued = Issued(None, "renewed", clock.now() + 9e6)
-                assert nodes.renewing(tx, node.id, issued, ["first"]) == ["first", "renewed"]
-                nodes.renewed(tx, node.id, issued)
+                assert node_agents.renewing(tx, node.id, issued, ["first"]) == ["first", "renewed"]
+                node_agents.renewed(tx, node.id, issued)
             assert await connections.connection_to(node.id) is before
             enroll("another machine")
             after = await connections.connection_to(node.id)

@@ -14,7 +14,7 @@ from wgfleet.panel.agents.authorities import pem_of
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.authorities import AuthorityStep, Trust
 from wgfleet.panel.services import certificates
-from wgfleet.panel.services.fleet import authority_rotation, nodes
+from wgfleet.panel.services.fleet import authority_rotation, node_agents, nodes
 
 __all__ = ["fleet", "quick"]
 
@@ -53,7 +53,7 @@ def test_agents_and_panel_have_the_new_ca_and_the_old_one_is_refused(fleet: Flee
 
 def test_nobody_is_disconnected_meanwhile(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     lost: list[str] = []
-    reported = nodes.reported
+    reported = node_agents.reported
 
     def watched(tx: object, node_id: str, *, connected: bool, **rest: object) -> None:
         if not connected:
@@ -63,7 +63,7 @@ def test_nobody_is_disconnected_meanwhile(fleet: Fleet, monkeypatch: pytest.Monk
     async def test() -> None:
         async with running(fleet):
             await fleet.connected()
-            monkeypatch.setattr(nodes, "reported", watched)
+            monkeypatch.setattr(node_agents, "reported", watched)
             fleet.rotate()
             await fleet.rotated()
             assert lost == []

@@ -15,7 +15,7 @@ from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.reconcile.agents import departures
 from wgfleet.panel.reconcile.agents.departures import Departures
 from wgfleet.panel.reconcile.outlook import Outlook
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents, nodes
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import AuditEntry
 
@@ -33,7 +33,7 @@ def actions(world: World) -> list[str]:
 
 def enroll(tx: Tx, node_id: str) -> None:
     node = nodes.get(tx, node_id)
-    nodes.enrolled(tx, node, agent_port=51900, issued=Issued(None, "key", clock.now() + 1000))
+    node_agents.enrolled(tx, node, agent_port=51900, issued=Issued(None, "key", clock.now() + 1000))
     node.agent_keys = []  # any that our CA has certified: the TLS context is that of other tests too
 
 

@@ -22,7 +22,7 @@ from wgfleet.panel.reconcile.agents.heartbeats import HeartbeatWriter
 from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.messages import HEARTBEAT_S
@@ -48,7 +48,7 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
     async def run() -> None:
         with panel.store.write() as tx:
             issued = Issued(None, key_digest(agent.certificate), clock.now() + 90 * 86400)
-            nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
+            node_agents.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
         authorities = keep(panel.store, panel.vault, authority)
         outlook, start = Outlook(), begin(panel.store, panel.vault, authorities, 90)
         supervisor = Supervisor(panel.store, panel.vault, authorities, panel.publisher, panel.settings, outlook, start)

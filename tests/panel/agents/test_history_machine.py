@@ -36,7 +36,7 @@ from wgfleet.panel.reconcile.agents.departures import Departures
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import configs, incarnations
-from wgfleet.panel.services.fleet import nodes, peers
+from wgfleet.panel.services.fleet import node_agents, nodes, peers
 from wgfleet.panel.services.moves import kinds
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import nodes as node_rows
@@ -131,7 +131,7 @@ class Histories(RuleBasedStateMachine):
         folder.mkdir()
         self.machines[node.id] = Machine(folder)
         with there.world.store.write() as tx:
-            nodes.enrolled(
+            node_agents.enrolled(
                 tx,
                 nodes.get(tx, node.id),
                 agent_port=1,

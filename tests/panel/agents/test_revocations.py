@@ -23,7 +23,7 @@ from wgfleet.panel.reconcile.agents.panel_start import BegunStart, begin
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services import certificates
-from wgfleet.panel.services.fleet import nodes, revocations
+from wgfleet.panel.services.fleet import node_agents, nodes, revocations
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store.tables import IssuedCertificate, Node
 
@@ -69,7 +69,7 @@ async def running(panel: Panel, folder: Path, known: str) -> AsyncIterator[Fleet
     async with listening(folder, current(panel), node.id, *stream_of(clock.now(), known)) as agent:
         with panel.store.write() as tx:
             issued = described(agent.state.certificate.read_text())
-            nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
+            node_agents.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
         start = begin(panel.store, panel.vault, panel.authorities, 90)
         parts = panel.store, panel.vault, panel.authorities, panel.publisher, panel.settings
         supervisor = Supervisor(*parts, Outlook(), start)
@@ -183,7 +183,7 @@ def test_a_connection_from_before_a_renewal_ends_when_the_key_of_then_is_revoked
 
         def renew() -> None:
             with panel.store.write() as tx:
-                nodes.renewing(tx, fleet.node_id, shown._replace(serial="1", key="new"), [shown.key])
+                node_agents.renewing(tx, fleet.node_id, shown._replace(serial="1", key="new"), [shown.key])
 
         await asyncio.to_thread(renew)
         await asyncio.to_thread(fleet.revoke, str(shown.serial))

@@ -20,7 +20,7 @@ from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.agents.routine_news import RoutineNews
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node
@@ -121,7 +121,7 @@ def test_news_that_break_the_write_are_found_again_by_the_next_cycles(
         world.peers(it.config, "anna")
         it.cycles()
         with monkeypatch.context() as patched:
-            patched.setattr(nodes, "reported", _bug)
+            patched.setattr(node_agents, "reported", _bug)
             with pytest.raises(ZeroDivisionError):
                 asyncio.run(it.news.flush())
         it.cycles()

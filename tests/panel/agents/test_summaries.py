@@ -16,7 +16,7 @@ from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter, with_notes
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents, nodes
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import Snapshot, WatchMessage
@@ -51,7 +51,7 @@ async def hear(world: World, node: Node, *known: Feature) -> None:
 
 def knows(world: World, node: Node, feature: Feature) -> bool:
     with world.store.read() as tx:
-        return nodes.knowing(tx, [node.id], feature) == {node.id}
+        return node_agents.knowing(tx, [node.id], feature) == {node.id}
 
 
 @pytest.mark.parametrize("known", [(), (Feature.ADDRESS_TIMES,)])
@@ -62,7 +62,7 @@ def test_what_an_agent_knows_is_kept_until_another_one_enrolls(world: World, kno
     assert not knows(world, node, Feature.REACH)
     with world.store.write() as tx:
         row = nodes.get(tx, node.id)
-        nodes.enrolled(tx, row, agent_port=1, issued=Issued(None, "another machine", 1.0))
+        node_agents.enrolled(tx, row, agent_port=1, issued=Issued(None, "another machine", 1.0))
     assert not knows(world, node, Feature.ADDRESS_TIMES)
 
 

@@ -28,7 +28,7 @@ from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.services import configs, incarnations
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents, nodes
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store.tables import Config
 from wgfleet.panel.vault import Vault
@@ -95,7 +95,7 @@ def test_the_older_stops_and_what_is_said_to_be_restored_takes_over_while_both_r
         with serve(agent, identity, authority):
             with first.store.write() as tx:
                 issued = described(agent.certificate)
-                nodes.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
+                node_agents.enrolled(tx, nodes.get(tx, node.id), agent_port=agent.port, issued=issued)
                 nodes.update(tx, "test", nodes.get(tx, node.id), {"agent_host": "127.0.0.1"})
             asyncio.run(both(first, agent, authority, tmp_path))
 

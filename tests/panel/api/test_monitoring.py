@@ -16,7 +16,7 @@ from wgfleet.panel.api.monitoring import status_of
 from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.lateness import Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents
 from wgfleet.protocol.features import ALL, NONE, Feature
 
 
@@ -103,7 +103,7 @@ def test_metrics_count_the_fleet_and_requests_by_route(
     made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
     made(client, "/api/configs/wg0/peers/batch", count=3)
     with panel.store.write() as tx:
-        nodes.reported(tx, fra1["id"], connected=True)
+        node_agents.reported(tx, fra1["id"], connected=True)
     client.get("/api/nodes/fra1")
     client.get("/no/such/path")
     text = client.get("/metrics").text
@@ -121,8 +121,8 @@ def test_metrics_count_the_fleet_and_requests_by_route(
 
 def test_what_a_reconciler_reports_is_shown(client: httpx.Client, panel: Panel, fra1: dict[str, Any]) -> None:
     with panel.store.write() as tx:
-        nodes.reported(tx, fra1["id"], connected=True, last_seen_at=1.0, version="0.1.0", summary="in sync")
-        nodes.reported(tx, fra1["id"], connected=False)
+        node_agents.reported(tx, fra1["id"], connected=True, last_seen_at=1.0, version="0.1.0", summary="in sync")
+        node_agents.reported(tx, fra1["id"], connected=False)
     shown = client.get("/api/nodes/fra1").json()
     assert (shown["connected"], shown["agent_version"], shown["summary"]) == (False, "0.1.0", "in sync")
     assert shown["last_seen_at"] == "1970-01-01T00:00:01Z"
@@ -137,7 +137,7 @@ def test_each_agents_release_is_shown_beside_the_panels(
 
     def report(version: str, known: frozenset[Feature]) -> None:
         with panel.store.write() as tx:
-            nodes.reported(tx, fra1["id"], connected=True, version=version, known=known, summary="in sync")
+            node_agents.reported(tx, fra1["id"], connected=True, version=version, known=known, summary="in sync")
 
     assert shown() == ("unknown", None, [])
     report("0.1.0", NONE)

@@ -10,7 +10,7 @@ from tests.panel.conftest import made
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain import backbone as ports
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import desired, nodes
+from wgfleet.panel.services.fleet import desired, node_agents, nodes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.protocol.backbone import Backbone
 from wgfleet.protocol.desired import check_settings
@@ -33,7 +33,7 @@ def pushed(panel: Panel) -> dict[str, Backbone | None]:
 
 def report(panel: Panel, name: str, known: frozenset[Feature]) -> None:
     with panel.store.write() as tx:
-        nodes.reported(tx, nodes.get(tx, name).id, connected=True, known=known)
+        node_agents.reported(tx, nodes.get(tx, name).id, connected=True, known=known)
 
 
 @pytest.fixture

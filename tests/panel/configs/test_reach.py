@@ -11,7 +11,7 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import desired, nodes
+from wgfleet.panel.services.fleet import desired, node_agents, nodes
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.protocol.desired import check_settings
@@ -134,4 +134,4 @@ def test_an_agent_gets_no_port_that_a_config_opens(client: httpx.Client, panel: 
 
 def _join(tx: Tx, node: str, port: int) -> None:
     issued = Issued(None, "key", clock.now() + 1000)
-    nodes.enrolled(tx, nodes.get(tx, node), agent_port=port, issued=issued)
+    node_agents.enrolled(tx, nodes.get(tx, node), agent_port=port, issued=issued)

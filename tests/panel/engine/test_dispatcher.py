@@ -14,7 +14,7 @@ from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.dispatcher import AT_ONCE, Dispatcher
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.services import incarnations
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents, nodes
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.wakes import Topic, Wake
@@ -43,7 +43,7 @@ def test_nobody_connects_to_nodes_before_their_rows_say_that_none_is_connected(
     """They would say for ever that a node is not connected: what it is was written before, and is not news."""
     node = world.node("fra1")
     with world.store.write() as tx:
-        nodes.reported(tx, node.id, connected=True, known=NONE)
+        node_agents.reported(tx, node.id, connected=True, known=NONE)
     real, tries = node_rows.all_disconnected, list[Tx]()
 
     def locked_at_first(tx: Tx) -> None:

@@ -10,7 +10,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.certificates import Issued
 from wgfleet.panel.errors import Conflict
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 
 HERE, THERE = "203.0.113.7", "203.0.113.8"
@@ -82,7 +82,9 @@ def test_the_command_that_joins_an_agent_says_its_port(client: httpx.Client) -> 
 def test_an_agent_does_not_join_at_the_place_of_another(client: httpx.Client, panel: Panel) -> None:
     made(client, "/api/nodes", name="second", endpoint_addresses=[HERE], agent_port=51901)
     with panel.store.write() as tx, pytest.raises(Conflict, match="agent of node 'first'") as refusal:
-        nodes.enrolled(tx, nodes.get(tx, "second"), agent_port=51900, issued=Issued(None, "k", clock.now() + 1000))
+        node_agents.enrolled(
+            tx, nodes.get(tx, "second"), agent_port=51900, issued=Issued(None, "k", clock.now() + 1000)
+        )
     assert refusal.value.field == "port"
 
 

@@ -10,7 +10,7 @@ from tests.panel.world import ACTOR, World
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
 from wgfleet.panel.services import health as health_service
-from wgfleet.panel.services.fleet import node_groups, nodes, probe_keys, witnesses
+from wgfleet.panel.services.fleet import node_agents, node_groups, nodes, probe_keys, witnesses
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.health import Looker
 from wgfleet.panel.store.tables import Config, Node
@@ -179,10 +179,10 @@ def test_a_witness_is_silent_or_too_old(world: World) -> None:
         nodes.get(tx, helper.id).certificate_expires_at = 1.0
     assert "does not answer" in (said() or "")
     with world.store.write() as tx:
-        nodes.reported(tx, helper.id, connected=True, version="0.1.0", known=())
+        node_agents.reported(tx, helper.id, connected=True, version="0.1.0", known=())
     assert "too old" in (said() or "")
     with world.store.write() as tx:
-        nodes.reported(tx, helper.id, connected=True, version="0.2.0", known=(Feature.WITNESS,))
+        node_agents.reported(tx, helper.id, connected=True, version="0.2.0", known=(Feature.WITNESS,))
     assert said() is None
 
 

@@ -13,7 +13,7 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.floating import FloatingReconciler
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import address_move, removal
 from wgfleet.panel.store import operations as operation_rows
@@ -128,7 +128,7 @@ def test_setting_the_clock_ends_no_handover_that_waits_for_its_node(
 def heard_before(world: World, node: Node, known: frozenset[features.Feature]) -> None:
     """Have an earlier life of the panel have heard what a node's agent knows."""
     with world.store.write() as tx:
-        nodes.reported(tx, node.id, connected=True, known=known)
+        node_agents.reported(tx, node.id, connected=True, known=known)
 
 
 @pytest.mark.parametrize("restarted", [False, True])

@@ -11,7 +11,7 @@ from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.services.floating import holders, views
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.protocol.diff import Drift
@@ -81,7 +81,7 @@ def test_who_has_an_address_beside_its_holder_is_shown_until_its_agent_says_that
     put(world, config, A1, A10)
     world.sync(config, fra1)
     with world.store.write() as tx:
-        nodes.reported(tx, fra1.id, connected=True)
+        node_agents.reported(tx, fra1.id, connected=True)
     for said, shown in (
         ({A1: "02:00:00:00:00:01"}, {A1: "02:00:00:00:00:01 has it too, says fra1", A10: None}),
         ({}, {A1: None, A10: None}),
@@ -99,11 +99,11 @@ def test_two_nodes_that_say_that_they_have_an_address_are_a_conflict_while_both_
     world.sync_all(config, fra1, ams1)
     for node in (fra1, ams1):
         with world.store.write() as tx:
-            nodes.reported(tx, node.id, connected=True)
+            node_agents.reported(tx, node.id, connected=True)
         asyncio.run(converse(world, node, Agent(report(world, config, held=(A1,)))))
     assert conflicts(world, config) == {A1: "ams1, fra1 have it at the same time"}
     with world.store.write() as tx:
-        nodes.reported(tx, ams1.id, connected=False)
+        node_agents.reported(tx, ams1.id, connected=False)
     assert conflicts(world, config) == {A1: None}
 
 
@@ -115,7 +115,7 @@ def test_a_former_holder_that_is_to_give_an_address_up_is_no_conflict(world: Wor
     empty(world, config, fra1)
     for node, said in ((fra1, {}), (ams1, {A1: "02:00:00:00:00:01"})):
         with world.store.write() as tx:
-            nodes.reported(tx, node.id, connected=True)
+            node_agents.reported(tx, node.id, connected=True)
         asyncio.run(converse(world, node, Agent(report(world, config, generation=1, held=(A1,), rivals=said))))
     assert leaving(world, config) == {A1: "fra1"}
     assert conflicts(world, config) == {A1: None}

@@ -20,7 +20,7 @@ from wgfleet.lab.waiting import wait_for
 from wgfleet.panel.address_providers.bgp import Bgp
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.reconcile.floating import FloatingReconciler
-from wgfleet.panel.services.fleet import assignments, nodes
+from wgfleet.panel.services.fleet import assignments, node_agents
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node
@@ -35,7 +35,7 @@ SEEN_S = 30.0
 def knows(world: World, known: frozenset[features.Feature], *found: Node) -> None:
     for node in found:
         with world.store.write() as tx:
-            nodes.reported(tx, node.id, connected=True, known=known)
+            node_agents.reported(tx, node.id, connected=True, known=known)
 
 
 def says(world: World, config: Config, node: Node, *drift: Drift) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.panel.conftest import made
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.services.fleet import assignments, nodes
+from wgfleet.panel.services.fleet import assignments, node_agents, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.protocol.features import ALL
@@ -29,7 +29,7 @@ def joined(panel: Panel, client: httpx.Client, name: str, *, host: str, **where:
 
 def heard(panel: Panel, name: str, *, connected: bool = True) -> None:
     with panel.store.write() as tx:
-        nodes.reported(tx, nodes.get(tx, name).id, connected=connected, version="0.2.0", known=ALL)
+        node_agents.reported(tx, nodes.get(tx, name).id, connected=connected, version="0.2.0", known=ALL)
 
 
 def lacking(client: httpx.Client) -> dict[str, str]:

@@ -7,6 +7,7 @@ from tests.panel.world import World
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import MoveResult, OperationState
 from wgfleet.panel.services import operations as operation_service
+from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.services.fleet import nodes as node_service
 from wgfleet.panel.services.moves import kinds, steps
 from wgfleet.panel.store import nodes as node_rows
@@ -73,7 +74,7 @@ def test_where_all_are_behind_they_are_taken_all_the_same(world: World) -> None:
 def test_a_wrong_clock_is_said_in_words(world: World) -> None:
     _, found = fleet(world, fra1=300.0, ams1=0.9, par1=-30.0)
     with world.store.read() as tx:
-        words = [node_service.clock_warning(node_service.get(tx, node.id)) for node in found]
+        words = [node_agents.clock_warning(node_service.get(tx, node.id)) for node in found]
     assert "300 s ahead of" in str(words[0])
     assert words[1] is None
     assert "30 s behind" in str(words[2])

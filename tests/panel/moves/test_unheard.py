@@ -9,7 +9,7 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.errors import Conflict
-from wgfleet.panel.services.fleet import nodes as node_service
+from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
@@ -21,7 +21,7 @@ def silent(world: World, node: Node, *, connected: bool = False) -> None:
     """Have a node's agent fall silent, or answer again."""
     with world.store.write() as tx:
         node_rows.set_values(tx, node.id, {"certificate_expires_at": clock.now() + 86400})
-        node_service.reported(
+        node_agents.reported(
             tx, node.id, connected=connected, last_seen_at=None, version=None, summary="cannot be managed: no answer"
         )
 

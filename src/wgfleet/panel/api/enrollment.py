@@ -11,7 +11,7 @@ from wgfleet.doors.strangers import source_of
 from wgfleet.panel import clock
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import installation
-from wgfleet.panel.services.fleet import join_tokens, nodes
+from wgfleet.panel.services.fleet import join_tokens, node_agents
 from wgfleet.protocol.desired import field_error
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Enrolled, EnrollRequest
@@ -57,7 +57,7 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
             installation.lock_authority(tx)
             state = panel.authorities.read(tx)
             made = state.certify(message.csr, node.id, state.trust_of_newcomers, clock.now(), days)
-            nodes.enrolled(tx, node, agent_port=message.port, issued=made.issued, trusts=made.trusts)
+            node_agents.enrolled(tx, node, agent_port=message.port, issued=made.issued, trusts=made.trusts)
     except join_tokens.TokenRefused as refused:
         panel.token_attempts.failed(source)
         panel.refusals.token_refused(panel.store, remote, refused)

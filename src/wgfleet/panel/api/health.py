@@ -16,7 +16,7 @@ from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, freezes, health
-from wgfleet.panel.services.fleet import assignments, nodes, owed
+from wgfleet.panel.services.fleet import assignments, node_agents, owed
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import HealthFreeze
@@ -181,7 +181,7 @@ def show_health(
                     first_look=assigned.assignment.first_look,
                     forwarding=forwarding_view(assigned.assignment),
                     owed=owed_view(missing.get(assigned.assignment.id)),
-                    clock_warning=nodes.clock_warning(assigned.node),
+                    clock_warning=node_agents.clock_warning(assigned.node),
                     no_failover=lacking.get(assigned.node.id),
                 )
                 for assigned in assignments.listing(tx, row.id)

@@ -27,7 +27,7 @@ from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
 from wgfleet.panel.services import host_names
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import NODES, Caller
-from wgfleet.panel.services.fleet import loads, nodes, shared_addresses, witnesses
+from wgfleet.panel.services.fleet import loads, node_agents, nodes, shared_addresses, witnesses
 from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import Tx
@@ -191,7 +191,7 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
             connected=node.connected,
             last_seen_at=utc(node.last_seen_at),
             clock_ahead_s=node.clock_ahead_s,
-            clock_warning=nodes.clock_warning(node),
+            clock_warning=node_agents.clock_warning(node),
             agent_version=node.agent_version,
             agent_release=releases.compared(node.agent_version, wgfleet.__version__),
             agent_protocol=releases.protocol(node.agent_features) if node.agent_version else None,

@@ -18,7 +18,7 @@ from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.fleet import nodes as node_service
+from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.services.floating import attempts, carriers, holders, isolation
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import Task
@@ -71,7 +71,7 @@ class FloatingReconciler:
             nodes = carriers.nodes(tx, config_id)
             silent = nodes - {node_id for node_id, each in heard.items() if each.speaks}
             lapse_s = isolation.give_up_after_s(tx) + LEASE_MARGIN_S
-            lapsing = node_service.knowing(tx, silent, Feature.ADDRESS_TIMES)
+            lapsing = node_agents.knowing(tx, silent, Feature.ADDRESS_TIMES)
             at = {node_id: heard[node_id].at if node_id in heard else self._since for node_id in lapsing}
             lapsed = {node_id for node_id in lapsing if now - at[node_id] >= lapse_s}
             unheard = self._unheard(config_id, holders.handovers(tx, config_id), silent, lapsed, heard, lapse_s)

@@ -8,7 +8,7 @@ from typing import Any
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services.fleet import assignments, nodes, peers
+from wgfleet.panel.services.fleet import assignments, node_agents, peers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.web.languages import marked
@@ -65,6 +65,6 @@ def _reasons(tx: Tx, peer: ShownPeer) -> Iterator[OfflineReason]:
         elif not each.node.connected:
             detail = each.node.summary
             yield OfflineReason(marked("The agent of a node does not answer:"), each.node.name, detail, path)
-        warning = nodes.clock_warning(each.node)
+        warning = node_agents.clock_warning(each.node)
         if warning is not None:
             yield OfflineReason(marked("The clock of a node is wrong:"), each.node.name, warning, path)

@@ -12,7 +12,7 @@ from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, freezes, incarnations
 from wgfleet.panel.services.dns import commands
-from wgfleet.panel.services.fleet import assignments, nodes, owed, shared_addresses, witnesses
+from wgfleet.panel.services.fleet import assignments, node_agents, owed, shared_addresses, witnesses
 from wgfleet.panel.services.floating import views
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
@@ -68,7 +68,7 @@ def _of_nodes(tx: Tx, found: list[Node]) -> Iterator[Trouble]:
             yield Trouble(BAD, marked("the agent does not answer"), node.name, node.summary, path, node.last_seen_at)
         if expires_at is not None and expires_at < now_s + _NEARLY_OVER_S:
             yield Trouble(BAD, marked("its certificate is about to expire"), node.name, "", path)
-        for warning in (nodes.clock_warning(node), shared.get(node.id), doubts.get(node.id)):
+        for warning in (node_agents.clock_warning(node), shared.get(node.id), doubts.get(node.id)):
             if warning is not None:
                 yield Trouble(POOR, marked("the node needs a look"), node.name, warning, path)
 

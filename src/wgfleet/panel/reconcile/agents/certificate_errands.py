@@ -14,7 +14,7 @@ from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.errands import Errand
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import certificates
-from wgfleet.panel.services.fleet import nodes, revocations
+from wgfleet.panel.services.fleet import node_agents, nodes, revocations
 from wgfleet.panel.store import Store
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.features import Feature
@@ -101,8 +101,8 @@ class CertificateErrands:
 
     def _renewing(self, node_id: str, issued: Issued, allowed: frozenset[str], shown: str | None) -> list[str]:
         with self._store.write() as tx:
-            return nodes.renewing(tx, node_id, issued, allowed, shown)
+            return node_agents.renewing(tx, node_id, issued, allowed, shown)
 
     def _renewed(self, node_id: str, renewal: Certified) -> None:
         with self._store.write() as tx:
-            nodes.renewed(tx, node_id, renewal.issued, renewal.trusts, renewal.rotation_id)
+            node_agents.renewed(tx, node_id, renewal.issued, renewal.trusts, renewal.rotation_id)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.store import Store
 
 WRITE_EVERY_S = 10.0  # people read it as "is it still there"; a row of each node is written this often
@@ -41,4 +41,4 @@ class HeartbeatWriter:
 
     def _write(self, heard: Mapping[str, tuple[float, float | None]]) -> None:
         with self._store.write() as tx:
-            nodes.heard(tx, heard)
+            node_agents.heard(tx, heard)

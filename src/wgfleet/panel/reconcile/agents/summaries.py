@@ -14,7 +14,7 @@ from wgfleet.panel.errors import NotFound, Unavailable
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.store import Store, Tx
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def write_in(tx: Tx, due: Iterable[Summary]) -> None:
     """Write summaries to the rows of their nodes."""
     for each in due:
         try:
-            nodes.reported(
+            node_agents.reported(
                 tx,
                 each.node_id,
                 connected=each.connected,

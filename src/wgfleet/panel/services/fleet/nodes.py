@@ -1,13 +1,10 @@
 """Servers that run the agent."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import clocks
 from wgfleet.panel.domain.authorities import Trust
-from wgfleet.panel.domain.certificates import NO_KEY, Issued
 from wgfleet.panel.domain.fields import may_be_id
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
@@ -20,16 +17,11 @@ from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.addresses import parse_port
-from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import AGENT_PORT
-
-_KEYS_KEPT = 4  # of renewals of an agent that have not ended, beside the one that it showed last
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,126 +240,6 @@ def dismissed(tx: Tx, node_id: str, *, deleted: Sequence[str] = (), given_up: st
         details = {"interfaces": list(deleted)} if given_up is None else {"reason": given_up}
         audit.record(tx, audit.PANEL, action, "node", node_id, name=row.name, **details)
         node_rows.forget_departed(tx, node_id)
-
-
-def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued, trusts: Trust = Trust.CURRENT) -> None:
-    """Note that an agent has joined as this node, with this certificate from now on; any other is refused.
-
-    `trusts`: the CAs that it was given, as of this transaction.
-    """
-    actor = f"node:{node.name}"
-    certificates.check_key(tx, issued.key)
-    certificates.replaced(tx, actor, node.id)
-    certificates.of_agent(tx, actor, node, issued)
-    if parse_port(agent_port, "port") != node.agent_port:
-        reach.check_agent_port(tx, agent_port, "port")
-        shared_addresses.check(tx, Place.of({"agent_port": agent_port}, node), named={"port"})
-    node.agent_port = agent_port
-    node.certificate_expires_at = issued.expires_at
-    node.agent_keys = [issued.key]
-    node.trusts = trusts
-    node.revocations = None
-    node.agent_features = []  # it may be another machine, and another release
-    node.summary = "joined; not connected yet"
-    audit.record(tx, actor, "enrolled", "node", node.id, certificate_expires_at=issued.expires_at)
-    tx.wake(Topic.NODE, node.id)
-
-
-def renewing(tx: Tx, node_id: str, issued: Issued, allowed: Collection[str], shown: str | None = None) -> list[str]:
-    """Keep a certificate that an agent is about to get; return the keys that it may show until it has it.
-
-    `allowed`: the keys that it could show when it was asked for its request. Another may have enrolled since, so that
-    the panel was talking to who was this node before. `shown`: the one that it showed last, if that is known: it stays
-    among them however often the agent refuses, or its answers are lost.
-    """
-    node = get(tx, node_id)
-    certificates.check_key(tx, issued.key)
-    if NO_KEY in node.agent_keys:
-        raise Conflict(
-            f"the certificate of node {node.name!r} was revoked", Hint(HintCode.MAKE_JOIN_TOKEN, node=node.name)
-        )
-    if node.agent_keys and not {*node.agent_keys} & {*allowed}:
-        raise Conflict(f"another agent has enrolled as node {node.name!r} meanwhile; this one is renewed no more")
-    certificates.of_agent(tx, audit.PANEL, node, issued)
-    if node.agent_keys:  # unknown: any is accepted until it is renewed
-        sure = shown if shown in node.agent_keys else node.agent_keys[0]
-        others = [key for key in node.agent_keys if key != sure]
-        node.agent_keys = [sure, *others[-_KEYS_KEPT:], issued.key]
-    return node.agent_keys
-
-
-def renewed(
-    tx: Tx, node_id: str, issued: Issued, trusts: Trust = Trust.CURRENT, rotation_id: str | None = None
-) -> None:
-    """Note that an agent has its new certificate, and that its others are refused.
-
-    Nothing of that where the new one was revoked meanwhile, or where another agent has enrolled. `trusts`: the CAs that
-    it was given in that rotation of ours.
-    """
-    if certificates.is_revoked_key(tx, issued.key):
-        return
-    installation_rows.lock_authority(tx)
-    rotation = installation_rows.rotation(tx)
-    node = get(tx, node_id)
-    node.trusts = trusts if rotation is not None and rotation.id == rotation_id else Trust.CURRENT
-    certificates.replaced(tx, audit.PANEL, node_id, [issued.key])
-    node.certificate_expires_at = issued.expires_at
-    node.agent_keys = [issued.key]
-    audit.record(tx, audit.PANEL, "certificate_renewed", "node", node_id, certificate_expires_at=issued.expires_at)
-
-
-def reported(
-    tx: Tx,
-    node_id: str,
-    *,
-    connected: bool,
-    last_seen_at: float | None = None,
-    version: str | None = None,
-    known: Collection[Feature] | None = None,
-    summary: str | None = None,
-) -> None:
-    """Keep what the node's reconciler last saw; None leaves a value as it is. Not audited.
-
-    `known`: the features that its agent has; other nodes may have to hear of them.
-    """
-    if known is not None:
-        before = node_rows.agent_features(tx, [node_id]).get(node_id, [])
-        if (Feature.BACKBONE in before) != (Feature.BACKBONE in known):
-            backbone.node_changed(tx, node_id)
-    values: dict[str, Any] = {
-        "connected": connected,
-        "last_seen_at": last_seen_at,
-        "agent_version": version,
-        "agent_features": None if known is None else sorted(known),
-        "summary": summary,
-    }
-    if not node_rows.set_values(tx, node_id, {column: value for column, value in values.items() if value is not None}):
-        raise NotFound(f"there is no node {node_id!r}; it has been deleted")
-
-
-def knowing(tx: Tx, node_ids: Collection[str], feature: Feature) -> set[str]:
-    """Return those of some nodes whose agents had a feature when they were last heard."""
-    return {node_id for node_id, found in node_rows.agent_features(tx, node_ids).items() if feature in found}
-
-
-def heard(tx: Tx, reports: Mapping[str, tuple[float, float | None]]) -> None:
-    """Keep when agents were last heard, and how far their clocks are ahead, by node id.
-
-    Nodes that were deleted meanwhile are passed over.
-    """
-    node_rows.set_heard(tx, reports)
-
-
-def clock_warning(node: Node) -> str | None:
-    """Say that a node's clock is wrong, or None."""
-    ahead_s = node.clock_ahead_s or 0.0
-    if clocks.is_right(ahead_s):
-        return None
-    way = "ahead of" if ahead_s > 0 else "behind"
-    return (
-        f"its clock is {abs(ahead_s):.0f} s {way} the panel's: clients refuse calls with earlier times than they have "
-        "seen, so takeovers may fail for as long; run NTP on both"
-    )
 
 
 def _check_name_is_free(tx: Tx, name: str) -> None:
