@@ -14,6 +14,7 @@ import typer
 from wgfleet.panel import machine
 from wgfleet.panel.core import run_core
 from wgfleet.panel.listening import PanelServer, ServerCertificate, Sockets
+from wgfleet.panel.main import api_of  # before any process is forked: an upgrade may replace what is loaded later
 from wgfleet.panel.parts import Parts, opened
 from wgfleet.panel.processes import SignsOfLife, keep_running
 from wgfleet.panel.reconcile.engine.loop import CoreLoop
@@ -69,9 +70,6 @@ class PanelRun:
                 runner.run(run())
 
     def _api(self, signs: SignsOfLife) -> None:
-        # 15 MB that parent and core do without. Those of the core are for the parent to load: it starts again at once.
-        from wgfleet.panel.main import api_of  # noqa: PLC0415 - loaded where it is needed
-
         os.nice(API_NICENESS)
 
         async def announce() -> None:
