@@ -26,3 +26,12 @@ def test_every_python_that_we_start_leaves_the_directory_out() -> None:
     ]
     assert len(started) >= 3
     assert [call for call in started if '"-P"' not in call[1] and '"-I"' not in call[1]] == []
+
+
+def test_what_the_processes_of_a_panel_run_is_loaded_before_they_are_forked() -> None:
+    """One that is started again after an upgrade replaced the files would mix two releases."""
+    words = (
+        "import sys, wgfleet.cli.panel; print('wgfleet.panel.main' in sys.modules, 'wgfleet.panel.core' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-P", "-c", words], check=True, capture_output=True, text=True, timeout=120)
+    assert ended.stdout.split() == ["True", "True"]
