@@ -39,6 +39,7 @@ REQUESTS_SINCE: dict[type[Struct], str] = {
     backbone.BackboneNode: "number name public_key endpoint",
     relay.RelayRequest: "config_id peers for_s",
     relay.RelayEnd: "peers",
+    relay.RelayProlongation: "peers for_s",
     relay.RelayedPeer: "public_key endpoint target",
     usage.UsageRequest: "epoch sequence",
 }

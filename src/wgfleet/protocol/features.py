@@ -77,6 +77,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     messages.Certificate: {},
     relay.RelayRequest: {},  # as wholes for agents with `RELAY` only
     relay.RelayEnd: {},
+    relay.RelayProlongation: {},
     relay.RelayedPeer: {},
     usage.UsageRequest: {},  # as a whole for agents with `USAGE` only
     messages.Revoked: {},  # as a whole for agents with `REVOKED` only
