@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "address": ("Floating addresses and the nodes that hold them.", "httpx"),
     "relay": ("Clients that a node relays after it left.", "httpx"),
     "peer": ("User devices and their files.", "httpx"),
+    "import": ("Servers of other panels and scripts, with their users' keys.", "httpx"),
     "tag": ("Words for some peers, and settings of their files.", "httpx"),
     "usage": ("What peers sent and received, on all nodes.", "httpx"),
     "dns": ("Published names: state, plans, approval.", "httpx"),
@@ -41,11 +42,13 @@ GROUPS: dict[str, tuple[str, str]] = {
     "lab": ("A network of namespaces with real WireGuard on this machine.", "dns"),
 }
 COMMANDS = {
+    "import",
     "login",
     "logout",
     "status",
     "usage",
 }  # no groups: the module's application has the one command of this name
+MODULES = {"import": "imports"}  # a word of the language names no module
 
 
 class LazyGroup(CommandGroup):
@@ -68,7 +71,7 @@ class LazyGroup(CommandGroup):
         if importlib.util.find_spec(library) is None:
             typer.echo(f"wgfleet {cmd_name} needs the panel's libraries: script/install panel", err=True)
             raise typer.Exit(2)
-        group = typer.main.get_group(importlib.import_module(f"wgfleet.cli.{cmd_name}").app)
+        group = typer.main.get_group(importlib.import_module(f"wgfleet.cli.{MODULES.get(cmd_name, cmd_name)}").app)
         command: Any = group.commands[cmd_name] if cmd_name in COMMANDS else group
         command.name, command.short_help = cmd_name, text
         command.help = text if command is group else command.help

@@ -177,7 +177,7 @@ def _peer(
         networks=behind,
         enabled=enabled,
         client_allowed_ips=networks(listed(client_allowed)) if client_allowed and "{{" not in client_allowed else None,
-        dns=listed(value("DNS", "DNS")) or None,
+        dns=(listed(dns) or None) if "{{" not in (dns := value("DNS", "DNS")) else None,
         mtu=int(numbers["mtu"]) if numbers["mtu"].isdigit() and int(numbers["mtu"]) else None,
         keepalive=int(numbers["keepalive"]) if numbers["keepalive"].isdigit() else None,
         notes=str(row.get("notes") or ""),

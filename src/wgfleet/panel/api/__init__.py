@@ -30,6 +30,7 @@ from wgfleet.panel.api import (
     files,
     floating,
     health,
+    imports,
     join_tokens,
     keys,
     maintenance,
@@ -91,6 +92,7 @@ SUBJECTS = (
     health,
     previews,
     usage,
+    imports,
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

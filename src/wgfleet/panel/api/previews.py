@@ -33,7 +33,7 @@ class _Rehearsed(Exception):
 
 
 @contextmanager
-def _rehearsal(panel: Panel) -> Iterator[Tx]:
+def rehearsal(panel: Panel) -> Iterator[Tx]:
     """Open a transaction of which nothing stays."""
     with contextlib.suppress(_Rehearsed), panel.store.write() as tx:
         yield tx
@@ -43,7 +43,7 @@ def _rehearsal(panel: Panel) -> Iterator[Tx]:
 
 @router.post("/api/configs/{config}/preview", summary="Show what a change of a config would mean")
 def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: ChangedConfig) -> EffectsView:
-    with _rehearsal(panel) as tx:
+    with rehearsal(panel) as tx:
         row = configs.get(tx, config)
         changes: Any = body.given()
         check_named(tx, caller, changes)
@@ -67,7 +67,7 @@ def preview_endpoint_group(
     panel: ThePanel, caller: Writer, config: Reference, body: ChangedEndpointGroup
 ) -> EffectsView:
     """Ask no provider whether it would publish the name."""
-    with _rehearsal(panel) as tx:
+    with rehearsal(panel) as tx:
         row = configs.get(tx, config)
         group = endpoint_groups.get(tx, row)
         before = endpoint_groups.changed(tx, group, {})
@@ -92,7 +92,7 @@ def preview_node(
     """Look up no name."""
     changes: Any = body.given()
     need_for(caller, changes)
-    with _rehearsal(panel) as tx:
+    with rehearsal(panel) as tx:
         limits.check_group(tx, caller.limit, changes)
         row = nodes.get(tx, node)
         before = row.endpoint_addresses

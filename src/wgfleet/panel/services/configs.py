@@ -3,9 +3,9 @@
 import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing, backbone
@@ -15,7 +15,7 @@ from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.domain.tunnel_networks import special_range
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.keypairs import new_key_pair
+from wgfleet.panel.keypairs import key_pair_of, new_key_pair
 from wgfleet.panel.services import audit, generations, reach, tunnel_networks, usage
 from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import configs as config_rows
@@ -68,7 +68,7 @@ class ConfigChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class ConfigSpec:
-    """A new config. `listen_port` None: the first from 51820 on that no other config has."""
+    """A new config. `listen_port` None: the first from 51820 on that no other has. `private_key` None: a new one."""
 
     name: str
     mode: str
@@ -88,25 +88,14 @@ class ConfigSpec:
     backbone_port: int | None = None
     enabled: bool = True
     placement: str = Strategy.LEAST_PEERS
+    private_key: str | None = field(default=None, repr=False)
 
     @property
     def changeable(self) -> ConfigChanges:
         """Return what may change later; without the port, which may have to be chosen."""
-        return ConfigChanges(
-            mtu=self.mtu,
-            dns=self.dns,
-            client_allowed_ips=self.client_allowed_ips,
-            excluded_networks=self.excluded_networks,
-            keepalive=self.keepalive,
-            masquerade=self.masquerade,
-            node_ports=self.node_ports,
-            denied_networks=self.denied_networks,
-            reachable_configs=self.reachable_configs,
-            client_to_client=self.client_to_client,
-            backbone=self.backbone,
-            backbone_port=self.backbone_port,
-            enabled=self.enabled,
-            placement=self.placement,
+        fixed = {"name", "mode", "pools", "listen_port", "private_key"}
+        return cast(
+            "ConfigChanges", {each.name: getattr(self, each.name) for each in fields(self) if each.name not in fixed}
         )
 
 
@@ -156,18 +145,18 @@ def create(
         created_at=clock.now(),
     )
     _check_backbone(tx, config)
-    _give_keys(vault, config)
+    _give_keys(vault, config, spec.private_key)
     config_rows.add(tx, config, [_pool(config, network) for network in networks])
     audit.record(tx, actor, "created", "config", config.id, name=spec.name, mode=spec.mode, pools=networks)
     tx.wake(Topic.CONFIG, config.id)
     return config
 
 
-def _give_keys(vault: Vault, config: Config) -> None:
+def _give_keys(vault: Vault, config: Config, own: str | None) -> None:
     private_key, config.probe_public_key = new_key_pair()
     config.probe_private_key_sealed = sealed.seal(vault, Config.probe_private_key_sealed, config.id, private_key)
     if config.mode == CLUSTER:
-        private_key, config.public_key = new_key_pair()
+        private_key, config.public_key = new_key_pair() if own is None else key_pair_of(own)
         config.private_key_sealed = sealed.seal(vault, Config.private_key_sealed, config.id, private_key)
 
 

@@ -48,10 +48,11 @@ def check_room(tx: Tx, config: Config, count: int) -> None:
 def give_addresses(tx: Tx, config: Config, wanted: Sequence[AddressWish]) -> dict[str, list[str]]:
     """Give new peers an address of each pool; return them by peer id, v4 before v6."""
     pools = _pools(tx, config)
-    given = address_rows.allocate(tx, pools, [each.peer_id for each in wanted if not each.addresses])
     choosy = [each for each in wanted if each.addresses]
-    for each in choosy:
-        _claim(tx, pools, each)
+    lacking = {each.peer_id: _claim(tx, pools, each) for each in choosy}  # before any is chosen for the others
+    for peer_id, left in lacking.items():
+        address_rows.allocate(tx, left, [peer_id])
+    given = address_rows.allocate(tx, pools, [each.peer_id for each in wanted if not each.addresses])
     return given | (address_rows.of_peers(tx, [each.peer_id for each in choosy], config.id) if choosy else {})
 
 
@@ -59,7 +60,8 @@ def _pools(tx: Tx, config: Config) -> list[PoolRow]:
     return address_rows.pools(tx, config.id, slices=config.mode == configs.INDEPENDENT)
 
 
-def _claim(tx: Tx, pools: Sequence[PoolRow], wanted: AddressWish) -> None:
+def _claim(tx: Tx, pools: Sequence[PoolRow], wanted: AddressWish) -> list[PoolRow]:
+    """Give a peer the addresses that it wants; return the pools of which it wants none in particular."""
     left = list(pools)
     for i, text in enumerate(wanted.addresses):
         field = f"{wanted.at}addresses[{i}]"
@@ -73,4 +75,4 @@ def _claim(tx: Tx, pools: Sequence[PoolRow], wanted: AddressWish) -> None:
             )
         address_rows.claim(tx, pool, address, wanted.peer_id, field)
         left.remove(pool)
-    address_rows.allocate(tx, left, [wanted.peer_id])
+    return left

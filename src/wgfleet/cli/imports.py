@@ -1,0 +1,97 @@
+"""`wgfleet import`: interfaces of other panels and scripts become configs, with the same keys and peers."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from wgfleet.cli.client import USAGE, CallFailed, panel
+from wgfleet.cli.output import AsJson, say, show_json, show_table
+from wgfleet.cli.tree import single
+from wgfleet.imports import wg_easy, wgdashboard
+from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, UnreadableError
+from wgfleet.imports.sources import SOURCES
+
+app = single()
+COLUMNS = ("name", "fate", "addresses", "remarks")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help=f"One of {', '.join(SOURCES)}.")],
+    path: Annotated[Path, typer.Argument(help="Its file, folder or database, on this machine.")],
+    *,
+    interface: Annotated[str | None, typer.Option(help="Which one, where the source has several.")] = None,
+    config: Annotated[str | None, typer.Option(help="Name of the config; else that of the interface.")] = None,
+    environment: Annotated[
+        Path | None, typer.Option("--env", help="wg-easy up to 14: the container's variables, or its compose file.")
+    ] = None,
+    files: Annotated[
+        Path | None, typer.Option("--files", help="wgdashboard: the folder with its interfaces' files.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Import a WireGuard server of another program: its users keep their files. Nothing there is changed or run.
+
+    Repeated, it changes nothing: peers are known by their keys.
+    """
+    with panel(sends_secret=True) as client:
+        fleet = read(source, path, environment, files)
+        chosen = choose(fleet, interface)
+        body = {"interface": msgspec.to_builtins(chosen), "config": config, "tags": msgspec.to_builtins(fleet.tags)}
+        for warning in fleet.warnings:
+            say(f"warning: {warning}", err=True)
+        found = client.call("POST", "/api/imports/preview", body)
+        if not as_json:
+            _show(found)
+        if not dry_run:
+            if not yes and not as_json and any(peer["fate"] == "new" for peer in found["peers"]):
+                typer.confirm("Go on?", abort=True, err=True)
+            found = client.call("POST", "/api/imports", body)
+    if as_json:
+        show_json(found)
+    elif dry_run:
+        say("nothing was changed", err=True)
+    else:
+        say(f"{_count(found, 'new')} peers were imported into {found['config']}", err=True)
+
+
+def read(source: str, path: Path, environment: Path | None, files: Path | None) -> ImportedFleet:
+    """Read a source, or end the command with words."""
+    if source not in SOURCES:
+        raise CallFailed(f"{source!r} is none of {', '.join(SOURCES)}", USAGE)
+    try:
+        if source == "wg-easy":
+            return wg_easy.read(path, environment)
+        if source == "wgdashboard" and files is not None:
+            return wgdashboard.read(path, files)
+        return SOURCES[source](path)
+    except UnreadableError as error:
+        raise CallFailed(str(error)) from None
+
+
+def choose(fleet: ImportedFleet, name: str | None) -> ImportedInterface:
+    """Return the interface that is meant, or end the command."""
+    names = [each.name for each in fleet.interfaces]
+    if name is None and len(names) == 1:
+        return fleet.interfaces[0]
+    if name not in names:
+        raise CallFailed(f"choose one with --interface: {', '.join(names)}", USAGE)
+    return fleet.interfaces[names.index(name)]
+
+
+def _show(found: dict[str, Any]) -> None:
+    what = "a new config" if found["created"] else "a config that is here already"
+    say(f"{found['config']}: {what}; {_count(found, 'new')} new peers, {_count(found, 'same')} that are here already")
+    for remark in found["remarks"]:
+        say(f"note: {remark}", err=True)
+    rows = [peer for peer in found["peers"] if peer["fate"] != "same"]
+    if rows:
+        show_table([{**row, "remarks": "; ".join(row["remarks"])} for row in rows], COLUMNS)
+
+
+def _count(found: dict[str, Any], fate: str) -> int:
+    return sum(peer["fate"] == fate for peer in found["peers"])

@@ -1,0 +1,155 @@
+"""`/api/imports`: interfaces of other programs become configs, with the same keys, so that users keep their files."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter
+from pydantic import Field
+
+from wgfleet.imports.fleet import ImportedInterface, ImportedTag
+from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.large_bodies import LargeBodies
+from wgfleet.panel.api.models import Body, View
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.previews import rehearsal
+from wgfleet.panel.domain.fields import MAX_NETWORKS
+from wgfleet.panel.services import imports
+from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.services.fleet.peers import MAX_BATCH
+from wgfleet.panel.services.imports import Imported
+
+router = APIRouter(tags=["imports"], route_class=LargeBodies)
+Short = Annotated[str, Field(max_length=256)]
+Long = Annotated[str, Field(max_length=4_000)]
+Texts = Annotated[list[Short], Field(max_length=MAX_NETWORKS)]
+Number = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class PeerJob(Body):
+    """A limit that the other program kept, in its words."""
+
+    field: Short
+    operator: Short
+    value: Short
+    action: Short
+
+
+class PeerToImport(Body):
+    """A peer as a reader found it; what is not known is left out."""
+
+    public_key: Short
+    name: Short = ""
+    private_key: Short | None = None
+    preshared_key: Short | None = None
+    addresses: Texts = Field(default=[])
+    networks: Texts = Field(default=[])
+    enabled: bool = True
+    client_allowed_ips: Texts | None = None
+    dns: Texts | None = None
+    mtu: Number | None = None
+    keepalive: Number | None = None
+    endpoint: Short | None = None
+    notes: Long = ""
+    owner: Short | None = None
+    tags: Texts = Field(default=[])
+    created_at: float | None = None
+    expires_at: float | None = None
+    received: Number | None = None
+    sent: Number | None = None
+    jobs: list[PeerJob] = Field(default=[], max_length=100)
+    place: Short = ""
+
+
+class InterfaceToImport(Body):
+    """A WireGuard server as a reader found it."""
+
+    name: Short
+    private_key: Short | None = None
+    public_key: Short | None = None
+    listen_port: Number | None = None
+    addresses: Texts = Field(default=[], description="Its own, with prefixes; their networks become the pools.")
+    mtu: Number | None = None
+    dns: Texts = Field(default=[])
+    client_allowed_ips: Texts = Field(default=[])
+    keepalive: Number | None = None
+    endpoint: Short | None = Field(default=None, description="Host and port that the files of users say.")
+    hooks: Annotated[list[Long], Field(max_length=100)] = Field(default=[], description="Reported, never run.")
+    peers: list[PeerToImport] = Field(default=[], max_length=MAX_BATCH, fail_fast=True)
+
+
+class TagColor(Body):
+    """A tag of the source."""
+
+    name: Short
+    color: Short | None = None
+
+
+class ImportCall(Body):
+    """What to import: one interface, as `wgfleet import --json --dry-run` prints it."""
+
+    interface: InterfaceToImport
+    config: Short | None = Field(default=None, description="Name of the config; null: that of the interface.")
+    tags: list[TagColor] = Field(default=[], max_length=1_000)
+
+
+class ImportedPeerView(View):
+    """What became, or would become, of a peer."""
+
+    name: str
+    public_key: str
+    fate: Literal["new", "same", "left_out"]
+    addresses: list[str]
+    remarks: list[str]
+
+
+class ImportView(View):
+    """What an import did, or would do."""
+
+    config: str = Field(description="Name of the config.")
+    created: bool = Field(description="false: there was one with the same key.")
+    peers: list[ImportedPeerView]
+    remarks: list[str] = Field(description="What is not carried over, in sentences for people.")
+
+
+@router.post("/api/imports/preview", summary="Show what an import would do")
+def preview_import(panel: ThePanel, caller: Writer, body: ImportCall) -> ImportView:
+    """Check everything, and change nothing."""
+    with rehearsal(panel) as tx:
+        return _view(_import(tx, panel, caller, body))
+
+
+@router.post("/api/imports", summary="Import an interface of another program")
+def import_interface(panel: ThePanel, caller: Writer, body: ImportCall) -> ImportView:
+    """Make the config and its peers, all or nothing. The same call again changes nothing: peers are known by key."""
+    with panel.store.write() as tx:
+        return _view(_import(tx, panel, caller, body))
+
+
+def _import(tx: Any, panel: Panel, caller: Caller, body: ImportCall) -> Imported:
+    return imports.apply(
+        tx,
+        panel.vault,
+        caller.actor,
+        msgspec.convert(body.interface.model_dump(), ImportedInterface),
+        name=body.config,
+        tag_colors=msgspec.convert([tag.model_dump() for tag in body.tags], list[ImportedTag]),
+        panel_hosts=panel.hosts(),
+    )
+
+
+def _view(found: Imported) -> ImportView:
+    return ImportView(
+        config=found.config.name,
+        created=found.created,
+        remarks=found.remarks,
+        peers=[
+            ImportedPeerView(
+                name=each.name,
+                public_key=each.peer.public_key,
+                fate=each.fate.value,
+                addresses=list(each.addresses),
+                remarks=list(each.remarks),
+            )
+            for each in found.peers
+        ],
+    )

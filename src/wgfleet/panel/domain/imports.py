@@ -1,0 +1,131 @@
+"""Plans of imports: which peers of another program become which peers here, and which do not, with the reason. Pure."""
+
+import ipaddress
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wgfleet.imports.fleet import ImportedInterface, ImportedPeer
+from wgfleet.panel.domain.addressing import gateway
+from wgfleet.panel.domain.fields import one_spelling, parse_title
+from wgfleet.panel.errors import Invalid
+
+MAX_NAME = 64
+KEY_IN_NAME = 8
+
+
+class PeerFate(StrEnum):
+    """What becomes of a peer: it is made, is here already, or is left out."""
+
+    NEW = "new"
+    SAME = "same"
+    LEFT_OUT = "left_out"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPeer:
+    """A peer of the source with the name and addresses that it gets. `remarks`: sentences for people."""
+
+    peer: ImportedPeer
+    fate: PeerFate
+    name: str
+    addresses: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def pools(interface: ImportedInterface) -> list[str]:
+    """Return the networks of an interface's own addresses, which become the pools."""
+    return list(dict.fromkeys(str(ipaddress.ip_interface(each).network) for each in interface.addresses))
+
+
+def moved_server(interface: ImportedInterface, networks: Sequence[str]) -> list[str]:
+    """Say where the server's own address is another than a node's would be: the first host of each pool."""
+    own = {str(ipaddress.ip_interface(each).ip) for each in interface.addresses}
+    return [
+        f"nodes have {gateway(network)} in {network}, where the server had another address: files that name the old "
+        "one as DNS server need a new one"
+        for network in networks
+        if gateway(network) not in own
+    ]
+
+
+def planned(
+    interface: ImportedInterface, networks: Sequence[str], names: Collection[str], keys: Mapping[str, str]
+) -> list[PlannedPeer]:
+    """Plan the peers of an interface.
+
+    `networks`: the pools. `names` are those that peers of the config have, `keys` their public keys with their names: a
+    peer is the same by its key, whatever it is called. The order of the source decides who keeps a name or an address.
+    """
+    taken = set(names)
+    addresses: dict[str, str] = {}
+    seen: set[str] = set()
+    found = []
+    for peer in interface.peers:
+        if peer.public_key in keys:
+            found.append(PlannedPeer(peer, PeerFate.SAME, keys[peer.public_key], (), ()))
+            continue
+        if peer.public_key in seen:
+            found.append(
+                PlannedPeer(peer, PeerFate.LEFT_OUT, peer.name, (), ("another peer above has its public key",))
+            )
+            continue
+        seen.add(peer.public_key)
+        name, renamed = _name(peer, taken)
+        taken.add(name)
+        own, remarks = _addresses(peer, networks, addresses)
+        addresses |= dict.fromkeys(own, name)
+        found.append(PlannedPeer(peer, PeerFate.NEW, name, own, (*renamed, *remarks)))
+    return found
+
+
+def _name(peer: ImportedPeer, taken: Collection[str]) -> tuple[str, list[str]]:
+    """Return a name that may be had, the same at each run, and the remark where it is another one."""
+    letters = "".join(c for c in peer.public_key if c.isascii() and c.isalnum())[:KEY_IN_NAME]
+    text = "".join(" " if unicodedata.category(c)[0] == "C" and c != "\u200d" else c for c in one_spelling(peer.name))
+    wanted = " ".join(text.split())[:MAX_NAME].strip() or f"peer-{letters}"
+    try:
+        wanted = parse_title(wanted, MAX_NAME)
+    except Invalid:
+        wanted = f"peer-{letters}"
+    if wanted in taken:
+        wanted = f"{wanted[: MAX_NAME - KEY_IN_NAME - 1].strip()}-{letters}"
+    if wanted == peer.name:
+        return wanted, []
+    return wanted, [f"it is called {wanted!r}, as {_why(peer.name)}"]
+
+
+def _why(name: str) -> str:
+    return "it has no name" if not name.strip() else f"{name[:MAX_NAME]!r} is taken or cannot be a name"
+
+
+def _addresses(
+    peer: ImportedPeer, networks: Sequence[str], taken: Mapping[str, str]
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the addresses that a peer keeps, at most one a pool, and remarks on the others and on missing ones."""
+    kept: dict[str, str] = {}
+    said = []
+    for address in peer.addresses:
+        pool = next((each for each in networks if _inside(address, each)), None)
+        if pool is None:
+            said.append(f"{address} is in none of the pools, and is left out")
+        elif pool in kept:
+            said.append(f"{address} is a second address in {pool}, and is left out")
+        elif address in {gateway(pool), *_ends(pool)}:
+            said.append(f"{address} belongs to the nodes, or to nobody, in {pool}: it gets another one")
+        elif address in taken:
+            said.append(f"{taken[address]!r} has {address} too: it gets another one")
+        else:
+            kept[pool] = address
+    said += [f"it gets an address in {pool}: give it a new file" for pool in networks if pool not in kept]
+    return tuple(kept.values()), said
+
+
+def _inside(address: str, network: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network)
+
+
+def _ends(network: str) -> tuple[str, str]:
+    each = ipaddress.ip_network(network)
+    return str(each.network_address), str(each.broadcast_address)

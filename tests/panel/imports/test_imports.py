@@ -1,0 +1,213 @@
+"""Imports over the API: the same keys and files, what is in the way, and the same import again."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from tests.imports import samples
+from tests.imports.samples import Keys
+from tests.panel.clients.test_files import serve
+from tests.panel.conftest import made
+from wgfleet.imports import wg_quick, wgdashboard
+from wgfleet.imports.fleet import ImportedFleet, ImportedInterface
+from wgfleet.panel.api import Panel
+
+
+@pytest.fixture
+def keys() -> Keys:
+    return Keys()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, keys: Keys) -> ImportedFleet:
+    samples.wgdashboard(tmp_path, keys)
+    return wgdashboard.read(tmp_path, tmp_path)
+
+
+def body(fleet: ImportedFleet, **more: Any) -> dict[str, Any]:
+    return {"interface": msgspec.to_builtins(fleet.interfaces[0]), "tags": msgspec.to_builtins(fleet.tags), **more}
+
+
+def interface(keys: Keys, *peers: str) -> dict[str, Any]:
+    """Return a server's interface with peers, each a section of wg-quick."""
+    head = f"[Interface]\nPrivateKey = {keys.private('server')}\nListenPort = 51833\nAddress = 10.9.0.1/24\n"
+    found: ImportedInterface = wg_quick.server("office", head + "\n".join(peers))
+    return {"interface": msgspec.to_builtins(found)}
+
+
+def peer(keys: Keys, name: str, allowed: str, comment: str = "") -> str:
+    return f"[Peer]\n{comment}\nPublicKey = {keys.public(name)}\nAllowedIPs = {allowed}\n"
+
+
+def done(client: httpx.Client, content: dict[str, Any], path: str = "/api/imports") -> dict[str, Any]:
+    answer = client.post(path, json=content)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def fates(found: dict[str, Any]) -> dict[str, str]:
+    return {each["name"]: each["fate"] for each in found["peers"]}
+
+
+def test_a_user_keeps_keys_addresses_and_what_the_file_says(
+    panel: Panel, client: httpx.Client, fleet: ImportedFleet, keys: Keys
+) -> None:
+    preview = done(client, body(fleet), "/api/imports/preview")
+    assert client.get("/api/configs").json()["items"] == []
+    assert client.get("/api/tags").json()["items"] == []
+    found = done(client, body(fleet))
+    assert found == preview
+    assert found["created"]
+    config = client.get("/api/configs/office").json()
+    assert (config["listen_port"], config["pools"], config["public_key"]) == (
+        51833,
+        ["10.9.0.0/24"],
+        keys.public("server"),
+    )
+    assert client.get("/api/tags/sales").json()["color"] == "#333399"
+    serve(panel, client, "office", "fra1")
+    rows = {row["public_key"]: row for row in client.get("/api/configs/office/peers").json()["items"]}
+    anna, bob = rows[keys.public("anna")], rows[keys.public("bob")]
+    assert (anna["name"], anna["tags"], anna["addresses"]) == ("Anna's laptop", ["sales"], ["10.9.0.7"])
+    assert (bob["enabled"], bob["has_private_key"]) == (False, False)
+    assert bob["name"].startswith("peer-")
+    text = client.get(f"/api/peers/{anna['id']}/config").text
+    for line in (
+        f"PrivateKey = {keys.private('anna')}",
+        f"PublicKey = {keys.public('server')}",
+        "Address = 10.9.0.7/32",
+        "DNS = 9.9.9.9",
+        "MTU = 1420",
+        "AllowedIPs = 10.0.0.0/8",
+        "PersistentKeepalive = 21",
+        "Endpoint = vpn.example.org:443",
+    ):
+        assert f"{line}\n" in text
+    assert client.get(f"/api/peers/{anna['id']}/details").json()["notes"] == "floor 2"
+    assert any("hook" in remark for remark in found["remarks"])
+    assert any("limits" in remark for remark in found["remarks"])
+
+
+def test_the_same_import_again_changes_nothing(client: httpx.Client, fleet: ImportedFleet) -> None:
+    done(client, body(fleet))
+    before = client.get("/api/configs/office/peers").json(), client.get("/api/configs/office").json()
+    again = done(client, body(fleet))
+    assert not again["created"]
+    assert set(fates(again).values()) == {"same"}
+    assert (client.get("/api/configs/office/peers").json(), client.get("/api/configs/office").json()) == before
+
+
+def test_what_was_added_at_the_source_is_added_here(client: httpx.Client, keys: Keys) -> None:
+    anna, bert = peer(keys, "anna", "10.9.0.2/32", "# Anna"), peer(keys, "bert", "10.9.0.3/32", "# Anna")
+    done(client, interface(keys, anna))
+    found = done(client, interface(keys, anna, bert))
+    assert list(fates(found).values()) == ["same", "new"]
+    (renamed,) = [each for each in found["peers"] if each["fate"] == "new"]
+    assert renamed["name"].startswith("Anna-")
+    assert "taken" in renamed["remarks"][0]
+    assert done(client, interface(keys, anna, bert))["peers"][1]["name"] == renamed["name"]
+
+
+def test_what_cannot_be_kept_is_said_of_each_peer(client: httpx.Client, keys: Keys) -> None:
+    found = done(
+        client,
+        interface(
+            keys,
+            peer(keys, "a", "10.9.0.2/32, 10.9.0.3/32"),
+            peer(keys, "b", "10.9.0.2/32"),
+            peer(keys, "c", "10.9.0.1/32"),
+            peer(keys, "d", "172.16.0.9/32"),
+            peer(keys, "e", ""),
+            peer(keys, "a", "10.9.0.9/32"),
+        ),
+    )
+    rows = found["peers"]
+    assert [row["fate"] for row in rows] == ["new"] * 5 + ["left_out"]
+    words = ["second address", "has 10.9.0.2 too", "belongs to the nodes", "new file", "new file", "public key"]
+    for row, word in zip(rows, words, strict=True):
+        assert any(word in remark for remark in row["remarks"]), row
+    listed = client.get("/api/configs/office/peers").json()["items"]
+    assert len({tuple(row["addresses"]) for row in listed}) == 5  # each another one
+
+
+def test_names_that_nobody_can_have_are_replaced(client: httpx.Client, keys: Keys) -> None:
+    content = interface(keys, *(peer(keys, name, f"10.9.0.{number}/32") for number, name in enumerate("abcde", 2)))
+    names = ["a\nb", " \u3164 ", "x" * 300, "نام فارسی", "👨‍👩‍👧 family"]
+    for row, name in zip(content["interface"]["peers"], names, strict=True):
+        row["name"] = name[:256]
+    listed = [row["name"] for row in done(client, content)["peers"]]
+    assert listed[0] == "a b"
+    assert listed[1].startswith("peer-")
+    assert listed[2] == "x" * 64
+    assert listed[3:] == names[3:]
+
+
+def test_another_key_and_a_missing_one_are_refused(client: httpx.Client, fleet: ImportedFleet, keys: Keys) -> None:
+    made(client, "/api/configs", name="office", pools=["10.7.0.0/24"])
+    refused = client.post("/api/imports", json=body(fleet))
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, "config")
+    content = body(fleet, config="other")
+    content["interface"]["private_key"] = None
+    refused = client.post("/api/imports", json=content)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "private_key")
+    content = body(fleet, config="other")
+    content["interface"]["peers"][0]["private_key"] = keys.private("bob")
+    refused = client.post("/api/imports", json=content)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "peers[0].private_key")
+    assert keys.private("bob") not in refused.text
+    assert [each["name"] for each in client.get("/api/configs").json()["items"]] == ["office"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("addresses", ["10.9.0.0.1/24"]),
+        ("addresses", []),
+        ("dns", ["no name"]),
+        ("client_allowed_ips", ["x"]),
+        ("listen_port", 70000),
+        ("mtu", 5),
+        ("name", "a/b"),
+        ("endpoint", "nowhere"),
+        ("endpoint", "[::1"),
+        ("endpoint", "vpn.example.org:99999"),
+    ],
+)
+def test_a_hostile_or_broken_interface_is_refused_with_words(
+    client: httpx.Client, keys: Keys, field: str, value: object
+) -> None:
+    content = interface(keys, peer(keys, "a", "10.9.0.2/32"))
+    content["interface"][field] = value
+    for path in ("/api/imports/preview", "/api/imports"):
+        refused = client.post(path, json=content)
+        assert refused.status_code == 422, refused.text
+        assert keys.private("server") not in refused.text
+    assert client.get("/api/configs").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("addresses", ["10.9.0.x"]),
+        ("networks", ["192.168.0.0/99"]),
+        ("public_key", "short"),
+        ("preshared_key", "short"),
+        ("mtu", 1),
+        ("keepalive", 70000),
+        ("dns", ["no name"]),
+        ("notes", "a\x00b"),
+        ("tags", ["a\nb"]),
+    ],
+)
+def test_a_hostile_or_broken_peer_is_refused_with_its_place(
+    client: httpx.Client, keys: Keys, field: str, value: object
+) -> None:
+    content = interface(keys, peer(keys, "a", "10.9.0.2/32"), peer(keys, "b", "10.9.0.3/32"))
+    content["interface"]["peers"][1][field] = value
+    refused = client.post("/api/imports", json=content)
+    assert refused.status_code == 422, refused.text
+    assert client.get("/api/configs").json()["items"] == []
