@@ -29,7 +29,7 @@ from wgfleet.lab.waiting import wait_for
 
 PORT = 7000
 WATCH_S = 12.0
-_BEFORE_S = 3.0  # in which `idle` asks, too
+_BEFORE_S = 7.0  # in which `idle` asks, too, and the node and the panel get to know of connections
 _RATE = 10.0
 _ENDS_S = 30.0
 UNKNOWABLE = "download"

@@ -69,7 +69,7 @@ class MoveWorker:
                 return None
             if step is done is MoveStep.CLOSE:
                 return WAIT_S
-            if step is MoveStep.RETIRE and clock.now() < view.drain_ends_at and self._carries(view):
+            if step is MoveStep.RETIRE and clock.now() < view.drain_ends_at and self._carries(view, reports):
                 await in_thread(self._explain, operation_id)
                 return KEEP_S
             begins = may_begin(view, step) and reports.known(view.sources)
@@ -92,12 +92,11 @@ class MoveWorker:
             if pause is not None:
                 return pause
 
-    def _carries(self, view: MoveView) -> bool:
+    def _carries(self, view: MoveView, reports: Reports) -> bool:
         """Tell whether the node that leaves has connections that go on for users who have moved."""
-        found = (self._connections.get(node_id) for node_id in view.sources)
+        found = (self._connections.get(node_id) for node_id in view.sources if reports.may_come(node_id))
         return any(
             connection is not None
-            and connection.connected
             and any(each.config_id == view.config_id and each.carries for each in connection.reported.values())
             for connection in found
         )
