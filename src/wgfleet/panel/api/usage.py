@@ -16,7 +16,7 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, usage
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import nodes
-from wgfleet.panel.services.usage import By, NamedSum, Per, Question
+from wgfleet.panel.services.usage import By, NamedSum, Per, UsageQuestion
 
 router = APIRouter(tags=["usage"])
 HOUR_S = 3600
@@ -70,7 +70,7 @@ def list_usage(
             limits.check(tx, caller.limit, "config", config)
         if node is not None:
             limits.check(tx, caller.limit, "node", node)
-        question = Question(
+        question = UsageQuestion(
             per=per,
             by=by,
             since=0 if since is None else int(since.timestamp() // HOUR_S),

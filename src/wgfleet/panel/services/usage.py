@@ -17,12 +17,12 @@ from wgfleet.panel.store import usage as usage_rows
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import UsageSource
 from wgfleet.panel.store.usage import CounterRow, PeerUse
-from wgfleet.panel.store.usage_sums import By, Per, Question, Sum, Total
+from wgfleet.panel.store.usage_sums import By, Per, Sum, Total, UsageQuestion
 from wgfleet.protocol.usage import UsageBatch, UsageRow
 
 OLDEST_S = 14 * 86400.0  # an hour further back is that far back: agents tell two days apart
 MAX_DIGITS = 20  # of a number of bytes that a cursor has
-__all__ = ["By", "Per", "Question", "Total"]
+__all__ = ["By", "Per", "Total", "UsageQuestion"]
 log = structlog.get_logger()
 
 
@@ -187,7 +187,7 @@ def leave_all(tx: Tx, config_id: str, at: float) -> None:
     usage_rows.leave_all(tx, config_id, at)
 
 
-def sums(tx: Tx, asked: Question, after: tuple[str, str] | None, limit: int) -> list[NamedSum]:
+def sums(tx: Tx, asked: UsageQuestion, after: tuple[str, str] | None, limit: int) -> list[NamedSum]:
     """Return up to `limit` sums in the order of period and id, after those two, each with a name."""
     found = usage_sums.sums(tx, asked, after, limit)
     names = usage_sums.names(tx, asked.by, {each.id for each in found})

@@ -61,7 +61,7 @@ class Sum(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class UsageQuestion:
     """What is asked. Hours are since the epoch, `until` not among them; ids None: all. `configs`: only of these."""
 
     per: Per
@@ -74,7 +74,7 @@ class Question:
     configs: frozenset[str] | None = None
 
 
-def sums(tx: Tx, asked: Question, after: tuple[str, str] | None, limit: int) -> list[Sum]:
+def sums(tx: Tx, asked: UsageQuestion, after: tuple[str, str] | None, limit: int) -> list[Sum]:
     """Return up to `limit` sums in the order of period and id, after those two."""
     used = _used(asked)
     what = {By.PEER: UsageCounter.peer_id, By.NODE: UsageCounter.node_id, By.CONFIG: UsageCounter.config_id}[asked.by]
@@ -102,7 +102,7 @@ def sums(tx: Tx, asked: Question, after: tuple[str, str] | None, limit: int) -> 
     return [Sum(row[0], row[1], int(row[2]), int(row[3])) for row in tx.connection.execute(query)]
 
 
-def _used(asked: Question) -> Subquery:
+def _used(asked: UsageQuestion) -> Subquery:
     hours = select(UsageHour.counter_id, UsageHour.hour, UsageHour.received, UsageHour.sent).where(
         UsageHour.hour >= asked.since, UsageHour.hour < asked.until
     )
