@@ -16,7 +16,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.agents.claims import LONGEST_WORDS, MAX_REPORTED
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.errors import TransientError
-from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.session_buffer import MAX_KNOWN, SessionBuffer
 from wgfleet.panel.services import configs
 from wgfleet.panel.store import sessions as session_rows
@@ -187,6 +187,17 @@ def test_words_and_lists_of_an_agent_are_cut_and_clean(world: World) -> None:
     assert "\x1b" not in kept.summary
     assert sum(len(str(each)) for each in kept.drift) < 200_000
     assert "\x1b" not in str(kept.drift[0])
+
+
+def test_the_answer_to_a_push_does_not_say_that_a_node_carries_no_connections(world: World) -> None:
+    config = world.config()
+    (fra1,) = world.serving(config, "fra1")
+    line = connection(world, fra1)
+    said(line, Snapshot(status(clock.now()), (report(config, "k", "192.0.2.1:1", clock.now(), carries=True),)))
+    line.applied("wg0", Reported(config.id, 2, (), (), ""))
+    assert line.reported["wg0"].carries
+    said(line, Change(clock.now(), (report(config, "k", "192.0.2.1:1", clock.now()),)))
+    assert not line.reported["wg0"].carries
 
 
 def test_interfaces_that_nobody_asked_for_are_few(world: World) -> None:

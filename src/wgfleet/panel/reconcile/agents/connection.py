@@ -5,7 +5,7 @@ It decides nothing: it reports that something changed, and the node's reconciler
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -160,8 +160,9 @@ class AgentConnection:
         await self.client.aclose()
 
     def applied(self, interface: str, reported: Reported) -> None:
-        """Note the answer to a push; the stream reports the same a little later."""
-        self.reported[interface] = reported
+        """Note the answer to a push; the stream reports the same a little later, and alone what a node carries."""
+        before = self.reported.get(interface)
+        self.reported[interface] = reported if before is None else replace(reported, carries=before.carries)
 
     def forget(self, interface: str) -> None:
         """Doubt what we know of an interface, and have the reconciler look again."""
