@@ -4,7 +4,7 @@
 
 BIN := .venv/bin
 KERNEL_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m kernel --timeout=600
-UNIT_TESTS := $(addprefix tests/kernel/test_,agent_unit.py helper_units.py panel_unit.py)
+UNIT_TESTS := $(addprefix tests/kernel/test_,agent_unit.py witness_unit.py helper_units.py panel_unit.py)
 AFTER_BOOT := tests/kernel/test_after_boot.py
 
 help: ## Show the targets

@@ -84,21 +84,25 @@ def install() -> None:
     run("systemctl", "enable", "--now", "kernel-vm-links.service")
 
 
-def enroll() -> None:
-    """Enroll with a panel that knows no more than that."""
-    authority = Authority(CALLER)
+def enroll(*before: str, caller: Path = CALLER, state: Path | None = None) -> None:
+    """Enroll with a panel that knows no more than that; with `state`, as a witness that keeps it there.
+
+    `before`: what is in front of the command.
+    """
+    authority = Authority(caller)
     authority.panel()
-    with _panel(authority) as address:
-        run("wgfleet", "agent", "enroll", "--panel", address, "--token", "token")
+    more = [] if state is None else ["--state-dir", str(state)]
+    with _panel(authority, witness=state is not None) as address:
+        run(*before, "wgfleet", "agent", "enroll", "--panel", address, "--token", "token", *more)
 
 
 @contextmanager
-def _panel(authority: Authority) -> Iterator[str]:
+def _panel(authority: Authority, *, witness: bool) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = msgspec.json.decode(self.rfile.read(int(self.headers["content-length"])), type=EnrollRequest)
             certificate = authority.sign(asked.csr, NODE)
-            body = msgspec.json.encode(Enrolled(NODE, certificate, authority.pem))
+            body = msgspec.json.encode(Enrolled(NODE, certificate, authority.pem, witness))
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body)
@@ -116,19 +120,19 @@ def _panel(authority: Authority) -> Iterator[str]:
             thread.join()
 
 
-def call(method: str, path: str, body: object = None) -> httpx.Response:
+def call(method: str, path: str, body: object = None, caller: Path = CALLER) -> httpx.Response:
     """Call the agent as the panel does."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(CALLER / "ca.crt")
-    context.load_cert_chain(CALLER / "panel.crt", CALLER / "panel.key")
+    context.load_verify_locations(caller / "ca.crt")
+    context.load_cert_chain(caller / "panel.crt", caller / "panel.key")
     content = None if body is None else msgspec.json.encode(body)
     with httpx.Client(verify=context, base_url="https://127.0.0.1:51900", timeout=90, trust_env=False) as client:
         return client.request(method, path, content=content, extensions={"sni_hostname": HOST})
 
 
-def answers() -> bool:
+def answers(caller: Path = CALLER) -> bool:
     try:
-        return call("GET", "/health").status_code == httpx.codes.OK
+        return call("GET", "/health", caller=caller).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 

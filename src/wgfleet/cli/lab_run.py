@@ -140,7 +140,10 @@ def run(
             relay,
             backbone,
         )
-        devices, own = clients if chosen.clients else 0, {"witness": witness, "panel_node": panel_node}
+        devices, own = (
+            clients if chosen.clients else 0,
+            {"witness": witness or chosen.witness, "panel_node": panel_node},
+        )
         with state.temporary(name, nodes, devices, nat=nat, split=routed, logs=logs, **own) as lab:
             assembly.assemble(lab, progress := Progress(), equipment)
             figures = chosen.run(lab, options, progress)
@@ -164,6 +167,8 @@ def _chosen(name: str, nodes: int, clients: int, weather: Weather, only: dict[st
         raise LabError(f"there is no scenario {name!r}; there are {', '.join(SCENARIOS)}")
     if nodes < chosen.nodes:
         raise LabError(f"scenario {name} needs {chosen.nodes} nodes or more, not {nodes}")
+    if chosen.witness and nodes > chosen.nodes:
+        raise LabError(f"scenario {name} is about two nodes in all: give --nodes 2, or --nodes 1 --panel-node")
     if chosen.clients and not clients:
         raise LabError(f"scenario {name} counts what clients notice, so it needs one or more")
     for scenario, (option, given) in only.items():

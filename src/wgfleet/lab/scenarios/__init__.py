@@ -29,6 +29,7 @@ from wgfleet.lab.scenarios import (
     steady,
     strangers,
     tcp,
+    witness,
 )
 from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
@@ -39,7 +40,7 @@ class Scenario:
     """A scenario; `clients` tells whether it needs stock clients, `floating` whether always floating addresses.
 
     `name`: whether it needs the endpoint's name published. `nodes`: how many it needs at least. `weather`: whether it
-    runs in bad weather too.
+    runs in bad weather too. `witness`: whether it is about two nodes in all, and a witness.
     """
 
     run: Callable[[Lab, ScenarioOptions, Progress], dict[str, Any]]
@@ -49,6 +50,7 @@ class Scenario:
     name: bool = False
     nodes: int = 2
     weather: bool = False
+    witness: bool = False
 
 
 SCENARIOS = {
@@ -94,4 +96,7 @@ SCENARIOS = {
         strangers.run, "Idle connections at every door while nodes die; nobody notices them.", clients=True, nodes=3
     ),
     "tcp": Scenario(tcp.run, "Remove and kill nodes under TCP connections; none hangs.", clients=True),
+    "witness": Scenario(
+        witness.run, "Two nodes and a witness; one of them dies, and once more without.", clients=True, witness=True
+    ),
 }
