@@ -10,7 +10,7 @@ import pytest
 from tests.kernel import node
 from tests.kernel.conftest import NAME, key_pair
 from tests.kernel.node import CHECKOUT, CLIENT_ADDRESS, CLIENT_HOST
-from tests.kernel.systemd import UNITS, journal, run, shown, verify
+from tests.kernel.systemd import UNITS, journal, run, shown, succeeds, verify
 from tests.waiting import eventually
 from wgfleet.protocol.keys import PrivateKey
 from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
@@ -39,7 +39,8 @@ def _witness() -> Iterator[None]:
     run(*wg, "peer", PROBE_PUBLIC, stdin=TARGET_PRIVATE)
     run("ip", "-n", CLIENT_HOST, "link", "set", "wgt", "up")
     run("systemctl", "daemon-reload")
-    run("systemctl", "enable", "--now", WITNESS)
+    if not succeeds("systemctl", "enable", "--now", WITNESS):
+        raise AssertionError("\n".join(journal("--unit", WITNESS)))
     yield
     run("systemctl", "disable", "--now", WITNESS)
     run("ip", "-n", CLIENT_HOST, "link", "delete", "wgt")

@@ -140,10 +140,8 @@ def run(
             relay,
             backbone,
         )
-        devices, own = (
-            clients if chosen.clients else 0,
-            {"witness": witness or chosen.witness, "panel_node": panel_node},
-        )
+        own = {"witness": witness or chosen.witness, "panel_node": panel_node}
+        devices = clients if chosen.clients else 0
         with state.temporary(name, nodes, devices, nat=nat, split=routed, logs=logs, **own) as lab:
             assembly.assemble(lab, progress := Progress(), equipment)
             figures = chosen.run(lab, options, progress)

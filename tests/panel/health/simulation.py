@@ -95,6 +95,14 @@ class Net:
         await asyncio.sleep(seconds if answered else timeout_s)
         return seconds if answered else None
 
+    async def knock(self, target: str, within_s: float) -> bool:
+        """Open a connection from the panel's machine; the kernel of one that stands still takes it."""
+        seconds = self.rtt_s(PANEL, target)
+        arrives = self.chance.random() >= self.loss and self.chance.random() >= self.loss
+        taken = arrives and target not in self.dead and not self.cut(PANEL, target) and seconds < within_s
+        await asyncio.sleep(seconds if taken else within_s)
+        return taken
+
 
 @dataclass
 class _Agent:
@@ -118,6 +126,10 @@ class _Agent:
     @property
     def client(self) -> "_Agent":
         return self
+
+    async def is_listening(self, within_s: float) -> bool:
+        """The kernel of a machine that stands still takes connections; a dead one, and one out of reach, does not."""
+        return await self.net.knock(self.name, within_s)
 
     async def probe(self, request: ProbeRequest) -> ProbeResult:
         await asyncio.sleep(CALL_S + self.net.rtt_s(PANEL, self.name) + self.net.stands_s(self.name))

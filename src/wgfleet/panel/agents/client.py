@@ -177,6 +177,10 @@ class AgentClient:
         async with self._request("POST", f"/v1/wg/{interface}/unmute") as response:
             await self._body(response)
 
+    async def is_listening(self, within_s: float) -> bool:
+        """Tell whether the agent's machine takes connections for it; the agent itself may stand still."""
+        return await watch_stream.is_taken(self._way, within_s)
+
     async def probe(self, request: ProbeRequest) -> ProbeResult:
         """Have the node look at interfaces of other nodes: one initiation each, all at once."""
         said = await self._call("POST", "/v1/probe", ProbeResult, request, timeout_s=request.timeout_s + SILENCE_S)

@@ -61,6 +61,17 @@ async def read(way: AgentWay, headers: Headers, stream: "WatchStream", connect_s
         await stream.close()
 
 
+async def is_taken(way: AgentWay, within_s: float) -> bool:
+    """Tell whether the kernel of the agent's machine takes a connection to it, whatever the agent itself does."""
+    try:
+        async with asyncio.timeout(within_s):
+            line, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, way.host, way.port)
+    except OSError:  # also a time-out
+        return False
+    await _end(line)
+    return True
+
+
 async def _open(way: AgentWay, stream: "WatchStream", connect_s: float) -> None:
     loop = asyncio.get_running_loop()
     # Only where there may be several addresses: when it is cancelled, asyncio loses a socket that has just come up.

@@ -16,6 +16,7 @@ import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.judge import (
+    PANEL,
     Decision,
     HealthRules,
     Observed,
@@ -30,6 +31,7 @@ from wgfleet.panel.reconcile.engine.loop_thread import calls_into_this_loop, in_
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTask, Work, came_round
 from wgfleet.panel.reconcile.engine.threads import come_first, in_decision_thread
 from wgfleet.panel.reconcile.freeze_notes import FreezeNotes
+from wgfleet.panel.reconcile.knocks import Knocks
 from wgfleet.panel.reconcile.new_addresses import keep_using
 from wgfleet.panel.reconcile.observations import Observations
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -80,7 +82,8 @@ class HealthMonitor:
         self._outlook = outlook
         self._site = site
         self._probes = Probes(rules, connections)
-        self._observations = Observations(rules, self._probes, connections)
+        self._knocks = Knocks(connections)
+        self._observations = Observations(rules, self._probes, connections, self._knocks)
         self._notes = FreezeNotes(store, outlook, rules.fresh_s)
         self._quorum = Quorum(rules)
         self._probed: dict[Member, Probed] = {}
@@ -100,7 +103,7 @@ class HealthMonitor:
 
     def start_apart(self) -> BackgroundTask:
         """Begin to watch in a thread with a loop of its own; agents are asked in the one that runs."""
-        self._probes.call = calls_into_this_loop()
+        self._probes.call = self._knocks.call = calls_into_this_loop()
         return self._start(lambda: in_loop_thread("health", self._watch, come_first))
 
     def _start(self, work: Work) -> BackgroundTask:
@@ -144,6 +147,7 @@ class HealthMonitor:
             for task in filter(None, (*beside, self._reading)):
                 task.cancel()
             await self._probes.close()
+            await self._knocks.close()
             prober.close()
 
     def _may_probe(self) -> bool:
@@ -198,6 +202,9 @@ class HealthMonitor:
         if now - self._decided_at > STOOD_STILL_S:
             self._awake_at = now
         self._decided_at = now
+        for member in self._probed:
+            if self._probes.seen.tries(PANEL, member):  # somebody has begun to miss it
+                self._knocks.knock(member[1])
         observed = self._observations.of_all(self._probed, now, self._awake_at)
         frozen = self._quorum.look(
             [(observed[member], probed.standing) for member, probed in self._probed.items()],

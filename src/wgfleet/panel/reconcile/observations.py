@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from wgfleet.panel.domain.health.judge import PANEL, HealthRules, Observed
 from wgfleet.panel.domain.health.public_endpoints import versions
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.knocks import Knocks
 from wgfleet.panel.reconcile.probes import Probes
 from wgfleet.panel.reconcile.sightings import Member
 from wgfleet.panel.services.health import Probed
@@ -17,7 +18,10 @@ _LOSS_SLOWS = 10  # a line over which half of the packets get lost may need six 
 class Observations:
     """Puts together what `probes` saw and what is heard on the `connections` (by node id)."""
 
-    def __init__(self, rules: HealthRules, probes: Probes, connections: Mapping[str, AgentConnection]) -> None:
+    def __init__(
+        self, rules: HealthRules, probes: Probes, connections: Mapping[str, AgentConnection], knocks: Knocks
+    ) -> None:
+        self._knocks = knocks
         self._rules = rules
         self._probes = probes
         self._connections = connections
@@ -61,6 +65,8 @@ class Observations:
         if unheard:
             patience_s = max(patience_s, START_S)
         missed = not connected and now - heard_at > patience_s
+        from_here = self._probes.seen.from_here(member)
+        last_ok_at = None if from_here is None else from_here.last_ok_at
         return Observed(
             node_id=probed.node_id,
             agent_connected=connected,
@@ -70,6 +76,7 @@ class Observations:
             domain=probed.domain,
             leaving=probed.leaving,
             agent_missed=missed,
+            stands_still=self._knocks.stands_still(probed.node_id, last_ok_at, now),
             agent_unheard=unheard and not missed,
             unseen=self._probes.unsent.get(member, ""),
             partly=endpoints.trouble if endpoints else "",

@@ -82,7 +82,8 @@ def decide(
     down, if nobody reaches them. `paused`: somebody wants that none is taken out of use. Nodes that are leaving are
     judged like the others, but neither count for the floor nor are a refuge. `witnesses` confirm what others miss.
     `now` is of the observations' clock.
-    `unsure`: in a moment the quorum may have a reason, so that none is taken out of use before that.
+    `unsure`: in a moment the quorum may have a reason, so that none is taken out of use before that. So is none that
+    may only stand still for a moment.
     """
     new = Standing(Health.SERVING, now, "new in this config")
     before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
@@ -111,7 +112,7 @@ def decide(
             poll = polls[node_id]
             spare = in_use - scene.floor if node_id in staying else 1
             hold = hold_of(scene, node_id, poll, spare) if poll.against else None
-            if poll.against and hold is None and unsure:
+            if poll.against and hold is None and (unsure or observed[node_id].stands_still):
                 continue
             held = None if hold is None else hold.words
             judged = _judge_in_use(scene, before[node_id], observed[node_id], poll, held=held)

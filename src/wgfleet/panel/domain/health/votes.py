@@ -97,6 +97,7 @@ class Observed:
     failure domain, such as a site; "": the node stands alone. `leaving`: it is being removed, so nothing moves to it.
     `unseen`: why the panel cannot look at it. `partly`: at which public endpoints clients get no answer.
     `silent_addresses`: of which of its addresses that is certain enough to publish them no more; None: not known yet.
+    `stands_still`: its machine lives, and has been silent for so short a time that its WireGuard may be back at once.
     """
 
     node_id: NodeId
@@ -111,6 +112,7 @@ class Observed:
     unseen: str = ""
     partly: str = ""
     silent_addresses: tuple[str, ...] | None = None
+    stands_still: bool = False
 
 
 @dataclass(frozen=True, slots=True)
