@@ -217,9 +217,6 @@ class _Monitor(HealthMonitor):
                 self.changes.append((clock.monotonic(), probed.node_id, before, standing.state))
             self.rows[probed.node_id] = replace(self.rows[probed.node_id], standing=standing)
 
-    def _keep(self, told: object) -> None:
-        """There are no rows."""
-
 
 @contextmanager
 def on_paper(loop: PaperLoop, net: Net) -> Iterator[None]:
@@ -231,6 +228,7 @@ def on_paper(loop: PaperLoop, net: Net) -> Iterator[None]:
         mock.patch.object(clock, "now", loop.time),
         mock.patch.object(watching, "in_decision_thread", inline),
         mock.patch.object(freeze_notes, "in_decision_thread", inline),
+        mock.patch.object(freeze_notes.FreezeNotes, "_keep"),  # there are no rows
         mock.patch.object(watching, "Prober", return_value=_PanelProber(net)),
     ):
         yield
