@@ -141,8 +141,7 @@ def run(
             backbone,
         )
         own = {"witness": witness or chosen.witness, "panel_node": panel_node}
-        devices = clients if chosen.clients else 0
-        with state.temporary(name, nodes, devices, nat=nat, split=routed, logs=logs, **own) as lab:
+        with state.temporary(name, nodes, clients * chosen.clients, nat=nat, split=routed, logs=logs, **own) as lab:
             assembly.assemble(lab, progress := Progress(), equipment)
             figures = chosen.run(lab, options, progress)
     _tell(figures, as_json=as_json)
