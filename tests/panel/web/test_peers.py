@@ -49,6 +49,7 @@ def test_names_are_text(admin: httpx.Client) -> None:
     ("query", "expected"),
     [
         ("search=anna", ["anna-phone"]),
+        ("search=anna&config=&node=&live=&enabled=", ["anna-phone"]),
         ("search=10.9.0.2", ["printer"]),
         ("search=user-00&config=office", []),
         ("config=office", ["printer"]),

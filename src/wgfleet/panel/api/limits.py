@@ -34,6 +34,9 @@ FILTERED = {
     ("GET", "/peers/new"),
     ("POST", "/peers/new"),
     ("GET", "/api/usage"),
+    ("GET", "/nodes"),
+    ("GET", "/nodes/new"),
+    ("POST", "/nodes/new"),
     ("POST", "/api/nodes"),
 }
 """Routes that look at the limit themselves."""

@@ -40,6 +40,7 @@ MOST_CONFIGS = 1000
 LISTS, BOXES = {"addresses", "networks"}, {"preshared_key", "enabled"}
 
 Search = Annotated[str, Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$")]
+Chosen = Annotated[str, Query(max_length=64, pattern=r"^[!-~]*$")]  # a form sends also what is left empty
 Live = Annotated[Literal["", "yes", "no"], Query()]
 Sort = Annotated[Literal["made", "-made", "name", "-name"], Query()]
 
@@ -50,8 +51,8 @@ def list_peers(
     panel: ThePanel,
     caller: Reader,
     *,
-    config: ReferenceFilter = None,
-    node: ReferenceFilter = None,
+    config: Chosen = "",
+    node: Chosen = "",
     search: Search = "",
     live: Live = "",
     enabled: Live = "",

@@ -1,0 +1,132 @@
+"""Pages in a real browser: nothing that its policy refuses, nothing that axe finds, and what scripts add works."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.panel.web import sample
+from wgfleet.panel.api import Panel
+from wgfleet.panel.store import nodes
+
+pytestmark = pytest.mark.slow
+AXE = Path(__file__).parents[3] / "build/assets/node_modules/axe-core/axe.min.js"
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+]  # fmt: skip
+PATIENCE_MS = 60_000
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fleet(panel: Panel) -> None:
+    sample.make(panel, peers=55)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests: it takes seconds to start."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser, address: str, admin: httpx.Client) -> Iterator[Visit]:
+    """Open a page as an administrator; whatever the console says is a failure."""
+    said: list[str] = []
+    opened = []
+
+    def open_page(path: str, theme: str = "light", width: int = 1200) -> Page:
+        context = chromium.new_context(
+            color_scheme="dark" if theme == "dark" else "light",
+            viewport={"width": width, "height": 800},
+            base_url=address,
+            bypass_csp=False,
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        context.add_cookies([{"name": "wgfleet", "value": admin.cookies["wgfleet"], "url": address}])
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path)
+        opened.append(context)
+        return page
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert said == []
+
+
+def peer_path(admin: httpx.Client) -> str:
+    found = re.search(r"/peers/\w{32}", admin.get("/peers?search=user-003").text)
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(visit: Visit, admin: httpx.Client, theme: str) -> None:
+    peer = peer_path(admin)
+    paths = ["/", "/peers", peer, f"{peer}/access", f"{peer}/delete", "/peers/new", "/nodes", "/nodes/fra1", "/set-up"]
+    page = visit("/", theme)
+    for path in paths:
+        page.goto(path)
+        # Playwright evaluates apart from the page, whose policy has no place for a script of ours.
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("async () => (await axe.run()).violations.map(v => [v.id, v.nodes.map(n => n.html)])")
+        assert found == [], path
+
+
+@pytest.mark.parametrize("width", [360, 1600])
+def test_no_page_is_wider_than_its_screen(visit: Visit, admin: httpx.Client, width: int) -> None:
+    page = visit("/", width=width)
+    for path in ("/", "/peers", peer_path(admin), "/nodes/fra1", "/peers/new"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_a_search_shows_its_results_while_somebody_types(visit: Visit) -> None:
+    page = visit("/peers")
+    page.get_by_role("searchbox").fill("anna")
+    page.get_by_role("link", name="anna-phone").wait_for()
+    page.get_by_role("link", name="user-001").wait_for(state="detached")
+    assert "search=anna" in page.url
+    page.locator("#announcements", has_text="1 result").wait_for(state="attached")
+
+
+def test_a_dialog_opens_has_a_name_and_closes(visit: Visit, admin: httpx.Client) -> None:
+    page = visit(peer_path(admin))
+    page.get_by_role("link", name="Delete").click()
+    dialog = page.get_by_role("dialog", name="Delete user-003")
+    dialog.get_by_role("textbox").wait_for()
+    dialog.get_by_role("link", name="Do nothing").click()
+    dialog.wait_for(state="hidden")
+
+
+def test_what_changes_is_on_the_screen_by_itself(visit: Visit, panel: Panel) -> None:
+    page = visit("/nodes")
+    page.locator("html[data-live=connected]").wait_for(state="attached")
+    with panel.store.write() as tx:
+        found = nodes.find(tx, "par1")
+        assert found is not None
+        nodes.set_values(tx, found.id, {"summary": "something new"})
+    page.get_by_text("something new").wait_for()
+
+
+def test_many_tabs_share_one_stream(visit: Visit) -> None:
+    first = visit("/nodes")
+    first.locator("html[data-live=connected]").wait_for(state="attached")
+    for _ in range(7):
+        tab = first.context.new_page()
+        tab.goto("/nodes")
+        tab.locator("html[data-live=connected]").wait_for(state="attached")
+    streams = first.context.pages[-1].evaluate(
+        "performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('/live')).length"
+    )
+    assert streams == 0

@@ -1,0 +1,47 @@
+"""Pages of nodes: added by a line to copy, with what is known of their health, and deleted by name only."""
+
+import httpx
+import pytest
+
+from tests.panel.web import sample
+from tests.panel.web.conftest import Person, submit
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services.access.callers import Role
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fleet(panel: Panel) -> None:
+    sample.make(panel, peers=6)
+
+
+def test_a_node_is_added_with_a_line_to_copy(admin: httpx.Client) -> None:
+    answer = submit(admin, "/nodes/new", name="new1", endpoint_addresses="203.0.113.9")
+    assert "wgfleet agent enroll --panel" in answer.text
+    assert "no agent has joined" in admin.get("/").text
+    again = submit(admin, "/nodes/new", name="new1", endpoint_addresses="203.0.113.10")
+    assert again.status_code == 409
+
+
+def test_a_node_says_how_it_serves_each_config(admin: httpx.Client) -> None:
+    page = admin.get("/nodes/ams1").text
+    assert "no answer at its public endpoint to 3 of 3 who look" in page
+    assert "ams1" in admin.get("/nodes?connected=no").text
+    assert "fra1" not in admin.get("/nodes?connected=no").text
+
+
+def test_a_node_is_cordoned_and_freed(admin: httpx.Client) -> None:
+    assert "It is cordoned" in submit(admin, "/nodes/par1/cordon", on="/nodes/par1").text
+    assert "It is cordoned" not in submit(admin, "/nodes/par1/uncordon", on="/nodes/par1").text
+
+
+def test_a_node_with_configs_is_not_deleted(admin: httpx.Client) -> None:
+    assert submit(admin, "/nodes/fra1/delete", typed_name="fra").status_code == 422
+    refused = submit(admin, "/nodes/fra1/delete", typed_name="fra1")
+    assert refused.status_code == 409
+    assert "/configs/" in refused.text, "the way out is a link"
+
+
+def test_who_only_reads_adds_nothing(person: Person) -> None:
+    viewer = person(Role.VIEWER)
+    assert viewer.get("/nodes/new").status_code == 403
+    assert 'href="/nodes/new"' not in viewer.get("/nodes").text
