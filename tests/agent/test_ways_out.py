@@ -1,8 +1,13 @@
-"""What helps where a panel's certificate is not accepted: said by the command line and by agents that enroll."""
+"""What helps where a panel's certificate is not accepted, or the agent's directory is root's: said in one line."""
+
+import os
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from wgfleet.agent.enrollment.ca import ways_out
+from wgfleet.cli import app
 
 PANEL = "https://203.0.113.7:8443"
 
@@ -28,3 +33,13 @@ def test_a_certificate_that_is_refused_names_what_to_set(reason: str, pinned: bo
 
 def test_other_failures_are_none_of_certificates() -> None:
     assert ways_out(PANEL, "[Errno 111] Connection refused", pinned=False) is None
+
+
+@pytest.mark.parametrize("command", [["status"], ["forget", "--yes"], ["leave", "--yes"]])
+def test_a_directory_that_is_for_root_alone_is_said_to_be_so(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # as for anybody but root
+    ended = CliRunner().invoke(app, ["agent", *command, "--state-dir", str(tmp_path)])
+    assert ended.exit_code == 1
+    assert ended.stderr == f"error: {tmp_path} is for root alone; run it as root\n"

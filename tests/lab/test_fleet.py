@@ -58,6 +58,11 @@ def test_up_says_where_everything_is(up: dict[str, Any]) -> None:
     assert {node["id"] for node in answer.json()["items"]} == {node["id"] for node in up["nodes"]}
 
 
+@pytest.mark.usefixtures("up")
+def test_the_panel_is_asked_by_its_own_commands() -> None:
+    assert "node-1" in in_host("panel", "wgfleet", "node", "list")
+
+
 def test_a_client_runs_nothing_but_wireguard(up: dict[str, Any]) -> None:
     assert len(up["clients"]) == 2
     assert "latest handshake" in in_host("client-1", "wg", "show")

@@ -22,7 +22,8 @@ FAILED, USAGE = 1, 2
 COLUMNS = ("interface", "link", "port", "peers", "live", "generation")
 MOST_NAMED = 10  # of those who would be cut off
 
-StateDir = Annotated[Path, typer.Option("--state-dir", help="Where the agent keeps its state.")]
+# Not checked by Typer, whose error for a directory of root's says nothing of root.
+StateDir = Annotated[Path, typer.Option("--state-dir", help="Where the agent keeps its state.", readable=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 T = TypeVar("T")
 

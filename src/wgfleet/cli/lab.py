@@ -71,9 +71,14 @@ def show(name: Name = DEFAULT_NAME, *, as_json: Json = False) -> None:
 
 
 def _logged_in(lab: state.Lab) -> dict[str, str]:
-    """Return an environment in which this program is found, and knows the lab's panel."""
-    found = {"WGFLEET_URL": "panel_url", "WGFLEET_API_KEY": "api_key", "WGFLEET_CA_FILE": "ca_file"}
+    """Return an environment in which this program is found, and knows the lab's panel.
+
+    Hosts have a /run of their own, so they find the CA by way of this process, which waits for the command's end.
+    """
+    found = {"WGFLEET_URL": "panel_url", "WGFLEET_API_KEY": "api_key"}
     access = {variable: str(lab.result[name]) for variable, name in found.items() if name in lab.result}
+    if "ca_file" in lab.result:
+        access["WGFLEET_CA_FILE"] = f"/proc/{os.getpid()}/root{lab.result['ca_file']}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**os.environ, **access, "PATH": path}
 
