@@ -134,7 +134,7 @@ def test_what_would_fail_again_is_said_at_once(doors: Doors, url: str, why: str)
 def test_who_believes_another_ca_is_told_how_to_log_in_again(doors: Doors, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text(Authority.create("before", time.time()).certificate_pem)
-    with pytest.raises(CallFailed, match="CA was replaced: wgfleet login"):
+    with pytest.raises(CallFailed, match=r"if the panel.s CA was replaced, log in again"):
         Client(PanelAccess(f"https://127.0.0.1:{doors.secure}", doors.key, ca)).get("/api/nodes")
 
 

@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+from http import HTTPStatus
 
 import typer
 
 from wgfleet.cli import connection, fleet_state, watching
-from wgfleet.cli.client import FAILED, Client, Document, panel
+from wgfleet.cli.client import FAILED, CallFailed, Client, Document, panel
 from wgfleet.cli.connection import ConnectionSettingsError
 from wgfleet.cli.fleet_state import FleetState
 from wgfleet.cli.operation import row
@@ -47,7 +48,13 @@ def _show(client: Client, *, as_json: bool) -> list[str]:
     ready = client.readiness()
     if ready["status"] == "unavailable" or not _has_key():
         return _show_panel(ready, as_json=as_json)
-    state = fleet_state.read(client)
+    try:
+        state = fleet_state.read(client)
+    except CallFailed as refused:
+        if refused.status != HTTPStatus.UNAUTHORIZED:
+            raise
+        say(f"warning: {refused}", err=True)  # whether the panel works is for everybody
+        return _show_panel(ready, as_json=as_json)
     wrong = [*_panel_troubles(ready), *state.wrong]
     if as_json:
         show_json({**ready, **state.document(), "wrong": wrong})

@@ -84,8 +84,8 @@ class KilledError(BaseException):
 # Where a panel can be killed: before or after the nth call of one of its steps.
 STEPS = (
     (AgentClient, "install_certificate", (1, 2, 3, 4), ("sqlite",)),
-    (nodes, "renewing", (2, 4), ("sqlite",)),
-    (nodes, "renewed", (2, 4), ("sqlite", "postgresql")),
+    (node_agents, "renewing", (2, 4), ("sqlite",)),
+    (node_agents, "renewed", (2, 4), ("sqlite", "postgresql")),
     (authority_rotation, "advance", (1, 2), ("sqlite", "postgresql")),
 )
 BLOWS = [
