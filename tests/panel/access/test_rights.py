@@ -118,6 +118,7 @@ def populated(client: httpx.Client, panel: Panel) -> dict[str, str]:
         "sign_in": "1",
         "certificate": "1",
         "device_id": str(peer["id"]),
+        "tag": str(made(client, "/api/tags", name="office")["id"]),
         "address": "203.0.113.1",
     }
 
