@@ -167,4 +167,4 @@ def received(host: Host) -> dict[str, int]:
 def live_peers(host: Host, earlier: dict[str, int]) -> set[str]:
     """Return the peers with a session on a node that sent something since `earlier`."""
     now, sent = time.time(), received(host)
-    return {key for key, at in handshakes(host).items() if now - at < LIVE_S and sent[key] > earlier.get(key, 0)}
+    return {key for key, at in handshakes(host).items() if now - at < LIVE_S and sent.get(key, 0) > earlier.get(key, 0)}
