@@ -128,7 +128,7 @@ def test_what_would_fail_again_is_said_at_once(doors: Doors, url: str, why: str)
     began = time.monotonic()
     with pytest.raises(CallFailed, match=why):
         Client(PanelAccess(url.format(secure=doors.secure), doors.key, None)).get("/api/nodes")
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 2.0  # a second try would come after 4 s
 
 
 def test_who_believes_another_ca_is_told_how_to_log_in_again(doors: Doors, tmp_path: Path) -> None:

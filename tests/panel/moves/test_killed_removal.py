@@ -1,5 +1,6 @@
 """The panel dies at each point of a removal, and the removal ends all the same."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,9 +10,11 @@ from wgfleet.lab import assembly, fleet, state
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, kill
 from wgfleet.lab.state import Lab
+from wgfleet.lab.waiting import wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
+YOUNG_S, PATIENCE_S = 120.0, 120.0
 POINTS = [
     f"moves.{step}.{moment}"
     for step in ("backup", "place", "takeover", "retire", "clean", "close")
@@ -26,8 +29,16 @@ def lab() -> Iterator[Lab]:
         yield built
 
 
+def sessions_are_young(lab: Lab) -> bool:
+    """Say whether no client is between two sessions, which WireGuard ends after 180 s: nobody could call it over."""
+    return all(
+        time.time() - at < YOUNG_S for client in fleet.hosts(lab, "client") for at in drain.handshakes(client).values()
+    )
+
+
 @pytest.mark.parametrize("point", [*POINTS, "moves.takeover.answered"])
 def test_a_panel_killed_there_ends_the_removal_after_its_restart(lab: Lab, point: str) -> None:
+    wait_for(lambda: sessions_are_young(lab), "a client has no young session", within_s=PATIENCE_S)
     with fleet.client(lab) as panel:
         node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
     with panel_that_dies_at(lab, point) as panel:

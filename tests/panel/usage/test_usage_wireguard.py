@@ -17,7 +17,7 @@ from wgfleet.lab.waiting import wait_for
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 OFTEN = {"WGFLEET_USAGE__EVERY_S": "5"}
 QUIET_S = 11.0  # a keepalive answers what was received last after 10 s
-SOON_S = 90.0
+SOON_S = 180.0
 Used = tuple[int, int]
 
 
