@@ -51,6 +51,41 @@ def test_a_password_does_not_travel_in_clear(wgfleet: Run) -> None:
     assert "plain http" in refused.stderr
 
 
+def test_who_signs_in_for_devices_of_its_own_makes_and_deletes_them(
+    wgfleet: Run, client: httpx.Client, environment: dict[str, str], tmp_path: Path
+) -> None:
+    url, own = environment["WGFLEET_URL"], {"WGFLEET_API_KEY": "", "WGFLEET_URL": ""}
+    config = made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    made(client, f"/api/configs/{config['id']}/endpoint-group", domain="vpn.example.com")
+    created = wgfleet("user", "create", "carl", "--role", "self-service", "--config", "wg0", "--devices", "1")
+    body = {"link": created.stdout.strip(), "password": WORDS}
+    assert client.post("/api/set-password", json=body).status_code == 200
+    assert wgfleet("login", url, "--user", "carl", given=f"{WORDS}\n").returncode == 0
+    assert wgfleet("device", "create", "phone", **own).returncode == 0
+    assert "may have 1" in wgfleet("device", "create", "laptop", **own).stderr
+    assert "carl-phone" in wgfleet("device", "list", **own).stdout
+    out = tmp_path / "wg0.conf"
+    assert wgfleet("device", "file", "carl-phone", "-o", str(out), **own).returncode == 0
+    assert (out.stat().st_mode & 0o777, "PrivateKey" in out.read_text()) == (0o600, True)
+    assert wgfleet("device", "rotate", "carl-phone", "--yes", **own).returncode == 0
+    assert wgfleet("device", "delete", "carl-phone", "--yes", **own).stdout == "carl-phone is deleted\n"
+    refused = wgfleet("config", "list", **own)
+    assert (refused.returncode, "'read'" in refused.stderr) == (1, True)
+
+
+def test_sign_in_providers_are_made_tested_and_deleted(wgfleet: Run) -> None:
+    options = ("--issuer", "http://127.0.0.1:9", "--client-id", "panel", "--role", "vpn=operator", "--secret")
+    assert wgfleet("provider", "create-oidc", "company", *options, given="a secret\n").returncode == 0
+    tested = wgfleet("provider", "test", "company")
+    assert (tested.returncode, "127.0.0.1:9" in tested.stderr) == (1, True)
+    assert wgfleet("provider", "update", "company", "--disable").returncode == 0
+    listed = wgfleet("provider", "list", COLUMNS="100").stdout
+    assert re.search(r"^company +oidc +no", listed, re.MULTILINE), listed
+    wrong = wgfleet("provider", "create-ldap", "x", "--url", "ldap://id.example", "--base", "dc=x", "--role", "vpn")
+    assert (wrong.returncode, "GROUP=ROLE" in wrong.stderr) == (2, True)
+    assert wgfleet("provider", "delete", "company", "--yes").stdout == "company is deleted\n"
+
+
 def test_api_keys_are_made_listed_and_revoked(wgfleet: Run) -> None:
     made_now = wgfleet("key", "create", "ci", "--scope", "read", "--days", "30")
     key = made_now.stdout.strip()

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from pydantic import SecretStr
 
@@ -22,7 +23,7 @@ from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.reconcile.engine.events import Event, Events
-from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.access import api_keys, passwords
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Store, schema
@@ -59,6 +60,13 @@ def served(app: FastAPI) -> Iterator[str]:
         server.should_exit = True
         server.force_exit = True
         thread.join()
+
+
+@pytest.fixture
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords that cost next to nothing to check."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    monkeypatch.setattr(passwords, "_nobody", [])
 
 
 @pytest.fixture

@@ -73,6 +73,7 @@ def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_ar
         "GET /api/nodes/{node}/deletion",
         "POST /api/nodes/{node}/drain",
         "POST /api/node-groups/{group}/drain",
+        "POST /api/sign-in-providers/{provider}/sync",
     }
     for command in (
         "config unassign wg0 fra1",
@@ -81,6 +82,7 @@ def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_ar
         "node drain fra1",
         "group drain eu",
         "relay end wg0 fra1 --all",
+        "provider sync office",
     ):
         assert complaint(f"{command} --force") is None
 

@@ -38,6 +38,8 @@ GROUPS: dict[str, tuple[str, str]] = {
     "certificate": ("Certificates of agents and panels, and revoking them.", "httpx"),
     "key": ("API keys, with which programs use the panel.", "httpx"),
     "user": ("People who sign in: roles, passwords, sign-ins.", "httpx"),
+    "provider": ("Systems that vouch for people: OpenID Connect, LDAP.", "httpx"),
+    "device": ("Devices of your own.", "httpx"),
     "audit": ("Who did what, and when.", "httpx"),
     "lab": ("A network of namespaces with real WireGuard on this machine.", "dns"),
 }

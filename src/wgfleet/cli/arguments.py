@@ -33,6 +33,14 @@ FloatingAddress = Annotated[
 ]
 Key = Annotated[str, typer.Argument(help="Name of the key, or its id.", autocompletion=completion.names("/api/keys"))]
 User = Annotated[str, typer.Argument(help="Name or id of the user.", autocompletion=completion.names("/api/users"))]
+Provider = Annotated[
+    str,
+    typer.Argument(help="Name or id of the provider.", autocompletion=completion.names("/api/sign-in-providers")),
+]
+Device = Annotated[
+    str,
+    typer.Argument(help="Name of the device, or its id.", autocompletion=completion.names("/api/me/devices")),
+]
 SomeUser = Annotated[
     str | None, typer.Argument(help="Only those of this user.", autocompletion=completion.names("/api/users"))
 ]

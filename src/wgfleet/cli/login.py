@@ -46,9 +46,10 @@ def login(
     key = secret if user is None else _token(url, ca_file, user, secret, plain_http=allow_plain_http)
     wanted = PanelAccess(url, key, ca_file, allow_plain_http)
     with panel(wanted) as client:
-        nodes = client.get("/api/nodes?limit=1")["items"]
+        sees_nodes = {"read", "admin"} & set(client.get("/api/me")["scopes"])
+        nodes = client.get("/api/nodes?limit=1")["items"] if sees_nodes else None
     written = connection.save(wanted, os.environ)
-    if not nodes:
+    if nodes == []:
         typer.echo("this panel has no nodes yet: wgfleet node create NAME --endpoint ADDRESS", err=True)
     typer.echo(f"written to {written}")
 

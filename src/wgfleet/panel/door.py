@@ -120,12 +120,13 @@ class Visit(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         read_little(transport)
         address = (transport.get_extra_info("peername") or ("unknown",))[0]
+        self.of_trusted_proxy = address in self._door.settings.trusted_proxies
         connection = transport.get_extra_info("socket")
         self._stranger = self._door.strangers.enter(
             source_of(address),
             self._end,
             lambda: has_sent(connection),
-            favored=address in self._door.settings.trusted_proxies,
+            favored=self.of_trusted_proxy,
         )
         if self._context is None:
             self._wait(self._door.settings.request_s)  # HTTP begins with the first byte: most strangers never send one

@@ -119,6 +119,8 @@ def populated(client: httpx.Client, panel: Panel) -> dict[str, str]:
         "certificate": "1",
         "device_id": str(peer["id"]),
         "tag": str(made(client, "/api/tags", name="office")["id"]),
+        "provider": "none",
+        "passkey": "none",
         "address": "203.0.113.1",
     }
 

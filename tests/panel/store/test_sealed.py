@@ -6,9 +6,11 @@ import pytest
 
 from tests.panel.dns.desk import Desk
 from tests.panel.world import ACTOR, World
+from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.services import backups, configs, installation
-from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access import providers, users
 from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.access.providers import ProviderSpec
 from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.services.fleet import authority_rotation, nodes, peers, probe_keys
 from wgfleet.panel.services.fleet.nodes import NodeSpec
@@ -47,6 +49,7 @@ def test_contexts_stay_as_they_are_bound_into_ciphertexts() -> None:
         "peers.preshared_key_sealed": "peers.preshared_key:ID",
         "peers.private_key_sealed": "peers.private_key:ID",
         "probe_key_rotations.private_key_sealed": "probe_key_rotations.private_key:ID",
+        "sign_in_providers.secret_sealed": "sign_in_providers.secret:ID",
         "users.totp_sealed": "users.totp:ID",
         "witness_keys.next_probe_private_key_sealed": "witness_keys.next_probe_private_key:ID",
         "witness_keys.probe_private_key_sealed": "witness_keys.probe_private_key:ID",
@@ -73,6 +76,8 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
         assert group is not None
         user, _ = users.create(tx, ACTOR, UserSpec("anna", Role.VIEWER))
         user.totp_sealed = sealed.seal(world.vault, User.totp_sealed, user.id, "of an app")
+        oidc = {"issuer": "https://id.example.com", "client_id": "panel"}
+        providers.create(tx, world.vault, ACTOR, ProviderSpec("company", ProviderKind.OIDC, oidc, "of a client"))
         group.address_options_sealed = sealed.seal(
             world.vault, EndpointGroup.address_options_sealed, cluster.id, "of a cloud"
         )
@@ -82,7 +87,7 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
     opened = [world.vault.open(secret.value, secret.context) for secret in found]
     assert all(opened)
     assert len({secret.context for secret in found}) == len(found)
-    assert {"key", "next key", "of a cloud", "of an app"} < set(opened)
+    assert {"key", "next key", "of a client", "of a cloud", "of an app"} < set(opened)
     assert sum(secret.table is Peer for secret in found) == 6
     keys = [text for secret, text in zip(found, opened, strict=True) if secret.table is Peer]
     assert {len(base64.b64decode(key)) for key in keys} == {32}

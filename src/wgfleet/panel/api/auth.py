@@ -20,6 +20,12 @@ OPEN_PATHS = {
     "/api/enroll": "a new agent has a join token instead",
     "/api/ca.pem": "a certificate is public; agents check it against the fingerprint",
     "/api/sign-in": "a person has a name and a password instead",
+    "/api/sign-in/providers": "who signs in sees with what",
+    "/api/sign-in/oidc/begin": "a person has a provider that vouches instead",
+    "/api/sign-in/oidc/finish": "as above",
+    "/api/sign-in/passkey/begin": "a person has a passkey instead",
+    "/api/sign-in/passkey/finish": "as above",
+    "/api/sign-in/forwarded": "a trusted proxy vouches instead",
     "/api/set-password": "a new user has a link instead",
 }
 

@@ -80,7 +80,7 @@ def show_me(panel: ThePanel, caller: Anyone) -> CallerView:
 @router.post("/api/me/password", status_code=status.HTTP_204_NO_CONTENT, summary="Change your password")
 def change_password(panel: ThePanel, caller: Anyone, body: PasswordChange) -> None:
     """All other sign-ins of yours end."""
-    before = _checked(panel, caller, body)
+    before = checked(panel, caller, body)
     new = body.new_password.get_secret_value()
     passwords.check(new, caller.name, "new_password")
     kept = passwords.hashed(new)
@@ -90,7 +90,7 @@ def change_password(panel: ThePanel, caller: Anyone, body: PasswordChange) -> No
 
 @router.post("/api/me/second-factor", status_code=status.HTTP_201_CREATED, summary="Begin a second factor")
 def begin_second_factor(panel: ThePanel, caller: Anyone, body: PresentPassword) -> NewSecondFactor:
-    _checked(panel, caller, body)
+    checked(panel, caller, body)
     with panel.store.write() as tx:
         secret, address = users.begin_second_factor(tx, panel.vault, caller, "wgfleet")
     return NewSecondFactor(secret=secret, address=address)
@@ -107,7 +107,7 @@ def confirm_second_factor(panel: ThePanel, caller: Anyone, body: SecondFactorCod
     "/api/me/second-factor/remove", status_code=status.HTTP_204_NO_CONTENT, summary="Remove your second factor"
 )
 def remove_my_second_factor(panel: ThePanel, caller: Anyone, body: PresentPassword) -> None:
-    _checked(panel, caller, body)
+    checked(panel, caller, body)
     with panel.store.write() as tx:
         users.remove_second_factor(tx, caller.actor, users.of_caller(tx, caller))
 
@@ -128,7 +128,7 @@ def end_my_sign_in(panel: ThePanel, caller: Anyone, sign_in: Identifier) -> None
         sign_ins.end(tx, caller.actor, row)
 
 
-def _checked(panel: Panel, caller: Caller, body: PresentPassword) -> str | None:
+def checked(panel: Panel, caller: Caller, body: PresentPassword) -> str | None:
     """Ask for the password again before access is changed: who found an open browser does not know it.
 
     Guesses count as those of a sign-in. Returns the hash that it was checked against.

@@ -13,6 +13,7 @@ from wgfleet.panel.api.attempts import Attempts
 from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.host_names import look_up
+from wgfleet.panel.identity.oidc import OidcClient
 from wgfleet.panel.reconcile.agents.agent_logs import AgentLogs
 from wgfleet.panel.reconcile.core_reports import HeardReports
 from wgfleet.panel.reconcile.engine.events import Events
@@ -46,6 +47,7 @@ class Panel:
     """By address: of names, passwords, codes and links."""
     guesses: Attempts = field(default_factory=lambda: Attempts("sign-ins", GUESSES, GUESSES_S))
     """By name, from wherever."""
+    oidc: OidcClient = field(default_factory=OidcClient)
     refusals: Refusals = field(default_factory=Refusals)
     set_up_digest: str | None = None
     """Of the secret in the address that sets up a new panel; None: nobody was shown one."""

@@ -12,8 +12,11 @@ from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.fields import MAX_NAME
-from wgfleet.panel.services.access import passwords, sign_ins, users
-from wgfleet.panel.services.access.sign_ins import SignInRefused
+from wgfleet.panel.domain.identities import ProviderKind
+from wgfleet.panel.identity import IdentityRefused
+from wgfleet.panel.identity.directory import first_to_vouch
+from wgfleet.panel.services.access import external, passwords, providers, sign_ins, users
+from wgfleet.panel.services.access.sign_ins import ClaimedUser, SignInRefused
 from wgfleet.panel.store.tables import SignIn
 
 router = APIRouter(tags=["users"])
@@ -99,6 +102,24 @@ def limited(panel: Panel, request: Request, name: str | None) -> Iterator[str]:
     except SignInRefused as refused:
         panel.refusals.sign_in_refused(panel.store, remote, refused)
         raise
+    except IdentityRefused as refused:
+        panel.refusals.sign_in_refused(panel.store, remote, SignInRefused(refused.detail, refused.reason, None))
+        raise
+
+
+def let_in_by_directory(
+    panel: Panel, claimed: ClaimedUser, name: str, password: str, remote: str, program: str
+) -> NewSignInView | None:
+    """Let somebody in for whom a directory vouches; None: nobody but the panel is asked about that name."""
+    with panel.store.read() as tx:
+        directories = providers.directories(tx, panel.vault, claimed)
+    if not directories:
+        return None
+    vouched = first_to_vouch(directories, name, password)
+    with panel.store.write() as tx:
+        provider = providers.usable(tx, vouched.provider_id, ProviderKind.LDAP)
+        row, token, user_name = external.let_in(tx, panel.vault, provider, vouched.identity, remote, program)
+        return NewSignInView(token=token, **shown(row, user_name).model_dump())
 
 
 @router.post("/api/sign-in", status_code=status.HTTP_201_CREATED, summary="Sign in")
@@ -110,8 +131,11 @@ def sign_in(panel: ThePanel, request: Request, body: Credentials) -> NewSignInVi
     with limited(panel, request, body.name) as remote:
         with panel.store.read() as tx:
             claimed = sign_ins.claim(tx, body.name)
-        sign_ins.check(claimed, body.password.get_secret_value())
         program = request.headers.get("user-agent", "")
+        vouched = let_in_by_directory(panel, claimed, body.name, body.password.get_secret_value(), remote, program)
+        if vouched is not None:
+            return vouched
+        sign_ins.check(claimed, body.password.get_secret_value())
         with panel.store.write() as tx:
             row, token = sign_ins.begin(tx, panel.vault, claimed, body.code, remote, program)
             view = shown(row, body.name)

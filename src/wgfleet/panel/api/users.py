@@ -12,7 +12,7 @@ from wgfleet.panel.api.keys import CONFIGS, NODE_GROUPS, References
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_NAME
-from wgfleet.panel.services.access import limits, users
+from wgfleet.panel.services.access import limits, providers, users
 from wgfleet.panel.services.access.callers import ROLES, Role
 from wgfleet.panel.services.access.users import UserChanges, UserSpec
 from wgfleet.panel.services.fleet import ownership
@@ -60,6 +60,7 @@ class UserView(View):
     node_groups: list[str] | None = Field(description=NODE_GROUPS)
     devices: int = Field(description="How many peers are the user's own devices.")
     device_limit: int | None = Field(description=DEVICES)
+    provider: str | None = Field(description="Name of the sign-in provider that vouches for the user; null: none.")
     has_password: bool = Field(description="False: nobody has signed in yet with the link.")
     second_factor: bool = Field(description="Whether a code of an authenticator app is asked for.")
     recovery_codes: int = Field(description="How many are left.")
@@ -89,6 +90,7 @@ def views(tx: Tx, rows: Sequence[User]) -> list[UserView]:
     """Show users."""
     links, sign_ins = users.link_expiry(tx, rows), users.sign_in_counts(tx, rows)
     devices = ownership.counts(tx, [row.id for row in rows])
+    vouching = {each.id: each.name for each in providers.listed(tx)}
     within = {row.id: limits.names(tx, row.limit_configs, row.limit_groups) for row in rows}
     return [
         UserView(
@@ -100,6 +102,7 @@ def views(tx: Tx, rows: Sequence[User]) -> list[UserView]:
             node_groups=within[row.id][1],
             devices=devices.get(row.id, 0),
             device_limit=row.device_limit,
+            provider=vouching.get(row.provider_id or ""),
             has_password=row.password_hash is not None,
             second_factor=row.totp_since is not None,
             recovery_codes=len(row.recovery_digests),

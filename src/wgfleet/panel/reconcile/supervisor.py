@@ -6,6 +6,7 @@ from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import PermanentError, told
+from wgfleet.panel.reconcile import directories
 from wgfleet.panel.reconcile.abandoned_batches import AbandonedBatches
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.agents.departures import Departures
@@ -82,6 +83,7 @@ class Supervisor:
         self._owed = OwedWatch(store)
         self._key_rotations = KeyRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())
+        self._directories = directories.Directories(store, vault)
         self._retention = Retention(store, days_kept(settings))
         self._abandoned = AbandonedBatches(store)
         self._audit_bound = AuditBound(store, settings.audit.keep_entries, settings.audit.keep_days or None)
@@ -118,6 +120,7 @@ class Supervisor:
         self._tasks.start("usage", always(Work.TELEMETRY, self._usage.run), every_s=2 * ROUND_S)
         self._tasks.start("succession", self._succession.run, every_s=LOOK_S)
         self._tasks.start("departures", self._departures.run)
+        self._tasks.start("directories", always(Work.TELEMETRY, self._directories.run), every_s=directories.EVERY_S)
         self._tasks.start("retention", always(Work.TELEMETRY, self._retention.run), every_s=EVERY_S)
         self._tasks.start("audit_bound", always(Work.TELEMETRY, self._audit_bound.run), every_s=AUDIT_EVERY_S)
         self._tasks.start("peer_batches", self._abandoned.run)

@@ -27,6 +27,7 @@ from wgfleet.panel.store.tables import (
     EndpointGroup,
     Peer,
     ProbeKeyRotation,
+    SignInProvider,
     User,
     WitnessKey,
 )
@@ -51,6 +52,7 @@ SEALED: Mapping[Column, str] = MappingProxyType(
         Peer.preshared_key_sealed: "peers.preshared_key:{}",
         Peer.private_key_sealed: "peers.private_key:{}",
         ProbeKeyRotation.private_key_sealed: "probe_key_rotations.private_key:{}",
+        SignInProvider.secret_sealed: "sign_in_providers.secret:{}",
         User.totp_sealed: "users.totp:{}",
         WitnessKey.next_probe_private_key_sealed: "witness_keys.next_probe_private_key:{}",
         WitnessKey.probe_private_key_sealed: "witness_keys.probe_private_key:{}",
@@ -103,6 +105,19 @@ def unseal_options(vault: Vault, column: Column, row: Base) -> dict[str, Any]:
         return {}
     options: dict[str, Any] = json.loads(unseal(vault, column, row))
     return options
+
+
+def seal_for_browser(vault: Vault, what: str, text: str) -> str:
+    """Encrypt what a browser keeps for us until it comes back; `what`: from what it went away."""
+    return base64.urlsafe_b64encode(vault.seal(text, f"browsers:{what}")).decode()
+
+
+def unseal_of_browser(vault: Vault, what: str, kept: str) -> str:
+    """Decrypt it; raise `VaultError` where it is anything else."""
+    try:
+        return vault.open(base64.b64decode(kept.encode(), b"-_", validate=True), f"browsers:{what}")
+    except (binascii.Error, UnicodeError):
+        raise VaultError("what a browser kept is not base64") from None
 
 
 def seal_proof(vault: Vault, name: str) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, delete, func, or_, select, update
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import PasswordLink, SignIn, User
+from wgfleet.panel.store.tables import Passkey, PasswordLink, SignIn, User
 
 
 def add(tx: Tx, user: User) -> None:
@@ -44,7 +44,8 @@ def page(tx: Tx, after: str | None, limit: int) -> Sequence[User]:
 
 
 def remove(tx: Tx, user: User) -> None:
-    """Delete a user, and with it the link and sign-ins."""
+    """Delete a user, and with it the link, passkeys and sign-ins."""
+    tx.session.execute(delete(Passkey).where(Passkey.user_id == user.id))
     tx.session.execute(delete(PasswordLink).where(PasswordLink.user_id == user.id))
     tx.session.execute(delete(SignIn).where(SignIn.user_id == user.id))
     tx.session.delete(user)

@@ -51,6 +51,7 @@ class ClaimedUser:
     user_id: str | None
     password_hash: str | None
     second_factor: bool = False
+    provider_id: str | None = None
 
 
 def claim(tx: Tx, name: str) -> ClaimedUser:
@@ -58,7 +59,7 @@ def claim(tx: Tx, name: str) -> ClaimedUser:
     user = user_rows.find(tx, name)
     if user is None or user.name != name:
         return ClaimedUser(None, None)
-    return ClaimedUser(user.id, user.password_hash, user.totp_since is not None)
+    return ClaimedUser(user.id, user.password_hash, user.totp_since is not None, user.provider_id)
 
 
 def check(claimed: ClaimedUser, password: str) -> None:
@@ -78,7 +79,11 @@ def begin(
         raise SignInRefused("the name or the password is wrong", "changed", claimed.user_id)
     if user.disabled:
         raise SignInRefused(f"user {user.name!r} is disabled; ask an administrator", "disabled", user.id)
-    factor = _second_factor(vault, user, code)
+    return add(tx, user, address, program, factor=_second_factor(vault, user, code))
+
+
+def add(tx: Tx, user: User, address: str, program: str, *, factor: str) -> tuple[SignIn, str]:
+    """Sign a user in who was let in; `factor`: by what, for the audit log."""
     now, text = clock.now(), new_token(PREFIX)
     row = SignIn(
         id=clock.new_id(),

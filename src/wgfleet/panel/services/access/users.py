@@ -72,6 +72,8 @@ def add(tx: Tx, actor: str, spec: UserSpec) -> User:
         limit_configs=limit_configs,
         limit_groups=limit_groups,
         device_limit=spec.device_limit,
+        provider_id=None,
+        subject=None,
     )
     user_rows.add(tx, user)
     values = {"configs": limit_configs, "node_groups": limit_groups} if kept(limit_configs, limit_groups) else {}
@@ -145,6 +147,8 @@ def is_administered(tx: Tx) -> bool:
 
 def new_link(tx: Tx, actor: str, user: User) -> str:
     """Return the text of a link with which the user's password can be set, once; one from before is worth nothing."""
+    if user.provider_id is not None:
+        raise Conflict(f"user {user.name!r} has no password here: a sign-in provider vouches for the user")
     user_rows.lock(tx, user.id)  # of two links made at once, the later one counts
     text = new_token("wgl_")
     expires_at = clock.now() + LINK_S

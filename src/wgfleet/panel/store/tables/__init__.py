@@ -36,6 +36,7 @@ from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, N
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
 from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTag, PeerTombstone, Tag
 from wgfleet.panel.store.tables.relays import RelayedClient
+from wgfleet.panel.store.tables.sign_in_providers import Passkey, SignInProvider
 from wgfleet.panel.store.tables.usage import (
     FormerKey,
     UsageCounter,
@@ -76,6 +77,7 @@ __all__ = [
     "NodeGroup",
     "NodeLoad",
     "Operation",
+    "Passkey",
     "PasswordLink",
     "Peer",
     "PeerBatch",
@@ -87,6 +89,7 @@ __all__ = [
     "RelayedClient",
     "RenderedSetting",
     "SignIn",
+    "SignInProvider",
     "Tag",
     "UsageCounter",
     "UsageDay",

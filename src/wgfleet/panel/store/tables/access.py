@@ -108,9 +108,11 @@ class User(Base):
     `totp_sealed` is the secret of the second factor, which counts once `totp_since` is set; `totp_step` is the last
     time step whose code was used. `recovery_digests` are those of the codes that are left. Limits as in `ApiKey`;
     `device_limit`: how many devices of its own the user may make, None: as many as the panel's setting says.
+    `provider_id`, `subject`: who vouches for the user, and what it calls the user; None: nobody but the password here.
     """
 
     __tablename__ = "users"
+    __table_args__ = (Index("ix_users_provider_id_subject", "provider_id", "subject", unique=True),)
     id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     role: Mapped[str]
@@ -125,6 +127,8 @@ class User(Base):
     limit_configs: Mapped[list[str] | None]
     limit_groups: Mapped[list[str] | None]
     device_limit: Mapped[int | None]
+    provider_id: Mapped[str | None]
+    subject: Mapped[str | None]
 
 
 class PasswordLink(Base):

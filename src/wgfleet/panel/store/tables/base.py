@@ -13,6 +13,7 @@ from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.forwarding import ForwardingFound
 from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.domain.phases import Phase
@@ -72,6 +73,7 @@ class Base(DeclarativeBase):
         AuthorityStep: EnumText(AuthorityStep),
         CertificateKind: EnumText(CertificateKind),
         DnsMode: EnumText(DnsMode),
+        ProviderKind: EnumText(ProviderKind),
         ErrorClass: EnumText(ErrorClass),
         FirstLook: EnumText(FirstLook),
         Health: EnumText(Health),

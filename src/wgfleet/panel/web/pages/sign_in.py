@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Anyone
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.api.sign_ins import limited
+from wgfleet.panel.api.sign_ins import let_in_by_directory, limited
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.errors import Invalid, NotFound, PanelError
 from wgfleet.panel.services.access import passwords, sign_ins, users
@@ -42,9 +42,13 @@ def sign_in(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheFor
     name, following = form.get("name").strip(), visitors.own_path(form.get("next"))
     try:
         _check_length(form)
-        with limited(panel, request, name):
+        with limited(panel, request, name) as remote:
             with panel.store.read() as tx:
                 claimed = sign_ins.claim(tx, name)
+            program = request.headers.get("user-agent", "")
+            vouched = let_in_by_directory(panel, claimed, name, form.get("password"), remote, program)
+            if vouched is not None:
+                return signed_in(gone_on(request, following), visitor, vouched.token)
             sign_ins.check(claimed, form.get("password"))
         if claimed.second_factor:
             ticket = PENDING.keep(PendingSignIn(claimed, name, visitor.secret))

@@ -1,0 +1,81 @@
+"""`wgfleet device`: devices of one's own, for who signed in with `wgfleet login --user`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli import references
+from wgfleet.cli.arguments import Device
+from wgfleet.cli.asking import Yes
+from wgfleet.cli.client import CallFailed, Client, panel, part
+from wgfleet.cli.listing import ListResult, listed
+from wgfleet.cli.output import AsJson, age_cell, say, show_fields
+from wgfleet.cli.tree import commands
+
+app = commands()
+COLUMNS = ("name", "addresses", "enabled", "made")
+
+
+@app.command("list")
+@listed(*COLUMNS, wide=("id",))
+def list_devices(client: Client) -> ListResult:
+    """List your devices."""
+    found = client.all("/api/me/devices")
+    return ListResult(found, [{**each, "made": age_cell(each["created_at"])} for each in found])
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the new device, shown after your own.")],
+    *,
+    config: Annotated[str | None, typer.Option(help="Config, where you may have devices in several.")] = None,
+    public_key: Annotated[str | None, typer.Option(help="A key of your own; without, the panel makes one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a device, as many as you may have."""
+    with panel() as client:
+        made = client.call("POST", "/api/me/devices", {"name": name, "config": config, "public_key": public_key})
+    show_fields(made, as_json=as_json)
+
+
+@app.command()
+def file(
+    device: Device,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+) -> None:
+    """Print the file of a device of yours, with its key."""
+    with panel() as client:
+        text = client.text(f"/api/me/devices/{_id(client, device)}/config")
+    if output is None:
+        say(text.rstrip("\n"))
+        return
+    output.touch(mode=0o600)
+    output.write_text(text)
+    say(f"written to {output}", err=True)
+
+
+@app.command()
+def rotate(device: Device, *, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Give a device of yours new keys; its present file stops working."""
+    if not yes and not typer.confirm("The present file stops working. Go on?", err=True):
+        raise CallFailed("nothing was changed")
+    with panel() as client:
+        show_fields(client.call("POST", f"/api/me/devices/{_id(client, device)}/rotate", {}), as_json=as_json)
+
+
+@app.command()
+def delete(device: Device, *, yes: Yes = False) -> None:
+    """Delete a device of yours: it is cut off."""
+    with panel() as client:
+        found = client.get(f"/api/me/devices/{_id(client, device)}")
+        if not yes and not typer.confirm(f"Delete {found['name']}?", err=True):
+            raise CallFailed("nothing was deleted")
+        client.call("DELETE", f"/api/me/devices/{_id(client, device)}")
+    say(f"{found['name']} is deleted")
+
+
+def _id(client: Client, reference: str) -> str:
+    """Return the id of a device of the caller's, for a path."""
+    return part(references.identifier(client, "/api/me/devices", reference, ("name",), "name"))
