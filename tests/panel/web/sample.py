@@ -3,15 +3,26 @@
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.dns.description import describe_plan
+from wgfleet.panel.domain.dns.plan import address_records, plan
+from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.services.fleet import loads
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.dns import commands
+from wgfleet.panel.services.dns.settings import DnsSpec
+from wgfleet.panel.services.fleet import assignments as assignment_service
+from wgfleet.panel.services.fleet import endpoint_groups, loads
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.store import assignments, nodes, sessions
 from wgfleet.panel.store.sessions import NodeSessions
+from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import Load
 from wgfleet.protocol.observed import PeerStats
 
 MIB = 1024 * 1024
+FLOATING = "203.0.113.50"
 
 
 def make(panel: Panel, peers: int = 60) -> World:
@@ -54,3 +65,30 @@ def make(panel: Panel, peers: int = 60) -> World:
             }
             sessions.record(tx, [NodeSessions(node.id, wg0.id, seen)], at)
     return world
+
+
+def publish(panel: Panel, world: World) -> None:
+    """Give wg0 a name whose plan waits for approval, and an address that floats."""
+    with panel.store.write() as tx:
+        config = configs.get(tx, "wg0")
+        spec = EndpointGroupSpec(
+            "vpn.example.com",
+            dns=DnsSpec("null", "example.com"),
+            floating=FloatingSpec([FLOATING], "l2"),
+        )
+        endpoint_groups.put(tx, panel.vault, "user:admin", config, spec, panel.publisher.plugins)
+        tx.flush()
+        sync = commands.current(tx, "wg0")
+        mark, names = "wgfleet:test", [f"192.0.2.{number}" for number in range(1, 7)]
+        observed = address_records(names, 60, mark)
+        found = plan(sync.name, observed, address_records(names[:1], 60, mark), mark)
+        sync.plan = {**sync.plan, **describe_plan(found), "wanted": names[:1], "held": "approval"}
+        sync.plan_id, sync.state, sync.published = found.id, SyncState.APPROVAL, names
+        sync.error, sync.checked_at = "5 of 6 records would be deleted; approve the plan", clock.now()
+    world.sync_all(config, *world_nodes(panel))
+
+
+def world_nodes(panel: Panel) -> list[Node]:
+    """Return the nodes of wg0."""
+    with panel.store.read() as tx:
+        return [each.node for each in assignment_service.listing(tx, configs.get(tx, "wg0").id)]

@@ -20,11 +20,28 @@ FLAGS = [
 ]  # fmt: skip
 PATIENCE_MS = 60_000
 Visit = Callable[..., Page]
+PAGES = (
+    "/",
+    "/dns",
+    "/dns/wg0",
+    "/dns/wg0/approve",
+    "/dns/wg0/plan",
+    "/floating",
+    f"/floating/wg0/{sample.FLOATING}/move",
+    "/nodes",
+    "/nodes/fra1",
+    "/peers",
+    "/peers/new",
+    "PEER",
+    "PEER/access",
+    "PEER/delete",
+    "/set-up",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def fleet(panel: Panel) -> None:
-    sample.make(panel, peers=55)
+    sample.publish(panel, sample.make(panel, peers=55))
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +87,15 @@ def peer_path(admin: httpx.Client) -> str:
     return found[0]
 
 
+def paths(admin: httpx.Client) -> list[str]:
+    """Return where to look; `PEER` stands for a peer's page."""
+    return [path.replace("PEER", peer_path(admin)) for path in PAGES]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(visit: Visit, admin: httpx.Client, theme: str) -> None:
-    peer = peer_path(admin)
-    paths = ["/", "/peers", peer, f"{peer}/access", f"{peer}/delete", "/peers/new", "/nodes", "/nodes/fra1", "/set-up"]
     page = visit("/", theme)
-    for path in paths:
+    for path in paths(admin):
         page.goto(path)
         # Playwright evaluates apart from the page, whose policy has no place for a script of ours.
         page.evaluate(AXE.read_text())
@@ -86,7 +106,7 @@ def test_axe_finds_nothing(visit: Visit, admin: httpx.Client, theme: str) -> Non
 @pytest.mark.parametrize("width", [360, 1600])
 def test_no_page_is_wider_than_its_screen(visit: Visit, admin: httpx.Client, width: int) -> None:
     page = visit("/", width=width)
-    for path in ("/", "/peers", peer_path(admin), "/nodes/fra1", "/peers/new"):
+    for path in paths(admin):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 

@@ -34,6 +34,8 @@ FILTERED = {
     ("GET", "/peers/new"),
     ("POST", "/peers/new"),
     ("GET", "/api/usage"),
+    ("GET", "/dns"),
+    ("GET", "/floating"),
     ("GET", "/nodes"),
     ("GET", "/nodes/new"),
     ("POST", "/nodes/new"),

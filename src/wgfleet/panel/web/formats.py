@@ -1,6 +1,8 @@
 """Values as people read them: sizes in binary units, rates, shares and times, in the language of the page."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from babel.numbers import format_decimal, format_percent
 from markupsafe import Markup
@@ -52,3 +54,20 @@ def moment(at: datetime | float) -> Markup:
     return Markup('<relative-time datetime="{}" title="{}" dir="auto">{}</relative-time>').format(
         when.astimezone(UTC).isoformat(), exact(when), exact(when)
     )
+
+
+def details(values: Mapping[str, Any]) -> str:
+    """Return the details of an entry as one line: names as they are, times to the second."""
+    return "; ".join(f"{name.replace('_', ' ')}: {_detail(value)}" for name, value in values.items())
+
+
+def _detail(value: Any) -> str:
+    if isinstance(value, datetime):
+        return exact(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} {_detail(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_detail, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)

@@ -38,7 +38,7 @@ WAYS_OUT = {
     HintCode.SET_ENDPOINT_GROUP: HelpfulPage(marked("set the endpoint group of the config"), "/configs/{config}"),
     HintCode.ADD_WITNESS: HelpfulPage(marked("add a witness elsewhere"), "/nodes"),
     HintCode.RESUME_AUTOMATION: HelpfulPage(marked("resume the automation of the config"), "/configs/{config}"),
-    HintCode.PLAN_ADOPTION: HelpfulPage(marked("look at the new plan"), "/dns"),
+    HintCode.PLAN_ADOPTION: HelpfulPage(marked("look at the new plan"), "/dns/{config}/plan?adopt=true"),
     HintCode.COUNT_AGAIN: HelpfulPage(marked("or, if this database is to count, run `wgfleet panel restored`"), ""),
     HintCode.RELAY: HelpfulPage(marked("let the node pass on packets for a while"), ""),
     HintCode.ADD_FLOATING: HelpfulPage(marked("give the config floating addresses"), "/configs/{config}"),

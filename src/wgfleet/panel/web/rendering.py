@@ -45,7 +45,8 @@ def environment(language: str) -> Environment:
         made.filters[name] = partial(getattr(formats, name), language)
     # For texts that are not in a template: `_()` takes its text for markup, which one with a name in it must never be.
     made.filters["translated"] = languages.translations(language).gettext
-    made.filters.update(moment=formats.moment, exact=formats.exact, state=words.state, way_out=hints.way_out)
+    made.filters.update(moment=formats.moment, exact=formats.exact, details=formats.details)
+    made.filters.update(state=words.state, way_out=hints.way_out)
     made.globals.update(
         version=wgfleet.__version__,
         language=language,

@@ -1,8 +1,9 @@
 """Floating addresses as they are shown: who holds each, and what keeps the next holder waiting."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services.floating import addresses, carriers
@@ -67,11 +68,17 @@ def views(tx: Tx, config_id: str) -> list[AddressView]:
     return found
 
 
+def everywhere(tx: Tx, within: Limit | None = None) -> Iterator[tuple[str, AddressView]]:
+    """Yield all addresses, each with the id of its config; of those within a limit only."""
+    for config_id in floating_rows.configs_with(tx):
+        if within is None or config_id in within.configs:
+            for each in views(tx, config_id):
+                yield config_id, each
+
+
 def conflicts(tx: Tx) -> int:
     """Count the addresses that somebody has beside their holder."""
-    return sum(
-        view.conflict is not None for config_id in floating_rows.configs_with(tx) for view in views(tx, config_id)
-    )
+    return sum(each.conflict is not None for _, each in everywhere(tx))
 
 
 def _conflict(row: FloatingAddress, found: Sequence[tuple[Assignment, Node]], *, bound: bool) -> str | None:

@@ -16,7 +16,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.floating import addresses, holders
 from wgfleet.panel.services.moves import steps
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, shown_peers
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import operations as operation_rows
@@ -54,6 +54,18 @@ def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Opera
         config=config.name, to_node=node.name, operation=operation.id,
     )  # fmt: skip
     return operation
+
+
+def riders(tx: Tx, config: Config, address: str, live_within_s: float, most: int) -> tuple[int, list[str]]:
+    """Return how many peers are connected at the holder of an address, and the names of up to `most` of them.
+
+    Those of them who came by this address notice when it moves; by which address a peer came is not known.
+    """
+    row = _row(tx, config, address)
+    if row.holder_node_id is None:
+        return 0, []
+    live = [each for each, _ in session_rows.live_on(tx, row.holder_node_id, config.id, clock.steady() - live_within_s)]
+    return len(live), sorted(peer.name for peer in shown_peers.by_ids(tx, sorted(live)[:most]))
 
 
 def spread(tx: Tx, actor: str, config: Config) -> None:
