@@ -298,7 +298,7 @@ def test_a_node_at_the_address_of_another_is_refused_or_warned_of(wgfleet: Run) 
     assert refused.returncode != 0
     assert "the agent of node 'fra1' is at 192.0.2.1, port 51900" in " ".join(refused.stderr.split())
     assert "wgfleet node join fra1" in refused.stderr
-    warning = "warning: fra2: 192.0.2.1 is an address of node 'fra1' too: no config can be on both\n"
+    warning = "warning: fra2: 192.0.2.1 is an address of node 'fra1' too: no config can be on both at one port\n"
     made_so = wgfleet("node", "create", "fra2", "--endpoint", "192.0.2.1", "--agent-port", "51901")
     assert (made_so.returncode, made_so.stderr) == (0, warning)
     assert "--port 51901" in made_so.stdout

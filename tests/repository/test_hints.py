@@ -65,6 +65,8 @@ def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_ar
     }
     assert forced == {
         "DELETE /api/configs/{config}/nodes/{node_id}",
+        "PATCH /api/configs/{config}/nodes/{node_id}",
+        "POST /api/configs/{config}/nodes/{node_id}/preview",
         "DELETE /api/configs/{config}/nodes/{node_id}/relays",
         "GET /api/configs/{config}/nodes/{node_id}/relays/deletion",
         "DELETE /api/nodes/{node}",
@@ -77,6 +79,7 @@ def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_ar
     }
     for command in (
         "config unassign wg0 fra1",
+        "config public-port wg0 fra1 443",
         "node delete fra1",
         "node update fra1",
         "node drain fra1",

@@ -18,6 +18,7 @@ from wgfleet.cli.config_health import (
     warn_of_no_failover,
 )
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
+from wgfleet.cli.config_public_port import port_warnings, public_port, warn_of_ports
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, show_fields, show_json, show_table
@@ -69,6 +70,7 @@ app.command()(health)
 app.command("health-approve")(health_approve)
 app.command()(pause)
 app.command()(resume)
+app.command("public-port")(public_port)
 app.command("rotate-probe-keys")(rotate_probe_keys)
 
 
@@ -187,7 +189,7 @@ def delete(config: Config, *, yes: Yes = False, dry_run: DryRun = False) -> None
 
 
 @app.command()
-@listed(*NODE_COLUMNS, wide=("node_id",))
+@listed(*NODE_COLUMNS, wide=("public_port", "node_id"))
 def nodes(client: Client, config: Config) -> ListResult:
     """List the nodes of a config; `applied`: the generation of each, and the desired one.
 
@@ -197,7 +199,7 @@ def nodes(client: Client, config: Config) -> ListResult:
     return ListResult(
         found,
         [_node(each) for each in found],
-        warnings=first_look_warnings(found) + forwarding_warnings(found) + owed_warnings(found),
+        warnings=first_look_warnings(found) + port_warnings(found) + forwarding_warnings(found) + owed_warnings(found),
     )
 
 
@@ -240,15 +242,25 @@ def capacity(config: Config, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def assign(config: Config, node: Node, *, as_json: AsJson = False) -> None:
+def assign(
+    config: Config,
+    node: Node,
+    *,
+    public_port: Annotated[
+        int | None, typer.Option(help="UDP port at which a router in front of the node forwards to it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Assign a node to a config."""
+    body = {"node_id": node, **given(public_port=public_port)}
     with panel() as client:
-        made = client.call("POST", f"/api/configs/{part(config)}/nodes", {"node_id": node})
+        made = client.call("POST", f"/api/configs/{part(config)}/nodes", body)
     if as_json:
         show_json(made)
         return
     say(f"{made['config_name']} on {made['node_name']}: {made['phase']}; it serves once its agent has everything:")
     say(f"  wgfleet config health {made['config_name']}")
+    warn_of_ports([made])
     warn_of_no_failover([made])
 
 

@@ -35,11 +35,12 @@ class Wire:
     sent: bool = True
     round_trip_s: float = 0.0
     probes: int = 0
+    only: str = ""  # the endpoint that answers
 
     async def probe(self, target: ProbeTarget, timeout_s: float) -> ProbeOutcome:
         await asyncio.sleep(0)
         self.probes += 1
-        answers = self.answers and self.round_trip_s < timeout_s
+        answers = self.answers and self.round_trip_s < timeout_s and self.only in {"", target.endpoint}
         return ProbeOutcome(target.endpoint, Answer.RESPONSE if answers else None, None, "", sent=self.sent)
 
     def close(self) -> None:
@@ -65,10 +66,11 @@ class Other:
         self.asked.append(request)
         if self.answers is None:
             raise TransientError("it does not answer")
-        (endpoint,) = (target.endpoint for target in request.targets)
+        endpoints = [target.endpoint for target in request.targets]
         if self.answers and self.round_trip_s < request.timeout_s:
-            return ProbeResult({endpoint: self.round_trip_s}, ())
-        return ProbeResult({}, (endpoint,), () if self.sent else (endpoint,))
+            *silent, endpoint = endpoints
+            return ProbeResult({endpoint: self.round_trip_s}, tuple(silent))
+        return ProbeResult({}, tuple(endpoints), () if self.sent else tuple(endpoints))
 
 
 @dataclass
@@ -150,6 +152,18 @@ def test_the_answer_to_another_node_is_enough_where_the_panel_gets_none(scene: S
     (request,) = line.asked
     (target,) = request.targets
     assert (request.interface, request.tries, target.endpoint) == ("wg0", 3, "192.0.2.1:51820")
+
+
+@pytest.mark.parametrize("panel_hears_it", [True, False])
+def test_one_of_several_addresses_that_answers_is_enough(scene: Scene, *, panel_hears_it: bool) -> None:
+    with scene.world.store.write() as tx:
+        found = tx.session.get(Node, scene.fra1.node.id)
+        assert found is not None
+        found.endpoint_addresses = [*found.endpoint_addresses, "2001:db8::1"]
+    scene.wire.answers, scene.wire.only = panel_hears_it, "[2001:db8::1]:51820"
+    scene.other("ams1", Other(answers=not panel_hears_it))
+    scene.cycles()
+    assert scene.stands() == (Phase.SERVING, FirstLook.ANSWERED)
 
 
 def test_three_nodes_that_say_it_does_not_answer_do_not_keep_others_from_being_asked(scene: Scene) -> None:

@@ -34,6 +34,10 @@ SAID: tuple[tuple[str, dict[str, Any] | None, str], ...] = (
     ("/api/nodes/fra1", {"endpoint_addresses": ["192.0.2.1", "192.0.2.7"]}, "at 192.0.2.7, at the port that clients"),
     ("/api/nodes/fra1?force=true", {"endpoint_addresses": ["192.0.2.7"]}, "is probed at 192.0.2.7: if nobody answers"),
     ("/api/nodes/fra1", {"weight": 2.0}, ""),
+    ("/api/configs/wg0/nodes/fra1", {"public_port": 443}, "no longer lists 'fra1': clients reach it at port 443"),
+    ("/api/configs/wg0/nodes/fra1", {"public_port": 443}, "before 'fra1' answers the panel at port 443"),
+    ("/api/configs/wg0/nodes/fra1?force=true", {"public_port": 443}, "is probed at port 443: if nobody answers"),
+    ("/api/configs/wg0/nodes/fra1", {"public_port": None}, ""),
     ("/api/nodes/ams1", None, "only with a new join token"),
 )  # fmt: skip
 

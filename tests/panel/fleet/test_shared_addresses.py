@@ -50,7 +50,9 @@ def test_no_two_agents_are_at_one_host_and_port(client: httpx.Client, values: di
 
 def test_nodes_behind_one_address_have_no_config_in_common(client: httpx.Client) -> None:
     second = made(client, "/api/nodes", name="second", endpoint_addresses=[THERE, HERE], agent_port=51901)
-    assert second["endpoint_warning"] == f"{HERE} is an address of node 'first' too: no config can be on both"
+    assert (
+        second["endpoint_warning"] == f"{HERE} is an address of node 'first' too: no config can be on both at one port"
+    )
     assert (
         client.get("/api/nodes/first").json()["endpoint_warning"].startswith(f"{HERE} is an address of node 'second'")
     )

@@ -1,67 +1,64 @@
 """`/api/configs/{config}/nodes`: which nodes serve a config; assigning and removing them."""
 
-import asyncio
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Query, status
 from pydantic import Field
 
-from wgfleet.panel import clock
 from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
 from wgfleet.panel.api.models import (
     MAX_PAGE,
+    UNCHANGED,
     After,
     Body,
     Limit,
     LongLimit,
     NameAfter,
     Page,
+    PatchBody,
+    Port,
     Reference,
     View,
     cut_after,
     utc,
 )
-from wgfleet.panel.api.operations import OperationView
-from wgfleet.panel.api.operations import view as operation_view
-from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain import forwarding
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services import configs, operations
+from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
-from wgfleet.panel.services.access.callers import NODES
-from wgfleet.panel.services.fleet import assignments, nodes, owed
+from wgfleet.panel.services.access.callers import NODES, Caller
+from wgfleet.panel.services.fleet import assignments, nodes, owed, public_ports
 from wgfleet.panel.services.fleet.assignments import NodeAssignment as Assigned
 from wgfleet.panel.services.fleet.owed import Owed
-from wgfleet.panel.services.moves import removal
-from wgfleet.panel.store.tables import Assignment, Config
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.protocol.messages import ForwardingState
-from wgfleet.protocol.relay import MAX_RELAY_S
 
 router = APIRouter(tags=["assignments"])
-MAX_WAIT_S = 600
-MAX_WINDOW_S = 86400
-RelayFor = Annotated[
-    float,
-    Query(
-        ge=0,
-        le=MAX_RELAY_S,
-        description="For how many seconds the node passes on the packets of clients that nobody else can call (those "
-        "behind NAT, without a floating address); their sessions then live on other nodes. 0: it does not.",
-    ),
-]
-POLL_S = 0.1  # a removal takes seconds; a read of one row costs less than a millisecond
+PUBLIC_PORT = (
+    "UDP port at which clients and other nodes reach the node, where a router in front of it has another than the "
+    "config says; null: that of the config. A cluster's name lists only nodes whose port is that of the files."
+)
+Unproven = Annotated[bool, Query(description="Use a new public port at once, whether the node answers there or not.")]
 
 
 class NewAssignment(Body):
     """The node to assign."""
 
     node_id: str = Field(description="Id or name of the node.", min_length=1, max_length=64, examples=["fra1"])
+    public_port: Port | None = Field(default=None, description=PUBLIC_PORT)
+
+
+class ChangedAssignment(PatchBody):
+    """The fields to change; a field that is left out keeps its value."""
+
+    public_port: Port | None = Field(default=UNCHANGED, description=PUBLIC_PORT)
 
 
 class OwedView(View):
@@ -138,6 +135,11 @@ class AssignmentView(View):
     forwarding: ForwardingView | None = FORWARDING
     owed: OwedView | None = Field(description="What has not reached the node; null: it has everything.")
     first_look: FirstLook | None = FIRST_LOOK
+    public_port: int | None = Field(description="null: that of the config.")
+    next_public_port: int | None = Field(
+        description="Asked for, and used once the node answers the panel there; 0: none, but that of the config."
+    )
+    public_port_warning: str | None = Field(description="Why the config's name does not list the node; null: it may.")
     no_failover: NoFailoverView | None = NO_FAILOVER
     public_key: str | None = Field(description="The server key in the files of this node's clients.")
     created_at: datetime
@@ -197,6 +199,9 @@ def _view(
         forwarding=forwarding_view(row),
         owed=owed_view(missing),
         first_look=row.first_look,
+        public_port=row.public_port,
+        next_public_port=row.next_public_port,
+        public_port_warning=assigned.unpublished,
         no_failover=no_failover,
         public_key=row.public_key or config.public_key,
         created_at=utc(row.created_at),
@@ -264,78 +269,40 @@ def assign_node(panel: ThePanel, caller: Writer, config: Reference, body: NewAss
         node = nodes.named(tx, body.node_id, "node_id")
         if not assignments.entrusted(tx, row, node):
             caller.need(NODES, f"giving the keys of config {row.name!r} to node {node.name!r}, which never had them,")
-        made = assignments.assign(tx, panel.vault, caller.actor, row, node)
-        return _view(row, Assigned(made, node, 0), None, forecasts.of_config(tx, panel, row).get(node.id))
+        made = assignments.assign(tx, panel.vault, caller.actor, row, node, body.public_port)
+        shown = Assigned(made, node, 0, assignments.unpublished(tx, row, made))
+        return _view(row, shown, None, forecasts.of_config(tx, panel, row).get(node.id))
 
 
-@router.delete(
-    "/api/configs/{config}/nodes/{node_id}",
-    status_code=status.HTTP_202_ACCEPTED,
-    summary="Remove a node",
-    responses={200: {"model": OperationView, "description": "The removal has finished (only with `wait`)."}},
-)
-async def remove_node(
+@router.patch("/api/configs/{config}/nodes/{node_id}", summary="Change how a node serves a config")
+def update_assignment(
     panel: ThePanel,
     caller: Writer,
     config: Reference,
     node_id: Reference,
-    response: Response,
+    body: ChangedAssignment,
     *,
-    force: Annotated[
-        bool,
-        Query(
-            description="Remove it even if fewer than `min_nodes` or too little capacity would be left, or live "
-            "clients would be cut off (`GET .../departure` names them)."
-        ),
-    ] = False,
-    wait: Annotated[
-        float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for it to finish.")
-    ] = 0,
-    drain_window_s: Annotated[
-        float | None,
-        Query(
-            ge=0,
-            le=MAX_WINDOW_S,
-            description="Seconds to wait for sessions that could not be moved; default: TTL + drain.grace_s.",
-        ),
-    ] = None,
-    relay_s: RelayFor = 0.0,
-) -> OperationView:
-    """Move its peers and their live sessions to the other nodes. Repeating the call returns the same operation.
+    force: Unproven = False,
+) -> AssignmentView:
+    """Keep the new public port of a node that serves in `next_public_port` until it answers there.
 
-    Without `force` it ends as `failed`, and the node goes on serving, where live clients answered no other node.
+    Then, or with `force`, it is in files created from then on, and probes go there.
     """
-
-    def begin() -> OperationView:
-        with panel.store.write() as tx:
-            row, node = configs.get(tx, config), nodes.get(tx, node_id)
-            grace_s = panel.settings.drain.grace_s
-            started = removal.start(
-                tx,
-                caller.actor,
-                row,
-                node,
-                grace_s=grace_s,
-                force=force,
-                drain_window_s=drain_window_s,
-                relay_s=relay_s,
-            )
-            return operation_view(started)
-
-    shown = await run_in_threadpool(begin)
-    deadline = clock.monotonic() + wait
-    while wait and shown.finished_at is None and clock.monotonic() < deadline:
-        await asyncio.sleep(POLL_S)
-        shown = await run_in_threadpool(_show, panel, shown.id)
-    if shown.finished_at is not None:
-        response.status_code = status.HTTP_200_OK
-    response.headers["Location"] = f"/api/operations/{shown.id}"
-    return shown
+    with panel.store.write() as tx:
+        row, node = configs.get(tx, config), nodes.get(tx, node_id)
+        change(tx, caller, row, node, body, force=force)
+        (shown,) = [each for each in assignments.listing(tx, row.id) if each.node.id == node.id]
+        missing = {found.assignment_id: found for found in owed.of_config(tx, row.id)}
+        return _view(row, shown, missing.get(shown.assignment.id), forecasts.of_config(tx, panel, row).get(node.id))
 
 
-def _show(panel: Panel, operation_id: str) -> OperationView:
-    with panel.store.read() as tx:
-        return operation_view(operations.get(tx, operation_id))
+def change(tx: Tx, caller: Caller, config: Config, node: Node, body: ChangedAssignment, *, force: bool) -> Assignment:
+    """Change an assignment as a caller asked for."""
+    values = body.given()
+    assignment = assignments.get(tx, config, node)
+    if "public_port" in values:
+        assignment = public_ports.change(tx, caller.actor, config, node, values["public_port"], force=force)
+    return assignment
 
 
 @router.get("/api/drift", summary="List assignments with drift")

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from wgfleet.panel.api.assignments import RelayFor
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.hints import sentence
 from wgfleet.panel.api.models import MAX_PAGE, LongLimit, NameAfter, Page, Reference, View, cut_after
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.problems import ProblemHint
+from wgfleet.panel.api.removals import RelayFor
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import assignments, node_groups, nodes

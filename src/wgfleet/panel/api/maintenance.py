@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
 
-from wgfleet.panel.api.assignments import MAX_WINDOW_S, RelayFor
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.models import Page, Reference
 from wgfleet.panel.api.nodes import NodeView
@@ -12,6 +11,7 @@ from wgfleet.panel.api.nodes import views as node_views
 from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.removals import MAX_WINDOW_S, RelayFor
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import cordons, node_groups, nodes
 from wgfleet.panel.services.moves import drain, group_drain, rebalance

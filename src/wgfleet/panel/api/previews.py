@@ -8,6 +8,8 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import Field
 
+from wgfleet.panel.api.assignments import ChangedAssignment, change
+from wgfleet.panel.api.assignments import Unproven as Unasked
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.configs import ChangedConfig, check_named
 from wgfleet.panel.api.endpoint_groups import ChangedEndpointGroup
@@ -16,7 +18,15 @@ from wgfleet.panel.api.nodes import ChangedNode, Force, Unproven, need_for
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
-from wgfleet.panel.services.fleet import effects, endpoint_groups, node_deletion, nodes, peers
+from wgfleet.panel.services.fleet import (
+    assignments,
+    effects,
+    endpoint_groups,
+    node_deletion,
+    nodes,
+    peers,
+    public_ports,
+)
 from wgfleet.panel.store import Tx
 
 router = APIRouter(tags=["previews"])
@@ -98,6 +108,27 @@ def preview_node(
         before = row.endpoint_addresses
         nodes.update(tx, caller.actor, row, changes, force=force)
         return EffectsView(effects=effects.of_node(tx, row, before))
+
+
+@router.post("/api/configs/{config}/nodes/{node_id}/preview", summary="Show what a change of an assignment would mean")
+def preview_assignment(
+    panel: ThePanel,
+    caller: Writer,
+    config: Reference,
+    node_id: Reference,
+    body: ChangedAssignment,
+    *,
+    force: Unasked = False,
+) -> EffectsView:
+    with rehearsal(panel) as tx:
+        row, node = configs.get(tx, config), nodes.get(tx, node_id)
+        before = assignments.get(tx, row, node)
+        said = before.public_port, before.next_public_port
+        after = change(tx, caller, row, node, body, force=force)
+        if said == (after.public_port, after.next_public_port):
+            return EffectsView(effects=[])
+        homed = assignments.homes_at(tx, row, node)
+        return EffectsView(effects=effects.of_assignment(row, after, node, public_ports.of_files(tx, row), homed))
 
 
 @router.get("/api/nodes/{node}/deletion", summary="Show what is lost with a node")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import public_ports
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import PANEL, Health, Standing
 from wgfleet.panel.domain.operations import OperationKind
@@ -40,10 +41,11 @@ TOLD = {Health.DOWN, Health.RECOVERING, Health.UNMANAGED}
 class Probed:
     """An assignment that is watched. `leaving`: its node is being removed.
 
-    `client_endpoints`: where clients send to, each address of the node at the port of their files; `endpoints`: these,
-    and the same addresses at the port where the node listens.
+    `client_endpoints`: where clients send to, each address of the node at the port of their files, or at the node's
+    public port where it has one; `endpoints`: these, and the same addresses at the port where the node listens.
 
-    `next_endpoints`: where they shall send to once it answers there, beside these.
+    `next_endpoints`: where they shall send to once it answers there, beside these: at new addresses; and
+    `next_port_endpoints`: at a new public port.
 
     `panel_key` is the probe key with which the panel asks it. `node_key` is that with which its node asks others, and
     `new_node_key` the same for those that know the keys of a rotation (`knows_new_keys`); they are equal without one.
@@ -71,6 +73,7 @@ class Probed:
     endpoints: tuple[str, ...] = ()
     client_endpoints: tuple[str, ...] = ()
     next_endpoints: tuple[str, ...] = ()
+    next_port_endpoints: tuple[str, ...] = ()
 
     def key_towards(self, other: "Probed") -> str:
         """Return the key with which this node asks another."""
@@ -218,16 +221,21 @@ def _probed(
     knows_new: bool,
 ) -> Probed:
     node_key = probe_keys.of_node(vault, assignment, new=False)
-    client_port = group.port if group else config.listen_port
+    files_port, own = group.port if group else config.listen_port, assignment.public_port
+    port, client_port = public_ports.from_outside(config.listen_port, own), public_ports.of_clients(files_port, own)
     new = [each for each in node.next_endpoint_addresses if each not in node.endpoint_addresses]
     next_endpoints = _endpoints(new, client_port)
+    next_port = assignment.next_public_port
+    next_port_endpoints = (
+        () if next_port is None else _endpoints(node.endpoint_addresses, public_ports.of_clients(files_port, next_port))
+    )
     return Probed(
         assignment_id=assignment.id,
         config_id=config.id,
         config_name=config.name,
         node_id=NodeId(node.id),
         beside_panel=beside_panel(node),
-        endpoint=join_endpoint(node.endpoint_addresses[0], config.listen_port),
+        endpoint=join_endpoint(node.endpoint_addresses[0], port),
         public_key=_public_key(config, assignment),
         panel_key=probe_keys.of_panel(vault, config, rotation, new=knows_new),
         node_key=node_key,
@@ -240,9 +248,12 @@ def _probed(
         fence_generation=assignment.oldest_base,
         applied_generation=assignment.applied_generation,
         standing=_standing(assignment),
-        endpoints=_endpoints(node.endpoint_addresses, config.listen_port, client_port) + next_endpoints,
+        endpoints=tuple(
+            dict.fromkeys(_endpoints(node.endpoint_addresses, port, client_port) + next_endpoints + next_port_endpoints)
+        ),
         client_endpoints=_endpoints(node.endpoint_addresses, client_port),
         next_endpoints=next_endpoints,
+        next_port_endpoints=next_port_endpoints,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wgfleet.panel.domain.public_ports import elsewhere
+
 
 class DnsMode(StrEnum):
     """What may be changed at a name."""
@@ -28,7 +30,8 @@ class DnsNode:
     """A node that carries a config, with what matters for the config's name.
 
     `in_use`: clients that reach it are served. `leaving`: it is being removed. `cordoned`: no new clients.
-    `forwards`: it is not proven that users' packets do not get through it.
+    `forwards`: it is not proven that users' packets do not get through it. `trouble`: why clients that find its address
+    by the name do not reach it, "" where they do.
     """
 
     name: str
@@ -37,6 +40,7 @@ class DnsNode:
     leaving: bool = False
     cordoned: bool = False
     forwards: bool = True
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +72,21 @@ def desired_addresses(
     """Choose the addresses that a name should list.
 
     If the config has floating addresses, those that are held. Otherwise those of the nodes that serve; cordoned nodes
-    and those that do not forward are left out as long as `min_nodes` others remain.
+    and those that do not forward are left out as long as `min_nodes` others remain, and those with another port than
+    the files say as long as there is any without.
     """
     if floating:
         held = tuple(sorted(one.address for one in floating if one.in_use))
         return DesiredAddresses(held, None if held else NO_HOLDER)
     staying = [node for node in nodes if not node.leaving and (node.in_use or not only_healthy)]
+    reached = [node for node in staying if not node.trouble]
+    unreached = elsewhere(node.trouble for node in staying) if staying and not reached else None
+    staying = reached or staying
     forwarding = [node for node in staying if node.forwards]
     if len(forwarding) >= max(min_nodes, 1):
         staying = forwarding
     chosen = [node for node in staying if not node.cordoned]
-    note = None
+    note = unreached
     spare = sorted((node for node in staying if node.cordoned), key=lambda node: (not node.in_use, node.name))
     missing = max(min_nodes, 1) - len(chosen)
     if missing > 0 and spare:

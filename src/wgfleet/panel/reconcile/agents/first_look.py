@@ -85,10 +85,10 @@ class FirstLooks:
             return Seen(FirstLook.ANSWERED if found is FirstLook.ANSWERED else None)
         if found in {FirstLook.ANSWERED, FirstLook.UNPROVEN}:
             return Seen(found)
-        by = ", ".join(missed_by) or "anybody"
+        by, where = ", ".join(missed_by) or "anybody", ", ".join(_endpoints(newcomer.probed))
         return Seen(
             found,
-            f"it has everything, and its WireGuard does not answer {by} at {newcomer.probed.endpoint} yet: is that UDP "
+            f"it has everything, and its WireGuard does not answer {by} at {where} yet: is that UDP "
             "port open in all firewalls? It serves as soon as it answers",
         )
 
@@ -110,16 +110,20 @@ class FirstLooks:
         return any(found), missed_by
 
     async def _from_here(self, probed: Probed) -> bool | None:
-        """Tell whether one of a few probes is answered; None: none could be sent."""
-        target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
+        """Tell whether one of a few probes is answered, at whichever endpoint; None: none could be sent."""
+        waits = [self._patience_s] * TRIES
         prober = Prober()
         try:
-            outcome = await probe_series(prober, target, [self._patience_s] * TRIES, APART_S)
+            outcomes = await asyncio.gather(
+                *(
+                    probe_series(prober, target, waits, APART_S)
+                    for target in _targets(probed, PrivateKey(probed.panel_key))
+                )
+            )
         finally:
             prober.close()
-        if outcome is None or not outcome.sent:
-            return None
-        return outcome.answer is not None
+        sent = [outcome for outcome in outcomes if outcome is not None and outcome.sent]
+        return any(outcome.answer is not None for outcome in sent) if sent else None
 
     def _is_able(self, vantage: Vantage) -> bool:
         connection = self._connections.get(vantage.node_id)
@@ -128,17 +132,27 @@ class FirstLooks:
     async def _from(self, vantage: Vantage, probed: Probed) -> bool | None:
         """Tell whether a node gets an answer; None: it could send no probe, or cannot be asked."""
         connection = self._connections[vantage.node_id]
-        target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(vantage.probe_key))
         tries = TRIES if Feature.PROBE_SERIES in connection.features else 1
-        request = ProbeRequest(InterfaceName(probed.config_name), (target,), self._patience_s, tries)
+        targets = _targets(probed, PrivateKey(vantage.probe_key))
+        request = ProbeRequest(InterfaceName(probed.config_name), targets, self._patience_s, tries)
         try:
             result = await connection.client.probe(request)
         except (TransientError, PermanentError):
             return None
-        if probed.endpoint in result.answered:
+        endpoints = {target.endpoint for target in targets}
+        if not endpoints.isdisjoint(result.answered):
             return True
-        return False if probed.endpoint in {*result.unanswered} - {*result.unsent} else None
+        return None if endpoints.isdisjoint({*result.unanswered} - {*result.unsent}) else False
 
     def _read(self, config_id: str, node_id: str) -> Newcomer | None:
         with self._store.read() as tx:
             return health.newcomer(tx, self._vault, config_id, node_id)
+
+
+def _endpoints(probed: Probed) -> tuple[str, ...]:
+    """Return where a node may answer: it serves as soon as it does at one of them, and the watch looks at the rest."""
+    return probed.endpoints or (probed.endpoint,)
+
+
+def _targets(probed: Probed, key: PrivateKey) -> tuple[ProbeTarget, ...]:
+    return tuple(ProbeTarget(endpoint, PublicKey(probed.public_key), key) for endpoint in _endpoints(probed))

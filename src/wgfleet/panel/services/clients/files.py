@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wgfleet.panel.domain import rendering
+from wgfleet.panel.domain import public_ports, rendering
 from wgfleet.panel.domain.client_settings import InEffect, without
 from wgfleet.panel.domain.file_names import is_device
 from wgfleet.panel.domain.phases import Phase
@@ -44,28 +44,30 @@ def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
     if config.mode == configs.INDEPENDENT:
         home_first = sorted(steady, key=lambda pair: pair[1].id != peer.home_node_id)
         return [_of_node(tx, vault, config, peer, assignment, node) for assignment, node in home_first]
-    return [_of_cluster(tx, vault, config, peer, [node for _, node in steady])]
+    return [_of_cluster(tx, vault, config, peer, steady)]
 
 
-def settings(tx: Tx, peer: Peer) -> dict[str, InEffect]:
-    """Return the settings of a peer's file, and what set each."""
+def settings(tx: Tx, peer: Peer, at: Assignment | None = None) -> dict[str, InEffect]:
+    """Return the settings of a peer's file, and what set each. `at`: the node that the file leads to, if to one."""
     config = configs.get(tx, peer.config_id)
-    return client_settings.in_effect(tx, config, peer, _port(tx, config))
+    return client_settings.in_effect(tx, config, peer, _port(tx, config, at))
 
 
-def _port(tx: Tx, config: Config) -> int:
+def _port(tx: Tx, config: Config, at: Assignment | None) -> int:
     """Return the port that files say where nothing else is set."""
     group = endpoint_group_rows.get(tx, config.id) if config.mode == configs.CLUSTER else None
-    return config.listen_port if group is None else group.port
+    port = config.listen_port if group is None else group.port
+    return port if at is None else public_ports.of_clients(port, at.public_port)
 
 
-def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[Node]) -> ClientFile:
+def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[tuple[Assignment, Node]]) -> ClientFile:
     group = endpoint_group_rows.get(tx, config.id)
-    said = client_settings.values(settings(tx, peer))
     if group is not None:
+        said = client_settings.values(settings(tx, peer))
         endpoint = rendering.endpoint(group.domain, said["endpoint_port"])
     elif nodes:
-        home = next((node for node in nodes if node.id == peer.home_node_id), nodes[0])
+        at, home = next((pair for pair in nodes if pair[1].id == peer.home_node_id), nodes[0])
+        said = client_settings.values(settings(tx, peer, at))
         endpoint = rendering.endpoint(home.endpoint_addresses[0], said["endpoint_port"])
     else:
         raise Conflict(
@@ -87,7 +89,7 @@ def _stem(name: str) -> str:
 def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assignment, node: Node) -> ClientFile:
     pools = desired.served_pools(tx, config, assignment)
     addresses = address_rows.of_peers_in_pools(tx, [pool.id for pool in pools], [peer.id]).get(peer.id, [])
-    said = client_settings.values(settings(tx, peer))
+    said = client_settings.values(settings(tx, peer, assignment))
     endpoint = rendering.endpoint(node.endpoint_addresses[0], said["endpoint_port"])
     networks = [pool.network for pool in pools]
     text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint, networks, said)

@@ -1,6 +1,6 @@
 """Nodes eligible for a config's DNS name, read from rows, and why the addresses changed."""
 
-from wgfleet.panel.domain import forwarding
+from wgfleet.panel.domain import forwarding, public_ports
 from wgfleet.panel.domain.dns.listing import DnsFloatingAddress, DnsNode
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
@@ -10,13 +10,15 @@ from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import dns as dns_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import operations as operation_rows
-from wgfleet.panel.store.tables import Assignment, Node
+from wgfleet.panel.store.tables import Assignment, EndpointGroup, Node
 
 
 def of_config(tx: Tx, config_id: str) -> list[DnsNode]:
     """Return the nodes that carry a config, except those that are joining."""
-    return [_dns_node(assignment, node) for assignment, node in _carriers(tx, config_id)]
+    group = endpoint_group_rows.get(tx, config_id)
+    return [_dns_node(assignment, node, group) for assignment, node in _carriers(tx, config_id)]
 
 
 def _carriers(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
@@ -24,7 +26,7 @@ def _carriers(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
     return [(assignment, node) for assignment, node in found if assignment.phase in {Phase.SERVING, Phase.DRAINING}]
 
 
-def _dns_node(assignment: Assignment, node: Node) -> DnsNode:
+def _dns_node(assignment: Assignment, node: Node, group: EndpointGroup | None) -> DnsNode:
     return DnsNode(
         name=node.name,
         addresses=tuple(_answering(assignment, node)),
@@ -32,6 +34,7 @@ def _dns_node(assignment: Assignment, node: Node) -> DnsNode:
         leaving=assignment.phase == Phase.DRAINING,
         cordoned=node.cordoned,
         forwards=not forwarding.fails(assignment.forwarding),
+        trouble="" if group is None else public_ports.trouble(group.port, assignment.public_port),
     )
 
 
@@ -93,7 +96,9 @@ def _cause(tx: Tx, assignment: Assignment, node: Node) -> tuple[str, str]:
         return f"does not answer at {', '.join(assignment.silent_addresses)}", audit.PANEL
     if node.cordoned:
         return "is cordoned", _requested_by(tx, OperationKind.DRAIN, about)
-    return "has another address", audit.PANEL
+    group = endpoint_group_rows.get(tx, assignment.config_id)
+    trouble = "" if group is None else public_ports.trouble(group.port, assignment.public_port)
+    return f"is left out: {trouble}" if trouble else "has another address", audit.PANEL
 
 
 def _requested_by(tx: Tx, kind: OperationKind, about: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain import addressing, public_ports
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.operations import OperationKind
@@ -20,13 +20,15 @@ from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.assignments import AppliedPeers
-from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Pool
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EndpointGroup, Node, Pool
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.diff import ROUTING_FIELD, Drift, harms_no_user
 from wgfleet.protocol.messages import Forwarding
 
@@ -36,11 +38,15 @@ MIN_HOST_BITS = 2  # the least slice has a node and a peer
 
 @dataclass(frozen=True, slots=True)
 class NodeAssignment:
-    """An assignment with its node and how many peers of the config have their home there."""
+    """An assignment with its node and how many peers of the config have their home there.
+
+    `unpublished`: why the config's name does not list it by what was set; None: it may.
+    """
 
     assignment: Assignment
     node: Node
     homes: int
+    unpublished: str | None = None
 
 
 def get(tx: Tx, config: Config, node: Node) -> Assignment:
@@ -57,7 +63,25 @@ def get(tx: Tx, config: Config, node: Node) -> Assignment:
 def listing(tx: Tx, config_id: str) -> list[NodeAssignment]:
     """Return a config's assignments, oldest first."""
     homed = homes.in_config(tx, config_id)
-    return [NodeAssignment(a, node, homed.get(node.id, 0)) for a, node in assignment_rows.of_config(tx, config_id)]
+    group = endpoint_group_rows.get(tx, config_id)
+    return [
+        NodeAssignment(assignment, node, homed.get(node.id, 0), _unpublished(group, assignment))
+        for assignment, node in assignment_rows.of_config(tx, config_id)
+    ]
+
+
+def unpublished(tx: Tx, config: Config, assignment: Assignment) -> str | None:
+    """Say why the config's name does not list a node by what was set; None: it may."""
+    return _unpublished(endpoint_group_rows.get(tx, config.id), assignment)
+
+
+def _unpublished(group: EndpointGroup | None, assignment: Assignment) -> str | None:
+    return None if group is None else public_ports.trouble(group.port, assignment.public_port) or None
+
+
+def homes_at(tx: Tx, config: Config, node: Node) -> int:
+    """Return how many peers of a config have their home on a node."""
+    return homes.in_config(tx, config.id).get(node.id, 0)
 
 
 def entrusted(tx: Tx, config: Config, node: Node) -> bool:
@@ -65,8 +89,10 @@ def entrusted(tx: Tx, config: Config, node: Node) -> bool:
     return assignment_rows.entrusted(tx, config.id, node.id)
 
 
-def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assignment:
+def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node, public_port: int | None = None) -> Assignment:
     """Put a config on a node. It joins, and serves once its agent has confirmed everything."""
+    if public_port is not None:
+        parse_port(public_port, "public_port")
     if node.witness:
         raise Conflict(
             f"node {node.name!r} is a witness: it has no WireGuard, and looks at the nodes of all configs as it is; "
@@ -74,7 +100,8 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
             Hint(HintCode.LIST_NODES),
             field="node_id",
         )
-    shared_addresses.check_assignment(tx, config, node, "node_id")  # first: what it locks comes before configs
+    field = "node_id" if public_port is None else "public_port"
+    shared_addresses.check_assignment(tx, config, node, field, public_port)  # first: what it locks comes before configs
     generation = generations.probes_changed(tx, config.id)
     earlier = assignment_rows.get(tx, config.id, node.id)
     if earlier is not None:
@@ -104,6 +131,8 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node) -> Assi
         health_since=clock.now(),
         health_reason="joined",
         flaps=[],
+        public_port=public_port,
+        next_public_port=None,
         probe_private_key_sealed=sealed.seal(vault, Assignment.probe_private_key_sealed, assignment_id, probe_key),
         probe_public_key=probe_public_key,
         # What the node may have of an earlier assignment is of another history, with other keys: it gets the whole.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from wgfleet.panel.domain import rendering
+from wgfleet.panel.domain import public_ports, rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import reach
 from wgfleet.panel.services.configs import INDEPENDENT
@@ -18,7 +18,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
-from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Pool
+from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node, Pool
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
@@ -204,7 +204,7 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
         witnesses=()
         if how.bound or translated
         else tuple(
-            join_endpoint(node.endpoint_addresses[0], config.listen_port)
+            _outside(config, other, node)
             for other, node in assignment_rows.of_config(tx, config.id)
             if other.id != assignment.id and other.phase in {Phase.SERVING, Phase.DRAINING}
         ),
@@ -217,12 +217,18 @@ def _floating(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> F
     )
 
 
+def _outside(config: Config, assignment: Assignment, node: Node) -> str:
+    """Return where other nodes reach the WireGuard of one."""
+    port = public_ports.from_outside(config.listen_port, assignment.public_port)
+    return join_endpoint(node.endpoint_addresses[0], port)
+
+
 def _others(tx: Tx, config: Config, assignment: Assignment) -> list[str]:
     """Return where the other nodes of a cluster are, the next ones in order: those that can replace the node."""
     if config.mode == INDEPENDENT:
         return []
     found = [
-        (other.id, join_endpoint(node.endpoint_addresses[0], config.listen_port))
+        (other.id, _outside(config, other, node))
         for other, node in assignment_rows.of_config(tx, config.id)
         if other.id != assignment.id and other.phase != Phase.REMOVED
     ]

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from wgfleet.panel.domain import public_ports
 from wgfleet.panel.services.fleet import node_deletion
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.tables import Config, Node, Peer
+from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
 
 _IN_FILES = ("mtu", "dns", "client_allowed_ips", "excluded_networks")
 
@@ -86,6 +87,30 @@ def of_node(tx: Tx, node: Node, before: list[str]) -> list[str]:
         said.append(
             f"{node.name!r} is probed at {', '.join(wanted)}: if nobody answers there, it is taken for "
             "dead, and its users are moved to other nodes"
+        )
+    return said
+
+
+def of_assignment(config: Config, assignment: Assignment, node: Node, files_port: int | None, homed: int) -> list[str]:
+    """Say what another public port of a node means. `files_port`: that of the config's name, if it has one."""
+    at, before = assignment.next_public_port, assignment.public_port
+    wanted = before if at is None else at or None
+    said = []
+    if files_port is None and homed:
+        said.append(
+            f"files of {_number({'': homed})} at home on {node.name!r} keep the port that they say, and work only as "
+            "long as it leads there"
+        )
+    if files_port is not None and (trouble := public_ports.trouble(files_port, wanted)):
+        said.append(f"the name of {config.name!r} no longer lists {node.name!r}: {trouble}")
+    if at is None:
+        said.append(
+            f"{node.name!r} is probed at port {wanted or config.listen_port}: if nobody answers there, it is taken for "
+            "dead, and its users are moved to other nodes"
+        )
+    else:
+        said.append(
+            f"nothing of that happens before {node.name!r} answers the panel at port {wanted or config.listen_port}"
         )
     return said
 

@@ -1,7 +1,8 @@
 """Addresses that two nodes have in common: what cannot work is refused, and the rest is said in words.
 
-A config has one port on all its nodes, so two of them behind one address would be one to clients. Nodes that have no
-config in common can share one, behind NAT. The panel finds an agent by host and port, so no two agents have the same.
+A config has one port on all its nodes, so two of them behind one address would be one to clients, unless a router
+there has another public port for each. Nodes that have no config in common can share an address, behind NAT. The panel
+finds an agent by host and port, so no two agents have the same.
 """
 
 import ipaddress
@@ -9,12 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from wgfleet.panel.domain import public_ports
 from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.nodes import NodePlace
@@ -74,7 +77,8 @@ def check(tx: Tx, place: Place, *, named: Collection[str]) -> None:
             if other.id in shared and address in other.endpoint_addresses and address not in place.known:
                 raise Conflict(
                     f"{address} is an address of node {other.name!r}, and both have config {shared[other.id]!r}, "
-                    "which has one port on all its nodes: clients would reach only one of them",
+                    "which has one port on all its nodes: clients would reach only one of them; give one of them a "
+                    "public port of its own there, if a router has one for it",
                     field=f"endpoint_addresses[{i}]",
                 )
 
@@ -101,18 +105,40 @@ def _field(place: Place, host: str, named: Collection[str]) -> str:
     return next(field for field in ("agent_host", "agent_port", "port", "endpoint_addresses") if field in named)
 
 
-def check_assignment(tx: Tx, config: Config, node: Node, field: str) -> None:
-    """Refuse a config on a node where another one that has it is behind the same address."""
+def check_assignment(tx: Tx, config: Config, node: Node, field: str, public_port: int | None = None) -> None:
+    """Refuse a config on a node where clients would reach another assignment at the same address and port."""
     config_rows.serialize_creation(tx)
-    for _, other in assignment_rows.of_config(tx, config.id):
+    wanted = _ports(tx, config, public_port)
+    for other in node_rows.everything(tx):
         common = sorted({*node.endpoint_addresses} & {*other.endpoint_addresses})
-        if other.id != node.id and common:
+        for assignment, has in assignment_rows.of_node(tx, other.id) if common else ():
+            if (other.id, has.id) == (node.id, config.id) or (has.id != config.id and public_port is None):
+                continue  # what other configs have at this address matters where a port is chosen
+            taken = sorted(wanted & _ports(tx, has, assignment.public_port))
+            if not taken:
+                continue
+            if has.id != config.id:
+                raise Conflict(
+                    f"port {taken[0]} of {common[0]} leads to config {has.name!r} on node {other.name!r}; "
+                    "choose another public port",
+                    field=field,
+                )
             raise Conflict(
                 f"node {node.name!r} and node {other.name!r}, which has config {config.name!r}, are both at "
                 f"{common[0]}, and the config has one port on all its nodes: clients would reach only one of them; "
-                "give one of the nodes an address of its own",
+                "give one of the nodes an address of its own, or a public port, if a router has one for it",
                 field=field,
             )
+
+
+def _ports(tx: Tx, config: Config, own: int | None) -> frozenset[int]:
+    """Return the ports at which a node may be reached for a config; `own`: its public port, if it has one."""
+    return public_ports.all_of(config.listen_port, _files_port(tx, config), own)
+
+
+def _files_port(tx: Tx, config: Config) -> int:
+    group = endpoint_group_rows.get(tx, config.id)
+    return config.listen_port if group is None else group.port
 
 
 def warnings(tx: Tx, found: Collection[Node]) -> dict[str, str]:
@@ -135,7 +161,7 @@ def warnings(tx: Tx, found: Collection[Node]) -> dict[str, str]:
 def _words(tx: Tx, node: Node, address: str, other: NodePlace) -> str:
     config = _configs_by_node(tx, node.id).get(other.id)
     if config is None:
-        return f"{address} is an address of node {other.name!r} too: no config can be on both"
+        return f"{address} is an address of node {other.name!r} too: no config can be on both at one port"
     return (
         f"{address} is an address of node {other.name!r} too, and both have config {config!r}: clients reach only one "
         "of them there; take it off one of them"
@@ -143,9 +169,12 @@ def _words(tx: Tx, node: Node, address: str, other: NodePlace) -> str:
 
 
 def _configs_by_node(tx: Tx, node_id: str | None) -> dict[str, str]:
-    """Return the other nodes that have a config in common with a node, with the name of one."""
+    """Return the other nodes that have a config in common with a node at the same port, with the name of one."""
     found: dict[str, str] = {}
-    for _, config in assignment_rows.of_node(tx, node_id) if node_id is not None else ():
-        for _, other in assignment_rows.of_config(tx, config.id):
-            found.setdefault(other.id, config.name)
+    for assignment, config in assignment_rows.of_node(tx, node_id) if node_id is not None else ():
+        files_port = _files_port(tx, config)
+        own = public_ports.all_of(config.listen_port, files_port, assignment.public_port)
+        for others, other in assignment_rows.of_config(tx, config.id):
+            if own & public_ports.all_of(config.listen_port, files_port, others.public_port):
+                found.setdefault(other.id, config.name)
     return found

@@ -9,11 +9,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from wgfleet.panel.domain import public_ports
 from wgfleet.panel.domain.operations import OperationKind, RelayOptions
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import operations
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
@@ -100,7 +102,7 @@ def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["Takeo
         if there is None and not returns:
             found.append(call)
             continue
-        target = None if returns or there is None else join_endpoint(there, config.listen_port)
+        target = None if returns or there is None else _endpoint(tx, config, call.node_id, there)
         at = split_endpoint(call.endpoint)[0] if for_this is None else here
         found.append(replace(call, via=RelayVia(relay.id, at, target, config.id, for_this)))
     return found
@@ -120,6 +122,13 @@ def relaying(tx: Tx, hosts: Collection[str]) -> dict[str, Node]:
 def _address(node: Node | None, *, six: bool) -> str | None:
     """Return the first endpoint address of a node that is of an IP version."""
     return None if node is None else next((each for each in node.endpoint_addresses if (":" in each) is six), None)
+
+
+def _endpoint(tx: Tx, config: Config, node_id: str, address: str) -> str:
+    """Return where a relay sends packets for a node, which another port than its own may lead to."""
+    assignment = assignment_rows.get(tx, config.id, node_id)
+    own = None if assignment is None else assignment.public_port
+    return join_endpoint(address, public_ports.from_outside(config.listen_port, own))
 
 
 def relayed(tx: Tx, operation: Operation, taken_over: Collection[str]) -> set[str]:

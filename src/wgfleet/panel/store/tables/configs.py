@@ -143,7 +143,9 @@ class Assignment(Base):
     not seen to lack one. `floating_held`: the floating addresses that its agent said it has, and `floating_rivals` the
     link addresses of other machines that have one too, by address. `first_look`: the result of probes before it served;
     None: nobody has looked. `number`: which one it is among all that there are; its address on the backbone follows
-    from it. `silent_addresses`: those of its node where clients get no answer while another one answers. `forwarding`:
+    from it. `public_port`: that at which clients and other nodes reach it, where a router in front of it has another
+    than the config says; `next_public_port` takes its place once the node answers there (0: there shall be none).
+    `silent_addresses`: those of its node where clients get no answer while another one answers. `forwarding`:
     what its agent found out by packets of a user's address, for each IP version.
     """
 
@@ -168,6 +170,8 @@ class Assignment(Base):
     health_reason: Mapped[str]
     flaps: Mapped[list[float]]
     silent_addresses: Mapped[list[str]] = mapped_column(default=list)
+    public_port: Mapped[int | None]
+    next_public_port: Mapped[int | None]
     probe_private_key_sealed: Mapped[bytes]
     probe_public_key: Mapped[str]
     next_probe_private_key_sealed: Mapped[bytes | None]

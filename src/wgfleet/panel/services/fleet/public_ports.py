@@ -1,0 +1,70 @@
+"""Public ports of nodes, by config: set, and used once the node answers there, as new addresses are."""
+
+from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.errors import Invalid, PanelError
+from wgfleet.panel.services import audit, operations
+from wgfleet.panel.services.configs import CLUSTER
+from wgfleet.panel.services.fleet import assignments, shared_addresses
+from wgfleet.panel.services.floating import isolation
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.tables import Assignment, Config, Node
+from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.addresses import parse_port
+
+NONE = 0  # as the next port: there shall be none
+
+
+def change(
+    tx: Tx, actor: str, config: Config, node: Node, public_port: int | None, *, force: bool = False
+) -> Assignment:
+    """Set a node's public port, None for none; of one that serves, it is used once it answers, with `force` at once."""
+    assignment = assignments.get(tx, config, node)
+    if public_port is not None:
+        parse_port(public_port, "public_port")
+    shared_addresses.check_assignment(tx, config, node, "public_port", public_port)
+    if assignment.phase == Phase.REMOVED:
+        raise Invalid(f"node {node.name!r} is being removed from config {config.name!r}", field="public_port")
+    changed: dict[str, int | None]
+    if assignment.public_port == public_port:
+        changed = {"next_public_port": None}
+    elif force or assignment.phase == Phase.JOINING or not assignment.health.in_use or not config.enabled:
+        changed = {"public_port": public_port, "next_public_port": None}
+    else:
+        changed = {"next_public_port": public_port or NONE}
+    changed = {name: value for name, value in changed.items() if getattr(assignment, name) != value}
+    if not changed:
+        return assignment
+    for name, value in changed.items():
+        setattr(assignment, name, value)
+    if "public_port" in changed:
+        isolation.witnesses_changed(tx, node.id)
+    subject = operations.subject(config.id, node.id)
+    audit.record(tx, actor, "updated", "config_node", subject, config=config.name, node=node.name, **changed)
+    tx.wake(Topic.CONFIG, config.id)
+    tx.wake(Topic.ASSIGNMENT, assignment.id)
+    return assignment
+
+
+def use_answering(tx: Tx, config_id: str, node_id: str) -> None:
+    """Use the next public port of a node, which answers there."""
+    assignment = assignment_rows.get(tx, config_id, node_id)
+    config, node = config_rows.find(tx, config_id), node_rows.find(tx, node_id)
+    if assignment is None or config is None or node is None or (wanted := assignment.next_public_port) is None:
+        return
+    try:
+        change(tx, audit.PANEL, config, node, wanted or None, force=True)
+    except PanelError as error:  # another node has taken it meanwhile
+        assignment.next_public_port = None
+        subject = operations.subject(config.id, node.id)
+        audit.record(tx, audit.PANEL, "port_refused", "config_node", subject, port=wanted, reason=str(error))
+        tx.wake(Topic.CONFIG, config.id)
+
+
+def of_files(tx: Tx, config: Config) -> int | None:
+    """Return the port in the files of a cluster's users, where they have a name; None: files lead to single nodes."""
+    group = endpoint_group_rows.get(tx, config.id) if config.mode == CLUSTER else None
+    return None if group is None else group.port

@@ -1,0 +1,37 @@
+"""Commands about where clients find a node: ports of routers, names that are followed."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.test_commands import document
+from tests.panel.conftest import made
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """One database will do: the API's tests cover both."""
+    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+
+
+def test_a_node_behind_a_router_has_a_public_port_and_a_name_that_leads_elsewhere_is_said(
+    wgfleet: Run, client: httpx.Client
+) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
+    made(client, "/api/configs/wg0/endpoint-group", domain="vpn.example.com")
+    said = wgfleet("config", "assign", "wg0", "fra1", "--public-port", "443")
+    warning = "fra1: clients reach it at port 443, and the files of its config say port 51820"
+    assert warning in said.stderr
+    assert warning in wgfleet("config", "nodes", "wg0").stderr
+    for wrong in ("banana", "9" * 5000, "0"):
+        refused = wgfleet("config", "public-port", "wg0", "fra1", wrong, "--yes")
+        assert refused.returncode in {1, 2}, refused.stdout
+        assert "Traceback" not in refused.stderr
+    changed = wgfleet("config", "public-port", "wg0", "fra1", "none", "--yes")
+    assert "at port of the config" in changed.stdout, changed.stderr
+    assert document(wgfleet("config", "nodes", "wg0", "--json"))[0]["public_port"] is None
