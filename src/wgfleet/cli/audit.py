@@ -31,12 +31,23 @@ def list_entries(
     ] = None,
     entity_id: Annotated[str | None, typer.Option("--id", help="Id of the object.")] = None,
     action: Annotated[str | None, typer.Option(help="created, assigned, deleted, ...")] = None,
+    actor: Annotated[str | None, typer.Option(help="user:NAME, key:NAME, node:NAME, panel.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="From this time on, as 2026-11-27T00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Before this time, as 2026-12-01T00:00Z.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="Number of entries to skip.")] = 0,
 ) -> ListResult:
     """List the audit log, newest first."""
     found = client.get(
-        "/api/audit-logs", entity_type=entity_type, entity_id=entity_id, action=action, limit=limit, offset=offset
+        "/api/audit-logs",
+        entity_type=entity_type,
+        entity_id=entity_id,
+        action=action,
+        actor=actor,
+        since=since,
+        until=until,
+        limit=limit,
+        offset=offset,
     )["items"]
     called = {identifier: name for kind in KINDS for identifier, name in references.names(client, kind).items()}
     return ListResult(found, [_row(each, called) for each in found])

@@ -1,7 +1,11 @@
-"""`wgfleet backup`: copies of interfaces, made before a node is removed from a config."""
+"""`wgfleet backup`: copies of interfaces, made before a node is removed from a config, or by hand."""
+
+from typing import Annotated
+
+import typer
 
 from wgfleet.cli import references
-from wgfleet.cli.arguments import Backup, OnlyConfig, OnlyNode
+from wgfleet.cli.arguments import Backup, Config, Node, OnlyConfig, OnlyNode
 from wgfleet.cli.client import Client, panel, part
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, Output, age_cell, short, show_fields, write_secret
@@ -33,6 +37,20 @@ def list_backups(
         for each in found
     ]
     return ListResult(found, rows)
+
+
+@app.command()
+def create(
+    config: Config,
+    node: Node,
+    *,
+    reason: Annotated[str | None, typer.Option(help="Why, in words.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Save the interface of a config on a node with all its peers; of these, the 20 newest are kept."""
+    with panel() as client:
+        made = client.call("POST", "/api/backups", {"config": config, "node": node, "reason": reason})
+    show_fields(made, as_json=as_json)
 
 
 @app.command()

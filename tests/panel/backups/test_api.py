@@ -29,3 +29,29 @@ def test_a_backup_is_listed_and_downloaded_as_a_file_and_the_download_is_audited
     assert text.count("[Peer]") == 1
     read: dict[str, Any] = client.get("/api/audit-logs", params={"entity_type": "backup", "action": "read"}).json()
     assert read["total"] == 1
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_backup_is_made_by_hand_of_what_is_assigned_only(panel: Panel, client: httpx.Client) -> None:
+    serve(panel, client, "wg0", "fra1")
+    backup = made(client, "/api/backups", config="wg0", node="fra1", reason="before a change")
+    assert (backup["node_name"], backup["reason"], backup["operation_id"]) == ("fra1", "before a change", None)
+    refused = client.post("/api/backups", json={"config": "wg0", "node": "none"})
+    assert (refused.status_code, refused.json()["field"]) == (404, "node")
+    made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.77"])
+    assert client.post("/api/backups", json={"config": "wg0", "node": "ams1"}).status_code == 404
+
+
+def test_the_log_is_filtered_by_actor_and_time_and_comes_as_csv(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    path = "/api/audit-logs"
+    (entry,) = client.get(path, params={"action": "created", "entity_type": "config"}).json()["items"]
+    by_actor = {"action": "created", "entity_type": "config", "actor": entry["actor"]}
+    assert client.get(path, params=by_actor).json()["total"] == 1
+    assert client.get(path, params={**by_actor, "actor": "key:nobody"}).json()["total"] == 0
+    at = entry["at"]
+    assert client.get(path, params={**by_actor, "since": at}).json()["total"] == 1
+    assert client.get(path, params={**by_actor, "until": at}).json()["total"] == 0
+    lines = client.get(path, params={**by_actor, "format": "csv", "limit": 1})
+    assert lines.headers["content-type"].startswith("text/csv")
+    assert lines.text.splitlines()[1].split(",")[2:5] == [entry["actor"], "created", "config"]

@@ -22,6 +22,9 @@ PATIENCE_MS = 60_000
 Visit = Callable[..., Page]
 PAGES = (
     "/",
+    "/audit",
+    "/backups",
+    "/backups/new",
     "/dns",
     "/dns/wg0",
     "/dns/wg0/approve",

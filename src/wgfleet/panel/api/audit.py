@@ -1,12 +1,14 @@
 """`/api/audit-logs`: who did what, and when."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
-from pydantic import Field
+from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime, Field
 
+from wgfleet.panel.api import spreadsheets
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import MAX_PAGE, View, Word, utc
 from wgfleet.panel.api.panel import ThePanel
@@ -15,6 +17,7 @@ from wgfleet.panel.store.tables import AuditEntry
 
 router = APIRouter(tags=["audit"])
 TIMES = ("_at", "_since", "_until")  # how details that are times are named
+COLUMNS = ("id", "at", "actor", "action", "entity_type", "entity_id", "details")
 MAX_OFFSET = 10_000  # they are read to be skipped; `after` goes on where it is
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Number of entries to skip; for many, use `after`.")]
 AfterEntry = Annotated[
@@ -58,7 +61,12 @@ def audit_page(rows: Sequence[AuditEntry], total: int, limit: int) -> AuditPage:
     return AuditPage(items=items, next=items[-1].id if len(rows) > limit else None, total=total)
 
 
-@router.get("/api/audit-logs", summary="Read the audit log, newest first")
+@router.get(
+    "/api/audit-logs",
+    response_model=AuditPage,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    summary="Read the audit log, newest first",
+)
 def list_audit_log(
     panel: ThePanel,
     _caller: Reader,
@@ -66,18 +74,47 @@ def list_audit_log(
     entity_type: Annotated[Word, Query(description="Only entries about this type, such as `config_node`.")] = None,
     entity_id: Annotated[Word, Query(description="Only entries about the object with this id.")] = None,
     action: Annotated[Word, Query(description="Only entries with this action, such as `assigned`.")] = None,
+    actor: Annotated[
+        str | None, Query(max_length=100, pattern=r"^[!-~]+$", description="Only entries by this one: `user:anna`.")
+    ] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Only entries made from this time on.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Only entries made before this time.")] = None,
+    form: Annotated[Literal["json", "csv"], Query(alias="format", description="Form of the answer.")] = "json",
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of entries.")] = 50,
     after: AfterEntry = None,
     offset: Offset = 0,
-) -> AuditPage:
+) -> Response:
+    """Name the next page of CSV in the header `wgfleet-next`."""
     with panel.store.read() as tx:
         rows, total = audit.page(
             tx,
             entity_type=entity_type,
             entity_id=entity_id,
             action=action,
+            actor=actor,
+            since=None if since is None else since.timestamp(),
+            until=None if until is None else until.timestamp(),
             limit=limit + 1,
             offset=offset,
             before=after,
         )
-    return audit_page(rows, total, limit)
+    found = audit_page(rows, total, limit)
+    if form == "json":
+        return Response(found.model_dump_json(), media_type="application/json")
+    made = audit_csv(found.items)
+    if found.next is not None:
+        made.headers["wgfleet-next"] = str(found.next)
+    return made
+
+
+def audit_csv(entries: Iterable[AuditEntryView]) -> Response:
+    """Return entries as a file for spreadsheets, with their details as JSON."""
+    rows = (
+        (each.id, each.at.isoformat(), each.actor, each.action, each.entity_type, each.entity_id, _details(each))
+        for each in entries
+    )
+    return spreadsheets.answer("audit", COLUMNS, rows)
+
+
+def _details(entry: AuditEntryView) -> str:
+    return json.dumps(entry.model_dump(mode="json")["details"])

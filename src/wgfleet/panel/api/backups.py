@@ -1,15 +1,16 @@
-"""`/api/backups`: copies of interfaces, made before a node is removed from a config."""
+"""`/api/backups`: copies of interfaces, made before a node is removed from a config, or because somebody asks."""
 
 from datetime import datetime
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Response, status
 from pydantic import Field
 
-from wgfleet.panel.api.auth import Reader, SecretReader
+from wgfleet.panel.api.auth import Reader, SecretReader, Writer
 from wgfleet.panel.api.files import NO_STORE
-from wgfleet.panel.api.models import After, Identifier, Limit, Page, ReferenceFilter, View, page
+from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, page
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import backups, configs
+from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store.tables import Backup
 
@@ -28,6 +29,14 @@ class BackupView(View):
     reason: str
     peers: int = Field(description="Number of peers in it.")
     created_at: datetime
+
+
+class NewBackup(Body):
+    """What to save."""
+
+    config: str = Field(min_length=1, max_length=64, description="Id or name of the config.")
+    node: str = Field(min_length=1, max_length=64, description="Id or name of a node that the config is assigned to.")
+    reason: str | None = Field(default=None, max_length=200, description="Why it is made, in words.")
 
 
 def _view(row: Backup) -> BackupView:
@@ -50,6 +59,16 @@ def list_backups(
         node_id = nodes.resolve(tx, node) if node else None
         rows = backups.page(tx, config_id, node_id, after, limit + 1, caller.limit)
         return page(rows, limit, lambda shown: [_view(row) for row in shown])
+
+
+@router.post("/api/backups", status_code=status.HTTP_201_CREATED, summary="Make a backup")
+def create_backup(panel: ThePanel, caller: Writer, body: NewBackup) -> BackupView:
+    """Save the interface of a config on a node with its peers. Of those, the 20 newest of each are kept."""
+    with panel.store.write() as tx:
+        limits.check(tx, caller.limit, "config", body.config, "config")
+        config, node = configs.get(tx, body.config), nodes.named(tx, body.node, "node")
+        reason = body.reason or backups.BY_HAND
+        return _view(backups.create_by_hand(tx, panel.vault, caller.actor, config, node, reason))
 
 
 @router.get("/api/backups/{backup_id}", summary="Show a backup")

@@ -1,7 +1,5 @@
 """`/api/usage`: what peers sent and received, by peer, node or config, for each hour, day or month."""
 
-import csv
-import io
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -9,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, Field
 
 from wgfleet.panel import clock
+from wgfleet.panel.api import spreadsheets
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import Limit, Page, View
 from wgfleet.panel.api.panel import ThePanel
@@ -106,15 +105,11 @@ def _view(each: NamedSum, per: Per) -> UsageView:
 
 
 def _csv(items: list[UsageView], following: str | None) -> Response:
-    text = io.StringIO()
-    table = csv.writer(text)
-    table.writerow(COLUMNS)
-    for each in items:
-        # A spreadsheet takes what begins so for a formula, and peers' names are others' words.
-        name = f"'{each.name}" if (each.name or "").startswith(("=", "+", "-", "@", "\t")) else each.name
-        start = "" if each.start is None else each.start.isoformat()
-        table.writerow((start, each.id, name, each.received, each.sent))
-    headers = {"content-disposition": 'attachment; filename="usage.csv"'}
+    rows = [
+        ("" if each.start is None else each.start.isoformat(), each.id, each.name, each.received, each.sent)
+        for each in items
+    ]
+    made = spreadsheets.answer("usage", COLUMNS, rows)
     if following is not None:
-        headers["wgfleet-next"] = following
-    return Response(text.getvalue(), media_type="text/csv", headers=headers)
+        made.headers["wgfleet-next"] = following
+    return made

@@ -70,11 +70,14 @@ def page(
     entity_type: str | None = None,
     entity_id: str | None = None,
     action: str | None = None,
+    actor: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
     limit: int = 50,
     offset: int = 0,
     before: int | None = None,
 ) -> tuple[Sequence[AuditEntry], int]:
     """Return the newest entries that match, older than number `before`; and how many match, up to `COUNTED`."""
-    filters = {"entity_type": entity_type, "entity_id": entity_id, "action": action}
+    filters = {"entity_type": entity_type, "entity_id": entity_id, "action": action, "actor": actor}
     given = {column: value for column, value in filters.items() if value is not None}
-    return audit_rows.page(tx, given, limit, offset, before)
+    return audit_rows.page(tx, given, limit, offset, before, since=since, until=until)

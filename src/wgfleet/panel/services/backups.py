@@ -6,13 +6,17 @@ from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.fleet import desired
+from wgfleet.panel.services.fleet import assignments, desired
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import backups as backup_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Backup, Config, Node
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.keys import PublicKey
+
+MOST = 20
+"""How many that people asked for are kept of a config on a node."""
+BY_HAND = "somebody asked for it"
 
 
 def create(
@@ -53,6 +57,16 @@ def create(
         tx, actor, "created", "backup", backup_id, config=config.name, node=node.name, peers=backup.peers, reason=reason
     )
     return backup
+
+
+def create_by_hand(tx: Tx, vault: Vault, actor: str, config: Config, node: Node, reason: str) -> Backup:
+    """Save the interface of a config on a node because a person asks; the oldest such ones of it beyond `MOST` go."""
+    assignment = assignments.get(tx, config, node)
+    made = create(tx, vault, actor, config, node, assignment, reason=reason)
+    for each in backup_rows.by_hand_beyond(tx, config.id, node.id, MOST):
+        audit.record(tx, actor, "deleted", "backup", each.id, config=config.name, node=node.name)
+        backup_rows.remove(tx, each)
+    return made
 
 
 def get(tx: Tx, backup_id: str) -> Backup:

@@ -17,11 +17,42 @@ def add(tx: Tx, entry: AuditEntry) -> None:
 
 
 def page(
-    tx: Tx, filters: dict[str, str], limit: int, offset: int, before: int | None = None
+    tx: Tx,
+    filters: dict[str, str],
+    limit: int,
+    offset: int,
+    before: int | None = None,
+    *,
+    since: float | None = None,
+    until: float | None = None,
 ) -> tuple[Sequence[AuditEntry], int]:
-    """Return the newest entries whose columns equal `filters`, older than number `before`; and how many match."""
+    """Return the newest entries whose columns equal `filters`, older than number `before`; and how many match.
+
+    `since`, `until`: only those made from a time on, or before one.
+    """
     where = [getattr(AuditEntry, column) == value for column, value in filters.items()]
+    where += [] if since is None else [AuditEntry.id >= _first_from(tx, since)]
+    where += [] if until is None else [AuditEntry.id < _first_from(tx, until)]
     return newest(tx, where, limit, offset, before)
+
+
+def _first_from(tx: Tx, at: float) -> int:
+    """Return a number below which all entries were made before a time, and none from there on.
+
+    Entries are in the order of their times, which have no index: they are looked for by halves.
+    """
+    low, high = tx.session.execute(select(func.min(AuditEntry.id), func.max(AuditEntry.id))).one()
+    if low is None:
+        return 0
+    high += 1
+    while low < high:
+        middle = (low + high) // 2
+        newest_below = select(AuditEntry.at).where(AuditEntry.id <= middle).order_by(AuditEntry.id.desc()).limit(1)
+        if (tx.session.scalar(newest_below) or 0.0) >= at:
+            high = middle
+        else:
+            low = middle + 1
+    return int(low)
 
 
 def newest(

@@ -24,6 +24,18 @@ def of_operation(tx: Tx, operation_id: str) -> Backup | None:
     return tx.session.scalar(select(Backup).where(Backup.operation_id == operation_id))
 
 
+def by_hand_beyond(tx: Tx, config_id: str, node_id: str, most: int) -> list[Backup]:
+    """Return those that no operation made, of a config on a node, but for the `most` newest."""
+    of_people = (Backup.config_id == config_id, Backup.node_id == node_id, Backup.operation_id.is_(None))
+    query = select(Backup).where(*of_people).order_by(Backup.id.desc()).offset(most).limit(100)
+    return list(tx.session.scalars(query))
+
+
+def remove(tx: Tx, backup: Backup) -> None:
+    """Delete a backup."""
+    tx.session.delete(backup)
+
+
 def page(
     tx: Tx, config_id: str | None, node_id: str | None, after: str | None, limit: int, within: Limit | None = None
 ) -> list[Backup]:

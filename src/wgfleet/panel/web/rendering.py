@@ -78,7 +78,7 @@ def page(
     values = {
         "visitor": visitor,
         "url": visitor.url,
-        "sections": [each for each in sections if visitor.may(each.scope)],
+        "sections": [each for each in sections if each.is_for(visitor.caller)],
         **(context or {}),
     }
     headers = {"Vary": "HX-Request, HX-Target, Cookie, Accept-Language"}
