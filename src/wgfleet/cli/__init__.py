@@ -31,6 +31,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "peer": ("User devices and their files.", "httpx"),
     "import": ("Servers of other panels and scripts, with their users' keys.", "httpx"),
     "tag": ("Words for some peers, and settings of their files.", "httpx"),
+    "job": ("Limits of peers: traffic, dates, schedules.", "httpx"),
     "usage": ("What peers sent and received, on all nodes.", "httpx"),
     "dns": ("Published names: state, plans, approval.", "httpx"),
     "operation": ("Long-running work and its progress.", "httpx"),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wgfleet.cli import file_settings, peer_files, references
+from wgfleet.cli import file_settings, peer_files, peer_limits, references
 from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
 from wgfleet.cli.asking import DryRun, Yes, ask_about
 from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
@@ -19,7 +19,7 @@ app = commands()
 ARRIVES_S = 3.0  # a node that is well has a change within a second or two
 ONLINE_S = 180.0  # WireGuard drops keys that are older
 COLUMNS = ("name", "addresses", "node", "online", "handshake", "from", "to")
-WIDE = ("tags", "networks", "endpoint", "enabled", "traffic", "id")
+WIDE = ("tags", "networks", "endpoint", "enabled", "traffic", "restricted_because", "id")
 
 Networks = Annotated[list[str] | None, typer.Option("--network", help="Network behind the peer; repeatable.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Tag that it has; repeatable; '': none.")]
@@ -29,6 +29,8 @@ Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
 
 for command in (peer_files.file, peer_files.files, peer_files.bundle, peer_files.qr):
     app.command()(command)
+app.command()(peer_limits.limits)
+app.command()(peer_limits.reset_usage)
 
 
 @app.command("list")
@@ -50,6 +52,9 @@ def list_peers(
     rows = [(peer, peer_row(peer, names)) for peer in peers]
     rows = [(peer, row) for peer, row in rows if online in {None, row["online"]} and node in {None, row["node"]}]
     rows.sort(key=lambda pair: pair[1]["name"].casefold())
+    for peer, row in rows:
+        if peer["restricted_at"]:
+            row["online"] = "restricted"
     return ListResult([peer for peer, _ in rows], [row for _, row in rows])
 
 

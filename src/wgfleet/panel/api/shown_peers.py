@@ -61,6 +61,8 @@ class PeerView(View):
     owner_id: str | None = Field(description="The user whose device it is; null: nobody's.")
     session: SessionView | None
     created_at: datetime
+    restricted_at: datetime | None = Field(description="Since when its limits keep it out; null: they do not.")
+    restricted_because: str | None = Field(description="Which limit, and whose it is.")
     usage: UsedView | None = Field(description="null: it never used anything.")
 
 
@@ -110,6 +112,8 @@ def _peer(
         "owner_id": peer.owner_id,
         "session": None if session is None else _session(session, ahead_s),
         "created_at": utc(peer.created_at),
+        "restricted_at": utc(peer.restricted_at),
+        "restricted_because": peer.restricted_because,
     }
 
 

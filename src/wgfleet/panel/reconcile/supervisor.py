@@ -28,6 +28,8 @@ from wgfleet.panel.reconcile.engine.threads import Work, always, doing, in_threa
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor
 from wgfleet.panel.reconcile.host_names import HostNameWatch
+from wgfleet.panel.reconcile.jobs import EVERY_S as JOBS_EVERY_S
+from wgfleet.panel.reconcile.jobs import JobWatch
 from wgfleet.panel.reconcile.key_rotations import KeyRotationWatch
 from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
 from wgfleet.panel.reconcile.moves.recalls import Recalls
@@ -80,6 +82,7 @@ class Supervisor:
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._telemetry = TelemetryWriter(store, self._connections, outlook)
         self._usage = UsageCollector(store, self._connections, outlook, settings.usage.every_s)
+        self._jobs = JobWatch(store)
         self._owed = OwedWatch(store)
         self._key_rotations = KeyRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())
@@ -118,6 +121,7 @@ class Supervisor:
         self._tasks.start("telemetry", always(Work.TELEMETRY, self._telemetry.run), every_s=FLUSH_S)
         self._tasks.start("routine_news", always(Work.TELEMETRY, self._news.run), every_s=NEWS_EVERY_S)
         self._tasks.start("usage", always(Work.TELEMETRY, self._usage.run), every_s=2 * ROUND_S)
+        self._tasks.start("jobs", self._jobs.run, every_s=JOBS_EVERY_S)
         self._tasks.start("succession", self._succession.run, every_s=LOOK_S)
         self._tasks.start("departures", self._departures.run)
         self._tasks.start("directories", always(Work.TELEMETRY, self._directories.run), every_s=directories.EVERY_S)

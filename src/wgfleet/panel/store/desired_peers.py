@@ -12,16 +12,16 @@ from wgfleet.panel.store.tables import Peer
 
 
 class PeerRow(NamedTuple):
-    """A peer. `networks` are those behind it."""
+    """A peer. `admitted`: whether nodes let it in. `networks` are those behind it."""
 
     id: str
     public_key: str
-    enabled: bool
+    admitted: bool
     networks: list[str]
     preshared_key_sealed: bytes | None
 
 
-_COLUMNS = (Peer.id, Peer.public_key, Peer.enabled, Peer.networks, Peer.preshared_key_sealed)
+_COLUMNS = (Peer.id, Peer.public_key, Peer.admitted, Peer.networks, Peer.preshared_key_sealed)
 
 
 def changed_since(tx: Tx, config_id: str, generation: int) -> list[PeerRow]:

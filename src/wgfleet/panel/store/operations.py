@@ -121,7 +121,7 @@ class MovingPeer(NamedTuple):
 
     id: str
     public_key: str
-    enabled: bool
+    admitted: bool
     generation: int
     home_node_id: str | None
     group_id: str | None

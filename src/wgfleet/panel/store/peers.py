@@ -19,12 +19,14 @@ from wgfleet.protocol.ids import NodeId, PeerId
 _peers = cast("Table", Peer.__table__)
 _moves = cast("Table", Move.__table__)
 _MOVE_COLUMNS = tuple(column.name for column in _moves.columns)
-_LATER = {"networks", "notes", *SETTINGS} - {"keepalive"}  # lists are encoded here, and few new peers have the rest
+_LATER = {"networks", "notes", "restricted_at", "restricted_because", *SETTINGS} - {
+    "keepalive"
+}  # lists are encoded here, and few new peers have the rest
 _COLUMNS = tuple(column.name for column in _peers.columns if column.name not in _LATER)
 
 
 def add(tx: Tx, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert peers in bulk, given by all their columns but notes and settings of files, as far as there are any."""
+    """Insert peers in bulk, given by their columns but for notes, settings of files and what restricts them."""
     values = [
         (*(row[name] for name in _COLUMNS), json.dumps(row["networks"]) if row["networks"] else "[]") for row in rows
     ]
@@ -124,16 +126,16 @@ def revoked_since(tx: Tx, config_id: str, generation: int) -> list[PeerTombstone
 
 
 def owed_upserts(tx: Tx, config_id: str, generation: int) -> tuple[int, list[str]]:
-    """Return how many enabled peers changed after a generation, and the names of the disabled ones that did."""
-    changed = select(Peer.name, Peer.enabled).where(Peer.config_id == config_id, Peer.generation > generation)
+    """Return how many peers that nodes let in changed after a generation, and the names of the others that did."""
+    changed = select(Peer.name, Peer.admitted).where(Peer.config_id == config_id, Peer.generation > generation)
     found = tx.session.execute(changed.order_by(Peer.name)).all()
-    return sum(enabled for _, enabled in found), [name for name, enabled in found if not enabled]
+    return sum(admitted for _, admitted in found), [name for name, admitted in found if not admitted]
 
 
-def enabled_names(tx: Tx, config_id: str) -> list[str]:
-    """Return the names of a config's enabled peers, sorted."""
+def admitted_names(tx: Tx, config_id: str) -> list[str]:
+    """Return the names of a config's peers that nodes let in, sorted."""
     return list(
-        tx.session.scalars(select(Peer.name).where(Peer.config_id == config_id, Peer.enabled).order_by(Peer.name))
+        tx.session.scalars(select(Peer.name).where(Peer.config_id == config_id, Peer.admitted).order_by(Peer.name))
     )
 
 
@@ -194,8 +196,8 @@ def all_networks(tx: Tx) -> list[tuple[str, str]]:
 
 
 def networks(tx: Tx, config_id: str) -> list[str]:
-    """Return the networks behind the enabled peers of a config, sorted, each once."""
-    query = select(Peer.networks).where(Peer.config_id == config_id, Peer.enabled)
+    """Return the networks behind the peers of a config that nodes let in, sorted, each once."""
+    query = select(Peer.networks).where(Peer.config_id == config_id, Peer.admitted)
     rows = tx.session.scalars(query.where(func.json_array_length(Peer.networks) > 0))
     return sorted({network for row in rows for network in row})
 

@@ -26,6 +26,8 @@ class ShownPeer(NamedTuple):
     group_id: str | None
     owner_id: str | None
     created_at: float
+    restricted_at: float | None
+    restricted_because: str | None
 
 
 _peers = cast("Table", Peer.__table__)

@@ -37,7 +37,12 @@ def is_live(session: Mapping[str, Any] | None) -> bool:
 def reasons(tx: Tx, peer: ShownPeer, live_s: float) -> list[OfflineReason]:
     """Return what keeps a peer from being connected; nothing where it is, or where nothing is known to."""
     session = peers.sessions(tx, [peer.id]).get(peer.id)
-    if peer.enabled and session is not None and session.latest_handshake >= clock.steady() - live_s:
+    if (
+        peer.enabled
+        and peer.restricted_at is None
+        and session is not None
+        and session.latest_handshake >= clock.steady() - live_s
+    ):
         return []
     found = list(_reasons(tx, peer))
     if session is None:
@@ -54,6 +59,8 @@ def reasons(tx: Tx, peer: ShownPeer, live_s: float) -> list[OfflineReason]:
 def _reasons(tx: Tx, peer: ShownPeer) -> Iterator[OfflineReason]:
     if not peer.enabled:
         yield OfflineReason(marked("It is switched off here: no node accepts it."))
+    if peer.restricted_at is not None:
+        yield OfflineReason(marked("A limit keeps it out:"), detail=peer.restricted_because or "")
     listed = assignments.listing(tx, peer.config_id)
     serving = [each for each in listed if each.assignment.phase == Phase.SERVING]
     if not serving:

@@ -105,7 +105,7 @@ def render(tx: Tx, vault: Vault, config_id: str, pool_ids: Collection[str], sinc
     unreadable: dict[PublicKey, str] = {}
     for peer in changed:
         key = PublicKey(peer.public_key)
-        if not peer.enabled:
+        if not peer.admitted:
             remove.append(key)
             continue
         try:

@@ -100,7 +100,7 @@ def _missed(tx: Tx, config: Config, generation: int) -> _Missed:
     peers, disabled = peer_rows.owed_upserts(tx, config.id, generation)
     lost = [*(row.name for row in buried if row.name), *disabled]
     if not config.enabled and generation < config.disabled_generation:
-        lost += peer_rows.enabled_names(tx, config.id)
+        lost += peer_rows.admitted_names(tx, config.id)
     return _Missed(peers, tuple(dict.fromkeys(lost)), buried[0].at if buried else None)
 
 

@@ -382,6 +382,8 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
         "group_id": groups[spec.group],
         "owner_id": spec.owner_id,
         "created_at": clock.now(),
+        "restricted_at": None,
+        "restricted_because": None,
     }
 
 

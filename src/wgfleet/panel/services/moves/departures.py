@@ -88,7 +88,7 @@ def foresee(tx: Tx, config: Config, node: Node) -> Departure:
             reach = ClientReach.RELAYED
         else:
             reach = _shown(host, tried.get(peer.id))
-        if peer.enabled:
+        if peer.admitted:
             clients.append(LiveClient(peer.id, peer.name, live[peer.id], reach))
     return Departure(sorted(clients, key=lambda client: client.name), can_relay)
 

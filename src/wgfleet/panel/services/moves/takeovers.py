@@ -128,8 +128,8 @@ def _mark_done(
     for moving, peer in pending:
         session = latest.get(moving.peer_id)
         elsewhere = session is not None and session.node_id != moving.from_node_id
-        # Nobody calls a peer that is disabled: no node is to have it.
-        settled = elsewhere or not peer.enabled or (not moving.live and moving.peer_id in targets)
+        # Nobody calls a peer that is disabled or restricted: no node is to have it.
+        settled = elsewhere or not peer.admitted or (not moving.live and moving.peer_id in targets)
         (done if settled else waiting).append((moving, peer))
     if done:
         drop = [moving.peer_id for moving, _ in done if moving.live]

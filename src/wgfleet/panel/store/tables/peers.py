@@ -1,12 +1,14 @@
 """Tables of peers, of their tags and sessions, and of public keys that were removed."""
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Index, UniqueConstraint, and_, text
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from wgfleet.panel.store.tables.base import Base
 
 _OWNED = text("owner_id IS NOT NULL")
 _BEHIND = text("json_array_length(networks) > 0")
+_RESTRICTED = text("restricted_at IS NOT NULL")
 
 
 class ClientSettingsColumns:
@@ -44,7 +46,7 @@ class Peer(ClientSettingsColumns, Base):
     `networks` are networks behind the peer, beyond its own addresses. `name_folded`: the name as searches compare it,
     kept by itself; revision 0024 has the index of it. `notes`: what administrators write about it. `owner_id`: of the
     user whose device it is, None: nobody's. It is no foreign key, which SQLite could add only by writing all peers
-    again.
+    again. `restricted_at`, `restricted_because`: since when its jobs keep it out, and why.
     """
 
     __tablename__ = "peers"
@@ -56,6 +58,7 @@ class Peer(ClientSettingsColumns, Base):
         Index("ix_peers_config_id_generation", "config_id", "generation"),
         Index("ix_peers_home_node_id_config_id", "home_node_id", "config_id"),
         Index("ix_peers_owner_id_id", "owner_id", "id", sqlite_where=_OWNED, postgresql_where=_OWNED),
+        Index("ix_peers_restricted", "id", sqlite_where=_RESTRICTED, postgresql_where=_RESTRICTED),
         Index("ix_peers_with_networks", "config_id", "id", sqlite_where=_BEHIND, postgresql_where=_BEHIND),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -73,6 +76,18 @@ class Peer(ClientSettingsColumns, Base):
     owner_id: Mapped[str | None]
     generation: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+    restricted_at: Mapped[float | None]
+    restricted_because: Mapped[str | None]
+
+    @hybrid_property
+    def admitted(self) -> bool:
+        """Whether nodes let it in."""
+        return self.enabled and self.restricted_at is None
+
+    @admitted.inplace.expression
+    @classmethod
+    def _admitted(cls) -> ColumnElement[bool]:
+        return and_(cls.enabled, cls.restricted_at.is_(None))
 
     @validates("name")
     def _fold(self, _key: str, name: str) -> str:

@@ -1,0 +1,126 @@
+"""`wgfleet job`: limits of peers, given to one peer, to a tag or to a config."""
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from wgfleet.cli import references
+from wgfleet.cli.asking import DryRun, Yes, ask
+from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
+from wgfleet.cli.listing import ListResult, listed
+from wgfleet.cli.output import AsJson, show_fields, size
+from wgfleet.cli.tree import commands
+
+app = commands()
+
+ForPeer = Annotated[str | None, typer.Option("--peer", help="Of this peer: CONFIG/NAME, or its id.")]
+ForTag = Annotated[str | None, typer.Option("--tag", help="Of the peers with this tag.")]
+ForConfig = Annotated[str | None, typer.Option("--config", help="Of the peers of this config.")]
+COLUMNS = ("field", "when", "action", "period", "id")
+TOTALS = {"total_receive", "total_sent", "total_data"}
+WORDS = {"lgt": "above", "lst": "below", "eq": "exactly", "neq": "not"}
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)(?P<binary>i?)b?", re.IGNORECASE)
+_AGE = re.compile(r"(?P<number>\d+)(?P<unit>[smhdw])")
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@app.command("list")
+@listed(*COLUMNS, wide=("time_zone", "notice_s"))
+def list_jobs(client: Client, *, peer: ForPeer = None, tag: ForTag = None, config: ForConfig = None) -> ListResult:
+    """List the jobs of a peer, a tag or a config; `peer limits` shows what counts for a peer, from all of them."""
+    found = client.get(_path(client, peer, tag, config))["items"]
+    return ListResult(found, [{**each, "when": when(each)} for each in found])
+
+
+@app.command()
+def create(
+    field: Annotated[str, typer.Argument(help="total_receive, total_sent, total_data, date or schedule.")],
+    value: Annotated[
+        str | None, typer.Argument(help="50GiB; 2026-12-31T00:00Z, or 30d after the first use; none for schedule.")
+    ] = None,
+    *,
+    peer: ForPeer = None,
+    tag: ForTag = None,
+    config: ForConfig = None,
+    action: Annotated[str, typer.Option(help="restrict, delete, reset_total_data_usage, or none.")] = "restrict",
+    operator: Annotated[str, typer.Option(help="lgt (larger), lst (less), eq or neq.")] = "lgt",
+    period: Annotated[str | None, typer.Option(help="Count anew each day, week or month.")] = None,
+    from_first_use: Annotated[
+        bool, typer.Option("--from-first-use", help="Periods begin with the peer's first use, not with the calendar.")
+    ] = False,
+    time_zone: Annotated[str, typer.Option(help="Whose days and hours count, such as Europe/Berlin.")] = "UTC",
+    window: Annotated[
+        list[str] | None, typer.Option("--window", help="When it is let in: 'mon-fri 08:00-18:00'; repeatable.")
+    ] = None,
+    notice: Annotated[str | None, typer.Option(help="How long before its date the audit log says so, as 3d.")] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a peer, a tag or a config a job; say first who is cut off by it at once."""
+    body: Document = {"field": field, "action": action, "operator": operator, "from_first_use": from_first_use}
+    body |= given(period=period, windows=window, value=_value(field, value))
+    body |= {"time_zone": time_zone, "notice_s": _seconds(notice, "--notice") if notice else 0}
+    with panel() as client:
+        path = _path(client, peer, tag, config)
+        ask(client, path, body, yes=yes, dry_run=dry_run)
+        show_fields(client.call("POST", path, body), as_json=as_json)
+
+
+@app.command()
+def delete(
+    job: Annotated[str, typer.Argument(help="Id of the job, or its last characters as listed.")],
+    *,
+    peer: ForPeer = None,
+    tag: ForTag = None,
+    config: ForConfig = None,
+) -> None:
+    """Delete a job; peers that it keeps out are let in again within seconds."""
+    with panel() as client:
+        path = _path(client, peer, tag, config)
+        found = [each["id"] for each in client.get(path)["items"] if each["id"].endswith(job)]
+        client.call("DELETE", f"{path}/{part(found[0] if len(found) == 1 else job)}")
+
+
+def when(job: Document) -> str:
+    """Say when a job does something."""
+    if job["action"] == "none":
+        return "never"
+    if job["field"] in TOTALS:
+        return f"{WORDS[job['operator']]} {size(job['value'])}"
+    if job["field"] == "schedule":
+        return f"outside of {', '.join(job['windows'])}"
+    if isinstance(job["value"], str):
+        return f"{'before' if job['operator'] == 'lst' else 'from'} {job['value']}"
+    return "each period" if job["value"] is None else f"{job['value']} s after the first use"
+
+
+def _path(client: Client, peer: str | None, tag: str | None, config: str | None) -> str:
+    chosen = given(peer=peer, tag=tag, config=config)
+    if len(chosen) != 1:
+        raise CallFailed("say whose jobs: one of --peer, --tag and --config", USAGE)
+    if peer is not None:
+        return f"/api/peers/{references.peer(client, peer)}/jobs"
+    return f"/api/tags/{part(tag)}/jobs" if tag is not None else f"/api/configs/{part(config or '')}/jobs"
+
+
+def _value(field: str, text: str | None) -> Any:
+    """Return a value as the API has it: bytes, a moment, or s after the first use."""
+    if text is None:
+        return None
+    if field not in TOTALS:
+        return _seconds(text, "VALUE") if _AGE.fullmatch(text) else text
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise CallFailed(f"{text!r} is no number of bytes; write it as 50GB, 50GiB or 50000000000", USAGE)
+    base = 1024 if found["binary"] else 1000
+    return round(float(found["number"]) * base ** _UNITS[found["unit"].lower()])
+
+
+def _seconds(text: str, option: str) -> int:
+    found = _AGE.fullmatch(text)
+    if found is None:
+        raise CallFailed(f"{option}: {text!r} is no time; write it as 12h, 30d or 4w", USAGE)
+    return int(found["number"]) * _SECONDS[found["unit"]]

@@ -1,0 +1,34 @@
+"""`wgfleet peer limits` and `reset-usage`: what keeps a peer out, or will, and a new beginning."""
+
+from wgfleet.cli import references
+from wgfleet.cli.arguments import Peer, Peers
+from wgfleet.cli.client import Document, panel
+from wgfleet.cli.job import when
+from wgfleet.cli.output import AsJson, say, show_json, show_table, size
+
+COLUMNS = ("field", "when", "used", "action", "period", "due_at", "origin")
+
+
+def limits(peer: Peer, *, as_json: AsJson = False) -> None:
+    """Show the limits that count for a peer, whose each is, and what the peer used of it."""
+    with panel() as client:
+        found = client.get(f"/api/peers/{references.peer(client, peer)}/limits")
+    if as_json:
+        show_json(found)
+        return
+    rows: list[Document] = [
+        {**each, "when": when(each), "used": None if each["used"] is None else size(each["used"])}
+        for each in found["jobs"]
+    ]
+    show_table(rows, COLUMNS)
+    if found["left"] is not None:
+        say(f"{size(found['left'])} left", err=True)
+    if found["restricted_at"]:
+        say(f"restricted since {found['restricted_at']}: {found['restricted_because']}", err=True)
+
+
+def reset_usage(peer: Peers) -> None:
+    """Have the limits of peers count from now on; what they used stays known."""
+    with panel() as client:
+        for each in references.peers(client, peer):
+            client.call("POST", f"/api/peers/{each}/usage-reset")

@@ -1,0 +1,177 @@
+"""Jobs as administrators set them: of a peer, a tag or a config."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.fields import check_list, check_range
+from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobAction, JobField, Operator, Period, described
+from wgfleet.panel.domain.jobs.periods import checked_window, zone
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.services import audit
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import jobs as job_rows
+from wgfleet.panel.store.tables import Config, Peer, PeerJob, Tag
+
+MAX_JOBS = 20  # of one owner
+MAX_BYTES = 2**60
+MAX_S = 100 * 365 * 86400
+MAX_NOTICE_S = 365 * 86400
+
+
+class Owner(NamedTuple):
+    """Whose a job is: `kind` is `config`, `tag` or `peer`."""
+
+    kind: str
+    id: str
+    name: str
+
+    @property
+    def column(self) -> str:
+        """The column of rows that names it."""
+        return f"{self.kind}_id"
+
+    @property
+    def origin(self) -> str:
+        """It as `Job.origin` has it."""
+        return f"tag {self.name!r}" if self.kind == "tag" else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """A job to be made; the fields are those of `domain.jobs.job`."""
+
+    field: JobField
+    operator: Operator = Operator.LARGER
+    action: JobAction = JobAction.RESTRICT
+    value: int | None = None
+    period: Period | None = None
+    from_first_use: bool = False
+    time_zone: str = "UTC"
+    windows: tuple[str, ...] = ()
+    notice_s: int = 0
+
+
+def owner_of(row: Config | Tag | Peer) -> Owner:
+    """Return a config, a tag or a peer as an owner of jobs."""
+    kind = "config" if isinstance(row, Config) else "tag" if isinstance(row, Tag) else "peer"
+    return Owner(kind, row.id, row.name)
+
+
+def add(tx: Tx, actor: str, owner: Owner, spec: JobSpec) -> PeerJob:
+    """Make a job. It is looked at within seconds."""
+    windows = _checked(spec)
+    present = job_rows.of_owner(tx, owner.column, owner.id)
+    if len(present) >= MAX_JOBS:
+        raise Conflict(f"{owner.kind} {owner.name!r} has {MAX_JOBS} jobs, and may have no more; delete one")
+    job = PeerJob(
+        id=clock.new_id(),
+        field=spec.field,
+        operator=spec.operator,
+        value=spec.value,
+        action=spec.action,
+        period=spec.period,
+        from_first_use=spec.from_first_use,
+        time_zone=spec.time_zone,
+        windows=list(windows),
+        notice_s=spec.notice_s,
+        created_at=clock.now(),
+        **{owner.column: owner.id},
+    )
+    job_rows.add(tx, job)
+    audit.record(tx, actor, "created", "job", job.id, **_details(owner, job))
+    return job
+
+
+def listing(tx: Tx, owner: Owner) -> list[PeerJob]:
+    """Return the jobs of an owner."""
+    return job_rows.of_owner(tx, owner.column, owner.id)
+
+
+def delete(tx: Tx, actor: str, owner: Owner, job_id: str) -> None:
+    """Delete a job. What it restricted is let in again within seconds."""
+    job = job_rows.find(tx, job_id)
+    if job is None or getattr(job, owner.column) != owner.id:
+        raise NotFound(f"{owner.kind} {owner.name!r} has no job {job_id!r}")
+    details = _details(owner, job)
+    job_rows.delete_job(tx, job)
+    audit.record(tx, actor, "deleted", "job", job_id, **details)
+
+
+def value_of(row: PeerJob, origin: str) -> Job:
+    """Return a row as the value that is decided upon."""
+    return Job(
+        id=row.id,
+        field=row.field,
+        operator=row.operator,
+        action=row.action,
+        value=row.value,
+        period=row.period,
+        from_first_use=row.from_first_use,
+        time_zone=row.time_zone,
+        windows=tuple(row.windows),
+        notice_s=row.notice_s,
+        created_at=row.created_at,
+        origin=origin,
+    )
+
+
+def _details(owner: Owner, job: PeerJob) -> dict[str, str]:
+    when = described(value_of(job, owner.origin))
+    return {owner.kind: owner.name, "field": job.field, "action": job.action, "when": when}
+
+
+def _checked(spec: JobSpec) -> list[str]:
+    """Refuse what cannot be; return the windows in one spelling."""
+    zone(spec.time_zone)
+    check_list(spec.windows, "windows")
+    if spec.action is JobAction.NONE:
+        return []
+    if spec.windows and spec.field is not JobField.SCHEDULE:
+        raise Invalid("only field 'schedule' has windows", field="windows")
+    if spec.notice_s and spec.field is not JobField.DATE:
+        raise Invalid("notice is given of a date only", field="notice_s")
+    check_range(spec.notice_s, 0, MAX_NOTICE_S, "notice_s", "s")
+    if spec.field in TOTALS:
+        _check_total(spec)
+    elif spec.field is JobField.DATE:
+        _check_date(spec)
+    else:
+        _check_schedule(spec)
+    return [checked_window(text, f"windows[{i}]") for i, text in enumerate(spec.windows)]
+
+
+def _check_total(spec: JobSpec) -> None:
+    if spec.value is None:
+        raise Invalid(f"give the number of bytes that {spec.field} is compared with", field="value")
+    check_range(spec.value, 0, MAX_BYTES, "value", "bytes")
+    if spec.action is JobAction.RESET and (spec.operator is not Operator.LARGER or not spec.value):
+        raise Invalid(
+            "a reset follows on 'lgt' some bytes: on all else it would be reset again and again", field="operator"
+        )
+    if spec.action is JobAction.DELETE and spec.operator is not Operator.LARGER:
+        raise Invalid(f"would delete peers that used nothing yet; {spec.action!r} takes 'lgt'", field="operator")
+    if spec.from_first_use and spec.period is None:
+        raise Invalid("what counts from the first use on begins again after a period; give one", field="period")
+
+
+def _check_date(spec: JobSpec) -> None:
+    if spec.operator not in {Operator.LARGER, Operator.LESS}:
+        raise Invalid("a date is passed ('lgt') or not yet ('lst')", field="operator")
+    if spec.period is not None and spec.action is not JobAction.RESET:
+        raise Invalid("a date comes once; a period is for totals, and for resets", field="period")
+    if spec.value is None and spec.period is None:
+        raise Invalid("give the date, or how many seconds after the first use it is", field="value")
+    if spec.value is not None:
+        check_range(spec.value, 0, MAX_S, "value", "s")
+    if spec.operator is Operator.LESS and (spec.from_first_use or spec.action is not JobAction.RESTRICT):
+        raise Invalid("before a date that is set, a peer can be restricted, and nothing else", field="operator")
+
+
+def _check_schedule(spec: JobSpec) -> None:
+    if not spec.windows:
+        raise Invalid("give the windows in which the peer is let in, such as 'mon-fri 08:00-18:00'", field="windows")
+    if spec.action is not JobAction.RESTRICT:
+        raise Invalid("outside of its windows a peer is restricted; there is no other action", field="action")
+    if spec.value is not None or spec.period is not None:
+        raise Invalid("a schedule has windows, and neither value nor period", field="value")

@@ -1,0 +1,227 @@
+"""Decisions on peers by their jobs: read afresh, decided without a memory, and written down with what they mean.
+
+What was decided before, or half written when a panel was killed, does not matter: rows say what is so, and jobs what
+is to be.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from wgfleet.panel.domain.jobs.job import Job, in_effect
+from wgfleet.panel.domain.jobs.verdicts import Facts, Used, Verdict, counted_since, verdict
+from wgfleet.panel.services import audit, configs, generations
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.jobs.commands import value_of
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import jobs as job_rows
+from wgfleet.panel.store.jobs import LimitedPeer
+from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.usage import HOUR_S
+
+BASES_S = 600.0  # nodes may tell late what was used in hours before
+MAX_NAMED = 5
+
+
+@dataclass
+class PeriodBases:
+    """What peers had used before a period began, in all: kept, for the sums of a month's hours cost time.
+
+    By peer and hour in which the period begins: (received, sent, until when that is good enough).
+    """
+
+    known: dict[tuple[str, int], tuple[int, int, float]] = field(default_factory=dict)
+
+    def forget(self, now: float) -> None:
+        """Drop what is old."""
+        self.known = {key: each for key, each in self.known.items() if now < each[2] <= now + BASES_S}
+
+
+class Decision(NamedTuple):
+    """A peer, the jobs that count for it, what it used by them, and what follows."""
+
+    peer: LimitedPeer
+    jobs: list[Job]
+    facts: Facts
+    verdict: Verdict
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is something to be done."""
+        found = self.verdict
+        return bool(
+            found.deleted_by
+            or found.reset_by
+            or (found.restrict, found.restrict is not None)
+            != (self.peer.restricted_because, self.peer.restricted_at is not None)
+            or (found.expires_at is not None and self.peer.noticed != _notice(found))
+        )
+
+
+def decide(
+    tx: Tx, now: float, bases: PeriodBases | None = None, peer_ids: Collection[str] | None = None
+) -> list[Decision]:
+    """Decide on all peers that jobs are about, or on some of them."""
+    bases = bases or PeriodBases()
+    found = job_rows.limited(tx, peer_ids)
+    if not found:
+        return []
+    jobs = _jobs_of(tx, found, peer_ids)
+    starts = {peer.id: _starts(jobs[peer.id], peer, now) for peer in found}
+    _read_bases(tx, found, starts, bases, now)
+    decided = []
+    for peer in found:
+        since = {}
+        for start in starts[peer.id]:
+            received, sent, _ = bases.known[peer.id, _hour(start)]
+            since[start] = Used(max(0, peer.received - received), max(0, peer.sent - sent))
+        used = Used(max(0, peer.received - peer.base_received), max(0, peer.sent - peer.base_sent))
+        facts = Facts(used, peer.first_at, peer.reset_at, since)
+        decided.append(Decision(peer, jobs[peer.id], facts, verdict(jobs[peer.id], facts, now)))
+    return decided
+
+
+def apply(tx: Tx, decisions: Sequence[Decision], now: float) -> list[Decision]:
+    """Do what was decided, in this transaction; the peers of one config become known to its nodes together."""
+    of_config: dict[str, list[Decision]] = {}
+    for each in decisions:
+        if each.changes:
+            of_config.setdefault(each.peer.config_id, []).append(each)
+    for config_id, changing in of_config.items():
+        config = config_rows.find(tx, config_id)
+        gone = [each for each in changing if each.verdict.deleted_by]
+        if gone and config is not None:
+            peers.remove(tx, configs.get(tx, config_id), [each.peer.id for each in gone])
+            for each in gone:
+                _record(tx, each, "deleted", config.name, each.verdict.deleted_by)
+        kept = [each for each in changing if not each.verdict.deleted_by]
+        _reset(tx, kept, config.name if config is not None else config_id, now)
+        _restrict(tx, kept, config_id, config.name if config is not None else config_id, now)
+        _give_notice(tx, kept, config.name if config is not None else config_id)
+    return [each for changing in of_config.values() for each in changing]
+
+
+def effects(decisions: Sequence[Decision]) -> list[str]:
+    """Say what decisions would mean, for who is about to make a job."""
+    said = []
+    gone = [each.peer.name for each in decisions if each.verdict.deleted_by]
+    out = [
+        each.peer.name
+        for each in decisions
+        if each.verdict.restrict and not each.verdict.deleted_by and each.peer.restricted_at is None
+    ]
+    back = [each.peer.name for each in decisions if not each.verdict.restrict and each.peer.restricted_at is not None]
+    if gone:
+        said.append(f"{_names(gone)} would be deleted at once, and their files never work again")
+    if out:
+        said.append(f"{_names(out)} would be cut off at once, until the limit no longer says so")
+    if back:
+        said.append(f"{_names(back)} would be let in again")
+    return said
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(map(repr, names[:MAX_NAMED])) + more
+
+
+def _jobs_of(tx: Tx, found: Sequence[LimitedPeer], peer_ids: Collection[str] | None) -> dict[str, list[Job]]:
+    rows = job_rows.rows(tx)
+    tags = job_rows.tags(tx, peer_ids)
+    names = {tag_id: name for each in tags.values() for tag_id, name in each}
+    own: dict[str, list[Job]] = {}
+    of_tag: dict[str, list[Job]] = {}
+    of_config: dict[str, list[Job]] = {}
+    for row in rows:
+        if row.peer_id is not None:
+            own.setdefault(row.peer_id, []).append(value_of(row, "peer"))
+        elif row.tag_id is not None:
+            of_tag.setdefault(row.tag_id, []).append(value_of(row, f"tag {names.get(row.tag_id, row.tag_id)!r}"))
+        elif row.config_id is not None:
+            of_config.setdefault(row.config_id, []).append(value_of(row, "config"))
+    return {
+        peer.id: in_effect(
+            [
+                own.get(peer.id, []),
+                *(of_tag[tag_id] for tag_id, _ in tags.get(peer.id, [])),
+                of_config.get(peer.config_id, []),
+            ]
+        )
+        for peer in found
+    }
+
+
+def _starts(jobs: Sequence[Job], peer: LimitedPeer, now: float) -> set[float]:
+    found = (counted_since(job, peer.first_at, now) for job in jobs)
+    return {start for start in found if start is not None}
+
+
+def _hour(start: float) -> int:
+    # Of an hour in which a period begins, nobody knows which part was used before: it counts for the one before.
+    return math.ceil(start / HOUR_S)
+
+
+def _read_bases(
+    tx: Tx, found: Sequence[LimitedPeer], starts: Mapping[str, set[float]], bases: PeriodBases, now: float
+) -> None:
+    bases.forget(now)
+    wanted: dict[int, list[LimitedPeer]] = {}
+    for peer in found:
+        for hour in {_hour(start) for start in starts[peer.id]}:
+            if (peer.id, hour) not in bases.known:
+                wanted.setdefault(hour, []).append(peer)
+    for hour, of_hour in wanted.items():
+        used = job_rows.used_since(tx, [peer.id for peer in of_hour], hour)
+        for peer in of_hour:
+            received, sent = used.get(peer.id, (0, 0))
+            bases.known[peer.id, hour] = (peer.received - received, peer.sent - sent, now + BASES_S)
+
+
+def _reset(tx: Tx, decisions: Sequence[Decision], config_name: str, now: float) -> None:
+    resetting = [each for each in decisions if each.verdict.reset_by]
+    job_rows.reset(tx, [(each.peer.id, each.peer.received, each.peer.sent, now) for each in resetting])
+    for each in resetting:
+        _record(tx, each, "usage_reset", config_name, each.verdict.reset_by)
+
+
+def _restrict(tx: Tx, decisions: Sequence[Decision], config_id: str, config_name: str, now: float) -> None:
+    because = {each.peer.id: each.verdict.restrict for each in decisions}
+    turned = [
+        each for each in decisions if (each.verdict.restrict is not None) != (each.peer.restricted_at is not None)
+    ]
+    if turned:
+        # Networks behind a peer are routes of the interface, and come and go with it.
+        rerouted = any(each.peer.has_networks for each in turned)
+        generation = generations.bump(tx, config_id, settings=rerouted, topic=Topic.PEERS)
+        job_rows.restrict(tx, {each.peer.id: each.verdict.restrict for each in turned}, now, generation)
+        for each in turned:
+            _record(tx, each, "restricted" if each.verdict.restrict else "let_in", config_name, None)
+    turned_ids = {each.peer.id for each in turned}
+    reworded = {
+        each.peer.id: because[each.peer.id]
+        for each in decisions
+        if each.peer.id not in turned_ids and each.verdict.restrict != each.peer.restricted_because
+    }
+    job_rows.restrict(tx, reworded, now, None)
+
+
+def _give_notice(tx: Tx, decisions: Sequence[Decision], config_name: str) -> None:
+    told = [
+        each for each in decisions if each.verdict.expires_at is not None and each.peer.noticed != _notice(each.verdict)
+    ]
+    job_rows.noticed(tx, [(each.peer.id, _notice(each.verdict)) for each in told])
+    for each in told:
+        details = {"name": each.peer.name, "config": config_name, "expires_at": each.verdict.expires_at}
+        audit.record(tx, audit.PANEL, "expires_soon", "peer", each.peer.id, **details)
+
+
+def _notice(found: Verdict) -> str:
+    return f"{found.expires_by.id if found.expires_by else ''}/{found.expires_at}"
+
+
+def _record(tx: Tx, each: Decision, action: str, config_name: str, job: Job | None) -> None:
+    job = job or each.verdict.restricted_by
+    why = {"job": job.id, "because": each.verdict.restrict or job.origin} if job is not None else {}
+    audit.record(tx, audit.PANEL, action, "peer", each.peer.id, name=each.peer.name, config=config_name, **why)

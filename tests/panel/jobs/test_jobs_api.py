@@ -1,0 +1,94 @@
+"""Jobs over the API: what is refused, what a preview says, what of it lists and peers show."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.panel.conftest import made
+from wgfleet.panel import clock
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services.jobs import decisions
+
+pytestmark = pytest.mark.usefixtures("wg0")
+
+
+def look(panel: Panel) -> None:
+    with panel.store.write() as tx:
+        decisions.apply(tx, decisions.decide(tx, clock.now()), clock.now())
+
+
+def test_a_job_is_made_shown_applied_and_deleted(panel: Panel, client: httpx.Client) -> None:
+    anna = made(client, "/api/configs/wg0/peers", name="anna")
+    assert anna["restricted_at"] is None
+    body = {"field": "date", "value": "2020-01-01T00:00:00Z"}
+    effects = client.post("/api/configs/wg0/jobs/preview", json=body).json()["effects"]
+    assert effects == ["'anna' would be cut off at once, until the limit no longer says so"]
+    assert client.get("/api/configs/wg0/jobs").json()["items"] == []
+    job = made(client, "/api/configs/wg0/jobs", **body)
+    assert (job["value"], job["operator"], job["action"]) == ("2020-01-01T00:00:00Z", "lgt", "restrict")
+    assert client.get("/api/configs/wg0/jobs").json()["items"] == [job]
+    look(panel)
+    shown = client.get(f"/api/peers/{anna['id']}").json()
+    assert shown["restricted_because"] == "after its date, the limit of its config"
+    assert shown["enabled"] is True
+    listed = client.get("/api/configs/wg0/peers").json()["items"][0]
+    assert listed["restricted_at"] == shown["restricted_at"]
+    limits = client.get(f"/api/peers/{anna['id']}/limits").json()
+    assert [(each["origin"], each["due_at"]) for each in limits["jobs"]] == [("config", "2020-01-01T00:00:00Z")]
+    assert limits["restricted_at"] == shown["restricted_at"]
+    assert client.delete(f"/api/peers/{anna['id']}/jobs/{job['id']}").status_code == 404
+    assert client.delete(f"/api/configs/wg0/jobs/{job['id']}").status_code == 204
+    look(panel)
+    assert client.get(f"/api/peers/{anna['id']}").json()["restricted_at"] is None
+
+
+def test_kinds_of_jobs_keep_what_they_were_given(client: httpx.Client) -> None:
+    made(client, "/api/tags", name="office")
+    bodies: list[dict[str, Any]] = [
+        {"field": "total_data", "value": 50_000_000, "period": "month", "time_zone": "Europe/Berlin"},
+        {"field": "total_receive", "value": 5, "operator": "neq"},
+        {"field": "date", "value": 2592000, "notice_s": 86400},
+        {"field": "date", "period": "week", "action": "reset_total_data_usage", "from_first_use": True},
+        {"field": "schedule", "windows": ["mon-fri 08:00-18:00"]},
+        {"field": "total_sent", "action": "none"},
+    ]
+    for body in bodies:
+        job = made(client, "/api/tags/office/jobs", **body)
+        assert {name: job[name] for name in body} == body
+    assert client.get("/api/tags/office/jobs").json()["items"][2]["from_first_use"] is True
+    assert client.delete("/api/tags/office").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"field": "total_data"}, "value"),
+        ({"field": "total_data", "value": "2020-01-01T00:00:00Z"}, "value"),
+        ({"field": "total_data", "value": 2**61}, "value"),
+        ({"field": "total_data", "value": 5, "windows": ["mon 08:00-09:00"]}, "windows"),
+        ({"field": "total_data", "value": 5, "notice_s": 5}, "notice_s"),
+        ({"field": "total_data", "value": 5, "operator": "lst", "action": "delete"}, "operator"),
+        ({"field": "total_data", "value": 0, "action": "reset_total_data_usage"}, "operator"),
+        ({"field": "total_data", "value": 5, "from_first_use": True}, "period"),
+        ({"field": "total_data", "value": 5, "time_zone": "Mars/Base"}, "time_zone"),
+        ({"field": "total_data", "value": 5, "time_zone": "../etc/passwd"}, "time_zone"),
+        ({"field": "date"}, "value"),
+        ({"field": "date", "value": 5, "operator": "eq"}, "operator"),
+        ({"field": "date", "value": 5, "operator": "lst"}, "operator"),
+        ({"field": "date", "value": 5, "period": "day"}, "period"),
+        ({"field": "schedule"}, "windows"),
+        ({"field": "schedule", "windows": ["8-18"]}, "windows[0]"),
+        ({"field": "schedule", "windows": ["mon 08:00-09:00"], "action": "delete"}, "action"),
+        ({"field": "schedule", "windows": ["mon 08:00-09:00"], "value": 5}, "value"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_field(client: httpx.Client, body: dict[str, Any], field: str) -> None:
+    answer = client.post("/api/configs/wg0/jobs", json=body)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field), answer.text
+
+
+def test_an_owner_has_so_many_jobs_and_no_more(client: httpx.Client) -> None:
+    for _ in range(20):
+        made(client, "/api/configs/wg0/jobs", field="date", value=1)
+    assert client.post("/api/configs/wg0/jobs", json={"field": "date", "value": 1}).status_code == 409
