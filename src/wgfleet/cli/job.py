@@ -46,7 +46,7 @@ def create(
     config: ForConfig = None,
     action: Annotated[str, typer.Option(help="restrict, delete, reset_total_data_usage, or none.")] = "restrict",
     operator: Annotated[str, typer.Option(help="lgt (larger), lst (less), eq or neq.")] = "lgt",
-    period: Annotated[str | None, typer.Option(help="Count anew each day, week or month.")] = None,
+    period: Annotated[str | None, typer.Option(help="Begin to count again each day, week or month.")] = None,
     from_first_use: Annotated[
         bool, typer.Option("--from-first-use", help="Periods begin with the peer's first use, not with the calendar.")
     ] = False,

@@ -9,13 +9,14 @@ from tests.panel.usage.test_usage_rows import Told, row
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.jobs.job import JobAction, JobField, Period
+from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.reconcile import jobs as job_watch
 from wgfleet.panel.reconcile.jobs import JobWatch
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import commands, decisions, limits_of_peers
 from wgfleet.panel.services.jobs.commands import JobSpec
-from wgfleet.panel.store.tables import Config, Peer, PeerJob, Tag
+from wgfleet.panel.store.tables import Config, LimitJob, Peer, Tag
 
 LIMIT = 1_000_000
 DATA = JobSpec(JobField.TOTAL_DATA, value=LIMIT)
@@ -24,11 +25,11 @@ DATA = JobSpec(JobField.TOTAL_DATA, value=LIMIT)
 class Limited(Told):
     """Two nodes, and jobs that are looked at."""
 
-    def give(self, owner: Config | Tag | Peer, spec: JobSpec = DATA) -> PeerJob:
+    def give(self, owner: Config | Tag | Peer, spec: JobSpec = DATA) -> LimitJob:
         with self.world.store.write() as tx:
             return commands.add(tx, ACTOR, commands.owner_of(owner), spec)
 
-    def take(self, owner: Config | Tag | Peer, job: PeerJob) -> None:
+    def take(self, owner: Config | Tag | Peer, job: LimitJob) -> None:
         with self.world.store.write() as tx:
             commands.delete(tx, ACTOR, commands.owner_of(owner), job.id)
 
@@ -48,7 +49,7 @@ class Limited(Told):
     def audited(self, peer: Peer) -> list[str]:
         with self.world.store.read() as tx:
             entries, _ = audit.page(tx, entity_type="peer", entity_id=peer.id)
-            return [each.action for each in reversed(entries)]
+            return [each.action for each in reversed(entries) if each.action != "created"]
 
 
 @pytest.fixture
@@ -85,10 +86,12 @@ def test_a_look_that_finds_nothing_new_writes_nothing(site: Limited) -> None:
     site.give(alice)
     site.use(alice, LIMIT + 1)
     site.look()
-    generation = site.served() and site.world.agents[site.nodes[0].id, site.config.id].generation
+    assert site.served() == [set()] * 2
+    applied = site.world.agents[site.nodes[0].id, site.config.id].generation
     for _ in range(3):
         site.look()
-    assert site.served() and site.world.agents[site.nodes[0].id, site.config.id].generation == generation
+    site.served()
+    assert site.world.agents[site.nodes[0].id, site.config.id].generation == applied
     assert site.audited(alice) == ["restricted"]
 
 
@@ -147,18 +150,26 @@ def test_notice_of_a_date_is_given_once(site: Limited) -> None:
     assert site.served() == [{"alice"}] * 2
 
 
-def test_a_restricted_peer_is_not_lost_with_its_node(site: Limited) -> None:
+@pytest.mark.parametrize("how", ["failover", "remove"])
+def test_a_restricted_peer_is_not_lost_with_its_node(site: Limited, how: str) -> None:
     alice, bob = site.world.peers(site.config, "alice", "bob")
     here, there = site.nodes
-    for peer in (alice, bob):
-        site.world.live(site.config, here, peer)
+    site.world.seen(site.config, here, {alice.public_key: "198.51.100.1:1", bob.public_key: "198.51.100.2:2"})
     job = site.give(alice, JobSpec(JobField.DATE, value=1))
     site.look()
-    site.world.remove(site.config, here)
+    site.served()
+    operation = getattr(site.world, how)(site.config, here)
+    for _ in range(50):
+        if site.world.step(operation) is MoveStep.DONE:
+            break
+        site.world.sync_all(site.config, here, there)
+    assert site.world.users(site.config, there) == {bob.public_key}
+    with site.world.store.read() as tx:
+        assert {peers.get(tx, each.id).home_node_id for each in (alice, bob)} == {there.id}
     site.take(alice, job)
     site.look()
     site.world.sync(site.config, there)
-    assert {alice.public_key, bob.public_key} == site.world.users(site.config, there)
+    assert site.world.users(site.config, there) == {alice.public_key, bob.public_key}
 
 
 class Killed(Exception):

@@ -108,6 +108,8 @@ def test_a_reset_comes_once_for_each_date_whatever_the_clock_does(steps: list[fl
 
 
 def test_deleting_goes_before_restricting() -> None:
-    found = verdict([job(JobField.DATE, 0), job(JobField.TOTAL_DATA, 5, action=JobAction.DELETE)], Facts(Used(9, 9)), NOW)
+    found = verdict(
+        [job(JobField.DATE, 0), job(JobField.TOTAL_DATA, 5, action=JobAction.DELETE)], Facts(Used(9, 9)), NOW
+    )
     assert found.deleted_by is not None
     assert found.restrict is not None

@@ -20,9 +20,9 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import commands, decisions, limits_of_peers
 from wgfleet.panel.services.jobs.commands import JobSpec, Owner
-from wgfleet.panel.services.jobs.decisions import Decision
+from wgfleet.panel.services.jobs.decisions import LimitDecision
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.tables import PeerJob
+from wgfleet.panel.store.tables import LimitJob
 
 router = APIRouter(tags=["jobs"])
 VALUE = (
@@ -37,7 +37,9 @@ class NewJob(Body):
 
     field: JobField = Field(strict=False, description="What is looked at; totals are of all nodes.")
     operator: Operator = Field(strict=False, default=Operator.LARGER, description="Larger, less, equal, or not equal.")
-    value: Annotated[int, Field(ge=0, lt=2**63)] | AwareDatetime | None = Field(default=None, description=VALUE)
+    value: Annotated[int, Field(ge=0, lt=2**63)] | Annotated[AwareDatetime, Field(strict=False)] | None = Field(
+        default=None, description=VALUE
+    )
     action: JobAction = Field(
         strict=False,
         default=JobAction.RESTRICT,
@@ -141,11 +143,11 @@ def _shown(job: Job) -> dict[str, object]:
     }
 
 
-def _view(row: PeerJob) -> JobView:
+def _view(row: LimitJob) -> JobView:
     return JobView.model_validate(_shown(commands.value_of(row, "peer")))
 
 
-def limits_view(found: Decision) -> PeerLimitsView:
+def limits_view(found: LimitDecision) -> PeerLimitsView:
     """Show the limits of a peer."""
     now, first_at = clock.now(), found.facts.first_at
     jobs = [

@@ -12,7 +12,7 @@ from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.jobs import decisions
-from wgfleet.panel.services.jobs.decisions import Decision, PeriodBases
+from wgfleet.panel.services.jobs.decisions import LimitDecision, PeriodBases
 from wgfleet.panel.store import Store
 
 EVERY_S = 2.0
@@ -28,6 +28,8 @@ class JobWatch:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._bases = PeriodBases()
+        self.counting: set[str] = set()
+        """Nodes whose counters decide on somebody soon."""
 
     async def run(self) -> None:
         """Look, again and again."""
@@ -49,9 +51,11 @@ class JobWatch:
             came_round()
             await in_thread(self._apply, changing[start : start + AT_ONCE])
 
-    def _decide(self) -> list[Decision]:
+    def _decide(self) -> list[LimitDecision]:
         with self._store.read() as tx:
-            return decisions.decide(tx, clock.now(), self._bases)
+            found = decisions.decide(tx, clock.now(), self._bases)
+            self.counting = decisions.counting_nodes(tx, found)
+        return found
 
     def _apply(self, peer_ids: list[str]) -> None:
         with self._store.write() as tx:

@@ -81,8 +81,10 @@ class Supervisor:
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._telemetry = TelemetryWriter(store, self._connections, outlook)
-        self._usage = UsageCollector(store, self._connections, outlook, settings.usage.every_s)
         self._jobs = JobWatch(store)
+        self._usage = UsageCollector(
+            store, self._connections, outlook, settings.usage.every_s, lambda: self._jobs.counting
+        )
         self._owed = OwedWatch(store)
         self._key_rotations = KeyRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())

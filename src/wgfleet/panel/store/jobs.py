@@ -9,9 +9,9 @@ from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import upsert_many
 from wgfleet.panel.store.tables import (
+    LimitJob,
     Peer,
     PeerAllowance,
-    PeerJob,
     PeerTag,
     Tag,
     UsageCounter,
@@ -52,32 +52,32 @@ _COLUMNS = (
 )
 
 
-def add(tx: Tx, job: PeerJob) -> None:
+def add(tx: Tx, job: LimitJob) -> None:
     """Add a job."""
     tx.session.add(job)
     tx.session.flush()
 
 
-def find(tx: Tx, job_id: str) -> PeerJob | None:
+def find(tx: Tx, job_id: str) -> LimitJob | None:
     """Return a job, or None."""
-    return tx.session.get(PeerJob, job_id)
+    return tx.session.get(LimitJob, job_id)
 
 
-def delete_job(tx: Tx, job: PeerJob) -> None:
+def delete_job(tx: Tx, job: LimitJob) -> None:
     """Delete a job."""
     tx.session.delete(job)
     tx.session.flush()
 
 
-def of_owner(tx: Tx, column: str, owner_id: str) -> list[PeerJob]:
+def of_owner(tx: Tx, column: str, owner_id: str) -> list[LimitJob]:
     """Return the jobs of a config (`config_id`), a tag or a peer, in the order they were made."""
-    query = select(PeerJob).where(getattr(PeerJob, column) == owner_id).order_by(PeerJob.id)
+    query = select(LimitJob).where(getattr(LimitJob, column) == owner_id).order_by(LimitJob.id)
     return list(tx.session.scalars(query))
 
 
-def rows(tx: Tx) -> list[PeerJob]:
+def rows(tx: Tx) -> list[LimitJob]:
     """Return all jobs."""
-    return list(tx.session.scalars(select(PeerJob).order_by(PeerJob.id)))
+    return list(tx.session.scalars(select(LimitJob).order_by(LimitJob.id)))
 
 
 def limited(tx: Tx, peer_ids: Collection[str] | None = None) -> list[LimitedPeer]:
@@ -91,9 +91,9 @@ def limited(tx: Tx, peer_ids: Collection[str] | None = None) -> list[LimitedPeer
     if peer_ids is not None:
         chunks = [query.where(Peer.id.in_(chunk)) for chunk in chunked(peer_ids)]
         return [LimitedPeer._make(row) for each in chunks for row in tx.connection.execute(each).all()]
-    configs = select(PeerJob.config_id).where(PeerJob.config_id.is_not(None))
-    own = select(PeerJob.peer_id).where(PeerJob.peer_id.is_not(None))
-    tagged = select(PeerTag.peer_id).where(PeerTag.tag_id.in_(select(PeerJob.tag_id)))
+    configs = select(LimitJob.config_id).where(LimitJob.config_id.is_not(None))
+    own = select(LimitJob.peer_id).where(LimitJob.peer_id.is_not(None))
+    tagged = select(PeerTag.peer_id).where(PeerTag.tag_id.in_(select(LimitJob.tag_id)))
     query = query.where(
         or_(Peer.config_id.in_(configs), Peer.id.in_(own), Peer.id.in_(tagged), Peer.restricted_at.is_not(None))
     )
@@ -103,7 +103,7 @@ def limited(tx: Tx, peer_ids: Collection[str] | None = None) -> list[LimitedPeer
 def tags(tx: Tx, peer_ids: Collection[str] | None = None) -> dict[str, list[tuple[str, str]]]:
     """Return the tags with jobs of each peer, as (id, name), by name."""
     query = select(PeerTag.peer_id, Tag.id, Tag.name).join(Tag, Tag.id == PeerTag.tag_id)
-    query = query.where(Tag.id.in_(select(PeerJob.tag_id))).order_by(Tag.name)
+    query = query.where(Tag.id.in_(select(LimitJob.tag_id))).order_by(Tag.name)
     found: dict[str, list[tuple[str, str]]] = {}
     queries = [query] if peer_ids is None else [query.where(PeerTag.peer_id.in_(each)) for each in chunked(peer_ids)]
     for each in queries:

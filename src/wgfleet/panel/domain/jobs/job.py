@@ -56,7 +56,7 @@ class Job:
 
     `value`: bytes; or s since the epoch, with `from_first_use` s after the peer's first use; None: there is none.
     A period begins with the calendar of `time_zone`, or with the peer's first use and as often after it. `windows` are
-    those of a schedule, by that time zone. Within `notice_s` before its date a job is told of.
+    those of a schedule, by that time zone. Within `notice_s` before its date notice is given of it.
     """
 
     id: str

@@ -33,7 +33,7 @@ class Facts(NamedTuple):
     since: Mapping[float, Used] = {}
 
 
-class Verdict(NamedTuple):
+class LimitVerdict(NamedTuple):
     """What follows. `restrict`: why no node is to let the peer in. `deleted_by`, `reset_by`: the job that asks for it.
 
     `expires_at`: the date of which notice is to be given now, by `expires_by`. `left`: bytes in both directions that
@@ -81,9 +81,9 @@ def due_at(job: Job, first_at: float | None, now: float) -> float | None:
     return None if first_at is None else first_at + job.value
 
 
-def verdict(jobs: Sequence[Job], facts: Facts, now: float) -> Verdict:
+def verdict(jobs: Sequence[Job], facts: Facts, now: float) -> LimitVerdict:
     """Return what the jobs that count for a peer say of it."""
-    found = Verdict()
+    found = LimitVerdict()
     for job in jobs:
         if holds(job, facts, now):
             found = _with(found, job)
@@ -97,7 +97,7 @@ def verdict(jobs: Sequence[Job], facts: Facts, now: float) -> Verdict:
     return found
 
 
-def _with(found: Verdict, job: Job) -> Verdict:
+def _with(found: LimitVerdict, job: Job) -> LimitVerdict:
     if job.action is JobAction.DELETE:
         return found if found.deleted_by else found._replace(deleted_by=job)
     if job.action is JobAction.RESET:

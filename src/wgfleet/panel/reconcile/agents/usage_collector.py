@@ -5,7 +5,7 @@ node says it again: nobody has to keep it here.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
@@ -25,6 +25,7 @@ from wgfleet.protocol.usage import UsageRequest
 
 ROUND_S = 1.0
 EVERY_S = 60.0
+SOON_S = 2.0  # between two questions to a node on whose counters limits depend
 REFUSED_S = 3600.0  # until one that does not know the question is asked again
 AT_ONCE = 16  # questions under way: each answer is some 100 kB that the event loop decodes
 ROWS = 5000  # in a transaction, which takes some 50 ms
@@ -33,7 +34,7 @@ log = structlog.get_logger()
 
 
 class UsageCollector:
-    """Asks the nodes of `connections` (by node id)."""
+    """Asks the nodes of `connections` (by node id); more often those that `counting` returns, for limits."""
 
     def __init__(
         self,
@@ -41,11 +42,13 @@ class UsageCollector:
         connections: Mapping[str, AgentConnection],
         outlook: Outlook | None = None,
         every_s: float = EVERY_S,
+        counting: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._store = store
         self._connections = connections
         self._outlook = outlook or Outlook()
         self._every_s = every_s
+        self._counting = counting
         self._due: dict[str, float] = {}
         self._acknowledged: dict[str, Acknowledged] = {}
         self._asking: dict[str, asyncio.Task[NodeBatch | None]] = {}
@@ -82,7 +85,8 @@ class UsageCollector:
 
     async def _ask(self) -> None:
         now = clock.monotonic()
-        every_s = self._every_s * self._outlook.counters_every_s / COUNTERS_S
+        share = self._outlook.counters_every_s / COUNTERS_S
+        soon = self._counting()
         for gone in self._due.keys() - self._connections.keys():
             del self._due[gone]
             self._acknowledged.pop(gone, None)
@@ -92,6 +96,8 @@ class UsageCollector:
                 continue
             # From the second time on, each node has a moment of its own: after a start all are asked at once.
             at = self._due.setdefault(node_id, 0.0)
+            every_s = share * (min(SOON_S, self._every_s) if node_id in soon else self._every_s)
+            at = self._due[node_id] = min(at, now + every_s)  # a limit may be new
             if (now >= at or line.usage_ended) and len(self._asking) + len(due) < AT_ONCE:
                 due.append(node_id)
                 self._due[node_id] = now + every_s * (1.0 if at else clock.fraction())

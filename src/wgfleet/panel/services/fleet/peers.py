@@ -382,9 +382,7 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
         "group_id": groups[spec.group],
         "owner_id": spec.owner_id,
         "created_at": clock.now(),
-        "restricted_at": None,
-        "restricted_because": None,
-    }
+    } | dict.fromkeys(("restricted_at", "restricted_because"))
 
 
 def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, generation: int) -> None:

@@ -11,7 +11,7 @@ from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import jobs as job_rows
-from wgfleet.panel.store.tables import Config, Peer, PeerJob, Tag
+from wgfleet.panel.store.tables import Config, LimitJob, Peer, Tag
 
 MAX_JOBS = 20  # of one owner
 MAX_BYTES = 2**60
@@ -58,13 +58,13 @@ def owner_of(row: Config | Tag | Peer) -> Owner:
     return Owner(kind, row.id, row.name)
 
 
-def add(tx: Tx, actor: str, owner: Owner, spec: JobSpec) -> PeerJob:
+def add(tx: Tx, actor: str, owner: Owner, spec: JobSpec) -> LimitJob:
     """Make a job. It is looked at within seconds."""
     windows = _checked(spec)
     present = job_rows.of_owner(tx, owner.column, owner.id)
     if len(present) >= MAX_JOBS:
         raise Conflict(f"{owner.kind} {owner.name!r} has {MAX_JOBS} jobs, and may have no more; delete one")
-    job = PeerJob(
+    job = LimitJob(
         id=clock.new_id(),
         field=spec.field,
         operator=spec.operator,
@@ -83,7 +83,7 @@ def add(tx: Tx, actor: str, owner: Owner, spec: JobSpec) -> PeerJob:
     return job
 
 
-def listing(tx: Tx, owner: Owner) -> list[PeerJob]:
+def listing(tx: Tx, owner: Owner) -> list[LimitJob]:
     """Return the jobs of an owner."""
     return job_rows.of_owner(tx, owner.column, owner.id)
 
@@ -98,7 +98,7 @@ def delete(tx: Tx, actor: str, owner: Owner, job_id: str) -> None:
     audit.record(tx, actor, "deleted", "job", job_id, **details)
 
 
-def value_of(row: PeerJob, origin: str) -> Job:
+def value_of(row: LimitJob, origin: str) -> Job:
     """Return a row as the value that is decided upon."""
     return Job(
         id=row.id,
@@ -116,9 +116,9 @@ def value_of(row: PeerJob, origin: str) -> Job:
     )
 
 
-def _details(owner: Owner, job: PeerJob) -> dict[str, str]:
+def _details(owner: Owner, job: LimitJob) -> dict[str, str]:
     when = described(value_of(job, owner.origin))
-    return {owner.kind: owner.name, "field": job.field, "action": job.action, "when": when}
+    return {owner.kind: owner.name, "field": job.field, "does": job.action, "when": when}
 
 
 def _checked(spec: JobSpec) -> list[str]:

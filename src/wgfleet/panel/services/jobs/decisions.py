@@ -9,12 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from wgfleet.panel.domain.jobs.job import Job, in_effect
-from wgfleet.panel.domain.jobs.verdicts import Facts, Used, Verdict, counted_since, verdict
+from wgfleet.panel.domain.jobs.job import TOTALS, Job, in_effect
+from wgfleet.panel.domain.jobs.verdicts import Facts, LimitVerdict, Used, counted_since, verdict
 from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.services.jobs.commands import value_of
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store.jobs import LimitedPeer
@@ -39,13 +40,13 @@ class PeriodBases:
         self.known = {key: each for key, each in self.known.items() if now < each[2] <= now + BASES_S}
 
 
-class Decision(NamedTuple):
+class LimitDecision(NamedTuple):
     """A peer, the jobs that count for it, what it used by them, and what follows."""
 
     peer: LimitedPeer
     jobs: list[Job]
     facts: Facts
-    verdict: Verdict
+    verdict: LimitVerdict
 
     @property
     def changes(self) -> bool:
@@ -62,7 +63,7 @@ class Decision(NamedTuple):
 
 def decide(
     tx: Tx, now: float, bases: PeriodBases | None = None, peer_ids: Collection[str] | None = None
-) -> list[Decision]:
+) -> list[LimitDecision]:
     """Decide on all peers that jobs are about, or on some of them."""
     bases = bases or PeriodBases()
     found = job_rows.limited(tx, peer_ids)
@@ -79,13 +80,20 @@ def decide(
             since[start] = Used(max(0, peer.received - received), max(0, peer.sent - sent))
         used = Used(max(0, peer.received - peer.base_received), max(0, peer.sent - peer.base_sent))
         facts = Facts(used, peer.first_at, peer.reset_at, since)
-        decided.append(Decision(peer, jobs[peer.id], facts, verdict(jobs[peer.id], facts, now)))
+        decided.append(LimitDecision(peer, jobs[peer.id], facts, verdict(jobs[peer.id], facts, now)))
     return decided
 
 
-def apply(tx: Tx, decisions: Sequence[Decision], now: float) -> list[Decision]:
+def counting_nodes(tx: Tx, decisions: Sequence[LimitDecision]) -> set[str]:
+    """Return the nodes whose counters decide on somebody soon: they carry a config with a limit of traffic."""
+    configs_with = {each.peer.config_id for each in decisions if any(job.field in TOTALS for job in each.jobs)}
+    found = assignment_rows.nodes_of(tx, sorted(configs_with)) if configs_with else {}
+    return {node_id for of_config in found.values() for node_id in of_config}
+
+
+def apply(tx: Tx, decisions: Sequence[LimitDecision], now: float) -> list[LimitDecision]:
     """Do what was decided, in this transaction; the peers of one config become known to its nodes together."""
-    of_config: dict[str, list[Decision]] = {}
+    of_config: dict[str, list[LimitDecision]] = {}
     for each in decisions:
         if each.changes:
             of_config.setdefault(each.peer.config_id, []).append(each)
@@ -103,7 +111,7 @@ def apply(tx: Tx, decisions: Sequence[Decision], now: float) -> list[Decision]:
     return [each for changing in of_config.values() for each in changing]
 
 
-def effects(decisions: Sequence[Decision]) -> list[str]:
+def effects(decisions: Sequence[LimitDecision]) -> list[str]:
     """Say what decisions would mean, for who is about to make a job."""
     said = []
     gone = [each.peer.name for each in decisions if each.verdict.deleted_by]
@@ -179,14 +187,14 @@ def _read_bases(
             bases.known[peer.id, hour] = (peer.received - received, peer.sent - sent, now + BASES_S)
 
 
-def _reset(tx: Tx, decisions: Sequence[Decision], config_name: str, now: float) -> None:
+def _reset(tx: Tx, decisions: Sequence[LimitDecision], config_name: str, now: float) -> None:
     resetting = [each for each in decisions if each.verdict.reset_by]
     job_rows.reset(tx, [(each.peer.id, each.peer.received, each.peer.sent, now) for each in resetting])
     for each in resetting:
         _record(tx, each, "usage_reset", config_name, each.verdict.reset_by)
 
 
-def _restrict(tx: Tx, decisions: Sequence[Decision], config_id: str, config_name: str, now: float) -> None:
+def _restrict(tx: Tx, decisions: Sequence[LimitDecision], config_id: str, config_name: str, now: float) -> None:
     because = {each.peer.id: each.verdict.restrict for each in decisions}
     turned = [
         each for each in decisions if (each.verdict.restrict is not None) != (each.peer.restricted_at is not None)
@@ -207,7 +215,7 @@ def _restrict(tx: Tx, decisions: Sequence[Decision], config_id: str, config_name
     job_rows.restrict(tx, reworded, now, None)
 
 
-def _give_notice(tx: Tx, decisions: Sequence[Decision], config_name: str) -> None:
+def _give_notice(tx: Tx, decisions: Sequence[LimitDecision], config_name: str) -> None:
     told = [
         each for each in decisions if each.verdict.expires_at is not None and each.peer.noticed != _notice(each.verdict)
     ]
@@ -217,11 +225,11 @@ def _give_notice(tx: Tx, decisions: Sequence[Decision], config_name: str) -> Non
         audit.record(tx, audit.PANEL, "expires_soon", "peer", each.peer.id, **details)
 
 
-def _notice(found: Verdict) -> str:
+def _notice(found: LimitVerdict) -> str:
     return f"{found.expires_by.id if found.expires_by else ''}/{found.expires_at}"
 
 
-def _record(tx: Tx, each: Decision, action: str, config_name: str, job: Job | None) -> None:
+def _record(tx: Tx, each: LimitDecision, action: str, config_name: str, job: Job | None) -> None:
     job = job or each.verdict.restricted_by
     why = {"job": job.id, "because": each.verdict.restrict or job.origin} if job is not None else {}
     audit.record(tx, audit.PANEL, action, "peer", each.peer.id, name=each.peer.name, config=config_name, **why)

@@ -3,18 +3,18 @@
 from wgfleet.panel import clock
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.jobs import decisions
-from wgfleet.panel.services.jobs.decisions import Decision
+from wgfleet.panel.services.jobs.decisions import LimitDecision
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store.tables import Peer
 
 
-def of_peer(tx: Tx, peer: Peer) -> Decision:
+def of_peer(tx: Tx, peer: Peer) -> LimitDecision:
     """Return what is decided on a peer now."""
     return decisions.decide(tx, clock.now(), peer_ids=[peer.id])[0]
 
 
-def reset(tx: Tx, actor: str, peer: Peer) -> Decision:
+def reset(tx: Tx, actor: str, peer: Peer) -> LimitDecision:
     """Have what a peer used until now count no more for its limits, and do at once what follows. Usage stays known."""
     before = of_peer(tx, peer)
     job_rows.reset(tx, [(peer.id, before.peer.received, before.peer.sent, clock.now())])

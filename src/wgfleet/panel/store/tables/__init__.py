@@ -32,7 +32,7 @@ from wgfleet.panel.store.tables.configs import (
     WitnessKey,
 )
 from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress, HostName
-from wgfleet.panel.store.tables.jobs import PeerAllowance, PeerJob
+from wgfleet.panel.store.tables.jobs import LimitJob, PeerAllowance
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
 from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTag, PeerTombstone, Tag
@@ -73,6 +73,7 @@ __all__ = [
     "Incarnation",
     "IssuedCertificate",
     "JoinToken",
+    "LimitJob",
     "Move",
     "Node",
     "NodeGroup",
@@ -83,7 +84,6 @@ __all__ = [
     "Peer",
     "PeerAllowance",
     "PeerBatch",
-    "PeerJob",
     "PeerSession",
     "PeerTag",
     "PeerTombstone",

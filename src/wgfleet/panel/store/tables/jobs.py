@@ -7,7 +7,7 @@ from wgfleet.panel.domain.jobs.job import JobAction, JobField, Operator, Period
 from wgfleet.panel.store.tables.base import Base, EnumText
 
 
-class PeerJob(Base):
+class LimitJob(Base):
     """A job of a peer, of the peers of a tag, or of those of a config; the columns are those of `domain.jobs.job`."""
 
     __tablename__ = "peer_jobs"
