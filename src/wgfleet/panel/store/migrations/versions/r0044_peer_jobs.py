@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0044"
-down_revision: str | None = "0035"
+down_revision: str | None = "0047"
 
 _OWNERS = ("config", "tag", "peer")
 
