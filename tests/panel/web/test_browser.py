@@ -25,6 +25,8 @@ PAGES = (
     "/audit",
     "/backups",
     "/backups/new",
+    "/devices",
+    "/devices/new",
     "/dns",
     "/dns/wg0",
     "/dns/wg0/approve",

@@ -3,16 +3,16 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.auth import Anyone
 from wgfleet.panel.api.nodes import views
-from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.access.callers import READ
+from wgfleet.panel.services.access.callers import READ, Caller
 from wgfleet.panel.services.fleet import assignments, counts, nodes
 from wgfleet.panel.web import troubles
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
-from wgfleet.panel.web.rendering import page
+from wgfleet.panel.web.rendering import gone_on, page
 
 router = APIRouter(include_in_schema=False)
 SECTIONS = (Section(marked("Fleet"), "/", 10, READ),)
@@ -22,8 +22,14 @@ SHOWN_TROUBLES = 25
 
 
 @router.get("/")
-def show_fleet(request: Request, panel: ThePanel, caller: Reader) -> Response:
-    """Show everything at a glance: all that the caller sees."""
+def show_first(request: Request, panel: ThePanel, caller: Anyone) -> Response:
+    """Show everything at a glance: all that the caller sees. Who may see none of it has another first page."""
+    if not caller.may(READ):
+        return gone_on(request, "/devices")
+    return _fleet(request, panel, caller)
+
+
+def _fleet(request: Request, panel: Panel, caller: Caller) -> Response:
     with panel.store.read() as tx:
         found = list(nodes.page(tx, None, MOST_NODES, caller.limit))
         columns = configs.page(tx, None, MOST_CONFIGS, caller.limit)
