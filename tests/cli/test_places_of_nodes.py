@@ -8,6 +8,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.cli.test_commands import document
 from tests.panel.conftest import made
+from tests.panel.fleet.test_host_names import Resolver
+from wgfleet.panel import host_names
 
 pytestmark = pytest.mark.slow
 
@@ -35,3 +37,20 @@ def test_a_node_behind_a_router_has_a_public_port_and_a_name_that_leads_elsewher
     changed = wgfleet("config", "public-port", "wg0", "fra1", "none", "--yes")
     assert "at port of the config" in changed.stdout, changed.stderr
     assert document(wgfleet("config", "nodes", "wg0", "--json"))[0]["public_port"] is None
+
+
+def test_a_node_is_made_by_name_and_goes_back_to_addresses(wgfleet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Resolver({"home.example.net": ["203.0.113.7"]})
+    monkeypatch.setattr(host_names, "getaddrinfo", found.getaddrinfo)
+    node = document(wgfleet("node", "create", "home", "--endpoint", "home.example.net", "--json"))
+    assert (node["endpoint_addresses"], node["agent_host"]) == (["203.0.113.7"], "home.example.net")
+    listed = wgfleet("node", "list").stdout
+    assert "home.example.net" in listed
+    changed = document(wgfleet("node", "update", "home", "--endpoint", "203.0.113.8", "--yes", "--json"))
+    assert (changed["endpoint_name"], changed["endpoint_addresses"]) == (None, ["203.0.113.8"])
+    assert wgfleet("node", "create", "fra1", "--endpoint", "203.0.113.9").returncode == 0
+    said = wgfleet("node", "update", "fra1", "--endpoint", "home.example.net", "--yes").stderr
+    assert said == "", "its agent is called elsewhere, as it was"
+    for wrong in ("gone.example.net", "203.0.113", "home.example.net:51820", "\u200b"):
+        refused = wgfleet("node", "create", "other", "--endpoint", wrong)
+        assert (refused.returncode, "--endpoint" in refused.stderr) == (1, True), refused.stderr

@@ -29,7 +29,12 @@ AFTER_JOINING_A_WITNESS = """\
 That is as root, where `script/install witness` was run in a checkout of wgfleet (docs/agent.md). As any user, without
 the unit: the command with --state-dir of a directory of yours, then `wgfleet agent run --witness --state-dir ...`."""
 
-Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", help="Address that clients reach; repeatable.")]
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoint", help="Address that clients reach; repeatable. Or one name, whose addresses are followed."
+    ),
+]
 AgentHost = Annotated[str | None, typer.Option(help="Host of its agent, if not the first endpoint.")]
 AgentPort = Annotated[int | None, typer.Option(help="TCP port of its agent.")]
 Weight = Annotated[float | None, typer.Option(help="Share of peers relative to other nodes.")]
@@ -51,7 +56,7 @@ def list_nodes(client: Client) -> ListResult:
             **node,
             "role": "witness" if node.get("witness") else "node",
             "agent": _agent(node),
-            "endpoints": node["endpoint_addresses"],
+            "endpoints": [*filter(None, [node.get("endpoint_name")]), *node["endpoint_addresses"]],
         }
         for node in found
     ]
@@ -137,8 +142,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a node, and print the command that joins it."""
-    body = given(
-        endpoint_addresses=endpoint or [],
+    body = _places(endpoint or []) | given(
         agent_host=agent_host,
         agent_port=agent_port,
         weight=weight,
@@ -162,6 +166,18 @@ def create(
         say(f"node {name} is created. On the server, as root, {_within(joining)}:\n")
         say(f"  {joining['command']}")
         say(AFTER_JOINING)
+
+
+def _places(endpoints: list[str]) -> Document:
+    """Return where a node is as the API has it: addresses, or one name."""
+    if len(endpoints) == 1 and _is_name(endpoints[0]):
+        return {"endpoint_name": endpoints[0]}
+    return {"endpoint_addresses": endpoints}
+
+
+def _is_name(text: str) -> bool:
+    """Tell whether a text is meant as a name, rather than as an address that is mistyped."""
+    return ":" not in text and "/" not in text and not text.replace(".", "").isdigit()
 
 
 @app.command()
@@ -206,7 +222,6 @@ def update(
     """Change a node; options that are not given keep their values."""
     body = given(
         name=name,
-        endpoint_addresses=endpoint,
         agent_host=agent_host,
         agent_port=agent_port,
         weight=weight,
@@ -215,11 +230,21 @@ def update(
         group=group,
     )
     with panel() as client:
+        if endpoint:
+            body |= _places(endpoint)
+            if client.get(f"/api/nodes/{part(node)}").get("endpoint_name") is not None:
+                body.setdefault("endpoint_name", None)
         ask(client, f"/api/nodes/{part(node)}", body, yes=yes, dry_run=dry_run, force=force)
         changed = client.call("PATCH", f"/api/nodes/{part(node)}", body, force=force or None)
     show_fields(changed, as_json=as_json)
     if not as_json:
         _warn(changed, "endpoint_warning")
+        if changed.get("endpoint_name") and changed["agent_host"] in changed["endpoint_addresses"]:
+            say(
+                f"the panel still calls its agent at {changed['agent_host']}; with --agent-host "
+                f"{changed['endpoint_name']} that follows as well",
+                err=True,
+            )
         if waiting := changed.get("next_endpoint_addresses"):
             say(f"used once the node answers there: {', '.join(waiting)}; at once with --force", err=True)
 

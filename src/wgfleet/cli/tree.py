@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 OPTIONS = {
     "addresses": "address",
     "endpoint_addresses": "endpoint",
+    "endpoint_name": "endpoint",
     "floating_addresses": "floating_address",
     "listen_port": "port",
     "networks": "network",

@@ -140,7 +140,7 @@ def find_or_create(tx: Tx, settings: Settings) -> Node:
         raise Conflict(f"node {name!r} has this machine's name and its own agent; start with --no-panel-node")
     changes = node_values.NodeChanges(agent_port=port)
     if addresses:
-        changes["endpoint_addresses"] = addresses
+        changes |= {"endpoint_addresses": addresses, "endpoint_name": None}
     return nodes.update(tx, "panel", node, changes)
 
 

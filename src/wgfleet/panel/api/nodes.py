@@ -27,7 +27,7 @@ from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
 from wgfleet.panel.services import host_names
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import NODES, Caller
-from wgfleet.panel.services.fleet import loads, node_agents, nodes, shared_addresses, witnesses
+from wgfleet.panel.services.fleet import loads, node_agents, node_names, nodes, shared_addresses, witnesses
 from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import Tx
@@ -55,6 +55,12 @@ Force = Annotated[
 ]
 
 
+ENDPOINT_NAME = (
+    "A DNS name in place of addresses, for a node whose addresses change: it has those that the name leads to, and "
+    "new ones are used once it answers there."
+)
+
+
 class NewNode(Body):
     """The node to create; its agent joins later."""
 
@@ -70,8 +76,12 @@ class NewNode(Body):
         description="Addresses at which clients reach the node; the first is preferred. A witness has none.",
         examples=[["192.0.2.10"]],
     )
+    endpoint_name: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None, description=f"{ENDPOINT_NAME} null: it has the addresses above.", examples=["home.example.net"]
+    )
     agent_host: Annotated[str, Field(max_length=253)] | None = Field(
-        default=None, description="Host at which the panel calls its agent; null: the first endpoint address."
+        default=None,
+        description="Host at which the panel calls its agent; null: `endpoint_name`, or the first endpoint address.",
     )
     agent_port: Port = Field(default=AGENT_PORT, description="TCP port of its agent; overwritten when the agent joins.")
     weight: Weight = Field(default=1.0, description="Share of peers relative to other nodes.")
@@ -88,6 +98,9 @@ class ChangedNode(PatchBody):
     name: Name = UNCHANGED
     endpoint_addresses: Addresses = Field(
         default=UNCHANGED, description="Addresses at which clients reach the node; the first is preferred."
+    )
+    endpoint_name: Annotated[str, Field(max_length=253)] | None = Field(
+        default=UNCHANGED, description=f"{ENDPOINT_NAME} null: it keeps its addresses, or has those that are given."
     )
     agent_host: Annotated[str, Field(max_length=253)] = Field(
         default=UNCHANGED, description="Host at which the panel calls its agent."
@@ -119,10 +132,13 @@ class NodeView(View):
     id: str
     name: str
     endpoint_addresses: list[str]
+    endpoint_name: str | None = Field(description="The name that its addresses follow; null: they are set.")
     next_endpoint_addresses: list[str] = Field(
         description="Asked for, and used in place of the others once the node answers the panel at each of them."
     )
-    endpoint_warning: str | None = Field(description="null: no other node has one of its addresses.")
+    endpoint_warning: str | None = Field(
+        description="null: no other node has one of its addresses, and those of its name, if it has one, are its own."
+    )
     agent_host: str
     agent_host_warning: str | None = Field(
         description="null: it is an address, or a name whose addresses are outside of the tunnel."
@@ -167,14 +183,15 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
     configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
     busy, shared = loads.fresh(tx, ids), shared_addresses.warnings(tx, rows)
     warnings = host_names.warnings(tx, {node.agent_host for node in rows})
-    doubts = witnesses.warnings(tx)
+    doubts, names = witnesses.warnings(tx), node_names.warnings(tx, rows)
     return [
         NodeView(
             id=node.id,
             name=node.name,
             endpoint_addresses=node.endpoint_addresses,
             next_endpoint_addresses=node.next_endpoint_addresses,
-            endpoint_warning=shared.get(node.id),
+            endpoint_name=node.endpoint_name,
+            endpoint_warning=shared.get(node.id) or names.get(node.id),
             agent_host=node.agent_host,
             agent_host_warning=warnings.get(node.agent_host),
             agent_port=node.agent_port,
@@ -220,7 +237,7 @@ def create_node(panel: ThePanel, caller: NodeAdmin, body: NewNode) -> NodeView:
 
     No two agents are at one host and port. Nodes behind one endpoint address can have no config in common.
     """
-    with panel.write_with_names(caller, body.agent_host) as tx:
+    with panel.write_with_names(caller, body.agent_host, body.endpoint_name) as tx:
         spec = NodeSpec(**body.model_dump())
         limits.check_group(tx, caller.limit, {"group": spec.group})
         made = (
@@ -255,7 +272,7 @@ def update_node(
     """
     changes = cast("NodeChanges", body.given())
     need_for(caller, changes)
-    with panel.write_with_names(caller, changes.get("agent_host")) as tx:
+    with panel.write_with_names(caller, changes.get("agent_host"), changes.get("endpoint_name")) as tx:
         limits.check_group(tx, caller.limit, changes)
         return views(tx, [nodes.update(tx, caller.actor, nodes.get(tx, node), changes, force=force)])[0]
 

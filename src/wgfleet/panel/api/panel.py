@@ -12,6 +12,7 @@ from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.api.attempts import Attempts
 from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.domain.host_names import Lookup
 from wgfleet.panel.host_names import look_up
 from wgfleet.panel.identity.oidc import OidcClient
 from wgfleet.panel.reconcile.agents.agent_logs import AgentLogs
@@ -68,12 +69,16 @@ class Panel:
         return dict.fromkeys(machine.outbound_addresses(), "an address of the panel's machine") | own
 
     @contextmanager
-    def write_with_names(self, caller: Caller, host: str | None) -> Iterator[Tx]:
-        """Open a transaction that knows the addresses of a host that is about to be set; a name is looked up before."""
-        found = look_up(host_names.names([host]), owner=caller.id)
+    def write_with_names(self, caller: Caller, *hosts: str | None) -> Iterator[Tx]:
+        """Open a transaction that knows the addresses of hosts that are about to be set; names are looked up before."""
+        found = self.looked_up(caller, *hosts)
         with self.store.write() as tx:
             host_names.record(tx, found)
             yield tx
+
+    def looked_up(self, caller: Caller, *hosts: str | None) -> dict[str, Lookup]:
+        """Look up those of the hosts that are names; outside of transactions."""
+        return look_up(host_names.names(hosts), owner=caller.id)
 
     def superseded(self) -> str | None:
         """Return why this panel decides nothing: by the core that decides, and by the rows where none is heard."""

@@ -16,7 +16,7 @@ from wgfleet.panel.api.endpoint_groups import ChangedEndpointGroup
 from wgfleet.panel.api.models import Identifier, Reference, View
 from wgfleet.panel.api.nodes import ChangedNode, Force, Unproven, need_for
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, host_names
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import (
     assignments,
@@ -99,10 +99,11 @@ def preview_endpoint_group_deletion(panel: ThePanel, _caller: Writer, config: Re
 def preview_node(
     panel: ThePanel, caller: Writer, node: Reference, body: ChangedNode, *, force: Unproven = False
 ) -> EffectsView:
-    """Look up no name."""
     changes: Any = body.given()
     need_for(caller, changes)
+    found = panel.looked_up(caller, changes.get("endpoint_name"))
     with rehearsal(panel) as tx:
+        host_names.record(tx, found)
         limits.check_group(tx, caller.limit, changes)
         row = nodes.get(tx, node)
         before = row.endpoint_addresses

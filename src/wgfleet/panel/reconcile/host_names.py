@@ -5,13 +5,16 @@ from collections.abc import Mapping
 
 from wgfleet.panel import host_names as resolver
 from wgfleet.panel.domain.host_names import Lookup
+from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.engine.loop import CoreLoop
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services import host_names
+from wgfleet.panel.services.fleet import node_names, nodes
 from wgfleet.panel.store import Store
 
 EVERY_S = 300.0
+FOLLOW_S = 20.0  # between looks at names of nodes, whose addresses change; the resolver keeps answers for their TTL
 AT_ONCE = 8  # names
 LIMIT_S = 5.0  # for these; nobody waits for them
 
@@ -23,6 +26,7 @@ class HostNameWatch:
         self._store = store
         self._panel = panel
         self._round = 0
+        self._refused: dict[str, str] = {}  # by node: why the addresses of its name are not used
 
     def remember(self) -> None:
         """Have agents be reached at once, where the resolver says nothing, whose names were found before the start."""
@@ -41,6 +45,37 @@ class HostNameWatch:
         for start in range(0, len(names), AT_ONCE):
             found = await in_own_thread(resolver.look_up, names[start : start + AT_ONCE], LIMIT_S)
             await in_thread(self._record, found)
+
+    async def follow(self) -> None:
+        """Look the names of nodes up, again and again, and have the nodes their addresses."""
+        await keep_looking(self.look_at_nodes, FOLLOW_S, "host_names.not_followed")
+
+    async def look_at_nodes(self) -> None:
+        """Look the names of nodes up, a few at a time, and have the nodes their addresses."""
+        names = await in_thread(self._names_of_nodes)
+        for start in range(0, len(names), AT_ONCE):
+            found = await in_own_thread(resolver.look_up, names[start : start + AT_ONCE], LIMIT_S)
+            await in_thread(self._record, found)
+        if names:
+            await in_thread(self._follow)
+
+    def _names_of_nodes(self) -> list[str]:
+        with self._store.read() as tx:
+            return node_names.names(tx)
+
+    def _follow(self) -> None:
+        with self._store.read() as tx:
+            moved = node_names.moved(tx)
+        self._refused = {node_id: why for node_id, why in self._refused.items() if node_id in dict(moved)}
+        for node_id, addresses in moved:
+            try:
+                with self._store.write() as tx:
+                    nodes.follow_name(tx, node_id, addresses)
+            except PanelError as error:
+                if self._refused.get(node_id) != str(error):
+                    self._refused[node_id] = str(error)
+                    with self._store.write() as tx:
+                        node_names.refused(tx, node_id, addresses, error)
 
     def _names(self) -> list[str]:
         """Return the names in use, and forget all others."""

@@ -27,7 +27,7 @@ from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.reconcile.engine.threads import Work, always, doing, in_thread
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.reconcile.health import HealthMonitor
-from wgfleet.panel.reconcile.host_names import HostNameWatch
+from wgfleet.panel.reconcile.host_names import FOLLOW_S, LIMIT_S, HostNameWatch
 from wgfleet.panel.reconcile.jobs import EVERY_S as JOBS_EVERY_S
 from wgfleet.panel.reconcile.jobs import JobWatch
 from wgfleet.panel.reconcile.key_rotations import KeyRotationWatch
@@ -134,6 +134,7 @@ class Supervisor:
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("key_rotations", self._key_rotations.run)
         self._tasks.start("host_names", self._host_names.run)
+        self._tasks.start("names_of_nodes", self._host_names.follow, every_s=FOLLOW_S + LIMIT_S)
         self._health.start_apart()
 
     async def close(self) -> None:

@@ -35,6 +35,7 @@ def needed(tx: Tx, panel: Mapping[str, str] = NOTHING) -> NeededAddresses:
 def named_hosts(tx: Tx, panel: Mapping[str, str] = NOTHING) -> dict[str, str]:
     """Return the names that have to stay outside of the tunnel, each with words for people. `panel`: as in `needed`."""
     found = {domain: f"the endpoint of config {config!r}" for config, domain in endpoint_group_rows.domains(tx)}
+    found |= {node.endpoint_name: f"where node {node.name!r} is" for node in node_rows.named(tx) if node.endpoint_name}
     found |= {host: _agent(name) for name, host in node_rows.agent_hosts(tx)} | dict(panel)
     return {host: words for host, words in found.items() if not is_address(host)}
 

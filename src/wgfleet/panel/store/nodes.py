@@ -45,6 +45,11 @@ def endpoint_addresses(tx: Tx) -> dict[str, str]:
     return {address: name for name, addresses in found for address in addresses}
 
 
+def named(tx: Tx) -> Sequence[Node]:
+    """Return the nodes whose addresses are those of a name, oldest first."""
+    return tx.session.scalars(select(Node).where(Node.endpoint_name.is_not(None)).order_by(Node.id)).all()
+
+
 def agent_hosts(tx: Tx) -> list[tuple[str, str]]:
     """Return the name of each node and the host of its agent."""
     return [(name, host) for name, host in tx.session.execute(select(Node.name, Node.agent_host))]

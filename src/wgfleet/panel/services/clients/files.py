@@ -68,7 +68,7 @@ def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[tu
     elif nodes:
         at, home = next((pair for pair in nodes if pair[1].id == peer.home_node_id), nodes[0])
         said = client_settings.values(settings(tx, peer, at))
-        endpoint = rendering.endpoint(home.endpoint_addresses[0], said["endpoint_port"])
+        endpoint = rendering.endpoint(_host(home), said["endpoint_port"])
     else:
         raise Conflict(
             f"config {config.name!r} has neither a domain nor a serving node, so a file would have no endpoint",
@@ -81,6 +81,11 @@ def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[tu
     return ClientFile(None, None, f"{_stem(config.name)}.conf", text)
 
 
+def _host(node: Node) -> str:
+    """Return where a file of one node leads: its name, if its addresses change."""
+    return node.endpoint_name or node.endpoint_addresses[0]
+
+
 def _stem(name: str) -> str:
     """Return a file's name for a config, which must not be one of Windows' devices."""
     return f"wg-{name}"[:MAX_STEM] if is_device(name) else name
@@ -90,7 +95,7 @@ def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assig
     pools = desired.served_pools(tx, config, assignment)
     addresses = address_rows.of_peers_in_pools(tx, [pool.id for pool in pools], [peer.id]).get(peer.id, [])
     said = client_settings.values(settings(tx, peer, assignment))
-    endpoint = rendering.endpoint(node.endpoint_addresses[0], said["endpoint_port"])
+    endpoint = rendering.endpoint(_host(node), said["endpoint_port"])
     networks = [pool.network for pool in pools]
     text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint, networks, said)
     stem = _stem(f"{config.name}-{node.name}")

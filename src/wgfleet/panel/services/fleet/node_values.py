@@ -18,10 +18,14 @@ MAX_BANDWIDTH = 10_000_000  # Mbit/s
 
 
 class NodeChanges(TypedDict, total=False):
-    """What may change in a node; what is left out stays. `group` is an id or a name, None for no group."""
+    """What may change in a node; what is left out stays. `group` is an id or a name, None for no group.
+
+    `endpoint_name`: its addresses are to be those of this name; None: they are set.
+    """
 
     name: str
     endpoint_addresses: Sequence[str]
+    endpoint_name: str | None
     agent_host: str
     agent_port: int
     weight: float
@@ -32,8 +36,9 @@ class NodeChanges(TypedDict, total=False):
 
 def check_witness(changes: NodeChanges) -> None:
     """Refuse what a witness, which serves nobody, cannot have."""
-    if changes.get("endpoint_addresses"):
-        raise Invalid("a witness serves no clients: give agent_host alone", field="endpoint_addresses")
+    for name in ("endpoint_addresses", "endpoint_name"):
+        if changes.get(name):
+            raise Invalid("a witness serves no clients: give agent_host alone", field=name)
     for field, value in (("capacity", changes.get("capacity")), ("bandwidth_mbps", changes.get("bandwidth_mbps"))):
         if value is not None:
             raise Invalid("a witness serves no clients: it has none", field=field)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.authorities import Trust
@@ -11,7 +12,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, PanelError
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, certificates, reach
-from wgfleet.panel.services.fleet import backbone, node_deletion, shared_addresses, witness_keys
+from wgfleet.panel.services.fleet import backbone, node_deletion, node_names, shared_addresses, witness_keys
 from wgfleet.panel.services.fleet.node_values import NodeChanges, check_outside, check_witness, checked
 from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import isolation
@@ -26,7 +27,10 @@ from wgfleet.protocol.messages import AGENT_PORT
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A new node. `agent_host` None: the first endpoint address. `witness`: it serves nobody, and has none."""
+    """A new node. `endpoint_name`: its addresses are those of this name.
+
+    `agent_host` None: that name, or the first endpoint address. `witness`: it serves nobody, and has neither.
+    """
 
     name: str
     endpoint_addresses: Sequence[str]
@@ -36,6 +40,7 @@ class NodeSpec:
     capacity: int | None = None
     bandwidth_mbps: int | None = None
     group: str | None = None
+    endpoint_name: str | None = None
     is_panel_node: bool = False
     witness: bool = False
 
@@ -53,6 +58,8 @@ class NodeSpec:
         )
         if self.agent_host is not None:
             changes["agent_host"] = self.agent_host
+        if self.endpoint_name is not None:
+            changes["endpoint_name"] = self.endpoint_name
         return changes
 
 
@@ -60,10 +67,12 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
     """Make a node that no agent has joined yet."""
     if spec.witness:
         check_witness(spec.changeable)
-    values = checked(tx, spec.changeable, witness=spec.witness)
+    changes = cast("NodeChanges", node_names.resolved(tx, spec.changeable))
+    values = checked(tx, changes, witness=spec.witness)
     if spec.witness and "agent_host" not in values:
         raise Invalid("say at which host the panel calls the witness's agent", field="agent_host")
-    values.setdefault("agent_host", next(iter(values["endpoint_addresses"]), None))
+    values.setdefault("endpoint_name", None)
+    values.setdefault("agent_host", values["endpoint_name"] or next(iter(values["endpoint_addresses"]), None))
     check_outside(tx, values)
     reach.check_agent_port(tx, spec.agent_port, "agent_port")
     shared_addresses.check(tx, Place.of(values), named=spec.changeable)
@@ -138,6 +147,10 @@ def update(tx: Tx, actor: str, node: Node, changes: NodeChanges, *, force: bool 
     """Change a node. New addresses of one that serves are used once it answers there; with `force` at once."""
     if node.witness:
         check_witness(changes)
+    return _update(tx, actor, node, cast("NodeChanges", node_names.resolved(tx, changes, node)), force=force)
+
+
+def _update(tx: Tx, actor: str, node: Node, changes: NodeChanges, *, force: bool) -> Node:
     values = checked(tx, changes, witness=node.witness)
     if "endpoint_addresses" in values:
         values["next_endpoint_addresses"] = [] if force else _to_be_proven(tx, node, values["endpoint_addresses"])
@@ -187,11 +200,24 @@ def use_answering(tx: Tx, node_id: str, answering: Collection[str]) -> None:
     if not {*wanted} <= {*node.endpoint_addresses, *answering}:
         return
     try:
-        update(tx, audit.PANEL, node, {"endpoint_addresses": wanted}, force=True)
+        _have(tx, node, wanted, force=True)
     except PanelError as error:  # somebody took one meanwhile
         node.next_endpoint_addresses = []
         audit.record(tx, audit.PANEL, "addresses_refused", "node", node.id, addresses=wanted, reason=str(error))
         tx.wake(Topic.NODE, node.id)
+
+
+def _have(tx: Tx, node: Node, addresses: list[str], *, force: bool) -> None:
+    """Change the addresses of a node as the panel does by itself, whether a name says them or not."""
+    changes: NodeChanges = {"endpoint_addresses": addresses, "endpoint_name": node.endpoint_name}
+    _update(tx, audit.PANEL, node, changes, force=force)
+
+
+def follow_name(tx: Tx, node_id: str, addresses: list[str]) -> None:
+    """Have a node the addresses that its name leads to now: once it answers there, if it serves."""
+    node = node_rows.find(tx, node_id)
+    if node is not None and node.endpoint_name is not None:
+        _have(tx, node, addresses, force=False)
 
 
 def delete(tx: Tx, actor: str, node: Node, *, force: bool = False) -> None:

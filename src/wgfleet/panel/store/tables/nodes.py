@@ -38,6 +38,7 @@ class Node(Base):
     name: Mapped[str] = mapped_column(unique=True)
     group_id: Mapped[str | None] = mapped_column(ForeignKey("node_groups.id"), index=True)
     endpoint_addresses: Mapped[list[str]]
+    endpoint_name: Mapped[str | None]
     next_endpoint_addresses: Mapped[list[str]] = mapped_column(default=list)
     agent_host: Mapped[str]
     agent_port: Mapped[int]

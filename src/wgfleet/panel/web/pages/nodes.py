@@ -49,7 +49,7 @@ def create_node(request: Request, panel: ThePanel, caller: NodeAdmin, form: TheF
     if body is None:
         return _new(request, panel, caller, form)
     try:
-        with panel.write_with_names(caller, body.agent_host) as tx:
+        with panel.write_with_names(caller, body.agent_host, body.endpoint_name) as tx:
             spec = NodeSpec(**body.model_dump())
             limits.check_group(tx, caller.limit, {"group": spec.group})
             if spec.witness:
