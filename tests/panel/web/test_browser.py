@@ -10,7 +10,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.panel.web import sample
 from wgfleet.panel.api import Panel
-from wgfleet.panel.store import nodes
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.store import nodes as node_rows
 
 pytestmark = pytest.mark.slow
 AXE = Path(__file__).parents[3] / "build/assets/node_modules/axe-core/axe.min.js"
@@ -27,14 +29,27 @@ PAGES = (
     "/backups/new",
     "/devices",
     "/devices/new",
+    "/configs",
+    "/configs/new",
+    "/configs/wg0",
+    "/configs/wg0/capacity",
+    "/configs/wg0/edit",
+    "/configs/wg0/endpoint-group",
+    "/configs/wg0/nodes/fra1/remove",
+    "/configs/wg0/nodes/new",
+    "/configs/wg0/rebalance",
     "/dns",
     "/dns/wg0",
     "/dns/wg0/approve",
     "/dns/wg0/plan",
+    "/events",
     "/floating",
     f"/floating/wg0/{sample.FLOATING}/move",
     "/nodes",
     "/nodes/fra1",
+    "/nodes/fra1/drain",
+    "/operations",
+    "OPERATION",
     "/peers",
     "/peers/new",
     "PEER",
@@ -46,7 +61,11 @@ PAGES = (
 
 @pytest.fixture(scope="module", autouse=True)
 def fleet(panel: Panel) -> None:
-    sample.publish(panel, sample.make(panel, peers=55))
+    world = sample.make(panel, peers=55)
+    sample.publish(panel, world)
+    with panel.store.read() as tx:
+        office, fra = configs.get(tx, "office"), nodes.get(tx, "fra1")
+    world.remove(office, fra, force=True)
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +111,16 @@ def peer_path(admin: httpx.Client) -> str:
     return found[0]
 
 
+def operation_path(admin: httpx.Client) -> str:
+    found = re.search(r"/operations/\w{32}", admin.get("/operations").text)
+    assert found is not None
+    return found[0]
+
+
 def paths(admin: httpx.Client) -> list[str]:
-    """Return where to look; `PEER` stands for a peer's page."""
-    return [path.replace("PEER", peer_path(admin)) for path in PAGES]
+    """Return where to look; `PEER` and `OPERATION` stand for pages of one."""
+    peer, operation = peer_path(admin), operation_path(admin)
+    return [path.replace("PEER", peer).replace("OPERATION", operation) for path in PAGES]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -138,9 +164,9 @@ def test_what_changes_is_on_the_screen_by_itself(visit: Visit, panel: Panel) -> 
     page = visit("/nodes")
     page.locator("html[data-live=connected]").wait_for(state="attached")
     with panel.store.write() as tx:
-        found = nodes.find(tx, "par1")
+        found = node_rows.find(tx, "par1")
         assert found is not None
-        nodes.set_values(tx, found.id, {"summary": "something new"})
+        node_rows.set_values(tx, found.id, {"summary": "something new"})
     page.get_by_text("something new").wait_for()
 
 

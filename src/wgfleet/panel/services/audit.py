@@ -3,14 +3,16 @@
 Details never hold a secret: no key, token or file, only names, numbers and what changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import audit as audit_rows
+from wgfleet.panel.store.audit import AuditSubjects, EntryKind
 from wgfleet.panel.store.tables import AuditEntry
 
+__all__ = ["AuditSubjects", "EntryKind"]
 PANEL = "panel"
 """The actor of what the panel does by itself."""
 
@@ -81,3 +83,50 @@ def page(
     filters = {"entity_type": entity_type, "entity_id": entity_id, "action": action, "actor": actor}
     given = {column: value for column, value in filters.items() if value is not None}
     return audit_rows.page(tx, given, limit, offset, before, since=since, until=until)
+
+
+def events(
+    tx: Tx, kinds: Collection[EntryKind], about: AuditSubjects | None, limit: int, before: int | None = None
+) -> list[AuditEntry]:
+    """Return the newest entries of some kinds, older than number `before`. `about` None: whatever they are about."""
+    return audit_rows.events(tx, kinds, about, limit, before)
+
+
+def between(tx: Tx, entity_type: str, entity_id: str, begin: float, end: float, most: int) -> list[AuditEntry]:
+    """Return the entries about one thing from a time to another, the oldest first."""
+    return audit_rows.between(tx, entity_type, entity_id, begin, end, most)
+
+
+def subjects_of(
+    config_ids: Collection[str], node_ids: Collection[str], addresses: Collection[str] = ()
+) -> AuditSubjects:
+    """Return what entries about some configs, or some nodes, are about. `addresses`: the configs' floating ones."""
+    return AuditSubjects(
+        exact=[
+            *((entity_type, each) for each in config_ids for entity_type in ("config", "endpoint_group")),
+            *(("node", each) for each in node_ids),
+            *(("floating_address", each) for each in addresses),
+        ],
+        beginning=[("config_node", f"{each}/") for each in config_ids],
+    )
+
+
+def subjects_of_node(node_id: str, config_ids: Collection[str], *, alone: bool) -> AuditSubjects:
+    """Return what entries about a node in some configs are about. `alone`: not those about the node itself."""
+    itself = [] if alone else [("node", node_id)]
+    return AuditSubjects([*itself, *(("config_node", f"{each}/{node_id}") for each in config_ids)], [])
+
+
+def config_and_node_ids(entries: Collection[AuditEntry]) -> tuple[set[str], set[str]]:
+    """Return the ids of the configs and nodes that entries are about."""
+    config_ids, node_ids = set(), set()
+    for each in entries:
+        if each.entity_type == "config_node":
+            config_id, _, node_id = each.entity_id.partition("/")
+            config_ids.add(config_id)
+            node_ids.add(node_id)
+        elif each.entity_type == "node":
+            node_ids.add(each.entity_id)
+        elif each.entity_type in {"config", "endpoint_group"}:
+            config_ids.add(each.entity_id)
+    return config_ids, node_ids

@@ -209,6 +209,11 @@ def networks(tx: Tx, config_ids: Collection[str]) -> dict[str, list[str]]:
     return found
 
 
+def names(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of configs, by id; of those that are gone, none."""
+    return config_rows.names(tx, config_ids)
+
+
 def counts(tx: Tx, config_ids: Collection[str]) -> dict[str, tuple[int, int]]:
     """Return how many nodes and peers each config has."""
     nodes, peers = config_rows.assignment_counts(tx, config_ids), homes.of_configs(tx, config_ids)

@@ -41,6 +41,11 @@ def page(
     return operation_rows.page(tx, state, kind, after, limit, within)
 
 
+def active_of(tx: Tx, config_id: str) -> list[Operation]:
+    """Return a config's operations that have not ended."""
+    return operation_rows.active_of(tx, config_id)
+
+
 def start(
     tx: Tx,
     actor: str,

@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Select, String, bindparam, cast, delete, or_, select, update
+from sqlalchemy import BindParameter, Select, String, bindparam, cast, delete, func, or_, select, update
 
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store.engine import Tx
@@ -58,6 +59,11 @@ def entrusted(tx: Tx, config_id: str, node_id: str) -> bool:
     return tx.session.get(EntrustedNode, (config_id, node_id)) is not None
 
 
+def entrusted_nodes(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes that were ever given the keys of a config."""
+    return set(tx.session.scalars(select(EntrustedNode.node_id).where(EntrustedNode.config_id == config_id)))
+
+
 def entrust(tx: Tx, config_id: str, node_id: str) -> None:
     """Note that a node is given the keys of a config."""
     if not entrusted(tx, config_id, node_id):
@@ -87,6 +93,13 @@ def of_config(tx: Tx, config_id: str) -> list[tuple[Assignment, Node]]:
     """Return a config's assignments with their nodes, oldest first."""
     found = tx.session.execute(_OF_CONFIG, {"config_id": config_id})
     return [(assignment, node) for assignment, node in found]
+
+
+def standings(tx: Tx, config_ids: Collection[str]) -> list[tuple[str, Phase, Health, int]]:
+    """Count the assignments of some configs: (config id, phase, health, how many)."""
+    of = Assignment.config_id, Assignment.phase, Assignment.health
+    query = select(*of, func.count()).where(Assignment.config_id.in_(config_ids)).group_by(*of)
+    return [(config_id, phase, state, number) for config_id, phase, state, number in tx.session.execute(query)]
 
 
 def _pools(*, slices: bool) -> Select[Pool]:

@@ -1,14 +1,32 @@
 """The audit log's rows. They are added, read, and deleted when they are old; never changed."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select, union_all
 
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import AuditEntry
 
+ANY_NUMBER = 2**62
+# Of what many kinds of things have, the entries are looked up by the thing: of peers there are far too many.
+GENERIC = frozenset({"created", "updated", "deleted"})
 COUNTED = 10_000  # to count all of a year's would take as long as to read them
+
+
+class EntryKind(NamedTuple):
+    """What is done to which kind of thing."""
+
+    entity_type: str
+    action: str
+
+
+class AuditSubjects(NamedTuple):
+    """What entries are about: (type, id) each, and those of a type whose ids begin with a text."""
+
+    exact: Sequence[tuple[str, str]]
+    beginning: Sequence[tuple[str, str]]
 
 
 def add(tx: Tx, entry: AuditEntry) -> None:
@@ -100,3 +118,60 @@ def forget(tx: Tx, before: float, limit: int) -> int:
     if gone:
         tx.session.execute(delete(AuditEntry).where(AuditEntry.id.in_(gone)))
     return len(gone)
+
+
+def events(
+    tx: Tx, kinds: Collection[EntryKind], about: AuditSubjects | None, limit: int, before: int | None
+) -> list[AuditEntry]:
+    """Return the newest entries of some kinds, about some things or any, older than number `before`."""
+    number: ColumnElement[bool] = AuditEntry.id < bindparam("before")
+    if about is None:
+        newest_of_each = [
+            select(
+                select(AuditEntry.id).where(part, number).order_by(AuditEntry.id.desc()).limit(limit).subquery().c.id
+            )
+            for part in _parts(kinds)
+        ]
+        found = select(AuditEntry).where(AuditEntry.id.in_(union_all(*newest_of_each)))
+    else:
+        found = select(AuditEntry).where(_about(about), or_(*_parts(kinds)), number)
+    query: Select[AuditEntry] = found.order_by(AuditEntry.id.desc()).limit(limit)
+    return list(tx.session.scalars(query, {"before": before or ANY_NUMBER}))
+
+
+def _parts(kinds: Collection[EntryKind]) -> Iterator[ColumnElement[bool]]:
+    """Yield a condition for each part of the kinds that an index leads to."""
+    by_action: dict[str, set[str]] = defaultdict(set)
+    by_type: dict[str, set[str]] = defaultdict(set)
+    for entity_type, action in kinds:
+        if action in GENERIC:
+            by_type[entity_type].add(action)
+        else:
+            by_action[action].add(entity_type)
+    for action, types in sorted(by_action.items()):
+        yield and_(AuditEntry.action == action, AuditEntry.entity_type.in_(sorted(types)))
+    for entity_type, actions in sorted(by_type.items()):
+        yield and_(AuditEntry.entity_type == entity_type, AuditEntry.action.in_(sorted(actions)))
+
+
+def _about(about: AuditSubjects) -> ColumnElement[bool]:
+    by_type: dict[str, list[str]] = defaultdict(list)
+    for entity_type, entity_id in about.exact:
+        by_type[entity_type].append(entity_id)
+    exact = [
+        and_(AuditEntry.entity_type == entity_type, AuditEntry.entity_id.in_(ids))
+        for entity_type, ids in by_type.items()
+    ]
+    # Ids are of ASCII: what begins with a text lies between it and the same with the last of all characters behind.
+    beginning = [
+        and_(AuditEntry.entity_type == entity_type, AuditEntry.entity_id.between(text, f"{text}\x7f"))
+        for entity_type, text in about.beginning
+    ]
+    return or_(False, *exact, *beginning)
+
+
+def between(tx: Tx, entity_type: str, entity_id: str, begin: float, end: float, most: int) -> list[AuditEntry]:
+    """Return up to `most` entries about one thing from a time to another, the oldest first."""
+    query = select(AuditEntry).where(AuditEntry.entity_type == entity_type, AuditEntry.entity_id == entity_id)
+    timed = query.where(AuditEntry.at.between(begin, end)).order_by(AuditEntry.id).limit(most)
+    return list(tx.session.scalars(timed))

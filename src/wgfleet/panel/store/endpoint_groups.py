@@ -1,5 +1,7 @@
 """Rows of endpoint groups; one a config."""
 
+from collections.abc import Collection
+
 from sqlalchemy import select
 
 from wgfleet.panel.store.engine import Tx
@@ -15,6 +17,12 @@ def domains(tx: Tx) -> list[tuple[str, str]]:
     """Return the name of each config that has a group, and the group's domain."""
     query = select(Config.name, EndpointGroup.domain).join(Config, Config.id == EndpointGroup.config_id)
     return [(config, domain) for config, domain in tx.session.execute(query)]
+
+
+def domains_of(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
+    """Return the domain of each of some configs that has a group, by the config's id."""
+    query = select(EndpointGroup.config_id, EndpointGroup.domain).where(EndpointGroup.config_id.in_(config_ids))
+    return dict(tx.session.execute(query).all())
 
 
 def add(tx: Tx, group: EndpointGroup) -> None:

@@ -82,6 +82,11 @@ def places(tx: Tx) -> list[NodePlace]:
     return [NodePlace(*row) for row in tx.connection.execute(_PLACES).all()]
 
 
+def names(tx: Tx, node_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of nodes, by id."""
+    return dict(tx.session.execute(select(Node.id, Node.name).where(Node.id.in_(node_ids))).all())
+
+
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the names of the configs assigned to each node, in whatever phase."""
     query = select(Assignment.node_id, Config.name).join(Config, Config.id == Assignment.config_id)

@@ -43,9 +43,10 @@ def share(language: str, value: float) -> str:
     return str(format_percent(value, "#,##0%", locale=language))
 
 
-def exact(at: datetime) -> str:
+def exact(at: datetime | float) -> str:
     """Return a time to the second, the same in all languages, for logs to be compared with."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    when = at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def moment(at: datetime | float) -> Markup:

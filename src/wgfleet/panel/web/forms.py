@@ -79,28 +79,31 @@ class SubmittedForm:
         many: Collection[str] = (),
         boxes: Collection[str] = (),
         keep_empty: Collection[str] = (),
+        prefix: str = "",
+        without: Collection[str] = (),
     ) -> Model | None:
         """Return the body of the API's call that the form stands for; None: `wrong` says at which field it is.
 
         Of `many`, each line or what commas part is a value. Fields that are left empty are left out, but for
-        `keep_empty`. `boxes` are true where they are ticked, and false where not.
+        `keep_empty`. `boxes` are true where they are ticked, and false where not. `prefix`: how the names of fields
+        begin in the form, where the body is a part of another. `without`: fields of the body that no text stands for.
         """
         data: dict[str, Any] = {}
-        for name in model.model_fields:
-            text = self.get(name).strip()
+        for name in model.model_fields.keys() - set(without):
+            text = self.get(prefix + name).strip()
             if name in boxes:
-                data[name] = self.ticked(name)
+                data[name] = self.ticked(prefix + name)
             elif name in many:
                 if text or name in keep_empty:
                     data[name] = text.replace(",", "\n").split()
-            elif text or (name in keep_empty and name in self.values):
+            elif text or (name in keep_empty and prefix + name in self.values):
                 data[name] = text or None
         try:
             return model.model_validate(data, strict=False)
         except ValidationError as error:
             for item in error.errors():
                 found = field_problem({**item, "loc": ("body", *item["loc"])})
-                self.wrong.setdefault(found.field.partition("[")[0], found.detail)
+                self.wrong.setdefault(prefix + found.field.partition("[")[0], found.detail)
             return None
 
 

@@ -17,7 +17,7 @@ from jinja2_fragments import render_block
 from starlette.responses import Response
 
 import wgfleet
-from wgfleet.panel.web import assets, formats, hints, languages, words
+from wgfleet.panel.web import assets, event_words, formats, hints, languages, words
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.visitors import VISITOR, Visitor
 
@@ -47,6 +47,7 @@ def environment(language: str) -> Environment:
     made.filters["translated"] = languages.translations(language).gettext
     made.filters.update(moment=formats.moment, exact=formats.exact, details=formats.details)
     made.filters.update(state=words.state, way_out=hints.way_out)
+    made.filters.update(operation_words=words.operation_words, event_words=event_words.words)
     made.globals.update(
         version=wgfleet.__version__,
         language=language,

@@ -58,6 +58,10 @@ class Visitor:
         """Say whether what needs a scope is to be shown."""
         return self.caller is not None and self.caller.may(scope)
 
+    def may_everywhere(self, scope: str) -> bool:
+        """Say whether what needs a scope, and is about all configs and nodes, is to be shown."""
+        return self.may(scope) and self.caller is not None and self.caller.limit is None
+
 
 def base_of(public_url: str | None) -> str:
     """Return the path under which a proxy serves the panel, such as `/vpn`; empty: it serves it at the top."""

@@ -54,6 +54,11 @@ def of_config(tx: Tx, reference: str) -> list[DnsSync]:
     return found
 
 
+def published_of(tx: Tx, config_id: str) -> list[DnsSync]:
+    """Return the syncs of a config; none where nothing is published for it."""
+    return dns_rows.of_config(tx, config_id)
+
+
 def current(tx: Tx, reference: str) -> DnsSync:
     """Return the sync of the name that a config publishes now."""
     for sync in of_config(tx, reference):

@@ -84,9 +84,35 @@ def homes_at(tx: Tx, config: Config, node: Node) -> int:
     return homes.in_config(tx, config.id).get(node.id, 0)
 
 
+def standings(tx: Tx, config_ids: Collection[str]) -> dict[str, dict[str, int]]:
+    """Count the nodes of some configs by how they serve: by health where they do, by phase where they do not."""
+    found: dict[str, dict[str, int]] = {config_id: {} for config_id in config_ids}
+    for config_id, phase, state, count in assignment_rows.standings(tx, config_ids):
+        shown = str(state if phase == Phase.SERVING else phase)
+        found[config_id][shown] = found[config_id].get(shown, 0) + count
+    return found
+
+
 def entrusted(tx: Tx, config: Config, node: Node) -> bool:
     """Tell whether a node was ever given the keys of a config."""
     return assignment_rows.entrusted(tx, config.id, node.id)
+
+
+def entrusted_nodes(tx: Tx, config_id: str) -> set[str]:
+    """Return the nodes that were ever given the keys of a config."""
+    return assignment_rows.entrusted_nodes(tx, config_id)
+
+
+def homeless(tx: Tx, config_id: str, listed: Sequence[NodeAssignment]) -> int:
+    """Count the peers of a config that have no home. `listed`: its assignments."""
+    return homes.of_configs(tx, [config_id]).get(config_id, 0) - sum(each.homes for each in listed)
+
+
+def of_node(tx: Tx, node_id: str, within: Limit | None = None) -> list[tuple[Assignment, Config]]:
+    """Return a node's assignments with their configs, by the configs' names."""
+    found = assignment_rows.of_node(tx, node_id)
+    seen = [pair for pair in found if within is None or pair[1].id in within.configs]
+    return sorted(seen, key=lambda pair: pair[1].name)
 
 
 def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node, public_port: int | None = None) -> Assignment:

@@ -1,7 +1,7 @@
 """The public face of a cluster config: the name that the files of users carry, and how it is published."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from wgfleet.panel import clock
@@ -175,6 +175,11 @@ def _dns_of(spec: EndpointGroupSpec) -> DnsSpec | None:
 def find(tx: Tx, config: Config) -> EndpointGroup | None:
     """Return the config's endpoint group, if it has one."""
     return endpoint_group_rows.get(tx, config.id)
+
+
+def domains(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
+    """Return the name in the files of each of some configs, by the config's id; those without a group are left out."""
+    return endpoint_group_rows.domains_of(tx, config_ids)
 
 
 def get(tx: Tx, config: Config) -> EndpointGroup:

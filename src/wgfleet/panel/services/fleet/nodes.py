@@ -133,6 +133,11 @@ def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | Non
     return node_rows.page(tx, after, limit, within)
 
 
+def names(tx: Tx, node_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of nodes, by id; of those that are gone, none."""
+    return node_rows.names(tx, node_ids)
+
+
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the names of the configs assigned to each node."""
     return node_rows.config_names(tx, node_ids)

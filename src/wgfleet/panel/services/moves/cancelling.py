@@ -21,12 +21,7 @@ def cancel(tx: Tx, actor: str, operation: Operation) -> None:
     """
     if operation.config_id is not None:
         generations.hold(tx, operation.config_id)
-    if operation.finished_at is not None:
-        raise Conflict(f"operation {operation.id} has ended already: {operation.state}")
-    if operation.kind in {OperationKind.FAILOVER, OperationKind.MOVE_ADDRESS}:
-        raise Conflict("its clients would be left without a node: failovers and moves of an address are not cancelled")
-    if operation.kind is OperationKind.REMOVE_NODE:
-        _check_removal(tx, operation)
+    check(tx, operation)
     operation_rows.change(tx, operation.id, cancelled_by=actor)
     if operation.kind is OperationKind.DRAIN:
         cordons.uncordon(tx, actor, nodes.get(tx, operation.node_id or ""))
@@ -34,6 +29,16 @@ def cancel(tx: Tx, actor: str, operation: Operation) -> None:
         group_drain.uncordon(tx, actor, node_groups.get(tx, operation.subject))
     audit.record(tx, actor, "cancelled", "operation", operation.id, kind=operation.kind, subject=operation.subject)
     operations.wake(tx, operation)
+
+
+def check(tx: Tx, operation: Operation) -> None:
+    """Raise `Conflict` where an operation cannot be cancelled any more, or never."""
+    if operation.finished_at is not None:
+        raise Conflict(f"operation {operation.id} has ended already: {operation.state}")
+    if operation.kind in {OperationKind.FAILOVER, OperationKind.MOVE_ADDRESS}:
+        raise Conflict("its clients would be left without a node: failovers and moves of an address are not cancelled")
+    if operation.kind is OperationKind.REMOVE_NODE:
+        _check_removal(tx, operation)
 
 
 def _check_removal(tx: Tx, operation: Operation) -> None:

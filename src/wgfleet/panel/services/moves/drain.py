@@ -70,6 +70,15 @@ def start(
     return started
 
 
+def active(tx: Tx, node: Node) -> int:
+    """Count the drains of a node that have not ended."""
+    return sum(
+        operation.kind is OperationKind.DRAIN and operation.node_id == node.id
+        for _, config in assignment_rows.of_node(tx, node.id)
+        for operation in operation_rows.active_of(tx, config.id)
+    )
+
+
 def check_room(tx: Tx, leaving: Sequence[Node]) -> None:
     """Refuse to empty nodes where that leaves too few others in use, or too little room for the peers."""
     carried: dict[str, Config] = {}

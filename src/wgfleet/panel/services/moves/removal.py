@@ -265,10 +265,7 @@ def start(
             Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
         )
     if not force:
-        _check_heard(config, node, assignment)
-        _check_floor(tx, config, node, assignment)
-        if assignment.health.in_use:
-            departures.check(departures.foresee(tx, config, node), config, node, relay_s=relay_s)
+        check(tx, config, node, assignment, relay_s=relay_s)
     window = steps.default_window(tx, config, grace_s) if drain_window_s is None else drain_window_s
     assignment_rows.applied(tx, assignment.id, phase=Phase.DRAINING)
     operation = operations.start(
@@ -285,6 +282,14 @@ def start(
         operation=operation.id, force=force,
     )  # fmt: skip
     return operation
+
+
+def check(tx: Tx, config: Config, node: Node, assignment: Assignment, *, relay_s: float = 0.0) -> None:
+    """Raise `Conflict` where a removal needs force: it would cut users off, or leave too little."""
+    _check_heard(config, node, assignment)
+    _check_floor(tx, config, node, assignment)
+    if assignment.health.in_use:
+        departures.check(departures.foresee(tx, config, node), config, node, relay_s=relay_s)
 
 
 def _check_heard(config: Config, node: Node, assignment: Assignment) -> None:

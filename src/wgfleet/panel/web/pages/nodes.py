@@ -13,7 +13,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import READ, Caller
-from wgfleet.panel.services.fleet import assignments, cordons, node_groups, nodes
+from wgfleet.panel.services.fleet import assignments, node_groups, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
@@ -73,20 +73,6 @@ def show_node(request: Request, panel: ThePanel, caller: Reader, node: Reference
 def show_join_line(request: Request, panel: ThePanel, caller: NodeAdmin, node: Reference) -> Response:
     """Make a join token, and show the line that uses it; it is shown once."""
     return _join(request, panel, caller, node)
-
-
-@router.post("/nodes/{node}/cordon")
-def cordon_node(request: Request, panel: ThePanel, caller: Writer, node: Reference) -> Response:
-    with panel.store.write() as tx:
-        cordons.cordon(tx, caller.actor, nodes.get(tx, node))
-    return gone_on(request, f"/nodes/{node}")
-
-
-@router.post("/nodes/{node}/uncordon")
-def uncordon_node(request: Request, panel: ThePanel, caller: Writer, node: Reference) -> Response:
-    with panel.store.write() as tx:
-        cordons.uncordon(tx, caller.actor, nodes.get(tx, node))
-    return gone_on(request, f"/nodes/{node}")
 
 
 @router.get("/nodes/{node}/delete")
