@@ -93,7 +93,7 @@ def _of_configs(tx: Tx, within: Limit | None) -> Iterator[Trouble]:
     for late in owed.everywhere(tx):
         if late.late and (within is None or late.config.id in within.configs):
             subject = f"{late.config.name} · {late.node.name}"
-            path = f"/nodes/{late.node.name}"
+            path = f"/nodes/{late.node.name}" if within is None else f"/configs/{late.config.name}"
             yield Trouble(POOR, marked("changes do not reach the node"), subject, late.reason, path, late.since)
 
 

@@ -62,6 +62,14 @@ class Visitor:
         """Say whether what needs a scope, and is about all configs and nodes, is to be shown."""
         return self.may(scope) and self.caller is not None and self.caller.limit is None
 
+    def sees_config(self, config_id: str | None) -> bool:
+        """Say whether the pages of a config are to be linked."""
+        return self.caller is not None and (self.caller.limit is None or config_id in self.caller.limit.configs)
+
+    def sees_group(self, group_id: str | None) -> bool:
+        """Say whether the pages of the nodes of a group are to be linked."""
+        return self.caller is not None and (self.caller.limit is None or group_id in self.caller.limit.groups)
+
 
 def base_of(public_url: str | None) -> str:
     """Return the path under which a proxy serves the panel, such as `/vpn`; empty: it serves it at the top."""
