@@ -136,6 +136,13 @@ def create(
 def update(
     config: Config,
     *,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option("--pool", help="All address pools; a larger one that begins alike takes the place of one."),
+    ] = None,
+    add_pool: Annotated[
+        list[str] | None, typer.Option("--add-pool", help="One more pool: each peer gets an address of it; repeatable.")
+    ] = None,
     listen_port: Port = None,
     mtu: Mtu = None,
     dns: Dns = None,
@@ -172,8 +179,11 @@ def update(
         backbone_port=backbone_port,
         placement=placement,
         enabled=enabled,
+        pools=pool,
     )
     with panel() as client:
+        if add_pool:
+            body["pools"] = [*(pool or client.get(f"/api/configs/{part(config)}")["pools"]), *add_pool]
         ask(client, f"/api/configs/{part(config)}", body, yes=yes, dry_run=dry_run)
         show_fields(client.call("PATCH", f"/api/configs/{part(config)}", body), as_json=as_json)
 

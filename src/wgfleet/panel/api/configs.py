@@ -16,7 +16,9 @@ from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.services import configs, reach
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, MAX_POOLS, ConfigChanges, ConfigSpec
+from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, ConfigChanges, ConfigSpec
+from wgfleet.panel.services.fleet import pool_changes
+from wgfleet.panel.services.pools import MAX_POOLS
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.desired import LEAST_MTU, MAX_MTU, MIN_IPV6_MTU
@@ -95,6 +97,13 @@ class NewConfig(Body):
 class ChangedConfig(PatchBody):
     """The fields to change; a field that is left out keeps its value."""
 
+    pools: list[Annotated[str, Field(max_length=64)]] = Field(
+        default=UNCHANGED,
+        min_length=1,
+        max_length=MAX_POOLS,
+        description="All pools. One that begins as an earlier one takes its place, larger or smaller, and addresses "
+        "stay; of a new one each peer gets an address, which new files have; one left out goes, with its addresses.",
+    )
     listen_port: Port = Field(
         default=UNCHANGED, description="UDP port on each node. Users need new files after a change."
     )
@@ -219,10 +228,19 @@ def check_named(tx: Tx, caller: Caller, changes: Mapping[str, Any]) -> None:
 def update_config(panel: ThePanel, caller: Writer, config: Reference, body: ChangedConfig) -> ConfigView:
     """Push what concerns nodes immediately. Files that users already have are not changed."""
     with panel.store.write() as tx:
-        changes = cast("ConfigChanges", body.given())
-        check_named(tx, caller, body.given())
-        row = configs.update(tx, caller.actor, configs.get(tx, config), changes)
+        row = configs.get(tx, config)
+        change(tx, caller, row, body, panel.hosts())
         return views(tx, [row])[0]
+
+
+def change(tx: Tx, caller: Caller, config: Config, body: ChangedConfig, panel_hosts: Mapping[str, str]) -> None:
+    """Change a config as a caller asked for. `panel_hosts`: the panel's own, of which no pool may contain one."""
+    changes = body.given()
+    check_named(tx, caller, changes)
+    wanted = changes.pop("pools", None)
+    if wanted is not None:
+        pool_changes.change(tx, caller.actor, config, wanted, panel_hosts)
+    configs.update(tx, caller.actor, config, cast("ConfigChanges", changes))
 
 
 @router.delete("/api/configs/{config}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a config")

@@ -16,6 +16,7 @@ from wgfleet.panel.api.endpoint_groups import ChangedEndpointGroup
 from wgfleet.panel.api.models import Identifier, Reference, View
 from wgfleet.panel.api.nodes import ChangedNode, Force, Unproven, need_for
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain.pool_changes import PoolChange
 from wgfleet.panel.services import configs, host_names
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import (
@@ -25,6 +26,7 @@ from wgfleet.panel.services.fleet import (
     node_deletion,
     nodes,
     peers,
+    pool_changes,
     public_ports,
 )
 from wgfleet.panel.store import Tx
@@ -57,9 +59,12 @@ def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: Cha
         row = configs.get(tx, config)
         changes: Any = body.given()
         check_named(tx, caller, changes)
+        wanted = changes.pop("pools", None)
+        # Only planned: to give many peers addresses takes long, and all changes would wait for it.
+        of_pools = PoolChange() if wanted is None else pool_changes.planned(tx, row, wanted, panel.hosts())
         before = {name: getattr(row, name) for name in changes}
         configs.update(tx, caller.actor, row, changes)
-        return EffectsView(effects=effects.of_config(tx, row, before))
+        return EffectsView(effects=effects.of_pools(tx, row, of_pools) + effects.of_config(tx, row, before))
 
 
 @router.get("/api/configs/{config}/deletion", summary="Show what is lost with a config")

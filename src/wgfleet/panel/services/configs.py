@@ -1,6 +1,5 @@
 """WireGuard networks: made, changed, deleted, and their generation counted."""
 
-import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -8,34 +7,30 @@ from types import MappingProxyType
 from typing import Any, TypedDict, cast
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import addressing, backbone
+from wgfleet.panel.domain import backbone
 from wgfleet.panel.domain.fields import check_range, is_address, may_be_id, parse_dns, parse_networks
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.placement.place import Strategy
-from wgfleet.panel.domain.tunnel_networks import special_range
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import key_pair_of, new_key_pair
-from wgfleet.panel.services import audit, generations, reach, tunnel_networks, usage
+from wgfleet.panel.services import audit, generations, pools, reach, tunnel_networks, usage
 from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
-from wgfleet.panel.store.tables import Config, Pool
+from wgfleet.panel.store.tables import Config
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.addresses import parse_network, parse_port
+from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.desired import check_mtu
 from wgfleet.protocol.ids import parse_interface_name
 
 CLUSTER, INDEPENDENT = "cluster", "independent"
 MODES = (CLUSTER, INDEPENDENT)
 PLACEMENTS = tuple(Strategy)
-MAX_POOLS = 8
 _OF_CARDS = re.compile(r"(eth|wlan|wwan|docker|virbr)\d+|en[opsx]\w*\d\w*")  # systemd.net-naming-scheme(7)
 FIRST_PORT = 51820  # the customary one of WireGuard
 MAX_PORT = 65535
-# Smaller has no room for a node and a peer; larger holds what no allocator should be asked to count.
-POOL_PREFIXES = {4: (8, 30), 6: (32, 126)}
 MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
 # What an interface on a node is made of; the rest of a config only shows in the files of users.
 INTERFACE_SETTINGS = frozenset(
@@ -120,14 +115,14 @@ def create(
     if spec.mode not in MODES:
         raise Invalid(f"mode must be {' or '.join(MODES)}, not {spec.mode!r}", field="mode")
     values = _checked(spec.changeable) | reach.checked(tx, spec.changeable, spec.name)
-    networks = _parse_pools(spec.pools)
+    networks = pools.parse(spec.pools)
     check_mtu(spec.mtu, networks, "mtu")
     if spec.listen_port is not None:
         parse_port(spec.listen_port, "listen_port")
     config_rows.serialize_creation(tx)
     if config_rows.find(tx, spec.name) is not None:
         raise Conflict(f"a config named {spec.name!r} already exists; choose another name", field="name")
-    _check_pools_are_free(tx, networks, panel_hosts)
+    pools.check_free(tx, networks, panel_hosts)
     if spec.listen_port is not None:
         _check_port_is_free(tx, spec.listen_port)
     config = Config(
@@ -146,7 +141,7 @@ def create(
     )
     _check_backbone(tx, config)
     _give_keys(vault, config, spec.private_key)
-    config_rows.add(tx, config, [_pool(config, network) for network in networks])
+    config_rows.add(tx, config, [pools.new(config, network) for network in networks])
     audit.record(tx, actor, "created", "config", config.id, name=spec.name, mode=spec.mode, pools=networks)
     tx.wake(Topic.CONFIG, config.id)
     return config
@@ -158,17 +153,6 @@ def _give_keys(vault: Vault, config: Config, own: str | None) -> None:
     if config.mode == CLUSTER:
         private_key, config.public_key = new_key_pair() if own is None else key_pair_of(own)
         config.private_key_sealed = sealed.seal(vault, Config.private_key_sealed, config.id, private_key)
-
-
-def _pool(config: Config, network: str) -> Pool:
-    return Pool(
-        id=clock.new_id(),
-        config_id=config.id,
-        assignment_id=None,
-        parent_id=None,
-        network=network,
-        next_offset=addressing.first_offset(network),
-    )
 
 
 def get(tx: Tx, reference: str) -> Config:
@@ -249,9 +233,9 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
 
 def _names_nodes(tx: Tx, config: Config, dns: Sequence[str]) -> bool:
     """Tell whether nodes themselves are, or were, the name servers of users: they open the port for it."""
-    pools = networks(tx, [config.id])[config.id]
+    own = networks(tx, [config.id])[config.id]
     addresses = [entry for entry in (*dns, *config.dns) if is_address(entry)]
-    return any(_overlap(pool, address) for pool in pools for address in addresses)
+    return any(pools.overlap(pool, address) for pool in own for address in addresses)
 
 
 def check_deletion(tx: Tx, config: Config) -> None:
@@ -296,37 +280,6 @@ def _checked(changes: ConfigChanges) -> dict[str, Any]:
     if "keepalive" in changes:
         check_range(changes["keepalive"], 0, MAX_KEEPALIVE_S, "keepalive", "s")
     return values
-
-
-def _parse_pools(texts: Sequence[str]) -> list[str]:
-    if not 1 <= len(texts) <= MAX_POOLS:
-        raise Invalid(f"a config needs 1 to {MAX_POOLS} pools such as 10.8.0.0/24, not {len(texts)}", field="pools")
-    found: list[str] = []
-    for i, text in enumerate(texts):
-        field = f"pools[{i}]"
-        pool = parse_network(text, field)
-        network = ipaddress.ip_network(pool)
-        low, high = POOL_PREFIXES[network.version]
-        if not low <= network.prefixlen <= high:
-            raise Invalid(f"{pool}: an IPv{network.version} pool is /{low} to /{high}", field=field)
-        if special_range(network) is not None:
-            raise Invalid(f"{pool} is not a network for hosts; use one such as 10.8.0.0/24 or fd00::/64", field=field)
-        for other in found:
-            if _overlap(pool, other):
-                raise Invalid(f"{pool} overlaps {other} in the same list", field=field)
-        found.append(pool)
-    return found
-
-
-def _check_pools_are_free(tx: Tx, networks: Sequence[str], panel_hosts: Mapping[str, str]) -> None:
-    taken, outside = config_rows.all_pools(tx), tunnel_networks.needed(tx, panel_hosts)
-    for i, network in enumerate(networks):
-        for other, owner in taken:
-            if _overlap(network, other):
-                raise Conflict(
-                    f"{network} overlaps {other} of config {owner!r}; choose another range", field=f"pools[{i}]"
-                )
-        tunnel_networks.check(ipaddress.ip_network(network), f"pools[{i}]", outside)
 
 
 def _check_port_is_free(tx: Tx, listen_port: int, config_id: str = "") -> None:
@@ -387,8 +340,3 @@ def _free_port(tx: Tx) -> int:
         if port not in taken:
             return port
     raise Exhausted(f"every port from {FIRST_PORT} up is in use; choose a lower listen_port", field="listen_port")
-
-
-def _overlap(one: str, other: str) -> bool:
-    a, b = ipaddress.ip_network(one), ipaddress.ip_network(other)
-    return a.version == b.version and a.overlaps(b)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Select, Table, bindparam, delete, func, insert, select, update
 
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid
@@ -131,6 +131,26 @@ def claim(tx: Tx, pool: AnyPool, address: str, peer_id: str, field: str) -> str:
     tx.session.execute(_NO_LONGER_FREE, {"pool": pool.id, "first": offset, "last": offset})
     tx.session.execute(_HOLD, [{"pool_id": pool.id, "offset": offset, "peer_id": peer_id}])
     return text
+
+
+def beyond(tx: Tx, pool_id: str, last: int) -> int:
+    """Return how many peers have an address of a pool above an offset."""
+    count = select(func.count()).select_from(_held).where(_held.c.pool_id == pool_id, _held.c.offset > last)
+    return tx.session.scalar(count) or 0
+
+
+def of_pool(tx: Tx, pool_id: str) -> int:
+    """Return how many peers have an address of a pool."""
+    return beyond(tx, pool_id, -1)
+
+
+def resize(tx: Tx, pool_id: str, network: str) -> None:
+    """Give a pool a network that begins alike, and has all addresses in use."""
+    end = addressing.last_offset(network) + 1
+    tx.session.execute(delete(_free).where(_free.c.pool_id == pool_id, _free.c.offset >= end))
+    beyond_end = update(_pools).where(_pools.c.id == pool_id, _pools.c.next_offset > end).values(next_offset=end)
+    tx.session.execute(beyond_end)
+    tx.session.execute(update(_pools).where(_pools.c.id == pool_id).values(network=network))
 
 
 def release(tx: Tx, peer_ids: Collection[str]) -> None:

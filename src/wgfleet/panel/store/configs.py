@@ -123,6 +123,17 @@ def pools(tx: Tx, config_ids: Collection[str]) -> Sequence[Pool]:
     return tx.session.scalars(query.order_by(Pool.id)).all()
 
 
+def add_pool(tx: Tx, pool: Pool) -> None:
+    """Insert a pool."""
+    tx.session.add(pool)
+    tx.session.flush()
+
+
+def remove_pool(tx: Tx, pool_id: str) -> None:
+    """Delete a pool with its slices; the database deletes the addresses in it."""
+    tx.session.execute(delete_rows(Pool).where(Pool.id == pool_id))
+
+
 def all_pools(tx: Tx) -> list[tuple[str, str]]:
     """Return (network, config name) of the pools of all configs."""
     query = select(Pool.network, Config.name).join(Config, Config.id == Pool.config_id)

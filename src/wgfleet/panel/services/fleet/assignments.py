@@ -171,7 +171,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node, public_
     assignment_rows.add(tx, assignment)
     assignment_rows.entrust(tx, config.id, node.id)
     if config.mode == configs.INDEPENDENT:
-        _cut_slices(tx, config, assignment)
+        _cut_slices(tx, config, assignment, assignment_rows.pools(tx, config.id))
     witness_keys.for_config(tx, vault, config.id)
     # What the node owed from an earlier time is overtaken: it is to carry the config again.
     assignment_rows.delete_cleanup(tx, node.id, config.id)
@@ -182,12 +182,18 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node, public_
     return assignment
 
 
-def _cut_slices(tx: Tx, config: Config, assignment: Assignment) -> None:
+def cut_everywhere(tx: Tx, config: Config, pool: Pool) -> None:
+    """Take a slice of a new pool for each node of an independent config."""
+    for assignment, _ in assignment_rows.of_config(tx, config.id):
+        _cut_slices(tx, config, assignment, [pool])
+
+
+def _cut_slices(tx: Tx, config: Config, assignment: Assignment, pools: Sequence[Pool]) -> None:
     """Take the first free slice of each pool for the node, and give each peer an address in it."""
     taken = {pool.network for pool in assignment_rows.slices(tx, config.id)}
     peers = [peer.id for peer in peer_rows.of_config(tx, config.id)]
     cut: list[Pool] = []
-    for pool in assignment_rows.pools(tx, config.id):
+    for pool in pools:
         whole = ipaddress.ip_network(pool.network)
         length = max(whole.prefixlen, min(whole.prefixlen + SLICE_BITS, whole.max_prefixlen - MIN_HOST_BITS))
         free = next((piece for piece in addressing.slices(pool.network, length) if piece not in taken), None)

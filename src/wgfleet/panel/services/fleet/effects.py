@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wgfleet.panel.domain import public_ports
+from wgfleet.panel.domain import addressing, public_ports
+from wgfleet.panel.domain.pool_changes import PoolChange
+from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import node_deletion
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import Tx, homes
+from wgfleet.panel.store import addresses as address_rows
+from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
 
@@ -33,6 +37,38 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
         said.append(f"{peers} of {config.name!r} no longer reach each other, nor networks behind each other")
     if files := sorted(changed.intersection(_IN_FILES)):
         said.append(f"the files of {peers} keep their earlier {', '.join(files)}; only new files have what is set now")
+    return said
+
+
+def of_pools(tx: Tx, config: Config, change: PoolChange) -> list[str]:
+    """Say what another set of pools means for a config's peers."""
+    peers = _peers(tx, config)
+    if not peers:
+        return []
+    said = []
+    ids = {pool.network: pool.id for pool in config_rows.pools(tx, [config.id])}
+    for was, after in change.resized:
+        room = "" if addressing.contains(after, was) else ", and fewer peers have room"
+        said.append(f"{was} becomes {after}: the files of {peers} stay as they are{room}")
+    said += [
+        f"an address of {network} goes to {peers}, at once on all nodes; devices have it with their next file"
+        for network in change.added
+    ]
+    for network in change.removed:
+        losing = address_rows.of_pool(tx, ids[network])
+        losers = peers if config.mode == INDEPENDENT else _number({network: losing})
+        said.append(
+            f"the addresses of {network} are taken from {losers}: what devices send from there is dropped, until they "
+            "have new files"
+        )
+    new = (*change.added, *(after for _, after in change.resized))
+    routed = config.client_allowed_ips
+    unreached = [network for network in new if not any(addressing.contains(each, network) for each in routed)]
+    if unreached:
+        said.append(
+            f"files route {', '.join(routed)} only: users reach {', '.join(unreached)} once client_allowed_ips has it, "
+            "and they have new files"
+        )
     return said
 
 

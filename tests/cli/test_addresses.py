@@ -1,4 +1,4 @@
-"""Commands about where clients find a node: ports of routers, names that are followed."""
+"""Commands about where clients find a node, and which addresses they get."""
 
 from pathlib import Path
 
@@ -54,3 +54,18 @@ def test_a_node_is_made_by_name_and_goes_back_to_addresses(wgfleet: Run, monkeyp
     for wrong in ("gone.example.net", "203.0.113", "home.example.net:51820", "\u200b"):
         refused = wgfleet("node", "create", "other", "--endpoint", wrong)
         assert (refused.returncode, "--endpoint" in refused.stderr) == (1, True), refused.stderr
+
+
+def test_a_pool_is_made_larger_and_one_added_after_a_look(wgfleet: Run, client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    made(client, "/api/configs/wg0/peers", name="anna")
+    look = wgfleet("config", "update", "wg0", "--add-pool", "fd00:8::/64", "--dry-run")
+    assert "an address of fd00:8::/64 goes to 1 peer" in look.stderr
+    assert wgfleet("config", "update", "wg0", "--add-pool", "fd00:8::/64").returncode == 2, "nobody can be asked"
+    more = wgfleet("config", "update", "wg0", "--add-pool", "fd00:8::/64", "--yes", "--json")
+    assert document(more)["pools"] == ["10.8.0.0/24", "fd00:8::/64"]
+    assert document(wgfleet("config", "update", "wg0", "--pool", "10.8.0.0/16", "-y", "--json"))["pools"] == [
+        "10.8.0.0/16"
+    ]
+    refused = wgfleet("config", "update", "wg0", "--pool", "10.9.0.0/16", "--add-pool", "banana", "-y")
+    assert (refused.returncode, "--pool" in refused.stderr) == (1, True), refused.stderr
