@@ -12,6 +12,7 @@ from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_
 from wgfleet.agent.interfaces.forwarding_check import ForwardingCheck
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch, let_send
+from wgfleet.agent.interfaces.quotas import QuotaKeeper
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.relays import Relays
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
@@ -25,6 +26,7 @@ from wgfleet.agent.running import end_of_process, log_as_json, report_life, unti
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
+from wgfleet.agent.server.quota_route import QuotaRoute
 from wgfleet.agent.server.relay_routes import RelayRoutes
 from wgfleet.agent.server.routes import AgentRoutes
 from wgfleet.agent.server.serving import MakeApp, serve
@@ -35,6 +37,7 @@ from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
+from wgfleet.agent.state.quota_file import QuotaFile
 from wgfleet.agent.state.relay_files import BootClock, RelayFiles
 from wgfleet.agent.state.session_files import this_machine
 from wgfleet.agent.state.time_alone import TimeAlone
@@ -98,6 +101,7 @@ async def _run(settings: AgentSettings) -> None:
     )
     stop = end_of_process()
     relays = Relays(RelayFiles(state.relays, damaged, BootClock(boot_id())), supervisor.uses)
+    quotas = QuotaKeeper(supervisor.reconcilers, usage.meter, QuotaFile(state.quotas, damaged))
     await supervisor.start()
     try:
         await until_first(
@@ -110,10 +114,11 @@ async def _run(settings: AgentSettings) -> None:
                 damaged,
                 supervisor.board,
                 contact,
-                _make_app(supervisor, prober, damaged, alone, relays),
+                _make_app(supervisor, prober, damaged, alone, relays, quotas),
                 supervisor.machine.backend,
             ),
             relays.run(),
+            quotas.run(),
             report_life(lambda: supervisor.stuck_for_s < _STUCK_S),
             alone.run(supervisor.look_again),
             usage.run(),
@@ -155,7 +160,12 @@ def _panel_of(state: StateDirectory) -> str:
 
 
 def _make_app(
-    supervisor: InterfaceSupervisor, prober: Prober, damaged: DamagedFiles, alone: TimeAlone, relays: Relays
+    supervisor: InterfaceSupervisor,
+    prober: Prober,
+    damaged: DamagedFiles,
+    alone: TimeAlone,
+    relays: Relays,
+    quotas: QuotaKeeper,
 ) -> MakeApp:
     def make(node_id: NodeId, expires_at: Callable[[], float], common: Sequence[BaseRoute]) -> Starlette:
         more = [
@@ -163,6 +173,7 @@ def _make_app(
             *ProbeRoute(supervisor.reconciler, prober).routes(),
             *ManualRoutes(supervisor).routes(),
             *RelayRoutes(supervisor, relays).routes(),
+            *QuotaRoute(quotas).routes(),
             *UsageRoute(supervisor.usage.meter).routes(),
         ]
         return AgentRoutes(supervisor, node_id, expires_at, lambda: (*damaged.notes, *alone.notes)).app(more)

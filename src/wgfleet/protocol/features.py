@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import backbone, desired, messages, reach, relay, usage
+from wgfleet.protocol import backbone, desired, messages, quota, reach, relay, usage
 
 PROTOCOL = 2  # 0.1.0 has 1, and does not say so
 PROTOCOL_OF_0_1_0 = 1
@@ -45,6 +45,7 @@ class Feature(StrEnum):
     REVOKED = "revoked"  # refuses certificates of panels that were revoked
     WITNESS = "witness"  # probes without an interface, where it enrolled as a witness
     USAGE = "usage"  # counts what peers use, and tells it in batches
+    QUOTA = "quota"  # stops peers at a number of bytes by itself
     BACKBONE = "backbone"  # has links to the other nodes of a config; keeps users apart where that is wanted
 
 
@@ -80,6 +81,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     relay.RelayProlongation: {},
     relay.RelayedPeer: {},
     usage.UsageRequest: {},  # as a whole for agents with `USAGE` only
+    quota.Quota: {},  # as wholes for agents with `QUOTA` only
+    quota.QuotaUpdate: {},
     messages.Revoked: {},  # as a whole for agents with `REVOKED` only
 }
 """By struct of a request: the fields that 0.1.0 does not know, and the feature that an agent needs for each."""

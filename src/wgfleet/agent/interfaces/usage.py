@@ -85,6 +85,12 @@ class UsageMeter:
             _count(counted, seen, int(at), most)
             self.changed = True
 
+    def total(self, config_id: ConfigId, key: PublicKey) -> tuple[int | None, int]:
+        """Return a peer's counter and what it has come to, both directions together; None: it has counted nothing."""
+        config = self.state.configs.get(config_id)
+        counted = None if config is None else config.peers.get(key)
+        return (None, 0) if counted is None else (counted.life, counted.received + counted.sent)
+
     def ended(self, config_id: ConfigId) -> None:
         """Note that an interface is about to be removed: the counters of the next one begin at 0."""
         config = self.state.configs.get(config_id)

@@ -80,6 +80,10 @@ class StateDirectory:
         return self.root / "time-alone.json"
 
     @property
+    def quotas(self) -> Path:
+        return self.root / "quotas.json"
+
+    @property
     def usage(self) -> Path:
         return self.root / "usage.json"
 

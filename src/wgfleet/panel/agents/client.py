@@ -43,6 +43,7 @@ from wgfleet.protocol.messages import (
     WatchMessage,
 )
 from wgfleet.protocol.panel_name import PanelName
+from wgfleet.protocol.quota import QuotasKept, QuotaUpdate
 from wgfleet.protocol.relay import AllRelays, RelayEnd, RelayProlongation, RelayRequest, RelayStatus
 from wgfleet.protocol.usage import UsageBatch, UsageRequest
 
@@ -163,6 +164,10 @@ class AgentClient:
     async def usage(self, request: UsageRequest) -> UsageBatch:
         """Say which batch of usage is committed; return the next one."""
         return await self._call("POST", "/v1/usage", UsageBatch, request, timeout_s=ANSWER_S / 6)
+
+    async def quotas(self, update: QuotaUpdate) -> QuotasKept:
+        """Say what peers may still use at the node."""
+        return await self._call("POST", "/v1/quotas", QuotasKept, update, timeout_s=ANSWER_S / 6)
 
     async def prolong_relay(self, interface: str, prolonged: RelayProlongation) -> RelayStatus:
         """Have the node pass on some clients' packets for longer."""

@@ -4,14 +4,16 @@ It keeps nothing that it would miss after a restart. Looks are as far apart as k
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.agents.quota_sender import Wanted
 from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services.jobs import decisions
+from wgfleet.panel.services.jobs import decisions, quotas
 from wgfleet.panel.services.jobs.decisions import LimitDecision, PeriodBases
 from wgfleet.panel.store import Store
 
@@ -23,10 +25,11 @@ log = structlog.get_logger()
 
 
 class JobWatch:
-    """Runs until its task is cancelled."""
+    """Runs until its task is cancelled. `send` says to nodes how much of what peers have left they let through."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, send: Callable[[Wanted], Awaitable[None]] | None = None) -> None:
         self._store = store
+        self._send = send
         self._bases = PeriodBases()
         self.counting: set[str] = set()
         """Nodes whose counters decide on somebody soon."""
@@ -45,17 +48,20 @@ class JobWatch:
 
     async def look(self) -> None:
         """Decide on all, and do what follows."""
-        found = await in_thread(self._decide)
+        found, wanted = await in_thread(self._decide)
         changing = [each.peer.id for each in found if each.changes]
         for start in range(0, len(changing), AT_ONCE):
             came_round()
             await in_thread(self._apply, changing[start : start + AT_ONCE])
+        if self._send is not None:
+            await self._send(wanted)
 
-    def _decide(self) -> list[LimitDecision]:
+    def _decide(self) -> tuple[list[LimitDecision], Wanted]:
         with self._store.read() as tx:
             found = decisions.decide(tx, clock.now(), self._bases)
             self.counting = decisions.counting_nodes(tx, found)
-        return found
+            wanted = quotas.of_nodes(tx, found) if self._send is not None else {}
+        return found, wanted
 
     def _apply(self, peer_ids: list[str]) -> None:
         with self._store.write() as tx:

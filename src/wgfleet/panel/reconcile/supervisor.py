@@ -16,6 +16,7 @@ from wgfleet.panel.reconcile.agents.node import NodeReconciler
 from wgfleet.panel.reconcile.agents.own_certificates import OwnCertificates
 from wgfleet.panel.reconcile.agents.panel_start import BegunStart
 from wgfleet.panel.reconcile.agents.pusher import Pusher
+from wgfleet.panel.reconcile.agents.quota_sender import QuotaSender
 from wgfleet.panel.reconcile.agents.routine_news import EVERY_S as NEWS_EVERY_S
 from wgfleet.panel.reconcile.agents.routine_news import RoutineNews
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
@@ -81,7 +82,7 @@ class Supervisor:
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
         self._telemetry = TelemetryWriter(store, self._connections, outlook)
-        self._jobs = JobWatch(store)
+        self._jobs = JobWatch(store, QuotaSender(self._connections).send)
         self._usage = UsageCollector(
             store, self._connections, outlook, settings.usage.every_s, lambda: self._jobs.counting
         )

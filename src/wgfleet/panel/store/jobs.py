@@ -41,6 +41,7 @@ class LimitedPeer(NamedTuple):
     base_sent: int
     reset_at: float | None
     noticed: str | None
+    home_node_id: str | None
 
 
 _COLUMNS = (
@@ -48,7 +49,7 @@ _COLUMNS = (
     *(Peer.restricted_at, Peer.restricted_because),
     *(func.coalesce(UsageTotal.received, 0), func.coalesce(UsageTotal.sent, 0), UsageTotal.first_at),
     *(func.coalesce(PeerAllowance.base_received, 0), func.coalesce(PeerAllowance.base_sent, 0)),
-    *(PeerAllowance.reset_at, PeerAllowance.noticed),
+    *(PeerAllowance.reset_at, PeerAllowance.noticed, Peer.home_node_id),
 )
 
 
