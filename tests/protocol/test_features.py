@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import backbone, desired, features, messages, reach, relay, usage
+from wgfleet.protocol import backbone, desired, features, messages, quota, reach, relay, usage
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceDelta, InterfaceSettings
 from wgfleet.protocol.features import ALL, NONE, Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
@@ -42,6 +42,8 @@ REQUESTS_SINCE: dict[type[Struct], str] = {
     relay.RelayProlongation: "peers for_s",
     relay.RelayedPeer: "public_key endpoint target",
     usage.UsageRequest: "epoch sequence",
+    quota.QuotaUpdate: "configs whole",
+    quota.Quota: "public_key life counted left",
 }
 # What it answers and reports. Frozen as well.
 ANSWERS_OF_0_1_0: dict[type[Struct], str] = {
@@ -92,7 +94,7 @@ def test_every_request_is_in_the_list() -> None:
     assert features.FIELDS.keys() == REQUESTS_OF_0_1_0.keys() | REQUESTS_SINCE.keys()
     strict = {
         kind
-        for module in (backbone, desired, messages, reach, relay, usage)
+        for module in (backbone, desired, messages, quota, reach, relay, usage)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Struct) and kind.__struct_config__.forbid_unknown_fields
     }

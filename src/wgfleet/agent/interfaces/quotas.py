@@ -1,4 +1,4 @@
-"""Quotas of peers: what the panel said of them, held against what was counted, and kept true in the kernel.
+"""Quotas of peers: what the panel allows them, held against what was counted, and kept true in the kernel.
 
 The kernel counts by itself, and drops the packet that goes beyond a quota, whatever became of the agent. It counts
 packets as they are in the tunnel, and WireGuard as they are outside, where they are larger: so its limits are set again

@@ -15,7 +15,7 @@ def part(left: int, *, holds: bool) -> int:
 
 
 def is_news(ceiling: int, said: int | None, left: int, *, holds: bool) -> bool:
-    """Tell whether a node must hear of a ceiling, given the one that it was told last.
+    """Tell whether a node must hear of a ceiling, given the one that it heard last.
 
     What a peer uses at its holder changes nothing there, and at other nodes little.
     """

@@ -1,0 +1,86 @@
+"""A quota over two moves, and without the panel: what a client gets through is what it was given, and no more."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from wgfleet.lab import assembly, fleet, state, stock
+from wgfleet.lab.panel_client import PanelClient
+from wgfleet.lab.progress import Progress
+from wgfleet.lab.state import Lab
+from wgfleet.lab.waiting import wait_for
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+SOON_S = 180.0
+LIMIT = 50_000_000
+BEYOND = LIMIT // 200  # of what is let through beyond the limit; measured: see docs/jobs.md
+SIZE, OUTSIDE = 1372, 1452  # bytes of a ping, and of its packet as WireGuard counts it
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with state.temporary("quota", 2, 1) as built:
+        assembly.assemble(built, Progress())
+        yield built
+
+
+def through(lab: Lab) -> int:
+    """Return the bytes of both directions that nodes let through: what is answered was let through before."""
+    (line,) = lab.host("client-1").run("wg", "show", "wg0", "transfer").splitlines()
+    return 2 * int(line.split()[1])
+
+
+def send_up_to(lab: Lab, total: int) -> None:
+    while (left := total - through(lab)) > 0:
+        count = str(max(1, left // (2 * OUTSIDE)))
+        command = ("ping", "-q", "-f", "-c", count, "-s", str(SIZE), "-w", "60", fleet.NODE_TUNNEL_ADDRESS)
+        lab.host("client-1").run(*command, check=False)
+
+
+def move(lab: Lab, panel: PanelClient, peer: dict[str, Any]) -> None:
+    """Have the node that has the client give it to the other one, by plan."""
+    before = panel.call("GET", f"/api/peers/{peer['id']}")["session"]["node_id"]
+    panel.call("POST", f"/api/nodes/{before}/drain")
+
+    def moved() -> bool:
+        return bool(panel.call("GET", f"/api/peers/{peer['id']}")["session"]["node_id"] != before)
+
+    wait_for(moved, "the client is not moved", within_s=SOON_S)
+    stock.wait_reply(lab.host("client-1"), fleet.NODE_TUNNEL_ADDRESS, timeout_s=SOON_S)
+    wait_for(
+        lambda: all(each["finished_at"] for each in panel.all("/api/operations")), "the drain goes on", within_s=SOON_S
+    )
+    panel.call("POST", f"/api/nodes/{before}/uncordon")
+
+
+def test_a_quota_of_50_mb_over_two_moves_and_without_the_panel(lab: Lab) -> None:
+    with fleet.client(lab) as panel:
+        fleet.wait_connected(panel, 2)
+        (peer,) = panel.all("/api/configs/wg0/peers")
+        panel.call("POST", f"/api/peers/{peer['id']}/jobs", {"field": "total_data", "value": LIMIT})
+        stock.wait_reply(lab.host("client-1"), fleet.NODE_TUNNEL_ADDRESS, timeout_s=SOON_S)
+        send_up_to(lab, 20_000_000)
+        move(lab, panel, peer)
+        send_up_to(lab, 40_000_000)
+        move(lab, panel, peer)
+        send_up_to(lab, 45_000_000)
+        time.sleep(5.0)  # a look of the panel, which sees where the client is
+        fleet.kill_panel(lab)
+        lab.host("client-1").run(
+            *("ping", "-q", "-f", "-c", "4000", "-s", str(SIZE), "-w", "40", fleet.NODE_TUNNEL_ADDRESS), check=False
+        )
+        beyond = through(lab) - LIMIT
+        sys.stderr.write(f"quota: {beyond} bytes beyond {LIMIT}\n")
+        assert -BEYOND < beyond < BEYOND
+        fleet.restart_panel(lab)
+        fleet.wait_connected(panel, 2)
+        wait_for(
+            lambda: panel.call("GET", f"/api/peers/{peer['id']}")["restricted_at"],
+            "the peer is not restricted",
+            within_s=SOON_S,
+        )
+        limits = panel.call("GET", f"/api/peers/{peer['id']}/limits")
+        sys.stderr.write(f"ledger: {limits['jobs'][0]['used']} of {LIMIT}\n")
