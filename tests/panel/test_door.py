@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
@@ -51,7 +52,7 @@ class Doors:
 
 
 @contextmanager
-def opened_doors(panel: Panel, settings: DoorSettings) -> Iterator[Doors]:
+def opened_doors(panel: Panel, settings: DoorSettings, app: FastAPI | None = None) -> Iterator[Doors]:
     with panel.store.write() as tx:
         key = api_keys.ensure_first_key(tx)
     assert key
@@ -63,7 +64,7 @@ def opened_doors(panel: Panel, settings: DoorSettings) -> Iterator[Doors]:
     async def opened() -> None:
         ready.set()
 
-    server = ThreadServer(create_app(panel), sockets, certificate, opened, settings)
+    server = ThreadServer(app or create_app(panel), sockets, certificate, opened, settings)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     assert ready.wait(10)

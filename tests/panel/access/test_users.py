@@ -259,6 +259,12 @@ def test_a_second_factor_is_asked_for_and_each_code_works_once(client: httpx.Cli
     signed_in(visitor, code=codes[0].upper().replace("-", " "))
     refused(visitor, code=codes[0])
     assert client.get("/api/users/anna").json()["recovery_codes"] == 9
+    renewal = "/api/me/second-factor/recovery-codes"
+    assert visitor.post(renewal, json=WRONG, headers=me).status_code == 422
+    renewed = visitor.post(renewal, json={"password": WORDS}, headers=me).json()["recovery_codes"]
+    assert (len(renewed), set(renewed) & set(codes)) == (10, set())
+    refused(visitor, code=codes[1])
+    signed_in(visitor, code=renewed[1])
     answer = visitor.post("/api/me/second-factor/remove", json=WRONG, headers=me)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "password")
     assert visitor.post("/api/me/second-factor/remove", json={"password": WORDS}, headers=me).status_code == 204

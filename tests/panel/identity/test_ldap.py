@@ -10,6 +10,7 @@ from tests.panel.access.people import new_user, signed_in
 from tests.panel.conftest import made
 from tests.panel.identity.certificates import self_signed
 from tests.panel.identity.slapd import PASSWORD, WORDS, Directory, slapd
+from wgfleet.panel.api import Panel
 
 pytestmark = [pytest.mark.usefixtures("quick_hashes"), pytest.mark.servers]
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -72,6 +73,22 @@ def test_names_are_no_filters_and_an_empty_password_is_none(
     assert tried(visitor, "anna", "").status_code in {401, 422}
     assert signed_in(visitor, "weird)(name", WORDS)
     assert client.get("/api/users/weird-name").json()["provider"] == "company"
+
+
+@SQLITE
+def test_guesses_count_for_whom_they_are_about_however_the_name_is_written(
+    client: httpx.Client, visitor: httpx.Client, directory: Directory, panel: Panel
+) -> None:
+    panel.sign_in_attempts._most = 1000  # noqa: SLF001 - from one address
+    panel.guesses._most = 4  # noqa: SLF001 - fewer than an hour has
+    directory.add("anna", "vpn")
+    directory.add("bea", "vpn")
+    company(client, directory.options())
+    assert tried(visitor, "ANNA").status_code == 201
+    spellings = ["anna", "ANNA", "aNNa", " anna", "ANna", "anna "]
+    assert [tried(visitor, name, "a guess").status_code for name in spellings] == [401] * 4 + [429] * 2
+    assert tried(visitor, "anna").status_code == 429
+    assert tried(visitor, "bea").status_code == 201
 
 
 @SQLITE

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -221,6 +222,18 @@ def test_a_provider_that_is_away_or_no_provider_is_named(
     for issuer in ("http://id.example.com", "ftp://x", "https://"):
         body = {"name": "x", "oidc": {"issuer": issuer, "client_id": "panel"}}
         assert client.post("/api/sign-in-providers", json=body).json()["field"] == "oidc.issuer", issuer
+
+
+@SQLITE
+def test_strangers_who_begin_hold_few_threads(
+    client: httpx.Client, visitor: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company(client, "http://127.0.0.1:9")
+    full = threading.BoundedSemaphore(1)
+    full.acquire()
+    monkeypatch.setattr(oidc, "_present", full)
+    answer = visitor.post("/api/sign-in/oidc/begin", json={"provider": "company"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "2")
 
 
 def test_a_providers_secret_is_sealed_and_never_shown(client: httpx.Client, panel: Panel) -> None:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.panel.web import sample
+from tests.panel.web.conftest import PASSWORD
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes
@@ -55,6 +56,10 @@ PAGES = (
     "PEER",
     "PEER/access",
     "PEER/delete",
+    "/profile",
+    "/profile/password",
+    "/profile/second-factor",
+    "/profile/passkeys/new",
     "/set-up",
 )
 
@@ -123,15 +128,19 @@ def paths(admin: httpx.Client) -> list[str]:
     return [path.replace("PEER", peer).replace("OPERATION", operation) for path in PAGES]
 
 
+def complaints(page: Page) -> list[object]:
+    """Return what axe finds. Playwright evaluates apart from the page, whose policy has no place for its script."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("async () => (await axe.run()).violations.map(v => [v.id, v.nodes.map(n => n.html)])")
+    return list(found)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(visit: Visit, admin: httpx.Client, theme: str) -> None:
     page = visit("/", theme)
     for path in paths(admin):
         page.goto(path)
-        # Playwright evaluates apart from the page, whose policy has no place for a script of ours.
-        page.evaluate(AXE.read_text())
-        found = page.evaluate("async () => (await axe.run()).violations.map(v => [v.id, v.nodes.map(n => n.html)])")
-        assert found == [], path
+        assert complaints(page) == [], path
 
 
 @pytest.mark.parametrize("width", [360, 1600])
@@ -181,3 +190,50 @@ def test_many_tabs_share_one_stream(visit: Visit) -> None:
         "performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('/live')).length"
     )
     assert streams == 0
+
+
+def signed_in_by_name(chromium: Browser, address: str) -> Page:
+    """Sign in at the panel by its host name, which passkeys need, in a browser with an authenticator of its own."""
+    context = chromium.new_context(base_url=address.replace("127.0.0.1", "localhost"))
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    session.send("WebAuthn.enable")
+    authenticator = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+    able = {"isUserVerified": True, "automaticPresenceSimulation": True}
+    session.send("WebAuthn.addVirtualAuthenticator", {"options": authenticator | able})
+    page.goto("/login")
+    page.get_by_label("Name").fill("admin")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url("**/")
+    return page
+
+
+def test_a_passkey_is_made_and_signs_in(chromium: Browser, address: str, admin: httpx.Client) -> None:
+    assert admin.get("/").status_code == 200
+    page = signed_in_by_name(chromium, address)
+    page.goto("/profile")
+    page.get_by_role("link", name="Add a passkey").click()
+    dialog = page.get_by_role("dialog", name="Add a passkey")
+    dialog.get_by_label("Name").fill("this browser")
+    dialog.get_by_label("Present password").fill("not the present one")
+    dialog.get_by_role("button", name="Go on").click()
+    dialog.get_by_role("alert").get_by_text("is not the present password").wait_for()
+    dialog.get_by_label("Present password").fill(PASSWORD)
+    dialog.get_by_role("button", name="Go on").click()
+    page.get_by_role("rowheader", name="this browser").wait_for()
+    assert complaints(page) == []
+    page.context.clear_cookies()
+    page.goto("/login?next=/peers")
+    assert complaints(page) == []
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.get_by_role("heading", name="Peers", exact=True).wait_for()
+    page.goto("/profile")
+    page.get_by_role("button", name="Remove the passkey this browser").click()
+    page.get_by_text("None yet.").wait_for()
+    page.context.clear_cookies()
+    page.goto("/login")
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.get_by_role("alert").get_by_text("unknown here").wait_for()
+    page.context.close()

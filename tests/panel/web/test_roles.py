@@ -32,7 +32,7 @@ from wgfleet.panel.web.site import ROUTERS, create_site
 
 ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
 WHO = [(role, is_limited) for role in Role for is_limited in (False, True) if role != Role.ADMIN or not is_limited]
-TO_COME = ("/profile", "/settings")
+TO_COME = ("/settings",)
 VISITS = 3
 """Of one page with the same filters, such as those of many peers."""
 

@@ -112,6 +112,14 @@ def remove_my_second_factor(panel: ThePanel, caller: Anyone, body: PresentPasswo
         users.remove_second_factor(tx, caller.actor, users.of_caller(tx, caller))
 
 
+@router.post("/api/me/second-factor/recovery-codes", summary="Renew your recovery codes")
+def renew_recovery_codes(panel: ThePanel, caller: Anyone, body: PresentPassword) -> RecoveryCodes:
+    """Those from before count no longer."""
+    checked(panel, caller, body)
+    with panel.store.write() as tx:
+        return RecoveryCodes(recovery_codes=users.renew_recovery_codes(tx, caller))
+
+
 @router.get("/api/me/sign-ins", summary="List your sign-ins")
 def list_my_sign_ins(panel: ThePanel, caller: Anyone, after: After = None, limit: Limit = 100) -> Page[SignInView]:
     with panel.store.read() as tx:

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import APIRouter, Request, status
 from pydantic import Field
@@ -75,12 +75,12 @@ def list_my_passkeys(panel: ThePanel, caller: Anyone) -> Page[PasskeyView]:
 def begin_passkey(panel: ThePanel, request: Request, caller: Anyone, body: PresentPassword) -> AskedView:
     checked(panel, caller, body)
     with panel.store.read() as tx:
-        return _asked(passkeys.begin_registration(tx, panel.vault, caller, _site(panel, request)))
+        return _asked(passkeys.begin_registration(tx, panel.vault, caller, site_of(panel, request)))
 
 
 @router.post("/api/me/passkeys", status_code=status.HTTP_201_CREATED, summary="Add a passkey")
 def add_passkey(panel: ThePanel, request: Request, caller: Anyone, body: NewPasskey) -> PasskeyView:
-    site = _site(panel, request)
+    site = site_of(panel, request)
     with panel.store.write() as tx:
         return _view(passkeys.register(tx, panel.vault, caller, site, body.challenge, body.name, body.credential))
 
@@ -112,25 +112,35 @@ def remove_passkey(panel: ThePanel, caller: Admin, user: Reference, passkey: Ide
 @router.post("/api/sign-in/passkey/begin", summary="Begin to sign in with a passkey")
 def begin_passkey_sign_in(panel: ThePanel, request: Request) -> AskedView:
     """No name is asked for: the authenticator shows whose passkeys it has."""
-    return _asked(passkeys.begin_sign_in(panel.vault, _site(panel, request)))
+    return _asked(passkeys.begin_sign_in(panel.vault, site_of(panel, request)))
 
 
 @router.post("/api/sign-in/passkey/finish", status_code=status.HTTP_201_CREATED, summary="Sign in with a passkey")
 def finish_passkey_sign_in(panel: ThePanel, request: Request, body: PasskeyAnswer) -> NewSignInView:
     """No second factor is asked for: the authenticator has asked for a finger, a face or a PIN."""
-    site, program = _site(panel, request), request.headers.get("user-agent", "")
+    site, program = site_of(panel, request), request.headers.get("user-agent", "")
     with limited(panel, request, None) as remote, panel.store.write() as tx:
         row, token, name = passkeys.sign_in(tx, panel.vault, site, body.challenge, body.credential, remote, program)
         view = shown(row, name)
     return NewSignInView(token=token, **view.model_dump())
 
 
-def _site(panel: Panel, request: Request) -> Site:
-    """Return what browsers know this panel by; authenticators take host names, and no addresses."""
-    url = urlsplit(panel.settings.public_url or str(request.base_url))
-    host = url.hostname or ""
+def site_of(panel: Panel, request: Request) -> Site:
+    """Return what browsers know this panel by; raise `Conflict` where it has no host name."""
+    if not has_host_name(panel, request):
+        raise Conflict("passkeys belong to a host name: reach the panel by one, and set public_url to it")
+    url = _address(panel, request)
+    return Site(url.hostname or "", f"{url.scheme}://{url.netloc}")
+
+
+def has_host_name(panel: Panel, request: Request) -> bool:
+    """Say whether browsers know this panel by a name: authenticators take no addresses."""
     try:
-        ipaddress.ip_address(host)
+        ipaddress.ip_address(_address(panel, request).hostname or "")
     except ValueError:
-        return Site(host, f"{url.scheme}://{url.netloc}")
-    raise Conflict("passkeys belong to a host name: reach the panel by one, and set public_url to it")
+        return True
+    return False
+
+
+def _address(panel: Panel, request: Request) -> SplitResult:
+    return urlsplit(panel.settings.public_url or str(request.base_url))

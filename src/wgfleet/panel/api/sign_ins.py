@@ -115,7 +115,7 @@ def let_in_by_directory(
         directories = providers.directories(tx, panel.vault, claimed)
     if not directories:
         return None
-    vouched = first_to_vouch(directories, name, password)
+    vouched = first_to_vouch(directories, name, password, panel.guesses.guess)
     with panel.store.write() as tx:
         provider = providers.usable(tx, vouched.provider_id, ProviderKind.LDAP)
         row, token, user_name = external.let_in(tx, panel.vault, provider, vouched.identity, remote, program)

@@ -6,8 +6,8 @@ one never is, since servers take a bind without a password for an anonymous one,
 
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ from wgfleet.panel.provider_http import words
 _TIMEOUT_S = 5
 _PAGE = 500
 _INVALID_CREDENTIALS = 49
+Guessing = Callable[[str], AbstractContextManager[None]]
+"""Limits how often a password of somebody may be guessed, and counts where it raises `IdentityRefused`."""
 _present = threading.BoundedSemaphore(12)
 
 
@@ -55,14 +57,18 @@ class DirectoryOptions:
     group_attribute: str = "cn"
 
 
-def authenticate(options: DirectoryOptions, name: str, password: str) -> VouchedPerson:
-    """Return who has that name and password; raise `IdentityRefused` otherwise, `Unavailable` where nobody says."""
+def authenticate(options: DirectoryOptions, name: str, password: str, guessing: Guessing) -> VouchedPerson:
+    """Return who has that name and password; raise `IdentityRefused` otherwise, `Unavailable` where nobody says.
+
+    A directory finds somebody by many spellings: `guessing` gets the one that it has itself, where that is another.
+    """
     with _room(options), _connected(options) as connection:
         found = _people(connection, options, name)
         if len(found) != 1 or not password:
             raise IdentityRefused("the name or the password is wrong", "name" if not found else "password")
         (entry,) = found
-        with _errors(options):
+        known_as = _first(entry, options.name_attribute)
+        with nullcontext() if known_as == name else guessing(known_as), _errors(options):
             if not connection.rebind(entry["dn"], password):
                 if connection.result["result"] != _INVALID_CREDENTIALS:
                     raise Unavailable(f"{options.url} lets nobody in: {words(str(connection.result['description']))}")
@@ -191,13 +197,15 @@ class Vouched:
     identity: VouchedPerson
 
 
-def first_to_vouch(directories: Sequence[tuple[str, DirectoryOptions]], name: str, password: str) -> Vouched:
+def first_to_vouch(
+    directories: Sequence[tuple[str, DirectoryOptions]], name: str, password: str, guessing: Guessing
+) -> Vouched:
     """Ask one directory after the other; raises what the last one said, or that one was down."""
     down: Unavailable | None = None
     refused: IdentityRefused | None = None
     for provider_id, options in directories:
         try:
-            return Vouched(provider_id, authenticate(options, name, password))
+            return Vouched(provider_id, authenticate(options, name, password, guessing))
         except Unavailable as error:
             down = error
         except IdentityRefused as error:

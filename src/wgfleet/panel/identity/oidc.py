@@ -8,7 +8,8 @@ import base64
 import hmac
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -22,7 +23,7 @@ from joserfc.jwk import KeySet
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.identities import VouchedPerson
-from wgfleet.panel.errors import TransientError, Unavailable
+from wgfleet.panel.errors import TooMany, TransientError, Unavailable
 from wgfleet.panel.identity import IdentityRefused
 from wgfleet.panel.provider_http import exchange, open_client, words
 from wgfleet.panel.store import sealed
@@ -38,6 +39,7 @@ _TIMEOUT_S = 10.0
 _DISCOVERY = ".well-known/openid-configuration"
 _WHAT = "oidc"
 _OK = 200
+_present = threading.BoundedSemaphore(12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +242,21 @@ def opened(vault: Vault, returned: Returned) -> dict[str, Any]:
     return kept
 
 
+@contextmanager
+def _room(host: str) -> Iterator[None]:
+    """Let few wait for providers at a time: anybody may begin, and each holds one of the threads that answer calls."""
+    if not _present.acquire(blocking=False):
+        raise TooMany(f"too many people wait for {host}; try again soon", retry_after_s=2.0)
+    try:
+        yield
+    finally:
+        _present.release()
+
+
 def _fetched(method: str, url: str, what: str, **request: Any) -> dict[str, Any]:
     host = urlsplit(url).netloc
     try:
-        with open_client(url, _TIMEOUT_S, {"Accept": "application/json"}) as client:
+        with _room(host), open_client(url, _TIMEOUT_S, {"Accept": "application/json"}) as client:
             response, content = exchange(client, host, _TIMEOUT_S, method, url, **request)
     except TransientError as error:
         raise Unavailable(f"the provider cannot be asked for {what}: {error}", retry_after_s=5.0) from None

@@ -32,6 +32,11 @@ from wgfleet.panel.web.visitors import SIGN_IN, VISIT, VISITOR, Visitor
 OPEN_PAGES = {
     "/login": "who signs in has a name and a password instead",
     "/login/code": "as above, and a code",
+    "/login/with/{provider}": "who signs in with a provider is sent there",
+    "/sign-in/oidc": "browsers come back from there, not yet signed in",
+    "/login/forwarded": "a trusted proxy vouches instead",
+    "/login/passkey": "a person has a passkey instead",
+    "/login/passkey/begin": "as above",
     "/set-password": "a new user has a link instead",
     "/set-up/{secret}": "the first administrator has the address that the terminal shows",
     "/preferences": "language and colors are the browser's own",

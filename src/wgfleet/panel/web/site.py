@@ -24,7 +24,15 @@ from wgfleet.protocol.errors import FieldError
 
 ROUTERS = (assets.router, live.router, *(module.router for module in pages.MODULES))
 # What a panel that decides nothing does all the same; a test holds every other change to be refused there.
-STILL_TAKEN = {"/login", "/login/code", "/logout", "/preferences"}
+STILL_TAKEN = {
+    "/login",
+    "/login/code",
+    "/login/forwarded",
+    "/login/passkey",
+    "/login/passkey/begin",
+    "/logout",
+    "/preferences",
+}
 # Whose paths are programs'.
 _OF_THE_API = ("/api/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 _NO_PAGE = marked("there is no page here")

@@ -21,10 +21,10 @@ from wgfleet.panel.web import languages
 
 VISITOR = "visitor"
 """Under which name the state of a request has its `Visitor`."""
-SIGN_IN, VISIT = "wgfleet", "wgfleet-visit"
+SIGN_IN, VISIT, BEGUN = "wgfleet", "wgfleet-visit", "wgfleet-begun"
 LANGUAGE, THEME, DENSITY = "wgfleet-language", "wgfleet-theme", "wgfleet-density"
 THEMES, DENSITIES = ("auto", "light", "dark"), ("normal", "compact")
-_YEAR_S = 365 * 86400
+YEAR_S = 365 * 86400
 _FORM = b"form of a page"
 
 
@@ -117,12 +117,12 @@ def sign_in_of(scope: Scope) -> str | None:
     return token if token and token.startswith(sign_ins.PREFIX) else None
 
 
-def keep(response: Response, cookie: str, value: str, *, secure: bool, lasting: bool = False) -> None:
-    """Have the browser keep a cookie, which scripts cannot read: until it is closed, or for a year."""
+def keep(response: Response, cookie: str, value: str, *, secure: bool, lasts_s: int | None = None) -> None:
+    """Have the browser keep a cookie, which scripts cannot read: until it is closed, or for some time."""
     response.set_cookie(
-        name_of(cookie, secure=secure) if cookie in {SIGN_IN, VISIT} else cookie,
+        name_of(cookie, secure=secure) if cookie in {SIGN_IN, VISIT, BEGUN} else cookie,
         value,
-        max_age=_YEAR_S if lasting else None,
+        max_age=lasts_s,
         path="/",
         secure=secure,
         httponly=True,

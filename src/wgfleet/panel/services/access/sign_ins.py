@@ -153,6 +153,14 @@ def end(tx: Tx, actor: str, row: SignIn) -> None:
         audit.record(tx, actor, "signed_out", "user", row.user_id, address=row.address)
 
 
+def end_others(tx: Tx, caller: Caller) -> int:
+    """Sign a user out everywhere but where this is asked for; return how many sign-ins have ended."""
+    ended = user_rows.end_sign_ins(tx, caller.id, but=caller.session_id)
+    if ended:
+        audit.record(tx, caller.actor, "signed_out", "user", caller.id, others=ended)
+    return ended
+
+
 def record_refusal(tx: Tx, reason: str, user_id: str, remote: str, count: int = 1) -> None:
     """Audit that people were not let in. `remote` is where they came from: an address, or a network of them."""
     audit.record(tx, "anonymous", "refused", "sign_in", user_id, reason=reason, remote=remote, count=count)

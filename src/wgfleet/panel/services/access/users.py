@@ -229,6 +229,17 @@ def confirm_second_factor(tx: Tx, vault: Vault, caller: Caller, code: str) -> li
     return codes
 
 
+def renew_recovery_codes(tx: Tx, caller: Caller) -> list[str]:
+    """Return new recovery codes, which are never shown again; those from before count no longer."""
+    user = _myself(tx, caller)
+    if user.totp_since is None:
+        raise Conflict("there is no second factor that they would be codes for; begin with one")
+    codes = second_factors.new_recovery_codes()
+    user.recovery_digests = [second_factors.digest_of_code(each) for each in codes]
+    audit.record(tx, caller.actor, "renewed", "recovery_codes", user.id, name=user.name)
+    return codes
+
+
 def remove_second_factor(tx: Tx, actor: str, user: User) -> None:
     """Have the password alone let the user in."""
     if user.totp_sealed is None:

@@ -17,5 +17,5 @@ def set_preferences(request: Request, visitor: TheVisitor, form: TheForm) -> Res
     response = gone_on(request, visitors.own_path(form.get("next")))
     for cookie, choices in _CHOICES.items():
         if (value := form.get(cookie)) in choices:
-            visitors.keep(response, cookie, value, secure=visitor.secure, lasting=True)
+            visitors.keep(response, cookie, value, secure=visitor.secure, lasts_s=visitors.YEAR_S)
     return response

@@ -8,10 +8,13 @@ from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Anyone
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.passkeys import has_host_name
 from wgfleet.panel.api.sign_ins import let_in_by_directory, limited
 from wgfleet.panel.domain.fields import MAX_NAME
+from wgfleet.panel.domain.identities import ProviderKind
+from wgfleet.panel.door import VISIT as CONNECTION
 from wgfleet.panel.errors import Invalid, NotFound, PanelError
-from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access import passwords, providers, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import SignInRefused
 from wgfleet.panel.web import visitors
 from wgfleet.panel.web.doors import signed_in, signed_out
@@ -29,11 +32,11 @@ DIFFERENT = marked("is not the same as the first one")
 
 @router.get("/login")
 def sign_in_page(
-    request: Request, visitor: TheVisitor, following: Annotated[Next, Query(alias="next")] = None
+    request: Request, panel: ThePanel, visitor: TheVisitor, following: Annotated[Next, Query(alias="next")] = None
 ) -> Response:
     if visitor.caller is not None:
         return gone_on(request, visitors.own_path(following))
-    return page(request, "sign_in/password.html", {"form": SubmittedForm(), "next": visitors.own_path(following)})
+    return password_page(request, panel, SubmittedForm(), visitors.own_path(following))
 
 
 @router.post("/login")
@@ -41,7 +44,7 @@ def sign_in(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheFor
     """Check name and password; let the user in, or ask for the code."""
     name, following = form.get("name").strip(), visitors.own_path(form.get("next"))
     try:
-        _check_length(form)
+        check_length(form)
         with limited(panel, request, name) as remote:
             with panel.store.read() as tx:
                 claimed = sign_ins.claim(tx, name)
@@ -56,7 +59,7 @@ def sign_in(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheFor
         return _begin(request, panel, visitor, PendingSignIn(claimed, name, visitor.secret), None, following)
     except PanelError as error:
         shown = SubmittedForm({"name": name}).refused(error)
-        return page(request, "sign_in/password.html", {"form": shown, "next": following}, status=error.status)
+        return password_page(request, panel, shown, following)
 
 
 @router.post("/login/code")
@@ -66,7 +69,7 @@ def give_code(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheF
     pending = PENDING.find(ticket, visitor.secret)
     if pending is None:
         shown = SubmittedForm().refused(Invalid(AGAIN))
-        return page(request, "sign_in/password.html", {"form": shown, "next": following}, status=Invalid.status)
+        return password_page(request, panel, shown, following)
     try:
         with limited(panel, request, pending.name):
             answer = _begin(request, panel, visitor, pending, form.get("code")[: passwords.MOST], following)
@@ -76,7 +79,7 @@ def give_code(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheF
         return page(request, "sign_in/code.html", context, status=error.status)
     except PanelError as error:
         shown = SubmittedForm().refused(error)
-        return page(request, "sign_in/password.html", {"form": shown, "next": following}, status=error.status)
+        return password_page(request, panel, shown, following)
     PENDING.forget(ticket)
     return answer
 
@@ -109,20 +112,39 @@ def set_password(request: Request, panel: ThePanel, form: TheForm) -> Response:
     except PanelError as error:
         shown = SubmittedForm({"link": link}).refused(error)
         return page(request, "sign_in/set_password.html", {"form": shown}, status=error.status)
-    return page(
-        request, "sign_in/password.html", {"form": SubmittedForm({"name": name}), "next": "/", "password_set": True}
-    )
+    return password_page(request, panel, SubmittedForm({"name": name}), "/", password_set=True)
 
 
-def check_new_password(form: SubmittedForm) -> None:
+def password_page(
+    request: Request, panel: Panel, form: SubmittedForm, following: str, *, password_set: bool = False
+) -> Response:
+    """Answer with the page that signs in: a name and a password, and what else there is to sign in with just now."""
+    connection = getattr(request.state, CONNECTION, None)
+    with panel.store.read() as tx:
+        enabled = [(row.kind, row.name) for row in providers.listed(tx, enabled=True)]
+    by_proxy = connection is not None and connection.of_trusted_proxy
+    context = {
+        "form": form,
+        "next": following,
+        "password_set": password_set,
+        "passkeys": has_host_name(panel, request),
+        "oidc": [name for kind, name in enabled if kind == ProviderKind.OIDC],
+        "directories": [name for kind, name in enabled if kind == ProviderKind.LDAP],
+        "proxies": [name for kind, name in enabled if kind == ProviderKind.FORWARDED and by_proxy],
+    }
+    return page(request, "sign_in/password.html", context, status=form.status)
+
+
+def check_new_password(form: SubmittedForm, field: str = "password") -> None:
     """Raise `Invalid` where the two fields of a new password differ."""
-    _check_length(form)
-    if form.get("password") != form.get("password_again"):
+    check_length(form)
+    if form.get(field) != form.get("password_again"):
         raise Invalid(DIFFERENT, field="password_again")
 
 
-def _check_length(form: SubmittedForm) -> None:
-    for name, most in (("name", MAX_NAME), ("password", passwords.MOST)):
+def check_length(form: SubmittedForm) -> None:
+    """Raise `Invalid` where a name or a password is longer than any is."""
+    for name, most in (("name", MAX_NAME), ("password", passwords.MOST), ("new_password", passwords.MOST)):
         if len(form.get(name)) > most:
             raise Invalid(f"has more than {most} characters", field=name)
 

@@ -5,3 +5,4 @@ import "./_dialogs.js";
 import "./_copying.js";
 import "./_announcing.js";
 import "./_live.js";
+import "./_passkeys.js";

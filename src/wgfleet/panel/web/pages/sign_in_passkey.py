@@ -1,0 +1,59 @@
+"""Signing in with a passkey: a script has the browser's authenticator answer, and sends the answer as a form."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.responses import JSONResponse, Response
+
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.passkeys import AskedView, PasskeyAnswer, begin_passkey_sign_in, finish_passkey_sign_in
+from wgfleet.panel.errors import Invalid, PanelError
+from wgfleet.panel.web import visitors
+from wgfleet.panel.web.doors import signed_in
+from wgfleet.panel.web.forms import SubmittedForm, TheForm
+from wgfleet.panel.web.pages.sign_in import password_page
+from wgfleet.panel.web.rendering import gone_on
+from wgfleet.panel.web.visitors import TheVisitor
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.post("/login/passkey/begin")
+def begin_with_passkey(request: Request, panel: ThePanel) -> Response:
+    """Give the script what the authenticator is to answer."""
+    try:
+        return shown_challenge(begin_passkey_sign_in(panel, request))
+    except PanelError as error:
+        return refused_challenge(error)
+
+
+@router.post("/login/passkey")
+def sign_in_with_passkey(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
+    following = visitors.own_path(form.get("next"))
+    try:
+        made = finish_passkey_sign_in(panel, request, PasskeyAnswer(**answer_of(form)))
+    except PanelError as error:
+        error.field = None  # the form has none that people fill in
+        return password_page(request, panel, SubmittedForm().refused(error), following)
+    return signed_in(gone_on(request, following), visitor, made.token)
+
+
+def shown_challenge(asked: AskedView) -> Response:
+    """Answer the script of a page."""
+    return JSONResponse(asked.model_dump(mode="json"))
+
+
+def refused_challenge(error: PanelError) -> Response:
+    """Tell the script of a page why there is nothing to answer."""
+    return JSONResponse({"detail": error.detail}, error.status)
+
+
+def answer_of(form: SubmittedForm) -> dict[str, Any]:
+    """Return what an authenticator answered, as the script has put it into a form."""
+    try:
+        given = {"challenge": form.get("challenge"), "credential": from_json(form.get("credential"))}
+        return PasskeyAnswer.model_validate(given).model_dump()
+    except (ValidationError, ValueError):
+        raise Invalid("is no answer of an authenticator; try again", field="credential") from None
