@@ -130,6 +130,12 @@ def create(
     with panel() as client:
         made = client.call("POST", "/api/configs", {"name": name, "mode": mode, "pools": pool, **body})
         show_fields(made, as_json=as_json)
+        _warn_of_dns(made)
+
+
+def _warn_of_dns(config: Document) -> None:
+    if config.get("dns_warning"):
+        say(f"warning: {config['dns_warning']}", err=True)
 
 
 @app.command()
@@ -185,7 +191,10 @@ def update(
         if add_pool:
             body["pools"] = [*(pool or client.get(f"/api/configs/{part(config)}")["pools"]), *add_pool]
         ask(client, f"/api/configs/{part(config)}", body, yes=yes, dry_run=dry_run)
-        show_fields(client.call("PATCH", f"/api/configs/{part(config)}", body), as_json=as_json)
+        changed = client.call("PATCH", f"/api/configs/{part(config)}", body)
+        show_fields(changed, as_json=as_json)
+        if dns is not None:
+            _warn_of_dns(changed)
 
 
 @app.command()
@@ -238,7 +247,11 @@ def revocations(client: Client, config: Config) -> ListResult:
 
 @app.command()
 def capacity(config: Config, *, as_json: AsJson = False) -> None:
-    """Show the capacity of a config's nodes, and the effect of losing one."""
+    """Show the capacity of a config's nodes, and the effect of losing one.
+
+    homes, load: peers at home on it, of this config and of all; live: with a session now; busy: how much of the
+    machine is in use; if it dies: how many peers each other node gets.
+    """
     with panel() as client:
         found = client.get(f"/api/configs/{part(config)}/capacity")
     if as_json:

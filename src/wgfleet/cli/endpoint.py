@@ -85,6 +85,8 @@ def endpoint(
     with panel() as client:
         shown = _put(client, path, body, yes=yes, dry_run=dry_run) if body else client.get(path)
         show_fields(shown, as_json=as_json)
+    if min_nodes is not None and shown.get("min_nodes_warning"):
+        say(f"warning: {shown['min_nodes_warning']}", err=True)
     if body and not as_json and not shown["dns"] and not _is_address(shown["domain"]):
         say(
             f"nobody publishes {shown['domain']} yet: point it at the nodes yourself, or have it done (--dns-provider, "

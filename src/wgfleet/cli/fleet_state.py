@@ -135,8 +135,8 @@ def _warn(state: FleetState) -> None:
         if node.get("agent_warning"):
             state.warnings.append(f"node {node['name']}: {node['agent_warning']}")
     for config in state.configs:
-        if config.get("backbone_warning"):
-            state.warnings.append(f"{config['name']}: {config['backbone_warning']}")
+        warnings = filter(None, map(config.get, ("backbone_warning", "dns_warning")))
+        state.warnings.extend(f"{config['name']}: {each}" for each in warnings)
         if config["client_to_client_on"]:
             state.warnings.append(
                 f"{config['name']}: users reach each other on {', '.join(config['client_to_client_on'])}, whose agents "

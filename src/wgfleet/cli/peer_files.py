@@ -32,7 +32,7 @@ def files(
                 taken.add(stem.casefold())
                 archive.writestr(f"{stem}.conf", client.text(f"/api/peers/{part(peer['id'])}/config", node=node))
         write_secret_file(packed.getvalue(), output)
-    say(f"{len(taken)} files", err=True)
+    say(f"{len(taken)} file{'s' * (len(taken) != 1)}", err=True)
 
 
 def file(peer: Peer, *, node: Node = None, output: Output = None) -> None:

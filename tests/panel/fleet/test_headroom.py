@@ -46,10 +46,15 @@ def test_headroom_ends_at_nothing() -> None:
 
 
 def test_a_node_that_would_need_more_than_its_machine_has_is_said() -> None:
-    dead = replace(node("a", load=4), busy=0.8)
-    half, idle = replace(node("b", load=4), busy=0.7), replace(node("c", load=4), busy=0.1)
-    found = loss([share("wg0", 4, half, idle)], dead)
-    assert found.gained == {"b": 2, "c": 2}
+    dead = replace(node("a", load=40), busy=0.8)
+    half, idle = replace(node("b", load=40), busy=0.7), replace(node("c", load=40), busy=0.1)
+    found = loss([share("wg0", 40, half, idle)], dead)
+    assert found.gained == {"b": 20, "c": 20}
     assert {node_id: round(needed, 3) for node_id, needed in found.overworked.items()} == {"b": 1.1}
     assert not found.holds
-    assert loss([share("wg0", 4, replace(half, busy=None), idle)], dead).holds, "who says nothing is not judged"
+    assert loss([share("wg0", 40, replace(half, busy=None), idle)], dead).holds, "who says nothing is not judged"
+
+
+def test_what_a_machine_with_two_peers_does_is_not_theirs() -> None:
+    dead, other = replace(node("a", load=2), busy=0.6), replace(node("b"), busy=0.5)
+    assert loss([share("wg0", 2, other)], dead).holds

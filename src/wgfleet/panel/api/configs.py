@@ -11,7 +11,7 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Port, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain import backbone as ports
-from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS
+from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS, dns_warning
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.services import configs, reach
 from wgfleet.panel.services.access import limits
@@ -135,6 +135,7 @@ class ConfigView(View):
     listen_port: int
     mtu: int | None
     dns: list[str]
+    dns_warning: str | None = Field(description="null: devices get a name server, or none is wanted.")
     client_allowed_ips: list[str]
     excluded_networks: list[str]
     keepalive: int
@@ -173,6 +174,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             listen_port=config.listen_port,
             mtu=config.mtu,
             dns=config.dns,
+            dns_warning=dns_warning(config.dns),
             client_allowed_ips=config.client_allowed_ips,
             excluded_networks=config.excluded_networks,
             keepalive=config.keepalive,

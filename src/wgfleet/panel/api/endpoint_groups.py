@@ -146,6 +146,7 @@ class EndpointGroupView(View):
     auto_migrate: bool
     publish_only_healthy: bool
     min_nodes: int
+    min_nodes_warning: str | None = Field(default=None, description="null: the config has that many nodes.")
     cloudflare_zone_id: str | None = Field(
         default=None, description=f"Set if the provider is `{short_fields.PROVIDER}`."
     )
@@ -167,6 +168,7 @@ def _view(tx: Tx, panel: Panel, row: EndpointGroup) -> EndpointGroupView:
     shown: dict[str, Any] = {
         # One that the panel publishes is found when it has done so.
         "domain_warning": warning if dns is None or host_names.leads_inside(tx, row.domain) else None,
+        "min_nodes_warning": endpoint_groups.min_nodes_warning(tx, row),
         "floating_addresses": addresses.listed(tx, row.config_id),
         "address_options": floating_settings.shown(panel.vault, row),
         "dns": None if dns is None else DnsSettingsView.model_validate(dns),

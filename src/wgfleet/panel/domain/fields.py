@@ -77,7 +77,19 @@ def parse_networks(texts: Sequence[str], field: str) -> list[str]:
 def parse_dns(texts: Sequence[str], field: str = "dns") -> list[str]:
     """Parse what wg-quick(8) takes after `DNS =`: addresses of servers and names of search domains."""
     check_list(texts, field)
-    return list(dict.fromkeys(parse_host(text, f"{field}[{i}]") for i, text in enumerate(texts)))
+    found = [parse_host(text, f"{field}[{i}]") for i, text in enumerate(texts)]
+    for i, host in enumerate(found):
+        # A resolver of the device itself, on loopback, is all right.
+        if is_address(host) and not ip_address(host).is_loopback:
+            parse_public_address(host, f"{field}[{i}]", what="no name server is")
+    return list(dict.fromkeys(found))
+
+
+def dns_warning(entries: Sequence[str]) -> str | None:
+    """Say of parsed entries that they name no server, so that devices have no more than search domains."""
+    if not entries or any(map(is_address, entries)):
+        return None
+    return f"{', '.join(entries)} is taken for a search domain, and no name server is given: add its address"
 
 
 def is_address(host: str) -> bool:
@@ -101,13 +113,11 @@ def parse_host(text: str, field: str) -> str:
         ) from None
 
 
-def parse_public_address(text: str, field: str) -> str:
-    """Parse an address at which clients reach a host: any but those of the special ranges."""
+def parse_public_address(text: str, field: str, what: str = "no client reaches it") -> str:
+    """Parse an address at which clients reach a host: any but those of special ranges. `what` is not there."""
     address = parse_address(text, field)
     if (special := special_range(ip_network(address))) is not None:
-        raise Invalid(
-            f"{address} is in {special}, where no client reaches it; give the address that clients use", field=field
-        )
+        raise Invalid(f"{address} is in {special}, where {what}; give the address that clients use", field=field)
     return address
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from wgfleet.panel.domain.placement.place import Candidate, Strategy, Unplaced, place
 from wgfleet.protocol.ids import ConfigId, NodeId
 
+FEW = 20
+"""Peers. What a machine with fewer does is mostly its own, so it does not say what they need."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -61,7 +64,7 @@ def loss(shares: Sequence[Share], dead: Candidate | None = None) -> Loss:
 def _overworked(
     dead: Candidate | None, others: Mapping[NodeId, Candidate], gained: Mapping[NodeId, int]
 ) -> dict[NodeId, float]:
-    if dead is None or dead.busy is None or not dead.load:
+    if dead is None or dead.busy is None or dead.load < FEW:
         return {}
     each = dead.busy * dead.weight / dead.load
     needed = {

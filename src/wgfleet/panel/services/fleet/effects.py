@@ -35,6 +35,10 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
         said.append(f"{peers} of {config.name!r} reach only networks whose routers know the way back to the pools")
     if "client_to_client" in changed and not config.client_to_client:
         said.append(f"{peers} of {config.name!r} no longer reach each other, nor networks behind each other")
+    if denied := [
+        each for each in config.denied_networks if each not in before.get("denied_networks", config.denied_networks)
+    ]:
+        said.append(f"{', '.join(denied)}: no longer reached through the tunnel by {peers} of {config.name!r}")
     if files := sorted(changed.intersection(_IN_FILES)):
         said.append(f"the files of {peers} keep their earlier {', '.join(files)}; only new files have what is set now")
     return said

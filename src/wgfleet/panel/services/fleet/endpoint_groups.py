@@ -20,6 +20,7 @@ from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import NO_FLOATING, FloatingSpec
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Config, EndpointGroup
 from wgfleet.panel.store.wakes import Topic
@@ -27,6 +28,8 @@ from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.domains import parse_domain
 
+NOWHERE = frozenset({"localhost", "invalid"})
+"""Ends of names that are never those of a server."""
 TTL_RANGE_S = (30, 86400)
 MAX_MIN_NODES = 1000
 NO_PROVIDERS = DnsPlugins({})
@@ -192,6 +195,17 @@ def get(tx: Tx, config: Config) -> EndpointGroup:
     return group
 
 
+def min_nodes_warning(tx: Tx, group: EndpointGroup) -> str | None:
+    """Say what it means that a config is to have more nodes than it has."""
+    nodes = len(assignment_rows.of_config(tx, group.config_id))
+    if group.min_nodes <= max(nodes, 1):
+        return None
+    return (
+        f"min_nodes is {group.min_nodes}, and the config has {nodes}: one that dies stays in use, and none is removed "
+        "or drained without force"
+    )
+
+
 def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
     """Delete the config's endpoint group; files made from then on carry the address of a node.
 
@@ -208,7 +222,10 @@ def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
 def _domain(spec: EndpointGroupSpec) -> str:
     """Return the name in files, or, where nothing is published under it, an address: a floating one, or of a router."""
     if not is_address(spec.domain):
-        return parse_domain(spec.domain, "domain")
+        domain = parse_domain(spec.domain, "domain")
+        if domain.rpartition(".")[2] in NOWHERE:
+            raise Invalid(f"{domain} leads nowhere (RFC 6761): give the name that clients use", field="domain")
+        return domain
     if _dns_of(spec) is not None:
         raise Invalid("an address cannot be published; give a name, or leave the DNS provider out", field="domain")
     return parse_public_address(spec.domain, "domain")
