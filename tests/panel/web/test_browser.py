@@ -61,6 +61,17 @@ PAGES = (
     "/profile/second-factor",
     "/profile/passkeys/new",
     "/set-up",
+    "/settings",
+    "/settings/keys",
+    "/settings/keys/new",
+    "/settings/providers",
+    "/settings/providers/new/ldap",
+    "/settings/thresholds",
+    "/settings/sign-ins",
+    "/settings/users",
+    "/settings/users/admin",
+    "/settings/users/admin/edit",
+    "/settings/users/new",
 )
 
 

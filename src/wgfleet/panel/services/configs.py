@@ -163,16 +163,16 @@ def get(tx: Tx, reference: str) -> Config:
     return config
 
 
-def id_of(tx: Tx, reference: str) -> str:
-    """Return the id of a config by id or name, as `get` does, where nothing else of it is wanted."""
+def id_of(tx: Tx, reference: str, field: str | None = None) -> str:
+    """Return the id of a config by id or name, as `get` does, where nothing else of it is wanted; `field` named it."""
     found = config_rows.find_id(tx, reference)
     if found is None:
-        raise _no_config(reference)
+        raise _no_config(reference, field)
     return found
 
 
-def _no_config(reference: str) -> NotFound:
-    return NotFound(f"there is no config {reference!r}", Hint(HintCode.LIST_CONFIGS))
+def _no_config(reference: str, field: str | None = None) -> NotFound:
+    return NotFound(f"there is no config {reference!r}", Hint(HintCode.LIST_CONFIGS), field=field)
 
 
 def resolve(tx: Tx, reference: str) -> str:

@@ -58,7 +58,7 @@ def load_settings(path: Path | None, env: Mapping[str, str], overrides: Mapping[
         values = _merged(values, layer)
     problems = [*whole_groups, *_misspelt(variables)]
     try:
-        settings = Settings(**values)
+        settings = Settings(**values).from_places(places)
     except ValidationError as error:
         problems += [_problem(dict(detail), places) for detail in error.errors(include_url=False, include_input=False)]
     if problems:

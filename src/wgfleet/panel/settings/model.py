@@ -3,11 +3,13 @@
 Each field has its unit, and the reason for its default, in its description.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, SecretStr, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from wgfleet.panel.settings.dns import DnsSettings
@@ -33,6 +35,13 @@ def _without_final_slash(url: object) -> object:
     return url.rstrip("/") if isinstance(url, str) else url
 
 
+@dataclass(frozen=True)
+class SettingPlaces:
+    """Where settings come from, by their dotted names; settings are the same wherever they come from."""
+
+    by_key: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
 class Settings(BaseSettings):
     """All settings of a panel. `Settings()` holds the defaults; `load_settings` reads file and environment."""
 
@@ -44,6 +53,8 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
         validate_default=True,
     )
+
+    _places: SettingPlaces = PrivateAttr(default_factory=SettingPlaces)
 
     data_dir: Path = Field(
         default=Path("/var/lib/wgfleet"),
@@ -122,3 +133,12 @@ class Settings(BaseSettings):
         if url := urlsplit(self.public_url or "").hostname:
             found[url] = "the panel's public_url"
         return {host: words for host, words in found.items() if host not in {"0.0.0.0", "::"}}
+
+    def from_places(self, places: Mapping[str, str]) -> Self:
+        """Note where settings come from, by their dotted names."""
+        self._places = SettingPlaces(places)
+        return self
+
+    def place_of(self, key: str) -> str | None:
+        """Return where a setting comes from: a file, `environment` or `command line`; None: its default."""
+        return self._places.by_key.get(key)

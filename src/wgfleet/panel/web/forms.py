@@ -7,6 +7,7 @@ token that our forms carry.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -81,12 +82,14 @@ class SubmittedForm:
         keep_empty: Collection[str] = (),
         prefix: str = "",
         without: Collection[str] = (),
+        more: Mapping[str, Any] = MappingProxyType({}),
     ) -> Model | None:
         """Return the body of the API's call that the form stands for; None: `wrong` says at which field it is.
 
         Of `many`, each line or what commas part is a value. Fields that are left empty are left out, but for
         `keep_empty`. `boxes` are true where they are ticked, and false where not. `prefix`: how the names of fields
         begin in the form, where the body is a part of another. `without`: fields of the body that no text stands for.
+        `more`: values that are no text.
         """
         data: dict[str, Any] = {}
         for name in model.model_fields.keys() - set(without):
@@ -98,6 +101,7 @@ class SubmittedForm:
                     data[name] = text.replace(",", "\n").split()
             elif text or (name in keep_empty and prefix + name in self.values):
                 data[name] = text or None
+        data.update(more)
         try:
             return model.model_validate(data, strict=False)
         except ValidationError as error:

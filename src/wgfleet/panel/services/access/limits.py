@@ -105,7 +105,7 @@ def resolved(
     """Return the ids of a new limit's configs and node groups, both None where there is to be none."""
     if config_references is None and group_references is None:
         return None, None
-    found_configs = {configs.id_of(tx, each) for each in config_references or ()}
+    found_configs = {configs.id_of(tx, each, "configs") for each in config_references or ()}
     found_groups = {node_groups.named(tx, each, "node_groups").id for each in group_references or ()}
     return sorted(found_configs), sorted(found_groups)
 

@@ -1,0 +1,76 @@
+"""Settings: how the panel itself is doing, and what it was told, with the reason for each default."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, SecretStr
+from starlette.responses import Response
+
+from wgfleet.panel.api.auth import Admin, Reader
+from wgfleet.panel.api.monitoring import status_of
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services import incarnations
+from wgfleet.panel.services.access.callers import READ
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.rendering import page
+
+router = APIRouter(include_in_schema=False)
+SECTIONS = (Section(marked("Settings"), "/settings", 90, READ, whole=True),)
+HIDDEN, NOTHING = "(set)", "\u2013"
+
+
+@router.get("/settings")
+def show_panel(request: Request, panel: ThePanel, _caller: Reader) -> Response:
+    """Show how the panel is doing, and the ways to what can be set."""
+    with panel.store.read() as tx:
+        status = status_of(panel.name, panel.reports(), incarnations.superseded(tx))
+    return page(request, "settings/panel.html", {"status": status}, blocks={"now"})
+
+
+@router.get("/settings/thresholds")
+def show_thresholds(request: Request, panel: ThePanel, _caller: Admin) -> Response:
+    """Show what the panel was told. It is changed where it comes from, and counts from the next start."""
+    return page(request, "settings/thresholds.html", {"groups": _groups(panel.settings)})
+
+
+def _groups(settings: Settings) -> list[dict[str, Any]]:
+    own: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = [{"name": "", "about": "", "settings": own}]
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            about = (type(value).__doc__ or "").strip()
+            rows = [_setting(settings, value, each, f"{name}.{each}") for each in type(value).model_fields]
+            found.append({"name": name, "about": about, "settings": rows})
+        else:
+            own.append(_setting(settings, settings, name, name))
+    return found
+
+
+def _setting(settings: Settings, group: BaseModel, name: str, key: str) -> dict[str, Any]:
+    """Return a setting: its value, where that comes from, its default and the reason for that. No secret is shown."""
+    field, value = type(group).model_fields[name], getattr(group, name)
+    default = field.get_default(call_default_factory=False)
+    return {
+        "key": key,
+        "value": _shown(value),
+        "default": _shown(default),
+        "changed": value != default,
+        "place": settings.place_of(key),
+        "variable": "WGFLEET_" + key.replace(".", "__").upper(),
+        "reason": field.description or "",
+    }
+
+
+def _shown(value: object) -> str:
+    if value is None or value in ((), {}):
+        return NOTHING
+    if isinstance(value, SecretStr):
+        return HIDDEN
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list | set | frozenset):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
