@@ -1,4 +1,4 @@
-"""Settings: how the panel itself is doing, and what it was told, with the reason for each default."""
+"""Settings: how the panel itself is doing, and the value of each setting, with the reason for its default."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def show_panel(request: Request, panel: ThePanel, _caller: Reader) -> Response:
 
 @router.get("/settings/thresholds")
 def show_thresholds(request: Request, panel: ThePanel, _caller: Admin) -> Response:
-    """Show what the panel was told. It is changed where it comes from, and counts from the next start."""
+    """Show the settings. They are changed where they come from, and count from the next start."""
     return page(request, "settings/thresholds.html", {"groups": _groups(panel.settings)})
 
 
