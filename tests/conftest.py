@@ -135,16 +135,22 @@ def with_schema(url: str) -> None:
     store.close()
 
 
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """SQLAlchemy's URL of a new SQLite database with the schema."""
+    path = tmp_path / "panel.sqlite"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """SQLAlchemy's URL of a new database with the schema: the test runs on SQLite and on PostgreSQL.
 
     It is a copy: a migration for each test would be most of the time that the tests of rows take.
     """
     if request.param == "sqlite":
-        path = tmp_path / "panel.sqlite"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
-        yield f"sqlite:///{path}"
+        yield request.getfixturevalue("sqlite_url")
         return
     server: PostgresqlServer = request.getfixturevalue("postgresql")
     with server.copy(request.getfixturevalue("postgresql_template")) as url:

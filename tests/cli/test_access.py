@@ -9,7 +9,7 @@ import pyotp
 import pytest
 
 from tests.cli.conftest import Run
-from tests.panel.conftest import made
+from tests.panel.conftest import NO_AUTHORITY, made
 
 pytestmark = pytest.mark.slow
 
@@ -17,9 +17,9 @@ WORDS = "four words that nobody says"
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """One database will do: the API's tests cover both."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+    return sqlite_url
 
 
 def test_a_person_signs_in_with_password_and_code_and_out_again(
@@ -27,7 +27,7 @@ def test_a_person_signs_in_with_password_and_code_and_out_again(
 ) -> None:
     url, own = environment["WGFLEET_URL"], {"WGFLEET_API_KEY": "", "WGFLEET_URL": ""}
     link = made(client, "/api/users", name="anna", role="admin")["link"]
-    with httpx.Client(base_url=url, trust_env=False) as anna:
+    with httpx.Client(base_url=url, trust_env=False, verify=NO_AUTHORITY) as anna:
         assert anna.post("/api/set-password", json={"link": link, "password": WORDS}).status_code == 200
         token = anna.post("/api/sign-in", json={"name": "anna", "password": WORDS}).json()["token"]
         anna.headers["Authorization"] = f"Bearer {token}"

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.cli.lossy_way import FIRST, Loss, Way, lossy_way
-from tests.panel.conftest import made
+from tests.panel.conftest import NO_AUTHORITY, made
 from tests.panel.test_door import AUTHORITY, Doors, opened_doors
 from wgfleet.agent.enrollment.ca import fetch_ca
 from wgfleet.cli.client import CallFailed, Client
@@ -33,9 +33,9 @@ SLOW_DOOR = DoorSettings(handshake_s=4)
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """One database will do: what is looked at is on the way to it."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+    return sqlite_url
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def wgfleet(tmp_path: Path, doors: Doors, url: str, *words: str) -> CompletedPro
 
 def asking(doors: Doors) -> httpx.Client:
     where = f"http://127.0.0.1:{doors.plain}"
-    return httpx.Client(base_url=where, trust_env=False, headers={"X-API-Key": doors.key})
+    return httpx.Client(base_url=where, trust_env=False, verify=NO_AUTHORITY, headers={"X-API-Key": doors.key})
 
 
 def node_names(doors: Doors) -> list[str]:

@@ -28,9 +28,9 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """One database will do: the API's tests cover both."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+    return sqlite_url
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ PROGRAM = Path(sys.executable).with_name("wgfleet")
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """One database will do: the API's tests cover both."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+    return sqlite_url
 
 
 def rotate_ca(home: Path, *options: str) -> str:

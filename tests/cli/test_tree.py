@@ -72,9 +72,9 @@ def test_a_slip_of_the_finger_is_answered_with_the_command() -> None:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """One database will do: the API's tests cover both."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+    return sqlite_url
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """What was used, with commands."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.cli.conftest import Run
@@ -13,9 +11,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """One database will do: the API's tests cover both."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+    return sqlite_url
 
 
 def test_usage_is_shown_by_peer_and_month_and_with_the_peer(panel: Panel, wgfleet: Run) -> None:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.panel.conftest import NO_AUTHORITY
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel, create_app
@@ -47,7 +48,7 @@ class Doors:
 
     def get(self, path: str, key: str | None = None) -> int:
         headers = {"X-API-Key": key} if key else {}
-        with httpx.Client(trust_env=False, timeout=5) as client:
+        with httpx.Client(trust_env=False, verify=NO_AUTHORITY, timeout=5) as client:
             return client.get(f"http://127.0.0.1:{self.plain}{path}", headers=headers).status_code
 
 
@@ -76,10 +77,9 @@ def opened_doors(panel: Panel, settings: DoorSettings, app: FastAPI | None = Non
 
 
 @pytest.fixture
-def database_url(sqlite_template: object, tmp_path: object) -> str:
+def database_url(sqlite_url: str) -> str:
     """The door knows no database: SQLite alone."""
-    del sqlite_template
-    return f"sqlite:///{tmp_path}/panel.sqlite"
+    return sqlite_url
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from tests.panel.access.people import WORDS, new_user, signed_in
-from tests.panel.conftest import made
+from tests.panel.conftest import NO_AUTHORITY, made
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.api import panel as panel_module
@@ -34,7 +34,7 @@ WRONG = {"password": "it is not this one"}
 @pytest.fixture
 def visitor(anonymous: httpx.Client) -> Iterator[httpx.Client]:
     """A client of the same panel that shows what it is told to, and nothing else."""
-    with httpx.Client(base_url=anonymous.base_url, trust_env=False, timeout=120) as client:
+    with httpx.Client(base_url=anonymous.base_url, trust_env=False, verify=NO_AUTHORITY, timeout=120) as client:
         yield client
 
 

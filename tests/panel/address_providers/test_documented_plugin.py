@@ -35,9 +35,9 @@ TOKEN = "very-secret"  # noqa: S105 - of a cloud that runs in this test
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """One database will do: what is kept is tested on both."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+    return sqlite_url
 
 
 @dataclass

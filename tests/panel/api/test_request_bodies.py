@@ -38,10 +38,9 @@ def head(method: str, path: str, *headers: str) -> bytes:
 
 
 @pytest.fixture
-def database_url(sqlite_template: object, tmp_path: object) -> str:
+def database_url(sqlite_url: str) -> str:
     """Bodies reach no database: SQLite alone."""
-    del sqlite_template
-    return f"sqlite:///{tmp_path}/panel.sqlite"
+    return sqlite_url
 
 
 def test_every_route_refuses_a_stranger_before_the_body_is_there(

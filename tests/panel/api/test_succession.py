@@ -1,7 +1,6 @@
 """The API of a superseded panel: it refuses what nobody would carry out, and says where that is done instead."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -27,9 +26,9 @@ CHANGES = sorted(
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """One database will do: it is not asked."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+    return sqlite_url
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.panel.authority import current
-from tests.panel.conftest import made, served
+from tests.panel.conftest import NO_AUTHORITY, made, served
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
@@ -123,7 +123,10 @@ def test_the_join_command_names_the_address_that_nodes_reach(
     panel: Panel, settings: dict[str, Any], url: str | None, *, pinned: bool
 ) -> None:
     other = dataclasses.replace(panel, settings=Settings(data_dir=panel.settings.data_dir, **settings))
-    with served(create_app(other)) as base_url, httpx.Client(base_url=base_url, trust_env=False, timeout=120) as client:
+    with (
+        served(create_app(other)) as base_url,
+        httpx.Client(base_url=base_url, trust_env=False, verify=NO_AUTHORITY, timeout=120) as client,
+    ):
         with panel.store.write() as tx:
             client.headers["X-API-Key"] = api_keys.ensure_first_key(tx) or ""
         made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])

@@ -1,7 +1,6 @@
 """Sessions follow floating addresses: who calls whom, from where, and when."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -23,9 +22,9 @@ HOME = "198.51.100.7:1000"  # where a client was last seen
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
+def database_url(sqlite_url: str) -> str:
     """One database will do: what is kept is tested on both."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
+    return sqlite_url
 
 
 def due(world: World, operation: Operation) -> list[TakeoverCall]:

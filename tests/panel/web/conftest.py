@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.panel.authority import keep
-from tests.panel.conftest import ListedEvents, served
+from tests.panel.conftest import NO_AUTHORITY, ListedEvents, served
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
@@ -72,7 +72,14 @@ def browser(address: str) -> Iterator[Browser]:
 
     def make(**headers: str) -> httpx.Client:
         opened.append(
-            httpx.Client(base_url=address, trust_env=False, timeout=120, follow_redirects=True, headers=headers)
+            httpx.Client(
+                base_url=address,
+                trust_env=False,
+                verify=NO_AUTHORITY,
+                timeout=120,
+                follow_redirects=True,
+                headers=headers,
+            )
         )
         return opened[-1]
 
