@@ -66,7 +66,7 @@ async def leave(state: StateDirectory) -> list[str]:
             directory.rmdir()
     for path in (
         state.agent, state.key, state.certificate, state.ca, state.ledger, state.panels, state.panel_sources,
-        state.revoked, state.time_alone, state.usage, state.quotas,
+        state.revoked, state.time_alone, state.usage, state.quotas, state.adoptions,
     ):  # fmt: skip
         path.unlink(missing_ok=True)
     if not any(state.root.iterdir()):

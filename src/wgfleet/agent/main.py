@@ -32,6 +32,7 @@ from wgfleet.agent.server.routes import AgentRoutes
 from wgfleet.agent.server.serving import MakeApp, serve
 from wgfleet.agent.server.usage_route import UsageRoute
 from wgfleet.agent.settings import AgentSettings
+from wgfleet.agent.state.adoptions import Adoptions
 from wgfleet.agent.state.confirmed import ConfirmedFiles
 from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.identity import StateDirectory
@@ -98,6 +99,7 @@ async def _run(settings: AgentSettings) -> None:
         kept_down=lambda: alone.too_long,
         panel_reads_s=lambda: supervisor.board.read_for_s if contact.is_near() else 0.0,
         usage=usage.meter,
+        adoptions=Adoptions(state.adoptions, damaged),
     )
     stop = end_of_process()
     relays = Relays(RelayFiles(state.relays, damaged, BootClock(boot_id())), supervisor.uses)

@@ -17,6 +17,7 @@ from wgfleet.protocol.messages import AGENT_PORT
 
 app = commands()
 app.command()(agent_here.status)
+app.command()(agent_here.adopt)
 app.command()(agent_here.forget)
 app.command()(agent_here.leave)
 Backend = Literal["auto", "kernel", "userspace"]

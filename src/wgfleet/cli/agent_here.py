@@ -1,4 +1,4 @@
-"""`wgfleet agent status`, `forget` and `leave`: what the agent has on this machine; no panel is asked."""
+"""`wgfleet agent status`, `adopt`, `forget` and `leave`: what the agent has on this machine; no panel is asked."""
 
 import asyncio
 import os
@@ -49,6 +49,43 @@ def status(state_dir: StateDir = DEFAULT_STATE_DIR, *, as_json: AsJson = False) 
         raise typer.Exit(FAILED)
 
 
+def adopt(
+    interface: Annotated[str, typer.Argument(help="Name of the link, such as wg0.")],
+    *,
+    remove_others: Annotated[
+        bool, typer.Option("--remove-others", help="Also if some of its peers are not in the config: they lose access.")
+    ] = False,
+    state_dir: StateDir = DEFAULT_STATE_DIR,
+    yes: Yes = False,
+) -> None:
+    """Have the agent take over a WireGuard interface that another program made, as it runs: no session ends.
+
+    Within an hour, once the panel has a config of that name, key and port on this node. The import makes such a config.
+    """
+    from wgfleet.agent import adopting  # noqa: PLC0415 - loaded when asked for
+
+    state, name = StateDirectory(state_dir), InterfaceName(interface)
+    _check_readable(state_dir)
+    found = _run(adopting.candidate(state, name))
+    say(f"{name}: port {found.listen_port}, {found.peers} peers, {len(found.live)} use it now", err=True)
+    say(f"its public key, which the config must have too: {found.public_key}", err=True)
+    if remove_others:
+        say("peers that the config does not have will lose access", err=True)
+    if not yes:
+        if not sys.stdin.isatty():
+            _end("nobody can be asked here; repeat with --yes to go on", USAGE)
+        typer.confirm(f"Have the agent take over {name} when its panel has that config here?", abort=True, err=True)
+    try:
+        adopting.ask(state, name, remove_others=remove_others)
+    except OSError as error:
+        _end(f"{error.filename}: {error.strerror}")
+    say(
+        f"asked; it holds for an hour. wgfleet config show {name} says how it went, where the panel is. Keep what made "
+        f"the link from making it again at the next start, without stopping it now: systemctl disable wg-quick@{name}",
+        err=True,
+    )
+
+
 def forget(
     interface: Annotated[list[str] | None, typer.Argument(help="Names of interfaces; none: all.")] = None,
     *,
@@ -92,9 +129,13 @@ def leave(*, state_dir: StateDir = DEFAULT_STATE_DIR, yes: Yes = False) -> None:
 def _overview(state_dir: Path) -> "AgentOverview":
     from wgfleet.agent.overview import overview  # noqa: PLC0415 - netlink would cost `run` and `enroll` time
 
+    _check_readable(state_dir)
+    return _run(overview(StateDirectory(state_dir)))
+
+
+def _check_readable(state_dir: Path) -> None:
     if state_dir.exists() and not os.access(state_dir, os.R_OK | os.X_OK):
         _end(f"{state_dir} is for root alone; run it as root")
-    return _run(overview(StateDirectory(state_dir)))
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

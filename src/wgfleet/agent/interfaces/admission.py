@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from wgfleet.protocol.desired import InterfaceDelta, Push
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Refusal
+
+MOST_NAMED = 5  # peers in a sentence
 
 
 class RefusedError(Exception):
@@ -25,17 +28,32 @@ class KeptInterface:
 
 
 @dataclass(frozen=True, slots=True)
+class SameKey:
+    """A link of another program that has the key of a push: how many peers, and which of them the push does not have.
+
+    `port`: where it listens, `wanted_port`: where the push has it listen; `adopted`: it is ours from now on.
+    """
+
+    port: int
+    wanted_port: int
+    peers: int
+    others: tuple[PublicKey, ...]
+    adopted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """Everything that a decision on one interface needs.
 
-    `kept`: what the agent keeps there. `foreign`: a link of that name exists that the agent did not make.
-    `past`: newest generation of the asked config that was removed from here.
+    `kept`: what the agent keeps there. `foreign`: a link of that name exists that the agent did not make; `same_key`:
+    with the key of the push. `past`: newest generation of the asked config that was removed from here.
     """
 
     name: InterfaceName
     kept: KeptInterface | None
     foreign: bool
     past: Generation | None
+    same_key: SameKey | None = None
 
 
 def config_of(push: Push) -> ConfigId:
@@ -47,7 +65,7 @@ def check_push(push: Push, situation: Situation) -> Refusal | None:
     """Decide on a push: whole or delta."""
     name, kept = situation.name, situation.kept
     if situation.foreign:
-        return foreign(name)
+        return foreign(name) if situation.same_key is None else _adoptable(name, situation.same_key)
     if kept is not None and kept.config_id != config_of(push):
         return _other_config(name, kept)
     if kept is not None and push.generation < kept.generation:
@@ -110,6 +128,31 @@ def foreign(name: InterfaceName) -> Refusal:
         title="the interface is not this agent's",
         status=409,
         detail=f"link {name} exists on this machine and was not made by wgfleet; rename or remove it by hand",
+        reason="foreign_interface",
+    )
+
+
+def _adoptable(name: InterfaceName, found: SameKey) -> Refusal:
+    detail = (
+        f"link {name} was not made by wgfleet, but has this config's key; to take it over as it runs, with all its "
+        f"sessions, say on that machine: wgfleet agent adopt {name}"
+    )
+    if found.port != found.wanted_port:
+        detail = (
+            f"link {name} was not made by wgfleet, but has this config's key; it listens at port {found.port} and the "
+            f"config at {found.wanted_port}, so its users would lose it: give the config its port"
+        )
+    elif found.others:
+        first = ", ".join(found.others[:MOST_NAMED])
+        more = f" and {len(found.others) - MOST_NAMED} more" if len(found.others) > MOST_NAMED else ""
+        detail += (
+            f" --remove-others. {len(found.others)} of its {found.peers} peers are not in the config, and lose access "
+            f"with that: {first}{more}"
+        )
+    return Refusal(
+        title="the interface is not this agent's",
+        status=409,
+        detail=detail,
         reason="foreign_interface",
     )
 

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,6 +16,7 @@ import structlog
 from wgfleet.agent.interfaces import admission
 from wgfleet.agent.interfaces.admission import KeptInterface, RefusedError, Situation
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
+from wgfleet.agent.interfaces.ownership import Ownership
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.takeover import Takeovers, call_again
 from wgfleet.agent.interfaces.tasks import InterfaceTasks, Watches
@@ -24,7 +26,8 @@ from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.kernel import backbone_links, changes
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.load import LoadMeter
-from wgfleet.agent.kernel.machine import Machine, index_of, link_exists
+from wgfleet.agent.kernel.machine import Machine, link_exists
+from wgfleet.agent.state.adoptions import Adoptions
 from wgfleet.agent.state.journal import Journal
 from wgfleet.agent.state.ledger import Ledger
 from wgfleet.agent.state.session_files import SessionFiles
@@ -64,6 +67,7 @@ class InterfaceSupervisor:
         panel_reads_s: Callable[[], float] = float,
         session_files: SessionFiles | None = None,
         usage: UsageMeter | None = None,
+        adoptions: Adoptions | None = None,
     ) -> None:
         self.machine = machine
         self.reconcilers: dict[InterfaceName, InterfaceReconciler] = {}
@@ -84,6 +88,7 @@ class InterfaceSupervisor:
         self._locks: dict[InterfaceName, asyncio.Lock] = {}
         self._tasks: dict[InterfaceName, InterfaceTasks] = {}
         self._boot = boot_id()
+        self._ownership = Ownership(machine, ledger, adoptions, self._boot)
         self._session_files = session_files or SessionFiles(self._boot)
         self._attention = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()  # a task that nobody refers to may be collected
@@ -122,12 +127,12 @@ class InterfaceSupervisor:
         for name, owned in self._ledger.owned().items():
             if owned.deleting:
                 try:
-                    await self._finish_delete(name, foreign=await self._is_foreign(name))
+                    await self._finish_delete(name, foreign=await self._ownership.is_foreign(name, None))
                 except (KernelError, OSError) as error:
                     _log.error("interface.removal_failed", interface=name, reason=str(error))
         for name, desired in self._journal.load().items():
             try:
-                if await self._is_foreign(name, desired.settings.private_key):
+                if await self._ownership.is_foreign(name, None, desired.settings.private_key):
                     _log.error("interface.foreign", interface=name, reason=admission.foreign(name).detail)
                     continue
                 self._ledger.claim(name, desired.settings.config_id, self._boot)
@@ -187,7 +192,12 @@ class InterfaceSupervisor:
         """
         async with self._exclusive(name):
             key = push.settings.private_key if push.settings is not None else None
-            refusal = admission.check_push(push, await self._situation(name, admission.config_of(push), key))
+            situation = await self._situation(name, admission.config_of(push), key)
+            if situation.foreign and (found := await self._ownership.same_key(name, push)) is not None:
+                situation = replace(situation, foreign=not found.adopted, same_key=found)
+                if found.adopted:
+                    self.usage.meter.begin_here(admission.config_of(push))
+            refusal = admission.check_push(push, situation)
             if refusal is not None:
                 raise RefusedError(refusal)
             speaks_from = heard_at
@@ -255,6 +265,7 @@ class InterfaceSupervisor:
             except OSError:
                 self._journal.remove(name)
                 raise
+            self._ownership.adopted(name)
             self._keep(desired)
         reconciler = self.reconcilers[name]
         return await self._apply(reconciler, reconciler.apply_whole(desired))
@@ -373,27 +384,6 @@ class InterfaceSupervisor:
             kept=None
             if reconciler is None
             else KeptInterface(reconciler.config_id, reconciler.generation, reconciler.desired.history),
-            foreign=await self._is_foreign(name, private_key),
+            foreign=await self._ownership.is_foreign(name, reconciler, private_key),
             past=self._ledger.tombstone(name, config_id),
         )
-
-    async def _is_foreign(self, name: InterfaceName, private_key: PrivateKey | None = None) -> bool:
-        """Whether a link of that name exists that is not ours.
-
-        Ours is one that the ledger has for this boot and that bears our mark. Without the mark (an agent was killed
-        while it made it, or is of a release that made none), or without the ledger, having our key is the proof.
-        """
-        index, kept = index_of(name), self.reconcilers.get(name)
-        if index is None or (kept is not None and kept.owns(index)):
-            return False
-        owned = self._ledger.owned().get(name)
-        here = owned is not None and owned.boot in {"", self._boot}
-        if not here and not (owned is None and self._ledger.lost):
-            return True
-        link = await self.machine.link(name)
-        if link is None or (here and link.marked):
-            return False
-        key = private_key if kept is None else kept.desired.settings.private_key
-        if key is None:  # it is being removed
-            return not here
-        return not await self.machine.claim(name, key, fresh=here and kept is None)

@@ -51,6 +51,10 @@ class UsageMeter:
         if self.fresh:
             self._adopted.add(config_id)
 
+    def begin_here(self, config_id: ConfigId) -> None:
+        """Note that a link was another program's until now: what its counters have is not ours to count."""
+        self._adopted.add(config_id)
+
     def note(
         self,
         config_id: ConfigId,

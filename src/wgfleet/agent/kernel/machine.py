@@ -55,6 +55,14 @@ class Rules(NamedTuple):
     filtered: bool
 
 
+class Members(NamedTuple):
+    """With whom a device's peers speak, where, and who they are."""
+
+    private_key: PrivateKey | None
+    listen_port: int
+    peers: frozenset[PublicKey]
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """The machine that the agent runs on.
@@ -116,6 +124,17 @@ class Machine:
             return False
         await links.mark(name)
         return True
+
+    async def members(self, name: InterfaceName) -> "Members | None":
+        """Read whose key a device has, and which peers; None where the link is no WireGuard device."""
+        peers: set[PublicKey] = set()
+        try:
+            async with self.reading(name) as reading:
+                async for blocks in reading.blocks:
+                    peers.update(map(reading.form.key_of, blocks))
+                return Members(reading.device.private_key, reading.device.listen_port, frozenset(peers))
+        except KernelError:
+            return None
 
     async def delete(self, name: InterfaceName) -> None:
         """Remove the link, its process and its nftables table; anything already gone is no error."""

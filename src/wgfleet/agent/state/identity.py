@@ -88,6 +88,10 @@ class StateDirectory:
         return self.root / "usage.json"
 
     @property
+    def adoptions(self) -> Path:
+        return self.root / "adoptions.json"
+
+    @property
     def relays(self) -> Path:
         return self.root / "relays"
 
