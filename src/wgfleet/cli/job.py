@@ -36,15 +36,15 @@ def list_jobs(client: Client, *, peer: ForPeer = None, tag: ForTag = None, confi
 
 @app.command()
 def create(
-    field: Annotated[str, typer.Argument(help="total_receive, total_sent, total_data, date or schedule.")],
+    field: Annotated[str, typer.Argument(help="total_receive, total_sent, total_data, date, schedule or endpoints.")],
     value: Annotated[
-        str | None, typer.Argument(help="50GiB; 2026-12-31T00:00Z, or 30d after the first use; none for schedule.")
+        str | None, typer.Argument(help="50GiB; 2026-12-31T00:00Z, or 30d after the first use; devices at once.")
     ] = None,
     *,
     peer: ForPeer = None,
     tag: ForTag = None,
     config: ForConfig = None,
-    action: Annotated[str, typer.Option(help="restrict, delete, reset_total_data_usage, or none.")] = "restrict",
+    action: Annotated[str, typer.Option(help="restrict, delete, reset_total_data_usage, warn or none.")] = "restrict",
     operator: Annotated[str, typer.Option(help="lgt (larger), lst (less), eq or neq.")] = "lgt",
     period: Annotated[str | None, typer.Option(help="Begin to count again each day, week or month.")] = None,
     from_first_use: Annotated[
@@ -90,6 +90,8 @@ def when(job: Document) -> str:
         return "never"
     if job["field"] in TOTALS:
         return f"{WORDS[job['operator']]} {size(job['value'])}"
+    if job["field"] == "endpoints":
+        return f"more than {job['value']} at once"
     if job["field"] == "schedule":
         return f"outside of {', '.join(job['windows'])}"
     if isinstance(job["value"], str):
@@ -110,6 +112,8 @@ def _value(field: str, text: str | None) -> Any:
     """Return a value as the API has it: bytes, a moment, or s after the first use."""
     if text is None:
         return None
+    if field == "endpoints" and text.isascii() and text.isdigit():
+        return int(text)
     if field not in TOTALS:
         return _seconds(text, "VALUE") if _AGE.fullmatch(text) else text
     found = _SIZE.fullmatch(text.strip())

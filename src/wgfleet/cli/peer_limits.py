@@ -23,6 +23,8 @@ def limits(peer: Peer, *, as_json: AsJson = False) -> None:
     show_table(rows, COLUMNS)
     if found["left"] is not None:
         say(f"{size(found['left'])} left", err=True)
+    if found["shared_at"]:
+        say(f"its file was used by {found['devices']} devices at once, last at {found['shared_at']}", err=True)
     if found["restricted_at"]:
         say(f"restricted since {found['restricted_at']}: {found['restricted_because']}", err=True)
 

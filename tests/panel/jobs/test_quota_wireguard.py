@@ -22,7 +22,7 @@ SIZE, OUTSIDE = 1372, 1452  # bytes of a ping, and of its packet as WireGuard co
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with state.temporary("quota", 2, 1) as built:
+    with state.temporary("quota", 2, 2) as built:
         assembly.assemble(built, Progress())
         yield built
 
@@ -38,6 +38,11 @@ def send_up_to(lab: Lab, total: int) -> None:
         count = str(max(1, left // (2 * OUTSIDE)))
         command = ("ping", "-q", "-f", "-c", count, "-s", str(SIZE), "-w", "60", fleet.NODE_TUNNEL_ADDRESS)
         lab.host("client-1").run(*command, check=False)
+
+
+def peer_of(lab: Lab, panel: PanelClient, client: str) -> dict[str, Any]:
+    key = lab.host(client).run("wg", "show", "wg0", "public-key").strip()
+    return next(each for each in panel.all("/api/configs/wg0/peers") if each["public_key"] == key)
 
 
 def move(lab: Lab, panel: PanelClient, peer: dict[str, Any]) -> None:
@@ -59,7 +64,7 @@ def move(lab: Lab, panel: PanelClient, peer: dict[str, Any]) -> None:
 def test_a_quota_of_50_mb_over_two_moves_and_without_the_panel(lab: Lab) -> None:
     with fleet.client(lab) as panel:
         fleet.wait_connected(panel, 2)
-        (peer,) = panel.all("/api/configs/wg0/peers")
+        peer = peer_of(lab, panel, "client-1")
         panel.call("POST", f"/api/peers/{peer['id']}/jobs", {"field": "total_data", "value": LIMIT})
         stock.wait_reply(lab.host("client-1"), fleet.NODE_TUNNEL_ADDRESS, timeout_s=SOON_S)
         send_up_to(lab, 20_000_000)
@@ -84,3 +89,25 @@ def test_a_quota_of_50_mb_over_two_moves_and_without_the_panel(lab: Lab) -> None
         )
         limits = panel.call("GET", f"/api/peers/{peer['id']}/limits")
         sys.stderr.write(f"ledger: {limits['jobs'][0]['used']} of {LIMIT}\n")
+
+
+def test_a_file_on_two_devices_is_seen_within_seconds(lab: Lab) -> None:
+    with fleet.client(lab) as panel:
+        fleet.wait_connected(panel, 2)
+        peer = peer_of(lab, panel, "client-2")
+        panel.call("POST", f"/api/peers/{peer['id']}/jobs", {"field": "endpoints", "value": 1})
+        first, second = lab.host("client-2"), lab.host("client-1")
+        stock.wait_reply(first, fleet.NODE_TUNNEL_ADDRESS, timeout_s=SOON_S)
+        second.run("wg", "setconf", "wg0", "/dev/stdin", stdin=first.run("wg", "showconf", "wg0"))
+        for address in peer["addresses"]:
+            second.run("ip", "address", "replace", address, "dev", "wg0")
+        begun = time.monotonic()
+        ping = ("ping", "-q", "-i", "0.2", "-w", "120", "-I", peer["addresses"][0], fleet.NODE_TUNNEL_ADDRESS)
+        for host in (first, second):
+            host.start(ping, "shared-file")
+        wait_for(
+            lambda: panel.call("GET", f"/api/peers/{peer['id']}")["restricted_at"], "nobody saw it", within_s=SOON_S
+        )
+        sys.stderr.write(f"shared file: restricted after {time.monotonic() - begun:.1f} s\n")
+        limits = panel.call("GET", f"/api/peers/{peer['id']}/limits")
+        assert limits["devices"] == 2

@@ -27,7 +27,7 @@ from wgfleet.panel.store.tables import LimitJob
 router = APIRouter(tags=["jobs"])
 VALUE = (
     "Of totals, bytes. Of a date, the moment, or, as a number, how many seconds after the first use of a peer it is. "
-    "Of a schedule nothing."
+    "Of endpoints, how many devices may use the file at once. Of a schedule nothing."
 )
 TimeZone = Annotated[str, Field(max_length=64, description="Name in the database of IANA.", examples=["Europe/Berlin"])]
 
@@ -102,6 +102,8 @@ class PeerLimitsView(View):
     left: int | None = Field(description="Bytes, in both directions, that it may still use; null: without end.")
     restricted_at: datetime | None = Field(description="Since when jobs keep it out; null: they do not.")
     restricted_because: str | None
+    devices: int | None = Field(description="How many used its file at once, when more than one last did; null: never.")
+    shared_at: datetime | None = Field(description="When that was.")
     reset_at: datetime | None = Field(description="When its usage was last reset, for limits.")
 
 
@@ -165,6 +167,8 @@ def limits_view(found: LimitDecision) -> PeerLimitsView:
         left=found.verdict.left,
         restricted_at=utc(found.peer.restricted_at),
         restricted_because=found.peer.restricted_because,
+        devices=found.peer.devices,
+        shared_at=utc(found.peer.shared_at),
         reset_at=utc(found.peer.reset_at),
     )
 

@@ -11,6 +11,7 @@ import structlog
 from wgfleet.panel import clock
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.reconcile.agents.quota_sender import Wanted
+from wgfleet.panel.reconcile.agents.shared_files import SharedFiles
 from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.jobs import decisions, quotas
@@ -27,8 +28,14 @@ log = structlog.get_logger()
 class JobWatch:
     """Runs until its task is cancelled. `send` says to nodes how much of what peers have left they let through."""
 
-    def __init__(self, store: Store, send: Callable[[Wanted], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        send: Callable[[Wanted], Awaitable[None]] | None = None,
+        shared: SharedFiles | None = None,
+    ) -> None:
         self._store = store
+        self._shared = shared or SharedFiles()
         self._send = send
         self._bases = PeriodBases()
         self.counting: set[str] = set()
@@ -50,6 +57,8 @@ class JobWatch:
         """Decide on all, and do what follows."""
         found, wanted = await in_thread(self._decide)
         changing = [each.peer.id for each in found if each.changes]
+        if shared := self._shared.found(clock.monotonic()):
+            changing += await in_thread(self._note_shared, found, shared)
         for start in range(0, len(changing), AT_ONCE):
             came_round()
             await in_thread(self._apply, changing[start : start + AT_ONCE])
@@ -60,8 +69,13 @@ class JobWatch:
         with self._store.read() as tx:
             found = decisions.decide(tx, clock.now(), self._bases)
             self.counting = decisions.counting_nodes(tx, found)
+            self._shared.configs = decisions.device_configs(found)
             wanted = quotas.of_nodes(tx, found) if self._send is not None else {}
         return found, wanted
+
+    def _note_shared(self, found: list[LimitDecision], shared: dict[tuple[str, str], int]) -> list[str]:
+        with self._store.write() as tx:
+            return decisions.note_shared(tx, found, shared, clock.now())
 
     def _apply(self, peer_ids: list[str]) -> None:
         with self._store.write() as tx:

@@ -19,6 +19,7 @@ from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.agents.quota_sender import QuotaSender
 from wgfleet.panel.reconcile.agents.routine_news import EVERY_S as NEWS_EVERY_S
 from wgfleet.panel.reconcile.agents.routine_news import RoutineNews
+from wgfleet.panel.reconcile.agents.shared_files import SharedFiles
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.reconcile.agents.telemetry import FLUSH_S, TelemetryWriter
 from wgfleet.panel.reconcile.agents.usage_collector import ROUND_S, UsageCollector
@@ -81,8 +82,9 @@ class Supervisor:
             store, vault, settings.health.rules, self._connections, outlook, settings.health.site
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
-        self._telemetry = TelemetryWriter(store, self._connections, outlook)
-        self._jobs = JobWatch(store, QuotaSender(self._connections).send)
+        shared = SharedFiles()
+        self._telemetry = TelemetryWriter(store, self._connections, outlook, shared)
+        self._jobs = JobWatch(store, QuotaSender(self._connections).send, shared)
         self._usage = UsageCollector(
             store, self._connections, outlook, settings.usage.every_s, lambda: self._jobs.counting
         )

@@ -42,6 +42,8 @@ class LimitedPeer(NamedTuple):
     reset_at: float | None
     noticed: str | None
     home_node_id: str | None
+    devices: int | None
+    shared_at: float | None
 
 
 _COLUMNS = (
@@ -50,6 +52,7 @@ _COLUMNS = (
     *(func.coalesce(UsageTotal.received, 0), func.coalesce(UsageTotal.sent, 0), UsageTotal.first_at),
     *(func.coalesce(PeerAllowance.base_received, 0), func.coalesce(PeerAllowance.base_sent, 0)),
     *(PeerAllowance.reset_at, PeerAllowance.noticed, Peer.home_node_id),
+    *(PeerAllowance.devices, PeerAllowance.shared_at),
 )
 
 
@@ -160,6 +163,14 @@ def noticed(tx: Tx, rows: Iterable[tuple[str, str]]) -> None:
     columns = ("peer_id", "base_received", "base_sent", "noticed")
     values = [(peer_id, 0, 0, what) for peer_id, what in rows]
     upsert_many(tx, _allowances, columns, values, ("peer_id",), {"noticed": "excluded.noticed"})
+
+
+def shared(tx: Tx, rows: Iterable[tuple[str, int, float]]) -> None:
+    """Note whose file several devices used at once: (peer id, how many, when)."""
+    columns = ("peer_id", "base_received", "base_sent", "devices", "shared_at")
+    values = [(peer_id, 0, 0, devices, at) for peer_id, devices, at in rows]
+    changes = {name: f"excluded.{name}" for name in columns[3:]}
+    upsert_many(tx, _allowances, columns, values, ("peer_id",), changes)
 
 
 _allowances = cast("Table", PeerAllowance.__table__)

@@ -17,6 +17,8 @@ class JobField(StrEnum):
     DATE = "date"
     SCHEDULE = "schedule"
     """Windows of the week in which the peer is let in."""
+    ENDPOINTS = "endpoints"
+    """How many devices use the file of the peer at the same time."""
 
 
 TOTALS = frozenset({JobField.TOTAL_RECEIVE, JobField.TOTAL_SENT, JobField.TOTAL_DATA})
@@ -38,6 +40,8 @@ class JobAction(StrEnum):
     """No node lets the peer in, until the comparison no longer holds. It keeps all that it has."""
     DELETE = "delete"
     RESET = "reset_total_data_usage"
+    WARN = "warn"
+    """It is written into the audit log, and shown."""
     NONE = "none"
     """Nothing: the peer, or tag, is spared what its tags, or its config, say of this field."""
 
@@ -54,7 +58,7 @@ class Period(StrEnum):
 class Job:
     """A job. `origin`: in words, whose it is: `peer`, `config`, or a tag.
 
-    `value`: bytes; or s since the epoch, with `from_first_use` s after the peer's first use; None: there is none.
+    `value`: bytes or devices; or s since the epoch, with `from_first_use` s after the first use; None: there is none.
     A period begins with the calendar of `time_zone`, or with the peer's first use and as often after it. `windows` are
     those of a schedule, by that time zone. Within `notice_s` before its date notice is given of it.
     """
@@ -94,6 +98,8 @@ def described(job: Job) -> str:
         return f"outside of {', '.join(job.windows)} ({job.time_zone}), {whose}"
     if job.field is JobField.DATE:
         return f"{'before' if job.operator is Operator.LESS else 'after'} its date, {whose}"
+    if job.field is JobField.ENDPOINTS:
+        return f"its file is used by more than {job.value} devices at once, {whose}"
     words = {Operator.LARGER: "above", Operator.LESS: "below", Operator.EQUAL: "at", Operator.NOT_EQUAL: "not at"}
     each = f" in a {job.period}" if job.period else ""
     return f"{job.field} {words[job.operator]} {job.value} bytes{each}, {whose}"

@@ -12,6 +12,7 @@ from wgfleet.panel.domain.jobs.periods import began, began_from, is_within, zone
 
 # Nodes let nothing through beyond a limit, so what is counted stays up to a packet below it, and that is "used up".
 GRAIN, GRAIN_SHARE = 2048, 1000
+HELD_S = 600.0  # for how long a peer whose file was shared is kept out: while it is, nobody sees whether it still is
 
 
 class Used(NamedTuple):
@@ -24,13 +25,16 @@ class Used(NamedTuple):
 class Facts(NamedTuple):
     """What is known of a peer. `used`: since it was made, or since `reset_at`. `since`: since each moment asked for.
 
-    `first_at`: when it first used anything; None: never.
+    `first_at`: when it first used anything; None: never. `devices`: how many used its file
+    at once, at `shared_at`.
     """
 
     used: Used
     first_at: float | None = None
     reset_at: float | None = None
     since: Mapping[float, Used] = {}
+    devices: int = 1
+    shared_at: float | None = None
 
 
 class LimitVerdict(NamedTuple):
@@ -100,6 +104,8 @@ def verdict(jobs: Sequence[Job], facts: Facts, now: float) -> LimitVerdict:
 def _with(found: LimitVerdict, job: Job) -> LimitVerdict:
     if job.action is JobAction.DELETE:
         return found if found.deleted_by else found._replace(deleted_by=job)
+    if job.action is JobAction.WARN:
+        return found
     if job.action is JobAction.RESET:
         return found if found.reset_by else found._replace(reset_by=job)
     return found if found.restricted_by else found._replace(restrict=described(job), restricted_by=job)
@@ -117,6 +123,12 @@ def holds(job: Job, facts: Facts, now: float) -> bool:
         return not is_within(job.windows, _zone(job), now)
     if job.field is JobField.DATE:
         return _date_holds(job, facts, now)
+    if job.value is None:
+        return False
+    return _is_shared(job, facts, now) if job.field is JobField.ENDPOINTS else _total_holds(job, facts, now)
+
+
+def _total_holds(job: Job, facts: Facts, now: float) -> bool:
     if job.field not in TOTALS or job.value is None:
         return False
     used = used_by(job, facts, now)
@@ -125,6 +137,11 @@ def holds(job: Job, facts: Facts, now: float) -> bool:
     if job.operator is Operator.LESS:
         return used < job.value
     return (used == job.value) is (job.operator is Operator.EQUAL)
+
+
+def _is_shared(job: Job, facts: Facts, now: float) -> bool:
+    recent = facts.shared_at is not None and facts.shared_at <= now < facts.shared_at + HELD_S
+    return recent and job.value is not None and facts.devices > job.value
 
 
 def _date_holds(job: Job, facts: Facts, now: float) -> bool:

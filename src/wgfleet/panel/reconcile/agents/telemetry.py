@@ -13,6 +13,7 @@ from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents import call_back_buffer, refusal_buffer
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, NodeReports
 from wgfleet.panel.reconcile.agents.counter_pace import SETTLES_S, CounterPace
+from wgfleet.panel.reconcile.agents.shared_files import SharedFiles
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -34,12 +35,17 @@ class TelemetryWriter:
     """Writes what the `connections` (by node id) have taken in, and the pace of counters to the outlook."""
 
     def __init__(
-        self, store: Store, connections: Mapping[str, AgentConnection], outlook: Outlook | None = None
+        self,
+        store: Store,
+        connections: Mapping[str, AgentConnection],
+        outlook: Outlook | None = None,
+        shared: SharedFiles | None = None,
     ) -> None:
         self._store = store
         self._connections = connections
         self._outlook = outlook or Outlook()
         self._pace = CounterPace()
+        self._shared = shared or SharedFiles()
 
     async def run(self) -> None:
         """Write again and again until cancelled; what a database that is away misses is written when it is back."""
@@ -91,6 +97,7 @@ class TelemetryWriter:
             for node_id, part in batch:
                 refusal_buffer.record(tx, node_id, part.refusals)
                 call_back_buffer.record(tx, node_id, part.called_back)
+        self._shared.note(said, clock.monotonic())
         return not_carried
 
 

@@ -17,6 +17,7 @@ MAX_JOBS = 20  # of one owner
 MAX_BYTES = 2**60
 MAX_S = 100 * 365 * 86400
 MAX_NOTICE_S = 365 * 86400
+MAX_DEVICES = 10
 
 
 class Owner(NamedTuple):
@@ -131,11 +132,15 @@ def _checked(spec: JobSpec) -> list[str]:
         raise Invalid("only field 'schedule' has windows", field="windows")
     if spec.notice_s and spec.field is not JobField.DATE:
         raise Invalid("notice is given of a date only", field="notice_s")
+    if spec.action is JobAction.WARN and spec.field is not JobField.ENDPOINTS:
+        raise Invalid("only of field 'endpoints' a warning is written; give another action", field="action")
     check_range(spec.notice_s, 0, MAX_NOTICE_S, "notice_s", "s")
     if spec.field in TOTALS:
         _check_total(spec)
     elif spec.field is JobField.DATE:
         _check_date(spec)
+    elif spec.field is JobField.ENDPOINTS:
+        _check_endpoints(spec)
     else:
         _check_schedule(spec)
     return [checked_window(text, f"windows[{i}]") for i, text in enumerate(spec.windows)]
@@ -166,6 +171,16 @@ def _check_date(spec: JobSpec) -> None:
         check_range(spec.value, 0, MAX_S, "value", "s")
     if spec.operator is Operator.LESS and (spec.from_first_use or spec.action is not JobAction.RESTRICT):
         raise Invalid("before a date that is set, a peer can be restricted, and nothing else", field="operator")
+
+
+def _check_endpoints(spec: JobSpec) -> None:
+    if spec.value is None:
+        raise Invalid("give how many devices may use the file of a peer at once", field="value")
+    check_range(spec.value, 1, MAX_DEVICES, "value", "devices")
+    if spec.operator is not Operator.LARGER or spec.period is not None:
+        raise Invalid("devices are counted at once, and are more than the value ('lgt')", field="operator")
+    if spec.action not in {JobAction.RESTRICT, JobAction.WARN}:
+        raise Invalid("a peer whose file is shared can be restricted, or warned of", field="action")
 
 
 def _check_schedule(spec: JobSpec) -> None:

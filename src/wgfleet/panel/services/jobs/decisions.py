@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from wgfleet.panel.domain.jobs.job import TOTALS, Job, in_effect
-from wgfleet.panel.domain.jobs.verdicts import Facts, LimitVerdict, Used, counted_since, verdict
+from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobField, in_effect
+from wgfleet.panel.domain.jobs.verdicts import HELD_S, Facts, LimitVerdict, Used, counted_since, verdict
 from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.services.jobs.commands import value_of
@@ -22,6 +22,7 @@ from wgfleet.panel.store.jobs import LimitedPeer
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.usage import HOUR_S
 
+SHARED_EVERY_S = 60.0  # between two notes of the same
 BASES_S = 600.0  # nodes may tell late what was used in hours before
 MAX_NAMED = 5
 
@@ -79,9 +80,36 @@ def decide(
             received, sent, _ = bases.known[peer.id, _hour(start)]
             since[start] = Used(max(0, peer.received - received), max(0, peer.sent - sent))
         used = Used(max(0, peer.received - peer.base_received), max(0, peer.sent - peer.base_sent))
-        facts = Facts(used, peer.first_at, peer.reset_at, since)
+        facts = Facts(used, peer.first_at, peer.reset_at, since, peer.devices or 1, peer.shared_at)
         decided.append(LimitDecision(peer, jobs[peer.id], facts, verdict(jobs[peer.id], facts, now)))
     return decided
+
+
+def device_configs(decisions: Sequence[LimitDecision]) -> set[str]:
+    """Return the configs that have peers with a limit of devices."""
+    return {each.peer.config_id for each in decisions if any(job.field is JobField.ENDPOINTS for job in each.jobs)}
+
+
+def note_shared(
+    tx: Tx, decisions: Sequence[LimitDecision], found: Mapping[tuple[str, str], int], now: float
+) -> list[str]:
+    """Note whose files several devices use, by config and public key; return the peers of whom that is news."""
+    rows = []
+    for each in decisions:
+        devices = found.get((each.peer.config_id, each.peer.public_key), 1)
+        allowed = [job.value for job in each.jobs if job.field is JobField.ENDPOINTS and job.value is not None]
+        if not allowed or devices <= min(allowed) or not _is_news(each.peer, devices, now):
+            continue
+        rows.append((each.peer.id, devices, now))
+        if each.peer.shared_at is None or now - each.peer.shared_at > HELD_S or devices > (each.peer.devices or 1):
+            audit.record(tx, audit.PANEL, "file_shared", "peer", each.peer.id, name=each.peer.name, devices=devices)
+    job_rows.shared(tx, rows)
+    return [peer_id for peer_id, _, _ in rows]
+
+
+def _is_news(peer: LimitedPeer, devices: int, now: float) -> bool:
+    at = peer.shared_at
+    return at is None or at > now or now - at > SHARED_EVERY_S or devices > (peer.devices or 1)
 
 
 def counting_nodes(tx: Tx, decisions: Sequence[LimitDecision]) -> set[str]:

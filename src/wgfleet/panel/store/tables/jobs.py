@@ -28,7 +28,10 @@ class LimitJob(Base):
 
 
 class PeerAllowance(Base):
-    """Of a peer: what it had used when its usage was reset, and of which expiry notice was given (job and date)."""
+    """Of a peer: what it had used when its usage was reset, and of which expiry notice was given (job and date).
+
+    `devices`: how many used its file at once when more than one was last seen to, at `shared_at`.
+    """
 
     __tablename__ = "peer_allowances"
     peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True)
@@ -36,3 +39,5 @@ class PeerAllowance(Base):
     base_sent: Mapped[int] = mapped_column(BigInteger, default=0)
     reset_at: Mapped[float | None]
     noticed: Mapped[str | None]
+    devices: Mapped[int | None]
+    shared_at: Mapped[float | None]
