@@ -1,7 +1,7 @@
 """Devices that use one file at the same time: their endpoints take turns at the nodes. Pure.
 
 A device that changes networks goes from one endpoint to the next, and seldom comes back. Two devices with one file come
-back again and again, for WireGuard follows whoever sent last: at one node, or at several.
+back again and again, for WireGuard follows the one that sent last: at one node, or at several.
 """
 
 from collections import OrderedDict
