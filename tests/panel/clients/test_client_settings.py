@@ -73,6 +73,30 @@ def test_nodes_hear_nothing_of_what_only_files_say(panel: Panel, client: httpx.C
     assert lines(client, anna)["MTU"] == "1290"
 
 
+@pytest.mark.parametrize(
+    ("pools", "excluded", "address", "allowed"),
+    [
+        (["10.6.0.0/24"], [], "10.6.0.2/32", "0.0.0.0/0, ::/0"),
+        (["10.6.0.0/24"], ["::/0"], "10.6.0.2/32", "0.0.0.0/0"),
+        (["10.6.0.0/24", "fd00:6::/64"], ["::/0"], "10.6.0.2/32", "0.0.0.0/0"),
+        (["10.6.0.0/24", "fd00:6::/64"], ["0.0.0.0/0"], "fd00:6::2/128", "::/0"),
+        (["fd00:6::/64"], ["::/0"], "fd00:6::2/128", "0.0.0.0/0, fd00:6::/64"),
+    ],
+)
+def test_a_version_that_is_excluded_as_a_whole_is_nowhere_in_the_file(
+    client: httpx.Client, pools: list[str], excluded: list[str], address: str, allowed: str
+) -> None:
+    made(client, "/api/configs", name="wg6", pools=pools, dns=["9.9.9.9", "2620:fe::fe", "example.com"])
+    made(client, "/api/configs/wg6/endpoint-group", domain="vpn.example.com")
+    peer = made(client, "/api/configs/wg6/peers", name="anna", excluded_networks=excluded)
+    lines = client.get(f"/api/peers/{peer['id']}/config").text.splitlines()
+    assert f"Address = {address}" in lines
+    assert f"AllowedIPs = {allowed}" in lines
+    (dns,) = [line for line in lines if line.startswith("DNS = ")]
+    assert ("2620:fe::fe" in dns) is ("::/0" in allowed or "fd00" in allowed)
+    assert "example.com" in dns
+
+
 @pytest.mark.usefixtures("wg0")
 def test_files_leave_out_excluded_networks_but_never_the_pools(panel: Panel, client: httpx.Client) -> None:
     serve(panel, client, "wg0", "fra1")

@@ -52,7 +52,8 @@ PLACEMENT = (
     "`least_load`: the least busy node; `nearest_group`: groups of the same region first."
 )
 EXCLUDED_NETWORKS = (
-    "Networks that files leave out of what they route through the tunnel, such as those of an office; the pools stay."
+    "Networks that files leave out of what they route through the tunnel, such as those of an office; the pools stay. "
+    "With `::/0` files have no IPv6 at all, for devices where it is off."
 )
 
 

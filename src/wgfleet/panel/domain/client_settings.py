@@ -1,13 +1,14 @@
 """Settings of users' files, of which a peer, its tags and its config may each have some: the nearest wins. Pure."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 SETTINGS = ("client_allowed_ips", "excluded_networks", "dns", "mtu", "keepalive", "endpoint_port")
 """Names of the settings, the same in rows and in bodies. In a row of a peer or a tag, None leaves it to the next."""
 
 IPV4, IPV6 = 4, 6
+EVERYTHING = {IPV4: "0.0.0.0/0", IPV6: "::/0"}
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Span = tuple[int, int]  # the first and the last address, as numbers
 
@@ -53,6 +54,23 @@ def without(allowed: Sequence[str], excluded: Sequence[str], kept: Sequence[str]
         for first, last in left:
             found += map(str, ipaddress.summarize_address_range(kind(first), kind(last)))
     return tuple(found)
+
+
+def of_versions(texts: Sequence[str], excluded: Collection[str]) -> list[str]:
+    """Return addresses and networks, and whatever else, without those of an IP version that is excluded as a whole.
+
+    A device whose IPv6 is off refuses a file with an IPv6 address in it.
+    """
+    versions = {version for version, everything in EVERYTHING.items() if everything in excluded}
+    return [text for text in texts if _version(text) not in versions]
+
+
+def _version(text: str) -> int:
+    """Return the IP version of an address or a network; 0 for anything else."""
+    try:
+        return ipaddress.ip_network(text).version
+    except ValueError:
+        return 0
 
 
 def _spans(networks: Iterable[str], version: int) -> list[Span]:

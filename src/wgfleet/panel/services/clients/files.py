@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wgfleet.panel.domain import public_ports, rendering
-from wgfleet.panel.domain.client_settings import InEffect, without
+from wgfleet.panel.domain.client_settings import InEffect, of_versions, without
 from wgfleet.panel.domain.file_names import is_device
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
@@ -117,6 +117,10 @@ def _render(
     pools: list[str],
     said: Mapping[str, Any],
 ) -> str:
+    excluded = said["excluded_networks"]
+    # A file without any address would be of no use: the only version that there is stays.
+    if usable := of_versions(addresses, excluded):
+        addresses, pools = usable, of_versions(pools, excluded)
     private_key = None
     if peer.private_key_sealed is not None:
         private_key = sealed.unseal(vault, Peer.private_key_sealed, peer)
@@ -125,12 +129,12 @@ def _render(
             title=f"{peer.name} on {config.name}",
             private_key=private_key,
             addresses=tuple(addresses),
-            dns=tuple(said["dns"]),
+            dns=tuple(of_versions(said["dns"], excluded if usable else ())),
             mtu=said["mtu"],
             server_public_key=public_key,
             preshared_key=common_peers.preshared_key(vault, peer),
             allowed_ips=rendering.allowed_in_file(
-                without(said["client_allowed_ips"], said["excluded_networks"], pools), peer.networks, pools
+                without(said["client_allowed_ips"], excluded, pools), peer.networks, pools
             ),
             endpoint=endpoint,
             keepalive=said["keepalive"],
