@@ -80,6 +80,7 @@ GROWS = {
     "usage_hours": Kept.USAGE_HOURS,
     "usage_days": Kept.USAGE,
     "former_keys": Kept.USAGE,
+    "peer_visits": Kept.VISITS,
 }
 """Tables that get rows as time goes by, without anybody making something that he could delete."""
 

@@ -31,6 +31,7 @@ for command in (peer_files.file, peer_files.files, peer_files.bundle, peer_files
     app.command()(command)
 app.command()(peer_limits.limits)
 app.command()(peer_limits.reset_usage)
+app.command()(peer_limits.sessions)
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-"""`wgfleet peer limits` and `reset-usage`: what keeps a peer out, or will, and a new beginning."""
+"""`wgfleet peer limits`, `reset-usage` and `sessions`: what keeps a peer out, or will, and where it was."""
 
 from wgfleet.cli import references
 from wgfleet.cli.arguments import Peer, Peers
@@ -34,3 +34,15 @@ def reset_usage(peer: Peers) -> None:
     with panel() as client:
         for each in references.peers(client, peer):
             client.call("POST", f"/api/peers/{each}/usage-reset")
+
+
+def sessions(peer: Peer, *, as_json: AsJson = False) -> None:
+    """List when, where and from where a peer was connected, the newest first."""
+    with panel() as client:
+        found = client.all(f"/api/peers/{references.peer(client, peer)}/sessions")
+        nodes = references.names(client, "nodes")
+    if as_json:
+        show_json(found)
+        return
+    rows = [{**each, "node": nodes.get(each["node_id"], each["node_id"])} for each in found]
+    show_table(rows, ("began_at", "last_at", "seconds", "node", "endpoint"))

@@ -55,6 +55,7 @@ from wgfleet.panel.api import (
     tags,
     usage,
     users,
+    visits,
 )
 from wgfleet.panel.api.doorkeeper import Doorkeeper
 from wgfleet.panel.api.panel import Panel
@@ -104,6 +105,7 @@ SUBJECTS = (
     health,
     previews,
     usage,
+    visits,
     imports,
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

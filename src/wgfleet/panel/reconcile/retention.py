@@ -132,5 +132,9 @@ def days_kept(settings: Settings) -> dict[Kept, int]:
         Kept.DNS_ACCOUNTS: DNS_ACCOUNTS_DAYS,
         Kept.USAGE_HOURS: kept.usage_hours_days,
         Kept.USAGE: kept.usage_days,
+        Kept.VISITS: kept.session_history_days,
     }
-    return {thing: number for thing, number in days.items() if number}
+    forever = {thing for thing, number in days.items() if not number}
+    if not settings.usage.session_history:
+        days[Kept.VISITS], forever = 0, forever - {Kept.VISITS}
+    return {thing: number for thing, number in days.items() if thing not in forever}

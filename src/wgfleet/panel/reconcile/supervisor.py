@@ -23,6 +23,7 @@ from wgfleet.panel.reconcile.agents.shared_files import SharedFiles
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.reconcile.agents.telemetry import FLUSH_S, TelemetryWriter
 from wgfleet.panel.reconcile.agents.usage_collector import ROUND_S, UsageCollector
+from wgfleet.panel.reconcile.agents.visits import Visits
 from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
 from wgfleet.panel.reconcile.dns import DnsWorker
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
@@ -83,7 +84,9 @@ class Supervisor:
         )
         self._heartbeats = HeartbeatWriter(store, self._connections)
         shared = SharedFiles()
-        self._telemetry = TelemetryWriter(store, self._connections, outlook, shared)
+        self._telemetry = TelemetryWriter(
+            store, self._connections, outlook, shared, Visits(keep=settings.usage.session_history)
+        )
         self._jobs = JobWatch(store, QuotaSender(self._connections).send, shared)
         self._usage = UsageCollector(
             store, self._connections, outlook, settings.usage.every_s, lambda: self._jobs.counting

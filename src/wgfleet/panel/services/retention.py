@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from enum import StrEnum
 
-from wgfleet.panel.store import Tx, access, backups, certificates, health, operations, sessions
+from wgfleet.panel.store import Tx, access, backups, certificates, health, operations, sessions, visits
 from wgfleet.panel.store import audit as audit_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import dns as dns_rows
@@ -27,6 +27,7 @@ class Kept(StrEnum):
     CERTIFICATES = "certificates"
     USAGE_HOURS = "usage_hours"
     USAGE = "usage"
+    VISITS = "visits"
 
 
 _FORGET: dict[Kept, Callable[[Tx, float, int], int]] = {
@@ -40,6 +41,7 @@ _FORGET: dict[Kept, Callable[[Tx, float, int], int]] = {
     Kept.CERTIFICATES: certificates.forget,
     Kept.USAGE_HOURS: usage_rows.roll_up,
     Kept.USAGE: usage_rows.forget,
+    Kept.VISITS: visits.forget,
 }
 
 

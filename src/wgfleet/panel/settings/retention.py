@@ -54,6 +54,12 @@ class RetentionSettings(Group):
         description="Days for which a peer's session at a node is kept after it has moved on to another. The last "
         "session of each peer stays.",
     )
+    session_history_days: int = Field(
+        default=31,
+        ge=0,
+        le=_LONGEST_DAYS,
+        description="Days for which it is kept when and from where a peer was connected.",
+    )
     certificates_days: int = Field(
         default=365,
         ge=0,

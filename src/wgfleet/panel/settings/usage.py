@@ -8,6 +8,11 @@ from wgfleet.panel.settings.fields import Group
 class UsageSettings(Group):
     """What peers send and receive, as nodes count it."""
 
+    session_history: bool = Field(
+        default=True,
+        description="Keep when, where and from where peers were connected; false: nothing of it is kept, and what "
+        "was is deleted within an hour.",
+    )
     every_s: float = Field(
         default=60.0,
         ge=5,

@@ -14,6 +14,7 @@ from wgfleet.panel.reconcile.agents import call_back_buffer, refusal_buffer
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, NodeReports
 from wgfleet.panel.reconcile.agents.counter_pace import SETTLES_S, CounterPace
 from wgfleet.panel.reconcile.agents.shared_files import SharedFiles
+from wgfleet.panel.reconcile.agents.visits import Visits
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -40,12 +41,14 @@ class TelemetryWriter:
         connections: Mapping[str, AgentConnection],
         outlook: Outlook | None = None,
         shared: SharedFiles | None = None,
+        visits: Visits | None = None,
     ) -> None:
         self._store = store
         self._connections = connections
         self._outlook = outlook or Outlook()
         self._pace = CounterPace()
         self._shared = shared or SharedFiles()
+        self._visits = visits or Visits(keep=False)
 
     async def run(self) -> None:
         """Write again and again until cancelled; what a database that is away misses is written when it is back."""
@@ -93,11 +96,14 @@ class TelemetryWriter:
         ]
         with self._store.write() as tx:
             not_carried = session_rows.record(tx, said, clock.steady())
+            refused = {(each.node_id, each.config_id) for each in not_carried}
+            carried = [each for each in said if (each.node_id, each.config_id) not in refused]
+            self._visits.note(tx, carried, clock.now(), clock.steady())
             loads.report(tx, {node_id: part.load for node_id, part in batch if part.load is not None})
             for node_id, part in batch:
                 refusal_buffer.record(tx, node_id, part.refusals)
                 call_back_buffer.record(tx, node_id, part.called_back)
-        self._shared.note(said, clock.monotonic())
+        self._shared.note(carried, clock.monotonic())
         return not_carried
 
 

@@ -35,7 +35,7 @@ from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGr
 from wgfleet.panel.store.tables.jobs import LimitJob, PeerAllowance
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
-from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTag, PeerTombstone, Tag
+from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTag, PeerTombstone, PeerVisit, Tag
 from wgfleet.panel.store.tables.relays import RelayedClient
 from wgfleet.panel.store.tables.sign_in_providers import Passkey, SignInProvider
 from wgfleet.panel.store.tables.usage import (
@@ -87,6 +87,7 @@ __all__ = [
     "PeerSession",
     "PeerTag",
     "PeerTombstone",
+    "PeerVisit",
     "Pool",
     "ProbeKeyRotation",
     "RelayedClient",

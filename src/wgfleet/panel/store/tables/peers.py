@@ -139,3 +139,14 @@ class PeerSession(Base):
     tx: Mapped[int] = mapped_column(BigInteger)
     called_from: Mapped[str | None]
     seen_at: Mapped[float]
+
+
+class PeerVisit(Base):
+    """A time for which a peer was at a node from one endpoint, by the panel's wall clock: kept for a while."""
+
+    __tablename__ = "peer_visits"
+    peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True, index=True)
+    began_at: Mapped[float] = mapped_column(primary_key=True)
+    last_at: Mapped[float] = mapped_column(index=True)
+    endpoint: Mapped[str]

@@ -1,0 +1,67 @@
+"""`/api/peers/{peer_id}/sessions`: when a peer was connected, where, and from where."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.models import Identifier, Limit, Page, View, utc
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.store import visits
+
+router = APIRouter(tags=["usage"])
+
+
+class PastSessionView(View):
+    """A time for which a peer was connected to a node from one endpoint."""
+
+    node_id: str
+    endpoint: str
+    began_at: datetime
+    last_at: datetime = Field(
+        description="When it was last heard of; a session that goes on is heard of every 2 minutes."
+    )
+    seconds: int = Field(description="How long that is.")
+
+
+@router.get("/api/peers/{peer_id}/sessions", summary="List when and from where a peer was connected")
+def list_sessions(
+    panel: ThePanel,
+    _caller: Reader,
+    peer_id: Identifier,
+    after: Annotated[
+        str | None, Query(max_length=96, pattern=r"^[!-~]+$", description="Cursor: pass `next` from the page before.")
+    ] = None,
+    limit: Limit = 100,
+) -> Page[PastSessionView]:
+    """Newest first. Empty where `usage.session_history` is off."""
+    with panel.store.read() as tx:
+        peers.shown(tx, peer_id)
+        found = visits.page(tx, peer_id, _before(after), limit + 1)
+        shown = found[:limit]
+        following = f"{shown[-1].began_at!r}~{shown[-1].node_id}" if len(found) > limit else None
+        items = [
+            PastSessionView(
+                node_id=each.node_id,
+                endpoint=each.endpoint,
+                began_at=utc(each.began_at),
+                last_at=utc(each.last_at),
+                seconds=round(each.last_at - each.began_at),
+            )
+            for each in shown
+        ]
+    return Page[PastSessionView](items=items, next=following)
+
+
+def _before(after: str | None) -> tuple[float, str] | None:
+    if after is None:
+        return None
+    at, _, node_id = after.partition("~")
+    try:
+        return float(at), node_id
+    except ValueError:
+        raise Invalid("pass `next` of the page before", field="after") from None

@@ -1,0 +1,73 @@
+"""Rows of visits: when and from where peers were at nodes."""
+
+from collections.abc import Collection, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from sqlalchemy import delete, select, tuple_
+
+from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.tables import Peer, PeerVisit
+
+
+class VisitRow(NamedTuple):
+    """A visit that goes on, of the peer with a public key. Times are s since the epoch."""
+
+    node_id: str
+    endpoint: str
+    began_at: float
+    last_at: float
+    config_id: str
+    public_key: str
+
+
+def write(tx: Tx, visits: Sequence[VisitRow]) -> None:
+    """Write visits that began or go on; keys that are no peers any more are passed over."""
+    if visits:
+        connection = tx.session.connection()
+        connection.exec_driver_sql(_statement(connection.dialect.name), [tuple(each) for each in visits])
+
+
+@cache
+def _statement(dialect: str) -> str:
+    text = """
+        INSERT INTO peer_visits (peer_id, node_id, endpoint, began_at, last_at)
+        SELECT id, ?, ?, ?, ? FROM peers WHERE config_id = ? AND public_key = ?
+        ON CONFLICT (peer_id, node_id, began_at) DO UPDATE SET last_at = excluded.last_at
+    """
+    return text if dialect == "sqlite" else text.replace("?", "%s")
+
+
+def going_on(tx: Tx, node_id: str, config_id: str, keys: Collection[str], since: float) -> list[VisitRow]:
+    """Return the visits at a node that some peers were seen on since a time, the newest last."""
+    found = []
+    for chunk in chunked(keys):
+        query = (
+            select(PeerVisit.endpoint, PeerVisit.began_at, PeerVisit.last_at, Peer.public_key)
+            .join(Peer, Peer.id == PeerVisit.peer_id)
+            .where(PeerVisit.node_id == node_id, PeerVisit.last_at >= since)
+            .where(Peer.config_id == config_id, Peer.public_key.in_(chunk))
+            .order_by(PeerVisit.began_at)
+        )
+        for endpoint, began_at, last_at, key in tx.connection.execute(query):
+            found.append(VisitRow(node_id, endpoint, began_at, last_at, config_id, key))
+    return found
+
+
+def page(tx: Tx, peer_id: str, before: tuple[float, str] | None, limit: int) -> Sequence[PeerVisit]:
+    """Return up to `limit` visits of a peer, the newest first, before one (when it began, node id)."""
+    query = select(PeerVisit).where(PeerVisit.peer_id == peer_id)
+    if before is not None:
+        query = query.where(tuple_(PeerVisit.began_at, PeerVisit.node_id) < before)
+    return tx.session.scalars(query.order_by(PeerVisit.began_at.desc(), PeerVisit.node_id.desc()).limit(limit)).all()
+
+
+def forget(tx: Tx, before: float, limit: int) -> int:
+    """Delete up to `limit` visits that ended before a time; return how many."""
+    key = (PeerVisit.peer_id, PeerVisit.node_id, PeerVisit.began_at)
+    old = [tuple(row) for row in tx.session.execute(select(*key).where(PeerVisit.last_at < before).limit(limit))]
+    if old:
+        gone = delete(PeerVisit).where(tuple_(*key).in_(old))
+        tx.session.execute(gone.execution_options(synchronize_session=False))
+    return len(old)

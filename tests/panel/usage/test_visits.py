@@ -1,0 +1,109 @@
+"""Visits: when and from where peers were at nodes, over pauses and restarts; and nothing of it when that is off."""
+
+import httpx
+import pytest
+
+from tests.panel.world import World
+from wgfleet.panel import clock
+from wgfleet.panel.api import Panel
+from wgfleet.panel.reconcile.agents.visits import GAP_S, LEAST_S, Visits
+from wgfleet.panel.reconcile.retention import days_kept
+from wgfleet.panel.services import retention
+from wgfleet.panel.services.retention import Kept
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.store import visits
+from wgfleet.panel.store.sessions import NodeSessions
+from wgfleet.panel.store.tables import Peer
+from wgfleet.protocol.observed import PeerStats
+
+HOME, MOBILE = "198.51.100.1:1", "203.0.113.1:2"
+NOON = 1_764_000_000.0
+
+
+class Visited:
+    """A peer of two nodes, which report at times of the test."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.config = world.config()
+        self.nodes = world.serving(self.config, "ams1", "fra1")
+        (self.alice,) = world.peers(self.config, "alice")
+        self.visits = Visits()
+
+    def report(self, at: float, endpoint: str, node: int = 0, handshake: float | None = None) -> None:
+        shaken = int(at if handshake is None else handshake)
+        stats = {self.alice.public_key: PeerStats(endpoint=endpoint, latest_handshake=shaken)}
+        with self.world.store.write() as tx:
+            self.visits.note(tx, [NodeSessions(self.nodes[node].id, self.config.id, stats)], NOON + at, at)
+
+    def found(self) -> list[tuple[int, str, float, float]]:
+        """Return node, endpoint, begin and end of each, the oldest first."""
+        places = [node.id for node in self.nodes]
+        with self.world.store.read() as tx:
+            rows = visits.page(tx, self.alice.id, None, 100)
+            return [(places.index(r.node_id), r.endpoint, r.began_at - NOON, r.last_at - NOON) for r in reversed(rows)]
+
+
+@pytest.fixture
+def site(world: World) -> Visited:
+    return Visited(world)
+
+
+def test_a_visit_goes_on_with_each_handshake_and_ends_with_the_endpoint_or_a_pause(site: Visited) -> None:
+    for at in (1000.0, 1120.0, 1240.0):
+        site.report(at, HOME)
+    site.report(1250.0, HOME, handshake=1240.0)  # counters alone
+    site.visits = Visits()  # the panel starts again
+    site.report(1360.0, HOME)
+    site.report(1400.0, MOBILE)
+    site.report(1450.0, MOBILE, node=1)
+    site.report(1400.0 + GAP_S + 1, MOBILE)
+    assert site.found() == [
+        (0, HOME, 1000.0, 1360.0),
+        (0, MOBILE, 1400.0, 1400.0),
+        (1, MOBILE, 1450.0, 1450.0),
+        (0, MOBILE, 1401.0 + GAP_S, 1401.0 + GAP_S),
+    ]
+
+
+def test_what_was_long_ago_is_no_visit_and_what_comes_and_goes_is_one(site: Visited) -> None:
+    site.report(10_000.0, HOME, handshake=10_000.0 - GAP_S - 1)
+    assert site.found() == []
+    for i in range(int(LEAST_S)):
+        site.report(10_000.0 + i, (HOME, MOBILE)[i % 2])
+    assert site.found() == [(0, HOME, 10_000.0, 10_000.0 + LEAST_S - 1)]
+
+
+def test_off_is_off_and_forgets(site: Visited) -> None:
+    site.report(1000.0, HOME)
+    off = Settings.model_validate({"usage": {"session_history": False}})
+    days = days_kept(off)
+    assert days[Kept.VISITS] == 0
+    with site.world.store.write() as tx:
+        assert retention.forget(tx, Kept.VISITS, clock.now()) == 1
+    site.visits = Visits(keep=False)
+    site.report(1120.0, HOME)
+    assert site.found() == []
+
+
+def test_they_are_listed_newest_first_in_pages(panel: Panel, client: httpx.Client, site: Visited) -> None:
+    assert panel is not None
+    for i in range(3):
+        site.report(1000.0 + 1000 * i, HOME)
+        site.report(1120.0 + 1000 * i, HOME)
+    path = f"/api/peers/{site.alice.id}/sessions"
+    first = client.get(path, params={"limit": 2}).json()
+    rest = client.get(path, params={"limit": 2, "after": first["next"]}).json()
+    shown = [*first["items"], *rest["items"]]
+    assert [each["seconds"] for each in shown] == [120, 120, 120]
+    assert [each["began_at"] for each in shown] == sorted((each["began_at"] for each in shown), reverse=True)
+    assert rest["next"] is None
+    assert client.get(path, params={"after": "x~y"}).status_code == 422
+    assert client.get("/api/peers/none/sessions").status_code == 404
+
+
+def test_they_go_with_the_peer(site: Visited) -> None:
+    site.report(1000.0, HOME)
+    with site.world.store.write() as tx:
+        tx.session.query(Peer).delete()
+    assert site.found() == []
