@@ -265,6 +265,55 @@ def test_a_link_that_another_program_makes_in_place_of_ours_is_left_alone(node: 
     assert applied(node, msgspec.structs.replace(wanted, generation=Generation(2))).verified
 
 
+SCANNED_BEFORE_IT_IS_TOLD = """
+import asyncio, subprocess, sys
+from pathlib import Path
+import msgspec
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
+from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.machine import Machine
+from wgfleet.agent.state.ledger import Ledger
+from wgfleet.protocol.desired import DesiredInterface
+
+class Quiet:
+    def changed(self, *_): pass
+
+async def work(root, wanted, replace):
+    machine = Machine("userspace", root)
+    reconciler = InterfaceReconciler(machine, wanted, Quiet(), FloatingAddresses(Ledger(root / "ledger.json")))
+    async with reconciler.lock:
+        await reconciler.apply_whole(wanted)
+        subprocess.run(["sh", "-ec", replace], check=True)
+        try:
+            await reconciler.scan(repair=True)
+        except KernelError as error:
+            print(error)
+
+wanted = msgspec.json.decode(sys.stdin.read(), type=DesiredInterface)
+asyncio.run(work(Path(sys.argv[1]), wanted, sys.argv[2]))
+"""
+
+
+def test_a_scan_before_anybody_tells_of_another_link_leaves_it_alone(
+    make_host: Callable[[], Host], tmp_path: Path
+) -> None:
+    """The kernel tells of it in time, a busy machine does not."""
+    host, key = make_host(), private_key()
+    (tmp_path / "key").write_text(key)
+    replace = (
+        "ip link del wg0; while pgrep --ns $$ --nslist net -x wireguard-go; do sleep 0.05; done; wireguard-go wg0; "
+        f"wg set wg0 private-key {tmp_path}/key"
+    )
+    said = host.run(
+        *(sys.executable, "-c", SCANNED_BEFORE_IT_IS_TOLD, str(tmp_path), replace),
+        stdin=msgspec.json.encode(whole(1)).decode(),
+    )
+    assert "was not made by wgfleet" in said
+    assert host.run("wg", "show", "wg0", "private-key").strip() == key
+    assert host.run("wg", "show", "wg0", "peers") == ""
+
+
 def test_a_removal_leaves_a_link_alone_that_took_the_place_of_ours(node: Node) -> None:
     applied(node, whole(1))
     os.kill(node.pid, signal.SIGSTOP)

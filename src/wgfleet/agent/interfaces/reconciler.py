@@ -22,7 +22,7 @@ from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, ChangeSink
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
-from wgfleet.agent.kernel.machine import Machine, Rules, has_ipv6
+from wgfleet.agent.kernel.machine import Machine, Rules, has_ipv6, index_of
 from wgfleet.agent.state.session_files import LiveSession
 from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
 from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from wgfleet.agent.kernel.links import Link
 
 _ROUNDS = 2  # plans executed before what is left is reported as drift
-_SMOOTHING = 0.2
+_SMOOTHING = 0.2  # of CPU time: the kernel counts another process's in steps of 10 ms
 _LINK_EVERY_S = 30.0  # between two readings of link, addresses, routes and rules, if no event asks for one sooner
 # A link that is made again ends all sessions. Clients are called back only if it was missing for so short a time that
 # nobody can have taken them over; where the panel pushes, it knows better, and until they help themselves (15 s).
@@ -273,7 +273,6 @@ class InterfaceReconciler:
         if not repaired:
             self.scan_s = time.monotonic() - started
             cost = self._machine.cpu_s(self.name) - cpu
-            # Smoothed, since the kernel counts another process's time in steps of 10 ms.
             self.scan_cost_s += _SMOOTHING * (cost - self.scan_cost_s)
         if repaired:
             left = f", {len(self.drift)} fields still differ" if self.drift else ""
@@ -334,7 +333,8 @@ class InterfaceReconciler:
         return {key: at for key, at in self.sessions.in_use(now).items() if key in self.desired.peers}
 
     def _link_is_due(self) -> bool:
-        return time.monotonic() - self._link_seen_at > _LINK_EVERY_S
+        another = self._link is not None and index_of(self.name) != self._link.index  # has its name by now
+        return another or time.monotonic() - self._link_seen_at > _LINK_EVERY_S
 
     async def _plan(self) -> InterfacePlan:
         """Observe and diff. Peers that are as wanted, nearly all of them, take no part in the diff."""
