@@ -7,19 +7,24 @@ from wgfleet.panel.domain.dns.description import describe_plan
 from wgfleet.panel.domain.dns.plan import address_records, plan
 from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, usage
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import assignments as assignment_service
-from wgfleet.panel.services.fleet import endpoint_groups, loads
+from wgfleet.panel.services.fleet import endpoint_groups, loads, peers
+from wgfleet.panel.services.fleet import nodes as node_service
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.floating.settings import FloatingSpec
+from wgfleet.panel.services.usage import NodeBatch
 from wgfleet.panel.store import assignments, nodes, sessions
 from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.ids import ConfigId
+from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Load
 from wgfleet.protocol.observed import PeerStats
+from wgfleet.protocol.usage import UsageBatch, UsageRow
 
 MIB = 1024 * 1024
 FLOATING = "203.0.113.50"
@@ -92,3 +97,14 @@ def world_nodes(panel: Panel) -> list[Node]:
     """Return the nodes of wg0."""
     with panel.store.read() as tx:
         return [each.node for each in assignment_service.listing(tx, configs.get(tx, "wg0").id)]
+
+
+def use(panel: Panel, world: World) -> None:
+    """Have the peers of wg0 use something at fra1: 3 MiB received and 30 sent in all."""
+    with panel.store.read() as tx:
+        config, node = configs.get(tx, "wg0"), node_service.get(tx, "fra1")
+        found = peers.page(tx, config.id, None, 6)
+    used = [UsageRow(PublicKey(peer.public_key), 1, int(clock.now()), MIB // 2, 5 * MIB) for peer in found]
+    batch = UsageBatch("e1", 1, clock.now(), {ConfigId(config.id): used})
+    with world.store.write() as tx:
+        usage.take(tx, [NodeBatch(node.id, batch)], clock.now())

@@ -60,6 +60,7 @@ PAGES = (
     "/profile/password",
     "/profile/second-factor",
     "/profile/passkeys/new",
+    "/search?q=user",
     "/set-up",
     "/settings",
     "/settings/keys",
@@ -72,6 +73,8 @@ PAGES = (
     "/settings/users/admin",
     "/settings/users/admin/edit",
     "/settings/users/new",
+    "/usage",
+    "/usage?span=month",
 )
 
 
@@ -248,3 +251,24 @@ def test_a_passkey_is_made_and_signs_in(chromium: Browser, address: str, admin: 
     page.get_by_role("button", name="Sign in with a passkey").click()
     page.get_by_role("alert").get_by_text("unknown here").wait_for()
     page.context.close()
+
+
+def test_a_search_is_opened_and_gone_through_by_keyboard_alone(visit: Visit) -> None:
+    page = visit("/nodes")
+    page.keyboard.press("Control+k")
+    dialog = page.get_by_role("dialog", name="Search")
+    dialog.get_by_role("searchbox").wait_for()
+    page.keyboard.type("user-00")
+    dialog.get_by_role("link", name="user-003").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("document.activeElement.matches('.hits a')")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/peers/*")
+
+
+def test_a_chart_has_the_numbers_of_its_table(visit: Visit) -> None:
+    page = visit("/usage")
+    page.locator(".uplot canvas").wait_for()
+    assert page.locator("#numbers tbody tr").count() == 24

@@ -43,6 +43,8 @@ FILTERED = {
     ("POST", "/backups/new"),
     ("GET", "/dns"),
     ("GET", "/floating"),
+    ("GET", "/search"),
+    ("GET", "/usage"),
     ("GET", "/nodes"),
     ("GET", "/nodes/new"),
     ("POST", "/nodes/new"),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from wgfleet.panel.services.clients.files import ClientFile
 
 router = APIRouter(include_in_schema=False)
-SECTIONS = (Section(marked("My devices"), "/devices", 15, DEVICES),)
+SECTIONS = (Section(marked("My devices"), "/devices", 75, DEVICES),)
 PAGE = 50
 
 

@@ -4,5 +4,6 @@ import "./_relative_time.js";
 import "./_dialogs.js";
 import "./_copying.js";
 import "./_announcing.js";
+import "./_searching.js";
 import "./_live.js";
 import "./_passkeys.js";

@@ -1,0 +1,201 @@
+"""Usage: what was received and sent over time, as a chart and as a table of the same numbers."""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, NamedTuple
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from wgfleet.panel import clock
+from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.services import configs, usage
+from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access.callers import READ, Caller
+from wgfleet.panel.services.fleet import counts, nodes, peers
+from wgfleet.panel.services.usage import By, Per, UsageQuestion
+from wgfleet.panel.store import Tx
+from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.rendering import page
+
+router = APIRouter(include_in_schema=False)
+SECTIONS = (Section(marked("Usage"), "/usage", 55, READ),)
+HOUR_S = 3600
+MOST = 1000  # all configs and nodes that a panel is made for
+MOST_SUMS = 100_000
+KEPT_S = 60.0  # nodes say every minute what was used
+FEW_PEERS = 2000
+
+Chosen = Annotated[str, Query(max_length=64, pattern=r"^[!-~]*$")]
+
+
+class Span(NamedTuple):
+    """A time that is looked at: in which periods, how those are written, and how many."""
+
+    per: Per
+    form: str
+    most: int
+
+
+SPANS = {
+    "day": Span(Per.HOUR, "%Y-%m-%dT%H", 24),
+    "week": Span(Per.HOUR, "%Y-%m-%dT%H", 7 * 24),
+    "month": Span(Per.DAY, "%Y-%m-%d", 31),
+    "year": Span(Per.MONTH, "%Y-%m", 12),
+}
+
+
+class UsedPeriod(NamedTuple):
+    """What was used in a period; rates are in bits a second, on average, up to now in the last one."""
+
+    start: datetime
+    label: str
+    received: int
+    sent: int
+    received_rate: float
+    sent_rate: float
+
+
+class UsageAnswer(NamedTuple):
+    """What a page shows of a time."""
+
+    periods: list[UsedPeriod]
+    of_configs: list[dict[str, Any]]
+    of_nodes: list[dict[str, Any]]
+
+
+class _Answers:
+    """Answers of the last minute. They are worked out one after the other: each may read millions of rows."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[object, ...], tuple[float, UsageAnswer]] = {}
+
+    def kept(self, key: tuple[object, ...]) -> UsageAnswer | None:
+        """Return an answer that is not too old."""
+        until, answer = self._kept.get(key, (0.0, None))
+        return answer if until > clock.monotonic() else None
+
+    def find(self, key: tuple[object, ...], work_out: Callable[[], UsageAnswer]) -> UsageAnswer:
+        """Return an answer; who asks the same meanwhile waits for it."""
+        with self._lock:
+            answer = self.kept(key)
+            if answer is None:
+                now = clock.monotonic()
+                self._kept = {each: kept for each, kept in self._kept.items() if kept[0] > now}
+                answer = work_out()
+                self._kept[key] = (clock.monotonic() + KEPT_S, answer)
+            return answer
+
+
+@router.get("/usage")
+def show_usage(
+    request: Request,
+    panel: ThePanel,
+    caller: Reader,
+    *,
+    span: Literal["day", "week", "month", "year"] = "day",
+    config: Chosen = "",
+    node: Chosen = "",
+    peer: Chosen = "",
+    wait: Literal["", "yes"] = "",
+) -> Response:
+    """Show the sums of a time; what is chosen is in the address.
+
+    Of many peers they take seconds: the page is there at once then, and asks for them (`wait`).
+    """
+    chosen = {"span": span, "config": config, "node": node, "peer": peer}
+    given = {name: value for name, value in chosen.items() if value and (name, value) != ("span", "day")}
+    now = clock.now()
+    with panel.store.read() as tx:
+        asked = _question(tx, caller, chosen, now)
+        key = (id(panel.store), *dataclasses.astuple(asked))
+        soon = wait or counts.read(tx).peers <= FEW_PEERS
+        answer = ANSWERS.find(key, lambda: _answer(tx, asked, chosen, now)) if soon else ANSWERS.kept(key)
+        context = {
+            "chosen": chosen,
+            "spans": [(name, with_query("/usage", {**given, "span": name})) for name in SPANS],
+            "chips": [(name, value, with_query("/usage", {**given, name: ""})) for name, value in given.items()],
+            "worked_out": with_query("/usage", {**given, "wait": "yes"}),
+            "answer": answer,
+            "configs": configs.page(tx, None, MOST, caller.limit),
+            "nodes": nodes.page(tx, None, MOST, caller.limit),
+            "peer_name": peers.get(tx, peer).name if peer else "",
+        }
+    return page(request, "usage/usage.html", context, blocks={"now"})
+
+
+ANSWERS = _Answers()
+"""Of this process, which answers all pages."""
+
+
+def _answer(tx: Tx, asked: UsageQuestion, chosen: Mapping[str, str], now: float) -> UsageAnswer:
+    return UsageAnswer(
+        _periods(tx, asked, SPANS[chosen["span"]], now),
+        _parts(tx, asked, By.CONFIG) if not (chosen["config"] or chosen["peer"]) else [],
+        _parts(tx, asked, By.NODE) if not chosen["node"] else [],
+    )
+
+
+def _question(tx: Tx, caller: Caller, chosen: Mapping[str, str], now: float) -> UsageQuestion:
+    for kind in ("config", "node", "peer"):
+        if chosen[kind]:
+            limits.check(tx, caller.limit, kind, chosen[kind])
+    until = int(now // HOUR_S) + 1
+    return UsageQuestion(
+        per=SPANS[chosen["span"]].per,
+        by=By.CONFIG,
+        since=int(_starts(SPANS[chosen["span"]], now)[0].timestamp() // HOUR_S),
+        until=until,
+        peer_id=peers.get(tx, chosen["peer"]).id if chosen["peer"] else None,
+        node_id=nodes.get(tx, chosen["node"]).id if chosen["node"] else None,
+        config_id=configs.id_of(tx, chosen["config"]) if chosen["config"] else None,
+        configs=None if caller.limit is None else frozenset(caller.limit.configs),
+    )
+
+
+def _starts(span: Span, now: float) -> list[datetime]:
+    """Return when the periods of a time begin, which ends now."""
+    at = datetime.fromtimestamp(now, UTC).replace(minute=0, second=0, microsecond=0)
+    found = []
+    for _ in range(span.most):
+        if span.per is not Per.HOUR:
+            at = at.replace(hour=0)
+        if span.per is Per.MONTH:
+            at = at.replace(day=1)
+        found.append(at)
+        at -= timedelta(hours=1)
+    return found[::-1]
+
+
+def _periods(tx: Tx, asked: UsageQuestion, span: Span, now: float) -> list[UsedPeriod]:
+    """Return all periods of a time, also those in which nothing was used."""
+    used: dict[str, tuple[int, int]] = {}
+    for each in usage.sums(tx, asked, None, MOST_SUMS):
+        received, sent = used.get(each.sum.period, (0, 0))
+        used[each.sum.period] = (received + each.sum.received, sent + each.sum.sent)
+    starts = _starts(span, now)
+    found = []
+    for start, end in zip(starts, [*(each.timestamp() for each in starts[1:]), now], strict=True):
+        received, sent = used.get(start.strftime(span.form), (0, 0))
+        seconds = max(end - start.timestamp(), 1.0)
+        label = start.strftime({Per.HOUR: "%Y-%m-%d %H:00", Per.DAY: "%Y-%m-%d", Per.MONTH: "%Y-%m"}[span.per])
+        found.append(UsedPeriod(start, label, received, sent, received * 8 / seconds, sent * 8 / seconds))
+    return found
+
+
+def _parts(tx: Tx, asked: UsageQuestion, by: By) -> list[dict[str, Any]]:
+    """Return what each config or node had of it, those with most first."""
+    question = UsageQuestion(
+        Per.TOTAL, by, asked.since, asked.until, asked.peer_id, asked.node_id, asked.config_id, asked.configs
+    )
+    found = [
+        {"name": each.name or each.sum.id, "received": each.sum.received, "sent": each.sum.sent}
+        for each in usage.sums(tx, question, None, MOST)
+    ]
+    return sorted(found, key=lambda each: each["received"] + each["sent"], reverse=True)
