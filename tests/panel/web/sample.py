@@ -104,7 +104,7 @@ def use(panel: Panel, world: World) -> None:
     with panel.store.read() as tx:
         config, node = configs.get(tx, "wg0"), node_service.get(tx, "fra1")
         found = peers.page(tx, config.id, None, 6)
-    used = [UsageRow(PublicKey(peer.public_key), 1, int(clock.now()), MIB // 2, 5 * MIB) for peer in found]
+    used = tuple(UsageRow(PublicKey(peer.public_key), 1, int(clock.now()), MIB // 2, 5 * MIB) for peer in found)
     batch = UsageBatch("e1", 1, clock.now(), {ConfigId(config.id): used})
     with world.store.write() as tx:
         usage.take(tx, [NodeBatch(node.id, batch)], clock.now())
