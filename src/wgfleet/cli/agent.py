@@ -57,7 +57,10 @@ def enroll(
         say(f"enrollment failed: {error}", err=True)
         raise typer.Exit(_FAILED) from None
     role, option = ("witness", " --witness") if enrolled.witness else ("node", "")
-    say(f"enrolled as {role} {enrolled.node_id}; start it with `wgfleet agent run{option} --state-dir {state_dir}`")
+    if state_dir != DEFAULT_STATE_DIR:
+        option += f" --state-dir {state_dir}"
+    name = enrolled.node_name or enrolled.node_id  # a panel of an earlier release says no name
+    say(f"enrolled as {role} {name}; start it with `wgfleet agent run{option}`, or by its unit")
 
 
 @app.command()

@@ -340,3 +340,4 @@ class Enrolled(Struct, frozen=True):
     certificate: Annotated[str, Meta(description="Its certificate (PEM), for a server only.")]
     ca: Annotated[str, Meta(description="The panel's CA (PEM), to check the panel against.")]
     witness: Annotated[bool, Meta(description="Whether it is a witness, which runs with `--witness`.")] = False
+    node_name: Annotated[str, Meta(description="What people call it.")] = ""

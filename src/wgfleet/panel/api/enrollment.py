@@ -62,7 +62,9 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
         panel.token_attempts.failed(source)
         panel.refusals.token_refused(panel.store, remote, refused)
         raise
-    enrolled = Enrolled(NodeId(node.id), certificate=made.certificate, ca=made.ca, witness=node.witness)
+    enrolled = Enrolled(
+        NodeId(node.id), certificate=made.certificate, ca=made.ca, witness=node.witness, node_name=node.name
+    )
     return JSONResponse(msgspec.to_builtins(enrolled), status.HTTP_201_CREATED)
 
 
