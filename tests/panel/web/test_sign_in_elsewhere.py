@@ -10,8 +10,9 @@ import pytest
 from tests.panel.identity import oidc_servers
 from tests.panel.identity.oidc_servers import Hostile
 from tests.panel.test_door import opened_doors
-from tests.panel.web.conftest import Browser, submit, token_of
+from tests.panel.web.conftest import Browser, Person, submit, token_of
 from wgfleet.panel.api import Panel, create_app
+from wgfleet.panel.api.attempts import FAILURES
 from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.services.access import providers
 from wgfleet.panel.services.access.callers import Role
@@ -81,6 +82,17 @@ def test_an_answer_counts_in_the_browser_that_began_alone(provider: Hostile, bro
     assert "wgfleet" not in victim.cookies
     assert came_back(victim, query["state"]).status_code == 401, "what was kept is forgotten"
     panel.sign_in_attempts._failures.clear()  # noqa: SLF001 - others come from this address too
+
+
+def test_a_page_of_somebody_else_locks_nobody_out_and_makes_nobody_another_user(
+    provider: Hostile, browser: Browser, person: Person
+) -> None:
+    victim = browser()
+    for _ in range(FAILURES + 1):
+        assert came_back(victim, "any").status_code == 401
+    assert came_back(victim, sent(victim, provider)["state"]).status_code == 200
+    admin = person()
+    assert admin.get("/login/with/company", follow_redirects=False).headers["location"] == "/"
 
 
 @pytest.mark.parametrize("following", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:1"])

@@ -44,6 +44,8 @@ def send_to_provider(
 
     A link, and no form: the policy of our pages lets forms lead to this site alone.
     """
+    if visitor.caller is not None:  # a link of somebody else's must not make anybody another user
+        return gone_on(request, visitors.own_path(following))
     try:
         begun = begin_oidc(panel, request, OidcBeginning(provider=provider))
     except PanelError as error:
@@ -65,9 +67,14 @@ def come_back(
     iss: Text | None = None,
     error: Text = "",
 ) -> Response:
-    """Let in whom the provider vouches for, in the browser that began."""
+    """Let in whom the provider vouches for, in the browser that began.
+
+    A browser that did not begin guesses nothing, and is not counted: any page can send it here.
+    """
     browser, following = _kept(request, visitor)
     try:
+        if not browser:
+            raise Unauthorized("this browser did not begin to sign in; begin here")
         if error or not code:
             what = error if error in ERRORS else "no code came back"
             raise Unauthorized(f"the provider did not sign you in: {what}")
