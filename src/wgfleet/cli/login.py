@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
-from wgfleet.cli import connection
+from wgfleet.cli import browser_sign_in, connection
 from wgfleet.cli.client import UNREACHABLE, USAGE, CallFailed, panel
 from wgfleet.cli.connection import DEFAULT_URL, PanelAccess
 from wgfleet.cli.output import say
@@ -26,13 +26,17 @@ def login(
         Path | None, typer.Option(help="CA certificates to check the panel against.", exists=True)
     ] = None,
     user: Annotated[str | None, typer.Option(help="Sign in as this user, with password, rather than a key.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Sign in with this OpenID provider, in a browser on this machine.")
+    ] = None,
     allow_plain_http: Annotated[
         bool, typer.Option("--allow-plain-http", help="Send the key without TLS to another machine; the way is safe.")
     ] = False,
 ) -> None:
     """Store a panel's address and an API key, or the token of a user's sign-in, in a file that only you can read.
 
-    The key or password is asked for, or read from standard input; so is the code of a second factor.
+    The key or password is asked for, or read from standard input; so is the code of a second factor. With a provider
+    an address is printed instead, for a browser on this machine.
     """
     try:
         ca = None if ca_fingerprint is None else fetch_ca(url, ca_fingerprint, lambda words: say(words, err=True))
@@ -42,8 +46,14 @@ def login(
     if ca is not None:
         ca_file = connection.save_ca(ca, os.environ)
     url = url.rstrip("/")
-    secret = _asked("API key" if user is None else f"Password of {user}")
-    key = secret if user is None else _token(url, ca_file, user, secret, plain_http=allow_plain_http)
+    if provider is not None:
+        if user is not None:
+            raise typer.BadParameter("a provider says who you are; leave --user out", param_hint="--provider")
+        with panel(PanelAccess(url, None, ca_file, allow_plain_http), sends_secret=True) as client:
+            key = browser_sign_in.sign_in(client, provider)
+    else:
+        secret = _asked("API key" if user is None else f"Password of {user}")
+        key = secret if user is None else _token(url, ca_file, user, secret, plain_http=allow_plain_http)
     wanted = PanelAccess(url, key, ca_file, allow_plain_http)
     with panel(wanted) as client:
         sees_nodes = {"read", "admin"} & set(client.get("/api/me")["scopes"])
