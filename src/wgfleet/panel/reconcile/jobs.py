@@ -19,7 +19,7 @@ from wgfleet.panel.services.jobs.decisions import LimitDecision, PeriodBases
 from wgfleet.panel.store import Store
 
 EVERY_S = 2.0
-SHARE = 0.1  # of the time that looks may take
+SHARE = 0.2  # of the time that looks may take
 AT_ONCE = 500  # peers in a transaction, so that nobody waits for long
 
 log = structlog.get_logger()

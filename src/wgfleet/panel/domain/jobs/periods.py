@@ -7,6 +7,7 @@ Those from the first use are of 24 hours, of 7 times that, and of a month by the
 import calendar
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wgfleet.panel.domain.jobs.job import Period
@@ -28,6 +29,7 @@ def zone(name: str, field: str = "time_zone") -> ZoneInfo:
         raise Invalid(f"there is no time zone {name!r}; give one such as Europe/Berlin or UTC", field=field) from None
 
 
+@lru_cache(256)  # asked for each peer of a look, at one moment
 def began(period: Period, zone: ZoneInfo, now: float) -> float:
     """Return when the period of the calendar that `now` is in began."""
     today = datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)

@@ -7,6 +7,7 @@ is to be.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobField, in_effect
@@ -177,16 +178,14 @@ def _jobs_of(tx: Tx, found: Sequence[LimitedPeer], peer_ids: Collection[str] | N
             of_tag.setdefault(row.tag_id, []).append(value_of(row, f"tag {names.get(row.tag_id, row.tag_id)!r}"))
         elif row.config_id is not None:
             of_config.setdefault(row.config_id, []).append(value_of(row, "config"))
-    return {
-        peer.id: in_effect(
-            [
-                own.get(peer.id, []),
-                *(of_tag[tag_id] for tag_id, _ in tags.get(peer.id, [])),
-                of_config.get(peer.config_id, []),
-            ]
-        )
-        for peer in found
-    }
+
+    def jobs_of(peer_id: str | None, tag_ids: tuple[str, ...], config_id: str) -> list[Job]:
+        mine = own.get(peer_id, []) if peer_id is not None else []
+        return in_effect([mine, *(of_tag[tag_id] for tag_id in tag_ids), of_config.get(config_id, [])])
+
+    same = cache(jobs_of)  # most peers have none of their own
+    places = ((peer, tuple(tag_id for tag_id, _ in tags.get(peer.id, []))) for peer in found)
+    return {peer.id: same(peer.id if peer.id in own else None, tag_ids, peer.config_id) for peer, tag_ids in places}
 
 
 def _starts(jobs: Sequence[Job], peer: LimitedPeer, now: float) -> set[float]:
