@@ -51,6 +51,8 @@ def test_a_new_port_of_a_node_that_serves_is_probed_first_and_then_used_everywhe
 ) -> None:
     shown = change(client, 443)
     assert (shown["public_port"], shown["next_public_port"]) == (None, 443)
+    undone = client.post(f"{NODE}/preview", json={"public_port": None})
+    assert undone.json()["effects"] == [], "to wait no longer concerns nobody"
     before = probed(panel, "fra1")
     assert before.endpoint == before.client_endpoints[0] == "192.0.2.1:51820"
     assert before.next_port_endpoints == ("192.0.2.1:443",)

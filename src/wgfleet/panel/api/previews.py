@@ -129,9 +129,12 @@ def preview_assignment(
     with rehearsal(panel) as tx:
         row, node = configs.get(tx, config), nodes.get(tx, node_id)
         before = assignments.get(tx, row, node)
-        said = before.public_port, before.next_public_port
+        has, waits = before.public_port, before.next_public_port
         after = change(tx, caller, row, node, body, force=force)
-        if said == (after.public_port, after.next_public_port):
+        if after.public_port == has and after.next_public_port in {
+            None,
+            waits,
+        }:  # also one that is no longer waited for
             return EffectsView(effects=[])
         homed = assignments.homes_at(tx, row, node)
         return EffectsView(effects=effects.of_assignment(row, after, node, public_ports.of_files(tx, row), homed))
