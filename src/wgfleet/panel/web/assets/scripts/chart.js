@@ -41,7 +41,7 @@ function draw(figure) {
 
 function label(at, all) {
   const span = all.at(-1) - all[0];
-  const form = span <= 2 * 86400 ? { hour: "2-digit", minute: "2-digit" } : span < 100 * 86400 ? { month: "short", day: "numeric" } : { month: "short", year: "numeric" };
+  const form = span <= 2 * 86400 ? { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } : span < 100 * 86400 ? { month: "short", day: "numeric" } : { month: "short", year: "numeric" };
   return new Intl.DateTimeFormat(language, { ...form, timeZone: "UTC" }).format(new Date(at * 1000));
 }
 
