@@ -13,7 +13,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.configs import ConfigSpec
 from wgfleet.panel.services.fleet import nodes, peers
 from wgfleet.panel.services.fleet.nodes import NodeSpec
-from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.services.fleet.peers import MAX_BATCH, PeerSpec
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import PeerSession
@@ -40,8 +40,13 @@ class People:
     nodes: list[str]
 
 
-def fill(url: str, data_dir: Path, names: Sequence[str], per_config: int, node_count: int) -> People:
-    """Make configs of `per_config` peers that live on nodes without an agent, each with a session."""
+def fill(
+    url: str, data_dir: Path, names: Sequence[str], per_config: int, node_count: int, *, first_place: int = 0
+) -> People:
+    """Make configs of `per_config` peers that live on nodes without an agent, each with a session.
+
+    Without new nodes they live on those that there are. `first_place`: how many configs were made before.
+    """
     store, vault = Store(url), load_vault(data_dir, {}, make=False)
     made: dict[str, list[str]] = {}
     try:
@@ -49,23 +54,26 @@ def fill(url: str, data_dir: Path, names: Sequence[str], per_config: int, node_c
             nodes_made = [
                 nodes.create(tx, ACTOR, NodeSpec(f"idle{number}", [f"198.19.{number // 250}.{number % 250 + 1}"])).id
                 for number in range(node_count)
-            ]
-        for place, name in enumerate(names):
+            ] or [node.id for node in nodes.page(tx, limit=1000)]
+        for place, name in enumerate(names, first_place):
             with store.write() as tx:
                 spec = ConfigSpec(name, "cluster", (f"10.{100 + place}.0.0/16",), listen_port=52000 + place)
                 config_id = configs.create(tx, vault, ACTOR, spec).id
-            drafts = peers.draft(vault, [PeerSpec(name_of(number)) for number in range(per_config)])
-            with store.write() as tx:
-                rows = peers.create(tx, ACTOR, configs.get(tx, config_id), drafts).peers()
-                _live(tx, [row.id for row in rows], nodes_made)
-            made[name] = [row.id for row in rows]
-        _analyze(store)
+            made[name] = []
+            for first in range(0, per_config, MAX_BATCH):
+                numbers = range(first, min(first + MAX_BATCH, per_config))
+                drafts = peers.draft(vault, [PeerSpec(name_of(number)) for number in numbers])
+                with store.write() as tx:
+                    rows = peers.create(tx, ACTOR, configs.get(tx, config_id), drafts).peers()
+                    _live(tx, [row.id for row in rows], nodes_made)
+                made[name] += [row.id for row in rows]
+        analyze(store)
     finally:
         store.close()
     return People(made, nodes_made)
 
 
-def _analyze(store: Store) -> None:
+def analyze(store: Store) -> None:
     """Do what PostgreSQL's autovacuum does within a minute or two: until then it reads whole tables for a page."""
     if store.engine.dialect.name == "postgresql":
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -7,9 +7,11 @@ from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
 from wgfleet.panel.api.models import Reference, View
-from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import capacity
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Config
 
 router = APIRouter(tags=["configs"])
 
@@ -57,12 +59,17 @@ class CapacityView(View):
 def show_capacity(panel: ThePanel, _caller: Reader, config: Reference) -> CapacityView:
     """For each serving node: its load, and which nodes would receive its peers if it failed now."""
     with panel.store.read() as tx:
-        row = configs.get(tx, config)
-        found = capacity.of_config(tx, row, live_within_s=panel.settings.drain.live_s)
-        lacking = forecasts.of_config(tx, panel, row)
-        return CapacityView(
-            nodes=[_view(one, found, lacking.get(one.node.id)) for one in found.nodes], warnings=found.warnings
-        )
+        return view(tx, panel, configs.get(tx, config))
+
+
+def view(tx: Tx, panel: Panel, config: Config, after: str | None = None, limit: int | None = None) -> CapacityView:
+    """Show the capacity of a config, or of a part of its nodes without their sessions."""
+    live_s = panel.settings.drain.live_s if limit is None else None
+    found = capacity.of_config(tx, config, live_within_s=live_s, after=after, limit=limit)
+    lacking = forecasts.of_config(tx, panel, config)
+    return CapacityView(
+        nodes=[_view(one, found, lacking.get(one.node.id)) for one in found.nodes], warnings=found.warnings
+    )
 
 
 def _view(

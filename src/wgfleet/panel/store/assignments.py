@@ -113,6 +113,12 @@ _OF_ASSIGNMENT = select(Pool).where(
 )
 
 
+def of_configs(tx: Tx, config_ids: Sequence[str]) -> list[Assignment]:
+    """Return the assignments of some configs, oldest first; for who has the nodes already."""
+    query = select(Assignment).where(Assignment.config_id.in_(config_ids)).order_by(Assignment.id)
+    return list(tx.session.scalars(query))
+
+
 def with_nodes(tx: Tx, config_ids: Sequence[str]) -> list[tuple[Assignment, Node]]:
     """Return the assignments of some configs with their nodes, oldest first."""
     query = select(Assignment, Node).join(Node, Node.id == Assignment.node_id)

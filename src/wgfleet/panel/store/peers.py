@@ -165,10 +165,11 @@ def remove(tx: Tx, peer_ids: Collection[str]) -> None:
 
 
 def homed_on(tx: Tx, node_id: str | None, config_id: str) -> list[tuple[str, str | None]]:
-    """Return (peer id, wanted group) of a config's peers whose home is the node (None: that have none)."""
-    query = select(Peer.id, Peer.group_id).where(Peer.config_id == config_id).order_by(Peer.id)
+    """Return (peer id, wanted group) of a config's peers whose home is the node (None: that have none), in order."""
+    query = select(Peer.id, Peer.group_id).where(Peer.config_id == config_id)
     query = query.where(Peer.home_node_id.is_(None) if node_id is None else Peer.home_node_id == node_id)
-    return [(peer_id, group_id) for peer_id, group_id in tx.session.execute(query)]
+    # Sorted here: a database that is to sort may read all peers of the config in the order of another index.
+    return sorted(((peer_id, group_id) for peer_id, group_id in tx.session.execute(query)), key=lambda each: each[0])
 
 
 def rehome(tx: Tx, homes: Mapping[PeerId, NodeId] | Mapping[PeerId, None]) -> None:

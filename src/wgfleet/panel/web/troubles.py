@@ -1,6 +1,6 @@
 """Troubles: what is wrong now, over the whole fleet, the worst first; each with the page where it is dealt with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
@@ -12,13 +12,14 @@ from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, freezes, incarnations
 from wgfleet.panel.services.dns import commands
-from wgfleet.panel.services.fleet import assignments, node_agents, owed, shared_addresses, witnesses
+from wgfleet.panel.services.fleet import node_agents, owed, shared_addresses, witnesses
 from wgfleet.panel.services.floating import views
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.tables import Node
+from wgfleet.panel.store.tables import Assignment, Node
 from wgfleet.panel.web.languages import marked
 
 BAD, POOR = "bad", "poor"
+Listed = Mapping[str, Sequence[tuple[Assignment, Node]]]
 MOST_CONFIGS = 100
 _NEARLY_OVER_S = 7 * 86400.0
 _DNS = {
@@ -40,10 +41,20 @@ class Trouble:
     since: float | None = None
 
 
-def now(tx: Tx, panel: Panel, found: list[Node], within: Limit | None = None) -> list[Trouble]:
-    """Return what is wrong, the worst first. `found`: all nodes, and `within` what the reader sees."""
+def now(
+    tx: Tx,
+    panel: Panel,
+    found: list[Node],
+    listed: Listed,
+    within: Limit | None = None,
+) -> list[Trouble]:
+    """Return what is wrong, the worst first.
+
+    `found`: all nodes; `listed`: the assignments of the first `MOST_CONFIGS` configs by their ids; `within`: what the
+    reader sees.
+    """
     of_panel = _of_the_panel(tx, panel) if within is None else ()
-    gathered = [*of_panel, *_of_configs(tx, within), *_of_names(tx, within), *_of_nodes(tx, found)]
+    gathered = [*of_panel, *_of_configs(tx, listed, within), *_of_names(tx, within), *_of_nodes(tx, found)]
     return sorted(gathered, key=lambda trouble: trouble.mark != BAD)
 
 
@@ -73,18 +84,19 @@ def _of_nodes(tx: Tx, found: list[Node]) -> Iterator[Trouble]:
                 yield Trouble(POOR, marked("the node needs a look"), node.name, warning, path)
 
 
-def _of_configs(tx: Tx, within: Limit | None) -> Iterator[Trouble]:
+def _of_configs(
+    tx: Tx, listed: Mapping[str, Sequence[tuple[Assignment, Node]]], within: Limit | None
+) -> Iterator[Trouble]:
     for config in configs.page(tx, None, MOST_CONFIGS, within):
         path = f"/configs/{config.name}"
         if config.paused_since is not None:
             yield Trouble(POOR, marked("automation is paused"), config.name, "", path, config.paused_since)
-        listed = assignments.listing(tx, config.id)
-        if not any(each.assignment.phase == Phase.SERVING for each in listed):
+        of_config = listed.get(config.id, ())
+        if not any(row.phase == Phase.SERVING for row, _ in of_config):
             yield Trouble(POOR, marked("no node serves the config"), config.name, "", path)
-        for each in listed:
-            row = each.assignment
+        for row, node in of_config:
             if row.phase == Phase.SERVING and row.health != Health.SERVING:
-                subject = f"{config.name} · {each.node.name}"
+                subject = f"{config.name} · {node.name}"
                 mark = BAD if row.health == Health.DOWN else POOR
                 yield Trouble(mark, _HEALTH[row.health], subject, row.health_reason, path, row.health_since)
         for address in views.views(tx, config.id):

@@ -70,6 +70,17 @@ def listing(tx: Tx, config_id: str) -> list[NodeAssignment]:
     ]
 
 
+def on_nodes(tx: Tx, config_ids: Sequence[str], found: Sequence[Node]) -> dict[str, list[tuple[Assignment, Node]]]:
+    """Return the assignments of some configs, by config, with their nodes. `found`: those that were read already."""
+    nodes, listed = {node.id: node for node in found}, assignment_rows.of_configs(tx, config_ids)
+    if any(each.node_id not in nodes for each in listed):
+        nodes |= {node.id: node for _, node in assignment_rows.with_nodes(tx, config_ids)}
+    of_each: dict[str, list[tuple[Assignment, Node]]] = {config_id: [] for config_id in config_ids}
+    for each in listed:
+        of_each[each.config_id].append((each, nodes[each.node_id]))
+    return of_each
+
+
 def unpublished(tx: Tx, config: Config, assignment: Assignment) -> str | None:
     """Say why the config's name does not list a node by what was set; None: it may."""
     return _unpublished(endpoint_group_rows.get(tx, config.id), assignment)

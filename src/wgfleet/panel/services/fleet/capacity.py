@@ -40,23 +40,33 @@ class ConfigCapacity:
     warnings: list[str]
 
 
-def of_config(tx: Tx, config: Config, *, live_within_s: float) -> ConfigCapacity:
-    """Tell what each serving node of a config has, and what its death would do to the others."""
+def of_config(
+    tx: Tx, config: Config, *, live_within_s: float | None, after: str | None = None, limit: int | None = None
+) -> ConfigCapacity:
+    """Tell what each serving node of a config has, and what its death would do to the others.
+
+    Of many, a part can be asked for: up to `limit` after the one with the id `after`; each costs all of its peers.
+    `live_within_s` None: sessions are not counted.
+    """
     serving = {candidate.node_id: candidate for candidate in placement.candidates(tx, config.id)}
     carriers = [node for _, node in assignment_rows.of_config(tx, config.id) if node.id in serving]
+    if limit is not None:
+        carriers = sorted((node for node in carriers if after is None or node.id > after), key=lambda node: node.id)
+        carriers = carriers[:limit]
     known: dict[str, list[Candidate]] = {config.id: list(serving.values())}
     names: dict[NodeId, str] = {}
+    named: set[str] = set()
     found: list[NodeCapacity] = []
     homed = homes.in_config(tx, config.id)
-    since = clock.steady() - live_within_s
+    since = None if live_within_s is None else clock.steady() - live_within_s
     for node in carriers:
-        shares = _shares(tx, NodeId(node.id), known, names)
+        shares = _shares(tx, NodeId(node.id), known, names, named)
         candidate = serving[NodeId(node.id)]
         found.append(
             NodeCapacity(
                 node=node,
                 homes=homed.get(node.id, 0),
-                live=len(session_rows.live_on(tx, node.id, config.id, since)),
+                live=0 if since is None else len(session_rows.live_on(tx, node.id, config.id, since)),
                 load=candidate.load,
                 headroom=headroom(candidate),
                 busy=candidate.busy,
@@ -66,13 +76,17 @@ def of_config(tx: Tx, config: Config, *, live_within_s: float) -> ConfigCapacity
     return ConfigCapacity(found, names, [text for one in found for text in _warnings(config, one, names)])
 
 
-def _shares(tx: Tx, node_id: NodeId, known: dict[str, list[Candidate]], names: dict[NodeId, str]) -> list[Share]:
-    """Return what a node has of each config. `known` and `names` are filled with what was read of configs."""
+def _shares(
+    tx: Tx, node_id: NodeId, known: dict[str, list[Candidate]], names: dict[NodeId, str], named: set[str]
+) -> list[Share]:
+    """Return what a node has of each config. `known`, `names` and `named` are filled with what was read of configs."""
     shares: list[Share] = []
     for _, config in assignment_rows.of_node(tx, node_id):
         if config.id not in known:
             known[config.id] = placement.candidates(tx, config.id)
-        names.update({NodeId(node.id): node.name for _, node in assignment_rows.of_config(tx, config.id)})
+        if config.id not in named:
+            named.add(config.id)
+            names.update({NodeId(node.id): node.name for _, node in assignment_rows.of_config(tx, config.id)})
         homed = peer_rows.homed_on(tx, node_id, config.id)
         peers = placement.unplaced(tx, homed)
         others = [candidate for candidate in known[config.id] if candidate.node_id != node_id]

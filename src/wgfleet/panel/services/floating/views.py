@@ -45,9 +45,12 @@ def view(tx: Tx, config: Config, address: str) -> AddressView:
 
 def views(tx: Tx, config_id: str) -> list[AddressView]:
     """Return a config's addresses with who holds them."""
+    rows = floating_rows.of_config(tx, config_id)
+    if not rows:
+        return []
     by_id = {node.id: (assignment, node) for assignment, node in assignment_rows.of_config(tx, config_id)}
     found, bound = [], carriers.of_config(tx, config_id).bound
-    for row in floating_rows.of_config(tx, config_id):
+    for row in rows:
         if not row.withdrawn:
             holder, leaving = by_id.get(row.holder_node_id or ""), by_id.get(row.leaving_node_id or "")
             in_use = holder is not None and holder[0].phase != Phase.REMOVED and holder[0].health.in_use

@@ -6,12 +6,11 @@ from typing import Any, cast
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from wgfleet.panel.api import capacity, forecasts
 from wgfleet.panel.api import dns as dns_views
-from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.capacity import show_capacity
 from wgfleet.panel.api.configs import ChangedConfig, NewConfig, check_named, views
-from wgfleet.panel.api.models import After, Reference
+from wgfleet.panel.api.models import After, Reference, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import rehearsal
 from wgfleet.panel.domain.placement.place import Strategy
@@ -35,6 +34,8 @@ router = APIRouter(include_in_schema=False)
 SECTIONS = (Section(marked("Configs"), "/configs", 25, READ),)
 PAGE = 50
 CHANGES = 8
+MOST_DEATHS = 10
+"""Nodes on a page of room: to know where the peers of one would go, all of them are placed."""
 LISTS = {
     "pools",
     "dns",
@@ -124,11 +125,20 @@ def show_config(request: Request, panel: ThePanel, _caller: Reader, config: Refe
 
 
 @router.get("/configs/{config}/capacity")
-def show_room(request: Request, panel: ThePanel, caller: Reader, config: Reference) -> Response:
-    """Show which nodes have room, and where the peers of each would go if it died."""
-    found = show_capacity(panel, caller, config)
+def show_room(
+    request: Request, panel: ThePanel, _caller: Reader, config: Reference, after: ReferenceFilter = None
+) -> Response:
+    """Show which nodes have room, and where the peers of each would go if it died: a few nodes at a time."""
     with panel.store.read() as tx:
-        context = {**_of_config(tx, configs.get(tx, config)), "capacity": found}
+        row = configs.get(tx, config)
+        found = capacity.view(tx, panel, row, after, MOST_DEATHS + 1)
+        shown, path = found.nodes[:MOST_DEATHS], f"/configs/{row.name}/capacity"
+        context = {
+            **_of_config(tx, row),
+            "nodes": shown,
+            "first": path if after else None,
+            "following": with_query(path, {"after": shown[-1].node_id}) if len(found.nodes) > MOST_DEATHS else None,
+        }
         return page(request, "configs/capacity.html", context, blocks={"capacity"})
 
 

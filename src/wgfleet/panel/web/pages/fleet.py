@@ -32,17 +32,15 @@ def show_first(request: Request, panel: ThePanel, caller: Anyone) -> Response:
 def _fleet(request: Request, panel: Panel, caller: Caller) -> Response:
     with panel.store.read() as tx:
         found = list(nodes.page(tx, None, MOST_NODES, caller.limit))
-        columns = configs.page(tx, None, MOST_CONFIGS, caller.limit)
+        every = configs.page(tx, None, troubles.MOST_CONFIGS, caller.limit)
+        listed = assignments.on_nodes(tx, [config.id for config in every], found)
+        columns = every[:MOST_CONFIGS]
         context = {
             "totals": counts.read(tx) if caller.limit is None else None,
-            "troubles": troubles.now(tx, panel, found, caller.limit),
+            "troubles": troubles.now(tx, panel, found, listed, caller.limit),
             "most_troubles": SHOWN_TROUBLES,
             "nodes": views(tx, found),
             "configs": columns,
-            "served": {
-                (each.node.id, config.id): each.assignment
-                for config in columns
-                for each in assignments.listing(tx, config.id)
-            },
+            "served": {(node.id, config.id): row for config in columns for row, node in listed[config.id]},
         }
         return page(request, "fleet/fleet.html", context, blocks={"now"})
