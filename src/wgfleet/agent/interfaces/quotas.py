@@ -142,7 +142,7 @@ class QuotaKeeper:
             try:
                 await self._look_at(interface)
                 self._failing.discard(name)
-            except (KernelError, OSError) as error:
+            except (KernelError, OSError, ValueError) as error:  # what nft prints may be of somebody else
                 self._held.pop(name, None)  # what the kernel has is not known
                 if name not in self._failing:
                     _log.error("quotas.not_set", interface=name, reason=str(error))
