@@ -21,8 +21,8 @@ from wgfleet.agent.state.journal import look
 from wgfleet.agent.state.ledger import Entries
 from wgfleet.protocol.desired import DesiredInterface
 from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.observed import LIVE_S
 
-IN_USE_S = 180.0  # WireGuard drops keys that are older
 MODULE = b"wgfleet.agent"
 
 
@@ -131,7 +131,7 @@ async def _interface(
 
 async def live_peers(machine: Machine, name: InterfaceName) -> tuple[str, ...]:
     """Return the tunnel addresses of the peers of an interface that have used it within the last three minutes."""
-    since = time.time() - IN_USE_S
+    since = time.time() - LIVE_S
     found: list[str] = []
     async with machine.reading(name) as reading:
         async for blocks in reading.blocks:

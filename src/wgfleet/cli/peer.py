@@ -14,10 +14,10 @@ from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, I
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age, age_cell, say, show_fields, show_json, show_table, size, size_cell
 from wgfleet.cli.tree import commands
+from wgfleet.protocol.observed import LIVE_S
 
 app = commands()
 ARRIVES_S = 3.0  # a node that is well has a change within a second or two
-ONLINE_S = 180.0  # WireGuard drops keys that are older
 COLUMNS = ("name", "addresses", "node", "online", "handshake", "from", "to")
 WIDE = ("tags", "networks", "endpoint", "enabled", "traffic", "restricted_because", "id")
 
@@ -63,7 +63,7 @@ def peer_row(peer: Document, nodes: dict[str | None, str]) -> Document:
     """Return a peer as a row of the list; `online`: a handshake in the time after which WireGuard makes another."""
     session = peer["session"] or {}
     shaken = session.get("latest_handshake")
-    recent = shaken is not None and (datetime.now(UTC) - datetime.fromisoformat(shaken)).total_seconds() < ONLINE_S
+    recent = shaken is not None and (datetime.now(UTC) - datetime.fromisoformat(shaken)).total_seconds() < LIVE_S
     node_id = session.get("node_id") if recent else peer["home_node_id"] or session.get("node_id")
     return {
         **peer,

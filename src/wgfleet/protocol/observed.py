@@ -7,6 +7,8 @@ from msgspec import Meta, Struct
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 
+LIVE_S = 180.0  # a session of an older handshake carries nothing: REJECT_AFTER_TIME (WireGuard whitepaper, 6.1)
+
 # More bytes are counted by no machine, and later handshakes fit no calendar.
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Moment = Annotated[int, Meta(ge=0, le=10**12)]

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from wgfleet.agent.state.session_files import LiveSession
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import CallBack
-from wgfleet.protocol.observed import PeerStats
+from wgfleet.protocol.observed import LIVE_S, PeerStats
 
 # A session in which nothing came for so long may be over, or have moved to another node by itself: calling its peer
 # could pull it from there. Stock clients behind NAT send every 25 s.
 _IN_USE_S = 60.0
-_REJECT_AFTER_S = 180  # a session ends so long after its handshake (REJECT_AFTER_TIME)
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class LiveSessions:
             self.in_use(now)
         for key in keys:
             seen = stats.get(key)
-            if seen is None or seen.endpoint is None or wall_clock - seen.latest_handshake > _REJECT_AFTER_S:
+            if seen is None or seen.endpoint is None or wall_clock - seen.latest_handshake > LIVE_S:
                 continue
             if "%" in seen.endpoint:  # a link-local address (RFC 4007), which only its link has: nobody else calls it
                 self._sessions.pop(key, None)

@@ -28,10 +28,10 @@ from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
+from wgfleet.protocol.observed import LIVE_S
 
 CALM_S = 2.0
 AFTER_S = 3.0
-LIVE_S = 180.0  # REJECT_AFTER_TIME of WireGuard: an older session carries nothing
 _OPERATION_S = 120.0
 RELAY_S = 3600.0
 MAX_LOST_RELAYED = 20

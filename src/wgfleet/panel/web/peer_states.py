@@ -12,8 +12,7 @@ from wgfleet.panel.services.fleet import assignments, node_agents, peers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.web.languages import marked
-
-LIVE_S = 180.0  # WireGuard's own: a session without a newer handshake is over
+from wgfleet.protocol.observed import LIVE_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Node
+from wgfleet.protocol.observed import LIVE_S
 
 NAMED = 5  # clients, in a sentence
-LIVE_S = 180.0  # a session whose last handshake is older has ended, by WireGuard's rules
 
 
 def check(tx: Tx, node: Node, *, force: bool = False) -> None:

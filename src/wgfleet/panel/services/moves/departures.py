@@ -28,8 +28,8 @@ from wgfleet.panel.store.operations import Tried
 from wgfleet.panel.store.tables import Config, Node, NodeGroup
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.observed import LIVE_S
 
-LIVE_S = 180.0  # a session whose last handshake is older has ended, by WireGuard's rules
 IN_WORDS = 5  # names in a sentence
 
 

@@ -8,7 +8,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, operations
-from wgfleet.panel.services.moves.departures import LIVE_S, counted, in_words
+from wgfleet.panel.services.moves.departures import counted, in_words
 from wgfleet.panel.services.moves.steps import NAMED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -19,6 +19,7 @@ from wgfleet.panel.store.relays import RelayRow
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import split_endpoint
+from wgfleet.protocol.observed import LIVE_S
 from wgfleet.protocol.relay import MAX_RELAY_S
 
 

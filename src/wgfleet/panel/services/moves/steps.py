@@ -36,8 +36,8 @@ from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
+from wgfleet.protocol.observed import LIVE_S
 
-RECENT_S = 180.0  # a session whose last handshake is older has ended, by WireGuard's rules
 NAMED = 100  # peers, in a result
 LONGEST_SPREAD_S = 3600.0
 REMOVING = "the node is being removed from the config"  # which does the same work
@@ -293,7 +293,7 @@ def left_behind(tx: Tx, r: Subject, *, unheard: bool) -> set[str]:
     moves = operation_rows.moves(tx, r.operation.id)
     left = {peer_id for peer_id, moving in moves.items() if moving.live and moving.state is MoveState.LEFT}
     if r.config.mode == configs.CLUSTER:
-        left |= {peer_id for peer_id, _ in session_rows.live_on(tx, r.node.id, r.config.id, clock.steady() - RECENT_S)}
+        left |= {peer_id for peer_id, _ in session_rows.live_on(tx, r.node.id, r.config.id, clock.steady() - LIVE_S)}
     return left | set(operation_rows.taken_over(tx, r.operation.id)) if unheard else left
 
 
