@@ -1,12 +1,13 @@
 """Pages in a real browser: nothing that its policy refuses, nothing that axe finds, and what scripts add works."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Route, sync_playwright
 
 from tests.panel.web import sample
 from tests.panel.web.conftest import PASSWORD
@@ -172,6 +173,23 @@ def test_a_search_shows_its_results_while_somebody_types(visit: Visit) -> None:
     page.get_by_role("link", name="user-001").wait_for(state="detached")
     assert "search=anna" in page.url
     page.locator("#announcements", has_text="1 result").wait_for(state="attached")
+
+
+def test_a_search_is_not_undone_by_a_refresh_that_began_before_it(visit: Visit) -> None:
+    page = visit("/peers")
+    held: list[Route] = []
+    page.route(lambda url: "/peers" in url and "search=" not in url, lambda route: held.append(route))  # noqa: PLW0108 - a method of a list has no signature, which is looked at
+    page.evaluate("document.querySelector('#results [data-live]').dispatchEvent(new Event('live'))")
+    while not held:
+        page.wait_for_timeout(20)
+    page.get_by_role("searchbox").fill("anna")
+    page.get_by_role("link", name="user-001").wait_for(state="detached")
+    for each in held:
+        with contextlib.suppress(Error):  # the page has given it up
+            each.continue_()
+    page.wait_for_timeout(1000)
+    assert page.get_by_role("link", name="user-001").count() == 0
+    assert page.get_by_role("link", name="anna-phone").count() == 1
 
 
 def test_a_dialog_opens_has_a_name_and_closes(visit: Visit, admin: httpx.Client) -> None:
