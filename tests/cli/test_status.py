@@ -52,7 +52,7 @@ def test_status_says_what_is_wrong_first_and_ends_so_for_scripts(client: httpx.C
     made(client, "/api/configs/wg0/peers", name="anna")
     first = status()
     assert first.exit_code == 1
-    assert "wrong: wg0: nobody serves its 1 peers" in first.stdout
+    assert "wrong: wg0: nobody serves its 1 peer\n" in first.stdout
     assert "fra1 has not joined yet: wgfleet node join fra1" in first.stderr
     with panel.store.write() as tx:
         config_id = client.get("/api/configs/wg0").json()["id"]

@@ -85,7 +85,8 @@ def _serves(node: Document) -> bool:
 def _wrong_with(config: Document, assigned: list[Document]) -> Iterable[str]:
     name = config["name"]
     if config["enabled"] and config["peers"] and not any(_serves(node) for node in assigned):
-        yield f"{name}: nobody serves its {config['peers']} peers" + ("" if assigned else "; it has no node")
+        its = f"its {config['peers']} peer{'s' * (config['peers'] != 1)}"
+        yield f"{name}: nobody serves {its}" + ("" if assigned else "; it has no node")
     for node in assigned:
         where = f"{name} on {node['node_name']}"
         if node["phase"] == "joining" and node["health"] == "serving":

@@ -165,5 +165,5 @@ def _show_link(made: Document, *, as_json: bool) -> None:
     if as_json:
         show_json(made)
         return
-    say(f"{made['name']} sets a password with this link, once:", err=True)
+    say(f"{made['name']} sets a password with this, once, at the panel's page /set-password?link=...:", err=True)
     say(made["link"])
