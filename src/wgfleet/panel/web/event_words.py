@@ -103,8 +103,11 @@ WORDS: dict[EventKind, dict[tuple[str, str], EventWord]] = {
                 ("updated", marked("it was changed")),
                 ("deleted", marked("it was deleted")),
             )
-            for entity in ("config", "node", "node_group", "endpoint_group", "tag")
+            for entity in ("config", "node", "node_group", "tag")
         },
+        (_OF_NAMES, "created"): EventWord(marked("its name was set")),
+        (_OF_NAMES, "updated"): EventWord(marked("its name was changed")),
+        (_OF_NAMES, "deleted"): EventWord(marked("its name was deleted")),
         ("config", "imported"): EventWord(marked("it was imported")),
         ("config", "peers_created"): EventWord(marked("peers were created")),
         ("config", "peers_not_created"): EventWord(marked("peers that were not finished were undone"), POOR),
