@@ -40,6 +40,7 @@ UNASKED = frozenset(
     {
         Feature.BACKBONE,
         Feature.DRAWN_PEERS,
+        Feature.QUOTA,
         Feature.RELAY,
         Feature.ROUTED_ADDRESSES,
         Feature.TRANSLATED_ADDRESSES,

@@ -4,7 +4,7 @@ from wgfleet.cli import references
 from wgfleet.cli.arguments import Peer, Peers
 from wgfleet.cli.client import Document, panel
 from wgfleet.cli.job import when
-from wgfleet.cli.output import AsJson, say, show_json, show_table, size
+from wgfleet.cli.output import AsJson, say, show_json, show_table, size, text
 
 COLUMNS = ("field", "when", "used", "action", "period", "due_at", "origin")
 
@@ -24,9 +24,9 @@ def limits(peer: Peer, *, as_json: AsJson = False) -> None:
     if found["left"] is not None:
         say(f"{size(found['left'])} left", err=True)
     if found["shared_at"]:
-        say(f"its file was used by {found['devices']} devices at once, last at {found['shared_at']}", err=True)
+        say(f"its file was used by {found['devices']} devices at once, last at {text(found['shared_at'])}", err=True)
     if found["restricted_at"]:
-        say(f"restricted since {found['restricted_at']}: {found['restricted_because']}", err=True)
+        say(f"restricted since {text(found['restricted_at'])}: {found['restricted_because']}", err=True)
 
 
 def reset_usage(peer: Peers) -> None:

@@ -2,20 +2,23 @@
 
 from functools import cache
 from ssl import SSLContext
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import TransientError
+
+if TYPE_CHECKING:
+    import httpx
 
 CONNECT_S = 5.0
 MAX_BODY = 4 * 1024 * 1024
 MAX_WORDS = 300
 
 
-def open_client(url: str, timeout_s: float, headers: dict[str, str] | None = None) -> httpx.Client:
+def open_client(url: str, timeout_s: float, headers: dict[str, str] | None = None) -> "httpx.Client":
     """Return a client of the API at `url`, below which paths are."""
+    import httpx  # noqa: PLC0415 - 10 MB that only those need who have such providers
+
     return httpx.Client(
         base_url=url.rstrip("/") + "/",
         headers=headers,
@@ -26,9 +29,11 @@ def open_client(url: str, timeout_s: float, headers: dict[str, str] | None = Non
 
 
 def exchange(
-    client: httpx.Client, host: str, timeout_s: float, method: str, path: str, **request: Any
-) -> tuple[httpx.Response, bytes]:
+    client: "httpx.Client", host: str, timeout_s: float, method: str, path: str, **request: Any
+) -> "tuple[httpx.Response, bytes]":
     """Return an answer and what is in it; raise `TransientError`, which names `host`, where there is none in time."""
+    import httpx  # noqa: PLC0415 - as above
+
     try:
         with client.stream(method, path, **request) as response:
             content, deadline = bytearray(), clock.monotonic() + timeout_s
@@ -50,4 +55,6 @@ def words(text: str) -> str:
 @cache
 def _trusted() -> SSLContext:
     """Return the public CAs; cached, because reading them takes longer than a call."""
+    import httpx  # noqa: PLC0415 - as above
+
     return httpx.create_ssl_context(trust_env=False)
