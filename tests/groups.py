@@ -9,7 +9,13 @@ import sys
 from pathlib import PurePosixPath
 
 LABS, LABS_APART, AGENTS, OTHERS = GROUPS = ("labs", "labs-apart", "agents", "others")
-FOLDERS_APART = ("tests/panel/agents", "tests/panel/clients", "tests/panel/floating", "tests/panel/moves")
+FOLDERS_APART = (
+    "tests/panel/agents",
+    "tests/panel/clients",
+    "tests/panel/floating",
+    "tests/panel/moves",
+    "tests/panel/usage",
+)
 
 
 def of(path: PurePosixPath, *, lab: bool) -> str:
