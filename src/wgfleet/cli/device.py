@@ -1,6 +1,5 @@
 """`wgfleet device`: devices of one's own, for who signed in with `wgfleet login --user`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ from wgfleet.cli.arguments import Device
 from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import CallFailed, Client, panel, part
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age_cell, say, show_fields
+from wgfleet.cli.output import AsJson, Output, age_cell, say, show_fields, write_secret
 from wgfleet.cli.tree import commands
 
 app = commands()
@@ -40,20 +39,10 @@ def create(
 
 
 @app.command()
-def file(
-    device: Device,
-    *,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
-) -> None:
+def file(device: Device, *, output: Output = None) -> None:
     """Print the file of a device of yours, with its key."""
     with panel() as client:
-        text = client.text(f"/api/me/devices/{_id(client, device)}/config")
-    if output is None:
-        say(text.rstrip("\n"))
-        return
-    output.touch(mode=0o600)
-    output.write_text(text)
-    say(f"written to {output}", err=True)
+        write_secret(client.text(f"/api/me/devices/{_id(client, device)}/config"), output)
 
 
 @app.command()
