@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from wgfleet.agent.interfaces.admission import SameKey
+from wgfleet.agent.kernel import links
 from wgfleet.agent.kernel.machine import Machine, index_of
 from wgfleet.agent.state.adoptions import Adoptions
 from wgfleet.agent.state.ledger import Ledger
@@ -63,13 +64,10 @@ class Ownership:
             return None
         others = tuple(sorted(found.peers - push.peers.keys()))
         asked = self._adoptions.asked(name)
-        adopted = (
-            asked is not None
-            and (asked.remove_others or not others)
-            and found.listen_port == push.settings.listen_port
-            and await self._machine.claim(name, push.settings.private_key, fresh=False)
-        )
+        same_port = found.listen_port == push.settings.listen_port
+        adopted = asked is not None and (asked.remove_others or not others) and same_port
         if adopted:
+            await links.mark(name)
             _log.warning("interface.adopted", interface=name, peers=len(found.peers), removed=others)
         return SameKey(found.listen_port, push.settings.listen_port, len(found.peers), others, adopted)
 

@@ -113,14 +113,8 @@ class Machine:
 
     async def claim(self, name: InterfaceName, private_key: PrivateKey, *, fresh: bool) -> bool:
         """Mark a link if it has this key; `fresh`: or none yet. Whether it was marked: if not, it is another's."""
-        try:
-            async with self.reading(name) as reading:
-                async for _ in reading.blocks:
-                    pass
-                found = reading.device.private_key
-        except KernelError:  # no WireGuard link
-            return False
-        if found != private_key and not (fresh and found is None):
+        found = await self.members(name)
+        if found is None or (found.private_key != private_key and not (fresh and found.private_key is None)):
             return False
         await links.mark(name)
         return True
