@@ -134,9 +134,10 @@ def apply(tx: Tx, decisions: Sequence[LimitDecision], now: float) -> list[LimitD
             for each in gone:
                 _record(tx, each, "deleted", config.name, each.verdict.deleted_by)
         kept = [each for each in changing if not each.verdict.deleted_by]
-        _reset(tx, kept, config.name if config is not None else config_id, now)
-        _restrict(tx, kept, config_id, config.name if config is not None else config_id, now)
-        _give_notice(tx, kept, config.name if config is not None else config_id)
+        name = config_id if config is None else config.name
+        _reset(tx, kept, name, now)
+        _restrict(tx, kept, config_id, name, now)
+        _give_notice(tx, kept, name)
     return [each for changing in of_config.values() for each in changing]
 
 
@@ -222,7 +223,6 @@ def _reset(tx: Tx, decisions: Sequence[LimitDecision], config_name: str, now: fl
 
 
 def _restrict(tx: Tx, decisions: Sequence[LimitDecision], config_id: str, config_name: str, now: float) -> None:
-    because = {each.peer.id: each.verdict.restrict for each in decisions}
     turned = [
         each for each in decisions if (each.verdict.restrict is not None) != (each.peer.restricted_at is not None)
     ]
@@ -235,7 +235,7 @@ def _restrict(tx: Tx, decisions: Sequence[LimitDecision], config_id: str, config
             _record(tx, each, "restricted" if each.verdict.restrict else "let_in", config_name, None)
     turned_ids = {each.peer.id for each in turned}
     reworded = {
-        each.peer.id: because[each.peer.id]
+        each.peer.id: each.verdict.restrict
         for each in decisions
         if each.peer.id not in turned_ids and each.verdict.restrict != each.peer.restricted_because
     }
