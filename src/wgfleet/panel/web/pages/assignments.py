@@ -5,13 +5,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from wgfleet.panel.api import assignments as calls
 from wgfleet.panel.api.assignments import NewAssignment
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.configs import views
 from wgfleet.panel.api.models import Reference, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import NODES, Caller
 from wgfleet.panel.services.fleet import assignments, endpoint_groups, nodes
 from wgfleet.panel.services.moves import departures, removal
@@ -39,15 +39,7 @@ def assign_node(request: Request, panel: ThePanel, caller: Writer, config: Refer
     if body is None:
         return _assign(request, panel, caller, config, form)
     try:
-        with panel.store.write() as tx:
-            row = configs.get(tx, config)
-            limits.check(tx, caller.limit, "node", body.node_id, "node_id")
-            node = nodes.named(tx, body.node_id, "node_id")
-            if not assignments.entrusted(tx, row, node):
-                caller.need(
-                    NODES, f"giving the keys of config {row.name!r} to node {node.name!r}, which never had them,"
-                )
-            assignments.assign(tx, panel.vault, caller.actor, row, node, body.public_port)
+        calls.assign_node(panel, caller, config, body)
     except REFUSALS as error:
         return _assign(request, panel, caller, config, form.refused(error))
     return gone_on(request, f"/configs/{config}")
