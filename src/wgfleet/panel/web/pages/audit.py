@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.audit import AfterEntry, AuditEntryView, audit_csv, audit_page
@@ -44,11 +44,7 @@ WRONG_DAY = marked("is no day; give one as 2026-11-27")
 Chosen = Annotated[str, Query(max_length=100, pattern=r"^[!-~]*$")]
 
 
-@router.get("/audit")
-def show_log(
-    request: Request,
-    panel: ThePanel,
-    _caller: Reader,
+def choice(
     *,
     actor: Chosen = "",
     action: Chosen = "",
@@ -56,10 +52,9 @@ def show_log(
     entity_id: Chosen = "",
     since: Chosen = "",
     until: Chosen = "",
-    after: AfterEntry = None,
-) -> Response:
-    """Show a page of entries, newest first."""
-    chosen = {
+) -> dict[str, str]:
+    """Return what is chosen in the address, by the names of the filters; "": anything."""
+    return {
         "actor": actor,
         "action": action,
         "entity_type": entity_type,
@@ -67,6 +62,14 @@ def show_log(
         "since": since,
         "until": until,
     }
+
+
+Choice = Annotated[dict[str, str], Depends(choice)]
+
+
+@router.get("/audit")
+def show_log(request: Request, panel: ThePanel, _caller: Reader, chosen: Choice, after: AfterEntry = None) -> Response:
+    """Show a page of entries, newest first."""
     given = {name: value for name, value in chosen.items() if value}
     with panel.store.read() as tx:
         rows, total = audit.page(tx, **_filters(given), limit=PAGE + 1, before=after)
@@ -87,21 +90,9 @@ def show_log(
 
 
 @router.get("/audit/export")
-def export_log(
-    panel: ThePanel,
-    _caller: Reader,
-    *,
-    actor: Chosen = "",
-    action: Chosen = "",
-    entity_type: Chosen = "",
-    entity_id: Chosen = "",
-    since: Chosen = "",
-    until: Chosen = "",
-) -> Response:
+def export_log(panel: ThePanel, _caller: Reader, chosen: Choice) -> Response:
     """Answer with the newest entries as CSV, up to `EXPORTED`."""
-    names = ("actor", "action", "entity_type", "entity_id", "since", "until")
-    values = (actor, action, entity_type, entity_id, since, until)
-    filters = _filters({name: value for name, value in zip(names, values, strict=True) if value})
+    filters = _filters({name: value for name, value in chosen.items() if value})
     with panel.store.read() as tx:
         return audit_csv(_all(tx, filters))
 
