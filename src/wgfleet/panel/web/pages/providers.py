@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import Reference
+from wgfleet.panel.api.oidc import RETURN_PATH
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.sign_in_providers import (
     ChangedProvider,
@@ -27,9 +28,10 @@ from wgfleet.panel.api.sign_in_providers import (
 from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services.access.callers import Caller, Role
+from wgfleet.panel.web.addresses import from_outside
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
-from wgfleet.panel.web.rendering import gone_on, page, visitor_of
+from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.errors import FieldError
 
 router = APIRouter(include_in_schema=False)
@@ -154,13 +156,12 @@ def _show(
 
 
 def _edit(request: Request, panel: Panel, kind: ProviderKind, form: SubmittedForm, row: Any) -> Response:
-    here = f"{request.url.scheme}://{request.url.netloc}{visitor_of(request).base}"
     context = {
         "form": form,
         "kind": kind,
         "provider": row,
         "options": getattr(row, kind) if row else None,
-        "back_to": f"{panel.settings.public_url or here}/sign-in/oidc",
+        "back_to": from_outside(request, panel, RETURN_PATH),
     }
     return page(request, "providers/edit.html", context, status=form.status)
 

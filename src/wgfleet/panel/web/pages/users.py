@@ -13,9 +13,9 @@ from wgfleet.panel.api.users import NewUser, UserChange, views
 from wgfleet.panel.services.access import sign_ins, users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.users import UserSpec
-from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.addresses import from_outside, with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
-from wgfleet.panel.web.rendering import gone_on, page, visitor_of
+from wgfleet.panel.web.rendering import gone_on, page
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.access.users import UserChanges
@@ -170,7 +170,6 @@ def _about(request: Request, panel: Panel, user: str, template: str, form: Submi
 
 def _link(request: Request, panel: Panel, name: str, link: str) -> Response:
     """Show where the user sets a password: at the address under which the panel is known, or was asked at."""
-    here = f"{request.url.scheme}://{request.url.netloc}{visitor_of(request).base}"
-    address = f"{panel.settings.public_url or here}/set-password?link={link}"
+    address = from_outside(request, panel, f"/set-password?link={link}")
     with panel.store.read() as tx:
         return page(request, "users/link.html", {"user": views(tx, [users.get(tx, name)])[0], "address": address})
