@@ -19,6 +19,12 @@ PROGRAM = Path(sys.executable).with_name("wgfleet")
 
 
 @pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """One database will do: the API's tests cover both."""
+    return sqlite_url
+
+
+@pytest.fixture
 def environment(client: httpx.Client, tmp_path: Path) -> dict[str, str]:
     key = str(client.headers["Authorization"]).removeprefix("Bearer ")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WGFLEET", "XDG"))}

@@ -16,12 +16,6 @@ pytestmark = pytest.mark.slow
 WORDS = "four words that nobody says"
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database will do: the API's tests cover both."""
-    return sqlite_url
-
-
 def test_a_person_signs_in_with_password_and_code_and_out_again(
     wgfleet: Run, client: httpx.Client, environment: dict[str, str]
 ) -> None:

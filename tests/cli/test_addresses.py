@@ -1,7 +1,5 @@
 """Commands about where clients find a node, and which addresses they get."""
 
-from pathlib import Path
-
 import httpx
 import pytest
 
@@ -12,12 +10,6 @@ from tests.panel.fleet.test_host_names import Resolver
 from wgfleet.panel import host_names
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """One database will do: the API's tests cover both."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
 
 
 def test_a_node_behind_a_router_has_a_public_port_and_a_name_that_leads_elsewhere_is_said(

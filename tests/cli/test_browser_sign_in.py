@@ -3,7 +3,6 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -16,12 +15,6 @@ from tests.panel.identity.oidc_servers import signed_in_there
 
 pytestmark = pytest.mark.slow
 OWN = {"WGFLEET_API_KEY": "", "WGFLEET_URL": ""}
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """One database will do: the API's tests cover both."""
-    return f"sqlite:///{tmp_path / 'panel.sqlite'}"
 
 
 @contextmanager

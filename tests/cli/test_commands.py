@@ -26,12 +26,6 @@ from wgfleet.panel.store.tables import Operation
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database will do: the API's tests cover both."""
-    return sqlite_url
-
-
 def document(run: CompletedProcess[str]) -> Any:
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)

@@ -15,12 +15,6 @@ from wgfleet.panel.services.jobs import decisions
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database will do: the API's tests cover both."""
-    return sqlite_url
-
-
 @pytest.mark.parametrize(
     ("field", "text", "value"),
     [

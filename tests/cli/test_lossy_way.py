@@ -33,12 +33,6 @@ SLOW_DOOR = DoorSettings(handshake_s=4)
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database will do: what is looked at is on the way to it."""
-    return sqlite_url
-
-
-@pytest.fixture
 def doors(panel: Panel) -> Iterator[Doors]:
     with opened_doors(panel, DOOR) as opened:
         yield opened

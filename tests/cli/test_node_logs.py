@@ -28,12 +28,6 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database will do: the API's tests cover both."""
-    return sqlite_url
-
-
-@pytest.fixture
 def helper(wgfleet: Run, client: httpx.Client, panel: Panel, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A witness: an agent that needs no privileges; of a panel that has begun its work."""
     panel_start.begin(panel.store, panel.vault, panel.authorities, 90)

@@ -23,12 +23,6 @@ pytestmark = pytest.mark.slow
 PROGRAM = Path(sys.executable).with_name("wgfleet")
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database will do: the API's tests cover both."""
-    return sqlite_url
-
-
 def rotate_ca(home: Path, *options: str) -> str:
     """Run the command as somebody who has logged in; return what it says."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WGFLEET", "XDG"))}

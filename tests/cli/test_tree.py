@@ -72,12 +72,6 @@ def test_a_slip_of_the_finger_is_answered_with_the_command() -> None:
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database will do: the API's tests cover both."""
-    return sqlite_url
-
-
-@pytest.fixture
 def reached(client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.chdir(tmp_path)
     for name in [each for each in os.environ if each.startswith(("WGFLEET", "XDG"))]:

@@ -10,12 +10,6 @@ from wgfleet.panel.api.panel import Panel
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One database will do: the API's tests cover both."""
-    return sqlite_url
-
-
 def test_usage_is_shown_by_peer_and_month_and_with_the_peer(panel: Panel, wgfleet: Run) -> None:
     Used(World(panel.store, panel.vault)).fill()
     totals = wgfleet("usage", "--sort", "traffic", COLUMNS="80").stdout.splitlines()
