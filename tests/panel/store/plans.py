@@ -20,8 +20,8 @@ GROWING = {
 }
 """Tables with a row for each peer, or for everything that ever happened."""
 
-PARTIAL = {"uq_operations_active"}
-"""Indexes of few rows, whatever the size of their table."""
+PARTIAL = {"ix_peers_restricted", "uq_operations_active"}
+"""Indexes of few rows, whatever the size of their table, or of those alone that are asked for."""
 
 Statement = tuple[str, Any]
 

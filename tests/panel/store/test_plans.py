@@ -12,7 +12,7 @@ from wgfleet.panel.api.nodes import views as node_views
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import audit, configs, generations, health
 from wgfleet.panel.services.fleet import assignments, capacity, counts, desired, nodes, peers, placement
-from wgfleet.panel.store import Tx, operations, peer_search, sessions
+from wgfleet.panel.store import Tx, jobs, operations, peer_search, sessions
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.sessions import NodeSessions
@@ -84,6 +84,7 @@ READS: dict[str, Query] = {
     "assignments of a config": lambda tx, it: assignments.listing(tx, it.config.id),
     "where a peer may live": lambda tx, it: placement.candidates(tx, it.config.id),
     "totals for metrics": lambda tx, _: counts.read(tx),
+    "whom limits are about": lambda tx, _: jobs.limited(tx),
     "what health watches": lambda tx, it: health.watched(tx, it.world.vault, lambda *_: None),
 }
 

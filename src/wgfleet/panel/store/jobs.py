@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Table, func, or_, select, union_all, update
+from sqlalchemy import CompoundSelect, Table, func, select, union_all, update
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
@@ -96,11 +96,15 @@ def limited(tx: Tx, peer_ids: Collection[str] | None = None) -> list[LimitedPeer
         chunks = [query.where(Peer.id.in_(chunk)) for chunk in chunked(peer_ids)]
         return [LimitedPeer._make(row) for each in chunks for row in tx.connection.execute(each).all()]
     configs = select(LimitJob.config_id).where(LimitJob.config_id.is_not(None))
-    own = select(LimitJob.peer_id).where(LimitJob.peer_id.is_not(None))
-    tagged = select(PeerTag.peer_id).where(PeerTag.tag_id.in_(select(LimitJob.tag_id)))
-    query = query.where(
-        or_(Peer.config_id.in_(configs), Peer.id.in_(own), Peer.id.in_(tagged), Peer.restricted_at.is_not(None))
+    tags_with = select(LimitJob.tag_id).where(LimitJob.tag_id.is_not(None))
+    # One after the other: an index leads to each of them, and none to all.
+    ids: CompoundSelect[Any] = union_all(
+        select(Peer.id).where(Peer.config_id.in_(configs)),
+        select(LimitJob.peer_id).where(LimitJob.peer_id.is_not(None)),
+        select(PeerTag.peer_id).where(PeerTag.tag_id.in_(tags_with)),
+        select(Peer.id).where(Peer.restricted_at.is_not(None)),
     )
+    query = query.where(Peer.id.in_(ids))
     return [LimitedPeer._make(row) for row in tx.connection.execute(query).all()]
 
 
