@@ -1,7 +1,7 @@
 """A look now and then at the addresses of host names, which others may change."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from wgfleet.panel import host_names as resolver
 from wgfleet.panel.domain.host_names import Lookup
@@ -40,24 +40,25 @@ class HostNameWatch:
         await keep_looking(self.look, EVERY_S, "host_names.not_looked_up")
 
     async def look(self) -> None:
-        """Look all names up, a few at a time, and write down what is news."""
-        names = await in_thread(self._names)
-        for start in range(0, len(names), AT_ONCE):
-            found = await in_own_thread(resolver.look_up, names[start : start + AT_ONCE], LIMIT_S)
-            await in_thread(self._record, found)
+        """Look all names up, and write down what is news."""
+        await self._look_up(await in_thread(self._names))
 
     async def follow(self) -> None:
         """Look the names of nodes up, again and again, and have the nodes their addresses."""
         await keep_looking(self.look_at_nodes, FOLLOW_S, "host_names.not_followed")
 
     async def look_at_nodes(self) -> None:
-        """Look the names of nodes up, a few at a time, and have the nodes their addresses."""
+        """Look the names of nodes up, and have the nodes their addresses."""
         names = await in_thread(self._names_of_nodes)
+        await self._look_up(names)
+        if names:
+            await in_thread(self._follow)
+
+    async def _look_up(self, names: Sequence[str]) -> None:
+        """Look names up, a few at a time."""
         for start in range(0, len(names), AT_ONCE):
             found = await in_own_thread(resolver.look_up, names[start : start + AT_ONCE], LIMIT_S)
             await in_thread(self._record, found)
-        if names:
-            await in_thread(self._follow)
 
     def _names_of_nodes(self) -> list[str]:
         with self._store.read() as tx:
