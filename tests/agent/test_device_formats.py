@@ -2,13 +2,17 @@
 
 import asyncio
 import base64
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
+from wgfleet.agent.kernel import userspace
+from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import DumpForm, Form, SeenPeer, SocketForm, read
 from wgfleet.agent.kernel.wg import refusal
 from wgfleet.protocol.desired import DesiredPeer
@@ -24,6 +28,9 @@ def hexadecimal(key: str) -> str:
     return base64.b64decode(key).hex()
 
 
+OF_DEVICE = (f"private_key={hexadecimal(PRIVATE)}", "listen_port=51820")
+
+
 def as_dump(peers: list[SeenPeer]) -> bytes:
     lines = [f"{PRIVATE}\tPUBLIC\t51820\toff"]
     for each in peers:
@@ -37,8 +44,8 @@ def as_dump(peers: list[SeenPeer]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def as_socket(peers: list[SeenPeer]) -> bytes:
-    lines = [f"private_key={hexadecimal(PRIVATE)}", "listen_port=51820"]
+def as_socket(peers: list[SeenPeer], device: tuple[str, ...] = OF_DEVICE) -> bytes:
+    lines = [*device]
     for each in peers:
         stats, have = each.stats or IDLE, each.observed
         lines += [
@@ -52,7 +59,7 @@ def as_socket(peers: list[SeenPeer]) -> bytes:
         lines += [f"tx_bytes={stats.tx}", f"rx_bytes={stats.rx}"]
         lines.append(f"persistent_keepalive_interval={have.persistent_keepalive}")
         lines += [f"allowed_ip={network}" for network in sorted(have.allowed_ips)]
-    return ("\n".join(lines) + "\nerrno=0\n\n").encode()
+    return "".join(f"{line}\n" for line in (*lines, "errno=0", "")).encode()
 
 
 keys = st.integers(0, 7).map(lambda number: PublicKey(base64.b64encode(bytes([number]) * 32).decode()))
@@ -95,6 +102,46 @@ def test_an_answer_that_is_cut_off_is_an_error(peers: list[SeenPeer], data: st.D
     cut = data.draw(st.integers(80, len(raw) - 1))
     with pytest.raises(ValueError, match="cut off"):
         asyncio.run(blocks_of(SocketForm(), raw[:cut], 64))
+
+
+@pytest.mark.parametrize("device", [OF_DEVICE, OF_DEVICE[:1], OF_DEVICE[1:], ()])
+@settings(max_examples=20)
+@given(peers=devices)
+def test_a_wireguard_go_that_knows_no_key_and_no_port_yet_is_read_at_once(
+    device: tuple[str, ...], peers: list[SeenPeer]
+) -> None:
+    seen, read_peers = asyncio.run(answered(as_socket(peers, device)))
+    assert seen == (PRIVATE if OF_DEVICE[0] in device else None, 51820 if OF_DEVICE[1] in device else 0)
+    assert read_peers == peers
+
+
+def test_a_wireguard_go_that_answers_with_an_error_is_not_waited_for() -> None:
+    with pytest.raises(KernelError, match="error"):
+        asyncio.run(answered(b"errno=-5\n\n"))
+
+
+async def answered(answer: bytes) -> tuple[tuple[PrivateKey | None, int], list[SeenPeer]]:
+    """Read a device whose process gives this answer and, as wireguard-go does, leaves the connection open."""
+    name, closed = InterfaceName("wg0"), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readuntil(b"\n\n") == b"get=1\n\n"
+        writer.write(answer)
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(userspace, "_SOCKETS", Path(folder))
+        patch.setattr(userspace, "_READ_TIMEOUT_S", 3.0)
+        async with await asyncio.start_unix_server(serve, f"{folder}/{name}.sock"):
+            try:
+                async with userspace.reading(name) as reading:
+                    peers = [reading.form.peer(block) async for some in reading.blocks for block in some]
+            finally:
+                await closed.wait()
+        return (reading.device.private_key, reading.device.listen_port), peers
 
 
 wanted = st.dictionaries(keys, st.builds(DesiredPeer, networks.map(lambda n: tuple(sorted(n))), presharedkeys))

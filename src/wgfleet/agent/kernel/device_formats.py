@@ -35,8 +35,13 @@ class Device:
 
 
 class Form(Protocol):
-    """A format of a reading. `separator` stands between blocks, `end` follows the last one."""
+    """A format of a reading. `separator` stands between blocks, `end` follows the last one.
 
+    `begin` is thought before the first: a device that is a moment old may have nothing to say of itself, and its answer
+    begins with the first peer, or with the end.
+    """
+
+    begin: bytes
     separator: bytes
     end: bytes
 
@@ -53,6 +58,7 @@ class Form(Protocol):
 class DumpForm:
     """Output of `wg show IF dump`: a line for the device, then one per peer, fields separated by tabs (wg(8))."""
 
+    begin = b""
     separator = b"\n"
     end = b"\n"
 
@@ -79,8 +85,10 @@ class DumpForm:
 class SocketForm:
     """Answer to `get=1`: `key=value` lines; each peer begins with `public_key=`, keys are in hex."""
 
+    begin = b"\n"
     separator = b"\npublic_key="
     end = b"\nerrno=0\n\n"
+    last = b"\n\n"  # bytes of any answer, also of an error
 
     def device(self, block: bytes) -> Device:
         fields = dict(line.split("=", 1) for line in block.decode().splitlines() if "=" in line)
@@ -143,7 +151,7 @@ async def read(form: Form, chunks: AsyncIterator[bytes]) -> Reading:
 
 
 async def _split(form: Form, chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    rest = b""
+    rest = form.begin
     async for chunk in chunks:
         # What may be the end, or half of a separator, waits for the next chunk.
         *whole, rest = (rest + chunk).split(form.separator)

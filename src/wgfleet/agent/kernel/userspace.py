@@ -121,7 +121,7 @@ async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
         async with asyncio.timeout(_READ_TIMEOUT_S):
             writer.write(b"get=1\n\n")
             form = SocketForm()
-            yield await read(form, chunks_of(reader, until=form.end))  # it keeps the connection open after the answer
+            yield await read(form, chunks_of(reader, until=form.last))  # it keeps the connection open after the answer
     except TimeoutError:
         raise KernelError(f"wireguard-go {name} did not finish its answer within {_READ_TIMEOUT_S:.0f} s") from None
     except (OSError, ValueError) as error:
