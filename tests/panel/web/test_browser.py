@@ -286,6 +286,17 @@ def test_a_search_is_opened_and_gone_through_by_keyboard_alone(visit: Visit) -> 
     page.wait_for_url("**/peers/*")
 
 
+def test_a_key_that_is_pressed_as_soon_as_the_page_is_there_opens_the_search_too(visit: Visit) -> None:
+    page = visit("/login")
+    page.add_init_script(
+        """document.addEventListener("DOMContentLoaded", () =>
+            document.dispatchEvent(new KeyboardEvent("keydown", {key: "k", ctrlKey: true})))"""
+    )
+    page.goto("/nodes")
+    page.get_by_role("dialog", name="Search").get_by_role("searchbox").wait_for()
+    assert page.url.endswith("/nodes")
+
+
 def test_a_chart_has_the_numbers_of_its_table(visit: Visit) -> None:
     page = visit("/usage")
     page.locator(".uplot canvas").wait_for()

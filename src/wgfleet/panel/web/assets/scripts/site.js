@@ -1,5 +1,5 @@
 // What every page loads. Pages work without it; it brings fragments, live updates, dialogs and relative times.
-import "htmx.org/dist/htmx.esm.min.js";
+import htmx from "htmx.org/dist/htmx.esm.min.js";
 import "./_relative_time.js";
 import "./_dialogs.js";
 import "./_copying.js";
@@ -7,3 +7,6 @@ import "./_announcing.js";
 import "./_searching.js";
 import "./_live.js";
 import "./_passkeys.js";
+
+// By itself it waits for a timer first; a link that is followed before that, by a quick hand, would leave the page.
+htmx.initialize();
