@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, or_, select, union_all
@@ -66,7 +67,8 @@ def _first_from(tx: Tx, at: float) -> int:
     while low < high:
         middle = (low + high) // 2
         newest_below = select(AuditEntry.at).where(AuditEntry.id <= middle).order_by(AuditEntry.id.desc()).limit(1)
-        if (tx.session.scalar(newest_below) or 0.0) >= at:
+        found = tx.session.scalar(newest_below) or 0.0
+        if datetime.fromtimestamp(found, UTC).timestamp() >= at:  # as it is shown, to 1 µs: rows have it finer
             high = middle
         else:
             low = middle + 1
