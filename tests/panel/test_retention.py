@@ -79,6 +79,8 @@ GROWS = {
     "certificates": Kept.CERTIFICATES,
     "usage_hours": Kept.USAGE_HOURS,
     "usage_days": Kept.USAGE,
+    "usage_summed_hours": Kept.USAGE_HOURS,
+    "usage_summed_days": Kept.USAGE,
     "former_keys": Kept.USAGE,
     "peer_visits": Kept.VISITS,
 }

@@ -11,7 +11,6 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
-from wgfleet.panel.web.pages import usage
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,18 +48,6 @@ def test_who_is_limited_sees_what_was_used_there(panel: Panel, person: Person) -
     assert "30\u00a0MiB" not in limited.get("/usage").text
     assert limited.get("/usage?config=wg0").status_code == 404
     assert limited.get("/usage?config=office").status_code == 200
-
-
-def test_of_many_peers_the_page_is_there_before_the_numbers(
-    admin: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(usage, "FEW_PEERS", 0)
-    monkeypatch.setattr(usage, "ANSWERS", usage._Answers())  # noqa: SLF001 - none of before
-    page = admin.get("/usage").text
-    assert "The numbers are being added up" in page
-    assert "30\u00a0MiB" not in page
-    assert "30\u00a0MiB" in admin.get("/usage?wait=yes").text
-    assert "30\u00a0MiB" in admin.get("/usage").text, "they are kept for a while"
 
 
 def test_only_pages_with_a_chart_load_what_draws_it(admin: httpx.Client) -> None:

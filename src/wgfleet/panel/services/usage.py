@@ -51,7 +51,7 @@ class NamedSum(NamedTuple):
 class _Sums:
     """What batches add, of all nodes in a transaction."""
 
-    hours: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    hours: dict[tuple[CounterRow, int], tuple[int, int]] = field(default_factory=dict)
     totals: dict[str, PeerUse] = field(default_factory=dict)
     changed: list[CounterRow] = field(default_factory=list)
     new: list[CounterRow] = field(default_factory=list)
@@ -59,7 +59,7 @@ class _Sums:
     def add(self, counter: CounterRow, each: Added) -> None:
         if not each.received and not each.sent:
             return
-        key = (counter.id, each.hour)
+        key = (counter, each.hour)
         received, sent = self.hours.get(key, (0, 0))
         self.hours[key] = (received + each.received, sent + each.sent)
         _, received, sent = self.totals.get(counter.peer_id, PeerUse("", 0, 0))

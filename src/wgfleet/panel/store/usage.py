@@ -4,7 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Table, delete, exists, func, insert, literal, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
+from wgfleet.panel.store import summed_usage
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many, upsert_many
@@ -104,9 +106,12 @@ def claim(tx: Tx, rows: Sequence[CounterRow]) -> None:
     upsert_many(tx, _table(UsageCounter), _COUNTER, rows, ("id",), {name: f"excluded.{name}" for name in kept})
 
 
-def add_hours(tx: Tx, used: Mapping[tuple[int, int], tuple[int, int]]) -> None:
-    """Add (received, sent) to hours, by (counter, hour)."""
-    _add(tx, UsageHour, "hour", used)
+def add_hours(tx: Tx, used: Mapping[tuple[CounterRow, int], tuple[int, int]]) -> None:
+    """Add (received, sent) to hours, by (counter, hour), and to the sums of their configs and nodes."""
+    _add(tx, UsageHour, "hour", {(counter.id, hour): value for (counter, hour), value in used.items()})
+    summed_usage.add(
+        tx, ((hour, counter.config_id, counter.node_id, *value) for (counter, hour), value in used.items())
+    )
 
 
 def _add(tx: Tx, kind: type[UsageHour | UsageDay], name: str, used: Mapping[tuple[int, int], tuple[int, int]]) -> None:
@@ -172,13 +177,13 @@ def leave_all(tx: Tx, config_id: str, at: float) -> None:
 
 def roll_up(tx: Tx, before: float, limit: int) -> int:
     """Put hours from before a time together to days; return how many. `limit`: at most."""
-    query = select(UsageHour.counter_id, UsageHour.hour, UsageHour.received, UsageHour.sent)
+    query = select(UsageHour.counter_id, *_of_places(UsageHour, UsageHour.hour)).join(UsageCounter)
     rows = tx.connection.execute(
         query.where(UsageHour.hour < int(before // 3600)).order_by(UsageHour.hour, UsageHour.counter_id).limit(limit)
     ).all()
     days: dict[tuple[int, int], tuple[int, int]] = {}
     of_hour: dict[int, list[int]] = {}
-    for counter_id, hour, received, sent in rows:
+    for counter_id, hour, _, _, received, sent in rows:
         so_far = days.get((counter_id, hour // 24), (0, 0))
         days[counter_id, hour // 24] = (so_far[0] + received, so_far[1] + sent)
         of_hour.setdefault(hour, []).append(counter_id)
@@ -186,16 +191,19 @@ def roll_up(tx: Tx, before: float, limit: int) -> int:
     for hour, ids in of_hour.items():
         gone = delete(UsageHour).where(UsageHour.hour == hour, UsageHour.counter_id.in_(ids))
         tx.session.execute(gone, execution_options={"synchronize_session": False})
+    summed_usage.take_hours(tx, (row[1:] for row in rows))
     return len(rows)
 
 
 def forget(tx: Tx, before: float, limit: int) -> int:
     """Delete days from before a time, then what is known of keys and nodes that left before it."""
     day = int(before // 86400)
-    old = select(UsageDay.counter_id, UsageDay.day).where(UsageDay.day < day).order_by(UsageDay.day).limit(limit)
+    old = select(UsageDay.counter_id, *_of_places(UsageDay, UsageDay.day)).join(UsageCounter)
+    rows = tx.connection.execute(old.where(UsageDay.day < day).order_by(UsageDay.day).limit(limit)).all()
+    summed_usage.take_days(tx, (row[1:] for row in rows))
     of_day: dict[int, list[int]] = {}
-    for counter_id, each in tx.connection.execute(old):
-        of_day.setdefault(each, []).append(counter_id)
+    for row in rows:
+        of_day.setdefault(row[1], []).append(row[0])
     options = {"synchronize_session": False}
     for each, ids in of_day.items():
         gone = delete(UsageDay).where(UsageDay.day == each, UsageDay.counter_id.in_(ids))
@@ -206,19 +214,32 @@ def forget(tx: Tx, before: float, limit: int) -> int:
     left = limit - count
     keys = select(FormerKey).where(FormerKey.at < before).order_by(FormerKey.at).limit(left)
     found = list(tx.session.scalars(keys))
-    for row in found:
-        mine = (UsageCounter.config_id == row.config_id, UsageCounter.public_key == row.public_key)
-        back = exists().where(
-            Peer.id == row.peer_id, Peer.config_id == row.config_id, Peer.public_key == row.public_key
-        )
-        former = delete(UsageCounter).where(*mine, UsageCounter.peer_id == row.peer_id, UsageCounter.former, ~back)
-        tx.session.execute(former, execution_options=options)
-        tx.session.delete(row)
+    for key in found:
+        _forget_counters(tx, key)
+        tx.session.delete(key)
     tx.session.flush()
     _forget_totals(tx, {row.peer_id for row in found})
     silent = select(UsageSource.node_id).where(UsageSource.at < before, UsageSource.node_id.not_in(select(Node.id)))
     tx.session.execute(delete(UsageSource).where(UsageSource.node_id.in_(silent)), execution_options=options)
     return count + len(found)
+
+
+def _forget_counters(tx: Tx, key: FormerKey) -> None:
+    """Delete the counters of a key that left, with all that they counted; not those of a peer that has it again."""
+    mine = (UsageCounter.config_id == key.config_id, UsageCounter.public_key == key.public_key)
+    back = exists().where(Peer.id == key.peer_id, Peer.config_id == key.config_id, Peer.public_key == key.public_key)
+    gone = (*mine, UsageCounter.peer_id == key.peer_id, UsageCounter.former, ~back)
+    hours = tx.connection.execute(select(*_of_places(UsageHour, UsageHour.hour)).join(UsageCounter).where(*gone)).all()
+    days = tx.connection.execute(select(*_of_places(UsageDay, UsageDay.day)).join(UsageCounter).where(*gone)).all()
+    summed_usage.take_hours(tx, hours)
+    summed_usage.take_days(tx, [(hour // 24, *rest) for hour, *rest in hours])
+    summed_usage.take_days(tx, days)
+    tx.session.execute(delete(UsageCounter).where(*gone), execution_options={"synchronize_session": False})
+
+
+def _of_places(kind: type[UsageHour | UsageDay], period: InstrumentedAttribute[int]) -> tuple[Any, ...]:
+    """Return the columns that sums are made of, for a query that joins the counters."""
+    return period, UsageCounter.config_id, UsageCounter.node_id, kind.received, kind.sent
 
 
 def _forget_totals(tx: Tx, peer_ids: Collection[str]) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Subquery, and_, cast, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, cast, func, literal, or_, select, union_all
 from sqlalchemy import String as Text
 
-from wgfleet.panel.store import shown_peers
+from wgfleet.panel.store import shown_peers, summed_usage
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -76,40 +76,67 @@ class UsageQuestion:
 
 def sums(tx: Tx, asked: UsageQuestion, after: tuple[str, str] | None, limit: int) -> list[Sum]:
     """Return up to `limit` sums in the order of period and id, after those two."""
-    used = _used(asked)
-    what = {By.PEER: UsageCounter.peer_id, By.NODE: UsageCounter.node_id, By.CONFIG: UsageCounter.config_id}[asked.by]
+    if asked.by is not By.PEER and asked.peer_id is None:
+        return _added(tx, asked, _of_all(tx, asked), after, limit)
+    if asked.per is not Per.TOTAL or asked.peer_id is not None:
+        return _added(tx, asked, _of_peers(asked), after, limit)
+    found: list[Sum] = []
+    last = "" if after is None else after[1]
+    while len(found) < limit and (ids := _next_peers(tx, asked, last, limit)):
+        found += _added(tx, asked, _of_peers(asked, ids), None, limit - len(found))
+        last = ids[-1]
+    return found
+
+
+def _next_peers(tx: Tx, asked: UsageQuestion, after: str, limit: int) -> list[str]:
+    query = select(UsageCounter.peer_id).where(UsageCounter.peer_id > after).distinct()
+    return list(tx.session.scalars(_only(query, asked, UsageCounter).order_by(UsageCounter.peer_id).limit(limit)))
+
+
+def _added(tx: Tx, asked: UsageQuestion, used: Subquery, after: tuple[str, str] | None, limit: int) -> list[Sum]:
+    what = used.c[{By.PEER: "peer_id", By.NODE: "node_id", By.CONFIG: "config_id"}[asked.by]]
     period = _period(tx, asked.per, used.c.hour)
-    order = [what] if asked.per is Per.TOTAL else [period, what]  # PostgreSQL sorts by no constant
-    query = (
-        # A sum of BIGINT is a decimal number on PostgreSQL.
-        select(period, what, func.sum(used.c.received), func.sum(used.c.sent))
-        .join_from(used, UsageCounter, UsageCounter.id == used.c.counter_id)
-        .group_by(*order)
-        .order_by(*order)
-        .limit(limit)
-    )
-    for column, wanted in (
-        (UsageCounter.peer_id, asked.peer_id),
-        (UsageCounter.node_id, asked.node_id),
-        (UsageCounter.config_id, asked.config_id),
-    ):
-        if wanted is not None:
-            query = query.where(column == wanted)
-    if asked.configs is not None:
-        query = query.where(UsageCounter.config_id.in_(asked.configs))
+    # PostgreSQL sorts by no constant; hours sort as their names do, which are not made for each row then.
+    order = {Per.TOTAL: [what], Per.HOUR: [used.c.hour, what]}.get(asked.per, [period, what])
+    received, sent = func.sum(used.c.received), func.sum(used.c.sent)
+    query = _only(select(period, what, received, sent), asked, used.c).group_by(*order).order_by(*order).limit(limit)
+    query = query.having(received + sent > 0)
     if after is not None:
         query = query.where(or_(period > after[0], and_(period == after[0], what > after[1])))
+    # A sum of BIGINT is a decimal number on PostgreSQL.
     return [Sum(row[0], row[1], int(row[2]), int(row[3])) for row in tx.connection.execute(query)]
 
 
-def _used(asked: UsageQuestion) -> Subquery:
-    hours = select(UsageHour.counter_id, UsageHour.hour, UsageHour.received, UsageHour.sent).where(
-        UsageHour.hour >= asked.since, UsageHour.hour < asked.until
-    )
-    days = select(UsageDay.counter_id, (UsageDay.day * 24).label("hour"), UsageDay.received, UsageDay.sent).where(
-        UsageDay.day * 24 >= asked.since, UsageDay.day * 24 < asked.until
-    )
-    return union_all(hours, days).subquery()
+def _only(query: Select[Any], asked: UsageQuestion, columns: Any) -> Select[Any]:
+    """Return a query of what was asked for; `columns`: where the ids are."""
+    if asked.node_id is not None:
+        query = query.where(columns.node_id == asked.node_id)
+    if asked.config_id is not None:
+        query = query.where(columns.config_id == asked.config_id)
+    if asked.configs is not None:
+        query = query.where(columns.config_id.in_(asked.configs))
+    return query
+
+
+def _of_all(tx: Tx, asked: UsageQuestion) -> Subquery:
+    """Return what was used over all peers, from sums that are kept ready."""
+    if asked.per is Per.HOUR:
+        return summed_usage.of_hours(tx, asked.since, asked.until)
+    return summed_usage.of_days(asked.since, asked.until)
+
+
+def _of_peers(asked: UsageQuestion, ids: Collection[str] = ()) -> Subquery:
+    places = (UsageCounter.peer_id, UsageCounter.config_id, UsageCounter.node_id)
+    hours = select(UsageHour.hour, *places, UsageHour.received, UsageHour.sent).join(UsageCounter)
+    days = select((UsageDay.day * 24).label("hour"), *places, UsageDay.received, UsageDay.sent).join(UsageCounter)
+    if asked.peer_id is not None:
+        ids = [asked.peer_id]
+    if ids:
+        hours, days = (each.where(UsageCounter.peer_id.in_(ids)) for each in (hours, days))
+    return union_all(
+        hours.where(UsageHour.hour >= asked.since, UsageHour.hour < asked.until),
+        days.where(UsageDay.day * 24 >= asked.since, UsageDay.day * 24 < asked.until),
+    ).subquery()
 
 
 def _period(tx: Tx, per: Per, hour: ColumnElement[int]) -> ColumnElement[Any]:

@@ -40,6 +40,8 @@ from wgfleet.panel.store.tables.relays import RelayedClient
 from wgfleet.panel.store.tables.sign_in_providers import Passkey, SignInProvider
 from wgfleet.panel.store.tables.usage import (
     FormerKey,
+    SummedDay,
+    SummedHour,
     UsageCounter,
     UsageDay,
     UsageHour,
@@ -94,6 +96,8 @@ __all__ = [
     "RenderedSetting",
     "SignIn",
     "SignInProvider",
+    "SummedDay",
+    "SummedHour",
     "Tag",
     "UsageCounter",
     "UsageDay",

@@ -48,6 +48,30 @@ class UsageDay(Base):
     sent: Mapped[int] = mapped_column(BigInteger)
 
 
+class SummedHour(Base):
+    """The sum of `UsageHour` over all peers of a config at a node: what is asked of all is not added up each time."""
+
+    __tablename__ = "usage_summed_hours"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+    hour: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    config_id: Mapped[str] = mapped_column(primary_key=True)
+    node_id: Mapped[str] = mapped_column(primary_key=True)
+    received: Mapped[int] = mapped_column(BigInteger)
+    sent: Mapped[int] = mapped_column(BigInteger)
+
+
+class SummedDay(Base):
+    """The same for a whole day: the sum of its `UsageDay` and of its `UsageHour`, which may be there as well."""
+
+    __tablename__ = "usage_summed_days"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    config_id: Mapped[str] = mapped_column(primary_key=True)
+    node_id: Mapped[str] = mapped_column(primary_key=True)
+    received: Mapped[int] = mapped_column(BigInteger)
+    sent: Mapped[int] = mapped_column(BigInteger)
+
+
 class UsageTotal(Base):
     """What a peer used on all nodes since it was made. `bytes`: both directions, which lists are sorted by."""
 

@@ -1,8 +1,6 @@
 """Usage: what was received and sent over time, as a chart and as a table of the same numbers."""
 
-import dataclasses
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -15,7 +13,7 @@ from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import configs, usage
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import READ, Caller
-from wgfleet.panel.services.fleet import counts, nodes, peers
+from wgfleet.panel.services.fleet import nodes, peers
 from wgfleet.panel.services.usage import By, Per, UsageQuestion
 from wgfleet.panel.store import Tx
 from wgfleet.panel.web.addresses import with_query
@@ -28,8 +26,6 @@ SECTIONS = (Section(marked("Usage"), "/usage", 55, READ),)
 HOUR_S = 3600
 MOST = 1000  # all configs and nodes that a panel is made for
 MOST_SUMS = 100_000
-KEPT_S = 60.0  # nodes say every minute what was used
-FEW_PEERS = 2000
 
 Chosen = Annotated[str, Query(max_length=64, pattern=r"^[!-~]*$")]
 
@@ -69,30 +65,6 @@ class UsageAnswer(NamedTuple):
     of_nodes: list[dict[str, Any]]
 
 
-class _Answers:
-    """Answers of the last minute. They are worked out one after the other: each may read millions of rows."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: dict[tuple[object, ...], tuple[float, UsageAnswer]] = {}
-
-    def kept(self, key: tuple[object, ...]) -> UsageAnswer | None:
-        """Return an answer that is not too old."""
-        until, answer = self._kept.get(key, (0.0, None))
-        return answer if until > clock.monotonic() else None
-
-    def find(self, key: tuple[object, ...], work_out: Callable[[], UsageAnswer]) -> UsageAnswer:
-        """Return an answer; who asks the same meanwhile waits for it."""
-        with self._lock:
-            answer = self.kept(key)
-            if answer is None:
-                now = clock.monotonic()
-                self._kept = {each: kept for each, kept in self._kept.items() if kept[0] > now}
-                answer = work_out()
-                self._kept[key] = (clock.monotonic() + KEPT_S, answer)
-            return answer
-
-
 @router.get("/usage")
 def show_usage(
     request: Request,
@@ -103,35 +75,23 @@ def show_usage(
     config: Chosen = "",
     node: Chosen = "",
     peer: Chosen = "",
-    wait: Literal["", "yes"] = "",
 ) -> Response:
-    """Show the sums of a time; what is chosen is in the address.
-
-    Of many peers they take seconds: the page is there at once then, and asks for them (`wait`).
-    """
+    """Show the sums of a time; what is chosen is in the address."""
     chosen = {"span": span, "config": config, "node": node, "peer": peer}
     given = {name: value for name, value in chosen.items() if value and (name, value) != ("span", "day")}
     now = clock.now()
     with panel.store.read() as tx:
         asked = _question(tx, caller, chosen, now)
-        key = (id(panel.store), *dataclasses.astuple(asked))
-        soon = wait or counts.read(tx).peers <= FEW_PEERS
-        answer = ANSWERS.find(key, lambda: _answer(tx, asked, chosen, now)) if soon else ANSWERS.kept(key)
         context = {
             "chosen": chosen,
             "spans": [(name, with_query("/usage", {**given, "span": name})) for name in SPANS],
             "chips": [(name, value, with_query("/usage", {**given, name: ""})) for name, value in given.items()],
-            "worked_out": with_query("/usage", {**given, "wait": "yes"}),
-            "answer": answer,
+            "answer": _answer(tx, asked, chosen, now),
             "configs": configs.page(tx, None, MOST, caller.limit),
             "nodes": nodes.page(tx, None, MOST, caller.limit),
             "peer_name": peers.get(tx, peer).name if peer else "",
         }
-    return page(request, "usage/usage.html", context, blocks={"now"})
-
-
-ANSWERS = _Answers()
-"""Of this process, which answers all pages."""
+    return page(request, "usage/usage.html", context)
 
 
 def _answer(tx: Tx, asked: UsageQuestion, chosen: Mapping[str, str], now: float) -> UsageAnswer:
