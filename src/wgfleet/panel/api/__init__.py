@@ -3,13 +3,15 @@
 `create_app` assembles the application; `Panel` holds what the handlers work with.
 """
 
+import functools
 import operator
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.routing import BaseRoute
 
 import wgfleet
 from wgfleet.panel.api import (
@@ -118,11 +120,9 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
         version=wgfleet.__version__,
         description="One panel, many WireGuard nodes. Errors are RFC 9457 problems; lists are paged with `after`.",
         lifespan=lifespan,
-        dependencies=[Depends(refuse_where_superseded)],
         openapi_url=None,  # `openapi.install` serves it
         docs_url=None,  # its page runs scripts from elsewhere, on the origin that holds the keys
         redoc_url=None,
-        generate_unique_id_function=operator.attrgetter("name"),  # what generated clients call their functions
     )
     app.state.panel = panel
     registry: Any = CollectorRegistry()
@@ -134,8 +134,19 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     app.add_middleware(Turns, settings=panel.settings.door)
     app.add_middleware(Doorkeeper, panel=panel)
     app.add_middleware(monitoring.RequestMetrics, registry=registry)
-    for subject in SUBJECTS:
-        app.include_router(subject.router)
+    app.routes.extend(_routes())
     problems.install(app)
     openapi.install(app)
     return app
+
+
+@functools.cache
+def _routes() -> list[BaseRoute]:
+    """Return the routes of all subjects: worked out at their first request, for all applications of a process."""
+    every = APIRouter(
+        dependencies=[Depends(refuse_where_superseded)],
+        generate_unique_id_function=operator.attrgetter("name"),  # what generated clients call their functions
+    )
+    for subject in SUBJECTS:
+        every.include_router(subject.router)
+    return every.routes

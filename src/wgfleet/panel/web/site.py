@@ -1,13 +1,15 @@
 """The site: all pages as one application, and the middleware that puts it beside the API of a panel."""
 
+import functools
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wgfleet.panel.api.panel import Panel, ThePanel
@@ -52,18 +54,12 @@ def install(app: FastAPI, panel: Panel) -> None:
 
 def create_site(panel: Panel) -> FastAPI:
     """Return the application of the pages alone."""
-    site = FastAPI(
-        openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
-        dependencies=[Depends(_decides), Depends(_checked)],
-    )
+    site = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     site.state.panel = panel
     site.add_middleware(BodyLimit)
     site.add_middleware(Turns, settings=panel.settings.door)
     site.add_middleware(Doors, panel=panel)
-    for router in ROUTERS:
-        site.include_router(router)
+    site.routes.extend(_routes())
     site.add_exception_handler(PanelError, _panel_error)
     site.add_exception_handler(FieldError, _field_error)
     site.add_exception_handler(RequestValidationError, _wrong_address)
@@ -90,6 +86,15 @@ class Beside:
                 await self._pages(scope, receive, send)
                 return
         await self._api(scope, receive, send)
+
+
+@functools.cache
+def _routes() -> list[BaseRoute]:
+    """Return the routes of all pages. They are worked out at their first request, for all sites of a process."""
+    every = APIRouter(dependencies=[Depends(_decides), Depends(_checked)])
+    for router in ROUTERS:
+        every.include_router(router)
+    return every.routes
 
 
 async def _decides(panel: ThePanel, request: Request) -> None:
