@@ -95,7 +95,9 @@ def wgdashboard(folder: Path, keys: Keys) -> None:
         "Value": "20",
     }
     ended = {**job, "Value": "1", "Action": "delete", "ExpireDate": "2026-01-01 00:00:00"}
-    table(folder / "wgdashboard_job.db", "PeerJobs", [{**job, "Action": "restrict", "ExpireDate": None}, ended])
+    total = {**job, "Action": "restrict", "ExpireDate": None}
+    date = {**total, "Field": "date", "Value": "2027-03-31 18:30:00", "Action": "restrict"}
+    table(folder / "wgdashboard_job.db", "PeerJobs", [total, ended, date, {**date, "Value": "soon"}])
 
 
 def wg_easy_14(folder: Path, keys: Keys) -> None:

@@ -1,6 +1,7 @@
 """Databases, JSON and XML of other panels, each from a sample of our own."""
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,12 @@ def test_wgdashboard(tmp_path: Path, keys: Keys) -> None:
     assert (anna.addresses, anna.client_allowed_ips, anna.dns) == (("10.9.0.7",), ("10.0.0.0/8",), ("9.9.9.9",))
     assert (anna.mtu, anna.keepalive, anna.notes, anna.tags) == (1420, 21, "floor 2", ("sales",))
     assert (anna.received, anna.sent) == (round(1.25 * GIB), round(2.5 * GIB))
-    assert anna.jobs == (ImportedJob(field="total_data", operator="lgt", value="20", action="restrict"),)
+    total, date, other = anna.jobs
+    assert total == ImportedJob(field="total_data", operator="lgt", value=str(20 * GIB), action="restrict")
+    at = datetime(2027, 3, 31, 18, 30).astimezone()  # of this machine, as there
+    assert (date.field, datetime.fromisoformat(date.value)) == ("date", at)
+    assert other.value == "soon"
+    assert any("zone" in warning for warning in fleet.warnings)
     assert (bob.name, bob.enabled, bob.addresses, bob.private_key, bob.mtu) == ("", False, ("10.9.0.8",), None, None)
     assert any("template" in warning for warning in fleet.warnings)
     assert any("MASQUERADE" in warning for warning in fleet.warnings)

@@ -14,7 +14,7 @@ from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, UnreadableEr
 from wgfleet.imports.sources import SOURCES
 
 app = single()
-COLUMNS = ("name", "fate", "addresses", "remarks")
+COLUMNS = ("name", "fate", "addresses", "carried_over", "remarks")
 
 
 @app.command("import")
@@ -90,7 +90,9 @@ def _show(found: dict[str, Any]) -> None:
         say(f"note: {remark}", err=True)
     rows = [peer for peer in found["peers"] if peer["fate"] != "same"]
     if rows:
-        show_table([{**row, "remarks": "; ".join(row["remarks"])} for row in rows], COLUMNS)
+        show_table(
+            [{**row, **{name: "; ".join(row[name]) for name in ("carried_over", "remarks")}} for row in rows], COLUMNS
+        )
 
 
 def _count(found: dict[str, Any], fate: str) -> int:

@@ -22,7 +22,10 @@ class UnreadableError(Exception):
 
 
 class ImportedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit that the other program kept: `field` `operator` `value`, then `action`, in that program's words."""
+    """A limit that the other program kept: `field` `operator` `value`, then `action`, in words of WGDashboard.
+
+    `value`: bytes; of `date` a time of ISO 8601 with its zone. One that could not be read stands as it was found.
+    """
 
     field: str
     operator: str

@@ -5,6 +5,7 @@ Its tables are one set an interface; names and users' settings are only there, t
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from wgfleet.protocol.errors import FieldError
 
 GIB = 1024**3
 RESTRICTED = "_restrict_access"
+DATE = "%Y-%m-%d %H:%M:%S"
 
 
 def read(path: Path, configurations: Path = Path("/etc/wireguard")) -> ImportedFleet:
@@ -52,6 +54,8 @@ def read(path: Path, configurations: Path = Path("/etc/wireguard")) -> ImportedF
         warnings += said
         tags += [_tag(group) for group in _groups(infos.get(name, {}))]
     warnings.append("usage was kept in rounded GiB: opening balances are not exact to the byte")
+    if any(job.field == "date" for each in jobs.values() for job in each):
+        warnings.append("dates of limits are read as times of this machine's zone, as its own server kept them")
     return ImportedFleet(source="wgdashboard", interfaces=tuple(interfaces), tags=tuple(tags), warnings=tuple(warnings))
 
 
@@ -77,9 +81,20 @@ def _jobs(path: Path) -> dict[tuple[str, str], list[ImportedJob]]:
         for row in database.rows("PeerJobs"):
             if row.get("ExpireDate"):
                 continue
-            words = {name.lower(): str(row[name]) for name in ("Field", "Operator", "Value", "Action")}
-            found.setdefault((row["Configuration"], row["Peer"]), []).append(ImportedJob(**words))
+            words = {name.lower(): str(row[name]) for name in ("Field", "Operator", "Action")}
+            job = ImportedJob(**words, value=_value(words["field"], str(row["Value"])))
+            found.setdefault((row["Configuration"], row["Peer"]), []).append(job)
     return found
+
+
+def _value(field: str, text: str) -> str:
+    """Return the value of a job, which is kept in GiB, or as a time of the server's own zone: of this machine's."""
+    try:
+        if field == "date":
+            return datetime.strptime(text, DATE).astimezone().isoformat()
+        return str(round(float(text) * GIB))
+    except (ValueError, OverflowError):
+        return text
 
 
 def _groups(info: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from tests.panel.clients.test_files import serve
 from tests.panel.conftest import made
 from wgfleet.imports import wg_quick, wgdashboard
 from wgfleet.imports.fleet import ImportedFleet, ImportedInterface
+from wgfleet.imports.wgdashboard import GIB
 from wgfleet.panel.api import Panel
 
 
@@ -89,7 +90,14 @@ def test_a_user_keeps_keys_addresses_and_what_the_file_says(
         assert f"{line}\n" in text
     assert client.get(f"/api/peers/{anna['id']}/details").json()["notes"] == "floor 2"
     assert any("hook" in remark for remark in found["remarks"])
-    assert any("limits" in remark for remark in found["remarks"])
+    (told,) = [each for each in found["peers"] if each["public_key"] == keys.public("anna")]
+    assert told["carried_over"][0] == f"limit: restrict if total_data lgt {20 * GIB}"
+    assert told["carried_over"][1].startswith("limit: restrict if date lgt 2027-03-31T18:30:00")
+    assert "soon" in told["remarks"][-1]
+    used = {"received": round(1.25 * GIB), "sent": round(2.5 * GIB)}
+    assert {name: anna["usage"][name] for name in used} == used
+    limits = client.get(f"/api/peers/{anna['id']}/limits").json()
+    assert [each["used"] for each in limits["jobs"] if each["field"] == "total_data"] == [sum(used.values())]
 
 
 def test_the_same_import_again_changes_nothing(client: httpx.Client, fleet: ImportedFleet) -> None:
@@ -160,6 +168,56 @@ def test_another_key_and_a_missing_one_are_refused(client: httpx.Client, fleet: 
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "peers[0].private_key")
     assert keys.private("bob") not in refused.text
     assert [each["name"] for each in client.get("/api/configs").json()["items"]] == ["office"]
+
+
+def test_limits_say_beforehand_whom_they_cut_off(client: httpx.Client, keys: Keys) -> None:
+    content = interface(keys, *(peer(keys, name, f"10.9.0.{i}/32", f"# {name}") for i, name in enumerate("abcdef", 2)))
+    rows = list(content["interface"]["peers"])
+    total = {"field": "total_data", "operator": "lgt", "value": "1000", "action": "restrict"}
+    rows[0] |= {"expires_at": 1_700_000_000.0}
+    rows[1] |= {"jobs": [{**total, "action": "delete"}], "received": 900, "sent": 901}
+    rows[2] |= {"jobs": [total], "received": 998}
+    rows[3] |= {"jobs": [{**total, "operator": "x"}, {**total, "value": "-1"}, {**total, "field": "schedule"}]}
+    rows[4] |= {"jobs": [{**total, "operator": "lst", "action": "delete"}, {**total, "field": "date"}]}
+    rows[5] |= {"expires_at": 1e300, "jobs": [{**total, "action": "warn"}, {**total, "value": "9" * 30}]}
+    found = done(client, content, "/api/imports/preview")
+    assert "'b' would be deleted at once, and their files never work again" in found["remarks"]
+    assert "'a' would be cut off at once, until the limit no longer says so" in found["remarks"]
+    assert [len(each["carried_over"]) for each in found["peers"]] == [1, 2, 2, 0, 0, 0]
+    assert [sum("no like here" in remark for remark in each["remarks"]) for each in found["peers"]] == [
+        0,
+        0,
+        0,
+        3,
+        2,
+        3,
+    ]
+    assert done(client, content) == found
+    again = done(client, content)
+    assert [each["carried_over"] for each in again["peers"]] == [[]] * 6
+    listed = {each["name"]: each for each in client.get("/api/configs/office/peers").json()["items"]}
+    assert [(listed[name]["usage"] or {}).get("received") for name in "abc"] == [None, 900, 998]
+    assert len(client.get(f"/api/peers/{listed['c']['id']}/jobs").json()["items"]) == 1
+
+
+def test_an_owner_is_the_user_of_that_name_or_a_line_of_the_notes(client: httpx.Client, keys: Keys) -> None:
+    anna = made(client, "/api/users", name="anna", role="self-service")
+    names = ["anna", "bert", anna["id"], "anna", "carl"]
+    content = interface(keys, *(peer(keys, f"p{i}", f"10.9.0.{i}/32", f"# p{i}") for i in range(2, 7)))
+    for row, name in zip(content["interface"]["peers"], names, strict=True):
+        row["owner"] = name
+    content["interface"]["peers"][3]["notes"] = "hers"
+    content["interface"]["peers"][4]["notes"] = "x" * 3_999
+    weak = made(client, "/api/keys", name="weak", scopes=["write"])["key"]
+    with httpx.Client(base_url=client.base_url, headers={"authorization": f"Bearer {weak}"}) as other:
+        preview = done(other, content, "/api/imports/preview")
+    assert "scope 'secrets'" in preview["peers"][0]["carried_over"][0]
+    found = done(client, content)
+    assert "no room" in found["peers"][4]["remarks"][0]
+    listed = {each["name"]: each for each in client.get("/api/configs/office/peers").json()["items"]}
+    assert [listed[f"p{i}"]["owner_id"] for i in range(2, 7)] == [anna["id"], None, None, anna["id"], None]
+    notes = [client.get(f"/api/peers/{listed[f'p{i}']['id']}/details").json()["notes"] for i in range(2, 6)]
+    assert notes == ["", "owner: bert", f"owner: {anna['id']}", "hers"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import rehearsal
 from wgfleet.panel.domain.fields import MAX_NETWORKS
 from wgfleet.panel.services import imports
-from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet.peers import MAX_BATCH
 from wgfleet.panel.services.imports import Imported
 
@@ -26,11 +26,11 @@ Number = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class PeerJob(Body):
-    """A limit that the other program kept, in its words."""
+    """A limit that the other program kept; one that has no like here is not carried over, which `remarks` tell."""
 
     field: Short
     operator: Short
-    value: Short
+    value: Short = Field(description="Bytes; of `date` a time of ISO 8601 with its zone.")
     action: Short
 
 
@@ -50,11 +50,11 @@ class PeerToImport(Body):
     keepalive: Number | None = None
     endpoint: Short | None = None
     notes: Long = ""
-    owner: Short | None = None
+    owner: Short | None = Field(default=None, description="The user of that name, or a line of the notes.")
     tags: Texts = Field(default=[])
     created_at: float | None = None
-    expires_at: float | None = None
-    received: Number | None = None
+    expires_at: float | None = Field(default=None, description="Becomes a limit by date.")
+    received: Number | None = Field(default=None, description="Bytes that the peer's total begins with.")
     sent: Number | None = None
     jobs: list[PeerJob] = Field(default=[], max_length=100)
     place: Short = ""
@@ -99,7 +99,8 @@ class ImportedPeerView(View):
     public_key: str
     fate: Literal["new", "same", "left_out"]
     addresses: list[str]
-    remarks: list[str]
+    carried_over: list[str] = Field(description="What it gets beside keys, settings, notes and tags, in sentences.")
+    remarks: list[str] = Field(description="What is another than at the source, or is not carried over, and why.")
 
 
 class ImportView(View):
@@ -108,7 +109,9 @@ class ImportView(View):
     config: str = Field(description="Name of the config.")
     created: bool = Field(description="false: there was one with the same key.")
     peers: list[ImportedPeerView]
-    remarks: list[str] = Field(description="What is not carried over, in sentences for people.")
+    remarks: list[str] = Field(
+        description="Whom limits cut off or delete at once, and what is not carried over, in sentences for people."
+    )
 
 
 @router.post("/api/imports/preview", summary="Show what an import would do")
@@ -134,6 +137,7 @@ def _import(tx: Any, panel: Panel, caller: Caller, body: ImportCall) -> Imported
         name=body.config,
         tag_colors=msgspec.convert([tag.model_dump() for tag in body.tags], list[ImportedTag]),
         panel_hosts=panel.hosts(),
+        may_own=caller.may(SECRETS),
     )
 
 
@@ -148,6 +152,7 @@ def _view(found: Imported) -> ImportView:
                 public_key=each.peer.public_key,
                 fate=each.fate.value,
                 addresses=list(each.addresses),
+                carried_over=list(each.carried_over),
                 remarks=list(each.remarks),
             )
             for each in found.peers

@@ -25,13 +25,17 @@ class PeerFate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedPeer:
-    """A peer of the source with the name and addresses that it gets. `remarks`: sentences for people."""
+    """A peer of the source with the name and addresses that it gets.
+
+    `remarks`: sentences for people, on what is another than at the source. `carried_over`: what else it gets.
+    """
 
     peer: ImportedPeer
     fate: PeerFate
     name: str
     addresses: tuple[str, ...]
     remarks: tuple[str, ...]
+    carried_over: tuple[str, ...] = ()
 
 
 def pools(interface: ImportedInterface) -> list[str]:

@@ -1,4 +1,4 @@
-"""Imports of interfaces of other programs: a config with the same key, its peers, their tags, notes and settings.
+"""Imports of interfaces of other programs: a config with the same key, its peers, and what was kept about each.
 
 The same import again changes nothing: a peer is known by its public key, a config by its name and key.
 """
@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from wgfleet.imports.fleet import ImportedInterface, ImportedPeer, ImportedTag
+from wgfleet.panel import clock
 from wgfleet.panel.domain import imports
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.imports import PeerFate, PlannedPeer
 from wgfleet.panel.errors import Conflict, Invalid
-from wgfleet.panel.services import audit, configs, tunnel_networks
+from wgfleet.panel.services import audit, configs, import_details, tunnel_networks
 from wgfleet.panel.services.configs import ConfigSpec
 from wgfleet.panel.services.fleet import endpoint_groups, peers, tags
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.fleet.peer_details import PeerDetails
 from wgfleet.panel.services.fleet.peers import MAX_BATCH, PeerDraft, PeerSpec
+from wgfleet.panel.services.import_details import CarriedOver, ImportDetails
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -55,8 +57,12 @@ def apply(
     name: str | None = None,
     tag_colors: Sequence[ImportedTag] = (),
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    may_own: bool = False,
 ) -> Imported:
-    """Import an interface into the config `name` (None: that of its own name), which is made where there is none."""
+    """Import an interface into the config `name` (None: that of its own name), which is made where there is none.
+
+    `may_own`: peers become the devices of users that are called as their owners were.
+    """
     if len(interface.peers) > MAX_BATCH:
         raise Invalid(f"an interface has at most {MAX_BATCH} peers, not {len(interface.peers)}", field="peers")
     _check_keys(interface)
@@ -71,11 +77,27 @@ def apply(
     found = imports.planned(interface, networks, set(known.values()), known)
     new = [each for each in found if each.fate is PeerFate.NEW]
     _make_tags(tx, actor, [tag for each in new for tag in each.peer.tags], tag_colors)
+    details = ImportDetails(tx, may_own=may_own)
+    carried = {each.peer.public_key: details.of(each.peer) for each in new}
+    effects: list[str] = []
     if new:
-        drafts = [_draft(vault, each, interface) for each in new]
+        drafts = [_draft(vault, each, carried[each.peer.public_key], interface) for each in new]
         peers.create(tx, actor, config, drafts, field="peers", panel_hosts=panel_hosts)
-    audit.record(tx, actor, "imported", "config", config.id, name=config.name, new=len(new), same=len(found) - len(new))
-    return Imported(config, created, found, _remarks(interface, networks, created=created))
+        given = {draft.id: carried[draft.public_key] for draft in drafts}
+        effects = import_details.give(tx, config.id, given, clock.now())
+    counts = import_details.counted([*carried.values()])
+    known_here = len(found) - len(new)
+    audit.record(tx, actor, "imported", "config", config.id, name=config.name, new=len(new), same=known_here, **counts)
+    told = [_with_details(each, carried) for each in found]
+    return Imported(config, created, told, [*effects, *_remarks(interface, networks, created=created)])
+
+
+def _with_details(each: PlannedPeer, carried: Mapping[str, CarriedOver]) -> PlannedPeer:
+    """Return what becomes of a peer, with what is carried over and what is not."""
+    if each.fate is not PeerFate.NEW:
+        return each
+    own = carried[each.peer.public_key]
+    return dataclasses.replace(each, remarks=(*each.remarks, *own.missing), carried_over=own.said)
 
 
 def _check_keys(interface: ImportedInterface) -> None:
@@ -130,7 +152,7 @@ def _config(
     return config, True
 
 
-def _draft(vault: Vault, planned: PlannedPeer, interface: ImportedInterface) -> PeerDraft:
+def _draft(vault: Vault, planned: PlannedPeer, carried: CarriedOver, interface: ImportedInterface) -> PeerDraft:
     peer = planned.peer
     spec = PeerSpec(
         planned.name,
@@ -140,7 +162,8 @@ def _draft(vault: Vault, planned: PlannedPeer, interface: ImportedInterface) -> 
         networks=peer.networks,
         keepalive=peer.keepalive if peer.keepalive != interface.keepalive else None,
         enabled=peer.enabled,
-        details=PeerDetails(peer.notes, tuple(one_spelling(tag) for tag in peer.tags), _settings(peer, interface)),
+        owner_id=carried.owner_id,
+        details=PeerDetails(carried.notes, tuple(one_spelling(tag) for tag in peer.tags), _settings(peer, interface)),
     )
     (draft,) = peers.draft(vault, [spec])
     private, psk = peer.private_key, peer.preshared_key
@@ -176,13 +199,6 @@ def _remarks(interface: ImportedInterface, networks: Sequence[str], *, created: 
     """Say what of an interface is not carried over."""
     said = imports.moved_server(interface, networks) if created else []
     said += [f"a hook is not carried over: {hook}" for hook in interface.hooks]
-    counted = {
-        "an owner": sum(peer.owner is not None for peer in interface.peers),
-        "an expiry date": sum(peer.expires_at is not None for peer in interface.peers),
-        "limits": sum(bool(peer.jobs) for peer in interface.peers),
-        "counted bytes": sum(bool(peer.received or peer.sent) for peer in interface.peers),
-    }
-    said += [f"{number} peers have {what}, not carried over" for what, number in counted.items() if number]
     others = [peer for peer in interface.peers if peer.endpoint not in {None, interface.endpoint}]
     said += [
         f"the file of {peer.name or peer.public_key} says {peer.endpoint}, not the config's name" for peer in others

@@ -172,6 +172,11 @@ def _counters(
     return found
 
 
+def open_balances(tx: Tx, config_id: str, used: Mapping[str, tuple[int, int]], now: float) -> None:
+    """Begin the totals of new peers with what another program counted (received, sent): of no node, and of no hour."""
+    usage_rows.add_totals(tx, {peer_id: PeerUse(config_id, *each) for peer_id, each in used.items()}, now)
+
+
 def last_batches(tx: Tx, node_ids: Collection[str]) -> dict[str, Acknowledged]:
     """Return the last batch of each node that is in the sums."""
     return {node_id: (row.epoch, row.sequence) for node_id, row in usage_rows.sources(tx, node_ids).items()}

@@ -56,10 +56,11 @@ _COLUMNS = (
 )
 
 
-def add(tx: Tx, job: LimitJob) -> None:
-    """Add a job."""
+def add(tx: Tx, job: LimitJob, *, flush: bool = True) -> None:
+    """Add a job; of many, have the next statement write them together."""
     tx.session.add(job)
-    tx.session.flush()
+    if flush:
+        tx.session.flush()
 
 
 def find(tx: Tx, job_id: str) -> LimitJob | None:

@@ -1,5 +1,6 @@
 """Jobs as administrators set them: of a peer, a tag or a config."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,11 +62,24 @@ def owner_of(row: Config | Tag | Peer) -> Owner:
 
 def add(tx: Tx, actor: str, owner: Owner, spec: JobSpec) -> LimitJob:
     """Make a job. It is looked at within seconds."""
-    windows = _checked(spec)
+    windows = check(spec)
     present = job_rows.of_owner(tx, owner.column, owner.id)
     if len(present) >= MAX_JOBS:
         raise Conflict(f"{owner.kind} {owner.name!r} has {MAX_JOBS} jobs, and may have no more; delete one")
-    job = LimitJob(
+    job = _row(spec, windows, clock.now(), **{owner.column: owner.id})
+    job_rows.add(tx, job)
+    audit.record(tx, actor, "created", "job", job.id, **_details(owner, job))
+    return job
+
+
+def add_many(tx: Tx, jobs: Sequence[tuple[str, JobSpec]], now: float) -> None:
+    """Make jobs of new peers, by their ids; the caller's entry in the audit log tells of them."""
+    for peer_id, spec in jobs:
+        job_rows.add(tx, _row(spec, check(spec), now, peer_id=peer_id), flush=False)
+
+
+def _row(spec: JobSpec, windows: Sequence[str], now: float, **owner: str) -> LimitJob:
+    return LimitJob(
         id=clock.new_id(),
         field=spec.field,
         operator=spec.operator,
@@ -76,12 +90,9 @@ def add(tx: Tx, actor: str, owner: Owner, spec: JobSpec) -> LimitJob:
         time_zone=spec.time_zone,
         windows=list(windows),
         notice_s=spec.notice_s,
-        created_at=clock.now(),
-        **{owner.column: owner.id},
+        created_at=now,
+        **owner,
     )
-    job_rows.add(tx, job)
-    audit.record(tx, actor, "created", "job", job.id, **_details(owner, job))
-    return job
 
 
 def listing(tx: Tx, owner: Owner) -> list[LimitJob]:
@@ -122,7 +133,7 @@ def _details(owner: Owner, job: LimitJob) -> dict[str, str]:
     return {owner.kind: owner.name, "field": job.field, "does": job.action, "when": when}
 
 
-def _checked(spec: JobSpec) -> list[str]:
+def check(spec: JobSpec) -> list[str]:
     """Refuse what cannot be; return the windows in one spelling."""
     zone(spec.time_zone)
     check_list(spec.windows, "windows")

@@ -1,0 +1,142 @@
+"""Details of imported peers beside keys and settings: owner, date of expiry, limits, and counted bytes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from wgfleet.imports.fleet import ImportedJob, ImportedPeer
+from wgfleet.panel.domain.jobs.job import TOTALS, JobAction, JobField, Operator
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.services import usage
+from wgfleet.panel.services.fleet.peer_details import MAX_NOTES
+from wgfleet.panel.services.jobs import commands, decisions
+from wgfleet.panel.services.jobs.commands import MAX_JOBS, JobSpec
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import users as user_rows
+
+FIELDS = {JobField.DATE, *TOTALS}
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOver:
+    """What a peer gets. `said`: what that is, in sentences; `missing`: what it does not get, and why."""
+
+    owner_id: str | None
+    notes: str
+    jobs: tuple[JobSpec, ...]
+    received: int
+    sent: int
+    said: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+class ImportDetails:
+    """Finds what each peer of an import gets. `may_own`: whether the caller may make peers the devices of users."""
+
+    def __init__(self, tx: Tx, *, may_own: bool) -> None:
+        self._tx = tx
+        self._may_own = may_own
+        self._users: dict[str, str | None] = {}
+
+    def of(self, peer: ImportedPeer) -> CarriedOver:
+        """Return what a peer gets."""
+        said: list[str] = []
+        missing: list[str] = []
+        owner_id, notes = self._owner(peer, said, missing)
+        jobs = _jobs(peer, said, missing)
+        received, sent = peer.received or 0, peer.sent or 0
+        if received or sent:
+            said.append(f"{received + sent:,} bytes as opening balance ({received:,} received, {sent:,} sent)")
+        return CarriedOver(owner_id, notes, jobs, received, sent, tuple(said), tuple(missing))
+
+    def _owner(self, peer: ImportedPeer, said: list[str], missing: list[str]) -> tuple[str | None, str]:
+        if peer.owner is None or not peer.owner.strip():
+            return None, peer.notes
+        name = " ".join(peer.owner.split())
+        user_id = self._user(name)
+        if user_id is not None and self._may_own:
+            said.append(f"it is a device of user {name!r}")
+            return user_id, peer.notes
+        line = f"owner: {name}"
+        notes = f"{peer.notes}\n{line}" if peer.notes else line
+        why = "is no user here" if user_id is None else "is a user, whose devices take the scope 'secrets' to give"
+        if len(notes) > MAX_NOTES:
+            missing.append(f"its owner {name!r} {why}, and its notes have no room for the name")
+            return None, peer.notes
+        said.append(f"its owner {name!r} {why}: the name is added to its notes")
+        return None, notes
+
+    def _user(self, name: str) -> str | None:
+        if name not in self._users:
+            user = user_rows.find(self._tx, name)
+            self._users[name] = None if user is None or user.name != name else user.id
+        return self._users[name]
+
+
+def _jobs(peer: ImportedPeer, said: list[str], missing: list[str]) -> tuple[JobSpec, ...]:
+    found: list[JobSpec] = []
+    for job in (*peer.jobs, *_expiry(peer)):
+        words = f"{job.action} if {job.field} {job.operator} {job.value}"
+        try:
+            spec = _spec(job)
+            commands.check(spec)
+        except (Invalid, ValueError) as error:
+            missing.append(f"its limit ({words}) has no like here: {error}")
+            continue
+        if len(found) == MAX_JOBS:
+            missing.append(f"its limit ({words}) would be one more than {MAX_JOBS}")
+            continue
+        found.append(spec)
+        said.append(f"limit: {words}")
+    return tuple(found)
+
+
+def _expiry(peer: ImportedPeer) -> list[ImportedJob]:
+    """Return the date of expiry as the limit that does the same."""
+    if peer.expires_at is None:
+        return []
+    value = str(peer.expires_at)
+    if math.isfinite(peer.expires_at) and 0 <= peer.expires_at < commands.MAX_S:
+        value = datetime.fromtimestamp(int(peer.expires_at), UTC).isoformat()
+    return [ImportedJob(field="date", operator="lgt", value=value, action="restrict")]
+
+
+def _spec(job: ImportedJob) -> JobSpec:
+    """Return a limit of ours, or raise `ValueError`."""
+    if job.field not in FIELDS:
+        raise ValueError(f"there is no field {job.field!r}")
+    if job.operator not in set(Operator):
+        raise ValueError(f"there is no operator {job.operator!r}")
+    if job.action not in {JobAction.RESTRICT, JobAction.DELETE, JobAction.RESET}:
+        raise ValueError(f"there is no action {job.action!r}")
+    return JobSpec(JobField(job.field), Operator(job.operator), JobAction(job.action), _value(job))
+
+
+def _value(job: ImportedJob) -> int:
+    if job.field == JobField.DATE:
+        at = datetime.fromisoformat(job.value)
+        if at.tzinfo is None:
+            raise ValueError("its date has no time zone")
+        return int(at.timestamp())
+    if not (job.value.isascii() and job.value.isdigit()):
+        raise ValueError("its value is no number of bytes")
+    return int(job.value)
+
+
+def give(tx: Tx, config_id: str, given: Mapping[str, CarriedOver], now: float) -> list[str]:
+    """Give new peers, by id, limits and opening balances; return what their limits do at once, and to whom."""
+    commands.add_many(tx, [(peer_id, spec) for peer_id, each in given.items() for spec in each.jobs], now)
+    balances = {peer_id: (each.received, each.sent) for peer_id, each in given.items() if each.received or each.sent}
+    usage.open_balances(tx, config_id, balances, now)
+    limited = [peer_id for peer_id, each in given.items() if each.jobs]
+    return decisions.effects(decisions.decide(tx, now, peer_ids=limited)) if limited else []
+
+
+def counted(given: Sequence[CarriedOver]) -> dict[str, int]:
+    """Return how many peers get what, for the audit log."""
+    return {
+        "owners": sum(each.owner_id is not None for each in given),
+        "limits": sum(len(each.jobs) for each in given),
+        "balances": sum(bool(each.received or each.sent) for each in given),
+    }
