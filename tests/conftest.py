@@ -1,5 +1,6 @@
 """Fixtures that several kinds of tests share."""
 
+import gc
 import os
 import shutil
 import socket
@@ -15,6 +16,8 @@ from tests.postgresql import PostgresqlServer, postgresql_server
 from wgfleet.panel import host_names
 from wgfleet.panel.store import Store, databases, schema
 from wgfleet.panel.store import engine as store_engine
+
+gc.disable()  # while tests are collected: all that is made then stays
 
 # No time limits: a slow machine must not turn an invariant red.
 settings.register_profile("wgfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,21 +70,33 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if group is None or collection_path.suffix != ".py" or config.option.named_paths:
         return None
     path = PurePosixPath(collection_path.relative_to(config.rootpath))
-    return None if groups.possible(path, group) else True
+    return None if groups.possible(path, group, collection_path.read_text()) else True
 
 
 @pytest.hookimpl(tryfirst=True)  # before the markers are chosen from
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     _mark_postgresql(items)
     if (group := config.getoption("group")) is not None:
-        chosen = [item for item in items if _group(item) == group]
-        config.hook.pytest_deselected(items=[item for item in items if _group(item) != group])
-        items[:] = chosen
+        found = [_group(item) for item in items]
+        config.hook.pytest_deselected(items=[item for item, its in zip(items, found, strict=True) if its != group])
+        items[:] = [item for item, its in zip(items, found, strict=True) if its == group]
+
+
+def pytest_collection_finish() -> None:
+    """Have the collector of garbage never look at what was made while tests were collected."""
+    gc.freeze()
+    gc.enable()
 
 
 def _group(item: pytest.Item) -> str:
     path = PurePosixPath(item.path.relative_to(item.config.rootpath))
-    return groups.of(path, lab=item.get_closest_marker("lab") is not None)
+    if item.get_closest_marker("lab") is None:
+        return groups.of(path, lab=False)
+    group = groups.of(path, lab=True)
+    assert groups.possible(path, group, item.path.read_text()), (
+        f"{path} is not read for its group: {groups.MARK!r} is not in it"
+    )
+    return group
 
 
 def _mark_postgresql(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import PurePosixPath
 
 LABS, LABS_APART, AGENTS, OTHERS = GROUPS = ("labs", "labs-apart", "agents", "others")
+MARK = "mark.lab"
 FOLDERS_APART = (
     "tests/panel/agents",
     "tests/panel/clients",
@@ -27,9 +28,9 @@ def of(path: PurePosixPath, *, lab: bool) -> str:
     return LABS_APART if any(map(path.is_relative_to, FOLDERS_APART)) else LABS
 
 
-def possible(path: PurePosixPath, group: str) -> bool:
-    """Tell whether tests of a module can be of the group, whatever their markers."""
-    return group in {of(path, lab=True), of(path, lab=False)}
+def possible(path: PurePosixPath, group: str, text: str) -> bool:
+    """Tell whether tests of a module can be of the group, by its place and text: a lab's name the marker."""
+    return group == OTHERS or (group == of(path, lab=True) and (MARK in text or path.name == "conftest.py"))
 
 
 if __name__ == "__main__":
